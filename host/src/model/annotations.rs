@@ -1,0 +1,98 @@
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::Context;
+
+/// Name and value pairs that a guest sees of a command's metadata.
+pub type Annotations = Vec<(String, String)>;
+
+/// What a guest sees of metadata: the members of the JSON object, strings as they
+/// are and other values as JSON text, then what the host vouches for under
+/// `quipu.`. Metadata that is no object gives none.
+///
+/// Recorded decisions are made again with what this function gives, so what it
+/// gives for one input never changes.
+pub fn annotations(metadata: Option<&Bytes>, context: &Context) -> Annotations {
+    let mut annotations = metadata.map(|bytes| members(bytes)).unwrap_or_default();
+    let vouched = [
+        ("quipu.principal", &context.principal),
+        ("quipu.correlation-id", &context.correlation_id),
+        ("quipu.causation-id", &context.causation_id),
+        ("quipu.traceparent", &context.traceparent),
+    ];
+    for (name, value) in vouched {
+        if let Some(value) = value {
+            annotations.push((name.to_owned(), value.to_string()));
+        }
+    }
+    annotations
+}
+
+/// The members of a JSON object in their order.
+fn members(metadata: &[u8]) -> Annotations {
+    struct Members(Annotations);
+
+    impl<'de> serde::Deserialize<'de> for Members {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(Visitor)
+        }
+    }
+
+    struct Visitor;
+
+    impl<'de> serde::de::Visitor<'de> for Visitor {
+        type Value = Members;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+            let mut members = Annotations::new();
+            while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                let text = serde_json::from_str::<String>(value.get())
+                    .unwrap_or_else(|_| value.get().to_owned());
+                members.push((name, text));
+            }
+            Ok(Members(members))
+        }
+    }
+
+    serde_json::from_slice::<Members>(metadata)
+        .map(|members| members.0)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_strings_as_they_are_and_json_otherwise() {
+        let metadata = Bytes::from_static(br#"{"actor":"112","n":1.50,"deep":{"a":[1]}}"#);
+        let context = Context {
+            principal: Some("ann".into()),
+            ..Context::default()
+        };
+        let expected = [
+            ("actor", "112"),
+            ("n", "1.50"),
+            ("deep", "{\"a\":[1]}"),
+            ("quipu.principal", "ann"),
+        ];
+        let found = annotations(Some(&metadata), &context);
+        let found: Vec<_> = found
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn metadata_that_is_no_object_gives_no_annotations() {
+        for metadata in ["[1]", "null", "\"text\""] {
+            let metadata = Bytes::from_static(metadata.as_bytes());
+            assert_eq!(annotations(Some(&metadata), &Context::default()), []);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{Body, CommandId, Digest, Name, Position, StreamId, Timestamp, Version};
+
+/// Id of an event: the caller's, or a UUID version 7 made by the host.
+pub type EventId = Uuid;
+
+/// An event that is to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Its id; known before the append, so that the answer needs no look-up.
+    pub id: EventId,
+    /// Its type.
+    pub name: Name,
+    /// Schema version of the body, from 1.
+    pub schema_version: u32,
+    /// The data.
+    pub body: Body,
+    /// A JSON object, kept as given. For a decided event: its own annotations;
+    /// the command's metadata are stored once with the commit.
+    pub metadata: Option<Bytes>,
+    /// `name:value` labels.
+    pub tags: Vec<Arc<str>>,
+}
+
+/// An event as it stands in the log. Immutable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Its id.
+    pub id: EventId,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Its place in the stream, from 1.
+    pub version: Version,
+    /// Its place in the log.
+    pub position: Position,
+    /// Its type.
+    pub name: Name,
+    /// Schema version of the body.
+    pub schema_version: u32,
+    /// The data.
+    pub body: Body,
+    /// The command's metadata, if it was decided, then its own; a JSON object.
+    pub metadata: Option<Bytes>,
+    /// `name:value` labels.
+    pub tags: Vec<Arc<str>>,
+    /// When the host recorded it.
+    pub recorded_at: Timestamp,
+    /// What led to it, shared by the events of one commit.
+    pub commit: Arc<CommitData>,
+}
+
+/// What led to a commit, as far as readers are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommitData {
+    /// Id of the command, the caller's or the host's; none for a raw append without one.
+    pub command_id: Option<CommandId>,
+    /// The module that decided; none for a raw append.
+    pub module: Option<Digest>,
+    /// The plan under which the commit was made.
+    pub plan: u64,
+    /// Fuel that the decision took; none for a raw append.
+    pub fuel: Option<u64>,
+    /// Groups what belongs to one conversation.
+    pub correlation_id: Option<Arc<str>>,
+    /// The message that led to this commit.
+    pub causation_id: Option<Arc<str>>,
+    /// Who asked for it, as far as the host can vouch for it.
+    pub principal: Option<Arc<str>>,
+    /// W3C trace context of the request.
+    pub traceparent: Option<Arc<str>>,
+}

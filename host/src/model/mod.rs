@@ -1,0 +1,32 @@
+//! The words of the product as types: streams, versions, events, commands.
+//!
+//! No I/O and nothing asynchronous. Every value here is checked when it is made,
+//! so the layers above pass it on without a second look.
+
+mod annotations;
+mod body;
+mod clock;
+mod command;
+mod digest;
+mod event;
+mod json;
+mod limits;
+mod message;
+mod stream;
+
+pub use annotations::{Annotations, annotations};
+pub use body::{Body, ContentType};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use command::{Command, CommandId, CommandRecord, Context, Rejection};
+pub use digest::Digest;
+pub use event::{CommitData, EventId, NewEvent, RecordedEvent};
+pub use json::DEPTH_MAX as JSON_DEPTH_MAX;
+pub use json::check as check_json;
+pub use limits::{AppendLimits, TooLarge};
+pub use message::{MessageType, Name};
+pub use stream::{Category, ExpectedVersion, Position, StreamId, Version};
+
+/// A value that breaks a rule of the model, in words for its author.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
