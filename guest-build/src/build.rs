@@ -11,7 +11,11 @@ use std::{
 use serde_json::{Value, json};
 use wit_component::ComponentEncoder;
 
-use crate::{Error, TARGET, Toolchain, package::Package, toolchain};
+use crate::{
+    Error, TARGET, Toolchain,
+    package::{self, Package},
+    toolchain,
+};
 
 /// Over whatever the guest's own Cargo.toml says. Unwinding does not exist for the target.
 const PROFILE: [(&str, &str); 7] = [
@@ -59,8 +63,9 @@ pub struct Built {
 /// package with a `cdylib`, [`Error::Compile`], and [`Error::NotAComponent`]
 /// when the module exports no WIT world.
 pub fn build(dir: &Path, options: &Options) -> Result<Built, Error> {
+    let manifest = package::manifest(dir)?;
     let toolchain = toolchain::find(dir)?;
-    let package = Package::read(&toolchain, dir)?;
+    let package = Package::read(&toolchain, dir, manifest)?;
     // A folder of its own: an outer cargo holds the lock of the workspace's, and
     // the standard library is compiled once for all guests.
     let target = package.target.join("guests");
@@ -222,4 +227,45 @@ fn replace(file: &Path, bytes: &[u8]) -> Result<(), Error> {
         let _ = fs::remove_file(&temporary);
         Error::io(file)(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_without_a_wit_world_is_no_component() {
+        let empty = b"\0asm\x01\0\0\0";
+        let error = encode(empty).unwrap_err();
+        assert!(error.contains("exports no WIT interface"), "{error}");
+        assert!(encode(b"no wasm at all").is_err());
+    }
+
+    #[test]
+    fn only_the_packages_own_wasm_file_is_its_artefact() {
+        let message = |reason: &str, manifest: &str, file: &str| json!({"reason": reason, "manifest_path": manifest, "filenames": [file]});
+        let find = |message| artefact(&message, Path::new("/p/Cargo.toml"));
+        let made = "compiler-artifact";
+        let ours = find(message(made, "/p/Cargo.toml", "/t/p.wasm"));
+        assert_eq!(ours, Some(PathBuf::from("/t/p.wasm")));
+        assert_eq!(find(message(made, "/q/Cargo.toml", "/t/q.wasm")), None);
+        assert_eq!(find(message(made, "/p/Cargo.toml", "/t/libp.rlib")), None);
+        assert_eq!(
+            find(message("build-finished", "/p/Cargo.toml", "/t/p.wasm")),
+            None
+        );
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_nothing_else_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("new/loan.wasm");
+        replace(&file, b"old").unwrap();
+        replace(&file, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert_eq!(fs::read_dir(dir.path().join("new")).unwrap().count(), 1);
+
+        assert!(replace(dir.path(), b"a folder is in the way").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }

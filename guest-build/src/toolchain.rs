@@ -287,4 +287,4 @@ fn numbers(release: &str) -> (u32, u32) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

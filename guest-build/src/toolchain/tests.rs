@@ -21,6 +21,16 @@ fn compiler(release: &str, files: &[&str]) -> (TempDir, Compiler) {
     (sysroot, compiler)
 }
 
+/// The active compiler, whatever it has for the target.
+pub(crate) fn active() -> Toolchain {
+    let rustc = Compiler::active(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    Toolchain {
+        cargo: rustc.beside("cargo"),
+        rustc,
+        std: Std::Installed,
+    }
+}
+
 fn touch(root: &Path, file: &str) {
     let path = root.join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
