@@ -1,1 +1,25 @@
-//! Build.
+//! Compiles a guest project to a WebAssembly component.
+//!
+//! [`build()`] is what `quipu build` runs. [`toolchain`] finds a compiler for
+//! [`TARGET`], and [`ensure()`] installs one where there is none.
+//!
+//! ```no_run
+//! use quipu_guest_build::{Options, build};
+//!
+//! let built = build("example-guests/loan".as_ref(), &Options::default())?;
+//! println!("{}", built.component.display());
+//! # Ok::<(), quipu_guest_build::Error>(())
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod build;
+mod ensure;
+mod error;
+mod package;
+pub mod toolchain;
+
+pub use build::{Built, Options, build};
+pub use ensure::{Ensured, Installer, ensure};
+pub use error::Error;
+pub use toolchain::{TARGET, Toolchain};

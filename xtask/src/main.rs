@@ -1,1 +1,151 @@
-fn main() {}
+//! Chores of this repository, one word each; `cargo xtask --help` lists them.
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::Path,
+    process::{Command, exit},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use quipu_guest_build::{Ensured, Options, build, ensure};
+
+const HELP: &str = "\
+Chores of this repository.
+
+Usage: cargo xtask <WORD> [ARGS]…
+
+  setup          brings what compiles guests, where it is missing
+  demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
+  test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
+  bench [ARGS]…  load and latency: `quipu bench ARGS`
+  ci             what a change must pass: format, lints, documentation, tests
+
+demo, test, bench and ci run setup first. Exit codes: 2 for wrong use, else
+that of the command that was run.
+";
+
+/// Guests that tests find in `guests/components/` of the target folder.
+const EXAMPLE_GUESTS: [&str; 2] = ["loan", "account"];
+
+fn main() {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["-h" | "--help" | "help"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        ["setup"] => setup(),
+        ["demo", args @ ..] => quipu("demo", args),
+        ["test", args @ ..] => test(args),
+        ["bench", args @ ..] => quipu("bench", args),
+        ["ci"] => ci(),
+        [] => wrong_use("which chore?"),
+        ["setup" | "ci", arg, ..] => wrong_use(&format!("unexpected argument: {arg}")),
+        [word, ..] => wrong_use(&format!("unknown word: {word}")),
+    };
+    if let Err(error) = done {
+        eprintln!("error: {error:#}");
+        exit(1);
+    }
+}
+
+fn wrong_use(why: &str) -> ! {
+    eprint!("error: {why}\n\n{HELP}");
+    exit(2)
+}
+
+/// Each thing that a fresh machine may lack: found or brought, in one line.
+fn setup() -> Result<()> {
+    match ensure(root())? {
+        Ensured::Found(toolchain) => eprintln!("guests: {toolchain}"),
+        Ensured::Installed(toolchain, installer) => {
+            eprintln!("guests: {toolchain}, brought by `{}`", installer.command());
+        }
+    }
+    Ok(())
+}
+
+fn quipu(subcommand: &str, args: &[&str]) -> Result<()> {
+    setup()?;
+    let mut cargo = cargo("run");
+    // Where the person stands, so that paths among the arguments hold.
+    cargo.current_dir(env::current_dir()?);
+    cargo.arg("--manifest-path").arg(root().join("Cargo.toml"));
+    cargo.args(["--release", "--locked", "--package", "quipu", "--"]);
+    run(cargo.arg(subcommand).args(args))
+}
+
+fn test(args: &[&str]) -> Result<()> {
+    setup()?;
+    let options = Options {
+        locked: true,
+        ..Options::default()
+    };
+    for guest in EXAMPLE_GUESTS {
+        let built = build(&root().join("example-guests").join(guest), &options)?;
+        let component = built.component.display();
+        eprintln!("{guest}: {} KiB, {component}", built.bytes / 1024);
+    }
+    run(cargo("test").args(["--workspace", "--locked"]).args(args))
+}
+
+fn ci() -> Result<()> {
+    step("format", || run(cargo("fmt").args(["--all", "--check"])))?;
+    step("lints", || {
+        let mut clippy = cargo("clippy");
+        clippy.args(["--workspace", "--all-targets", "--locked"]);
+        run(clippy.args(["--", "--deny", "warnings"]))
+    })?;
+    step("documentation", || {
+        let mut doc = cargo("doc");
+        doc.args(["--workspace", "--no-deps", "--locked"]);
+        run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+    })?;
+    step("tests", || test(&[]))
+}
+
+fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    eprintln!("==> {name}");
+    let start = Instant::now();
+    work().with_context(|| name.to_owned())?;
+    eprintln!("<== {name}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The cargo that runs this program, at the repository's root.
+fn cargo(subcommand: &str) -> Command {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(cargo);
+    cargo.arg(subcommand).current_dir(root());
+    cargo
+}
+
+/// Ends this program with the command's own exit code when it fails: it has
+/// told the person why, and a caller may tell apart what `quipu` returns.
+fn run(command: &mut Command) -> Result<()> {
+    let program = Path::new(command.get_program()).file_name();
+    let words = program.into_iter().chain(command.get_args());
+    let shown = words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let status = command
+        .status()
+        .with_context(|| format!("`{shown}` did not start"))?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(code) => {
+            eprintln!("`{shown}` failed: {status}");
+            exit(code)
+        }
+        None => bail!("`{shown}` was ended: {status}"),
+    }
+}
+
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}

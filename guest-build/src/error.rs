@@ -1,0 +1,78 @@
+use std::{io, path::PathBuf, process::ExitStatus};
+
+use crate::{Installer, TARGET};
+
+/// Why there is no component, or no toolchain to make one with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No Rust at all.
+    #[error("no Rust compiler: `{program}` {detail}; install Rust with rustup")]
+    NoRust {
+        /// What was run.
+        program: String,
+        /// What came of it.
+        detail: String,
+    },
+
+    /// Rust is there, but nothing that compiles for the target. [`crate::ensure()`] mends it.
+    #[error("can't compile for {TARGET}: {detail}; run `{}`", .installer.command())]
+    NoWasm {
+        /// What was looked at.
+        detail: String,
+        /// What would bring a way.
+        installer: Installer,
+    },
+
+    /// A command that was to bring a way to compile failed. Nothing else was tried.
+    #[error("`{command}` failed: {detail}; run it by hand, then try again")]
+    Install {
+        /// As a person would type it.
+        command: String,
+        /// The exit status, or why it did not start.
+        detail: String,
+    },
+
+    /// The folder holds no package that could be a guest.
+    #[error("{}: {detail}", .dir.display())]
+    NotAGuest {
+        /// The folder that was named.
+        dir: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+
+    /// cargo failed; it has told the person why.
+    #[error("guest {package}: cargo could not compile it ({status}); its messages are above")]
+    Compile {
+        /// The guest's package.
+        package: String,
+        /// How cargo ended.
+        status: ExitStatus,
+    },
+
+    /// It compiles, but is no component.
+    #[error("guest {package}: {detail}")]
+    NotAComponent {
+        /// The guest's package.
+        package: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+
+    /// A file or process of this machine.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,290 @@
+//! The two ways to compile for [`TARGET`].
+//!
+//! First the active toolchain, when it has a standard library for the target.
+//! Else a distribution's compiler that comes with the library's source: the
+//! library is then compiled with the guest (45 s, once per target folder), and
+//! the active toolchain lends its cargo and its `rust-lld`.
+
+use std::{
+    env, fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Error, Installer};
+
+/// What guests are compiled for: no system beneath, so no import but the contract's.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The oldest compiler that can compile the guest SDK.
+const RELEASE_MIN: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// What an outer cargo, rustup or shell exports that would choose another
+/// compiler, target or flags behind our back.
+const LEAKS: [&str; 12] = [
+    "CARGO_BUILD_RUSTC",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "LD_LIBRARY_PATH",
+    "RUSTC",
+    "RUSTC_BOOTSTRAP",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTDOC",
+    "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
+    "__CARGO_TESTS_ONLY_SRC_ROOT",
+];
+
+/// A cargo and a compiler that make code for [`TARGET`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain {
+    pub(crate) cargo: PathBuf,
+    pub(crate) rustc: Compiler,
+    pub(crate) std: Std,
+}
+
+/// Where the target's standard library comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Std {
+    Installed,
+    FromSource { linker: PathBuf },
+}
+
+/// A `rustc` and what it says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Compiler {
+    pub path: PathBuf,
+    pub sysroot: PathBuf,
+    pub host: String,
+    pub release: String,
+}
+
+/// The toolchain with which a guest in `dir` is compiled; rustup may have been
+/// told to use another one in another folder.
+///
+/// # Errors
+///
+/// [`Error::NoRust`], and [`Error::NoWasm`], which [`crate::ensure()`] mends.
+pub fn find(dir: &Path) -> Result<Toolchain, Error> {
+    let active = Compiler::active(dir)?;
+    let distribution: Vec<_> = distribution_compilers(Path::new("/"))
+        .iter()
+        .filter_map(|path| Compiler::of_distribution(path))
+        .collect();
+    choose(&active, &distribution).map_err(|detail| Error::NoWasm {
+        detail,
+        installer: Installer::of_this_machine(),
+    })
+}
+
+/// Err says what was looked at, for a person.
+fn choose(active: &Compiler, distribution: &[Compiler]) -> Result<Toolchain, String> {
+    let cargo = active.beside("cargo");
+    if active.has_std() {
+        return Ok(Toolchain {
+            cargo,
+            rustc: active.clone(),
+            std: Std::Installed,
+        });
+    }
+    let with_source = distribution.iter().filter(|it| it.library().is_file());
+    let newest = with_source.max_by_key(|it| numbers(&it.release));
+    let Some(rustc) = newest else {
+        return Err(format!(
+            "rustc {} has no standard library for it, and the distribution no rustc with the library's source",
+            active.release
+        ));
+    };
+    if numbers(&rustc.release) < numbers(RELEASE_MIN) {
+        return Err(format!(
+            "{} is rustc {}, guests need {RELEASE_MIN} or newer",
+            rustc.path.display(),
+            rustc.release
+        ));
+    }
+    let linker = active.tool("rust-lld");
+    if !linker.is_file() {
+        return Err(format!(
+            "the active toolchain has no linker {}",
+            linker.display()
+        ));
+    }
+    Ok(Toolchain {
+        cargo,
+        rustc: rustc.clone(),
+        std: Std::FromSource { linker },
+    })
+}
+
+impl Toolchain {
+    /// cargo, bound to this compiler whatever the environment says.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = Command::new(&self.cargo);
+        for leak in LEAKS {
+            cargo.env_remove(leak);
+        }
+        cargo.env("RUSTC", &self.rustc.path);
+        cargo
+    }
+
+    /// Makes `cargo` compile for [`TARGET`].
+    pub(crate) fn target_wasm(&self, cargo: &mut Command) {
+        cargo.args(["--target", TARGET]);
+        if let Std::FromSource { linker } = &self.std {
+            cargo
+                .args(["-Z", "build-std=std,panic_abort"])
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+        }
+    }
+
+    /// Where the standard library's source lies, when it is compiled with the guest.
+    pub(crate) fn std_source(&self) -> Option<PathBuf> {
+        matches!(self.std, Std::FromSource { .. }).then(|| self.rustc.source())
+    }
+}
+
+impl fmt::Display for Toolchain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Compiler { path, release, .. } = &self.rustc;
+        match self.std {
+            Std::Installed => write!(f, "rustc {release} with a standard library for {TARGET}"),
+            Std::FromSource { .. } => write!(
+                f,
+                "{} (rustc {release}) with the standard library compiled from its source",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl Compiler {
+    fn active(dir: &Path) -> Result<Self, Error> {
+        let rustc = || {
+            let mut rustc = Command::new("rustc");
+            rustc.current_dir(dir);
+            rustc
+        };
+        let mut found = Self::ask(rustc).map_err(|detail| Error::NoRust {
+            program: "rustc".to_owned(),
+            detail,
+        })?;
+        // rustup stays out of it from here on: its proxies choose by environment.
+        found.path = found.beside("rustc");
+        Ok(found)
+    }
+
+    /// None: not a compiler, or one of rustup's proxies, which run any compiler.
+    fn of_distribution(path: &Path) -> Option<Self> {
+        let rustc = || {
+            let mut rustc = Command::new(path);
+            // A compiler does not look at these; a proxy fails.
+            rustc
+                .env("RUSTUP_TOOLCHAIN", "not-a-toolchain")
+                .env("RUSTUP_AUTO_INSTALL", "0")
+                .env_remove("LD_LIBRARY_PATH");
+            rustc
+        };
+        let found = Self::ask(rustc).ok()?;
+        Some(Self {
+            path: path.to_owned(),
+            ..found
+        })
+    }
+
+    fn ask(rustc: impl Fn() -> Command) -> Result<Self, String> {
+        let answer = |args: &[&str]| {
+            let output = rustc()
+                .args(args)
+                .output()
+                .map_err(|error| format!("did not start: {error}"))?;
+            if !output.status.success() {
+                let told = String::from_utf8_lossy(&output.stderr);
+                return Err(format!("failed: {}", told.trim()));
+            }
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let sysroot = PathBuf::from(answer(&["--print", "sysroot"])?);
+        let version = answer(&["-vV"])?;
+        let field = |name| {
+            let lines = version.lines();
+            let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            values.next().unwrap_or("unknown").to_owned()
+        };
+        Ok(Self {
+            path: PathBuf::new(),
+            sysroot,
+            host: field("host"),
+            release: field("release"),
+        })
+    }
+
+    fn has_std(&self) -> bool {
+        let libraries = self.sysroot.join("lib/rustlib").join(TARGET).join("lib");
+        let Ok(entries) = fs::read_dir(libraries) else {
+            return false;
+        };
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+    }
+
+    fn source(&self) -> PathBuf {
+        self.sysroot.join("lib/rustlib/src/rust")
+    }
+
+    /// The file by which cargo's `build-std` recognises the library's source.
+    fn library(&self) -> PathBuf {
+        self.source().join("library/Cargo.lock")
+    }
+
+    fn tool(&self, name: &str) -> PathBuf {
+        let tools = self
+            .sysroot
+            .join("lib/rustlib")
+            .join(&self.host)
+            .join("bin");
+        tools.join(format!("{name}{}", env::consts::EXE_SUFFIX))
+    }
+
+    /// A program of the same toolchain; where it is not beside, the one on the path.
+    fn beside(&self, name: &str) -> PathBuf {
+        let name = format!("{name}{}", env::consts::EXE_SUFFIX);
+        let path = self.sysroot.join("bin").join(&name);
+        if path.is_file() {
+            path
+        } else {
+            PathBuf::from(name)
+        }
+    }
+}
+
+/// Every place where distributions put a compiler: `/usr/bin/rustc`,
+/// `/usr/bin/rustc-1.96`, `/usr/lib/rust-1.96/bin/rustc`.
+fn distribution_compilers(root: &Path) -> Vec<PathBuf> {
+    let names = |dir: &str, prefix: &str| -> Vec<PathBuf> {
+        let entries = fs::read_dir(root.join(dir)).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+            .map(|entry| entry.path())
+            .collect();
+        found.sort();
+        found
+    };
+    let plain = names("usr/bin", "rustc");
+    let versioned = names("usr/lib", "rust-")
+        .into_iter()
+        .map(|dir| dir.join("bin/rustc"));
+    let all = plain.into_iter().chain(versioned);
+    all.filter(|path| path.is_file()).collect()
+}
+
+/// `1.96.0-nightly` as (1, 96); what can't be read is older than anything.
+fn numbers(release: &str) -> (u32, u32) {
+    let mut parts = release.split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
