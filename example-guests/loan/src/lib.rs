@@ -60,6 +60,8 @@
 
 mod decide;
 mod message;
+#[cfg(not(target_family = "wasm"))]
+pub mod simulation;
 mod state;
 
 pub use decide::ITEM_BYTES_MAX;

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What is asked, under the names of the published log.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// A customer applies.
