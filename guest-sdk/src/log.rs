@@ -1,6 +1,8 @@
 //! Lines for the host's log. Write-only, so they can't make a guest impure; the
 //! host bounds their length and rate. Natively they go to stderr.
 
+use crate::bindings::quipu::domain::diagnostics::Level;
+
 /// The finest level.
 pub fn trace(message: &str) {
     write(Level::Trace, message);
@@ -25,8 +27,6 @@ pub fn warn(message: &str) {
 pub fn error(message: &str) {
     write(Level::Error, message);
 }
-
-use crate::bindings::quipu::domain::diagnostics::Level;
 
 #[cfg(target_family = "wasm")]
 fn write(level: Level, message: &str) {
