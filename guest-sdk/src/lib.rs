@@ -1,1 +1,109 @@
-//! SDK.
+//! Write Quipu guests in plain Rust: domain logic that a Quipu host runs as a
+//! WebAssembly component.
+//!
+//! A decider says which events a command leads to, and how an event changes the
+//! state. It has no clock, no randomness and no I/O; the host stores the events,
+//! retries, snapshots and replaces the code while it runs. Two styles, one result:
+//! [`Decider`] is functional, [`Aggregate`] mutable.
+//!
+//! ```
+//! use quipu_guest::{Decider, Rejection, decider};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "kebab-case")]
+//! pub enum Command {
+//!     Deposit { amount: u64 },
+//!     Withdraw { amount: u64 },
+//! }
+//!
+//! #[derive(Serialize, Deserialize, Debug, PartialEq)]
+//! #[serde(rename_all = "kebab-case")]
+//! pub enum Event {
+//!     Deposited { amount: u64 },
+//!     Withdrawn { amount: u64 },
+//! }
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! pub struct Account {
+//!     balance: u64,
+//! }
+//!
+//! impl Decider for Account {
+//!     const CATEGORY: &'static str = "account";
+//!     type Command = Command;
+//!     type Event = Event;
+//!
+//!     fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+//!         match command {
+//!             Command::Deposit { amount } => Ok(vec![Event::Deposited { amount }]),
+//!             Command::Withdraw { amount } if amount > self.balance => Err(Rejection::new(
+//!                 "insufficient-funds",
+//!                 format!("balance is {}", self.balance),
+//!             )),
+//!             Command::Withdraw { amount } => Ok(vec![Event::Withdrawn { amount }]),
+//!         }
+//!     }
+//!
+//!     fn evolve(self, event: Event) -> Self {
+//!         match event {
+//!             Event::Deposited { amount } => Account { balance: self.balance + amount },
+//!             Event::Withdrawn { amount } => Account { balance: self.balance - amount },
+//!         }
+//!     }
+//! }
+//!
+//! decider!(Account);
+//!
+//! // Tests run natively, without a host and without WebAssembly.
+//! use quipu_guest::testing::given;
+//! given::<Account>([Event::Deposited { amount: 5 }])
+//!     .when(Command::Withdraw { amount: 3 })
+//!     .then([Event::Withdrawn { amount: 3 }]);
+//! given::<Account>([])
+//!     .when(Command::Withdraw { amount: 3 })
+//!     .rejected("insufficient-funds");
+//! ```
+//!
+//! # How messages are named and written
+//!
+//! Commands and events are enums in serde's usual (externally tagged) form. A
+//! message's type is its variant's name as serde has it, its body the variant's
+//! content as JSON: `Event::Deposited { amount: 5 }` above is of type `deposited`
+//! with the body `{"amount":5}`. A variant without content has the body `{}`;
+//! `null` is read as well. The manifest lists the variants of both enums, so
+//! nothing has to be declared twice. Renaming a variant renames stored events:
+//! keep the old name with `#[serde(rename = "…")]`.
+//!
+//! # Building
+//!
+//! `crate-type = ["cdylib", "rlib"]`, target `wasm32-unknown-unknown`. A package
+//! holds one guest, since a component has one manifest. Natively the export
+//! macros only tie the type to its [`Guest`] implementation.
+//!
+//! # When it panics
+//!
+//! A panic's message and place go to the host's log, and the host answers the
+//! command with a `trap`; nothing is stored. State that the same instance held
+//! for other streams is rebuilt from their events.
+
+mod aggregate;
+mod context;
+mod decider;
+pub mod driver;
+mod export;
+pub mod log;
+mod manifest;
+mod message;
+mod rejection;
+pub mod testing;
+
+#[doc(hidden)]
+pub mod bindings;
+
+pub use aggregate::{Aggregate, Events};
+pub use context::Context;
+pub use decider::{Decider, Functional};
+pub use export::Guest;
+pub use manifest::{Manifest, MessageType};
+pub use rejection::Rejection;

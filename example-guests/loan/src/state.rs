@@ -1,0 +1,194 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use quipu_guest::{Decider, Rejection, decider};
+use serde::{Deserialize, Serialize};
+
+use crate::decide::decide;
+use crate::{Command, Event};
+
+/// One application.
+#[derive(Default, Serialize, Deserialize, Debug, PartialEq)]
+pub struct Loan {
+    pub(crate) status: Status,
+    pub(crate) amount: u64,
+    pub(crate) approved: bool,
+    pub(crate) registered: bool,
+    pub(crate) activated: bool,
+    pub(crate) offers: Offers,
+    /// How often each scheduled item is started and not completed.
+    pub(crate) work: BTreeMap<String, u32>,
+}
+
+/// How far an application has come.
+#[derive(Default, Serialize, Deserialize, Debug, PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// There is no application.
+    #[default]
+    None,
+    /// It has arrived.
+    Submitted,
+    /// It has passed the first checks.
+    PartlySubmitted,
+    /// More is asked of the customer.
+    Preaccepted,
+    /// It is complete.
+    Accepted,
+    /// The terms are settled.
+    Finalized,
+    /// The bank is bound; an end.
+    Granted,
+    /// The bank said no; an end.
+    Declined,
+    /// The customer gave up; an end.
+    Cancelled,
+}
+
+impl Status {
+    /// Nothing leads on to another status.
+    pub fn is_end(self) -> bool {
+        self >= Status::Granted
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// Offers by the stage at which they are now.
+#[derive(Default, Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Offers {
+    /// Chosen, not drawn up.
+    pub selected: u32,
+    /// Drawn up, not sent.
+    pub created: u32,
+    /// With the customer.
+    pub sent: u32,
+    /// Back from the customer, not settled.
+    pub returned: u32,
+    /// Settled: the loan.
+    pub accepted: u32,
+    /// Settled: withdrawn.
+    pub cancelled: u32,
+    /// Settled: refused.
+    pub declined: u32,
+}
+
+impl Offers {
+    /// Takes one that is with the customer or back from there; those that are back first.
+    fn take_sent_or_returned(&mut self) {
+        let stage = if self.returned > 0 {
+            &mut self.returned
+        } else {
+            &mut self.sent
+        };
+        take(stage);
+    }
+}
+
+impl Decider for Loan {
+    const CATEGORY: &'static str = "loan";
+    type Command = Command;
+    type Event = Event;
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+        decide(self, command).map(|event| vec![event])
+    }
+
+    fn evolve(mut self, event: Event) -> Self {
+        match event {
+            Event::ApplicationSubmitted { amount } => {
+                self.amount = amount;
+                self.status = Status::Submitted;
+            }
+            Event::ApplicationPartlySubmitted => self.status = Status::PartlySubmitted,
+            Event::ApplicationPreaccepted => self.status = Status::Preaccepted,
+            Event::ApplicationAccepted => self.status = Status::Accepted,
+            Event::ApplicationFinalized => self.status = Status::Finalized,
+            Event::ApplicationApproved { .. } => {
+                self.approved = true;
+                self.status = Status::Granted;
+            }
+            Event::ApplicationRegistered => {
+                self.registered = true;
+                self.status = Status::Granted;
+            }
+            Event::ApplicationActivated => {
+                self.activated = true;
+                self.status = Status::Granted;
+            }
+            Event::ApplicationDeclined => self.status = Status::Declined,
+            Event::ApplicationCancelled => self.status = Status::Cancelled,
+            Event::OfferSelected => add(&mut self.offers.selected),
+            Event::OfferCreated => {
+                take(&mut self.offers.selected);
+                add(&mut self.offers.created);
+            }
+            Event::OfferSent => {
+                take(&mut self.offers.created);
+                add(&mut self.offers.sent);
+            }
+            Event::OfferReturned => {
+                take(&mut self.offers.sent);
+                add(&mut self.offers.returned);
+            }
+            Event::OfferAccepted => {
+                self.offers.take_sent_or_returned();
+                add(&mut self.offers.accepted);
+            }
+            Event::OfferCancelled => {
+                self.offers.take_sent_or_returned();
+                add(&mut self.offers.cancelled);
+            }
+            Event::OfferDeclined => {
+                self.offers.take_sent_or_returned();
+                add(&mut self.offers.declined);
+            }
+            Event::WorkScheduled { item } => {
+                self.work.entry(item).or_default();
+            }
+            Event::WorkStarted { item } => add(self.work.entry(item).or_default()),
+            Event::WorkCompleted { item } => take(self.work.entry(item).or_default()),
+        }
+        self
+    }
+
+    fn view(&self) -> impl Serialize {
+        View {
+            status: self.status,
+            amount: self.amount,
+            granted_amount: (self.status == Status::Granted).then_some(self.amount),
+            approved: self.approved,
+            registered: self.registered,
+            activated: self.activated,
+            offers: self.offers,
+            open_work: self.work.iter().filter(|(_, open)| **open > 0).collect(),
+        }
+    }
+}
+
+decider!(Loan);
+
+#[derive(Serialize)]
+struct View<'a> {
+    status: Status,
+    amount: u64,
+    granted_amount: Option<u64>,
+    approved: bool,
+    registered: bool,
+    activated: bool,
+    offers: Offers,
+    open_work: BTreeMap<&'a String, &'a u32>,
+}
+
+// Saturating, since events may also have been appended without a decision.
+fn add(count: &mut u32) {
+    *count = count.saturating_add(1);
+}
+
+fn take(count: &mut u32) {
+    *count = count.saturating_sub(1);
+}

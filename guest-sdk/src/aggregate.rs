@@ -1,0 +1,144 @@
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Context, Rejection};
+
+/// An aggregate in the mutable style: `execute` raises events, `apply` changes the
+/// state.
+///
+/// `execute` sees the state but can't change it: a decision may be taken again, and
+/// its events are applied only afterwards, each once. What it raises therefore
+/// doesn't show in `self` before it returns.
+///
+/// ```
+/// use quipu_guest::{Aggregate, Events, Rejection, aggregate, testing::given};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Deserialize)]
+/// #[serde(rename_all = "kebab-case")]
+/// pub enum Command { Flip {} }
+///
+/// #[derive(Serialize, Deserialize, Debug, PartialEq)]
+/// #[serde(rename_all = "kebab-case")]
+/// pub enum Event { SwitchedOn {}, SwitchedOff {} }
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// pub struct Lamp { on: bool }
+///
+/// impl Aggregate for Lamp {
+///     const CATEGORY: &'static str = "lamp";
+///     type Command = Command;
+///     type Event = Event;
+///
+///     fn execute(&self, command: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
+///         let Command::Flip {} = command;
+///         events.raise(if self.on { Event::SwitchedOff {} } else { Event::SwitchedOn {} });
+///         Ok(())
+///     }
+///
+///     fn apply(&mut self, event: Event) {
+///         self.on = event == Event::SwitchedOn {};
+///     }
+/// }
+///
+/// aggregate!(Lamp);
+///
+/// given::<Lamp>([Event::SwitchedOn {}]).when(Command::Flip {}).then([Event::SwitchedOff {}]);
+/// ```
+pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
+    /// What stands before the first `-` of its streams' ids: 1 to 64 of `a-z 0-9 _`,
+    /// beginning with a letter.
+    const CATEGORY: &'static str;
+
+    /// Version of the state's JSON form. Raise it when old snapshots no longer read
+    /// as they should; streams are then folded from their events again.
+    const STATE_SCHEMA_VERSION: u32 = 1;
+
+    /// An enum; each variant is a type of command.
+    type Command: DeserializeOwned;
+
+    /// An enum; each variant is a type of event.
+    type Event: Serialize + DeserializeOwned;
+
+    /// Raises the events that the command leads to; none is a valid answer. Events
+    /// raised before a rejection are dropped.
+    ///
+    /// # Errors
+    ///
+    /// A rejection is the domain's no, and an answer for the caller.
+    fn execute(
+        &self,
+        command: Self::Command,
+        events: &mut Events<Self::Event>,
+    ) -> Result<(), Rejection>;
+
+    /// Like [`execute`](Self::execute), for decisions that depend on who asks, when,
+    /// or on a random number. The host calls only this one.
+    ///
+    /// # Errors
+    ///
+    /// As `execute`.
+    fn execute_with(
+        &self,
+        command: Self::Command,
+        context: &Context,
+        events: &mut Events<Self::Event>,
+    ) -> Result<(), Rejection> {
+        let _ = context;
+        self.execute(command, events)
+    }
+
+    /// Must cope with every event that was ever stored, in any order: a panic here
+    /// makes the stream unreadable.
+    fn apply(&mut self, event: Self::Event);
+
+    /// The state for people and programs, as JSON. `null` means: not shown.
+    fn view(&self) -> impl Serialize {
+        self
+    }
+
+    /// Labels `name:value` by which the event can be found in the log.
+    fn tags(event: &Self::Event) -> Vec<String> {
+        let _ = event;
+        Vec::new()
+    }
+
+    /// Current schema version of a type of command; a command of another one is
+    /// answered as invalid.
+    fn command_schema_version(command_type: &str) -> u32 {
+        let _ = command_type;
+        1
+    }
+
+    /// Current schema version of a type of event. Stored events of older versions
+    /// are lifted by upcasters before they arrive here.
+    fn event_schema_version(event_type: &str) -> u32 {
+        let _ = event_type;
+        1
+    }
+}
+
+/// Collects the events that a command raises, in order.
+#[derive(Debug)]
+pub struct Events<E>(Vec<E>);
+
+impl<E> Events<E> {
+    /// Adds an event behind those raised before.
+    pub fn raise(&mut self, event: E) {
+        self.0.push(event);
+    }
+
+    pub(crate) fn none() -> Self {
+        Events(Vec::new())
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<E> {
+        self.0
+    }
+}
+
+impl<E> Extend<E> for Events<E> {
+    fn extend<I: IntoIterator<Item = E>>(&mut self, events: I) {
+        self.0.extend(events);
+    }
+}

@@ -1,0 +1,30 @@
+/// What a decision may depend on besides state and command.
+///
+/// All of it is data that the host records with the commit, so the same decision
+/// can be made again. In tests: `Context { command_id: "c-1", ..Context::default() }`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// The stream's id without its category: `173688` of `loan-173688`.
+    pub key: &'a str,
+    /// The idempotency key, chosen by the caller, else by the host. Equal on every
+    /// retry.
+    pub command_id: &'a str,
+    /// When the host accepted the request, microseconds since 1970 UTC. The only
+    /// clock. Equal on every attempt of one request; a caller's own retry of a
+    /// command that was never recorded may see a later time.
+    pub accepted_at_us: u64,
+    /// 256 random bits, the only source of randomness and new ids. Derived from the
+    /// stream and the command's id, so equal on every retry.
+    pub seed: [u64; 4],
+    /// The members of the caller's metadata, and under `quipu.` what the host
+    /// vouches for.
+    pub annotations: &'a [(String, String)],
+}
+
+impl<'a> Context<'a> {
+    /// The first annotation of that name.
+    pub fn annotation(&self, name: &str) -> Option<&'a str> {
+        let (_, value) = self.annotations.iter().find(|(n, _)| n == name)?;
+        Some(value)
+    }
+}

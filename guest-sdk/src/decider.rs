@@ -1,0 +1,123 @@
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Aggregate, Context, Events, Rejection};
+
+/// A decider in the functional style: `decide` maps state and command to events,
+/// `evolve` maps state and event to the next state. The initial state is `Default`.
+///
+/// The crate's page has an example.
+pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
+    /// What stands before the first `-` of its streams' ids: 1 to 64 of `a-z 0-9 _`,
+    /// beginning with a letter.
+    const CATEGORY: &'static str;
+
+    /// Version of the state's JSON form. Raise it when old snapshots no longer read
+    /// as they should; streams are then folded from their events again.
+    const STATE_SCHEMA_VERSION: u32 = 1;
+
+    /// An enum; each variant is a type of command.
+    type Command: DeserializeOwned;
+
+    /// An enum; each variant is a type of event.
+    type Event: Serialize + DeserializeOwned;
+
+    /// The events that the command leads to; none is a valid answer.
+    ///
+    /// # Errors
+    ///
+    /// A rejection is the domain's no, and an answer for the caller.
+    fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Rejection>;
+
+    /// Like [`decide`](Self::decide), for decisions that depend on who asks, when, or
+    /// on a random number. The host calls only this one.
+    ///
+    /// # Errors
+    ///
+    /// As `decide`.
+    fn decide_with(
+        &self,
+        command: Self::Command,
+        context: &Context,
+    ) -> Result<Vec<Self::Event>, Rejection> {
+        let _ = context;
+        self.decide(command)
+    }
+
+    /// Must cope with every event that was ever stored, in any order: a panic here
+    /// makes the stream unreadable.
+    fn evolve(self, event: Self::Event) -> Self;
+
+    /// The state for people and programs, as JSON. `null` means: not shown.
+    fn view(&self) -> impl Serialize {
+        self
+    }
+
+    /// Labels `name:value` by which the event can be found in the log.
+    fn tags(event: &Self::Event) -> Vec<String> {
+        let _ = event;
+        Vec::new()
+    }
+
+    /// Current schema version of a type of command; a command of another one is
+    /// answered as invalid.
+    fn command_schema_version(command_type: &str) -> u32 {
+        let _ = command_type;
+        1
+    }
+
+    /// Current schema version of a type of event. Stored events of older versions
+    /// are lifted by upcasters before they arrive here.
+    fn event_schema_version(event_type: &str) -> u32 {
+        let _ = event_type;
+        1
+    }
+}
+
+/// A [`Decider`] as an [`Aggregate`]: everything behind the two traits knows only
+/// the latter.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Functional<D>(D);
+
+impl<D: Decider> Aggregate for Functional<D> {
+    const CATEGORY: &'static str = D::CATEGORY;
+    const STATE_SCHEMA_VERSION: u32 = D::STATE_SCHEMA_VERSION;
+    type Command = D::Command;
+    type Event = D::Event;
+
+    fn execute(&self, command: D::Command, events: &mut Events<D::Event>) -> Result<(), Rejection> {
+        events.extend(self.0.decide(command)?);
+        Ok(())
+    }
+
+    fn execute_with(
+        &self,
+        command: D::Command,
+        context: &Context,
+        events: &mut Events<D::Event>,
+    ) -> Result<(), Rejection> {
+        events.extend(self.0.decide_with(command, context)?);
+        Ok(())
+    }
+
+    fn apply(&mut self, event: D::Event) {
+        self.0 = std::mem::take(&mut self.0).evolve(event);
+    }
+
+    fn view(&self) -> impl Serialize {
+        self.0.view()
+    }
+
+    fn tags(event: &D::Event) -> Vec<String> {
+        D::tags(event)
+    }
+
+    fn command_schema_version(command_type: &str) -> u32 {
+        D::command_schema_version(command_type)
+    }
+
+    fn event_schema_version(event_type: &str) -> u32 {
+        D::event_schema_version(event_type)
+    }
+}

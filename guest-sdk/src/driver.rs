@@ -1,0 +1,277 @@
+//! The logic that a host drives: types and JSON in, types and JSON out.
+//!
+//! The component's exports are a thin layer over [`Driver`], so what a host would
+//! see can be tested natively.
+//!
+//! ```
+//! # use quipu_guest::{Aggregate, Context, Events, Rejection, driver::{self, Driver}};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Deserialize)] #[serde(rename_all = "kebab-case")] enum Command { Count {} }
+//! # #[derive(Serialize, Deserialize)] #[serde(rename_all = "kebab-case")] enum Event { Counted {} }
+//! # #[derive(Default, Serialize, Deserialize)] struct Counter { count: u32 }
+//! # impl Aggregate for Counter {
+//! #     const CATEGORY: &'static str = "counter";
+//! #     type Command = Command;
+//! #     type Event = Event;
+//! #     fn execute(&self, _: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
+//! #         events.raise(Event::Counted {});
+//! #         Ok(())
+//! #     }
+//! #     fn apply(&mut self, _: Event) { self.count += 1; }
+//! # }
+//! # quipu_guest::aggregate!(Counter);
+//! let mut counter = Driver::<Counter>::open("7", None)?;
+//! let events = counter.decide("count", 1, "{}", Context::default()).unwrap();
+//! assert_eq!(events[0].event_type, "counted");
+//! counter.apply("counted", 1, "{}")?;
+//! assert_eq!(counter.view().as_deref(), Some(r#"{"count":1}"#));
+//! # Ok::<(), driver::FoldError>(())
+//! ```
+
+use std::fmt;
+
+use crate::message::{Unreadable, decode, encode};
+use crate::{Aggregate, Context, Events, Guest, Rejection, log};
+
+/// One aggregate of `G`, known only by JSON.
+pub struct Driver<G: Guest> {
+    key: String,
+    state: G::Aggregate,
+}
+
+/// An event to be recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// The variant's name.
+    pub event_type: &'static str,
+    /// Schema version of `body`.
+    pub schema_version: u32,
+    /// The variant's content as JSON.
+    pub body: String,
+    /// Labels `name:value`.
+    pub tags: Vec<String>,
+}
+
+/// The state in its JSON form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Version of the form.
+    pub state_schema_version: u32,
+    /// JSON.
+    pub body: String,
+}
+
+/// Why there is no decision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DecideError {
+    /// The domain says no.
+    Rejected(Rejection),
+    /// The command can't be read; the text names its type and what doesn't fit.
+    BadCommand(String),
+    /// A decided event has no JSON form.
+    Internal(String),
+}
+
+/// Why an event or a snapshot can't be folded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FoldError {
+    /// The type, or its schema version, isn't one of this guest's.
+    UnknownEvent(String),
+    /// The body doesn't fit its type.
+    BadEvent(String),
+    /// The snapshot can't be read.
+    Internal(String),
+}
+
+impl<G: Guest> Driver<G> {
+    /// The initial state, or the one that `snapshot` holds. `key` is what follows the
+    /// category in the stream's id.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldError::Internal`] when the snapshot is of another schema version or
+    /// doesn't fit; the stream can still be folded from its events.
+    pub fn open(key: impl Into<String>, snapshot: Option<&Snapshot>) -> Result<Self, FoldError> {
+        let state = match snapshot {
+            None => G::Aggregate::default(),
+            Some(snapshot) => read_snapshot(snapshot)?,
+        };
+        Ok(Driver {
+            key: key.into(),
+            state,
+        })
+    }
+
+    /// Folds one event.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldError::UnknownEvent`] and [`FoldError::BadEvent`]; the state is unchanged.
+    pub fn apply(
+        &mut self,
+        event_type: &str,
+        schema_version: u32,
+        body: &str,
+    ) -> Result<(), FoldError> {
+        let current = G::Aggregate::event_schema_version(event_type);
+        if schema_version != current {
+            let text = other_version("event", event_type, schema_version, current);
+            return Err(FoldError::UnknownEvent(text));
+        }
+        let event = decode(event_type, body).map_err(|unreadable| match unreadable {
+            Unreadable::UnknownType => {
+                FoldError::UnknownEvent(unknown_type::<G>("event", event_type))
+            }
+            Unreadable::Body(error) => FoldError::BadEvent(unfit("event", event_type, &error)),
+        })?;
+        self.state.apply(event);
+        Ok(())
+    }
+
+    /// What the command leads to. Leaves the state unchanged. The context's key is
+    /// replaced by the aggregate's.
+    ///
+    /// # Errors
+    ///
+    /// [`DecideError::Rejected`] is an answer of the domain; the others are about the
+    /// message.
+    pub fn decide(
+        &self,
+        command_type: &str,
+        schema_version: u32,
+        body: &str,
+        context: Context<'_>,
+    ) -> Result<Vec<NewEvent>, DecideError> {
+        let current = G::Aggregate::command_schema_version(command_type);
+        if schema_version != current {
+            let text = other_version("command", command_type, schema_version, current);
+            return Err(DecideError::BadCommand(text));
+        }
+        let command = decode(command_type, body).map_err(|unreadable| {
+            DecideError::BadCommand(match unreadable {
+                Unreadable::UnknownType => unknown_type::<G>("command", command_type),
+                Unreadable::Body(error) => unfit("command", command_type, &error),
+            })
+        })?;
+        let mut events = Events::none();
+        let context = Context {
+            key: &self.key,
+            ..context
+        };
+        self.state
+            .execute_with(command, &context, &mut events)
+            .map_err(DecideError::Rejected)?;
+        events.into_vec().iter().map(new_event::<G>).collect()
+    }
+
+    pub(crate) fn state(&self) -> &G::Aggregate {
+        &self.state
+    }
+
+    /// None when the state has no JSON form, which the host's log then explains.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        match serde_json::to_string(&self.state) {
+            Ok(body) => {
+                let state_schema_version = <G::Aggregate as Aggregate>::STATE_SCHEMA_VERSION;
+                Some(Snapshot {
+                    state_schema_version,
+                    body,
+                })
+            }
+            Err(error) => {
+                log::error(&format!(
+                    "state of {} {}: {error}",
+                    category::<G>(),
+                    self.key
+                ));
+                None
+            }
+        }
+    }
+
+    /// The state for people; none when it is not shown, or has no JSON form, which the
+    /// host's log then explains.
+    pub fn view(&self) -> Option<String> {
+        match serde_json::to_string(&self.state.view()) {
+            Ok(view) => Some(view).filter(|view| view != "null"),
+            Err(error) => {
+                log::error(&format!(
+                    "view of {} {}: {error}",
+                    category::<G>(),
+                    self.key
+                ));
+                None
+            }
+        }
+    }
+}
+
+fn read_snapshot<A: Aggregate>(snapshot: &Snapshot) -> Result<A, FoldError> {
+    let Snapshot {
+        state_schema_version,
+        body,
+    } = snapshot;
+    if *state_schema_version != A::STATE_SCHEMA_VERSION {
+        return Err(FoldError::Internal(format!(
+            "snapshot of {}: state schema version {state_schema_version}, expected {}",
+            A::CATEGORY,
+            A::STATE_SCHEMA_VERSION
+        )));
+    }
+    serde_json::from_str(body)
+        .map_err(|error| FoldError::Internal(format!("snapshot of {}: {error}", A::CATEGORY)))
+}
+
+fn new_event<G: Guest>(
+    event: &<G::Aggregate as Aggregate>::Event,
+) -> Result<NewEvent, DecideError> {
+    let (event_type, body) = encode(event).map_err(|error| {
+        DecideError::Internal(format!("an event of {}: {error}", category::<G>()))
+    })?;
+    let schema_version = G::Aggregate::event_schema_version(event_type);
+    Ok(NewEvent {
+        event_type,
+        schema_version,
+        body,
+        tags: G::Aggregate::tags(event),
+    })
+}
+
+fn category<G: Guest>() -> &'static str {
+    <G::Aggregate as Aggregate>::CATEGORY
+}
+
+fn unknown_type<G: Guest>(kind: &str, message_type: &str) -> String {
+    format!("{} has no {kind} {message_type}", category::<G>())
+}
+
+fn unfit(kind: &str, message_type: &str, error: &serde_json::Error) -> String {
+    format!("{kind} {message_type}: body does not fit: {error}")
+}
+
+fn other_version(kind: &str, message_type: &str, found: u32, current: u32) -> String {
+    format!("{kind} {message_type}: schema version {found}, expected {current}")
+}
+
+impl fmt::Display for DecideError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecideError::Rejected(rejection) => write!(f, "rejected: {rejection}"),
+            DecideError::BadCommand(text) => write!(f, "bad command: {text}"),
+            DecideError::Internal(text) => write!(f, "internal: {text}"),
+        }
+    }
+}
+
+impl fmt::Display for FoldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FoldError::UnknownEvent(text) => write!(f, "unknown event: {text}"),
+            FoldError::BadEvent(text) => write!(f, "bad event: {text}"),
+            FoldError::Internal(text) => write!(f, "internal: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for DecideError {}
+impl std::error::Error for FoldError {}

@@ -1,0 +1,39 @@
+//! Lines for the host's log. Write-only, so they can't make a guest impure; the
+//! host bounds their length and rate. Natively they go to stderr.
+
+use crate::bindings::quipu::domain::diagnostics::Level;
+
+/// The finest level.
+pub fn trace(message: &str) {
+    write(Level::Trace, message);
+}
+
+/// For developers.
+pub fn debug(message: &str) {
+    write(Level::Debug, message);
+}
+
+/// For operators.
+pub fn info(message: &str) {
+    write(Level::Info, message);
+}
+
+/// Something is odd, and handled.
+pub fn warn(message: &str) {
+    write(Level::Warn, message);
+}
+
+/// Something is wrong.
+pub fn error(message: &str) {
+    write(Level::Error, message);
+}
+
+#[cfg(target_family = "wasm")]
+fn write(level: Level, message: &str) {
+    crate::bindings::quipu::domain::diagnostics::log(level, message);
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn write(level: Level, message: &str) {
+    eprintln!("{level:?}: {message}");
+}
