@@ -1,0 +1,234 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Config, Engine, WasmBacktraceDetails};
+
+use super::bindings::{decider, manifest, projection, upcaster};
+use super::compiled::Cache;
+use super::fault::bounded;
+use super::sandbox::{Sandbox, State};
+use super::surface::Surface;
+use super::ticker::Ticker;
+use super::{Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics};
+use crate::model::Digest;
+
+/// The compiler and sandbox, shared by all modules of a process.
+///
+/// Clones are the same runtime. It keeps one thread, which measures deadlines and
+/// ends with the last clone, module and instance.
+#[derive(Clone)]
+pub struct Runtime(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    linker: Linker<State>,
+    limits: Limits,
+    cache: Option<Cache>,
+    loaded: Mutex<HashMap<Digest, Weak<Module>>>,
+    _ticker: Ticker,
+}
+
+/// Stack of the thread that compiles: deeply nested code takes much.
+const COMPILER_STACK_BYTES: usize = 16 << 20;
+/// Longest report of the compiler that is passed on.
+const REPORT_BYTES_MAX: usize = 4 << 10;
+
+impl Runtime {
+    /// Starts the engine.
+    ///
+    /// # Errors
+    /// When the machine or the options don't allow it.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let Options { limits, cache_dir } = options;
+        let broken = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
+        let engine = Engine::new(&configuration(&limits)).map_err(broken)?;
+        let mut linker = Linker::new(&engine);
+        diagnostics::link(&mut linker).map_err(broken)?;
+        let cache = match cache_dir {
+            None => None,
+            Some(path) => match Cache::open(&path, &engine) {
+                Ok(cache) => Some(cache),
+                Err(error) => return Err(Error::Cache { path, error }),
+            },
+        };
+        Ok(Self(Arc::new(Shared {
+            _ticker: Ticker::start(&engine).map_err(Error::Ticker)?,
+            engine,
+            linker,
+            limits,
+            cache,
+            loaded: Mutex::default(),
+        })))
+    }
+
+    /// Checks and compiles a component: its imports and exports, then, under the
+    /// limits of a call, its manifest. Bytes that are loaded already give the same
+    /// module again.
+    ///
+    /// Blocks, for seconds when a large component is compiled the first time.
+    ///
+    /// # Errors
+    /// The first reason why it is not accepted.
+    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Module>, Refused> {
+        self.check_bytes(bytes)?;
+        let digest = Digest::of(bytes);
+        if let Some(module) = self.loaded().get(&digest).and_then(Weak::upgrade) {
+            return Ok(module);
+        }
+        let component = self.component(digest, bytes)?;
+        let module = Arc::new(self.module(digest, bytes.len(), &component)?);
+        let mut loaded = self.loaded();
+        loaded.retain(|_, module| module.strong_count() > 0);
+        loaded.insert(digest, Arc::downgrade(&module));
+        Ok(module)
+    }
+
+    /// The bounds of every call.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    fn check_bytes(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let (found, max) = (bytes.len(), self.0.limits.component_bytes_max);
+        if found > max {
+            return Err(Refused::TooLarge { found, max });
+        }
+        let reason = match bytes.get(..8) {
+            Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => return Ok(()),
+            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
+                "a core module; the last step of the build, which makes a component of it, is missing"
+            }
+            Some([0, b'a', b's', b'm', ..]) => "WebAssembly of an unknown version",
+            _ => "not WebAssembly",
+        };
+        Err(Refused::NotAComponent(reason.to_owned()))
+    }
+
+    fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Component, Refused> {
+        let Shared { engine, cache, .. } = &*self.0;
+        if let Some(component) = cache.as_ref().and_then(|cache| cache.load(engine, digest)) {
+            return Ok(component);
+        }
+        let component = compile(engine, bytes)?;
+        if let Some(cache) = cache {
+            cache.keep(digest, &component);
+        }
+        Ok(component)
+    }
+
+    fn module(
+        &self,
+        digest: Digest,
+        size: usize,
+        component: &Component,
+    ) -> Result<Module, Refused> {
+        let Surface { imports, exports } = Surface::of(&self.0.engine, component)?;
+        let before = self
+            .0
+            .linker
+            .instantiate_pre(component)
+            .map_err(wrong_type)?;
+        let mut sandbox = Sandbox::new(&before, &self.0.limits, "?".into())
+            .map_err(|broken| broken.of("?", digest))?;
+        let decider = check_types(&before, &mut sandbox, &exports).map_err(wrong_type)?;
+        let guest = manifest::GuestIndices::new(&before)
+            .and_then(|guest| {
+                let instance = sandbox.instance;
+                guest.load(sandbox.store(), &instance)
+            })
+            .map_err(wrong_type)?;
+        let (info, _) = sandbox
+            .call(|store| guest.call_describe(store))
+            .map_err(|broken| broken.of("?", digest))?;
+        Ok(Module {
+            runtime: self.clone(),
+            before,
+            decider,
+            digest,
+            size,
+            manifest: Manifest::read(info, &exports)?,
+            exports,
+            imports,
+        })
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Module>>> {
+        // Nothing that could panic runs while the lock is held.
+        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything here makes a guest's result a function of its input, or bounds it.
+fn configuration(limits: &Limits) -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .memory_init_cow(true)
+        .max_wasm_stack(limits.stack_bytes_max)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config
+}
+
+/// On a thread of its own, since the compiler has been seen to panic on odd input.
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Refused> {
+    let compiled = std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("quipu-compile".to_owned())
+            .stack_size(COMPILER_STACK_BYTES)
+            .spawn_scoped(scope, || Component::from_binary(engine, bytes))
+            .map(std::thread::ScopedJoinHandle::join)
+    });
+    let report = match compiled {
+        Ok(Ok(Ok(component))) => return Ok(component),
+        Ok(Ok(Err(error))) => format!("{error:#}"),
+        Ok(Err(_)) => "the compiler panicked".to_owned(),
+        Err(error) => format!("no thread for the compiler: {error}"),
+    };
+    Err(Refused::DoesNotCompile(
+        bounded(&report, REPORT_BYTES_MAX).to_owned(),
+    ))
+}
+
+/// Compares every function that the host knows with what the component has. Only
+/// an instance tells, so this comes after it is made.
+fn check_types(
+    before: &InstancePre<State>,
+    sandbox: &mut Sandbox,
+    exports: &[Export],
+) -> wasmtime::Result<Option<decider::GuestIndices>> {
+    let instance = sandbox.instance;
+    let mut known = None;
+    for export in exports {
+        match export {
+            Export::Decider => {
+                let indices = decider::GuestIndices::new(before)?;
+                indices.load(sandbox.store(), &instance)?;
+                known = Some(indices);
+            }
+            Export::Projection => {
+                projection::GuestIndices::new(before)?.load(sandbox.store(), &instance)?;
+            }
+            Export::Upcaster => {
+                upcaster::GuestIndices::new(before)?.load(sandbox.store(), &instance)?;
+            }
+        }
+    }
+    Ok(known)
+}
+
+#[allow(clippy::needless_pass_by_value)] // handed to `map_err`
+fn wrong_type(error: wasmtime::Error) -> Refused {
+    Refused::WrongType(bounded(&format!("{error:#}"), REPORT_BYTES_MAX).to_owned())
+}

@@ -1,0 +1,89 @@
+use wasmtime::ResourceLimiter;
+
+use super::Limits;
+
+/// Bounds what an instance takes of the host's memory, and knows how much it has.
+pub(super) struct Memory {
+    bytes: usize,
+    bytes_max: usize,
+    table_elements_max: usize,
+}
+
+/// A growth that was refused. It traps, so that a guest which can't allocate is
+/// told apart from one that hits any other `unreachable`.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refused(String);
+
+impl Memory {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            bytes: 0,
+            bytes_max: limits.memory_bytes_max,
+            table_elements_max: limits.table_elements_max,
+        }
+    }
+
+    /// Bytes of all linear memories.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn refused(what: &'static str, wanted: usize, max: usize) -> wasmtime::Error {
+    wasmtime::Error::new(Refused(format!("{what}: {wanted} is more than {max}")))
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.bytes.saturating_add(desired.saturating_sub(current));
+        if wanted > self.bytes_max {
+            return Err(refused("bytes of memory", wanted, self.bytes_max));
+        }
+        if let Some(max) = maximum.filter(|max| desired > *max) {
+            return Err(refused("bytes of a memory by its own bound", desired, max));
+        }
+        self.bytes = wanted;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(Refused(error.to_string())))
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let max = maximum.map_or(self.table_elements_max, |max| {
+            max.min(self.table_elements_max)
+        });
+        if desired > max {
+            return Err(refused("elements of a table", desired, max));
+        }
+        Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(wasmtime::Error::new(Refused(error.to_string())))
+    }
+
+    fn instances(&self) -> usize {
+        100
+    }
+
+    fn tables(&self) -> usize {
+        100
+    }
+
+    fn memories(&self) -> usize {
+        100
+    }
+}

@@ -1,0 +1,70 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::AppendLimits;
+
+/// How a [`Runtime`](super::Runtime) works.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Bounds of every call.
+    pub limits: Limits,
+    /// Where compiled components are kept between runs; none: nowhere, so each
+    /// start compiles them again.
+    ///
+    /// Whoever can write there can run code as this host: compiled components are
+    /// machine code. The folder belongs to the host alone. Files are never
+    /// deleted by the host, and all of them may be deleted while none runs.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// What a guest may use. A guest that exceeds a bound has a fault.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Fuel of one call, and of making an instance. Every instruction takes
+    /// about one unit; half a billion is a quarter to half a second.
+    pub fuel_per_call: u64,
+    /// Time of one call, a backstop behind the fuel: how much a guest gets done
+    /// in it depends on the machine. Kept to within a few milliseconds.
+    pub deadline: Duration,
+    /// All linear memories of an instance together. Guest memory never shrinks.
+    pub memory_bytes_max: usize,
+    /// Elements of one table.
+    pub table_elements_max: usize,
+    /// Stack of a call. A guest written in Rust has a second stack in its linear
+    /// memory, of 1 MiB by default; keep this one the smaller, or its overflow
+    /// looks like any access out of bounds.
+    pub stack_bytes_max: usize,
+    /// What one call may copy out of the guest, counted as the host's memory.
+    pub output_bytes_max: usize,
+    /// The events of one decision.
+    pub decision: AppendLimits,
+    /// Events that one call folds; longer lists are cut.
+    pub events_per_call_max: usize,
+    /// Bytes of bodies that one call folds; longer lists are cut.
+    pub call_bytes_max: usize,
+    /// A component's file.
+    pub component_bytes_max: usize,
+    /// A message to the log, and a text for people in an answer.
+    pub message_bytes_max: usize,
+    /// Messages that one instance may log in a second; the rest is counted.
+    pub messages_per_second_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fuel_per_call: 500_000_000,
+            deadline: Duration::from_secs(5),
+            memory_bytes_max: 256 << 20,
+            table_elements_max: 200_000,
+            stack_bytes_max: 256 << 10,
+            output_bytes_max: 16 << 20,
+            decision: AppendLimits::default(),
+            events_per_call_max: 1_000,
+            call_bytes_max: 4 << 20,
+            component_bytes_max: 64 << 20,
+            message_bytes_max: 4 << 10,
+            messages_per_second_max: 100,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+use super::diagnostics::Diagnostics;
+use super::fault::{Broken, FaultKind};
+use super::memory::Memory;
+use super::{Fuel, Limits, ticker};
+
+/// What the host keeps for an instance.
+pub(super) struct State {
+    pub memory: Memory,
+    pub diagnostics: Diagnostics,
+}
+
+/// One store with one instance of a component: whatever happens in it, it is the
+/// only thing to be dropped.
+pub(super) struct Sandbox {
+    store: Store<State>,
+    pub instance: Instance,
+    fuel_per_call: Fuel,
+    ticks: u64,
+    spent: bool,
+}
+
+impl Sandbox {
+    /// Makes the instance, which may run code of the guest, under the limits of a call.
+    pub(super) fn new(
+        before: &InstancePre<State>,
+        limits: &Limits,
+        component: Arc<str>,
+    ) -> Result<Self, Broken> {
+        let state = State {
+            memory: Memory::new(limits),
+            diagnostics: Diagnostics::new(component, limits),
+        };
+        let mut store = Store::new(before.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(limits.output_bytes_max);
+        let ticks = ticker::ticks(limits.deadline);
+        arm(&mut store, limits.fuel_per_call, ticks).map_err(|error| Broken::by(&error, None))?;
+        match before.instantiate(&mut store) {
+            Ok(instance) => Ok(Self {
+                store,
+                instance,
+                fuel_per_call: limits.fuel_per_call,
+                ticks,
+                spent: false,
+            }),
+            Err(error) => Err(broken(&mut store, limits.fuel_per_call, &error)),
+        }
+    }
+
+    /// Calls into the guest under the limits. An error spends the sandbox: the
+    /// guest's stack was cut off, so nothing in it can be relied on, and the
+    /// engine would refuse to enter it again.
+    pub(super) fn call<R>(
+        &mut self,
+        call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>,
+    ) -> Result<(R, Fuel), Broken> {
+        if self.spent {
+            let text = "the instance was spent by an earlier fault";
+            return Err(Broken::new(FaultKind::Trap, text));
+        }
+        let outcome = arm(&mut self.store, self.fuel_per_call, self.ticks)
+            .and_then(|()| call(&mut self.store));
+        match outcome {
+            Ok(answer) => Ok((answer, used(&self.store, self.fuel_per_call))),
+            Err(error) => {
+                self.spent = true;
+                Err(broken(&mut self.store, self.fuel_per_call, &error))
+            }
+        }
+    }
+
+    /// The store, for what does not run the guest.
+    pub(super) fn store(&mut self) -> &mut Store<State> {
+        &mut self.store
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.store.data().memory.bytes()
+    }
+}
+
+/// Sets what a call may use. A deadline left from the call before would trap at once.
+fn arm(store: &mut Store<State>, fuel: Fuel, ticks: u64) -> wasmtime::Result<()> {
+    store.data_mut().diagnostics.begin_call();
+    store.set_epoch_deadline(ticks);
+    store.set_fuel(fuel)
+}
+
+fn used(store: &Store<State>, given: Fuel) -> Fuel {
+    given.saturating_sub(store.get_fuel().unwrap_or(0))
+}
+
+fn broken(store: &mut Store<State>, given: Fuel, error: &wasmtime::Error) -> Broken {
+    let said = store.data_mut().diagnostics.take_last_error();
+    let mut broken = Broken::by(error, said.as_deref());
+    broken.fuel = Some(used(store, given));
+    broken
+}
