@@ -2,15 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::{Body, ExpectedVersion, Invalid, Name, Timestamp};
 
 /// The idempotency key of a command: 1 to 255 bytes without control characters.
 ///
 /// Its scope is the stream. Ids that begin with `quipu.` are made by the host.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(Arc<str>);
 
 impl CommandId {
@@ -129,7 +127,7 @@ impl Command {
 }
 
 /// What the host vouches for besides the command itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
     /// Groups what belongs to one conversation.
     pub correlation_id: Option<Arc<str>>,

@@ -139,8 +139,7 @@ impl<'de> Deserialize<'de> for StreamId {
 }
 
 /// A category that a decider can serve: 1 to 64 of `a-z 0-9 _`, beginning with a letter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Category(Arc<str>);
 
 impl Category {

@@ -1,0 +1,239 @@
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use super::{Gauge, Handle, Message, Staged, Verdict};
+use crate::store::{self, EventWriter, Item, Outcome};
+
+/// How batches are formed.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Most items in a batch.
+    pub batch_max: usize,
+    /// From this many staged items on, the next commit starts before the callers of
+    /// the last one are answered; below, they are answered first, since they are
+    /// the ones who will stage the next.
+    pub full_batch: usize,
+    /// Longest time that a batch below `full_batch` waits for decisions that are
+    /// under way. It goes as soon as the last of them is staged.
+    pub company_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            batch_max: 1_024,
+            full_batch: 64,
+            company_wait: Duration::from_millis(1),
+        }
+    }
+}
+
+/// Starts the committer of a store on a thread of its own, with a runtime of its
+/// own. The receiver tells how the store was closed, once the last handle is gone.
+///
+/// # Errors
+/// When the operating system gives no thread.
+pub fn start(
+    writer: Box<dyn EventWriter>,
+    options: Options,
+) -> std::io::Result<(Handle, oneshot::Receiver<store::Result<()>>)> {
+    let (queue, staged) = mpsc::unbounded_channel();
+    let gauge = Arc::new(Gauge::default());
+    let handle = Handle {
+        queue,
+        gauge: Arc::clone(&gauge),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
+    let (closed, closing) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("quipu-committer".to_owned())
+        .spawn(move || {
+            let committer = Committer {
+                writer,
+                options,
+                staged,
+                gauge,
+            };
+            // Nobody may be left to hear it.
+            _ = closed.send(runtime.block_on(committer.run()));
+        })?;
+    Ok((handle, closing))
+}
+
+struct Committer {
+    writer: Box<dyn EventWriter>,
+    options: Options,
+    staged: mpsc::UnboundedReceiver<Message>,
+    gauge: Arc<Gauge>,
+}
+
+/// An item whose caller has not been told yet.
+type Finished = (Staged, Verdict);
+
+impl Committer {
+    async fn run(mut self) -> store::Result<()> {
+        let mut batch = Vec::new();
+        let mut finished = Vec::new();
+        let mut is_closing = false;
+        loop {
+            if batch.len() + self.staged.len() < self.options.full_batch {
+                for (staged, verdict) in finished.drain(..) {
+                    tell(staged, verdict);
+                }
+                if batch.is_empty() {
+                    match self.staged.recv().await {
+                        _ if is_closing => break,
+                        Some(Message::Staged(staged)) => batch.push(staged),
+                        Some(Message::Close) | None => break,
+                    }
+                }
+                self.gather(&batch).await;
+            }
+            while !is_closing
+                && batch.len() < self.options.batch_max
+                && let Ok(message) = self.staged.try_recv()
+            {
+                match message {
+                    Message::Staged(staged) => batch.push(staged),
+                    Message::Close => {
+                        is_closing = true;
+                        self.staged.close();
+                    }
+                }
+            }
+            finished = self.commit(&mut batch, finished).await;
+        }
+        self.writer.close().await
+    }
+
+    /// Lets a small batch wait until the decisions under way have been staged.
+    async fn gather(&self, batch: &[Staged]) {
+        tokio::task::yield_now().await;
+        let is_small = |staged: usize| batch.len() + staged < self.options.full_batch;
+        if self.gauge.deciding.load(Ordering::SeqCst) == 0 || !is_small(self.staged.len()) {
+            return;
+        }
+        let all_decided = async {
+            while self.gauge.deciding.load(Ordering::SeqCst) > 0 && is_small(self.staged.len()) {
+                self.gauge.decided.notified().await;
+            }
+        };
+        _ = tokio::time::timeout(self.options.company_wait, all_decided).await;
+    }
+
+    /// Commits a batch and tells the callers of the one before meanwhile.
+    async fn commit(
+        &mut self,
+        batch: &mut Vec<Staged>,
+        mut before: Vec<Finished>,
+    ) -> Vec<Finished> {
+        let mut finished = Vec::with_capacity(batch.len());
+        let mut again = Vec::new();
+        let mut parts = vec![std::mem::take(batch)];
+        while let Some(part) = parts.pop() {
+            let (items, rest) = open(part, &mut finished);
+            let committing = self.writer.commit(&items);
+            let telling = async {
+                for (staged, verdict) in before.drain(..) {
+                    tell(staged, verdict);
+                }
+            };
+            let (result, ()) = tokio::join!(committing, telling);
+            self.gauge.batches.fetch_add(1, Ordering::Relaxed);
+            let part = items
+                .into_iter()
+                .zip(rest)
+                .map(|(item, rest)| rest.with(item));
+            match result {
+                Ok(outcomes) => {
+                    for (staged, outcome) in part.zip(outcomes) {
+                        match outcome {
+                            Outcome::Again => again.push(staged),
+                            outcome => finished.push(judged(staged, outcome)),
+                        }
+                    }
+                }
+                Err(error) => {
+                    let mut part: Vec<_> = part.collect();
+                    // What fails for a reason of its own is found by halving; what
+                    // would fail for everyone is not tried a thousand times.
+                    if part.len() > 1 && matches!(error, store::Error::Unexpected(_)) {
+                        let second = part.split_off(part.len() / 2);
+                        parts.push(second);
+                        parts.push(part);
+                        continue;
+                    }
+                    tracing::error!(%error, items = part.len(), "a batch was not stored");
+                    for staged in part {
+                        if let Some(run) = &staged.run {
+                            run.kill();
+                        }
+                        finished.push((staged, Verdict::Failed(error.clone())));
+                    }
+                }
+            }
+        }
+        *batch = again;
+        self.gauge
+            .items
+            .fetch_add(finished.len() as u64, Ordering::Relaxed);
+        finished
+    }
+}
+
+/// A staged item without its item, which the store is looking at.
+struct Rest {
+    run: Option<Arc<super::Run>>,
+    done: super::Done,
+}
+
+impl Rest {
+    fn with(self, item: Item) -> Staged {
+        Staged {
+            item,
+            run: self.run,
+            done: self.done,
+        }
+    }
+}
+
+/// Takes a batch apart; what belongs to a dead run is finished already.
+fn open(part: Vec<Staged>, finished: &mut Vec<Finished>) -> (Vec<Item>, Vec<Rest>) {
+    let (mut items, mut rest) = (
+        Vec::with_capacity(part.len()),
+        Vec::with_capacity(part.len()),
+    );
+    for staged in part {
+        if staged.run.as_ref().is_some_and(|run| run.is_dead()) {
+            finished.push((staged, Verdict::Outcome(Outcome::RunDead)));
+            continue;
+        }
+        let Staged { item, run, done } = staged;
+        items.push(item);
+        rest.push(Rest { run, done });
+    }
+    (items, rest)
+}
+
+/// An outcome that leaves the state behind it without ground ends the run.
+fn judged(staged: Staged, outcome: Outcome) -> Finished {
+    let stands = match (&staged.item, &outcome) {
+        (Item::Append { .. }, Outcome::Appended(_)) => true,
+        (Item::Check(_), Outcome::Holds(_) | Outcome::Known(_)) => true,
+        _ => false,
+    };
+    if let (false, Some(run)) = (stands, &staged.run) {
+        run.kill();
+    }
+    (staged, Verdict::Outcome(outcome))
+}
+
+fn tell(staged: Staged, verdict: Verdict) {
+    (staged.done)(staged.item, verdict);
+}

@@ -1,0 +1,259 @@
+//! Modules and the plan: which component serves what, and since when.
+//!
+//! The plan is a number for the whole store, raised by each activation. Every
+//! commit records the plan under which it was made, and the store refuses an
+//! append whose part of the plan has changed.
+
+mod error;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::oneshot;
+
+pub use error::Error;
+
+use crate::commit::{self, Staged, Verdict};
+use crate::model::{Clock, Digest};
+use crate::runtime::{Module, Runtime};
+use crate::store::{Activation, Deployment, Item, ModuleStore, Outcome, StoredModule};
+
+/// A module that serves a category.
+#[derive(Debug)]
+pub struct Deployed {
+    /// The module.
+    pub module: Arc<Module>,
+    /// The plan by which it became active.
+    pub plan: u64,
+}
+
+/// What is active, and since when.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The plan's number; 0 before the first activation.
+    pub number: u64,
+    /// Deciders by category.
+    deciders: HashMap<Box<str>, Arc<Deployed>>,
+    /// Active modules by name.
+    active: HashMap<Box<str>, Digest>,
+}
+
+impl Plan {
+    /// The decider of a category.
+    pub fn decider(&self, category: &str) -> Option<&Arc<Deployed>> {
+        self.deciders.get(category)
+    }
+
+    /// The digest that is active under a name.
+    pub fn active(&self, name: &str) -> Option<Digest> {
+        self.active.get(name).copied()
+    }
+
+    /// Whether a module is active.
+    pub fn serves(&self, digest: Digest) -> bool {
+        self.active.values().any(|active| *active == digest)
+    }
+
+    /// The plan after an activation.
+    fn with(&self, number: u64, module: &Arc<Module>) -> Self {
+        let name: Box<str> = module.manifest().name.as_str().into();
+        let mut next = Self {
+            number,
+            deciders: self.deciders.clone(),
+            active: self.active.clone(),
+        };
+        if module.has_decider() {
+            let deployed = Deployed {
+                module: Arc::clone(module),
+                plan: number,
+            };
+            next.deciders.insert(name.clone(), Arc::new(deployed));
+        }
+        next.active.insert(name, module.digest());
+        next
+    }
+}
+
+/// Uploads, activates, and knows what is active.
+pub struct Registry {
+    runtime: Runtime,
+    modules: Arc<dyn ModuleStore>,
+    committer: commit::Handle,
+    clock: Arc<dyn Clock>,
+    plan: Arc<RwLock<Arc<Plan>>>,
+    /// Modules that have been compiled, by digest.
+    loaded: RwLock<HashMap<Digest, Arc<Module>>>,
+}
+
+/// A module that was uploaded.
+#[derive(Debug, Clone)]
+pub struct Uploaded {
+    /// The module.
+    pub module: Arc<Module>,
+    /// False when the store had it already.
+    pub is_new: bool,
+}
+
+impl Registry {
+    /// Reads the plan of a store and loads the modules that are active in it.
+    ///
+    /// # Errors
+    /// When the store does not answer, or an active module can't be loaded any more.
+    pub async fn open(
+        runtime: Runtime,
+        modules: Arc<dyn ModuleStore>,
+        committer: commit::Handle,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let registry = Self {
+            runtime,
+            modules,
+            committer,
+            clock,
+            plan: Arc::default(),
+            loaded: RwLock::default(),
+        };
+        let mut newest: HashMap<String, Deployment> = HashMap::new();
+        let mut number = 0;
+        for deployment in registry.modules.deployments().await? {
+            number = deployment.plan;
+            newest.insert(deployment.name.clone(), deployment);
+        }
+        let mut plan = Plan::default();
+        for deployment in newest.into_values() {
+            let module = registry.module(deployment.digest).await?;
+            plan = plan.with(deployment.plan, &module);
+        }
+        plan.number = number;
+        registry.publish(plan);
+        Ok(registry)
+    }
+
+    /// What is active now.
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Checks a component and keeps it in the store. The same bytes are the same module.
+    ///
+    /// # Errors
+    /// When the component is refused, or the store does not take it.
+    pub async fn upload(&self, bytes: Vec<u8>) -> Result<Uploaded, Error> {
+        let (module, bytes) = self.compile(bytes).await?;
+        let is_new = self
+            .modules
+            .put(module.digest(), &bytes, self.clock.now())
+            .await?;
+        Ok(Uploaded { module, is_new })
+    }
+
+    /// Makes a module the active one under its manifest's name: from a position on,
+    /// everything of its category is decided by it. Raises the plan, also when the
+    /// module was active already.
+    ///
+    /// # Errors
+    /// When the module is not in the store, or the store does not answer.
+    pub async fn activate(&self, digest: Digest, by: Option<String>) -> Result<Deployment, Error> {
+        let module = self.module(digest).await?;
+        let activation = Activation {
+            name: module.manifest().name.as_str().to_owned(),
+            digest,
+            category: module
+                .category()
+                .map(|category| category.as_str().to_owned()),
+            at: self.clock.now(),
+            by,
+        };
+        let (tell, told) = oneshot::channel();
+        let current = Arc::clone(&self.plan);
+        let done = Box::new(move |item: Item, verdict: Verdict| {
+            // Published before any later item of the queue is answered, so that what
+            // is refused for an old plan is decided under this one.
+            if let Verdict::Outcome(Outcome::Activated(number)) = verdict {
+                let mut plan = current.write().unwrap_or_else(PoisonError::into_inner);
+                *plan = Arc::new(plan.with(number, &module));
+            }
+            _ = tell.send((item, verdict));
+        });
+        self.committer.stage(Staged {
+            item: Item::Activate(activation),
+            run: None,
+            done,
+        });
+        match told.await {
+            Ok((Item::Activate(activation), Verdict::Outcome(Outcome::Activated(plan)))) => {
+                Ok(Deployment {
+                    plan,
+                    name: activation.name,
+                    digest,
+                    activated_at: activation.at,
+                    activated_by: activation.by,
+                })
+            }
+            Ok((_, Verdict::Failed(error))) => Err(error.into()),
+            _ => Err(Error::Stopped),
+        }
+    }
+
+    /// A module of the store, compiled.
+    ///
+    /// # Errors
+    /// When it is not in the store, or can't be loaded any more.
+    pub async fn module(&self, digest: Digest) -> Result<Arc<Module>, Error> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = loaded.get(&digest) {
+            return Ok(Arc::clone(module));
+        }
+        drop(loaded);
+        let bytes = self
+            .modules
+            .get(digest)
+            .await?
+            .ok_or(Error::NotFound(digest))?;
+        Ok(self.compile(bytes).await?.0)
+    }
+
+    /// The bytes of a module.
+    ///
+    /// # Errors
+    /// When it is not in the store.
+    pub async fn bytes(&self, digest: Digest) -> Result<Vec<u8>, Error> {
+        self.modules
+            .get(digest)
+            .await?
+            .ok_or(Error::NotFound(digest))
+    }
+
+    /// Every module in the store, with its time of upload, oldest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn modules(&self) -> Result<Vec<StoredModule>, Error> {
+        Ok(self.modules.list().await?)
+    }
+
+    /// Every activation, oldest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn history(&self) -> Result<Vec<Deployment>, Error> {
+        Ok(self.modules.deployments().await?)
+    }
+
+    /// Compiling takes up to seconds, so it is done off the reactor's threads.
+    async fn compile(&self, bytes: Vec<u8>) -> Result<(Arc<Module>, Vec<u8>), Error> {
+        let runtime = self.runtime.clone();
+        let compiling = tokio::task::spawn_blocking(move || {
+            let module = runtime.load(&bytes)?;
+            Ok::<_, Error>((module, bytes))
+        });
+        let (module, bytes) = compiling.await.map_err(|_| Error::Stopped)??;
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let module = Arc::clone(loaded.entry(module.digest()).or_insert(module));
+        Ok((module, bytes))
+    }
+
+    fn publish(&self, plan: Plan) {
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+    }
+}

@@ -1,0 +1,245 @@
+//! Raw appends: events that no decider decided.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Engine, Error};
+use crate::commit::{Staged, Verdict};
+use crate::model::{
+    Body, CommandId, CommandRecord, ContentType, Context, ExpectedVersion, Invalid, Name, NewEvent,
+    StreamId,
+};
+use crate::store::{Appended, Commit, Item, KnownCommit, KnownEvent, Outcome, Write};
+
+/// Events to be appended as they are.
+#[derive(Debug, Clone, Default)]
+pub struct Append {
+    /// What the caller expects of the stream.
+    pub expected_version: ExpectedVersion,
+    /// The events. None: the expected version is checked, nothing is stored.
+    pub events: Vec<NewEvent>,
+    /// The idempotency key.
+    pub id: Option<CommandId>,
+    /// Where the request comes from.
+    pub context: Context,
+    /// Append to a category that a decider serves, too.
+    pub into_owned_category: bool,
+}
+
+/// What a raw append came to.
+#[derive(Debug, Clone)]
+pub struct RawAppended {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its version after the last event.
+    pub version: crate::model::Version,
+    /// Position of the last event; none without events.
+    pub position: Option<crate::model::Position>,
+    /// The events.
+    pub events: Vec<KnownEvent>,
+    /// Whether this is the recorded outcome of an earlier request.
+    pub replayed: bool,
+}
+
+/// Type of the record that is stored for the id of a raw append.
+const RECORD_NAME: &str = "$append";
+/// Content type of its body: a digest of what was appended.
+const RECORD_BODY: &str = "application/vnd.quipu.append-digest";
+
+impl Engine {
+    /// Appends events to a stream as they are.
+    ///
+    /// # Errors
+    /// See [`Error`]. Nothing was stored.
+    pub async fn append(&self, stream: &StreamId, append: Append) -> Result<RawAppended, Error> {
+        check_stream(stream)?;
+        self.shared.options.limits.check(&append.events)?;
+        let _permit = self.permits.try_acquire().map_err(|_| Error::Overloaded)?;
+        let record = append
+            .id
+            .clone()
+            .map(|id| Arc::new(self.append_record(stream, id, &append)));
+        loop {
+            let plan = self.shared.registry.plan();
+            self.check_category(&plan, stream, &append)?;
+            let commit = Commit {
+                command: record.clone(),
+                decided: None,
+                plan: plan.number,
+                recorded_at: self.shared.clock.now(),
+                events: append.events.clone(),
+                id_is_new: false,
+            };
+            let (stream, expected) = (stream.clone(), append.expected_version);
+            let writes = vec![Write {
+                stream: stream.clone(),
+                expected,
+                commit,
+            }];
+            match self.stage(Item::Append { run: None, writes }).await? {
+                Outcome::Appended(appended) => {
+                    let appended = appended.into_iter().next().ok_or(Error::Stopped)?;
+                    return Ok(raw_appended(stream, append.events, &appended));
+                }
+                Outcome::Known(known) => return replayed(stream, &record, &known),
+                Outcome::WrongVersion {
+                    stream,
+                    expected,
+                    found,
+                } => {
+                    return Err(Error::WrongExpectedVersion {
+                        stream,
+                        expected,
+                        found,
+                    });
+                }
+                Outcome::Archived(stream) => return Err(Error::Archived(stream)),
+                // The plan has moved: look again who owns the category.
+                _ => {}
+            }
+        }
+    }
+
+    async fn stage(&self, item: Item) -> Result<Outcome, Error> {
+        let (tell, told) = oneshot::channel();
+        let done = Box::new(move |_: Item, verdict: Verdict| _ = tell.send(verdict));
+        self.shared.committer.stage(Staged {
+            item,
+            run: None,
+            done,
+        });
+        match told.await {
+            Ok(Verdict::Outcome(outcome)) => Ok(outcome),
+            Ok(Verdict::Failed(error)) => Err(error.into()),
+            Err(_) => Err(Error::Stopped),
+        }
+    }
+
+    fn append_record(&self, stream: &StreamId, id: CommandId, append: &Append) -> CommandRecord {
+        let digest = ContentType::Other(RECORD_BODY.into());
+        CommandRecord {
+            seed: self.seed(stream, &id),
+            id,
+            name: Name::stored(RECORD_NAME),
+            schema_version: 1,
+            body: Body::stored(digest, digest_of(&append.events).into()),
+            metadata: None,
+            context: append.context.clone(),
+            accepted_at: self.shared.clock.now(),
+        }
+    }
+
+    /// A category that a decider serves takes raw events only when asked to, and
+    /// then only types and schema versions that the decider names.
+    fn check_category(
+        &self,
+        plan: &crate::deploy::Plan,
+        stream: &StreamId,
+        append: &Append,
+    ) -> Result<(), Error> {
+        let Some(deployed) = plan.decider(stream.category()) else {
+            return Ok(());
+        };
+        if append.events.is_empty() {
+            return Ok(());
+        }
+        if !append.into_owned_category {
+            return Err(Error::CategoryOwned(stream.category().to_owned()));
+        }
+        let manifest = deployed.module.manifest();
+        for event in &append.events {
+            let named = manifest.event(event.name.as_str()).is_some_and(|known| {
+                known.name == event.name
+                    && event.schema_version <= known.schema_version
+                    && *event.body.content_type() == known.content_type
+            });
+            if !named {
+                return Err(Error::Invalid(Invalid(format!(
+                    "the decider of category {} names no event {} of schema version {} and \
+                     content type {}",
+                    stream.category(),
+                    event.name,
+                    event.schema_version,
+                    event.body.content_type()
+                ))));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_stream(stream: &StreamId) -> Result<(), Invalid> {
+    if stream.is_reserved() {
+        return Err(Invalid(format!(
+            "stream {stream}: streams in $ belong to the host"
+        )));
+    }
+    Ok(())
+}
+
+/// A digest of types and data, each with its length before it.
+fn digest_of(events: &[NewEvent]) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    for event in events {
+        part(event.name.as_str().as_bytes());
+        part(&event.schema_version.to_le_bytes());
+        part(event.body.content_type().as_str().as_bytes());
+        part(event.body.bytes());
+    }
+    hasher.finalize().as_bytes().to_vec()
+}
+
+fn raw_appended(stream: StreamId, events: Vec<NewEvent>, appended: &Appended) -> RawAppended {
+    let events: Vec<KnownEvent> = events
+        .into_iter()
+        .zip(&appended.positions)
+        .enumerate()
+        .map(|(offset, (event, position))| KnownEvent {
+            id: event.id,
+            name: event.name,
+            version: appended.first_version.plus(offset),
+            position: *position,
+            body: event.body,
+        })
+        .collect();
+    let version = (appended.first_version.0 + events.len() as u64).saturating_sub(1);
+    RawAppended {
+        stream,
+        version: crate::model::Version(version),
+        position: appended.positions.last().copied(),
+        events,
+        replayed: false,
+    }
+}
+
+fn replayed(
+    stream: StreamId,
+    record: &Option<Arc<CommandRecord>>,
+    known: &KnownCommit,
+) -> Result<RawAppended, Error> {
+    let same = record
+        .as_ref()
+        .is_some_and(|record| record.name == known.record.name && record.body == known.record.body);
+    if !same {
+        return Err(Error::IdempotencyKeyReused {
+            stream,
+            id: known.record.id.clone(),
+        });
+    }
+    Ok(RawAppended {
+        stream,
+        version: known
+            .events
+            .last()
+            .map(|event| event.version)
+            .unwrap_or_default(),
+        position: known.events.last().map(|event| event.position),
+        events: known.events.clone(),
+        replayed: true,
+    })
+}

@@ -1,0 +1,123 @@
+use crate::model::{
+    CommandId, Digest, ExpectedVersion, Invalid, Rejection, StreamId, TooLarge, Version,
+};
+use crate::runtime::Fault;
+use crate::store;
+
+/// Why a command, an append or a read was not answered. Nothing is stored.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The domain says no.
+    #[error("rejected ({}): {}", rejection.code, rejection.message)]
+    Rejected {
+        /// What the guest answered.
+        rejection: Rejection,
+        /// The module that decided.
+        module: Digest,
+    },
+    /// The stream does not stand where the caller expects it.
+    #[error("stream {stream}: expected {expected}, found version {found}")]
+    WrongExpectedVersion {
+        /// The stream.
+        stream: StreamId,
+        /// What the caller expects.
+        expected: ExpectedVersion,
+        /// Where it stood.
+        found: Version,
+    },
+    /// Others wrote to the stream each time, until the deadline.
+    #[error("stream {0}: other writers came first until the deadline; send the command again")]
+    Conflict(StreamId),
+    /// The id stands for another command.
+    #[error("stream {stream}: command id {id} was used for another command; take a fresh one")]
+    IdempotencyKeyReused {
+        /// The stream.
+        stream: StreamId,
+        /// The id.
+        id: CommandId,
+    },
+    /// The stream is archived.
+    #[error("stream {0} is archived; restore it to append to it")]
+    Archived(StreamId),
+    /// The stream is longer than its category allows.
+    #[error(
+        "stream {stream}: {events} events since its newest snapshot, more than {max}; take a \
+         snapshot, or raise the limit of the category"
+    )]
+    TooLong {
+        /// The stream.
+        stream: StreamId,
+        /// Events since the newest snapshot.
+        events: u64,
+        /// What is allowed.
+        max: u64,
+    },
+    /// No decider serves the category.
+    #[error("no decider serves category {0:?}; deploy one")]
+    UnknownCategory(String),
+    /// A decider serves the category, and the append did not ask to pass it by.
+    #[error(
+        "a decider serves category {0}; send commands, or ask to append raw events (Quipu-Raw: allow)"
+    )]
+    CategoryOwned(String),
+    /// There is no such stream.
+    #[error("there is no stream {0}")]
+    StreamNotFound(StreamId),
+    /// The guest could not read the command.
+    #[error("the decider can't read the command: {0}")]
+    InvalidCommand(String),
+    /// The guest faulted.
+    #[error(transparent)]
+    Fault(#[from] Box<Fault>),
+    /// The guest can't fold an event of the stream.
+    #[error("stream {stream}: {text}")]
+    UnreadableEvent {
+        /// The stream.
+        stream: StreamId,
+        /// The guest's words.
+        text: String,
+    },
+    /// The decider does not show its state.
+    #[error("the decider of category {0:?} does not show its state")]
+    StateNotShown(String),
+    /// A bound is broken.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The request is malformed.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// Too many commands are in flight.
+    #[error("too many commands are in flight; try again in a moment")]
+    Overloaded,
+    /// The store failed. If it failed while committing, the same command id tells.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The host is being shut down.
+    #[error("the host is shutting down")]
+    Stopped,
+}
+
+impl Error {
+    /// The error's stable code, as clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Rejected { .. } => "rejected",
+            Self::WrongExpectedVersion { .. } => "wrong-expected-version",
+            Self::Conflict(_) => "conflict",
+            Self::IdempotencyKeyReused { .. } => "idempotency-key-reused",
+            Self::Archived(_) => "stream-archived",
+            Self::TooLong { .. } => "stream-too-long",
+            Self::UnknownCategory(_) => "unknown-category",
+            Self::CategoryOwned(_) => "category-owned",
+            Self::StreamNotFound(_) => "stream-not-found",
+            Self::InvalidCommand(_) => "invalid-command",
+            Self::Fault(_) => "guest-fault",
+            Self::UnreadableEvent { .. } => "unreadable-event",
+            Self::StateNotShown(_) => "state-not-shown",
+            Self::TooLarge(_) => "too-large",
+            Self::Invalid(_) => "bad-request",
+            Self::Overloaded | Self::Stopped => "overloaded",
+            Self::Store(_) => "store-unavailable",
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Execution of commands: from a request to a durable answer.
+//!
+//! A worker owns the warm state of its streams and decides; the committer makes
+//! it durable; only then is the caller answered. State ahead of the log lives in a
+//! worker alone, and is dropped when the commit that it rests on fails.
+
+mod append;
+mod error;
+mod ids;
+mod pool;
+mod request;
+mod slot;
+mod state;
+mod worker;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, oneshot};
+
+pub use append::{Append, RawAppended};
+pub use error::Error;
+pub use request::Executed;
+pub use state::StateView;
+
+use self::request::Request;
+use self::worker::Worker;
+use crate::commit;
+use crate::deploy::Registry;
+use crate::model::{AppendLimits, Clock, Command, CommandId, CommandRecord, Invalid, StreamId};
+use crate::store::EventReader;
+
+/// How commands are executed.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Threads that decide.
+    pub workers: usize,
+    /// Commands in flight on this host; one more is refused as `overloaded`.
+    pub in_flight_max: usize,
+    /// How long a command is decided again after conflicts.
+    pub deadline: Duration,
+    /// Aggregates that one worker keeps warm.
+    pub warm_aggregates_max: usize,
+    /// Guest memory that one worker keeps in use for warm aggregates, in bytes.
+    pub warm_bytes_max: usize,
+    /// Events read at once when a stream is loaded.
+    pub load_page: usize,
+    /// Longest stream, in events since its newest snapshot, that takes commands;
+    /// by category.
+    pub stream_events_max: HashMap<String, u64>,
+    /// Bounds of one command and of the events that it leads to.
+    pub limits: AppendLimits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            workers: cores.min(8),
+            in_flight_max: 16_384,
+            deadline: Duration::from_secs(5),
+            warm_aggregates_max: 20_000,
+            warm_bytes_max: 512 << 20,
+            load_page: 200,
+            stream_events_max: HashMap::new(),
+            limits: AppendLimits::default(),
+        }
+    }
+}
+
+/// What workers share.
+struct Shared {
+    options: Options,
+    reader: Arc<dyn EventReader>,
+    committer: commit::Handle,
+    registry: Arc<Registry>,
+    clock: Arc<dyn Clock>,
+    runtime: tokio::runtime::Handle,
+}
+
+/// Executes commands. One for a store; cheap to share.
+pub struct Engine {
+    shared: Arc<Shared>,
+    workers: Vec<Worker>,
+    hasher: RandomState,
+    permits: Arc<Semaphore>,
+    secret: [u8; 32],
+    states: state::States,
+}
+
+impl Engine {
+    /// Starts the workers. They end when the engine is dropped.
+    ///
+    /// Must be called within a tokio runtime, on which streams are loaded.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(
+        options: Options,
+        reader: Arc<dyn EventReader>,
+        committer: commit::Handle,
+        registry: Arc<Registry>,
+        clock: Arc<dyn Clock>,
+        secret: [u8; 32],
+    ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Handle::current();
+        let permits = Arc::new(Semaphore::new(
+            options.in_flight_max.min(Semaphore::MAX_PERMITS),
+        ));
+        let shared = Arc::new(Shared {
+            options,
+            reader,
+            committer,
+            registry,
+            clock,
+            runtime,
+        });
+        let workers = (0..shared.options.workers.max(1))
+            .map(|number| Worker::start(number, &shared))
+            .collect::<std::io::Result<_>>()?;
+        let states = state::States::new(Arc::clone(&shared));
+        Ok(Self {
+            shared,
+            workers,
+            hasher: RandomState::new(),
+            permits,
+            secret,
+            states,
+        })
+    }
+
+    /// Executes a command on a stream: decided on its current state, committed, and
+    /// only then answered. Dropping the future does not take the command back.
+    ///
+    /// # Errors
+    /// See [`Error`]. Nothing was stored, unless the error is a store that failed
+    /// while it committed: then the same command id tells.
+    pub async fn execute(&self, stream: &StreamId, command: Command) -> Result<Executed, Error> {
+        check(stream, &command)?;
+        self.shared.options.limits.check_command(&command)?;
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| Error::Overloaded)?;
+        let deciding = self.shared.committer.deciding();
+        let (reply, answer) = oneshot::channel();
+        let request = Request {
+            expected: command.expected_version,
+            command: Arc::new(self.record(stream, command)),
+            stream: stream.clone(),
+            deadline: Instant::now() + self.shared.options.deadline,
+            reply,
+            permit,
+            deciding: Some(deciding),
+            arrival: 0,
+            looked_up_at: None,
+            was_tried_again: false,
+        };
+        self.worker(stream).execute(request);
+        answer.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// The committed state of a stream, as its decider renders it.
+    ///
+    /// # Errors
+    /// When there is no such stream or no decider for it, or the decider does not
+    /// show its state.
+    pub async fn state(&self, stream: &StreamId) -> Result<StateView, Error> {
+        self.states.view(stream).await
+    }
+
+    /// Commands that are being executed.
+    pub fn in_flight(&self) -> usize {
+        self.shared
+            .options
+            .in_flight_max
+            .saturating_sub(self.permits.available_permits())
+    }
+
+    /// Refuses new commands and waits until those in flight have been answered.
+    pub async fn drain(&self) {
+        let all = u32::try_from(self.shared.options.in_flight_max).unwrap_or(u32::MAX);
+        if let Ok(permits) = self.permits.acquire_many(all).await {
+            permits.forget();
+        }
+        self.permits.close();
+    }
+
+    fn worker(&self, stream: &StreamId) -> &Worker {
+        let hash = self.hasher.hash_one(stream.as_str());
+        &self.workers[(hash % self.workers.len() as u64) as usize]
+    }
+
+    /// Everything that the decision will depend on besides the state.
+    fn record(&self, stream: &StreamId, command: Command) -> CommandRecord {
+        let plan = self.shared.registry.plan();
+        let known = plan.decider(stream.category()).and_then(|deployed| {
+            deployed
+                .module
+                .manifest()
+                .command(command.name.as_str())
+                .cloned()
+        });
+        let id = command.id.unwrap_or_else(CommandId::made_by_host);
+        CommandRecord {
+            seed: self.seed(stream, &id),
+            id,
+            schema_version: command
+                .schema_version
+                .or_else(|| known.as_ref().map(|known| known.schema_version))
+                .unwrap_or(1),
+            name: known.map_or(command.name, |known| known.name),
+            body: command.body,
+            metadata: command.metadata,
+            context: command.context,
+            accepted_at: self.shared.clock.now(),
+        }
+    }
+
+    /// BLAKE3, keyed with the store's secret, of the stream and the command's id.
+    fn seed(&self, stream: &StreamId, id: &CommandId) -> [u64; 4] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(stream.as_str().as_bytes());
+        hasher.update(&[0]);
+        hasher.update(id.as_str().as_bytes());
+        let hash = hasher.finalize();
+        let mut seed = [0; 4];
+        for (word, bytes) in seed.iter_mut().zip(hash.as_bytes().as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        seed
+    }
+}
+
+/// What a caller may ask at all.
+fn check(stream: &StreamId, command: &Command) -> Result<(), Invalid> {
+    if stream.is_reserved() {
+        return Err(Invalid(format!(
+            "stream {stream}: streams in $ belong to the host"
+        )));
+    }
+    let annotations = crate::model::annotations(command.metadata.as_ref(), &Default::default());
+    match annotations
+        .iter()
+        .find(|(name, _)| name.starts_with("quipu."))
+    {
+        Some((name, _)) => Err(Invalid(format!(
+            "metadata {name:?}: names in quipu. belong to the host"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::Error;
+use crate::commit::Deciding;
+use crate::model::{
+    CommandId, CommandRecord, Digest, EventId, ExpectedVersion, Position, StreamId, Version,
+};
+use crate::store::{Appended, KnownCommit, KnownEvent};
+
+/// An executed command.
+#[derive(Debug, Clone)]
+pub struct Executed {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its version after the command's last event; without events, its version.
+    pub version: Version,
+    /// Position of the last event; none without events.
+    pub position: Option<Position>,
+    /// The command's events.
+    pub events: Vec<KnownEvent>,
+    /// Whether this is the recorded outcome of an earlier request.
+    pub replayed: bool,
+    /// The module that decided; none when the id belongs to a raw append.
+    pub module: Option<Digest>,
+    /// Fuel that the decision took.
+    pub fuel: Option<u64>,
+}
+
+/// A command on its way through a worker.
+pub struct Request {
+    pub stream: StreamId,
+    pub command: Arc<CommandRecord>,
+    pub expected: ExpectedVersion,
+    /// Until when it is decided again after conflicts.
+    pub deadline: Instant,
+    pub reply: oneshot::Sender<Result<Executed, Error>>,
+    /// Its place among the commands in flight, given back with the answer.
+    pub permit: OwnedSemaphorePermit,
+    /// Held while it is about to be staged.
+    pub deciding: Option<Deciding>,
+    /// Its number in the order in which the worker got its commands.
+    pub arrival: u64,
+    /// The worker's number when its id was looked up and not found.
+    pub looked_up_at: Option<u64>,
+    /// A fault has given it one more try in a fresh instance.
+    pub was_tried_again: bool,
+}
+
+impl Request {
+    /// The caller's id, if the caller chose one.
+    pub fn callers_id(&self) -> Option<&CommandId> {
+        Some(&self.command.id).filter(|id| id.is_callers())
+    }
+
+    /// Answers; the caller may have gone.
+    pub fn answer(self, answer: Result<Executed, Error>) {
+        drop(self.permit);
+        _ = self.reply.send(answer);
+    }
+
+    /// Answers with what was recorded under its id.
+    pub fn replay(self, known: &KnownCommit) {
+        let answer =
+            if known.record.name == self.command.name && known.record.body == self.command.body {
+                Ok(replayed(self.stream.clone(), known))
+            } else {
+                let (stream, id) = (self.stream.clone(), self.command.id.clone());
+                Err(Error::IdempotencyKeyReused { stream, id })
+            };
+        self.answer(answer);
+    }
+}
+
+fn replayed(stream: StreamId, known: &KnownCommit) -> Executed {
+    Executed {
+        stream,
+        version: known
+            .events
+            .last()
+            .map(|event| event.version)
+            .unwrap_or_default(),
+        position: known.events.last().map(|event| event.position),
+        events: known.events.clone(),
+        replayed: true,
+        module: known.data.module,
+        fuel: known.data.fuel,
+    }
+}
+
+/// The answer to a command that has been committed.
+pub fn executed(
+    stream: StreamId,
+    events: Vec<crate::model::NewEvent>,
+    appended: &Appended,
+    module: Digest,
+    fuel: u64,
+) -> Executed {
+    let events: Vec<KnownEvent> = events
+        .into_iter()
+        .zip(&appended.positions)
+        .enumerate()
+        .map(|(offset, (event, position))| KnownEvent {
+            id: EventId::from_bytes(*event.id.as_bytes()),
+            name: event.name,
+            version: appended.first_version.plus(offset),
+            position: *position,
+            body: event.body,
+        })
+        .collect();
+    Executed {
+        stream,
+        version: Version((appended.first_version.0 + events.len() as u64).saturating_sub(1)),
+        position: appended.positions.last().copied(),
+        events,
+        replayed: false,
+        module: Some(module),
+        fuel: Some(fuel),
+    }
+}

@@ -1,0 +1,74 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::ids::Ids;
+use super::pool::Home;
+use super::request::Request;
+use crate::commit::Run;
+use crate::deploy::Deployed;
+use crate::model::{Timestamp, Version};
+
+/// What a worker knows of one stream.
+pub struct Slot {
+    pub state: State,
+    /// Commands that can't be decided yet, in order of arrival.
+    pub waiting: VecDeque<Request>,
+    /// Its guest faulted: it is kept in an instance of its own from now on.
+    pub is_apart: bool,
+}
+
+/// How far a stream is from being decided on.
+pub enum State {
+    /// Nothing is known, and nothing staged.
+    Cold,
+    /// Being read and folded.
+    Loading(Warm),
+    /// Decisions can be made.
+    Warm(Warm),
+    /// The state is gone; what was staged on it has not been answered yet.
+    Draining(Arc<Run>),
+}
+
+/// State in a guest, and what it stands for.
+pub struct Warm {
+    pub run: Arc<Run>,
+    pub deployed: Arc<Deployed>,
+    pub home: Home,
+    /// The version that the state stands for; ahead of the log while appends are staged.
+    pub version: Version,
+    /// When its last event was recorded.
+    pub recorded_at: Timestamp,
+    pub is_archived: bool,
+    pub ids: Ids,
+}
+
+impl Slot {
+    /// A slot of a stream that nobody has asked for yet.
+    pub fn new() -> Self {
+        Self {
+            state: State::Cold,
+            waiting: VecDeque::new(),
+            is_apart: false,
+        }
+    }
+
+    /// Queues a command at its place in the order of arrival.
+    pub fn wait(&mut self, mut request: Request) {
+        // A commit must not wait for what can't be decided yet.
+        request.deciding = None;
+        let place = self
+            .waiting
+            .partition_point(|other| other.arrival < request.arrival);
+        self.waiting.insert(place, request);
+    }
+
+    /// Whether nothing would be lost with it but the time of a load.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+            && match &self.state {
+                State::Cold => true,
+                State::Warm(warm) => warm.run.is_idle(),
+                State::Loading(_) | State::Draining(_) => false,
+            }
+    }
+}

@@ -1,0 +1,402 @@
+//! The rules of an append, without a store: which items of a batch pass.
+//!
+//! A back-end fetches where the streams stand and which ids are known, asks here,
+//! and writes what was accepted. The order of checks is that of the semantics:
+//! the id, then archived, then the expected version.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::{Appended, Check, Head, Item, KnownCommit, Outcome, RunId, Write};
+use crate::model::{CommandId, Position, StreamId, Timestamp, Version};
+
+/// Records found by stream and command id.
+pub type Known = HashMap<(StreamId, CommandId), Arc<KnownCommit>>;
+
+/// Where the streams of a batch stand; a stream that is not there has no entry.
+pub type Heads = HashMap<StreamId, Head>;
+
+/// The plan, and since when each of its parts stands.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// The plan's number.
+    pub plan: u64,
+    /// By category: the plan that last changed its decider.
+    pub deciders: HashMap<String, u64>,
+}
+
+impl Parts {
+    /// Whether a decision about this category under `plan` is out of date.
+    fn have_moved(&self, category: &str, plan: u64) -> bool {
+        self.deciders
+            .get(category)
+            .is_some_and(|changed| *changed > plan)
+    }
+
+    /// Takes an activation in: the new plan.
+    pub fn activate(&mut self, category: Option<&str>) -> u64 {
+        self.plan += 1;
+        if let Some(category) = category {
+            self.deciders.insert(category.to_owned(), self.plan);
+        }
+        self.plan
+    }
+}
+
+/// A write that passed, and where it will stand.
+#[derive(Debug)]
+pub struct Accepted<'a> {
+    /// The write; its commit has events.
+    pub write: &'a Write,
+    /// Version of its first event.
+    pub first_version: Version,
+    /// Position of its first event.
+    pub first_position: Position,
+    /// When its events are recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// What becomes of a batch if its transaction commits.
+#[derive(Debug)]
+pub struct Classified<'a> {
+    /// Outcome i belongs to item i.
+    pub outcomes: Vec<Outcome>,
+    /// In order of position.
+    pub accepted: Vec<Accepted<'a>>,
+    /// The plan afterwards.
+    pub parts: Parts,
+}
+
+/// The streams that a batch names.
+pub fn streams(items: &[Item]) -> impl Iterator<Item = &StreamId> {
+    items.iter().flat_map(|item| {
+        let (writes, check) = match item {
+            Item::Append { writes, .. } => (writes.as_slice(), None),
+            Item::Check(check) => (&[][..], Some(&check.stream)),
+            Item::Activate(_) => (&[][..], None),
+        };
+        writes.iter().map(|write| &write.stream).chain(check)
+    })
+}
+
+/// The command ids whose records a batch must look up.
+pub fn ids(items: &[Item]) -> impl Iterator<Item = (&StreamId, &CommandId)> {
+    items.iter().flat_map(|item| {
+        let (writes, check) = match item {
+            Item::Append { writes, .. } => (writes.as_slice(), None),
+            Item::Check(check) => (
+                &[][..],
+                check.command_id.as_ref().map(|id| (&check.stream, id)),
+            ),
+            Item::Activate(_) => (&[][..], None),
+        };
+        writes
+            .iter()
+            .filter(|write| !write.commit.id_is_new)
+            .filter_map(|write| callers_id(write).map(|id| (&write.stream, id)))
+            .chain(check)
+    })
+}
+
+/// The id under which the commit of a write will be found again.
+pub fn callers_id(write: &Write) -> Option<&CommandId> {
+    write
+        .commit
+        .command
+        .as_ref()
+        .map(|record| &record.id)
+        .filter(|id| id.is_callers())
+}
+
+/// Decides which items pass, taking them in order.
+///
+/// `next` is the position of the next event.
+pub fn classify<'a>(
+    items: &'a [Item],
+    heads: Heads,
+    known: &Known,
+    parts: Parts,
+    next: Position,
+) -> Classified<'a> {
+    let mut batch = Batch {
+        known,
+        heads,
+        parts,
+        next,
+        dead: HashSet::new(),
+        taken: HashSet::new(),
+        accepted: Vec::with_capacity(items.len()),
+    };
+    let outcomes = items.iter().map(|item| batch.item(item)).collect();
+    Classified {
+        outcomes,
+        accepted: batch.accepted,
+        parts: batch.parts,
+    }
+}
+
+struct Batch<'a, 'k> {
+    known: &'k Known,
+    heads: Heads,
+    parts: Parts,
+    next: Position,
+    /// Runs of which an item was refused.
+    dead: HashSet<RunId>,
+    /// Ids that this batch records.
+    taken: HashSet<(&'a StreamId, &'a CommandId)>,
+    accepted: Vec<Accepted<'a>>,
+}
+
+impl<'a> Batch<'a, '_> {
+    fn item(&mut self, item: &'a Item) -> Outcome {
+        match item {
+            Item::Activate(activation) => {
+                Outcome::Activated(self.parts.activate(activation.category.as_deref()))
+            }
+            Item::Check(check) => self.check(check),
+            Item::Append { run, writes } => {
+                if run.is_some_and(|run| self.dead.contains(&run)) {
+                    return Outcome::RunDead;
+                }
+                match writes.iter().find_map(|write| self.refusal(write)) {
+                    None => {
+                        Outcome::Appended(writes.iter().map(|write| self.accept(write)).collect())
+                    }
+                    Some(refusal) => {
+                        self.dead.extend(run);
+                        match refusal {
+                            Outcome::Again if run.is_some() => Outcome::RunDead,
+                            other => other,
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(&mut self, check: &'a Check) -> Outcome {
+        if check.run.is_some_and(|run| self.dead.contains(&run)) {
+            return Outcome::RunDead;
+        }
+        if let Some(id) = &check.command_id {
+            if self.taken.contains(&(&check.stream, id)) {
+                return Outcome::Again;
+            }
+            if let Some(known) = self.known.get(&(check.stream.clone(), id.clone())) {
+                return Outcome::Known(Arc::clone(known));
+            }
+        }
+        let found = self.version(&check.stream);
+        let Some(version) = check.version else {
+            return Outcome::Holds(found);
+        };
+        if self.parts.have_moved(check.stream.category(), check.plan) {
+            return Outcome::PlanMoved;
+        }
+        if version == found {
+            return Outcome::Holds(found);
+        }
+        self.dead.extend(check.run);
+        let expected = crate::model::ExpectedVersion::Exact(version);
+        Outcome::WrongVersion {
+            stream: check.stream.clone(),
+            expected,
+            found,
+        }
+    }
+
+    /// Why a write can't pass, if it can't.
+    fn refusal(&self, write: &'a Write) -> Option<Outcome> {
+        let stream = &write.stream;
+        if let Some(id) = callers_id(write) {
+            if self.taken.contains(&(stream, id)) {
+                return Some(Outcome::Again);
+            }
+            if !write.commit.id_is_new
+                && let Some(known) = self.known.get(&(stream.clone(), id.clone()))
+            {
+                return Some(Outcome::Known(Arc::clone(known)));
+            }
+        }
+        if self.parts.have_moved(stream.category(), write.commit.plan) {
+            return Some(Outcome::PlanMoved);
+        }
+        if self.heads.get(stream).is_some_and(|head| head.archived) {
+            return Some(Outcome::Archived(stream.clone()));
+        }
+        let (expected, found) = (write.expected, self.version(stream));
+        (!expected.admits(found)).then(|| Outcome::WrongVersion {
+            stream: stream.clone(),
+            expected,
+            found,
+        })
+    }
+
+    fn accept(&mut self, write: &'a Write) -> Appended {
+        let head = self.heads.get(&write.stream).copied();
+        let first_version = head.map_or(Version::NONE, |head| head.version).next();
+        let events = write.commit.events.len();
+        if events == 0 {
+            return Appended {
+                first_version,
+                positions: Vec::new(),
+            };
+        }
+        let first_position = self.next;
+        self.next = Position(first_position.0 + events as u64);
+        let earliest = head.map_or(Timestamp(0), |head| head.recorded_at);
+        let recorded_at = write.commit.recorded_at.max(earliest);
+        let version = Version(first_version.0 + events as u64 - 1);
+        let head = Head {
+            version,
+            recorded_at,
+            archived: false,
+        };
+        self.heads.insert(write.stream.clone(), head);
+        self.taken
+            .extend(callers_id(write).map(|id| (&write.stream, id)));
+        self.accepted.push(Accepted {
+            write,
+            first_version,
+            first_position,
+            recorded_at,
+        });
+        let positions = (first_position.0..self.next.0).map(Position).collect();
+        Appended {
+            first_version,
+            positions,
+        }
+    }
+
+    fn version(&self, stream: &StreamId) -> Version {
+        self.heads
+            .get(stream)
+            .map_or(Version::NONE, |head| head.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Body, ExpectedVersion, Name, NewEvent};
+    use crate::store::Commit;
+
+    fn stream() -> StreamId {
+        StreamId::new("account-1").unwrap()
+    }
+
+    fn append(run: Option<u64>, expected: ExpectedVersion) -> Item {
+        let event = NewEvent {
+            id: uuid::Uuid::now_v7(),
+            name: Name::new("opened").unwrap(),
+            schema_version: 1,
+            body: Body::empty(),
+            metadata: None,
+            tags: Vec::new(),
+        };
+        let commit = Commit {
+            command: None,
+            decided: None,
+            plan: 1,
+            recorded_at: Timestamp(5),
+            events: vec![event],
+            id_is_new: false,
+        };
+        let writes = vec![Write {
+            stream: stream(),
+            expected,
+            commit,
+        }];
+        Item::Append {
+            run: run.map(RunId),
+            writes,
+        }
+    }
+
+    fn heads(version: u64) -> Heads {
+        let head = Head {
+            version: Version(version),
+            recorded_at: Timestamp(9),
+            archived: false,
+        };
+        if version == 0 {
+            Heads::new()
+        } else {
+            Heads::from([(stream(), head)])
+        }
+    }
+
+    fn passed(items: &[Item], at: u64) -> Vec<bool> {
+        classify(
+            items,
+            heads(at),
+            &Known::new(),
+            Parts::default(),
+            Position(1),
+        )
+        .outcomes
+        .iter()
+        .map(|outcome| matches!(outcome, Outcome::Appended(_)))
+        .collect()
+    }
+
+    #[test]
+    fn a_run_falls_when_its_first_append_is_refused_though_the_version_fits() {
+        let exact = |n| ExpectedVersion::Exact(Version(n));
+        let items = [
+            append(Some(1), exact(4)),
+            append(None, ExpectedVersion::Any),
+            append(Some(1), exact(6)),
+            append(Some(2), exact(6)),
+        ];
+        assert_eq!(passed(&items, 5), [false, true, false, true]);
+    }
+
+    #[test]
+    fn items_see_what_earlier_ones_of_their_batch_append() {
+        let exact = |n| ExpectedVersion::Exact(Version(n));
+        let items = [
+            append(None, ExpectedVersion::NoStream),
+            append(None, ExpectedVersion::NoStream),
+            append(None, exact(1)),
+        ];
+        assert_eq!(passed(&items, 0), [true, false, true]);
+    }
+
+    #[test]
+    fn recorded_at_never_runs_backward_in_a_stream() {
+        let items = [append(None, ExpectedVersion::Any)];
+        let classified = classify(
+            &items,
+            heads(3),
+            &Known::new(),
+            Parts::default(),
+            Position(8),
+        );
+        assert_eq!(classified.accepted[0].recorded_at, Timestamp(9));
+        assert_eq!(classified.accepted[0].first_version, Version(4));
+        assert_eq!(classified.accepted[0].first_position, Position(8));
+    }
+
+    #[test]
+    fn an_append_decided_under_an_older_plan_is_refused() {
+        let activation = crate::store::Activation {
+            name: "account".to_owned(),
+            digest: crate::model::Digest([0; 32]),
+            category: Some("account".to_owned()),
+            at: Timestamp(0),
+            by: None,
+        };
+        let items = [
+            Item::Activate(activation),
+            append(Some(1), ExpectedVersion::Any),
+        ];
+        let parts = Parts {
+            plan: 1,
+            ..Parts::default()
+        };
+        let classified = classify(&items, heads(0), &Known::new(), parts, Position(1));
+        assert!(matches!(classified.outcomes[0], Outcome::Activated(2)));
+        assert!(matches!(classified.outcomes[1], Outcome::PlanMoved));
+    }
+}

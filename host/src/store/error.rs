@@ -1,0 +1,42 @@
+/// Why a store did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The store can't be reached or does not answer in time. Nothing was stored.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// The disk is full, or a quota reached. Nothing was stored.
+    #[error("the store has no room left: {0}")]
+    Full(String),
+    /// The store may not be written.
+    #[error("the store is read-only: {0}")]
+    ReadOnly(String),
+    /// The file is not a store, or is damaged.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// Another host has the store open.
+    #[error("another host has {0} open; stop it, or give this one a store of its own")]
+    InUse(String),
+    /// The store was made by a newer program.
+    #[error(
+        "the store has schema version {found}, this program knows up to {known}: use a newer program"
+    )]
+    TooNew {
+        /// What the store has.
+        found: i64,
+        /// What this program knows.
+        known: i64,
+    },
+    /// The store's address can't be understood.
+    #[error("{0}")]
+    Url(String),
+    /// Something that a store must not answer.
+    #[error("unexpected answer of the store: {0}")]
+    Unexpected(String),
+}
+
+impl Error {
+    /// Whether the same request may pass later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_))
+    }
+}

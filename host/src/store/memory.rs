@@ -1,0 +1,341 @@
+//! A store in this process's memory: for tests and experiments.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+
+use super::classify::{self, Accepted, Heads, Known, Parts, classify};
+use super::page::{composed_metadata, page_bounds};
+use super::{
+    Deployment, Direction, EventReader, EventWriter, Filter, Head, Item, KnownCommit, KnownEvent,
+    LoadPage, LoadedEvent, LogPage, ModuleStore, Outcome, Result, Store, StoredModule, StreamPage,
+};
+use crate::model::{
+    CommandId, CommandRecord, CommitData, Digest, Position, RecordedEvent, StreamId, Timestamp,
+    Version,
+};
+
+/// An empty store.
+pub fn open() -> Store {
+    let shared = Shared::default();
+    Store {
+        reader: Arc::new(shared.clone()),
+        writer: Box::new(shared.clone()),
+        modules: Arc::new(shared),
+        secret: rand::random(),
+    }
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Log>>);
+
+#[derive(Default)]
+struct Log {
+    /// Event i stands at position i + 1.
+    events: Vec<RecordedEvent>,
+    /// Indexes into `events`.
+    streams: HashMap<StreamId, Vec<usize>>,
+    /// The record, its commit's first event and their number.
+    records: HashMap<(StreamId, CommandId), (Arc<CommandRecord>, usize, usize)>,
+    modules: Vec<(StoredModule, Vec<u8>)>,
+    deployments: Vec<Deployment>,
+    parts: Parts,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn head(&self, stream: &StreamId) -> Option<Head> {
+        let last = *self.streams.get(stream)?.last()?;
+        let event = &self.events[last];
+        Some(Head {
+            version: event.version,
+            recorded_at: event.recorded_at,
+            archived: false,
+        })
+    }
+
+    fn commit(&mut self, items: &[Item]) -> Vec<Outcome> {
+        let heads: Heads = classify::streams(items)
+            .filter_map(|stream| Some((stream.clone(), self.head(stream)?)))
+            .collect();
+        let known: Known = classify::ids(items)
+            .filter_map(|(stream, id)| {
+                let key = (stream.clone(), id.clone());
+                let (record, first, count) = self.records.get(&key)?;
+                let events = &self.events[*first..first + count];
+                Some((key, Arc::new(known_commit(record, events))))
+            })
+            .collect();
+        let next = Position(self.events.len() as u64 + 1);
+        let classified = classify(items, heads, &known, self.parts.clone(), next);
+        for accepted in &classified.accepted {
+            self.append(accepted);
+        }
+        for (item, outcome) in items.iter().zip(&classified.outcomes) {
+            if let (Item::Activate(activation), Outcome::Activated(plan)) = (item, outcome) {
+                self.deployments.push(Deployment {
+                    plan: *plan,
+                    name: activation.name.clone(),
+                    digest: activation.digest,
+                    activated_at: activation.at,
+                    activated_by: activation.by.clone(),
+                });
+            }
+        }
+        self.parts = classified.parts;
+        classified.outcomes
+    }
+
+    fn append(&mut self, accepted: &Accepted<'_>) {
+        let (stream, commit) = (&accepted.write.stream, &accepted.write.commit);
+        let data = Arc::new(commit_data(commit));
+        if let Some(id) = classify::callers_id(accepted.write)
+            && let Some(record) = &commit.command
+        {
+            let place = (Arc::clone(record), self.events.len(), commit.events.len());
+            self.records.insert((stream.clone(), id.clone()), place);
+        }
+        let command_metadata = commit
+            .decided
+            .and(commit.command.as_ref())
+            .and_then(|record| record.metadata.as_ref());
+        for (offset, event) in commit.events.iter().enumerate() {
+            self.streams
+                .entry(stream.clone())
+                .or_default()
+                .push(self.events.len());
+            self.events.push(RecordedEvent {
+                id: event.id,
+                stream: stream.clone(),
+                version: accepted.first_version.plus(offset),
+                position: Position(accepted.first_position.0 + offset as u64),
+                name: event.name.clone(),
+                schema_version: event.schema_version,
+                body: event.body.clone(),
+                metadata: composed_metadata(command_metadata, event.metadata.as_ref()),
+                tags: event.tags.clone(),
+                recorded_at: accepted.recorded_at,
+                commit: Arc::clone(&data),
+            });
+        }
+    }
+}
+
+fn commit_data(commit: &super::Commit) -> CommitData {
+    let record = commit.command.as_ref();
+    let context = record
+        .map(|record| record.context.clone())
+        .unwrap_or_default();
+    CommitData {
+        command_id: record.map(|record| record.id.clone()),
+        module: commit.decided.map(|decided| decided.module),
+        plan: commit.plan,
+        fuel: commit.decided.map(|decided| decided.fuel),
+        correlation_id: context.correlation_id,
+        causation_id: context.causation_id,
+        principal: context.principal,
+        traceparent: context.traceparent,
+    }
+}
+
+fn known_commit(record: &CommandRecord, events: &[RecordedEvent]) -> KnownCommit {
+    KnownCommit {
+        record: record.clone(),
+        data: events
+            .first()
+            .map(|event| (*event.commit).clone())
+            .unwrap_or_default(),
+        events: events
+            .iter()
+            .map(|event| KnownEvent {
+                id: event.id,
+                name: event.name.clone(),
+                version: event.version,
+                position: event.position,
+                body: event.body.clone(),
+            })
+            .collect(),
+    }
+}
+
+impl EventWriter for Shared {
+    fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        ready(Ok(self.lock().commit(items))).boxed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        ready(Ok(())).boxed()
+    }
+}
+
+impl EventReader for Shared {
+    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
+        ready(Ok(self.lock().head(stream))).boxed()
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
+        let log = self.lock();
+        let page = log.streams.get(stream).map(|places| {
+            let version = Version(places.len() as u64);
+            let range = page_bounds(from, direction, limit, version);
+            let mut events: Vec<_> = range
+                .map(|version| log.events[places[version as usize - 1]].clone())
+                .collect();
+            if direction == Direction::Backward {
+                events.reverse();
+            }
+            StreamPage::new(version, events, direction)
+        });
+        ready(Ok(page)).boxed()
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &'a Filter,
+    ) -> BoxFuture<'a, Result<LogPage>> {
+        let log = self.lock();
+        let head = Position(log.events.len() as u64);
+        let passes = |event: &&RecordedEvent| {
+            filter.admits(
+                event.stream.as_str(),
+                event.stream.category(),
+                event.name.as_str(),
+            )
+        };
+        let limit = limit.min(super::LOG_PAGE_MAX);
+        let events: Vec<_> = match direction {
+            Direction::Forward => {
+                let first = usize::try_from(after.0)
+                    .unwrap_or(usize::MAX)
+                    .min(log.events.len());
+                log.events[first..]
+                    .iter()
+                    .filter(passes)
+                    .take(limit)
+                    .cloned()
+                    .collect()
+            }
+            Direction::Backward => {
+                let end = usize::try_from(after.0.saturating_sub(1)).unwrap_or(usize::MAX);
+                let end = end.min(log.events.len());
+                log.events[..end]
+                    .iter()
+                    .rev()
+                    .filter(passes)
+                    .take(limit)
+                    .cloned()
+                    .collect()
+            }
+        };
+        let next = if events.len() < limit {
+            None
+        } else {
+            events.last().map(|e| e.position)
+        };
+        ready(Ok(LogPage { events, next, head })).boxed()
+    }
+
+    fn load<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        after: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<LoadPage>> {
+        let log = self.lock();
+        let places = log.streams.get(stream).map_or(&[][..], Vec::as_slice);
+        let skipped = usize::try_from(after.0)
+            .unwrap_or(usize::MAX)
+            .min(places.len());
+        let events = places[skipped..].iter().take(limit).map(|place| {
+            let event = &log.events[*place];
+            let begins = event.version.0 == 1
+                || !Arc::ptr_eq(
+                    &event.commit,
+                    &log.events[places[event.version.0 as usize - 2]].commit,
+                );
+            LoadedEvent {
+                name: event.name.clone(),
+                schema_version: event.schema_version,
+                version: event.version,
+                recorded_at: event.recorded_at,
+                body: event.body.clone(),
+                command_id: begins
+                    .then(|| event.commit.command_id.clone())
+                    .flatten()
+                    .filter(CommandId::is_callers),
+            }
+        });
+        let page = LoadPage {
+            events: events.collect(),
+            head: log.head(stream),
+        };
+        ready(Ok(page)).boxed()
+    }
+
+    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
+        ready(Ok(Position(self.lock().events.len() as u64))).boxed()
+    }
+}
+
+impl ModuleStore for Shared {
+    fn put<'a>(
+        &'a self,
+        digest: Digest,
+        bytes: &'a [u8],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let mut log = self.lock();
+        let is_new = log
+            .modules
+            .iter()
+            .all(|(module, _)| module.digest != digest);
+        if is_new {
+            let module = StoredModule {
+                digest,
+                bytes: bytes.len() as u64,
+                uploaded_at: at,
+            };
+            log.modules.push((module, bytes.to_vec()));
+        }
+        ready(Ok(is_new)).boxed()
+    }
+
+    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Vec<u8>>>> {
+        let log = self.lock();
+        let found = log
+            .modules
+            .iter()
+            .find(|(module, _)| module.digest == digest);
+        ready(Ok(found.map(|(_, bytes)| bytes.clone()))).boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
+        let modules = self
+            .lock()
+            .modules
+            .iter()
+            .map(|(module, _)| module.clone())
+            .collect();
+        ready(Ok(modules)).boxed()
+    }
+
+    fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>> {
+        ready(Ok(self.lock().deployments.clone())).boxed()
+    }
+}

@@ -1,0 +1,253 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::{Body, CommandId, Invalid, Name, Position, RecordedEvent, Timestamp, Version};
+
+/// Most events in a page of a stream.
+pub const STREAM_PAGE_MAX: usize = 1_000;
+/// Most events in a page of the log.
+pub const LOG_PAGE_MAX: usize = 1_000;
+
+/// Which way to read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// From older to newer.
+    #[default]
+    Forward,
+    /// From newer to older.
+    Backward,
+}
+
+/// Where a stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its version, 1 or more.
+    pub version: Version,
+    /// When its last event was recorded.
+    pub recorded_at: Timestamp,
+    /// Whether appends are refused.
+    pub archived: bool,
+}
+
+/// Events of one stream.
+#[derive(Debug, Clone)]
+pub struct StreamPage {
+    /// The stream's version when the page was read.
+    pub version: Version,
+    /// The events.
+    pub events: Vec<RecordedEvent>,
+    /// Where to go on from in the same direction; none at the end.
+    pub next: Option<Version>,
+}
+
+/// Events of the log.
+#[derive(Debug, Clone)]
+pub struct LogPage {
+    /// The events.
+    pub events: Vec<RecordedEvent>,
+    /// Where to go on from in the same direction; none at the end.
+    pub next: Option<Position>,
+    /// Position of the last event in the log when the page was read.
+    pub head: Position,
+}
+
+/// What a fold is given.
+#[derive(Debug, Clone)]
+pub struct LoadPage {
+    /// Where the stream stood when the page was read; none when there is no such stream.
+    pub head: Option<Head>,
+    /// The events.
+    pub events: Vec<LoadedEvent>,
+}
+
+/// What a fold needs of an event.
+#[derive(Debug, Clone)]
+pub struct LoadedEvent {
+    /// Its type.
+    pub name: Name,
+    /// Schema version of the body.
+    pub schema_version: u32,
+    /// Its place in the stream.
+    pub version: Version,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The data.
+    pub body: Body,
+    /// On the first event of a commit: the caller's id of its command.
+    pub command_id: Option<CommandId>,
+}
+
+/// Which events of the log to read. Empty parts ask for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Any of these categories.
+    pub categories: Option<Vec<Arc<str>>>,
+    /// Any of these types.
+    pub types: Option<Vec<Name>>,
+    /// Streams whose id begins so.
+    pub prefix: Option<Arc<str>>,
+}
+
+impl Filter {
+    /// Refuses parts that are given but empty.
+    ///
+    /// # Errors
+    /// When a part is an empty list or an empty text: that would read nothing, and
+    /// is more likely meant to read all.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let empty = [
+            (
+                "category",
+                self.categories.as_ref().is_some_and(Vec::is_empty),
+            ),
+            ("type", self.types.as_ref().is_some_and(Vec::is_empty)),
+            (
+                "prefix",
+                self.prefix.as_ref().is_some_and(|prefix| prefix.is_empty()),
+            ),
+        ];
+        match empty.iter().find(|(_, empty)| *empty) {
+            Some((part, _)) => Err(Invalid(format!(
+                "the filter names no {part}; leave it out to read every {part}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an event passes.
+    pub(crate) fn admits(&self, stream: &str, category: &str, name: &str) -> bool {
+        self.categories
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|one| **one == *category))
+            && self
+                .types
+                .as_ref()
+                .is_none_or(|all| all.iter().any(|one| one.as_str() == name))
+            && self
+                .prefix
+                .as_ref()
+                .is_none_or(|prefix| stream.starts_with(&**prefix))
+    }
+
+    /// Whether every event passes.
+    pub(crate) fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl StreamPage {
+    /// A page of events that were read up to its limit.
+    pub(crate) fn new(version: Version, events: Vec<RecordedEvent>, direction: Direction) -> Self {
+        let next = events.last().and_then(|last| match direction {
+            Direction::Forward => (last.version < version).then(|| last.version.next()),
+            Direction::Backward => (last.version.0 > 1).then(|| Version(last.version.0 - 1)),
+        });
+        Self {
+            version,
+            events,
+            next,
+        }
+    }
+}
+
+/// The versions of a page, ascending, of a stream at `version`.
+pub(crate) fn page_bounds(
+    from: Version,
+    direction: Direction,
+    limit: usize,
+    version: Version,
+) -> std::ops::RangeInclusive<u64> {
+    let limit = limit.min(STREAM_PAGE_MAX) as u64;
+    match direction {
+        Direction::Forward => {
+            let first = from.0.max(1);
+            first..=version.0.min(first.saturating_add(limit).saturating_sub(1))
+        }
+        Direction::Backward => {
+            let last = from.0.min(version.0);
+            (last.saturating_add(1).saturating_sub(limit)).max(1)..=last
+        }
+    }
+}
+
+/// A decided event's metadata: the command's members, then its own.
+pub(crate) fn composed_metadata(command: Option<&Bytes>, own: Option<&Bytes>) -> Option<Bytes> {
+    let (Some(command), Some(own)) = (command, own) else {
+        return command.or(own).cloned();
+    };
+    let (Some(first), Some(second)) = (members(command), members(own)) else {
+        return Some(own.clone());
+    };
+    if first.is_empty() {
+        return Some(own.clone());
+    }
+    if second.is_empty() {
+        return Some(command.clone());
+    }
+    Some([b"{", first, b",", second, b"}"].concat().into())
+}
+
+/// The text between the braces of a JSON object.
+fn members(object: &[u8]) -> Option<&[u8]> {
+    let text = object.trim_ascii().strip_prefix(b"{")?.strip_suffix(b"}")?;
+    Some(text.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_of_a_decided_event_are_the_commands_then_its_own() {
+        let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
+        let cases = [
+            (
+                Some("{\"a\":1}"),
+                Some("{\"b\":2}"),
+                Some("{\"a\":1,\"b\":2}"),
+            ),
+            (Some(" { } "), Some("{\"b\":2}"), Some("{\"b\":2}")),
+            (Some("{\"a\":1}"), Some("{}"), Some("{\"a\":1}")),
+            (Some("{\"a\": 1 }"), None, Some("{\"a\": 1 }")),
+            (Some("[1]"), Some("{\"b\":2}"), Some("{\"b\":2}")),
+            (None, None, None),
+        ];
+        for (command, own, expected) in cases {
+            let (command, own) = (command.map(bytes), own.map(bytes));
+            assert_eq!(
+                composed_metadata(command.as_ref(), own.as_ref()),
+                expected.map(bytes)
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_filter_is_refused_rather_than_read_as_all() {
+        assert!(Filter::default().check().is_ok());
+        assert!(
+            Filter {
+                categories: Some(vec![]),
+                ..Filter::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Filter {
+                types: Some(vec![]),
+                ..Filter::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Filter {
+                prefix: Some("".into()),
+                ..Filter::default()
+            }
+            .check()
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,34 @@
+use crate::store::Error;
+
+/// SQLite's result codes, as far as callers act on them.
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const READ_ONLY: i32 = 8;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CAN_NOT_OPEN: i32 = 14;
+const NOT_A_DATABASE: i32 = 26;
+
+/// What an error of the driver means to a caller.
+pub fn store_error(error: &sqlx::Error) -> Error {
+    let Some(database) = error.as_database_error() else {
+        return match error {
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => {
+                Error::Unavailable(error.to_string())
+            }
+            other => Error::Unexpected(other.to_string()),
+        };
+    };
+    let text = database.message().to_owned();
+    let code = database
+        .code()
+        .and_then(|code| code.parse::<i32>().ok())
+        .unwrap_or_default();
+    match code & 0xff {
+        FULL => Error::Full(text),
+        READ_ONLY => Error::ReadOnly(text),
+        CORRUPT | NOT_A_DATABASE => Error::Damaged(text),
+        BUSY | LOCKED | CAN_NOT_OPEN => Error::Unavailable(text),
+        _ => Error::Unexpected(format!("{text} (SQLite code {code})")),
+    }
+}
