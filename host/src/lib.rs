@@ -1,9 +1,11 @@
 //! Quipu: an event-sourcing host whose domain logic runs as WebAssembly components.
 
 pub mod app;
+pub mod bench;
 pub mod commit;
 pub mod deploy;
 pub mod engine;
+pub mod guests;
 pub mod model;
 pub mod runtime;
 pub mod store;

@@ -231,6 +231,15 @@ impl Host {
         self.tenant.engine.in_flight()
     }
 
+    /// Transactions that this host has made to append, each with one flush.
+    pub fn batches(&self) -> u64 {
+        self.tenant
+            .committer
+            .gauge()
+            .batches
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Refuses what is new, waits until everything in flight has been answered, and
     /// closes the store. Other clones of this host answer `overloaded` from then on.
     ///

@@ -1,7 +1,7 @@
 use crate::model::{
     CommandId, Digest, ExpectedVersion, Invalid, Rejection, StreamId, TooLarge, Version,
 };
-use crate::runtime::Fault;
+use crate::runtime::{Failure, Fault};
 use crate::store;
 
 /// Why a command, an append or a read was not answered. Nothing is stored.
@@ -98,6 +98,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// What it means to a caller that a guest failed at a stream.
+    pub(super) fn of_fold(stream: &StreamId, failure: &Failure) -> Self {
+        match failure {
+            Failure::Fault(fault) => Self::Fault(Box::new(fault.clone())),
+            Failure::UnknownEvent(text) | Failure::BadEvent(text) => Self::UnreadableEvent {
+                stream: stream.clone(),
+                text: text.clone(),
+            },
+        }
+    }
+
     /// The error's stable code, as clients see it.
     pub fn code(&self) -> &'static str {
         match self {

@@ -5,11 +5,13 @@
 //! worker alone, and is dropped when the commit that it rests on fails.
 
 mod append;
+mod decide;
 mod error;
 mod ids;
 mod pool;
 mod request;
 mod slot;
+mod stage;
 mod state;
 mod worker;
 

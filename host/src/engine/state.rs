@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Error, Shared};
 use crate::deploy::Deployed;
 use crate::model::{Digest, StreamId, Version};
-use crate::runtime::{Failure, FoldEvent, Instance};
+use crate::runtime::{FoldEvent, Instance};
 use crate::store::{LoadPage, LoadedEvent};
 
 /// Instances kept for the next view.
@@ -118,7 +118,7 @@ impl Folding {
     ) -> Result<Self, Error> {
         let aggregate = instance
             .open(stream.key(), None)
-            .map_err(|f| error(stream, f))?;
+            .map_err(|failure| Error::of_fold(stream, &failure))?;
         let stream = stream.clone();
         Ok(Self {
             instance,
@@ -133,7 +133,7 @@ impl Folding {
         let events: Vec<FoldEvent<'_>> = page.events.iter().map(fold_event).collect();
         self.instance
             .apply(&self.aggregate, &events)
-            .map_err(|failure| error(&self.stream, failure))?;
+            .map_err(|failure| Error::of_fold(&self.stream, &failure))?;
         self.version = page
             .events
             .last()
@@ -145,7 +145,7 @@ impl Folding {
         let view = self
             .instance
             .view(&self.aggregate)
-            .map_err(|failure| error(&self.stream, failure))?;
+            .map_err(|failure| Error::of_fold(&self.stream, &failure))?;
         self.instance.close(self.aggregate);
         let state = view.ok_or_else(|| Error::StateNotShown(self.stream.category().to_owned()))?;
         let module = self.deployed.module.digest();
@@ -156,16 +156,6 @@ impl Folding {
             module,
         };
         Ok((shown, self.instance))
-    }
-}
-
-fn error(stream: &StreamId, failure: Failure) -> Error {
-    match failure {
-        Failure::Fault(fault) => Error::Fault(Box::new(fault)),
-        Failure::UnknownEvent(text) | Failure::BadEvent(text) => Error::UnreadableEvent {
-            stream: stream.clone(),
-            text,
-        },
     }
 }
 

@@ -1,22 +1,21 @@
 //! A worker: a thread that owns its instances and the warm state of its streams.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use hashlink::LinkedHashMap;
 use tokio::sync::mpsc;
 
-use super::ids::Knowledge;
+use super::decide::may_pass;
 use super::pool::Pool;
-use super::request::{Request, executed};
+use super::request::Request;
 use super::slot::{Slot, State, Warm};
 use super::state::fold_event;
-use super::{Error, Executed, Shared};
-use crate::commit::{Run, Staged, Verdict};
+use super::{Error, Shared};
+use crate::commit::Run;
 use crate::deploy::Deployed;
 use crate::model::{StreamId, Timestamp, Version};
-use crate::runtime::{Decision, Failure, FoldEvent, Outcome as Decided};
-use crate::store::{self, Check, Commit, Item, LoadPage, Outcome, RunId, Write};
+use crate::runtime::{Failure, FoldEvent};
+use crate::store::{self, LoadPage, RunId};
 
 /// Slots that are looked at for one that can be evicted.
 const EVICTION_LOOKS: usize = 32;
@@ -30,7 +29,7 @@ pub struct Worker {
 
 /// What a worker is told. The queue has no bound of its own: each message belongs
 /// to a command in flight, and those are bounded.
-enum Message {
+pub(super) enum Message {
     /// A new command.
     Execute(Request),
     /// A command whose append or answer was refused: it is to be decided again.
@@ -55,6 +54,7 @@ impl Worker {
             slots: LinkedHashMap::new(),
             pool: Pool::default(),
             number: 0,
+            is_over_memory: false,
         };
         std::thread::Builder::new()
             .name(format!("quipu-worker-{number}"))
@@ -75,14 +75,16 @@ impl Drop for Worker {
     }
 }
 
-struct Core {
-    shared: Arc<Shared>,
-    myself: mpsc::UnboundedSender<Message>,
+pub(super) struct Core {
+    pub(super) shared: Arc<Shared>,
+    pub(super) myself: mpsc::UnboundedSender<Message>,
     /// Least recently used first.
-    slots: LinkedHashMap<StreamId, Slot>,
-    pool: Pool,
+    pub(super) slots: LinkedHashMap<StreamId, Slot>,
+    pub(super) pool: Pool,
     /// Counts commands and look-ups in the order in which they came.
-    number: u64,
+    pub(super) number: u64,
+    /// The guests used more memory than they may when it was last looked at.
+    is_over_memory: bool,
 }
 
 impl Core {
@@ -116,7 +118,7 @@ impl Core {
     }
 
     /// Queues a command at its stream and goes on there.
-    fn take(&mut self, request: Request) {
+    pub(super) fn take(&mut self, request: Request) {
         let stream = request.stream.clone();
         let slot = self.slots.entry(stream.clone()).or_insert_with(Slot::new);
         let direct = slot.waiting.is_empty() && matches!(slot.state, State::Warm(_));
@@ -132,7 +134,7 @@ impl Core {
     }
 
     /// Decides what can be decided at a stream, and starts what must come before.
-    fn advance(&mut self, stream: &StreamId) {
+    pub(super) fn advance(&mut self, stream: &StreamId) {
         let plan = self.shared.registry.plan();
         let current = plan.decider(stream.category());
         loop {
@@ -173,7 +175,7 @@ impl Core {
     }
 
     /// Gives up the state of a stream. What was staged on it may still be answered.
-    fn retire(&mut self, stream: &StreamId) {
+    pub(super) fn retire(&mut self, stream: &StreamId) {
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
         };
@@ -183,11 +185,11 @@ impl Core {
             return;
         };
         self.pool.close(warm.home);
+        for request in &mut slot.waiting {
+            request.deciding = None;
+        }
         if warm.run.watch() {
             slot.state = State::Draining(warm.run);
-            for request in &mut slot.waiting {
-                request.deciding = None;
-            }
         }
     }
 
@@ -215,7 +217,7 @@ impl Core {
                 self.read(stream, run, Version::NONE);
             }
             Err(failure) => {
-                self.refuse_all(stream, |request| fold_error(&request.stream, &failure))
+                self.refuse_all(stream, |request| Error::of_fold(&request.stream, &failure))
             }
         }
     }
@@ -292,12 +294,14 @@ impl Core {
                 return self.advance(stream);
             }
         }
+        // Numbered now: a look-up that was made before does not count against them.
+        self.number += 1;
         for id in page
             .events
             .iter()
             .filter_map(|event| event.command_id.as_ref())
         {
-            warm.ids.insert(id, 0);
+            warm.ids.insert(id, self.number);
         }
         if let Some(head) = page.head {
             warm.version = head.version;
@@ -326,295 +330,18 @@ impl Core {
             slot.is_apart = true;
             return self.advance(stream);
         }
-        self.refuse_all(stream, |request| fold_error(&request.stream, failure));
-    }
-
-    /// Decides one command on warm state and stages what comes of it.
-    fn decide(&mut self, mut request: Request, plan: u64) {
-        let Some(slot) = self.slots.get_mut(&request.stream) else {
-            return;
-        };
-        let State::Warm(warm) = &mut slot.state else {
-            return slot.wait(request);
-        };
-        let knowledge = request
-            .callers_id()
-            .map_or(Knowledge::New, |id| warm.ids.knowledge(id));
-        if let Knowledge::Seen(number) = knowledge
-            && request
-                .looked_up_at
-                .is_none_or(|looked_up_at| looked_up_at < number)
-        {
-            self.number += 1;
-            request.looked_up_at = Some(self.number);
-            let run = Arc::clone(&warm.run);
-            return self.look_up(request, run);
-        }
-        // Found by no look-up since, or by no look-up at all: the id is new.
-        let id_is_new = knowledge == Knowledge::New || request.looked_up_at.is_some();
-        if let Some(error) = refusal(&self.shared, warm, &request) {
-            let (run, version) = (Arc::clone(&warm.run), warm.version);
-            return self.answer_negatively(request, run, version, plan, Err(error));
-        }
-        let annotations =
-            crate::model::annotations(request.command.metadata.as_ref(), &request.command.context);
-        let called = self.pool.call(&warm.home, |instance, aggregate| {
-            instance.decide(aggregate, &request.command, &annotations)
-        });
-        let Some(decided) = called else {
-            slot.waiting.push_front(request);
-            return;
-        };
-        let (run, version) = (Arc::clone(&warm.run), warm.version);
-        let module = warm.deployed.module.digest();
-        match decided {
-            Ok(Decision {
-                outcome: Decided::Events(events),
-                fuel,
-            }) if !events.is_empty() => {
-                let recorded_at = self.shared.clock.now().max(warm.recorded_at);
-                let folds: Vec<FoldEvent<'_>> = events
-                    .iter()
-                    .enumerate()
-                    .map(|(n, event)| FoldEvent::decided(event, version.plus(n + 1), recorded_at))
-                    .collect();
-                let folded = self.pool.call(&warm.home, |instance, aggregate| {
-                    instance.apply(aggregate, &folds)
-                });
-                match folded {
-                    Some(Ok(_)) => {}
-                    Some(Err(failure)) => {
-                        return self.faulted(request, run, version, plan, &failure, true);
-                    }
-                    None => {
-                        slot.waiting.push_front(request);
-                        return;
-                    }
-                }
-                warm.version = version.plus(events.len());
-                warm.recorded_at = recorded_at;
-                if let Some(id) = request.callers_id() {
-                    self.number += 1;
-                    warm.ids.insert(id, self.number);
-                }
-                let commit = Commit {
-                    command: Some(Arc::clone(&request.command)),
-                    decided: Some(store::Decided { module, fuel }),
-                    plan,
-                    recorded_at,
-                    events,
-                    id_is_new,
-                };
-                self.append(request, run, version, commit);
-            }
-            Ok(Decision { outcome, fuel }) => {
-                let answer = match outcome {
-                    Decided::Rejected(rejection) => Err(Error::Rejected { rejection, module }),
-                    Decided::BadCommand(text) => Err(Error::InvalidCommand(text)),
-                    Decided::Events(_) => Ok(Executed {
-                        stream: request.stream.clone(),
-                        version,
-                        position: None,
-                        events: Vec::new(),
-                        replayed: false,
-                        module: Some(module),
-                        fuel: Some(fuel),
-                    }),
-                };
-                self.answer_negatively(request, run, version, plan, answer);
-            }
-            Err(failure) => self.faulted(request, run, version, plan, &failure, false),
-        }
-    }
-
-    /// A guest faulted at a command: one more try in an instance of its own, if
-    /// that may help; else the caller is told.
-    fn faulted(
-        &mut self,
-        mut request: Request,
-        run: Arc<Run>,
-        version: Version,
-        plan: u64,
-        failure: &Failure,
-        state_is_spoilt: bool,
-    ) {
-        let stream = request.stream.clone();
-        let Some(slot) = self.slots.get_mut(&stream) else {
-            return;
-        };
-        slot.is_apart = true;
-        if may_pass(failure) && !request.was_tried_again {
-            request.was_tried_again = true;
-            slot.wait(request);
-            return self.retire(&stream);
-        }
-        let error = fold_error(&stream, failure);
-        self.answer_negatively(request, run, version, plan, Err(error));
-        if state_is_spoilt {
-            self.retire(&stream);
-        }
-    }
-
-    fn append(&self, request: Request, run: Arc<Run>, version: Version, commit: Commit) {
-        run.stage();
-        let write = Write {
-            stream: request.stream.clone(),
-            expected: crate::model::ExpectedVersion::Exact(version),
-            commit,
-        };
-        let item = Item::Append {
-            run: Some(run.id()),
-            writes: vec![write],
-        };
-        self.stage(item, run, request, |request, item, appended| {
-            let Item::Append { writes, .. } = item else {
-                return;
-            };
-            let written = writes.into_iter().next().zip(appended.into_iter().next());
-            let Some((write, appended)) = written else {
-                return;
-            };
-            let Some(decided) = write.commit.decided else {
-                return;
-            };
-            let stream = request.stream.clone();
-            let events = write.commit.events;
-            request.answer(Ok(executed(
-                stream,
-                events,
-                &appended,
-                decided.module,
-                decided.fuel,
-            )));
-        });
-    }
-
-    /// Holds an answer that stores nothing until all that it rests on is durable and
-    /// known to be current, and the id is known to be new.
-    fn answer_negatively(
-        &self,
-        request: Request,
-        run: Arc<Run>,
-        version: Version,
-        plan: u64,
-        answer: Result<Executed, Error>,
-    ) {
-        run.stage();
-        let item = Item::Check(Check {
-            run: Some(run.id()),
-            stream: request.stream.clone(),
-            version: Some(version),
-            command_id: request.callers_id().cloned(),
-            plan,
-        });
-        self.stage(item, run, request, move |request, _, _| {
-            request.answer(answer)
-        });
-    }
-
-    /// Looks up the record of an id, behind everything that has been staged.
-    fn look_up(&self, request: Request, run: Arc<Run>) {
-        run.stage();
-        let item = Item::Check(Check {
-            run: None,
-            stream: request.stream.clone(),
-            version: None,
-            command_id: request.callers_id().cloned(),
-            plan: 0,
-        });
-        let myself = self.myself.clone();
-        self.stage(item, run, request, move |request, _, _| {
-            _ = myself.send(Message::Unknown(request));
-        });
-    }
-
-    /// Stages an item. `passed` is called when it was appended or holds; what was
-    /// refused comes back to be decided again, until the command's deadline.
-    fn stage(
-        &self,
-        item: Item,
-        run: Arc<Run>,
-        mut request: Request,
-        passed: impl FnOnce(Request, Item, Vec<store::Appended>) + Send + 'static,
-    ) {
-        let myself = self.myself.clone();
-        let answering = Arc::clone(&run);
-        // A look-up outlives its run: it asks for no version.
-        let run_of_item = match &item {
-            Item::Check(Check { run: None, .. }) => None,
-            _ => Some(run),
-        };
-        let deciding = request.deciding.take();
-        let done = Box::new(move |item: Item, verdict: Verdict| {
-            let stream = request.stream.clone();
-            match verdict {
-                Verdict::Outcome(Outcome::Appended(appended)) => passed(request, item, appended),
-                Verdict::Outcome(Outcome::Holds(_)) => passed(request, item, Vec::new()),
-                Verdict::Outcome(Outcome::Known(known)) => request.replay(&known),
-                Verdict::Outcome(Outcome::WrongVersion { .. })
-                    if Instant::now() >= request.deadline =>
-                {
-                    request.answer(Err(Error::Conflict(stream.clone())));
-                }
-                Verdict::Outcome(_) => _ = myself.send(Message::Again(request)),
-                Verdict::Failed(error) => request.answer(Err(Error::Store(error))),
-            }
-            if answering.answered() {
-                _ = myself.send(Message::Drained(stream));
-            }
-        });
-        self.shared.committer.stage(Staged {
-            item,
-            run: run_of_item,
-            done,
-        });
-        drop(deciding);
-    }
-
-    /// Tells everyone who waits at a stream the same, once their ids are looked up.
-    fn refuse_all(&mut self, stream: &StreamId, error: impl Fn(&Request) -> Error) {
-        let Some(slot) = self.slots.get_mut(stream) else {
-            return;
-        };
-        for mut request in std::mem::take(&mut slot.waiting) {
-            let error = error(&request);
-            request.looked_up_at = None;
-            let item = Item::Check(Check {
-                run: None,
-                stream: stream.clone(),
-                version: None,
-                command_id: request.callers_id().cloned(),
-                plan: 0,
-            });
-            let run = Arc::new(Run::begin());
-            run.stage();
-            self.stage(item, run, request, move |request, _, _| {
-                request.answer(Err(error))
-            });
-        }
-    }
-
-    /// Tells everyone who waits at a stream that the store failed.
-    fn fail_all(&mut self, stream: &StreamId, error: &store::Error) {
-        let Some(slot) = self.slots.get_mut(stream) else {
-            return;
-        };
-        for request in std::mem::take(&mut slot.waiting) {
-            request.answer(Err(Error::Store(error.clone())));
-        }
-        self.advance(stream);
+        self.refuse_all(stream, |request| Error::of_fold(&request.stream, failure));
     }
 
     /// Keeps the number of warm aggregates, and their memory, within bounds.
     fn evict(&mut self) {
         let options = &self.shared.options;
-        let mut is_over = self.slots.len() > options.warm_aggregates_max;
         if self.number.is_multiple_of(MEMORY_LOOK) {
             let plan = self.shared.registry.plan();
             self.pool.retain_modules(|digest| plan.serves(digest));
-            is_over |= self.pool.memory_bytes() > options.warm_bytes_max;
+            self.is_over_memory = self.pool.memory_bytes() > options.warm_bytes_max;
         }
-        if !is_over {
+        if self.slots.len() <= options.warm_aggregates_max && !self.is_over_memory {
             return;
         }
         let idle = self
@@ -627,41 +354,5 @@ impl Core {
         };
         self.retire(&stream);
         self.slots.remove(&stream);
-    }
-}
-
-/// Why a command is refused before it is decided, if it is.
-fn refusal(shared: &Shared, warm: &Warm, request: &Request) -> Option<Error> {
-    let (stream, found) = (&request.stream, warm.version);
-    if warm.is_archived {
-        return Some(Error::Archived(stream.clone()));
-    }
-    if !request.expected.admits(found) {
-        let (stream, expected) = (stream.clone(), request.expected);
-        return Some(Error::WrongExpectedVersion {
-            stream,
-            expected,
-            found,
-        });
-    }
-    let max = *shared.options.stream_events_max.get(stream.category())?;
-    (found.0 > max).then(|| Error::TooLong {
-        stream: stream.clone(),
-        events: found.0,
-        max,
-    })
-}
-
-fn may_pass(failure: &Failure) -> bool {
-    matches!(failure, Failure::Fault(fault) if fault.kind.may_pass())
-}
-
-fn fold_error(stream: &StreamId, failure: &Failure) -> Error {
-    match failure {
-        Failure::Fault(fault) => Error::Fault(Box::new(fault.clone())),
-        Failure::UnknownEvent(text) | Failure::BadEvent(text) => Error::UnreadableEvent {
-            stream: stream.clone(),
-            text: text.clone(),
-        },
     }
 }

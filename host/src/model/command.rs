@@ -42,7 +42,7 @@ impl CommandId {
 
     /// A fresh id for a command that came without one.
     pub(crate) fn made_by_host() -> Self {
-        Self(format!("{}{}", Self::RESERVED, uuid::Uuid::now_v7()).into())
+        Self(format!("{}{}", Self::RESERVED, super::fresh_id()).into())
     }
 
     /// An id that was checked before it was stored.

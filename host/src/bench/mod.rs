@@ -1,0 +1,118 @@
+//! Load against a host in this process, beside the bare limit of the same store.
+//!
+//! Everything is measured in one run, so that the ratios hold on whatever machine
+//! it is. The bare append stages the same rows (event, command record, caller's id)
+//! through the same committer, without a decision; the native decider is the guest's
+//! own Rust code, JSON included, without the sandbox.
+
+mod guest;
+mod host;
+mod load;
+mod machine;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+pub use report::Report;
+
+use self::host::{Ids, Kind};
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Seconds for each figure; below 5 the indexes have not grown to their usual cost
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// Commands in flight
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
+    pub in_flight: Vec<usize>,
+    /// Loads to measure; all of them unless named
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub load: Vec<Load>,
+    /// Streams, all warm, of which each command takes one at random
+    #[arg(long, default_value_t = 10_000)]
+    pub streams: usize,
+    /// A compiled loan guest; without one it is built
+    #[arg(long, value_name = "FILE")]
+    pub component: Option<PathBuf>,
+    /// Folder for the stores; without one, that for temporary files
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Load {
+    /// Many streams, callers' ids
+    Many,
+    /// Many streams, no ids
+    ManyWithoutIds,
+    /// One hot stream, callers' ids
+    Hot,
+    /// Ids that were executed before
+    Replays,
+}
+
+impl Load {
+    const ALL: [Self; 4] = [Self::Many, Self::ManyWithoutIds, Self::Hot, Self::Replays];
+
+    fn parts(self) -> (Kind, Ids) {
+        match self {
+            Self::Many => (Kind::ManyStreams, Ids::Callers),
+            Self::ManyWithoutIds => (Kind::ManyStreams, Ids::None),
+            Self::Hot => (Kind::HotStream, Ids::Callers),
+            Self::Replays => (Kind::Replays, Ids::Callers),
+        }
+    }
+}
+
+/// Measures, and tells what is being measured on the way.
+///
+/// # Errors
+/// When the guest can't be built, a store can't be made, or a command fails.
+pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
+    let component = match &options.component {
+        Some(file) => std::fs::read(file)?,
+        None => {
+            tell("building the loan guest");
+            let dir = crate::guests::example("loan")?;
+            tokio::task::spawn_blocking(move || crate::guests::build(&dir)).await??
+        }
+    };
+    tell("a warm command in the guest, and natively");
+    let guest = guest::measure(&component)?;
+    tell("memory with 10,000 warm applications");
+    let memory = host::memory(options, &component).await?;
+    let mut rows = Vec::new();
+    let loads = if options.load.is_empty() {
+        &Load::ALL[..]
+    } else {
+        &options.load
+    };
+    for (kind, ids) in loads.iter().map(|load| load.parts()) {
+        for &in_flight in &options.in_flight {
+            tell(&format!("{kind}, {ids}, {in_flight} in flight"));
+            let duration = Duration::from_secs(options.seconds);
+            let bare = host::bare(options, &component, ids, in_flight, duration).await?;
+            let whole = host::whole(options, &component, kind, ids, in_flight, duration).await?;
+            rows.push(report::Row {
+                kind,
+                ids,
+                in_flight,
+                bare,
+                whole,
+            });
+        }
+    }
+    Ok(Report {
+        guest,
+        memory,
+        rows,
+    })
+}

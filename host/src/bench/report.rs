@@ -1,0 +1,102 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::guest::Cost;
+use super::host::{Ids, Kind, Memory};
+use super::load::Measured;
+
+/// Everything that was measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// A warm command.
+    pub guest: Cost,
+    /// Memory with warm aggregates.
+    pub memory: Memory,
+    /// The load.
+    pub rows: Vec<Row>,
+}
+
+/// One load, and the bare append beside it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// Which streams.
+    pub kind: Kind,
+    /// Whose ids.
+    pub ids: Ids,
+    /// Commands in flight.
+    pub in_flight: usize,
+    /// The bare append to many streams.
+    pub bare: Measured,
+    /// Commands.
+    pub whole: Measured,
+}
+
+const MIB: f64 = (1 << 20) as f64;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cost {
+            guest_us,
+            native_us,
+            folded_per_second,
+        } = self.guest;
+        writeln!(
+            f,
+            "warm command in the guest: {guest_us:.2} µs of CPU; the same code natively: \
+             {native_us:.2} µs; x{:.1}",
+            guest_us / native_us
+        )?;
+        writeln!(f, "folding in the guest: {folded_per_second:.0} events/s")?;
+        let Memory {
+            aggregates,
+            before_bytes,
+            warm_bytes,
+        } = self.memory;
+        writeln!(
+            f,
+            "memory with {aggregates} warm applications: {:.0} MiB ({:.0} MiB before the host)",
+            warm_bytes as f64 / MIB,
+            before_bytes as f64 / MIB
+        )?;
+        let mut group = None;
+        for row in &self.rows {
+            if group != Some((row.kind, row.ids)) {
+                group = Some((row.kind, row.ids));
+                writeln!(f, "\n{}, {}", row.kind, row.ids)?;
+                writeln!(
+                    f,
+                    "{:>9} {:>11} {:>11} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+                    "in flight",
+                    "bare/s",
+                    "commands/s",
+                    "ratio",
+                    "p50 ms",
+                    "p99 ms",
+                    "CPU µs",
+                    "bare CPU",
+                    "bytes",
+                    "flushes",
+                    "a flush"
+                )?;
+            }
+            let (bare, whole) = (&row.bare, &row.whole);
+            writeln!(
+                f,
+                "{:>9} {:>11.0} {:>11.0} {:>6.2} {:>8.2} {:>8.2} {:>8.1} {:>8.1} {:>8.0} {:>8} {:>8.1}",
+                row.in_flight,
+                bare.rate,
+                whole.rate,
+                whole.rate / bare.rate,
+                whole.p50_ms,
+                whole.p99_ms,
+                whole.cpu_us,
+                bare.cpu_us,
+                whole.written_bytes,
+                whole.batches,
+                whole.requests as f64 / whole.batches.max(1) as f64
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! One decision on warm state, and what is staged of it.
+
+use std::sync::Arc;
+
+use super::ids::Knowledge;
+use super::request::Request;
+use super::slot::{State, Warm};
+use super::worker::Core;
+use super::{Error, Executed, Shared};
+use crate::commit::Run;
+use crate::model::Version;
+use crate::runtime::{Decision, Failure, FoldEvent, Outcome as Decided};
+use crate::store::{self, Commit};
+
+impl Core {
+    /// Decides one command on warm state and stages what comes of it.
+    pub(super) fn decide(&mut self, mut request: Request, plan: u64) {
+        let Some(slot) = self.slots.get_mut(&request.stream) else {
+            return;
+        };
+        let State::Warm(warm) = &mut slot.state else {
+            return slot.wait(request);
+        };
+        let knowledge = request
+            .callers_id()
+            .map_or(Knowledge::New, |id| warm.ids.knowledge(id));
+        if let Knowledge::Seen(number) = knowledge
+            && request
+                .looked_up_at
+                .is_none_or(|looked_up_at| looked_up_at < number)
+        {
+            self.number += 1;
+            request.looked_up_at = Some(self.number);
+            let run = Arc::clone(&warm.run);
+            return self.look_up(request, run);
+        }
+        // Found by no look-up since, or by no look-up at all: the id is new.
+        let id_is_new = knowledge == Knowledge::New || request.looked_up_at.is_some();
+        if let Some(error) = refusal(&self.shared, warm, &request) {
+            let (run, version) = (Arc::clone(&warm.run), warm.version);
+            return self.answer_negatively(request, run, version, plan, Err(error));
+        }
+        let annotations =
+            crate::model::annotations(request.command.metadata.as_ref(), &request.command.context);
+        let called = self.pool.call(&warm.home, |instance, aggregate| {
+            instance.decide(aggregate, &request.command, &annotations)
+        });
+        let Some(decided) = called else {
+            slot.waiting.push_front(request);
+            return;
+        };
+        let (run, version) = (Arc::clone(&warm.run), warm.version);
+        let module = warm.deployed.module.digest();
+        match decided {
+            Ok(Decision {
+                outcome: Decided::Events(events),
+                fuel,
+            }) if !events.is_empty() => {
+                let recorded_at = self.shared.clock.now().max(warm.recorded_at);
+                let folds: Vec<FoldEvent<'_>> = events
+                    .iter()
+                    .enumerate()
+                    .map(|(n, event)| FoldEvent::decided(event, version.plus(n + 1), recorded_at))
+                    .collect();
+                let folded = self.pool.call(&warm.home, |instance, aggregate| {
+                    instance.apply(aggregate, &folds)
+                });
+                match folded {
+                    Some(Ok(_)) => {}
+                    Some(Err(failure)) => {
+                        return self.faulted(request, run, version, plan, &failure, true);
+                    }
+                    None => {
+                        slot.waiting.push_front(request);
+                        return;
+                    }
+                }
+                warm.version = version.plus(events.len());
+                warm.recorded_at = recorded_at;
+                if let Some(id) = request.callers_id() {
+                    self.number += 1;
+                    warm.ids.insert(id, self.number);
+                }
+                let commit = Commit {
+                    command: Some(Arc::clone(&request.command)),
+                    decided: Some(store::Decided { module, fuel }),
+                    plan,
+                    recorded_at,
+                    events,
+                    id_is_new,
+                };
+                self.append(request, run, version, commit);
+            }
+            Ok(Decision { outcome, fuel }) => {
+                let answer = match outcome {
+                    Decided::Rejected(rejection) => Err(Error::Rejected { rejection, module }),
+                    Decided::BadCommand(text) => Err(Error::InvalidCommand(text)),
+                    Decided::Events(_) => Ok(Executed {
+                        stream: request.stream.clone(),
+                        version,
+                        position: None,
+                        events: Vec::new(),
+                        replayed: false,
+                        module: Some(module),
+                        fuel: Some(fuel),
+                    }),
+                };
+                self.answer_negatively(request, run, version, plan, answer);
+            }
+            Err(failure) => self.faulted(request, run, version, plan, &failure, false),
+        }
+    }
+
+    /// A guest faulted at a command: one more try in an instance of its own, if
+    /// that may help; else the caller is told.
+    fn faulted(
+        &mut self,
+        mut request: Request,
+        run: Arc<Run>,
+        version: Version,
+        plan: u64,
+        failure: &Failure,
+        state_is_spoilt: bool,
+    ) {
+        let stream = request.stream.clone();
+        let Some(slot) = self.slots.get_mut(&stream) else {
+            return;
+        };
+        slot.is_apart = true;
+        if may_pass(failure) && !request.was_tried_again {
+            request.was_tried_again = true;
+            slot.wait(request);
+            return self.retire(&stream);
+        }
+        let error = Error::of_fold(&stream, failure);
+        self.answer_negatively(request, run, version, plan, Err(error));
+        if state_is_spoilt {
+            self.retire(&stream);
+        }
+    }
+}
+
+/// Why a command is refused before it is decided, if it is.
+fn refusal(shared: &Shared, warm: &Warm, request: &Request) -> Option<Error> {
+    let (stream, found) = (&request.stream, warm.version);
+    if warm.is_archived {
+        return Some(Error::Archived(stream.clone()));
+    }
+    if !request.expected.admits(found) {
+        let (stream, expected) = (stream.clone(), request.expected);
+        return Some(Error::WrongExpectedVersion {
+            stream,
+            expected,
+            found,
+        });
+    }
+    let max = *shared.options.stream_events_max.get(stream.category())?;
+    (found.0 > max).then(|| Error::TooLong {
+        stream: stream.clone(),
+        events: found.0,
+        max,
+    })
+}
+
+/// Whether a fresh instance deserves one more try.
+pub(super) fn may_pass(failure: &Failure) -> bool {
+    matches!(failure, Failure::Fault(fault) if fault.kind.may_pass())
+}

@@ -1,0 +1,163 @@
+//! From a decision to an answer: what is staged, and what becomes of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::request::{Request, executed};
+use super::worker::{Core, Message};
+use super::{Error, Executed};
+use crate::commit::{Run, Staged, Verdict};
+use crate::model::{StreamId, Version};
+use crate::store::{self, Check, Commit, Item, Outcome, Write};
+
+impl Core {
+    pub(super) fn append(&self, request: Request, run: Arc<Run>, version: Version, commit: Commit) {
+        run.stage();
+        let write = Write {
+            stream: request.stream.clone(),
+            expected: crate::model::ExpectedVersion::Exact(version),
+            commit,
+        };
+        let item = Item::Append {
+            run: Some(run.id()),
+            writes: vec![write],
+        };
+        self.stage(item, run, request, |request, item, appended| {
+            let Item::Append { writes, .. } = item else {
+                return;
+            };
+            let written = writes.into_iter().next().zip(appended.into_iter().next());
+            let Some((write, appended)) = written else {
+                return;
+            };
+            let Some(decided) = write.commit.decided else {
+                return;
+            };
+            let stream = request.stream.clone();
+            let events = write.commit.events;
+            request.answer(Ok(executed(
+                stream,
+                events,
+                &appended,
+                decided.module,
+                decided.fuel,
+            )));
+        });
+    }
+
+    /// Holds an answer that stores nothing until all that it rests on is durable and
+    /// known to be current, and the id is known to be new.
+    pub(super) fn answer_negatively(
+        &self,
+        request: Request,
+        run: Arc<Run>,
+        version: Version,
+        plan: u64,
+        answer: Result<Executed, Error>,
+    ) {
+        run.stage();
+        let item = Item::Check(Check {
+            run: Some(run.id()),
+            stream: request.stream.clone(),
+            version: Some(version),
+            command_id: request.callers_id().cloned(),
+            plan,
+        });
+        self.stage(item, run, request, move |request, _, _| {
+            request.answer(answer)
+        });
+    }
+
+    /// Looks up the record of an id, behind everything that has been staged.
+    pub(super) fn look_up(&self, request: Request, run: Arc<Run>) {
+        run.stage();
+        let item = Item::Check(Check {
+            run: None,
+            stream: request.stream.clone(),
+            version: None,
+            command_id: request.callers_id().cloned(),
+            plan: 0,
+        });
+        let myself = self.myself.clone();
+        self.stage(item, run, request, move |request, _, _| {
+            _ = myself.send(Message::Unknown(request));
+        });
+    }
+
+    /// Stages an item. `passed` is called when it was appended or holds; what was
+    /// refused comes back to be decided again, until the command's deadline.
+    fn stage(
+        &self,
+        item: Item,
+        run: Arc<Run>,
+        mut request: Request,
+        passed: impl FnOnce(Request, Item, Vec<store::Appended>) + Send + 'static,
+    ) {
+        let myself = self.myself.clone();
+        let answering = Arc::clone(&run);
+        // A look-up outlives its run: it asks for no version.
+        let run_of_item = match &item {
+            Item::Check(Check { run: None, .. }) => None,
+            _ => Some(run),
+        };
+        let deciding = request.deciding.take();
+        let done = Box::new(move |item: Item, verdict: Verdict| {
+            let stream = request.stream.clone();
+            match verdict {
+                Verdict::Outcome(Outcome::Appended(appended)) => passed(request, item, appended),
+                Verdict::Outcome(Outcome::Holds(_)) => passed(request, item, Vec::new()),
+                Verdict::Outcome(Outcome::Known(known)) => request.replay(&known),
+                Verdict::Outcome(Outcome::WrongVersion { .. })
+                    if Instant::now() >= request.deadline =>
+                {
+                    request.answer(Err(Error::Conflict(stream.clone())));
+                }
+                Verdict::Outcome(_) => _ = myself.send(Message::Again(request)),
+                Verdict::Failed(error) => request.answer(Err(Error::Store(error))),
+            }
+            if answering.answered() {
+                _ = myself.send(Message::Drained(stream));
+            }
+        });
+        self.shared.committer.stage(Staged {
+            item,
+            run: run_of_item,
+            done,
+        });
+        drop(deciding);
+    }
+
+    /// Tells everyone who waits at a stream the same, once their ids are looked up.
+    pub(super) fn refuse_all(&mut self, stream: &StreamId, error: impl Fn(&Request) -> Error) {
+        let Some(slot) = self.slots.get_mut(stream) else {
+            return;
+        };
+        for mut request in std::mem::take(&mut slot.waiting) {
+            let error = error(&request);
+            request.looked_up_at = None;
+            let item = Item::Check(Check {
+                run: None,
+                stream: stream.clone(),
+                version: None,
+                command_id: request.callers_id().cloned(),
+                plan: 0,
+            });
+            let run = Arc::new(Run::begin());
+            run.stage();
+            self.stage(item, run, request, move |request, _, _| {
+                request.answer(Err(error))
+            });
+        }
+    }
+
+    /// Tells everyone who waits at a stream that the store failed.
+    pub(super) fn fail_all(&mut self, stream: &StreamId, error: &store::Error) {
+        let Some(slot) = self.slots.get_mut(stream) else {
+            return;
+        };
+        for request in std::mem::take(&mut slot.waiting) {
+            request.answer(Err(Error::Store(error.clone())));
+        }
+        self.advance(stream);
+    }
+}

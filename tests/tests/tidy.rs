@@ -1,0 +1,112 @@
+//! What the structure promises, held by reading the sources.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules of `host/src` from the top down; a line knows only those below it.
+const LAYERS: &[&[&str]] = &[
+    &["main"],
+    &["cli"],
+    &["http", "bench", "demo"],
+    &["app", "guests"],
+    &["engine"],
+    &["deploy"],
+    &["commit"],
+    &["store", "runtime"],
+    &["model"],
+];
+
+/// Lines from which a file needs a reason.
+const LINES_MAX: usize = 600;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn sources(below: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(below).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().unwrap() != "target" {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn rust(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    sources(&root().join(folder), &mut found);
+    assert!(!found.is_empty(), "{folder} has no sources");
+    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+/// The top-level module that a file belongs to.
+fn module(path: &Path) -> String {
+    let below = path.strip_prefix(root().join("host/src")).unwrap();
+    let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn a_layer_knows_only_those_below_it() {
+    for (path, text) in rust("host/src") {
+        let name = module(&path);
+        if name == "lib" {
+            continue;
+        }
+        let own = layer(&name).unwrap_or_else(|| panic!("{name} stands in no layer"));
+        for (place, _) in text.match_indices("crate::") {
+            let rest = &text[place + "crate::".len()..];
+            let used: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let Some(other) = layer(&used) else { continue };
+            let allowed = used == name || other > own;
+            assert!(allowed, "{} uses {used}, which is not below {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_database_driver_is_known_to_the_store_alone() {
+    for (path, text) in rust("host/src") {
+        let knows = text.contains("sqlx::");
+        assert!(!knows || module(&path) == "store", "{} uses sqlx", path.display());
+    }
+}
+
+#[test]
+fn the_wasm_engine_is_known_to_the_runtime_alone() {
+    for (path, text) in rust("host/src") {
+        let knows = text.contains("wasmtime::");
+        assert!(!knows || module(&path) == "runtime", "{} uses wasmtime", path.display());
+    }
+}
+
+#[test]
+fn unsafe_code_stands_in_one_file_of_the_host() {
+    let word = ["unsafe", " {"].concat();
+    let mut files: Vec<_> = rust("host/src")
+        .into_iter()
+        .filter(|(_, text)| text.contains(&word))
+        .map(|(path, _)| path)
+        .collect();
+    files.dedup();
+    assert!(files.len() <= 1, "{files:?}");
+    assert!(files.iter().all(|path| module(path) == "runtime"), "{files:?}");
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    for folder in ["host", "guest-sdk", "guest-build", "example-guests", "tests", "xtask"] {
+        for (path, text) in rust(folder) {
+            let lines = text.lines().count();
+            assert!(lines <= LINES_MAX, "{} has {lines} lines", path.display());
+        }
+    }
+}
