@@ -49,6 +49,13 @@ impl Core {
             slot.waiting.push_front(request);
             return;
         };
+        let fuel = match &decided {
+            Ok(decision) => decision.fuel,
+            Err(Failure::Fault(fault)) => fault.fuel.unwrap_or(u64::MAX),
+            Err(_) => 0,
+        };
+        // A large one counts at once and is forgotten slowly.
+        self.recent_fuel = fuel.max(self.recent_fuel - self.recent_fuel / 8);
         let (run, version) = (Arc::clone(&warm.run), warm.version);
         let module = warm.deployed.module.digest();
         match decided {

@@ -80,7 +80,7 @@ impl Core {
         });
         let myself = self.myself.clone();
         self.stage(item, run, request, move |request, _, _| {
-            _ = myself.send(Message::Unknown(request));
+            myself.send(Message::Again(request));
         });
     }
 
@@ -112,11 +112,11 @@ impl Core {
                 {
                     request.answer(Err(Error::Conflict(stream.clone())));
                 }
-                Verdict::Outcome(_) => _ = myself.send(Message::Again(request)),
+                Verdict::Outcome(_) => myself.send(Message::Again(request)),
                 Verdict::Failed(error) => request.answer(Err(Error::Store(error))),
             }
             if answering.answered() {
-                _ = myself.send(Message::Drained(stream));
+                myself.send(Message::Drained(stream));
             }
         });
         self.shared.committer.stage(Staged {

@@ -1,6 +1,7 @@
 //! A worker: a thread that owns its instances and the warm state of its streams.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hashlink::LinkedHashMap;
 use tokio::sync::mpsc;
@@ -22,9 +23,14 @@ const EVICTION_LOOKS: usize = 32;
 /// Messages after which the guests' memory is looked at.
 const MEMORY_LOOK: u64 = 1_024;
 
+/// Fuel of recent decisions up to which a caller's own thread may decide: about
+/// 100 µs, during which a thread of the reactor does nothing else.
+const DIRECT_FUEL_MAX: u64 = 100_000;
+
 /// A running worker. It ends when this handle is dropped.
 pub struct Worker {
-    messages: mpsc::UnboundedSender<Message>,
+    core: Arc<Mutex<Core>>,
+    inbox: Inbox,
 }
 
 /// What a worker is told. The queue has no bound of its own: each message belongs
@@ -32,10 +38,9 @@ pub struct Worker {
 pub(super) enum Message {
     /// A new command.
     Execute(Request),
-    /// A command whose append or answer was refused: it is to be decided again.
+    /// A command that is to be decided again, since its append or answer was refused,
+    /// or its id was looked up and not found.
     Again(Request),
-    /// The id of a command was looked up and not found.
-    Unknown(Request),
     /// A page of a stream that is being loaded.
     Page(StreamId, RunId, Box<store::Result<LoadPage>>),
     /// Everything that was staged on a run has been answered.
@@ -44,77 +49,117 @@ pub(super) enum Message {
     Stop,
 }
 
+/// Tells a worker.
+#[derive(Clone)]
+pub(super) struct Inbox {
+    messages: mpsc::UnboundedSender<Message>,
+    /// Messages that have not been dealt with.
+    pending: Arc<AtomicUsize>,
+}
+
+impl Inbox {
+    /// Queues a message. A worker ends only after its handle is gone, and then
+    /// nobody waits any more.
+    pub(super) fn send(&self, message: Message) {
+        self.pending.fetch_add(1, Ordering::SeqCst);
+        _ = self.messages.send(message);
+    }
+}
+
 impl Worker {
     /// Starts a worker.
     pub fn start(number: usize, shared: &Arc<Shared>) -> std::io::Result<Self> {
-        let (messages, inbox) = mpsc::unbounded_channel();
-        let core = Core {
+        let (messages, queue) = mpsc::unbounded_channel();
+        let inbox = Inbox {
+            messages,
+            pending: Arc::default(),
+        };
+        let core = Arc::new(Mutex::new(Core {
             shared: Arc::clone(shared),
-            myself: messages.clone(),
+            myself: inbox.clone(),
             slots: LinkedHashMap::new(),
             pool: Pool::default(),
             number: 0,
+            recent_fuel: 0,
             is_over_memory: false,
-        };
+        }));
+        let (working, pending) = (Arc::clone(&core), Arc::clone(&inbox.pending));
         std::thread::Builder::new()
             .name(format!("quipu-worker-{number}"))
-            .spawn(move || core.run(inbox))?;
-        Ok(Self { messages })
+            .spawn(move || run(&working, queue, &pending))?;
+        Ok(Self { core, inbox })
     }
 
-    /// Hands a command over.
+    /// Hands a command over. When the worker has nothing to do and decisions are
+    /// short, it is decided here and now: a hop to another thread and back would
+    /// cost more.
     pub fn execute(&self, request: Request) {
-        // A worker ends only after its handle is gone.
-        _ = self.messages.send(Message::Execute(request));
+        if self.inbox.pending.load(Ordering::SeqCst) == 0
+            && let Ok(mut core) = self.core.try_lock()
+            && core.recent_fuel <= DIRECT_FUEL_MAX
+        {
+            return core.execute(request);
+        }
+        self.inbox.send(Message::Execute(request));
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        _ = self.messages.send(Message::Stop);
+        self.inbox.send(Message::Stop);
+    }
+}
+
+fn run(core: &Mutex<Core>, mut queue: mpsc::UnboundedReceiver<Message>, pending: &AtomicUsize) {
+    while let Some(message) = queue.blocking_recv() {
+        let is_over = matches!(message, Message::Stop);
+        core.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .deal_with(message);
+        pending.fetch_sub(1, Ordering::SeqCst);
+        if is_over {
+            return;
+        }
     }
 }
 
 pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
-    pub(super) myself: mpsc::UnboundedSender<Message>,
+    pub(super) myself: Inbox,
     /// Least recently used first.
     pub(super) slots: LinkedHashMap<StreamId, Slot>,
     pub(super) pool: Pool,
     /// Counts commands and look-ups in the order in which they came.
     pub(super) number: u64,
+    /// What decisions took lately.
+    pub(super) recent_fuel: u64,
     /// The guests used more memory than they may when it was last looked at.
     is_over_memory: bool,
 }
 
 impl Core {
-    fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
-        while let Some(message) = inbox.blocking_recv() {
-            match message {
-                Message::Execute(mut request) => {
-                    self.number += 1;
-                    request.arrival = self.number;
-                    self.take(request);
+    fn deal_with(&mut self, message: Message) {
+        match message {
+            Message::Execute(request) => self.execute(request),
+            Message::Again(request) => self.take(request),
+            Message::Page(stream, run, page) => self.page(&stream, run, *page),
+            Message::Drained(stream) => {
+                if let Some(slot) = self.slots.get_mut(&stream)
+                    && let State::Draining(run) = &slot.state
+                    && run.is_idle()
+                {
+                    slot.state = State::Cold;
                 }
-                Message::Again(request) => self.take(request),
-                Message::Unknown(mut request) => {
-                    // Numbered when it was staged; see `decide`.
-                    request.deciding = None;
-                    self.take(request);
-                }
-                Message::Page(stream, run, page) => self.page(&stream, run, *page),
-                Message::Drained(stream) => {
-                    if let Some(slot) = self.slots.get_mut(&stream)
-                        && let State::Draining(run) = &slot.state
-                        && run.is_idle()
-                    {
-                        slot.state = State::Cold;
-                    }
-                    self.advance(&stream);
-                }
-                Message::Stop => return,
+                self.advance(&stream);
             }
+            Message::Stop => {}
         }
+    }
+
+    fn execute(&mut self, mut request: Request) {
+        self.number += 1;
+        request.arrival = self.number;
+        self.take(request);
     }
 
     /// Queues a command at its stream and goes on there.
@@ -255,7 +300,7 @@ impl Core {
                         .await
                 }
             };
-            _ = myself.send(Message::Page(stream, run, Box::new(page)));
+            myself.send(Message::Page(stream, run, Box::new(page)));
         });
     }
 
