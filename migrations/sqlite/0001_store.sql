@@ -77,11 +77,18 @@ CREATE UNIQUE INDEX event_version ON events (stream_id, version);
 CREATE UNIQUE INDEX command_id ON events (stream_id, command_id) WHERE command_id IS NOT NULL;
 CREATE UNIQUE INDEX event_id ON events (stream_id, event_id) WHERE event_id_given = 1;
 
--- The one statement that writes events. A batch is one row: `streams` and `types`
--- are JSON arrays of new rows, `events` one of arrays whose last numbers are places
--- in `payload`, which holds all bytes; `base` is the position of the first event.
-CREATE VIEW batch (base, streams, types, events, payload) AS
-SELECT 0, '', '', '', x'' WHERE 0;
+-- The one statement that writes events. A batch is one row:
+--   base     position of the first event
+--   streams  JSON array of new streams: [[stream_id, name], ...]
+--   types    JSON array of new types: [[type_id, category, name, schema_version, content_type], ...]
+--   owners   JSON array of the stream ids of all events, in order
+--   numbers  for each event 19 decimal numbers of 16 digits, 304 bytes: version, type_id, recorded_at, commit_offset, event_id's place in payload,
+--            then place and length of data, metadata, tags, command_id, command,
+--            then commit_size, plan + 1, module_id, fuel + 1; 0 for what is not there
+--   payload  every byte of the events
+-- Numbers are cut out of a BLOB, which costs a fraction of reading them as JSON.
+CREATE VIEW batch (base, streams, types, owners, numbers, payload) AS
+SELECT 0, '', '', '', x'', x'' WHERE 0;
 
 CREATE TRIGGER append_batch INSTEAD OF INSERT ON batch
 BEGIN
@@ -93,29 +100,25 @@ BEGIN
     FROM json_each(NEW.types);
 
     INSERT INTO events (
-        position, stream_id, version, type_id, recorded_at, commit_offset,
-        event_id, data, metadata, command, event_id_given, commit_size, plan, module_id,
-        fuel, command_id, tags
+        position, stream_id, version, type_id, recorded_at, commit_offset, event_id, data,
+        metadata, tags, command_id, command, commit_size, plan, module_id, fuel
     )
     SELECT
         NEW.base + key,
-        value ->> 0,
-        value ->> 1,
-        value ->> 2,
-        value ->> 3,
-        value ->> 4,
-        substr(NEW.payload, value ->> 5, 16),
-        substr(NEW.payload, (value ->> 5) + 16, value ->> 6),
-        CASE WHEN value ->> 7 IS NOT NULL
-            THEN substr(NEW.payload, (value ->> 5) + 16 + (value ->> 6), value ->> 7) END,
-        CASE WHEN value ->> 8 IS NOT NULL
-            THEN substr(NEW.payload, (value ->> 5) + 16 + (value ->> 6) + ifnull(value ->> 7, 0), value ->> 8) END,
-        value ->> 9,
-        value ->> 10,
-        value ->> 11,
-        value ->> 12,
-        value ->> 13,
-        value ->> 14,
-        value ->> 15
-    FROM json_each(NEW.events);
+        value,
+        CAST(substr(NEW.numbers, key * 304 + 1, 16) AS INTEGER),
+        CAST(substr(NEW.numbers, key * 304 + 17, 16) AS INTEGER),
+        CAST(substr(NEW.numbers, key * 304 + 33, 16) AS INTEGER),
+        CAST(substr(NEW.numbers, key * 304 + 49, 16) AS INTEGER),
+        substr(NEW.payload, CAST(substr(NEW.numbers, key * 304 + 65, 16) AS INTEGER), 16),
+        substr(NEW.payload, CAST(substr(NEW.numbers, key * 304 + 81, 16) AS INTEGER), CAST(substr(NEW.numbers, key * 304 + 97, 16) AS INTEGER)),
+        substr(NEW.payload, CAST(substr(NEW.numbers, key * 304 + 113, 16) AS INTEGER), nullif(CAST(substr(NEW.numbers, key * 304 + 129, 16) AS INTEGER), 0)),
+        CAST(substr(NEW.payload, CAST(substr(NEW.numbers, key * 304 + 145, 16) AS INTEGER), nullif(CAST(substr(NEW.numbers, key * 304 + 161, 16) AS INTEGER), 0)) AS TEXT),
+        CAST(substr(NEW.payload, CAST(substr(NEW.numbers, key * 304 + 177, 16) AS INTEGER), nullif(CAST(substr(NEW.numbers, key * 304 + 193, 16) AS INTEGER), 0)) AS TEXT),
+        substr(NEW.payload, CAST(substr(NEW.numbers, key * 304 + 209, 16) AS INTEGER), nullif(CAST(substr(NEW.numbers, key * 304 + 225, 16) AS INTEGER), 0)),
+        nullif(CAST(substr(NEW.numbers, key * 304 + 241, 16) AS INTEGER), 0),
+        nullif(CAST(substr(NEW.numbers, key * 304 + 257, 16) AS INTEGER), 0) - 1,
+        nullif(CAST(substr(NEW.numbers, key * 304 + 273, 16) AS INTEGER), 0),
+        nullif(CAST(substr(NEW.numbers, key * 304 + 289, 16) AS INTEGER), 0) - 1
+    FROM json_each(NEW.owners);
 END;

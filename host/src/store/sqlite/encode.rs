@@ -8,15 +8,20 @@ use crate::model::CommandId;
 use crate::store::classify::Accepted;
 use crate::store::{Error, Result, classify, record};
 
-/// Parameters of the INSERT into `batch`.
+/// Digits of each number of an event.
+const DIGITS: usize = 16;
+
+/// Parameters of the INSERT into `batch`; the migration says what each holds.
 #[derive(Default)]
 pub struct Batch {
     /// New rows of `streams`.
     pub streams: String,
     /// New rows of `event_types`.
     pub types: String,
-    /// Rows of `events`.
-    pub events: String,
+    /// The stream of each event.
+    pub owners: String,
+    /// The numbers of each event.
+    pub numbers: Vec<u8>,
     /// Their bytes.
     pub payload: Vec<u8>,
 }
@@ -28,8 +33,8 @@ impl Batch {
         Self {
             streams: open(),
             types: open(),
-            events: open(),
-            payload: Vec::new(),
+            owners: open(),
+            ..Self::default()
         }
     }
 
@@ -58,57 +63,78 @@ impl Batch {
         module_id: Option<i64>,
     ) -> Result<()> {
         let commit = &accepted.write.commit;
+        let size = commit.events.len() as u64;
         for (offset, (event, type_id)) in commit.events.iter().zip(type_ids).enumerate() {
-            let place = self.payload.len() + 1;
+            Row {
+                array: &mut self.owners,
+            }
+            .int(stream_id);
+            self.number(accepted.first_version.0 + offset as u64);
+            self.number(type_id.unsigned_abs());
+            self.number(accepted.recorded_at.0);
+            self.number(offset as u64);
+            self.number(self.payload.len() as u64 + 1);
             self.payload.extend_from_slice(event.id.as_bytes());
-            self.payload.extend_from_slice(event.body.bytes());
-            let metadata = event.metadata.as_ref().map(|metadata| {
-                self.payload.extend_from_slice(metadata);
-                metadata.len()
-            });
-            let command = match (&commit.command, offset) {
-                (Some(command), 0) => {
-                    let start = self.payload.len();
-                    record::encode(command, &mut self.payload)?;
-                    Some(self.payload.len() - start)
-                }
-                _ => None,
-            };
-            let first = offset == 0;
-            let id = if first {
-                classify::callers_id(accepted.write)
+            self.part(event.body.bytes());
+            self.part(event.metadata.as_deref().unwrap_or_default());
+            let tags = if event.tags.is_empty() {
+                String::new()
             } else {
-                None
+                tags(&event.tags)?
             };
-            let decided = commit.decided.filter(|_| first);
-            let tags = (!event.tags.is_empty())
-                .then(|| tags(&event.tags))
-                .transpose()?;
-            row(&mut self.events, |row| {
-                row.int(stream_id)
-                    .int(signed(accepted.first_version.0 + offset as u64))
-                    .int(*type_id)
-                    .int(signed(accepted.recorded_at.0))
-                    .int(signed(offset as u64))
-                    .int(signed(place as u64))
-                    .int(signed(event.body.len() as u64))
-                    .maybe(metadata.map(|length| signed(length as u64)))
-                    .maybe(command.map(|length| signed(length as u64)))
-                    .maybe(None)
-                    .maybe(first.then(|| signed(commit.events.len() as u64)))
-                    .maybe(first.then(|| signed(commit.plan)))
-                    .maybe(module_id.filter(|_| first))
-                    .maybe(decided.map(|decided| signed(decided.fuel)))
-                    .maybe_text(id.map(CommandId::as_str))
-                    .maybe_text(tags.as_deref())
-            });
+            self.part(tags.as_bytes());
+            if offset > 0 {
+                self.numbers.extend_from_slice(&[b'0'; 8 * DIGITS]);
+                continue;
+            }
+            let id = classify::callers_id(accepted.write).map_or("", CommandId::as_str);
+            self.part(id.as_bytes());
+            let start = self.payload.len();
+            if let Some(command) = &commit.command {
+                record::encode(command, &mut self.payload)?;
+            }
+            self.part_from(start);
+            self.number(size);
+            self.number(commit.plan + 1);
+            self.number(module_id.unwrap_or_default().unsigned_abs());
+            self.number(
+                commit
+                    .decided
+                    .map_or(0, |decided| decided.fuel.saturating_add(1)),
+            );
         }
         Ok(())
     }
 
+    /// Adds bytes, and the numbers that say where they are.
+    fn part(&mut self, bytes: &[u8]) {
+        let start = self.payload.len();
+        self.payload.extend_from_slice(bytes);
+        self.part_from(start);
+    }
+
+    fn part_from(&mut self, start: usize) {
+        self.number(start as u64 + 1);
+        self.number((self.payload.len() - start) as u64);
+    }
+
+    /// Adds a number; one with more digits than there is room for becomes the largest.
+    fn number(&mut self, mut number: u64) {
+        number = number.min(10u64.pow(DIGITS as u32) - 1);
+        let mut digits = [b'0'; DIGITS];
+        for digit in digits.iter_mut().rev() {
+            if number == 0 {
+                break;
+            }
+            *digit += (number % 10) as u8;
+            number /= 10;
+        }
+        self.numbers.extend_from_slice(&digits);
+    }
+
     /// Ends the arrays.
     pub fn finish(mut self) -> Self {
-        for array in [&mut self.streams, &mut self.types, &mut self.events] {
+        for array in [&mut self.streams, &mut self.types, &mut self.owners] {
             array.push(']');
         }
         self
@@ -188,24 +214,6 @@ impl Row<'_> {
                 .push_str(&serde_json::Value::from(text).to_string());
         }
         self
-    }
-
-    fn maybe(mut self, number: Option<i64>) -> Self {
-        match number {
-            Some(number) => self.int(number),
-            None => {
-                self.next();
-                self.array.push_str("null");
-                self
-            }
-        }
-    }
-
-    fn maybe_text(self, text: Option<&str>) -> Self {
-        match text {
-            Some(text) => self.text(text),
-            None => self.maybe(None),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod reader;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(
 const WAL_PAGES: usize = 4_000;
 /// Bytes by which a new WAL is grown beforehand: a flush of a file that does not
 /// grow costs half.
-const WAL_BYTES: usize = (WAL_PAGES + 200) * (4096 + 24) + 32;
+const WAL_BYTES: usize = (WAL_PAGES + 200) * (PAGE_BYTES + 24) + 32;
+/// SQLite's usual page.
+const PAGE_BYTES: usize = 4096;
 
 /// How to open a file.
 #[derive(Debug, Clone)]
@@ -121,11 +124,21 @@ fn lock(path: &Path) -> Result<File> {
 /// counts as an empty WAL, and is written from its beginning on.
 fn grow_wal(path: &Path) -> Result<()> {
     let wal = PathBuf::from(format!("{}-wal", path.display()));
-    if wal.exists() {
-        return Ok(());
+    // One page at a time: one large write would be cached in large pieces, and
+    // Linux's file systems then walk such a piece at every small write into it.
+    let grow = || -> std::io::Result<()> {
+        let mut file = File::create_new(&wal)?;
+        for _ in 0..WAL_BYTES.div_ceil(PAGE_BYTES) {
+            file.write_all(&[0; PAGE_BYTES])?;
+        }
+        file.sync_all()
+    };
+    match grow() {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::Unavailable(format!("{}: {error}", wal.display())))
+        }
+        _ => Ok(()),
     }
-    std::fs::write(&wal, vec![0; WAL_BYTES])
-        .map_err(|error| Error::Unavailable(format!("{}: {error}", wal.display())))
 }
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<()> {

@@ -28,8 +28,7 @@ const TYPE: &str = "SELECT type_id FROM event_types \
     WHERE category = ?1 AND name = ?2 AND schema_version = ?3 AND content_type = ?4";
 const MODULE: &str = "SELECT module_id FROM modules WHERE digest = ?1";
 const PARTS: &str = "SELECT plan, name FROM deployments ORDER BY plan";
-const APPEND: &str =
-    "INSERT INTO batch (base, streams, types, events, payload) VALUES (?1, ?2, ?3, ?4, ?5)";
+const APPEND: &str = "INSERT INTO batch (base, streams, types, owners, numbers, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const ACTIVATE: &str = "INSERT INTO deployments (plan, name, module_id, activated_at, activated_by) \
     SELECT ?1, ?2, module_id, ?3, ?4 FROM modules WHERE digest = ?5";
 
@@ -332,7 +331,8 @@ impl Writer {
             .bind(base)
             .bind(batch.streams)
             .bind(batch.types)
-            .bind(batch.events)
+            .bind(batch.owners)
+            .bind(batch.numbers)
             .bind(batch.payload)
             .execute(&mut self.connection)
             .await
