@@ -300,9 +300,13 @@ impl Core {
             warm.ids.insert(id, 0);
         }
         if let Some(head) = page.head {
-            warm.version = head.version;
-            warm.recorded_at = head.recorded_at;
             warm.is_archived = head.archived;
+            // What was not read because it is too long stands where its head is.
+            let last = page.events.last();
+            if last.is_some() || warm.version == Version::NONE {
+                warm.version = last.map_or(head.version, |event| event.version);
+                warm.recorded_at = last.map_or(head.recorded_at, |event| event.recorded_at);
+            }
         }
         let is_whole = page.events.len() < self.shared.options.load_page;
         let version = warm.version;
