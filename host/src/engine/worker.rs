@@ -20,7 +20,7 @@ use crate::store::{self, Check, Commit, Item, LoadPage, Outcome, RunId, Write};
 
 /// Slots that are looked at for one that can be evicted.
 const EVICTION_LOOKS: usize = 32;
-/// Messages after which the guests' memory is looked at.
+/// Commands after which the guests' memory is looked at.
 const MEMORY_LOOK: u64 = 1_024;
 
 /// A running worker. It ends when this handle is dropped.
@@ -55,6 +55,7 @@ impl Worker {
             slots: LinkedHashMap::new(),
             pool: Pool::default(),
             number: 0,
+            looks: 0,
         };
         std::thread::Builder::new()
             .name(format!("quipu-worker-{number}"))
@@ -83,6 +84,8 @@ struct Core {
     pool: Pool,
     /// Counts commands and look-ups in the order in which they came.
     number: u64,
+    /// Counts looks at what could be evicted.
+    looks: u64,
 }
 
 impl Core {
@@ -616,7 +619,8 @@ impl Core {
     fn evict(&mut self) {
         let options = &self.shared.options;
         let mut is_over = self.slots.len() > options.warm_aggregates_max;
-        if self.number.is_multiple_of(MEMORY_LOOK) {
+        self.looks += 1;
+        if self.looks.is_multiple_of(MEMORY_LOOK) {
             let plan = self.shared.registry.plan();
             self.pool.retain_modules(|digest| plan.serves(digest));
             is_over |= self.pool.memory_bytes() > options.warm_bytes_max;
