@@ -200,11 +200,9 @@ impl Registry {
     /// # Errors
     /// When it is not in the store, or can't be loaded any more.
     pub async fn module(&self, digest: Digest) -> Result<Arc<Module>, Error> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = loaded.get(&digest) {
-            return Ok(Arc::clone(module));
+        if let Some(module) = self.known(digest) {
+            return Ok(module);
         }
-        drop(loaded);
         let bytes = self
             .modules
             .get(digest)
@@ -251,6 +249,11 @@ impl Registry {
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         let module = Arc::clone(loaded.entry(module.digest()).or_insert(module));
         Ok((module, bytes))
+    }
+
+    fn known(&self, digest: Digest) -> Option<Arc<Module>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.get(&digest).cloned()
     }
 
     fn publish(&self, plan: Plan) {

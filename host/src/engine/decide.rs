@@ -34,8 +34,9 @@ impl Core {
             let run = Arc::clone(&warm.run);
             return self.look_up(request, run);
         }
-        // Found by no look-up since, or by no look-up at all: the id is new.
-        let id_is_new = knowledge == Knowledge::New || request.looked_up_at.is_some();
+        // Never seen, or not found by a look-up since. A look-up says nothing of an
+        // id that may have been staged and forgotten behind it: the append looks again.
+        let id_is_new = knowledge != Knowledge::Unsure;
         if let Some(error) = refusal(&self.shared, warm, &request) {
             let (run, version) = (Arc::clone(&warm.run), warm.version);
             return self.answer_negatively(request, run, version, plan, Err(error));

@@ -20,7 +20,7 @@ use crate::store::{self, LoadPage, RunId};
 
 /// Slots that are looked at for one that can be evicted.
 const EVICTION_LOOKS: usize = 32;
-/// Messages after which the guests' memory is looked at.
+/// Commands after which the guests' memory is looked at.
 const MEMORY_LOOK: u64 = 1_024;
 
 /// Fuel of recent decisions up to which a caller's own thread may decide: about
@@ -81,6 +81,7 @@ impl Worker {
             pool: Pool::default(),
             number: 0,
             recent_fuel: 0,
+            looks: 0,
             is_over_memory: false,
         }));
         let (working, pending) = (Arc::clone(&core), Arc::clone(&inbox.pending));
@@ -133,6 +134,8 @@ pub(super) struct Core {
     pub(super) number: u64,
     /// What decisions took lately.
     pub(super) recent_fuel: u64,
+    /// Counts looks at what could be evicted.
+    looks: u64,
     /// The guests used more memory than they may when it was last looked at.
     is_over_memory: bool,
 }
@@ -349,9 +352,13 @@ impl Core {
             warm.ids.insert(id, self.number);
         }
         if let Some(head) = page.head {
-            warm.version = head.version;
-            warm.recorded_at = head.recorded_at;
             warm.is_archived = head.archived;
+            // What was not read because it is too long stands where its head is.
+            let last = page.events.last();
+            if last.is_some() || warm.version == Version::NONE {
+                warm.version = last.map_or(head.version, |event| event.version);
+                warm.recorded_at = last.map_or(head.recorded_at, |event| event.recorded_at);
+            }
         }
         let is_whole = page.events.len() < self.shared.options.load_page;
         let version = warm.version;
@@ -381,7 +388,8 @@ impl Core {
     /// Keeps the number of warm aggregates, and their memory, within bounds.
     fn evict(&mut self) {
         let options = &self.shared.options;
-        if self.number.is_multiple_of(MEMORY_LOOK) {
+        self.looks += 1;
+        if self.looks.is_multiple_of(MEMORY_LOOK) {
             let plan = self.shared.registry.plan();
             self.pool.retain_modules(|digest| plan.serves(digest));
             self.is_over_memory = self.pool.memory_bytes() > options.warm_bytes_max;

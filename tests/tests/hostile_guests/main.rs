@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
-mod guest;
 mod loading;
 mod manifests;
 
@@ -17,6 +16,7 @@ use quipu::runtime::{
     Aggregate, Decision, Failure, Fault, FaultKind, FoldEvent, Instance, Limits, Module, Options,
     Outcome, Runtime,
 };
+use quipu_tests::guest;
 
 /// A runtime with these limits and no cache.
 pub fn runtime(limits: Limits) -> Runtime {
