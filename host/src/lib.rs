@@ -1,9 +1,11 @@
 //! Quipu: an event-sourcing host whose domain logic runs as WebAssembly components.
 
 pub mod app;
+pub mod cli;
 pub mod commit;
 pub mod deploy;
 pub mod engine;
+pub mod http;
 pub mod model;
 pub mod runtime;
 pub mod store;

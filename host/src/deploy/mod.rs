@@ -200,17 +200,22 @@ impl Registry {
     /// # Errors
     /// When it is not in the store, or can't be loaded any more.
     pub async fn module(&self, digest: Digest) -> Result<Arc<Module>, Error> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(module) = loaded.get(&digest) {
-            return Ok(Arc::clone(module));
+        if let Some(module) = self.loaded(digest) {
+            return Ok(module);
         }
-        drop(loaded);
         let bytes = self
             .modules
             .get(digest)
             .await?
             .ok_or(Error::NotFound(digest))?;
         Ok(self.compile(bytes).await?.0)
+    }
+
+    /// Apart from [`module`](Self::module), whose future could not be sent with the
+    /// lock's guard in it.
+    fn loaded(&self, digest: Digest) -> Option<Arc<Module>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.get(&digest).cloned()
     }
 
     /// The bytes of a module.
