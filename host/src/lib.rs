@@ -2,10 +2,12 @@
 
 pub mod app;
 pub mod bench;
+pub mod cli;
 pub mod commit;
 pub mod deploy;
 pub mod engine;
 pub mod guests;
+pub mod http;
 pub mod model;
 pub mod runtime;
 pub mod store;

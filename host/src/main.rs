@@ -1,16 +1,7 @@
-//! The program `quipu`.
+//! The program `quipu`; everything is in the library.
 
-use clap::Parser;
+use std::process::ExitCode;
 
-#[derive(Parser)]
-enum Cli {
-    Bench(quipu::bench::Options),
-}
-
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let Cli::Bench(options) = Cli::parse();
-    let report = quipu::bench::run(&options, |what| eprintln!("{what}")).await?;
-    println!("{report}");
-    Ok(())
+fn main() -> ExitCode {
+    quipu::cli::main()
 }

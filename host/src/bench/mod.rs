@@ -41,9 +41,6 @@ pub struct Options {
     /// Folder for the stores; without one, that for temporary files
     #[arg(long)]
     pub dir: Option<PathBuf>,
-    /// Prints JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// A load.

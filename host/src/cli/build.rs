@@ -1,0 +1,30 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use quipu_guest_build::Options;
+
+/// Compile a guest project to a component
+///
+/// Prints the component's path. Needs a Rust toolchain that compiles for
+/// WebAssembly; where there is none, says which command brings it.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Where the component goes, instead of the target folder
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl Build {
+    pub fn run(self) -> anyhow::Result<()> {
+        let options = Options {
+            output: self.output,
+            ..Options::default()
+        };
+        let built = quipu_guest_build::build(&self.dir, &options)?;
+        println!("{}", built.component.display());
+        Ok(())
+    }
+}

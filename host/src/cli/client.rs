@@ -1,0 +1,115 @@
+use anyhow::{Context, Result, anyhow};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::de::DeserializeOwned;
+
+use super::Connection;
+use super::exit::WrongUse;
+use crate::http::Problem;
+
+/// A client of a host.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: Option<String>,
+}
+
+/// The host answered with a problem.
+#[derive(Debug, thiserror::Error)]
+#[error("{} ({})", .0.detail, .0.code)]
+pub struct Answered(pub Box<Problem>);
+
+impl Client {
+    /// A client of the host at an address.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn new(url: &str, token: Option<String>) -> Result<Self> {
+        let wrong = || {
+            WrongUse(format!(
+                "{url:?} is no address of a host, as http://127.0.0.1:7878"
+            ))
+        };
+        let parsed = Url::parse(url).map_err(|_| wrong())?;
+        if !matches!(parsed.scheme(), "http") || parsed.cannot_be_a_base() {
+            return Err(wrong().into());
+        }
+        // The host is near; a proxy of the environment is for what is far.
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self {
+            http,
+            url: parsed,
+            token,
+        })
+    }
+
+    pub(super) fn of(connection: &Connection) -> Result<Self> {
+        Self::new(&connection.url, connection.token.clone())
+    }
+
+    /// A request for a path, whose segments are percent-encoded here.
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// [`Answered`] when the host answers with a problem; otherwise when it does not
+    /// answer at all.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreached(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.bytes().await?;
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(Answered(problem).into()),
+            Err(_) => Err(anyhow!(
+                "{} answered {status} and no problem document; is it a quipu host?",
+                self.url
+            )),
+        }
+    }
+
+    /// Sends a request and reads the answer.
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let body = self.send(request).await?.bytes().await?;
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{} answered something unexpected", self.url))
+    }
+
+    /// Whether a host answers there.
+    pub(super) async fn check(&self) -> Result<()> {
+        self.send(self.request(Method::GET, &["readyz"])).await?;
+        Ok(())
+    }
+
+    pub(super) fn unreached(&self, error: &reqwest::Error) -> anyhow::Error {
+        if error.is_connect() {
+            return anyhow!(
+                "no host answers at {}; is it running? start one with `quipu serve`, or name it with --url",
+                self.url
+            );
+        }
+        let mut causes = String::new();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            causes = inner.to_string();
+            cause = inner.source();
+        }
+        anyhow!("the connection to {} failed: {causes}", self.url)
+    }
+}

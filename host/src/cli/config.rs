@@ -1,0 +1,179 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::exit::WrongUse;
+use crate::{engine, http, runtime};
+
+/// The file of `quipu serve --config`: TOML. Unknown keys are refused; a flag of the
+/// command line goes before the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// As `--store`.
+    pub store: Option<String>,
+    /// As `--listen`.
+    pub listen: Option<String>,
+    /// As `--modules`.
+    pub modules: Option<PathBuf>,
+    /// Where compiled components are kept.
+    pub cache_dir: Option<PathBuf>,
+    engine: Engine,
+    limits: Limits,
+    guests: Guests,
+    http: Http,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Engine {
+    workers: Option<usize>,
+    in_flight_max: Option<usize>,
+    deadline_ms: Option<u64>,
+    warm_aggregates_max: Option<usize>,
+    warm_bytes_max: Option<usize>,
+    /// By category.
+    stream_events_max: Option<HashMap<String, u64>>,
+}
+
+/// Of one append, decided or raw.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Limits {
+    events_max: Option<usize>,
+    event_bytes_max: Option<usize>,
+    append_bytes_max: Option<usize>,
+    metadata_bytes_max: Option<usize>,
+    type_bytes_max: Option<usize>,
+    tags_max: Option<usize>,
+    tag_bytes_max: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Guests {
+    fuel_per_call: Option<u64>,
+    deadline_ms: Option<u64>,
+    memory_bytes_max: Option<usize>,
+    output_bytes_max: Option<usize>,
+    component_bytes_max: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Http {
+    body_bytes_max: Option<usize>,
+    line_bytes_max: Option<usize>,
+    lines_in_flight_max: Option<usize>,
+    request_time_max_ms: Option<u64>,
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+        let config = toml::from_str(&text)
+            .map_err(|error| WrongUse(format!("{}: {error}", path.display())))?;
+        Ok(config)
+    }
+
+    /// How commands are executed.
+    pub fn engine(&self) -> engine::Options {
+        let mut options = engine::Options::default();
+        let given = &self.engine;
+        set(&mut options.workers, given.workers);
+        set(&mut options.in_flight_max, given.in_flight_max);
+        set(
+            &mut options.deadline,
+            given.deadline_ms.map(Duration::from_millis),
+        );
+        set(&mut options.warm_aggregates_max, given.warm_aggregates_max);
+        set(&mut options.warm_bytes_max, given.warm_bytes_max);
+        set(
+            &mut options.stream_events_max,
+            given.stream_events_max.clone(),
+        );
+        self.limits.apply(&mut options.limits);
+        options
+    }
+
+    /// What guests may use.
+    pub fn guests(&self) -> runtime::Limits {
+        let mut limits = runtime::Limits::default();
+        let given = &self.guests;
+        set(&mut limits.fuel_per_call, given.fuel_per_call);
+        set(
+            &mut limits.deadline,
+            given.deadline_ms.map(Duration::from_millis),
+        );
+        set(&mut limits.memory_bytes_max, given.memory_bytes_max);
+        set(&mut limits.output_bytes_max, given.output_bytes_max);
+        set(&mut limits.component_bytes_max, given.component_bytes_max);
+        self.limits.apply(&mut limits.decision);
+        limits
+    }
+
+    /// Bounds of requests.
+    pub fn http(&self) -> http::Options {
+        let mut options = http::Options::default();
+        let given = &self.http;
+        set(&mut options.body_bytes_max, given.body_bytes_max);
+        set(&mut options.line_bytes_max, given.line_bytes_max);
+        set(&mut options.lines_in_flight_max, given.lines_in_flight_max);
+        let time_max = given.request_time_max_ms.map(Duration::from_millis);
+        set(&mut options.request_time_max, time_max);
+        set(
+            &mut options.module_bytes_max,
+            self.guests.component_bytes_max,
+        );
+        options
+    }
+}
+
+impl Limits {
+    fn apply(&self, limits: &mut crate::model::AppendLimits) {
+        set(&mut limits.events_max, self.events_max);
+        set(&mut limits.event_bytes_max, self.event_bytes_max);
+        set(&mut limits.append_bytes_max, self.append_bytes_max);
+        set(&mut limits.metadata_bytes_max, self.metadata_bytes_max);
+        set(&mut limits.type_bytes_max, self.type_bytes_max);
+        set(&mut limits.tags_max, self.tags_max);
+        set(&mut limits.tag_bytes_max, self.tag_bytes_max);
+    }
+}
+
+fn set<T>(place: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *place = given;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        for text in ["stor = \"memory:\"", "[engine]\nworker = 2", "[limit]"] {
+            let error = toml::from_str::<Config>(text).unwrap_err().to_string();
+            assert!(error.contains("unknown field"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_named_keeps_its_default() {
+        let text = "[engine]\nworkers = 3\nstream_events_max = { loan = 500 }\n\
+            [limits]\nevents_max = 7\n[http]\nrequest_time_max_ms = 9";
+        let config: Config = toml::from_str(text).unwrap();
+        let engine = config.engine();
+        assert_eq!((engine.workers, engine.limits.events_max), (3, 7));
+        assert_eq!(engine.stream_events_max["loan"], 500);
+        let in_flight_max = engine::Options::default().in_flight_max;
+        assert_eq!(engine.in_flight_max, in_flight_max);
+        assert_eq!(config.guests().decision.events_max, 7);
+        assert_eq!(config.http().request_time_max, Duration::from_millis(9));
+    }
+}

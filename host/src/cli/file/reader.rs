@@ -1,0 +1,106 @@
+//! Reads and parses lines on a thread of its own.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Read};
+
+use anyhow::{Context, Result};
+use tokio::sync::mpsc;
+
+use super::Input;
+use crate::http::{Code, Problem, line};
+use crate::model::{Command, CommandId, StreamId};
+
+/// Longest line in bytes, as a host takes it by default.
+const LINE_BYTES_MAX: u64 = 2 << 20;
+/// Lines that are handed over at once.
+const BATCH: usize = 128;
+/// Batches that wait to be taken.
+const BATCHES_MAX: usize = 8;
+
+/// One line.
+pub struct Line {
+    /// Its number, from 1.
+    pub number: u64,
+    /// What it says, or why it can't be read.
+    pub command: Result<(StreamId, Command), Box<Problem>>,
+}
+
+/// What came of a line.
+pub enum Work {
+    Line(Line),
+    /// It is empty, or was answered in an earlier run.
+    Skipped,
+}
+
+/// Starts to read. `answered` holds the last answered line of each stream.
+pub fn start(
+    input: Input,
+    category: Option<String>,
+    answered: HashMap<StreamId, u64>,
+) -> mpsc::Receiver<Result<Vec<Work>>> {
+    let (sender, receiver) = mpsc::channel(BATCHES_MAX);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = read(input, category.as_deref(), &answered, &sender) {
+            _ = sender.blocking_send(Err(error));
+        }
+    });
+    receiver
+}
+
+fn read(
+    mut input: Input,
+    category: Option<&str>,
+    answered: &HashMap<StreamId, u64>,
+    sender: &mpsc::Sender<Result<Vec<Work>>>,
+) -> Result<()> {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut text = Vec::new();
+    for number in 1.. {
+        text.clear();
+        let mut bounded = input.reader.by_ref().take(LINE_BYTES_MAX + 1);
+        let count = bounded
+            .read_until(b'\n', &mut text)
+            .with_context(|| format!("line {number}"))?;
+        if count as u64 > LINE_BYTES_MAX {
+            anyhow::bail!("line {number} has more than {LINE_BYTES_MAX} bytes");
+        }
+        if count > 0 {
+            batch.push(work(number, &text, category, &input.digest, answered));
+        }
+        let is_done = count == 0;
+        // Whoever waits for few lines gets them: the reader seldom waits itself.
+        if batch.len() == BATCH || is_done {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            if sender.blocking_send(Ok(full)).is_err() || is_done {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn work(
+    number: u64,
+    text: &[u8],
+    category: Option<&str>,
+    digest: &str,
+    answered: &HashMap<StreamId, u64>,
+) -> Work {
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return Work::Skipped;
+    }
+    let command = line::read(text, category).and_then(|(stream, mut command)| {
+        if command.id.is_none() {
+            let id = CommandId::new(&format!("{digest}:{number}"));
+            command.id = Some(id.map_err(|error| Problem::new(Code::BadRequest, error.0))?);
+        }
+        Ok((stream, command))
+    });
+    match &command {
+        Ok((stream, _)) if answered.get(stream).is_some_and(|last| number <= *last) => {
+            Work::Skipped
+        }
+        _ => Work::Line(Line { number, command }),
+    }
+}

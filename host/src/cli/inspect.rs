@@ -1,0 +1,78 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::table::{Table, grouped};
+use crate::http::{ModuleView, TypeView};
+use crate::runtime::Runtime;
+
+/// Show what a component is
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The component
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub fn run(self) -> Result<()> {
+        let path = self.file.display();
+        let bytes = std::fs::read(&self.file).with_context(|| format!("{path}"))?;
+        let runtime = Runtime::new(Default::default())?;
+        let module = runtime.load(&bytes).with_context(|| format!("{path}"))?;
+        let view = ModuleView::of(&module);
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&view)?)?;
+            return Ok(());
+        }
+        print(&view, &mut out)?;
+        Ok(())
+    }
+}
+
+fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
+    let mut table = Table::bare();
+    let imports = match view.imports.as_slice() {
+        [] => "nothing".to_owned(),
+        imports => imports.join(", "),
+    };
+    let facts = [
+        ("name", view.name.clone()),
+        ("version", view.version.clone()),
+        ("world", view.world.clone()),
+        ("exports", view.exports.join(", ")),
+        ("imports", imports),
+        ("digest", view.digest.clone()),
+        ("size", format!("{} bytes", grouped(view.bytes))),
+    ];
+    for (name, value) in facts {
+        // A version such as 1.0 is no number to be set to the right.
+        table.row([name.to_owned(), format!("{value} ")]);
+    }
+    table.write(out)?;
+    for (heading, types) in [("command", &view.commands), ("event", &view.events)] {
+        if !types.is_empty() {
+            writeln!(out)?;
+            of_types(heading, types).write(out)?;
+        }
+    }
+    Ok(())
+}
+
+fn of_types(heading: &str, types: &[TypeView]) -> Table {
+    let mut table = Table::new(&[heading, "schema version", "content type", "older names"]);
+    for known in types {
+        table.row([
+            known.name.clone(),
+            known.schema_version.to_string(),
+            known.content_type.clone(),
+            known.aliases.join(", "),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,105 @@
+//! The command line: one binary, `quipu`.
+//!
+//! Data goes to stdout, everything else to stderr. [`Exit`] says how a command ended.
+
+mod bench;
+mod build;
+mod client;
+mod config;
+mod demo;
+mod deploy;
+mod events;
+mod execute;
+mod exit;
+pub mod file;
+mod inspect;
+mod modules;
+mod serve;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use client::Client;
+pub use exit::Exit;
+
+/// An event-sourcing host whose domain logic runs as WebAssembly components
+#[derive(Debug, Parser)]
+#[command(
+    name = "quipu",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 90,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 rejected by the domain, 4 conflict"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    Build(build::Build),
+    Inspect(inspect::Inspect),
+    Deploy(deploy::Deploy),
+    Deployments(deploy::Deployments),
+    Execute(execute::Execute),
+    Events(events::Events),
+    Stream(events::Stream),
+    Bench(bench::Bench),
+}
+
+/// Where the host is, for the commands that are its clients.
+#[derive(Debug, Args)]
+struct Connection {
+    /// The host's address
+    #[arg(
+        long,
+        env = "QUIPU_URL",
+        default_value = "http://127.0.0.1:7878",
+        hide_env_values = true
+    )]
+    url: String,
+    /// Sent as a bearer token
+    #[arg(long, env = "QUIPU_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// Runs the command line of this process. An error has been told on stderr.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let told = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli.command)));
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A reader that has seen enough, as `head` does, is no failure.
+            if exit::is_broken_pipe(&error) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("error: {error:#}");
+            Exit::of(&error).into()
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(serve) => serve.run().await,
+        Command::Demo(demo) => demo.run().await,
+        Command::Build(build) => build.run(),
+        Command::Inspect(inspect) => inspect.run(),
+        Command::Deploy(deploy) => deploy.run().await,
+        Command::Deployments(deployments) => deployments.run().await,
+        Command::Execute(execute) => execute.run().await,
+        Command::Events(events) => events.run().await,
+        Command::Stream(stream) => stream.run().await,
+        Command::Bench(bench) => bench.run().await,
+    }
+}

@@ -1,0 +1,54 @@
+//! `--modules DIR`: components that a host starts with.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::Host;
+
+/// Uploads every component of a folder and activates those under whose name nothing
+/// was ever active; with `force` also those that differ from what is active.
+pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
+    for file in components(dir)? {
+        let path = file.display();
+        let bytes = std::fs::read(&file).with_context(|| format!("{path}"))?;
+        let module = host
+            .upload(bytes)
+            .await
+            .with_context(|| format!("{path}"))?
+            .module;
+        let name = &module.manifest().name;
+        let digest = module.digest();
+        match host.plan().active(name) {
+            Some(active) if active == digest => {}
+            Some(active) if !force => eprintln!(
+                "{name}: {active} stays active, {path} is {digest}; \
+                 `quipu deploy {path}` or --modules-force activates it"
+            ),
+            _ => {
+                let deployment = host.activate(digest, None).await?;
+                let plan = deployment.plan;
+                eprintln!("{name}: {digest} is active by plan {plan}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In the order of their names, so that each start does the same.
+fn components(dir: &Path) -> Result<Vec<PathBuf>> {
+    let shown = dir.display();
+    let entries = std::fs::read_dir(dir).with_context(|| format!("{shown}"))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let file = entry.with_context(|| format!("{shown}"))?.path();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "wasm")
+        {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,122 @@
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::config::Config;
+use super::exit::WrongUse;
+use super::modules;
+use crate::store::StoreUrl;
+use crate::{Host, http};
+
+/// Run the host
+///
+/// Prints one line on stdout when it is ready: `ready http://ADDR`. Ends in order
+/// on SIGTERM or SIGINT: what is in flight is answered first. A second signal ends
+/// it at once; nothing that was answered is lost either way.
+///
+/// Compiled components are kept in FILE.compiled beside the SQLite file, which
+/// only the host may be able to write to.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where the events are: sqlite:PATH, made if missing, or memory: [default: sqlite:quipu.db]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Where to listen; port 0 picks a port [default: 127.0.0.1:7878]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Upload every component there; activate one when nothing was ever active under its name
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// With --modules: also activate in place of another digest
+    #[arg(long)]
+    modules_force: bool,
+    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Serve {
+    pub async fn run(self) -> Result<()> {
+        log();
+        // Before anything else, so that no signal finds its default.
+        let signals = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        let store = self.store.as_ref().or(config.store.as_ref());
+        let store = store.map_or("sqlite:quipu.db", String::as_str);
+        let url: StoreUrl = store
+            .parse()
+            .map_err(|error| WrongUse(format!("{error}")))?;
+        let listen = self.listen.as_ref().or(config.listen.as_ref());
+        let listen = listen.map_or("127.0.0.1:7878", String::as_str);
+        // Listening comes first: an address in use is told before the store is opened.
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("can't listen on {listen}"))?;
+
+        let host = open(&url, &config).await?;
+        if let Some(dir) = self.modules.as_ref().or(config.modules.as_ref()) {
+            modules::bring(&host, dir, self.modules_force).await?;
+        }
+        println!("ready http://{}", listener.local_addr()?);
+        std::io::stdout().flush()?;
+        http::serve(listener, host, config.http(), asked_to_end(signals)).await
+    }
+}
+
+async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
+    let mut builder = Host::builder()
+        .store(url.to_string())
+        .engine(config.engine())
+        .limits(config.guests());
+    let beside = match url {
+        StoreUrl::Sqlite(file) => Some(file.with_added_extension("compiled")),
+        StoreUrl::Memory => None,
+    };
+    if let Some(dir) = config.cache_dir.clone().or(beside) {
+        builder = builder.cache_dir(dir);
+    }
+    Ok(builder.build().await?)
+}
+
+/// Done at the first signal. The second ends the process.
+async fn asked_to_end((mut terminate, mut interrupt): (Signal, Signal)) {
+    either(&mut terminate, &mut interrupt).await;
+    tracing::info!("shutting down: answering what is in flight");
+    tokio::spawn(async move {
+        either(&mut terminate, &mut interrupt).await;
+        eprintln!("a second signal: ending at once");
+        std::process::exit(1);
+    });
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// `QUIPU_LOG` says what is logged, as `info` or `quipu=debug`.
+fn log() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("QUIPU_LOG")
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy();
+    // In a test of this process there may be one already.
+    _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}

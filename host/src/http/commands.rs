@@ -1,0 +1,89 @@
+//! `POST /v1/streams/{stream}/commands`.
+
+use std::borrow::Cow;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::params::{Params, StreamPath};
+use super::problem::{Problem, Result};
+use super::request::JsonBytes;
+use super::{App, answer, headers, view};
+use crate::model::{Command, Name};
+
+/// A command.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandBody<'a> {
+    /// Its type.
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    /// Schema version of the data; without one, the decider's current one.
+    #[serde(default)]
+    schema_version: Option<u32>,
+    /// JSON, kept byte for byte. Either this or `data_base64`.
+    #[serde(borrow, default, deserialize_with = "view::given")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    data: Option<&'a RawValue>,
+    /// Bytes that are no JSON.
+    #[serde(borrow, default)]
+    data_base64: Option<Cow<'a, str>>,
+    /// Media type of `data_base64`; `application/octet-stream` without one.
+    #[serde(borrow, default)]
+    content_type: Option<Cow<'a, str>>,
+    /// An object, kept byte for byte.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// Executes a command.
+///
+/// The answer comes when it is durable. A command with an `Idempotency-Key` has one
+/// outcome: sent again, the first one is answered, marked as replayed.
+#[utoipa::path(
+    post, path = "/v1/streams/{stream}/commands", tag = "commands",
+    params(
+        ("stream" = String, Path, description = "The stream; its category's decider decides"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The command's id within its stream"),
+        ("If-Match" = Option<String>, Header, description = "`\"n\"`: the stream is at version n; `*`: it exists"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: there is no such stream"),
+        ("Quipu-Correlation-Id" = Option<String>, Header, description = "Stored with the commit"),
+        ("Quipu-Causation-Id" = Option<String>, Header, description = "Stored with the commit"),
+        ("traceparent" = Option<String>, Header, description = "Stored with the commit"),
+    ),
+    request_body = CommandBody,
+    responses(
+        (status = 200, body = view::Outcome, description = "Executed; or, replayed, its first outcome"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
+    ),
+)]
+pub async fn execute(
+    State(app): State<App>,
+    StreamPath(stream): StreamPath,
+    params: Params,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let given: CommandBody<'_> = body.parse()?;
+    let command = Command {
+        id: headers::command_id(&headers)?,
+        name: Name::new(&given.r#type)?,
+        schema_version: given.schema_version,
+        body: view::body(
+            given.data,
+            given.data_base64.as_deref(),
+            given.content_type.as_deref(),
+        )?,
+        metadata: given.metadata.map(view::metadata).transpose()?,
+        expected_version: headers::expected_version(&headers)?,
+        context: headers::context(&headers)?,
+    };
+    let executed = app.host.execute(&stream, command).await?;
+    answer::json(StatusCode::OK, &view::Outcome::of(&executed))
+}

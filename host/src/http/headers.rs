@@ -1,0 +1,156 @@
+//! Headers that say something about a command or an append.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+
+use super::problem::{Problem, Result};
+use crate::model::{CommandId, Context, ExpectedVersion, Version};
+
+/// `Idempotency-Key`: the command's id.
+pub fn command_id(headers: &HeaderMap) -> Result<Option<CommandId>> {
+    match one(headers, "idempotency-key")? {
+        Some(id) => Ok(Some(CommandId::new(id)?)),
+        None => Ok(None),
+    }
+}
+
+/// `If-Match: "n"`, `If-Match: *` and `If-None-Match: *`.
+pub fn expected_version(headers: &HeaderMap) -> Result<ExpectedVersion> {
+    let matches = one(headers, "if-match")?;
+    let matches_none = one(headers, "if-none-match")?;
+    match (matches, matches_none) {
+        (None, None) => Ok(ExpectedVersion::Any),
+        (Some("*"), None) => Ok(ExpectedVersion::StreamExists),
+        (None, Some("*")) => Ok(ExpectedVersion::NoStream),
+        (Some(tag), None) => tag
+            .strip_prefix('"')
+            .and_then(|tag| tag.strip_suffix('"'))
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|digits| digits.parse().ok())
+            .map(|version| ExpectedVersion::Exact(Version(version)))
+            .ok_or_else(|| {
+                let detail = format!("If-Match: {tag}: a version in quotes (\"4\") or *");
+                Problem::bad_request(detail)
+            }),
+        (None, Some(tag)) => {
+            let detail = format!("If-None-Match: {tag}: only * is taken, for a new stream");
+            Err(Problem::bad_request(detail))
+        }
+        (Some(_), Some(_)) => Err(Problem::bad_request(
+            "If-Match and If-None-Match exclude each other",
+        )),
+    }
+}
+
+/// `Quipu-Raw: allow`.
+pub fn allows_raw(headers: &HeaderMap) -> Result<bool> {
+    match one(headers, "quipu-raw")? {
+        None => Ok(false),
+        Some("allow") => Ok(true),
+        Some(other) => Err(Problem::bad_request(format!(
+            "Quipu-Raw: {other}: only `allow` is known"
+        ))),
+    }
+}
+
+/// `Quipu-Correlation-Id`, `Quipu-Causation-Id` and `traceparent`. As its
+/// specification wants, a `traceparent` that is not well-formed is passed over.
+pub fn context(headers: &HeaderMap) -> Result<Context> {
+    Ok(Context {
+        correlation_id: id(headers, "quipu-correlation-id")?,
+        causation_id: id(headers, "quipu-causation-id")?,
+        principal: None,
+        traceparent: headers
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok())
+            .filter(|value| is_traceparent(value))
+            .map(Into::into),
+    })
+}
+
+fn id(headers: &HeaderMap, name: &'static str) -> Result<Option<Arc<str>>> {
+    let Some(value) = one(headers, name)? else {
+        return Ok(None);
+    };
+    if value.is_empty() || value.len() > 255 || value.chars().any(char::is_control) {
+        let detail = format!("{name}: 1 to 255 bytes without control characters");
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(Some(value.into()))
+}
+
+fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        let detail = format!("{name} is given more than once");
+        return Err(Problem::bad_request(detail));
+    }
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => Err(Problem::bad_request(format!("{name} is not UTF-8"))),
+    }
+}
+
+/// `version-trace-parent-flags` in lower-case hexadecimal digits.
+fn is_traceparent(value: &str) -> bool {
+    let lengths = [2, 32, 16, 2];
+    let mut parts = value.split('-');
+    let well_formed = lengths.iter().all(|length| {
+        parts.next().is_some_and(|part| {
+            part.len() == *length
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        })
+    });
+    well_formed && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn preconditions_are_expected_versions() {
+        let cases: [(&[(&str, &str)], _); 5] = [
+            (&[], ExpectedVersion::Any),
+            (&[("if-match", "*")], ExpectedVersion::StreamExists),
+            (&[("if-none-match", "*")], ExpectedVersion::NoStream),
+            (&[("if-match", "\"0\"")], ExpectedVersion::Exact(Version(0))),
+            (
+                &[("if-match", "\"17\"")],
+                ExpectedVersion::Exact(Version(17)),
+            ),
+        ];
+        for (given, expected) in cases {
+            let found = expected_version(&headers(given)).unwrap();
+            assert_eq!(found, expected);
+        }
+        for wrong in ["17", "\"-1\"", "\"\"", "W/\"1\"", "\"1\", \"2\"", "\"+1\""] {
+            assert!(
+                expected_version(&headers(&[("if-match", wrong)])).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_malformed_traceparent_is_passed_over() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let kept = context(&headers(&[("traceparent", good)])).unwrap();
+        assert_eq!(kept.traceparent.as_deref(), Some(good));
+        let dropped = context(&headers(&[("traceparent", "00-xyz")])).unwrap();
+        assert_eq!(dropped.traceparent, None);
+    }
+}

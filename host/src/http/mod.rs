@@ -1,0 +1,45 @@
+//! The host over HTTP: JSON in, JSON or a problem document (RFC 9457) out.
+//!
+//! Thin over [`Host`]: what is refused here is the form of a request, never its
+//! meaning. Data and metadata pass through as they are, byte for byte; they are
+//! scanned once and never built up as a tree.
+
+mod answer;
+mod commands;
+mod deployments;
+mod headers;
+mod health;
+pub(crate) mod lanes;
+pub(crate) mod line;
+pub(crate) mod lines;
+mod log;
+mod modules;
+mod openapi;
+mod options;
+mod params;
+mod problem;
+mod request;
+mod router;
+mod server;
+mod streams;
+mod view;
+
+pub use deployments::{DeploymentList, DeploymentView};
+pub use lines::LineAnswer;
+pub use modules::{ModuleEntry, ModuleList, ModuleView, TypeView};
+pub use openapi::openapi;
+pub use options::Options;
+pub use problem::{Code, Expected, Problem, Rejection};
+pub use router::router;
+pub use server::serve;
+
+use std::sync::Arc;
+
+use crate::Host;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct App {
+    host: Host,
+    options: Arc<Options>,
+}

@@ -1,0 +1,198 @@
+//! Modules: components that were uploaded.
+
+use std::collections::HashMap;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::params::{DigestPath, Params};
+use super::problem::{Problem, Result};
+use super::request::WasmBytes;
+use super::{App, answer};
+use crate::model::MessageType;
+use crate::runtime::Module;
+
+/// What a component is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ModuleView {
+    /// SHA-256 of its bytes.
+    pub digest: String,
+    /// The smallest world of the contract that has its exports.
+    pub world: String,
+    /// Name of its manifest: what it is deployed under.
+    pub name: String,
+    /// Version of its manifest.
+    pub version: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// `decider`, `upcaster`, `projection`.
+    pub exports: Vec<String>,
+    /// What it imports.
+    pub imports: Vec<String>,
+    /// Commands that it decides.
+    pub commands: Vec<TypeView>,
+    /// Events that it writes.
+    pub events: Vec<TypeView>,
+}
+
+/// A type of commands or events.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TypeView {
+    /// Its name.
+    pub name: String,
+    /// Its current schema version.
+    pub schema_version: u32,
+    /// Its older names.
+    pub aliases: Vec<String>,
+    /// Media type of its data.
+    pub content_type: String,
+}
+
+impl ModuleView {
+    /// The view of a module.
+    pub fn of(module: &Module) -> Self {
+        let manifest = module.manifest();
+        Self {
+            digest: module.digest().to_string(),
+            world: module.world().to_owned(),
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            bytes: module.size() as u64,
+            exports: module.exports().iter().map(ToString::to_string).collect(),
+            imports: module.imports().to_vec(),
+            commands: manifest.commands.iter().map(TypeView::of).collect(),
+            events: manifest.events.iter().map(TypeView::of).collect(),
+        }
+    }
+}
+
+impl TypeView {
+    fn of(known: &MessageType) -> Self {
+        Self {
+            name: known.name.to_string(),
+            schema_version: known.schema_version,
+            aliases: known.aliases.iter().map(ToString::to_string).collect(),
+            content_type: known.content_type.to_string(),
+        }
+    }
+}
+
+/// Modules of the store.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ModuleList {
+    /// Oldest first.
+    pub modules: Vec<ModuleEntry>,
+}
+
+/// A module of the store.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ModuleEntry {
+    /// SHA-256 of its bytes.
+    pub digest: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// When it came.
+    #[schema(format = "date-time")]
+    pub uploaded_at: String,
+    /// The name under which it was last activated; null when it never was.
+    pub name: Option<String>,
+    /// Whether it is active.
+    pub active: bool,
+}
+
+/// Uploads a component.
+///
+/// It is checked and kept; nothing is activated.
+#[utoipa::path(
+    post, path = "/v1/modules", tag = "modules",
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    responses(
+        (status = 201, body = ModuleView, description = "Accepted"),
+        (status = 200, body = ModuleView, description = "The store had it already"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
+    ),
+)]
+pub async fn upload(
+    State(app): State<App>,
+    params: Params,
+    WasmBytes(bytes): WasmBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let uploaded = app.host.upload(bytes.into()).await?;
+    let status = match uploaded.is_new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    answer::json(status, &ModuleView::of(&uploaded.module))
+}
+
+/// Lists the modules of the store.
+#[utoipa::path(
+    get, path = "/v1/modules", tag = "modules",
+    responses(
+        (status = 200, body = ModuleList, description = "Modules"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
+    params.finish()?;
+    let plan = app.host.plan();
+    let mut names: HashMap<_, String> = HashMap::new();
+    for deployment in app.host.deployments().await? {
+        names.insert(deployment.digest, deployment.name);
+    }
+    let modules = app.host.modules().await?;
+    let entry = |stored: crate::store::StoredModule| ModuleEntry {
+        digest: stored.digest.to_string(),
+        bytes: stored.bytes,
+        uploaded_at: stored.uploaded_at.to_string(),
+        name: names.get(&stored.digest).cloned(),
+        active: plan.serves(stored.digest),
+    };
+    let list = ModuleList {
+        modules: modules.into_iter().map(entry).collect(),
+    };
+    answer::json(StatusCode::OK, &list)
+}
+
+/// Shows what a module is.
+#[utoipa::path(
+    get, path = "/v1/modules/{digest}", tag = "modules",
+    params(("digest" = String, Path, description = "SHA-256 of the component")),
+    responses(
+        (status = 200, body = ModuleView, description = "The module"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn show(
+    State(app): State<App>,
+    DigestPath(digest): DigestPath,
+    params: Params,
+) -> Result<Response> {
+    params.finish()?;
+    let module = app.host.module(digest).await?;
+    answer::json(StatusCode::OK, &ModuleView::of(&module))
+}
+
+/// Downloads a component.
+#[utoipa::path(
+    get, path = "/v1/modules/{digest}/wasm", tag = "modules",
+    params(("digest" = String, Path, description = "SHA-256 of the component")),
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/wasm", description = "Its bytes"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn download(
+    State(app): State<App>,
+    DigestPath(digest): DigestPath,
+    params: Params,
+) -> Result<Response> {
+    params.finish()?;
+    let bytes = app.host.module_bytes(digest).await?;
+    let wasm = HeaderValue::from_static("application/wasm");
+    Ok(([(header::CONTENT_TYPE, wasm)], bytes).into_response())
+}

@@ -1,0 +1,39 @@
+use utoipa::OpenApi;
+
+use super::{commands, deployments, health, lines, log, modules, streams};
+
+/// The interface's description.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Quipu",
+        description = "An event-sourcing host whose domain logic runs as WebAssembly components.\n\nErrors are problem documents (RFC 9457) with a stable `code`. A body of another type than the named one is `bad-request` with status 415. Unknown members and parameters are refused by name.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        commands::execute,
+        lines::execute_lines,
+        streams::read,
+        streams::append,
+        streams::state,
+        log::read,
+        log::read_one,
+        modules::upload,
+        modules::list,
+        modules::show,
+        modules::download,
+        deployments::activate,
+        deployments::list,
+        deployments::show,
+        health::live,
+        health::ready,
+    )
+)]
+struct Api;
+
+/// The description of the interface as OpenAPI 3.1, in JSON.
+pub fn openapi() -> String {
+    Api::openapi()
+        .to_pretty_json()
+        .expect("a description is JSON")
+}

@@ -1,0 +1,193 @@
+//! What stands in a request's path and query.
+
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+
+use super::problem::{Problem, Result};
+use crate::model::{Digest, StreamId};
+use crate::store::Direction;
+
+/// The one parameter of a path, percent-decoded.
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String> {
+    match Path::<String>::from_request_parts(parts, state).await {
+        Ok(Path(segment)) => Ok(segment),
+        Err(rejection) => Err(Problem::bad_request(format!("the path: {rejection}"))),
+    }
+}
+
+/// `{stream}`.
+pub struct StreamPath(pub StreamId);
+
+impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Ok(Self(StreamId::new(&segment(parts, state).await?)?))
+    }
+}
+
+/// `{digest}`.
+pub struct DigestPath(pub Digest);
+
+impl<S: Send + Sync> FromRequestParts<S> for DigestPath {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Ok(Self(segment(parts, state).await?.parse()?))
+    }
+}
+
+/// `{name}`.
+pub struct NamePath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Ok(Self(segment(parts, state).await?))
+    }
+}
+
+/// `{position}`.
+pub struct PositionPath(pub u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        Ok(Self(number("position", &segment(parts, state).await?)?))
+    }
+}
+
+/// The query: each handler takes the parameters that it knows, then refuses the rest.
+pub struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(pairs)) => Ok(Self(pairs)),
+            Err(rejection) => Err(Problem::bad_request(format!("the query: {rejection}"))),
+        }
+    }
+}
+
+impl Params {
+    /// Every value of a parameter; none when it is not given.
+    pub fn all(&mut self, name: &str) -> Option<Vec<String>> {
+        let values: Vec<String> = self
+            .0
+            .extract_if(.., |(given, _)| given == name)
+            .map(|(_, value)| value)
+            .collect();
+        (!values.is_empty()).then_some(values)
+    }
+
+    /// The one value of a parameter.
+    pub fn one(&mut self, name: &str) -> Result<Option<String>> {
+        match self.all(name) {
+            None => Ok(None),
+            Some(mut values) if values.len() == 1 => Ok(values.pop()),
+            Some(_) => Err(Problem::bad_request(format!(
+                "query: {name} is given more than once"
+            ))),
+        }
+    }
+
+    /// A number.
+    pub fn number(&mut self, name: &str) -> Result<Option<u64>> {
+        match self.one(name)? {
+            Some(text) => number(name, &text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// `limit`, 100 without one.
+    pub fn limit(&mut self, max: usize) -> Result<usize> {
+        let limit = self.number("limit")?.unwrap_or(100);
+        match usize::try_from(limit) {
+            Ok(limit) if (1..=max).contains(&limit) => Ok(limit),
+            _ => Err(Problem::bad_request(format!(
+                "query: limit {limit} is not between 1 and {max}"
+            ))),
+        }
+    }
+
+    /// `direction`, forward without one.
+    pub fn direction(&mut self) -> Result<Direction> {
+        match self.one("direction")?.as_deref() {
+            None | Some("forward") => Ok(Direction::Forward),
+            Some("backward") => Ok(Direction::Backward),
+            Some(other) => Err(Problem::bad_request(format!(
+                "query: direction {other:?} is neither forward nor backward"
+            ))),
+        }
+    }
+
+    /// Refuses what nobody took.
+    pub fn finish(self) -> Result<()> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::bad_request(format!(
+                "query: there is no parameter {name:?} here"
+            ))),
+        }
+    }
+}
+
+fn number(name: &str, text: &str) -> Result<u64> {
+    match u64::from_str(text) {
+        // The highest number of the databases.
+        Ok(number) if i64::try_from(number).is_ok() => Ok(number),
+        _ => Err(Problem::bad_request(format!(
+            "{name} {text:?} is no whole number from 0 to {}",
+            i64::MAX
+        ))),
+    }
+}
+
+/// Refuses percent signs that encode nothing, and bytes that are no text.
+pub fn check_encoding(part: &str) -> Result<()> {
+    let mut decoded = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first != b'%' {
+            decoded.push(*first);
+            continue;
+        }
+        let byte = after
+            .get(..2)
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let Some(byte) = byte else {
+            let detail = "a % in the address is not followed by two hexadecimal digits";
+            return Err(Problem::bad_request(detail));
+        };
+        decoded.push(byte);
+        rest = &after[2..];
+    }
+    match std::str::from_utf8(&decoded) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::bad_request("the address does not decode to UTF-8")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_encodes_nothing_is_refused() {
+        for good in ["/v1/streams/a%2Fb", "", "q=%C3%A9", "/plain"] {
+            assert!(check_encoding(good).is_ok(), "{good}");
+        }
+        for bad in ["%", "%2", "%zz", "%+1", "%FF", "/a%C3/b"] {
+            assert!(check_encoding(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::model::{ExpectedVersion, Invalid};
+use crate::{deploy, engine, runtime, store};
+
+/// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
+///
+/// `title` names the code for people, `detail` this occurrence. The members behind
+/// them are there only with the code that they belong to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// `urn:quipu:problem:` and the code.
+    pub r#type: String,
+    /// The code in words.
+    pub title: String,
+    /// The status of the response, repeated.
+    pub status: u16,
+    /// What went wrong this time, and what to do about it.
+    pub detail: String,
+    /// Stable and machine-readable.
+    pub code: String,
+    /// With `rejected`: the guest's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Box<Rejection>>,
+    /// With `guest-fault`: the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// With `guest-fault`: the component's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// With `guest-fault`: the component's digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// With `wrong-expected-version`: what the request expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
+    /// With `wrong-expected-version`: the stream's version; 0 for no stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<u64>,
+}
+
+/// Why the domain says no.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Rejection {
+    /// The guest's code.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// More for programs, as the guest gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub details: Option<Box<RawValue>>,
+}
+
+/// What a request expected of its stream.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(untagged)]
+pub enum Expected {
+    /// This version.
+    Version(u64),
+    /// `no-stream` or `stream-exists`.
+    Word(String),
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident $code:literal $status:literal $title:literal;)*) => {
+        /// The stable names of errors, each with its status and title.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[$doc])* #[doc = concat!("`", $code, "`: ", $title, ".")] $name,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Code] = &[$(Self::$name),*];
+
+            /// The stable name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The status of the response.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// The code in words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    BadRequest "bad-request" 400 "the request is malformed";
+    InvalidCommand "invalid-command" 400 "the decider can't read the command";
+    NotFound "not-found" 404 "there is no such path";
+    StreamNotFound "stream-not-found" 404 "there is no such stream";
+    EventNotFound "event-not-found" 404 "there is no such event";
+    UnknownCategory "unknown-category" 404 "no decider serves the category";
+    ModuleNotFound "module-not-found" 404 "there is no such module";
+    MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
+    Conflict "conflict" 409 "other writers came first until the deadline";
+    StreamArchived "stream-archived" 409 "the stream is archived";
+    StreamTooLong "stream-too-long" 409 "the stream is longer than its category allows";
+    CategoryOwned "category-owned" 409 "a decider serves the category";
+    UnreadableEvent "unreadable-event" 409 "the decider can't fold an event of the stream";
+    StateNotShown "state-not-shown" 409 "the decider does not show its state";
+    WrongExpectedVersion "wrong-expected-version" 412 "the stream stands at another version";
+    TooLarge "too-large" 413 "the request exceeds a bound";
+    Rejected "rejected" 422 "the domain rejects the command";
+    IdempotencyKeyReused "idempotency-key-reused" 422 "the id stands for another command";
+    ModuleRefused "module-refused" 422 "the module is refused";
+    Internal "internal" 500 "the host made a mistake";
+    GuestFault "guest-fault" 502 "the guest faulted";
+    Overloaded "overloaded" 503 "too much is in flight";
+    StoreUnavailable "store-unavailable" 503 "the store is not available";
+    Timeout "timeout" 504 "the request took too long";
+}
+
+impl Problem {
+    /// An error of this code.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            r#type: format!("urn:quipu:problem:{}", code.as_str()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail: detail.into(),
+            code: code.as_str().to_owned(),
+            rejection: None,
+            fault: None,
+            component: None,
+            digest: None,
+            expected: None,
+            found: None,
+        }
+    }
+
+    pub(super) fn bad_request(detail: impl Into<String>) -> Box<Self> {
+        Box::new(Self::new(Code::BadRequest, detail))
+    }
+
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Box<Self> {
+        tracing::error!(%error, "a request failed");
+        let detail = "the host made a mistake; its log says more";
+        Box::new(Self::new(Code::Internal, detail))
+    }
+
+    /// Whether the same request may pass later.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "overloaded" | "store-unavailable" | "timeout"
+        )
+    }
+}
+
+/// Of a handler or an extractor. Boxed: a problem is large, and rare.
+pub type Result<T> = std::result::Result<T, Box<Problem>>;
+
+impl IntoResponse for Box<Problem> {
+    fn into_response(self) -> Response {
+        (*self).into_response()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        let problem = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, problem);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Invalid> for Box<Problem> {
+    fn from(invalid: Invalid) -> Self {
+        Problem::bad_request(invalid.0)
+    }
+}
+
+impl From<store::Error> for Box<Problem> {
+    fn from(error: store::Error) -> Self {
+        tracing::error!(%error, "the store failed");
+        let detail = "the store failed; try again, with the same Idempotency-Key if there was one";
+        Box::new(Problem::new(Code::StoreUnavailable, detail))
+    }
+}
+
+impl From<engine::Error> for Box<Problem> {
+    fn from(error: engine::Error) -> Self {
+        use engine::Error;
+        let code = match &error {
+            Error::Rejected { .. } => Code::Rejected,
+            Error::WrongExpectedVersion { .. } => Code::WrongExpectedVersion,
+            Error::Conflict(_) => Code::Conflict,
+            Error::IdempotencyKeyReused { .. } => Code::IdempotencyKeyReused,
+            Error::Archived(_) => Code::StreamArchived,
+            Error::TooLong { .. } => Code::StreamTooLong,
+            Error::UnknownCategory(_) => Code::UnknownCategory,
+            Error::CategoryOwned(_) => Code::CategoryOwned,
+            Error::StreamNotFound(_) => Code::StreamNotFound,
+            Error::InvalidCommand(_) => Code::InvalidCommand,
+            Error::Fault(_) => Code::GuestFault,
+            Error::UnreadableEvent { .. } => Code::UnreadableEvent,
+            Error::StateNotShown(_) => Code::StateNotShown,
+            Error::TooLarge(_) => Code::TooLarge,
+            Error::Invalid(_) => Code::BadRequest,
+            Error::Overloaded | Error::Stopped => Code::Overloaded,
+            Error::Store(error) => return error.clone().into(),
+        };
+        let mut problem = Problem::new(code, error.to_string());
+        match error {
+            Error::Rejected { rejection, .. } => {
+                problem.detail.clone_from(&rejection.message);
+                problem.rejection = Some(Box::new(Rejection::of(rejection)));
+            }
+            Error::WrongExpectedVersion {
+                expected, found, ..
+            } => {
+                problem.expected = Expected::of(expected);
+                problem.found = Some(found.0);
+            }
+            Error::Fault(fault) => {
+                problem.fault = Some(fault.kind.as_str().to_owned());
+                problem.component = Some(fault.component.clone());
+                problem.digest = Some(fault.digest.to_string());
+            }
+            _ => {}
+        }
+        Box::new(problem)
+    }
+}
+
+impl From<deploy::Error> for Box<Problem> {
+    fn from(error: deploy::Error) -> Self {
+        use deploy::Error;
+        let code = match &error {
+            Error::Refused(runtime::Refused::TooLarge { .. }) => Code::TooLarge,
+            Error::Refused(_) => Code::ModuleRefused,
+            Error::NotFound(_) => Code::ModuleNotFound,
+            Error::Stopped => Code::Overloaded,
+            Error::Store(error) => return error.clone().into(),
+        };
+        Box::new(Problem::new(code, error.to_string()))
+    }
+}
+
+impl Rejection {
+    fn of(rejection: crate::model::Rejection) -> Self {
+        let details = rejection.details.as_ref().and_then(|body| body.as_json());
+        Self {
+            code: rejection.code,
+            message: rejection.message,
+            details: details.and_then(|text| RawValue::from_string(text.to_owned()).ok()),
+        }
+    }
+}
+
+impl Expected {
+    fn of(expected: ExpectedVersion) -> Option<Self> {
+        Some(match expected {
+            ExpectedVersion::Any => return None,
+            ExpectedVersion::NoStream => Self::Word("no-stream".to_owned()),
+            ExpectedVersion::StreamExists => Self::Word("stream-exists".to_owned()),
+            ExpectedVersion::Exact(version) => Self::Version(version.0),
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! Bodies: of one content type, bounded, read to their end.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use serde::Deserialize;
+
+use super::App;
+use super::problem::{Code, Problem, Result};
+
+/// The bytes of a body of `application/json`.
+pub struct JsonBytes(Bytes);
+
+impl JsonBytes {
+    /// Reads it as `T`, which may borrow. Unknown members are refused by name.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
+        parse(&self.0)
+    }
+}
+
+impl FromRequest<App> for JsonBytes {
+    type Rejection = Box<Problem>;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
+        check_content_type(&request, "application/json")?;
+        let max = app.options.body_bytes_max;
+        Ok(Self(read(request.into_body(), max).await?))
+    }
+}
+
+/// The bytes of a component.
+pub struct WasmBytes(pub Bytes);
+
+impl FromRequest<App> for WasmBytes {
+    type Rejection = Box<Problem>;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
+        check_content_type(&request, "application/wasm")?;
+        let max = app.options.module_bytes_max;
+        Ok(Self(read(request.into_body(), max).await?))
+    }
+}
+
+/// The lines of a body of `application/x-ndjson`, not yet read.
+pub struct NdjsonBody(pub Body);
+
+impl FromRequest<App> for NdjsonBody {
+    type Rejection = Box<Problem>;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self> {
+        check_content_type(&request, "application/x-ndjson")?;
+        Ok(Self(request.into_body()))
+    }
+}
+
+/// Reads JSON text.
+pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
+    serde_json::from_str(text).map_err(|error| Problem::bad_request(format!("the body: {error}")))
+}
+
+/// A parameter such as `charset=utf-8` may follow.
+fn check_content_type(request: &Request, wanted: &str) -> Result<()> {
+    let given = request.headers().get(header::CONTENT_TYPE);
+    let given = given.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let essence = given
+        .as_deref()
+        .and_then(|given| given.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    if essence.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    let given = match &given {
+        Some(given) => format!("{given:?}"),
+        None => "none".to_owned(),
+    };
+    let detail = format!("the body must have Content-Type {wanted}, not {given}");
+    let mut problem = Problem::bad_request(detail);
+    problem.status = 415;
+    Err(problem)
+}
+
+/// What is too long is read on for a while, so that the client hears the answer.
+async fn read(body: Body, max: usize) -> Result<Bytes> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    let mut total = 0usize;
+    while let Some(chunk) = stream.next().await {
+        let chunk =
+            chunk.map_err(|error| Problem::bad_request(format!("the body broke off: {error}")))?;
+        total = total.saturating_add(chunk.len());
+        if total <= max {
+            bytes.extend_from_slice(&chunk);
+        } else if total > max.saturating_mul(4) {
+            break;
+        }
+    }
+    if total > max {
+        let detail = format!("the body has more than {max} bytes");
+        return Err(Box::new(Problem::new(Code::TooLarge, detail)));
+    }
+    Ok(bytes.freeze())
+}

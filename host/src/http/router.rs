@@ -1,0 +1,84 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures::FutureExt;
+
+use super::problem::{Code, Problem, Result};
+use super::{
+    App, Options, commands, deployments, health, lines, log, modules, openapi, params, streams,
+};
+use crate::Host;
+
+/// Every path of the host.
+pub fn router(host: Host, options: Options) -> Router {
+    let app = App {
+        host,
+        options: Arc::new(options),
+    };
+    Router::new()
+        .route("/v1/commands", post(lines::execute_lines))
+        .route("/v1/streams/{stream}/commands", post(commands::execute))
+        .route(
+            "/v1/streams/{stream}/events",
+            get(streams::read).post(streams::append),
+        )
+        .route("/v1/streams/{stream}/state", get(streams::state))
+        .route("/v1/events", get(log::read))
+        .route("/v1/events/{position}", get(log::read_one))
+        .route("/v1/modules", get(modules::list).post(modules::upload))
+        .route("/v1/modules/{digest}", get(modules::show))
+        .route("/v1/modules/{digest}/wasm", get(modules::download))
+        .route(
+            "/v1/deployments",
+            get(deployments::list).post(deployments::activate),
+        )
+        .route("/v1/deployments/{name}", get(deployments::show))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(description))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(app.clone(), guard))
+        .with_state(app)
+}
+
+async fn description() -> Response {
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], openapi()).into_response()
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    let detail = format!("there is no path {}; /openapi.json lists them", uri.path());
+    Problem::new(Code::NotFound, detail)
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not take {method}", uri.path());
+    Problem::new(Code::MethodNotAllowed, detail)
+}
+
+/// Around every handler: the address makes sense, the answer comes in time, and a
+/// mistake of the host stays with its request.
+async fn guard(State(app): State<App>, request: Request, next: Next) -> Result<Response> {
+    params::check_encoding(request.uri().path())?;
+    params::check_encoding(request.uri().query().unwrap_or_default())?;
+    let time_max = app.options.request_time_max;
+    let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(time_max, answering).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(_)) => Err(Problem::internal(&"a handler panicked")),
+        Err(_) => {
+            let detail = format!(
+                "no answer within {} s; whether something was stored, the same Idempotency-Key tells",
+                time_max.as_secs_f32()
+            );
+            Err(Box::new(Problem::new(Code::Timeout, detail)))
+        }
+    }
+}
