@@ -3,7 +3,11 @@
 use std::io::{BufRead, BufReader, Read};
 
 use flate2::read::GzDecoder;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use loan::simulation::Simulation;
+use quipu::Host;
+use quipu::engine::{Error, Executed};
 use quipu::model::{Command, StreamId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -63,3 +67,16 @@ pub fn published() -> Option<Vec<Line>> {
         .map(|line| serde_json::from_str(&line.unwrap()));
     Some(lines.collect::<Result<_, _>>().unwrap())
 }
+
+/// Starts a command at once, so that commands arrive in the order of these calls.
+pub fn start(host: &Host, line: &Line, number: usize) -> BoxFuture<'static, Answer> {
+    let (host, stream, command) = (host.clone(), line.stream(), line.command(number));
+    let mut executing = async move { host.execute(&stream, command).await }.boxed();
+    match (&mut executing).now_or_never() {
+        Some(answer) => std::future::ready(answer).boxed(),
+        None => executing,
+    }
+}
+
+/// What a command of the log came to.
+pub type Answer = Result<Executed, Error>;
