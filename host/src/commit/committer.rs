@@ -228,11 +228,11 @@ fn open(part: Vec<Staged>, finished: &mut Vec<Finished>) -> (Vec<Item>, Vec<Rest
 
 /// An outcome that leaves the state behind it without ground ends the run.
 fn judged(staged: Staged, outcome: Outcome) -> Finished {
-    let stands = match (&staged.item, &outcome) {
-        (Item::Append { .. }, Outcome::Appended(_)) => true,
-        (Item::Check(_), Outcome::Holds(_) | Outcome::Known(_)) => true,
-        _ => false,
-    };
+    let stands = matches!(
+        (&staged.item, &outcome),
+        (Item::Append { .. }, Outcome::Appended(_))
+            | (Item::Check(_), Outcome::Holds(_) | Outcome::Known(_))
+    );
     if let (false, Some(run)) = (stands, &staged.run) {
         run.kill();
     }

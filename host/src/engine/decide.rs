@@ -101,7 +101,10 @@ impl Core {
             }
             Ok(Decision { outcome, fuel }) => {
                 let answer = match outcome {
-                    Decided::Rejected(rejection) => Err(Error::Rejected { rejection, module }),
+                    Decided::Rejected(rejection) => Err(Error::Rejected {
+                        rejection: Box::new(rejection),
+                        module,
+                    }),
                     Decided::BadCommand(text) => Err(Error::InvalidCommand(text)),
                     Decided::Events(_) => Ok(Executed {
                         stream: request.stream.clone(),

@@ -11,7 +11,7 @@ pub enum Error {
     #[error("rejected ({}): {}", rejection.code, rejection.message)]
     Rejected {
         /// What the guest answered.
-        rejection: Rejection,
+        rejection: Box<Rejection>,
         /// The module that decided.
         module: Digest,
     },

@@ -224,7 +224,7 @@ impl From<engine::Error> for Box<Problem> {
         match error {
             Error::Rejected { rejection, .. } => {
                 problem.detail.clone_from(&rejection.message);
-                problem.rejection = Some(Box::new(Rejection::of(rejection)));
+                problem.rejection = Some(Box::new(Rejection::of(*rejection)));
             }
             Error::WrongExpectedVersion {
                 expected, found, ..

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Body, CommandId, Digest, Name, Position, StreamId, Timestamp, Version};
+use super::{Body, CommandId, CommandRecord, Digest, Name, Position, StreamId, Timestamp, Version};
 
 /// Id of an event: the caller's, or a UUID version 7 made by the host.
 pub type EventId = Uuid;
@@ -84,4 +84,28 @@ pub struct CommitData {
     pub principal: Option<Arc<str>>,
     /// W3C trace context of the request.
     pub traceparent: Option<Arc<str>>,
+}
+
+impl CommitData {
+    /// What readers are told of a commit.
+    pub(crate) fn of(
+        command: Option<&CommandRecord>,
+        plan: u64,
+        module: Option<Digest>,
+        fuel: Option<u64>,
+    ) -> Self {
+        let context = command
+            .map(|command| command.context.clone())
+            .unwrap_or_default();
+        Self {
+            command_id: command.map(|command| command.id.clone()),
+            module,
+            plan,
+            fuel,
+            correlation_id: context.correlation_id,
+            causation_id: context.causation_id,
+            principal: context.principal,
+            traceparent: context.traceparent,
+        }
+    }
 }

@@ -95,7 +95,13 @@ impl Log {
 
     fn append(&mut self, accepted: &Accepted<'_>) {
         let (stream, commit) = (&accepted.write.stream, &accepted.write.commit);
-        let data = Arc::new(commit_data(commit));
+        let decided = commit.decided;
+        let data = Arc::new(CommitData::of(
+            commit.command.as_deref(),
+            commit.plan,
+            decided.map(|decided| decided.module),
+            decided.map(|decided| decided.fuel),
+        ));
         if let Some(id) = classify::callers_id(accepted.write)
             && let Some(record) = &commit.command
         {
@@ -125,23 +131,6 @@ impl Log {
                 commit: Arc::clone(&data),
             });
         }
-    }
-}
-
-fn commit_data(commit: &super::Commit) -> CommitData {
-    let record = commit.command.as_ref();
-    let context = record
-        .map(|record| record.context.clone())
-        .unwrap_or_default();
-    CommitData {
-        command_id: record.map(|record| record.id.clone()),
-        module: commit.decided.map(|decided| decided.module),
-        plan: commit.plan,
-        fuel: commit.decided.map(|decided| decided.fuel),
-        correlation_id: context.correlation_id,
-        causation_id: context.causation_id,
-        principal: context.principal,
-        traceparent: context.traceparent,
     }
 }
 

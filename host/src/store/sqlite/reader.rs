@@ -291,7 +291,12 @@ fn events(rows: &[SqliteRow]) -> Result<Vec<RecordedEvent>> {
                 .map(record::decode)
                 .transpose()?;
             let fuel = row.cell::<Option<i64>>(14)?.map(i64::unsigned_abs);
-            let read = Commit::new(command, row.number(13)?, fuel, row.maybe_digest(15)?);
+            let read = Commit::new(
+                command.as_ref(),
+                row.number(13)?,
+                fuel,
+                row.maybe_digest(15)?,
+            );
             commit = Some((stream.into(), first, read));
         }
         let Some((_, _, commit)) = &commit else {
@@ -325,38 +330,15 @@ struct Commit {
 
 impl Commit {
     fn new(
-        command: Option<CommandRecord>,
+        command: Option<&CommandRecord>,
         plan: u64,
         fuel: Option<u64>,
         module: Option<crate::model::Digest>,
     ) -> Self {
-        let metadata = command
-            .as_ref()
-            .filter(|_| module.is_some())
-            .and_then(|c| c.metadata.clone());
-        let data = Arc::new(commit_data(command.as_ref(), plan, fuel, module));
+        let decided = command.filter(|_| module.is_some());
+        let metadata = decided.and_then(|command| command.metadata.clone());
+        let data = Arc::new(CommitData::of(command, plan, module, fuel));
         Self { data, metadata }
-    }
-}
-
-fn commit_data(
-    command: Option<&CommandRecord>,
-    plan: u64,
-    fuel: Option<u64>,
-    module: Option<crate::model::Digest>,
-) -> CommitData {
-    let context = command
-        .map(|command| command.context.clone())
-        .unwrap_or_default();
-    CommitData {
-        command_id: command.map(|command| command.id.clone()),
-        module,
-        plan,
-        fuel,
-        correlation_id: context.correlation_id,
-        causation_id: context.causation_id,
-        principal: context.principal,
-        traceparent: context.traceparent,
     }
 }
 
@@ -375,11 +357,11 @@ pub fn known_event(row: &SqliteRow) -> Result<KnownEvent> {
 pub fn known_commit(first: &SqliteRow, events: Vec<KnownEvent>) -> Result<KnownCommit> {
     let record = record::decode(first.cell(2)?)?;
     let fuel = first.cell::<Option<i64>>(10)?.map(i64::unsigned_abs);
-    let data = commit_data(
+    let data = CommitData::of(
         Some(&record),
         first.number(9)?,
-        fuel,
         first.maybe_digest(11)?,
+        fuel,
     );
     Ok(KnownCommit {
         record,

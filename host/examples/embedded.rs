@@ -1,0 +1,46 @@
+//! A host in a program's own process: no server, no HTTP.
+//!
+//! `cargo run --example embedded -- target/guests/components/account.wasm`
+
+use anyhow::{Context, Result};
+use quipu::Host;
+use quipu::engine::Error;
+use quipu::model::{Command, StreamId, Version};
+use quipu::store::Direction;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let file = std::env::args()
+        .nth(1)
+        .context("name a component of the account guest")?;
+    let host = Host::builder().store("memory:").build().await?;
+    let module = host.upload(std::fs::read(file)?).await?.module;
+    host.activate(module.digest(), Some("embedded".to_owned()))
+        .await?;
+
+    let account: StreamId = "account-1".parse()?;
+    let open = Command::new("open", r#"{"owner":"ann"}"#)?.with_id("open-1")?;
+    host.execute(&account, open.clone()).await?;
+    // Sent again, as after a lost answer: the first outcome, nothing is stored twice.
+    assert!(host.execute(&account, open).await?.replayed);
+    host.execute(&account, Command::new("deposit", r#"{"amount":50}"#)?)
+        .await?;
+
+    match host
+        .execute(&account, Command::new("withdraw", r#"{"amount":70}"#)?)
+        .await
+    {
+        Err(Error::Rejected { rejection, .. }) => println!("rejected: {}", rejection.message),
+        other => anyhow::bail!("no overdraft was expected: {other:?}"),
+    }
+    for event in host
+        .read_stream(&account, Version(1), Direction::Forward, 100)
+        .await?
+        .events
+    {
+        println!("{} {} {:?}", event.version, event.name, event.body);
+    }
+    println!("{}", host.state(&account).await?.state);
+    host.shutdown().await?;
+    Ok(())
+}
