@@ -43,9 +43,10 @@ impl Core {
         }
         let annotations =
             crate::model::annotations(request.command.metadata.as_ref(), &request.command.context);
-        let called = self.pool.call(&warm.home, |instance, aggregate| {
-            instance.decide(aggregate, &request.command, &annotations)
-        });
+        let (deployed, pool) = (&warm.deployed, &mut self.pool);
+        let called = warm
+            .homes
+            .decide(pool, deployed, &request.command, &annotations);
         let Some(decided) = called else {
             slot.waiting.push_front(request);
             return;
@@ -64,40 +65,15 @@ impl Core {
                 outcome: Decided::Events(events),
                 fuel,
             }) if !events.is_empty() => {
-                let recorded_at = self.shared.clock.now().max(warm.recorded_at);
-                let folds: Vec<FoldEvent<'_>> = events
-                    .iter()
-                    .enumerate()
-                    .map(|(n, event)| FoldEvent::decided(event, version.plus(n + 1), recorded_at))
-                    .collect();
-                let folded = self.pool.call(&warm.home, |instance, aggregate| {
-                    instance.apply(aggregate, &folds)
-                });
-                match folded {
-                    Some(Ok(_)) => {}
-                    Some(Err(failure)) => {
-                        return self.faulted(request, run, version, plan, &failure, true);
-                    }
-                    None => {
-                        slot.waiting.push_front(request);
-                        return;
-                    }
-                }
-                warm.version = version.plus(events.len());
-                warm.recorded_at = recorded_at;
-                if let Some(id) = request.callers_id() {
-                    self.number += 1;
-                    warm.ids.insert(id, self.number);
-                }
                 let commit = Commit {
                     command: Some(Arc::clone(&request.command)),
                     decided: Some(store::Decided { module, fuel }),
                     plan,
-                    recorded_at,
+                    recorded_at: self.shared.clock.now().max(warm.recorded_at),
                     events,
                     id_is_new,
                 };
-                self.append(request, run, version, commit);
+                self.accept(request, run, version, commit);
             }
             Ok(Decision { outcome, fuel }) => {
                 let answer = match outcome {
@@ -120,6 +96,41 @@ impl Core {
             }
             Err(failure) => self.faulted(request, run, version, plan, &failure, false),
         }
+    }
+
+    /// Takes the events of a decision into the warm state, and stages them.
+    fn accept(&mut self, request: Request, run: Arc<Run>, version: Version, commit: Commit) {
+        let Some(slot) = self.slots.get_mut(&request.stream) else {
+            return;
+        };
+        let State::Warm(warm) = &mut slot.state else {
+            return slot.wait(request);
+        };
+        let recorded_at = commit.recorded_at;
+        let events: Vec<FoldEvent<'_>> = commit
+            .events
+            .iter()
+            .enumerate()
+            .map(|(n, event)| FoldEvent::decided(event, version.plus(n + 1), recorded_at))
+            .collect();
+        match warm.homes.fold(&mut self.pool, &events) {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => {
+                let plan = commit.plan;
+                return self.faulted(request, run, version, plan, &failure, true);
+            }
+            None => {
+                slot.waiting.push_front(request);
+                return;
+            }
+        }
+        warm.version = version.plus(commit.events.len());
+        warm.recorded_at = recorded_at;
+        if let Some(id) = request.callers_id() {
+            self.number += 1;
+            warm.ids.insert(id, self.number);
+        }
+        self.append(request, run, version, commit);
     }
 
     /// A guest faulted at a command: one more try in an instance of its own, if

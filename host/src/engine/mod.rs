@@ -7,6 +7,7 @@
 mod append;
 mod decide;
 mod error;
+mod homes;
 mod ids;
 mod pool;
 mod request;
@@ -52,6 +53,9 @@ pub struct Options {
     /// Longest stream, in events since its newest snapshot, that takes commands;
     /// by category.
     pub stream_events_max: HashMap<String, u64>,
+    /// Decide everything a second time in an instance that shares nothing with the
+    /// first, and refuse what differs as a fault. Doubles the work of the guests.
+    pub check_purity: bool,
     /// Bounds of one command and of the events that it leads to.
     pub limits: AppendLimits,
 }
@@ -67,6 +71,7 @@ impl Default for Options {
             warm_bytes_max: 512 << 20,
             load_page: 200,
             stream_events_max: HashMap::new(),
+            check_purity: false,
             limits: AppendLimits::default(),
         }
     }
@@ -157,6 +162,7 @@ impl Engine {
             deciding: Some(deciding),
             arrival: 0,
             looked_up_at: None,
+            conflicts: 0,
             was_tried_again: false,
         };
         self.worker(stream).execute(request);

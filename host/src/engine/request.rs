@@ -45,6 +45,8 @@ pub struct Request {
     pub arrival: u64,
     /// The worker's number when its id was looked up and not found.
     pub looked_up_at: Option<u64>,
+    /// How often others wrote to the stream before it was committed.
+    pub conflicts: u32,
     /// A fault has given it one more try in a fresh instance.
     pub was_tried_again: bool,
 }

@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::homes::Homes;
 use super::ids::Ids;
-use super::pool::Home;
 use super::request::Request;
 use crate::commit::Run;
 use crate::deploy::Deployed;
@@ -33,7 +33,7 @@ pub enum State {
 pub struct Warm {
     pub run: Arc<Run>,
     pub deployed: Arc<Deployed>,
-    pub home: Home,
+    pub homes: Homes,
     /// The version that the state stands for; ahead of the log while appends are staged.
     pub version: Version,
     /// When its last event was recorded.

@@ -1,14 +1,17 @@
 //! From a decision to an answer: what is staged, and what becomes of it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::request::{Request, executed};
-use super::worker::{Core, Message};
+use super::worker::{Core, Inbox, Message};
 use super::{Error, Executed};
 use crate::commit::{Run, Staged, Verdict};
 use crate::model::{StreamId, Version};
 use crate::store::{self, Check, Commit, Item, Outcome, Write};
+
+/// The pause after a conflict is random, up to 1 ms doubled with each, so many times.
+const PAUSE_DOUBLINGS_MAX: u32 = 6;
 
 impl Core {
     pub(super) fn append(&self, request: Request, run: Arc<Run>, version: Version, commit: Commit) {
@@ -93,7 +96,7 @@ impl Core {
         mut request: Request,
         passed: impl FnOnce(Request, Item, Vec<store::Appended>) + Send + 'static,
     ) {
-        let myself = self.myself.clone();
+        let (myself, runtime) = (self.myself.clone(), self.shared.runtime.clone());
         let answering = Arc::clone(&run);
         // A look-up outlives its run: it asks for no version.
         let run_of_item = match &item {
@@ -107,10 +110,8 @@ impl Core {
                 Verdict::Outcome(Outcome::Appended(appended)) => passed(request, item, appended),
                 Verdict::Outcome(Outcome::Holds(_)) => passed(request, item, Vec::new()),
                 Verdict::Outcome(Outcome::Known(known)) => request.replay(&known),
-                Verdict::Outcome(Outcome::WrongVersion { .. })
-                    if Instant::now() >= request.deadline =>
-                {
-                    request.answer(Err(Error::Conflict(stream.clone())));
+                Verdict::Outcome(Outcome::WrongVersion { .. }) => {
+                    conflicted(&runtime, &myself, request);
                 }
                 Verdict::Outcome(_) => myself.send(Message::Again(request)),
                 Verdict::Failed(error) => request.answer(Err(Error::Store(error))),
@@ -160,4 +161,24 @@ impl Core {
         }
         self.advance(stream);
     }
+}
+
+/// Others came first: the command is decided again, at once after the first
+/// conflict, later after a pause, until its deadline.
+fn conflicted(runtime: &tokio::runtime::Handle, worker: &Inbox, mut request: Request) {
+    if Instant::now() >= request.deadline {
+        let stream = request.stream.clone();
+        return request.answer(Err(Error::Conflict(stream)));
+    }
+    request.conflicts += 1;
+    if request.conflicts == 1 {
+        return worker.send(Message::Again(request));
+    }
+    let pause_max_ms = 1u64 << request.conflicts.min(PAUSE_DOUBLINGS_MAX);
+    let pause = Duration::from_micros(rand::random_range(0..=pause_max_ms * 1_000));
+    let worker = worker.clone();
+    runtime.spawn(async move {
+        tokio::time::sleep(pause).await;
+        worker.send(Message::Again(request));
+    });
 }

@@ -7,6 +7,7 @@ use hashlink::LinkedHashMap;
 use tokio::sync::mpsc;
 
 use super::decide::may_pass;
+use super::homes::Homes;
 use super::pool::Pool;
 use super::request::Request;
 use super::slot::{Slot, State, Warm};
@@ -208,7 +209,7 @@ impl Core {
                 State::Warm(warm) => {
                     let stands = !warm.run.is_dead()
                         && current.is_some_and(|current| Arc::ptr_eq(current, &warm.deployed))
-                        && self.pool.holds(&warm.home);
+                        && warm.homes.are_there(&self.pool);
                     if !stands {
                         self.retire(stream);
                         continue;
@@ -232,7 +233,9 @@ impl Core {
         else {
             return;
         };
-        self.pool.close(warm.home);
+        for home in warm.homes.into_all() {
+            self.pool.close(home);
+        }
         for request in &mut slot.waiting {
             request.deciding = None;
         }
@@ -246,15 +249,13 @@ impl Core {
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
         };
-        match self
-            .pool
-            .open(&deployed.module, stream.key(), slot.is_apart)
-        {
-            Ok(home) => {
+        let check = self.shared.options.check_purity;
+        match Homes::open(&mut self.pool, &deployed, stream, slot.is_apart, check) {
+            Ok(homes) => {
                 let warm = Warm {
                     run: Arc::new(Run::begin()),
                     deployed,
-                    home,
+                    homes,
                     version: Version::NONE,
                     recorded_at: Timestamp(0),
                     is_archived: false,
@@ -326,15 +327,8 @@ impl Core {
             }
         };
         let events: Vec<FoldEvent<'_>> = page.events.iter().map(fold_event).collect();
-        let folded = self.pool.call(&warm.home, |instance, aggregate| {
-            if events.is_empty() {
-                Ok(0)
-            } else {
-                instance.apply(aggregate, &events)
-            }
-        });
-        match folded {
-            Some(Ok(_)) => {}
+        match warm.homes.fold(&mut self.pool, &events) {
+            Some(Ok(())) => {}
             Some(Err(failure)) => return self.unreadable(stream, &failure),
             // The instance fell with another stream meanwhile: begin again.
             None => {

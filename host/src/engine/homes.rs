@@ -1,0 +1,117 @@
+//! Where the state of one stream lives: in one instance, or, to check that its guest
+//! is pure, in two that share nothing.
+
+use super::pool::{Home, Pool};
+use crate::deploy::Deployed;
+use crate::model::{Annotations, CommandRecord, NewEvent, StreamId};
+use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Outcome};
+
+/// The aggregates of one stream.
+pub struct Homes {
+    first: Home,
+    /// In an instance of its own; it is given everything that the first is given.
+    second: Option<Home>,
+}
+
+impl Homes {
+    /// Opens the aggregates. `apart`: the first one, too, in an instance of its own.
+    pub fn open(
+        pool: &mut Pool,
+        deployed: &Deployed,
+        stream: &StreamId,
+        apart: bool,
+        check: bool,
+    ) -> Result<Self, Failure> {
+        let first = pool.open(&deployed.module, stream.key(), apart)?;
+        let second = match check.then(|| pool.open(&deployed.module, stream.key(), true)) {
+            None => None,
+            Some(Ok(second)) => Some(second),
+            Some(Err(failure)) => {
+                pool.close(first);
+                return Err(failure);
+            }
+        };
+        Ok(Self { first, second })
+    }
+
+    /// Folds events. None when an instance is gone.
+    pub fn fold(&self, pool: &mut Pool, events: &[FoldEvent<'_>]) -> Option<Result<(), Failure>> {
+        if events.is_empty() {
+            return Some(Ok(()));
+        }
+        for home in [Some(&self.first), self.second.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if let Err(failure) = pool.call(home, |guest, state| guest.apply(state, events))? {
+                return Some(Err(failure));
+            }
+        }
+        Some(Ok(()))
+    }
+
+    /// Decides. None when an instance is gone.
+    pub fn decide(
+        &self,
+        pool: &mut Pool,
+        deployed: &Deployed,
+        command: &CommandRecord,
+        annotations: &Annotations,
+    ) -> Option<Result<Decision, Failure>> {
+        let mut decide = |home: &Home| {
+            pool.call(home, |guest, state| {
+                guest.decide(state, command, annotations)
+            })
+        };
+        let first = decide(&self.first)?;
+        let (Some(second), Ok(decision)) = (&self.second, &first) else {
+            return Some(first);
+        };
+        let again = decide(second)?;
+        let is_same = again.is_ok_and(|again| same(&decision.outcome, &again.outcome));
+        Some(if is_same {
+            first
+        } else {
+            Err(impure(deployed, command, decision.fuel).into())
+        })
+    }
+
+    /// Whether the aggregates are still there.
+    pub fn are_there(&self, pool: &Pool) -> bool {
+        pool.holds(&self.first) && self.second.as_ref().is_none_or(|second| pool.holds(second))
+    }
+
+    /// The aggregates, to be closed.
+    pub fn into_all(self) -> impl Iterator<Item = Home> {
+        std::iter::once(self.first).chain(self.second)
+    }
+}
+
+/// Ids of events are the host's, and no part of a decision.
+fn same(first: &Outcome, second: &Outcome) -> bool {
+    let (Outcome::Events(first), Outcome::Events(second)) = (first, second) else {
+        return first == second;
+    };
+    let parts = |event: &NewEvent| NewEvent {
+        id: uuid::Uuid::nil(),
+        ..event.clone()
+    };
+    first.len() == second.len()
+        && first
+            .iter()
+            .zip(second)
+            .all(|(first, second)| parts(first) == parts(second))
+}
+
+fn impure(deployed: &Deployed, command: &CommandRecord, fuel: u64) -> Fault {
+    Fault {
+        kind: FaultKind::Contract,
+        component: deployed.module.manifest().name.as_str().to_owned(),
+        digest: deployed.module.digest(),
+        text: format!(
+            "it is not pure: a second instance decides {} differently",
+            command.name
+        ),
+        fuel: Some(fuel),
+    }
+}
