@@ -59,6 +59,7 @@ impl Default for Options {
 
 /// Opens a file, making it if it is missing.
 pub async fn open(path: &Path, options: &Options) -> Result<Store> {
+    let path = &resolved(path);
     let lock = Arc::new(lock(path)?);
     grow_wal(path)?;
     let base = SqliteConnectOptions::new()
@@ -92,6 +93,20 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         modules: Arc::new(modules::Modules::new(pool, writing)),
         secret,
     })
+}
+
+/// The path without links, since the lock file stands beside the file itself. A path
+/// that leads nowhere is kept: opening it tells why.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(resolved) = path.canonicalize() {
+        return resolved;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+    match (folder, path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 /// Takes the lock file beside the store; it is released when the file is dropped,
