@@ -159,6 +159,9 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
         if found > known {
             return Err(Error::TooNew { found, known });
         }
+    } else if !is_empty(connection).await? {
+        let reason = "the file is a database of another program".to_owned();
+        return Err(Error::Damaged(reason));
     }
     let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
         let sql = sql.into_sql_str();
@@ -168,6 +171,16 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
         .run_direct(None, connection, false)
         .await
         .map_err(|error| Error::Damaged(format!("migrations: {error}")))
+}
+
+/// Whether there is no table yet.
+async fn is_empty(connection: &mut SqliteConnection) -> Result<bool> {
+    let tables: i64 = sqlx::query("SELECT count(*) FROM sqlite_master")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| store_error(&error))?
+        .cell(0)?;
+    Ok(tables == 0)
 }
 
 /// The store's secret, made when the store is.
