@@ -8,29 +8,29 @@ use tempfile::TempDir;
 use crate::examples;
 
 /// Makes a test of each rule on every store: `memory::rule` and `sqlite::rule`. A
-/// rule is an `async fn(Place)` beside the call.
+/// rule is an `async fn(Place)` beside the call. Rules behind a semicolon are about
+/// what outlives a host, and leave out the store in memory.
 #[macro_export]
 macro_rules! on_every_store {
-    ($($rule:ident),* $(,)?) => {
+    ($($rule:ident),* $(,)? $(; $($durable:ident),* $(,)?)?) => {
         mod memory {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() {
-                super::$rule($crate::Place::memory()).await;
-            })*
+            $($crate::rule!($rule, $crate::Place::memory());)*
         }
-        $crate::on_every_durable_store!($($rule),*);
+        mod sqlite {
+            $($crate::rule!($rule, $crate::Place::sqlite());)*
+            $($($crate::rule!($durable, $crate::Place::sqlite());)*)?
+        }
     };
 }
 
-/// The same for rules about what outlives a host.
+/// A test of one rule at a place.
+#[doc(hidden)]
 #[macro_export]
-macro_rules! on_every_durable_store {
-    ($($rule:ident),* $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $rule() {
-                super::$rule($crate::Place::sqlite()).await;
-            })*
+macro_rules! rule {
+    ($rule:ident, $place:expr) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $rule() {
+            super::$rule($place).await;
         }
     };
 }
@@ -55,6 +55,16 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("store.db").display());
         Self { folder, url }
+    }
+
+    /// Another of the same kind.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        if self.url == "memory:" {
+            Self::memory()
+        } else {
+            Self::sqlite()
+        }
     }
 
     /// Its address.

@@ -10,7 +10,7 @@ use crate::model::{
     Body, CommandId, CommandRecord, ContentType, Context, ExpectedVersion, Invalid, Name, NewEvent,
     StreamId,
 };
-use crate::store::{Appended, Commit, Item, KnownCommit, KnownEvent, Outcome, Write};
+use crate::store::{Appended, Check, Commit, Item, KnownCommit, KnownEvent, Outcome, Write};
 
 /// Events to be appended as they are.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +62,9 @@ impl Engine {
             .map(|id| Arc::new(self.append_record(stream, id, &append)));
         loop {
             let plan = self.shared.registry.plan();
-            self.check_category(&plan, stream, &append)?;
+            if let Err(refusal) = self.check_category(&plan, stream, &append) {
+                return self.recorded(stream, &record, refusal).await;
+            }
             let commit = Commit {
                 command: record.clone(),
                 decided: None,
@@ -98,6 +100,29 @@ impl Engine {
                 // The plan has moved: look again who owns the category.
                 _ => {}
             }
+        }
+    }
+
+    /// What stands under the id, which goes before any refusal.
+    async fn recorded(
+        &self,
+        stream: &StreamId,
+        record: &Option<Arc<CommandRecord>>,
+        refusal: Error,
+    ) -> Result<RawAppended, Error> {
+        let Some(id) = record.as_ref().map(|record| record.id.clone()) else {
+            return Err(refusal);
+        };
+        let check = Check {
+            run: None,
+            stream: stream.clone(),
+            version: None,
+            command_id: Some(id),
+            plan: 0,
+        };
+        match self.stage(Item::Check(check)).await? {
+            Outcome::Known(known) => replayed(stream.clone(), record, &known),
+            _ => Err(refusal),
         }
     }
 

@@ -62,6 +62,7 @@ impl Default for Options {
 
 /// Opens a file, making it if it is missing.
 pub async fn open(path: &Path, options: &Options) -> Result<Store> {
+    let path = &resolved(path);
     let lock = Arc::new(lock(path)?);
     grow_wal(path)?;
     let base = SqliteConnectOptions::new()
@@ -95,6 +96,22 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         modules: Arc::new(modules::Modules::new(pool, writing)),
         secret,
     })
+}
+
+/// The path without links, since the lock file stands beside the file itself. A path
+/// that leads nowhere is kept: opening it tells why.
+fn resolved(path: &Path) -> PathBuf {
+    if let Ok(resolved) = path.canonicalize() {
+        return resolved;
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).canonicalize();
+    match (folder, path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 /// Takes the lock file beside the store; it is released when the file is dropped,
@@ -157,6 +174,9 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
         if found > known {
             return Err(Error::TooNew { found, known });
         }
+    } else if !is_empty(connection).await? {
+        let reason = "the file is a database of another program".to_owned();
+        return Err(Error::Damaged(reason));
     }
     let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
         let sql = sql.into_sql_str();
@@ -166,6 +186,16 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
         .run_direct(None, connection, false)
         .await
         .map_err(|error| Error::Damaged(format!("migrations: {error}")))
+}
+
+/// Whether there is no table yet.
+async fn is_empty(connection: &mut SqliteConnection) -> Result<bool> {
+    let tables: i64 = sqlx::query("SELECT count(*) FROM sqlite_master")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| store_error(&error))?
+        .cell(0)?;
+    Ok(tables == 0)
 }
 
 /// The store's secret, made when the store is.

@@ -1,0 +1,180 @@
+//! Section 10: modules and the plan.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::join_all;
+use quipu::model::Digest;
+use quipu_tests::{Place, build, examples, guest, log, on_every_store};
+
+on_every_store! {
+    a_refused_component_names_the_reason_and_is_not_kept,
+    the_same_bytes_are_the_same_module,
+    a_module_that_is_not_in_the_store_can_not_be_activated,
+    each_activation_raises_the_plan_and_is_kept_in_the_history,
+    a_swap_has_a_position_and_fails_no_command,
+    rolling_back_is_an_activation;
+        the_plan_and_the_modules_outlive_the_host,
+}
+
+async fn a_refused_component_names_the_reason_and_is_not_kept(place: Place) {
+    let host = place.host().await;
+    for (bytes, words) in [
+        (b"no component".to_vec(), ""),
+        (guest::component("wants-clock"), "clock"),
+        (
+            guest::component_of("no-manifest", "decider-guest"),
+            "manifest",
+        ),
+    ] {
+        let error = host.upload(bytes).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("the module is refused") && error.contains(words),
+            "{error}"
+        );
+    }
+    assert!(host.modules().await.unwrap().is_empty());
+}
+
+async fn the_same_bytes_are_the_same_module(place: Place) {
+    let host = place.host().await;
+    let bytes = guest::component("skeleton");
+    let first = host.upload(bytes.clone()).await.unwrap();
+    let again = host.upload(bytes.clone()).await.unwrap();
+    assert_eq!((first.is_new, again.is_new), (true, false));
+    let digest = first.module.digest();
+    assert_eq!(digest, again.module.digest());
+    let modules = host.modules().await.unwrap();
+    assert_eq!((modules.len(), modules[0].digest), (1, digest));
+    assert_eq!(modules[0].bytes, bytes.len() as u64);
+    assert_eq!(host.module_bytes(digest).await.unwrap(), bytes);
+}
+
+async fn a_module_that_is_not_in_the_store_can_not_be_activated(place: Place) {
+    let host = place.host().await;
+    let answer = host.activate(Digest([7; 32]), None).await;
+    assert!(
+        matches!(answer, Err(quipu::deploy::Error::NotFound(_))),
+        "{answer:?}"
+    );
+    assert_eq!(
+        (host.plan().number, host.deployments().await.unwrap().len()),
+        (0, 0)
+    );
+}
+
+async fn each_activation_raises_the_plan_and_is_kept_in_the_history(place: Place) {
+    let host = place.host().await;
+    let skeleton = host
+        .upload(guest::component("skeleton"))
+        .await
+        .unwrap()
+        .module;
+    let account = host.upload(examples::account()).await.unwrap().module;
+    for (n, module) in [&skeleton, &account, &skeleton].into_iter().enumerate() {
+        let by = Some(format!("operator {n}"));
+        let deployment = host.activate(module.digest(), by.clone()).await.unwrap();
+        assert_eq!(
+            (deployment.plan, deployment.activated_by.clone()),
+            (n as u64 + 1, by)
+        );
+        let history = host.deployments().await.unwrap();
+        assert_eq!((history.len(), history.last()), (n + 1, Some(&deployment)));
+        assert_eq!(host.plan().number, n as u64 + 1);
+    }
+    assert_eq!(host.plan().active("probe"), Some(skeleton.digest()));
+    assert_eq!(host.plan().active("account"), Some(account.digest()));
+    let executed = host
+        .execute(&build::stream("probe-1"), build::command("go", "{}"))
+        .await
+        .unwrap();
+    assert_eq!(executed.module, Some(skeleton.digest()));
+    assert_eq!(log::whole(&host).await[0].commit.plan, 3);
+}
+
+async fn a_swap_has_a_position_and_fails_no_command(place: Place) {
+    let host = place.host().await;
+    let old = examples::deploy(&host, guest::component("moody")).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..16)
+        .map(|n| {
+            let (host, is_over) = (host.clone(), Arc::clone(&is_over));
+            let stream = build::stream(&format!("probe-{}", n % 6));
+            tokio::spawn(async move {
+                while !is_over.load(Ordering::SeqCst) {
+                    host.execute(&stream, build::command("go", "{}"))
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    let text = "(memory $memory 512) (func $decide (type $decide) (nop) (i32.const 0x740))";
+    let new = host
+        .upload(guest::decider_with(text))
+        .await
+        .unwrap()
+        .module
+        .digest();
+    for digest in [new, old, new, old, new] {
+        let head = host.log_head().await.unwrap().0;
+        host.activate(digest, None).await.unwrap();
+        // Something is decided by each.
+        while host.log_head().await.unwrap().0 < head + 50 {
+            tokio::task::yield_now().await;
+        }
+    }
+    is_over.store(true, Ordering::SeqCst);
+    join_all(clients)
+        .await
+        .into_iter()
+        .for_each(|client| client.unwrap());
+
+    let log = log::whole(&host).await;
+    log::check(&log);
+    let plans: Vec<u64> = log.iter().map(|event| event.commit.plan).collect();
+    assert!(plans.is_sorted(), "the plans of the log run backward");
+    for event in &log {
+        let by = if event.commit.plan % 2 == 1 { old } else { new };
+        assert_eq!(event.commit.module, Some(by), "plan {}", event.commit.plan);
+    }
+    assert_eq!(plans.last(), Some(&6));
+}
+
+async fn rolling_back_is_an_activation(place: Place) {
+    let host = place.host().await;
+    let stream = build::stream("probe-1");
+    let good = examples::deploy(&host, guest::component("skeleton")).await;
+    host.execute(&stream, build::command("go", "{}"))
+        .await
+        .unwrap();
+    examples::deploy(&host, guest::component("trap")).await;
+    let answer = host.execute(&stream, build::command("go", "{}")).await;
+    assert_eq!(answer.unwrap_err().code(), "guest-fault");
+    host.activate(good, None).await.unwrap();
+    let executed = host
+        .execute(&stream, build::command("go", "{}"))
+        .await
+        .unwrap();
+    assert_eq!((executed.version.0, executed.module), (2, Some(good)));
+}
+
+async fn the_plan_and_the_modules_outlive_the_host(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, guest::component("trap")).await;
+    let digest = examples::deploy(&host, guest::component("skeleton")).await;
+    let (modules, history) = (
+        host.modules().await.unwrap(),
+        host.deployments().await.unwrap(),
+    );
+    host.shutdown().await.unwrap();
+    let host = place.host().await;
+    assert_eq!(host.plan().number, 2);
+    assert_eq!(host.modules().await.unwrap(), modules);
+    assert_eq!(host.deployments().await.unwrap(), history);
+    let executed = host
+        .execute(&build::stream("probe-1"), build::command("go", "{}"))
+        .await
+        .unwrap();
+    assert_eq!(executed.module, Some(digest));
+}

@@ -1,0 +1,212 @@
+//! SQLite files that can't be a store: a clear error, and never a panic.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use quipu::model::ExpectedVersion::Any;
+use quipu::model::Position;
+use quipu::store::Direction::Forward;
+use quipu::store::{Error, Filter};
+use quipu_tests::{Place, build, on_every_store};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+
+on_every_store! {
+    ;
+    a_second_host_on_the_same_file_is_refused,
+    a_second_host_by_another_path_is_refused,
+    a_newer_schema_is_refused,
+    a_file_that_is_no_database_is_damaged,
+    a_database_of_another_program_is_refused_and_left_alone,
+    a_file_that_is_cut_off_is_damaged,
+    damaged_pages_are_an_error_and_no_panic,
+    a_missing_folder_is_an_error,
+    a_file_that_may_not_be_written_is_an_error,
+    a_folder_is_no_file,
+}
+
+fn file(place: &Place) -> String {
+    place.url().strip_prefix("sqlite:").unwrap().to_owned()
+}
+
+async fn why(place: &Place) -> Error {
+    place.try_open().await.err().expect("it should not open")
+}
+
+async fn connection(place: &Place) -> SqliteConnection {
+    let options = SqliteConnectOptions::new()
+        .filename(file(place))
+        .create_if_missing(true);
+    options.connect().await.unwrap()
+}
+
+/// A closed store with so many events of 1 KiB.
+async fn filled(place: &Place, count: usize) {
+    let mut store = place.open().await;
+    let text = format!("\"{}\"", "x".repeat(1_000));
+    let events = (0..count).map(|_| build::event("noted", &text)).collect();
+    let write = build::write("note-1", Any, build::commit(None, events));
+    store
+        .writer
+        .commit(&[build::item(None, vec![write])])
+        .await
+        .unwrap();
+    store.writer.close().await.unwrap();
+}
+
+async fn a_second_host_on_the_same_file_is_refused(place: Place) {
+    let host = place.host().await;
+    let error = why(&place).await;
+    assert!(matches!(error, Error::InUse(_)), "{error}");
+    assert!(error.to_string().contains(&file(&place)), "{error}");
+    host.append(&build::stream("note-1"), build::append(build::events(1)))
+        .await
+        .unwrap();
+    host.shutdown().await.unwrap();
+    assert_eq!(
+        place.open().await.reader.log_head().await.unwrap(),
+        Position(1)
+    );
+}
+
+async fn a_second_host_by_another_path_is_refused(place: Place) {
+    let host = place.host().await;
+    for link in ["symbolic.db", "a/../store.db"] {
+        std::fs::create_dir_all(place.path("a")).unwrap();
+        let path = place.path(link);
+        if link == "symbolic.db" {
+            std::os::unix::fs::symlink(file(&place), &path).unwrap();
+        }
+        let url = format!("sqlite:{}", path.display()).parse().unwrap();
+        let error = quipu::store::open(&url).await.err();
+        assert!(matches!(error, Some(Error::InUse(_))), "{link}: {error:?}");
+    }
+    host.shutdown().await.unwrap();
+}
+
+async fn a_newer_schema_is_refused(place: Place) {
+    filled(&place, 1).await;
+    let mut connection = connection(&place).await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+        VALUES (9999, 'newer', 1, x'00', 0)";
+    sqlx::query(newer).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let error = why(&place).await;
+    assert!(
+        matches!(error, Error::TooNew { found: 9999, .. }),
+        "{error}"
+    );
+}
+
+async fn a_file_that_is_no_database_is_damaged(place: Place) {
+    let text = "not a database at all\n".repeat(1_000);
+    std::fs::write(file(&place), &text).unwrap();
+    let error = why(&place).await;
+    assert!(matches!(error, Error::Damaged(_)), "{error}");
+    assert_eq!(std::fs::read_to_string(file(&place)).unwrap(), text);
+}
+
+async fn a_database_of_another_program_is_refused_and_left_alone(place: Place) {
+    let mut other = connection(&place).await;
+    sqlx::query("CREATE TABLE notes (text TEXT)")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    other.close().await.unwrap();
+    let error = place.try_open().await.err();
+    assert!(matches!(error, Some(Error::Damaged(_))), "{error:?}");
+    let mut other = connection(&place).await;
+    let tables = sqlx::query("SELECT name FROM sqlite_master")
+        .fetch_all(&mut other)
+        .await
+        .unwrap();
+    assert_eq!(tables.len(), 1);
+}
+
+async fn a_file_that_is_cut_off_is_damaged(place: Place) {
+    filled(&place, 100).await;
+    let whole = std::fs::read(file(&place)).unwrap();
+    for length in [100, 4_000, 4_096, 10_000, whole.len() / 2] {
+        std::fs::write(file(&place), &whole[..length]).unwrap();
+        check_damage(&place, length).await;
+    }
+}
+
+async fn damaged_pages_are_an_error_and_no_panic(place: Place) {
+    filled(&place, 100).await;
+    let whole = std::fs::read(file(&place)).unwrap();
+    for page in 1..whole.len() / 4_096 {
+        let mut damaged = whole.clone();
+        damaged[page * 4_096..(page + 1) * 4_096].fill(0xa5);
+        std::fs::write(file(&place), &damaged).unwrap();
+        check_damage(&place, page).await;
+    }
+}
+
+/// Opening or reading ends in an error that says so, or finds everything.
+async fn check_damage(place: &Place, which: usize) {
+    let is_damage = |error: &Error| matches!(error, Error::Damaged(_));
+    let store = match place.try_open().await {
+        Ok(store) => store,
+        Err(error) => return assert!(is_damage(&error), "{which}: {error:?}"),
+    };
+    match store
+        .reader
+        .read_log(Position(0), Forward, 1_000, &Filter::default())
+        .await
+    {
+        Ok(page) => assert_eq!(page.events.len(), 100, "{which}"),
+        Err(error) => assert!(is_damage(&error), "{which}: {error:?}"),
+    }
+    // A damaged file may not close cleanly.
+    _ = store.writer.close().await;
+}
+
+async fn a_missing_folder_is_an_error(place: Place) {
+    let url = format!("sqlite:{}", place.path("no/such/store.db").display());
+    let error = quipu::store::open(&url.parse().unwrap())
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(error.to_string().contains("no/such/store.db"), "{error}");
+}
+
+async fn a_folder_is_no_file(place: Place) {
+    std::fs::create_dir(file(&place)).unwrap();
+    let error = why(&place).await;
+    assert!(
+        matches!(error, Error::Unavailable(_) | Error::Damaged(_)),
+        "{error:?}"
+    );
+}
+
+async fn a_file_that_may_not_be_written_is_an_error(place: Place) {
+    filled(&place, 1).await;
+    let path = place.path("");
+    let set = |mode: &str| {
+        let mut chmod = Command::new("chmod");
+        chmod.args(["-R", mode]).arg(&path).stdin(Stdio::null());
+        assert!(chmod.status().unwrap().success());
+    };
+    set("a-w");
+    let error = if may_write_all(&path) {
+        eprintln!("this user may write read-only files: nothing to be seen here");
+        None
+    } else {
+        Some(why(&place).await)
+    };
+    set("u+w");
+    if let Some(error) = error {
+        assert!(matches!(error, Error::ReadOnly(_)), "{error:?}");
+    }
+    assert_eq!(
+        place.open().await.reader.log_head().await.unwrap(),
+        Position(1)
+    );
+}
+
+/// Whether permissions don't bind this user.
+fn may_write_all(folder: &Path) -> bool {
+    std::fs::write(folder.join("probe"), "").is_ok()
+}

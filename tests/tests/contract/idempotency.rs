@@ -1,0 +1,340 @@
+//! Section 3: idempotency.
+
+use futures::future::join_all;
+use quipu::Host;
+use quipu::engine::{Append, Error, Executed};
+use quipu::model::ExpectedVersion::{NoStream, StreamExists};
+use quipu::model::{Command, CommandId, Position, StreamId};
+use quipu_tests::{Place, build, examples, guest, log, on_every_store};
+
+on_every_store! {
+    the_same_id_again_gets_the_first_outcome,
+    a_replay_comes_under_every_expected_version,
+    a_replay_comes_after_other_commands_and_foreign_events,
+    the_same_id_with_another_body_or_type_is_refused,
+    ids_of_other_streams_are_other_ids,
+    a_copy_of_what_would_now_be_rejected_gets_the_first_outcome,
+    a_copy_gets_the_first_outcome_after_a_swap_to_a_guest_that_rejects,
+    a_copy_gets_the_first_outcome_after_a_swap_to_a_guest_that_traps,
+    copies_that_race_have_one_effect,
+    a_rejection_stores_nothing_and_is_decided_anew,
+    the_id_of_a_raw_append_follows_the_same_rules,
+    the_id_of_a_raw_append_is_known_when_a_decider_has_come,
+    a_raw_append_and_a_command_do_not_share_an_id,
+    an_id_is_bounded_and_not_the_hosts;
+        a_replay_comes_after_a_restart,
+    a_copy_gets_the_first_outcome_though_no_decider_is_left,
+}
+
+fn first() -> Command {
+    build::deposit(7).with_id("first").unwrap()
+}
+
+/// A bank with an open account, into which 7 have been paid under an id.
+async fn paid(place: &Place) -> (Host, StreamId, Executed) {
+    let host = place.bank().await;
+    let account = build::stream("account-1");
+    host.execute(&account, build::open_account()).await.unwrap();
+    let executed = host.execute(&account, first()).await.unwrap();
+    assert!(!executed.replayed);
+    (host, account, executed)
+}
+
+/// Sends a copy and expects the first outcome, and nothing new in the log.
+async fn check_replay(host: &Host, stream: &StreamId, copy: Command, first: &Executed) {
+    let head = host.log_head().await.unwrap();
+    let told = format!("{copy:?}");
+    let again = host.execute(stream, copy).await.unwrap();
+    assert!(again.replayed, "{told}");
+    assert_eq!(
+        (again.version, again.position),
+        (first.version, first.position),
+        "{told}"
+    );
+    assert_eq!(
+        (again.module, again.fuel),
+        (first.module, first.fuel),
+        "{told}"
+    );
+    assert_eq!(again.events.len(), first.events.len());
+    for (again, first) in again.events.iter().zip(&first.events) {
+        assert_eq!((again.id, again.version), (first.id, first.version));
+        assert_eq!((again.position, &again.name), (first.position, &first.name));
+        assert_eq!(again.body, first.body);
+    }
+    assert_eq!(host.log_head().await.unwrap(), head, "{told}");
+}
+
+async fn the_same_id_again_gets_the_first_outcome(place: Place) {
+    let (host, account, executed) = paid(&place).await;
+    for _ in 0..3 {
+        check_replay(&host, &account, first(), &executed).await;
+    }
+}
+
+async fn a_replay_comes_under_every_expected_version(place: Place) {
+    let (host, account, executed) = paid(&place).await;
+    for expected in [
+        NoStream,
+        StreamExists,
+        build::exact(1),
+        build::exact(2),
+        build::exact(99),
+    ] {
+        check_replay(&host, &account, first().expecting(expected), &executed).await;
+    }
+}
+
+async fn a_replay_comes_after_other_commands_and_foreign_events(place: Place) {
+    let (host, account, executed) = paid(&place).await;
+    for amount in 1..=300 {
+        let id = format!("other-{amount}");
+        host.execute(&account, build::deposit(amount).with_id(&id).unwrap())
+            .await
+            .unwrap();
+    }
+    let foreign = vec![build::event("withdrawn", r#"{"amount":1}"#)];
+    host.append(&account, build::foreign(foreign))
+        .await
+        .unwrap();
+    check_replay(&host, &account, first(), &executed).await;
+    host.execute(&account, build::deposit(1)).await.unwrap();
+    check_replay(&host, &account, first().expecting(NoStream), &executed).await;
+}
+
+async fn the_same_id_with_another_body_or_type_is_refused(place: Place) {
+    let (host, account, executed) = paid(&place).await;
+    let head = host.log_head().await.unwrap();
+    for other in [
+        build::deposit(8),
+        build::withdraw(7),
+        build::command("close", "{}"),
+        build::command("unheard-of", r#"{"amount":7}"#),
+        build::deposit(8).expecting(NoStream),
+    ] {
+        let told = format!("{other:?}");
+        let answer = host
+            .execute(&account, other.with_id("first").unwrap())
+            .await;
+        match answer {
+            Err(Error::IdempotencyKeyReused { stream, id }) => {
+                assert_eq!((stream, id.as_str()), (account.clone(), "first"));
+            }
+            other => panic!("{told}: {other:?}"),
+        }
+    }
+    assert_eq!(host.log_head().await.unwrap(), head);
+    check_replay(&host, &account, first(), &executed).await;
+}
+
+async fn ids_of_other_streams_are_other_ids(place: Place) {
+    let (host, _, executed) = paid(&place).await;
+    let other = build::stream("account-2");
+    host.execute(&other, build::open_account()).await.unwrap();
+    let again = host.execute(&other, first()).await.unwrap();
+    assert!(!again.replayed);
+    assert_ne!(again.position, executed.position);
+}
+
+async fn a_copy_of_what_would_now_be_rejected_gets_the_first_outcome(place: Place) {
+    let (host, account, executed) = paid(&place).await;
+    host.execute(&account, build::command("close", "{}"))
+        .await
+        .unwrap();
+    check_replay(&host, &account, first(), &executed).await;
+    check_replay(
+        &host,
+        &account,
+        first().expecting(build::exact(1)),
+        &executed,
+    )
+    .await;
+    let answer = host
+        .execute(&account, build::deposit(7).with_id("second").unwrap())
+        .await;
+    assert_eq!(answer.unwrap_err().code(), "rejected");
+}
+
+async fn a_copy_gets_the_first_outcome_after_a_swap_to_a_guest_that_rejects(place: Place) {
+    check_swap(place, "rejects", "rejected").await;
+}
+
+async fn a_copy_gets_the_first_outcome_after_a_swap_to_a_guest_that_traps(place: Place) {
+    check_swap(place, "trap", "guest-fault").await;
+}
+
+async fn check_swap(place: Place, to: &str, code: &str) {
+    let host = place.host().await;
+    examples::deploy(&host, guest::component("skeleton")).await;
+    let stream = build::stream("probe-1");
+    let go = |id: &str| build::command_as(id, "go", "{}");
+    let executed = host.execute(&stream, go("first")).await.unwrap();
+    host.execute(&stream, go("second")).await.unwrap();
+
+    examples::deploy(&host, guest::component(to)).await;
+    for expected in [build::exact(0), build::exact(2), StreamExists] {
+        check_replay(&host, &stream, go("first").expecting(expected), &executed).await;
+    }
+    let answer = host.execute(&stream, go("third")).await;
+    assert_eq!(answer.unwrap_err().code(), code);
+    check_replay(&host, &stream, go("first").expecting(NoStream), &executed).await;
+    assert_eq!(host.log_head().await.unwrap(), Position(2));
+}
+
+async fn copies_that_race_have_one_effect(place: Place) {
+    let (host, account, _) = paid(&place).await;
+    for round in 0..20 {
+        let copies = (0..30).map(|_| {
+            let (host, account) = (host.clone(), account.clone());
+            let copy = build::deposit(1)
+                .with_id(&format!("round-{round}"))
+                .unwrap();
+            tokio::spawn(async move { host.execute(&account, copy).await.unwrap() })
+        });
+        let copies: Vec<Executed> = join_all(copies)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(copies.iter().filter(|it| !it.replayed).count(), 1);
+        assert!(copies.iter().all(|it| it.position == copies[0].position));
+    }
+    assert_eq!(log::of(&host, &account).await.len(), 22);
+}
+
+async fn a_rejection_stores_nothing_and_is_decided_anew(place: Place) {
+    let (host, account, _) = paid(&place).await;
+    let head = host.log_head().await.unwrap();
+    let withdrawal = || build::withdraw(10).with_id("withdrawal").unwrap();
+    for _ in 0..2 {
+        let answer = host.execute(&account, withdrawal()).await;
+        assert_eq!(answer.unwrap_err().code(), "rejected");
+        assert_eq!(host.log_head().await.unwrap(), head);
+    }
+    host.execute(&account, build::deposit(3)).await.unwrap();
+    let executed = host.execute(&account, withdrawal()).await.unwrap();
+    assert!(!executed.replayed);
+    check_replay(&host, &account, withdrawal(), &executed).await;
+}
+
+fn noted(id: &str, json: &str) -> Append {
+    Append {
+        id: Some(CommandId::new(id).unwrap()),
+        ..build::append(vec![
+            build::event("noted", json),
+            build::event("noted", json),
+        ])
+    }
+}
+
+async fn the_id_of_a_raw_append_follows_the_same_rules(place: Place) {
+    let host = place.host().await;
+    let stream = build::stream("note-1");
+    let first = host.append(&stream, noted("a", "1")).await.unwrap();
+    host.append(&stream, build::append(build::events(1)))
+        .await
+        .unwrap();
+    for expected in [NoStream, build::exact(0), build::exact(7), StreamExists] {
+        let copy = Append {
+            expected_version: expected,
+            ..noted("a", "1")
+        };
+        let again = host.append(&stream, copy).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!(
+            (again.version, again.position),
+            (first.version, first.position)
+        );
+        let ids =
+            |it: &quipu::engine::RawAppended| it.events.iter().map(|e| e.id).collect::<Vec<_>>();
+        assert_eq!(ids(&again), ids(&first));
+    }
+    let answer = host.append(&stream, noted("a", "2")).await;
+    assert_eq!(
+        answer.map(|_| ()).unwrap_err().code(),
+        "idempotency-key-reused"
+    );
+    assert_eq!(log::of(&host, &stream).await.len(), 3);
+}
+
+async fn the_id_of_a_raw_append_is_known_when_a_decider_has_come(place: Place) {
+    let host = place.host().await;
+    let stream = build::stream("account-1");
+    let append = || Append {
+        id: Some(CommandId::new("a").unwrap()),
+        ..build::append(vec![build::event("opened", r#"{"owner":"ann"}"#)])
+    };
+    let first = host.append(&stream, append()).await.unwrap();
+    examples::deploy(&host, examples::account()).await;
+    let again = host.append(&stream, append()).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!(again.position, first.position);
+    let unknown = Append {
+        id: Some(CommandId::new("b").unwrap()),
+        ..append()
+    };
+    let answer = host.append(&stream, unknown).await;
+    assert_eq!(answer.map(|_| ()).unwrap_err().code(), "category-owned");
+}
+
+async fn a_raw_append_and_a_command_do_not_share_an_id(place: Place) {
+    let (host, account, _) = paid(&place).await;
+    let append = Append {
+        id: Some(CommandId::new("first").unwrap()),
+        ..build::foreign(vec![build::event("deposited", r#"{"amount":7}"#)])
+    };
+    let answer = host.append(&account, append.clone()).await;
+    assert_eq!(
+        answer.map(|_| ()).unwrap_err().code(),
+        "idempotency-key-reused"
+    );
+    let append = Append {
+        id: Some(CommandId::new("raw").unwrap()),
+        ..append
+    };
+    host.append(&account, append).await.unwrap();
+    let answer = host
+        .execute(&account, build::deposit(7).with_id("raw").unwrap())
+        .await;
+    assert_eq!(answer.unwrap_err().code(), "idempotency-key-reused");
+}
+
+async fn an_id_is_bounded_and_not_the_hosts(place: Place) {
+    let host = place.bank().await;
+    let account = build::stream("account-1");
+    let longest = "é".repeat(127);
+    let open = build::open_account().with_id(&longest).unwrap();
+    let executed = host.execute(&account, open.clone()).await.unwrap();
+    check_replay(&host, &account, open, &executed).await;
+    for bad in ["", "a\nb", "quipu.1", &"x".repeat(256)] {
+        assert!(CommandId::new(bad).is_err(), "{bad}");
+    }
+}
+
+async fn a_replay_comes_after_a_restart(place: Place) {
+    let (host, account, executed) = paid(&place).await;
+    host.shutdown().await.unwrap();
+    let host = place.host().await;
+    check_replay(&host, &account, first(), &executed).await;
+    check_replay(&host, &account, first().expecting(NoStream), &executed).await;
+}
+
+async fn a_copy_gets_the_first_outcome_though_no_decider_is_left(place: Place) {
+    let (host, account, executed) = paid(&place).await;
+    host.shutdown().await.unwrap();
+    // As if another store's events had been imported: the log without its plan.
+    let url = place.url().strip_prefix("sqlite:").unwrap().to_owned();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(url);
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::query("DELETE FROM deployments")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+    let host = place.host().await;
+    check_replay(&host, &account, first(), &executed).await;
+    let answer = host
+        .execute(&account, build::deposit(1).with_id("second").unwrap())
+        .await;
+    assert_eq!(answer.unwrap_err().code(), "unknown-category");
+}

@@ -1,0 +1,319 @@
+//! Section 4: reading.
+
+use std::sync::Arc;
+
+use quipu::Host;
+use quipu::engine::Error;
+use quipu::model::ExpectedVersion::Any;
+use quipu::model::{Name, Position, RecordedEvent, Version};
+use quipu::store::Direction::{Backward, Forward};
+use quipu::store::{Direction, Filter, LOG_PAGE_MAX, STREAM_PAGE_MAX};
+use quipu_tests::{Place, build, log, on_every_store};
+
+on_every_store! {
+    a_missing_stream_is_an_error_of_its_own,
+    bounds_of_zero_are_refused,
+    a_stream_is_read_from_a_version_in_both_directions,
+    a_page_behind_the_end_is_empty_and_no_error,
+    paging_a_stream_never_skips_or_repeats,
+    paging_the_log_never_skips_or_repeats,
+    a_filter_selects_by_category_type_and_prefix,
+    an_empty_filter_is_refused,
+    pages_are_bounded,
+    a_reader_beside_writers_misses_nothing,
+    an_event_is_found_by_its_position,
+}
+
+async fn a_missing_stream_is_an_error_of_its_own(place: Place) {
+    let host = place.host().await;
+    let stream = build::stream("note-1");
+    let answer = host.read_stream(&stream, Version(1), Forward, 10).await;
+    assert_eq!(answer.unwrap_err().code(), "stream-not-found");
+    host.append(&stream, build::append(build::events(1)))
+        .await
+        .unwrap();
+    let page = host
+        .read_stream(&stream, Version(2), Forward, 10)
+        .await
+        .unwrap();
+    assert_eq!(
+        (page.events.len(), page.version, page.next),
+        (0, Version(1), None)
+    );
+}
+
+async fn bounds_of_zero_are_refused(place: Place) {
+    let host = place.host().await;
+    let stream = build::stream("note-1");
+    let all = Filter::default();
+    for answer in [
+        host.read_stream(&stream, Version(0), Forward, 1)
+            .await
+            .map(|_| ()),
+        host.read_stream(&stream, Version(1), Forward, 0)
+            .await
+            .map(|_| ()),
+        host.read_log(Position(0), Forward, 0, &all)
+            .await
+            .map(|_| ()),
+    ] {
+        assert_eq!(answer.unwrap_err().code(), "bad-request");
+    }
+}
+
+/// A host with 10 events in a stream and, between them, 5 in another.
+async fn filled(place: &Place) -> Host {
+    let host = place.host().await;
+    for n in 0..5 {
+        for (stream, count) in [("note-1", 2), ("other-1", 1)] {
+            let mut events = build::events(count);
+            events[0].name = Name::new(&format!("type-{}", n % 2)).unwrap();
+            host.append(&build::stream(stream), build::append(events))
+                .await
+                .unwrap();
+        }
+    }
+    host
+}
+
+async fn a_stream_is_read_from_a_version_in_both_directions(place: Place) {
+    let host = filled(&place).await;
+    let stream = build::stream("note-1");
+    for (from, direction, limit, versions, next) in [
+        (1, Forward, 3, vec![1, 2, 3], Some(4)),
+        (4, Forward, 100, vec![4, 5, 6, 7, 8, 9, 10], None),
+        (8, Forward, 3, vec![8, 9, 10], None),
+        (10, Backward, 3, vec![10, 9, 8], Some(7)),
+        (u64::MAX, Backward, 2, vec![10, 9], Some(8)),
+        (2, Backward, 100, vec![2, 1], None),
+        (1, Backward, 1, vec![1], None),
+    ] {
+        let page = host
+            .read_stream(&stream, Version(from), direction, limit)
+            .await
+            .unwrap();
+        let found: Vec<u64> = page.events.iter().map(|event| event.version.0).collect();
+        assert_eq!(found, versions, "{from} {direction:?} {limit}");
+        assert_eq!((page.next.map(|it| it.0), page.version.0), (next, 10));
+    }
+}
+
+async fn a_page_behind_the_end_is_empty_and_no_error(place: Place) {
+    let host = filled(&place).await;
+    for from in [11, 1_000, u64::MAX / 2, u64::MAX] {
+        let stream = build::stream("note-1");
+        let page = host
+            .read_stream(&stream, Version(from), Forward, 5)
+            .await
+            .unwrap();
+        assert_eq!((page.events.len(), page.next), (0, None), "{from}");
+        let all = Filter::default();
+        let page = host
+            .read_log(Position(from + 5 * u64::from(from < 100)), Forward, 5, &all)
+            .await
+            .unwrap();
+        assert_eq!(
+            (page.events.len(), page.next, page.head.0),
+            (0, None, 15),
+            "{from}"
+        );
+    }
+}
+
+async fn paging_a_stream_never_skips_or_repeats(place: Place) {
+    let host = filled(&place).await;
+    let stream = build::stream("note-1");
+    for limit in 1..=11 {
+        for direction in [Forward, Backward] {
+            let (mut versions, mut from) = (Vec::new(), Some(Version(u64::MAX)));
+            if direction == Forward {
+                from = Some(Version(1));
+            }
+            while let Some(at) = from {
+                let page = host
+                    .read_stream(&stream, at, direction, limit)
+                    .await
+                    .unwrap();
+                assert!(page.events.len() <= limit);
+                versions.extend(page.events.iter().map(|event| event.version.0));
+                from = page.next;
+            }
+            check_order(versions, direction, (1..=10).collect());
+        }
+    }
+}
+
+fn check_order(mut found: Vec<u64>, direction: Direction, expected: Vec<u64>) {
+    if direction == Backward {
+        found.reverse();
+    }
+    assert_eq!(found, expected, "{direction:?}");
+}
+
+async fn paging_the_log_never_skips_or_repeats(place: Place) {
+    let mut store = place.open().await;
+    for n in 0..5 {
+        let items = [
+            build::noted("note-1", Any, 2),
+            build::noted(&format!("other-{n}"), Any, 1),
+        ];
+        store.writer.commit(&items).await.unwrap();
+    }
+    for limit in [1, 2, 3, 7, 14, 15, 16, 1_000] {
+        for direction in [Forward, Backward] {
+            let events = log::read(&*store.reader, direction, limit, &Filter::default()).await;
+            let positions = events.iter().map(|event| event.position.0).collect();
+            check_order(positions, direction, (1..=15).collect());
+        }
+    }
+}
+
+fn categories(names: &[&str]) -> Filter {
+    Filter {
+        categories: Some(names.iter().map(|name| Arc::from(*name)).collect()),
+        ..Filter::default()
+    }
+}
+
+fn types(names: &[&str]) -> Filter {
+    Filter {
+        types: Some(names.iter().map(|name| Name::new(name).unwrap()).collect()),
+        ..Filter::default()
+    }
+}
+
+fn prefix(prefix: &str) -> Filter {
+    Filter {
+        prefix: Some(prefix.into()),
+        ..Filter::default()
+    }
+}
+
+async fn a_filter_selects_by_category_type_and_prefix(place: Place) {
+    let host = filled(&place).await;
+    for name in ["note", "Note-1", "noté-1", "n%te-1", "note_1-x"] {
+        host.append(&build::stream(name), build::append(build::events(1)))
+            .await
+            .unwrap();
+    }
+    let all = log::whole(&host).await;
+    type Passes = fn(&RecordedEvent) -> bool;
+    let both = Filter {
+        types: types(&["type-1"]).types,
+        ..categories(&["note"])
+    };
+    let cases: [(Filter, Passes); 9] = [
+        (Filter::default(), |_| true),
+        (categories(&["note"]), |it| it.stream.category() == "note"),
+        (categories(&["note", "other", "none"]), |it| {
+            ["note", "other"].contains(&it.stream.category())
+        }),
+        (types(&["type-0"]), |it| it.name.as_str() == "type-0"),
+        (types(&["type-0", "type-1"]), |it| {
+            it.name.as_str().starts_with("type-")
+        }),
+        (prefix("note-"), |it| {
+            it.stream.as_str().starts_with("note-")
+        }),
+        (prefix("n%"), |it| it.stream.as_str().starts_with("n%")),
+        (prefix("noté-1"), |it| it.stream.as_str() == "noté-1"),
+        (both, |it| {
+            it.stream.category() == "note" && it.name.as_str() == "type-1"
+        }),
+    ];
+    for (filter, passes) in cases {
+        for (direction, limit) in [(Forward, 2), (Forward, 100), (Backward, 3)] {
+            let (mut found, mut after) = (Vec::new(), Some(Position(0)));
+            if direction == Backward {
+                after = Some(Position(u64::MAX));
+            }
+            while let Some(at) = after {
+                let page = host.read_log(at, direction, limit, &filter).await.unwrap();
+                assert_eq!(page.head.0, 20);
+                found.extend(page.events.iter().map(|event| event.position.0));
+                after = page.next;
+            }
+            let expected = all.iter().filter(|it| passes(it)).map(|it| it.position.0);
+            check_order(found, direction, expected.collect());
+        }
+    }
+}
+
+async fn an_empty_filter_is_refused(place: Place) {
+    let host = filled(&place).await;
+    for filter in [categories(&[]), types(&[]), prefix("")] {
+        let answer = host.read_log(Position(0), Forward, 10, &filter).await;
+        assert_eq!(answer.unwrap_err().code(), "bad-request", "{filter:?}");
+    }
+}
+
+async fn pages_are_bounded(place: Place) {
+    let host = place.host().await;
+    let stream = build::stream("note-1");
+    for _ in 0..3 {
+        host.append(&stream, build::append(build::events(500)))
+            .await
+            .unwrap();
+    }
+    let page = host
+        .read_stream(&stream, Version(1), Forward, usize::MAX)
+        .await
+        .unwrap();
+    assert_eq!(
+        (page.events.len(), page.next),
+        (STREAM_PAGE_MAX, Some(Version(1_001)))
+    );
+    let page = host
+        .read_log(Position(0), Forward, usize::MAX, &Filter::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        (page.events.len(), page.next),
+        (LOG_PAGE_MAX, Some(Position(1_000)))
+    );
+    assert_eq!(log::of(&host, &stream).await.len(), 1_500);
+    assert_eq!(log::whole(&host).await.len(), 1_500);
+}
+
+async fn a_reader_beside_writers_misses_nothing(place: Place) {
+    let host = place.host().await;
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let host = host.clone();
+            tokio::spawn(async move {
+                for n in 0..150 {
+                    let stream = build::stream(&format!("note-{}", (writer + n) % 5));
+                    host.append(&stream, build::append(build::events(1 + n % 3)))
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    let (mut seen, mut after) = (Vec::new(), Position(0));
+    while seen.len() < 4 * 300 {
+        let page = host
+            .read_log(after, Forward, 7, &Filter::default())
+            .await
+            .unwrap();
+        after = page.events.last().map_or(after, |event| event.position);
+        seen.extend(page.events);
+        tokio::task::yield_now().await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    log::check(&seen);
+    assert_eq!(seen, log::whole(&host).await);
+}
+
+async fn an_event_is_found_by_its_position(place: Place) {
+    let host = filled(&place).await;
+    for event in log::whole(&host).await {
+        assert_eq!(host.event(event.position).await.unwrap(), Some(event));
+    }
+    for nowhere in [0, 16, u64::MAX] {
+        let answer: Result<_, Error> = host.event(Position(nowhere)).await;
+        assert_eq!(answer.unwrap(), None, "{nowhere}");
+    }
+}

@@ -1,0 +1,322 @@
+//! A store by itself: what a writer makes of a batch, and what a reader finds then.
+
+use quipu::model::ExpectedVersion::{Any, NoStream};
+use quipu::model::{ExpectedVersion, Position, Version};
+use quipu::store::{Item, Outcome, Store};
+use quipu_tests::{Place, build, on_every_store};
+
+on_every_store! {
+    items_of_a_batch_pass_or_are_refused_by_themselves,
+    positions_rise_in_the_order_of_the_items,
+    an_append_to_several_streams_stands_or_falls_as_a_whole,
+    an_append_may_check_streams_that_it_does_not_write,
+    appends_that_check_each_others_streams_do_not_both_pass,
+    an_id_twice_in_a_batch_is_asked_for_again,
+    a_known_id_is_answered_with_its_commit,
+    a_check_tells_whether_a_version_holds,
+    a_head_is_where_the_stream_stands,
+    a_load_gives_what_a_fold_needs,
+    an_empty_batch_is_nothing,
+    a_batch_may_be_large;
+        a_reopened_store_goes_on_where_it_stood,
+}
+
+async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {
+    store.writer.commit(items).await.unwrap()
+}
+
+async fn version(store: &Store, stream: &str) -> u64 {
+    let head = store.reader.head(&build::stream(stream)).await.unwrap();
+    head.map_or(0, |head| head.version.0)
+}
+
+fn passed(outcomes: &[Outcome]) -> Vec<bool> {
+    let is_appended = |it: &Outcome| matches!(it, Outcome::Appended(_));
+    outcomes.iter().map(is_appended).collect()
+}
+
+async fn items_of_a_batch_pass_or_are_refused_by_themselves(place: Place) {
+    let mut store = place.open().await;
+    let cases: [(ExpectedVersion, usize, bool); 7] = [
+        (NoStream, 2, true),
+        (NoStream, 1, false),
+        (build::exact(2), 3, true),
+        (build::exact(2), 1, false),
+        (Any, 1, true),
+        (build::exact(9), 0, false),
+        (build::exact(6), 0, true),
+    ];
+    let items = cases.map(|(expected, count, _)| build::noted("note-1", expected, count));
+    let outcomes = commit(&mut store, &items).await;
+    assert_eq!(passed(&outcomes), cases.map(|(_, _, passes)| passes));
+    assert!(matches!(
+        &outcomes[3],
+        Outcome::WrongVersion {
+            found: Version(5),
+            ..
+        }
+    ));
+    assert_eq!(version(&store, "note-1").await, 6);
+    assert_eq!(store.reader.log_head().await.unwrap(), Position(6));
+}
+
+async fn positions_rise_in_the_order_of_the_items(place: Place) {
+    let mut store = place.open().await;
+    let mut last = 0;
+    for round in 1..=3 {
+        let items: Vec<_> = (1..=4)
+            .map(|n| build::noted(&format!("note-{n}"), Any, n))
+            .collect();
+        for outcome in commit(&mut store, &items).await {
+            let Outcome::Appended(appended) = outcome else {
+                panic!("{outcome:?}")
+            };
+            let count = appended[0].positions.len() as u64;
+            assert_eq!(appended[0].first_version.0, (round - 1) * count + 1);
+            for position in &appended[0].positions {
+                assert!(position.0 > last);
+                last = position.0;
+            }
+        }
+    }
+}
+
+fn writes(parts: &[(&str, ExpectedVersion, usize)]) -> Item {
+    let write = |(to, expected, count): &(&str, ExpectedVersion, usize)| {
+        build::write(to, *expected, build::commit(None, build::events(*count)))
+    };
+    build::item(None, parts.iter().map(write).collect())
+}
+
+async fn an_append_to_several_streams_stands_or_falls_as_a_whole(place: Place) {
+    let mut store = place.open().await;
+    let items = [
+        writes(&[("a-1", NoStream, 2), ("b-1", NoStream, 1)]),
+        writes(&[("a-1", build::exact(2), 1), ("b-1", build::exact(7), 1)]),
+        writes(&[("a-1", build::exact(2), 1), ("c-1", Any, 2)]),
+    ];
+    let outcomes = commit(&mut store, &items).await;
+    assert_eq!(passed(&outcomes), [true, false, true]);
+    let Outcome::WrongVersion { stream, found, .. } = &outcomes[1] else {
+        panic!()
+    };
+    assert_eq!((stream.as_str(), found.0), ("b-1", 1));
+    for (stream, at) in [("a-1", 3), ("b-1", 1), ("c-1", 2)] {
+        assert_eq!(version(&store, stream).await, at, "{stream}");
+    }
+}
+
+async fn an_append_may_check_streams_that_it_does_not_write(place: Place) {
+    let mut store = place.open().await;
+    commit(&mut store, &[build::noted("a-1", Any, 2)]).await;
+    for (expected, none, passes) in [
+        (build::exact(2), NoStream, true),
+        (build::exact(1), NoStream, false),
+        (build::exact(2), build::exact(1), false),
+    ] {
+        let item = writes(&[("a-1", expected, 0), ("none-1", none, 0), ("b-1", Any, 1)]);
+        assert_eq!(passed(&commit(&mut store, &[item]).await), [passes]);
+    }
+    assert_eq!(
+        (version(&store, "a-1").await, version(&store, "b-1").await),
+        (2, 1)
+    );
+    assert_eq!(
+        store.reader.head(&build::stream("none-1")).await.unwrap(),
+        None
+    );
+}
+
+async fn appends_that_check_each_others_streams_do_not_both_pass(place: Place) {
+    let mut store = place.open().await;
+    let items = [
+        writes(&[("a-1", NoStream, 1), ("b-1", NoStream, 0)]),
+        writes(&[("b-1", NoStream, 1), ("a-1", NoStream, 0)]),
+    ];
+    assert_eq!(passed(&commit(&mut store, &items).await), [true, false]);
+}
+
+fn with_id(to: &str, id: &str, count: usize) -> Item {
+    let commit = build::commit(Some(id), build::events(count));
+    build::item(None, vec![build::write(to, Any, commit)])
+}
+
+async fn an_id_twice_in_a_batch_is_asked_for_again(place: Place) {
+    let mut store = place.open().await;
+    let items = [
+        with_id("note-1", "a", 2),
+        with_id("note-1", "a", 2),
+        with_id("note-2", "a", 1),
+        build::check("note-1", None, Some("a")),
+        build::check("note-1", None, Some("b")),
+    ];
+    let outcomes = commit(&mut store, &items).await;
+    assert_eq!(passed(&outcomes), [true, false, true, false, false]);
+    assert!(matches!(outcomes[1], Outcome::Again));
+    assert!(matches!(outcomes[3], Outcome::Again));
+    assert!(matches!(outcomes[4], Outcome::Holds(Version(2))));
+    let outcomes = commit(&mut store, &items[1..2]).await;
+    assert!(matches!(outcomes[0], Outcome::Known(_)));
+    assert_eq!(version(&store, "note-1").await, 2);
+}
+
+async fn a_known_id_is_answered_with_its_commit(place: Place) {
+    let mut store = place.open().await;
+    let events = build::events(3);
+    let made = build::commit(Some("a"), events.clone());
+    let record = made.command.clone().unwrap();
+    commit(&mut store, &[build::noted("note-1", Any, 1)]).await;
+    commit(
+        &mut store,
+        &[build::item(None, vec![build::write("note-1", Any, made)])],
+    )
+    .await;
+    commit(&mut store, &[build::noted("note-1", Any, 1)]).await;
+    let asked = [
+        with_id("note-1", "a", 1),
+        build::check("note-1", Some(77), Some("a")),
+    ];
+    for outcome in commit(&mut store, &asked).await {
+        let Outcome::Known(known) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(known.record, *record);
+        assert_eq!(known.data.command_id.as_ref(), Some(&record.id));
+        let found: Vec<_> = known
+            .events
+            .iter()
+            .map(|it| (it.id, it.version.0, it.position.0))
+            .collect();
+        let expected: Vec<_> = (2..)
+            .zip(&events)
+            .map(|(at, event)| (event.id, at, at))
+            .collect();
+        assert_eq!(found, expected);
+        assert!(
+            known
+                .events
+                .iter()
+                .zip(&events)
+                .all(|(known, event)| known.body == event.body)
+        );
+    }
+    assert_eq!(version(&store, "note-1").await, 5);
+}
+
+async fn a_check_tells_whether_a_version_holds(place: Place) {
+    let mut store = place.open().await;
+    commit(&mut store, &[build::noted("note-1", Any, 3)]).await;
+    let items = [
+        build::check("note-1", Some(3), None),
+        build::check("note-1", Some(2), None),
+        build::check("note-1", None, Some("unknown")),
+        build::check("none-1", Some(0), None),
+        build::check("none-1", Some(1), None),
+        build::noted("note-1", Any, 1),
+        build::check("note-1", Some(4), None),
+    ];
+    let outcomes = commit(&mut store, &items).await;
+    let holds: Vec<Option<u64>> = outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Outcome::Holds(version) => Some(version.0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        holds,
+        [Some(3), None, Some(3), Some(0), None, None, Some(4)]
+    );
+    assert!(matches!(
+        &outcomes[1],
+        Outcome::WrongVersion {
+            found: Version(3),
+            ..
+        }
+    ));
+}
+
+async fn a_head_is_where_the_stream_stands(place: Place) {
+    let mut store = place.open().await;
+    let stream = build::stream("note-1");
+    assert_eq!(store.reader.head(&stream).await.unwrap(), None);
+    for at in [2, 4, 6] {
+        commit(&mut store, &[build::noted("note-1", Any, 2)]).await;
+        let head = store.reader.head(&stream).await.unwrap().unwrap();
+        assert_eq!(
+            (head.version.0, head.recorded_at.0, head.archived),
+            (at, 1_000, false)
+        );
+    }
+}
+
+async fn a_load_gives_what_a_fold_needs(place: Place) {
+    let mut store = place.open().await;
+    let stream = build::stream("note-1");
+    let page = store.reader.load(&stream, Version(0), 10).await.unwrap();
+    assert!(page.head.is_none() && page.events.is_empty());
+    for (id, count) in [("a", 2), ("b", 3)] {
+        commit(&mut store, &[with_id("note-1", id, count)]).await;
+    }
+    commit(&mut store, &[build::noted("note-1", Any, 2)]).await;
+    let ids = [Some("a"), None, Some("b"), None, None, None, None];
+    for (after, limit) in [(0, 10), (0, 7), (0, 3), (2, 2), (3, 10), (7, 10), (9, 10)] {
+        let page = store
+            .reader
+            .load(&stream, Version(after as u64), limit)
+            .await
+            .unwrap();
+        let end = (after + limit).min(7);
+        let versions: Vec<u64> = page.events.iter().map(|it| it.version.0).collect();
+        assert_eq!(
+            versions,
+            (after as u64 + 1..=end as u64).collect::<Vec<_>>()
+        );
+        for event in &page.events {
+            let id = event.command_id.as_ref().map(|id| id.as_str());
+            assert_eq!(id, ids[event.version.0 as usize - 1]);
+        }
+        // Never behind its events.
+        assert!(page.head.is_some_and(|head| head.version.0 >= end as u64));
+    }
+}
+
+async fn an_empty_batch_is_nothing(place: Place) {
+    let mut store = place.open().await;
+    assert!(commit(&mut store, &[]).await.is_empty());
+    assert_eq!(store.reader.log_head().await.unwrap(), Position(0));
+}
+
+async fn a_batch_may_be_large(place: Place) {
+    let mut store = place.open().await;
+    let items: Vec<_> = (0..1_024)
+        .map(|n| with_id(&format!("note-{}", n % 700), &format!("id-{n}"), 2))
+        .collect();
+    assert!(
+        passed(&commit(&mut store, &items).await)
+            .iter()
+            .all(|passed| *passed)
+    );
+    assert_eq!(store.reader.log_head().await.unwrap(), Position(2_048));
+    let again = commit(&mut store, &items).await;
+    assert!(again.iter().all(|it| matches!(it, Outcome::Known(_))));
+}
+
+async fn a_reopened_store_goes_on_where_it_stood(place: Place) {
+    let mut last = 0;
+    let mut secret = None;
+    for round in 0..3 {
+        let mut store = place.open().await;
+        assert_eq!(*secret.get_or_insert(store.secret), store.secret);
+        assert_eq!(store.reader.log_head().await.unwrap().0, last);
+        let items = [
+            build::noted("note-1", build::exact(round), 1),
+            with_id("note-2", "a", 1),
+            build::noted(&format!("new-{round}"), NoStream, 1),
+        ];
+        let outcomes = commit(&mut store, &items).await;
+        assert_eq!(passed(&outcomes), [true, round == 0, true]);
+        last += if round == 0 { 3 } else { 2 };
+        store.writer.close().await.unwrap();
+    }
+}
