@@ -1,1 +1,19 @@
-//! Tests.
+//! What the tests share: stores to run on, guests to deploy, faults to inject, and
+//! the clear model that answers are compared with.
+//!
+//! `on_every_store!` makes a test of each rule on each store.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod account;
+pub mod build;
+pub mod clock;
+pub mod examples;
+pub mod faults;
+pub mod guest;
+pub mod lines;
+pub mod log;
+pub mod place;
+pub mod seed;
+
+pub use place::Place;

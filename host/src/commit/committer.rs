@@ -82,13 +82,18 @@ impl Committer {
         let mut finished = Vec::new();
         let mut is_closing = false;
         loop {
+            if is_closing && batch.is_empty() {
+                for (staged, verdict) in finished.drain(..) {
+                    tell(staged, verdict);
+                }
+                break;
+            }
             if batch.len() + self.staged.len() < self.options.full_batch {
                 for (staged, verdict) in finished.drain(..) {
                     tell(staged, verdict);
                 }
                 if batch.is_empty() {
                     match self.staged.recv().await {
-                        _ if is_closing => break,
                         Some(Message::Staged(staged)) => batch.push(staged),
                         Some(Message::Close) | None => break,
                     }

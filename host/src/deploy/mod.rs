@@ -200,7 +200,7 @@ impl Registry {
     /// # Errors
     /// When it is not in the store, or can't be loaded any more.
     pub async fn module(&self, digest: Digest) -> Result<Arc<Module>, Error> {
-        if let Some(module) = self.loaded(digest) {
+        if let Some(module) = self.known(digest) {
             return Ok(module);
         }
         let bytes = self
@@ -209,13 +209,6 @@ impl Registry {
             .await?
             .ok_or(Error::NotFound(digest))?;
         Ok(self.compile(bytes).await?.0)
-    }
-
-    /// Apart from [`module`](Self::module), whose future could not be sent with the
-    /// lock's guard in it.
-    fn loaded(&self, digest: Digest) -> Option<Arc<Module>> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        loaded.get(&digest).cloned()
     }
 
     /// The bytes of a module.
@@ -256,6 +249,11 @@ impl Registry {
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         let module = Arc::clone(loaded.entry(module.digest()).or_insert(module));
         Ok((module, bytes))
+    }
+
+    fn known(&self, digest: Digest) -> Option<Arc<Module>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.get(&digest).cloned()
     }
 
     fn publish(&self, plan: Plan) {

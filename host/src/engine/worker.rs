@@ -20,7 +20,7 @@ use crate::store::{self, Check, Commit, Item, LoadPage, Outcome, RunId, Write};
 
 /// Slots that are looked at for one that can be evicted.
 const EVICTION_LOOKS: usize = 32;
-/// Messages after which the guests' memory is looked at.
+/// Commands after which the guests' memory is looked at.
 const MEMORY_LOOK: u64 = 1_024;
 
 /// A running worker. It ends when this handle is dropped.
@@ -55,6 +55,7 @@ impl Worker {
             slots: LinkedHashMap::new(),
             pool: Pool::default(),
             number: 0,
+            looks: 0,
         };
         std::thread::Builder::new()
             .name(format!("quipu-worker-{number}"))
@@ -83,6 +84,8 @@ struct Core {
     pool: Pool,
     /// Counts commands and look-ups in the order in which they came.
     number: u64,
+    /// Counts looks at what could be evicted.
+    looks: u64,
 }
 
 impl Core {
@@ -292,17 +295,23 @@ impl Core {
                 return self.advance(stream);
             }
         }
+        // Later than every look-up until now, which may have missed them.
+        self.number += 1;
         for id in page
             .events
             .iter()
             .filter_map(|event| event.command_id.as_ref())
         {
-            warm.ids.insert(id, 0);
+            warm.ids.insert(id, self.number);
         }
         if let Some(head) = page.head {
-            warm.version = head.version;
-            warm.recorded_at = head.recorded_at;
             warm.is_archived = head.archived;
+            // What was not read because it is too long stands where its head is.
+            let last = page.events.last();
+            if last.is_some() || warm.version == Version::NONE {
+                warm.version = last.map_or(head.version, |event| event.version);
+                warm.recorded_at = last.map_or(head.recorded_at, |event| event.recorded_at);
+            }
         }
         let is_whole = page.events.len() < self.shared.options.load_page;
         let version = warm.version;
@@ -350,8 +359,9 @@ impl Core {
             let run = Arc::clone(&warm.run);
             return self.look_up(request, run);
         }
-        // Found by no look-up since, or by no look-up at all: the id is new.
-        let id_is_new = knowledge == Knowledge::New || request.looked_up_at.is_some();
+        // Never seen, or not found by a look-up since. A look-up says nothing of an
+        // id that may have been staged and forgotten behind it: the append looks again.
+        let id_is_new = knowledge != Knowledge::Unsure;
         if let Some(error) = refusal(&self.shared, warm, &request) {
             let (run, version) = (Arc::clone(&warm.run), warm.version);
             return self.answer_negatively(request, run, version, plan, Err(error));
@@ -609,7 +619,8 @@ impl Core {
     fn evict(&mut self) {
         let options = &self.shared.options;
         let mut is_over = self.slots.len() > options.warm_aggregates_max;
-        if self.number.is_multiple_of(MEMORY_LOOK) {
+        self.looks += 1;
+        if self.looks.is_multiple_of(MEMORY_LOOK) {
             let plan = self.shared.registry.plan();
             self.pool.retain_modules(|digest| plan.serves(digest));
             is_over |= self.pool.memory_bytes() > options.warm_bytes_max;

@@ -19,6 +19,7 @@ pub use body::{Body, ContentType};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{Command, CommandId, CommandRecord, Context, Rejection};
 pub use digest::Digest;
+pub(crate) use event::fresh_id;
 pub use event::{CommitData, EventId, NewEvent, RecordedEvent};
 pub use json::DEPTH_MAX as JSON_DEPTH_MAX;
 pub use json::check as check_json;

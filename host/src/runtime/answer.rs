@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::bindings::decider::SnapshotResult;
 use super::bindings::types::{self as wit, BodyResult};
 use super::fault::{Broken, FaultKind, bounded, quoted};
 use super::{Failure, Fuel, Limits, Manifest, Snapshot};
-use crate::model::{AppendLimits, Body, ContentType, MessageType, NewEvent, Rejection, check_json};
+use crate::model::{
+    AppendLimits, Body, ContentType, MessageType, NewEvent, Rejection, check_json, fresh_id,
+};
 
 /// What a guest decided, and what that took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +126,7 @@ impl Answers<'_> {
             return Err(too_large("bytes per event", bytes, max));
         }
         Ok(NewEvent {
-            id: Uuid::now_v7(),
+            id: fresh_id(),
             name: name.clone(),
             schema_version: named,
             body: body_as(kind, event.body)?,

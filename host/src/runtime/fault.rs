@@ -132,10 +132,14 @@ fn classify(error: &wasmtime::Error) -> (FaultKind, String) {
         return of_trap(*trap);
     }
     let text = format!("{:#}", error.root_cause());
-    // The engine's error for this has no public type; a test holds its words.
+    // The engine's errors for these two have no public types; tests hold their words.
     if text.contains("fuel allocated for hostcalls has been exhausted") {
         let text = "more data than one call may copy out of the guest";
         return (FaultKind::OutputTooLarge, text.to_owned());
+    }
+    if text.contains("cannot allocate another handle") {
+        let text = "more handles than an instance may have";
+        return (FaultKind::OutOfMemory, text.to_owned());
     }
     // What is no trap comes from reading what the guest gave.
     (FaultKind::Contract, bounded(&text, 1_000).to_owned())

@@ -30,6 +30,10 @@ pub struct Limits {
     pub memory_bytes_max: usize,
     /// Elements of one table.
     pub table_elements_max: usize,
+    /// Handles of an instance, which lie in the host's memory: one for each open
+    /// aggregate, and what the guest makes itself. One more is a fault that spends
+    /// the instance, so keep fewer aggregates in one.
+    pub handles_max: usize,
     /// Stack of a call. A guest written in Rust has a second stack in its linear
     /// memory, of 1 MiB by default; keep this one the smaller, or its overflow
     /// looks like any access out of bounds.
@@ -57,7 +61,8 @@ impl Default for Limits {
             deadline: Duration::from_secs(5),
             memory_bytes_max: 256 << 20,
             table_elements_max: 200_000,
-            stack_bytes_max: 256 << 10,
+            handles_max: 100_000,
+            stack_bytes_max: 512 << 10,
             output_bytes_max: 16 << 20,
             decision: AppendLimits::default(),
             events_per_call_max: 1_000,

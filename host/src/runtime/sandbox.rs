@@ -38,6 +38,7 @@ impl Sandbox {
         let mut store = Store::new(before.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(limits.output_bytes_max);
+        store.set_max_component_handles(limits.handles_max);
         let ticks = ticker::ticks(limits.deadline);
         arm(&mut store, limits.fuel_per_call, ticks).map_err(|error| Broken::by(&error, None))?;
         match before.instantiate(&mut store) {

@@ -1,0 +1,10 @@
+;; Decides an event with the annotation `probe`: `went`, and the tag `probe:1`.
+(data (i32.const 0x800) "\00\04\00\00\05\00\00\00\30\04\00\00\04\00\00\00")
+(data (i32.const 0x810) "\20\08\00\00\07\00\00\00")
+(data (i32.const 0x820) "probe:1")
+(func $decide (type $decide)
+  (i32.store (i32.const 0x718) (i32.const 0x810))
+  (i32.store (i32.const 0x71c) (i32.const 1))
+  (i32.store (i32.const 0x720) (i32.const 0x800))
+  (i32.store (i32.const 0x724) (i32.const 1))
+  (i32.const 0x740))

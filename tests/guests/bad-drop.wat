@@ -1,0 +1,2 @@
+;; Traps when an aggregate is closed.
+(func $drop (type $drop) unreachable)

@@ -1,0 +1,3 @@
+;; Never begins.
+(func $begin (loop $again (br $again)))
+(start $begin)

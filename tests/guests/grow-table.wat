@@ -1,0 +1,5 @@
+;; Makes a table of 10,000 elements larger by as many for every decision.
+(table $table 10000 funcref)
+(func $decide (type $decide)
+  (drop (table.grow $table (ref.null func) (i32.const 10000)))
+  (i32.const 0x740))

@@ -1,0 +1,2 @@
+;; Begins with 2 MiB of memory.
+(memory $memory 32)

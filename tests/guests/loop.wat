@@ -1,0 +1,2 @@
+;; Never comes to a decision.
+(func $decide (type $decide) (loop $again (br $again)) unreachable)

@@ -1,0 +1,8 @@
+;; Can do something, and does not say what it is.
+(component
+  (core module $module (func (export "run")))
+  (core instance $core (instantiate $module))
+  (func $run (canon lift (core func $core "run")))
+  (instance $upcaster (export "steps" (func $run)) (export "upcast" (func $run)))
+  (export "quipu:domain/upcaster@0.1.0" (instance $upcaster))
+)

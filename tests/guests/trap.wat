@@ -1,0 +1,2 @@
+;; Stops itself in the middle of a decision.
+(func $decide (type $decide) unreachable)

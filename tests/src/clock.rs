@@ -1,0 +1,41 @@
+//! A clock that tells how often it was asked.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quipu::model::{Clock, SystemClock, Timestamp};
+
+/// The machine's clock, counted. A worker asks once for each command that it gets
+/// and once for each decision that leads to events, so a test can wait for those.
+#[derive(Debug, Default)]
+pub struct CountingClock(AtomicU64);
+
+impl CountingClock {
+    /// How often it was asked.
+    pub fn asked(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it has been asked so often.
+    pub async fn wait_until_asked(&self, times: u64) {
+        until(|| self.asked() >= times).await;
+    }
+}
+
+impl Clock for CountingClock {
+    fn now(&self) -> Timestamp {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        SystemClock.now()
+    }
+}
+
+/// Waits until something holds that other threads bring about.
+pub async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    waited.expect("it never came about");
+}

@@ -1,0 +1,38 @@
+//! The example guests as components, built once in a process.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use quipu::Host;
+use quipu::model::Digest;
+use quipu_guest_build::{Options, build};
+
+static ACCOUNT: OnceLock<Vec<u8>> = OnceLock::new();
+static LOAN: OnceLock<Vec<u8>> = OnceLock::new();
+
+/// The component of the guest `account`.
+pub fn account() -> Vec<u8> {
+    ACCOUNT.get_or_init(|| built("account")).clone()
+}
+
+/// The component of the guest `loan`.
+pub fn loan() -> Vec<u8> {
+    LOAN.get_or_init(|| built("loan")).clone()
+}
+
+/// Uploads a component and makes it the active one.
+pub async fn deploy(host: &Host, component: Vec<u8>) -> Digest {
+    let digest = host.upload(component).await.unwrap().module.digest();
+    host.activate(digest, None).await.unwrap();
+    digest
+}
+
+fn built(guest: &str) -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../example-guests");
+    let options = Options {
+        locked: true,
+        ..Options::default()
+    };
+    let built = build(&root.join(guest), &options).unwrap();
+    std::fs::read(built.component).unwrap()
+}

@@ -1,0 +1,113 @@
+//! A writer that fails on demand, lets foreign events in first, or holds still.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use quipu::store::{Error, EventWriter, Item, Outcome, Result, Store};
+use tokio::sync::{Semaphore, mpsc};
+
+/// What happens to a batch.
+pub enum Injection {
+    /// It is committed.
+    Pass,
+    /// Nothing of it is stored.
+    Fail(Error),
+    /// This is committed before it.
+    Precede(Vec<Item>),
+}
+
+/// Decides what happens to a batch.
+pub type Script = Box<dyn FnMut(&[Item]) -> Injection + Send>;
+
+/// Steers a writer.
+#[derive(Clone)]
+pub struct Faults {
+    script: Arc<Mutex<Script>>,
+    gate: Arc<Semaphore>,
+    entered: Arc<Mutex<Option<mpsc::UnboundedSender<usize>>>>,
+}
+
+impl Faults {
+    /// Puts itself before a store's writer.
+    pub fn before(store: Store, script: Script) -> (Store, Self) {
+        let faults = Self {
+            script: Arc::new(Mutex::new(script)),
+            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            entered: Arc::default(),
+        };
+        let writer = Box::new(Writer {
+            inner: store.writer,
+            faults: faults.clone(),
+        });
+        (Store { writer, ..store }, faults)
+    }
+
+    /// A script that takes its injections from a list, and lets all later batches pass.
+    pub fn listed(injections: impl IntoIterator<Item = Injection>) -> Script {
+        let mut injections: VecDeque<_> = injections.into_iter().collect();
+        Box::new(move |_| injections.pop_front().unwrap_or(Injection::Pass))
+    }
+
+    /// From now on, another script.
+    pub fn script(&self, script: Script) {
+        *self.script.lock().unwrap() = script;
+    }
+
+    /// From now on every batch waits at the gate until it is let through; the
+    /// receiver tells of each one, by its number of items.
+    pub fn hold(&self) -> mpsc::UnboundedReceiver<usize> {
+        let (entered, arrivals) = mpsc::unbounded_channel();
+        *self.entered.lock().unwrap() = Some(entered);
+        self.gate.forget_permits(Semaphore::MAX_PERMITS);
+        arrivals
+    }
+
+    /// Lets so many batches through.
+    pub fn let_through(&self, batches: usize) {
+        self.gate.add_permits(batches);
+    }
+
+    /// Opens the gate for good.
+    pub fn open(&self) {
+        *self.entered.lock().unwrap() = None;
+        let missing = Semaphore::MAX_PERMITS - self.gate.available_permits();
+        self.gate.add_permits(missing);
+    }
+}
+
+struct Writer {
+    inner: Box<dyn EventWriter>,
+    faults: Faults,
+}
+
+impl Writer {
+    async fn pass(&mut self, items: &[Item]) -> Result<Vec<Outcome>> {
+        let is_held = match &*self.faults.entered.lock().unwrap() {
+            Some(entered) => entered.send(items.len()).is_ok(),
+            None => false,
+        };
+        if is_held {
+            let permit = self.faults.gate.acquire().await.unwrap();
+            permit.forget();
+        }
+        let injection = self.faults.script.lock().unwrap()(items);
+        match injection {
+            Injection::Pass => {}
+            Injection::Fail(error) => return Err(error),
+            Injection::Precede(foreign) => _ = self.inner.commit(&foreign).await?,
+        }
+        self.inner.commit(items).await
+    }
+}
+
+impl EventWriter for Writer {
+    fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        self.pass(items).boxed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        self.inner.close()
+    }
+}

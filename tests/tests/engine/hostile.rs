@@ -1,0 +1,99 @@
+//! A guest that misbehaves in one stream, under load in others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::future::join_all;
+use quipu::Host;
+use quipu::engine::{Error, Options};
+use quipu::runtime::{FaultKind, Limits};
+use quipu_tests::{Place, build, examples, guest, log, on_every_store};
+
+on_every_store! {
+    a_guest_that_loops_disturbs_no_other_stream,
+    a_guest_that_traps_disturbs_no_other_stream,
+    a_guest_that_eats_memory_disturbs_no_other_stream,
+}
+
+async fn a_guest_that_loops_disturbs_no_other_stream(place: Place) {
+    check(place, r#"{"do":"loop"}"#, FaultKind::OutOfFuel).await;
+}
+
+async fn a_guest_that_traps_disturbs_no_other_stream(place: Place) {
+    check(place, r#"{"do":"trap"}"#, FaultKind::Trap).await;
+}
+
+async fn a_guest_that_eats_memory_disturbs_no_other_stream(place: Place) {
+    check(place, r#"{"do":"memory"}"#, FaultKind::OutOfMemory).await;
+}
+
+/// 99 streams with 40 commands each, while one asks for what the guest can't bear.
+async fn check(place: Place, body: &'static str, kind: FaultKind) {
+    let limits = Limits {
+        fuel_per_call: 5_000_000,
+        memory_bytes_max: 48 << 20,
+        ..Limits::default()
+    };
+    let engine = Options {
+        workers: 2,
+        ..Options::default()
+    };
+    let host = place
+        .builder()
+        .limits(limits)
+        .engine(engine)
+        .build()
+        .await
+        .unwrap();
+    let digest = examples::deploy(&host, guest::component("moody")).await;
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let hostile = tokio::spawn({
+        let (host, is_over) = (host.clone(), Arc::clone(&is_over));
+        async move {
+            let mut faults = Vec::new();
+            let stream = build::stream("probe-hostile");
+            while faults.is_empty() || !is_over.load(Ordering::SeqCst) {
+                faults.push(host.execute(&stream, build::command("go", body)).await);
+            }
+            faults
+        }
+    });
+    let obedient = (0..99).map(|number| tokio::spawn(obedient(host.clone(), number)));
+    for obedient in join_all(obedient).await {
+        obedient.unwrap();
+    }
+    is_over.store(true, Ordering::SeqCst);
+
+    let faults = hostile.await.unwrap();
+    for answer in &faults {
+        match answer {
+            Err(Error::Fault(fault)) => {
+                assert_eq!((fault.kind, fault.digest), (kind, digest), "{fault}");
+                assert_eq!(fault.component, "probe");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let log = log::whole(&host).await;
+    let streams = log::check(&log);
+    assert_eq!((streams.len(), log.len()), (99, 99 * 40));
+
+    // The stream itself is none the worse for it.
+    let stream = build::stream("probe-hostile");
+    host.execute(&stream, build::command("go", "{}"))
+        .await
+        .unwrap();
+    host.shutdown().await.unwrap();
+}
+
+async fn obedient(host: Host, number: usize) {
+    let stream = build::stream(&format!("probe-{number}"));
+    for version in 1..=40 {
+        let executed = host
+            .execute(&stream, build::command("go", "{}"))
+            .await
+            .unwrap();
+        assert_eq!(executed.version.0, version);
+    }
+}

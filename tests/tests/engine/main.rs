@@ -1,0 +1,7 @@
+//! The engine: what concurrency, failures and hostile guests must not change.
+#![allow(clippy::unwrap_used)]
+
+mod hostile;
+mod injected;
+mod property;
+mod same_ids;

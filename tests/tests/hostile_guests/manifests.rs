@@ -1,0 +1,111 @@
+use quipu::runtime::Refused;
+
+use crate::guest::{component_of, decider_with};
+use crate::{runtime, tight};
+
+/// Why a decider is refused that changes its manifest, as in the skeleton, by
+/// these instructions and data.
+fn check_refused(change: &str, data: &str, words: &str) {
+    let forms = format!("(func $describe (type $describe) {change} (i32.const 0x500)) {data}");
+    match runtime(tight()).load(&decider_with(&forms)) {
+        Err(Refused::Manifest(text)) => assert!(text.contains(words), "{text}"),
+        other => panic!("expected a refusal with {words:?}, found {other:?}"),
+    }
+}
+
+fn check_accepted(change: &str, data: &str) {
+    let forms = format!("(func $describe (type $describe) {change} (i32.const 0x500)) {data}");
+    runtime(tight()).load(&decider_with(&forms)).unwrap();
+}
+
+fn store(at: u32, value: u32) -> String {
+    format!("(i32.store (i32.const {at}) (i32.const {value}))")
+}
+
+#[test]
+fn a_deciders_name_is_a_category() {
+    check_refused("", r#"(data (i32.const 0x400) "Probe")"#, "no category");
+    check_refused("", r#"(data (i32.const 0x400) "$robe")"#, "no category");
+    check_refused("", r#"(data (i32.const 0x400) "pro-e")"#, "no category");
+}
+
+#[test]
+fn a_version_is_semantic() {
+    for version in ["1.0.a", "01.00", "1..00", "1.0.-", "1.0+0"] {
+        let data = format!(r#"(data (i32.const 0x410) "{version}")"#);
+        check_refused("", &data, "semantic version");
+    }
+    for version in ["0.0.0", "9.8.7", "1.2.0"] {
+        check_accepted("", &format!(r#"(data (i32.const 0x410) "{version}")"#));
+    }
+}
+
+#[test]
+fn schema_versions_begin_at_one() {
+    check_refused(&store(0x648, 0), "", "event went has schema version 0");
+    check_refused(&store(0x608, 0), "", "command go has schema version 0");
+    check_refused(&store(0x510, 0), "", "state schema version 0");
+}
+
+#[test]
+fn names_are_unique_and_not_the_hosts() {
+    let twice =
+        store(0x528, 2) + "(memory.copy (i32.const 0x664) (i32.const 0x640) (i32.const 36))";
+    check_refused(&twice, "", "two events are called went");
+    check_refused("", r#"(data (i32.const 0x430) "$ent")"#, "names in $");
+    check_refused("", r#"(data (i32.const 0x420) "\0a")"#, "control character");
+    // An alias that is the type's own name.
+    let alias = store(0x64c, 0x640) + &store(0x650, 1);
+    check_refused(&alias, "", "two events are called went");
+}
+
+#[test]
+fn migrations_lead_without_gaps_to_the_current_version() {
+    let chain = |steps: &[(u32, u32)]| {
+        let mut change = store(0x510, 4) + &store(0x514, 0x800) + &store(0x518, steps.len() as u32);
+        for (index, (from, to)) in steps.iter().enumerate() {
+            let at = 0x800 + 8 * index as u32;
+            change += &(store(at, *from) + &store(at + 4, *to));
+        }
+        change
+    };
+    for obeyed in [
+        &[][..],
+        &[(3, 4)],
+        &[(1, 4)],
+        &[(2, 3), (1, 2), (3, 4)],
+        &[(1, 3), (3, 4)],
+    ] {
+        check_accepted(&chain(obeyed), "");
+    }
+    for (violated, words) in [
+        (&[(1, 2)][..], "goes on at 4"),
+        (&[(1, 2), (3, 4)], "goes on at 3"),
+        (&[(1, 4), (3, 4)], "goes on at 3"),
+        (&[(3, 4), (3, 4)], "two migrations from"),
+        (&[(3, 3)], "a later version"),
+        (&[(4, 3)], "a later version"),
+        (&[(0, 4)], "a later version"),
+        (&[(3, 5)], "goes on at 4"),
+    ] {
+        check_refused(&chain(violated), "", words);
+    }
+}
+
+#[test]
+fn lists_are_bounded() {
+    check_refused(&store(0x518, 1_001), "", "1001 migrations");
+    let zeros = store(0x524, 0x10000);
+    check_refused(&(zeros + &store(0x528, 1_001)), "", "1001 events");
+    let zeros = store(0x52c, 0x10000);
+    check_refused(&(zeros + &store(0x530, 65)), "", "65 annotations");
+}
+
+#[test]
+fn what_belongs_to_a_decider_needs_one() {
+    let found = runtime(tight())
+        .load(&component_of("no-decider", "upcaster-guest"))
+        .unwrap_err();
+    let expected = "it names a state schema version, but no decider is exported";
+    assert_eq!(found, Refused::Manifest(expected.into()));
+}
