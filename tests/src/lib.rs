@@ -10,6 +10,7 @@ pub mod build;
 pub mod clock;
 pub mod examples;
 pub mod faults;
+pub mod golden;
 pub mod guest;
 pub mod lines;
 pub mod log;

@@ -15,9 +15,20 @@ pub struct Client {
 }
 
 /// The host answered with a problem.
-#[derive(Debug, thiserror::Error)]
-#[error("{} ({})", .0.detail, .0.code)]
+#[derive(Debug)]
 pub struct Answered(pub Box<Problem>);
+
+impl std::error::Error for Answered {}
+
+impl std::fmt::Display for Answered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Problem { code, detail, .. } = &*self.0;
+        match &self.0.rejection {
+            Some(rejection) => write!(f, "rejected as {}: {detail}", rejection.code),
+            None => write!(f, "{detail} ({code})"),
+        }
+    }
+}
 
 impl Client {
     /// A client of the host at an address.

@@ -28,6 +28,7 @@ pub use exit::Exit;
 #[derive(Debug, Parser)]
 #[command(
     name = "quipu",
+    bin_name = "quipu",
     version,
     arg_required_else_help = true,
     max_term_width = 90,

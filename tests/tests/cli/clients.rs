@@ -1,0 +1,145 @@
+use serde_json::{Value, json};
+
+use crate::program::{Served, run, text};
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn exit_codes_tell_rejections_conflicts_and_failures_apart() {
+    let host = Served::start();
+    let open = [
+        "execute",
+        "account-1",
+        "open",
+        "{\"owner\":\"ann\"}",
+        "--id",
+        "o1",
+    ];
+    assert!(
+        host.run(&open)
+            .ok()
+            .starts_with("account-1 is at version 1\n")
+    );
+    assert!(
+        host.run(&open)
+            .ok()
+            .starts_with("account-1 is at version 1, replayed\n")
+    );
+    let withdraw = ["execute", "account-1", "withdraw", "{\"amount\":5}"];
+    host.run(&withdraw).fails(3, "insufficient-funds");
+    let stale = [
+        "execute",
+        "account-1",
+        "deposit",
+        "{\"amount\":5}",
+        "--expected-version",
+        "7",
+    ];
+    host.run(&stale)
+        .fails(4, "expected version 7, found version 1");
+    host.run(&["execute", "nobody-1", "go"])
+        .fails(1, "unknown-category");
+    host.run(&[
+        "execute",
+        "account-1",
+        "open",
+        "{\"owner\":\"bob\"}",
+        "--id",
+        "o1",
+    ])
+    .fails(1, "idempotency-key-reused");
+    host.run(&["stream", "account-2"])
+        .fails(1, "stream-not-found");
+    host.run(&["execute", "quipu\n", "go"])
+        .fails(2, "control character");
+}
+
+#[test]
+fn an_unreachable_host_is_told_with_what_to_do() {
+    let args = ["events", "--url", "http://127.0.0.1:9"];
+    run(&args).fails(1, "quipu serve");
+}
+
+#[test]
+fn json_is_one_value_a_line() {
+    let host = Served::start();
+    let data = "{\n  \"owner\": \"ann\"\n}\n";
+    let executed = host
+        .run_with(&["execute", "account-1", "open", "-", "--json"], data)
+        .ok();
+    assert_eq!(json_lines(&executed)[0]["version"], 1);
+    host.run(&["execute", "account-1", "deposit", "{\"amount\":5}"])
+        .ok();
+    for args in [
+        &["events", "--json"][..],
+        &["stream", "account-1", "--json"],
+    ] {
+        let events = json_lines(&host.run(args).ok());
+        assert_eq!(events.len(), 2);
+        assert_eq!(events[1]["data"], json!({"amount": 5}));
+    }
+    let state = json_lines(&host.run(&["stream", "account-1", "--state", "--json"]).ok());
+    assert_eq!(state[0]["state"]["balance"], 5);
+    let deployments = json_lines(&host.run(&["deployments", "--json"]).ok());
+    assert_eq!(deployments.len(), 2);
+    assert_eq!(
+        json_lines(&host.run(&["deployments", "loan", "--json"]).ok())[0]["name"],
+        "loan"
+    );
+}
+
+#[test]
+fn tables_are_for_people() {
+    let host = Served::start();
+    host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
+        .ok();
+    host.run(&["execute", "account-1", "deposit", "{\"amount\":5}"])
+        .ok();
+    let events = host.run(&["events", "--type", "deposited"]).ok();
+    assert_eq!(events.lines().count(), 1);
+    assert!(events.contains("deposited  {\"amount\":5}"), "{events}");
+    let backward = host.run(&["stream", "account-1", "--backward"]).ok();
+    assert!(backward.starts_with("2  "), "{backward}");
+    let limited = host
+        .run(&["events", "--limit", "1", "--prefix", "acc"])
+        .ok();
+    assert!(
+        limited.contains("opened") && limited.lines().count() == 1,
+        "{limited}"
+    );
+    assert!(
+        host.run(&["stream", "account-1", "--state"])
+            .ok()
+            .contains("\"balance\": 5")
+    );
+    assert!(host.run(&["deployments"]).ok().contains("active"));
+}
+
+#[test]
+fn deploying_and_inspecting_name_the_component() {
+    let host = Served::start();
+    let file = text(&host.path("modules/account.wasm"));
+    let deployed = host.run(&["deploy", &file, "--no-preflight", "--json"]);
+    assert_eq!(deployed.err, "");
+    let deployed = json_lines(&deployed.ok());
+    assert_eq!(
+        (&deployed[0]["plan"], &deployed[0]["name"]),
+        (&json!(3), &json!("account"))
+    );
+    let noted = host.run(&["deploy", &file]);
+    assert!(noted.err.contains("no preflight"));
+    assert!(noted.ok().starts_with("plan 4: account 0.1.0 is active, "));
+    let inspected = json_lines(&run(&["inspect", &file, "--json"]).ok());
+    assert_eq!(inspected[0]["digest"], deployed[0]["digest"]);
+    assert!(run(&["inspect", &file]).ok().contains("exports  decider"));
+    let junk = text(&host.path("junk.wasm"));
+    std::fs::write(&junk, "junk").unwrap();
+    run(&["inspect", &junk]).fails(1, "not a component");
+    host.run(&["deploy", &junk]).fails(1, "module-refused");
+    host.run(&["deploy", "no-such.wasm"])
+        .fails(1, "no-such.wasm");
+}

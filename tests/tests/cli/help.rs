@@ -1,0 +1,33 @@
+use quipu_tests::golden;
+
+use crate::program::run;
+
+#[test]
+fn help_is_as_published() {
+    let mut text = run(&["--help"]).ok();
+    for command in [
+        "serve",
+        "build",
+        "inspect",
+        "deploy",
+        "deployments",
+        "execute",
+        "events",
+        "stream",
+    ] {
+        text += &format!("\n\n$ quipu {command} --help\n");
+        text += &run(&[command, "--help"]).ok();
+    }
+    golden::check("help.txt", &text);
+}
+
+#[test]
+fn wrong_use_ends_with_2() {
+    run(&[]).fails(2, "Usage");
+    run(&["no-such"]).fails(2, "no-such");
+    run(&["execute", "account-1"]).fails(2, "<TYPE>");
+    run(&["execute", "--file", "f", "account-1", "open"]).fails(2, "cannot be used");
+    run(&["execute", "account-1", "open", "{"]).fails(2, "not well-formed JSON");
+    run(&["serve", "--store", "mysql:x"]).fails(2, "sqlite:PATH");
+    run(&["events", "--url", "nonsense"]).fails(2, "no address of a host");
+}

@@ -1,0 +1,152 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use quipu_tests::examples;
+use tempfile::TempDir;
+
+/// The program, in an environment that says nothing.
+pub fn quipu(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quipu-program"));
+    command.args(args).stdin(Stdio::null());
+    for name in ["QUIPU_URL", "QUIPU_TOKEN", "QUIPU_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A host as a process of its own, ended with the value.
+pub struct Served {
+    pub url: String,
+    pub child: Child,
+    pub stdout: BufReader<ChildStdout>,
+    /// Where its store and the components are.
+    pub dir: TempDir,
+}
+
+/// What a command said.
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Served {
+    /// A host on a SQLite file with the guests `account` and `loan`.
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = dir.path().join("modules");
+        std::fs::create_dir(&modules).unwrap();
+        std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
+        std::fs::write(modules.join("loan.wasm"), examples::loan()).unwrap();
+        let modules = modules.display().to_string();
+        Self::start_in(dir, &["--modules", &modules])
+    }
+
+    pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
+        let store = format!("sqlite:{}", dir.path().join("q.db").display());
+        let mut command = quipu(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+        let mut child = command
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let Some(url) = line.trim_end().strip_prefix("ready ") else {
+            panic!("not ready: {line:?} {}", all(child.stderr.take()));
+        };
+        Self {
+            url: url.to_owned(),
+            child,
+            stdout,
+            dir,
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs a client command to its end.
+    pub fn run(&self, args: &[&str]) -> Said {
+        self.run_with(args, "")
+    }
+
+    pub fn run_with(&self, args: &[&str], stdin: &str) -> Said {
+        let mut command = quipu(args);
+        command.env("QUIPU_URL", &self.url).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It may end without reading.
+        _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        said(&child.wait_with_output().unwrap())
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end: the exit code, the rest of stdout, and stderr.
+    pub fn ended(mut self) -> (Said, TempDir) {
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        let mut out = String::new();
+        self.stdout.read_to_string(&mut out).unwrap();
+        let err = all(self.child.stderr.take());
+        let empty = tempfile::tempdir().unwrap();
+        let dir = std::mem::replace(&mut self.dir, empty);
+        (Said { code, out, err }, dir)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Said {
+    /// It ended well; what it printed.
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}", self.err);
+        self.out
+    }
+
+    /// It ended with this code and said this on stderr, and nothing on stdout.
+    pub fn fails(self, code: i32, said: &str) {
+        assert_eq!(self.code, code, "{}", self.err);
+        assert!(self.err.contains(said), "{}", self.err);
+        assert_eq!(self.out, "");
+    }
+}
+
+pub fn said(output: &Output) -> Said {
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout.clone()).unwrap(),
+        err: String::from_utf8(output.stderr.clone()).unwrap(),
+    }
+}
+
+/// Runs a command that needs no host.
+pub fn run(args: &[&str]) -> Said {
+    said(&quipu(args).output().unwrap())
+}
+
+pub fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn all(stream: Option<impl Read>) -> String {
+    let mut text = String::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_string(&mut text).unwrap();
+    }
+    text
+}

@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use quipu_tests::examples;
+
+use crate::program::{Served, run, text};
+
+#[test]
+fn the_only_line_on_stdout_is_that_it_is_ready() {
+    for signal in ["TERM", "INT"] {
+        let host = Served::start();
+        assert!(host.url.starts_with("http://127.0.0.1:"));
+        host.signal(signal);
+        let (said, _dir) = host.ended();
+        assert_eq!((said.code, said.out.as_str()), (0, ""));
+    }
+}
+
+#[test]
+fn what_is_in_flight_is_answered_before_the_end() {
+    let host = Served::start();
+    host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
+        .ok();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let answer = runtime.block_on(async {
+        // Half a request: the server has accepted it and waits for the rest.
+        let (send, chunks) = futures::channel::mpsc::unbounded::<Result<&str, std::io::Error>>();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client
+            .post(format!("{}/v1/streams/account-1/commands", host.url))
+            .header("Content-Type", "application/json")
+            .body(reqwest::Body::wrap_stream(chunks));
+        send.unbounded_send(Ok("{\"type\":\"deposit\",")).unwrap();
+        let answering = tokio::spawn(request.send());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        host.signal("TERM");
+        while client
+            .get(format!("{}/healthz", host.url))
+            .send()
+            .await
+            .is_ok()
+        {}
+        send.unbounded_send(Ok("\"data\":{\"amount\":5}}")).unwrap();
+        drop(send);
+        answering.await.unwrap().unwrap()
+    });
+    assert_eq!(answer.status(), 200);
+    let (said, _dir) = host.ended();
+    assert_eq!(said.code, 0, "{}", said.err);
+}
+
+#[test]
+fn a_module_that_differs_is_left_alone_and_both_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let modules = dir.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    let file = modules.join("account.wasm");
+    std::fs::write(&file, examples::account()).unwrap();
+    let path = text(&modules);
+    let ended = |host: Served| {
+        let deployments = host.run(&["deployments", "account", "--json"]).ok();
+        host.signal("TERM");
+        let (said, dir) = host.ended();
+        (deployments.lines().count(), said.err, dir)
+    };
+    let (count, _, dir) = ended(Served::start_in(dir, &["--modules", &path]));
+    assert_eq!(count, 1);
+    // The same bytes: nothing to do. Others, by a custom section: left alone.
+    let (count, _, dir) = ended(Served::start_in(dir, &["--modules", &path]));
+    assert_eq!(count, 1);
+    let mut other = examples::account();
+    other.extend([0, 3, 1, b'x', 0]);
+    std::fs::write(&file, &other).unwrap();
+    let (count, told, dir) = ended(Served::start_in(dir, &["--modules", &path]));
+    assert_eq!(count, 1);
+    for bytes in [examples::account(), other] {
+        let digest = quipu::model::Digest::of(&bytes).to_string();
+        assert!(told.contains(&digest), "{told}");
+    }
+    let args = ["--modules", &path, "--modules-force"];
+    let (count, _, _dir) = ended(Served::start_in(dir, &args));
+    assert_eq!(count, 2);
+}
+
+#[test]
+fn a_config_file_is_heeded_and_its_unknown_keys_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("quipu.toml");
+    std::fs::write(&config, "[engine.stream_events_max]\naccount = 1\n").unwrap();
+    std::fs::write(dir.path().join("account.wasm"), examples::account()).unwrap();
+    let (path, modules) = (text(&config), text(dir.path()));
+    let host = Served::start_in(dir, &["--config", &path, "--modules", &modules]);
+    host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
+        .ok();
+    let pay = ["execute", "account-1", "deposit", "{\"amount\":1}"];
+    host.run(&pay).ok();
+    host.run(&pay).fails(1, "stream-too-long");
+    std::fs::write(&config, "[engine]\nworker = 2\n").unwrap();
+    run(&["serve", "--config", &path]).fails(2, "worker");
+}
+
+#[test]
+fn an_address_or_a_store_in_use_is_named() {
+    let host = Served::start();
+    let listen = host.url.trim_start_matches("http://");
+    run(&["serve", "--store", "memory:", "--listen", listen]).fails(1, listen);
+    let store = format!("sqlite:{}", text(&host.path("q.db")));
+    run(&["serve", "--store", &store, "--listen", "127.0.0.1:0"]).fails(1, "another host has");
+}

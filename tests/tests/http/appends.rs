@@ -1,0 +1,165 @@
+use serde_json::json;
+
+use crate::server::{Server, send};
+
+/// Spaces, an exponent, an escape and the order of members are all kept.
+const ODD: &str = r#"{"b" : 1.50e+0,  "a":[ "\u00e9é" , null ]}"#;
+
+#[tokio::test]
+async fn data_and_metadata_come_back_byte_for_byte() {
+    let server = Server::empty().await;
+    let body = format!(
+        r#"{{"events":[{{"type":"noted","data": {ODD} ,"metadata":{ODD},"tags":["a:b"]}}]}}"#
+    );
+    let answer = send(server.post("/v1/streams/note-1/events", &body))
+        .await
+        .ok();
+    assert_eq!(
+        (&answer["version"], &answer["events"][0]["position"]),
+        (&json!(1), &json!(1))
+    );
+    let read = server.get("/v1/streams/note-1/events").await;
+    assert!(
+        read.text.contains(&format!("\"data\":{ODD},")),
+        "{}",
+        read.text
+    );
+    assert!(
+        read.text.contains(&format!("\"metadata\":{ODD},")),
+        "{}",
+        read.text
+    );
+    assert_eq!(read.json()["events"][0]["tags"], json!(["a:b"]));
+}
+
+#[tokio::test]
+async fn null_is_data_and_binary_has_a_type() {
+    let server = Server::empty().await;
+    let body = r#"{"events":[{"type":"n","data":null},{"type":"n","data_base64":"AP8K","content_type":"a/b","schema_version":3}]}"#;
+    send(server.post("/v1/streams/note-1/events", body))
+        .await
+        .ok();
+    let read = server.get("/v1/streams/note-1/events").await.ok();
+    let events = &read["events"];
+    assert!(events[0].as_object().unwrap().contains_key("data"));
+    assert!(!events[0].as_object().unwrap().contains_key("content_type"));
+    assert_eq!(
+        (&events[1]["data_base64"], &events[1]["content_type"]),
+        (&json!("AP8K"), &json!("a/b"))
+    );
+    assert_eq!(events[1]["schema_version"], 3);
+    assert_eq!(
+        events[1]["commit"],
+        json!({"command_id": null, "module": null, "plan": 0,
+        "fuel": null, "correlation_id": null, "causation_id": null, "principal": null})
+    );
+}
+
+#[tokio::test]
+async fn an_append_has_preconditions_and_an_idempotency_key() {
+    let server = Server::empty().await;
+    let append = |n: u32| {
+        let body = format!("{{\"events\":[{{\"type\":\"n\",\"data\":{n}}}]}}");
+        server.post("/v1/streams/note-1/events", &body)
+    };
+    let first = send(
+        append(1)
+            .header("Idempotency-Key", "k")
+            .header("If-None-Match", "*"),
+    )
+    .await
+    .ok();
+    let again = send(
+        append(1)
+            .header("Idempotency-Key", "k")
+            .header("If-None-Match", "*"),
+    )
+    .await
+    .ok();
+    assert_eq!(
+        (&first["replayed"], &again["replayed"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(first["events"], again["events"]);
+    send(append(2).header("Idempotency-Key", "k"))
+        .await
+        .problem(422, "idempotency-key-reused");
+    send(append(2).header("If-Match", "\"4\""))
+        .await
+        .problem(412, "wrong-expected-version");
+    let empty = server.post("/v1/streams/note-1/events", "{\"events\":[]}");
+    let checked = send(empty.header("If-Match", "\"1\"")).await.ok();
+    assert_eq!(
+        (&checked["version"], &checked["position"]),
+        (&json!(1), &json!(null))
+    );
+}
+
+#[tokio::test]
+async fn a_category_with_a_decider_takes_raw_events_only_when_asked() {
+    let server = Server::bank().await;
+    let append = |event: &str| {
+        let body = format!("{{\"events\":[{event}]}}");
+        server.post("/v1/streams/account-1/events", &body)
+    };
+    let opened = r#"{"type":"opened","data":{"owner":"ann"}}"#;
+    send(append(opened)).await.problem(409, "category-owned");
+    send(append(opened).header("Quipu-Raw", "yes"))
+        .await
+        .problem(400, "bad-request");
+    send(append(opened).header("Quipu-Raw", "allow")).await.ok();
+    let unknown = r#"{"type":"renamed","data":{}}"#;
+    send(append(unknown).header("Quipu-Raw", "allow"))
+        .await
+        .problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn a_malformed_event_is_named_by_its_place() {
+    let server = Server::empty().await;
+    let good = r#"{"type":"n","data":1}"#;
+    for (wrong, said) in [
+        (r#"{"type":"n"}"#, "data or data_base64"),
+        (
+            r#"{"type":"n","data":1,"data_base64":""}"#,
+            "exclude each other",
+        ),
+        (
+            r#"{"type":"n","data":1,"content_type":"a/b"}"#,
+            "goes with data_base64",
+        ),
+        (r#"{"type":"n","data_base64":"!"}"#, "data_base64"),
+        (r#"{"type":"","data":1}"#, "must not be empty"),
+        (r#"{"type":"n","data":1,"schema_version":0}"#, "begin at 1"),
+        (r#"{"type":"n","data":1,"tags":["plain"]}"#, "name:value"),
+        (r#"{"type":"n","data":1,"metadata":3}"#, "object"),
+        (r#"{"type":"n","data":1,"id":"x"}"#, "takes no event ids"),
+    ] {
+        let body = format!("{{\"events\":[{good},{wrong}]}}");
+        let problem = send(server.post("/v1/streams/note-1/events", &body)).await;
+        let problem = problem.problem(400, "bad-request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("event 1: ") && detail.contains(said),
+            "{detail}"
+        );
+    }
+    server
+        .get("/v1/streams/note-1/events")
+        .await
+        .problem(404, "stream-not-found");
+}
+
+#[tokio::test]
+async fn an_append_is_bounded() {
+    let server = Server::empty().await;
+    let events = |count: usize| {
+        let events = vec![r#"{"type":"n","data":1}"#; count].join(",");
+        server.post(
+            "/v1/streams/note-1/events",
+            &format!("{{\"events\":[{events}]}}"),
+        )
+    };
+    send(events(1_000)).await.ok();
+    send(events(1_001)).await.problem(413, "too-large");
+}

@@ -1,0 +1,163 @@
+use quipu_tests::guest;
+use serde_json::json;
+
+use crate::server::{Server, send};
+
+#[tokio::test]
+async fn a_command_is_answered_with_its_events() {
+    let server = Server::bank().await;
+    let answer = send(server.command("account-1", "open", "{\"owner\":\"ann\"}"))
+        .await
+        .ok();
+    assert_eq!(answer["stream"], "account-1");
+    assert_eq!(
+        (&answer["version"], &answer["position"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(answer["replayed"], false);
+    assert_eq!(answer["module"].as_str().unwrap().len(), 64);
+    assert!(answer["fuel"].as_u64().unwrap() > 0);
+    let event = &answer["events"][0];
+    assert_eq!(
+        (&event["type"], &event["version"]),
+        (&json!("opened"), &json!(1))
+    );
+    assert_eq!(event["data"], json!({"owner": "ann"}));
+    assert_eq!(event["id"].as_str().unwrap().len(), 36);
+}
+
+#[tokio::test]
+async fn the_same_idempotency_key_gets_the_first_outcome() {
+    let server = Server::bank().await.opened().await;
+    let pay = |amount: u64| {
+        let data = format!("{{\"amount\":{amount}}}");
+        server
+            .command("account-1", "deposit", &data)
+            .header("Idempotency-Key", "d1")
+    };
+    let first = send(pay(5)).await.ok();
+    let again = send(pay(5)).await.ok();
+    assert_eq!(again["replayed"], true);
+    for member in ["version", "position", "events", "module", "fuel"] {
+        assert_eq!(first[member], again[member]);
+    }
+    send(pay(6)).await.problem(422, "idempotency-key-reused");
+}
+
+#[tokio::test]
+async fn preconditions_hold_or_name_what_was_found() {
+    let server = Server::bank().await.opened().await;
+    let pay = || server.command("account-1", "deposit", "{\"amount\":5}");
+    send(pay().header("If-Match", "\"1\"")).await.ok();
+    send(pay().header("If-Match", "*")).await.ok();
+    let problem = send(pay().header("If-Match", "\"1\"")).await;
+    let problem = problem.problem(412, "wrong-expected-version");
+    assert_eq!(
+        (&problem["expected"], &problem["found"]),
+        (&json!(1), &json!(3))
+    );
+    let problem = send(pay().header("If-None-Match", "*")).await;
+    let problem = problem.problem(412, "wrong-expected-version");
+    assert_eq!(problem["expected"], "no-stream");
+    let other = server.command("account-2", "deposit", "{\"amount\":5}");
+    let problem = send(other.header("If-Match", "*")).await;
+    let problem = problem.problem(412, "wrong-expected-version");
+    assert_eq!(
+        (&problem["expected"], &problem["found"]),
+        (&json!("stream-exists"), &json!(0))
+    );
+    for (name, value) in [
+        ("If-Match", "1"),
+        ("If-Match", "W/\"1\""),
+        ("If-None-Match", "\"1\""),
+    ] {
+        send(pay().header(name, value))
+            .await
+            .problem(400, "bad-request");
+    }
+    let both = pay().header("If-Match", "*").header("If-None-Match", "*");
+    send(both).await.problem(400, "bad-request");
+    let twice = pay()
+        .header("If-Match", "\"1\"")
+        .header("If-Match", "\"2\"");
+    send(twice).await.problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn ids_of_the_request_are_stored_with_the_commit() {
+    let server = Server::bank().await;
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let open = server
+        .command("account-1", "open", "{\"owner\":\"ann\"}")
+        .header("Idempotency-Key", "k1")
+        .header("Quipu-Correlation-Id", "visit-7")
+        .header("Quipu-Causation-Id", "click-9")
+        .header("traceparent", traceparent);
+    send(open).await.ok();
+    let event = server.get("/v1/events/1").await.ok();
+    let commit = &event["commit"];
+    assert_eq!(commit["command_id"], "k1");
+    assert_eq!(commit["correlation_id"], "visit-7");
+    assert_eq!(commit["causation_id"], "click-9");
+    assert_eq!(commit["plan"], 1);
+    assert_eq!(commit["principal"], json!(null));
+}
+
+#[tokio::test]
+async fn a_rejection_carries_the_guests_words() {
+    let server = Server::bank().await.opened().await;
+    let problem = send(server.command("account-1", "withdraw", "{\"amount\":5}")).await;
+    let problem = problem.problem(422, "rejected");
+    let rejection = &problem["rejection"];
+    assert_eq!(rejection["code"], "insufficient-funds");
+    assert_eq!(rejection["details"], json!({"balance": 0}));
+    assert_eq!(rejection["message"], problem["detail"]);
+}
+
+#[tokio::test]
+async fn a_guests_fault_names_its_kind_and_the_component() {
+    let server = Server::probe("trap").await;
+    let problem = send(server.command("probe-1", "go", "{}")).await;
+    let problem = problem.problem(502, "guest-fault");
+    assert_eq!(
+        (&problem["fault"], &problem["component"]),
+        (&json!("trap"), &json!("probe"))
+    );
+    let digest = quipu::model::Digest::of(&guest::component("trap"));
+    assert_eq!(problem["digest"], digest.to_string());
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_reads_is_refused() {
+    let server = Server::bank().await;
+    send(server.command("nobody-1", "go", "{}"))
+        .await
+        .problem(404, "unknown-category");
+    let unreadable = server.command("account-1", "open", "{\"owner\":7}");
+    send(unreadable).await.problem(400, "invalid-command");
+    send(server.command("$quipu-1", "go", "{}"))
+        .await
+        .problem(400, "bad-request");
+    let large = format!("{{\"owner\":\"{}\"}}", "x".repeat(1 << 20));
+    let problem = send(server.command("account-1", "open", &large)).await;
+    problem.problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn metadata_must_be_an_object_and_no_names_of_the_host() {
+    let server = Server::bank().await;
+    let with = |metadata: &str| {
+        let body = format!(r#"{{"type":"open","data":{{"owner":"a"}},"metadata":{metadata}}}"#);
+        server.post("/v1/streams/account-1/commands", &body)
+    };
+    for wrong in ["[1]", "\"text\"", "{\"quipu.principal\":\"root\"}"] {
+        send(with(wrong)).await.problem(400, "bad-request");
+    }
+    send(with("{\"from\" : 1.50}")).await.ok();
+    let event = server.get("/v1/events/1").await;
+    assert!(
+        event.text.contains("\"metadata\":{\"from\" : 1.50}"),
+        "{}",
+        event.text
+    );
+}

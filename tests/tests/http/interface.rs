@@ -1,0 +1,68 @@
+use quipu::http::Code;
+use quipu_tests::golden;
+use serde_json::{Value, json};
+
+use crate::server::{Server, send};
+
+#[test]
+fn the_description_is_as_published() {
+    golden::check("openapi.json", &(quipu::http::openapi() + "\n"));
+}
+
+#[tokio::test]
+async fn every_described_path_and_method_is_served() {
+    let server = Server::empty().await;
+    let description = server.get("/openapi.json").await.ok();
+    let paths = description["paths"].as_object().unwrap();
+    assert!(paths.len() >= 12);
+    for (path, methods) in paths {
+        let path = path.replace("{digest}", &"0".repeat(64));
+        let path = path.replace("{position}", "1").replace(['{', '}'], "");
+        for method in methods.as_object().unwrap().keys() {
+            let answer = send(server.request(&method.to_uppercase(), &path)).await;
+            let code = match answer.text.starts_with('{') {
+                true => answer.json()["code"].clone(),
+                false => Value::Null,
+            };
+            assert!(
+                code != "not-found" && code != "method-not-allowed",
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem_too() {
+    let server = Server::empty().await;
+    for path in [
+        "/",
+        "/v1",
+        "/v1/events/1/2",
+        "/v1/streams//events",
+        "/healthz/",
+    ] {
+        server.get(path).await.problem(404, "not-found");
+    }
+    let wrong = send(server.request("DELETE", "/v1/events")).await;
+    wrong.problem(405, "method-not-allowed");
+    assert!(wrong.header("allow").contains("GET"));
+}
+
+#[tokio::test]
+async fn a_host_says_that_it_lives_and_is_ready() {
+    let server = Server::empty().await;
+    assert_eq!(server.get("/healthz").await.ok(), json!({"status": "ok"}));
+    assert_eq!(server.get("/readyz").await.ok(), json!({"status": "ready"}));
+}
+
+/// The codes and statuses of the contract that exist so far.
+#[test]
+fn codes_keep_their_names_and_statuses() {
+    let mut found: Vec<String> = Code::ALL
+        .iter()
+        .map(|code| format!("{} {}", code.as_str(), code.status()))
+        .collect();
+    found.sort();
+    golden::check("codes.txt", &(found.join("\n") + "\n"));
+}

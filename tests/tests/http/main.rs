@@ -1,0 +1,13 @@
+//! The HTTP interface: every code and status, headers, bytes, hostile requests.
+
+#![allow(clippy::unwrap_used)]
+
+mod appends;
+mod commands;
+mod hostile;
+mod interface;
+mod lines;
+mod modules;
+mod problems;
+mod reads;
+mod server;

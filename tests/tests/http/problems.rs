@@ -1,0 +1,108 @@
+use std::time::Duration;
+
+use quipu::http::Options;
+use quipu::store::Error;
+use quipu::{Host, engine};
+use quipu_tests::faults::{Faults, Injection};
+use quipu_tests::{Place, examples};
+
+use crate::server::{Server, send};
+
+async fn faulty() -> (Host, Faults) {
+    let (store, faults) = Faults::before(Place::memory().open().await, Faults::listed([]));
+    let host = Host::builder().opened_store(store).build().await.unwrap();
+    (host, faults)
+}
+
+const NOTE: &str = "{\"events\":[{\"type\":\"n\",\"data\":1}]}";
+
+#[tokio::test]
+async fn a_store_that_fails_is_503_and_its_words_stay_inside() {
+    let (host, faults) = faulty().await;
+    let server = Server::start(host, Options::default()).await;
+    faults.script(Box::new(|_| {
+        Injection::Fail(Error::Full("secret path".to_owned()))
+    }));
+    let answer = send(server.post("/v1/streams/note-1/events", NOTE)).await;
+    answer.problem(503, "store-unavailable");
+    assert!(!answer.text.contains("secret"), "{}", answer.text);
+    assert_eq!(answer.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_504() {
+    let (host, faults) = faulty().await;
+    let options = Options {
+        request_time_max: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let server = Server::start(host, options).await;
+    let _arrivals = faults.hold();
+    send(server.post("/v1/streams/note-1/events", NOTE))
+        .await
+        .problem(504, "timeout");
+    faults.open();
+}
+
+#[tokio::test]
+async fn more_than_may_be_in_flight_is_503_with_a_time_to_wait() {
+    let options = engine::Options {
+        in_flight_max: 0,
+        ..engine::Options::default()
+    };
+    let host = Host::builder().engine(options).build().await.unwrap();
+    let options = Options {
+        request_time_max: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let server = Server::start(host, options).await;
+    let answer = send(server.post("/v1/streams/note-1/events", NOTE)).await;
+    answer.problem(503, "overloaded");
+    assert_eq!(answer.header("retry-after"), "1");
+    let lines = server
+        .lines("{\"stream\":\"note-1\",\"type\":\"n\",\"data\":1}")
+        .await
+        .lines();
+    assert_eq!(
+        (&lines[0]["status"], &lines[0]["code"]),
+        (&503.into(), &"overloaded".into())
+    );
+}
+
+#[tokio::test]
+async fn a_stream_longer_than_its_category_allows_is_refused() {
+    let mut options = engine::Options::default();
+    options.stream_events_max.insert("account".to_owned(), 1);
+    let host = Place::memory()
+        .builder()
+        .engine(options)
+        .build()
+        .await
+        .unwrap();
+    examples::deploy(&host, examples::account()).await;
+    let server = Server::start(host, Options::default()).await.opened().await;
+    let pay = || server.command("account-1", "deposit", "{\"amount\":1}");
+    send(pay()).await.ok();
+    send(pay()).await.problem(409, "stream-too-long");
+}
+
+#[tokio::test]
+async fn an_event_that_the_decider_can_not_fold_is_409() {
+    let server = Server::probe("picky").await;
+    let raw = server.post(
+        "/v1/streams/probe-1/events",
+        "{\"events\":[{\"type\":\"went\",\"data\":{}}]}",
+    );
+    send(raw.header("Quipu-Raw", "allow")).await.ok();
+    send(server.command("probe-1", "go", "{}"))
+        .await
+        .problem(409, "unreadable-event");
+}
+
+#[tokio::test]
+async fn a_host_that_shuts_down_is_overloaded() {
+    let server = Server::bank().await;
+    server.host.clone().shutdown().await.unwrap();
+    let answer = send(server.command("account-1", "open", "{\"owner\":\"a\"}")).await;
+    answer.problem(503, "overloaded");
+}

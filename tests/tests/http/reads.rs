@@ -1,0 +1,163 @@
+use quipu_tests::build::{append, events, stream};
+use serde_json::json;
+
+use crate::server::Server;
+
+async fn noted(streams: &[(&str, usize)]) -> Server {
+    let server = Server::empty().await;
+    for (id, count) in streams {
+        server
+            .host
+            .append(&stream(id), append(events(*count)))
+            .await
+            .unwrap();
+    }
+    server
+}
+
+fn versions(page: &serde_json::Value) -> Vec<u64> {
+    let events = page["events"].as_array().unwrap();
+    events
+        .iter()
+        .map(|event| event["version"].as_u64().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_event_has_every_member_of_the_contract() {
+    let server = noted(&[("note-1", 1)]).await;
+    let event = server.get("/v1/events/1").await.ok();
+    let names: Vec<&str> = event
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    for name in [
+        "id",
+        "stream",
+        "version",
+        "position",
+        "type",
+        "schema_version",
+        "data",
+        "metadata",
+        "tags",
+        "recorded_at",
+        "commit",
+    ] {
+        assert!(names.contains(&name), "{name}");
+    }
+    assert_eq!(names.len(), 11);
+    assert!(event["recorded_at"].as_str().unwrap().ends_with('Z'));
+    server
+        .get("/v1/events/2")
+        .await
+        .problem(404, "event-not-found");
+    server
+        .get("/v1/events/0")
+        .await
+        .problem(404, "event-not-found");
+}
+
+#[tokio::test]
+async fn a_stream_is_read_in_pages_both_ways_with_its_version_as_tag() {
+    let server = noted(&[("note-1", 5)]).await;
+    let first = server.get("/v1/streams/note-1/events?limit=2").await;
+    assert_eq!(first.header("etag"), "\"5\"");
+    let page = first.ok();
+    assert_eq!((versions(&page), &page["next"]), (vec![1, 2], &json!(3)));
+    let page = server.get("/v1/streams/note-1/events?from=4").await.ok();
+    assert_eq!((versions(&page), &page["next"]), (vec![4, 5], &json!(null)));
+    let page = server
+        .get("/v1/streams/note-1/events?direction=backward&limit=2")
+        .await
+        .ok();
+    assert_eq!((versions(&page), &page["next"]), (vec![5, 4], &json!(3)));
+    server
+        .get("/v1/streams/note-2/events")
+        .await
+        .problem(404, "stream-not-found");
+}
+
+#[tokio::test]
+async fn the_log_is_filtered_and_says_where_it_ends() {
+    let server = noted(&[("a-1", 2), ("b-1", 1), ("c-1", 1)]).await;
+    let read = async |query: &str| {
+        let page = server.get(&format!("/v1/events{query}")).await.ok();
+        assert_eq!(page["head"], 4);
+        let events = page["events"].as_array().unwrap();
+        let position = |event: &serde_json::Value| event["position"].as_u64().unwrap();
+        events.iter().map(position).collect::<Vec<_>>()
+    };
+    assert_eq!(read("").await, [1, 2, 3, 4]);
+    assert_eq!(read("?after=2").await, [3, 4]);
+    assert_eq!(read("?category=a&category=c").await, [1, 2, 4]);
+    assert_eq!(read("?type=noted&limit=1").await, [1]);
+    assert_eq!(read("?type=other").await, [0; 0]);
+    assert_eq!(read("?prefix=b-").await, [3]);
+    assert_eq!(read("?direction=backward&limit=2").await, [4, 3]);
+    assert_eq!(read("?direction=backward&after=3").await, [2, 1]);
+    let page = server.get("/v1/events?limit=3").await.ok();
+    assert_eq!(page["next"], 3);
+}
+
+#[tokio::test]
+async fn bounds_and_unknown_parameters_are_refused_by_name() {
+    let server = noted(&[("note-1", 1)]).await;
+    for (path, said) in [
+        ("/v1/events?limit=0", "limit"),
+        ("/v1/events?limit=1001", "limit"),
+        ("/v1/events?limit=1&limit=2", "limit"),
+        ("/v1/events?after=-1", "after"),
+        ("/v1/events?after=9223372036854775808", "after"),
+        ("/v1/events?direction=up", "direction"),
+        ("/v1/events?category=", "category"),
+        ("/v1/events?prefix=", "prefix"),
+        ("/v1/events?tag=a:b", "tag"),
+        ("/v1/events/x", "position"),
+        ("/v1/streams/note-1/events?from=0", "begin at 1"),
+        ("/v1/streams/note-1/events?after=1", "after"),
+        ("/v1/streams/note-1/state?at_version=1", "at_version"),
+        ("/v1/modules?x=1", "x"),
+        ("/v1/modules/abc", "digest"),
+    ] {
+        let problem = server.get(path).await.problem(400, "bad-request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(said), "{path}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn the_state_is_as_the_decider_renders_it() {
+    let server = Server::bank().await.opened().await;
+    let state = server.get("/v1/streams/account-1/state").await;
+    assert_eq!(state.header("etag"), "\"1\"");
+    let state = state.ok();
+    assert_eq!(
+        state["state"],
+        json!({"status": "open", "owner": "ann", "balance": 0})
+    );
+    assert_eq!(
+        (&state["stream"], &state["version"]),
+        (&json!("account-1"), &json!(1))
+    );
+    server
+        .get("/v1/streams/account-2/state")
+        .await
+        .problem(404, "stream-not-found");
+    server
+        .get("/v1/streams/nobody-1/state")
+        .await
+        .problem(404, "unknown-category");
+}
+
+#[tokio::test]
+async fn a_streams_id_is_percent_decoded() {
+    let server = noted(&[("dé/p?-a b%", 1)]).await;
+    let page = server
+        .get("/v1/streams/d%C3%A9%2Fp%3F-a%20b%25/events")
+        .await
+        .ok();
+    assert_eq!(page["stream"], "dé/p?-a b%");
+}
