@@ -138,12 +138,12 @@ async fn paging_a_stream_never_skips_or_repeats(place: Place) {
                 versions.extend(page.events.iter().map(|event| event.version.0));
                 from = page.next;
             }
-            check_order(versions, direction, (1..=10).collect());
+            check_order(versions, direction, &(1..=10).collect::<Vec<_>>());
         }
     }
 }
 
-fn check_order(mut found: Vec<u64>, direction: Direction, expected: Vec<u64>) {
+fn check_order(mut found: Vec<u64>, direction: Direction, expected: &[u64]) {
     if direction == Backward {
         found.reverse();
     }
@@ -163,7 +163,7 @@ async fn paging_the_log_never_skips_or_repeats(place: Place) {
         for direction in [Forward, Backward] {
             let events = log::read(&*store.reader, direction, limit, &Filter::default()).await;
             let positions = events.iter().map(|event| event.position.0).collect();
-            check_order(positions, direction, (1..=15).collect());
+            check_order(positions, direction, &(1..=15).collect::<Vec<_>>());
         }
     }
 }
@@ -234,7 +234,7 @@ async fn a_filter_selects_by_category_type_and_prefix(place: Place) {
                 after = page.next;
             }
             let expected = all.iter().filter(|it| passes(it)).map(|it| it.position.0);
-            check_order(found, direction, expected.collect());
+            check_order(found, direction, &expected.collect::<Vec<_>>());
         }
     }
 }

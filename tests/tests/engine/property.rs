@@ -11,7 +11,7 @@ use quipu::model::{Command, CommandId, ExpectedVersion, RecordedEvent, StreamId,
 use quipu::store;
 use quipu_tests::account::{Account, Decision};
 use quipu_tests::faults::{Faults, Injection, Script};
-use quipu_tests::{Place, build, examples, log, place, seed};
+use quipu_tests::{Place, build, clock, examples, log, place, seed};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -62,6 +62,8 @@ async fn run(seed: u64, place: &Place) {
     }
     faults.script(Box::new(|_| Injection::Pass));
 
+    // Commands whose callers have gone are still under way.
+    clock::until(|| host.in_flight() == 0).await;
     let asked = std::mem::take(&mut *asked.lock().unwrap());
     let streams = log::check(&log::whole(&host).await);
     for asked in &asked {
