@@ -1,5 +1,7 @@
 //! Quipu: an event-sourcing host whose domain logic runs as WebAssembly components.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod app;
 pub mod cli;
 pub mod commit;
