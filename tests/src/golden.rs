@@ -8,7 +8,7 @@ pub fn check(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("golden")
         .join(name);
-    if std::env::var_os("QUIPU_RENEW").is_some() {
+    if std::env::var_os("QUIPU_RENEW").is_some_and(|renew| renew == "1") {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, found).unwrap();
     }

@@ -1,5 +1,5 @@
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -114,7 +114,7 @@ impl Execute {
         Ok(())
     }
 
-    async fn file(&self, path: &PathBuf, client: Client) -> Result<()> {
+    async fn file(&self, path: &Path, client: Client) -> Result<()> {
         client.check().await?;
         let input = Input::open(path)?;
         let options = file::Options {
@@ -122,7 +122,7 @@ impl Execute {
             in_flight: self.in_flight as usize,
             resume: self.resume.clone(),
         };
-        let target = Target::http(client, options.in_flight);
+        let target = Target::http(&client, options.in_flight);
         let mut bar = Bar::new();
         let summary = file::run(&target, input, options, &mut bar).await;
         bar.finish();

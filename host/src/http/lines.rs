@@ -88,7 +88,7 @@ pub async fn execute_lines(
     };
     params.finish()?;
     let context = headers::context(&headers)?;
-    let answers = answers(app, in_flight, context, body);
+    let answers = answers(&app, in_flight, context, body);
     let ndjson = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(answers)).into_response())
 }
@@ -97,11 +97,11 @@ pub async fn execute_lines(
 type Read = std::result::Result<Command, Box<Problem>>;
 
 fn answers(
-    app: App,
+    app: &App,
     in_flight: usize,
     context: Context,
     body: Body,
-) -> impl Stream<Item = std::result::Result<Bytes, axum::Error>> {
+) -> impl Stream<Item = std::result::Result<Bytes, axum::Error>> + use<> {
     let patience = app.options.request_time_max;
     let lines = Lines::new(body.into_data_stream(), app.options.line_bytes_max);
     let host = app.host.clone();

@@ -45,7 +45,10 @@ impl Served {
 
     pub fn start_in(dir: TempDir, args: &[&str]) -> Self {
         let store = format!("sqlite:{}", dir.path().join("q.db").display());
-        let mut command = quipu(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+        let mut command = quipu(&["serve", "--store", &store]);
+        if !args.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let mut child = command
             .args(args)
             .stdout(Stdio::piped())

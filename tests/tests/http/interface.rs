@@ -35,13 +35,7 @@ async fn every_described_path_and_method_is_served() {
 #[tokio::test]
 async fn what_is_not_there_is_a_problem_too() {
     let server = Server::empty().await;
-    for path in [
-        "/",
-        "/v1",
-        "/v1/events/1/2",
-        "/v1/streams//events",
-        "/healthz/",
-    ] {
+    for path in ["/", "/v1", "/v1/events/1/2", "/healthz/"] {
         server.get(path).await.problem(404, "not-found");
     }
     let wrong = send(server.request("DELETE", "/v1/events")).await;

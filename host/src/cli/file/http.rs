@@ -51,7 +51,7 @@ struct Waiting {
 }
 
 impl HttpTarget {
-    pub(super) fn new(client: Client, in_flight: usize) -> Self {
+    pub(super) fn new(client: &Client, in_flight: usize) -> Self {
         let count = in_flight
             .div_ceil(LINES_PER_CONNECTION)
             .clamp(1, CONNECTIONS_MAX);

@@ -33,7 +33,7 @@ pub use input::Input;
 pub use summary::{Example, NoProgress, Progress, Summary};
 pub use target::{Answer, Target};
 
-use self::reader::{Line, Work};
+use self::reader::Line;
 use self::resume::Resume;
 use crate::http::lanes::Lanes;
 use crate::model::StreamId;
@@ -94,8 +94,8 @@ pub async fn run(
     loop {
         while lanes.has_room() {
             match batch.next() {
-                Some(Work::Line(line)) => lanes.push(Lane::of(&line), line),
-                Some(Work::Skipped) => skipped += 1,
+                Some(Some(line)) => lanes.push(Lane::of(&line), line),
+                Some(None) => skipped += 1,
                 None => break,
             }
         }

@@ -25,12 +25,8 @@ pub struct Line {
     pub command: Result<(StreamId, Command), Box<Problem>>,
 }
 
-/// What came of a line.
-pub enum Work {
-    Line(Line),
-    /// It is empty, or was answered in an earlier run.
-    Skipped,
-}
+/// What came of a line; none when it is empty, or was answered in an earlier run.
+pub type Work = Option<Line>;
 
 /// Starts to read. `answered` holds the last answered line of each stream.
 pub fn start(
@@ -88,7 +84,7 @@ fn work(
 ) -> Work {
     let text = text.trim_ascii();
     if text.is_empty() {
-        return Work::Skipped;
+        return None;
     }
     let command = line::read(text, category).and_then(|(stream, mut command)| {
         if command.id.is_none() {
@@ -98,9 +94,7 @@ fn work(
         Ok((stream, command))
     });
     match &command {
-        Ok((stream, _)) if answered.get(stream).is_some_and(|last| number <= *last) => {
-            Work::Skipped
-        }
-        _ => Work::Line(Line { number, command }),
+        Ok((stream, _)) if answered.get(stream).is_some_and(|last| number <= *last) => None,
+        _ => Some(Line { number, command }),
     }
 }

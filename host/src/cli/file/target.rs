@@ -51,7 +51,7 @@ pub(super) struct Passing(pub String);
 
 impl Target {
     /// A host in another process, over as many connections as `in_flight` deserves.
-    pub fn http(client: Client, in_flight: usize) -> Self {
+    pub fn http(client: &Client, in_flight: usize) -> Self {
         Self::Http(HttpTarget::new(client, in_flight))
     }
 
