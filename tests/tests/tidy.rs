@@ -21,7 +21,10 @@ const LAYERS: &[&[&str]] = &[
 const LINES_MAX: usize = 600;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 fn sources(below: &Path, found: &mut Vec<PathBuf>) {
@@ -39,7 +42,10 @@ fn rust(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     sources(&root().join(folder), &mut found);
     assert!(!found.is_empty(), "{folder} has no sources");
-    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    found
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 fn layer(module: &str) -> Option<usize> {
@@ -49,7 +55,13 @@ fn layer(module: &str) -> Option<usize> {
 /// The top-level module that a file belongs to.
 fn module(path: &Path) -> String {
     let below = path.strip_prefix(root().join("host/src")).unwrap();
-    let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
+    let first = below
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -63,11 +75,17 @@ fn a_layer_knows_only_those_below_it() {
         let own = layer(&name).unwrap_or_else(|| panic!("{name} stands in no layer"));
         for (place, _) in text.match_indices("crate::") {
             let rest = &text[place + "crate::".len()..];
-            let used: String =
-                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let used: String = rest
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
             let Some(other) = layer(&used) else { continue };
             let allowed = used == name || other > own;
-            assert!(allowed, "{} uses {used}, which is not below {name}", path.display());
+            assert!(
+                allowed,
+                "{} uses {used}, which is not below {name}",
+                path.display()
+            );
         }
     }
 }
@@ -76,7 +94,11 @@ fn a_layer_knows_only_those_below_it() {
 fn the_database_driver_is_known_to_the_store_alone() {
     for (path, text) in rust("host/src") {
         let knows = text.contains("sqlx::");
-        assert!(!knows || module(&path) == "store", "{} uses sqlx", path.display());
+        assert!(
+            !knows || module(&path) == "store",
+            "{} uses sqlx",
+            path.display()
+        );
     }
 }
 
@@ -84,7 +106,11 @@ fn the_database_driver_is_known_to_the_store_alone() {
 fn the_wasm_engine_is_known_to_the_runtime_alone() {
     for (path, text) in rust("host/src") {
         let knows = text.contains("wasmtime::");
-        assert!(!knows || module(&path) == "runtime", "{} uses wasmtime", path.display());
+        assert!(
+            !knows || module(&path) == "runtime",
+            "{} uses wasmtime",
+            path.display()
+        );
     }
 }
 
@@ -98,12 +124,22 @@ fn unsafe_code_stands_in_one_file_of_the_host() {
         .collect();
     files.dedup();
     assert!(files.len() <= 1, "{files:?}");
-    assert!(files.iter().all(|path| module(path) == "runtime"), "{files:?}");
+    assert!(
+        files.iter().all(|path| module(path) == "runtime"),
+        "{files:?}"
+    );
 }
 
 #[test]
 fn no_file_is_too_long_to_read() {
-    for folder in ["host", "guest-sdk", "guest-build", "example-guests", "tests", "xtask"] {
+    for folder in [
+        "host",
+        "guest-sdk",
+        "guest-build",
+        "example-guests",
+        "tests",
+        "xtask",
+    ] {
         for (path, text) in rust(folder) {
             let lines = text.lines().count();
             assert!(lines <= LINES_MAX, "{} has {lines} lines", path.display());

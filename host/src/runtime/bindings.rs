@@ -10,9 +10,9 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
 });
 
+pub(super) use self::quipu::domain::diagnostics::Level;
+pub(super) use self::quipu::domain::types;
 pub(super) use exports::quipu::domain::{decider, manifest, projection, upcaster};
-pub(super) use quipu::domain::diagnostics::Level;
-pub(super) use quipu::domain::types;
 
 /// The package that host and guests share.
 pub(super) const PACKAGE: &str = "quipu:domain";
