@@ -56,17 +56,15 @@ impl Engine {
         check_stream(stream)?;
         self.shared.options.limits.check(&append.events)?;
         let _permit = self.permits.try_acquire().map_err(|_| Error::Overloaded)?;
-        let record = append
-            .id
-            .clone()
-            .map(|id| Arc::new(self.append_record(stream, id, &append)));
+        let id = append.id.clone().unwrap_or_else(CommandId::made_by_host);
+        let record = Arc::new(self.append_record(stream, id, &append));
         loop {
             let plan = self.shared.registry.plan();
             if let Err(refusal) = self.check_category(&plan, stream, &append) {
                 return self.recorded(stream, &record, refusal).await;
             }
             let commit = Commit {
-                command: record.clone(),
+                command: Some(Arc::clone(&record)),
                 decided: None,
                 plan: plan.number,
                 recorded_at: self.shared.clock.now(),
@@ -107,17 +105,17 @@ impl Engine {
     async fn recorded(
         &self,
         stream: &StreamId,
-        record: &Option<Arc<CommandRecord>>,
+        record: &CommandRecord,
         refusal: Error,
     ) -> Result<RawAppended, Error> {
-        let Some(id) = record.as_ref().map(|record| record.id.clone()) else {
+        if !record.id.is_callers() {
             return Err(refusal);
-        };
+        }
         let check = Check {
             run: None,
             stream: stream.clone(),
             version: None,
-            command_id: Some(id),
+            command_id: Some(record.id.clone()),
             plan: 0,
         };
         match self.stage(Item::Check(check)).await? {
@@ -145,12 +143,12 @@ impl Engine {
         let digest = ContentType::Other(RECORD_BODY.into());
         CommandRecord {
             seed: self.seed(stream, &id),
+            context: append.context.clone().correlated(&id),
             id,
             name: Name::stored(RECORD_NAME),
             schema_version: 1,
             body: Body::stored(digest, digest_of(&append.events).into()),
             metadata: None,
-            context: append.context.clone(),
             accepted_at: self.shared.clock.now(),
         }
     }
@@ -244,12 +242,10 @@ fn raw_appended(stream: StreamId, events: Vec<NewEvent>, appended: &Appended) ->
 
 fn replayed(
     stream: StreamId,
-    record: &Option<Arc<CommandRecord>>,
+    record: &CommandRecord,
     known: &KnownCommit,
 ) -> Result<RawAppended, Error> {
-    let same = record
-        .as_ref()
-        .is_some_and(|record| record.name == known.record.name && record.body == known.record.body);
+    let same = record.name == known.record.name && record.body == known.record.body;
     if !same {
         return Err(Error::IdempotencyKeyReused {
             stream,

@@ -213,6 +213,7 @@ impl Engine {
         let id = command.id.unwrap_or_else(CommandId::made_by_host);
         CommandRecord {
             seed: self.seed(stream, &id),
+            context: command.context.correlated(&id),
             id,
             schema_version: command
                 .schema_version
@@ -221,7 +222,6 @@ impl Engine {
             name: known.map_or(command.name, |known| known.name),
             body: command.body,
             metadata: command.metadata,
-            context: command.context,
             accepted_at: self.shared.clock.now(),
         }
     }

@@ -129,7 +129,8 @@ impl Command {
 /// What the host vouches for besides the command itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
-    /// Groups what belongs to one conversation.
+    /// Groups what belongs to one conversation. Where the caller gives none, the host
+    /// takes the command's id.
     pub correlation_id: Option<Arc<str>>,
     /// The message that led to this command.
     pub causation_id: Option<Arc<str>>,
@@ -137,6 +138,15 @@ pub struct Context {
     pub principal: Option<Arc<str>>,
     /// W3C trace context.
     pub traceparent: Option<Arc<str>>,
+}
+
+impl Context {
+    /// The same with a correlation id: that of a conversation which begins here.
+    #[must_use]
+    pub(crate) fn correlated(mut self, id: &CommandId) -> Self {
+        self.correlation_id.get_or_insert_with(|| Arc::clone(&id.0));
+        self
+    }
 }
 
 /// Everything a decision depended on besides the state: stored with its commit,

@@ -21,7 +21,7 @@ pub enum Item {
     Append {
         /// The run that decided it; none for a raw append.
         run: Option<RunId>,
-        /// One for each stream.
+        /// One for each stream; no stream twice.
         writes: Vec<Write>,
     },
     /// Look whether a negative answer may be given, or find a record.

@@ -55,7 +55,8 @@ pub struct LogPage {
 /// What a fold is given.
 #[derive(Debug, Clone)]
 pub struct LoadPage {
-    /// Where the stream stood when the page was read; none when there is no such stream.
+    /// Where the stream stood: at the page's last event or later; none when there is no
+    /// such stream.
     pub head: Option<Head>,
     /// The events.
     pub events: Vec<LoadedEvent>,

@@ -11,6 +11,9 @@ use crate::model::{Body, CommandId, CommandRecord, ContentType, Context, Name, T
 /// First byte of an encoded record. A change of the form below takes the next number.
 const FORMAT: u8 = 1;
 
+/// Stands for a correlation id that is the command's own id, as most are.
+const SAME: &str = "";
+
 /// The record in postcard's wire format. Fields are never reordered or removed.
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
@@ -41,7 +44,11 @@ pub fn encode(record: &CommandRecord, buffer: &mut Vec<u8>) -> Result<()> {
         },
         body: record.body.bytes(),
         metadata: record.metadata.as_deref(),
-        correlation_id: record.context.correlation_id.as_deref(),
+        correlation_id: record
+            .context
+            .correlation_id
+            .as_deref()
+            .map(|id| if id == record.id.as_str() { SAME } else { id }),
         causation_id: record.context.causation_id.as_deref(),
         principal: record.context.principal.as_deref(),
         traceparent: record.context.traceparent.as_deref(),
@@ -76,7 +83,11 @@ pub fn decode(bytes: &[u8]) -> Result<CommandRecord> {
         body: Body::stored(content_type, Bytes::copy_from_slice(stored.body)),
         metadata: stored.metadata.map(Bytes::copy_from_slice),
         context: Context {
-            correlation_id: text(stored.correlation_id),
+            correlation_id: text(
+                stored
+                    .correlation_id
+                    .map(|id| if id == SAME { stored.id } else { id }),
+            ),
             causation_id: text(stored.causation_id),
             principal: text(stored.principal),
             traceparent: text(stored.traceparent),
@@ -99,6 +110,7 @@ mod tests {
             metadata: Some(Bytes::from_static(b"{\"a\":1}")),
             context: Context {
                 principal: Some("ann".into()),
+                correlation_id: Some("k".into()),
                 ..Context::default()
             },
             accepted_at: Timestamp(7),
@@ -121,7 +133,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode(&record(Body::empty()), &mut bytes).unwrap();
         let golden: &[u8] =
-            b"\x01\x01k\x07deposit\x01\x00\x02{}\x01\x07{\"a\":1}\x00\x00\x01\x03ann\
+            b"\x01\x01k\x07deposit\x01\x00\x02{}\x01\x07{\"a\":1}\x01\x00\x00\x01\x03ann\
             \x00\x07\x01\x02\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
         assert_eq!(bytes, golden);
     }

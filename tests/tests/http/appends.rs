@@ -48,10 +48,13 @@ async fn null_is_data_and_binary_has_a_type() {
         (&json!("AP8K"), &json!("a/b"))
     );
     assert_eq!(events[1]["schema_version"], 3);
+    // An append without an id gets the host's, which is its correlation id as well.
+    let id = events[1]["commit"]["command_id"].as_str().unwrap();
+    assert!(id.starts_with("quipu."), "{id}");
     assert_eq!(
         events[1]["commit"],
-        json!({"command_id": null, "module": null, "plan": 0,
-        "fuel": null, "correlation_id": null, "causation_id": null, "principal": null})
+        json!({"command_id": id, "module": null, "plan": 0,
+        "fuel": null, "correlation_id": id, "causation_id": null, "principal": null})
     );
 }
 

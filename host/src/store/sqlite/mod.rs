@@ -6,13 +6,12 @@
 mod cell;
 mod encode;
 mod error;
+mod file;
 mod modules;
 mod reader;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use self::cell::Cells;
 use self::error::store_error;
@@ -33,14 +32,6 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(
     "store",
     include_str!("../../../../migrations/sqlite/0001_store.sql"),
 )];
-
-/// Pages after which the writer moves the WAL into the file.
-const WAL_PAGES: usize = 4_000;
-/// Bytes by which a new WAL is grown beforehand: a flush of a file that does not
-/// grow costs half.
-const WAL_BYTES: usize = (WAL_PAGES + 200) * (PAGE_BYTES + 24) + 32;
-/// SQLite's usual page.
-const PAGE_BYTES: usize = 4096;
 
 /// How to open a file.
 #[derive(Debug, Clone)]
@@ -62,9 +53,13 @@ impl Default for Options {
 
 /// Opens a file, making it if it is missing.
 pub async fn open(path: &Path, options: &Options) -> Result<Store> {
-    let path = &resolved(path);
-    let lock = Arc::new(lock(path)?);
-    grow_wal(path)?;
+    let path = &file::resolved(path);
+    let is_new = file::is_new(path)?;
+    let lock = Arc::new(file::lock(path)?);
+    if is_new {
+        create(path).await?;
+    }
+    file::grow_wal(path)?;
     let base = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(false)
@@ -75,7 +70,7 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", WAL_PAGES.to_string())
+        .pragma("wal_autocheckpoint", file::WAL_PAGES.to_string())
         .pragma("cache_size", "-65536")
         .thread_name(|_| "quipu-sqlite".to_owned());
     let mut connection = writing
@@ -98,64 +93,20 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     })
 }
 
-/// The path without links, since the lock file stands beside the file itself. A path
-/// that leads nowhere is kept: opening it tells why.
-fn resolved(path: &Path) -> PathBuf {
-    if let Ok(resolved) = path.canonicalize() {
-        return resolved;
-    }
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new(".")).canonicalize();
-    match (folder, path.file_name()) {
-        (Ok(folder), Some(name)) => folder.join(name),
-        _ => path.to_owned(),
-    }
-}
-
-/// Takes the lock file beside the store; it is released when the file is dropped,
-/// also when the process dies.
-fn lock(path: &Path) -> Result<File> {
-    let beside = PathBuf::from(format!("{}.lock", path.display()));
-    let unavailable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
-            Error::ReadOnly(format!("{}: {error}", beside.display()))
-        }
-        _ => Error::Unavailable(format!("{}: {error}", beside.display())),
-    };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&beside)
-        .map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(path.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
-    }
-}
-
-/// Writes zeros where SQLite will write its WAL: a file without the magic number
-/// counts as an empty WAL, and is written from its beginning on.
-fn grow_wal(path: &Path) -> Result<()> {
-    let wal = PathBuf::from(format!("{}-wal", path.display()));
-    // One page at a time: one large write would be cached in large pieces, and
-    // Linux's file systems then walk such a piece at every small write into it.
-    let grow = || -> std::io::Result<()> {
-        let mut file = File::create_new(&wal)?;
-        for _ in 0..WAL_BYTES.div_ceil(PAGE_BYTES) {
-            file.write_all(&[0; PAGE_BYTES])?;
-        }
-        file.sync_all()
-    };
-    match grow() {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(Error::Unavailable(format!("{}: {error}", wal.display())))
-        }
-        _ => Ok(()),
-    }
+/// Makes the file and marks it as a store, before anything is written to a WAL.
+async fn create(path: &Path) -> Result<()> {
+    let connection = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .pragma("application_id", file::APPLICATION_ID.to_string())
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(|error| store_error(&error))?;
+    connection
+        .close()
+        .await
+        .map_err(|error| store_error(&error))
 }
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
@@ -174,9 +125,6 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
         if found > known {
             return Err(Error::TooNew { found, known });
         }
-    } else if !is_empty(connection).await? {
-        let reason = "the file is a database of another program".to_owned();
-        return Err(Error::Damaged(reason));
     }
     let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
         let sql = sql.into_sql_str();
@@ -186,16 +134,6 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
         .run_direct(None, connection, false)
         .await
         .map_err(|error| Error::Damaged(format!("migrations: {error}")))
-}
-
-/// Whether there is no table yet.
-async fn is_empty(connection: &mut SqliteConnection) -> Result<bool> {
-    let tables: i64 = sqlx::query("SELECT count(*) FROM sqlite_master")
-        .fetch_one(connection)
-        .await
-        .map_err(|error| store_error(&error))?
-        .cell(0)?;
-    Ok(tables == 0)
 }
 
 /// The store's secret, made when the store is.
