@@ -146,3 +146,61 @@ fn no_file_is_too_long_to_read() {
         }
     }
 }
+
+#[test]
+fn every_item_of_the_contract_is_documented() {
+    let mut resolve = wit_parser::Resolve::default();
+    let (package, _) = resolve.push_dir(root().join("wit")).unwrap();
+    let mut bare = Vec::new();
+    let mut check = |name: String, docs: &wit_parser::Docs| {
+        if docs
+            .contents
+            .as_ref()
+            .is_none_or(|text| text.trim().is_empty())
+        {
+            bare.push(name);
+        }
+    };
+    check("package".to_owned(), &resolve.packages[package].docs);
+    for (_, interface) in &resolve.interfaces {
+        let name = interface.name.clone().unwrap_or_default();
+        check(name.clone(), &interface.docs);
+        for (function, item) in &interface.functions {
+            check(format!("{name}.{function}"), &item.docs);
+        }
+        for (own, id) in &interface.types {
+            let item = &resolve.types[*id];
+            let of = |part: &str| format!("{name}.{own}.{part}");
+            match &item.kind {
+                wit_parser::TypeDefKind::Record(it) => {
+                    it.fields
+                        .iter()
+                        .for_each(|field| check(of(&field.name), &field.docs));
+                }
+                wit_parser::TypeDefKind::Variant(it) => {
+                    it.cases
+                        .iter()
+                        .for_each(|case| check(of(&case.name), &case.docs));
+                }
+                wit_parser::TypeDefKind::Enum(it) => {
+                    it.cases
+                        .iter()
+                        .for_each(|case| check(of(&case.name), &case.docs));
+                }
+                wit_parser::TypeDefKind::Flags(it) => {
+                    it.flags
+                        .iter()
+                        .for_each(|flag| check(of(&flag.name), &flag.docs));
+                }
+                // A type that another interface brings is documented there.
+                wit_parser::TypeDefKind::Type(wit_parser::Type::Id(_)) => continue,
+                _ => {}
+            }
+            check(format!("{name}.{own}"), &item.docs);
+        }
+    }
+    for (_, world) in &resolve.worlds {
+        check(world.name.clone(), &world.docs);
+    }
+    assert!(bare.is_empty(), "without a word: {bare:?}");
+}
