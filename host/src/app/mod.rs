@@ -14,7 +14,7 @@ pub use error::Error;
 
 use crate::commit;
 use crate::deploy::{Plan, Registry, Uploaded};
-use crate::engine::{Append, Engine, Executed, RawAppended, StateView};
+use crate::engine::{Append, Engine, Executed, StateView};
 use crate::model::{Command, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::runtime::Module;
 use crate::store::{self, Deployment, Direction, EventReader, Filter, LogPage, StreamPage};
@@ -82,7 +82,7 @@ impl Host {
         &self,
         stream: &StreamId,
         append: Append,
-    ) -> Result<RawAppended, crate::engine::Error> {
+    ) -> Result<Executed, crate::engine::Error> {
         self.tenant.engine.append(stream, append).await
     }
 

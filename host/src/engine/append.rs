@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Engine, Error};
+use super::request::{executed, replayed};
+use super::{Engine, Error, Executed};
 use crate::commit::{Staged, Verdict};
 use crate::model::{
     Body, CommandId, CommandRecord, ContentType, Context, ExpectedVersion, Invalid, Name, NewEvent,
     StreamId,
 };
-use crate::store::{Appended, Check, Commit, Item, KnownCommit, KnownEvent, Outcome, Write};
+use crate::store::{Check, Commit, Item, Outcome, Write};
 
 /// Events to be appended as they are.
 #[derive(Debug, Clone, Default)]
@@ -27,21 +28,6 @@ pub struct Append {
     pub into_owned_category: bool,
 }
 
-/// What a raw append came to.
-#[derive(Debug, Clone)]
-pub struct RawAppended {
-    /// The stream.
-    pub stream: StreamId,
-    /// Its version after the last event.
-    pub version: crate::model::Version,
-    /// Position of the last event; none without events.
-    pub position: Option<crate::model::Position>,
-    /// The events.
-    pub events: Vec<KnownEvent>,
-    /// Whether this is the recorded outcome of an earlier request.
-    pub replayed: bool,
-}
-
 /// Type of the record that is stored for the id of a raw append.
 const RECORD_NAME: &str = "$append";
 /// Content type of its body: a digest of what was appended.
@@ -52,7 +38,7 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Error`]. Nothing was stored.
-    pub async fn append(&self, stream: &StreamId, append: Append) -> Result<RawAppended, Error> {
+    pub async fn append(&self, stream: &StreamId, append: Append) -> Result<Executed, Error> {
         check_stream(stream)?;
         self.shared.options.limits.check(&append.events)?;
         let _permit = self.permits.try_acquire().map_err(|_| Error::Overloaded)?;
@@ -80,7 +66,7 @@ impl Engine {
             match self.stage(Item::Append { run: None, writes }).await? {
                 Outcome::Appended(appended) => {
                     let appended = appended.into_iter().next().ok_or(Error::Stopped)?;
-                    return Ok(raw_appended(stream, append.events, &appended));
+                    return Ok(executed(stream, append.events, &appended, None));
                 }
                 Outcome::Known(known) => return replayed(stream, &record, &known),
                 Outcome::WrongVersion {
@@ -107,7 +93,7 @@ impl Engine {
         stream: &StreamId,
         record: &CommandRecord,
         refusal: Error,
-    ) -> Result<RawAppended, Error> {
+    ) -> Result<Executed, Error> {
         if !record.id.is_callers() {
             return Err(refusal);
         }
@@ -215,52 +201,4 @@ fn digest_of(events: &[NewEvent]) -> Vec<u8> {
         part(event.body.bytes());
     }
     hasher.finalize().as_bytes().to_vec()
-}
-
-fn raw_appended(stream: StreamId, events: Vec<NewEvent>, appended: &Appended) -> RawAppended {
-    let events: Vec<KnownEvent> = events
-        .into_iter()
-        .zip(&appended.positions)
-        .enumerate()
-        .map(|(offset, (event, position))| KnownEvent {
-            id: event.id,
-            name: event.name,
-            version: appended.first_version.plus(offset),
-            position: *position,
-            body: event.body,
-        })
-        .collect();
-    let version = (appended.first_version.0 + events.len() as u64).saturating_sub(1);
-    RawAppended {
-        stream,
-        version: crate::model::Version(version),
-        position: appended.positions.last().copied(),
-        events,
-        replayed: false,
-    }
-}
-
-fn replayed(
-    stream: StreamId,
-    record: &CommandRecord,
-    known: &KnownCommit,
-) -> Result<RawAppended, Error> {
-    let same = record.name == known.record.name && record.body == known.record.body;
-    if !same {
-        return Err(Error::IdempotencyKeyReused {
-            stream,
-            id: known.record.id.clone(),
-        });
-    }
-    Ok(RawAppended {
-        stream,
-        version: known
-            .events
-            .last()
-            .map(|event| event.version)
-            .unwrap_or_default(),
-        position: known.events.last().map(|event| event.position),
-        events: known.events.clone(),
-        replayed: true,
-    })
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
-pub use append::{Append, RawAppended};
+pub use append::Append;
 pub use error::Error;
 pub use request::Executed;
 pub use state::StateView;

@@ -6,20 +6,20 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Error;
 use crate::commit::Deciding;
 use crate::model::{
-    CommandId, CommandRecord, Digest, EventId, ExpectedVersion, Position, StreamId, Version,
+    CommandId, CommandRecord, Digest, ExpectedVersion, NewEvent, Position, StreamId, Version,
 };
-use crate::store::{Appended, KnownCommit, KnownEvent};
+use crate::store::{Appended, Decided, KnownCommit, KnownEvent};
 
-/// An executed command.
+/// A command that was executed, or a raw append.
 #[derive(Debug, Clone)]
 pub struct Executed {
     /// The stream.
     pub stream: StreamId,
-    /// Its version after the command's last event; without events, its version.
+    /// Its version after the last of the events; without events, its version.
     pub version: Version,
     /// Position of the last event; none without events.
     pub position: Option<Position>,
-    /// The command's events.
+    /// Its events.
     pub events: Vec<KnownEvent>,
     /// Whether this is the recorded outcome of an earlier request.
     pub replayed: bool,
@@ -65,47 +65,47 @@ impl Request {
 
     /// Answers with what was recorded under its id.
     pub fn replay(self, known: &KnownCommit) {
-        let answer =
-            if known.record.name == self.command.name && known.record.body == self.command.body {
-                Ok(replayed(self.stream.clone(), known))
-            } else {
-                let (stream, id) = (self.stream.clone(), self.command.id.clone());
-                Err(Error::IdempotencyKeyReused { stream, id })
-            };
+        let answer = replayed(self.stream.clone(), &self.command, known);
         self.answer(answer);
     }
 }
 
-fn replayed(stream: StreamId, known: &KnownCommit) -> Executed {
-    Executed {
+/// The answer to a request whose id is known: what was recorded, if it was the same
+/// request.
+pub fn replayed(
+    stream: StreamId,
+    record: &CommandRecord,
+    known: &KnownCommit,
+) -> Result<Executed, Error> {
+    if !known.record.is_repeated_by(record) {
+        let id = record.id.clone();
+        return Err(Error::IdempotencyKeyReused { stream, id });
+    }
+    let last = known.events.last();
+    Ok(Executed {
         stream,
-        version: known
-            .events
-            .last()
-            .map(|event| event.version)
-            .unwrap_or_default(),
-        position: known.events.last().map(|event| event.position),
+        version: last.map(|event| event.version).unwrap_or_default(),
+        position: last.map(|event| event.position),
         events: known.events.clone(),
         replayed: true,
         module: known.data.module,
         fuel: known.data.fuel,
-    }
+    })
 }
 
-/// The answer to a command that has been committed.
+/// The answer to a request that has been committed.
 pub fn executed(
     stream: StreamId,
-    events: Vec<crate::model::NewEvent>,
+    events: Vec<NewEvent>,
     appended: &Appended,
-    module: Digest,
-    fuel: u64,
+    decided: Option<Decided>,
 ) -> Executed {
     let events: Vec<KnownEvent> = events
         .into_iter()
         .zip(&appended.positions)
         .enumerate()
         .map(|(offset, (event, position))| KnownEvent {
-            id: EventId::from_bytes(*event.id.as_bytes()),
+            id: event.id,
             name: event.name,
             version: appended.first_version.plus(offset),
             position: *position,
@@ -118,7 +118,7 @@ pub fn executed(
         position: appended.positions.last().copied(),
         events,
         replayed: false,
-        module: Some(module),
-        fuel: Some(fuel),
+        module: decided.map(|decided| decided.module),
+        fuel: decided.map(|decided| decided.fuel),
     }
 }

@@ -33,18 +33,9 @@ impl Core {
             let Some((write, appended)) = written else {
                 return;
             };
-            let Some(decided) = write.commit.decided else {
-                return;
-            };
             let stream = request.stream.clone();
-            let events = write.commit.events;
-            request.answer(Ok(executed(
-                stream,
-                events,
-                &appended,
-                decided.module,
-                decided.fuel,
-            )));
+            let (events, decided) = (write.commit.events, write.commit.decided);
+            request.answer(Ok(executed(stream, events, &appended, decided)));
         });
     }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, Result};
-use crate::engine::{Executed, RawAppended};
+use crate::engine::Executed;
 use crate::model::{Body, ContentType, RecordedEvent, check_json};
 use crate::store::KnownEvent;
 
@@ -219,7 +219,7 @@ pub struct AppendedEvent {
 
 impl<'a> AppendOutcome<'a> {
     /// The view of a raw append.
-    pub fn of(appended: &'a RawAppended) -> Self {
+    pub fn of(appended: &'a Executed) -> Self {
         let place = |event: &KnownEvent| AppendedEvent {
             id: event.id.to_string(),
             version: event.version.0,

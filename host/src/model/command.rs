@@ -173,9 +173,10 @@ pub struct CommandRecord {
 }
 
 impl CommandRecord {
-    /// Whether a request with this command is the same request as the recorded one.
-    pub fn is_repeated_by(&self, command: &Command) -> bool {
-        self.name == command.name && self.body == command.body
+    /// Whether another request under the same id is the same request: of equal type
+    /// and body.
+    pub fn is_repeated_by(&self, other: &Self) -> bool {
+        self.name == other.name && self.body == other.body
     }
 }
 

@@ -2,7 +2,7 @@
 
 use futures::FutureExt;
 use futures::future::join_all;
-use quipu::engine::{Append, Error, RawAppended};
+use quipu::engine::{Append, Error, Executed};
 use quipu::model::ExpectedVersion::{Any, NoStream, StreamExists};
 use quipu::model::{Body, ContentType, ExpectedVersion, Position, Version};
 use quipu_tests::{Place, build, examples, log, on_every_store};
@@ -24,7 +24,7 @@ on_every_store! {
         what_was_acknowledged_is_there_after_a_restart,
 }
 
-type Answer = Result<RawAppended, Error>;
+type Answer = Result<Executed, Error>;
 
 /// Appends one event to a stream of three, and gives the answer and the version then.
 async fn appended(place: &Place, to: &str, expected: ExpectedVersion) -> (Answer, u64) {

@@ -245,8 +245,7 @@ async fn the_id_of_a_raw_append_follows_the_same_rules(place: Place) {
             (again.version, again.position),
             (first.version, first.position)
         );
-        let ids =
-            |it: &quipu::engine::RawAppended| it.events.iter().map(|e| e.id).collect::<Vec<_>>();
+        let ids = |it: &Executed| it.events.iter().map(|e| e.id).collect::<Vec<_>>();
         assert_eq!(ids(&again), ids(&first));
     }
     let answer = host.append(&stream, noted("a", "2")).await;

@@ -43,30 +43,30 @@ const STREAM: &str = events!(
      LEFT JOIN modules AS m ON m.module_id = c.module_id \
      WHERE s.name = ?1 AND e.version BETWEEN ?2 AND ?3 ORDER BY e.version"
 );
-const LOG_FORWARD: &str = events!(
-    "FROM events AS e \
-     CROSS JOIN event_types AS t ON t.type_id = e.type_id \
-     CROSS JOIN streams AS s ON s.stream_id = e.stream_id \
-     CROSS JOIN events AS c ON c.stream_id = e.stream_id AND c.version = e.version - e.commit_offset \
-     LEFT JOIN modules AS m ON m.module_id = c.module_id \
-     WHERE e.position BETWEEN ?1 AND ?2 \
-     AND (?4 IS NULL OR t.category IN (SELECT value FROM json_each(?4))) \
-     AND (?5 IS NULL OR t.name IN (SELECT value FROM json_each(?5))) \
-     AND (?6 IS NULL OR substr(s.name, 1, length(?6)) = ?6) \
-     ORDER BY e.position LIMIT ?3"
-);
-const LOG_BACKWARD: &str = events!(
-    "FROM events AS e \
-     CROSS JOIN event_types AS t ON t.type_id = e.type_id \
-     CROSS JOIN streams AS s ON s.stream_id = e.stream_id \
-     CROSS JOIN events AS c ON c.stream_id = e.stream_id AND c.version = e.version - e.commit_offset \
-     LEFT JOIN modules AS m ON m.module_id = c.module_id \
-     WHERE e.position BETWEEN ?1 AND ?2 \
-     AND (?4 IS NULL OR t.category IN (SELECT value FROM json_each(?4))) \
-     AND (?5 IS NULL OR t.name IN (SELECT value FROM json_each(?5))) \
-     AND (?6 IS NULL OR substr(s.name, 1, length(?6)) = ?6) \
-     ORDER BY e.position DESC LIMIT ?3"
-);
+macro_rules! log {
+    ($order:literal) => {
+        concat!(
+            events!(
+                "FROM events AS e \
+                 CROSS JOIN event_types AS t ON t.type_id = e.type_id \
+                 CROSS JOIN streams AS s ON s.stream_id = e.stream_id \
+                 CROSS JOIN events AS c ON c.stream_id = e.stream_id \
+                     AND c.version = e.version - e.commit_offset \
+                 LEFT JOIN modules AS m ON m.module_id = c.module_id \
+                 WHERE e.position BETWEEN ?1 AND ?2 \
+                 AND (?4 IS NULL OR t.category IN (SELECT value FROM json_each(?4))) \
+                 AND (?5 IS NULL OR t.name IN (SELECT value FROM json_each(?5))) \
+                 AND (?6 IS NULL OR substr(s.name, 1, length(?6)) = ?6) \
+                 ORDER BY e.position "
+            ),
+            $order,
+            " LIMIT ?3"
+        )
+    };
+}
+
+const LOG_FORWARD: &str = log!("ASC");
+const LOG_BACKWARD: &str = log!("DESC");
 const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, e.recorded_at, \
      e.data, e.command_id, s.archived_at \
      FROM streams AS s \
