@@ -81,7 +81,6 @@ impl Builder {
     /// loaded.
     pub async fn build(self) -> Result<Host, Error> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let runtime = Runtime::new(self.runtime)?;
         let store = match self.store {
             Some(store) => store,
             None => {
@@ -89,6 +88,8 @@ impl Builder {
                 store::open(&url).await?
             }
         };
+        // Behind the store, so that a start that fails leaves no cache folder.
+        let runtime = Runtime::new(self.runtime)?;
         let (committer, closing) = commit::start(store.writer, self.commit)?;
         let modules = store.modules;
         let registry =

@@ -168,7 +168,7 @@ impl Committer {
                     let mut part: Vec<_> = part.collect();
                     // What fails for a reason of its own is found by halving; what
                     // would fail for everyone is not tried a thousand times.
-                    if part.len() > 1 && matches!(error, store::Error::Unexpected(_)) {
+                    if part.len() > 1 && error.may_be_one_items() {
                         let second = part.split_off(part.len() / 2);
                         parts.push(second);
                         parts.push(part);

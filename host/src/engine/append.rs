@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::request::{executed, replayed};
 use super::{Engine, Error, Executed};
@@ -28,6 +28,9 @@ pub struct Append {
     pub into_owned_category: bool,
 }
 
+/// A place among what is in flight.
+type Permit = Arc<OwnedSemaphorePermit>;
+
 /// Type of the record that is stored for the id of a raw append.
 const RECORD_NAME: &str = "$append";
 /// Content type of its body: a digest of what was appended.
@@ -39,15 +42,23 @@ impl Engine {
     /// # Errors
     /// See [`Error`]. Nothing was stored.
     pub async fn append(&self, stream: &StreamId, append: Append) -> Result<Executed, Error> {
-        check_stream(stream)?;
+        super::check(stream, None)?;
+        for event in &append.events {
+            super::check(stream, event.metadata.as_deref())?;
+        }
         self.shared.options.limits.check(&append.events)?;
-        let _permit = self.permits.try_acquire().map_err(|_| Error::Overloaded)?;
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| Error::Overloaded)?;
+        // Given back when what was staged has been answered, though the caller may
+        // have gone.
+        let permit = Arc::new(permit);
         let id = append.id.clone().unwrap_or_else(CommandId::made_by_host);
         let record = Arc::new(self.append_record(stream, id, &append));
         loop {
             let plan = self.shared.registry.plan();
             if let Err(refusal) = self.check_category(&plan, stream, &append) {
-                return self.recorded(stream, &record, refusal).await;
+                return self.recorded(&permit, stream, &record, refusal).await;
             }
             let commit = Commit {
                 command: Some(Arc::clone(&record)),
@@ -63,7 +74,10 @@ impl Engine {
                 expected,
                 commit,
             }];
-            match self.stage(Item::Append { run: None, writes }).await? {
+            match self
+                .stage(&permit, Item::Append { run: None, writes })
+                .await?
+            {
                 Outcome::Appended(appended) => {
                     let appended = appended.into_iter().next().ok_or(Error::Stopped)?;
                     return Ok(executed(stream, append.events, &appended, None));
@@ -90,6 +104,7 @@ impl Engine {
     /// What stands under the id, which goes before any refusal.
     async fn recorded(
         &self,
+        permit: &Permit,
         stream: &StreamId,
         record: &CommandRecord,
         refusal: Error,
@@ -104,15 +119,19 @@ impl Engine {
             command_id: Some(record.id.clone()),
             plan: 0,
         };
-        match self.stage(Item::Check(check)).await? {
+        match self.stage(permit, Item::Check(check)).await? {
             Outcome::Known(known) => replayed(stream.clone(), record, &known),
             _ => Err(refusal),
         }
     }
 
-    async fn stage(&self, item: Item) -> Result<Outcome, Error> {
+    async fn stage(&self, permit: &Permit, item: Item) -> Result<Outcome, Error> {
         let (tell, told) = oneshot::channel();
-        let done = Box::new(move |_: Item, verdict: Verdict| _ = tell.send(verdict));
+        let permit = Arc::clone(permit);
+        let done = Box::new(move |_: Item, verdict: Verdict| {
+            drop(permit);
+            _ = tell.send(verdict);
+        });
         self.shared.committer.stage(Staged {
             item,
             run: None,
@@ -176,15 +195,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-fn check_stream(stream: &StreamId) -> Result<(), Invalid> {
-    if stream.is_reserved() {
-        return Err(Invalid(format!(
-            "stream {stream}: streams in $ belong to the host"
-        )));
-    }
-    Ok(())
 }
 
 /// A digest of types and data, each with its length before it.

@@ -32,7 +32,9 @@ use self::request::Request;
 use self::worker::Worker;
 use crate::commit;
 use crate::deploy::Registry;
-use crate::model::{AppendLimits, Clock, Command, CommandId, CommandRecord, Invalid, StreamId};
+use crate::model::{
+    AppendLimits, Clock, Command, CommandId, CommandRecord, Invalid, StreamId, check_metadata,
+};
 use crate::store::EventReader;
 
 /// How commands are executed.
@@ -145,7 +147,7 @@ impl Engine {
     /// See [`Error`]. Nothing was stored, unless the error is a store that failed
     /// while it committed: then the same command id tells.
     pub async fn execute(&self, stream: &StreamId, command: Command) -> Result<Executed, Error> {
-        check(stream, &command)?;
+        check(stream, command.metadata.as_deref())?;
         self.shared.options.limits.check_command(&command)?;
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
@@ -154,6 +156,7 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let request = Request {
             expected: command.expected_version,
+            given_name: command.name.clone(),
             command: Arc::new(self.record(stream, command)),
             stream: stream.clone(),
             deadline: Instant::now() + self.shared.options.deadline,
@@ -242,20 +245,11 @@ impl Engine {
 }
 
 /// What a caller may ask at all.
-fn check(stream: &StreamId, command: &Command) -> Result<(), Invalid> {
+fn check(stream: &StreamId, metadata: Option<&[u8]>) -> Result<(), Invalid> {
     if stream.is_reserved() {
         return Err(Invalid(format!(
             "stream {stream}: streams in $ belong to the host"
         )));
     }
-    let annotations = crate::model::annotations(command.metadata.as_ref(), &Default::default());
-    match annotations
-        .iter()
-        .find(|(name, _)| name.starts_with("quipu."))
-    {
-        Some((name, _)) => Err(Invalid(format!(
-            "metadata {name:?}: names in quipu. belong to the host"
-        ))),
-        None => Ok(()),
-    }
+    metadata.map_or(Ok(()), check_metadata)
 }

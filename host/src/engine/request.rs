@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::Error;
 use crate::commit::Deciding;
 use crate::model::{
-    CommandId, CommandRecord, Digest, ExpectedVersion, NewEvent, Position, StreamId, Version,
+    CommandId, CommandRecord, Digest, ExpectedVersion, Name, NewEvent, Position, StreamId, Version,
 };
 use crate::store::{Appended, Decided, KnownCommit, KnownEvent};
 
@@ -33,6 +33,8 @@ pub struct Executed {
 pub struct Request {
     pub stream: StreamId,
     pub command: Arc<CommandRecord>,
+    /// The command's type as the caller gave it: a name that may be an alias by now.
+    pub given_name: Name,
     pub expected: ExpectedVersion,
     /// Until when it is decided again after conflicts.
     pub deadline: Instant,
@@ -65,7 +67,15 @@ impl Request {
 
     /// Answers with what was recorded under its id.
     pub fn replay(self, known: &KnownCommit) {
-        let answer = replayed(self.stream.clone(), &self.command, known);
+        let answer = if known.record.name == self.given_name {
+            let record = CommandRecord {
+                name: self.given_name.clone(),
+                ..(*self.command).clone()
+            };
+            replayed(self.stream.clone(), &record, known)
+        } else {
+            replayed(self.stream.clone(), &self.command, known)
+        };
         self.answer(answer);
     }
 }

@@ -59,7 +59,7 @@ impl States {
         let mut folding = Folding::open(self.instance(&deployed)?, deployed, stream)?;
         let mut page = first;
         loop {
-            let is_last = page.events.len() < limit;
+            let is_last = page.is_last;
             // A page is folded without a pause in between.
             folding = tokio::task::spawn_blocking(move || folding.fold(&page))
                 .await

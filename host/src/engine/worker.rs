@@ -288,6 +288,7 @@ impl Core {
                     Ok(Some(head)) if head.version.0 > max => Ok(LoadPage {
                         head: Some(head),
                         events: Vec::new(),
+                        is_last: true,
                     }),
                     Ok(_) => {
                         shared
@@ -354,7 +355,7 @@ impl Core {
                 warm.recorded_at = last.map_or(head.recorded_at, |event| event.recorded_at);
             }
         }
-        let is_whole = page.events.len() < self.shared.options.load_page;
+        let is_whole = page.is_last;
         let version = warm.version;
         if !is_whole {
             return self.read(stream, run, version);

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::Context;
+use super::{Context, Invalid};
 
 /// Name and value pairs that a guest sees of a command's metadata.
 pub type Annotations = Vec<(String, String)>;
@@ -13,7 +13,8 @@ pub type Annotations = Vec<(String, String)>;
 /// Recorded decisions are made again with what this function gives, so what it
 /// gives for one input never changes.
 pub fn annotations(metadata: Option<&Bytes>, context: &Context) -> Annotations {
-    let mut annotations = metadata.map(|bytes| members(bytes)).unwrap_or_default();
+    let members = metadata.map(|bytes| members(bytes).unwrap_or_default());
+    let mut annotations = members.unwrap_or_default();
     let vouched = [
         ("quipu.principal", &context.principal),
         ("quipu.correlation-id", &context.correlation_id),
@@ -28,8 +29,28 @@ pub fn annotations(metadata: Option<&Bytes>, context: &Context) -> Annotations {
     annotations
 }
 
+/// Checks metadata that a caller gives.
+///
+/// # Errors
+/// When a member's name can't be decoded, or belongs to the host.
+pub fn check_metadata(metadata: &[u8]) -> Result<(), Invalid> {
+    if !metadata.trim_ascii_start().starts_with(b"{") {
+        return Ok(());
+    }
+    let members = members(metadata).map_err(|error| Invalid(format!("metadata: {error}")))?;
+    match members.iter().find(|(name, _)| name.starts_with(RESERVED)) {
+        Some((name, _)) => Err(Invalid(format!(
+            "metadata {name:?}: names in {RESERVED} belong to the host"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Names of annotations that are the host's.
+const RESERVED: &str = "quipu.";
+
 /// The members of a JSON object in their order.
-fn members(metadata: &[u8]) -> Annotations {
+fn members(metadata: &[u8]) -> serde_json::Result<Annotations> {
     struct Members(Annotations);
 
     impl<'de> serde::Deserialize<'de> for Members {
@@ -58,9 +79,7 @@ fn members(metadata: &[u8]) -> Annotations {
         }
     }
 
-    serde_json::from_slice::<Members>(metadata)
-        .map(|members| members.0)
-        .unwrap_or_default()
+    serde_json::from_slice::<Members>(metadata).map(|members| members.0)
 }
 
 #[cfg(test)]
@@ -93,6 +112,19 @@ mod tests {
         for metadata in ["[1]", "null", "\"text\""] {
             let metadata = Bytes::from_static(metadata.as_bytes());
             assert_eq!(annotations(Some(&metadata), &Context::default()), []);
+        }
+    }
+
+    #[test]
+    fn names_that_are_the_hosts_or_no_text_are_refused() {
+        for bad in [
+            r#"{"quipu.principal":"x"}"#,
+            r#"{"\ud800":1,"quipu.principal":"x"}"#,
+        ] {
+            assert!(check_metadata(bad.as_bytes()).is_err(), "{bad}");
+        }
+        for good in [r#"{"actor":"x"}"#, "[1]", "{}"] {
+            assert_eq!(check_metadata(good.as_bytes()), Ok(()));
         }
     }
 }

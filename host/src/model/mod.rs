@@ -14,7 +14,7 @@ mod limits;
 mod message;
 mod stream;
 
-pub use annotations::{Annotations, annotations};
+pub use annotations::{Annotations, annotations, check_metadata};
 pub use body::{Body, ContentType};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{Command, CommandId, CommandRecord, Context, Rejection};

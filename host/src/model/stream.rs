@@ -49,7 +49,8 @@ impl fmt::Display for Position {
 /// Id of a stream: 1 to 255 bytes of UTF-8 without control characters.
 ///
 /// Its category is the part before the first `-`, the whole id without one.
-/// Ids that begin with `$` belong to the host.
+/// Ids that begin with `$` belong to the host. `.` and `..` are refused, since no URL
+/// can name them.
 ///
 /// ```
 /// let stream: quipu::model::StreamId = "loan-173688".parse().unwrap();
@@ -78,6 +79,9 @@ impl StreamId {
             return Err(Invalid(format!(
                 "stream id {id:?} holds a control character"
             )));
+        }
+        if matches!(id, "." | "..") {
+            return Err(Invalid(format!("stream id {id:?}: no URL can name it")));
         }
         Ok(Self(id.into()))
     }
@@ -244,6 +248,7 @@ mod tests {
         assert!(StreamId::new(&"x".repeat(256)).is_err());
         assert!(StreamId::new("").is_err());
         assert!(StreamId::new("a\nb").is_err());
+        assert!(StreamId::new("..").is_err());
     }
 
     #[test]

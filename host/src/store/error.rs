@@ -35,6 +35,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a batch may have failed for one item alone, so that the others pass
+    /// without it.
+    pub fn may_be_one_items(&self) -> bool {
+        matches!(self, Self::Unexpected(_) | Self::Damaged(_))
+    }
+
     /// Whether the same request may pass later.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Full(_))

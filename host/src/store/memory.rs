@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
 use super::classify::{self, Accepted, Heads, Known, Parts, classify};
-use super::page::{composed_metadata, page_bounds};
+use super::page::{Room, composed_metadata, page_bounds};
 use super::{
     Deployment, Direction, EventReader, EventWriter, Filter, Head, Item, KnownCommit, KnownEvent,
     LoadPage, LoadedEvent, LogPage, ModuleStore, Outcome, Result, Store, StoredModule, StreamPage,
@@ -154,6 +154,35 @@ fn known_commit(record: &CommandRecord, events: &[RecordedEvent]) -> KnownCommit
     }
 }
 
+/// Events up to the bounds of a page, and whether there may be more behind them.
+fn page<'a>(
+    events: impl Iterator<Item = &'a RecordedEvent>,
+    limit: usize,
+) -> (Vec<RecordedEvent>, bool) {
+    let (mut taken, mut room) = (Vec::new(), Room::default());
+    for event in events.take(limit) {
+        taken.push(event.clone());
+        let metadata = event.metadata.as_ref().map_or(0, bytes::Bytes::len);
+        if !room.take(event.body.len() + metadata) {
+            return (taken, true);
+        }
+    }
+    let is_full = taken.len() == limit;
+    (taken, is_full)
+}
+
+fn loaded(event: &RecordedEvent, begins_a_commit: bool) -> LoadedEvent {
+    let id = event.commit.command_id.clone();
+    LoadedEvent {
+        name: event.name.clone(),
+        schema_version: event.schema_version,
+        version: event.version,
+        recorded_at: event.recorded_at,
+        body: event.body.clone(),
+        command_id: id.filter(|id| begins_a_commit && id.is_callers()),
+    }
+}
+
 impl EventWriter for Shared {
     fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
         ready(Ok(self.lock().commit(items))).boxed()
@@ -180,12 +209,11 @@ impl EventReader for Shared {
         let page = log.streams.get(stream).map(|places| {
             let version = Version(places.len() as u64);
             let range = page_bounds(from, direction, limit, version);
-            let mut events: Vec<_> = range
-                .map(|version| log.events[places[version as usize - 1]].clone())
-                .collect();
-            if direction == Direction::Backward {
-                events.reverse();
-            }
+            let read = |version: u64| &log.events[places[version as usize - 1]];
+            let (events, _) = match direction {
+                Direction::Forward => page(range.map(read), usize::MAX),
+                Direction::Backward => page(range.rev().map(read), usize::MAX),
+            };
             StreamPage::new(version, events, direction)
         });
         ready(Ok(page)).boxed()
@@ -208,35 +236,22 @@ impl EventReader for Shared {
             )
         };
         let limit = limit.min(super::LOG_PAGE_MAX);
-        let events: Vec<_> = match direction {
-            Direction::Forward => {
-                let first = usize::try_from(after.0)
-                    .unwrap_or(usize::MAX)
-                    .min(log.events.len());
-                log.events[first..]
-                    .iter()
-                    .filter(passes)
-                    .take(limit)
-                    .cloned()
-                    .collect()
-            }
+        let place = |position: u64| {
+            usize::try_from(position)
+                .unwrap_or(usize::MAX)
+                .min(log.events.len())
+        };
+        let (events, may_go_on) = match direction {
+            Direction::Forward => page(log.events[place(after.0)..].iter().filter(passes), limit),
             Direction::Backward => {
-                let end = usize::try_from(after.0.saturating_sub(1)).unwrap_or(usize::MAX);
-                let end = end.min(log.events.len());
-                log.events[..end]
-                    .iter()
-                    .rev()
-                    .filter(passes)
-                    .take(limit)
-                    .cloned()
-                    .collect()
+                let before = &log.events[..place(after.0.saturating_sub(1))];
+                page(before.iter().rev().filter(passes), limit)
             }
         };
-        let next = if events.len() < limit {
-            None
-        } else {
-            events.last().map(|e| e.position)
-        };
+        let next = events
+            .last()
+            .map(|last| last.position)
+            .filter(|_| may_go_on);
         ready(Ok(LogPage { events, next, head })).boxed()
     }
 
@@ -251,30 +266,30 @@ impl EventReader for Shared {
         let skipped = usize::try_from(after.0)
             .unwrap_or(usize::MAX)
             .min(places.len());
-        let events = places[skipped..].iter().take(limit).map(|place| {
+        let mut room = Room::default();
+        let mut events = Vec::new();
+        for place in places[skipped..].iter().take(limit) {
             let event = &log.events[*place];
-            let begins = event.version.0 == 1
-                || !Arc::ptr_eq(
-                    &event.commit,
-                    &log.events[places[event.version.0 as usize - 2]].commit,
-                );
-            LoadedEvent {
-                name: event.name.clone(),
-                schema_version: event.schema_version,
-                version: event.version,
-                recorded_at: event.recorded_at,
-                body: event.body.clone(),
-                command_id: begins
-                    .then(|| event.commit.command_id.clone())
-                    .flatten()
-                    .filter(CommandId::is_callers),
+            let before = event
+                .version
+                .0
+                .checked_sub(2)
+                .map(|index| places[index as usize]);
+            let begins =
+                before.is_none_or(|before| !Arc::ptr_eq(&event.commit, &log.events[before].commit));
+            events.push(loaded(event, begins));
+            if !room.take(event.body.len()) {
+                break;
             }
-        });
-        let page = LoadPage {
-            events: events.collect(),
-            head: log.head(stream),
-        };
-        ready(Ok(page)).boxed()
+        }
+        let is_last = skipped + events.len() == places.len();
+        let head = log.head(stream);
+        ready(Ok(LoadPage {
+            head,
+            events,
+            is_last,
+        }))
+        .boxed()
     }
 
     fn log_head(&self) -> BoxFuture<'_, Result<Position>> {

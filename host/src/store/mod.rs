@@ -22,8 +22,8 @@ pub use item::{
     Write,
 };
 pub use page::{
-    Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, STREAM_PAGE_MAX,
-    StreamPage,
+    Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, PAGE_BYTES_MAX,
+    STREAM_PAGE_MAX, StreamPage,
 };
 pub use url::{StoreUrl, open};
 
@@ -39,7 +39,7 @@ pub trait EventReader: Send + Sync {
 
     /// Up to `limit` events of a stream, at most [`STREAM_PAGE_MAX`]: forward those
     /// from version `from` on, backward those from `from` down. None when there is
-    /// no such stream.
+    /// no such stream. A page ends early at [`PAGE_BYTES_MAX`].
     fn read_stream<'a>(
         &'a self,
         stream: &'a StreamId,

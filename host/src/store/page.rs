@@ -9,6 +9,10 @@ pub const STREAM_PAGE_MAX: usize = 1_000;
 /// Most events in a page of the log.
 pub const LOG_PAGE_MAX: usize = 1_000;
 
+/// Bytes of data after which a page ends, whatever its limit in events. It holds one
+/// event at least.
+pub const PAGE_BYTES_MAX: usize = 8 << 20;
+
 /// Which way to read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Direction {
@@ -60,6 +64,8 @@ pub struct LoadPage {
     pub head: Option<Head>,
     /// The events.
     pub events: Vec<LoadedEvent>,
+    /// Whether there were none behind them.
+    pub is_last: bool,
 }
 
 /// What a fold needs of an event.
@@ -149,6 +155,20 @@ impl StreamPage {
             events,
             next,
         }
+    }
+}
+
+/// The room in a page, in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    used: usize,
+}
+
+impl Room {
+    /// Takes an event in; false when the page ends with it.
+    pub(crate) fn take(&mut self, bytes: usize) -> bool {
+        self.used = self.used.saturating_add(bytes);
+        self.used < PAGE_BYTES_MAX
     }
 }
 

@@ -14,6 +14,9 @@ pub trait Cells {
     /// A number that is never negative.
     fn number(&self, column: usize) -> Result<u64>;
 
+    /// Length of a value in bytes; 0 for none, or for one of another kind.
+    fn bytes(&self, column: usize) -> usize;
+
     /// A module's digest.
     fn maybe_digest(&self, column: usize) -> Result<Option<Digest>>;
 
@@ -34,6 +37,13 @@ impl Cells for SqliteRow {
         let number: i64 = self.cell(column)?;
         u64::try_from(number)
             .map_err(|_| Error::Damaged(format!("a negative number in column {column}")))
+    }
+
+    fn bytes(&self, column: usize) -> usize {
+        self.try_get::<Option<&[u8]>, _>(column)
+            .ok()
+            .flatten()
+            .map_or(0, <[u8]>::len)
     }
 
     fn maybe_digest(&self, column: usize) -> Result<Option<Digest>> {

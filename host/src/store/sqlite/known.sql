@@ -7,6 +7,6 @@ CROSS JOIN streams AS s ON s.name = n.value ->> 0
 CROSS JOIN events AS c ON c.stream_id = s.stream_id AND c.command_id = n.value ->> 1
 CROSS JOIN events AS e ON e.stream_id = c.stream_id
     AND e.version BETWEEN c.version AND c.version + c.commit_size - 1
-JOIN event_types AS t ON t.type_id = e.type_id
+LEFT JOIN event_types AS t ON t.type_id = e.type_id
 LEFT JOIN modules AS m ON m.module_id = c.module_id
 ORDER BY n.key, e.version

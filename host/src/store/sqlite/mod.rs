@@ -33,6 +33,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[(
     include_str!("../../../../migrations/sqlite/0001_store.sql"),
 )];
 
+/// Rows that a reading connection is ahead of who reads: each may have a MiB.
+const ROWS_AHEAD: usize = 16;
+
 /// How to open a file.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -81,7 +84,11 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     let secret = secret(&mut connection).await?;
     let pool: SqlitePool = SqlitePoolOptions::new()
         .max_connections(options.readers)
-        .connect_with(base.read_only(true).pragma("cache_size", "-16384"))
+        .connect_with(
+            base.read_only(true)
+                .pragma("cache_size", "-16384")
+                .row_buffer_size(ROWS_AHEAD),
+        )
         .await
         .map_err(|error| store_error(&error))?;
     let writer = writer::Writer::open(connection, pool.clone(), lock).await?;

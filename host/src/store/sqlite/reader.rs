@@ -1,11 +1,12 @@
 //! Reads through a pool of read-only connections.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use futures::{FutureExt, StreamExt};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::{names, signed};
@@ -14,7 +15,7 @@ use crate::model::{
     Body, CommandId, CommandRecord, CommitData, ContentType, EventId, Name, Position,
     RecordedEvent, StreamId, Timestamp, Version,
 };
-use crate::store::page::{composed_metadata, page_bounds};
+use crate::store::page::{Room, composed_metadata, page_bounds};
 use crate::store::{
     Direction, Error, EventReader, Filter, Head, KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage,
     LoadedEvent, LogPage, Result, StreamPage, record,
@@ -35,22 +36,35 @@ macro_rules! events {
 }
 
 const HEADS: &str = include_str!("heads.sql");
-const STREAM: &str = events!(
-    "FROM streams AS s \
-     CROSS JOIN events AS e ON e.stream_id = s.stream_id \
-     JOIN event_types AS t ON t.type_id = e.type_id \
-     JOIN events AS c ON c.stream_id = e.stream_id AND c.version = e.version - e.commit_offset \
-     LEFT JOIN modules AS m ON m.module_id = c.module_id \
-     WHERE s.name = ?1 AND e.version BETWEEN ?2 AND ?3 ORDER BY e.version"
-);
+/// Rows that belong to an event are joined from the left: one that is missing shows as
+/// damage, and hides no event.
+macro_rules! stream {
+    ($order:literal) => {
+        concat!(
+            events!(
+                "FROM streams AS s \
+                 CROSS JOIN events AS e ON e.stream_id = s.stream_id \
+                 LEFT JOIN event_types AS t ON t.type_id = e.type_id \
+                 LEFT JOIN events AS c ON c.stream_id = e.stream_id \
+                     AND c.version = e.version - e.commit_offset \
+                 LEFT JOIN modules AS m ON m.module_id = c.module_id \
+                 WHERE s.name = ?1 AND e.version BETWEEN ?2 AND ?3 ORDER BY e.version "
+            ),
+            $order
+        )
+    };
+}
+
+const STREAM_FORWARD: &str = stream!("ASC");
+const STREAM_BACKWARD: &str = stream!("DESC");
 macro_rules! log {
     ($order:literal) => {
         concat!(
             events!(
                 "FROM events AS e \
-                 CROSS JOIN event_types AS t ON t.type_id = e.type_id \
-                 CROSS JOIN streams AS s ON s.stream_id = e.stream_id \
-                 CROSS JOIN events AS c ON c.stream_id = e.stream_id \
+                 LEFT JOIN event_types AS t ON t.type_id = e.type_id \
+                 LEFT JOIN streams AS s ON s.stream_id = e.stream_id \
+                 LEFT JOIN events AS c ON c.stream_id = e.stream_id \
                      AND c.version = e.version - e.commit_offset \
                  LEFT JOIN modules AS m ON m.module_id = c.module_id \
                  WHERE e.position BETWEEN ?1 AND ?2 \
@@ -71,7 +85,7 @@ const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, 
      e.data, e.command_id, s.archived_at \
      FROM streams AS s \
      CROSS JOIN events AS e ON e.stream_id = s.stream_id \
-     JOIN event_types AS t ON t.type_id = e.type_id \
+     LEFT JOIN event_types AS t ON t.type_id = e.type_id \
      WHERE s.name = ?1 AND e.version > ?2 ORDER BY e.version LIMIT ?3";
 const LOG_HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
 
@@ -117,7 +131,7 @@ impl Reader {
         direction: Direction,
         limit: usize,
         filter: &Filter,
-    ) -> Result<Vec<RecordedEvent>> {
+    ) -> Result<(Vec<RecordedEvent>, bool)> {
         let sql = match direction {
             Direction::Forward => LOG_FORWARD,
             Direction::Backward => LOG_BACKWARD,
@@ -130,17 +144,73 @@ impl Reader {
             .types
             .as_ref()
             .map(|all| names(all.iter().map(Name::as_str)));
-        let rows = sqlx::query(sql)
+        let query = sqlx::query(sql)
             .bind(signed(first))
             .bind(signed(last))
             .bind(signed(limit as u64))
             .bind(categories)
             .bind(types)
-            .bind(filter.prefix.as_deref())
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
-        events(&rows)
+            .bind(filter.prefix.as_deref());
+        let (rows, is_cut) = self.page(query, &[8, 9, 12]).await?;
+        let events = events(&rows)?;
+        if filter.is_all() {
+            let positions = events.iter().map(|event| event.position.0);
+            let expected = in_order(first..=last, direction);
+            missing(positions, expected, is_cut || events.len() == limit)
+                .map_err(|position| Error::Damaged(format!("position {position} is missing")))?;
+        }
+        Ok((events, is_cut))
+    }
+
+    /// The rows of a page, up to its bounds in bytes, and whether that cut it. `sized`
+    /// are the columns whose bytes count.
+    async fn page<'q>(
+        &self,
+        query: sqlx::query::Query<'q, Sqlite, SqliteArguments>,
+        sized: &[usize],
+    ) -> Result<(Vec<SqliteRow>, bool)> {
+        let (mut rows, mut room) = (Vec::new(), Room::default());
+        let mut reading = query.fetch(&self.pool);
+        while let Some(row) = reading.next().await {
+            let row = row.map_err(|error| store_error(&error))?;
+            let bytes = sized.iter().map(|column| row.bytes(*column)).sum();
+            rows.push(row);
+            if !room.take(bytes) {
+                return Ok((rows, true));
+            }
+        }
+        Ok((rows, false))
+    }
+}
+
+/// What a page should hold, in the order in which it is read.
+fn in_order(
+    range: RangeInclusive<u64>,
+    direction: Direction,
+) -> Box<dyn Iterator<Item = u64> + Send> {
+    match direction {
+        Direction::Forward => Box::new(range),
+        Direction::Backward => Box::new(range.rev()),
+    }
+}
+
+/// Whether nothing is left out between the first and the last number of a page, nor,
+/// unless it may end early, behind it: else the first number that is missing.
+fn missing(
+    found: impl Iterator<Item = u64>,
+    mut expected: impl Iterator<Item = u64>,
+    may_end_early: bool,
+) -> std::result::Result<(), u64> {
+    for found in found {
+        match expected.next() {
+            Some(number) if number == found => {}
+            Some(number) => return Err(number),
+            None => return Ok(()),
+        }
+    }
+    match expected.next() {
+        Some(number) if !may_end_early => Err(number),
+        _ => Ok(()),
     }
 }
 
@@ -161,17 +231,19 @@ impl EventReader for Reader {
                 return Ok(None);
             };
             let range = page_bounds(from, direction, limit, head.version);
-            let rows = sqlx::query(STREAM)
+            let sql = match direction {
+                Direction::Forward => STREAM_FORWARD,
+                Direction::Backward => STREAM_BACKWARD,
+            };
+            let query = sqlx::query(sql)
                 .bind(stream.as_str())
                 .bind(signed(*range.start()))
-                .bind(signed(*range.end()))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| store_error(&error))?;
-            let mut events = events(&rows)?;
-            if direction == Direction::Backward {
-                events.reverse();
-            }
+                .bind(signed(*range.end()));
+            let (rows, is_cut) = self.page(query, &[8, 9, 12]).await?;
+            let events = events(&rows)?;
+            let versions = events.iter().map(|event| event.version.0);
+            missing(versions, in_order(range, direction), is_cut)
+                .map_err(|version| version_missing(stream, version))?;
             Ok(Some(StreamPage::new(head.version, events, direction)))
         }
         .boxed()
@@ -211,13 +283,13 @@ impl EventReader for Reader {
                         head,
                     });
                 }
-                let events = self.window(bounds, direction, limit, filter).await?;
+                let (events, is_cut) = self.window(bounds, direction, limit, filter).await?;
                 let (end, is_last) = match direction {
                     Direction::Forward => (bounds.1, bounds.1 >= head.0),
                     Direction::Backward => (bounds.0, bounds.0 == 1),
                 };
                 let next = match events.last() {
-                    Some(last) if events.len() == limit => Some(last.position),
+                    Some(last) if is_cut || events.len() == limit => Some(last.position),
                     _ => (!is_last).then_some(Position(end)),
                 };
                 if !events.is_empty() || next.is_none() {
@@ -236,14 +308,18 @@ impl EventReader for Reader {
         limit: usize,
     ) -> BoxFuture<'a, Result<LoadPage>> {
         async move {
-            let rows = sqlx::query(LOAD)
+            let query = sqlx::query(LOAD)
                 .bind(stream.as_str())
                 .bind(signed(after.0))
-                .bind(signed(limit as u64))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| store_error(&error))?;
-            let events = rows.iter().map(loaded_event).collect::<Result<Vec<_>>>()?;
+                .bind(signed(limit as u64));
+            let (rows, is_cut) = self.page(query, &[5]).await?;
+            let events = rows
+                .iter()
+                .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
+                .collect::<Result<Vec<_>>>()?;
+            let versions = events.iter().map(|event| event.version.0);
+            missing(versions, after.0.saturating_add(1).., true)
+                .map_err(|version| version_missing(stream, version))?;
             let head = match (rows.last(), events.last()) {
                 (Some(row), Some(event)) => Some(Head {
                     version: event.version,
@@ -254,13 +330,32 @@ impl EventReader for Reader {
                 _ if after == Version::NONE => None,
                 _ => self.head(stream).await?,
             };
-            Ok(LoadPage { head, events })
+            let is_last = !is_cut && events.len() < limit;
+            Ok(LoadPage {
+                head,
+                events,
+                is_last,
+            })
         }
         .boxed()
     }
 
     fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
         self.log_head().boxed()
+    }
+}
+
+fn version_missing(stream: &StreamId, version: u64) -> Error {
+    Error::Damaged(format!("stream {stream}: version {version} is missing"))
+}
+
+/// Says where it is that a row of a load can't be read.
+fn damaged_in(stream: &StreamId, row: &SqliteRow, error: Error) -> Error {
+    match (error, row.number(0)) {
+        (Error::Damaged(why), Ok(version)) => {
+            Error::Damaged(format!("stream {stream}, version {version}: {why}"))
+        }
+        (other, _) => other,
     }
 }
 
@@ -277,48 +372,52 @@ fn loaded_event(row: &SqliteRow) -> Result<LoadedEvent> {
 
 /// Events in the form of `events!`; those of one commit share its data.
 fn events(rows: &[SqliteRow]) -> Result<Vec<RecordedEvent>> {
-    let mut commit: Option<(Arc<str>, u64, Commit)> = None;
-    let mut events = Vec::with_capacity(rows.len());
-    for row in rows {
-        let (stream, version) = (row.cell::<&str>(1)?, row.number(2)?);
-        let first = version.saturating_sub(row.number(11)?);
-        let same = commit
-            .as_ref()
-            .is_some_and(|(s, v, _)| (&**s, *v) == (stream, first));
-        if !same {
+    let mut commit = None;
+    rows.iter()
+        .map(|row| {
+            event(row, &mut commit).map_err(|error| match (error, row.number(0)) {
+                (Error::Damaged(why), Ok(position)) => {
+                    Error::Damaged(format!("position {position}: {why}"))
+                }
+                (other, _) => other,
+            })
+        })
+        .collect()
+}
+
+/// A commit, its stream and the version of its first event.
+type Current = Option<(Arc<str>, u64, Commit)>;
+
+fn event(row: &SqliteRow, current: &mut Current) -> Result<RecordedEvent> {
+    let (stream, version) = (row.cell::<&str>(1)?, row.number(2)?);
+    let first = version.saturating_sub(row.number(11)?);
+    let commit = match current {
+        Some((of, begin, commit)) if &**of == stream && *begin == first => commit,
+        _ => {
             let command = row
                 .cell::<Option<&[u8]>>(12)?
                 .map(record::decode)
                 .transpose()?;
             let fuel = row.cell::<Option<i64>>(14)?.map(i64::unsigned_abs);
-            let read = Commit::new(
-                command.as_ref(),
-                row.number(13)?,
-                fuel,
-                row.maybe_digest(15)?,
-            );
-            commit = Some((stream.into(), first, read));
+            let module = row.maybe_digest(15)?;
+            let read = Commit::new(command.as_ref(), row.number(13)?, fuel, module);
+            &mut current.insert((stream.into(), first, read)).2
         }
-        let Some((_, _, commit)) = &commit else {
-            continue;
-        };
-        let own = row.cell::<Option<Vec<u8>>>(9)?.map(Bytes::from);
-        let tags = row.cell::<Option<&str>>(10)?.map_or(Ok(Vec::new()), tags)?;
-        events.push(RecordedEvent {
-            id: event_id(row, 6)?,
-            stream: StreamId::new(stream).map_err(|error| Error::Damaged(error.to_string()))?,
-            version: Version(version),
-            position: Position(row.number(0)?),
-            name: Name::stored(row.cell(3)?),
-            schema_version: row.cell(4)?,
-            body: body(row.cell(5)?, row.cell(8)?)?,
-            metadata: composed_metadata(commit.metadata.as_ref(), own.as_ref()),
-            tags,
-            recorded_at: Timestamp(row.number(7)?),
-            commit: Arc::clone(&commit.data),
-        });
-    }
-    Ok(events)
+    };
+    let own = row.cell::<Option<Vec<u8>>>(9)?.map(Bytes::from);
+    Ok(RecordedEvent {
+        id: event_id(row, 6)?,
+        stream: StreamId::new(stream).map_err(|error| Error::Damaged(error.to_string()))?,
+        version: Version(version),
+        position: Position(row.number(0)?),
+        name: Name::stored(row.cell(3)?),
+        schema_version: row.cell(4)?,
+        body: body(row.cell(5)?, row.cell(8)?)?,
+        metadata: composed_metadata(commit.metadata.as_ref(), own.as_ref()),
+        tags: row.cell::<Option<&str>>(10)?.map_or(Ok(Vec::new()), tags)?,
+        recorded_at: Timestamp(row.number(7)?),
+        commit: Arc::clone(&commit.data),
+    })
 }
 
 /// What the events of a commit share.
