@@ -1,12 +1,19 @@
-use std::future::Future;
+use std::future::{Future, IntoFuture};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::{Options, router};
 use crate::Host;
 
-/// Serves the host until `shutdown` is done: then nothing new is accepted, requests
-/// in flight are answered, and the host is shut down.
+/// How long requests in flight have, once the server is told to end. A client that
+/// goes on sending, or sends half a request, can't hold up the end for longer.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves the host until `shutdown` is done: then no connection is accepted, requests
+/// in flight are answered within 10 s, and the host is shut down. A command that is
+/// cut off then is recorded or not; its id tells.
 ///
 /// # Errors
 /// When the listener or the store fails.
@@ -17,9 +24,20 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let router = router(host.clone(), options);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown)
-        .await?;
+    let ending = CancellationToken::new();
+    let told = ending.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+        shutdown.await;
+        told.cancel();
+    });
+    let too_late = async {
+        ending.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = serving.into_future() => served?,
+        () = too_late => tracing::warn!("requests were still open when the host ended"),
+    }
     host.shutdown().await?;
     Ok(())
 }

@@ -49,6 +49,18 @@ fn what_is_in_flight_is_answered_before_the_end() {
 }
 
 #[test]
+fn half_a_request_does_not_hold_up_the_end_for_ever() {
+    use std::io::Write as _;
+    let host = Served::start();
+    let address = host.url.trim_start_matches("http://").trim_end_matches('/');
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    client.write_all(b"GET /healthz HT").unwrap();
+    host.signal("TERM");
+    let (said, _dir) = host.ended();
+    assert_eq!(said.code, 0, "{}", said.err);
+}
+
+#[test]
 fn a_module_that_differs_is_left_alone_and_both_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let modules = dir.path().join("modules");
