@@ -121,6 +121,7 @@ codes! {
     GuestFault "guest-fault" 502 "the guest faulted";
     Overloaded "overloaded" 503 "too much is in flight";
     StoreUnavailable "store-unavailable" 503 "the store is not available";
+    StoreDamaged "store-damaged" 500 "the store holds what can't be read";
     Timeout "timeout" 504 "the request took too long";
 }
 
@@ -193,6 +194,9 @@ impl From<Invalid> for Box<Problem> {
 impl From<store::Error> for Box<Problem> {
     fn from(error: store::Error) -> Self {
         tracing::error!(%error, "the store failed");
+        if error.is_lasting() {
+            return Box::new(Problem::new(Code::StoreDamaged, error.to_string()));
+        }
         let detail = "the store failed; try again, with the same Idempotency-Key if there was one";
         Box::new(Problem::new(Code::StoreUnavailable, detail))
     }

@@ -35,6 +35,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether trying again does not help: someone has to look at the store.
+    pub fn is_lasting(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged(_) | Self::ReadOnly(_) | Self::TooNew { .. }
+        )
+    }
+
     /// Whether a batch may have failed for one item alone, so that the others pass
     /// without it.
     pub fn may_be_one_items(&self) -> bool {
