@@ -1,3 +1,4 @@
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -24,7 +25,7 @@ impl Build {
             ..Options::default()
         };
         let built = quipu_guest_build::build(&self.dir, &options)?;
-        println!("{}", built.component.display());
+        writeln!(io::stdout(), "{}", built.component.display())?;
         Ok(())
     }
 }

@@ -39,7 +39,10 @@ impl Deploy {
             .await
             .with_context(|| format!("{path}"))?;
         if !self.no_preflight {
-            eprintln!("note: this version makes no preflight; --no-preflight says so");
+            _ = writeln!(
+                io::stderr(),
+                "note: this version makes no preflight; --no-preflight says so"
+            );
         }
         let activate = client
             .request(Method::POST, &["v1", "deployments"])

@@ -201,7 +201,7 @@ fn tell_failures(summary: &Summary) {
     for (code, count) in &summary.failures {
         let example = summary.failure_examples.get(code);
         let example = example.map_or_else(String::new, |example| format!(", {example}"));
-        eprintln!("{code}: {}{example}", grouped(*count));
+        _ = writeln!(io::stderr(), "{code}: {}{example}", grouped(*count));
     }
 }
 

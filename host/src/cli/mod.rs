@@ -17,6 +17,7 @@ mod modules;
 mod serve;
 mod table;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -84,7 +85,8 @@ pub fn main() -> ExitCode {
             if exit::is_broken_pipe(&error) {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("error: {error:#}");
+            // Nobody may be left to read it.
+            _ = writeln!(io::stderr(), "error: {error:#}");
             Exit::of(&error).into()
         }
     }

@@ -1,5 +1,6 @@
 //! `--modules DIR`: components that a host starts with.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -21,14 +22,17 @@ pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
         let digest = module.digest();
         match host.plan().active(name) {
             Some(active) if active == digest => {}
-            Some(active) if !force => eprintln!(
-                "{name}: {active} stays active, {path} is {digest}; \
-                 `quipu deploy {path}` or --modules-force activates it"
-            ),
+            Some(active) if !force => {
+                _ = writeln!(
+                    io::stderr(),
+                    "{name}: {active} stays active, {path} is {digest}; \
+                     `quipu deploy {path}` or --modules-force activates it"
+                );
+            }
             _ => {
                 let deployment = host.activate(digest, None).await?;
                 let plan = deployment.plan;
-                eprintln!("{name}: {digest} is active by plan {plan}");
+                _ = writeln!(io::stderr(), "{name}: {digest} is active by plan {plan}");
             }
         }
     }

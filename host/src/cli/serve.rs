@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -67,8 +67,8 @@ impl Serve {
         if let Some(dir) = self.modules.as_ref().or(config.modules.as_ref()) {
             modules::bring(&host, dir, self.modules_force).await?;
         }
-        println!("ready http://{}", listener.local_addr()?);
-        std::io::stdout().flush()?;
+        writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
+        io::stdout().flush()?;
         http::serve(listener, host, config.http(), asked_to_end(signals)).await
     }
 }
@@ -94,7 +94,7 @@ async fn asked_to_end((mut terminate, mut interrupt): (Signal, Signal)) {
     tracing::info!("shutting down: answering what is in flight");
     tokio::spawn(async move {
         either(&mut terminate, &mut interrupt).await;
-        eprintln!("a second signal: ending at once");
+        _ = writeln!(io::stderr(), "a second signal: ending at once");
         std::process::exit(1);
     });
 }
@@ -116,7 +116,7 @@ fn log() {
     // In a test of this process there may be one already.
     _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .try_init();
 }

@@ -55,10 +55,13 @@ impl FromRequest<App> for NdjsonBody {
     }
 }
 
-/// Reads JSON text.
+/// Reads the text of a JSON object. An array is none, though its elements would fit.
 pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
+    if !text.trim_start().starts_with('{') {
+        return Err(Problem::bad_request("the body must be a JSON object"));
+    }
     serde_json::from_str(text).map_err(|error| Problem::bad_request(format!("the body: {error}")))
 }
 

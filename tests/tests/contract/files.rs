@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use quipu::model::ExpectedVersion::Any;
-use quipu::model::Position;
+use quipu::model::{Position, Version};
 use quipu::store::Direction::Forward;
 use quipu::store::{Error, Filter};
 use quipu_tests::{Place, build, on_every_store};
@@ -20,6 +20,7 @@ on_every_store! {
     a_database_of_another_program_is_refused_and_left_alone,
     a_file_that_is_cut_off_is_damaged,
     damaged_pages_are_an_error_and_no_panic,
+    an_event_that_is_missing_is_damage_and_named,
     a_missing_folder_is_an_error,
     a_file_that_may_not_be_written_is_an_error,
     a_folder_is_no_file,
@@ -209,4 +210,34 @@ async fn a_file_that_may_not_be_written_is_an_error(place: Place) {
 /// Whether permissions don't bind this user.
 fn may_write_all(folder: &Path) -> bool {
     std::fs::write(folder.join("probe"), "").is_ok()
+}
+
+async fn an_event_that_is_missing_is_damage_and_named(place: Place) {
+    filled(&place, 6).await;
+    let mut connection = connection(&place).await;
+    sqlx::query("DELETE FROM events WHERE version = 3")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let store = place.open().await;
+    let stream = "note-1".parse().unwrap();
+    let read = |error: Error| error.to_string();
+    let version = "stream note-1: version 3 is missing";
+    let page = store
+        .reader
+        .read_stream(&stream, Version(1), Forward, 9)
+        .await;
+    assert!(page.map_err(read).unwrap_err().contains(version));
+    let load = store.reader.load(&stream, Version(0), 9).await;
+    assert!(load.map_err(read).unwrap_err().contains(version));
+    let log = store
+        .reader
+        .read_log(Position(0), Forward, 9, &Filter::default())
+        .await;
+    assert!(
+        log.map_err(read)
+            .unwrap_err()
+            .contains("position 3 is missing")
+    );
 }
