@@ -1,4 +1,5 @@
 use anyhow::{Context, Result, anyhow};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
@@ -34,7 +35,7 @@ impl Client {
     /// A client of the host at an address.
     ///
     /// # Errors
-    /// When the address is none.
+    /// When the address is none, or the token can't be sent in a header.
     pub fn new(url: &str, token: Option<String>) -> Result<Self> {
         let wrong = || {
             WrongUse(format!(
@@ -44,6 +45,12 @@ impl Client {
         let parsed = Url::parse(url).map_err(|_| wrong())?;
         if !matches!(parsed.scheme(), "http") || parsed.cannot_be_a_base() {
             return Err(wrong().into());
+        }
+        if let Some(token) = &token
+            && HeaderValue::from_str(token).is_err()
+        {
+            let why = "the token has a line break or another control character";
+            return Err(WrongUse(why.to_owned()).into());
         }
         // The host is near; a proxy of the environment is for what is far.
         let http = reqwest::Client::builder().no_proxy().build()?;

@@ -35,6 +35,8 @@ struct Engine {
     deadline_ms: Option<u64>,
     warm_aggregates_max: Option<usize>,
     warm_bytes_max: Option<usize>,
+    /// Decide everything twice, in instances that share nothing.
+    check_purity: Option<bool>,
     /// By category.
     stream_events_max: Option<HashMap<String, u64>>,
 }
@@ -92,6 +94,7 @@ impl Config {
         );
         set(&mut options.warm_aggregates_max, given.warm_aggregates_max);
         set(&mut options.warm_bytes_max, given.warm_bytes_max);
+        set(&mut options.check_purity, given.check_purity);
         set(
             &mut options.stream_events_max,
             given.stream_events_max.clone(),

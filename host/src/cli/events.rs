@@ -37,7 +37,7 @@ pub struct Events {
     #[arg(long)]
     follow: bool,
     /// At most so many events
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Print NDJSON
     #[arg(long)]

@@ -57,7 +57,8 @@ pub struct LineAnswer {
 /// before it, whatever that answer is; different streams concurrently. Answers
 /// come while lines are still being sent. A line waits while the host is
 /// overloaded. What has been sent when the connection breaks may have been
-/// executed: send it again with the same `command_id`.
+/// executed: send it again with the same `command_id`. A host that shuts down
+/// answers what it has read and ends the response.
 #[utoipa::path(
     post, path = "/v1/commands", tag = "commands",
     params(
@@ -105,6 +106,7 @@ fn answers(
     let patience = app.options.request_time_max;
     let lines = Lines::new(body.into_data_stream(), app.options.line_bytes_max);
     let host = app.host.clone();
+    let ending = app.ending.clone();
     let lanes = Lanes::new(
         in_flight,
         app.options.lines_waiting_max,
@@ -125,8 +127,8 @@ fn answers(
         },
     );
     futures::stream::unfold(
-        (lanes, lines, context),
-        |(mut lanes, mut lines, context)| async move {
+        (lanes, lines, context, ending),
+        |(mut lanes, mut lines, context, ending)| async move {
             let mut chunk = BytesMut::new();
             loop {
                 // Answers first: what is answered makes room.
@@ -137,14 +139,17 @@ fn answers(
                     }
                 }
                 if !chunk.is_empty() {
-                    return Some((Ok(chunk.freeze()), (lanes, lines, context)));
+                    return Some((Ok(chunk.freeze()), (lanes, lines, context, ending)));
                 }
-                let (may_read, is_idle) = (!lines.is_done() && lanes.has_room(), lanes.is_idle());
+                let is_idle = lanes.is_idle();
+                let may_read = !lines.is_done() && !ending.is_cancelled() && lanes.has_room();
                 if !may_read && is_idle {
                     return None;
                 }
                 tokio::select! {
                     Some(answer) = lanes.next(), if !is_idle => write(&answer, &mut chunk),
+                    // Nothing more is read then.
+                    () = ending.cancelled(), if may_read => {}
                     read = lines.next(), if may_read => match read {
                         Ok(Some((number, text))) => {
                             if text.trim_ascii().is_empty() {

@@ -35,6 +35,8 @@ pub use server::serve;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::Host;
 
 /// What handlers share.
@@ -42,4 +44,6 @@ use crate::Host;
 pub(crate) struct App {
     host: Host,
     options: Arc<Options>,
+    /// The server was told to end: long requests come to theirs.
+    ending: CancellationToken,
 }

@@ -8,6 +8,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
 
 use super::problem::{Code, Problem, Result};
 use super::{
@@ -17,9 +18,15 @@ use crate::Host;
 
 /// Every path of the host.
 pub fn router(host: Host, options: Options) -> Router {
+    router_until(host, options, CancellationToken::new())
+}
+
+/// Every path; once `ending` is cancelled, long requests come to their end.
+pub(super) fn router_until(host: Host, options: Options, ending: CancellationToken) -> Router {
     let app = App {
         host,
         options: Arc::new(options),
+        ending,
     };
     Router::new()
         .route("/v1/commands", post(lines::execute_lines))

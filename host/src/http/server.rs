@@ -4,7 +4,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, router};
+use super::Options;
+use super::router::router_until;
 use crate::Host;
 
 /// How long requests in flight have, once the server is told to end. A client that
@@ -12,8 +13,9 @@ use crate::Host;
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves the host until `shutdown` is done: then no connection is accepted, requests
-/// in flight are answered within 10 s, and the host is shut down. A command that is
-/// cut off then is recorded or not; its id tells.
+/// in flight are answered within 10 s, and the host is shut down. Requests of many
+/// lines read no further: what was read is answered, the rest is not executed. A
+/// command that is cut off after 10 s is recorded or not; its id tells.
 ///
 /// # Errors
 /// When the listener or the store fails.
@@ -23,8 +25,8 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let router = router(host.clone(), options);
     let ending = CancellationToken::new();
+    let router = router_until(host.clone(), options, ending.clone());
     let told = ending.clone();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown.await;

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::params::{Params, StreamPath};
 use super::problem::{Problem, Result};
 use super::request::JsonBytes;
-use super::{App, answer, headers, view};
+use super::{App, answer, headers, request, view};
 use crate::engine::Append;
 use crate::model::{Name, NewEvent, Version};
 use crate::store::{Direction, STREAM_PAGE_MAX};
@@ -75,7 +75,7 @@ pub async fn read(
 #[serde(deny_unknown_fields)]
 pub struct AppendBody<'a> {
     /// In order. None: the expected version is checked, nothing is stored.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "request::objects")]
     events: Vec<AppendEvent<'a>>,
 }
 

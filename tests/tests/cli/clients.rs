@@ -65,6 +65,31 @@ fn an_unreachable_host_is_told_with_what_to_do() {
 }
 
 #[test]
+fn a_limit_of_nothing_and_a_token_of_two_lines_are_wrong_use() {
+    run(&["events", "--limit", "0"]).fails(2, "--limit");
+    run(&["events", "--token", "a\nb"]).fails(2, "token");
+}
+
+#[test]
+fn closed_and_full_outputs_are_no_panics() {
+    use std::fs::OpenOptions;
+    use std::process::Stdio;
+    let host = Served::start();
+    let file = text(&host.path("modules/account.wasm"));
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let told = crate::program::quipu(&["inspect", &file])
+        .stdout(Stdio::from(full()))
+        .output()
+        .unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    let mute = crate::program::quipu(&["inspect", "no-such.wasm"])
+        .stderr(Stdio::from(full()))
+        .output()
+        .unwrap();
+    assert_eq!(mute.status.code(), Some(1));
+}
+
+#[test]
 fn json_is_one_value_a_line() {
     let host = Served::start();
     let data = "{\n  \"owner\": \"ann\"\n}\n";

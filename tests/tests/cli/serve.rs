@@ -61,6 +61,48 @@ fn half_a_request_does_not_hold_up_the_end_for_ever() {
 }
 
 #[test]
+fn a_request_of_many_lines_comes_to_its_end() {
+    let host = Served::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let rest = runtime.block_on(async {
+        let (send, chunks) = futures::channel::mpsc::unbounded::<Result<&str, std::io::Error>>();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client
+            .post(format!("{}/v1/commands", host.url))
+            .header("Content-Type", "application/x-ndjson")
+            .body(reqwest::Body::wrap_stream(chunks));
+        let line = "{\"stream\":\"account-1\",\"type\":\"open\",\"data\":{\"owner\":\"a\"}}\n";
+        send.unbounded_send(Ok(line)).unwrap();
+        let mut answer = request.send().await.unwrap();
+        let first = answer.chunk().await.unwrap().unwrap();
+        assert!(
+            first.starts_with(b"{\"line\":1,\"status\":200"),
+            "{first:?}"
+        );
+        host.signal("TERM");
+        // The body is still open; well before the drain is cut off the answer ends.
+        let end = tokio::time::timeout(Duration::from_secs(5), answer.chunk());
+        end.await.expect("the response ends").unwrap()
+    });
+    assert_eq!(rest, None);
+    let (said, _dir) = host.ended();
+    assert_eq!(said.code, 0, "{}", said.err);
+}
+
+#[test]
+fn a_store_that_is_a_folder_is_refused_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("folder");
+    std::fs::create_dir(&store).unwrap();
+    let url = format!("sqlite:{}", text(&store));
+    run(&["serve", "--store", &url, "--listen", "127.0.0.1:0"]).fails(1, "directory");
+    let missing = format!("sqlite:{}", text(&dir.path().join("no/q.db")));
+    run(&["serve", "--store", &missing, "--listen", "127.0.0.1:0"]).fails(1, "no/q.db");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read_dir(&store).unwrap().count(), 0);
+}
+
+#[test]
 fn a_module_that_differs_is_left_alone_and_both_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let modules = dir.path().join("modules");

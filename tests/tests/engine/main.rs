@@ -4,4 +4,5 @@
 mod hostile;
 mod injected;
 mod property;
+mod purity;
 mod same_ids;

@@ -85,6 +85,17 @@ async fn an_unknown_member_is_named() {
 }
 
 #[tokio::test]
+async fn an_array_is_no_object() {
+    let server = Server::empty().await;
+    for body in ["[[]]", "{\"events\":[[null,\"n\",1,1,null,null,null,[]]]}"] {
+        let problem = send(server.post(STREAM, body)).await;
+        let problem = problem.problem(400, "bad-request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("a JSON object"), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn only_the_named_type_is_taken_as_a_body() {
     let server = Server::empty().await;
     for (given, is_taken) in [

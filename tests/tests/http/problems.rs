@@ -30,6 +30,23 @@ async fn a_store_that_fails_is_503_and_its_words_stay_inside() {
 }
 
 #[tokio::test]
+async fn damage_is_500_with_the_place_and_no_time_to_wait() {
+    for error in [
+        Error::Damaged("stream note-1, version 3".to_owned()),
+        Error::Unexpected("stream note-1, version 3".to_owned()),
+    ] {
+        let (host, faults) = faulty().await;
+        let server = Server::start(host, Options::default()).await;
+        faults.script(Box::new(move |_| Injection::Fail(error.clone())));
+        let answer = send(server.post("/v1/streams/note-1/events", NOTE)).await;
+        let problem = answer.problem(500, "store-damaged");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("stream note-1, version 3"), "{detail}");
+        assert_eq!(answer.header("retry-after"), "");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_takes_too_long_is_504() {
     let (host, faults) = faulty().await;
     let options = Options {

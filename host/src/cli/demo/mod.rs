@@ -141,5 +141,5 @@ fn say(what: &str) {
     } else {
         ("", "")
     };
-    eprintln!("{begin}{what}{end}");
+    _ = writeln!(io::stderr(), "{begin}{what}{end}");
 }

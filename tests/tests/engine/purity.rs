@@ -1,0 +1,50 @@
+//! A guest whose decisions depend on what else its instance holds.
+
+use quipu::engine::{Error, Options};
+use quipu::model::{Command, StreamId};
+use quipu::runtime::FaultKind;
+use quipu_tests::{Place, examples, guest, on_every_store};
+
+on_every_store! {
+    a_decision_that_a_second_instance_does_not_make_is_a_fault,
+    a_guest_that_is_pure_passes_the_check,
+}
+
+async fn decide(place: &Place, guest: &str) -> Vec<Result<u64, Error>> {
+    let engine = Options {
+        workers: 1,
+        check_purity: true,
+        ..Options::default()
+    };
+    let host = place.builder().engine(engine).build().await.unwrap();
+    examples::deploy(&host, guest::component(guest)).await;
+    let mut answers = Vec::new();
+    for stream in ["probe-1", "probe-2"] {
+        let stream = StreamId::new(stream).unwrap();
+        let command = Command::new("go", "{}").unwrap();
+        let executed = host.execute(&stream, command).await;
+        answers.push(executed.map(|executed| executed.version.0));
+    }
+    host.shutdown().await.unwrap();
+    answers
+}
+
+async fn a_decision_that_a_second_instance_does_not_make_is_a_fault(place: Place) {
+    let answers = decide(&place, "leaky").await;
+    assert!(matches!(answers[0], Ok(1)), "{:?}", answers[0]);
+    match &answers[1] {
+        Err(Error::Fault(fault)) => {
+            assert_eq!(fault.kind, FaultKind::Contract);
+            assert!(fault.text.contains("not pure"), "{}", fault.text);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_guest_that_is_pure_passes_the_check(place: Place) {
+    let answers = decide(&place, "count").await;
+    assert!(
+        answers.iter().all(|answer| matches!(answer, Ok(1))),
+        "{answers:?}"
+    );
+}
