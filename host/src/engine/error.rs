@@ -128,7 +128,6 @@ impl Error {
             Self::TooLarge(_) => "too-large",
             Self::Invalid(_) => "bad-request",
             Self::Overloaded | Self::Stopped => "overloaded",
-            Self::Store(store::Error::Unexpected(_)) => "store-damaged",
             Self::Store(error) if error.is_lasting() => "store-damaged",
             Self::Store(_) => "store-unavailable",
         }

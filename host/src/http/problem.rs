@@ -194,7 +194,7 @@ impl From<Invalid> for Box<Problem> {
 impl From<store::Error> for Box<Problem> {
     fn from(error: store::Error) -> Self {
         tracing::error!(%error, "the store failed");
-        if error.is_lasting() || matches!(error, store::Error::Unexpected(_)) {
+        if error.is_lasting() {
             return Box::new(Problem::new(Code::StoreDamaged, error.to_string()));
         }
         let detail = "the store failed; try again, with the same Idempotency-Key if there was one";

@@ -39,7 +39,7 @@ impl Error {
     pub fn is_lasting(&self) -> bool {
         matches!(
             self,
-            Self::Damaged(_) | Self::ReadOnly(_) | Self::TooNew { .. }
+            Self::Damaged(_) | Self::Unexpected(_) | Self::ReadOnly(_) | Self::TooNew { .. }
         )
     }
 

@@ -267,7 +267,7 @@ async fn one_bad_item_of_a_batch_fails_alone(place: Place) {
     for (n, answer) in appends.await.into_iter().enumerate() {
         match answer {
             Ok(appended) => assert_eq!((appended.version.0, n != 13), (2, true)),
-            Err(error) => assert_eq!((error.code(), n), ("store-unavailable", 13)),
+            Err(error) => assert_eq!((error.code(), n), ("store-damaged", 13)),
         }
     }
     assert!(log::of(&host, &build::stream("note-13")).await.is_empty());
