@@ -21,6 +21,7 @@ impl Core {
         let State::Warm(warm) = &mut slot.state else {
             return slot.wait(request);
         };
+        request.fit(warm.deployed.module.manifest());
         let knowledge = request
             .callers_id()
             .map_or(Knowledge::New, |id| warm.ids.knowledge(id));

@@ -157,6 +157,7 @@ impl Engine {
         let request = Request {
             expected: command.expected_version,
             given_name: command.name.clone(),
+            given_version: command.schema_version,
             command: Arc::new(self.record(stream, command)),
             stream: stream.clone(),
             deadline: Instant::now() + self.shared.options.deadline,
@@ -203,26 +204,16 @@ impl Engine {
         &self.workers[(hash % self.workers.len() as u64) as usize]
     }
 
-    /// Everything that the decision will depend on besides the state.
+    /// Everything that the decision will depend on besides the state. Whoever decides
+    /// fits type and schema version to its manifest.
     fn record(&self, stream: &StreamId, command: Command) -> CommandRecord {
-        let plan = self.shared.registry.plan();
-        let known = plan.decider(stream.category()).and_then(|deployed| {
-            deployed
-                .module
-                .manifest()
-                .command(command.name.as_str())
-                .cloned()
-        });
         let id = command.id.unwrap_or_else(CommandId::made_by_host);
         CommandRecord {
             seed: self.seed(stream, &id),
             context: command.context.correlated(&id),
             id,
-            schema_version: command
-                .schema_version
-                .or_else(|| known.as_ref().map(|known| known.schema_version))
-                .unwrap_or(1),
-            name: known.map_or(command.name, |known| known.name),
+            name: command.name,
+            schema_version: command.schema_version.unwrap_or(1),
             body: command.body,
             metadata: command.metadata,
             accepted_at: self.shared.clock.now(),

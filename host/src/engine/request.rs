@@ -8,6 +8,7 @@ use crate::commit::Deciding;
 use crate::model::{
     CommandId, CommandRecord, Digest, ExpectedVersion, Name, NewEvent, Position, StreamId, Version,
 };
+use crate::runtime::Manifest;
 use crate::store::{Appended, Decided, KnownCommit, KnownEvent};
 
 /// A command that was executed, or a raw append.
@@ -35,6 +36,8 @@ pub struct Request {
     pub command: Arc<CommandRecord>,
     /// The command's type as the caller gave it: a name that may be an alias by now.
     pub given_name: Name,
+    /// The schema version as the caller gave it.
+    pub given_version: Option<u32>,
     pub expected: ExpectedVersion,
     /// Until when it is decided again after conflicts.
     pub deadline: Instant,
@@ -63,6 +66,21 @@ impl Request {
     pub fn answer(self, answer: Result<Executed, Error>) {
         drop(self.permit);
         _ = self.reply.send(answer);
+    }
+
+    /// Gives the command the canonical type and, where the caller named none, the
+    /// current schema version, both by the manifest of the decider that is about to
+    /// decide: another one may have been deployed since the command came.
+    pub fn fit(&mut self, manifest: &Manifest) {
+        let known = manifest.command(self.given_name.as_str());
+        let name = known.map_or(&self.given_name, |known| &known.name);
+        let current = known.map_or(1, |known| known.schema_version);
+        let schema_version = self.given_version.unwrap_or(current);
+        if self.command.name != *name || self.command.schema_version != schema_version {
+            let command = Arc::make_mut(&mut self.command);
+            command.name = name.clone();
+            command.schema_version = schema_version;
+        }
     }
 
     /// Answers with what was recorded under its id.

@@ -13,6 +13,7 @@ on_every_store! {
     a_module_that_is_not_in_the_store_can_not_be_activated,
     each_activation_raises_the_plan_and_is_kept_in_the_history,
     a_swap_has_a_position_and_fails_no_command,
+    a_swap_of_a_commands_schema_version_fails_no_command,
     rolling_back_is_an_activation;
         the_plan_and_the_modules_outlive_the_host,
 }
@@ -93,8 +94,30 @@ async fn each_activation_raises_the_plan_and_is_kept_in_the_history(place: Place
 }
 
 async fn a_swap_has_a_position_and_fails_no_command(place: Place) {
+    let text = "(memory $memory 512) (func $decide (type $decide) (nop) (i32.const 0x740))";
+    swap_under_load(place, guest::component("moody"), guest::decider_with(text)).await;
+}
+
+async fn a_swap_of_a_commands_schema_version_fails_no_command(place: Place) {
+    // Each reads its own version of `go` and no other; callers name none.
+    let reads = |version: u32| {
+        guest::decider_with(&format!(
+            r#"(data (i32.const 0x608) "\0{version}\00\00\00")
+            (data (i32.const 0x800) "another version")
+            (data (i32.const 0x840)
+              "\01\00\00\00\01\00\00\00\00\08\00\00\0f\00\00\00")
+            (func $decide (type $decide)
+              (if (i32.ne (local.get 5) (i32.const {version}))
+                (then (return (i32.const 0x840))))
+              (i32.const 0x740))"#
+        ))
+    };
+    swap_under_load(place, reads(1), reads(2)).await;
+}
+
+async fn swap_under_load(place: Place, old: Vec<u8>, new: Vec<u8>) {
     let host = place.host().await;
-    let old = examples::deploy(&host, guest::component("moody")).await;
+    let old = examples::deploy(&host, old).await;
     let is_over = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..16)
         .map(|n| {
@@ -109,13 +132,7 @@ async fn a_swap_has_a_position_and_fails_no_command(place: Place) {
             })
         })
         .collect();
-    let text = "(memory $memory 512) (func $decide (type $decide) (nop) (i32.const 0x740))";
-    let new = host
-        .upload(guest::decider_with(text))
-        .await
-        .unwrap()
-        .module
-        .digest();
+    let new = host.upload(new).await.unwrap().module.digest();
     for digest in [new, old, new, old, new] {
         let head = host.log_head().await.unwrap().0;
         host.activate(digest, None).await.unwrap();
