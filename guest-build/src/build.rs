@@ -18,12 +18,14 @@ use crate::{
 };
 
 /// Over whatever the guest's own Cargo.toml says. Unwinding does not exist for the target.
-const PROFILE: [(&str, &str); 7] = [
+const PROFILE: [(&str, &str); 8] = [
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
     ("CARGO_PROFILE_RELEASE_DEBUG", "false"),
     ("CARGO_PROFILE_RELEASE_INCREMENTAL", "false"),
     ("CARGO_PROFILE_RELEASE_LTO", "fat"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"),
+    // A number that wraps would be recorded as if it were right; a trap is not.
+    ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true"),
     ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
     ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
 ];

@@ -1,6 +1,6 @@
 //! A host in a program's own process: no server, no HTTP.
 //!
-//! `cargo run --example embedded -- target/guests/components/account.wasm`
+//! `cargo run --release --example embedded -- target/guests/components/account.wasm`
 
 use anyhow::{Context, Result};
 use quipu::Host;

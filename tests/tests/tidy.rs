@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
-    &["http", "bench", "demo"],
+    &["http", "bench"],
     &["app", "guests"],
     &["engine"],
     &["deploy"],
@@ -75,6 +75,23 @@ fn a_layer_knows_only_those_below_it() {
         let own = layer(&name).unwrap_or_else(|| panic!("{name} stands in no layer"));
         for (place, _) in text.match_indices("crate::") {
             let rest = &text[place + "crate::".len()..];
+            if let Some(list) = rest.strip_prefix('{') {
+                let list = list.split_once("};").expect("a list of uses ends").0;
+                for used in list
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|used| !used.is_empty())
+                {
+                    let used = used.split("::").next().unwrap();
+                    let allowed = used == name || layer(used).is_none_or(|other| other > own);
+                    assert!(
+                        allowed,
+                        "{} uses {used}, which is not below {name}",
+                        path.display()
+                    );
+                }
+                continue;
+            }
             let used: String = rest
                 .chars()
                 .take_while(|c| c.is_alphanumeric() || *c == '_')

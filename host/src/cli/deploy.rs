@@ -41,7 +41,7 @@ impl Deploy {
         if !self.no_preflight {
             _ = writeln!(
                 io::stderr(),
-                "note: this version makes no preflight; --no-preflight says so"
+                "note: deployed without a preflight; this version has none"
             );
         }
         let activate = client

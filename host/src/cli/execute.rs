@@ -1,9 +1,10 @@
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use reqwest::{Method, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -214,10 +215,15 @@ impl Bar {
         if !io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }
-        let style = "{bar:30} {human_pos}/{human_len}  {per_sec}  {msg}  {eta} left";
+        let style = "{bar:20} {human_pos}/{human_len}  {rate}/s  {msg}  {eta} left";
         let bar = ProgressBar::no_length();
+        let style =
+            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(
-            ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // A bar that can't be drawn is no reason to end.
+                _ = out.write_str(&grouped(state.per_sec() as u64));
+            }),
         );
         Self(bar)
     }
@@ -239,8 +245,11 @@ impl Progress for Bar {
         self.0.set_position(lines);
         if summary.rejected + summary.failed > 0 {
             let (rejected, failed) = (summary.rejected, summary.failed);
-            self.0
-                .set_message(format!("{rejected} rejected, {failed} failed"));
+            let failed = match failed {
+                0 => String::new(),
+                failed => format!(", {failed} failed"),
+            };
+            self.0.set_message(format!("{rejected} rejected{failed}"));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The one way into the log: everything that is to be written, or may only be
 //! answered when it is known to hold, is staged here and committed in groups.
 //!
-//! The commit in flight is the batching window; there is no timer that lets a
-//! command wait for company. The committer is never cancelled: it ends when the
+//! The commit in flight is the batching window. A small batch waits for decisions
+//! that are under way, at most 1 ms, and never for commands that may come. The committer is never cancelled: it ends when the
 //! last handle is dropped and everything staged has been answered.
 
 mod committer;

@@ -96,7 +96,7 @@ pub async fn activate(State(app): State<App>, params: Params, body: JsonBytes) -
 
 /// Lists every activation.
 #[utoipa::path(
-    get, path = "/v1/deployments", tag = "deployments",
+    get, path = "/v1/deployments", operation_id = "list_deployments", tag = "deployments",
     responses(
         (status = 200, body = DeploymentList, description = "Activations"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -109,7 +109,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
 
 /// Lists the activations under one name.
 #[utoipa::path(
-    get, path = "/v1/deployments/{name}", tag = "deployments",
+    get, path = "/v1/deployments/{name}", operation_id = "show_deployment", tag = "deployments",
     params(("name" = String, Path, description = "Name of a manifest")),
     responses(
         (status = 200, body = DeploymentList, description = "Activations"),

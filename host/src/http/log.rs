@@ -26,7 +26,7 @@ pub struct LogEvents<'a> {
 
 /// Reads the log.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "events",
+    get, path = "/v1/events", operation_id = "read_log", tag = "events",
     params(
         ("after" = Option<u64>, Query, description = "Events behind this position, backward those before it; by default all"),
         ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),

@@ -131,7 +131,7 @@ pub async fn upload(
 
 /// Lists the modules of the store.
 #[utoipa::path(
-    get, path = "/v1/modules", tag = "modules",
+    get, path = "/v1/modules", operation_id = "list_modules", tag = "modules",
     responses(
         (status = 200, body = ModuleList, description = "Modules"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -160,7 +160,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
 
 /// Shows what a module is.
 #[utoipa::path(
-    get, path = "/v1/modules/{digest}", tag = "modules",
+    get, path = "/v1/modules/{digest}", operation_id = "show_module", tag = "modules",
     params(("digest" = String, Path, description = "SHA-256 of the component")),
     responses(
         (status = 200, body = ModuleView, description = "The module"),

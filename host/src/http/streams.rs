@@ -33,7 +33,7 @@ pub struct StreamEvents<'a> {
 
 /// Reads a stream.
 #[utoipa::path(
-    get, path = "/v1/streams/{stream}/events", tag = "streams",
+    get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
     params(
         ("stream" = String, Path, description = "The stream"),
         ("from" = Option<u64>, Query, description = "The first version to read; by default the oldest, or backward the newest"),

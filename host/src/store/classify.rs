@@ -2,7 +2,8 @@
 //!
 //! A back-end fetches where the streams stand and which ids are known, asks here,
 //! and writes what was accepted. The order of checks is that of the semantics:
-//! the id, then archived, then the expected version.
+//! the id, then archived, then the expected version; a plan that has moved is found
+//! behind the id, since it is decided again and refuses nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

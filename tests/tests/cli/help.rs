@@ -7,6 +7,7 @@ fn help_is_as_published() {
     let mut text = run(&["--help"]).ok();
     for command in [
         "serve",
+        "demo",
         "build",
         "inspect",
         "deploy",
@@ -14,6 +15,7 @@ fn help_is_as_published() {
         "execute",
         "events",
         "stream",
+        "bench",
     ] {
         text += &format!("\n\n$ quipu {command} --help\n");
         text += &run(&[command, "--help"]).ok();

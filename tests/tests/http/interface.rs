@@ -9,6 +9,22 @@ fn the_description_is_as_published() {
     golden::check("openapi.json", &(quipu::http::openapi() + "\n"));
 }
 
+#[test]
+fn operation_ids_are_unique() {
+    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let mut ids: Vec<&str> = description["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values())
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "{ids:?}");
+}
+
 #[tokio::test]
 async fn every_described_path_and_method_is_served() {
     let server = Server::empty().await;
