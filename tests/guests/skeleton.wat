@@ -76,19 +76,36 @@
     "\00\00\00\00"             ;; body: case
     "\70\04\00\00\02\00\00\00") ;; body: text
 
-  ;; Takes memory for arguments in a circle, and for aggregates from the same.
-  (global $free (mut i32) (i32.const 0x1000))
+  ;; Arguments take their memory in a circle, from 0x8000 to the end.
+  (global $free (mut i32) (i32.const 0x8000))
   (func $allocate (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
     (local $at i32)
     (local.set $at (i32.and (i32.add (global.get $free) (i32.const 7)) (i32.const -8)))
+    (if (i32.gt_u (i32.add (local.get $at) (local.get $size)) (i32.const 0x20000))
+      (then (local.set $at (i32.const 0x8000))))
     (global.set $free (i32.add (local.get $at) (local.get $size)))
     (local.get $at))
+
+  ;; Aggregates take eight bytes each below that; dropped ones wait in a list.
+  (global $next (mut i32) (i32.const 0x1000))
+  (global $dropped (mut i32) (i32.const 0))
+  (func $take (result i32)
+    (local $at i32)
+    (local.set $at (global.get $dropped))
+    (if (result i32) (local.get $at)
+      (then
+        (global.set $dropped (i32.load (local.get $at)))
+        (local.get $at))
+      (else
+        (local.set $at (global.get $next))
+        (global.set $next (i32.add (local.get $at) (i32.const 8)))
+        (local.get $at))))
 
   (func $describe (type $describe) (i32.const 0x500))
 
   (func $open (type $open)
     (local $state i32)
-    (local.set $state (call $allocate (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 8)))
+    (local.set $state (call $take))
     (i32.store (local.get $state) (i32.const 0))
     (i32.store (i32.const 0x784) (call $new (local.get $state)))
     (i32.const 0x780))
@@ -106,7 +123,9 @@
     (i32.store8 (i32.const 0x469) (i32.add (i32.const 0x30) (i32.load (local.get 0))))
     (i32.const 0x7a0))
 
-  (func $drop (type $drop))
+  (func $drop (type $drop)
+    (i32.store (local.get 0) (global.get $dropped))
+    (global.set $dropped (local.get 0)))
 
   (func $migrate (type $migrate) (i32.const 0x7b0))
 

@@ -21,6 +21,16 @@ fn a_guest_that_keeps_the_rules_is_heard() {
 }
 
 #[test]
+fn an_instance_serves_thousands_of_decisions_and_aggregates() {
+    let (mut instance, mut aggregate) = open(&load("skeleton", tight()));
+    for _ in 0..5_000 {
+        decide(&mut instance, &aggregate).unwrap();
+        instance.close(aggregate);
+        aggregate = instance.open("1", None).unwrap();
+    }
+}
+
+#[test]
 fn a_trap_names_what_happened() {
     check_fault("trap", tight(), FaultKind::Trap, "unreachable", true);
     let (mut instance, aggregate) = open(&load("divide", tight()));
