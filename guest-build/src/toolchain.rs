@@ -88,7 +88,7 @@ fn choose(active: &Compiler, distribution: &[Compiler]) -> Result<Toolchain, Str
             std: Std::Installed,
         });
     }
-    let with_source = distribution.iter().filter(|it| it.library().is_file());
+    let with_source = distribution.iter().filter(|it| it.std_source().is_file());
     let newest = with_source.max_by_key(|it| numbers(&it.release));
     let Some(rustc) = newest else {
         return Err(format!(
@@ -235,7 +235,7 @@ impl Compiler {
     }
 
     /// The file by which cargo's `build-std` recognises the library's source.
-    fn library(&self) -> PathBuf {
+    fn std_source(&self) -> PathBuf {
         self.source().join("library/Cargo.lock")
     }
 

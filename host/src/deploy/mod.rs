@@ -35,7 +35,7 @@ pub struct Plan {
     /// Deciders by category.
     deciders: HashMap<Box<str>, Arc<Deployed>>,
     /// Active modules by name.
-    active: HashMap<Box<str>, Digest>,
+    active: HashMap<Box<str>, Arc<Module>>,
 }
 
 impl Plan {
@@ -46,12 +46,19 @@ impl Plan {
 
     /// The digest that is active under a name.
     pub fn active(&self, name: &str) -> Option<Digest> {
-        self.active.get(name).copied()
+        self.active.get(name).map(|module| module.digest())
     }
 
     /// Whether a module is active.
     pub fn serves(&self, digest: Digest) -> bool {
-        self.active.values().any(|active| *active == digest)
+        self.module(digest).is_some()
+    }
+
+    /// The active module with this digest.
+    fn module(&self, digest: Digest) -> Option<&Arc<Module>> {
+        self.active
+            .values()
+            .find(|active| active.digest() == digest)
     }
 
     /// The plan after an activation.
@@ -69,7 +76,7 @@ impl Plan {
             };
             next.deciders.insert(name.clone(), Arc::new(deployed));
         }
-        next.active.insert(name, module.digest());
+        next.active.insert(name, Arc::clone(module));
         next
     }
 }
@@ -81,8 +88,6 @@ pub struct Registry {
     committer: commit::Handle,
     clock: Arc<dyn Clock>,
     plan: Arc<RwLock<Arc<Plan>>>,
-    /// Modules that have been compiled, by digest.
-    loaded: RwLock<HashMap<Digest, Arc<Module>>>,
 }
 
 /// A module that was uploaded.
@@ -111,7 +116,6 @@ impl Registry {
             committer,
             clock,
             plan: Arc::default(),
-            loaded: RwLock::default(),
         };
         let mut newest: HashMap<String, Deployment> = HashMap::new();
         let mut number = 0;
@@ -200,8 +204,8 @@ impl Registry {
     /// # Errors
     /// When it is not in the store, or can't be loaded any more.
     pub async fn module(&self, digest: Digest) -> Result<Arc<Module>, Error> {
-        if let Some(module) = self.loaded(digest) {
-            return Ok(module);
+        if let Some(module) = self.plan().module(digest) {
+            return Ok(Arc::clone(module));
         }
         let bytes = self
             .modules
@@ -209,13 +213,6 @@ impl Registry {
             .await?
             .ok_or(Error::NotFound(digest))?;
         Ok(self.compile(bytes).await?.0)
-    }
-
-    /// Apart from [`module`](Self::module), whose future could not be sent with the
-    /// lock's guard in it.
-    fn loaded(&self, digest: Digest) -> Option<Arc<Module>> {
-        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
-        loaded.get(&digest).cloned()
     }
 
     /// The bytes of a module.
@@ -252,10 +249,7 @@ impl Registry {
             let module = runtime.load(&bytes)?;
             Ok::<_, Error>((module, bytes))
         });
-        let (module, bytes) = compiling.await.map_err(|_| Error::Stopped)??;
-        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        let module = Arc::clone(loaded.entry(module.digest()).or_insert(module));
-        Ok((module, bytes))
+        compiling.await.map_err(|_| Error::Stopped)?
     }
 
     fn publish(&self, plan: Plan) {

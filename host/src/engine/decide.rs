@@ -149,8 +149,13 @@ impl Core {
         let Some(slot) = self.slots.get_mut(&stream) else {
             return;
         };
-        slot.is_apart = true;
+        // Other streams fell with it: the next time it has an instance of its own.
+        slot.is_apart |= match &slot.state {
+            State::Warm(warm) => !warm.homes.are_there(&self.pool),
+            _ => false,
+        };
         if may_pass(failure) && !request.was_tried_again {
+            slot.is_apart = true;
             request.was_tried_again = true;
             slot.wait(request);
             return self.retire(&stream);

@@ -104,7 +104,14 @@ impl Core {
                 Verdict::Outcome(Outcome::WrongVersion { .. }) => {
                     conflicted(&runtime, &myself, request);
                 }
-                Verdict::Outcome(_) => myself.send(Message::Again(request)),
+                // The state behind it is gone, or another plan holds.
+                Verdict::Outcome(
+                    Outcome::RunDead
+                    | Outcome::PlanMoved
+                    | Outcome::Archived(_)
+                    | Outcome::Again
+                    | Outcome::Activated(_),
+                ) => myself.send(Message::Again(request)),
                 Verdict::Failed(error) => request.answer(Err(Error::Store(error))),
             }
             if answering.answered() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Error, Shared};
 use crate::deploy::Deployed;
 use crate::model::{Digest, StreamId, Version};
-use crate::runtime::{FoldEvent, Instance};
+use crate::runtime::{Aggregate, FoldEvent, Instance};
 use crate::store::{LoadPage, LoadedEvent};
 
 /// Instances kept for the next view.
@@ -48,46 +48,36 @@ impl States {
         let unknown = || Error::UnknownCategory(category.to_owned());
         let deployed = Arc::clone(plan.decider(category).ok_or_else(unknown)?);
         let limit = self.shared.options.load_page;
-        let first = self
-            .shared
-            .reader
-            .load(stream, Version::NONE, limit)
-            .await?;
-        if first.head.is_none() {
+        let reader = &self.shared.reader;
+        let mut page = reader.load(stream, Version::NONE, limit).await?;
+        if page.head.is_none() {
             return Err(Error::StreamNotFound(stream.clone()));
         }
-        let mut folding = Folding::open(self.instance(&deployed)?, deployed, stream)?;
-        let mut page = first;
+        let mut folding = Folding::Begin(self.idle(&deployed), deployed, stream.clone());
         loop {
-            let is_last = page.is_last;
-            // A page is folded without a pause in between.
-            folding = tokio::task::spawn_blocking(move || folding.fold(&page))
-                .await
-                .map_err(|_| Error::Stopped)??;
-            if is_last {
-                break;
+            // Everything that runs the guest runs off the reactor.
+            let folded = tokio::task::spawn_blocking(move || folding.take(&page)).await;
+            match folded.map_err(|_| Error::Stopped)?? {
+                Folded::All(view, instance) => {
+                    self.keep(*instance);
+                    return Ok(view);
+                }
+                Folded::Until(version, open) => {
+                    page = reader.load(stream, version, limit).await?;
+                    folding = Folding::Open(open);
+                }
             }
-            page = self
-                .shared
-                .reader
-                .load(stream, folding.version, limit)
-                .await?;
         }
-        let (view, instance) = folding.view()?;
-        self.keep(instance);
-        Ok(view)
     }
 
-    fn instance(&self, deployed: &Deployed) -> Result<Instance, Error> {
+    /// An instance of this module that nobody uses.
+    fn idle(&self, deployed: &Deployed) -> Option<Box<Instance>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = deployed.module.digest();
-        match idle
+        let index = idle
             .iter()
-            .position(|instance| instance.module().digest() == digest)
-        {
-            Some(index) => Ok(idle.swap_remove(index)),
-            None => Instance::new(&deployed.module).map_err(|fault| Error::Fault(Box::new(fault))),
-        }
+            .position(|instance| instance.module().digest() == digest)?;
+        Some(Box::new(idle.swap_remove(index)))
     }
 
     fn keep(&self, instance: Instance) {
@@ -102,60 +92,81 @@ impl States {
     }
 }
 
-struct Folding {
+/// How far a stream has been folded.
+enum Folding {
+    /// Not at all.
+    Begin(Option<Box<Instance>>, Arc<Deployed>, StreamId),
+    /// Up to the last page.
+    Open(Box<Open>),
+}
+
+/// What became of a page.
+enum Folded {
+    /// It was the last one.
+    All(StateView, Box<Instance>),
+    /// More follow behind this version.
+    Until(Version, Box<Open>),
+}
+
+/// A state in a guest.
+struct Open {
     instance: Instance,
-    aggregate: crate::runtime::Aggregate,
-    deployed: Arc<Deployed>,
+    aggregate: Aggregate,
     stream: StreamId,
     version: Version,
 }
 
 impl Folding {
-    fn open(
-        mut instance: Instance,
-        deployed: Arc<Deployed>,
-        stream: &StreamId,
-    ) -> Result<Self, Error> {
-        let aggregate = instance
-            .open(stream.key(), None)
-            .map_err(|failure| Error::of_fold(stream, &failure))?;
-        let stream = stream.clone();
-        Ok(Self {
-            instance,
-            aggregate,
-            deployed,
-            stream,
-            version: Version::NONE,
-        })
-    }
-
-    fn fold(mut self, page: &LoadPage) -> Result<Self, Error> {
+    fn take(self, page: &LoadPage) -> Result<Folded, Error> {
+        let mut open = match self {
+            Self::Open(open) => open,
+            Self::Begin(idle, deployed, stream) => {
+                let mut instance = match idle {
+                    Some(idle) => *idle,
+                    None => Instance::new(&deployed.module)
+                        .map_err(|fault| Error::Fault(Box::new(fault)))?,
+                };
+                let aggregate = instance
+                    .open(stream.key(), None)
+                    .map_err(|failure| Error::of_fold(&stream, &failure))?;
+                Box::new(Open {
+                    instance,
+                    aggregate,
+                    stream,
+                    version: Version::NONE,
+                })
+            }
+        };
         let events: Vec<FoldEvent<'_>> = page.events.iter().map(fold_event).collect();
-        self.instance
-            .apply(&self.aggregate, &events)
-            .map_err(|failure| Error::of_fold(&self.stream, &failure))?;
-        self.version = page
-            .events
-            .last()
-            .map_or(self.version, |event| event.version);
-        Ok(self)
+        open.instance
+            .apply(&open.aggregate, &events)
+            .map_err(|failure| Error::of_fold(&open.stream, &failure))?;
+        if let Some(last) = page.events.last() {
+            open.version = last.version;
+        }
+        if page.is_last {
+            open.view()
+        } else {
+            Ok(Folded::Until(open.version, open))
+        }
     }
+}
 
-    fn view(mut self) -> Result<(StateView, Instance), Error> {
+impl Open {
+    fn view(mut self) -> Result<Folded, Error> {
         let view = self
             .instance
             .view(&self.aggregate)
             .map_err(|failure| Error::of_fold(&self.stream, &failure))?;
         self.instance.close(self.aggregate);
         let state = view.ok_or_else(|| Error::StateNotShown(self.stream.category().to_owned()))?;
-        let module = self.deployed.module.digest();
         let shown = StateView {
             stream: self.stream,
             version: self.version,
             state,
-            module,
+            module: self.instance.module().digest(),
         };
-        Ok((shown, self.instance))
+        Ok(Folded::All(shown, Box::new(self.instance)))
     }
 }
 

@@ -275,35 +275,28 @@ impl Core {
     fn read(&self, stream: &StreamId, run: RunId, after: Version) {
         let (shared, myself) = (Arc::clone(&self.shared), self.myself.clone());
         let stream = stream.clone();
-        let guard = self
-            .shared
-            .options
-            .stream_events_max
-            .get(stream.category())
-            .copied();
+        let options = &self.shared.options;
+        let max = options.stream_events_max.get(stream.category()).copied();
         self.shared.runtime.spawn(async move {
-            let page = match guard {
-                // A stream that is too long isn't read at all.
-                Some(max) if after == Version::NONE => match shared.reader.head(&stream).await {
-                    Ok(Some(head)) if head.version.0 > max => Ok(LoadPage {
-                        head: Some(head),
-                        events: Vec::new(),
-                        is_last: true,
-                    }),
-                    Ok(_) => {
-                        shared
-                            .reader
-                            .load(&stream, after, shared.options.load_page)
-                            .await
-                    }
-                    Err(error) => Err(error),
-                },
-                _ => {
-                    shared
-                        .reader
-                        .load(&stream, after, shared.options.load_page)
-                        .await
+            let too_long = match max {
+                Some(max) if after == Version::NONE => {
+                    let head = shared.reader.head(&stream).await;
+                    head.map(|head| head.filter(|head| head.version.0 > max))
                 }
+                _ => Ok(None),
+            };
+            let page = match too_long {
+                Ok(None) => {
+                    let limit = shared.options.load_page;
+                    shared.reader.load(&stream, after, limit).await
+                }
+                // What is too long isn't read at all.
+                Ok(head) => Ok(LoadPage {
+                    head,
+                    events: Vec::new(),
+                    is_last: true,
+                }),
+                Err(error) => Err(error),
             };
             myself.send(Message::Page(stream, run, Box::new(page)));
         });
@@ -378,6 +371,7 @@ impl Core {
             return self.advance(stream);
         }
         self.refuse_all(stream, |request| Error::of_fold(&request.stream, failure));
+        self.advance(stream);
     }
 
     /// Keeps the number of warm aggregates, and their memory, within bounds.

@@ -48,9 +48,4 @@ impl Error {
     pub fn may_be_one_items(&self) -> bool {
         matches!(self, Self::Unexpected(_) | Self::Damaged(_))
     }
-
-    /// Whether the same request may pass later.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Full(_))
-    }
 }

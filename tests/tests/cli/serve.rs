@@ -1,3 +1,5 @@
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use quipu_tests::examples;
@@ -20,40 +22,36 @@ fn what_is_in_flight_is_answered_before_the_end() {
     let host = Served::start();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
         .ok();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let answer = runtime.block_on(async {
-        // Half a request: the server has accepted it and waits for the rest.
-        let (send, chunks) = futures::channel::mpsc::unbounded::<Result<&str, std::io::Error>>();
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client
-            .post(format!("{}/v1/streams/account-1/commands", host.url))
-            .header("Content-Type", "application/json")
-            .body(reqwest::Body::wrap_stream(chunks));
-        send.unbounded_send(Ok("{\"type\":\"deposit\",")).unwrap();
-        let answering = tokio::spawn(request.send());
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        host.signal("TERM");
-        while client
-            .get(format!("{}/healthz", host.url))
-            .send()
-            .await
-            .is_ok()
-        {}
-        send.unbounded_send(Ok("\"data\":{\"amount\":5}}")).unwrap();
-        drop(send);
-        answering.await.unwrap().unwrap()
-    });
-    assert_eq!(answer.status(), 200);
+    let address = host.url.trim_start_matches("http://").trim_end_matches('/');
+    let mut client = TcpStream::connect(address).unwrap();
+    let body = r#"{"type":"deposit","data":{"amount":5}}"#;
+    let head = format!(
+        "POST /v1/streams/account-1/commands HTTP/1.1\r\nHost: {address}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\
+         Expect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    client.write_all(head.as_bytes()).unwrap();
+    // Half a request: the server says that it waits for the rest.
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert!(line.contains("100 Continue"), "{line}");
+    host.signal("TERM");
+    while TcpStream::connect(address).is_ok() {}
+    client.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("HTTP/1.1 200"), "{answer}");
     let (said, _dir) = host.ended();
     assert_eq!(said.code, 0, "{}", said.err);
 }
 
 #[test]
 fn half_a_request_does_not_hold_up_the_end_for_ever() {
-    use std::io::Write as _;
     let host = Served::start();
     let address = host.url.trim_start_matches("http://").trim_end_matches('/');
-    let mut client = std::net::TcpStream::connect(address).unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
     client.write_all(b"GET /healthz HT").unwrap();
     host.signal("TERM");
     let (said, _dir) = host.ended();
