@@ -13,6 +13,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod apt;
 mod build;
 mod ensure;
 mod error;

@@ -13,5 +13,7 @@ pub mod http;
 pub mod model;
 pub mod runtime;
 pub mod store;
+pub mod subscribe;
+pub mod transfer;
 
 pub use app::{Builder, Host};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use quipu::engine::Append;
+use quipu::engine::{Append, AppendAll, StreamAppend};
 use quipu::model::{
     Body, Command, CommandId, CommandRecord, Context, EventId, ExpectedVersion, Name, NewEvent,
     StreamId, Timestamp, Version,
 };
-use quipu::store::{Check, Commit, Item, RunId, Write};
+use quipu::store::{Check, Commit, Item, Mark, RunId, Write};
 
 /// A stream's id.
 pub fn stream(id: &str) -> StreamId {
@@ -23,6 +23,7 @@ pub fn exact(version: u64) -> ExpectedVersion {
 pub fn event(name: &str, json: &str) -> NewEvent {
     NewEvent {
         id: EventId::from_u128(rand::random()),
+        id_is_callers: false,
         name: Name::new(name).unwrap(),
         schema_version: 1,
         body: Body::json(json.to_owned()).unwrap(),
@@ -35,6 +36,23 @@ pub fn event(name: &str, json: &str) -> NewEvent {
 pub fn events(count: usize) -> Vec<NewEvent> {
     let event = |n| event("noted", &format!("{{\"n\":{n}}}"));
     (1..=count).map(event).collect()
+}
+
+/// An event `noted` under an id that the caller chose.
+pub fn given(id: u128, json: &str) -> NewEvent {
+    NewEvent {
+        id: EventId::from_u128(id),
+        id_is_callers: true,
+        ..event("noted", json)
+    }
+}
+
+/// An event `noted` with these tags.
+pub fn tagged(tags: &[&str]) -> NewEvent {
+    NewEvent {
+        tags: tags.iter().map(|tag| Arc::from(*tag)).collect(),
+        ..event("noted", "{}")
+    }
 }
 
 /// A raw append.
@@ -50,6 +68,27 @@ pub fn append_at(expected_version: ExpectedVersion, events: Vec<NewEvent>) -> Ap
     Append {
         expected_version,
         ..append(events)
+    }
+}
+
+/// A raw append under an idempotency key.
+pub fn append_as(id: &str, events: Vec<NewEvent>) -> Append {
+    Append {
+        id: Some(CommandId::new(id).unwrap()),
+        ..append(events)
+    }
+}
+
+/// A raw append to several streams.
+pub fn append_all(parts: Vec<(&str, ExpectedVersion, Vec<NewEvent>)>) -> AppendAll {
+    let part = |(to, expected_version, events)| StreamAppend {
+        stream: stream(to),
+        expected_version,
+        events,
+    };
+    AppendAll {
+        streams: parts.into_iter().map(part).collect(),
+        ..AppendAll::default()
     }
 }
 
@@ -131,13 +170,25 @@ pub fn noted(to: &str, expected: ExpectedVersion, count: usize) -> Item {
     item(None, vec![write(to, expected, commit(None, events(count)))])
 }
 
+/// Archives a stream, or restores it.
+pub fn mark(of: &str, archived: bool) -> Item {
+    let name = if archived { "archived" } else { "restored" };
+    let told = event(name, &serde_json::json!({ "stream": of }).to_string());
+    Item::Mark(Mark {
+        stream: stream(of),
+        archived,
+        write: write("$streams", ExpectedVersion::Any, commit(None, vec![told])),
+    })
+}
+
 /// Asks whether a stream stands at a version, or for the record of an id.
 pub fn check(of: &str, version: Option<u64>, id: Option<&str>) -> Item {
     Item::Check(Check {
         run: None,
         stream: stream(of),
         version: version.map(Version),
+        archived: false,
         command_id: id.map(|id| CommandId::new(id).unwrap()),
-        plan: u64::MAX,
+        plan: None,
     })
 }

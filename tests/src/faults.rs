@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use quipu::store::{Error, EventWriter, Item, Outcome, Result, Store};
+use quipu::store::{Error, EventWriter, Import, Item, Outcome, Result, Store};
 use tokio::sync::{Semaphore, mpsc};
 
 /// What happens to a batch.
@@ -105,6 +105,10 @@ impl Writer {
 impl EventWriter for Writer {
     fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
         self.pass(items).boxed()
+    }
+
+    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
+        self.inner.import(part)
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {

@@ -15,6 +15,7 @@ pub mod guest;
 pub mod lines;
 pub mod log;
 pub mod place;
+pub mod postgres;
 pub mod seed;
 
 pub use place::Place;

@@ -5,10 +5,10 @@ use quipu::app::Builder;
 use quipu::store::{self, Store, StoreUrl};
 use tempfile::TempDir;
 
-use crate::examples;
+use crate::{examples, postgres};
 
-/// Makes a test of each rule on every store: `memory::rule` and `sqlite::rule`. A
-/// rule is an `async fn(Place)` beside the call. Rules behind a semicolon are about
+/// Makes a test of each rule on every store: `memory::rule`, `sqlite::rule` and
+/// `postgres::rule`. A rule is an `async fn(Place)` beside the call. Rules behind a semicolon are about
 /// what outlives a host, and leave out the store in memory.
 #[macro_export]
 macro_rules! on_every_store {
@@ -19,6 +19,20 @@ macro_rules! on_every_store {
         mod sqlite {
             $($crate::rule!($rule, $crate::Place::sqlite());)*
             $($($crate::rule!($durable, $crate::Place::sqlite());)*)?
+        }
+        mod postgres {
+            $($crate::rule!($rule, $crate::Place::postgres());)*
+            $($($crate::rule!($durable, $crate::Place::postgres());)*)?
+        }
+    };
+}
+
+/// Makes a test of each rule about files.
+#[macro_export]
+macro_rules! on_sqlite {
+    ($($rule:ident),* $(,)?) => {
+        mod sqlite {
+            $($crate::rule!($rule, $crate::Place::sqlite());)*
         }
     };
 }
@@ -39,6 +53,7 @@ macro_rules! rule {
 pub struct Place {
     folder: TempDir,
     url: String,
+    schema: Option<String>,
 }
 
 impl Place {
@@ -47,6 +62,7 @@ impl Place {
         Self {
             folder: tempfile::tempdir().unwrap(),
             url: "memory:".to_owned(),
+            schema: None,
         }
     }
 
@@ -54,7 +70,21 @@ impl Place {
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("store.db").display());
-        Self { folder, url }
+        Self {
+            folder,
+            url,
+            schema: None,
+        }
+    }
+
+    /// A schema that isn't there yet, on the server that tests share.
+    pub fn postgres() -> Self {
+        let schema = postgres::fresh_schema();
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            url: postgres::server().url(&schema),
+            schema: Some(schema),
+        }
     }
 
     /// Another of the same kind.
@@ -62,6 +92,8 @@ impl Place {
     pub fn another(&self) -> Self {
         if self.url == "memory:" {
             Self::memory()
+        } else if self.schema.is_some() {
+            Self::postgres()
         } else {
             Self::sqlite()
         }
@@ -70,6 +102,31 @@ impl Place {
     /// Its address.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Executes a statement that no host would, on a store that no host has open.
+    pub async fn tamper(&self, sql: &'static str) {
+        let done = if let Some(schema) = &self.schema {
+            let mut connection = postgres::server().connect().await;
+            let path = format!("SET search_path TO {schema}");
+            let path = sqlx::raw_sql(sqlx::AssertSqlSafe(path));
+            path.execute(&mut connection).await.unwrap();
+            sqlx::raw_sql(sql)
+                .execute(&mut connection)
+                .await
+                .map(|_| ())
+        } else {
+            let file = self.url.strip_prefix("sqlite:").unwrap();
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            let done = sqlx::raw_sql(sql)
+                .execute(&mut connection)
+                .await
+                .map(|_| ());
+            sqlx::Connection::close(connection).await.unwrap();
+            done
+        };
+        done.unwrap();
     }
 
     /// A path in the folder.
@@ -105,6 +162,26 @@ impl Place {
         let host = self.host().await;
         examples::deploy(&host, examples::account()).await;
         host
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(schema) = self.schema.take()
+            && postgres::server().outlives_tests()
+        {
+            // Dropped among the tasks of a runtime, which can't wait here.
+            let dropping = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(postgres::server().drop_schema(&schema));
+            });
+            if dropping.join().is_err() {
+                eprintln!("a schema of the tests is left behind");
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["http", "bench"],
     &["app", "guests"],
-    &["engine"],
+    &["engine", "subscribe", "transfer"],
     &["deploy"],
     &["commit"],
     &["store", "runtime"],

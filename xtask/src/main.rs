@@ -10,19 +10,20 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use quipu_guest_build::{Ensured, Options, build, ensure};
+use xtask::postgres;
 
 const HELP: &str = "\
 Chores of this repository.
 
 Usage: cargo xtask <WORD> [ARGS]…
 
-  setup          brings what compiles guests, where it is missing
+  setup          brings what is missing: what compiles guests, PostgreSQL for the tests
   demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
   bench [ARGS]…  load and latency: `quipu bench ARGS`
   ci             what a change must pass: format, lints, documentation, tests
 
-demo, test, bench and ci run setup first. Exit codes: 2 for wrong use, else
+test and ci run setup first, demo and bench what they need of it. Exit codes: 2 for wrong use, else
 that of the command that was run.
 ";
 
@@ -59,6 +60,12 @@ fn wrong_use(why: &str) -> ! {
 
 /// Each thing that a fresh machine may lack: found or brought, in one line.
 fn setup() -> Result<()> {
+    setup_guests()?;
+    eprintln!("PostgreSQL: {}", postgres::ensure()?);
+    Ok(())
+}
+
+fn setup_guests() -> Result<()> {
     match ensure(root())? {
         Ensured::Found(toolchain) => eprintln!("guests: {toolchain}"),
         Ensured::Installed(toolchain, installer) => {
@@ -69,7 +76,7 @@ fn setup() -> Result<()> {
 }
 
 fn quipu(subcommand: &str, args: &[&str]) -> Result<()> {
-    setup()?;
+    setup_guests()?;
     let mut cargo = cargo("run");
     // Where the person stands, so that paths among the arguments hold.
     cargo.current_dir(env::current_dir()?);

@@ -1,15 +1,16 @@
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::{Error, Host, Tenant};
 use crate::deploy::Registry;
-use crate::engine::Engine;
+use crate::engine::{Additions, Engine, Enrichers, Enrichment};
 use crate::model::{Clock, SystemClock};
 use crate::runtime::Runtime;
 use crate::store::{self, StoreUrl};
-use crate::{commit, engine, runtime};
+use crate::subscribe::Hub;
+use crate::{commit, engine, runtime, subscribe};
 
 /// Puts a host together. Every setting has a default.
 #[derive(Default)]
@@ -19,7 +20,9 @@ pub struct Builder {
     engine: engine::Options,
     commit: commit::Options,
     runtime: runtime::Options,
+    subscriptions: subscribe::Options,
     clock: Option<Arc<dyn Clock>>,
+    enrichers: Enrichers,
 }
 
 impl Builder {
@@ -52,6 +55,13 @@ impl Builder {
         self
     }
 
+    /// Bounds of subscriptions.
+    #[must_use]
+    pub fn subscriptions(mut self, options: subscribe::Options) -> Self {
+        self.subscriptions = options;
+        self
+    }
+
     /// What guests may use.
     #[must_use]
     pub fn limits(mut self, limits: runtime::Limits) -> Self {
@@ -74,6 +84,32 @@ impl Builder {
         self
     }
 
+    /// Adds to each command, raw append and archiving before it is checked: members of
+    /// the metadata, and who asks. What the caller gave is never replaced. The bounds of
+    /// metadata hold for all of it together. A repeated request is known by its type and
+    /// body, so that other additions make no other request of it.
+    ///
+    /// May be called several times; enrichers are asked in order, each sees what those
+    /// before it added. They run on the caller's task, once for a request, and should
+    /// not wait for anything.
+    ///
+    /// ```
+    /// use quipu::engine::Additions;
+    ///
+    /// let builder = quipu::Host::builder().enrich(|_| Additions {
+    ///     metadata: vec![("region".to_owned(), "eu-1".to_owned())],
+    ///     principal: Some("batch".into()),
+    /// });
+    /// ```
+    #[must_use]
+    pub fn enrich(
+        mut self,
+        enricher: impl Fn(&Enrichment<'_>) -> Additions + Send + Sync + 'static,
+    ) -> Self {
+        self.enrichers.add(enricher);
+        self
+    }
+
     /// Opens the store and starts the host. Must be called within a tokio runtime.
     ///
     /// # Errors
@@ -92,9 +128,15 @@ impl Builder {
         let runtime = Runtime::new(self.runtime)?;
         let (committer, closing) = commit::start(store.writer, self.commit)?;
         let modules = store.modules;
-        let registry =
-            Registry::open(runtime, modules, committer.clone(), Arc::clone(&clock)).await?;
+        let registry = Registry::open(
+            runtime,
+            Arc::clone(&modules),
+            committer.clone(),
+            Arc::clone(&clock),
+        )
+        .await?;
         let registry = Arc::new(registry);
+        tokio::spawn(follow(Arc::downgrade(&registry), store.wakes.plan));
         let engine = Engine::start(
             self.engine,
             Arc::clone(&store.reader),
@@ -102,16 +144,38 @@ impl Builder {
             Arc::clone(&registry),
             clock,
             store.secret,
+            self.enrichers,
         )?;
+        let reader = Arc::clone(&store.reader);
+        let hub = Hub::new(
+            reader,
+            store.checkpoints,
+            store.wakes.log,
+            self.subscriptions,
+        );
         let tenant = Tenant {
             engine,
+            hub,
             registry,
             reader: store.reader,
+            modules,
             committer,
             closing: Mutex::new(Some(closing)),
         };
         Ok(Host {
             tenant: Arc::new(tenant),
         })
+    }
+}
+
+/// Hears of plans that other hosts raise, for as long as the host is there.
+async fn follow(registry: Weak<Registry>, mut raised: watch::Receiver<u64>) {
+    while raised.changed().await.is_ok() {
+        let Some(registry) = registry.upgrade() else {
+            return;
+        };
+        if let Err(error) = registry.refresh().await {
+            tracing::warn!(%error, "the plan was not read; the old one is refused by the store");
+        }
     }
 }

@@ -7,6 +7,8 @@ mod error;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::Stream;
 use tokio::sync::{Mutex, oneshot};
 
 pub use builder::Builder;
@@ -14,10 +16,15 @@ pub use error::Error;
 
 use crate::commit;
 use crate::deploy::{Plan, Registry, Uploaded};
-use crate::engine::{Append, Engine, Executed, StateView};
-use crate::model::{Command, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
+use crate::engine::{Append, AppendAll, Engine, Executed, StateView};
+use crate::model::{Command, Context, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::runtime::Module;
-use crate::store::{self, Deployment, Direction, EventReader, Filter, LogPage, StreamPage};
+use crate::store::{
+    self, Deployment, Direction, EventReader, Filter, LogPage, ModuleStore, StreamFilter,
+    StreamPage, StreamsPage,
+};
+use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
+use crate::transfer::{self, Export, Failed, Imported};
 
 /// A host on one store. Cheap to clone; all clones are the same host.
 ///
@@ -48,6 +55,8 @@ struct Tenant {
     engine: Engine,
     registry: Arc<Registry>,
     reader: Arc<dyn EventReader>,
+    hub: Hub,
+    modules: Arc<dyn ModuleStore>,
     committer: commit::Handle,
     /// Tells how the store was closed.
     closing: Mutex<Option<oneshot::Receiver<store::Result<()>>>>,
@@ -84,6 +93,61 @@ impl Host {
         append: Append,
     ) -> Result<Executed, crate::engine::Error> {
         self.tenant.engine.append(stream, append).await
+    }
+
+    /// Appends events to several streams as they are: all of it or nothing, each stream
+    /// under its expected version; one without events is only checked. Answers for each
+    /// stream, in order.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub async fn append_all(
+        &self,
+        append: AppendAll,
+    ) -> Result<Vec<Executed>, crate::engine::Error> {
+        self.tenant.engine.append_all(append).await
+    }
+
+    /// Archives a stream: appends are refused, its events stay in the log. The position
+    /// of the event in `$streams` that tells of it; none when it is archived already.
+    ///
+    /// # Errors
+    /// When there is no such stream, or the store fails.
+    pub async fn archive(
+        &self,
+        stream: &StreamId,
+        context: Context,
+    ) -> Result<Option<Position>, crate::engine::Error> {
+        self.tenant.engine.archive(stream, true, context).await
+    }
+
+    /// Restores an archived stream. The position of the event in `$streams` that tells
+    /// of it; none when it is not archived.
+    ///
+    /// # Errors
+    /// As [`archive`](Self::archive).
+    pub async fn restore(
+        &self,
+        stream: &StreamId,
+        context: Context,
+    ) -> Result<Option<Position>, crate::engine::Error> {
+        self.tenant.engine.archive(stream, false, context).await
+    }
+
+    /// Up to `limit` streams behind an id, in the order of their ids' bytes.
+    ///
+    /// # Errors
+    /// When the limit is 0, or the store fails.
+    pub async fn streams(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        filter: &StreamFilter,
+    ) -> Result<StreamsPage, crate::engine::Error> {
+        if limit == 0 {
+            return Err(Invalid("limits begin at 1".to_owned()).into());
+        }
+        Ok(self.tenant.reader.streams(after, limit, filter).await?)
     }
 
     /// Up to `limit` events of a stream; the page says where to go on.
@@ -161,6 +225,62 @@ impl Host {
         Ok(self.tenant.reader.log_head().await?)
     }
 
+    /// Subscribes to the log or to a stream: what is there first, then what is committed.
+    ///
+    /// ```no_run
+    /// # async fn example(host: quipu::Host) -> anyhow::Result<()> {
+    /// use futures::StreamExt;
+    /// use quipu::model::Position;
+    /// use quipu::store::Filter;
+    /// use quipu::subscribe::{Message, Subscribe};
+    ///
+    /// let subscribe = Subscribe::log(Position(0), Filter::default());
+    /// let mut subscription = host.subscribe(subscribe).await?;
+    /// while let Some(message) = subscription.next().await.transpose()? {
+    ///     if let Message::Event(event) = message {
+    ///         println!("{} {}", event.position, event.name);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the request makes no sense, the host has too many subscriptions, or the
+    /// store fails.
+    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, subscribe::Error> {
+        self.tenant.hub.subscribe(subscribe).await
+    }
+
+    /// Calls a handler after each commit from now on, also those of other hosts: once at
+    /// most, in order, one call after the other. It holds up no commit: when it lags so
+    /// far behind that the host no longer keeps what comes next, it is told how much it
+    /// missed.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn on_commit<H, F>(&self, handler: H) -> Result<OnCommit, subscribe::Error>
+    where
+        H: FnMut(Committed) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tenant.hub.on_commit(handler).await
+    }
+
+    /// A named subscription: its place is kept in the store, and every event is handled
+    /// at least once. [`Named::run`] runs it.
+    ///
+    /// # Errors
+    /// When the name is empty, too long or holds a control character.
+    pub fn subscription(&self, name: &str) -> Result<Named, subscribe::Error> {
+        self.tenant.hub.named(name)
+    }
+
+    /// Subscriptions on this host, of all kinds.
+    pub fn subscriptions(&self) -> usize {
+        self.tenant.hub.len()
+    }
+
     /// The committed state of a stream, as its decider renders it.
     ///
     /// # Errors
@@ -226,6 +346,46 @@ impl Host {
         self.tenant.registry.bytes(digest).await
     }
 
+    /// Begins to export the log behind a position; 0 takes the whole log.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn export(&self, after: Position) -> store::Result<Export> {
+        let Tenant {
+            reader, modules, ..
+        } = &*self.tenant;
+        Export::begin(Arc::clone(reader), Arc::clone(modules), after).await
+    }
+
+    /// Takes in an export; the store has to be empty, or to hold what an interrupted
+    /// import of the same log left. `told` hears how it goes on. Commands meanwhile make
+    /// it fail.
+    ///
+    /// # Errors
+    /// When a line can't be taken in, or the store fails. What was taken in stays, and
+    /// the same import goes on behind it.
+    pub async fn import<S, E>(
+        &self,
+        lines: S,
+        told: &mut (dyn FnMut(&Imported) + Send),
+    ) -> Result<Imported, Failed>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send,
+        E: std::fmt::Display,
+    {
+        let target = transfer::Target {
+            reader: Arc::clone(&self.tenant.reader),
+            modules: Arc::clone(&self.tenant.modules),
+            committer: self.tenant.committer.clone(),
+        };
+        let imported = transfer::import(&target, lines, told).await;
+        if let Err(error) = self.tenant.registry.refresh().await {
+            // It is read again when an append meets the new plan.
+            tracing::warn!(%error, "the imported plan was not read");
+        }
+        imported
+    }
+
     /// Commands and appends in flight.
     pub fn in_flight(&self) -> usize {
         self.tenant.engine.in_flight()
@@ -240,12 +400,13 @@ impl Host {
             .load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Refuses what is new, waits until everything in flight has been answered, and
-    /// closes the store. Other clones of this host answer `overloaded` from then on.
+    /// Ends all subscriptions, refuses what is new, waits until everything in flight has
+    /// been answered, and closes the store. Other clones of this host answer `overloaded` from then on.
     ///
     /// # Errors
     /// When the store can't be closed; everything answered is durable all the same.
     pub async fn shutdown(self) -> store::Result<()> {
+        self.tenant.hub.close().await;
         self.tenant.engine.drain().await;
         let closing = self.tenant.closing.lock().await.take();
         self.tenant.committer.close();

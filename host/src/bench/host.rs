@@ -1,17 +1,17 @@
 //! The whole path, and the bare append beside it.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use rand::Rng;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::load::{Measured, drive};
+use super::place::Place;
 use super::{Options, machine};
 use crate::Host;
 use crate::commit::{self, Staged, Verdict};
@@ -19,7 +19,7 @@ use crate::model::{
     Body, Command, CommandId, CommandRecord, Context, Digest, ExpectedVersion, Name, NewEvent,
     StreamId, Timestamp, fresh_id,
 };
-use crate::store::{Commit, Decided, Item, Outcome, StoreUrl, Write};
+use crate::store::{Commit, Decided, Item, Outcome, Write};
 
 /// Which streams the commands go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -88,22 +88,28 @@ fn random_id() -> String {
         .to_string()
 }
 
-/// A host on a new SQLite file, with the guest active and every stream warm.
-async fn warm_host(dir: &Path, component: &[u8], streams: usize) -> Result<Host> {
-    let url = format!("sqlite:{}", dir.join("bench.db").display());
-    let host = Host::builder().store(url).build().await?;
-    let module = host.upload(component.to_vec()).await?.module;
-    host.activate(module.digest(), None).await?;
-    let next = Arc::new(AtomicU64::new(0));
+/// Hosts on a new store, with the guest active and every stream warm at the one that
+/// its commands go to.
+async fn warm_hosts(options: &Options, place: &Place, component: &[u8]) -> Result<Arc<Vec<Host>>> {
+    let mut hosts = Vec::new();
+    for _ in 0..options.hosts {
+        let store = crate::store::open(&place.url()?).await?;
+        hosts.push(Host::builder().opened_store(store).build().await?);
+    }
+    let module = hosts[0].upload(component.to_vec()).await?.module;
+    hosts[0].activate(module.digest(), None).await?;
+    let (hosts, next) = (Arc::new(hosts), Arc::new(AtomicU64::new(0)));
+    let streams = options.streams as u64;
     let callers = (0..256).map(|_| {
-        let (host, next) = (host.clone(), Arc::clone(&next));
+        let (hosts, next) = (Arc::clone(&hosts), Arc::clone(&next));
         tokio::spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= streams as u64 {
+                if number >= streams {
                     return Ok::<_, anyhow::Error>(());
                 }
                 let command = Command::new("submit", r#"{"amount":20000}"#)?;
+                let host = &hosts[number as usize % hosts.len()];
                 host.execute(&stream(number), command.with_id("submit")?)
                     .await?;
             }
@@ -112,24 +118,28 @@ async fn warm_host(dir: &Path, component: &[u8], streams: usize) -> Result<Host>
     for caller in callers.collect::<Vec<_>>() {
         caller.await??;
     }
-    Ok(host)
+    Ok(hosts)
 }
 
-fn temporary(options: &Options) -> Result<tempfile::TempDir> {
-    let dir = match &options.dir {
-        Some(dir) => tempfile::tempdir_in(dir),
-        None => tempfile::tempdir(),
-    };
-    dir.context("no folder for the store")
+async fn shut_down(hosts: Arc<Vec<Host>>) -> Result<()> {
+    for host in hosts.iter() {
+        host.clone().shutdown().await?;
+    }
+    Ok(())
+}
+
+fn batches_of(hosts: &[Host]) -> u64 {
+    hosts.iter().map(Host::batches).sum()
 }
 
 /// Memory with warm applications.
 pub async fn memory(options: &Options, component: &[u8]) -> Result<Memory> {
-    let dir = temporary(options)?;
+    let place = Place::new(options)?;
     let before_bytes = machine::resident_bytes();
-    let host = warm_host(dir.path(), component, options.streams).await?;
+    let hosts = warm_hosts(options, &place, component).await?;
     let warm_bytes = machine::resident_bytes();
-    host.shutdown().await?;
+    shut_down(hosts).await?;
+    place.remove().await?;
     Ok(Memory {
         aggregates: options.streams,
         before_bytes,
@@ -146,12 +156,12 @@ pub async fn whole(
     in_flight: usize,
     duration: Duration,
 ) -> Result<Measured> {
-    let dir = temporary(options)?;
-    let host = warm_host(dir.path(), component, options.streams).await?;
-    let (streams, executing, work) = (options.streams as u64, host.clone(), work());
-    let batches = host.batches();
+    let place = Place::new(options)?;
+    let hosts = warm_hosts(options, &place, component).await?;
+    let (streams, executing, work) = (options.streams as u64, Arc::clone(&hosts), work());
+    let batches = batches_of(&hosts);
     let mut measured = drive(in_flight, duration, move |_| {
-        let host = executing.clone();
+        let hosts = Arc::clone(&executing);
         let command = match kind {
             Kind::Replays => Command::new("submit", r#"{"amount":20000}"#)
                 .and_then(|command| command.with_id("submit")),
@@ -160,11 +170,12 @@ pub async fn whole(
                 Ids::None => Ok(command),
             }),
         };
-        let stream = match kind {
-            Kind::HotStream => stream(0),
-            _ => stream(rand::rng().random_range(0..streams)),
+        let number = match kind {
+            Kind::HotStream => 0,
+            _ => rand::rng().random_range(0..streams),
         };
         async move {
+            let (host, stream) = (&hosts[number as usize % hosts.len()], stream(number));
             let executed = host.execute(&stream, command?).await?;
             if executed.events.len() != 1 || executed.replayed != (kind == Kind::Replays) {
                 bail!("unexpected answer: {executed:?}");
@@ -173,8 +184,9 @@ pub async fn whole(
         }
     })
     .await?;
-    measured.batches = host.batches() - batches;
-    host.shutdown().await?;
+    measured.batches = batches_of(&hosts) - batches;
+    shut_down(hosts).await?;
+    place.remove().await?;
     Ok(measured)
 }
 
@@ -186,32 +198,29 @@ pub async fn bare(
     in_flight: usize,
     duration: Duration,
 ) -> Result<Measured> {
-    let dir = temporary(options)?;
+    let place = Place::new(options)?;
     let digest = Digest::of(component);
-    // The same streams exist, as the host leaves them.
-    warm_host(dir.path(), component, options.streams)
-        .await?
-        .shutdown()
-        .await?;
-    let url: StoreUrl = format!("sqlite:{}", dir.path().join("bench.db").display()).parse()?;
-    let store = crate::store::open(&url).await?;
-    let (committer, closing) = commit::start(store.writer, commit::Options::default())?;
-    let (streams, staging) = (options.streams as u64, committer.clone());
-    let batches = committer.gauge().batches.load(Ordering::Relaxed);
+    // The same streams exist, as the hosts leave them.
+    shut_down(warm_hosts(options, &place, component).await?).await?;
+    let (mut committers, mut closings) = (Vec::new(), Vec::new());
+    for _ in 0..options.hosts {
+        let store = crate::store::open(&place.url()?).await?;
+        let (committer, closing) = commit::start(store.writer, commit::Options::default())?;
+        committers.push(committer);
+        closings.push(closing);
+    }
+    let committers = Arc::new(committers);
+    let (streams, staging) = (options.streams as u64, Arc::clone(&committers));
     let body = Body::json(work())?;
     let (event, command) = (Name::new("work-scheduled")?, Name::new("schedule-work")?);
     let mut measured = drive(in_flight, duration, move |number| {
-        let stream = stream(rand::rng().random_range(0..streams));
+        let target = rand::rng().random_range(0..streams);
         let id = match ids {
             Ids::Callers => CommandId::new(&random_id()),
             Ids::None => Ok(CommandId::made_by_host()),
         };
-        let (body, event, command, committer) = (
-            body.clone(),
-            event.clone(),
-            command.clone(),
-            staging.clone(),
-        );
+        let (body, event, command) = (body.clone(), event.clone(), command.clone());
+        let committers = Arc::clone(&staging);
         async move {
             let record = CommandRecord {
                 id: id?,
@@ -225,6 +234,7 @@ pub async fn bare(
             };
             let event = NewEvent {
                 id: fresh_id(),
+                id_is_callers: false,
                 name: event,
                 schema_version: 1,
                 body,
@@ -243,13 +253,13 @@ pub async fn bare(
                 id_is_new: true,
             };
             let writes = vec![Write {
-                stream,
+                stream: stream(target),
                 expected: ExpectedVersion::Any,
                 commit,
             }];
             let (tell, told) = oneshot::channel();
             let done = Box::new(move |_: Item, verdict: Verdict| _ = tell.send(verdict));
-            committer.stage(Staged {
+            committers[target as usize % committers.len()].stage(Staged {
                 item: Item::Append { run: None, writes },
                 run: None,
                 done,
@@ -261,8 +271,11 @@ pub async fn bare(
         }
     })
     .await?;
-    measured.batches = committer.gauge().batches.load(Ordering::Relaxed) - batches;
-    committer.close();
-    closing.await??;
+    for (committer, closing) in committers.iter().zip(closings) {
+        measured.batches += committer.gauge().batches.load(Ordering::Relaxed);
+        committer.close();
+        closing.await??;
+    }
+    place.remove().await?;
     Ok(measured)
 }

@@ -9,6 +9,8 @@ mod guest;
 mod host;
 mod load;
 mod machine;
+mod place;
+mod reading;
 mod report;
 
 use std::path::PathBuf;
@@ -38,9 +40,20 @@ pub struct Options {
     /// A compiled loan guest; without one it is built
     #[arg(long, value_name = "FILE")]
     pub component: Option<PathBuf>,
-    /// Folder for the stores; without one, that for temporary files
+    /// Folder for the SQLite stores; without one, that for temporary files
     #[arg(long)]
     pub dir: Option<PathBuf>,
+    /// A PostgreSQL database, `postgres://USER:PASSWORD@HOST/DATABASE`, in place of
+    /// SQLite; each figure has a schema of its own there, removed afterwards
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
+    pub store: Option<String>,
+    /// Hosts on one store, among which the commands are divided
+    #[arg(long, default_value_t = 1, requires = "store",
+          value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub hosts: u8,
+    /// Events to append and to read back; 0 leaves that out
+    #[arg(long, default_value_t = 250_000)]
+    pub events: usize,
 }
 
 /// A load.
@@ -107,9 +120,17 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
             });
         }
     }
+    let reading = match options.events {
+        0 => None,
+        events => {
+            tell(&format!("reading {events} events"));
+            Some(reading::measure(options, events).await?)
+        }
+    };
     Ok(Report {
         guest,
         memory,
+        reading,
         rows,
     })
 }

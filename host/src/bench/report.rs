@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::guest::Cost;
 use super::host::{Ids, Kind, Memory};
 use super::load::Measured;
+use super::reading::Reading;
 
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]
@@ -13,6 +14,8 @@ pub struct Report {
     pub guest: Cost,
     /// Memory with warm aggregates.
     pub memory: Memory,
+    /// Reading, unless it was left out.
+    pub reading: Option<Reading>,
     /// The load.
     pub rows: Vec<Row>,
 }
@@ -59,6 +62,16 @@ impl fmt::Display for Report {
             warm_bytes as f64 / MIB,
             before_bytes as f64 / MIB
         )?;
+        if let Some(reading) = &self.reading {
+            writeln!(
+                f,
+                "{} events: {:.0}/s appended in thousands, {:.0}/s read as log, {:.0}/s loaded by streams",
+                reading.events,
+                reading.appended_per_second,
+                reading.log_per_second,
+                reading.loaded_per_second
+            )?;
+        }
         let mut group = None;
         for row in &self.rows {
             if group != Some((row.kind, row.ids)) {

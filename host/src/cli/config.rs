@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::exit::WrongUse;
-use crate::{engine, http, runtime};
+use crate::model::check_metadata;
+use crate::{engine, http, runtime, subscribe};
 
 /// The file of `quipu serve --config`: TOML. Unknown keys are refused; a flag of the
 /// command line goes before the file.
@@ -21,10 +22,14 @@ pub struct Config {
     pub modules: Option<PathBuf>,
     /// Where compiled components are kept.
     pub cache_dir: Option<PathBuf>,
+    /// Added to the metadata of every command and raw append, behind what the caller
+    /// gave and never in place of it.
+    metadata: BTreeMap<String, String>,
     engine: Engine,
     limits: Limits,
     guests: Guests,
     http: Http,
+    subscriptions: Subscriptions,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,15 +76,47 @@ struct Http {
     line_bytes_max: Option<usize>,
     lines_in_flight_max: Option<usize>,
     request_time_max_ms: Option<u64>,
+    slow_reader_max_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Subscriptions {
+    max: Option<usize>,
+    /// Newest events that are kept in memory for all of them.
+    ring_events_max: Option<usize>,
+    ring_bytes_max: Option<usize>,
+    heartbeat_ms: Option<u64>,
 }
 
 impl Config {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
-        let config = toml::from_str(&text)
-            .map_err(|error| WrongUse(format!("{}: {error}", path.display())))?;
+        let wrong = |why: String| WrongUse(format!("{}: {why}", path.display()));
+        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        config.check_metadata().map_err(wrong)?;
         Ok(config)
+    }
+
+    /// Refuses metadata with which the host would refuse every request.
+    fn check_metadata(&self) -> Result<(), String> {
+        let json = serde_json::to_vec(&self.metadata).map_err(|error| error.to_string())?;
+        check_metadata(&json).map_err(|error| error.to_string())?;
+        let max = self.engine().limits.metadata_bytes_max;
+        if json.len() > max {
+            let found = json.len();
+            return Err(format!("[metadata] takes {found} bytes, more than {max}"));
+        }
+        Ok(())
+    }
+
+    /// What is added to every command and raw append.
+    pub fn additions(&self) -> engine::Additions {
+        engine::Additions {
+            metadata: self.metadata.clone().into_iter().collect(),
+            principal: None,
+        }
     }
 
     /// How commands are executed.
@@ -119,6 +156,18 @@ impl Config {
         limits
     }
 
+    /// Bounds of subscriptions.
+    pub fn subscriptions(&self) -> subscribe::Options {
+        let mut options = subscribe::Options::default();
+        let given = &self.subscriptions;
+        set(&mut options.subscriptions_max, given.max);
+        set(&mut options.ring_events_max, given.ring_events_max);
+        set(&mut options.ring_bytes_max, given.ring_bytes_max);
+        let heartbeat = given.heartbeat_ms.map(Duration::from_millis);
+        set(&mut options.heartbeat, heartbeat);
+        options
+    }
+
     /// Bounds of requests.
     pub fn http(&self) -> http::Options {
         let mut options = http::Options::default();
@@ -128,6 +177,8 @@ impl Config {
         set(&mut options.lines_in_flight_max, given.lines_in_flight_max);
         let time_max = given.request_time_max_ms.map(Duration::from_millis);
         set(&mut options.request_time_max, time_max);
+        let slow_max = given.slow_reader_max_ms.map(Duration::from_millis);
+        set(&mut options.slow_reader_max, slow_max);
         set(
             &mut options.module_bytes_max,
             self.guests.component_bytes_max,
@@ -164,6 +215,18 @@ mod tests {
             let error = toml::from_str::<Config>(text).unwrap_err().to_string();
             assert!(error.contains("unknown field"), "{error}");
         }
+    }
+
+    #[test]
+    fn metadata_that_no_request_may_have_are_refused() {
+        let check = |text: &str| toml::from_str::<Config>(text).unwrap().check_metadata();
+        let error = check("[metadata]\n\"quipu.principal\" = \"x\"").unwrap_err();
+        assert!(error.contains("belong to the host"), "{error}");
+        let bounded = "[limits]\nmetadata_bytes_max = 20\n[metadata]\nregion = ";
+        assert_eq!(check(&format!("{bounded}\"1234567\"")), Ok(()));
+        let error = check(&format!("{bounded}\"12345678\"")).unwrap_err();
+        assert!(error.contains("21 bytes, more than 20"), "{error}");
+        assert!(toml::from_str::<Config>("[metadata]\nregion = 1").is_err());
     }
 
     #[test]

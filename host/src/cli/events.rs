@@ -1,40 +1,48 @@
 use std::io::{self, Write};
-use std::time::Duration;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::execute::one_lined;
 use super::exit::WrongUse;
+use super::follow::Follow;
 use super::table::Table;
 use super::{Client, Connection};
 use crate::model::StreamId;
 
 /// Events that one request asks for.
-const PAGE: u64 = 500;
-/// Between two looks at the log while nothing new comes.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
+pub const PAGE: u64 = 500;
 
 /// Read the log of all events
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Only behind this position
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    after: u64,
+    /// Only behind this position; with --backward, only before it
+    #[arg(long, value_name = "N")]
+    after: Option<u64>,
     /// Only of this category; may be repeated
     #[arg(long)]
     category: Vec<String>,
     /// Only of this type; may be repeated
     #[arg(long)]
     r#type: Vec<String>,
+    /// Only with this tag, name:value; may be repeated
+    #[arg(long)]
+    tag: Vec<String>,
     /// Only of streams whose id begins so
     #[arg(long)]
     prefix: Option<String>,
-    /// Go on with new events until interrupted
+    /// Events of archived streams; without this, they are left out with --category only
+    #[arg(long, value_enum)]
+    archived: Option<Archived>,
+    /// From newer to older
     #[arg(long)]
+    backward: bool,
+    /// Go on with new events until interrupted, over connections that are lost; also
+    /// with those of archived streams
+    #[arg(long, conflicts_with_all = ["backward", "archived"])]
     follow: bool,
     /// At most so many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -44,6 +52,13 @@ pub struct Events {
     json: bool,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// What becomes of archived streams.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Archived {
+    With,
+    Without,
 }
 
 /// Read the events of a stream, or its state
@@ -57,6 +72,9 @@ pub struct Stream {
     /// From newer to older
     #[arg(long, conflicts_with = "state")]
     backward: bool,
+    /// Go on with new events until interrupted, over connections that are lost
+    #[arg(long, conflicts_with_all = ["state", "backward"])]
+    follow: bool,
     /// The state as the decider renders it, instead of events
     #[arg(long)]
     state: bool,
@@ -72,7 +90,6 @@ struct Page<'a> {
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
     next: Option<u64>,
-    head: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -92,27 +109,46 @@ impl Events {
         let client = Client::of(&self.connection)?;
         let mut after = self.after;
         let mut left = self.limit.unwrap_or(u64::MAX);
+        if self.follow {
+            let path = ["v1", "events", "subscribe"];
+            let mut query = self.filter();
+            query.extend(after.map(|after| ("after", after.to_string())));
+            let following = Follow::new(&client, &path, query);
+            return following.run(each(left, self.json)).await;
+        }
         while left > 0 {
-            let mut query = vec![("after", after.to_string())];
+            let mut query = self.filter();
+            let direction = if self.backward { "backward" } else { "forward" };
+            query.push(("direction", direction.to_owned()));
+            query.extend(after.map(|after| ("after", after.to_string())));
             query.push(("limit", PAGE.min(left).to_string()));
-            query.extend(self.category.iter().map(|name| ("category", name.clone())));
-            query.extend(self.r#type.iter().map(|name| ("type", name.clone())));
-            query.extend(self.prefix.iter().map(|name| ("prefix", name.clone())));
             let request = client.request(Method::GET, &["v1", "events"]).query(&query);
             let body = client.send(request).await?.bytes().await?;
             let page: Page<'_> = serde_json::from_slice(&body)?;
-            left -= page.events.len() as u64;
+            left -= left.min(page.events.len() as u64);
             print(&page.events, self.json)?;
-            match (page.next, page.head) {
-                (Some(next), _) => after = next,
-                (None, Some(head)) if self.follow => {
-                    after = after.max(head);
-                    tokio::time::sleep(FOLLOW_PAUSE).await;
-                }
-                _ => break,
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
             }
         }
         Ok(())
+    }
+}
+
+impl Events {
+    fn filter(&self) -> Vec<(&'static str, String)> {
+        let mut query = Vec::new();
+        query.extend(self.category.iter().map(|name| ("category", name.clone())));
+        query.extend(self.r#type.iter().map(|name| ("type", name.clone())));
+        query.extend(self.tag.iter().map(|tag| ("tag", tag.clone())));
+        query.extend(self.prefix.iter().map(|name| ("prefix", name.clone())));
+        let archived = self.archived.map(|archived| match archived {
+            Archived::With => "with",
+            Archived::Without => "without",
+        });
+        query.extend(archived.map(|word| ("archived", word.to_owned())));
+        query
     }
 }
 
@@ -122,6 +158,12 @@ impl Stream {
         StreamId::new(&self.stream).map_err(|error| WrongUse(error.0))?;
         if self.state {
             return self.print_state(&client).await;
+        }
+        if self.follow {
+            let path = ["v1", "streams", &self.stream, "subscribe"];
+            let from = self.from.map(|from| ("from", from.to_string()));
+            let following = Follow::new(&client, &path, from.into_iter().collect());
+            return following.run(each(u64::MAX, self.json)).await;
         }
         let direction = if self.backward { "backward" } else { "forward" };
         let mut from = self.from;
@@ -161,6 +203,15 @@ impl Stream {
         let value: serde_json::Value = serde_json::from_str(state.state.get())?;
         writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?;
         Ok(())
+    }
+}
+
+/// Prints events one by one, as many as are left.
+fn each(mut left: u64, json: bool) -> impl FnMut(&[u8]) -> Result<bool> {
+    move |event| {
+        print(&[serde_json::from_slice(event)?], json)?;
+        left -= 1;
+        Ok(left > 0)
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::exit::WrongUse;
+use super::expected::Expected;
 use super::file::{self, Input, Progress, Summary, Target};
 use super::table::{Table, grouped};
 use super::{Client, Connection};
@@ -43,9 +44,9 @@ pub struct Execute {
     /// The command's id: the same id again is the same command
     #[arg(long, value_name = "KEY", conflicts_with = "file")]
     id: Option<String>,
-    /// The version that the stream must stand at; 0: no stream
+    /// What the stream must stand at: a version, any, no-stream or stream-exists
     #[arg(long, value_name = "N", conflicts_with = "file")]
-    expected_version: Option<u64>,
+    expected_version: Option<Expected>,
     /// Execute every line of a file; `-` is stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -91,8 +92,8 @@ impl Execute {
         if let Some(id) = &self.id {
             request = request.header("Idempotency-Key", id);
         }
-        if let Some(version) = self.expected_version {
-            request = request.header(header::IF_MATCH, format!("\"{version}\""));
+        if let Some(expected) = self.expected_version {
+            request = expected.apply(request);
         }
         let mut answer = client.send(request).await?.bytes().await?.to_vec();
         let mut out = io::stdout().lock();

@@ -37,7 +37,7 @@ impl Exit {
         match problem.code.as_str() {
             "rejected" => Self::Rejected,
             "conflict" | "wrong-expected-version" => Self::Conflict,
-            "bad-request" => Self::WrongUse,
+            "bad-request" | "duplicate-in-append" => Self::WrongUse,
             _ => Self::Failed,
         }
     }

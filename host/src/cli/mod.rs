@@ -2,20 +2,30 @@
 //!
 //! Data goes to stdout, everything else to stderr. [`Exit`] says how a command ended.
 
+mod append;
+mod backup;
 mod bench;
 mod build;
 mod client;
 mod config;
 mod demo;
 mod deploy;
+mod event;
 mod events;
 mod execute;
 mod exit;
+mod expected;
+mod export;
 pub mod file;
+mod follow;
+mod import;
 mod inspect;
+mod migrate;
 mod modules;
 mod serve;
+mod streams;
 mod table;
+mod transfer;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -49,8 +59,17 @@ enum Command {
     Deploy(deploy::Deploy),
     Deployments(deploy::Deployments),
     Execute(execute::Execute),
+    Append(append::Append),
     Events(events::Events),
+    Event(event::Event),
+    Streams(streams::Streams),
     Stream(events::Stream),
+    Archive(streams::Archive),
+    Restore(streams::Restore),
+    Export(export::Export),
+    Import(import::Import),
+    Backup(backup::Backup),
+    Migrate(migrate::Migrate),
     Bench(bench::Bench),
 }
 
@@ -101,8 +120,17 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Deploy(deploy) => deploy.run().await,
         Command::Deployments(deployments) => deployments.run().await,
         Command::Execute(execute) => execute.run().await,
+        Command::Append(append) => append.run().await,
         Command::Events(events) => events.run().await,
+        Command::Event(event) => event.run().await,
+        Command::Streams(streams) => streams.run().await,
         Command::Stream(stream) => stream.run().await,
+        Command::Archive(archive) => archive.run().await,
+        Command::Restore(restore) => restore.run().await,
+        Command::Export(export) => export.run().await,
+        Command::Import(import) => import.run().await,
+        Command::Backup(backup) => backup.run().await,
+        Command::Migrate(migrate) => migrate.run().await,
         Command::Bench(bench) => bench.run().await,
     }
 }

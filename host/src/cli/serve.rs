@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::Config;
 use super::exit::WrongUse;
 use super::modules;
-use crate::store::StoreUrl;
+use crate::store::{self, StoreUrl};
 use crate::{Host, http};
 
 /// Run the host
@@ -34,7 +34,7 @@ pub struct Serve {
     /// With --modules: also activate in place of another digest
     #[arg(long)]
     modules_force: bool,
-    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http]
+    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http], [subscriptions], [metadata]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -75,12 +75,17 @@ impl Serve {
 
 async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
     let mut builder = Host::builder()
-        .store(url.to_string())
+        .opened_store(store::open(url).await?)
         .engine(config.engine())
-        .limits(config.guests());
+        .limits(config.guests())
+        .subscriptions(config.subscriptions());
+    let additions = config.additions();
+    if !additions.metadata.is_empty() {
+        builder = builder.enrich(move |_| additions.clone());
+    }
     let beside = match url {
         StoreUrl::Sqlite(file) => Some(file.with_added_extension("compiled")),
-        StoreUrl::Memory => None,
+        StoreUrl::Postgres(_) | StoreUrl::Memory => None,
     };
     if let Some(dir) = config.cache_dir.clone().or(beside) {
         builder = builder.cache_dir(dir);

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::{Gauge, Handle, Message, Staged, Verdict};
-use crate::store::{self, EventWriter, Item, Outcome};
+use crate::store::{self, EventWriter, Import, Item, Outcome};
 
 /// How batches are formed.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub fn start(
         gauge: Arc::clone(&gauge),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()?;
     let (closed, closing) = oneshot::channel();
     std::thread::Builder::new()
@@ -95,26 +95,43 @@ impl Committer {
                 if batch.is_empty() {
                     match self.staged.recv().await {
                         Some(Message::Staged(staged)) => batch.push(staged),
+                        Some(Message::Import(part, tell)) => {
+                            self.import(part, tell).await;
+                            continue;
+                        }
                         Some(Message::Close) | None => break,
                     }
                 }
                 self.gather(&batch).await;
             }
+            let mut import = None;
             while !is_closing
+                && import.is_none()
                 && batch.len() < self.options.batch_max
                 && let Ok(message) = self.staged.try_recv()
             {
                 match message {
                     Message::Staged(staged) => batch.push(staged),
+                    Message::Import(part, tell) => import = Some((part, tell)),
                     Message::Close => {
                         is_closing = true;
                         self.staged.close();
                     }
                 }
             }
-            finished = self.commit(&mut batch, finished).await;
+            if !batch.is_empty() {
+                finished = self.commit(&mut batch, finished).await;
+            }
+            if let Some((part, tell)) = import {
+                self.import(part, tell).await;
+            }
         }
         self.writer.close().await
+    }
+
+    async fn import(&mut self, part: Import, tell: oneshot::Sender<store::Result<()>>) {
+        // Whoever asked may have gone.
+        _ = tell.send(self.writer.import(&part).await);
     }
 
     /// Lets a small batch wait until the decisions under way have been staged.

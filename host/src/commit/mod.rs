@@ -11,12 +11,12 @@ mod run;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use committer::{Options, start};
 pub use run::Run;
 
-use crate::store::{self, Item, Outcome};
+use crate::store::{self, Import, Item, Outcome};
 
 /// What became of a staged item.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Staged {
 enum Message {
     /// Commit this.
     Staged(Staged),
+    /// Take in a part of an export, and tell.
+    Import(Import, oneshot::Sender<store::Result<()>>),
     /// End, behind everything that came before.
     Close,
 }
@@ -78,9 +80,20 @@ impl Handle {
             let Message::Staged(Staged { item, done, .. }) = unsent.0 else {
                 return;
             };
-            let error = store::Error::Unavailable("the host has been shut down".to_owned());
-            done(item, Verdict::Failed(error));
+            done(item, Verdict::Failed(shut_down()));
         }
+    }
+
+    /// Takes in a part of an export, behind everything that has been staged. Dropping
+    /// the future does not take the part back.
+    ///
+    /// # Errors
+    /// When the part does not fit the store, or the store fails: nothing of it is stored.
+    pub async fn import(&self, part: Import) -> store::Result<()> {
+        let (tell, told) = oneshot::channel();
+        // What is not sent drops the teller, so that the receiver fails.
+        _ = self.queue.send(Message::Import(part, tell));
+        told.await.unwrap_or_else(|_| Err(shut_down()))
     }
 
     /// Ends the committer behind everything that has been staged. What is staged
@@ -100,6 +113,10 @@ impl Handle {
     pub fn gauge(&self) -> &Gauge {
         &self.gauge
     }
+}
+
+fn shut_down() -> store::Error {
+    store::Error::Unavailable("the host has been shut down".to_owned())
 }
 
 /// A decision that is under way, until it is dropped.

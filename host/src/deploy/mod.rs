@@ -28,7 +28,7 @@ pub struct Deployed {
 }
 
 /// What is active, and since when.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// The plan's number; 0 before the first activation.
     pub number: u64,
@@ -88,6 +88,8 @@ pub struct Registry {
     committer: commit::Handle,
     clock: Arc<dyn Clock>,
     plan: Arc<RwLock<Arc<Plan>>>,
+    /// Held while the plan is read from the store.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 /// A module that was uploaded.
@@ -116,21 +118,42 @@ impl Registry {
             committer,
             clock,
             plan: Arc::default(),
+            refreshing: tokio::sync::Mutex::default(),
         };
+        registry.refresh().await?;
+        Ok(registry)
+    }
+
+    /// Reads what other hosts have activated since the plan that is known here.
+    ///
+    /// # Errors
+    /// When the store does not answer, or an active module can't be loaded.
+    pub async fn refresh(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        let known = self.plan();
         let mut newest: HashMap<String, Deployment> = HashMap::new();
-        let mut number = 0;
-        for deployment in registry.modules.deployments().await? {
-            number = deployment.plan;
-            newest.insert(deployment.name.clone(), deployment);
+        let mut number = known.number;
+        for deployment in self.modules.deployments().await? {
+            if deployment.plan > known.number {
+                number = deployment.plan;
+                newest.insert(deployment.name.clone(), deployment);
+            }
         }
-        let mut plan = Plan::default();
+        if newest.is_empty() {
+            return Ok(());
+        }
+        let mut plan = (*known).clone();
         for deployment in newest.into_values() {
-            let module = registry.module(deployment.digest).await?;
+            let module = self.module(deployment.digest).await?;
             plan = plan.with(deployment.plan, &module);
         }
         plan.number = number;
-        registry.publish(plan);
-        Ok(registry)
+        let mut current = self.plan.write().unwrap_or_else(PoisonError::into_inner);
+        // An activation by this host may have been published meanwhile.
+        if current.number < number {
+            *current = Arc::new(plan);
+        }
+        Ok(())
     }
 
     /// What is active now.
@@ -172,10 +195,13 @@ impl Registry {
         let current = Arc::clone(&self.plan);
         let done = Box::new(move |item: Item, verdict: Verdict| {
             // Published before any later item of the queue is answered, so that what
-            // is refused for an old plan is decided under this one.
+            // is refused for an old plan is decided under this one. What other hosts
+            // have activated before it is read below.
             if let Verdict::Outcome(Outcome::Activated(number)) = verdict {
                 let mut plan = current.write().unwrap_or_else(PoisonError::into_inner);
-                *plan = Arc::new(plan.with(number, &module));
+                if number == plan.number + 1 {
+                    *plan = Arc::new(plan.with(number, &module));
+                }
             }
             _ = tell.send((item, verdict));
         });
@@ -186,6 +212,9 @@ impl Registry {
         });
         match told.await {
             Ok((Item::Activate(activation), Verdict::Outcome(Outcome::Activated(plan)))) => {
+                if self.plan().number < plan {
+                    self.refresh().await?;
+                }
                 Ok(Deployment {
                     plan,
                     name: activation.name,
@@ -250,9 +279,5 @@ impl Registry {
             Ok::<_, Error>((module, bytes))
         });
         compiling.await.map_err(|_| Error::Stopped)?
-    }
-
-    fn publish(&self, plan: Plan) {
-        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
     }
 }

@@ -1,17 +1,19 @@
 //! Raw appends: events that no decider decided.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::request::{executed, replayed};
+use super::request::{executed, replay, replayed};
 use super::{Engine, Error, Executed};
 use crate::commit::{Staged, Verdict};
+use crate::deploy::Plan;
 use crate::model::{
     Body, CommandId, CommandRecord, ContentType, Context, ExpectedVersion, Invalid, Name, NewEvent,
-    StreamId,
+    StreamId, TooLarge, Version,
 };
-use crate::store::{Check, Commit, Item, Outcome, Write};
+use crate::store::{Commit, Item, KnownCommit, Outcome, Write};
 
 /// Events to be appended as they are.
 #[derive(Debug, Clone, Default)]
@@ -28,13 +30,40 @@ pub struct Append {
     pub into_owned_category: bool,
 }
 
+/// Events to be appended to several streams: all of them, or none.
+#[derive(Debug, Clone, Default)]
+pub struct AppendAll {
+    /// What is appended to each stream; no stream twice.
+    pub streams: Vec<StreamAppend>,
+    /// The idempotency key, recorded in every stream that is written.
+    pub id: Option<CommandId>,
+    /// Where the request comes from.
+    pub context: Context,
+    /// Append to categories that a decider serves, too.
+    pub into_owned_category: bool,
+}
+
+/// One stream's part of an append.
+#[derive(Debug, Clone)]
+pub struct StreamAppend {
+    /// The stream.
+    pub stream: StreamId,
+    /// What the caller expects of it.
+    pub expected_version: ExpectedVersion,
+    /// The events. None: the expected version is checked, nothing is stored.
+    pub events: Vec<NewEvent>,
+}
+
 /// A place among what is in flight.
-type Permit = Arc<OwnedSemaphorePermit>;
+pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// Type of the record that is stored for the id of a raw append.
 const RECORD_NAME: &str = "$append";
 /// Content type of its body: a digest of what was appended.
 const RECORD_BODY: &str = "application/vnd.quipu.append-digest";
+
+/// Streams in one append.
+const STREAMS_MAX: usize = 1_000;
 
 impl Engine {
     /// Appends events to a stream as they are.
@@ -42,90 +71,198 @@ impl Engine {
     /// # Errors
     /// See [`Error`]. Nothing was stored.
     pub async fn append(&self, stream: &StreamId, append: Append) -> Result<Executed, Error> {
-        super::check(stream, None)?;
-        for event in &append.events {
-            super::check(stream, event.metadata.as_deref())?;
-        }
-        self.shared.options.limits.check(&append.events)?;
-        let permit = Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map_err(|_| Error::Overloaded)?;
-        // Given back when what was staged has been answered, though the caller may
-        // have gone.
-        let permit = Arc::new(permit);
+        let only = StreamAppend {
+            stream: stream.clone(),
+            expected_version: append.expected_version,
+            events: append.events,
+        };
+        let append = AppendAll {
+            streams: vec![only],
+            id: append.id,
+            context: append.context,
+            into_owned_category: append.into_owned_category,
+        };
+        let appended = self.append_all(append).await?;
+        appended.into_iter().next().ok_or(Error::Stopped)
+    }
+
+    /// Appends events to several streams as they are: all of it or nothing, each
+    /// stream under its expected version. Answers for each stream, in order.
+    ///
+    /// # Errors
+    /// See [`Error`]. Nothing was stored.
+    pub async fn append_all(&self, mut append: AppendAll) -> Result<Vec<Executed>, Error> {
+        self.enrichers.append(&mut append);
+        append.context = append.context.checked()?;
+        self.check_append(&append)?;
+        let permit = self.permit()?;
         let id = append.id.clone().unwrap_or_else(CommandId::made_by_host);
-        let record = Arc::new(self.append_record(stream, id, &append));
+        let records: Vec<_> = self.append_records(&id, &append);
         loop {
             let plan = self.shared.registry.plan();
-            if let Err(refusal) = self.check_category(&plan, stream, &append) {
-                return self.recorded(&permit, stream, &record, refusal).await;
-            }
-            let commit = Commit {
-                command: Some(Arc::clone(&record)),
-                decided: None,
-                plan: plan.number,
-                recorded_at: self.shared.clock.now(),
-                events: append.events.clone(),
-                id_is_new: false,
-            };
-            let (stream, expected) = (stream.clone(), append.expected_version);
-            let writes = vec![Write {
-                stream: stream.clone(),
-                expected,
-                commit,
-            }];
-            match self
-                .stage(&permit, Item::Append { run: None, writes })
-                .await?
-            {
+            let refusal = check_categories(&plan, &append).err();
+            let item = self.append_item(&append, &records, plan.number, refusal.is_some());
+            match self.stage(&permit, item).await? {
                 Outcome::Appended(appended) => {
-                    let appended = appended.into_iter().next().ok_or(Error::Stopped)?;
-                    return Ok(executed(stream, append.events, &appended, None));
+                    let parts = append.streams.into_iter().zip(&appended);
+                    return Ok(parts
+                        .map(|(part, appended)| executed(part.stream, part.events, appended, None))
+                        .collect());
                 }
-                Outcome::Known(known) => return replayed(stream, &record, &known),
-                Outcome::WrongVersion {
-                    stream,
-                    expected,
-                    found,
-                } => {
-                    return Err(Error::WrongExpectedVersion {
-                        stream,
-                        expected,
-                        found,
-                    });
+                Outcome::Known(known) => {
+                    return self.first_outcome(&append, &known, Some(&records)).await;
                 }
-                Outcome::Archived(stream) => return Err(Error::Archived(stream)),
-                // The plan has moved: look again who owns the category.
-                _ => {}
+                Outcome::Repeated(known) => return self.first_outcome(&append, &known, None).await,
+                Outcome::EventIdReused(stream, id) => {
+                    return Err(Error::EventIdReused { stream, id });
+                }
+                Outcome::PartialDuplicate(stream, id) => {
+                    return Err(Error::PartialDuplicate { stream, id });
+                }
+                outcome => {
+                    if let Some(refusal) = refusal {
+                        return Err(refusal);
+                    }
+                    match outcome {
+                        Outcome::WrongVersion {
+                            stream,
+                            expected,
+                            found,
+                        } => {
+                            return Err(Error::WrongExpectedVersion {
+                                stream,
+                                expected,
+                                found,
+                            });
+                        }
+                        Outcome::Archived(stream) => return Err(Error::Archived(stream)),
+                        // The plan has moved: look again who owns the category.
+                        _ => self.refresh_plan().await,
+                    }
+                }
             }
         }
     }
 
-    /// What stands under the id, which goes before any refusal.
-    async fn recorded(
-        &self,
-        permit: &Permit,
-        stream: &StreamId,
-        record: &CommandRecord,
-        refusal: Error,
-    ) -> Result<Executed, Error> {
-        if !record.id.is_callers() {
-            return Err(refusal);
+    /// A place among what is in flight. It is given back when what was staged has
+    /// been answered, though the caller may have gone.
+    pub(super) fn permit(&self) -> Result<Permit, Error> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        permit.map(Arc::new).map_err(|_| Error::Overloaded)
+    }
+
+    /// Bounds, and what no store need be asked for.
+    fn check_append(&self, append: &AppendAll) -> Result<(), Error> {
+        if append.streams.is_empty() {
+            return Err(Invalid("the append names no stream".to_owned()).into());
         }
-        let check = Check {
-            run: None,
-            stream: stream.clone(),
-            version: None,
-            command_id: Some(record.id.clone()),
-            plan: 0,
-        };
-        match self.stage(permit, Item::Check(check)).await? {
-            Outcome::Known(known) => replayed(stream.clone(), record, &known),
-            _ => Err(refusal),
+        if append.streams.len() > STREAMS_MAX {
+            return Err(Error::TooLarge(TooLarge {
+                what: "streams per append",
+                found: append.streams.len(),
+                max: STREAMS_MAX,
+            }));
+        }
+        let mut streams = HashSet::new();
+        for part in &append.streams {
+            super::check(&part.stream, None)?;
+            if !streams.insert(&part.stream) {
+                let stream = &part.stream;
+                return Err(Invalid(format!("stream {stream} stands twice in the append")).into());
+            }
+            let mut ids = HashSet::new();
+            for event in &part.events {
+                super::check(&part.stream, event.metadata.as_deref())?;
+                if event.id_is_callers && !ids.insert(event.id) {
+                    let (stream, id) = (part.stream.clone(), event.id);
+                    return Err(Error::DuplicateInAppend { stream, id });
+                }
+            }
+        }
+        let events = append.streams.iter().flat_map(|part| &part.events);
+        Ok(self.shared.options.limits.check(events)?)
+    }
+
+    /// The append for the store. One that is refused already passes nowhere: only
+    /// its ids are looked up, since their record goes before any refusal.
+    fn append_item(
+        &self,
+        append: &AppendAll,
+        records: &[Arc<CommandRecord>],
+        plan: u64,
+        is_refused: bool,
+    ) -> Item {
+        let is_one = append.streams.len() == 1;
+        let recorded_at = self.shared.clock.now();
+        let parts = append.streams.iter().zip(records);
+        let writes = parts
+            .map(|(part, record)| Write {
+                stream: part.stream.clone(),
+                expected: if is_refused {
+                    ExpectedVersion::Exact(Version(u64::MAX))
+                } else {
+                    part.expected_version
+                },
+                commit: Commit {
+                    command: (is_one || !part.events.is_empty()).then(|| Arc::clone(record)),
+                    decided: None,
+                    plan,
+                    recorded_at,
+                    events: part.events.clone(),
+                    id_is_new: false,
+                },
+            })
+            .collect();
+        Item::Append { run: None, writes }
+    }
+
+    /// The answer to an append whose id, or whose events' ids, are known. With the
+    /// records of the request it is still to be seen whether it is the same.
+    async fn first_outcome(
+        &self,
+        append: &AppendAll,
+        known: &[Option<Arc<KnownCommit>>],
+        records: Option<&[Arc<CommandRecord>]>,
+    ) -> Result<Vec<Executed>, Error> {
+        let mut outcomes = Vec::with_capacity(append.streams.len());
+        for (index, (part, known)) in append.streams.iter().zip(known).enumerate() {
+            let stream = part.stream.clone();
+            outcomes.push(match (known, records) {
+                (Some(known), Some(records)) => replayed(stream, &records[index], known)?,
+                (Some(known), None) => replay(stream, known),
+                (None, _) if part.events.is_empty() => self.only_checked(stream).await?,
+                (None, records) => {
+                    let id = records.map(|records| records[index].id.clone());
+                    let id = id.ok_or(Error::Stopped)?;
+                    return Err(Error::IdempotencyKeyReused { stream, id });
+                }
+            });
+        }
+        Ok(outcomes)
+    }
+
+    /// What a replay says of a stream that was only checked: where it stands now.
+    async fn only_checked(&self, stream: StreamId) -> Result<Executed, Error> {
+        let head = self.shared.reader.head(&stream).await?;
+        Ok(Executed {
+            stream,
+            version: head.map_or(Version::NONE, |head| head.version),
+            position: None,
+            events: Vec::new(),
+            replayed: true,
+            module: None,
+            fuel: None,
+        })
+    }
+
+    /// Reads what other hosts may have activated.
+    async fn refresh_plan(&self) {
+        if let Err(error) = self.shared.registry.refresh().await {
+            tracing::warn!(%error, "the plan was not read");
         }
     }
 
-    async fn stage(&self, permit: &Permit, item: Item) -> Result<Outcome, Error> {
+    pub(super) async fn stage(&self, permit: &Permit, item: Item) -> Result<Outcome, Error> {
         let (tell, told) = oneshot::channel();
         let permit = Arc::clone(permit);
         let done = Box::new(move |_: Item, verdict: Verdict| {
@@ -144,39 +281,39 @@ impl Engine {
         }
     }
 
-    fn append_record(&self, stream: &StreamId, id: CommandId, append: &Append) -> CommandRecord {
-        let digest = ContentType::Other(RECORD_BODY.into());
-        CommandRecord {
-            seed: self.seed(stream, &id),
-            context: append.context.clone().correlated(&id),
-            id,
+    /// The record of the append for each of its streams.
+    fn append_records(&self, id: &CommandId, append: &AppendAll) -> Vec<Arc<CommandRecord>> {
+        let digest: bytes::Bytes = digest_of(append).into();
+        let context = append.context.clone().correlated(id);
+        let accepted_at = self.shared.clock.now();
+        let record = |part: &StreamAppend| CommandRecord {
+            seed: self.seed(&part.stream, id),
+            context: context.clone(),
+            id: id.clone(),
             name: Name::stored(RECORD_NAME),
             schema_version: 1,
-            body: Body::stored(digest, digest_of(&append.events).into()),
+            body: Body::stored(ContentType::Other(RECORD_BODY.into()), digest.clone()),
             metadata: None,
-            accepted_at: self.shared.clock.now(),
-        }
-    }
-
-    /// A category that a decider serves takes raw events only when asked to, and
-    /// then only types and schema versions that the decider names.
-    fn check_category(
-        &self,
-        plan: &crate::deploy::Plan,
-        stream: &StreamId,
-        append: &Append,
-    ) -> Result<(), Error> {
-        let Some(deployed) = plan.decider(stream.category()) else {
-            return Ok(());
+            accepted_at,
         };
-        if append.events.is_empty() {
-            return Ok(());
-        }
+        let parts = append.streams.iter();
+        parts.map(|part| Arc::new(record(part))).collect()
+    }
+}
+
+/// A category that a decider serves takes raw events only when asked to, and then only
+/// types and schema versions that the decider names.
+fn check_categories(plan: &Plan, append: &AppendAll) -> Result<(), Error> {
+    for part in append.streams.iter().filter(|part| !part.events.is_empty()) {
+        let category = part.stream.category();
+        let Some(deployed) = plan.decider(category) else {
+            continue;
+        };
         if !append.into_owned_category {
-            return Err(Error::CategoryOwned(stream.category().to_owned()));
+            return Err(Error::CategoryOwned(category.to_owned()));
         }
         let manifest = deployed.module.manifest();
-        for event in &append.events {
+        for event in &part.events {
             let named = manifest.event(event.name.as_str()).is_some_and(|known| {
                 known.name == event.name
                     && event.schema_version <= known.schema_version
@@ -184,31 +321,37 @@ impl Engine {
             });
             if !named {
                 return Err(Error::Invalid(Invalid(format!(
-                    "the decider of category {} names no event {} of schema version {} and \
-                     content type {}",
-                    stream.category(),
+                    "the decider of category {category} names no event {} of schema version {} \
+                     and content type {}",
                     event.name,
                     event.schema_version,
                     event.body.content_type()
                 ))));
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
-/// A digest of types and data, each with its length before it.
-fn digest_of(events: &[NewEvent]) -> Vec<u8> {
+/// A digest of types and data, each with its length before it; of several streams, with
+/// their ids and the number of their events.
+fn digest_of(append: &AppendAll) -> Vec<u8> {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    for event in events {
-        part(event.name.as_str().as_bytes());
-        part(&event.schema_version.to_le_bytes());
-        part(event.body.content_type().as_str().as_bytes());
-        part(event.body.bytes());
+    for stream in &append.streams {
+        if append.streams.len() > 1 {
+            part(stream.stream.as_str().as_bytes());
+            part(&(stream.events.len() as u64).to_le_bytes());
+        }
+        for event in &stream.events {
+            part(event.name.as_str().as_bytes());
+            part(&event.schema_version.to_le_bytes());
+            part(event.body.content_type().as_str().as_bytes());
+            part(event.body.bytes());
+        }
     }
     hasher.finalize().as_bytes().to_vec()
 }

@@ -1,5 +1,5 @@
 use crate::model::{
-    CommandId, Digest, ExpectedVersion, Invalid, Rejection, StreamId, TooLarge, Version,
+    CommandId, Digest, EventId, ExpectedVersion, Invalid, Rejection, StreamId, TooLarge, Version,
 };
 use crate::runtime::{Failure, Fault};
 use crate::store;
@@ -35,6 +35,33 @@ pub enum Error {
         stream: StreamId,
         /// The id.
         id: CommandId,
+    },
+    /// The id stands for another event.
+    #[error("stream {stream}: event id {id} was used for another event; take a fresh one")]
+    EventIdReused {
+        /// The stream.
+        stream: StreamId,
+        /// The event's id.
+        id: EventId,
+    },
+    /// Some of the events were appended before, and not in one append like this.
+    #[error(
+        "stream {stream}: event {id} was appended before, but not in the same append; leave \
+         out what is there already"
+    )]
+    PartialDuplicate {
+        /// The stream.
+        stream: StreamId,
+        /// The event's id.
+        id: EventId,
+    },
+    /// An event stands twice in one append.
+    #[error("stream {stream}: event {id} stands twice in the append")]
+    DuplicateInAppend {
+        /// The stream.
+        stream: StreamId,
+        /// The event's id.
+        id: EventId,
     },
     /// The stream is archived.
     #[error("stream {0} is archived; restore it to append to it")]
@@ -115,7 +142,11 @@ impl Error {
             Self::Rejected { .. } => "rejected",
             Self::WrongExpectedVersion { .. } => "wrong-expected-version",
             Self::Conflict(_) => "conflict",
-            Self::IdempotencyKeyReused { .. } => "idempotency-key-reused",
+            Self::IdempotencyKeyReused { .. } | Self::EventIdReused { .. } => {
+                "idempotency-key-reused"
+            }
+            Self::PartialDuplicate { .. } => "partial-duplicate",
+            Self::DuplicateInAppend { .. } => "duplicate-in-append",
             Self::Archived(_) => "stream-archived",
             Self::TooLong { .. } => "stream-too-long",
             Self::UnknownCategory(_) => "unknown-category",

@@ -5,7 +5,9 @@
 //! worker alone, and is dropped when the commit that it rests on fails.
 
 mod append;
+mod archive;
 mod decide;
+mod enrich;
 mod error;
 mod homes;
 mod ids;
@@ -23,7 +25,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
-pub use append::Append;
+pub use append::{Append, AppendAll, StreamAppend};
+pub use enrich::{Additions, Enrichers, Enrichment};
 pub use error::Error;
 pub use request::Executed;
 pub use state::StateView;
@@ -96,6 +99,7 @@ pub struct Engine {
     hasher: RandomState,
     permits: Arc<Semaphore>,
     secret: [u8; 32],
+    enrichers: Enrichers,
     states: state::States,
 }
 
@@ -113,6 +117,7 @@ impl Engine {
         registry: Arc<Registry>,
         clock: Arc<dyn Clock>,
         secret: [u8; 32],
+        enrichers: Enrichers,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Handle::current();
         let permits = Arc::new(Semaphore::new(
@@ -136,6 +141,7 @@ impl Engine {
             hasher: RandomState::new(),
             permits,
             secret,
+            enrichers,
             states,
         })
     }
@@ -146,12 +152,16 @@ impl Engine {
     /// # Errors
     /// See [`Error`]. Nothing was stored, unless the error is a store that failed
     /// while it committed: then the same command id tells.
-    pub async fn execute(&self, stream: &StreamId, command: Command) -> Result<Executed, Error> {
+    pub async fn execute(
+        &self,
+        stream: &StreamId,
+        mut command: Command,
+    ) -> Result<Executed, Error> {
+        self.enrichers.command(stream, &mut command);
+        command.context = command.context.checked()?;
         check(stream, command.metadata.as_deref())?;
         self.shared.options.limits.check_command(&command)?;
-        let permit = Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map_err(|_| Error::Overloaded)?;
+        let permit = self.permit()?;
         let deciding = self.shared.committer.deciding();
         let (reply, answer) = oneshot::channel();
         let request = Request {

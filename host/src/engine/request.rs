@@ -1,9 +1,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::Error;
+use super::append::Permit;
 use crate::commit::Deciding;
 use crate::model::{
     CommandId, CommandRecord, Digest, ExpectedVersion, Name, NewEvent, Position, StreamId, Version,
@@ -43,7 +44,7 @@ pub struct Request {
     pub deadline: Instant,
     pub reply: oneshot::Sender<Result<Executed, Error>>,
     /// Its place among the commands in flight, given back with the answer.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Permit,
     /// Held while it is about to be staged.
     pub deciding: Option<Deciding>,
     /// Its number in the order in which the worker got its commands.
@@ -85,7 +86,8 @@ impl Request {
 
     /// Answers with what was recorded under its id.
     pub fn replay(self, known: &KnownCommit) {
-        let answer = if known.record.name == self.given_name {
+        let recorded = known.record.as_ref().map(|record| &record.name);
+        let answer = if recorded == Some(&self.given_name) {
             let record = CommandRecord {
                 name: self.given_name.clone(),
                 ..(*self.command).clone()
@@ -105,12 +107,18 @@ pub fn replayed(
     record: &CommandRecord,
     known: &KnownCommit,
 ) -> Result<Executed, Error> {
-    if !known.record.is_repeated_by(record) {
+    let recorded = known.record.as_ref();
+    if !recorded.is_some_and(|recorded| recorded.is_repeated_by(record)) {
         let id = record.id.clone();
         return Err(Error::IdempotencyKeyReused { stream, id });
     }
+    Ok(replay(stream, known))
+}
+
+/// A recorded outcome as the answer to a repeated request.
+pub fn replay(stream: StreamId, known: &KnownCommit) -> Executed {
     let last = known.events.last();
-    Ok(Executed {
+    Executed {
         stream,
         version: last.map(|event| event.version).unwrap_or_default(),
         position: last.map(|event| event.position),
@@ -118,7 +126,7 @@ pub fn replayed(
         replayed: true,
         module: known.data.module,
         fuel: known.data.fuel,
-    })
+    }
 }
 
 /// The answer to a request that has been committed.

@@ -54,8 +54,9 @@ impl Core {
             run: Some(run.id()),
             stream: request.stream.clone(),
             version: Some(version),
+            archived: matches!(answer, Err(Error::Archived(_))),
             command_id: request.callers_id().cloned(),
-            plan,
+            plan: Some(plan),
         });
         self.stage(item, run, request, move |request, _, _| {
             request.answer(answer)
@@ -69,8 +70,9 @@ impl Core {
             run: None,
             stream: request.stream.clone(),
             version: None,
+            archived: false,
             command_id: request.callers_id().cloned(),
-            plan: 0,
+            plan: None,
         });
         let myself = self.myself.clone();
         self.stage(item, run, request, move |request, _, _| {
@@ -88,34 +90,44 @@ impl Core {
         passed: impl FnOnce(Request, Item, Vec<store::Appended>) + Send + 'static,
     ) {
         let (myself, runtime) = (self.myself.clone(), self.shared.runtime.clone());
+        let registry = Arc::clone(&self.shared.registry);
         let answering = Arc::clone(&run);
         // A look-up outlives its run: it asks for no version.
         let run_of_item = match &item {
             Item::Check(Check { run: None, .. }) => None,
             _ => Some(run),
         };
-        let deciding = request.deciding.take();
+        let (deciding, inbox) = (request.deciding.take(), self.myself.clone());
         let done = Box::new(move |item: Item, verdict: Verdict| {
             let stream = request.stream.clone();
             match verdict {
                 Verdict::Outcome(Outcome::Appended(appended)) => passed(request, item, appended),
                 Verdict::Outcome(Outcome::Holds(_)) => passed(request, item, Vec::new()),
-                Verdict::Outcome(Outcome::Known(known)) => request.replay(&known),
+                Verdict::Outcome(Outcome::Known(known)) => {
+                    match known.into_iter().flatten().next() {
+                        Some(known) => request.replay(&known),
+                        None => myself.send(Message::Again(request)),
+                    }
+                }
                 Verdict::Outcome(Outcome::WrongVersion { .. }) => {
                     conflicted(&runtime, &myself, request);
                 }
-                // The state behind it is gone, or another plan holds.
-                Verdict::Outcome(
-                    Outcome::RunDead
-                    | Outcome::PlanMoved
-                    | Outcome::Archived(_)
-                    | Outcome::Again
-                    | Outcome::Activated(_),
-                ) => myself.send(Message::Again(request)),
+                Verdict::Outcome(Outcome::PlanMoved) => {
+                    runtime.spawn(async move {
+                        // Another host may have raised it. What can't be read now is
+                        // refused again, and read again.
+                        if let Err(error) = registry.refresh().await {
+                            tracing::warn!(%error, "the plan was not read");
+                        }
+                        myself.send(Message::Again(request));
+                    });
+                }
+                // The state behind it is gone, or stands elsewhere.
+                Verdict::Outcome(_) => myself.send(Message::Again(request)),
                 Verdict::Failed(error) => request.answer(Err(Error::Store(error))),
             }
             if answering.answered() {
-                myself.send(Message::Drained(stream));
+                inbox.send(Message::Drained(stream));
             }
         });
         self.shared.committer.stage(Staged {
@@ -126,8 +138,14 @@ impl Core {
         drop(deciding);
     }
 
-    /// Tells everyone who waits at a stream the same, once their ids are looked up.
-    pub(super) fn refuse_all(&mut self, stream: &StreamId, error: impl Fn(&Request) -> Error) {
+    /// Tells everyone who waits at a stream the same, once their ids are looked up; if it
+    /// rests on a plan, once that is known to be current.
+    pub(super) fn refuse_all(
+        &mut self,
+        stream: &StreamId,
+        plan: Option<u64>,
+        error: impl Fn(&Request) -> Error,
+    ) {
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
         };
@@ -138,8 +156,9 @@ impl Core {
                 run: None,
                 stream: stream.clone(),
                 version: None,
+                archived: false,
                 command_id: request.callers_id().cloned(),
-                plan: 0,
+                plan,
             });
             let run = Arc::new(Run::begin());
             run.stage();

@@ -198,7 +198,7 @@ impl Core {
                 }
                 State::Cold => {
                     let Some(deployed) = current else {
-                        self.refuse_all(stream, |request| {
+                        self.refuse_all(stream, Some(plan.number), |request| {
                             Error::UnknownCategory(request.stream.category().to_owned())
                         });
                         continue;
@@ -249,7 +249,7 @@ impl Core {
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
         };
-        let check = self.shared.options.check_purity;
+        let (check, plan) = (self.shared.options.check_purity, deployed.plan);
         match Homes::open(&mut self.pool, &deployed, stream, slot.is_apart, check) {
             Ok(homes) => {
                 let warm = Warm {
@@ -265,9 +265,9 @@ impl Core {
                 slot.state = State::Loading(warm);
                 self.read(stream, run, Version::NONE);
             }
-            Err(failure) => {
-                self.refuse_all(stream, |request| Error::of_fold(&request.stream, &failure))
-            }
+            Err(failure) => self.refuse_all(stream, Some(plan), |request| {
+                Error::of_fold(&request.stream, &failure)
+            }),
         }
     }
 
@@ -362,6 +362,10 @@ impl Core {
     /// A stream can't be folded: one more try in an instance of its own, if that
     /// may help; else every command that waits for it is told.
     fn unreadable(&mut self, stream: &StreamId, failure: &Failure) {
+        let plan = match self.slots.get(stream).map(|slot| &slot.state) {
+            Some(State::Loading(warm) | State::Warm(warm)) => Some(warm.deployed.plan),
+            _ => None,
+        };
         self.retire(stream);
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
@@ -370,7 +374,9 @@ impl Core {
             slot.is_apart = true;
             return self.advance(stream);
         }
-        self.refuse_all(stream, |request| Error::of_fold(&request.stream, failure));
+        self.refuse_all(stream, plan, |request| {
+            Error::of_fold(&request.stream, failure)
+        });
         self.advance(stream);
     }
 

@@ -50,11 +50,8 @@ pub struct CommandBody<'a> {
     params(
         ("stream" = String, Path, description = "The stream; its category's decider decides"),
         ("Idempotency-Key" = Option<String>, Header, description = "The command's id within its stream"),
-        ("If-Match" = Option<String>, Header, description = "`\"n\"`: the stream is at version n; `*`: it exists"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: there is no such stream"),
-        ("Quipu-Correlation-Id" = Option<String>, Header, description = "Stored with the commit"),
-        ("Quipu-Causation-Id" = Option<String>, Header, description = "Stored with the commit"),
-        ("traceparent" = Option<String>, Header, description = "Stored with the commit"),
+        headers::Preconditions,
+        headers::Origin,
     ),
     request_body = CommandBody,
     responses(

@@ -1,11 +1,38 @@
 //! Headers that say something about a command or an append.
 
-use std::sync::Arc;
-
 use axum::http::HeaderMap;
+use utoipa::IntoParams;
 
 use super::problem::{Problem, Result};
 use crate::model::{CommandId, Context, ExpectedVersion, Version};
+
+/// What a request expects of its stream, for the description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct Preconditions {
+    /// `"n"`: the stream is at version n; `*`: it exists
+    #[param(rename = "If-Match")]
+    if_match: Option<String>,
+    /// `*`: there is no such stream
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
+/// Where a request comes from, for the description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct Origin {
+    /// Groups what belongs to one conversation; stored with the commit. Without one, the command's id
+    #[param(rename = "Quipu-Correlation-Id")]
+    correlation_id: Option<String>,
+    /// The message that led to this request; stored with the commit
+    #[param(rename = "Quipu-Causation-Id")]
+    causation_id: Option<String>,
+    /// W3C trace context, stored with the commit; passed over when it is not well-formed
+    traceparent: Option<String>,
+}
 
 /// `Idempotency-Key`: the command's id.
 pub fn command_id(headers: &HeaderMap) -> Result<Option<CommandId>> {
@@ -55,29 +82,17 @@ pub fn allows_raw(headers: &HeaderMap) -> Result<bool> {
 }
 
 /// `Quipu-Correlation-Id`, `Quipu-Causation-Id` and `traceparent`. As its
-/// specification wants, a `traceparent` that is not well-formed is passed over.
+/// specification wants, a `traceparent` that is not well-formed, or stands there
+/// twice, is passed over.
 pub fn context(headers: &HeaderMap) -> Result<Context> {
-    Ok(Context {
-        correlation_id: id(headers, "quipu-correlation-id")?,
-        causation_id: id(headers, "quipu-causation-id")?,
+    let shared = |name| Ok::<_, Box<Problem>>(one(headers, name)?.map(Into::into));
+    let context = Context {
+        correlation_id: shared("quipu-correlation-id")?,
+        causation_id: shared("quipu-causation-id")?,
         principal: None,
-        traceparent: headers
-            .get("traceparent")
-            .and_then(|value| value.to_str().ok())
-            .filter(|value| is_traceparent(value))
-            .map(Into::into),
-    })
-}
-
-fn id(headers: &HeaderMap, name: &'static str) -> Result<Option<Arc<str>>> {
-    let Some(value) = one(headers, name)? else {
-        return Ok(None);
+        traceparent: shared("traceparent").unwrap_or_default(),
     };
-    if value.is_empty() || value.len() > 255 || value.chars().any(char::is_control) {
-        let detail = format!("{name}: 1 to 255 bytes without control characters");
-        return Err(Problem::bad_request(detail));
-    }
-    Ok(Some(value.into()))
+    Ok(context.checked()?)
 }
 
 fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
@@ -93,21 +108,6 @@ fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>
         Ok(text) => Ok(Some(text)),
         Err(_) => Err(Problem::bad_request(format!("{name} is not UTF-8"))),
     }
-}
-
-/// `version-trace-parent-flags` in lower-case hexadecimal digits.
-fn is_traceparent(value: &str) -> bool {
-    let lengths = [2, 32, 16, 2];
-    let mut parts = value.split('-');
-    let well_formed = lengths.iter().all(|length| {
-        parts.next().is_some_and(|part| {
-            part.len() == *length
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-        })
-    });
-    well_formed && parts.next().is_none()
 }
 
 #[cfg(test)]
@@ -150,7 +150,10 @@ mod tests {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let kept = context(&headers(&[("traceparent", good)])).unwrap();
         assert_eq!(kept.traceparent.as_deref(), Some(good));
-        let dropped = context(&headers(&[("traceparent", "00-xyz")])).unwrap();
-        assert_eq!(dropped.traceparent, None);
+        let mut twice = headers(&[("traceparent", good)]);
+        twice.append("traceparent", good.parse().unwrap());
+        for dropped in [headers(&[("traceparent", "00-xyz")]), twice] {
+            assert_eq!(context(&dropped).unwrap().traceparent, None);
+        }
     }
 }

@@ -63,6 +63,7 @@ pub struct LineAnswer {
     post, path = "/v1/commands", tag = "commands",
     params(
         ("in_flight" = Option<u64>, Query, description = "Streams with a command in flight; at most 256, the default"),
+        headers::Origin,
     ),
     request_body(content = line::Line, content_type = "application/x-ndjson", description = "One line for each command"),
     responses(

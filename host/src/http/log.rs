@@ -6,11 +6,12 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::params::{Params, PositionPath};
+use super::appends::tag_of;
+use super::params::{Params, PositionPath, printable};
 use super::problem::{Code, Problem, Result};
 use super::{App, answer, view};
 use crate::model::{Name, Position};
-use crate::store::{Direction, Filter, LOG_PAGE_MAX};
+use crate::store::{ArchivedStreams, Direction, Filter, LOG_PAGE_MAX};
 
 /// Events of the log.
 #[derive(Serialize, ToSchema)]
@@ -32,7 +33,9 @@ pub struct LogEvents<'a> {
         ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
         ("category" = Option<Vec<String>>, Query, description = "Any of these categories; may be repeated"),
         ("type" = Option<Vec<String>>, Query, description = "Any of these types; may be repeated"),
+        ("tag" = Option<Vec<String>>, Query, description = "Any of these tags; may be repeated"),
         ("prefix" = Option<String>, Query, description = "Streams whose id begins so"),
+        ("archived" = Option<String>, Query, description = "Events of archived streams: `without` them, the default for a `category`, or `with` them, the default otherwise"),
         ("direction" = Option<String>, Query, description = "`forward` (the default) or `backward`"),
     ),
     responses(
@@ -61,22 +64,52 @@ pub async fn read(State(app): State<App>, mut params: Params) -> Result<Response
     answer::json(StatusCode::OK, &view)
 }
 
+/// The filter that the query describes.
 fn filter(params: &mut Params) -> Result<Filter> {
-    // `category=` names nothing; the filter refuses it.
-    let named = |values: Vec<String>| values.into_iter().filter(|value| !value.is_empty());
-    let categories = params.all("category").map(named);
-    let types = params.all("type").map(named);
+    let without_archived = match params.archived()? {
+        None => None,
+        Some(ArchivedStreams::Without) => Some(true),
+        Some(ArchivedStreams::With) => Some(false),
+        Some(ArchivedStreams::Only) => {
+            let detail = "query: archived is `with` or `without` here";
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    let filter = whole_filter(params)?;
     Ok(Filter {
-        categories: categories.map(|values| values.map(Into::into).collect()),
-        types: types
-            .map(|values| {
-                values
-                    .map(|name| Name::new(&name))
-                    .collect::<std::result::Result<_, _>>()
-            })
-            .transpose()?,
-        prefix: params.one("prefix")?.map(Into::into),
+        without_archived: without_archived.unwrap_or(filter.categories.is_some()),
+        ..filter
     })
+}
+
+/// The filter that the query describes, with the events of archived streams.
+pub fn whole_filter(params: &mut Params) -> Result<Filter> {
+    // `category=` names nothing; the filter refuses it.
+    let mut named = |name| {
+        params.all(name).map(|values| {
+            let named = values.into_iter().filter(|value| !value.is_empty());
+            named.collect::<Vec<_>>()
+        })
+    };
+    let (categories, types, tags) = (named("category"), named("type"), named("tag"));
+    Ok(Filter {
+        categories: each(categories, |name| Ok(printable("category", name)?.into()))?,
+        types: each(types, |name| Ok(Name::new(&name)?))?,
+        tags: each(tags, |tag| tag_of(&tag))?,
+        prefix: match params.one("prefix")? {
+            Some(prefix) => Some(printable("prefix", prefix)?.into()),
+            None => None,
+        },
+        without_archived: false,
+    })
+}
+
+fn each<T>(
+    values: Option<Vec<String>>,
+    read: impl Fn(String) -> Result<T>,
+) -> Result<Option<Vec<T>>> {
+    let values = values.map(|values| values.into_iter().map(read).collect());
+    values.transpose()
 }
 
 /// Reads one event.

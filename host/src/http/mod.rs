@@ -5,8 +5,10 @@
 //! scanned once and never built up as a tree.
 
 mod answer;
+mod appends;
 mod commands;
 mod deployments;
+mod export;
 mod headers;
 mod health;
 pub(crate) mod lanes;
@@ -17,14 +19,18 @@ mod modules;
 mod openapi;
 mod options;
 mod params;
+mod patience;
 mod problem;
 mod request;
 mod router;
 mod server;
+mod sse;
 mod streams;
+mod subscribe;
 mod view;
 
 pub use deployments::{DeploymentList, DeploymentView};
+pub use export::ImportView;
 pub use lines::LineAnswer;
 pub use modules::{ModuleEntry, ModuleList, ModuleView, TypeView};
 pub use openapi::openapi;

@@ -1,6 +1,8 @@
 use utoipa::OpenApi;
 
-use super::{commands, deployments, health, lines, log, modules, streams};
+use super::{
+    appends, commands, deployments, export, health, lines, log, modules, streams, subscribe,
+};
 
 /// The interface's description.
 #[derive(OpenApi)]
@@ -13,11 +15,17 @@ use super::{commands, deployments, health, lines, log, modules, streams};
     paths(
         commands::execute,
         lines::execute_lines,
+        streams::list,
         streams::read,
-        streams::append,
+        appends::append,
+        appends::append_all,
+        streams::archive,
+        streams::restore,
         streams::state,
         log::read,
         log::read_one,
+        subscribe::log,
+        subscribe::stream,
         modules::upload,
         modules::list,
         modules::show,
@@ -25,6 +33,8 @@ use super::{commands, deployments, health, lines, log, modules, streams};
         deployments::activate,
         deployments::list,
         deployments::show,
+        export::export,
+        export::import,
         health::live,
         health::ready,
     )

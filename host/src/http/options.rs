@@ -16,6 +16,9 @@ pub struct Options {
     /// From a request's head to its answer's head; then the answer is `timeout`.
     /// A line of NDJSON waits as long while the host is overloaded.
     pub request_time_max: Duration,
+    /// How long a client may leave an answer unread that is ready to be sent. Then it is
+    /// cut off; a subscription is told so, if it can be.
+    pub slow_reader_max: Duration,
 }
 
 impl Default for Options {
@@ -27,6 +30,7 @@ impl Default for Options {
             lines_in_flight_max: 256,
             lines_waiting_max: 4_096,
             request_time_max: Duration::from_secs(30),
+            slow_reader_max: Duration::from_secs(30),
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 
 use super::problem::{Problem, Result};
 use crate::model::{Digest, StreamId};
-use crate::store::Direction;
+use crate::store::{ArchivedStreams, Direction};
 
 /// The one parameter of a path, percent-decoded.
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String> {
@@ -97,6 +97,29 @@ impl Params {
         }
     }
 
+    /// A text of at least one character, none of them a control character.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>> {
+        let text = self.one(name)?;
+        if text.as_ref().is_some_and(String::is_empty) {
+            let detail = format!("query: {name} is empty; leave it out");
+            return Err(Problem::bad_request(detail));
+        }
+        text.map(|text| printable(name, text)).transpose()
+    }
+
+    /// `archived`: what becomes of archived streams.
+    pub fn archived(&mut self) -> Result<Option<ArchivedStreams>> {
+        match self.one("archived")?.as_deref() {
+            None => Ok(None),
+            Some("without") => Ok(Some(ArchivedStreams::Without)),
+            Some("with") => Ok(Some(ArchivedStreams::With)),
+            Some("only") => Ok(Some(ArchivedStreams::Only)),
+            Some(other) => Err(Problem::bad_request(format!(
+                "query: archived {other:?} is neither without nor with nor only"
+            ))),
+        }
+    }
+
     /// A number.
     pub fn number(&mut self, name: &str) -> Result<Option<u64>> {
         match self.one(name)? {
@@ -138,7 +161,17 @@ impl Params {
     }
 }
 
-fn number(name: &str, text: &str) -> Result<u64> {
+/// Refuses control characters, which no stored text holds, and not every database takes.
+pub fn printable(name: &str, text: String) -> Result<String> {
+    if text.chars().any(char::is_control) {
+        let detail = format!("query: {name} {text:?} holds a control character");
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(text)
+}
+
+/// A number that the databases can hold.
+pub fn number(name: &str, text: &str) -> Result<u64> {
     match u64::from_str(text) {
         // The highest number of the databases.
         Ok(number) if i64::try_from(number).is_ok() => Ok(number),

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::model::{ExpectedVersion, Invalid};
-use crate::{deploy, engine, runtime, store};
+use crate::model::{ExpectedVersion, Invalid, Version};
+use crate::{deploy, engine, runtime, store, subscribe};
 
 /// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
 ///
@@ -36,6 +36,12 @@ pub struct Problem {
     /// With `guest-fault`: the component's digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Where an append is refused: the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// Where an append is refused because of an event's id: the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
     /// With `wrong-expected-version`: what the request expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
@@ -63,7 +69,7 @@ pub struct Rejection {
 pub enum Expected {
     /// This version.
     Version(u64),
-    /// `no-stream` or `stream-exists`.
+    /// `any`, `no-stream` or `stream-exists`.
     Word(String),
 }
 
@@ -100,6 +106,7 @@ macro_rules! codes {
 codes! {
     BadRequest "bad-request" 400 "the request is malformed";
     InvalidCommand "invalid-command" 400 "the decider can't read the command";
+    DuplicateInAppend "duplicate-in-append" 400 "an event stands twice in the append";
     NotFound "not-found" 404 "there is no such path";
     StreamNotFound "stream-not-found" 404 "there is no such stream";
     EventNotFound "event-not-found" 404 "there is no such event";
@@ -107,15 +114,17 @@ codes! {
     ModuleNotFound "module-not-found" 404 "there is no such module";
     MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
     Conflict "conflict" 409 "other writers came first until the deadline";
+    PartialDuplicate "partial-duplicate" 409 "some of the events were appended before";
     StreamArchived "stream-archived" 409 "the stream is archived";
     StreamTooLong "stream-too-long" 409 "the stream is longer than its category allows";
+    ImportRefused "import-refused" 409 "the import does not fit the store";
     CategoryOwned "category-owned" 409 "a decider serves the category";
     UnreadableEvent "unreadable-event" 409 "the decider can't fold an event of the stream";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";
     WrongExpectedVersion "wrong-expected-version" 412 "the stream stands at another version";
     TooLarge "too-large" 413 "the request exceeds a bound";
     Rejected "rejected" 422 "the domain rejects the command";
-    IdempotencyKeyReused "idempotency-key-reused" 422 "the id stands for another command";
+    IdempotencyKeyReused "idempotency-key-reused" 422 "the id stands for another command or event";
     ModuleRefused "module-refused" 422 "the module is refused";
     Internal "internal" 500 "the host made a mistake";
     GuestFault "guest-fault" 502 "the guest faulted";
@@ -138,6 +147,8 @@ impl Problem {
             fault: None,
             component: None,
             digest: None,
+            stream: None,
+            event_id: None,
             expected: None,
             found: None,
         }
@@ -209,7 +220,11 @@ impl From<engine::Error> for Box<Problem> {
             Error::Rejected { .. } => Code::Rejected,
             Error::WrongExpectedVersion { .. } => Code::WrongExpectedVersion,
             Error::Conflict(_) => Code::Conflict,
-            Error::IdempotencyKeyReused { .. } => Code::IdempotencyKeyReused,
+            Error::IdempotencyKeyReused { .. } | Error::EventIdReused { .. } => {
+                Code::IdempotencyKeyReused
+            }
+            Error::PartialDuplicate { .. } => Code::PartialDuplicate,
+            Error::DuplicateInAppend { .. } => Code::DuplicateInAppend,
             Error::Archived(_) => Code::StreamArchived,
             Error::TooLong { .. } => Code::StreamTooLong,
             Error::UnknownCategory(_) => Code::UnknownCategory,
@@ -231,10 +246,22 @@ impl From<engine::Error> for Box<Problem> {
                 problem.rejection = Some(Box::new(Rejection::of(*rejection)));
             }
             Error::WrongExpectedVersion {
-                expected, found, ..
+                stream,
+                expected,
+                found,
             } => {
+                problem.stream = Some(stream.to_string());
                 problem.expected = Expected::of(expected);
                 problem.found = Some(found.0);
+            }
+            Error::Archived(stream) | Error::IdempotencyKeyReused { stream, .. } => {
+                problem.stream = Some(stream.to_string());
+            }
+            Error::EventIdReused { stream, id }
+            | Error::PartialDuplicate { stream, id }
+            | Error::DuplicateInAppend { stream, id } => {
+                problem.stream = Some(stream.to_string());
+                problem.event_id = Some(id.to_string());
             }
             Error::Fault(fault) => {
                 problem.fault = Some(fault.kind.as_str().to_owned());
@@ -244,6 +271,18 @@ impl From<engine::Error> for Box<Problem> {
             _ => {}
         }
         Box::new(problem)
+    }
+}
+
+impl From<subscribe::Error> for Box<Problem> {
+    fn from(error: subscribe::Error) -> Self {
+        use subscribe::Error;
+        let code = match &error {
+            Error::Invalid(_) => Code::BadRequest,
+            Error::TooMany(_) | Error::Stopped => Code::Overloaded,
+            Error::Store(error) => return error.clone().into(),
+        };
+        Box::new(Problem::new(code, error.to_string()))
     }
 }
 
@@ -273,6 +312,19 @@ impl Rejection {
 }
 
 impl Expected {
+    /// What it says; none for an unknown word.
+    pub(super) fn into_version(self) -> Option<ExpectedVersion> {
+        match self {
+            Self::Version(version) => Some(ExpectedVersion::Exact(Version(version))),
+            Self::Word(word) => match word.as_str() {
+                "any" => Some(ExpectedVersion::Any),
+                "no-stream" => Some(ExpectedVersion::NoStream),
+                "stream-exists" => Some(ExpectedVersion::StreamExists),
+                _ => None,
+            },
+        }
+    }
+
     fn of(expected: ExpectedVersion) -> Option<Self> {
         Some(match expected {
             ExpectedVersion::Any => return None,

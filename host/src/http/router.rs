@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::{Code, Problem, Result};
 use super::{
-    App, Options, commands, deployments, health, lines, log, modules, openapi, params, streams,
+    App, Options, appends, commands, deployments, export, health, lines, log, modules, openapi,
+    params, streams, subscribe,
 };
 use crate::Host;
 
@@ -33,10 +34,16 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/streams/{stream}/commands", post(commands::execute))
         .route(
             "/v1/streams/{stream}/events",
-            get(streams::read).post(streams::append),
+            get(streams::read).post(appends::append),
         )
+        .route("/v1/appends", post(appends::append_all))
+        .route("/v1/streams", get(streams::list))
+        .route("/v1/streams/{stream}/archive", post(streams::archive))
+        .route("/v1/streams/{stream}/restore", post(streams::restore))
         .route("/v1/streams/{stream}/state", get(streams::state))
+        .route("/v1/streams/{stream}/subscribe", get(subscribe::stream))
         .route("/v1/events", get(log::read))
+        .route("/v1/events/subscribe", get(subscribe::log))
         .route("/v1/events/{position}", get(log::read_one))
         .route("/v1/modules", get(modules::list).post(modules::upload))
         .route("/v1/modules/{digest}", get(modules::show))
@@ -46,6 +53,8 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
             get(deployments::list).post(deployments::activate),
         )
         .route("/v1/deployments/{name}", get(deployments::show))
+        .route("/v1/export", get(export::export))
+        .route(export::IMPORT, post(export::import))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(description))
@@ -76,8 +85,13 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Result<R
     params::check_encoding(request.uri().path())?;
     params::check_encoding(request.uri().query().unwrap_or_default())?;
     let time_max = app.options.request_time_max;
+    let is_long = request.uri().path() == export::IMPORT;
     let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(time_max, answering).await {
+    let answered = match is_long {
+        true => Ok(answering.await),
+        false => tokio::time::timeout(time_max, answering).await,
+    };
+    match answered {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(_)) => Err(Problem::internal(&"a handler panicked")),
         Err(_) => {

@@ -5,6 +5,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Options;
+use super::patience::Patient;
 use super::router::router_until;
 use crate::Host;
 
@@ -14,8 +15,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Serves the host until `shutdown` is done: then no connection is accepted, requests
 /// in flight are answered within 10 s, and the host is shut down. Requests of many
-/// lines read no further: what was read is answered, the rest is not executed. A
-/// command that is cut off after 10 s is recorded or not; its id tells.
+/// lines read no further: what was read is answered, the rest is not executed;
+/// subscriptions end at once. A command that is cut off after 10 s is recorded or not; its id tells.
 ///
 /// # Errors
 /// When the listener or the store fails.
@@ -26,6 +27,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let ending = CancellationToken::new();
+    let listener = Patient::new(listener, options.slow_reader_max);
     let router = router_until(host.clone(), options, ending.clone());
     let told = ending.clone();
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {

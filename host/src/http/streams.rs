@@ -1,22 +1,85 @@
-//! Streams: their events and their state.
-
-use std::borrow::Cow;
-use std::sync::Arc;
+//! Streams: which there are, their events and their state, whether they are archived.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::params::{Params, StreamPath};
 use super::problem::{Problem, Result};
-use super::request::JsonBytes;
-use super::{App, answer, headers, request, view};
-use crate::engine::Append;
-use crate::model::{Name, NewEvent, Version};
-use crate::store::{Direction, STREAM_PAGE_MAX};
+use super::{App, answer, headers, view};
+use crate::model::{Position, StreamId, Version};
+use crate::store::{Direction, STREAM_PAGE_MAX, STREAMS_PAGE_MAX, StreamFilter, StreamInfo};
+
+/// Streams in the order of the bytes of their ids.
+#[derive(Serialize, ToSchema)]
+pub struct StreamList<'a> {
+    /// The streams.
+    streams: Vec<StreamEntry<'a>>,
+    /// Where to go on `after`; null at the end.
+    next: Option<&'a str>,
+}
+
+/// A stream in the list.
+#[derive(Serialize, ToSchema)]
+pub struct StreamEntry<'a> {
+    /// The stream.
+    stream: &'a str,
+    /// Its version.
+    version: u64,
+    /// When its last event was recorded.
+    #[schema(format = "date-time")]
+    recorded_at: String,
+    /// Since when it is archived; absent when it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    archived_at: Option<String>,
+}
+
+/// Lists streams.
+#[utoipa::path(
+    get, path = "/v1/streams", operation_id = "list_streams", tag = "streams",
+    params(
+        ("category" = Option<String>, Query, description = "Only of this category"),
+        ("archived" = Option<String>, Query, description = "Archived streams: `without` them (the default), `with` them, or `only` them"),
+        ("after" = Option<String>, Query, description = "Streams behind this id; by default all"),
+        ("limit" = Option<u64>, Query, description = "Streams at most: 1 to 1000, by default 100"),
+    ),
+    responses(
+        (status = 200, body = StreamList, description = "Streams"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
+    let filter = StreamFilter {
+        category: params.text("category")?.map(Into::into),
+        archived: params.archived()?.unwrap_or_default(),
+    };
+    let after = params.one("after")?;
+    let after = after.map(|after| StreamId::new(&after)).transpose()?;
+    let limit = params.limit(STREAMS_PAGE_MAX)?;
+    params.finish()?;
+    let after = after.as_ref().map(StreamId::as_str);
+    let page = app.host.streams(after, limit, &filter).await?;
+    let view = StreamList {
+        streams: page.streams.iter().map(StreamEntry::of).collect(),
+        next: page.next.as_deref(),
+    };
+    answer::json(StatusCode::OK, &view)
+}
+
+impl<'a> StreamEntry<'a> {
+    fn of(info: &'a StreamInfo) -> Self {
+        Self {
+            stream: info.stream.as_str(),
+            version: info.version.0,
+            recorded_at: info.recorded_at.to_string(),
+            archived_at: info.archived_at.map(|since| since.to_string()),
+        }
+    }
+}
 
 /// Events of a stream.
 #[derive(Serialize, ToSchema)]
@@ -70,135 +133,6 @@ pub async fn read(
     answer::tagged(page.version, &view)
 }
 
-/// Events to be appended as they are.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AppendBody<'a> {
-    /// In order. None: the expected version is checked, nothing is stored.
-    #[serde(borrow, deserialize_with = "request::objects")]
-    events: Vec<AppendEvent<'a>>,
-}
-
-/// An event to be appended.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AppendEvent<'a> {
-    /// Not taken by this version: the host makes the ids.
-    #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
-    /// Its type.
-    #[serde(borrow)]
-    r#type: Cow<'a, str>,
-    /// Schema version of the data; 1 without one.
-    #[serde(default)]
-    schema_version: Option<u32>,
-    /// JSON, kept byte for byte. Either this or `data_base64`.
-    #[serde(borrow, default, deserialize_with = "view::given")]
-    #[schema(value_type = Option<serde_json::Value>)]
-    data: Option<&'a RawValue>,
-    /// Bytes that are no JSON.
-    #[serde(borrow, default)]
-    data_base64: Option<Cow<'a, str>>,
-    /// Media type of `data_base64`; `application/octet-stream` without one.
-    #[serde(borrow, default)]
-    content_type: Option<Cow<'a, str>>,
-    /// An object, kept byte for byte.
-    #[serde(borrow, default)]
-    #[schema(value_type = Option<Object>)]
-    metadata: Option<&'a RawValue>,
-    /// `name:value` labels.
-    #[serde(borrow, default)]
-    tags: Vec<Cow<'a, str>>,
-}
-
-/// Appends events as they are, without a decider.
-#[utoipa::path(
-    post, path = "/v1/streams/{stream}/events", tag = "streams",
-    params(
-        ("stream" = String, Path, description = "The stream"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The append's id within its stream"),
-        ("If-Match" = Option<String>, Header, description = "`\"n\"`: the stream is at version n; `*`: it exists"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: there is no such stream"),
-        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves the category"),
-        ("Quipu-Correlation-Id" = Option<String>, Header, description = "Stored with the commit"),
-        ("Quipu-Causation-Id" = Option<String>, Header, description = "Stored with the commit"),
-        ("traceparent" = Option<String>, Header, description = "Stored with the commit"),
-    ),
-    request_body = AppendBody,
-    responses(
-        (status = 200, body = view::AppendOutcome, description = "Appended; or, replayed, its first outcome"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
-    ),
-)]
-pub async fn append(
-    State(app): State<App>,
-    StreamPath(stream): StreamPath,
-    params: Params,
-    headers: HeaderMap,
-    body: JsonBytes,
-) -> Result<Response> {
-    params.finish()?;
-    let given: AppendBody<'_> = body.parse()?;
-    let events = given.events.into_iter().enumerate();
-    let append = Append {
-        expected_version: headers::expected_version(&headers)?,
-        events: events
-            .map(|(index, event)| event.into_new(index))
-            .collect::<Result<_>>()?,
-        id: headers::command_id(&headers)?,
-        context: headers::context(&headers)?,
-        into_owned_category: headers::allows_raw(&headers)?,
-    };
-    let appended = app.host.append(&stream, append).await?;
-    answer::json(StatusCode::OK, &view::AppendOutcome::of(&appended))
-}
-
-impl AppendEvent<'_> {
-    fn into_new(self, index: usize) -> Result<NewEvent> {
-        self.new_event().map_err(|mut problem| {
-            problem.detail = format!("event {index}: {}", problem.detail);
-            problem
-        })
-    }
-
-    fn new_event(self) -> Result<NewEvent> {
-        if self.id.is_some() {
-            let detail = "this version takes no event ids; use an Idempotency-Key for the append";
-            return Err(Problem::bad_request(detail));
-        }
-        let schema_version = self.schema_version.unwrap_or(1);
-        if schema_version == 0 {
-            return Err(Problem::bad_request("schema versions begin at 1"));
-        }
-        let data_base64 = self.data_base64.as_deref();
-        Ok(NewEvent {
-            id: uuid::Uuid::now_v7(),
-            name: Name::new(&self.r#type)?,
-            schema_version,
-            body: view::body(self.data, data_base64, self.content_type.as_deref())?,
-            metadata: self.metadata.map(view::metadata).transpose()?,
-            tags: self
-                .tags
-                .iter()
-                .map(|tag| tag_of(tag))
-                .collect::<Result<_>>()?,
-        })
-    }
-}
-
-fn tag_of(tag: &str) -> Result<Arc<str>> {
-    let well_formed = tag
-        .split_once(':')
-        .is_some_and(|(name, value)| !name.is_empty() && !value.is_empty())
-        && !tag.chars().any(char::is_control);
-    if well_formed {
-        Ok(tag.into())
-    } else {
-        let detail = format!("tag {tag:?} has not the form name:value");
-        Err(Problem::bad_request(detail))
-    }
-}
-
 /// The state of a stream.
 #[derive(Serialize, ToSchema)]
 pub struct StreamState<'a> {
@@ -237,4 +171,76 @@ pub async fn state(
         module: view.module.to_string(),
     };
     answer::tagged(view.version, &shown)
+}
+
+/// Whether a stream takes appends.
+#[derive(Serialize, ToSchema)]
+pub struct ArchivedStream<'a> {
+    /// The stream.
+    stream: &'a str,
+    /// Whether it is archived.
+    archived: bool,
+    /// Position of the event in the stream `$streams` that tells of it; null when
+    /// nothing had to be done.
+    position: Option<u64>,
+}
+
+/// Archives a stream.
+///
+/// It takes no appends then, and lists and pages by category leave it out unless asked.
+/// Its events stay in the log. Archiving it again does nothing.
+#[utoipa::path(
+    post, path = "/v1/streams/{stream}/archive", tag = "streams",
+    params(("stream" = String, Path, description = "The stream"), headers::Origin),
+    responses(
+        (status = 200, body = ArchivedStream, description = "It is archived"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn archive(
+    State(app): State<App>,
+    StreamPath(stream): StreamPath,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    params.finish()?;
+    let context = headers::context(&headers)?;
+    let position = app.host.archive(&stream, context).await?;
+    archived_stream(&stream, true, position)
+}
+
+/// Restores an archived stream.
+///
+/// It takes appends again. Restoring it again does nothing.
+#[utoipa::path(
+    post, path = "/v1/streams/{stream}/restore", tag = "streams",
+    params(("stream" = String, Path, description = "The stream"), headers::Origin),
+    responses(
+        (status = 200, body = ArchivedStream, description = "It is not archived"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn restore(
+    State(app): State<App>,
+    StreamPath(stream): StreamPath,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    params.finish()?;
+    let context = headers::context(&headers)?;
+    let position = app.host.restore(&stream, context).await?;
+    archived_stream(&stream, false, position)
+}
+
+fn archived_stream(
+    stream: &StreamId,
+    archived: bool,
+    position: Option<Position>,
+) -> Result<Response> {
+    let view = ArchivedStream {
+        stream: stream.as_str(),
+        archived,
+        position: position.map(|position| position.0),
+    };
+    answer::json(StatusCode::OK, &view)
 }

@@ -62,6 +62,8 @@ pub struct Commit<'a> {
     causation_id: Option<&'a str>,
     /// Who asked.
     principal: Option<&'a str>,
+    /// W3C trace context of the request.
+    traceparent: Option<&'a str>,
 }
 
 /// Data on its way out: JSON as `data`, anything else as `data_base64`.
@@ -119,6 +121,7 @@ impl<'a> Event<'a> {
                 correlation_id: commit.correlation_id.as_deref(),
                 causation_id: commit.causation_id.as_deref(),
                 principal: commit.principal.as_deref(),
+                traceparent: commit.traceparent.as_deref(),
             },
         }
     }

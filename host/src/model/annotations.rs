@@ -1,4 +1,7 @@
+use std::collections::HashSet;
+
 use bytes::Bytes;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Context, Invalid};
@@ -44,6 +47,32 @@ pub fn check_metadata(metadata: &[u8]) -> Result<(), Invalid> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Adds members behind those that metadata have, whose text stays as it is. A name that
+/// is there already keeps its value, names of the host are left out. Metadata that is no
+/// object stays as it is.
+pub fn add_members(metadata: &mut Option<Bytes>, added: &[(String, String)]) {
+    let object = metadata.as_deref().unwrap_or(b"{}");
+    let Ok(own) = members(object) else {
+        return;
+    };
+    let mut names: HashSet<&str> = own.iter().map(|(name, _)| name.as_str()).collect();
+    let new = added
+        .iter()
+        .filter(|(name, _)| !name.starts_with(RESERVED) && names.insert(name))
+        .map(|(name, value)| format!("{}:{}", Value::from(&**name), Value::from(&**value)));
+    let new: Vec<String> = new.collect();
+    let end = object.iter().rposition(|byte| *byte == b'}');
+    let (Some(end), false) = (end, new.is_empty()) else {
+        return;
+    };
+    let comma: &[u8] = if own.is_empty() { b"" } else { b"," };
+    *metadata = Some(
+        [&object[..end], comma, new.join(",").as_bytes(), b"}"]
+            .concat()
+            .into(),
+    );
 }
 
 /// Names of annotations that are the host's.
@@ -126,5 +155,37 @@ mod tests {
         for good in [r#"{"actor":"x"}"#, "[1]", "{}"] {
             assert_eq!(check_metadata(good.as_bytes()), Ok(()));
         }
+    }
+
+    #[test]
+    fn members_are_added_behind_the_callers_and_replace_none() {
+        let added = [
+            ("region", "e\"u"),
+            ("quipu.principal", "root"),
+            ("actor", "host"),
+        ];
+        let added = added.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let cases = [
+            (None, r#"{"region":"e\"u","actor":"host"}"#),
+            (Some(" { } "), r#" { "region":"e\"u","actor":"host"}"#),
+            (
+                Some(r#"{ "actor" : 1.50 }"#),
+                r#"{ "actor" : 1.50 ,"region":"e\"u"}"#,
+            ),
+            (
+                Some(r#"{"\u0061ctor":"}","region":{}}"#),
+                r#"{"\u0061ctor":"}","region":{}}"#,
+            ),
+            (Some("[1]"), "[1]"),
+            (Some(r#"{"\ud800":1}"#), r#"{"\ud800":1}"#),
+        ];
+        for (given, expected) in cases {
+            let mut metadata = given.map(|text| Bytes::from(text.to_owned()));
+            add_members(&mut metadata, &added);
+            assert_eq!(metadata.as_deref(), Some(expected.as_bytes()));
+        }
+        let mut none = None;
+        add_members(&mut none, &added[1..2]);
+        assert_eq!(none, None);
     }
 }

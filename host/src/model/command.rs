@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Body, ExpectedVersion, Invalid, Name, Timestamp};
+use super::{Body, Context, ExpectedVersion, Invalid, Name, Timestamp};
 
 /// The idempotency key of a command: 1 to 255 bytes without control characters.
 ///
@@ -58,6 +58,11 @@ impl CommandId {
     /// The id.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id's text, to be shared.
+    pub(super) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -122,29 +127,6 @@ impl Command {
     #[must_use]
     pub fn expecting(mut self, expected: ExpectedVersion) -> Self {
         self.expected_version = expected;
-        self
-    }
-}
-
-/// What the host vouches for besides the command itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Context {
-    /// Groups what belongs to one conversation. Where the caller gives none, the host
-    /// takes the command's id.
-    pub correlation_id: Option<Arc<str>>,
-    /// The message that led to this command.
-    pub causation_id: Option<Arc<str>>,
-    /// Who asks.
-    pub principal: Option<Arc<str>>,
-    /// W3C trace context.
-    pub traceparent: Option<Arc<str>>,
-}
-
-impl Context {
-    /// The same with a correlation id: that of a conversation which begins here.
-    #[must_use]
-    pub(crate) fn correlated(mut self, id: &CommandId) -> Self {
-        self.correlation_id.get_or_insert_with(|| Arc::clone(&id.0));
         self
     }
 }

@@ -25,6 +25,8 @@ pub(crate) fn fresh_id() -> Uuid {
 pub struct NewEvent {
     /// Its id; known before the append, so that the answer needs no look-up.
     pub id: EventId,
+    /// The caller chose the id, so that the event may come again.
+    pub id_is_callers: bool,
     /// Its type.
     pub name: Name,
     /// Schema version of the body, from 1.

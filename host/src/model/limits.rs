@@ -50,10 +50,13 @@ impl AppendLimits {
     ///
     /// # Errors
     /// The first bound that it breaks.
-    pub fn check(&self, events: &[NewEvent]) -> Result<(), TooLarge> {
-        within("events per append", events.len(), self.events_max)?;
-        let mut total = 0usize;
+    pub fn check<'a>(
+        &self,
+        events: impl IntoIterator<Item = &'a NewEvent>,
+    ) -> Result<(), TooLarge> {
+        let (mut total, mut count) = (0usize, 0usize);
         for event in events {
+            count += 1;
             let metadata = event.metadata.as_ref().map_or(0, bytes::Bytes::len);
             within(
                 "bytes of an event's type",
@@ -70,6 +73,7 @@ impl AppendLimits {
                 .saturating_add(event.body.len())
                 .saturating_add(metadata);
         }
+        within("events per append", count, self.events_max)?;
         within("bytes per append", total, self.append_bytes_max)
     }
 

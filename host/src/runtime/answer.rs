@@ -127,6 +127,7 @@ impl Answers<'_> {
         }
         Ok(NewEvent {
             id: fresh_id(),
+            id_is_callers: false,
             name: name.clone(),
             schema_version: named,
             body: body_as(kind, event.body)?,

@@ -8,11 +8,17 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Appended, Check, Head, Item, KnownCommit, Outcome, RunId, Write};
-use crate::model::{CommandId, Position, StreamId, Timestamp, Version};
+use super::{Appended, Check, Head, Item, KnownCommit, Mark, Outcome, RunId, Write};
+use crate::model::{CommandId, EventId, NewEvent, Position, StreamId, Timestamp, Version};
 
-/// Records found by stream and command id.
-pub type Known = HashMap<(StreamId, CommandId), Arc<KnownCommit>>;
+/// What is recorded under the ids of a batch.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// By the id of a command.
+    pub commands: HashMap<(StreamId, CommandId), Arc<KnownCommit>>,
+    /// By the caller's id of an event.
+    pub events: HashMap<(StreamId, EventId), Arc<KnownCommit>>,
+}
 
 /// Where the streams of a batch stand; a stream that is not there has no entry.
 pub type Heads = HashMap<StreamId, Head>;
@@ -64,6 +70,8 @@ pub struct Classified<'a> {
     pub outcomes: Vec<Outcome>,
     /// In order of position.
     pub accepted: Vec<Accepted<'a>>,
+    /// Streams whose mark changes, and since when they are archived.
+    pub marks: Vec<(&'a StreamId, Option<Timestamp>)>,
     /// The plan afterwards.
     pub parts: Parts,
 }
@@ -71,32 +79,52 @@ pub struct Classified<'a> {
 /// The streams that a batch names.
 pub fn streams(items: &[Item]) -> impl Iterator<Item = &StreamId> {
     items.iter().flat_map(|item| {
-        let (writes, check) = match item {
-            Item::Append { writes, .. } => (writes.as_slice(), None),
-            Item::Check(check) => (&[][..], Some(&check.stream)),
-            Item::Activate(_) => (&[][..], None),
+        let other = match item {
+            Item::Check(Check { stream, .. }) | Item::Mark(Mark { stream, .. }) => Some(stream),
+            Item::Append { .. } | Item::Activate(_) => None,
         };
-        writes.iter().map(|write| &write.stream).chain(check)
+        writes(item).iter().map(|write| &write.stream).chain(other)
     })
+}
+
+/// What an item writes if it passes.
+fn writes(item: &Item) -> &[Write] {
+    match item {
+        Item::Append { writes, .. } => writes,
+        Item::Mark(mark) => std::slice::from_ref(&mark.write),
+        Item::Check(_) | Item::Activate(_) => &[],
+    }
 }
 
 /// The command ids whose records a batch must look up.
 pub fn ids(items: &[Item]) -> impl Iterator<Item = (&StreamId, &CommandId)> {
     items.iter().flat_map(|item| {
-        let (writes, check) = match item {
-            Item::Append { writes, .. } => (writes.as_slice(), None),
-            Item::Check(check) => (
-                &[][..],
-                check.command_id.as_ref().map(|id| (&check.stream, id)),
-            ),
-            Item::Activate(_) => (&[][..], None),
+        let check = match item {
+            Item::Check(Check {
+                stream,
+                command_id: Some(id),
+                ..
+            }) => Some((stream, id)),
+            _ => None,
         };
-        writes
+        writes(item)
             .iter()
             .filter(|write| !write.commit.id_is_new)
             .filter_map(|write| callers_id(write).map(|id| (&write.stream, id)))
             .chain(check)
     })
+}
+
+/// The callers' ids of events that a batch must look up.
+pub fn event_ids(items: &[Item]) -> impl Iterator<Item = (&StreamId, EventId)> {
+    let writes = items.iter().flat_map(writes);
+    writes.flat_map(|write| callers_events(write).map(|event| (&write.stream, event.id)))
+}
+
+/// The events of a write whose ids the caller chose.
+fn callers_events(write: &Write) -> impl Iterator<Item = &NewEvent> {
+    let events = write.commit.events.iter();
+    events.filter(|event| event.id_is_callers)
 }
 
 /// The id under which the commit of a write will be found again.
@@ -126,12 +154,15 @@ pub fn classify<'a>(
         next,
         dead: HashSet::new(),
         taken: HashSet::new(),
+        taken_events: HashSet::new(),
+        marks: Vec::new(),
         accepted: Vec::with_capacity(items.len()),
     };
     let outcomes = items.iter().map(|item| batch.item(item)).collect();
     Classified {
         outcomes,
         accepted: batch.accepted,
+        marks: batch.marks,
         parts: batch.parts,
     }
 }
@@ -145,6 +176,9 @@ struct Batch<'a, 'k> {
     dead: HashSet<RunId>,
     /// Ids that this batch records.
     taken: HashSet<(&'a StreamId, &'a CommandId)>,
+    /// Callers' ids of events that this batch records.
+    taken_events: HashSet<(&'a StreamId, EventId)>,
+    marks: Vec<(&'a StreamId, Option<Timestamp>)>,
     accepted: Vec<Accepted<'a>>,
 }
 
@@ -155,11 +189,15 @@ impl<'a> Batch<'a, '_> {
                 Outcome::Activated(self.parts.activate(activation.category.as_deref()))
             }
             Item::Check(check) => self.check(check),
+            Item::Mark(mark) => self.mark(mark),
             Item::Append { run, writes } => {
                 if run.is_some_and(|run| self.dead.contains(&run)) {
                     return Outcome::RunDead;
                 }
-                match writes.iter().find_map(|write| self.refusal(write)) {
+                let refusal = self
+                    .repetition(writes)
+                    .or_else(|| writes.iter().find_map(|write| self.refusal(write)));
+                match refusal {
                     None => {
                         Outcome::Appended(writes.iter().map(|write| self.accept(write)).collect())
                     }
@@ -183,21 +221,33 @@ impl<'a> Batch<'a, '_> {
             if self.taken.contains(&(&check.stream, id)) {
                 return Outcome::Again;
             }
-            if let Some(known) = self.known.get(&(check.stream.clone(), id.clone())) {
-                return Outcome::Known(Arc::clone(known));
+            let key = (check.stream.clone(), id.clone());
+            if let Some(known) = self.known.commands.get(&key) {
+                return Outcome::Known(vec![Some(Arc::clone(known))]);
             }
+        }
+        let category = check.stream.category();
+        if check
+            .plan
+            .is_some_and(|plan| self.parts.have_moved(category, plan))
+        {
+            return Outcome::PlanMoved;
         }
         let found = self.version(&check.stream);
         let Some(version) = check.version else {
             return Outcome::Holds(found);
         };
-        if self.parts.have_moved(check.stream.category(), check.plan) {
-            return Outcome::PlanMoved;
-        }
-        if version == found {
+        let is_archived = self
+            .heads
+            .get(&check.stream)
+            .is_some_and(|head| head.archived);
+        if version == found && is_archived == check.archived {
             return Outcome::Holds(found);
         }
         self.dead.extend(check.run);
+        if version == found {
+            return Outcome::RunDead;
+        }
         let expected = crate::model::ExpectedVersion::Exact(version);
         Outcome::WrongVersion {
             stream: check.stream.clone(),
@@ -206,19 +256,97 @@ impl<'a> Batch<'a, '_> {
         }
     }
 
+    fn mark(&mut self, mark: &'a Mark) -> Outcome {
+        let Some(head) = self.heads.get_mut(&mark.stream) else {
+            return Outcome::NoStream(mark.stream.clone());
+        };
+        if head.archived == mark.archived {
+            return Outcome::Marked(None);
+        }
+        head.archived = mark.archived;
+        let appended = self.accept(&mark.write);
+        let since = mark.archived.then_some(mark.write.commit.recorded_at);
+        // Once for each stream: a back-end may set them all at once.
+        match self.marks.iter_mut().find(|(of, _)| **of == mark.stream) {
+            Some((_, last)) => *last = since,
+            None => self.marks.push((&mark.stream, since)),
+        }
+        Outcome::Marked(appended.positions.first().copied())
+    }
+
+    /// What is known of an append by the ids that came with it, if anything is.
+    fn repetition(&self, writes: &'a [Write]) -> Option<Outcome> {
+        let is_taken = |write: &'a Write| {
+            let stream = &write.stream;
+            callers_id(write).is_some_and(|id| self.taken.contains(&(stream, id)))
+                || callers_events(write)
+                    .any(|event| self.taken_events.contains(&(stream, event.id)))
+        };
+        if writes.iter().any(is_taken) {
+            return Some(Outcome::Again);
+        }
+        let recorded: Vec<_> = writes
+            .iter()
+            .map(|write| {
+                let id = callers_id(write).filter(|_| !write.commit.id_is_new)?;
+                let key = (write.stream.clone(), id.clone());
+                self.known.commands.get(&key).cloned()
+            })
+            .collect();
+        if recorded.iter().any(Option::is_some) {
+            return Some(Outcome::Known(recorded));
+        }
+        if self.known.events.is_empty() {
+            return None;
+        }
+        self.repeated_events(writes)
+    }
+
+    /// What is known of an append by the ids of its events.
+    fn repeated_events(&self, writes: &'a [Write]) -> Option<Outcome> {
+        let known = |write: &Write, event: &NewEvent| {
+            let key = (write.stream.clone(), event.id);
+            self.known.events.get(&key)
+        };
+        let mut found = None;
+        for write in writes {
+            for event in callers_events(write) {
+                let Some(commit) = known(write, event) else {
+                    continue;
+                };
+                let recorded = commit.events.iter().find(|other| other.id == event.id);
+                let is_same = recorded
+                    .is_some_and(|other| other.name == event.name && other.body == event.body);
+                if !is_same {
+                    return Some(Outcome::EventIdReused(write.stream.clone(), event.id));
+                }
+                found.get_or_insert((&write.stream, event.id));
+            }
+        }
+        let (stream, id) = found?;
+        let first_outcome = |write: &Write| {
+            let events = &write.commit.events;
+            let commit = known(write, events.first()?)?;
+            let ids = commit.events.iter().map(|event| event.id);
+            let is_whole = ids.eq(events.iter().map(|event| event.id))
+                && events.iter().all(|event| event.id_is_callers);
+            is_whole.then(|| Arc::clone(commit))
+        };
+        let outcomes: Vec<_> = writes.iter().map(first_outcome).collect();
+        let is_whole = writes
+            .iter()
+            .zip(&outcomes)
+            .all(|(write, outcome)| outcome.is_some() || write.commit.events.is_empty());
+        Some(if is_whole {
+            Outcome::Repeated(outcomes)
+        } else {
+            Outcome::PartialDuplicate(stream.clone(), id)
+        })
+    }
+
     /// Why a write can't pass, if it can't.
     fn refusal(&self, write: &'a Write) -> Option<Outcome> {
         let stream = &write.stream;
-        if let Some(id) = callers_id(write) {
-            if self.taken.contains(&(stream, id)) {
-                return Some(Outcome::Again);
-            }
-            if !write.commit.id_is_new
-                && let Some(known) = self.known.get(&(stream.clone(), id.clone()))
-            {
-                return Some(Outcome::Known(Arc::clone(known)));
-            }
-        }
         if self.parts.have_moved(stream.category(), write.commit.plan) {
             return Some(Outcome::PlanMoved);
         }
@@ -256,6 +384,8 @@ impl<'a> Batch<'a, '_> {
         self.heads.insert(write.stream.clone(), head);
         self.taken
             .extend(callers_id(write).map(|id| (&write.stream, id)));
+        self.taken_events
+            .extend(callers_events(write).map(|event| (&write.stream, event.id)));
         self.accepted.push(Accepted {
             write,
             first_version,
@@ -289,6 +419,7 @@ mod tests {
     fn append(run: Option<u64>, expected: ExpectedVersion) -> Item {
         let event = NewEvent {
             id: uuid::Uuid::now_v7(),
+            id_is_callers: false,
             name: Name::new("opened").unwrap(),
             schema_version: 1,
             body: Body::empty(),
@@ -331,7 +462,7 @@ mod tests {
         classify(
             items,
             heads(at),
-            &Known::new(),
+            &Known::default(),
             Parts::default(),
             Position(1),
         )
@@ -370,7 +501,7 @@ mod tests {
         let classified = classify(
             &items,
             heads(3),
-            &Known::new(),
+            &Known::default(),
             Parts::default(),
             Position(8),
         );
@@ -396,7 +527,7 @@ mod tests {
             plan: 1,
             ..Parts::default()
         };
-        let classified = classify(&items, heads(0), &Known::new(), parts, Position(1));
+        let classified = classify(&items, heads(0), &Known::default(), parts, Position(1));
         assert!(matches!(classified.outcomes[0], Outcome::Activated(2)));
         assert!(matches!(classified.outcomes[1], Outcome::PlanMoved));
     }

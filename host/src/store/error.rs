@@ -26,9 +26,23 @@ pub enum Error {
         /// What this program knows.
         known: i64,
     },
+    /// The store was made by an older program.
+    #[error(
+        "the store has schema version {found}, this program wants {known}: stop the hosts of \
+         the older program, then run `quipu migrate`"
+    )]
+    TooOld {
+        /// What the store has.
+        found: i64,
+        /// What this program wants.
+        known: i64,
+    },
     /// The store's address can't be understood.
     #[error("{0}")]
     Url(String),
+    /// A part of an export that does not fit the store.
+    #[error("the import does not fit the store: {0}")]
+    Import(String),
     /// Something that a store must not answer.
     #[error("unexpected answer of the store: {0}")]
     Unexpected(String),
@@ -39,7 +53,11 @@ impl Error {
     pub fn is_lasting(&self) -> bool {
         matches!(
             self,
-            Self::Damaged(_) | Self::Unexpected(_) | Self::ReadOnly(_) | Self::TooNew { .. }
+            Self::Damaged(_)
+                | Self::Unexpected(_)
+                | Self::ReadOnly(_)
+                | Self::TooNew { .. }
+                | Self::TooOld { .. }
         )
     }
 

@@ -28,6 +28,8 @@ pub enum Item {
     Check(Check),
     /// Raise the plan.
     Activate(Activation),
+    /// Archive a stream, or restore it.
+    Mark(Mark),
 }
 
 /// What is appended to one stream.
@@ -76,10 +78,12 @@ pub struct Check {
     pub stream: StreamId,
     /// The version on which the answer rests; none when it rests on no version.
     pub version: Option<Version>,
+    /// Whether the stream was archived when the answer was found; looked at with the version.
+    pub archived: bool,
     /// The caller's id, when its record is to be looked up.
     pub command_id: Option<CommandId>,
-    /// The plan under which the answer was found.
-    pub plan: u64,
+    /// The plan under which the answer was found; none when it rests on no plan.
+    pub plan: Option<u64>,
 }
 
 /// Makes a module the active one under its name.
@@ -97,15 +101,36 @@ pub struct Activation {
     pub by: Option<String>,
 }
 
+/// Sets whether a stream takes appends.
+#[derive(Debug)]
+pub struct Mark {
+    /// The stream.
+    pub stream: StreamId,
+    /// Archived from now on, or restored.
+    pub archived: bool,
+    /// What tells of it, in a stream of the host; written when the mark changes.
+    pub write: Write,
+}
+
 /// What became of an item.
 #[derive(Debug)]
 pub enum Outcome {
     /// Appended, and durable. One for each write.
     Appended(Vec<Appended>),
-    /// The check holds: the stream stands at this version and the id is unknown.
+    /// The check holds: the stream stands at the version that the check named, and the
+    /// id is unknown. Without a version in the check, the number says nothing.
     Holds(Version),
-    /// The command's id is known in this stream: its first outcome.
-    Known(Arc<KnownCommit>),
+    /// The command's id is known: the first outcome in the stream of each write, or
+    /// of the check; none where it is unknown. Whether it was the same request has
+    /// still to be looked at.
+    Known(Vec<Option<Arc<KnownCommit>>>),
+    /// The same events were appended before under the same ids: the first outcome of
+    /// each write, none for one without events.
+    Repeated(Vec<Option<Arc<KnownCommit>>>),
+    /// The id stands for another event in this stream.
+    EventIdReused(StreamId, EventId),
+    /// This event was appended to the stream before, but not in the same append.
+    PartialDuplicate(StreamId, EventId),
     /// The stream does not stand where it was expected.
     WrongVersion {
         /// The stream.
@@ -125,6 +150,11 @@ pub enum Outcome {
     Again,
     /// Activated: the new plan.
     Activated(u64),
+    /// The mark stands, and was set now: the position of the event that tells of it;
+    /// none when it stood already.
+    Marked(Option<Position>),
+    /// There is no such stream to be marked.
+    NoStream(StreamId),
 }
 
 /// Where a commit came to stand.
@@ -136,11 +166,11 @@ pub struct Appended {
     pub positions: Vec<Position>,
 }
 
-/// A recorded commit, found by the id of its command.
+/// A recorded commit, found by the id of its command or of one of its events.
 #[derive(Debug)]
 pub struct KnownCommit {
-    /// The command.
-    pub record: CommandRecord,
+    /// The command; none for events that came without one.
+    pub record: Option<CommandRecord>,
     /// What led to it.
     pub data: CommitData,
     /// Its events.

@@ -1,82 +1,134 @@
 //! A store in this process's memory: for tests and experiments.
 
-use std::collections::HashMap;
+mod import;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
 use super::classify::{self, Accepted, Heads, Known, Parts, classify};
 use super::page::{Room, composed_metadata, page_bounds};
+use super::wake::Waker;
 use super::{
-    Deployment, Direction, EventReader, EventWriter, Filter, Head, Item, KnownCommit, KnownEvent,
-    LoadPage, LoadedEvent, LogPage, ModuleStore, Outcome, Result, Store, StoredModule, StreamPage,
+    CheckpointStore, Claim, Deployment, Direction, EventReader, EventWriter, Filter, Head, Import,
+    Item, KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, ModuleStore,
+    Outcome, Result, STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredModule, StoredPage,
+    StreamFilter, StreamInfo, StreamPage, StreamsPage,
 };
 use crate::model::{
-    CommandId, CommandRecord, CommitData, Digest, Position, RecordedEvent, StreamId, Timestamp,
-    Version,
+    CommandId, CommitData, Digest, EventId, Position, RecordedEvent, StreamId, Timestamp, Version,
 };
 
 /// An empty store.
 pub fn open() -> Store {
-    let shared = Shared::default();
+    let (waker, wakes) = Waker::new();
+    let shared = Shared(Arc::new((Mutex::default(), waker)));
     Store {
         reader: Arc::new(shared.clone()),
         writer: Box::new(shared.clone()),
-        modules: Arc::new(shared),
+        modules: Arc::new(shared.clone()),
+        checkpoints: Arc::new(shared),
+        wakes,
         secret: rand::random(),
     }
 }
 
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Log>>);
+#[derive(Clone)]
+struct Shared(Arc<(Mutex<Log>, Waker)>);
 
 #[derive(Default)]
 struct Log {
-    /// Event i stands at position i + 1.
-    events: Vec<RecordedEvent>,
-    /// Indexes into `events`.
-    streams: HashMap<StreamId, Vec<usize>>,
-    /// The record, its commit's first event and their number.
-    records: HashMap<(StreamId, CommandId), (Arc<CommandRecord>, usize, usize)>,
+    /// In order of position.
+    events: Vec<Kept>,
+    /// In the order of their ids' bytes.
+    streams: BTreeMap<StreamId, Places>,
+    /// Index of the first event of the commit under a command's id.
+    commands: HashMap<(StreamId, CommandId), usize>,
+    /// Index of the event under a caller's id.
+    event_ids: HashMap<(StreamId, EventId), usize>,
     modules: Vec<(StoredModule, Vec<u8>)>,
     deployments: Vec<Deployment>,
     parts: Parts,
+    checkpoints: HashMap<String, Checkpoint>,
+}
+
+/// An event, as it is kept and as readers see it.
+struct Kept {
+    stored: StoredEvent,
+    seen: RecordedEvent,
+}
+
+/// Where a stream's events are.
+#[derive(Default)]
+struct Places {
+    /// Indexes into the log.
+    events: Vec<usize>,
+    archived_at: Option<Timestamp>,
+}
+
+struct Checkpoint {
+    token: u64,
+    position: Position,
+    /// None when nobody holds it.
+    until: Option<Instant>,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Log> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Log {
     fn head(&self, stream: &StreamId) -> Option<Head> {
-        let last = *self.streams.get(stream)?.last()?;
-        let event = &self.events[last];
+        let places = self.streams.get(stream)?;
+        let event = &self.events[*places.events.last()?].seen;
         Some(Head {
             version: event.version,
             recorded_at: event.recorded_at,
-            archived: false,
+            archived: places.archived_at.is_some(),
         })
+    }
+
+    fn last_position(&self) -> Position {
+        let last = self.events.last();
+        last.map_or(Position(0), |last| last.seen.position)
+    }
+
+    /// Index of the first event behind a position.
+    fn behind(&self, position: Position) -> usize {
+        self.events
+            .partition_point(|event| event.seen.position <= position)
     }
 
     fn commit(&mut self, items: &[Item]) -> Vec<Outcome> {
         let heads: Heads = classify::streams(items)
             .filter_map(|stream| Some((stream.clone(), self.head(stream)?)))
             .collect();
-        let known: Known = classify::ids(items)
-            .filter_map(|(stream, id)| {
-                let key = (stream.clone(), id.clone());
-                let (record, first, count) = self.records.get(&key)?;
-                let events = &self.events[*first..first + count];
-                Some((key, Arc::new(known_commit(record, events))))
-            })
-            .collect();
-        let next = Position(self.events.len() as u64 + 1);
+        let commands = classify::ids(items).filter_map(|(stream, id)| {
+            let key = (stream.clone(), id.clone());
+            let known = self.known_commit(*self.commands.get(&key)?);
+            Some((key, Arc::new(known)))
+        });
+        let events = classify::event_ids(items).filter_map(|(stream, id)| {
+            let key = (stream.clone(), id);
+            let known = self.known_commit(*self.event_ids.get(&key)?);
+            Some((key, Arc::new(known)))
+        });
+        let known = Known {
+            commands: commands.collect(),
+            events: events.collect(),
+        };
+        let next = Position(self.last_position().0 + 1);
         let classified = classify(items, heads, &known, self.parts.clone(), next);
         for accepted in &classified.accepted {
             self.append(accepted);
+        }
+        for (stream, since) in classified.marks {
+            self.streams.entry(stream.clone()).or_default().archived_at = since;
         }
         for (item, outcome) in items.iter().zip(&classified.outcomes) {
             if let (Item::Activate(activation), Outcome::Activated(plan)) = (item, outcome) {
@@ -95,63 +147,118 @@ impl Log {
 
     fn append(&mut self, accepted: &Accepted<'_>) {
         let (stream, commit) = (&accepted.write.stream, &accepted.write.commit);
-        let decided = commit.decided;
-        let data = Arc::new(CommitData::of(
-            commit.command.as_deref(),
-            commit.plan,
-            decided.map(|decided| decided.module),
-            decided.map(|decided| decided.fuel),
-        ));
-        if let Some(id) = classify::callers_id(accepted.write)
-            && let Some(record) = &commit.command
-        {
-            let place = (Arc::clone(record), self.events.len(), commit.events.len());
-            self.records.insert((stream.clone(), id.clone()), place);
-        }
-        let command_metadata = commit
-            .decided
-            .and(commit.command.as_ref())
-            .and_then(|record| record.metadata.as_ref());
+        let led_to_it = StoredCommit {
+            command: commit.command.as_deref().cloned(),
+            decided: commit.decided,
+            plan: commit.plan,
+            events: commit.events.len() as u64,
+        };
+        let mut led_to_it = Some(led_to_it);
         for (offset, event) in commit.events.iter().enumerate() {
-            self.streams
-                .entry(stream.clone())
-                .or_default()
-                .push(self.events.len());
-            self.events.push(RecordedEvent {
-                id: event.id,
+            self.keep(StoredEvent {
+                event: event.clone(),
                 stream: stream.clone(),
                 version: accepted.first_version.plus(offset),
                 position: Position(accepted.first_position.0 + offset as u64),
-                name: event.name.clone(),
-                schema_version: event.schema_version,
-                body: event.body.clone(),
-                metadata: composed_metadata(command_metadata, event.metadata.as_ref()),
-                tags: event.tags.clone(),
                 recorded_at: accepted.recorded_at,
-                commit: Arc::clone(&data),
+                commit_offset: offset as u64,
+                commit: led_to_it.take(),
             });
+        }
+    }
+
+    /// Takes an event in behind the others of its stream and of the log.
+    fn keep(&mut self, stored: StoredEvent) {
+        let (stream, place) = (stored.stream.clone(), self.events.len());
+        let (data, command_metadata) = match &stored.commit {
+            Some(commit) => {
+                let command = commit.command.as_ref();
+                if let Some(id) = command.map(|command| &command.id)
+                    && id.is_callers()
+                {
+                    self.commands.insert((stream.clone(), id.clone()), place);
+                }
+                (commit_data(commit), decided_metadata(commit))
+            }
+            None => match self.first_of(&stored) {
+                Some(first) => {
+                    let commit = first.stored.commit.as_ref();
+                    let metadata = commit.and_then(decided_metadata);
+                    (Arc::clone(&first.seen.commit), metadata)
+                }
+                None => Default::default(),
+            },
+        };
+        let event = &stored.event;
+        if event.id_is_callers {
+            self.event_ids.insert((stream.clone(), event.id), place);
+        }
+        let seen = RecordedEvent {
+            id: event.id,
+            stream: stream.clone(),
+            version: stored.version,
+            position: stored.position,
+            name: event.name.clone(),
+            schema_version: event.schema_version,
+            body: event.body.clone(),
+            metadata: composed_metadata(command_metadata.as_ref(), event.metadata.as_ref()),
+            tags: event.tags.clone(),
+            recorded_at: stored.recorded_at,
+            commit: data,
+        };
+        let places = self.streams.entry(stream).or_default();
+        places.events.push(place);
+        self.events.push(Kept { stored, seen });
+    }
+
+    /// The first event of the commit of an event that comes next in its stream.
+    fn first_of(&self, next: &StoredEvent) -> Option<&Kept> {
+        let places = &self.streams.get(&next.stream)?.events;
+        let back = usize::try_from(next.commit_offset).ok()?;
+        Some(&self.events[*places.get(places.len().checked_sub(back)?)?])
+    }
+
+    /// The commit that an event belongs to.
+    fn known_commit(&self, place: usize) -> KnownCommit {
+        let one = &self.events[place].stored;
+        let places = &self.streams[&one.stream].events;
+        let first = (one.version.0 - 1 - one.commit_offset) as usize;
+        let record = &self.events[places[first]];
+        let commit = record.stored.commit.as_ref();
+        let count = commit.map_or(1, |commit| commit.events as usize);
+        let events = places[first..].iter().take(count);
+        KnownCommit {
+            record: commit.and_then(|commit| commit.command.clone()),
+            data: (*record.seen.commit).clone(),
+            events: events
+                .map(|place| {
+                    let event = &self.events[*place].seen;
+                    KnownEvent {
+                        id: event.id,
+                        name: event.name.clone(),
+                        version: event.version,
+                        position: event.position,
+                        body: event.body.clone(),
+                    }
+                })
+                .collect(),
         }
     }
 }
 
-fn known_commit(record: &CommandRecord, events: &[RecordedEvent]) -> KnownCommit {
-    KnownCommit {
-        record: record.clone(),
-        data: events
-            .first()
-            .map(|event| (*event.commit).clone())
-            .unwrap_or_default(),
-        events: events
-            .iter()
-            .map(|event| KnownEvent {
-                id: event.id,
-                name: event.name.clone(),
-                version: event.version,
-                position: event.position,
-                body: event.body.clone(),
-            })
-            .collect(),
-    }
+fn commit_data(commit: &StoredCommit) -> Arc<CommitData> {
+    Arc::new(CommitData::of(
+        commit.command.as_ref(),
+        commit.plan,
+        commit.decided.map(|decided| decided.module),
+        commit.decided.map(|decided| decided.fuel),
+    ))
+}
+
+/// What decided events inherit from their command.
+fn decided_metadata(commit: &StoredCommit) -> Option<bytes::Bytes> {
+    let command = commit.decided.and(commit.command.as_ref())?;
+    command.metadata.clone()
 }
 
 /// Events up to the bounds of a page, and whether there may be more behind them.
@@ -185,7 +292,15 @@ fn loaded(event: &RecordedEvent, begins_a_commit: bool) -> LoadedEvent {
 
 impl EventWriter for Shared {
     fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
-        ready(Ok(self.lock().commit(items))).boxed()
+        let outcomes = self.lock().commit(items);
+        self.0.1.log();
+        ready(Ok(outcomes)).boxed()
+    }
+
+    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
+        let done = self.lock().import(part);
+        self.0.1.log();
+        ready(done).boxed()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
@@ -207,9 +322,9 @@ impl EventReader for Shared {
     ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
         let log = self.lock();
         let page = log.streams.get(stream).map(|places| {
-            let version = Version(places.len() as u64);
+            let version = Version(places.events.len() as u64);
             let range = page_bounds(from, direction, limit, version);
-            let read = |version: u64| &log.events[places[version as usize - 1]];
+            let read = |version: u64| &log.events[places.events[version as usize - 1]].seen;
             let (events, _) = match direction {
                 Direction::Forward => page(range.map(read), usize::MAX),
                 Direction::Backward => page(range.rev().map(read), usize::MAX),
@@ -227,25 +342,21 @@ impl EventReader for Shared {
         filter: &'a Filter,
     ) -> BoxFuture<'a, Result<LogPage>> {
         let log = self.lock();
-        let head = Position(log.events.len() as u64);
+        let head = log.last_position();
         let passes = |event: &&RecordedEvent| {
-            filter.admits(
-                event.stream.as_str(),
-                event.stream.category(),
-                event.name.as_str(),
-            )
+            filter.admits(event)
+                && !(filter.without_archived && log.streams[&event.stream].archived_at.is_some())
         };
-        let limit = limit.min(super::LOG_PAGE_MAX);
-        let place = |position: u64| {
-            usize::try_from(position)
-                .unwrap_or(usize::MAX)
-                .min(log.events.len())
-        };
+        let limit = limit.min(LOG_PAGE_MAX);
+        let seen = |range: std::ops::Range<usize>| log.events[range].iter().map(|kept| &kept.seen);
         let (events, may_go_on) = match direction {
-            Direction::Forward => page(log.events[place(after.0)..].iter().filter(passes), limit),
+            Direction::Forward => {
+                let behind = seen(log.behind(after)..log.events.len());
+                page(behind.filter(passes), limit)
+            }
             Direction::Backward => {
-                let before = &log.events[..place(after.0.saturating_sub(1))];
-                page(before.iter().rev().filter(passes), limit)
+                let before = seen(0..log.behind(Position(after.0.saturating_sub(1))));
+                page(before.rev().filter(passes), limit)
             }
         };
         let next = events
@@ -262,22 +373,19 @@ impl EventReader for Shared {
         limit: usize,
     ) -> BoxFuture<'a, Result<LoadPage>> {
         let log = self.lock();
-        let places = log.streams.get(stream).map_or(&[][..], Vec::as_slice);
+        let places = log.streams.get(stream);
+        let places = places.map_or(&[][..], |places| places.events.as_slice());
         let skipped = usize::try_from(after.0)
             .unwrap_or(usize::MAX)
             .min(places.len());
         let mut room = Room::default();
         let mut events = Vec::new();
         for place in places[skipped..].iter().take(limit) {
-            let event = &log.events[*place];
-            let before = event
-                .version
-                .0
-                .checked_sub(2)
-                .map(|index| places[index as usize]);
-            let begins =
-                before.is_none_or(|before| !Arc::ptr_eq(&event.commit, &log.events[before].commit));
-            events.push(loaded(event, begins));
+            let Kept {
+                stored,
+                seen: event,
+            } = &log.events[*place];
+            events.push(loaded(event, stored.commit.is_some()));
             if !room.take(event.body.len()) {
                 break;
             }
@@ -293,7 +401,55 @@ impl EventReader for Shared {
     }
 
     fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
-        ready(Ok(Position(self.lock().events.len() as u64))).boxed()
+        ready(Ok(self.lock().last_position())).boxed()
+    }
+
+    fn streams<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+        filter: &'a StreamFilter,
+    ) -> BoxFuture<'a, Result<StreamsPage>> {
+        let log = self.lock();
+        let limit = limit.min(STREAMS_PAGE_MAX);
+        let listed = log.streams.iter().filter(|(stream, places)| {
+            after.is_none_or(|after| stream.as_str() > after)
+                && filter
+                    .category
+                    .as_ref()
+                    .is_none_or(|category| stream.category() == &**category)
+                && filter.archived.admits(places.archived_at.is_some())
+        });
+        let streams: Vec<StreamInfo> = listed
+            .filter_map(|(stream, places)| {
+                let head = log.head(stream)?;
+                Some(StreamInfo {
+                    stream: stream.clone(),
+                    version: head.version,
+                    recorded_at: head.recorded_at,
+                    archived_at: places.archived_at,
+                })
+            })
+            .take(limit)
+            .collect();
+        ready(Ok(StreamsPage::new(streams, limit))).boxed()
+    }
+
+    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
+        let log = self.lock();
+        let mut room = Room::default();
+        let mut events = Vec::new();
+        for kept in log.events[log.behind(after)..]
+            .iter()
+            .take(limit.min(LOG_PAGE_MAX))
+        {
+            events.push(kept.stored.clone());
+            if !room.take(kept.seen.body.len()) {
+                break;
+            }
+        }
+        let head = log.last_position();
+        ready(Ok(StoredPage { events, head })).boxed()
     }
 }
 
@@ -341,5 +497,56 @@ impl ModuleStore for Shared {
 
     fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>> {
         ready(Ok(self.lock().deployments.clone())).boxed()
+    }
+}
+
+impl CheckpointStore for Shared {
+    fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>> {
+        let (mut log, now) = (self.lock(), Instant::now());
+        let checkpoint = log
+            .checkpoints
+            .entry(name.to_owned())
+            .or_insert(Checkpoint {
+                token: 0,
+                position: Position(0),
+                until: None,
+            });
+        let is_free = checkpoint.until.is_none_or(|until| until <= now);
+        let claim = is_free.then(|| {
+            checkpoint.token += 1;
+            checkpoint.until = Some(now + lease);
+            Claim {
+                token: checkpoint.token,
+                position: checkpoint.position,
+            }
+        });
+        ready(Ok(claim)).boxed()
+    }
+
+    fn advance<'a>(
+        &'a self,
+        name: &'a str,
+        token: u64,
+        position: Position,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let mut log = self.lock();
+        let checkpoint = log.checkpoints.get_mut(name);
+        let held = checkpoint.filter(|checkpoint| checkpoint.token == token);
+        let is_held = held.is_some();
+        if let Some(checkpoint) = held {
+            checkpoint.position = position;
+            checkpoint.until = Some(Instant::now() + lease);
+        }
+        ready(Ok(is_held)).boxed()
+    }
+
+    fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
+        let mut log = self.lock();
+        let checkpoint = log.checkpoints.get_mut(name);
+        if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.token == token) {
+            checkpoint.until = None;
+        }
+        ready(Ok(())).boxed()
     }
 }

@@ -2,30 +2,42 @@
 //!
 //! [`EventReader`] reads streams and the log, [`EventWriter`] is the one writer of
 //! a host, [`ModuleStore`] keeps components and the history of the plan. The rules
-//! of an append that back-ends share stand in [`classify`](mod@classify); each
+//! of an append that back-ends share stand in `classify`; each
 //! back-end brings its own statements.
 
+mod assemble;
 pub(crate) mod classify;
 mod error;
 mod item;
 mod memory;
 mod page;
+mod postgres;
 mod record;
 mod sqlite;
+mod stored;
+mod streams;
 mod url;
+mod wake;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
 pub use error::Error;
 pub use item::{
-    Activation, Appended, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Outcome, RunId,
-    Write,
+    Activation, Appended, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Mark, Outcome,
+    RunId, Write,
 };
 pub use page::{
     Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, PAGE_BYTES_MAX,
     STREAM_PAGE_MAX, StreamPage,
 };
-pub use url::{StoreUrl, open};
+pub use postgres::drop_schema;
+pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
+pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
+pub use url::{Backup, Migrated, StoreUrl, backup, migrate, open, open_reading};
+pub use wake::Wakes;
 
 use crate::model::{Digest, Position, StreamId, Timestamp, Version};
 
@@ -67,8 +79,22 @@ pub trait EventReader: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'a, Result<LoadPage>>;
 
-    /// Position of the last event; 0 for an empty log.
+    /// How far the log can be read; 0 for an empty one. No event will ever appear there
+    /// or below. It is the position of the last event, or of a hole behind it.
     fn log_head(&self) -> BoxFuture<'_, Result<Position>>;
+
+    /// Up to `limit` streams, at most [`STREAMS_PAGE_MAX`], in the order of the bytes
+    /// of their ids, behind the id `after`.
+    fn streams<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+        filter: &'a StreamFilter,
+    ) -> BoxFuture<'a, Result<StreamsPage>>;
+
+    /// Up to `limit` events after a position, at most [`LOG_PAGE_MAX`], with all that
+    /// the store keeps of them, for an export.
+    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>>;
 }
 
 /// The one way into the log. A host has one writer for a store.
@@ -80,6 +106,13 @@ pub trait EventWriter: Send {
     /// # Errors
     /// When the transaction failed as a whole: then nothing of it is stored.
     fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>>;
+
+    /// Takes in a part of an export. Events stand behind everything that is in the
+    /// store, and keep their versions and positions; what is there already is refused.
+    ///
+    /// # Errors
+    /// When the part can't stand behind what is there: then nothing of it is stored.
+    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>>;
 
     /// Flushes what can be flushed and releases the store.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
@@ -103,6 +136,36 @@ pub trait ModuleStore: Send + Sync {
 
     /// Every activation, oldest first.
     fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>>;
+}
+
+/// How far named readers of the log have come. One owner at a time: each claim has
+/// a token, greater than those before it, and only the last one moves the checkpoint.
+pub trait CheckpointStore: Send + Sync {
+    /// Claims a name for a time, unless another owner's time is not over. A name that
+    /// was never claimed begins at position 0.
+    fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>>;
+
+    /// Moves the checkpoint, and holds the name for a time from now on. False when
+    /// someone else has claimed it since: then nothing is moved.
+    fn advance<'a>(
+        &'a self,
+        name: &'a str,
+        token: u64,
+        position: Position,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<bool>>;
+
+    /// Gives a name back, if the token is still the last one.
+    fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>>;
+}
+
+/// A name that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Proves the ownership.
+    pub token: u64,
+    /// How far the reader has come.
+    pub position: Position,
 }
 
 /// A component in the store.
@@ -131,14 +194,26 @@ pub struct Deployment {
     pub activated_by: Option<String>,
 }
 
+/// A store that has been opened for reading alone.
+pub struct Source {
+    /// Reads.
+    pub reader: Arc<dyn EventReader>,
+    /// Components and plan.
+    pub modules: Arc<dyn ModuleStore>,
+}
+
 /// A store that has been opened.
 pub struct Store {
     /// Reads.
-    pub reader: std::sync::Arc<dyn EventReader>,
+    pub reader: Arc<dyn EventReader>,
     /// Writes.
     pub writer: Box<dyn EventWriter>,
     /// Components and plan.
-    pub modules: std::sync::Arc<dyn ModuleStore>,
+    pub modules: Arc<dyn ModuleStore>,
+    /// How far named readers have come.
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Tells that there may be something new.
+    pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.
     pub secret: [u8; 32],
 }

@@ -50,9 +50,10 @@ pub struct StreamPage {
 pub struct LogPage {
     /// The events.
     pub events: Vec<RecordedEvent>,
-    /// Where to go on from in the same direction; none at the end.
+    /// Where to go on from in the same direction; none at the end: everything up to
+    /// `head`, or down to the first event, has been looked through.
     pub next: Option<Position>,
-    /// Position of the last event in the log when the page was read.
+    /// How far the log could be read: see [`log_head`](super::EventReader::log_head).
     pub head: Position,
 }
 
@@ -94,6 +95,10 @@ pub struct Filter {
     pub types: Option<Vec<Name>>,
     /// Streams whose id begins so.
     pub prefix: Option<Arc<str>>,
+    /// Events that carry any of these tags.
+    pub tags: Option<Vec<Arc<str>>>,
+    /// Leave out the events of archived streams.
+    pub without_archived: bool,
 }
 
 impl Filter {
@@ -109,6 +114,7 @@ impl Filter {
                 self.categories.as_ref().is_some_and(Vec::is_empty),
             ),
             ("type", self.types.as_ref().is_some_and(Vec::is_empty)),
+            ("tag", self.tags.as_ref().is_some_and(Vec::is_empty)),
             (
                 "prefix",
                 self.prefix.as_ref().is_some_and(|prefix| prefix.is_empty()),
@@ -122,8 +128,10 @@ impl Filter {
         }
     }
 
-    /// Whether an event passes.
-    pub(crate) fn admits(&self, stream: &str, category: &str, name: &str) -> bool {
+    /// Whether an event passes, but for [`without_archived`](Self::without_archived).
+    pub fn admits(&self, event: &RecordedEvent) -> bool {
+        let (stream, category) = (event.stream.as_str(), event.stream.category());
+        let name = event.name.as_str();
         self.categories
             .as_ref()
             .is_none_or(|all| all.iter().any(|one| **one == *category))
@@ -135,6 +143,10 @@ impl Filter {
                 .prefix
                 .as_ref()
                 .is_none_or(|prefix| stream.starts_with(&**prefix))
+            && self
+                .tags
+                .as_ref()
+                .is_none_or(|tags| tags.iter().any(|tag| event.tags.contains(tag)))
     }
 
     /// Whether every event passes.

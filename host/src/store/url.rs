@@ -1,14 +1,17 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Error, Result, Store, memory, sqlite};
+use super::{Error, Result, Source, Store, memory, postgres, sqlite};
 
-/// Where a store is: `sqlite:PATH` or `memory:`.
+/// Where a store is: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME`
+/// or `memory:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// A SQLite file; made if missing.
     Sqlite(PathBuf),
+    /// A schema in a PostgreSQL database; made if missing.
+    Postgres(postgres::Url),
     /// In this process only, lost when it ends: for tests and experiments.
     Memory,
 }
@@ -27,10 +30,8 @@ impl FromStr for StoreUrl {
                 }
                 Ok(Self::Sqlite(path.into()))
             }
-            Some(("postgres" | "postgresql", _)) => Err(wrong(
-                "this version has no PostgreSQL back-end; use sqlite:PATH",
-            )),
-            _ => Err(wrong("expected sqlite:PATH or memory:")),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.parse()?)),
+            _ => Err(wrong("expected sqlite:PATH, postgres://... or memory:")),
         }
     }
 }
@@ -39,6 +40,7 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
             Self::Memory => f.write_str("memory:"),
         }
     }
@@ -51,6 +53,80 @@ impl fmt::Display for StoreUrl {
 pub async fn open(url: &StoreUrl) -> Result<Store> {
     match url {
         StoreUrl::Sqlite(path) => sqlite::open(path, &sqlite::Options::default()).await,
+        StoreUrl::Postgres(url) => postgres::open(url, &postgres::Options::default()).await,
         StoreUrl::Memory => Ok(memory::open()),
+    }
+}
+
+/// Opens a store for reading alone. A SQLite file may have a host meanwhile, and has
+/// to be there.
+///
+/// # Errors
+/// When it can't be opened, is in memory, or has another schema version.
+pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::open_reading(path).await,
+        StoreUrl::Postgres(url) => {
+            let store = postgres::open(url, &postgres::Options::default()).await?;
+            Ok(Source {
+                reader: store.reader,
+                modules: store.modules,
+            })
+        }
+        StoreUrl::Memory => Err(Error::Url(
+            "a store in memory lives in its host alone; name the host with --url".to_owned(),
+        )),
+    }
+}
+
+/// A copy of a store that has been made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// Copies a SQLite store into a folder, under the name of its file, as it stands at one
+/// moment; a host may go on writing. The copy is a store. A file that is there already
+/// is left alone. `told` hears of the bytes written so far.
+///
+/// # Errors
+/// When it is no SQLite store, the file is there, or the disk fails: then nothing is left.
+pub async fn backup(
+    url: &StoreUrl,
+    folder: &Path,
+    told: &mut (dyn FnMut(u64) + Send),
+) -> Result<Backup> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::backup(path, folder, told).await,
+        StoreUrl::Postgres(_) => Err(Error::Url(
+            "PostgreSQL has tools of its own: pg_dump --schema=NAME copies one store".to_owned(),
+        )),
+        StoreUrl::Memory => Err(Error::Url(
+            "a store in memory can't be copied; export it from its host".to_owned(),
+        )),
+    }
+}
+
+/// What a migration did to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// Schema version before; 0 for a new store.
+    pub from: i64,
+    /// Schema version after.
+    pub to: i64,
+}
+
+/// Brings a store to the schema version of this program, making it if it does not exist.
+///
+/// # Errors
+/// When it can't be opened, is in use by another host, or was made by a newer program.
+pub async fn migrate(url: &StoreUrl) -> Result<Migrated> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::migrate(path).await,
+        StoreUrl::Postgres(url) => postgres::migrate(url).await,
+        StoreUrl::Memory => Ok(Migrated { from: 0, to: 0 }),
     }
 }

@@ -13,8 +13,17 @@ fn help_is_as_published() {
         "deploy",
         "deployments",
         "execute",
+        "append",
         "events",
+        "event",
+        "streams",
         "stream",
+        "archive",
+        "restore",
+        "export",
+        "import",
+        "backup",
+        "migrate",
         "bench",
     ] {
         text += &format!("\n\n$ quipu {command} --help\n");

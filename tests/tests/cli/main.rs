@@ -4,6 +4,9 @@
 
 mod clients;
 mod file;
+mod follow;
 mod help;
+mod log;
 mod program;
 mod serve;
+mod transfer;

@@ -1,18 +1,17 @@
 //! SQLite files that can't be a store: a clear error, and never a panic.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Position, Version};
 use quipu::store::Direction::Forward;
-use quipu::store::{Error, Filter};
-use quipu_tests::{Place, build, on_every_store};
+use quipu::store::{Error, Filter, Outcome};
+use quipu_tests::{Place, build, on_sqlite};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-on_every_store! {
-    ;
+on_sqlite! {
     a_second_host_on_the_same_file_is_refused,
     a_second_host_by_another_path_is_refused,
     a_newer_schema_is_refused,
@@ -23,6 +22,7 @@ on_every_store! {
     an_event_that_is_missing_is_damage_and_named,
     a_missing_folder_is_an_error,
     a_file_that_may_not_be_written_is_an_error,
+    a_folder_that_may_not_be_written_is_an_error,
     a_folder_is_no_file,
 }
 
@@ -159,6 +159,11 @@ async fn check_damage(place: &Place, which: usize) {
         Ok(page) => assert_eq!(page.events.len(), 100, "{which}"),
         Err(error) => assert!(is_damage(&error), "{which}: {error:?}"),
     }
+    let mut store = store;
+    match store.writer.commit(&[build::noted("note-1", Any, 1)]).await {
+        Ok(outcomes) => assert!(matches!(outcomes[0], Outcome::Appended(_)), "{which}"),
+        Err(error) => assert!(is_damage(&error), "{which}: {error:?}"),
+    }
     // A damaged file may not close cleanly.
     _ = store.writer.close().await;
 }
@@ -183,28 +188,40 @@ async fn a_folder_is_no_file(place: Place) {
 }
 
 async fn a_file_that_may_not_be_written_is_an_error(place: Place) {
-    filled(&place, 1).await;
-    let path = place.path("");
-    let set = |mode: &str| {
-        let mut chmod = Command::new("chmod");
-        chmod.args(["-R", mode]).arg(&path).stdin(Stdio::null());
-        assert!(chmod.status().unwrap().success());
+    check_read_only(&place, &["store.db"]).await;
+}
+
+async fn a_folder_that_may_not_be_written_is_an_error(place: Place) {
+    check_read_only(&place, &[""]).await;
+    check_read_only(&place, &["", "store.db", "store.db.lock"]).await;
+}
+
+/// A store of which these may not be written is refused and left as it is.
+async fn check_read_only(place: &Place, names: &[&str]) {
+    filled(place, 1).await;
+    let before = std::fs::read(file(place)).unwrap();
+    let set = |may_write: bool| {
+        for name in names {
+            let path = place.path(name);
+            let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+            let mode = permissions.mode() & !0o222;
+            permissions.set_mode(if may_write { mode | 0o200 } else { mode });
+            std::fs::set_permissions(&path, permissions).unwrap();
+        }
     };
-    set("a-w");
-    let error = if may_write_all(&path) {
+    set(false);
+    let error = if may_write_all(&place.path("")) && names.contains(&"") {
         eprintln!("this user may write read-only files: nothing to be seen here");
         None
     } else {
-        Some(why(&place).await)
+        place.try_open().await.err()
     };
-    set("u+w");
+    set(true);
     if let Some(error) = error {
-        assert!(matches!(error, Error::ReadOnly(_)), "{error:?}");
+        assert!(matches!(error, Error::ReadOnly(_)), "{names:?}: {error:?}");
+        assert_eq!(std::fs::read(file(place)).unwrap(), before);
     }
-    assert_eq!(
-        place.open().await.reader.log_head().await.unwrap(),
-        Position(1)
-    );
+    assert!(place.open().await.reader.log_head().await.unwrap() >= Position(1));
 }
 
 /// Whether permissions don't bind this user.

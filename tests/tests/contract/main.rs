@@ -3,11 +3,23 @@
 #![allow(clippy::unwrap_used)]
 
 mod appending;
+mod archiving;
+mod atomic;
+mod checkpoints;
 mod deciding;
 mod deployments;
+mod event_ids;
+mod export;
 mod faults;
 mod files;
+mod filters;
 mod idempotency;
 mod limits;
+mod listing;
+mod metadata;
+mod model;
+mod plain;
 mod reading;
 mod store;
+mod trouble;
+mod unfit;

@@ -54,7 +54,8 @@ async fn null_is_data_and_binary_has_a_type() {
     assert_eq!(
         events[1]["commit"],
         json!({"command_id": id, "module": null, "plan": 0,
-        "fuel": null, "correlation_id": id, "causation_id": null, "principal": null})
+        "fuel": null, "correlation_id": id, "causation_id": null, "principal": null,
+        "traceparent": null})
     );
 }
 
@@ -136,7 +137,20 @@ async fn a_malformed_event_is_named_by_its_place() {
         (r#"{"type":"n","data":1,"schema_version":0}"#, "begin at 1"),
         (r#"{"type":"n","data":1,"tags":["plain"]}"#, "name:value"),
         (r#"{"type":"n","data":1,"metadata":3}"#, "object"),
-        (r#"{"type":"n","data":1,"id":"x"}"#, "takes no event ids"),
+        (r#"{"type":"n","data":1,"id":"x"}"#, "no UUID"),
+        (r#"{"type":"n","data":1,"id":""}"#, "no UUID"),
+        (
+            r#"{"type":"n","data":1,"id":"0198c5b29f3a7c418d2e5b6a7c8d9e0f"}"#,
+            "no UUID",
+        ),
+        (
+            r#"{"type":"n","data":1,"id":"{0198c5b2-9f3a-7c41-8d2e-5b6a7c8d9e0f}"}"#,
+            "no UUID",
+        ),
+        (
+            r#"{"type":"n","data":1,"id":"g198c5b2-9f3a-7c41-8d2e-5b6a7c8d9e0f"}"#,
+            "no UUID",
+        ),
     ] {
         let body = format!("{{\"events\":[{good},{wrong}]}}");
         let problem = send(server.post("/v1/streams/note-1/events", &body)).await;
@@ -165,4 +179,67 @@ async fn an_append_is_bounded() {
     };
     send(events(1_000)).await.ok();
     send(events(1_001)).await.problem(413, "too-large");
+}
+
+/// Events of these ids, which are numbers in the last place of a UUID.
+fn with_ids(ids: &[u32]) -> String {
+    let event = |id: &u32| {
+        let id = format!("0198C5B2-9f3a-7c41-8d2e-{id:012}");
+        json!({"type": "n", "data": 1, "id": id})
+    };
+    let events: Vec<_> = ids.iter().map(event).collect();
+    json!({ "events": events }).to_string()
+}
+
+#[tokio::test]
+async fn the_same_events_under_the_same_ids_are_one_append() {
+    let server = Server::empty().await;
+    let append = |stream: &str, ids: &[u32]| {
+        let path = format!("/v1/streams/{stream}/events");
+        server.post(&path, &with_ids(ids))
+    };
+    let first = send(append("note-1", &[1, 2])).await.ok();
+    let id = &first["events"][0]["id"];
+    assert_eq!(id, "0198c5b2-9f3a-7c41-8d2e-000000000001");
+    assert_eq!(&server.get("/v1/events/1").await.ok()["id"], id);
+    let again = send(append("note-1", &[1, 2]).header("If-None-Match", "*"))
+        .await
+        .ok();
+    assert_eq!(again["replayed"], true);
+    for member in ["version", "position", "events"] {
+        assert_eq!(first[member], again[member]);
+    }
+    for partial in [&[2, 1][..], &[1], &[2, 3], &[1, 2, 3], &[3, 1]] {
+        let problem = send(append("note-1", partial)).await;
+        let problem = problem.problem(409, "partial-duplicate");
+        assert_eq!(problem["stream"], "note-1");
+        let named = problem["event_id"].as_str().unwrap();
+        assert!(["1", "2"].iter().any(|id| named.ends_with(id)), "{named}");
+    }
+    let problem = send(append("note-1", &[4, 5, 4])).await;
+    let problem = problem.problem(400, "duplicate-in-append");
+    assert_eq!(problem["event_id"], "0198c5b2-9f3a-7c41-8d2e-000000000004");
+    // Another stream has ids of its own.
+    let other = send(append("note-2", &[1])).await.ok();
+    assert_eq!(
+        (&other["version"], &other["replayed"]),
+        (&json!(1), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn an_event_id_stands_for_one_type_and_data() {
+    let server = Server::empty().await;
+    let append = |name: &str, data: &str| {
+        let id = "0198c5b2-9f3a-7c41-8d2e-5b6a7c8d9e0f";
+        let body = format!(r#"{{"events":[{{"id":"{id}","type":"{name}","data":{data}}}]}}"#);
+        server.post("/v1/streams/note-1/events", &body)
+    };
+    send(append("n", "1")).await.ok();
+    for (name, data) in [("n", "2"), ("m", "1"), ("n", " 1.0")] {
+        let problem = send(append(name, data)).await;
+        let problem = problem.problem(422, "idempotency-key-reused");
+        assert!(problem["event_id"].is_string(), "{problem}");
+    }
+    assert_eq!(send(append("n", "1")).await.ok()["replayed"], true);
 }

@@ -84,26 +84,6 @@ async fn preconditions_hold_or_name_what_was_found() {
 }
 
 #[tokio::test]
-async fn ids_of_the_request_are_stored_with_the_commit() {
-    let server = Server::bank().await;
-    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let open = server
-        .command("account-1", "open", "{\"owner\":\"ann\"}")
-        .header("Idempotency-Key", "k1")
-        .header("Quipu-Correlation-Id", "visit-7")
-        .header("Quipu-Causation-Id", "click-9")
-        .header("traceparent", traceparent);
-    send(open).await.ok();
-    let event = server.get("/v1/events/1").await.ok();
-    let commit = &event["commit"];
-    assert_eq!(commit["command_id"], "k1");
-    assert_eq!(commit["correlation_id"], "visit-7");
-    assert_eq!(commit["causation_id"], "click-9");
-    assert_eq!(commit["plan"], 1);
-    assert_eq!(commit["principal"], json!(null));
-}
-
-#[tokio::test]
 async fn a_rejection_carries_the_guests_words() {
     let server = Server::bank().await.opened().await;
     let problem = send(server.command("account-1", "withdraw", "{\"amount\":5}")).await;
@@ -141,23 +121,4 @@ async fn a_command_that_nobody_reads_is_refused() {
     let large = format!("{{\"owner\":\"{}\"}}", "x".repeat(1 << 20));
     let problem = send(server.command("account-1", "open", &large)).await;
     problem.problem(413, "too-large");
-}
-
-#[tokio::test]
-async fn metadata_must_be_an_object_and_no_names_of_the_host() {
-    let server = Server::bank().await;
-    let with = |metadata: &str| {
-        let body = format!(r#"{{"type":"open","data":{{"owner":"a"}},"metadata":{metadata}}}"#);
-        server.post("/v1/streams/account-1/commands", &body)
-    };
-    for wrong in ["[1]", "\"text\"", "{\"quipu.principal\":\"root\"}"] {
-        send(with(wrong)).await.problem(400, "bad-request");
-    }
-    send(with("{\"from\" : 1.50}")).await.ok();
-    let event = server.get("/v1/events/1").await;
-    assert!(
-        event.text.contains("\"metadata\":{\"from\" : 1.50}"),
-        "{}",
-        event.text
-    );
 }

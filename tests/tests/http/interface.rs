@@ -35,8 +35,15 @@ async fn every_described_path_and_method_is_served() {
         let path = path.replace("{digest}", &"0".repeat(64));
         let path = path.replace("{position}", "1").replace(['{', '}'], "");
         for method in methods.as_object().unwrap().keys() {
+            // A subscription does not end; that it begins is enough.
+            if path.ends_with("/subscribe") {
+                let begun = server.request(&method.to_uppercase(), &path).send();
+                assert_eq!(begun.await.unwrap().status(), 200, "{path}");
+                continue;
+            }
             let answer = send(server.request(&method.to_uppercase(), &path)).await;
-            let code = match answer.text.starts_with('{') {
+            let is_problem = answer.header("content-type").contains("problem");
+            let code = match is_problem {
                 true => answer.json()["code"].clone(),
                 false => Value::Null,
             };

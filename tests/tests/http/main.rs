@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod appends;
+mod atomic;
 mod commands;
 mod hostile;
 mod interface;
 mod lines;
+mod metadata;
 mod modules;
 mod problems;
 mod reads;
 mod server;
+mod streams;
+mod transfer;

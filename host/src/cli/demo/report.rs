@@ -92,7 +92,7 @@ async fn applications(host: &Host) -> Result<Vec<StreamId>> {
     let filter = Filter {
         categories: Some(vec!["loan".into()]),
         types: Some(vec![Name::new("application-submitted")?]),
-        prefix: None,
+        ..Filter::default()
     };
     let (mut streams, mut after) = (Vec::new(), Position(0));
     loop {

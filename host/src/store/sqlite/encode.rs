@@ -3,10 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::writer::TypeKey;
-use crate::model::CommandId;
-use crate::store::classify::Accepted;
-use crate::store::{Error, Result, classify, record};
+use super::memory::TypeKey;
+use crate::model::{CommandId, CommandRecord, NewEvent, Timestamp, Version};
+use crate::store::{Error, Result, record};
 
 /// Digits of each number of an event.
 const DIGITS: usize = 16;
@@ -24,6 +23,26 @@ pub struct Batch {
     pub numbers: Vec<u8>,
     /// Their bytes.
     pub payload: Vec<u8>,
+}
+
+/// Where an event stands, and when it was recorded.
+pub struct Place {
+    pub stream_id: i64,
+    pub type_id: i64,
+    pub version: Version,
+    pub recorded_at: Timestamp,
+    /// Place in the commit, from 0.
+    pub commit_offset: u64,
+}
+
+/// What stands on the first event of a commit.
+pub struct First<'a> {
+    pub command: Option<&'a CommandRecord>,
+    /// Number of events in the commit.
+    pub events: u64,
+    pub plan: u64,
+    pub module_id: Option<i64>,
+    pub fuel: Option<u64>,
 }
 
 impl Batch {
@@ -54,55 +73,52 @@ impl Batch {
         });
     }
 
-    /// Adds the events of one commit. `type_ids` belong to its events.
-    pub fn commit(
-        &mut self,
-        accepted: &Accepted<'_>,
-        stream_id: i64,
-        type_ids: &[i64],
-        module_id: Option<i64>,
-    ) -> Result<()> {
-        let commit = &accepted.write.commit;
-        let size = commit.events.len() as u64;
-        for (offset, (event, type_id)) in commit.events.iter().zip(type_ids).enumerate() {
-            Row {
-                array: &mut self.owners,
-            }
-            .int(stream_id);
-            self.number(accepted.first_version.0 + offset as u64);
-            self.number(type_id.unsigned_abs());
-            self.number(accepted.recorded_at.0);
-            self.number(offset as u64);
-            self.number(self.payload.len() as u64 + 1);
-            self.payload.extend_from_slice(event.id.as_bytes());
-            self.part(event.body.bytes());
-            self.part(event.metadata.as_deref().unwrap_or_default());
-            let tags = if event.tags.is_empty() {
-                String::new()
-            } else {
-                tags(&event.tags)?
-            };
-            self.part(tags.as_bytes());
-            if offset > 0 {
-                self.numbers.extend_from_slice(&[b'0'; 8 * DIGITS]);
-                continue;
-            }
-            let id = classify::callers_id(accepted.write).map_or("", CommandId::as_str);
-            self.part(id.as_bytes());
-            let start = self.payload.len();
-            if let Some(command) = &commit.command {
-                record::encode(command, &mut self.payload)?;
-            }
-            self.part_from(start);
-            self.number(size);
-            self.number(commit.plan + 1);
-            self.number(module_id.unwrap_or_default().unsigned_abs());
-            self.number(
-                commit
-                    .decided
-                    .map_or(0, |decided| decided.fuel.saturating_add(1)),
-            );
+    /// Adds an event; behind the one that was added before.
+    pub fn event(&mut self, place: &Place, event: &NewEvent, first: Option<First>) -> Result<()> {
+        Row {
+            array: &mut self.owners,
         }
+        .int(place.stream_id);
+        self.number(place.version.0);
+        self.number(place.type_id.unsigned_abs());
+        self.number(place.recorded_at.0);
+        self.number(place.commit_offset);
+        self.number(self.payload.len() as u64 + 1);
+        self.payload.extend_from_slice(event.id.as_bytes());
+        self.number(event.id_is_callers.into());
+        self.part(event.body.bytes());
+        self.part(event.metadata.as_deref().unwrap_or_default());
+        let tags = if event.tags.is_empty() {
+            String::new()
+        } else {
+            tags(&event.tags)?
+        };
+        self.part(tags.as_bytes());
+        match first {
+            Some(first) => self.first(&first),
+            None => {
+                self.numbers.extend_from_slice(&[b'0'; 8 * DIGITS]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds what stands on the first event of a commit.
+    fn first(&mut self, first: &First) -> Result<()> {
+        let id = first.command.map(|command| &command.id);
+        let id = id
+            .filter(|id| id.is_callers())
+            .map_or("", CommandId::as_str);
+        self.part(id.as_bytes());
+        let start = self.payload.len();
+        if let Some(command) = first.command {
+            record::encode(command, &mut self.payload)?;
+        }
+        self.part_from(start);
+        self.number(first.events);
+        self.number(first.plan.saturating_add(1));
+        self.number(first.module_id.unwrap_or_default().unsigned_abs());
+        self.number(first.fuel.map_or(0, |fuel| fuel.saturating_add(1)));
         Ok(())
     }
 

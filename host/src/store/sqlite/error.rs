@@ -7,6 +7,7 @@ const READ_ONLY: i32 = 8;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CAN_NOT_OPEN: i32 = 14;
+const CONSTRAINT: i32 = 19;
 const NOT_A_DATABASE: i32 = 26;
 
 /// What an error of the driver means to a caller.
@@ -16,14 +17,11 @@ pub fn store_error(error: &sqlx::Error) -> Error {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => {
                 Error::Unavailable(error.to_string())
             }
+            sqlx::Error::PoolClosed => Error::Unavailable("the store has been closed".to_owned()),
             other => Error::Unexpected(other.to_string()),
         };
     };
-    let text = database.message().to_owned();
-    let code = database
-        .code()
-        .and_then(|code| code.parse::<i32>().ok())
-        .unwrap_or_default();
+    let (text, code) = (database.message().to_owned(), code(error));
     match code & 0xff {
         FULL => Error::Full(text),
         READ_ONLY => Error::ReadOnly(text),
@@ -31,4 +29,22 @@ pub fn store_error(error: &sqlx::Error) -> Error {
         BUSY | LOCKED | CAN_NOT_OPEN => Error::Unavailable(text),
         _ => Error::Unexpected(format!("{text} (SQLite code {code})")),
     }
+}
+
+/// The same for an import: what breaks a constraint does not fit what is there.
+pub fn import_error(error: &sqlx::Error) -> Error {
+    match (error.as_database_error(), code(error) & 0xff) {
+        (Some(database), CONSTRAINT) => Error::Import(format!(
+            "something of it is in the store already: {}",
+            database.message()
+        )),
+        _ => store_error(error),
+    }
+}
+
+/// SQLite's result code; 0 when the error is not SQLite's.
+fn code(error: &sqlx::Error) -> i32 {
+    let database = error.as_database_error();
+    let code = database.and_then(|database| database.code());
+    code.and_then(|code| code.parse().ok()).unwrap_or_default()
 }

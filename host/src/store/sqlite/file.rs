@@ -28,10 +28,7 @@ pub fn is_new(path: &Path) -> Result<bool> {
     let mut header = Vec::with_capacity(MARK.end);
     match File::open(path).and_then(|file| file.take(MARK.end as u64).read_to_end(&mut header)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Err(Error::ReadOnly(format!("{}: {error}", path.display())));
-        }
-        Err(error) => return Err(Error::Unavailable(format!("{}: {error}", path.display()))),
+        Err(error) => return Err(unavailable(path, &error)),
         Ok(0) => return Ok(true),
         Ok(_) => {}
     }
@@ -60,27 +57,80 @@ pub fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// Takes the lock file beside the store; it is released when the file is dropped,
-/// also when the process dies.
-pub fn lock(path: &Path) -> Result<File> {
-    let beside = PathBuf::from(format!("{}.lock", path.display()));
-    let unavailable = |error: std::io::Error| match error.kind() {
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-            Error::ReadOnly(format!("{}: {error}", beside.display()))
-        }
-        _ => Error::Unavailable(format!("{}: {error}", beside.display())),
-    };
+/// The lock file of a store; released when it is dropped, also when the process dies.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that was started meanwhile may still hold a
+        // copy of the file. An error leaves it to the end of the process.
+        _ = self.0.unlock();
+    }
+}
+
+/// Refuses a store that another host has locked. To be asked before the file is opened:
+/// when a process closes one of its copies of a file, all of SQLite's locks on it go.
+pub fn check_free(path: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).open(lock_file(path)) {
+        Ok(file) => try_lock(file, path).map(|_| ()),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Takes the lock file beside the store.
+pub fn lock(path: &Path) -> Result<Lock> {
+    let beside = lock_file(path);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&beside)
-        .map_err(unavailable)?;
+        .map_err(|error| unavailable(&beside, &error))?;
+    try_lock(file, path)
+}
+
+fn lock_file(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.lock", path.display()))
+}
+
+fn try_lock(file: File, path: &Path) -> Result<Lock> {
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(Error::InUse(path.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+        Err(TryLockError::Error(error)) => Err(unavailable(&lock_file(path), &error)),
     }
+}
+
+fn unavailable(path: &Path, error: &std::io::Error) -> Error {
+    let text = format!("{}: {error}", path.display());
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Error::ReadOnly(text),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full(text),
+        _ => Error::Unavailable(text),
+    }
+}
+
+/// Refuses a file with several names: SQLite would keep a WAL, and this program a lock,
+/// beside each of them.
+#[cfg(unix)]
+pub fn check_names(path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() && file.nlink() > 1 => Err(Error::Unavailable(format!(
+            "{} has {} names (hard links), and a second host could come in by another one; \
+             remove the others, or open a copy",
+            path.display(),
+            file.nlink()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Names of a file are not counted here.
+#[cfg(not(unix))]
+pub fn check_names(_: &Path) -> Result<()> {
+    Ok(())
 }
 
 /// Writes zeros where SQLite will write its WAL: a file without the magic number
@@ -98,7 +148,9 @@ pub fn grow_wal(path: &Path) -> Result<()> {
     };
     match grow() {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(Error::Unavailable(format!("{}: {error}", wal.display())))
+            // Half of it would stay: a file that is not grown costs time alone.
+            _ = std::fs::remove_file(&wal);
+            Err(unavailable(&wal, &error))
         }
         _ => Ok(()),
     }

@@ -3,35 +3,55 @@
 //! WAL with `synchronous=FULL`: a commit is on disk before it is answered. A lock
 //! file beside the store keeps a second host out.
 
+mod backup;
 mod cell;
+mod checkpoints;
 mod encode;
 mod error;
 mod file;
+mod import;
+mod known;
+mod log;
+mod memory;
 mod modules;
 mod reader;
+mod rows;
+mod streams;
+#[cfg(test)]
+mod tests;
 mod writer;
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
+pub use self::backup::backup;
 use self::cell::Cells;
 use self::error::store_error;
-use super::{Error, Result, Store};
+use super::wake::Waker;
+use super::{Error, Migrated, Result, Source, Store};
 
 /// Numbered, forward-only; a number that has been released never changes.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "store",
-    include_str!("../../../../migrations/sqlite/0001_store.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "store",
+        include_str!("../../../../migrations/sqlite/0001_store.sql"),
+    ),
+    (
+        2,
+        "checkpoints",
+        include_str!("../../../../migrations/sqlite/0002_checkpoints.sql"),
+    ),
+];
 
 /// Rows that a reading connection is ahead of who reads: each may have a MiB.
 const ROWS_AHEAD: usize = 16;
@@ -43,6 +63,8 @@ pub struct Options {
     pub readers: u32,
     /// How long a connection waits for another program's lock.
     pub busy_timeout: Duration,
+    /// Most pages that the file may have; none for as many as the disk takes.
+    pub pages_max: Option<u32>,
 }
 
 impl Default for Options {
@@ -50,6 +72,7 @@ impl Default for Options {
         Self {
             readers: 4,
             busy_timeout: Duration::from_secs(5),
+            pages_max: None,
         }
     }
 }
@@ -57,8 +80,10 @@ impl Default for Options {
 /// Opens a file, making it if it is missing.
 pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     let path = &file::resolved(path);
+    file::check_free(path)?;
+    file::check_names(path)?;
     let is_new = file::is_new(path)?;
-    let lock = Arc::new(file::lock(path)?);
+    let lock = file::lock(path)?;
     if is_new {
         create(path).await?;
     }
@@ -76,12 +101,17 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         .pragma("wal_autocheckpoint", file::WAL_PAGES.to_string())
         .pragma("cache_size", "-65536")
         .thread_name(|_| "quipu-sqlite".to_owned());
+    let writing = match options.pages_max {
+        Some(pages) => writing.pragma("max_page_count", pages.to_string()),
+        None => writing,
+    };
     let mut connection = writing
         .connect()
         .await
         .map_err(|error| store_error(&error))?;
-    migrate(&mut connection).await?;
+    run_migrations(&mut connection).await?;
     let secret = secret(&mut connection).await?;
+    checkpoints::release_all(&mut connection).await?;
     let pool: SqlitePool = SqlitePoolOptions::new()
         .max_connections(options.readers)
         .connect_with(
@@ -91,11 +121,17 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         )
         .await
         .map_err(|error| store_error(&error))?;
-    let writer = writer::Writer::open(connection, pool.clone(), lock).await?;
+    let checkpoints = checkpoints::Checkpoints::new(writing.clone());
+    let (waker, wakes) = Waker::new();
+    let holes = log::Holes::default();
+    let pools = vec![pool.clone(), checkpoints.pool()];
+    let writer = writer::Writer::open(connection, pools, holes.clone(), waker, lock).await?;
     Ok(Store {
-        reader: Arc::new(reader::Reader::new(pool.clone())),
+        reader: Arc::new(reader::Reader::new(pool.clone(), holes)),
         writer: Box::new(writer),
         modules: Arc::new(modules::Modules::new(pool, writing)),
+        checkpoints: Arc::new(checkpoints),
+        wakes,
         secret,
     })
 }
@@ -116,22 +152,102 @@ async fn create(path: &Path) -> Result<()> {
         .map_err(|error| store_error(&error))
 }
 
-async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
-    let known = MIGRATIONS.last().map_or(0, |(number, ..)| *number);
+/// Brings a file to the form that this program knows, making it if it is missing.
+pub async fn migrate(path: &Path) -> Result<Migrated> {
+    let from = match file::is_new(&file::resolved(path))? {
+        true => 0,
+        false => {
+            let mut connection = connect_reading(path).await?;
+            let found = version(&mut connection).await?;
+            connection
+                .close()
+                .await
+                .map_err(|error| store_error(&error))?;
+            found
+        }
+    };
+    let store = open(path, &Options::default()).await?;
+    store.writer.close().await?;
+    Ok(Migrated { from, to: known() })
+}
+
+/// Opens a file for reading alone, beside a host that has it open.
+pub async fn open_reading(path: &Path) -> Result<Source> {
+    let mut connection = connect_reading(path).await?;
+    let found = version(&mut connection).await?;
+    match found.cmp(&known()) {
+        Ordering::Equal => {}
+        Ordering::Greater => return Err(too_new(found)),
+        Ordering::Less => {
+            return Err(Error::ReadOnly(format!(
+                "{} has schema version {found}, this program reads {}: run `quipu migrate`",
+                path.display(),
+                known()
+            )));
+        }
+    }
+    let holes = log::Holes::default();
+    holes.read(&mut connection).await?;
+    let pool = SqlitePoolOptions::new()
+        .max_connections(Options::default().readers)
+        .connect_lazy_with(reading(path).row_buffer_size(ROWS_AHEAD));
+    let modules = modules::Modules::new(pool.clone(), reading(path));
+    Ok(Source {
+        reader: Arc::new(reader::Reader::new(pool, holes)),
+        modules: Arc::new(modules),
+    })
+}
+
+/// A connection that changes nothing.
+async fn connect_reading(path: &Path) -> Result<SqliteConnection> {
+    let path = &file::resolved(path);
+    if file::is_new(path)? {
+        let reason = format!("there is no store at {}", path.display());
+        return Err(Error::Unavailable(reason));
+    }
+    let connecting = reading(path).connect().await;
+    connecting.map_err(|error| store_error(&error))
+}
+
+fn reading(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file::resolved(path))
+        .read_only(true)
+        .foreign_keys(false)
+        .busy_timeout(Options::default().busy_timeout)
+        .disable_statement_logging()
+}
+
+fn known() -> i64 {
+    MIGRATIONS.last().map_or(0, |(number, ..)| *number)
+}
+
+fn too_new(found: i64) -> Error {
+    let known = known();
+    Error::TooNew { found, known }
+}
+
+/// The number of the last migration that was run; 0 before the first.
+async fn version(connection: &mut SqliteConnection) -> Result<i64> {
     let found = sqlx::query("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
         .fetch_one(&mut *connection)
         .await
         .map_err(|error| store_error(&error))?
         .cell::<i64>(0)?;
-    if found > 0 {
-        let found: i64 = sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| store_error(&error))?
-            .cell(0)?;
-        if found > known {
-            return Err(Error::TooNew { found, known });
-        }
+    if found == 0 {
+        return Ok(0);
+    }
+    sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| store_error(&error))?
+        .cell(0)
+}
+
+async fn run_migrations(connection: &mut SqliteConnection) -> Result<()> {
+    let found = version(connection).await?;
+    if found > known() {
+        return Err(too_new(found));
     }
     let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
         let sql = sql.into_sql_str();
@@ -140,7 +256,12 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<()> {
     Migrator::with_migrations(migrations.collect())
         .run_direct(None, connection, false)
         .await
-        .map_err(|error| Error::Damaged(format!("migrations: {error}")))
+        .map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                store_error(&error)
+            }
+            other => Error::Damaged(format!("migrations: {other}")),
+        })
 }
 
 /// The store's secret, made when the store is.

@@ -1,165 +1,117 @@
 //! The one connection that writes.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use hashlink::LruCache;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection, Executor};
 
 use super::cell::Cells;
-use super::encode::{Batch, names, pairs, signed};
+use super::encode::{Batch, First, Place, names, signed};
 use super::error::store_error;
-use super::reader::known_commit;
-use crate::model::{ContentType, Digest, Name, Position, StreamId, Timestamp, Version};
-use crate::store::classify::{self, Accepted, Classified, Heads, Known, Parts, classify};
-use crate::store::{Activation, Error, EventWriter, Head, Item, KnownEvent, Outcome, Result};
+use super::file::Lock;
+use super::known::known;
+use super::log::Holes;
+use super::memory::{Memory, Remembered, TypeKey};
+use crate::model::{Digest, NewEvent, Position, StreamId, Timestamp, Version};
+use crate::store::classify::{self, Accepted, Classified, Heads, classify};
+use crate::store::wake::Waker;
+use crate::store::{Activation, Error, EventWriter, Head, Import, Item, Outcome, Result};
 
 const HEADS: &str = include_str!("heads.sql");
-const KNOWN: &str = include_str!("known.sql");
-const LAST_IDS: &str = "SELECT \
-    (SELECT coalesce(max(position), 0) FROM events), \
-    (SELECT coalesce(max(stream_id), 0) FROM streams), \
-    (SELECT coalesce(max(type_id), 0) FROM event_types)";
 const TYPE: &str = "SELECT type_id FROM event_types \
     WHERE category = ?1 AND name = ?2 AND schema_version = ?3 AND content_type = ?4";
 const MODULE: &str = "SELECT module_id FROM modules WHERE digest = ?1";
-const PARTS: &str = "SELECT plan, name FROM deployments ORDER BY plan";
 const APPEND: &str = "INSERT INTO batch (base, streams, types, owners, numbers, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const ACTIVATE: &str = "INSERT INTO deployments (plan, name, module_id, activated_at, activated_by) \
     SELECT ?1, ?2, module_id, ?3, ?4 FROM modules WHERE digest = ?5";
-
-/// Streams whose heads are remembered, at about 150 bytes each.
-const HEADS_MAX: usize = 100_000;
-/// Types of events that are remembered.
-const TYPES_MAX: usize = 10_000;
-/// Modules that are remembered.
-const MODULES_MAX: usize = 1_000;
-
-/// What tells one row of `event_types` from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TypeKey {
-    pub category: Arc<str>,
-    pub name: Name,
-    pub schema_version: u32,
-    pub content_type: ContentType,
-}
+const MARK: &str = "UPDATE streams SET archived_at = ?2 WHERE name = ?1";
 
 /// The writer, and what it remembers of what it wrote: no one else writes.
 pub struct Writer {
-    connection: SqliteConnection,
-    readers: SqlitePool,
+    pub(super) connection: SqliteConnection,
+    /// Pools that end with the writer.
+    pools: Vec<SqlitePool>,
+    pub(super) holes: Holes,
+    pub(super) waker: Waker,
     /// None after a failed transaction: everything is read anew.
-    memory: Option<Memory>,
+    pub(super) memory: Option<Memory>,
     /// Released last: a second host must not come in before the flush.
-    _lock: Arc<File>,
-}
-
-/// A stream's row and where it stands.
-#[derive(Debug, Clone, Copy)]
-struct Remembered {
-    stream_id: i64,
-    head: Head,
-}
-
-struct Memory {
-    last_position: i64,
-    last_stream_id: i64,
-    last_type_id: i64,
-    heads: LruCache<StreamId, Remembered>,
-    types: LruCache<TypeKey, i64>,
-    modules: LruCache<Digest, i64>,
-    parts: Parts,
+    _lock: Lock,
 }
 
 impl Writer {
     /// A writer on this connection.
     pub async fn open(
         connection: SqliteConnection,
-        readers: SqlitePool,
-        lock: Arc<File>,
+        pools: Vec<SqlitePool>,
+        holes: Holes,
+        waker: Waker,
+        lock: Lock,
     ) -> Result<Self> {
         let mut writer = Self {
             connection,
-            readers,
+            pools,
+            holes,
+            waker,
             memory: None,
             _lock: lock,
         };
-        writer.memory = Some(writer.remember().await?);
+        writer.memory = Some(Memory::read(&mut writer.connection, &writer.holes).await?);
         Ok(writer)
     }
 
-    async fn remember(&mut self) -> Result<Memory> {
-        let last = sqlx::query(LAST_IDS)
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
-        let mut parts = Parts::default();
-        let deployments = sqlx::query(PARTS)
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
-        for row in deployments {
-            parts.plan = row.number(0)?;
-            parts.deciders.insert(row.cell(1)?, parts.plan);
-        }
-        Ok(Memory {
-            last_position: last.cell(0)?,
-            last_stream_id: last.cell(1)?,
-            last_type_id: last.cell(2)?,
-            heads: LruCache::new(HEADS_MAX),
-            types: LruCache::new(TYPES_MAX),
-            modules: LruCache::new(MODULES_MAX),
-            parts,
-        })
-    }
-
     async fn commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>> {
-        // Taken out, so that a failure or a cancelled call leaves nothing half-known.
-        let mut memory = match self.memory.take() {
-            Some(memory) => memory,
-            None => {
-                _ = self.connection.execute("ROLLBACK").await;
-                self.remember().await?
-            }
-        };
-        let heads = self.heads(&mut memory, items).await?;
-        let known = self.known(items).await?;
+        let mut memory = self.recall().await?;
+        let heads = self.heads(&mut memory, classify::streams(items)).await?;
+        let known = known(&mut self.connection, items).await?;
         let next = Position(memory.last_position.unsigned_abs() + 1);
         let classified = classify(items, heads, &known, memory.parts.clone(), next);
         self.write(&mut memory, items, &classified).await?;
         memory.parts = classified.parts;
         self.memory = Some(memory);
+        if !classified.accepted.is_empty() {
+            self.waker.log();
+        }
         Ok(classified.outcomes)
     }
 
-    /// Where the streams of a batch stand.
-    async fn heads(&mut self, memory: &mut Memory, items: &[Item]) -> Result<Heads> {
+    /// What is remembered: taken out, so that a failure or a cancelled call leaves
+    /// nothing half-known.
+    pub(super) async fn recall(&mut self) -> Result<Memory> {
+        if let Some(mut memory) = self.memory.take() {
+            memory.trim();
+            return Ok(memory);
+        }
+        _ = self.connection.execute("ROLLBACK").await;
+        Memory::read(&mut self.connection, &self.holes).await
+    }
+
+    /// Where streams stand.
+    pub(super) async fn heads<'a>(
+        &mut self,
+        memory: &mut Memory,
+        streams: impl Iterator<Item = &'a StreamId>,
+    ) -> Result<Heads> {
         let mut heads = Heads::new();
-        let mut missing = Vec::new();
-        for stream in classify::streams(items) {
+        let mut missing: HashMap<&str, &StreamId> = HashMap::new();
+        for stream in streams {
             match memory.heads.get(stream) {
                 Some(known) => _ = heads.insert(stream.clone(), known.head),
-                None => missing.push(stream),
+                None => _ = missing.insert(stream.as_str(), stream),
             }
         }
         if missing.is_empty() {
             return Ok(heads);
         }
         let rows = sqlx::query(HEADS)
-            .bind(names(missing.iter().map(|stream| stream.as_str())))
+            .bind(names(missing.keys().copied()))
             .fetch_all(&mut self.connection)
             .await
             .map_err(|error| store_error(&error))?;
-        let by_name: HashMap<&str, &StreamId> = missing
-            .iter()
-            .map(|stream| (stream.as_str(), *stream))
-            .collect();
         for row in rows {
-            let Some(stream) = by_name.get(row.cell::<&str>(0)?) else {
+            let Some(stream) = missing.get(row.cell::<&str>(0)?) else {
                 continue;
             };
             let head = Head {
@@ -167,48 +119,13 @@ impl Writer {
                 recorded_at: Timestamp(row.number(3)?),
                 archived: row.cell::<Option<i64>>(4)?.is_some(),
             };
+            let stream_id = row.cell(1)?;
             heads.insert((*stream).clone(), head);
-            memory.heads.insert(
-                (*stream).clone(),
-                Remembered {
-                    stream_id: row.cell(1)?,
-                    head,
-                },
-            );
+            memory
+                .heads
+                .insert((*stream).clone(), Remembered { stream_id, head });
         }
         Ok(heads)
-    }
-
-    /// The records under the ids of a batch.
-    async fn known(&mut self, items: &[Item]) -> Result<Known> {
-        let ids: HashMap<_, _> = classify::ids(items)
-            .map(|(stream, id)| ((stream.as_str(), id.as_str()), (stream, id)))
-            .collect();
-        if ids.is_empty() {
-            return Ok(Known::new());
-        }
-        let rows = sqlx::query(KNOWN)
-            .bind(pairs(ids.keys().copied()))
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
-        let mut known = Known::new();
-        let mut rows = rows.iter().peekable();
-        while let Some(first) = rows.next() {
-            let names = (first.cell::<&str>(0)?, first.cell::<&str>(1)?);
-            let mut events: Vec<KnownEvent> = vec![super::reader::known_event(first)?];
-            while let Some(row) =
-                rows.next_if(|row| matches!(row.cell::<Option<&[u8]>>(2), Ok(None)))
-            {
-                events.push(super::reader::known_event(row)?);
-            }
-            let Some((stream, id)) = ids.get(&names) else {
-                continue;
-            };
-            let commit = known_commit(first, events)?;
-            known.insert(((*stream).clone(), (*id).clone()), Arc::new(commit));
-        }
-        Ok(known)
     }
 
     /// Writes what was accepted, in one transaction.
@@ -219,58 +136,76 @@ impl Writer {
         classified: &Classified<'_>,
     ) -> Result<()> {
         let activations = activations(items, &classified.outcomes);
-        if classified.accepted.is_empty() && activations.is_empty() {
+        let marks = &classified.marks;
+        if classified.accepted.is_empty() && activations.is_empty() && marks.is_empty() {
             return Ok(());
         }
         let base = memory.last_position + 1;
         let batch = self.encode(memory, classified).await?;
-        if activations.is_empty() {
-            return self.insert(base, batch).await;
+        let written = if activations.is_empty() && marks.is_empty() {
+            // The usual batch is a transaction by itself.
+            return self.insert(base, batch, store_error).await;
+        } else {
+            self.begin().await?;
+            self.write_all(&activations, marks, base, batch).await
+        };
+        self.end(written).await?;
+        for (stream, since) in marks {
+            memory.mark(stream, since.is_some());
         }
-        self.connection
-            .execute("BEGIN IMMEDIATE")
-            .await
-            .map_err(|error| store_error(&error))?;
+        Ok(())
+    }
+
+    async fn write_all(
+        &mut self,
+        activations: &[(&Activation, u64)],
+        marks: &[(&StreamId, Option<Timestamp>)],
+        base: i64,
+        batch: Batch,
+    ) -> Result<()> {
         for (activation, plan) in activations {
-            self.activate(activation, plan).await?;
+            if !self.activate(activation, *plan).await? {
+                return Err(missing(activation.digest));
+            }
         }
-        self.insert(base, batch).await?;
-        self.connection
-            .execute("COMMIT")
-            .await
-            .map_err(|error| store_error(&error))?;
+        self.insert(base, batch, store_error).await?;
+        for (stream, since) in marks {
+            self.mark(stream, *since).await?;
+        }
         Ok(())
     }
 
     async fn encode(&mut self, memory: &mut Memory, classified: &Classified<'_>) -> Result<Batch> {
         let mut batch = Batch::new();
-        let mut type_ids = Vec::new();
         for accepted in &classified.accepted {
-            let stream = &accepted.write.stream;
-            let stream_id = match memory.heads.get(stream) {
-                Some(known) => known.stream_id,
-                None => {
-                    memory.last_stream_id += 1;
-                    batch.stream(memory.last_stream_id, stream.as_str());
-                    memory.last_stream_id
-                }
-            };
-            type_ids.clear();
-            for event in &accepted.write.commit.events {
-                let key = TypeKey {
-                    category: stream.category().into(),
-                    name: event.name.clone(),
-                    schema_version: event.schema_version,
-                    content_type: event.body.content_type().clone(),
-                };
-                type_ids.push(self.type_id(memory, key, &mut batch).await?);
-            }
-            let module_id = match accepted.write.commit.decided {
-                Some(decided) => Some(self.module_id(memory, decided.module).await?),
+            let (stream, commit) = (&accepted.write.stream, &accepted.write.commit);
+            let stream_id = stream_id(memory, stream, &mut batch);
+            let module_id = match commit.decided {
+                Some(decided) => Some(
+                    self.module_id(memory, decided.module)
+                        .await?
+                        .ok_or_else(|| missing(decided.module))?,
+                ),
                 None => None,
             };
-            batch.commit(accepted, stream_id, &type_ids, module_id)?;
-            memory.last_position += signed(type_ids.len() as u64);
+            let mut first = Some(First {
+                command: commit.command.as_deref(),
+                events: commit.events.len() as u64,
+                plan: commit.plan,
+                module_id,
+                fuel: commit.decided.map(|decided| decided.fuel),
+            });
+            for (offset, event) in commit.events.iter().enumerate() {
+                let place = Place {
+                    stream_id,
+                    type_id: self.type_id(memory, stream, event, &mut batch).await?,
+                    version: accepted.first_version.plus(offset),
+                    recorded_at: accepted.recorded_at,
+                    commit_offset: offset as u64,
+                };
+                batch.event(&place, event, first.take())?;
+            }
+            memory.last_position += signed(commit.events.len() as u64);
             let head = head_after(accepted);
             memory
                 .heads
@@ -279,12 +214,20 @@ impl Writer {
         Ok(batch.finish())
     }
 
-    async fn type_id(
+    /// The row of an event's type, which is added to the batch if it is new.
+    pub(super) async fn type_id(
         &mut self,
         memory: &mut Memory,
-        key: TypeKey,
+        stream: &StreamId,
+        event: &NewEvent,
         batch: &mut Batch,
     ) -> Result<i64> {
+        let key = TypeKey {
+            category: stream.category().into(),
+            name: event.name.clone(),
+            schema_version: event.schema_version,
+            content_type: event.body.content_type().clone(),
+        };
         if let Some(type_id) = memory.types.get(&key) {
             return Ok(*type_id);
         }
@@ -308,22 +251,33 @@ impl Writer {
         Ok(type_id)
     }
 
-    async fn module_id(&mut self, memory: &mut Memory, digest: Digest) -> Result<i64> {
+    /// The row of a module; none when it is not in the store.
+    pub(super) async fn module_id(
+        &mut self,
+        memory: &mut Memory,
+        digest: Digest,
+    ) -> Result<Option<i64>> {
         if let Some(module_id) = memory.modules.get(&digest) {
-            return Ok(*module_id);
+            return Ok(Some(*module_id));
         }
         let row = sqlx::query(MODULE)
             .bind(digest.0.to_vec())
             .fetch_optional(&mut self.connection)
             .await
-            .map_err(|error| store_error(&error))?
-            .ok_or_else(|| Error::Unexpected(format!("module {digest} is not in the store")))?;
+            .map_err(|error| store_error(&error))?;
+        let Some(row) = row else { return Ok(None) };
         let module_id = row.cell(0)?;
         memory.modules.insert(digest, module_id);
-        Ok(module_id)
+        Ok(Some(module_id))
     }
 
-    async fn insert(&mut self, base: i64, batch: Batch) -> Result<()> {
+    /// Writes a batch whose first event stands at `base`.
+    pub(super) async fn insert(
+        &mut self,
+        base: i64,
+        batch: Batch,
+        error: fn(&sqlx::Error) -> Error,
+    ) -> Result<()> {
         if batch.payload.is_empty() {
             return Ok(());
         }
@@ -336,11 +290,12 @@ impl Writer {
             .bind(batch.payload)
             .execute(&mut self.connection)
             .await
-            .map_err(|error| store_error(&error))?;
+            .map_err(|cause| error(&cause))?;
         Ok(())
     }
 
-    async fn activate(&mut self, activation: &Activation, plan: u64) -> Result<()> {
+    /// Adds to the history of the plan. False when the module is not in the store.
+    pub(super) async fn activate(&mut self, activation: &Activation, plan: u64) -> Result<bool> {
         let done = sqlx::query(ACTIVATE)
             .bind(signed(plan))
             .bind(&activation.name)
@@ -350,14 +305,52 @@ impl Writer {
             .execute(&mut self.connection)
             .await
             .map_err(|error| store_error(&error))?;
-        if done.rows_affected() == 1 {
-            return Ok(());
-        }
-        Err(Error::Unexpected(format!(
-            "module {} is not in the store",
-            activation.digest
-        )))
+        Ok(done.rows_affected() == 1)
     }
+
+    /// Sets since when a stream is archived. False when there is no such stream.
+    pub(super) async fn mark(
+        &mut self,
+        stream: &StreamId,
+        since: Option<Timestamp>,
+    ) -> Result<bool> {
+        let done = sqlx::query(MARK)
+            .bind(stream.as_str())
+            .bind(since.map(|at| signed(at.0)))
+            .execute(&mut self.connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Begins a transaction of several statements.
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        let begun = self.connection.execute("BEGIN IMMEDIATE").await;
+        begun.map(|_| ()).map_err(|error| store_error(&error))
+    }
+
+    /// Ends it: with all of it, or after a failure with nothing.
+    pub(super) async fn end(&mut self, mut done: Result<()>) -> Result<()> {
+        if done.is_ok() {
+            let committed = self.connection.execute("COMMIT").await;
+            done = committed.map(|_| ()).map_err(|error| store_error(&error));
+        }
+        if done.is_err() {
+            // It may have been rolled back already.
+            _ = self.connection.execute("ROLLBACK").await;
+        }
+        done
+    }
+}
+
+/// The row of a stream, which is added to the batch if it is new.
+pub(super) fn stream_id(memory: &mut Memory, stream: &StreamId, batch: &mut Batch) -> i64 {
+    if let Some(known) = memory.heads.get(stream) {
+        return known.stream_id;
+    }
+    memory.last_stream_id += 1;
+    batch.stream(memory.last_stream_id, stream.as_str());
+    memory.last_stream_id
 }
 
 fn activations<'a>(items: &'a [Item], outcomes: &[Outcome]) -> Vec<(&'a Activation, u64)> {
@@ -379,14 +372,24 @@ fn head_after(accepted: &Accepted<'_>) -> Head {
     }
 }
 
+fn missing(module: Digest) -> Error {
+    Error::Unexpected(format!("module {module} is not in the store"))
+}
+
 impl EventWriter for Writer {
     fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
         Self::commit(self, items).boxed()
     }
 
+    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
+        self.take_in(part).boxed()
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         async move {
-            self.readers.close().await;
+            for pool in &self.pools {
+                pool.close().await;
+            }
             self.connection
                 .close()
                 .await

@@ -1,0 +1,128 @@
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::Args;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::client::Answered;
+use super::execute::one_lined;
+use super::table::Table;
+use super::{Client, Connection};
+use crate::http::ModuleView;
+
+/// Show one event whole, with what led to it
+#[derive(Debug, Args)]
+pub struct Event {
+    /// Its position in the log
+    position: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Deserialize)]
+struct Shown<'a> {
+    id: String,
+    stream: String,
+    version: u64,
+    position: u64,
+    r#type: String,
+    schema_version: u32,
+    recorded_at: String,
+    content_type: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+    tags: Vec<String>,
+    commit: Commit,
+}
+
+#[derive(Deserialize)]
+struct Commit {
+    command_id: Option<String>,
+    module: Option<String>,
+    plan: u64,
+    fuel: Option<u64>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+    principal: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl Event {
+    pub async fn run(self) -> Result<()> {
+        let client = Client::of(&self.connection)?;
+        let position = self.position.to_string();
+        let request = client.request(Method::GET, &["v1", "events", &position]);
+        let body = client.send(request).await?.text().await?;
+        if self.json {
+            writeln!(io::stdout(), "{}", one_lined(&body))?;
+            return Ok(());
+        }
+        let event: Shown<'_> = serde_json::from_str(&body)?;
+        let decided_by = decided_by(&client, event.commit.module.as_deref()).await?;
+        let mut out = io::stdout().lock();
+        table(&event, decided_by).write(&mut out)?;
+        writeln!(out)?;
+        match (event.data, event.data_base64) {
+            (Some(data), _) => writeln!(out, "{}", data.get())?,
+            (None, Some(base64)) => writeln!(out, "{base64}")?,
+            (None, None) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Name and version of the module that decided.
+async fn decided_by(client: &Client, module: Option<&str>) -> Result<String> {
+    let Some(digest) = module else {
+        return Ok("nobody: it was appended as it is".to_owned());
+    };
+    let request = client.request(Method::GET, &["v1", "modules", digest]);
+    match client.json::<ModuleView>(request).await {
+        Ok(module) => Ok(format!("{} {}", module.name, module.version)),
+        // The event is there, whatever became of its module.
+        Err(error) if error.is::<Answered>() => Ok("a module that can't be shown".to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+fn table(event: &Shown<'_>, decided_by: String) -> Table {
+    let commit = &event.commit;
+    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let fuel = commit.fuel.map(|fuel| fuel.to_string());
+    let json = "application/json".to_owned();
+    let rows = [
+        ("position", event.position.to_string()),
+        ("stream", event.stream.clone()),
+        ("version", event.version.to_string()),
+        ("id", event.id.clone()),
+        ("type", event.r#type.clone()),
+        ("schema version", event.schema_version.to_string()),
+        ("content type", event.content_type.clone().unwrap_or(json)),
+        ("recorded at", event.recorded_at.clone()),
+        ("tags", event.tags.join(", ")),
+        ("metadata", one_lined(event.metadata.get())),
+        ("decided by", decided_by),
+        ("module", or_none(&commit.module)),
+        ("plan", commit.plan.to_string()),
+        ("fuel", or_none(&fuel)),
+        ("command id", or_none(&commit.command_id)),
+        ("correlation id", or_none(&commit.correlation_id)),
+        ("causation id", or_none(&commit.causation_id)),
+        ("principal", or_none(&commit.principal)),
+        ("traceparent", or_none(&commit.traceparent)),
+    ];
+    let mut table = Table::bare();
+    for (name, value) in rows {
+        // Behind a space nothing is taken for a number, which would stand to the right.
+        table.row([name.to_owned(), format!("{value} ")]);
+    }
+    table
+}

@@ -1,0 +1,191 @@
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::events::PAGE;
+use super::execute::one_lined;
+use super::exit::WrongUse;
+use super::table::Table;
+use super::{Client, Connection};
+use crate::model::StreamId;
+
+/// List streams, in the order of their ids
+#[derive(Debug, Args)]
+pub struct Streams {
+    /// Only of this category
+    #[arg(long)]
+    category: Option<String>,
+    /// List archived ones, too, or only those
+    #[arg(long, value_enum, default_value_t = Archived::Without)]
+    archived: Archived,
+    /// Only behind this stream
+    #[arg(long, value_name = "STREAM")]
+    after: Option<String>,
+    /// At most so many streams
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Print NDJSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What becomes of archived streams.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Archived {
+    Without,
+    With,
+    Only,
+}
+
+impl Archived {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Without => "without",
+            Self::With => "with",
+            Self::Only => "only",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    streams: Vec<&'a RawValue>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    stream: String,
+    version: u64,
+    recorded_at: String,
+    archived_at: Option<String>,
+}
+
+impl Streams {
+    pub async fn run(self) -> Result<()> {
+        let client = Client::of(&self.connection)?;
+        let mut after = self.after.clone();
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        let mut is_first = true;
+        while left > 0 {
+            let mut query = vec![("archived", self.archived.as_str().to_owned())];
+            query.push(("limit", PAGE.min(left).to_string()));
+            query.extend(self.category.iter().map(|name| ("category", name.clone())));
+            query.extend(after.iter().map(|after| ("after", after.clone())));
+            let request = client
+                .request(Method::GET, &["v1", "streams"])
+                .query(&query);
+            let body = client.send(request).await?.bytes().await?;
+            let page: Page<'_> = serde_json::from_slice(&body)?;
+            left -= left.min(page.streams.len() as u64);
+            self.print(&page.streams, is_first)?;
+            is_first = false;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn print(&self, streams: &[&RawValue], with_headings: bool) -> Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        if self.json {
+            for stream in streams {
+                writeln!(out, "{}", one_lined(stream.get()))?;
+            }
+            return Ok(out.flush()?);
+        }
+        let mut table = match with_headings {
+            true => Table::new(&["stream", "version", "last event", "archived"]),
+            false => Table::bare(),
+        };
+        for stream in streams {
+            let entry: Entry = serde_json::from_str(stream.get())?;
+            table.row([
+                // A stream's name may look like a number.
+                format!("{} ", entry.stream),
+                entry.version.to_string(),
+                entry.recorded_at,
+                entry.archived_at.unwrap_or_default(),
+            ]);
+        }
+        table.write(&mut out)?;
+        Ok(out.flush()?)
+    }
+}
+
+/// Archive a stream: it takes no appends then, its events stay
+///
+/// Lists and pages by category leave it out unless asked. Archiving it again does
+/// nothing.
+#[derive(Debug, Args)]
+pub struct Archive {
+    #[command(flatten)]
+    marking: Marking,
+}
+
+/// Restore an archived stream: it takes appends again
+#[derive(Debug, Args)]
+pub struct Restore {
+    #[command(flatten)]
+    marking: Marking,
+}
+
+#[derive(Debug, Args)]
+struct Marking {
+    /// The stream, as account-1
+    stream: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Archive {
+    pub async fn run(self) -> Result<()> {
+        self.marking.run("archive", "archived").await
+    }
+}
+
+impl Restore {
+    pub async fn run(self) -> Result<()> {
+        self.marking.run("restore", "restored").await
+    }
+}
+
+impl Marking {
+    async fn run(self, act: &str, done: &str) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Marked {
+            stream: String,
+            archived: bool,
+            position: Option<u64>,
+        }
+        let client = Client::of(&self.connection)?;
+        StreamId::new(&self.stream).map_err(|error| WrongUse(error.0))?;
+        let request = client.request(Method::POST, &["v1", "streams", &self.stream, act]);
+        let body = client.send(request).await?.text().await?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", one_lined(&body))?;
+            return Ok(());
+        }
+        let marked: Marked = serde_json::from_str(&body)?;
+        let stream = marked.stream;
+        match (marked.position, marked.archived) {
+            (Some(position), _) => writeln!(out, "{stream} is {done} at position {position}")?,
+            (None, true) => writeln!(out, "{stream} was archived before")?,
+            (None, false) => writeln!(out, "{stream} was not archived")?,
+        }
+        Ok(())
+    }
+}

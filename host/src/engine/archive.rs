@@ -1,0 +1,88 @@
+//! Archiving streams, and restoring them.
+
+use super::{Engine, Error};
+use crate::model::{
+    Body, CommandId, CommandRecord, Context, ExpectedVersion, Name, NewEvent, Position, StreamId,
+    fresh_id,
+};
+use crate::store::{Commit, Item, Mark, Outcome, Write};
+use std::sync::Arc;
+
+/// The stream that tells what happened to other streams.
+pub const STREAMS: &str = "$streams";
+
+impl Engine {
+    /// Archives a stream, or restores it. The position of the event in `$streams` that
+    /// tells of it; none when nothing had to be done.
+    ///
+    /// # Errors
+    /// When there is no such stream, or the store fails.
+    pub async fn archive(
+        &self,
+        stream: &StreamId,
+        archived: bool,
+        mut context: Context,
+    ) -> Result<Option<Position>, Error> {
+        super::check(stream, None)?;
+        let metadata = self.enrichers.archive(stream, &mut context);
+        let write = self.told(stream, archived, context.checked()?, metadata)?;
+        self.shared.options.limits.check(&write.commit.events)?;
+        let permit = self.permit()?;
+        let mark = Mark {
+            stream: stream.clone(),
+            archived,
+            write,
+        };
+        match self.stage(&permit, Item::Mark(mark)).await? {
+            Outcome::Marked(position) => Ok(position),
+            Outcome::NoStream(stream) => Err(Error::StreamNotFound(stream)),
+            _ => Err(Error::Stopped),
+        }
+    }
+
+    /// The event that tells of it.
+    fn told(
+        &self,
+        stream: &StreamId,
+        archived: bool,
+        context: Context,
+        metadata: Option<bytes::Bytes>,
+    ) -> Result<Write, Error> {
+        let streams = StreamId::new(STREAMS)?;
+        let id = CommandId::made_by_host();
+        let now = self.shared.clock.now();
+        let name = if archived { "archived" } else { "restored" };
+        let body = Body::json(serde_json::json!({ "stream": stream }).to_string())?;
+        let command = CommandRecord {
+            seed: self.seed(&streams, &id),
+            context: context.correlated(&id),
+            id,
+            name: Name::new(if archived { "$archive" } else { "$restore" })?,
+            schema_version: 1,
+            body: body.clone(),
+            metadata: None,
+            accepted_at: now,
+        };
+        let event = NewEvent {
+            id: fresh_id(),
+            id_is_callers: false,
+            name: Name::new(name)?,
+            schema_version: 1,
+            body,
+            metadata,
+            tags: Vec::new(),
+        };
+        Ok(Write {
+            stream: streams,
+            expected: ExpectedVersion::Any,
+            commit: Commit {
+                command: Some(Arc::new(command)),
+                decided: None,
+                plan: self.shared.registry.plan().number,
+                recorded_at: now,
+                events: vec![event],
+                id_is_new: false,
+            },
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! Subscriptions to the log and to streams.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::App;
+use super::log;
+use super::params::{Params, StreamPath, number};
+use super::problem::{Problem, Result};
+use super::sse;
+use crate::model::{Position, Version};
+use crate::subscribe::Subscribe;
+
+/// What `after` and `from` say for the end.
+const NOW: &str = "now";
+
+/// Subscribes to the log.
+///
+/// First what is there, then, after `caught-up`, what is committed, without a seam; also
+/// the events of archived streams. `event` carries an event as everywhere; its id is the
+/// position. `heartbeat` comes when nothing was sent for a while (15 s by default); its id
+/// is how far the log has been looked through, so that a client that comes back with
+/// `Last-Event-ID` goes on there. A position that the log has not reached is waited for.
+/// `caught-up` comes again when the client was so slow that the log had to be read again.
+/// A client that leaves for 30 s unread what is ready is cut off, with `too-slow` if that
+/// can still be sent. `error` carries a problem and ends the subscription. Line breaks
+/// within data come as lines of their own, as server-sent events have them: `\n`.
+#[utoipa::path(
+    get, path = "/v1/events/subscribe", operation_id = "subscribe_log", tag = "events",
+    params(
+        ("after" = Option<String>, Query, description = "Events behind this position; 0, the default, for all, `now` for new ones only"),
+        ("category" = Option<Vec<String>>, Query, description = "Any of these categories; may be repeated"),
+        ("type" = Option<Vec<String>>, Query, description = "Any of these types; may be repeated"),
+        ("tag" = Option<Vec<String>>, Query, description = "Any of these tags; may be repeated"),
+        ("prefix" = Option<String>, Query, description = "Streams whose id begins so"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `after`"),
+    ),
+    responses(
+        (status = 200, body = sse::Reached, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `caught-up` and `heartbeat` are shown here; those of `event` are an Event"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn log(
+    State(app): State<App>,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let after = start(&mut params, "after", 0)?;
+    let filter = log::whole_filter(&mut params)?;
+    params.finish()?;
+    let subscribe = match last_event_id(&headers)?.or(after) {
+        Some(after) => Subscribe::log(Position(after), filter),
+        None => Subscribe::log(Position(0), filter).from_now(),
+    };
+    answer(&app, subscribe).await
+}
+
+/// Subscribes to a stream.
+///
+/// As a subscription to the log, with versions for positions. The stream need not exist:
+/// its first event is waited for.
+#[utoipa::path(
+    get, path = "/v1/streams/{stream}/subscribe", operation_id = "subscribe_stream", tag = "streams",
+    params(
+        ("stream" = String, Path, description = "The stream"),
+        ("from" = Option<String>, Query, description = "The first version to send; 1, the default, for all, `now` for new ones only"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `from`"),
+    ),
+    responses(
+        (status = 200, body = sse::Reached, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `caught-up` and `heartbeat` are shown here; those of `event` are an Event"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn stream(
+    State(app): State<App>,
+    StreamPath(stream): StreamPath,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let from = start(&mut params, "from", 1)?;
+    params.finish()?;
+    let subscribe = match last_event_id(&headers)?.map(|seen| seen + 1).or(from) {
+        Some(from) => Subscribe::stream(stream, Version(from)),
+        None => Subscribe::stream(stream, Version(1)).from_now(),
+    };
+    answer(&app, subscribe).await
+}
+
+async fn answer(app: &App, subscribe: Subscribe) -> Result<Response> {
+    let subscription = app.host.subscribe(subscribe).await?;
+    let slow_reader_max = app.options.slow_reader_max;
+    Ok(sse::answer(
+        subscription,
+        slow_reader_max,
+        app.ending.clone(),
+    ))
+}
+
+/// Where to begin; none for now.
+fn start(params: &mut Params, name: &str, default: u64) -> Result<Option<u64>> {
+    match params.one(name)?.as_deref() {
+        None => Ok(Some(default)),
+        Some(NOW) => Ok(None),
+        Some(text) => number(name, text).map(Some),
+    }
+}
+
+/// The last id that the client has seen. An empty one is none, as browsers have it.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>> {
+    let mut all = headers.get_all("last-event-id").iter();
+    let (first, second) = (all.next(), all.next());
+    if second.is_some() {
+        return Err(Problem::bad_request(
+            "Last-Event-ID is given more than once",
+        ));
+    }
+    match first.filter(|value| !value.is_empty()) {
+        None => Ok(None),
+        Some(value) => {
+            let text = value.to_str().unwrap_or("in another form");
+            number("Last-Event-ID", text).map(Some)
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! One try to commit a batch.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use sqlx::Executor;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use super::arrays::{Ground, Rows, head_after, owners, signed};
+use super::cell::Cells;
+use super::error::Failure;
+use super::lookup;
+use super::memory::{Memory, TypeKey};
+use crate::model::{EventId, ExpectedVersion, Position, StreamId, Version};
+use crate::store::classify::{Classified, Heads, Known, Parts, classify};
+use crate::store::{Activation, Check, Error, Head, Item, Outcome};
+
+pub const APPEND: &str = "SELECT outcome, positions FROM append_batch(\
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)";
+const LOCK: &str = "SELECT name, stream_id, version, recorded_at, archived_at \
+    FROM lock_streams($1, $2)";
+const LOCK_PLAN: &str = "SELECT pg_advisory_xact_lock($1::int, 1)";
+const SHARE_PLAN: &str = "SELECT pg_advisory_xact_lock_shared($1::int, 1)";
+const ACTIVATE: &str = "INSERT INTO deployments (plan, name, module_id, activated_at, activated_by) \
+    SELECT $1, $2, module_id, $3, $4 FROM modules WHERE digest = $5";
+
+/// What `append_batch` answers.
+const WRITTEN: i32 = 0;
+const OTHER_PLAN: i32 = 1;
+const STANDS_ELSEWHERE: i32 = 2;
+const KNOWN_ID: i32 = 3;
+
+/// Nobody has seen a stream beyond it.
+const VERSION_MAX: Version = Version(1 << 53);
+
+/// What was sent and, if the answer is lost, tells whether it was committed.
+#[derive(Debug)]
+pub struct Sent {
+    /// Of the events, in order.
+    pub event_ids: Vec<EventId>,
+    /// With positions that count the events, from 1.
+    outcomes: Vec<Draft>,
+}
+
+/// An outcome of which only the positions are missing.
+#[derive(Debug)]
+enum Draft {
+    Appended(Vec<crate::store::Appended>),
+    Marked(Option<Position>),
+    Activated(u64),
+    /// Ask again: it rested on a moment that has passed.
+    Again,
+}
+
+impl Sent {
+    fn new(classified: &Classified<'_>) -> Self {
+        let accepted = classified.accepted.iter();
+        let event_ids = accepted.flat_map(|it| it.write.commit.events.iter().map(|event| event.id));
+        let outcomes = classified.outcomes.iter().map(|outcome| match outcome {
+            Outcome::Appended(appended) => Draft::Appended(appended.clone()),
+            Outcome::Marked(position) => Draft::Marked(*position),
+            Outcome::Activated(plan) => Draft::Activated(*plan),
+            _ => Draft::Again,
+        });
+        Self {
+            event_ids: event_ids.collect(),
+            outcomes: outcomes.collect(),
+        }
+    }
+
+    /// The outcomes, if its events are in the log at these positions.
+    pub fn outcomes(&self, positions: &HashMap<EventId, Position>) -> Option<Vec<Outcome>> {
+        let drawn: Vec<i64> = self
+            .event_ids
+            .iter()
+            .map(|id| positions.get(id).map(|position| signed(position.0)))
+            .collect::<Option<_>>()
+            .filter(|drawn: &Vec<_>| !drawn.is_empty())?;
+        let outcomes = self.outcomes.iter().map(|draft| match draft {
+            Draft::Appended(appended) => Outcome::Appended(appended.clone()),
+            Draft::Marked(position) => Outcome::Marked(*position),
+            Draft::Activated(plan) => Outcome::Activated(*plan),
+            Draft::Again => Outcome::Again,
+        });
+        let mut outcomes: Vec<_> = outcomes.collect();
+        place(&mut outcomes, &drawn);
+        Some(outcomes)
+    }
+}
+
+/// A try on one connection.
+pub struct Attempt<'c> {
+    pub connection: &'c mut PgConnection,
+    pub memory: &'c mut Memory,
+    pub namespace: i64,
+    pub sent: &'c mut Option<Sent>,
+}
+
+type Tried<T> = Result<T, Failure>;
+
+impl Attempt<'_> {
+    /// Commits the items. With `locked`, or when beliefs prove wrong twice, what they
+    /// rest on is locked before it is looked at.
+    pub async fn commit(&mut self, items: &[Item], locked: bool) -> Tried<Vec<Outcome>> {
+        let activates = items.iter().any(|item| matches!(item, Item::Activate(_)));
+        if activates || locked {
+            return self.locked(items, activates).await;
+        }
+        let mut known = Known::default();
+        if self.memory.ids_are_known {
+            known = self.known(items).await?;
+        }
+        for _ in 0..2 {
+            let heads = self.believed(items).await?;
+            let parts = self.parts().await?;
+            let classified = classify(items, heads.clone(), &known, parts, Position(1));
+            match self.append(items, &heads, &known, &classified).await? {
+                (WRITTEN, positions) => {
+                    return Ok(self.finish(classified, &positions));
+                }
+                (OTHER_PLAN, _) => self.memory.parts = None,
+                (STANDS_ELSEWHERE, _) => break,
+                (KNOWN_ID, _) => known = self.known(items).await?,
+                (other, _) => return Err(unexpected(other)),
+            }
+        }
+        self.locked(items, false).await
+    }
+
+    /// Locks first, then looks, then writes, all in one transaction.
+    async fn locked(&mut self, items: &[Item], activates: bool) -> Tried<Vec<Outcome>> {
+        self.connection.execute("BEGIN").await?;
+        let tried = self.within(items, activates).await;
+        if let Err(Failure::Again(_) | Failure::Refused(_)) = &tried {
+            self.connection.execute("ROLLBACK").await?;
+        }
+        tried
+    }
+
+    async fn within(&mut self, items: &[Item], activates: bool) -> Tried<Vec<Outcome>> {
+        let plan_lock = if activates { LOCK_PLAN } else { SHARE_PLAN };
+        sqlx::query(plan_lock)
+            .bind(self.namespace)
+            .execute(&mut *self.connection)
+            .await?;
+        self.memory.parts = None;
+        let heads = self.lock(items).await?;
+        let known = self.known(items).await?;
+        let parts = self.parts().await?;
+        let classified = classify(items, heads.clone(), &known, parts, Position(1));
+        let (outcome, positions) = self.append(items, &heads, &known, &classified).await?;
+        if outcome != WRITTEN {
+            return Err(Failure::Again(Error::Unavailable(
+                "streams that are only looked at change all the time".to_owned(),
+            )));
+        }
+        for (activation, plan) in activations(items, &classified.outcomes) {
+            self.activate(activation, plan).await?;
+        }
+        self.connection.execute("COMMIT").await?;
+        Ok(self.finish(classified, &positions))
+    }
+
+    /// Sends what was classified. The answer, and the positions that were drawn.
+    async fn append(
+        &mut self,
+        items: &[Item],
+        heads: &Heads,
+        known: &Known,
+        classified: &Classified<'_>,
+    ) -> Tried<(i32, Vec<i64>)> {
+        let mut ground = Ground::default();
+        let (locked, seen) = streams(items);
+        ground.stand(locked, seen, heads);
+        ground.unknown(items, known);
+        ground.plan = items
+            .iter()
+            .any(|item| matches!(item, Item::Check(check) if check.plan.is_some()));
+        let rows = self.rows(&ground, classified).await?;
+        if ground.is_empty() && rows.owners.is_empty() {
+            return Ok((WRITTEN, Vec::new()));
+        }
+        *self.sent = Some(Sent::new(classified));
+        let plan = self.memory.parts.as_ref().map_or(0, |parts| parts.plan);
+        let row = send(self.connection, self.namespace, plan, &ground, &rows).await?;
+        *self.sent = None;
+        let positions: Option<Vec<i64>> = row.cell(1)?;
+        Ok((row.cell(0)?, positions.unwrap_or_default()))
+    }
+
+    /// The rows of what was accepted.
+    async fn rows<'a>(
+        &mut self,
+        ground: &Ground<'_>,
+        classified: &Classified<'a>,
+    ) -> Tried<Rows<'a>> {
+        let mut rows = Rows::default();
+        let owners = owners(&ground.locked);
+        for (stream, since) in &classified.marks {
+            rows.marks.push(stream.as_str());
+            rows.marked_at.push(since.map(|since| signed(since.0)));
+        }
+        let mut type_ids = Vec::new();
+        for accepted in &classified.accepted {
+            let stream = &accepted.write.stream;
+            type_ids.clear();
+            for event in &accepted.write.commit.events {
+                let key = TypeKey {
+                    category: stream.category().into(),
+                    name: event.name.clone(),
+                    schema_version: event.schema_version,
+                    content_type: event.body.content_type().clone(),
+                };
+                type_ids.push(lookup::type_id(self.connection, self.memory, key).await?);
+            }
+            let module_id = match accepted.write.commit.decided {
+                Some(decided) => {
+                    let module = decided.module;
+                    Some(lookup::module_id(self.connection, self.memory, module).await?)
+                }
+                None => None,
+            };
+            let owner = owners.get(stream.as_str()).copied().unwrap_or_default();
+            rows.commit(accepted, owner, &type_ids, module_id)?;
+        }
+        Ok(rows)
+    }
+
+    /// Where the streams of a batch are believed to stand. An item that names a version
+    /// is believed; what nothing is known of is read.
+    async fn believed(&mut self, items: &[Item]) -> Tried<Heads> {
+        let mut heads = Heads::new();
+        let mut decided = HashSet::new();
+        let mut unknown = BTreeSet::new();
+        for (stream, guess) in guesses(items) {
+            if let Some(head) = self.memory.heads.get(stream) {
+                heads.insert(stream.clone(), *head);
+            } else if decided.contains(stream) {
+                continue;
+            } else if let Some(version) = guess {
+                decided.insert(stream);
+                unknown.remove(stream);
+                if version != Version::NONE {
+                    heads.insert(stream.clone(), believed_at(version));
+                }
+            } else {
+                unknown.insert(stream);
+            }
+        }
+        if !unknown.is_empty() {
+            let read = lookup::heads(self.connection, unknown.iter().copied()).await?;
+            for (stream, head) in read {
+                self.memory.heads.insert(stream.clone(), head);
+                heads.insert(stream, head);
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Locks the streams of a batch, and reads where all of them stand.
+    async fn lock(&mut self, items: &[Item]) -> Tried<Heads> {
+        let (locked, seen) = streams(items);
+        for stream in locked.iter().chain(&seen) {
+            self.memory.heads.remove(*stream);
+        }
+        let names: Vec<&str> = locked.iter().map(|stream| stream.as_str()).collect();
+        let mut heads = Heads::new();
+        if !names.is_empty() {
+            let rows = sqlx::query(LOCK)
+                .bind(&names)
+                .bind(&names)
+                .fetch_all(&mut *self.connection)
+                .await?;
+            let by_name: HashMap<&str, &StreamId> =
+                locked.iter().map(|it| (it.as_str(), *it)).collect();
+            for row in &rows {
+                if let Some(stream) = by_name.get(row.cell::<&str>(0)?)
+                    && let Some(head) = lookup::head(row, 2)?
+                {
+                    heads.insert((*stream).clone(), head);
+                }
+            }
+        }
+        heads.extend(lookup::heads(self.connection, seen.into_iter()).await?);
+        for (stream, head) in &heads {
+            self.memory.heads.insert(stream.clone(), *head);
+        }
+        Ok(heads)
+    }
+
+    async fn known(&mut self, items: &[Item]) -> Tried<Known> {
+        let known = lookup::known(self.connection, items).await?;
+        self.memory.ids_are_known = !known.commands.is_empty() || !known.events.is_empty();
+        Ok(known)
+    }
+
+    async fn parts(&mut self) -> Tried<Parts> {
+        if let Some(parts) = &self.memory.parts {
+            return Ok(parts.clone());
+        }
+        let parts = lookup::parts(self.connection).await?;
+        self.memory.parts = Some(parts.clone());
+        Ok(parts)
+    }
+
+    async fn activate(&mut self, activation: &Activation, plan: u64) -> Tried<()> {
+        let done = sqlx::query(ACTIVATE)
+            .bind(signed(plan))
+            .bind(&activation.name)
+            .bind(signed(activation.at.0))
+            .bind(&activation.by)
+            .bind(&activation.digest.0[..])
+            .execute(&mut *self.connection)
+            .await?;
+        if done.rows_affected() == 1 {
+            return Ok(());
+        }
+        let digest = activation.digest;
+        Err(Error::Unexpected(format!("module {digest} is not in the store")).into())
+    }
+
+    /// Takes what was committed into the memory, and gives the outcomes their positions.
+    fn finish(&mut self, classified: Classified<'_>, positions: &[i64]) -> Vec<Outcome> {
+        for accepted in &classified.accepted {
+            let stream = accepted.write.stream.clone();
+            self.memory.heads.insert(stream, head_after(accepted));
+        }
+        for (stream, _) in &classified.marks {
+            self.memory.heads.remove(*stream);
+        }
+        if let Some(last) = positions.last() {
+            self.memory.floor = self.memory.floor.max(*last);
+        }
+        self.memory.parts = Some(classified.parts);
+        let mut outcomes = classified.outcomes;
+        place(&mut outcomes, positions);
+        outcomes
+    }
+}
+
+/// Sends a batch.
+pub async fn send(
+    connection: &mut PgConnection,
+    namespace: i64,
+    plan: u64,
+    ground: &Ground<'_>,
+    rows: &Rows<'_>,
+) -> Tried<PgRow> {
+    let row = sqlx::query(APPEND)
+        .bind(namespace)
+        .bind(signed(plan))
+        .bind(&ground.locked)
+        .bind(&ground.locked_versions)
+        .bind(&ground.locked_archived)
+        .bind(&ground.seen)
+        .bind(&ground.seen_versions)
+        .bind(&ground.seen_archived)
+        .bind(&ground.id_streams)
+        .bind(&ground.ids)
+        .bind(&ground.event_id_streams)
+        .bind(&ground.event_ids)
+        .bind(&rows.marks)
+        .bind(&rows.marked_at)
+        .bind(&rows.positions)
+        .bind(&rows.owners)
+        .bind(&rows.versions)
+        .bind(&rows.type_ids)
+        .bind(&rows.event_ids)
+        .bind(&rows.event_ids_given)
+        .bind(&rows.times)
+        .bind(&rows.offsets)
+        .bind(&rows.data)
+        .bind(&rows.metadata)
+        .bind(&rows.tags)
+        .bind(&rows.command_ids)
+        .bind(&rows.sizes)
+        .bind(&rows.plans)
+        .bind(&rows.module_ids)
+        .bind(&rows.fuels)
+        .bind(&rows.commands)
+        .fetch_one(connection)
+        .await?;
+    Ok(row)
+}
+
+/// Replaces positions that count the events of a batch by those that were drawn.
+fn place(outcomes: &mut [Outcome], drawn: &[i64]) {
+    let place = |position: &mut Position| {
+        let index = usize::try_from(position.0).unwrap_or_default();
+        if let Some(drawn) = index.checked_sub(1).and_then(|index| drawn.get(index)) {
+            *position = Position(drawn.unsigned_abs());
+        }
+    };
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Appended(appended) => appended
+                .iter_mut()
+                .flat_map(|appended| &mut appended.positions)
+                .for_each(place),
+            Outcome::Marked(Some(position)) => place(position),
+            _ => {}
+        }
+    }
+}
+
+/// The streams of a batch that are locked, and those that are only looked at, each in
+/// the order of its bytes.
+fn streams(items: &[Item]) -> (Vec<&StreamId>, Vec<&StreamId>) {
+    let (mut locked, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    for item in items {
+        match item {
+            Item::Append { writes, .. } => locked.extend(writes.iter().map(|it| &it.stream)),
+            Item::Mark(mark) => locked.extend([&mark.stream, &mark.write.stream]),
+            Item::Check(Check {
+                stream,
+                version: Some(_),
+                ..
+            }) => _ = seen.insert(stream),
+            Item::Check(_) | Item::Activate(_) => {}
+        }
+    }
+    let seen = seen.difference(&locked).copied().collect();
+    (locked.into_iter().collect(), seen)
+}
+
+/// Each stream that a batch rests on, in order of the items, and the version at which
+/// its item expects it.
+fn guesses(items: &[Item]) -> impl Iterator<Item = (&StreamId, Option<Version>)> {
+    items.iter().flat_map(|item| match item {
+        Item::Append { writes, .. } => writes
+            .iter()
+            .map(|write| {
+                let guess = match write.expected {
+                    ExpectedVersion::NoStream => Some(Version::NONE),
+                    ExpectedVersion::Exact(version) if version <= VERSION_MAX => Some(version),
+                    _ => None,
+                };
+                (&write.stream, guess)
+            })
+            .collect(),
+        Item::Mark(mark) => vec![(&mark.stream, None), (&mark.write.stream, None)],
+        Item::Check(check) => match check.version {
+            Some(version) => vec![(&check.stream, Some(version))],
+            None => Vec::new(),
+        },
+        Item::Activate(_) => Vec::new(),
+    })
+}
+
+/// Whoever names a version has seen the stream there, and not archived.
+fn believed_at(version: Version) -> Head {
+    Head {
+        version,
+        recorded_at: crate::model::Timestamp(0),
+        archived: false,
+    }
+}
+
+fn activations<'a>(items: &'a [Item], outcomes: &[Outcome]) -> Vec<(&'a Activation, u64)> {
+    let pairs = items.iter().zip(outcomes);
+    pairs
+        .filter_map(|pair| match pair {
+            (Item::Activate(activation), Outcome::Activated(plan)) => Some((activation, *plan)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn unexpected(outcome: i32) -> Failure {
+    Failure::Refused(Error::Unexpected(format!("append_batch answers {outcome}")))
+}

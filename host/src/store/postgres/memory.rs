@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use hashlink::LruCache;
+
+use crate::model::{ContentType, Digest, Name, StreamId};
+use crate::store::Head;
+use crate::store::classify::Parts;
+
+/// Streams whose heads are remembered, at about 150 bytes each.
+const HEADS_MAX: usize = 100_000;
+/// Types of events that are remembered.
+const TYPES_MAX: usize = 10_000;
+/// Modules that are remembered.
+const MODULES_MAX: usize = 1_000;
+
+/// What tells one row of `event_types` from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TypeKey {
+    pub category: Arc<str>,
+    pub name: Name,
+    pub schema_version: u32,
+    pub content_type: ContentType,
+}
+
+/// What a writer remembers of the store. Other hosts write too: heads and plan are
+/// beliefs, which each batch has confirmed.
+pub struct Memory {
+    pub heads: LruCache<StreamId, Head>,
+    pub types: LruCache<TypeKey, i64>,
+    pub modules: LruCache<Digest, i64>,
+    /// None: not read yet.
+    pub parts: Option<Parts>,
+    /// A position that was committed, or none: what is undecided stands above it.
+    pub floor: i64,
+    /// The last batch held an id that was known: the next one is likely to.
+    pub ids_are_known: bool,
+}
+
+impl Memory {
+    pub fn new() -> Self {
+        Self {
+            heads: LruCache::new(HEADS_MAX),
+            types: LruCache::new(TYPES_MAX),
+            modules: LruCache::new(MODULES_MAX),
+            parts: None,
+            floor: 0,
+            ids_are_known: false,
+        }
+    }
+
+    /// All beliefs gone; only the floor stays, which is a fact.
+    pub fn forgotten(&self) -> Self {
+        Self {
+            floor: self.floor,
+            ..Self::new()
+        }
+    }
+}

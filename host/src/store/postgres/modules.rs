@@ -1,0 +1,104 @@
+//! Components and the history of the plan.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::postgres::PgPool;
+
+use super::arrays::signed;
+use super::cell::Cells;
+use super::error::store_error;
+use crate::model::{Digest, Timestamp};
+use crate::store::{Deployment, ModuleStore, Result, StoredModule};
+
+const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES ($1, $2, $3) \
+    ON CONFLICT (digest) DO NOTHING";
+const GET: &str = "SELECT bytes FROM modules WHERE digest = $1";
+const LIST: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
+    ORDER BY module_id";
+const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by \
+    FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
+
+/// Modules in a schema.
+pub struct Modules {
+    pool: PgPool,
+}
+
+impl Modules {
+    /// Modules of the store behind these connections.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+}
+
+impl ModuleStore for Modules {
+    fn put<'a>(
+        &'a self,
+        digest: Digest,
+        bytes: &'a [u8],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<bool>> {
+        async move {
+            let done = sqlx::query(PUT)
+                .bind(&digest.0[..])
+                .bind(bytes)
+                .bind(signed(at.0))
+                .execute(&self.pool)
+                .await
+                .map_err(store_error)?;
+            Ok(done.rows_affected() == 1)
+        }
+        .boxed()
+    }
+
+    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Vec<u8>>>> {
+        async move {
+            let row = sqlx::query(GET)
+                .bind(&digest.0[..])
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(store_error)?;
+            row.map(|row| row.cell(0)).transpose()
+        }
+        .boxed()
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
+        async move {
+            let rows = sqlx::query(LIST)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(store_error)?;
+            rows.iter()
+                .map(|row| {
+                    Ok(StoredModule {
+                        digest: row.digest(0)?,
+                        bytes: row.number(1)?,
+                        uploaded_at: Timestamp(row.number(2)?),
+                    })
+                })
+                .collect()
+        }
+        .boxed()
+    }
+
+    fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>> {
+        async move {
+            let rows = sqlx::query(DEPLOYMENTS)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(store_error)?;
+            rows.iter()
+                .map(|row| {
+                    Ok(Deployment {
+                        plan: row.number(0)?,
+                        name: row.cell(1)?,
+                        digest: row.digest(2)?,
+                        activated_at: Timestamp(row.number(3)?),
+                        activated_by: row.cell(4)?,
+                    })
+                })
+                .collect()
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,105 @@
+//! The connection that writes.
+
+use std::time::{Duration, Instant};
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+
+use super::Options;
+use super::cell::Cells;
+use super::error::Failure;
+use crate::store::Result;
+
+/// What every connection of a store is made with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub base: PgConnectOptions,
+    /// Tells this schema's advisory locks from those of others.
+    pub namespace: i64,
+    pub options: Options,
+}
+
+/// The server's side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    process: i32,
+    /// Microseconds; a number of a process comes again.
+    started_at: i64,
+}
+
+/// A connection that may write.
+pub struct Session {
+    pub connection: PgConnection,
+    pub backend: Backend,
+}
+
+/// Pauses between two looks at a back-end that should be gone.
+const GONE_LOOK: Duration = Duration::from_millis(20);
+
+/// Connects.
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
+    let options = options.clone().disable_statement_logging();
+    options.connect().await.map_err(super::error::store_error)
+}
+
+impl Session {
+    /// Connects for writing. The time-outs are there so that a host that is gone holds
+    /// neither locks nor the horizon.
+    pub async fn begin(settings: &Settings) -> std::result::Result<Self, Failure> {
+        let statement_ms = settings.options.statement_max.as_millis().to_string();
+        let options = settings.base.clone().options([
+            ("statement_timeout", statement_ms.as_str()),
+            ("lock_timeout", "10000"),
+            ("idle_in_transaction_session_timeout", "10000"),
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+            ("tcp_user_timeout", "20000"),
+            // Every statement of a writer finds few rows by an index.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("enable_bitmapscan", "off"),
+        ]);
+        let mut connection = options.disable_statement_logging().connect().await?;
+        let row = sqlx::query(
+            "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint \
+             FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        Ok(Self {
+            backend: Backend {
+                process: row.cell(0)?,
+                started_at: row.cell(1)?,
+            },
+            connection,
+        })
+    }
+
+    /// Ends another back-end of this host and waits until it is gone: whatever it was
+    /// asked has then been committed, or never will be.
+    pub async fn end(
+        &mut self,
+        other: Backend,
+        until: Instant,
+    ) -> std::result::Result<bool, Failure> {
+        loop {
+            let still_there = sqlx::query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 \
+                 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
+            )
+            .bind(other.process)
+            .bind(other.started_at)
+            .fetch_optional(&mut self.connection)
+            .await?;
+            if still_there.is_none() {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            tokio::time::sleep(GONE_LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The one connection of a host that writes.
+//!
+//! A batch is classified by the shared rules on what this host believes of the store,
+//! and sent as one call, which writes it if the beliefs hold. Where they don't, the
+//! second try is a transaction that first locks what it looks at.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::postgres::PgPool;
+
+use super::batch::{Attempt, Sent};
+use super::cell::Cells;
+use super::error::Failure;
+use super::import;
+use super::memory::Memory;
+use super::session::{Backend, Session, Settings};
+use super::wakes::Told;
+use crate::model::Position;
+use crate::store::{Error, EventWriter, Import, Item, Outcome, Result};
+
+/// How often what failed for a reason that passes is tried at once.
+const TRIES: u32 = 10;
+/// The longest pause between two attempts to connect.
+const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Writes the batches of one host.
+pub struct Writer {
+    settings: Settings,
+    pool: PgPool,
+    told: Told,
+    session: Option<Session>,
+    memory: Memory,
+    /// A back-end whose last answer was lost, and may still be at work.
+    suspect: Option<Backend>,
+    /// A batch has waited for the server in vain: the next ones don't wait.
+    is_down: bool,
+}
+
+impl Writer {
+    /// A writer that connects with its first batch, on the runtime that commits it.
+    pub fn new(settings: Settings, pool: PgPool, told: Told) -> Self {
+        Self {
+            settings,
+            pool,
+            told,
+            session: None,
+            memory: Memory::new(),
+            suspect: None,
+            is_down: false,
+        }
+    }
+
+    async fn commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>> {
+        let until = self.until();
+        let (mut tries, mut sent) = (0, None::<Sent>);
+        loop {
+            if let Err(error) = self.ready(until).await {
+                self.forget();
+                return Err(error);
+            }
+            if let Some(undecided) = sent.take() {
+                match self.decided(&undecided).await {
+                    Ok(Some(outcomes)) => return Ok(outcomes),
+                    Ok(None) => {}
+                    Err(failure) => {
+                        self.failed(&failure);
+                        sent = Some(undecided);
+                        continue;
+                    }
+                }
+            }
+            match self.attempt(items, tries, &mut sent).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(failure) => {
+                    self.failed(&failure);
+                    match failure {
+                        Failure::Lost(_) => continue,
+                        Failure::Again(_) if tries < TRIES => {
+                            sent = None;
+                            tries += 1;
+                        }
+                        Failure::Again(error) | Failure::Refused(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Until when to wait for a connection.
+    fn until(&self) -> Instant {
+        let wait = self.settings.options.reconnect_max;
+        Instant::now() + if self.is_down { Duration::ZERO } else { wait }
+    }
+
+    async fn attempt(
+        &mut self,
+        items: &[Item],
+        tries: u32,
+        sent: &mut Option<Sent>,
+    ) -> std::result::Result<Vec<Outcome>, Failure> {
+        let Some(session) = &mut self.session else {
+            return Err(Failure::Lost(Error::Unavailable(
+                "no connection".to_owned(),
+            )));
+        };
+        let mut attempt = Attempt {
+            connection: &mut session.connection,
+            memory: &mut self.memory,
+            namespace: self.settings.namespace,
+            sent,
+        };
+        let outcomes = attempt.commit(items, tries > 0).await?;
+        self.told.committed(&outcomes);
+        Ok(outcomes)
+    }
+
+    /// Takes note of a failure: what was believed may be wrong, and a connection whose
+    /// answer was lost is not used again.
+    fn failed(&mut self, failure: &Failure) {
+        match failure {
+            Failure::Lost(error) => {
+                tracing::warn!(%error, "the connection to PostgreSQL was lost");
+                self.forget();
+            }
+            Failure::Again(error) | Failure::Refused(error) => {
+                tracing::debug!(%error, "a batch was not stored");
+                self.memory = self.memory.forgotten();
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.suspect = Some(session.backend);
+        }
+        self.memory = self.memory.forgotten();
+    }
+
+    /// Sees to it that there is a connection, and that the last one can't do anything
+    /// any more.
+    async fn ready(&mut self, until: Instant) -> Result<()> {
+        let mut pause = Duration::from_millis(10);
+        loop {
+            match self.connected(until).await {
+                Ok(()) => {
+                    self.is_down = false;
+                    return Ok(());
+                }
+                Err(Failure::Refused(error)) => return Err(error),
+                Err(failure) => {
+                    self.forget();
+                    if Instant::now() + pause >= until {
+                        self.is_down = true;
+                        return Err(failure.into_error());
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn connected(&mut self, until: Instant) -> std::result::Result<(), Failure> {
+        if self.session.is_none() {
+            let mut session = Session::begin(&self.settings).await?;
+            if let Some(suspect) = self.suspect
+                && !session.end(suspect, until).await?
+            {
+                let why = "the back-end of a lost connection is still at work";
+                return Err(Failure::Lost(Error::Unavailable(why.to_owned())));
+            }
+            self.suspect = None;
+            import::follow(&mut session.connection, self.settings.namespace).await?;
+            if self.memory.floor == 0 {
+                let row = sqlx::query("SELECT last_position()")
+                    .fetch_one(&mut session.connection)
+                    .await?;
+                self.memory.floor = row.cell(0)?;
+            }
+            self.session = Some(session);
+        }
+        Ok(())
+    }
+
+    /// What became of a batch whose answer was lost: none when it was not stored. Its
+    /// back-end is gone, so that this does not change any more.
+    async fn decided(&mut self, sent: &Sent) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
+        let Some(session) = &mut self.session else {
+            return Err(Failure::Lost(Error::Unavailable(
+                "no connection".to_owned(),
+            )));
+        };
+        let rows = sqlx::query(
+            "SELECT event_id, position FROM events WHERE position > $1 AND event_id = ANY ($2)",
+        )
+        .bind(self.memory.floor)
+        .bind(&sent.event_ids)
+        .fetch_all(&mut session.connection)
+        .await?;
+        let positions = rows
+            .iter()
+            .map(|row| Ok((row.cell(0)?, Position(row.number(1)?))))
+            .collect::<Result<_>>()?;
+        Ok(sent.outcomes(&positions))
+    }
+
+    async fn import(&mut self, part: &Import) -> Result<()> {
+        let until = self.until();
+        self.ready(until).await?;
+        let Some(session) = &mut self.session else {
+            return Err(Error::Unavailable("no connection".to_owned()));
+        };
+        let connection = &mut session.connection;
+        let done = import::part(connection, &mut self.memory, self.settings.namespace, part).await;
+        if let Err(failure) = done {
+            self.failed(&failure);
+            return Err(failure.into_error());
+        }
+        self.told.imported();
+        Ok(())
+    }
+}
+
+impl EventWriter for Writer {
+    fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        Self::commit(self, items).boxed()
+    }
+
+    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
+        Self::import(self, part).boxed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        async move {
+            let Self {
+                session,
+                pool,
+                told,
+                ..
+            } = *self;
+            told.end().await;
+            pool.close().await;
+            if let Some(session) = session {
+                use sqlx::Connection as _;
+                // Everything is committed; a goodbye that is not heard loses nothing.
+                _ = session.connection.close().await;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}

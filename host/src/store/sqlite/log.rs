@@ -1,0 +1,258 @@
+//! The log: pages of it, and where positions may be missing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::cell::Cells;
+use super::encode::{names, signed};
+use super::error::store_error;
+use super::reader::{Reader, in_order, missing};
+use super::rows::{SIZED, events, recorded, stored, stored_events};
+use crate::model::{Name, Position, RecordedEvent};
+use crate::store::{
+    Direction, Error, Filter, LOG_PAGE_MAX, LogPage, Result, StoredEvent, StoredPage,
+};
+
+/// Positions that one statement looks through for events that pass a filter.
+const WINDOW: u64 = 100_000;
+
+macro_rules! log {
+    ($order:literal) => {
+        events!(concat!(
+            "FROM events AS e \
+             LEFT JOIN event_types AS t ON t.type_id = e.type_id \
+             LEFT JOIN streams AS s ON s.stream_id = e.stream_id \
+             LEFT JOIN events AS c ON c.stream_id = e.stream_id \
+                 AND c.version = e.version - e.commit_offset \
+             LEFT JOIN modules AS m ON m.module_id = c.module_id \
+             WHERE e.position BETWEEN ?1 AND ?2 \
+             AND (?4 IS NULL OR t.category IN (SELECT value FROM json_each(?4))) \
+             AND (?5 IS NULL OR t.name IN (SELECT value FROM json_each(?5))) \
+             AND (?6 IS NULL OR substr(s.name, 1, length(?6)) = ?6) \
+             AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(e.tags) AS own \
+                 JOIN json_each(?7) AS asked ON own.value = asked.value)) \
+             AND (NOT ?8 OR s.archived_at IS NULL) \
+             ORDER BY e.position ",
+            $order,
+            " LIMIT ?3"
+        ))
+    };
+}
+
+const LOG_FORWARD: &str = log!("ASC");
+const LOG_BACKWARD: &str = log!("DESC");
+const STORED: &str = stored_events!(
+    "FROM events AS e \
+     LEFT JOIN event_types AS t ON t.type_id = e.type_id \
+     LEFT JOIN streams AS s ON s.stream_id = e.stream_id \
+     LEFT JOIN modules AS m ON m.module_id = e.module_id \
+     WHERE e.position BETWEEN ?1 AND ?2 ORDER BY e.position LIMIT ?3"
+);
+const LOG_HEAD: &str = "SELECT coalesce(max(position), 0) FROM events";
+/// The events next to a hole.
+const BEHIND: &str = "SELECT min(position) FROM events WHERE position > ?1";
+const BEFORE: &str = "SELECT max(position) FROM events WHERE position < ?1";
+const HOLES: &str = "SELECT value FROM meta WHERE name = 'holes'";
+const SET_HOLES: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES ('holes', ?1)";
+
+/// The position up to which an import has left holes. Behind it, a position that is
+/// missing is damage.
+#[derive(Debug, Clone, Default)]
+pub struct Holes(Arc<AtomicU64>);
+
+impl Holes {
+    /// The position; 0 when the log is gapless.
+    pub fn until(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Reads it from the store.
+    pub async fn read(&self, connection: &mut SqliteConnection) -> Result<()> {
+        let row = sqlx::query(HOLES)
+            .fetch_optional(connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let until = match row {
+            Some(row) => <[u8; 8]>::try_from(row.cell::<&[u8]>(0)?).map_err(|_| {
+                Error::Damaged("the end of the holes does not have 8 bytes".to_owned())
+            })?,
+            None => [0; 8],
+        };
+        self.0.store(u64::from_be_bytes(until), Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Writes it to the store. Readers go by it at once, since they may see the holes
+    /// before the writer hears of its commit; after one that failed, it is to be read anew.
+    pub async fn write(&self, connection: &mut SqliteConnection, until: u64) -> Result<()> {
+        self.0.store(until, Ordering::SeqCst);
+        sqlx::query(SET_HOLES)
+            .bind(until.to_be_bytes().to_vec())
+            .execute(connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        Ok(())
+    }
+
+    /// Refuses what was found between two positions if one is left out that may not be.
+    fn check(
+        &self,
+        found: impl Iterator<Item = Position>,
+        (first, last): (u64, u64),
+        direction: Direction,
+        may_end_early: bool,
+    ) -> Result<()> {
+        let until = self.until();
+        let found = found.map(|at| at.0).filter(|at| *at > until);
+        let expected = in_order(first.max(until.saturating_add(1))..=last, direction);
+        missing(found, expected, may_end_early)
+            .map_err(|position| Error::Damaged(format!("position {position} is missing")))
+    }
+}
+
+impl Reader {
+    /// Position of the last event.
+    pub(super) async fn last_position(&self) -> Result<Position> {
+        Ok(Position(self.position(LOG_HEAD, None).await?.unwrap_or(0)))
+    }
+
+    /// A page of the log.
+    pub(super) async fn log_page(
+        &self,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &Filter,
+    ) -> Result<LogPage> {
+        let head = self.last_position().await?;
+        let limit = limit.min(LOG_PAGE_MAX);
+        // What has been looked through: forward up to here, backward down to here.
+        let mut at = match direction {
+            Direction::Forward => after.0,
+            Direction::Backward => after.0.min(head.0.saturating_add(1)),
+        };
+        loop {
+            let bounds = self.bounds(at, direction, head, filter).await?;
+            let Some(bounds) = bounds.filter(|(first, last)| first <= last && limit > 0) else {
+                return Ok(LogPage {
+                    events: Vec::new(),
+                    next: None,
+                    head,
+                });
+            };
+            let (events, is_cut) = self.window(bounds, direction, limit, filter).await?;
+            let (end, is_last) = match direction {
+                Direction::Forward => (bounds.1, bounds.1 >= head.0),
+                Direction::Backward => (bounds.0, bounds.0 == 1),
+            };
+            let next = match events.last() {
+                Some(last) if is_cut || events.len() == limit => Some(last.position),
+                _ => (!is_last).then_some(Position(end)),
+            };
+            if !events.is_empty() || next.is_none() {
+                return Ok(LogPage { events, next, head });
+            }
+            at = end;
+        }
+    }
+
+    /// The positions that the next statement looks through. All of them when every event
+    /// passes; else as many as it can look through in a short time, from the next event on
+    /// where there are holes.
+    async fn bounds(
+        &self,
+        mut at: u64,
+        direction: Direction,
+        head: Position,
+        filter: &Filter,
+    ) -> Result<Option<(u64, u64)>> {
+        let window = if filter.is_all() { u64::MAX } else { WINDOW };
+        if !filter.is_all() && at <= self.holes.until() {
+            let next = match direction {
+                Direction::Forward => self.position(BEHIND, Some(at)).await?,
+                Direction::Backward => self.position(BEFORE, Some(at)).await?,
+            };
+            match (next, direction) {
+                (None, _) => return Ok(None),
+                (Some(next), Direction::Forward) => at = next.saturating_sub(1),
+                (Some(next), Direction::Backward) => at = next.saturating_add(1),
+            }
+        }
+        Ok(Some(match direction {
+            Direction::Forward => (at.saturating_add(1), at.saturating_add(window).min(head.0)),
+            Direction::Backward => (at.saturating_sub(window).max(1), at.saturating_sub(1)),
+        }))
+    }
+
+    /// Events between two positions that pass the filter, and whether the page's bytes
+    /// cut them.
+    async fn window(
+        &self,
+        bounds: (u64, u64),
+        direction: Direction,
+        limit: usize,
+        filter: &Filter,
+    ) -> Result<(Vec<RecordedEvent>, bool)> {
+        let sql = match direction {
+            Direction::Forward => LOG_FORWARD,
+            Direction::Backward => LOG_BACKWARD,
+        };
+        let texts = |all: &Option<Vec<Arc<str>>>| {
+            let all = all.as_ref()?;
+            Some(names(all.iter().map(|one| &**one)))
+        };
+        let types = filter.types.as_ref();
+        let query = sqlx::query(sql)
+            .bind(signed(bounds.0))
+            .bind(signed(bounds.1))
+            .bind(signed(limit as u64))
+            .bind(texts(&filter.categories))
+            .bind(types.map(|all| names(all.iter().map(Name::as_str))))
+            .bind(filter.prefix.as_deref())
+            .bind(texts(&filter.tags))
+            .bind(filter.without_archived);
+        let (rows, is_cut) = self.page(query, &SIZED).await?;
+        let events = recorded(&rows)?;
+        if filter.is_all() {
+            let positions = events.iter().map(|event| event.position);
+            let is_full = is_cut || events.len() == limit;
+            self.holes.check(positions, bounds, direction, is_full)?;
+        }
+        Ok((events, is_cut))
+    }
+
+    /// A page of an export.
+    pub(super) async fn stored_page(&self, after: Position, limit: usize) -> Result<StoredPage> {
+        let head = self.last_position().await?;
+        let limit = limit.min(LOG_PAGE_MAX);
+        let bounds = (after.0.saturating_add(1), head.0);
+        let query = sqlx::query(STORED)
+            .bind(signed(bounds.0))
+            .bind(signed(bounds.1))
+            .bind(signed(limit as u64));
+        let (rows, is_cut) = self.page(query, &SIZED).await?;
+        let events: Vec<StoredEvent> = stored(&rows)?;
+        let positions = events.iter().map(|event| event.position);
+        let is_full = is_cut || events.len() == limit;
+        self.holes
+            .check(positions, bounds, Direction::Forward, is_full)?;
+        Ok(StoredPage { events, head })
+    }
+
+    /// The position that a statement finds.
+    async fn position(&self, sql: &'static str, at: Option<u64>) -> Result<Option<u64>> {
+        let query = sqlx::query(sql);
+        let query = match at {
+            Some(at) => query.bind(signed(at)),
+            None => query,
+        };
+        let row = query
+            .fetch_one(&self.pool)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let position = row.cell::<Option<i64>>(0)?;
+        Ok(position.map(i64::unsigned_abs))
+    }
+}

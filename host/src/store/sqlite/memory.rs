@@ -1,0 +1,99 @@
+//! What the writer remembers of what it wrote: no one else writes.
+
+use std::sync::Arc;
+
+use hashlink::LruCache;
+use sqlx::sqlite::SqliteConnection;
+
+use super::cell::Cells;
+use super::error::store_error;
+use super::log::Holes;
+use crate::model::{ContentType, Digest, Name, StreamId};
+use crate::store::classify::Parts;
+use crate::store::{Head, Result};
+
+const LAST_IDS: &str = "SELECT \
+    (SELECT coalesce(max(position), 0) FROM events), \
+    (SELECT coalesce(max(stream_id), 0) FROM streams), \
+    (SELECT coalesce(max(type_id), 0) FROM event_types)";
+const PARTS: &str = "SELECT plan, name FROM deployments ORDER BY plan";
+
+/// Streams whose heads are remembered from one batch to the next, at about 150 bytes each.
+const HEADS_MAX: usize = 100_000;
+/// Types of events that are remembered.
+const TYPES_MAX: usize = 10_000;
+/// Modules that are remembered.
+const MODULES_MAX: usize = 1_000;
+
+/// What tells one row of `event_types` from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TypeKey {
+    pub category: Arc<str>,
+    pub name: Name,
+    pub schema_version: u32,
+    pub content_type: ContentType,
+}
+
+/// A stream's row and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Remembered {
+    pub stream_id: i64,
+    pub head: Head,
+}
+
+/// Where the store stands, and what is needed again and again.
+pub struct Memory {
+    pub last_position: i64,
+    pub last_stream_id: i64,
+    pub last_type_id: i64,
+    /// Holds every stream of the batch under way, whatever its size: one that was
+    /// forgotten meanwhile would be taken for new.
+    pub heads: LruCache<StreamId, Remembered>,
+    pub types: LruCache<TypeKey, i64>,
+    pub modules: LruCache<Digest, i64>,
+    pub parts: Parts,
+}
+
+impl Memory {
+    /// Reads where the store stands.
+    pub async fn read(connection: &mut SqliteConnection, holes: &Holes) -> Result<Self> {
+        holes.read(connection).await?;
+        let last = sqlx::query(LAST_IDS)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let mut parts = Parts::default();
+        let deployments = sqlx::query(PARTS)
+            .fetch_all(connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        for row in deployments {
+            parts.plan = row.number(0)?;
+            parts.deciders.insert(row.cell(1)?, parts.plan);
+        }
+        Ok(Self {
+            last_position: last.cell(0)?,
+            last_stream_id: last.cell(1)?,
+            last_type_id: last.cell(2)?,
+            heads: LruCache::new_unbounded(),
+            types: LruCache::new(TYPES_MAX),
+            modules: LruCache::new(MODULES_MAX),
+            parts,
+        })
+    }
+
+    /// Forgets the streams that were not written for the longest time. Called between
+    /// batches.
+    pub fn trim(&mut self) {
+        while self.heads.len() > HEADS_MAX {
+            self.heads.remove_lru();
+        }
+    }
+
+    /// Keeps in mind whether a stream is archived.
+    pub fn mark(&mut self, stream: &StreamId, archived: bool) {
+        if let Some(known) = self.heads.get_mut(stream) {
+            known.head.archived = archived;
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Rows as events. What can't be read is damage, named by its place.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sqlx::sqlite::SqliteRow;
+
+use super::cell::Cells;
+use crate::model::{
+    Body, CommandId, CommandRecord, CommitData, ContentType, Digest, EventId, Name, NewEvent,
+    Position, RecordedEvent, StreamId, Timestamp, Version,
+};
+use crate::store::page::composed_metadata;
+use crate::store::{Decided, Error, LoadedEvent, Result, StoredCommit, StoredEvent, record};
+
+/// A statement whose rows are events as readers see them.
+macro_rules! events {
+    ($rest:expr) => {
+        concat!(
+            "SELECT e.position, s.name, e.version, t.name, t.schema_version, t.content_type, \
+             e.event_id, e.recorded_at, e.data, e.metadata, e.tags, e.commit_offset, \
+             c.command, c.plan, c.fuel, m.digest ",
+            $rest
+        )
+    };
+}
+
+/// A statement whose rows are events with all that is kept of them. Its columns are
+/// those of `events!`, and more.
+macro_rules! stored_events {
+    ($rest:expr) => {
+        concat!(
+            "SELECT e.position, s.name, e.version, t.name, t.schema_version, t.content_type, \
+             e.event_id, e.recorded_at, e.data, e.metadata, e.tags, e.commit_offset, \
+             e.command, e.plan, e.fuel, m.digest, e.module_id, e.event_id_given, e.commit_size ",
+            $rest
+        )
+    };
+}
+
+pub(super) use {events, stored_events};
+
+/// The columns of `events!` and `stored_events!` whose bytes count in a page.
+pub const SIZED: [usize; 3] = [8, 9, 12];
+
+/// Events in the form of `events!`; those of one commit share its data.
+pub fn recorded(rows: &[SqliteRow]) -> Result<Vec<RecordedEvent>> {
+    let mut commit = None;
+    rows.iter()
+        .map(|row| recorded_event(row, &mut commit).map_err(|error| damaged_at(row, error)))
+        .collect()
+}
+
+/// Events in the form of `stored_events!`.
+pub fn stored(rows: &[SqliteRow]) -> Result<Vec<StoredEvent>> {
+    rows.iter()
+        .map(|row| stored_event(row).map_err(|error| damaged_at(row, error)))
+        .collect()
+}
+
+/// An event of a load.
+pub fn loaded_event(row: &SqliteRow) -> Result<LoadedEvent> {
+    Ok(LoadedEvent {
+        version: Version(row.number(0)?),
+        name: Name::stored(row.cell(1)?),
+        schema_version: row.cell(2)?,
+        body: body(row.cell(3)?, row.cell(5)?)?,
+        recorded_at: Timestamp(row.number(4)?),
+        command_id: row.cell::<Option<&str>>(6)?.map(CommandId::stored),
+    })
+}
+
+/// An event's id.
+pub fn event_id(row: &SqliteRow, column: usize) -> Result<EventId> {
+    EventId::from_slice(row.cell(column)?)
+        .map_err(|_| Error::Damaged("an event's id does not have 16 bytes".to_owned()))
+}
+
+/// An event's data.
+pub fn body(content_type: &str, bytes: Vec<u8>) -> Result<Body> {
+    let content_type =
+        ContentType::new(content_type).map_err(|error| Error::Damaged(error.to_string()))?;
+    Ok(Body::stored(content_type, bytes.into()))
+}
+
+/// A stream's id.
+pub fn stream_id(name: &str) -> Result<StreamId> {
+    StreamId::new(name).map_err(|error| Error::Damaged(error.to_string()))
+}
+
+/// Says where it is that a row can't be read.
+fn damaged_at(row: &SqliteRow, error: Error) -> Error {
+    match (error, row.number(0)) {
+        (Error::Damaged(why), Ok(position)) => {
+            Error::Damaged(format!("position {position}: {why}"))
+        }
+        (other, _) => other,
+    }
+}
+
+/// A commit, its stream and the version of its first event.
+type Current = Option<(Arc<str>, u64, Commit)>;
+
+fn recorded_event(row: &SqliteRow, current: &mut Current) -> Result<RecordedEvent> {
+    let (stream, version) = (row.cell::<&str>(1)?, row.number(2)?);
+    let first = version.saturating_sub(row.number(11)?);
+    let commit = match current {
+        Some((of, begin, commit)) if &**of == stream && *begin == first => commit,
+        _ => {
+            let fuel = row.cell::<Option<i64>>(14)?.map(i64::unsigned_abs);
+            let module = row.maybe_digest(15)?;
+            let read = Commit::new(command(row)?.as_ref(), row.number(13)?, fuel, module);
+            &mut current.insert((stream.into(), first, read)).2
+        }
+    };
+    let own = row.cell::<Option<Vec<u8>>>(9)?.map(Bytes::from);
+    Ok(RecordedEvent {
+        id: event_id(row, 6)?,
+        stream: stream_id(stream)?,
+        version: Version(version),
+        position: Position(row.number(0)?),
+        name: Name::stored(row.cell(3)?),
+        schema_version: row.cell(4)?,
+        body: body(row.cell(5)?, row.cell(8)?)?,
+        metadata: composed_metadata(commit.metadata.as_ref(), own.as_ref()),
+        tags: tags(row)?,
+        recorded_at: Timestamp(row.number(7)?),
+        commit: Arc::clone(&commit.data),
+    })
+}
+
+/// What the events of a commit share.
+struct Commit {
+    data: Arc<CommitData>,
+    /// The command's, if the events were decided.
+    metadata: Option<Bytes>,
+}
+
+impl Commit {
+    fn new(
+        command: Option<&CommandRecord>,
+        plan: u64,
+        fuel: Option<u64>,
+        module: Option<Digest>,
+    ) -> Self {
+        let decided = command.filter(|_| module.is_some());
+        let metadata = decided.and_then(|command| command.metadata.clone());
+        let data = Arc::new(CommitData::of(command, plan, module, fuel));
+        Self { data, metadata }
+    }
+}
+
+fn stored_event(row: &SqliteRow) -> Result<StoredEvent> {
+    let event = NewEvent {
+        id: event_id(row, 6)?,
+        id_is_callers: row.cell::<Option<i64>>(17)? == Some(1),
+        name: Name::stored(row.cell(3)?),
+        schema_version: row.cell(4)?,
+        body: body(row.cell(5)?, row.cell(8)?)?,
+        metadata: row.cell::<Option<Vec<u8>>>(9)?.map(Bytes::from),
+        tags: tags(row)?,
+    };
+    let commit_offset = row.number(11)?;
+    let commit = match commit_offset {
+        0 => Some(stored_commit(row)?),
+        _ => None,
+    };
+    Ok(StoredEvent {
+        event,
+        stream: stream_id(row.cell(1)?)?,
+        version: Version(row.number(2)?),
+        position: Position(row.number(0)?),
+        recorded_at: Timestamp(row.number(7)?),
+        commit_offset,
+        commit,
+    })
+}
+
+fn stored_commit(row: &SqliteRow) -> Result<StoredCommit> {
+    let decided = match row.cell::<Option<i64>>(16)? {
+        Some(_) => Some(Decided {
+            module: row.digest(15)?,
+            fuel: row.number(14)?,
+        }),
+        None => None,
+    };
+    Ok(StoredCommit {
+        command: command(row)?,
+        decided,
+        plan: row.number(13)?,
+        events: row.number(18)?,
+    })
+}
+
+fn command(row: &SqliteRow) -> Result<Option<CommandRecord>> {
+    let bytes = row.cell::<Option<&[u8]>>(12)?;
+    bytes.map(record::decode).transpose()
+}
+
+fn tags(row: &SqliteRow) -> Result<Vec<Arc<str>>> {
+    let Some(array) = row.cell::<Option<&str>>(10)? else {
+        return Ok(Vec::new());
+    };
+    let tags: Vec<String> = serde_json::from_str(array)
+        .map_err(|error| Error::Damaged(format!("tags of an event: {error}")))?;
+    Ok(tags.into_iter().map(Arc::from).collect())
+}

@@ -1,0 +1,126 @@
+//! A disk that is full.
+
+use std::sync::Arc;
+
+use super::{Options, open};
+use crate::model::{Body, ExpectedVersion, Name, NewEvent, Position, StreamId, Timestamp};
+use crate::store::{Commit, Error, EventWriter, Import, Item, Outcome, Store, Write};
+
+/// An append of an event of so many bytes.
+fn append(stream: &str, bytes: usize) -> Item {
+    let event = NewEvent {
+        id: crate::model::fresh_id(),
+        id_is_callers: true,
+        name: Name::new("noted").unwrap(),
+        schema_version: 1,
+        body: Body::json(format!("\"{}\"", "x".repeat(bytes))).unwrap(),
+        metadata: None,
+        tags: Vec::new(),
+    };
+    let commit = Commit {
+        command: None,
+        decided: None,
+        plan: 0,
+        recorded_at: Timestamp(1),
+        events: vec![event],
+        id_is_new: false,
+    };
+    let write = Write {
+        stream: StreamId::new(stream).unwrap(),
+        expected: ExpectedVersion::Any,
+        commit,
+    };
+    Item::Append {
+        run: None,
+        writes: vec![write],
+    }
+}
+
+async fn head(store: &Store) -> u64 {
+    store.reader.log_head().await.unwrap().0
+}
+
+/// Appends until there is no room left; how often it passed.
+async fn fill(writer: &mut dyn EventWriter, bytes: usize) -> u64 {
+    for passed in 0..1_000 {
+        match writer.commit(&[append("note-1", bytes)]).await {
+            Ok(outcomes) => assert!(matches!(outcomes[0], Outcome::Appended(_))),
+            Err(error) => {
+                assert!(matches!(error, Error::Full(_)), "{error:?}");
+                return passed;
+            }
+        }
+    }
+    panic!("the file never filled up");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_leaves_the_store_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let small = Options {
+        pages_max: Some(100),
+        ..Options::default()
+    };
+    let mut store = open(&path, &small).await.unwrap();
+    let passed = fill(&mut *store.writer, 20_000).await;
+    assert!(passed > 0);
+    assert_eq!(head(&store).await, passed);
+    // What is small may still pass: nothing of the failed ones is remembered.
+    let more = fill(&mut *store.writer, 10).await;
+    assert!(more > 0);
+    assert_eq!(head(&store).await, passed + more);
+
+    // Neither a new stream, nor a mark, nor an import leaves a part of itself.
+    let [new, big] = [append("new-1", 5_000), append("note-1", 20_000)];
+    let error = store.writer.commit(&[new]).await.unwrap_err();
+    assert!(matches!(error, Error::Full(_)), "{error:?}");
+    let new = StreamId::new("new-1").unwrap();
+    assert!(store.reader.head(&new).await.unwrap().is_none());
+    let page = store.reader.read_stored(Position(0), 1_000).await.unwrap();
+    let mut events = page.events;
+    let last = events.last().unwrap().clone();
+    events.clear();
+    for (n, event) in std::iter::repeat_n(&last, 50).enumerate() {
+        let mut event = event.clone();
+        event.version = last.version.plus(n + 1);
+        event.position = Position(last.position.0 + 2 * n as u64 + 2);
+        event.event.id_is_callers = false;
+        events.push(event);
+    }
+    let error = store
+        .writer
+        .import(&Import::Events(events))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Full(_)), "{error:?}");
+    assert_eq!(head(&store).await, passed + more);
+    store.writer.close().await.unwrap();
+
+    let mut store = open(&path, &Options::default()).await.unwrap();
+    let outcomes = store.writer.commit(&[big]).await.unwrap();
+    let Outcome::Appended(appended) = &outcomes[0] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(appended[0].first_version.0, passed + more + 1);
+    assert_eq!(appended[0].positions, [Position(passed + more + 1)]);
+    let all = store
+        .reader
+        .read_log(Position(0), Default::default(), 1_000, &Arc::default())
+        .await;
+    assert_eq!(all.unwrap().events.len() as u64, passed + more + 1);
+    store.writer.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_is_full_from_the_beginning_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let tiny = Options {
+        pages_max: Some(4),
+        ..Options::default()
+    };
+    let error = open(&path, &tiny).await.err().unwrap();
+    assert!(matches!(error, Error::Full(_)), "{error:?}");
+    assert!(open(&path, &Options::default()).await.is_ok());
+}

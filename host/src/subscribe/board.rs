@@ -1,0 +1,298 @@
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use super::ring::{NextCommit, Ring};
+use super::wants::{Index, SeatId, Wants};
+use super::{Error, Options};
+use crate::model::{Position, RecordedEvent, Version};
+use crate::store;
+
+/// Events of the ring that one look goes over at most.
+const LOOK_MAX: usize = 256;
+
+/// What all subscriptions share: the newest events, and who waits for which.
+///
+/// Between two looks of a subscription that waits, nothing has passed that it wants:
+/// whoever puts up an event takes those who want it out of the index, notes where they
+/// go on, and wakes them. All others need no look at all.
+#[derive(Debug)]
+pub(super) struct Board {
+    ring: Ring,
+    phase: Phase,
+    seats: HashMap<SeatId, Seat>,
+    index: Index,
+    last_id: SeatId,
+    /// Wants to be told since nothing was running.
+    starting: HashSet<SeatId>,
+    /// Those who wait for whole commits.
+    commits: HashSet<SeatId>,
+    seats_max: usize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The ring does not follow the log.
+    Resting,
+    /// It does.
+    Running,
+    /// The host ends.
+    Ended,
+}
+
+/// A subscription's place at the board.
+#[derive(Debug)]
+struct Seat {
+    wants: Arc<Wants>,
+    /// While it waits: whom to wake.
+    waker: Option<Waker>,
+    /// Nothing up to here concerns it any more.
+    checked: Position,
+    /// Version of its stream that it has seen.
+    seen: Version,
+    /// The store failed for good; not told yet.
+    failed: Option<store::Error>,
+}
+
+/// What a look shows.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// The next event.
+    Event(Arc<RecordedEvent>),
+    /// Nothing yet, but the ring goes on.
+    More,
+    /// Nothing; it is woken when there is.
+    Waiting,
+    /// The ring does not follow the log yet; it is woken when it does.
+    Starting,
+    /// The ring begins behind the place.
+    Behind,
+}
+
+impl Board {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            ring: Ring::new(options),
+            phase: Phase::Resting,
+            seats: HashMap::new(),
+            index: Index::default(),
+            last_id: 0,
+            starting: HashSet::new(),
+            commits: HashSet::new(),
+            seats_max: options.subscriptions_max,
+        }
+    }
+
+    /// Subscriptions that are there.
+    pub(super) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// A place for one more.
+    pub(super) fn join(&mut self, wants: Arc<Wants>) -> Result<SeatId, Error> {
+        if matches!(self.phase, Phase::Ended) {
+            return Err(Error::Stopped);
+        }
+        if self.seats.len() >= self.seats_max {
+            return Err(Error::TooMany(self.seats_max));
+        }
+        self.last_id += 1;
+        let seat = Seat {
+            wants,
+            waker: None,
+            checked: Position(0),
+            seen: Version::NONE,
+            failed: None,
+        };
+        self.seats.insert(self.last_id, seat);
+        Ok(self.last_id)
+    }
+
+    pub(super) fn leave(&mut self, id: SeatId) {
+        if let Some(seat) = self.seats.remove(&id)
+            && seat.waker.is_some()
+        {
+            self.index.remove(id, &seat.wants);
+            self.starting.remove(&id);
+            self.commits.remove(&id);
+        }
+    }
+
+    /// How far the ring has come.
+    pub(super) fn end(&self) -> Position {
+        self.ring.end()
+    }
+
+    /// The next event behind a place, which moves over all that is of no concern.
+    ///
+    /// # Errors
+    /// When the host ends, or the store has failed for good.
+    pub(super) fn look(
+        &mut self,
+        id: SeatId,
+        at: &mut Position,
+        seen: Version,
+        waker: &Waker,
+    ) -> Result<Look, Error> {
+        if self.is_starting(id, waker)? {
+            return Ok(Look::Starting);
+        }
+        let seat = self.seats.get_mut(&id).ok_or(Error::Stopped)?;
+        *at = (*at).max(seat.checked);
+        if let Some(waits) = &mut seat.waker {
+            waits.clone_from(waker);
+            *at = (*at).max(self.ring.end());
+            return Ok(Look::Waiting);
+        }
+        if *at < self.ring.start() {
+            return Ok(Look::Behind);
+        }
+        let mut looked = 0;
+        for event in self.ring.behind(*at).take(LOOK_MAX) {
+            looked += 1;
+            *at = event.position;
+            if seat.wants.admits(event, seen) {
+                return Ok(Look::Event(Arc::clone(event)));
+            }
+        }
+        if looked == LOOK_MAX {
+            return Ok(Look::More);
+        }
+        *at = (*at).max(self.ring.end());
+        (seat.checked, seat.seen) = (*at, seen);
+        seat.waker = Some(waker.clone());
+        self.index.add(id, &seat.wants);
+        Ok(Look::Waiting)
+    }
+
+    /// The next whole commit for a reader that has read so many events. A failed store
+    /// is waited for.
+    ///
+    /// # Errors
+    /// When the host ends.
+    pub(super) fn next_commit(
+        &mut self,
+        id: SeatId,
+        read: &mut u64,
+        waker: &Waker,
+    ) -> Result<Poll<NextCommit>, Error> {
+        if matches!(self.phase, Phase::Ended) {
+            return Err(Error::Stopped);
+        }
+        let seat = self.seats.get_mut(&id).ok_or(Error::Stopped)?;
+        match self.ring.next_commit(read) {
+            NextCommit::None => {
+                seat.waker = Some(waker.clone());
+                self.commits.insert(id);
+                Ok(Poll::Pending)
+            }
+            next => Ok(Poll::Ready(next)),
+        }
+    }
+
+    /// The number of events that have passed, once the ring follows the log.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub(super) fn passed(&mut self, id: SeatId, waker: &Waker) -> Poll<Result<u64, Error>> {
+        match self.is_starting(id, waker) {
+            Ok(true) => Poll::Pending,
+            Ok(false) => Poll::Ready(Ok(self.ring.count())),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn is_starting(&mut self, id: SeatId, waker: &Waker) -> Result<bool, Error> {
+        if matches!(self.phase, Phase::Ended) {
+            return Err(Error::Stopped);
+        }
+        let seat = self.seats.get_mut(&id).ok_or(Error::Stopped)?;
+        if let Some(error) = seat.failed.take() {
+            return Err(Error::Store(error));
+        }
+        let is_resting = matches!(self.phase, Phase::Resting);
+        if is_resting {
+            seat.waker = Some(waker.clone());
+            self.starting.insert(id);
+        }
+        Ok(is_resting)
+    }
+
+    /// The ring follows the log from here on.
+    pub(super) fn begin(&mut self, head: Position) -> Vec<Waker> {
+        if matches!(self.phase, Phase::Resting) {
+            self.phase = Phase::Running;
+            self.ring.restart(head);
+        }
+        let starting = std::mem::take(&mut self.starting);
+        let seats = starting.iter().filter_map(|id| {
+            let seat = self.seats.get_mut(id)?;
+            seat.waker.take()
+        });
+        seats.collect()
+    }
+
+    /// Puts up what comes next in the log, up to a position. Whom it concerns, is to
+    /// be woken.
+    pub(super) fn put_up(
+        &mut self,
+        events: Vec<RecordedEvent>,
+        up_to: Position,
+        is_last: bool,
+    ) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        for event in events {
+            let before = self.ring.end();
+            for id in self.index.candidates(&event) {
+                let Some(seat) = self.seats.get_mut(&id) else {
+                    continue;
+                };
+                if event.position <= seat.checked || !seat.wants.admits(&event, seat.seen) {
+                    continue;
+                }
+                seat.checked = seat.checked.max(before);
+                self.index.remove(id, &seat.wants);
+                woken.extend(seat.waker.take());
+            }
+            self.ring.push(Arc::new(event));
+        }
+        self.ring.reach(up_to, is_last);
+        for id in std::mem::take(&mut self.commits) {
+            let seat = self.seats.get_mut(&id);
+            woken.extend(seat.and_then(|seat| seat.waker.take()));
+        }
+        woken
+    }
+
+    /// Stops following the log when nobody is there any more. True when it has.
+    pub(super) fn rest(&mut self) -> bool {
+        if !self.seats.is_empty() || matches!(self.phase, Phase::Ended) {
+            return false;
+        }
+        self.phase = Phase::Resting;
+        self.ring.restart(self.ring.end());
+        true
+    }
+
+    /// Tells all who wait that the store has failed for good.
+    pub(super) fn fail(&mut self, error: &store::Error) -> Vec<Waker> {
+        for seat in self.seats.values_mut().filter(|seat| seat.waker.is_some()) {
+            seat.failed = Some(error.clone());
+        }
+        self.wake_all()
+    }
+
+    /// Ends all subscriptions.
+    pub(super) fn close(&mut self) -> Vec<Waker> {
+        self.phase = Phase::Ended;
+        self.wake_all()
+    }
+
+    fn wake_all(&mut self) -> Vec<Waker> {
+        self.index = Index::default();
+        self.starting.clear();
+        self.commits.clear();
+        let seats = self.seats.values_mut();
+        seats.filter_map(|seat| seat.waker.take()).collect()
+    }
+}

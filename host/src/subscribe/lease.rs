@@ -1,0 +1,166 @@
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::Error;
+use super::backoff::Backoff;
+use super::hub::Shared;
+use crate::model::Position;
+use crate::store;
+
+/// A name that is held, and renewed while something goes on. Given back when dropped.
+pub(super) struct Lease {
+    shared: Arc<Shared>,
+    key: String,
+    token: u64,
+    /// How far the name has come.
+    position: Position,
+    length: Duration,
+    /// Until then nobody else can have it, counted from before the store was asked.
+    until: Instant,
+    is_held: bool,
+    /// Keeps the store open until the name has been given back.
+    running: TaskTrackerToken,
+}
+
+impl Lease {
+    /// Waits until the name is free. None when the host ends.
+    pub(super) async fn claim(
+        shared: &Arc<Shared>,
+        key: &str,
+        length: Duration,
+    ) -> Result<Option<Self>, Error> {
+        let mut backoff = Backoff::of_reads();
+        loop {
+            if shared.ending.is_cancelled() {
+                return Ok(None);
+            }
+            // Before the claim, so that no release in between is missed.
+            let released = shared.released.notified();
+            // A task of its own: when the caller goes, the claim is given back.
+            let asking = Self::ask(Arc::clone(shared), key.to_owned(), length);
+            let asked = shared.runtime.spawn(asking).await;
+            let pause = match asked.map_err(|_| Error::Stopped)? {
+                Ok(Some(lease)) => return Ok(Some(lease)),
+                Ok(None) => rand::rng().random_range(length / 8..=length / 4),
+                Err(error) if error.is_lasting() => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(name = key, %error, "a name was not claimed");
+                    backoff.next()
+                }
+            };
+            tokio::select! {
+                () = released => {}
+                () = sleep(pause) => {}
+                () = shared.ending.cancelled() => {}
+            }
+        }
+    }
+
+    /// Claims the name if it is free.
+    async fn ask(
+        shared: Arc<Shared>,
+        key: String,
+        length: Duration,
+    ) -> store::Result<Option<Self>> {
+        let (asked_at, running) = (Instant::now(), shared.runners.token());
+        let claim = shared.checkpoints.claim(&key, length).await?;
+        Ok(claim.map(|claim| Self {
+            shared,
+            key,
+            token: claim.token,
+            position: claim.position,
+            length,
+            until: asked_at + length,
+            is_held: true,
+            running,
+        }))
+    }
+
+    /// How far the name has come.
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Stores how far the name has come, and holds it from now on. False when it is lost.
+    pub(super) async fn advance(&mut self, position: Position) -> bool {
+        self.position = self.position.max(position);
+        let mut backoff = Backoff::of_reads();
+        while self.is_held {
+            let asked_at = Instant::now();
+            let advancing =
+                self.shared
+                    .checkpoints
+                    .advance(&self.key, self.token, self.position, self.length);
+            match tokio::time::timeout_at(self.until, advancing).await {
+                Ok(Ok(true)) => {
+                    self.until = asked_at + self.length;
+                    return true;
+                }
+                Ok(Ok(false)) | Err(_) => self.is_held = false,
+                Ok(Err(error)) => {
+                    tracing::warn!(name = self.key, %error, "a checkpoint was not stored");
+                    let next = Instant::now() + backoff.next();
+                    sleep_until(next.min(self.until)).await;
+                    self.is_held = Instant::now() < self.until;
+                }
+            }
+        }
+        false
+    }
+
+    /// Holds the name until something is done. None when it is lost: then that is cut off.
+    pub(super) async fn hold_during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let (mut work, mut done) = (pin!(work), None);
+        while done.is_none() && self.is_held {
+            let due = self.until - self.length * 2 / 3;
+            tokio::select! {
+                biased;
+                it = &mut work => return Some(it),
+                () = sleep_until(due) => {}
+            }
+            // Never cut off: what it stores could come behind what is stored next.
+            let mut renewing = pin!(self.advance(self.position));
+            loop {
+                tokio::select! {
+                    _ = &mut renewing => break,
+                    it = &mut work, if done.is_none() => done = Some(it),
+                }
+            }
+        }
+        done
+    }
+
+    /// Gives the name back, unless it is lost.
+    pub(super) async fn give_back(mut self) {
+        if std::mem::take(&mut self.is_held) {
+            release(&self.shared, &self.key, self.token).await;
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.is_held {
+            let (shared, key, token) = (Arc::clone(&self.shared), self.key.clone(), self.token);
+            let running = self.running.clone();
+            let releasing = async move {
+                release(&shared, &key, token).await;
+                drop(running);
+            };
+            self.shared.runtime.spawn(releasing);
+        }
+    }
+}
+
+async fn release(shared: &Shared, key: &str, token: u64) {
+    if let Err(error) = shared.checkpoints.release(key, token).await {
+        // The lease runs out by itself.
+        tracing::warn!(name = key, %error, "a name was not given back");
+    }
+    shared.released.notify_waiters();
+}

@@ -1,0 +1,30 @@
+//! Subscriptions: what is in the log, then what is committed, without a seam.
+//!
+//! A [`Hub`] reads the log once behind its head, into a ring of the newest events that
+//! all subscriptions share. A subscription catches up by pages of its own, with its
+//! filter, until it is within the ring; who falls behind the ring reads pages again, so
+//! nothing is buffered without end. One that waits costs neither a task nor a query, and
+//! is woken only by an event that it wants.
+
+mod backoff;
+mod board;
+mod commits;
+mod error;
+mod feed;
+mod hub;
+mod lease;
+mod named;
+mod options;
+mod page;
+mod request;
+mod ring;
+mod subscription;
+mod wants;
+
+pub use commits::{Committed, OnCommit};
+pub use error::Error;
+pub use hub::Hub;
+pub use named::Named;
+pub use options::Options;
+pub use request::{Message, Place, Subscribe};
+pub use subscription::Subscription;

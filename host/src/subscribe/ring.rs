@@ -1,0 +1,160 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Options;
+use crate::model::{Position, RecordedEvent};
+
+/// The newest events of the log, without a gap.
+#[derive(Debug)]
+pub(super) struct Ring {
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    start: Position,
+    end: Position,
+    /// Events that have left it.
+    gone: u64,
+    /// Number, counted from the first event that ever was in it, up to which no commit
+    /// is cut off.
+    whole: u64,
+    events_max: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    event: Arc<RecordedEvent>,
+    begins_commit: bool,
+}
+
+/// What comes next for a reader of whole commits.
+#[derive(Debug, PartialEq)]
+pub(super) enum NextCommit {
+    Events(Vec<Arc<RecordedEvent>>),
+    /// So many events have left the ring unread.
+    Missed(u64),
+    /// Nothing that is whole.
+    None,
+}
+
+impl Ring {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            kept: VecDeque::new(),
+            bytes: 0,
+            start: Position(0),
+            end: Position(0),
+            gone: 0,
+            whole: 0,
+            events_max: options.ring_events_max,
+            bytes_max: options.ring_bytes_max,
+        }
+    }
+
+    /// Forgets everything and goes on behind a position.
+    pub(super) fn restart(&mut self, head: Position) {
+        self.gone = self.count();
+        self.whole = self.gone;
+        self.kept = VecDeque::new();
+        self.bytes = 0;
+        (self.start, self.end) = (head, head);
+    }
+
+    /// Every event behind it, up to the end, is in the ring.
+    pub(super) fn start(&self) -> Position {
+        self.start
+    }
+
+    /// How far the ring has come.
+    pub(super) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Events that ever were in it.
+    pub(super) fn count(&self) -> u64 {
+        self.gone + self.kept.len() as u64
+    }
+
+    /// Takes in the next event; the oldest leave.
+    pub(super) fn push(&mut self, event: Arc<RecordedEvent>) {
+        let last = self.kept.back();
+        let begins_commit = last.is_none_or(|last| !is_one_commit(&last.event, &event));
+        self.end = event.position;
+        self.bytes += bytes_of(&event);
+        self.kept.push_back(Kept {
+            event,
+            begins_commit,
+        });
+        while self.kept.len() > self.events_max || self.bytes > self.bytes_max {
+            let Some(oldest) = self.kept.pop_front() else {
+                return;
+            };
+            self.bytes -= bytes_of(&oldest.event);
+            self.start = oldest.event.position;
+            self.gone += 1;
+        }
+    }
+
+    /// Nothing more stands up to a position. When the page that led here was the
+    /// last one, no commit is cut off.
+    pub(super) fn reach(&mut self, position: Position, is_last: bool) {
+        self.end = self.end.max(position);
+        let last_commit = match is_last {
+            true => 0,
+            false => {
+                1 + self
+                    .kept
+                    .iter()
+                    .rev()
+                    .take_while(|it| !it.begins_commit)
+                    .count() as u64
+            }
+        };
+        self.whole = self.whole.max(self.count().saturating_sub(last_commit));
+    }
+
+    /// The events behind a position.
+    pub(super) fn behind(&self, position: Position) -> impl Iterator<Item = &Arc<RecordedEvent>> {
+        let first = self
+            .kept
+            .partition_point(|kept| kept.event.position <= position);
+        self.kept.range(first..).map(|kept| &kept.event)
+    }
+
+    /// The next whole commit for a reader that has read so many events.
+    pub(super) fn next_commit(&self, read: &mut u64) -> NextCommit {
+        let skipped = self.kept.iter().take_while(|it| !it.begins_commit).count() as u64;
+        let first = match *read < self.gone {
+            true => self.gone + skipped,
+            false => *read,
+        };
+        if first > *read && first <= self.whole {
+            let missed = first - *read;
+            *read = first;
+            return NextCommit::Missed(missed);
+        }
+        if first >= self.whole {
+            return NextCommit::None;
+        }
+        let index = (first - self.gone) as usize;
+        let rest = self.kept.range(index + 1..);
+        let length = 1 + rest.take_while(|it| !it.begins_commit).count();
+        *read = first + length as u64;
+        let commit = self.kept.range(index..index + length);
+        NextCommit::Events(commit.map(|kept| Arc::clone(&kept.event)).collect())
+    }
+}
+
+/// Whether an event belongs to the commit of the one before it. The data of a commit
+/// are one value within a page of the log; across pages the command tells.
+fn is_one_commit(before: &RecordedEvent, event: &RecordedEvent) -> bool {
+    let (one, other) = (&before.commit, &event.commit);
+    let is_one = || one.command_id.is_some() && one.command_id == other.command_id;
+    before.stream == event.stream && (Arc::ptr_eq(one, other) || is_one())
+}
+
+/// What an event takes in memory, roughly.
+pub(super) fn bytes_of(event: &RecordedEvent) -> usize {
+    let metadata = event.metadata.as_ref().map_or(0, bytes::Bytes::len);
+    let tags: usize = event.tags.iter().map(|tag| tag.len()).sum();
+    event.body.len() + metadata + tags + size_of::<RecordedEvent>()
+}

@@ -1,0 +1,127 @@
+use std::collections::{HashMap, HashSet};
+
+use crate::model::{RecordedEvent, StreamId, Version};
+use crate::store::Filter;
+
+/// Which events concern a subscription.
+#[derive(Debug)]
+pub(super) enum Wants {
+    /// Those of the log that pass.
+    Log(Filter),
+    /// Those of a stream.
+    Stream(StreamId),
+    /// All, in whole commits.
+    Commits,
+}
+
+/// Number of a subscription.
+pub(super) type SeatId = u64;
+
+/// Finds those who wait for an event without asking all who wait. Each stands under
+/// the parts of its filter that are likely to leave out most.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    all: HashSet<SeatId>,
+    named: HashMap<Kind, HashMap<Box<str>, HashSet<SeatId>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Stream,
+    Tag,
+    Prefix,
+    Category,
+    Type,
+}
+
+impl Wants {
+    /// Whether an event concerns it, when it has seen a version of the stream.
+    pub(super) fn admits(&self, event: &RecordedEvent, seen: Version) -> bool {
+        match self {
+            Self::Log(filter) => filter.admits(event),
+            Self::Stream(stream) => event.stream == *stream && event.version > seen,
+            Self::Commits => true,
+        }
+    }
+
+    /// Where it stands in the index; none: under everything.
+    fn names(&self) -> Option<(Kind, Vec<&str>)> {
+        match self {
+            Self::Stream(stream) => Some((Kind::Stream, vec![stream.as_str()])),
+            Self::Commits => None,
+            Self::Log(filter) => {
+                if let Some(tags) = &filter.tags {
+                    Some((Kind::Tag, tags.iter().map(|tag| &**tag).collect()))
+                } else if let Some(prefix) = &filter.prefix {
+                    Some((Kind::Prefix, vec![prefix]))
+                } else if let Some(categories) = &filter.categories {
+                    Some((Kind::Category, categories.iter().map(|it| &**it).collect()))
+                } else {
+                    let types = filter.types.as_ref()?;
+                    Some((Kind::Type, types.iter().map(|it| it.as_str()).collect()))
+                }
+            }
+        }
+    }
+}
+
+impl Index {
+    pub(super) fn add(&mut self, id: SeatId, wants: &Wants) {
+        let Some((kind, names)) = wants.names() else {
+            self.all.insert(id);
+            return;
+        };
+        let named = self.named.entry(kind).or_default();
+        for name in names {
+            match named.get_mut(name) {
+                Some(ids) => _ = ids.insert(id),
+                None => _ = named.insert(name.into(), HashSet::from([id])),
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: SeatId, wants: &Wants) {
+        let Some((kind, names)) = wants.names() else {
+            self.all.remove(&id);
+            return;
+        };
+        let Some(named) = self.named.get_mut(&kind) else {
+            return;
+        };
+        for name in names {
+            if let Some(ids) = named.get_mut(name) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    named.remove(name);
+                }
+            }
+        }
+    }
+
+    /// Those whom an event may concern.
+    pub(super) fn candidates(&self, event: &RecordedEvent) -> Vec<SeatId> {
+        let mut found: Vec<SeatId> = self.all.iter().copied().collect();
+        let stream = event.stream.as_str();
+        self.look(Kind::Stream, [stream], &mut found);
+        self.look(Kind::Category, [event.stream.category()], &mut found);
+        self.look(Kind::Type, [event.name.as_str()], &mut found);
+        self.look(Kind::Tag, event.tags.iter().map(|tag| &**tag), &mut found);
+        let ends = stream.char_indices().map(|(at, c)| at + c.len_utf8());
+        self.look(Kind::Prefix, ends.map(|end| &stream[..end]), &mut found);
+        found
+    }
+
+    fn look<'a>(
+        &self,
+        kind: Kind,
+        names: impl IntoIterator<Item = &'a str>,
+        found: &mut Vec<SeatId>,
+    ) {
+        let Some(named) = self.named.get(&kind).filter(|named| !named.is_empty()) else {
+            return;
+        };
+        for name in names {
+            found.extend(named.get(name).into_iter().flatten());
+        }
+    }
+}

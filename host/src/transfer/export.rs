@@ -1,0 +1,193 @@
+use std::sync::Arc;
+use std::vec;
+
+use bytes::Bytes;
+
+use super::line::Totals;
+use super::write;
+use crate::model::{Digest, EventId, Position, RecordedEvent, StreamId, Version};
+use crate::store::{
+    ArchivedStreams, Deployment, Direction, Error, EventReader, Filter, LOG_PAGE_MAX, ModuleStore,
+    Result, STREAMS_PAGE_MAX, StoredModule, StreamFilter,
+};
+
+/// A log on its way out, as lines.
+///
+/// It ends at the event that was the last one when it began, however the log grows.
+/// The mark of a stream that is archived or restored meanwhile may be in it or not.
+pub struct Export {
+    reader: Arc<dyn EventReader>,
+    modules: Arc<dyn ModuleStore>,
+    after: Option<(Position, EventId)>,
+    head: Position,
+    totals: Totals,
+    next: Next,
+}
+
+/// What the next chunk holds.
+enum Next {
+    Begin,
+    Modules(vec::IntoIter<StoredModule>, Vec<Deployment>),
+    Events(Position),
+    /// Behind this stream's id.
+    Streams(Option<String>),
+    Nothing,
+}
+
+impl Export {
+    /// Begins behind a position; 0 takes the whole log.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn begin(
+        reader: Arc<dyn EventReader>,
+        modules: Arc<dyn ModuleStore>,
+        after: Position,
+    ) -> Result<Self> {
+        let last = last_event(&*reader, reader.log_head().await?).await?;
+        let head = last.map_or(Position(0), |last| last.position);
+        let after = last_event(&*reader, after.min(head)).await?;
+        let after = after.map(|event| (event.position, event.id));
+        Ok(Self {
+            reader,
+            modules,
+            after,
+            head,
+            totals: Totals {
+                head: head.0,
+                ..Totals::default()
+            },
+            next: Next::Begin,
+        })
+    }
+
+    /// Position of the last event that it will hold.
+    pub fn head(&self) -> Position {
+        self.head
+    }
+
+    /// The next whole lines; none at the end.
+    ///
+    /// # Errors
+    /// When the store does not answer. What was given until then lacks its last line.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        let mut out = Vec::new();
+        while out.is_empty() {
+            self.next = match std::mem::replace(&mut self.next, Next::Nothing) {
+                Next::Begin => self.write_begin(&mut out).await?,
+                Next::Modules(left, plans) => self.write_module(left, plans, &mut out).await?,
+                Next::Events(after) => self.write_events(after, &mut out).await?,
+                Next::Streams(after) => self.write_streams(after, &mut out).await?,
+                Next::Nothing => return Ok(None),
+            };
+        }
+        Ok(Some(out.into()))
+    }
+
+    async fn write_begin(&mut self, out: &mut Vec<u8>) -> Result<Next> {
+        write::begin(self.after, self.head, out)?;
+        // Read behind the head, so that they hold what led to every event up to it; an
+        // activation's module is there before it.
+        let plans = self.modules.deployments().await?;
+        let modules = self.modules.list().await?;
+        Ok(Next::Modules(modules.into_iter(), plans))
+    }
+
+    /// One component, or all activations behind the last one.
+    async fn write_module(
+        &mut self,
+        mut left: vec::IntoIter<StoredModule>,
+        plans: Vec<Deployment>,
+        out: &mut Vec<u8>,
+    ) -> Result<Next> {
+        if let Some(module) = left.next() {
+            let bytes = self.modules.get(module.digest).await?;
+            let bytes = bytes.ok_or_else(|| missing(module.digest))?;
+            write::module(&module, &bytes, out)?;
+            self.totals.modules += 1;
+            return Ok(Next::Modules(left, plans));
+        }
+        for plan in &plans {
+            write::plan(plan, out)?;
+            self.totals.plans += 1;
+        }
+        let after = self.after.map_or(Position(0), |(position, _)| position);
+        Ok(Next::Events(after))
+    }
+
+    async fn write_events(&mut self, after: Position, out: &mut Vec<u8>) -> Result<Next> {
+        if after >= self.head {
+            return Ok(Next::Streams(None));
+        }
+        let page = self.reader.read_stored(after, LOG_PAGE_MAX).await?;
+        let mut at = None;
+        for event in &page.events {
+            if event.position > self.head {
+                break;
+            }
+            write::event(event, out)?;
+            self.totals.commits += u64::from(event.commit.is_some());
+            self.totals.events += 1;
+            at = Some(event.position);
+        }
+        // The event at the head was there when it began.
+        let at = at.ok_or_else(|| Error::Damaged(format!("position {} is missing", self.head)))?;
+        Ok(Next::Events(at))
+    }
+
+    /// A page of marks, and the last line behind the last one.
+    async fn write_streams(&mut self, after: Option<String>, out: &mut Vec<u8>) -> Result<Next> {
+        let filter = StreamFilter {
+            archived: ArchivedStreams::Only,
+            ..StreamFilter::default()
+        };
+        let page = self
+            .reader
+            .streams(after.as_deref(), STREAMS_PAGE_MAX, &filter)
+            .await?;
+        let has_grown = self.reader.log_head().await? > self.head;
+        for info in &page.streams {
+            let Some(since) = info.archived_at else {
+                continue;
+            };
+            if has_grown && !self.holds(&info.stream).await? {
+                continue;
+            }
+            write::archived(&info.stream, since, out)?;
+            self.totals.streams += 1;
+        }
+        match page.next {
+            Some(next) => Ok(Next::Streams(Some(next))),
+            None => {
+                write::end(&self.totals, out)?;
+                Ok(Next::Nothing)
+            }
+        }
+    }
+
+    /// Whether the stream was there when the export began.
+    async fn holds(&self, stream: &StreamId) -> Result<bool> {
+        let page = self
+            .reader
+            .read_stream(stream, Version(1), Direction::Forward, 1)
+            .await?;
+        let first = page.and_then(|page| page.events.into_iter().next());
+        Ok(first.is_some_and(|first| first.position <= self.head))
+    }
+}
+
+/// The last event up to a position, which may be one of a hole.
+pub(super) async fn last_event(
+    reader: &dyn EventReader,
+    until: Position,
+) -> Result<Option<RecordedEvent>> {
+    let behind = Position(until.0.saturating_add(1));
+    let page = reader
+        .read_log(behind, Direction::Backward, 1, &Filter::default())
+        .await?;
+    Ok(page.events.into_iter().next())
+}
+
+fn missing(module: Digest) -> Error {
+    Error::Damaged(format!("module {module} has no bytes"))
+}

@@ -1,0 +1,347 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::Stream;
+use serde::Serialize;
+
+use super::line::Totals;
+use super::lines::{LINE_BYTES_MAX, Lines};
+use super::read::{Begin, Entry, Module, entry};
+use super::resume::{Open, Present};
+use super::{Error, Failed};
+use crate::commit;
+use crate::model::{Digest, Position, StreamId, Timestamp};
+use crate::store::{self, Deployment, EventReader, ModuleStore, StoredCommit, StoredEvent};
+
+/// Where an import goes.
+#[derive(Clone)]
+pub struct Target {
+    /// Reads what is there already.
+    pub reader: Arc<dyn EventReader>,
+    /// Takes the components.
+    pub modules: Arc<dyn ModuleStore>,
+    /// Takes everything else.
+    pub committer: commit::Handle,
+}
+
+/// What an import has taken in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    /// Components in the file.
+    pub modules: u64,
+    /// Activations in the file.
+    pub plans: u64,
+    /// Events that were taken in.
+    pub events: u64,
+    /// Events that an earlier, interrupted import had taken in.
+    pub skipped: u64,
+    /// Archived streams in the file.
+    pub streams: u64,
+    /// Position of the store's last event.
+    pub head: Position,
+}
+
+/// Takes in an export. The store has to be empty, or to hold what an interrupted
+/// import of the same log left: then it goes on behind the last event. `told` hears of
+/// each part.
+///
+/// # Errors
+/// [`Failed`] says how far it came. What was taken in stays.
+pub async fn import<S, E>(
+    target: &Target,
+    input: S,
+    told: &mut (dyn FnMut(&Imported) + Send),
+) -> Result<Imported, Failed>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: std::fmt::Display,
+{
+    let fresh = |error: store::Error| Failed {
+        error: error.into(),
+        imported: Imported::default(),
+    };
+    let present = Present::read(target).await.map_err(fresh)?;
+    let mut lines = Lines::new(input, LINE_BYTES_MAX);
+    let mut importing = Importing::new(target, present, told);
+    let error = match importing.run(&mut lines).await {
+        Ok(()) => return Ok(importing.imported),
+        Err(error) => error,
+    };
+    if !matches!(error, Error::Part { .. } | Error::Store(_)) {
+        // Else it would have to be sent again. The first error is the one to be told.
+        _ = importing.put_whole_commits().await;
+    }
+    Err(Failed {
+        error,
+        imported: importing.imported,
+    })
+}
+
+/// Parts of a file, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Nothing,
+    Begin,
+    Modules,
+    Plans,
+    Log,
+    Streams,
+    End,
+}
+
+/// An import on its way.
+pub(super) struct Importing<'a> {
+    pub(super) target: &'a Target,
+    pub(super) told: &'a mut (dyn FnMut(&Imported) + Send),
+    pub(super) present: Present,
+    pub(super) imported: Imported,
+    /// The part of the file that was reached.
+    part: Part,
+    /// Number of the line at hand.
+    pub(super) line: u64,
+    /// The file begins right behind the store's last event, so that nothing of it is there.
+    extends: bool,
+    /// The store's last event was found in the file, or need not be.
+    pub(super) is_found: bool,
+    /// Of the whole file.
+    begin: Option<Begin>,
+    pub(super) counts: Totals,
+    known: HashSet<Digest>,
+    /// A commit whose first event is the next line.
+    pub(super) commit: Option<(Position, StoredCommit)>,
+    pub(super) open: Option<Open>,
+    pub(super) batch: Vec<StoredEvent>,
+    pub(super) batch_bytes: usize,
+    /// Number of the batch's first line.
+    pub(super) batch_line: u64,
+}
+
+impl<'a> Importing<'a> {
+    fn new(
+        target: &'a Target,
+        present: Present,
+        told: &'a mut (dyn FnMut(&Imported) + Send),
+    ) -> Self {
+        Self {
+            target,
+            told,
+            imported: Imported {
+                head: present.head(),
+                ..Imported::default()
+            },
+            present,
+            part: Part::Nothing,
+            line: 0,
+            extends: false,
+            is_found: false,
+            begin: None,
+            counts: Totals::default(),
+            known: HashSet::new(),
+            commit: None,
+            open: None,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            batch_line: 0,
+        }
+    }
+
+    async fn run<S, E>(&mut self, lines: &mut Lines<S>) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: std::fmt::Display,
+    {
+        while let Some(text) = lines.next().await? {
+            self.line = lines.number();
+            let entry = entry(&text).map_err(|invalid| self.wrong(invalid.0))?;
+            self.take(entry).await?;
+        }
+        match self.part {
+            Part::End => Ok(()),
+            _ => Err(Error::Incomplete(lines.number())),
+        }
+    }
+
+    async fn take(&mut self, entry: Entry) -> Result<(), Error> {
+        self.enter(match &entry {
+            Entry::Begin(_) => Part::Begin,
+            Entry::Module(_) => Part::Modules,
+            Entry::Plan(_) => Part::Plans,
+            Entry::Commit(..) | Entry::Event(_) => Part::Log,
+            Entry::Archived(..) => Part::Streams,
+            Entry::End(_) => Part::End,
+        })
+        .await?;
+        match entry {
+            Entry::Begin(begin) => self.begin(begin),
+            Entry::Module(module) => self.module(module).await,
+            Entry::Plan(plan) => self.plan(plan).await,
+            Entry::Commit(first, commit) => self.commit(first, *commit).await,
+            Entry::Event(event) => self.event(*event).await,
+            Entry::Archived(stream, since) => self.archived(stream, since).await,
+            Entry::End(totals) => self.end(&totals),
+        }
+    }
+
+    /// Whether a line may stand here; what is missing before it shows now.
+    async fn enter(&mut self, part: Part) -> Result<(), Error> {
+        let before = self.part;
+        let is_once = matches!(part, Part::Begin | Part::End);
+        if part < before || (is_once && part == before) {
+            return Err(self.wrong("the line does not belong here".to_owned()));
+        }
+        if before == Part::Nothing && part != Part::Begin {
+            return Err(self.wrong("the first line is no quipu.export".to_owned()));
+        }
+        if before <= Part::Modules && part > Part::Modules {
+            let there = self.present.modules.get(self.counts.modules as usize);
+            if let Some(module) = there {
+                let reason = format!("it has module {}, the file has not", module.digest);
+                return Err(Error::Differs(reason));
+            }
+        }
+        if before <= Part::Plans && part > Part::Plans {
+            let there = self.present.plans.get(self.counts.plans as usize);
+            if let Some(plan) = there {
+                let reason = format!("it has plan {}, the file has not", plan.plan);
+                return Err(Error::Differs(reason));
+            }
+        }
+        if before <= Part::Log && part > Part::Log {
+            self.finish_log().await?;
+        }
+        self.part = part;
+        Ok(())
+    }
+
+    async fn finish_log(&mut self) -> Result<(), Error> {
+        self.check_commit_is_whole()?;
+        if !self.is_found {
+            return Err(self.not_found());
+        }
+        self.put().await
+    }
+
+    fn begin(&mut self, begin: Begin) -> Result<(), Error> {
+        self.extends = self
+            .present
+            .is_extended_by(&begin)
+            .map_err(Error::Differs)?;
+        self.is_found = self.extends;
+        if self.extends {
+            let last = self.present.last.as_ref();
+            self.open = last.and_then(|last| last.open.clone());
+        }
+        self.counts.head = begin.after.map_or(0, |(position, _)| position.0);
+        self.begin = Some(begin);
+        Ok(())
+    }
+
+    async fn module(&mut self, module: Module) -> Result<(), Error> {
+        let there = self.present.modules.get(self.counts.modules as usize);
+        match there {
+            Some(there) => {
+                if (there.digest, there.uploaded_at) != (module.digest, module.uploaded_at) {
+                    let (own, other) = (there.digest, module.digest);
+                    let reason = format!("it has module {own} where the file has {other}");
+                    return Err(Error::Differs(reason));
+                }
+            }
+            None if self.extends => {
+                let Module {
+                    digest,
+                    bytes,
+                    uploaded_at,
+                } = &module;
+                if !self
+                    .target
+                    .modules
+                    .put(*digest, bytes, *uploaded_at)
+                    .await?
+                {
+                    return Err(self.wrong(format!("module {digest} stands twice")));
+                }
+            }
+            None => {
+                let reason = format!("it lacks module {} of the file", module.digest);
+                return Err(Error::Differs(reason));
+            }
+        }
+        self.known.insert(module.digest);
+        self.counts.modules += 1;
+        self.imported.modules += 1;
+        Ok(())
+    }
+
+    async fn plan(&mut self, plan: Deployment) -> Result<(), Error> {
+        let number = plan.plan;
+        if number != self.counts.plans + 1 {
+            let expected = self.counts.plans + 1;
+            return Err(self.wrong(format!("plan {number} stands where {expected} belongs")));
+        }
+        self.check_module(plan.digest)?;
+        match self.present.plans.get(self.counts.plans as usize) {
+            Some(there) if *there == plan => {}
+            None if self.extends => {
+                let put = self
+                    .target
+                    .committer
+                    .import(store::Import::Plan(plan))
+                    .await;
+                put.map_err(|error| self.refused(self.line, error))?;
+            }
+            _ => {
+                return Err(Error::Differs(format!(
+                    "its plan {number} is not the file's"
+                )));
+            }
+        }
+        self.counts.plans += 1;
+        self.imported.plans += 1;
+        Ok(())
+    }
+
+    async fn archived(&mut self, stream: StreamId, since: Timestamp) -> Result<(), Error> {
+        let mark = store::Import::Archived(stream, since);
+        let put = self.target.committer.import(mark).await;
+        put.map_err(|error| self.refused(self.line, error))?;
+        self.counts.streams += 1;
+        self.imported.streams += 1;
+        Ok(())
+    }
+
+    fn end(&mut self, totals: &Totals) -> Result<(), Error> {
+        let head = self.begin.as_ref().map(|begin| begin.head.0);
+        if *totals != self.counts || head != Some(totals.head) {
+            let (said, found) = (totals, &self.counts);
+            let reason = format!("lines are missing: {said:?} were written, {found:?} were read");
+            return Err(self.wrong(reason));
+        }
+        (self.told)(&self.imported);
+        Ok(())
+    }
+
+    pub(super) fn check_module(&self, module: Digest) -> Result<(), Error> {
+        match self.known.contains(&module) {
+            true => Ok(()),
+            false => Err(self.wrong(format!("module {module} is not in the file"))),
+        }
+    }
+
+    pub(super) fn wrong(&self, reason: String) -> Error {
+        let line = self.line;
+        Error::Line { line, reason }
+    }
+
+    pub(super) fn not_found(&self) -> Error {
+        let head = self.present.head();
+        Error::Differs(format!(
+            "the file has no event at position {head}, where it ends"
+        ))
+    }
+
+    pub(super) fn refused(&self, first: u64, error: store::Error) -> Error {
+        let last = self.line;
+        Error::Part { first, last, error }
+    }
+}

@@ -1,0 +1,262 @@
+//! One line of the file: a CloudEvent in its JSON form.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::model::{Body, ContentType, Invalid, StreamId};
+
+/// What is wrong with a line, in words for its author.
+pub type Result<T> = std::result::Result<T, Invalid>;
+
+/// Number of the file's form. A change that an older program can't read takes the next.
+pub const FORMAT: u64 = 1;
+
+/// Version of CloudEvents.
+pub const SPEC: &str = "1.0";
+/// Source of the lines that are no events.
+pub const SOURCE: &str = "/v1/export";
+/// Source of a stream's events, before the stream's id.
+const STREAMS: &str = "/v1/streams/";
+
+/// Type of the first line.
+pub const BEGIN: &str = "quipu.export";
+/// Type of a line with a component.
+pub const MODULE: &str = "quipu.module";
+/// Type of a line with an activation.
+pub const PLAN: &str = "quipu.plan";
+/// Type of the line before a commit's events.
+pub const COMMIT: &str = "quipu.commit";
+/// Type of a line with the mark of an archived stream.
+pub const STREAM: &str = "quipu.stream";
+/// Type of the last line.
+pub const END: &str = "quipu.end";
+
+/// Content type of a component.
+pub const WASM: &str = "application/wasm";
+
+/// Every attribute that a line may have. The ones from `stream` on are extensions.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line<'a> {
+    #[serde(borrow)]
+    pub specversion: Cow<'a, str>,
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub source: Cow<'a, str>,
+    #[serde(borrow)]
+    pub r#type: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub datacontenttype: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schemaversion: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commitoffset: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idgiven: Option<bool>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub metadatabase64: Option<Cow<'a, str>>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub data: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<Cow<'a, str>>,
+}
+
+/// What the first line says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeginData<'a> {
+    pub format: u64,
+    pub after: u64,
+    /// Id of the event at `after`; none at 0.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub after_id: Option<Cow<'a, str>>,
+    pub head: u64,
+}
+
+/// What an activation's line says besides its time.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanData<'a> {
+    pub plan: u64,
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(borrow)]
+    pub module: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub activated_by: Option<Cow<'a, str>>,
+}
+
+/// What a commit's line says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitData<'a> {
+    pub events: u64,
+    pub plan: u64,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandData<'a>>,
+}
+
+/// A command's record.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandData<'a> {
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub r#type: Cow<'a, str>,
+    pub schema_version: u32,
+    #[serde(borrow)]
+    pub content_type: Cow<'a, str>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub data: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub metadata_base64: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub accepted_at: Cow<'a, str>,
+    /// 64 hexadecimal digits: other programs round large numbers.
+    #[serde(borrow)]
+    pub seed: Cow<'a, str>,
+}
+
+/// What the last line says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    pub modules: u64,
+    pub plans: u64,
+    pub commits: u64,
+    pub events: u64,
+    pub streams: u64,
+    pub head: u64,
+}
+
+/// The source of a stream's events. With the id of an event it is unique, which the
+/// id alone is not: callers choose ids within a stream.
+pub fn source(stream: &StreamId) -> String {
+    let mut text = STREAMS.to_owned();
+    for byte in stream.as_str().bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.push(char::from(byte));
+            }
+            // Writing to a text does not fail.
+            _ => _ = write!(text, "%{byte:02X}"),
+        }
+    }
+    text
+}
+
+/// A body as `data`, or as `data_base64` when it is no JSON or would not come back
+/// byte for byte: a line can't hold line breaks, and JSON forgets white space around
+/// a value.
+pub fn data(body: &Body) -> (Option<&RawValue>, Option<Cow<'static, str>>) {
+    let text = body.as_json().filter(|text| {
+        let is_bare = !text.starts_with([' ', '\t']) && !text.ends_with([' ', '\t']);
+        is_bare && !text.contains(['\n', '\r'])
+    });
+    match text.and_then(|text| serde_json::from_str(text).ok()) {
+        Some(raw) => (Some(raw), None),
+        None => (None, Some(STANDARD.encode(body.bytes()).into())),
+    }
+}
+
+/// The body of `data` or `data_base64`.
+pub fn body(content_type: &str, data: Option<&RawValue>, base64: Option<&str>) -> Result<Body> {
+    let content_type = ContentType::new(content_type)?;
+    match (data, base64, content_type) {
+        (Some(data), None, ContentType::Json) => Body::json(data.get().as_bytes().to_vec()),
+        (Some(_), None, ContentType::Other(name)) => {
+            let reason = format!("data is JSON; content type {name} goes with data_base64");
+            Err(Invalid(reason))
+        }
+        (None, Some(text), content_type) => Body::new(content_type, decoded("data_base64", text)?),
+        (Some(_), Some(_), _) => Err(Invalid(
+            "data and data_base64 exclude each other".to_owned(),
+        )),
+        (None, None, _) => Err(Invalid("data or data_base64 is missing".to_owned())),
+    }
+}
+
+/// Metadata as text, or as base64 when they are none.
+pub fn metadata(bytes: Option<&Bytes>) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
+    match bytes.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
+        None => (None, None),
+        Some((Ok(text), _)) => (Some(text.into()), None),
+        Some((Err(_), bytes)) => (None, Some(STANDARD.encode(bytes).into())),
+    }
+}
+
+/// The metadata of either form.
+pub fn metadata_bytes(text: Option<&str>, base64: Option<&str>) -> Result<Option<Bytes>> {
+    match (text, base64) {
+        (None, None) => Ok(None),
+        (Some(text), None) => Ok(Some(Bytes::copy_from_slice(text.as_bytes()))),
+        (None, Some(text)) => Ok(Some(decoded("metadata", text)?.into())),
+        (Some(_), Some(_)) => Err(Invalid("metadata stand twice".to_owned())),
+    }
+}
+
+/// The bytes of base64.
+pub fn decoded(what: &str, text: &str) -> Result<Vec<u8>> {
+    let decoded = STANDARD.decode(text);
+    decoded.map_err(|error| Invalid(format!("{what}: {error}")))
+}
+
+/// Bytes as base64.
+pub fn encoded(bytes: &[u8]) -> Cow<'static, str> {
+    STANDARD.encode(bytes).into()
+}
+
+/// `null` is data like any other.
+fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,374 @@
+//! Lines, as what they say. Everything is checked: a file may come from anywhere.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::line::{
+    BEGIN, BeginData, COMMIT, CommandData, CommitData, END, FORMAT, Line, MODULE, PLAN, PlanData,
+    Result, SOURCE, SPEC, STREAM, Totals, WASM, body, decoded, metadata_bytes, source,
+};
+use crate::model::{
+    CommandId, CommandRecord, ContentType, Context, Digest, EventId, Invalid, Name, NewEvent,
+    Position, StreamId, Timestamp, Version,
+};
+use crate::store::{Decided, Deployment, StoredCommit, StoredEvent};
+
+/// What a line says.
+#[derive(Debug)]
+pub enum Entry {
+    Begin(Begin),
+    Module(Module),
+    Plan(Deployment),
+    /// With the position of its first event.
+    Commit(Position, Box<StoredCommit>),
+    /// Without its commit, which the line before it says.
+    Event(Box<StoredEvent>),
+    Archived(StreamId, Timestamp),
+    End(Totals),
+}
+
+/// Which part of a log the file holds.
+#[derive(Debug)]
+pub struct Begin {
+    /// Behind this event; none for a whole log.
+    pub after: Option<(Position, EventId)>,
+    /// Up to this position.
+    pub head: Position,
+}
+
+/// A component.
+#[derive(Debug)]
+pub struct Module {
+    pub digest: Digest,
+    pub bytes: Vec<u8>,
+    pub uploaded_at: Timestamp,
+}
+
+/// Reads a line.
+pub fn entry(text: &[u8]) -> Result<Entry> {
+    let text = std::str::from_utf8(text)
+        .map_err(|error| Invalid(format!("the line is not UTF-8: {error}")))?;
+    // Left to itself, serde takes an array for an object, whose elements are the members.
+    if !text.trim_start().starts_with('{') {
+        return Err(Invalid("the line is no JSON object".to_owned()));
+    }
+    let line: Line<'_> = serde_json::from_str(text).map_err(|error| Invalid(error.to_string()))?;
+    if line.specversion != SPEC {
+        return Err(Invalid(format!(
+            "specversion {:?} is not {SPEC}",
+            line.specversion
+        )));
+    }
+    if line.stream.is_some() {
+        return event(&line).map(|event| Entry::Event(Box::new(event)));
+    }
+    if line.source != SOURCE {
+        return Err(Invalid(format!(
+            "no stream, and the source is not {SOURCE}"
+        )));
+    }
+    only_a_system_line(&line)?;
+    match &*line.r#type {
+        BEGIN => begin(&line),
+        MODULE => module(&line),
+        PLAN => plan(&line),
+        COMMIT => commit(&line),
+        STREAM => archived(&line),
+        END => end(&line),
+        unknown => Err(Invalid(format!(
+            "this program knows no line of type {unknown:?}"
+        ))),
+    }
+}
+
+/// Content type of most lines that are no events.
+const JSON: Option<&str> = Some(ContentType::JSON);
+
+fn only_a_system_line(line: &Line<'_>) -> Result<()> {
+    let foreign = [
+        ("version", line.version.is_some()),
+        ("position", line.position.is_some()),
+        ("schemaversion", line.schemaversion.is_some()),
+        ("commitoffset", line.commitoffset.is_some()),
+        ("idgiven", line.idgiven.is_some()),
+        ("tags", line.tags.is_some()),
+        ("metadata", line.metadata.is_some()),
+        ("metadatabase64", line.metadatabase64.is_some()),
+    ];
+    match foreign.into_iter().find(|(_, is_there)| *is_there) {
+        Some((name, _)) => Err(Invalid(format!(
+            "{name} belongs to an event, which has a stream"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn end(line: &Line<'_>) -> Result<Entry> {
+    check(line, END, JSON)?;
+    Ok(Entry::End(json(line)?))
+}
+
+fn begin(line: &Line<'_>) -> Result<Entry> {
+    check(line, BEGIN, JSON)?;
+    let data: BeginData<'_> = json(line)?;
+    if data.format != FORMAT {
+        return Err(Invalid(format!(
+            "the file has format {}, this program reads {FORMAT}: use a newer program",
+            data.format
+        )));
+    }
+    let after = match (number("after", data.after)?, &data.after_id) {
+        (0, None) => None,
+        (position, Some(id)) if position > 0 => Some((Position(position), event_id(id)?)),
+        _ => return Err(Invalid("after and after_id do not fit".to_owned())),
+    };
+    let head = Position(number("head", data.head)?);
+    Ok(Entry::Begin(Begin { after, head }))
+}
+
+fn module(line: &Line<'_>) -> Result<Entry> {
+    let bytes = decoded(
+        "data_base64",
+        required("data_base64", line.data_base64.as_deref())?,
+    )?;
+    let digest = Digest::of(&bytes);
+    check(line, &format!("{MODULE}.{digest}"), Some(WASM))?;
+    Ok(Entry::Module(Module {
+        digest,
+        bytes,
+        uploaded_at: time(line)?,
+    }))
+}
+
+fn plan(line: &Line<'_>) -> Result<Entry> {
+    let data: PlanData<'_> = json(line)?;
+    check(line, &format!("{PLAN}.{}", data.plan), JSON)?;
+    Ok(Entry::Plan(Deployment {
+        plan: number("plan", data.plan)?,
+        name: name("name", &data.name)?.as_str().to_owned(),
+        digest: digest("module", &data.module)?,
+        activated_at: time(line)?,
+        activated_by: optional("activated_by", data.activated_by.as_deref())?
+            .map(|by| by.to_string()),
+    }))
+}
+
+fn commit(line: &Line<'_>) -> Result<Entry> {
+    let data: CommitData<'_> = json(line)?;
+    if data.events == 0 {
+        return Err(Invalid("a commit without events".to_owned()));
+    }
+    let decided = match (&data.module, data.fuel) {
+        (Some(module), Some(fuel)) => Some(Decided {
+            module: digest("module", module)?,
+            fuel: number("fuel", fuel)?,
+        }),
+        (None, None) => None,
+        _ => return Err(Invalid("module and fuel go together".to_owned())),
+    };
+    let position = line.id.rsplit('.').next().and_then(|it| it.parse().ok());
+    let position = number("position", position.unwrap_or_default())?;
+    check(line, &format!("{COMMIT}.{position}"), JSON)?;
+    let commit = StoredCommit {
+        command: data.command.as_ref().map(command).transpose()?,
+        decided,
+        plan: number("plan", data.plan)?,
+        events: number("events", data.events)?,
+    };
+    Ok(Entry::Commit(Position(position), Box::new(commit)))
+}
+
+fn command(data: &CommandData<'_>) -> Result<CommandRecord> {
+    let content = data.data_base64.as_deref();
+    let metadata = data.metadata.as_deref();
+    Ok(CommandRecord {
+        id: command_id(&data.id)?,
+        name: name("command type", &data.r#type)?,
+        schema_version: schema_version(data.schema_version)?,
+        body: body(&data.content_type, data.data, content)?,
+        metadata: metadata_bytes(metadata, data.metadata_base64.as_deref())?,
+        context: Context {
+            correlation_id: optional("correlation_id", data.correlation_id.as_deref())?,
+            causation_id: optional("causation_id", data.causation_id.as_deref())?,
+            principal: optional("principal", data.principal.as_deref())?,
+            traceparent: optional("traceparent", data.traceparent.as_deref())?,
+        },
+        accepted_at: timestamp(&data.accepted_at)?,
+        seed: seed(&data.seed)?,
+    })
+}
+
+fn archived(line: &Line<'_>) -> Result<Entry> {
+    let stream = StreamId::new(required("subject", line.subject.as_deref())?)?;
+    check(line, &format!("{STREAM}.{stream}"), None)?;
+    Ok(Entry::Archived(stream, time(line)?))
+}
+
+fn event(line: &Line<'_>) -> Result<StoredEvent> {
+    let stream = StreamId::new(required("stream", line.stream.as_deref())?)?;
+    let expected = source(&stream);
+    if line.source != expected {
+        return Err(Invalid(format!("the source is not {expected:?}")));
+    }
+    if line.subject.as_deref() != Some(stream.as_str()) {
+        return Err(Invalid(format!("the subject is not {:?}", stream.as_str())));
+    }
+    let version = number("version", required("version", line.version)?)?;
+    let commit_offset = required("commitoffset", line.commitoffset)?;
+    if commit_offset >= version {
+        let reason = format!("commitoffset {commit_offset} of an event at version {version}");
+        return Err(Invalid(reason));
+    }
+    let content_type = required("datacontenttype", line.datacontenttype.as_deref())?;
+    Ok(StoredEvent {
+        event: NewEvent {
+            id: event_id(&line.id)?,
+            id_is_callers: required("idgiven", line.idgiven)?,
+            name: name("type", &line.r#type)?,
+            schema_version: schema_version(required("schemaversion", line.schemaversion)?)?,
+            body: body(content_type, line.data, line.data_base64.as_deref())?,
+            metadata: metadata_bytes(line.metadata.as_deref(), line.metadatabase64.as_deref())?,
+            tags: tags(line.tags.as_deref())?,
+        },
+        stream,
+        version: Version(version),
+        position: Position(number("position", required("position", line.position)?)?),
+        recorded_at: time(line)?,
+        commit_offset,
+        commit: None,
+    })
+}
+
+fn json<'a, T: serde::Deserialize<'a>>(line: &Line<'a>) -> Result<T> {
+    let data = required("data", line.data)?.get();
+    if !data.starts_with('{') {
+        return Err(Invalid("data is no JSON object".to_owned()));
+    }
+    serde_json::from_str(data).map_err(|error| Invalid(format!("data: {error}")))
+}
+
+/// Whether a line that is no event has the id and the content type of its kind.
+fn check(line: &Line<'_>, id: &str, content_type: Option<&str>) -> Result<()> {
+    if line.id != id {
+        return Err(Invalid(format!("the id is {:?}, not {id:?}", line.id)));
+    }
+    let given = line.datacontenttype.as_deref();
+    if given != content_type {
+        let (given, wanted) = (given.unwrap_or("none"), content_type.unwrap_or("none"));
+        return Err(Invalid(format!("datacontenttype is {given}, not {wanted}")));
+    }
+    Ok(())
+}
+
+fn required<T>(name: &str, value: Option<T>) -> Result<T> {
+    value.ok_or_else(|| Invalid(format!("{name} is missing")))
+}
+
+/// The databases' numbers have a sign.
+fn number(name: &str, value: u64) -> Result<u64> {
+    match i64::try_from(value) {
+        Ok(_) => Ok(value),
+        Err(_) => Err(Invalid(format!("{name} {value} is more than {}", i64::MAX))),
+    }
+}
+
+fn schema_version(version: u32) -> Result<u32> {
+    match i32::try_from(version) {
+        Ok(1..) => Ok(version),
+        _ => Err(Invalid(format!(
+            "schema version {version} is not from 1 to {}",
+            i32::MAX
+        ))),
+    }
+}
+
+fn name(what: &str, text: &str) -> Result<Name> {
+    match text.len() {
+        0..=TEXT_BYTES_MAX => Name::new(text),
+        bytes => Err(too_long(what, bytes)),
+    }
+}
+
+/// Longest text that stands in a column of its own, in bytes.
+const TEXT_BYTES_MAX: usize = 4_096;
+
+fn too_long(what: &str, bytes: usize) -> Invalid {
+    Invalid(format!(
+        "{what}: {bytes} bytes are more than {TEXT_BYTES_MAX}"
+    ))
+}
+
+fn optional(what: &str, text: Option<&str>) -> Result<Option<Arc<str>>> {
+    match text {
+        Some(text) if text.len() > TEXT_BYTES_MAX => Err(too_long(what, text.len())),
+        Some(text) if text.contains('\0') => Err(Invalid(format!("{what} holds a zero byte"))),
+        text => Ok(text.map(Into::into)),
+    }
+}
+
+fn tags(text: Option<&str>) -> Result<Vec<Arc<str>>> {
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    let tags: Vec<String> =
+        serde_json::from_str(text).map_err(|error| Invalid(format!("tags: {error}")))?;
+    if tags.is_empty() {
+        return Err(Invalid("tags: an empty list; leave it out".to_owned()));
+    }
+    tags.iter()
+        .map(|tag| Ok(optional("tag", Some(tag))?.unwrap_or_default()))
+        .collect()
+}
+
+fn event_id(text: &str) -> Result<EventId> {
+    match Uuid::try_parse(text) {
+        Ok(id) if id.to_string() == text => Ok(id),
+        _ => Err(Invalid(format!("id {text:?} is no UUID in lower case"))),
+    }
+}
+
+/// The caller's id, or one that the host made.
+fn command_id(text: &str) -> Result<CommandId> {
+    match text.strip_prefix(CommandId::RESERVED) {
+        Some(rest) => CommandId::new(rest).map(|_| CommandId::stored(text)),
+        None => CommandId::new(text),
+    }
+}
+
+/// As it is written: in lower case.
+fn digest(what: &str, text: &str) -> Result<Digest> {
+    match text.parse::<Digest>() {
+        Ok(digest) if digest.to_string() == text => Ok(digest),
+        _ => Err(Invalid(format!(
+            "{what} {text:?} is not 64 hexadecimal digits"
+        ))),
+    }
+}
+
+fn seed(text: &str) -> Result<[u64; 4]> {
+    // The same digits as a digest has.
+    let Digest(bytes) = digest("seed", text)?;
+    let mut seed = [0; 4];
+    for (part, bytes) in seed.iter_mut().zip(bytes.chunks_exact(8)) {
+        *part = bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    }
+    Ok(seed)
+}
+
+fn time(line: &Line<'_>) -> Result<Timestamp> {
+    timestamp(required("time", line.time.as_deref())?)
+}
+
+fn timestamp(text: &str) -> Result<Timestamp> {
+    let micros = text.parse::<jiff::Timestamp>().ok();
+    let micros = micros.and_then(|time| u64::try_from(time.as_microsecond()).ok());
+    match micros.map(Timestamp) {
+        Some(time) if time.to_string() == text => Ok(time),
+        _ => Err(Invalid(format!(
+            "time {text:?} is not of the form 2011-09-30T22:38:44.546000Z"
+        ))),
+    }
+}

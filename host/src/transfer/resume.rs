@@ -1,0 +1,120 @@
+//! What an import finds in its store: nothing, or what an interrupted one left.
+
+use super::Target;
+use super::export::last_event;
+use super::read::Begin;
+use crate::model::{Position, StreamId, Version};
+use crate::store::{Deployment, Direction, Error, Result, StoredEvent, StoredModule};
+
+/// What the store held when the import began.
+pub struct Present {
+    pub modules: Vec<StoredModule>,
+    pub plans: Vec<Deployment>,
+    pub last: Option<Last>,
+}
+
+/// The last event of a log.
+pub struct Last {
+    pub event: StoredEvent,
+    /// What its commit still lacks.
+    pub open: Option<Open>,
+}
+
+/// A commit of which some events are to come.
+#[derive(Debug, Clone)]
+pub struct Open {
+    pub stream: StreamId,
+    /// Version of the next event.
+    pub version: Version,
+    /// Place of the next event in the commit.
+    pub offset: u64,
+    /// How many are to come.
+    pub left: u64,
+}
+
+impl Present {
+    pub async fn read(target: &Target) -> Result<Self> {
+        Ok(Self {
+            modules: target.modules.list().await?,
+            plans: target.modules.deployments().await?,
+            last: Last::read(target).await?,
+        })
+    }
+
+    /// Position of the last event; 0 without one.
+    pub fn head(&self) -> Position {
+        let last = self.last.as_ref();
+        last.map_or(Position(0), |last| last.event.position)
+    }
+
+    /// Whether the file begins right behind the last event; otherwise it has to hold that
+    /// event. Err says why it can't be either.
+    pub fn is_extended_by(&self, begin: &Begin) -> std::result::Result<bool, String> {
+        let start = begin.after.map_or(Position(0), |(position, _)| position);
+        let head = self.head();
+        if head < start {
+            return Err(format!(
+                "it ends at position {head}, and the file begins behind position {start}"
+            ));
+        }
+        match (&self.last, begin.after) {
+            (Some(last), Some((_, id))) if head == start && last.event.event.id != id => {
+                Err(format!("another event stands at position {start}"))
+            }
+            _ => Ok(head == start),
+        }
+    }
+}
+
+impl Last {
+    async fn read(target: &Target) -> Result<Option<Self>> {
+        let reader = &*target.reader;
+        let Some(last) = last_event(reader, reader.log_head().await?).await? else {
+            return Ok(None);
+        };
+        let before = Position(last.position.0.saturating_sub(1));
+        let event = one_behind(target, before).await?;
+        let open = open(target, &event).await?;
+        Ok(Some(Self { event, open }))
+    }
+
+    /// Whether an event of the file is this one.
+    pub fn is(&self, other: &StoredEvent) -> bool {
+        let own = &self.event;
+        (own.event.id, &own.stream, own.version) == (other.event.id, &other.stream, other.version)
+    }
+}
+
+async fn one_behind(target: &Target, before: Position) -> Result<StoredEvent> {
+    let page = target.reader.read_stored(before, 1).await?;
+    page.events
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::Damaged(format!("no event stands behind position {before}")))
+}
+
+/// What the commit of the log's last event still lacks.
+async fn open(target: &Target, last: &StoredEvent) -> Result<Option<Open>> {
+    let first = Version(last.version.0.saturating_sub(last.commit_offset));
+    let page = target
+        .reader
+        .read_stream(&last.stream, first, Direction::Forward, 1)
+        .await?;
+    let first = page.and_then(|page| page.events.into_iter().next());
+    let before = first.and_then(|first| first.position.0.checked_sub(1));
+    let Some(before) = before else {
+        return Err(Error::Damaged(format!(
+            "stream {} has no beginning",
+            last.stream
+        )));
+    };
+    let first = one_behind(target, Position(before)).await?;
+    let events = first.commit.map_or(0, |commit| commit.events);
+    let left = events.saturating_sub(last.commit_offset + 1);
+    Ok((left > 0).then(|| Open {
+        stream: last.stream.clone(),
+        version: last.version.next(),
+        offset: last.commit_offset + 1,
+        left,
+    }))
+}

@@ -1,0 +1,181 @@
+//! What a store holds, as lines.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::line::{
+    BEGIN, BeginData, COMMIT, CommandData, CommitData, END, FORMAT, Line, MODULE, PLAN, PlanData,
+    SOURCE, SPEC, STREAM, Totals, WASM, data, encoded, metadata, source,
+};
+use crate::model::{CommandRecord, ContentType, EventId, Position, StreamId, Timestamp};
+use crate::store::{Deployment, Error, Result, StoredCommit, StoredEvent, StoredModule};
+
+/// Writes the first line.
+pub fn begin(after: Option<(Position, EventId)>, head: Position, out: &mut Vec<u8>) -> Result<()> {
+    let data = BeginData {
+        format: FORMAT,
+        after: after.map_or(0, |(position, _)| position.0),
+        after_id: after.map(|(_, id)| id.to_string().into()),
+        head: head.0,
+    };
+    json(BEGIN, BEGIN.to_owned(), None, &data, out)
+}
+
+/// Writes a component.
+pub fn module(module: &StoredModule, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let digest = module.digest.to_string();
+    let line = Line {
+        time: Some(module.uploaded_at.to_string().into()),
+        datacontenttype: Some(WASM.into()),
+        data_base64: Some(encoded(bytes)),
+        ..system(MODULE, format!("{MODULE}.{digest}"))
+    };
+    put(&line, out)
+}
+
+/// Writes an activation.
+pub fn plan(deployment: &Deployment, out: &mut Vec<u8>) -> Result<()> {
+    let data = PlanData {
+        plan: deployment.plan,
+        name: deployment.name.as_str().into(),
+        module: deployment.digest.to_string().into(),
+        activated_by: deployment.activated_by.as_deref().map(Into::into),
+    };
+    let id = format!("{PLAN}.{}", deployment.plan);
+    json(PLAN, id, Some(deployment.activated_at), &data, out)
+}
+
+/// Writes an event, and before the first of a commit what led to it.
+pub fn event(stored: &StoredEvent, out: &mut Vec<u8>) -> Result<()> {
+    if let Some(commit) = &stored.commit {
+        self::commit(commit, stored.position, out)?;
+    }
+    let event = &stored.event;
+    let (data, data_base64) = data(&event.body);
+    let (metadata, metadatabase64) = metadata(event.metadata.as_ref());
+    let tags = match event.tags.as_slice() {
+        [] => None,
+        tags => {
+            let tags: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
+            Some(serde_json::to_string(&tags).map_err(|error| unwritten(&error))?)
+        }
+    };
+    let line = Line {
+        specversion: SPEC.into(),
+        id: event.id.to_string().into(),
+        source: source(&stored.stream).into(),
+        r#type: event.name.as_str().into(),
+        subject: Some(stored.stream.as_str().into()),
+        time: Some(stored.recorded_at.to_string().into()),
+        datacontenttype: Some(event.body.content_type().as_str().into()),
+        stream: Some(stored.stream.as_str().into()),
+        version: Some(stored.version.0),
+        position: Some(stored.position.0),
+        schemaversion: Some(event.schema_version),
+        commitoffset: Some(stored.commit_offset),
+        idgiven: Some(event.id_is_callers),
+        tags: tags.map(Into::into),
+        metadata,
+        metadatabase64,
+        data,
+        data_base64,
+    };
+    put(&line, out)
+}
+
+fn commit(commit: &StoredCommit, first: Position, out: &mut Vec<u8>) -> Result<()> {
+    let decided = commit.decided;
+    let data = CommitData {
+        events: commit.events,
+        plan: commit.plan,
+        module: decided.map(|decided| decided.module.to_string().into()),
+        fuel: decided.map(|decided| decided.fuel),
+        command: commit.command.as_ref().map(command),
+    };
+    json(COMMIT, format!("{COMMIT}.{first}"), None, &data, out)
+}
+
+fn command(record: &CommandRecord) -> CommandData<'_> {
+    let (data, data_base64) = data(&record.body);
+    let (metadata, metadata_base64) = metadata(record.metadata.as_ref());
+    let context = &record.context;
+    let mut seed = String::with_capacity(64);
+    for part in record.seed {
+        // Writing to a text does not fail.
+        _ = write!(seed, "{part:016x}");
+    }
+    CommandData {
+        id: record.id.as_str().into(),
+        r#type: record.name.as_str().into(),
+        schema_version: record.schema_version,
+        content_type: match record.body.content_type() {
+            ContentType::Json => ContentType::JSON.into(),
+            ContentType::Other(name) => (&**name).into(),
+        },
+        data,
+        data_base64,
+        metadata,
+        metadata_base64,
+        correlation_id: context.correlation_id.as_deref().map(Into::into),
+        causation_id: context.causation_id.as_deref().map(Into::into),
+        principal: context.principal.as_deref().map(Into::into),
+        traceparent: context.traceparent.as_deref().map(Into::into),
+        accepted_at: record.accepted_at.to_string().into(),
+        seed: seed.into(),
+    }
+}
+
+/// Writes the mark of an archived stream.
+pub fn archived(stream: &StreamId, since: Timestamp, out: &mut Vec<u8>) -> Result<()> {
+    let line = Line {
+        subject: Some(stream.as_str().into()),
+        time: Some(since.to_string().into()),
+        ..system(STREAM, format!("{STREAM}.{stream}"))
+    };
+    put(&line, out)
+}
+
+/// Writes the last line.
+pub fn end(totals: &Totals, out: &mut Vec<u8>) -> Result<()> {
+    json(END, END.to_owned(), None, totals, out)
+}
+
+/// Writes a line that is no event, with JSON data.
+fn json(
+    kind: &'static str,
+    id: String,
+    time: Option<Timestamp>,
+    data: &impl Serialize,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let data: Box<RawValue> = to_raw_value(data).map_err(|error| unwritten(&error))?;
+    let line = Line {
+        time: time.map(|time| time.to_string().into()),
+        datacontenttype: Some(ContentType::JSON.into()),
+        data: Some(&data),
+        ..system(kind, id)
+    };
+    put(&line, out)
+}
+
+fn system(kind: &'static str, id: String) -> Line<'static> {
+    Line {
+        specversion: SPEC.into(),
+        id: id.into(),
+        source: SOURCE.into(),
+        r#type: kind.into(),
+        ..Line::default()
+    }
+}
+
+fn put(line: &Line<'_>, out: &mut Vec<u8>) -> Result<()> {
+    serde_json::to_writer(&mut *out, line).map_err(|error| unwritten(&error))?;
+    out.push(b'\n');
+    Ok(())
+}
+
+fn unwritten(error: &serde_json::Error) -> Error {
+    Error::Unexpected(format!("a line that can't be written: {error}"))
+}

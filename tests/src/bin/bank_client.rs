@@ -1,0 +1,79 @@
+//! Deposits 1 again and again, on a host of its own, and tells every answer, until it
+//! is done or killed.
+//!
+//! `bank_client URL COMPONENT NAME ACCOUNTS COUNT ANSWERED`: deposit n goes to account
+//! n modulo ACCOUNTS under the id `NAME-n`; those named in the file ANSWERED, one a line,
+//! are left out. An answer is a line on standard output: `n VERSION POSITION REPLAYED`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use quipu::Host;
+use quipu_tests::{build, examples, place};
+
+/// Deposits in flight.
+const LANES: usize = 32;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [url, component, name, accounts, count, answered] = &*arguments else {
+        panic!("six arguments: URL COMPONENT NAME ACCOUNTS COUNT ANSWERED");
+    };
+    let host = Host::builder()
+        .store(url.clone())
+        .cache_dir(place::compiled())
+        .build()
+        .await
+        .unwrap();
+    if host.plan().decider("account").is_none() {
+        examples::deploy(&host, std::fs::read(component).unwrap()).await;
+    }
+    let answered = std::fs::read_to_string(answered).unwrap();
+    let answered: HashSet<usize> = answered.lines().map(|it| it.parse().unwrap()).collect();
+    let work = Arc::new(Work {
+        host: host.clone(),
+        name: name.clone(),
+        accounts: accounts.parse().unwrap(),
+        left: (0..count.parse().unwrap())
+            .filter(|n| !answered.contains(n))
+            .collect(),
+        next: AtomicUsize::new(0),
+    });
+    let lanes: Vec<_> = (0..LANES)
+        .map(|_| tokio::spawn(Arc::clone(&work).lane()))
+        .collect();
+    for lane in lanes {
+        lane.await.unwrap();
+    }
+    drop(work);
+    host.shutdown().await.unwrap();
+}
+
+struct Work {
+    host: Host,
+    name: String,
+    accounts: usize,
+    left: Vec<usize>,
+    next: AtomicUsize,
+}
+
+impl Work {
+    async fn lane(self: Arc<Self>) {
+        while let Some(n) = self.left.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let account = build::stream(&format!("account-{}", n % self.accounts));
+            let deposit = build::command("deposit", r#"{"amount":1}"#);
+            let deposit = deposit.with_id(&format!("{}-{n}", self.name)).unwrap();
+            let it = self.host.execute(&account, deposit).await.unwrap();
+            let position = it.position.unwrap();
+            let told = format!("{n} {} {position} {}\n", it.version, it.replayed);
+            let mut output = std::io::stdout().lock();
+            output.write_all(told.as_bytes()).unwrap();
+            output.flush().unwrap();
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A server of our own: its process and its files.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use xtask::postgres::Programs;
+
+use super::template::{self, DATA, USER};
+use super::user::User;
+
+const START_MAX: Duration = Duration::from_secs(120);
+const LOG_LINES_MAX: usize = 200;
+
+/// Free ports that are tried: another process may take one before the server does.
+const PORTS_MAX: usize = 5;
+
+/// The files of a server, and its process while it runs.
+#[derive(Debug)]
+pub struct Cluster {
+    programs: Programs,
+    user: Option<User>,
+    folder: PathBuf,
+    password: String,
+    port: u16,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    log: Arc<Log>,
+}
+
+/// How a server is ended.
+#[derive(Debug, Clone, Copy)]
+pub enum Stop {
+    /// Clients are disconnected, then everything is flushed.
+    Fast,
+    /// As a crash: the next start recovers from the log.
+    Immediate,
+}
+
+impl Cluster {
+    /// Makes a cluster and starts its server.
+    pub fn start(programs: Programs) -> Self {
+        let user = User::other();
+        let folder = tempfile::Builder::new()
+            .prefix("quipu-postgres-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        if let Some(user) = user {
+            user.own(&folder);
+        }
+        let password = template::copy(&programs, user, &folder);
+        let mut cluster = Self {
+            programs,
+            user,
+            folder,
+            password,
+            port: 0,
+            running: None,
+        };
+        let mut told = String::new();
+        for _ in 0..PORTS_MAX {
+            cluster.port = free_port();
+            match cluster.try_start() {
+                Ok(()) => return cluster,
+                Err(log) => told = log,
+            }
+        }
+        panic!("PostgreSQL did not start:\n{told}");
+    }
+
+    /// Where clients find it.
+    pub fn url(&self) -> String {
+        let Self { password, port, .. } = self;
+        format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres")
+    }
+
+    /// Its files.
+    #[cfg(test)]
+    pub fn folder(&self) -> PathBuf {
+        self.folder.clone()
+    }
+
+    /// Starts the server at the port that it had; nothing when it runs.
+    pub fn start_again(&mut self) {
+        if self.running.is_none()
+            && let Err(log) = self.try_start()
+        {
+            panic!("PostgreSQL did not start again:\n{log}");
+        }
+    }
+
+    /// Ends the server; nothing when it doesn't run.
+    pub fn stop(&mut self, how: Stop) {
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
+        let signal = match how {
+            Stop::Fast => "INT",
+            Stop::Immediate => "QUIT",
+        };
+        // One that has ended by itself takes no signal.
+        let mut input = running.child.stdin.take().unwrap();
+        let _ = writeln!(input, "{signal}");
+        running.child.wait().unwrap();
+        running.log.wait_for_end();
+    }
+
+    /// Err holds what the server said before it ended.
+    fn try_start(&mut self) -> Result<(), String> {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", include_str!("supervise.sh"), "supervise.sh"])
+            .arg(&self.folder)
+            .arg(self.programs.folder.join("postgres"))
+            .arg("-D")
+            .arg(self.folder.join(DATA));
+        let settings = [
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("port={}", self.port),
+            format!("unix_socket_directories={}", self.folder.display()),
+            "shared_buffers=64MB".to_owned(),
+            "max_connections=300".to_owned(),
+        ];
+        for setting in settings {
+            command.arg("-c").arg(setting);
+        }
+        command
+            .current_dir(&self.folder)
+            .env("LC_ALL", "C")
+            // A signal from the terminal is for the tests; the server ends after them.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        if let Some(user) = self.user {
+            user.run(&mut command);
+        }
+        let mut child = command.spawn().unwrap();
+        let log = Log::of(child.stderr.take().unwrap());
+        if log.wait_until_ready() {
+            self.running = Some(Running { child, log });
+            return Ok(());
+        }
+        // Else its supervisor would remove the files.
+        let _ = writeln!(child.stdin.take().unwrap(), "QUIT");
+        child.wait().unwrap();
+        Err(log.text())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop(Stop::Immediate);
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            eprintln!("{} is left behind: {error}", self.folder.display());
+        }
+    }
+}
+
+/// What a server says, read as long as it runs.
+#[derive(Debug, Default)]
+struct Log {
+    said: Mutex<Said>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    lines: VecDeque<String>,
+    ready: bool,
+    ended: bool,
+}
+
+impl Log {
+    fn of(output: ChildStderr) -> Arc<Self> {
+        let log = Arc::new(Self::default());
+        let reader = log.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let mut said = reader.said.lock().unwrap();
+                said.ready |= line.contains("ready to accept connections");
+                said.lines.push_back(line);
+                if said.lines.len() > LOG_LINES_MAX {
+                    said.lines.pop_front();
+                }
+                reader.changed.notify_all();
+            }
+            reader.said.lock().unwrap().ended = true;
+            reader.changed.notify_all();
+        });
+        log
+    }
+
+    /// False when it ended first, or takes too long.
+    fn wait_until_ready(&self) -> bool {
+        let said = self.said.lock().unwrap();
+        let waiting = |said: &mut Said| !said.ready && !said.ended;
+        let waited = self.changed.wait_timeout_while(said, START_MAX, waiting);
+        waited.unwrap().0.ready
+    }
+
+    /// Waits until every process of the server has gone.
+    fn wait_for_end(&self) {
+        let said = self.said.lock().unwrap();
+        let waited = self.changed.wait_while(said, |said| !said.ended);
+        drop(waited.unwrap());
+    }
+
+    fn text(&self) -> String {
+        let said = self.said.lock().unwrap();
+        said.lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

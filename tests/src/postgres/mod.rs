@@ -1,0 +1,119 @@
+//! PostgreSQL for tests: one server for a test process, started at its first use and
+//! gone with the process, however that ends.
+
+mod cluster;
+mod template;
+mod user;
+
+use std::sync::{Mutex, OnceLock};
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor};
+use xtask::postgres::{self, Postgres};
+
+use cluster::{Cluster, Stop};
+
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    url: String,
+    /// None: somebody else runs it.
+    cluster: Option<Mutex<Cluster>>,
+}
+
+/// The server that the tests of this process share. None may stop it.
+pub fn server() -> &'static Server {
+    SERVER.get_or_init(|| match found(postgres::find()) {
+        Postgres::Url(url) => Server { url, cluster: None },
+        Postgres::Programs(programs) => Server::of(Cluster::start(programs)),
+    })
+}
+
+/// A name that no schema has.
+pub fn fresh_schema() -> String {
+    format!("test_{:032x}", rand::random::<u128>())
+}
+
+impl Server {
+    /// A server for one test, which may stop it. It is gone when this is dropped.
+    pub fn start() -> Self {
+        Self::of(Cluster::start(found(postgres::programs())))
+    }
+
+    fn of(cluster: Cluster) -> Self {
+        Self {
+            url: cluster.url(),
+            cluster: Some(Mutex::new(cluster)),
+        }
+    }
+
+    /// The address of a store in a schema.
+    pub fn url(&self, schema: &str) -> String {
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        format!("{}{separator}schema={schema}", self.url)
+    }
+
+    /// A connection of the superuser, for what no store does.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.unwrap()
+    }
+
+    /// Stops the server in order, and starts it at the same port.
+    pub fn restart(&self) {
+        self.with(|cluster| {
+            cluster.stop(Stop::Fast);
+            cluster.start_again();
+        });
+    }
+
+    /// Stops the server as a crash does. Returns when all its processes are gone.
+    pub fn stop_immediately(&self) {
+        self.with(|cluster| cluster.stop(Stop::Immediate));
+    }
+
+    /// Starts a stopped server at the port that it had.
+    pub fn start_again(&self) {
+        self.with(Cluster::start_again);
+    }
+
+    /// Ends the connection of every client.
+    pub async fn kill_backends(&self) {
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let mut connection = self.connect().await;
+        connection.execute(kill).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// Whether its files stay when the tests are over.
+    pub fn outlives_tests(&self) -> bool {
+        self.cluster.is_none()
+    }
+
+    /// Removes a schema with all that is in it.
+    pub async fn drop_schema(&self, schema: &str) {
+        let drop = format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE");
+        let mut connection = self.connect().await;
+        let dropped = connection.execute(sqlx::AssertSqlSafe(drop)).await;
+        dropped.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    fn with(&self, act: impl FnOnce(&mut Cluster)) {
+        let cluster = self.cluster.as_ref();
+        act(&mut cluster
+            .expect("the server is not ours to stop; use Server::start()")
+            .lock()
+            .unwrap());
+    }
+}
+
+/// Tests never skip what they can't do.
+fn found<T>(result: anyhow::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests;

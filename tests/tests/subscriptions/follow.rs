@@ -1,0 +1,103 @@
+//! What the tests ask of a subscription.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use quipu::Host;
+use quipu::model::{Position, RecordedEvent, Version};
+use quipu::store::{Direction, Filter};
+use quipu::subscribe::{Message, Options, Place, Subscribe, Subscription};
+use quipu_tests::build::{append, events, stream};
+
+/// Bounds that are soon reached.
+pub fn small() -> Options {
+    Options {
+        ring_events_max: 8,
+        page_events_max: 3,
+        ..Options::default()
+    }
+}
+
+/// A host with these bounds.
+pub async fn host(place: &quipu_tests::Place, options: Options) -> Host {
+    place
+        .builder()
+        .subscriptions(options)
+        .build()
+        .await
+        .unwrap()
+}
+
+/// Appends so many events to a stream.
+pub async fn note(host: &Host, to: &str, count: usize) {
+    host.append(&stream(to), append(events(count)))
+        .await
+        .unwrap();
+}
+
+pub async fn log(host: &Host, after: u64) -> Subscription {
+    subscribe(host, Subscribe::log(Position(after), Filter::default())).await
+}
+
+pub async fn stream_from(host: &Host, id: &str, from: u64) -> Subscription {
+    subscribe(host, Subscribe::stream(stream(id), Version(from))).await
+}
+
+pub async fn subscribe(host: &Host, to: Subscribe) -> Subscription {
+    host.subscribe(to).await.unwrap()
+}
+
+/// What it tells next.
+pub async fn next(subscription: &mut Subscription) -> Message {
+    let next = tokio::time::timeout(Duration::from_secs(60), subscription.next());
+    next.await.expect("nothing came").unwrap().unwrap()
+}
+
+/// Positions of the next events.
+pub async fn positions(subscription: &mut Subscription, count: usize) -> Vec<u64> {
+    let mut found = Vec::new();
+    let finding = async {
+        while found.len() < count {
+            if let Message::Event(event) = next(subscription).await {
+                found.push(event.position.0);
+            }
+        }
+    };
+    // Heartbeats come all the time.
+    let in_time = tokio::time::timeout(Duration::from_secs(60), finding).await;
+    assert!(in_time.is_ok(), "of {count} events only {found:?} came");
+    found
+}
+
+/// The events until it has caught up, and where that was.
+pub async fn until_caught_up(subscription: &mut Subscription) -> (Vec<u64>, Place) {
+    let mut found = Vec::new();
+    loop {
+        match next(subscription).await {
+            Message::Event(event) => found.push(event.position.0),
+            Message::CaughtUp(place) => return (found, place),
+            Message::Heartbeat(_) => {}
+        }
+    }
+}
+
+/// Everything in the log behind a position that passes.
+pub async fn read(host: &Host, mut after: Position, filter: &Filter) -> Vec<Arc<RecordedEvent>> {
+    let mut all = Vec::new();
+    loop {
+        let page = host.read_log(after, Direction::Forward, 1_000, filter);
+        let page = page.await.unwrap();
+        all.extend(page.events.into_iter().map(Arc::new));
+        match page.next {
+            Some(next) => after = next,
+            None => return all,
+        }
+    }
+}
+
+/// Positions of all events.
+pub async fn all_positions(host: &Host) -> Vec<u64> {
+    let all = read(host, Position(0), &Filter::default()).await;
+    all.iter().map(|event| event.position.0).collect()
+}

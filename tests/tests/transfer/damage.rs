@@ -1,0 +1,223 @@
+//! Files that are cut off, damaged or made by someone else.
+
+use quipu::Host;
+use quipu::transfer::LINE_BYTES_MAX;
+use quipu_tests::{Place, build, on_every_store, seed};
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde_json::Value;
+
+use crate::{assert_same, exported, import, random, refused, text};
+
+on_every_store! {
+    a_file_that_is_cut_off_at_any_line_is_refused_and_goes_on_later,
+    a_store_that_is_not_empty_is_refused_and_left_alone,
+    another_log_is_refused,
+}
+
+async fn file(random: &mut StdRng) -> Vec<u8> {
+    exported(&random::host(&Place::memory(), random, 30).await).await
+}
+
+async fn a_file_that_is_cut_off_at_any_line_is_refused_and_goes_on_later(place: Place) {
+    let file = file(&mut seed::random(3)).await;
+    let lines: Vec<&str> = text(&file).split_inclusive('\n').collect();
+    // Each cut needs a store of its own, which takes longer on a disk.
+    let step = if place.url() == "memory:" { 1 } else { 9 };
+    for cut in (0..lines.len()).step_by(step) {
+        let other = place.another();
+        let host = other.host().await;
+        let part = lines[..cut].concat();
+        let failed = import(&host, part.as_bytes()).await.unwrap_err();
+        let expected = format!("the file ends after line {cut} without its quipu.end");
+        assert!(failed.to_string().starts_with(&expected), "{failed}");
+        assert_eq!(failed.imported.head, host.log_head().await.unwrap());
+        // Commits are there as a whole or not at all.
+        let found = exported(&host).await;
+        let commits = |file: &str| file.matches("\"type\":\"quipu.commit\"").count();
+        let whole = lines[..cut]
+            .iter()
+            .filter(|line| line.contains("\"stream\":"))
+            .count();
+        assert!(failed.imported.events as usize <= whole);
+        assert!(commits(text(&found)) + 1 >= commits(&part));
+
+        let imported = import(&host, &file).await.unwrap();
+        assert_eq!(imported.skipped, failed.imported.events);
+        assert_same(&exported(&host).await, &file);
+        host.shutdown().await.unwrap();
+    }
+}
+
+async fn a_store_that_is_not_empty_is_refused_and_left_alone(place: Place) {
+    let file = file(&mut seed::random(5)).await;
+    for what in ["an event", "a module"] {
+        let other = place.another();
+        let host = match what {
+            "an event" => {
+                let host = other.host().await;
+                let append = build::append(build::events(1));
+                host.append(&build::stream("mine-1"), append).await.unwrap();
+                host
+            }
+            _ => other.bank().await,
+        };
+        let before = exported(&host).await;
+        let why = refused(&host, &file).await;
+        assert!(why.contains("a whole export needs an empty store"), "{why}");
+        assert_same(&exported(&host).await, &before);
+    }
+}
+
+async fn another_log_is_refused(place: Place) {
+    let file = exported(&place.host().await).await;
+    let places = (place.another(), place.another());
+    let (one, other) = (places.0.host().await, places.1.host().await);
+    for host in [&one, &other] {
+        import(host, &file).await.unwrap();
+        let append = build::append(build::events(2));
+        host.append(&build::stream("note-1"), append).await.unwrap();
+    }
+    let before = exported(&one).await;
+    let why = refused(&one, &exported(&other).await).await;
+    assert!(why.contains("another event stands at position"), "{why}");
+    // A log that is behind the store holds not what the store holds.
+    let why = refused(&one, &file).await;
+    assert!(why.contains("the file has no event at position"), "{why}");
+    assert_same(&exported(&one).await, &before);
+}
+
+async fn check(host: &Host, line: usize, damaged: &[String], what: &str) {
+    let file = damaged.concat();
+    match import(host, file.as_bytes()).await {
+        Err(failed) => {
+            let told = failed.to_string();
+            assert!(!told.contains("unexpected answer"), "{told}");
+        }
+        Ok(_) => panic!("line {line}: {what} was taken in: {file}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_any_line_damaged_is_refused() {
+    let file = file(&mut seed::random(9)).await;
+    let lines: Vec<String> = text(&file)
+        .split_inclusive('\n')
+        .map(str::to_owned)
+        .collect();
+    for line in 0..lines.len() {
+        let replaced = |by: &str| {
+            let mut lines = lines.clone();
+            lines[line] = format!("{by}\n");
+            lines
+        };
+        let own = lines[line].trim_end();
+        for (by, what) in [
+            ("{}", "an object without members"),
+            ("[]", "an array"),
+            ("", "an empty line"),
+            ("\u{0}", "a zero byte"),
+            (
+                &own[..own.floor_char_boundary(own.len() / 2)],
+                "half a line",
+            ),
+            (&own.replace("\"1.0\"", "\"0.3\""), "another version"),
+            (
+                &own.replacen("{\"", "{\"flower\":1,\"", 1),
+                "an unknown attribute",
+            ),
+        ] {
+            let host = Place::memory().host().await;
+            let told = refused(&host, replaced(by).concat().as_bytes()).await;
+            let named = format!("line {}: ", line + 1);
+            assert!(
+                told.starts_with(&named),
+                "{what} in line {}: {told}",
+                line + 1
+            );
+        }
+        let mut dropped = lines.clone();
+        dropped.remove(line);
+        check(&Place::memory().host().await, line, &dropped, "a line less").await;
+        let mut doubled = lines.clone();
+        doubled.insert(line, lines[line].clone());
+        check(
+            &Place::memory().host().await,
+            line,
+            &doubled,
+            "a line twice",
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_kind_is_refused_by_name_and_line() {
+    let file = file(&mut seed::random(9)).await;
+    let file = text(&file);
+    let number = file
+        .lines()
+        .position(|it| it.contains("quipu.commit"))
+        .unwrap();
+    let flower = r#"{"specversion":"1.0","id":"f","source":"/v1/export","type":"quipu.flower"}"#;
+    let mut lines: Vec<&str> = file.lines().collect();
+    lines.insert(number, flower);
+    let told = refused(&Place::memory().host().await, lines.join("\n").as_bytes()).await;
+    let expected = format!(
+        "line {}: this program knows no line of type \"quipu.flower\"",
+        number + 1
+    );
+    assert!(told.starts_with(&expected), "{told}");
+
+    let newer = file.replacen("\"format\":1", "\"format\":2", 1);
+    let told = refused(&Place::memory().host().await, newer.as_bytes()).await;
+    assert!(told.contains("use a newer program"), "{told}");
+}
+
+#[tokio::test]
+async fn flipped_bits_are_refused_or_come_back_as_they_are() {
+    for seed in seed::seeds(2) {
+        let mut random = seed::random(seed);
+        let file = file(&mut random).await;
+        // A component is checked by its digest, and is most of the file.
+        let long = text(&file)
+            .lines()
+            .position(|line| line.len() > 10_000)
+            .unwrap();
+        let begin: usize = text(&file)
+            .split_inclusive('\n')
+            .take(long)
+            .map(str::len)
+            .sum();
+        let end = begin + text(&file).lines().nth(long).unwrap().len();
+        for _ in 0..300 {
+            let mut flipped = file.clone();
+            let mut place = random.random_range(0..flipped.len() - (end - begin));
+            if place >= begin {
+                place += end - begin;
+            }
+            flipped[place] ^= 1 << random.random_range(0..8);
+            let host = Place::memory().host().await;
+            if import(&host, &flipped).await.is_ok() {
+                let found = exported(&host).await;
+                let lines = text(&found).lines().zip(text(&flipped).lines());
+                for (found, flipped) in lines {
+                    assert!(is_same(found, flipped), "{flipped} came back as {found}");
+                }
+            }
+        }
+    }
+}
+
+/// Whether two lines say the same.
+fn is_same(one: &str, other: &str) -> bool {
+    let value = |line: &str| serde_json::from_str::<Value>(line).ok();
+    one == other || (value(one) == value(other) && value(one).is_some())
+}
+
+#[tokio::test]
+async fn a_line_is_bounded() {
+    let host = Place::memory().host().await;
+    let told = refused(&host, &vec![b' '; LINE_BYTES_MAX + 1]).await;
+    assert!(told.starts_with("line 1: the line has more than"), "{told}");
+}

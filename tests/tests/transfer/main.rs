@@ -1,0 +1,66 @@
+//! Export and import: what comes back, what is refused, and what an interruption leaves.
+
+#![allow(clippy::unwrap_used)]
+
+mod backup;
+mod damage;
+mod interruption;
+mod random;
+mod round_trip;
+
+use bytes::Bytes;
+use futures::stream;
+use quipu::Host;
+use quipu::model::Position;
+use quipu::transfer::{Failed, Imported};
+use quipu_tests::Place;
+
+/// The export of a host behind a position.
+pub async fn exported_after(host: &Host, after: u64) -> Vec<u8> {
+    let mut export = host.export(Position(after)).await.unwrap();
+    let mut file = Vec::new();
+    while let Some(chunk) = export.next().await.unwrap() {
+        assert!(chunk.ends_with(b"\n"));
+        file.extend_from_slice(&chunk);
+    }
+    file
+}
+
+/// The whole export of a host.
+pub async fn exported(host: &Host) -> Vec<u8> {
+    exported_after(host, 0).await
+}
+
+/// Imports a file, in chunks that end anywhere.
+pub async fn import(host: &Host, file: &[u8]) -> Result<Imported, Failed> {
+    let chunks: Vec<_> = file
+        .chunks(1_000)
+        .map(|chunk| Ok::<_, String>(Bytes::copy_from_slice(chunk)))
+        .collect();
+    host.import(stream::iter(chunks), &mut |_| {}).await
+}
+
+/// Why an import fails.
+pub async fn refused(host: &Host, file: &[u8]) -> String {
+    import(host, file).await.unwrap_err().to_string()
+}
+
+/// A place of every kind.
+pub fn every_kind() -> [Place; 3] {
+    [Place::memory(), Place::sqlite(), Place::postgres()]
+}
+
+/// Fails with the first line that differs.
+pub fn assert_same(found: &[u8], expected: &[u8]) {
+    let (found, expected) = (text(found), text(expected));
+    for (number, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(found, expected, "line {}", number + 1);
+    }
+    assert_eq!(found.lines().count(), expected.lines().count());
+    assert!(found == expected);
+}
+
+/// A file as text.
+pub fn text(file: &[u8]) -> &str {
+    std::str::from_utf8(file).unwrap()
+}

@@ -1,0 +1,158 @@
+//! Logs with everything in them that a log can have.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quipu::Host;
+use quipu::engine::{Append, AppendAll, StreamAppend};
+use quipu::model::{
+    Body, Command, CommandId, ContentType, Context, EventId, ExpectedVersion, NewEvent, StreamId,
+};
+use quipu_tests::{Place, build, examples};
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
+/// JSON that has to come back as it is.
+const BODIES: &[&str] = &[
+    "{}",
+    "null",
+    "{\"a\": 1.50, \"a\":  2}",
+    " {\"white\":\"space\"}\t",
+    "{\n  \"over\": [\n    \"lines\"\n  ]\r\n}",
+    "\"\\u00e9 \\ud83d\\ude00 \u{2028} \\\\ \\\"\"",
+    "123456789012345678901234567890.000",
+    "\"quipu.end\"",
+];
+const STREAMS: &[&str] = &["note-1", "note-2", "a b-%2F/é?\"\\", "loanx-", "plain"];
+
+/// A host on which so many random things have been done.
+pub async fn host(place: &Place, random: &mut StdRng, count: usize) -> Host {
+    let host = place.bank().await;
+    for number in 0..count {
+        match random.random_range(0..20) {
+            0..8 => decided(&host, random, number).await,
+            8..14 => appended(&host, random).await,
+            14..16 => appended_to_several(&host, random).await,
+            16..19 => marked(&host, random).await,
+            _ => _ = examples::deploy(&host, examples::account()).await,
+        }
+    }
+    host
+}
+
+async fn decided(host: &Host, random: &mut StdRng, number: usize) {
+    let account = build::stream(&format!("account-{}", random.random_range(1..4)));
+    let command = match random.random_range(0..3) {
+        0 => build::open_account(),
+        1 => build::deposit(random.random_range(1..100)),
+        _ => build::withdraw(random.random_range(1..100)),
+    };
+    let id = CommandId::new(&format!("command-{number}")).unwrap();
+    let command = Command {
+        id: random.random_bool(0.5).then_some(id),
+        metadata: metadata(random).filter(|bytes| bytes.starts_with(b"{")),
+        context: context(random),
+        ..command
+    };
+    // A rejection is an answer too, and so is that the account is archived.
+    _ = host.execute(&account, command).await;
+}
+
+async fn appended(host: &Host, random: &mut StdRng) {
+    let append = Append {
+        events: events(random),
+        id: random.random_bool(0.3).then(|| command_id(random)),
+        context: context(random),
+        ..Append::default()
+    };
+    _ = host.append(&any_stream(random), append).await;
+}
+
+async fn appended_to_several(host: &Host, random: &mut StdRng) {
+    let part = |id: &&str, random: &mut StdRng| StreamAppend {
+        stream: build::stream(id),
+        expected_version: ExpectedVersion::Any,
+        events: events(random),
+    };
+    let ids: Vec<_> = STREAMS.choose_multiple(random, 2).collect();
+    let append = AppendAll {
+        streams: ids.into_iter().map(|id| part(id, random)).collect(),
+        id: random.random_bool(0.5).then(|| command_id(random)),
+        context: context(random),
+        into_owned_category: false,
+    };
+    _ = host.append_all(append).await;
+}
+
+async fn marked(host: &Host, random: &mut StdRng) {
+    let stream = any_stream(random);
+    _ = match random.random_bool(0.5) {
+        true => host.archive(&stream, context(random)).await,
+        false => host.restore(&stream, context(random)).await,
+    };
+}
+
+fn any_stream(random: &mut StdRng) -> StreamId {
+    build::stream(STREAMS.choose(random).unwrap())
+}
+
+fn events(random: &mut StdRng) -> Vec<NewEvent> {
+    (0..random.random_range(1..4))
+        .map(|_| event(random))
+        .collect()
+}
+
+fn event(random: &mut StdRng) -> NewEvent {
+    let name = ["noted", "quipu.end", "naïve \"name\""]
+        .choose(random)
+        .unwrap();
+    let tags = ["colour:red", "a:\"b\", c", "é:\\"];
+    let tags = tags.iter().filter(|_| random.random_bool(0.3));
+    NewEvent {
+        tags: tags.map(|tag| Arc::from(*tag)).collect(),
+        id: EventId::from_u128(random.random()),
+        id_is_callers: random.random_bool(0.5),
+        schema_version: random.random_range(1..4),
+        body: body(random),
+        metadata: metadata(random),
+        ..build::event(name, "{}")
+    }
+}
+
+fn body(random: &mut StdRng) -> Body {
+    if random.random_bool(0.6) {
+        return Body::json(*BODIES.choose(random).unwrap()).unwrap();
+    }
+    let name = ["application/x-thing", "text/plain; charset=\"x\""].choose(random);
+    let bytes: Vec<u8> = (0..random.random_range(0..40))
+        .map(|_| random.random())
+        .collect();
+    Body::new(ContentType::new(name.unwrap()).unwrap(), bytes).unwrap()
+}
+
+fn metadata(random: &mut StdRng) -> Option<Bytes> {
+    let all: [&[u8]; 5] = [
+        b"{}",
+        b"{\"at\": \"2011\"}",
+        b"{\n\"line\":\"break\"\n}",
+        b"[1]",
+        b"\xff\n",
+    ];
+    let one = all.choose(random).unwrap();
+    random.random_bool(0.5).then(|| Bytes::from_static(one))
+}
+
+fn context(random: &mut StdRng) -> Context {
+    let mut some = |text: &str| random.random_bool(0.3).then(|| Arc::from(text));
+    Context {
+        correlation_id: some("corr\"elation"),
+        causation_id: some("causation"),
+        principal: some("ann é"),
+        traceparent: some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    }
+}
+
+fn command_id(random: &mut StdRng) -> CommandId {
+    CommandId::new(&format!("append \"{}\"", random.random::<u32>())).unwrap()
+}
