@@ -83,8 +83,12 @@ CREATE TABLE events (
     command bytea
 );
 CREATE UNIQUE INDEX event_version ON events (stream_id, version);
-CREATE UNIQUE INDEX command_id ON events (stream_id, command_id) WHERE command_id IS NOT NULL;
-CREATE UNIQUE INDEX event_id ON events (stream_id, event_id) WHERE event_id_given;
+-- Minus, so that an id is never looked for among all events of its stream: without
+-- statistics the planner takes `event_version` to be as good an index for that. For the
+-- same reason ids are looked up by a lateral query with a limit, to which stream and id
+-- are both given: a join may take the index for the stream alone.
+CREATE UNIQUE INDEX command_id ON events ((-stream_id), command_id) WHERE command_id IS NOT NULL;
+CREATE UNIQUE INDEX event_id ON events ((-stream_id), event_id) WHERE event_id_given;
 
 -- The last position that was drawn; 0 when none was.
 CREATE FUNCTION last_position() RETURNS bigint LANGUAGE sql VOLATILE AS $$
@@ -210,7 +214,10 @@ BEGIN
     IF cardinality(ids) > 0 THEN
         PERFORM 1 FROM unnest(id_streams, ids) AS u (name, id)
         JOIN streams AS s ON s.name = u.name
-        JOIN events AS e ON e.stream_id = s.stream_id AND e.command_id = u.id;
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM events AS e
+            WHERE -e.stream_id = -s.stream_id AND e.command_id = u.id LIMIT 1
+        ) AS e;
         IF FOUND THEN
             RETURN;
         END IF;
@@ -218,7 +225,10 @@ BEGIN
     IF cardinality(given_event_ids) > 0 THEN
         PERFORM 1 FROM unnest(event_id_streams, given_event_ids) AS u (name, id)
         JOIN streams AS s ON s.name = u.name
-        JOIN events AS e ON e.stream_id = s.stream_id AND e.event_id = u.id AND e.event_id_given;
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM events AS e
+            WHERE -e.stream_id = -s.stream_id AND e.event_id = u.id AND e.event_id_given LIMIT 1
+        ) AS e;
         IF FOUND THEN
             RETURN;
         END IF;

@@ -49,11 +49,13 @@ macro_rules! known {
 
 const KNOWN_COMMANDS: &str = known!(
     "text",
-    "JOIN events AS c ON c.stream_id = s.stream_id AND c.command_id = u.id"
+    "CROSS JOIN LATERAL (SELECT * FROM events AS c \
+         WHERE -c.stream_id = -s.stream_id AND c.command_id = u.id LIMIT 1) AS c"
 );
 const KNOWN_EVENTS: &str = known!(
     "uuid",
-    "JOIN events AS f ON f.stream_id = s.stream_id AND f.event_id = u.id AND f.event_id_given \
+    "CROSS JOIN LATERAL (SELECT * FROM events AS f \
+         WHERE -f.stream_id = -s.stream_id AND f.event_id = u.id AND f.event_id_given LIMIT 1) AS f \
      JOIN events AS c ON c.stream_id = f.stream_id AND c.version = f.version - f.commit_offset"
 );
 
