@@ -358,8 +358,9 @@ impl Host {
     }
 
     /// Takes in an export; the store has to be empty, or to hold what an interrupted
-    /// import of the same log left. `told` hears how it goes on. Commands meanwhile make
-    /// it fail.
+    /// import of the same log left. `told` hears how it goes on. Commands
+    /// and appends are refused as `overloaded` meanwhile; those of other hosts on the same
+    /// store make it fail.
     ///
     /// # Errors
     /// When a line can't be taken in, or the store fails. What was taken in stays, and
@@ -373,6 +374,8 @@ impl Host {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: std::fmt::Display,
     {
+        // Commands would be decided on half a log. Reads see what is there so far.
+        let _held = self.tenant.engine.hold().await;
         let target = transfer::Target {
             reader: Arc::clone(&self.tenant.reader),
             modules: Arc::clone(&self.tenant.modules),

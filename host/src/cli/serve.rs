@@ -22,7 +22,7 @@ use crate::{Host, http};
 /// only the host may be able to write to.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Where the events are: sqlite:PATH, made if missing, or memory: [default: sqlite:quipu.db]
+    /// Where the events are: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME, made if missing, or memory: [default: sqlite:quipu.db]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Where to listen; port 0 picks a port [default: 127.0.0.1:7878]

@@ -62,6 +62,9 @@ const RECORD_NAME: &str = "$append";
 /// Content type of its body: a digest of what was appended.
 const RECORD_BODY: &str = "application/vnd.quipu.append-digest";
 
+/// Largest schema version of an event; an export holds no larger one.
+const SCHEMA_VERSION_MAX: u32 = i32::MAX.cast_unsigned();
+
 /// Streams in one append.
 const STREAMS_MAX: usize = 1_000;
 
@@ -173,6 +176,13 @@ impl Engine {
             let mut ids = HashSet::new();
             for event in &part.events {
                 super::check(&part.stream, event.metadata.as_deref())?;
+                if !(1..=SCHEMA_VERSION_MAX).contains(&event.schema_version) {
+                    let found = event.schema_version;
+                    return Err(Invalid(format!(
+                        "schema versions go from 1 to {SCHEMA_VERSION_MAX}, not {found}"
+                    ))
+                    .into());
+                }
                 if event.id_is_callers && !ids.insert(event.id) {
                     let (stream, id) = (part.stream.clone(), event.id);
                     return Err(Error::DuplicateInAppend { stream, id });

@@ -23,7 +23,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use append::{Append, AppendAll, StreamAppend};
 pub use enrich::{Additions, Enrichers, Enrichment};
@@ -198,6 +198,17 @@ impl Engine {
             .options
             .in_flight_max
             .saturating_sub(self.permits.available_permits())
+    }
+
+    /// Waits until everything in flight has been answered, and refuses what is new as
+    /// `overloaded` until the answer is dropped.
+    ///
+    /// # Errors
+    /// When the host is being shut down.
+    pub async fn hold(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let all = u32::try_from(self.shared.options.in_flight_max).unwrap_or(u32::MAX);
+        let held = Arc::clone(&self.permits).acquire_many_owned(all).await;
+        held.map_err(|_| Error::Stopped)
     }
 
     /// Refuses new commands and waits until those in flight have been answered.

@@ -49,7 +49,11 @@ pub async fn log(
     let after = start(&mut params, "after", 0)?;
     let filter = log::whole_filter(&mut params)?;
     params.finish()?;
-    let subscribe = match last_event_id(&headers)?.or(after) {
+    let after = last_event_id(&headers)?.or(after);
+    if let Some(after) = after.filter(|after| *after > 0) {
+        check_end(after, app.host.log_head().await?)?;
+    }
+    let subscribe = match after {
         Some(after) => Subscribe::log(Position(after), filter),
         None => Subscribe::log(Position(0), filter).from_now(),
     };
@@ -85,6 +89,18 @@ pub async fn stream(
         None => Subscribe::stream(stream, Version(1)).from_now(),
     };
     answer(&app, subscribe).await
+}
+
+/// Refuses a place behind the end of the log: nobody has been there, and what comes next
+/// would be passed over without a word.
+fn check_end(after: u64, end: Position) -> Result<()> {
+    if after <= end.0 {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!(
+        "position {after} is behind the end of the log, {end}: was the store restored from \
+         an older copy? Begin at {end} or before"
+    )))
 }
 
 async fn answer(app: &App, subscribe: Subscribe) -> Result<Response> {

@@ -67,6 +67,9 @@ pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
     match url {
         StoreUrl::Sqlite(path) => sqlite::open_reading(path).await,
         StoreUrl::Postgres(url) => {
+            if !postgres::is_there(url).await? {
+                return Err(Error::Url(format!("there is no store at {url}")));
+            }
             let store = postgres::open(url, &postgres::Options::default()).await?;
             Ok(Source {
                 reader: store.reader,

@@ -44,8 +44,7 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{error}{}", at(.imported.head))]
 pub struct Failed {
-    /// Why.
-    #[source]
+    /// Why; part of this error's own text.
     pub error: Error,
     /// What had been taken in.
     pub imported: Imported,

@@ -314,7 +314,8 @@ impl<'a> Importing<'a> {
         let head = self.begin.as_ref().map(|begin| begin.head.0);
         if *totals != self.counts || head != Some(totals.head) {
             let (said, found) = (totals, &self.counts);
-            let reason = format!("lines are missing: {said:?} were written, {found:?} were read");
+            let reason =
+                format!("lines are missing: the last line counts {said}, the file has {found}");
             return Err(self.wrong(reason));
         }
         (self.told)(&self.imported);
@@ -336,7 +337,7 @@ impl<'a> Importing<'a> {
     pub(super) fn not_found(&self) -> Error {
         let head = self.present.head();
         Error::Differs(format!(
-            "the file has no event at position {head}, where it ends"
+            "the store's last event, at position {head}, is not in the file"
         ))
     }
 

@@ -177,6 +177,24 @@ pub struct Totals {
     pub head: u64,
 }
 
+impl std::fmt::Display for Totals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            modules,
+            plans,
+            commits,
+            events,
+            streams,
+            head,
+        } = self;
+        write!(
+            f,
+            "{events} events of {commits} commits up to position {head}, {modules} modules, \
+             {plans} plans and {streams} archived streams"
+        )
+    }
+}
+
 /// The source of a stream's events. With the id of an event it is unique, which the
 /// id alone is not: callers choose ids within a stream.
 pub fn source(stream: &StreamId) -> String {

@@ -105,6 +105,12 @@ pub async fn migrate(url: &Url) -> Result<Migrated> {
     Ok(migrated)
 }
 
+/// Whether the schema holds a store.
+pub async fn is_there(url: &Url) -> Result<bool> {
+    let mut connection = session::connect(&url.options()?).await?;
+    schema::is_there(&mut connection, url.schema()).await
+}
+
 /// Removes a store with all that is in it. Nobody may have it open.
 ///
 /// # Errors

@@ -34,6 +34,11 @@ pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
     }
 }
 
+/// Whether the schema has the tables of a store.
+pub async fn is_there(connection: &mut PgConnection, schema: &str) -> Result<bool> {
+    Ok(found(connection, schema).await? > 0)
+}
+
 /// Brings a schema up to date. Hosts that begin at once wait for each other.
 pub async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<Migrated> {
     let from = found(connection, schema).await?;
