@@ -34,6 +34,15 @@ pub struct EventRow<'r> {
     pub commit_size: u64,
 }
 
+/// What tells one row of `event_types` from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TypeKey {
+    pub category: Arc<str>,
+    pub name: Name,
+    pub schema_version: u32,
+    pub content_type: ContentType,
+}
+
 /// Makes events of rows; those of one commit that follow each other share its data.
 #[derive(Default)]
 pub struct Assembler {

@@ -1,9 +1,8 @@
-use std::sync::Arc;
-
 use hashlink::LruCache;
 
-use crate::model::{ContentType, Digest, Name, StreamId};
+use crate::model::{Digest, StreamId};
 use crate::store::Head;
+pub use crate::store::assemble::TypeKey;
 use crate::store::classify::Parts;
 
 /// Streams whose heads are remembered, at about 150 bytes each.
@@ -12,15 +11,6 @@ const HEADS_MAX: usize = 100_000;
 const TYPES_MAX: usize = 10_000;
 /// Modules that are remembered.
 const MODULES_MAX: usize = 1_000;
-
-/// What tells one row of `event_types` from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TypeKey {
-    pub category: Arc<str>,
-    pub name: Name,
-    pub schema_version: u32,
-    pub content_type: ContentType,
-}
 
 /// What a writer remembers of the store. Other hosts write too: heads and plan are
 /// beliefs, which each batch has confirmed.

@@ -1,14 +1,13 @@
 //! What the writer remembers of what it wrote: no one else writes.
 
-use std::sync::Arc;
-
 use hashlink::LruCache;
 use sqlx::sqlite::SqliteConnection;
 
 use super::cell::Cells;
 use super::error::store_error;
 use super::log::Holes;
-use crate::model::{ContentType, Digest, Name, StreamId};
+use crate::model::{Digest, StreamId};
+pub use crate::store::assemble::TypeKey;
 use crate::store::classify::Parts;
 use crate::store::{Head, Result};
 
@@ -24,15 +23,6 @@ const HEADS_MAX: usize = 100_000;
 const TYPES_MAX: usize = 10_000;
 /// Modules that are remembered.
 const MODULES_MAX: usize = 1_000;
-
-/// What tells one row of `event_types` from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TypeKey {
-    pub category: Arc<str>,
-    pub name: Name,
-    pub schema_version: u32,
-    pub content_type: ContentType,
-}
 
 /// A stream's row and where it stands.
 #[derive(Debug, Clone, Copy)]

@@ -7,10 +7,10 @@ use sqlx::sqlite::SqliteRow;
 
 use super::cell::Cells;
 use crate::model::{
-    Body, CommandId, CommandRecord, CommitData, ContentType, Digest, EventId, Name, NewEvent,
-    Position, RecordedEvent, StreamId, Timestamp, Version,
+    CommandId, CommandRecord, EventId, Name, NewEvent, Position, RecordedEvent, Timestamp, Version,
 };
-use crate::store::page::composed_metadata;
+use crate::store::assemble::{Assembler, EventRow};
+pub use crate::store::assemble::{body, stream_id};
 use crate::store::{Decided, Error, LoadedEvent, Result, StoredCommit, StoredEvent, record};
 
 /// A statement whose rows are events as readers see them.
@@ -45,9 +45,9 @@ pub const SIZED: [usize; 3] = [8, 9, 12];
 
 /// Events in the form of `events!`; those of one commit share its data.
 pub fn recorded(rows: &[SqliteRow]) -> Result<Vec<RecordedEvent>> {
-    let mut commit = None;
+    let mut assembler = Assembler::default();
     rows.iter()
-        .map(|row| recorded_event(row, &mut commit).map_err(|error| damaged_at(row, error)))
+        .map(|row| assembler.event(event_row(row).map_err(|error| damaged_at(row, error))?))
         .collect()
 }
 
@@ -76,18 +76,6 @@ pub fn event_id(row: &SqliteRow, column: usize) -> Result<EventId> {
         .map_err(|_| Error::Damaged("an event's id does not have 16 bytes".to_owned()))
 }
 
-/// An event's data.
-pub fn body(content_type: &str, bytes: Vec<u8>) -> Result<Body> {
-    let content_type =
-        ContentType::new(content_type).map_err(|error| Error::Damaged(error.to_string()))?;
-    Ok(Body::stored(content_type, bytes.into()))
-}
-
-/// A stream's id.
-pub fn stream_id(name: &str) -> Result<StreamId> {
-    StreamId::new(name).map_err(|error| Error::Damaged(error.to_string()))
-}
-
 /// Says where it is that a row can't be read.
 fn damaged_at(row: &SqliteRow, error: Error) -> Error {
     match (error, row.number(0)) {
@@ -98,56 +86,29 @@ fn damaged_at(row: &SqliteRow, error: Error) -> Error {
     }
 }
 
-/// A commit, its stream and the version of its first event.
-type Current = Option<(Arc<str>, u64, Commit)>;
-
-fn recorded_event(row: &SqliteRow, current: &mut Current) -> Result<RecordedEvent> {
-    let (stream, version) = (row.cell::<&str>(1)?, row.number(2)?);
-    let first = version.saturating_sub(row.number(11)?);
-    let commit = match current {
-        Some((of, begin, commit)) if &**of == stream && *begin == first => commit,
-        _ => {
-            let fuel = row.cell::<Option<i64>>(14)?.map(i64::unsigned_abs);
-            let module = row.maybe_digest(15)?;
-            let read = Commit::new(command(row)?.as_ref(), row.number(13)?, fuel, module);
-            &mut current.insert((stream.into(), first, read)).2
-        }
-    };
-    let own = row.cell::<Option<Vec<u8>>>(9)?.map(Bytes::from);
-    Ok(RecordedEvent {
-        id: event_id(row, 6)?,
-        stream: stream_id(stream)?,
-        version: Version(version),
-        position: Position(row.number(0)?),
-        name: Name::stored(row.cell(3)?),
+/// A row of `events!`.
+fn event_row(row: &SqliteRow) -> Result<EventRow<'_>> {
+    Ok(EventRow {
+        position: row.number(0)?,
+        stream: row.cell(1)?,
+        version: row.number(2)?,
+        name: row.cell(3)?,
         schema_version: row.cell(4)?,
-        body: body(row.cell(5)?, row.cell(8)?)?,
-        metadata: composed_metadata(commit.metadata.as_ref(), own.as_ref()),
+        content_type: row.cell(5)?,
+        id: event_id(row, 6)?,
+        // Readers are not told of these two.
+        id_is_callers: false,
+        commit_size: 0,
+        recorded_at: row.number(7)?,
+        data: row.cell(8)?,
+        metadata: row.cell(9)?,
         tags: tags(row)?,
-        recorded_at: Timestamp(row.number(7)?),
-        commit: Arc::clone(&commit.data),
+        commit_offset: row.number(11)?,
+        command: row.cell(12)?,
+        plan: row.number(13)?,
+        fuel: row.cell::<Option<i64>>(14)?.map(i64::unsigned_abs),
+        module: row.maybe_digest(15)?,
     })
-}
-
-/// What the events of a commit share.
-struct Commit {
-    data: Arc<CommitData>,
-    /// The command's, if the events were decided.
-    metadata: Option<Bytes>,
-}
-
-impl Commit {
-    fn new(
-        command: Option<&CommandRecord>,
-        plan: u64,
-        fuel: Option<u64>,
-        module: Option<Digest>,
-    ) -> Self {
-        let decided = command.filter(|_| module.is_some());
-        let metadata = decided.and_then(|command| command.metadata.clone());
-        let data = Arc::new(CommitData::of(command, plan, module, fuel));
-        Self { data, metadata }
-    }
 }
 
 fn stored_event(row: &SqliteRow) -> Result<StoredEvent> {
