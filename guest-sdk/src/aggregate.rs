@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Context, Rejection};
+use crate::{Context, Migrations, Rejection};
 
 /// An aggregate in the mutable style: `execute` raises events, `apply` changes the
 /// state.
@@ -51,7 +51,8 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
     const CATEGORY: &'static str;
 
     /// Version of the state's JSON form. Raise it when old snapshots no longer read
-    /// as they should; streams are then folded from their events again.
+    /// as they should; streams are then folded from their events again, unless
+    /// [`migrations`](Self::migrations) lead there.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
     /// An enum; each variant is a type of command.
@@ -103,15 +104,22 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
         Vec::new()
     }
 
+    /// How snapshots of older state schema versions are brought to the current one.
+    fn migrations() -> Migrations {
+        Migrations::none()
+    }
+
     /// Current schema version of a type of command; a command of another one is
-    /// answered as invalid.
+    /// answered as invalid. One in an attribute ([`Message`](crate::Message)) counts
+    /// before this.
     fn command_schema_version(command_type: &str) -> u32 {
         let _ = command_type;
         1
     }
 
     /// Current schema version of a type of event. Stored events of older versions
-    /// are lifted by upcasters before they arrive here.
+    /// are lifted by upcasters before they arrive here. One in an attribute
+    /// ([`Message`](crate::Message)) counts before this.
     fn event_schema_version(event_type: &str) -> u32 {
         let _ = event_type;
         1

@@ -1,7 +1,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Aggregate, Context, Events, Rejection};
+use crate::{Aggregate, Context, Events, Migrations, Rejection};
 
 /// A decider in the functional style: `decide` maps state and command to events,
 /// `evolve` maps state and event to the next state. The initial state is `Default`.
@@ -13,7 +13,8 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
     const CATEGORY: &'static str;
 
     /// Version of the state's JSON form. Raise it when old snapshots no longer read
-    /// as they should; streams are then folded from their events again.
+    /// as they should; streams are then folded from their events again, unless
+    /// [`migrations`](Self::migrations) lead there.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
     /// An enum; each variant is a type of command.
@@ -59,15 +60,22 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
         Vec::new()
     }
 
+    /// How snapshots of older state schema versions are brought to the current one.
+    fn migrations() -> Migrations {
+        Migrations::none()
+    }
+
     /// Current schema version of a type of command; a command of another one is
-    /// answered as invalid.
+    /// answered as invalid. One in an attribute ([`Message`](crate::Message)) counts
+    /// before this.
     fn command_schema_version(command_type: &str) -> u32 {
         let _ = command_type;
         1
     }
 
     /// Current schema version of a type of event. Stored events of older versions
-    /// are lifted by upcasters before they arrive here.
+    /// are lifted by upcasters before they arrive here. One in an attribute
+    /// ([`Message`](crate::Message)) counts before this.
     fn event_schema_version(event_type: &str) -> u32 {
         let _ = event_type;
         1
@@ -111,6 +119,10 @@ impl<D: Decider> Aggregate for Functional<D> {
 
     fn tags(event: &D::Event) -> Vec<String> {
         D::tags(event)
+    }
+
+    fn migrations() -> Migrations {
+        D::migrations()
     }
 
     fn command_schema_version(command_type: &str) -> u32 {

@@ -30,7 +30,7 @@
 
 use std::fmt;
 
-use crate::message::{Unreadable, decode, encode};
+use crate::message::{Unreadable, command_version, decode, encode, event_version};
 use crate::{Aggregate, Context, Events, Guest, Rejection, log};
 
 /// One aggregate of `G`, known only by JSON.
@@ -72,14 +72,14 @@ pub enum DecideError {
     Internal(String),
 }
 
-/// Why an event or a snapshot can't be folded.
+/// Why an event or a snapshot can't be folded, or an event not lifted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FoldError {
     /// The type, or its schema version, isn't one of this guest's.
     UnknownEvent(String),
     /// The body doesn't fit its type.
     BadEvent(String),
-    /// The snapshot can't be read.
+    /// The snapshot can't be read, or an upcaster makes what it doesn't declare.
     Internal(String),
 }
 
@@ -113,7 +113,7 @@ impl<G: Guest> Driver<G> {
         schema_version: u32,
         body: &str,
     ) -> Result<(), FoldError> {
-        let current = G::Aggregate::event_schema_version(event_type);
+        let current = event_version::<G>(event_type);
         if schema_version != current {
             let text = other_version("event", event_type, schema_version, current);
             return Err(FoldError::UnknownEvent(text));
@@ -142,7 +142,7 @@ impl<G: Guest> Driver<G> {
         body: &str,
         context: Context<'_>,
     ) -> Result<Vec<NewEvent>, DecideError> {
-        let current = G::Aggregate::command_schema_version(command_type);
+        let current = command_version::<G>(command_type);
         if schema_version != current {
             let text = other_version("command", command_type, schema_version, current);
             return Err(DecideError::BadCommand(text));
@@ -206,6 +206,26 @@ impl<G: Guest> Driver<G> {
     }
 }
 
+/// An older snapshot one step on in the chain of
+/// [`migrations`](Aggregate::migrations), of the version that the step leads to. None:
+/// no step begins at its version, or it can't be read, which the host's log then explains.
+pub fn migrate<G: Guest>(old: &Snapshot) -> Option<Snapshot> {
+    let from = old.state_schema_version;
+    match G::Aggregate::migrations().run(from, &old.body)? {
+        Ok((state_schema_version, body)) => Some(Snapshot {
+            state_schema_version,
+            body,
+        }),
+        Err(error) => {
+            let category = category::<G>();
+            log::warn(&format!(
+                "snapshot of {category}: migration from state schema version {from}: {error}"
+            ));
+            None
+        }
+    }
+}
+
 fn read_snapshot<A: Aggregate>(snapshot: &Snapshot) -> Result<A, FoldError> {
     let Snapshot {
         state_schema_version,
@@ -228,7 +248,7 @@ fn new_event<G: Guest>(
     let (event_type, body) = encode(event).map_err(|error| {
         DecideError::Internal(format!("an event of {}: {error}", category::<G>()))
     })?;
-    let schema_version = G::Aggregate::event_schema_version(event_type);
+    let schema_version = event_version::<G>(event_type);
     Ok(NewEvent {
         event_type,
         schema_version,
@@ -239,6 +259,10 @@ fn new_event<G: Guest>(
 
 fn category<G: Guest>() -> &'static str {
     <G::Aggregate as Aggregate>::CATEGORY
+}
+
+pub(crate) fn versioned(kind: &str, message_type: &str, version: u32) -> String {
+    format!("{kind} {message_type} of schema version {version}")
 }
 
 fn unknown_type<G: Guest>(kind: &str, message_type: &str) -> String {

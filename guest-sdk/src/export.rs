@@ -1,4 +1,5 @@
 use crate::Aggregate;
+use crate::message::Attributes;
 
 /// What [`decider!`](crate::decider) and [`aggregate!`](crate::aggregate) implement:
 /// a type in either style, ready to be run.
@@ -8,49 +9,145 @@ pub trait Guest: 'static {
 
     /// Semantic version of the component: that of the package that exports it.
     const VERSION: &'static str;
+
+    /// What attributes say of its commands.
+    const COMMANDS: &'static [Attributes] = &[];
+
+    /// What attributes say of its events.
+    const EVENTS: &'static [Attributes] = &[];
 }
 
-/// Exports a [`Decider`](crate::Decider) as the component that this package builds.
+/// Exports a [`Decider`](crate::Decider) as the component that this package builds,
+/// with the [`Upcaster`](crate::Upcaster) of its events if there is one:
+/// `decider!(Account, upcasts = AccountUpcasts)`.
 ///
 /// At most once a package. In a package that forbids `unsafe_code`, deny it instead:
 /// the exported functions need it, though their author doesn't.
 #[macro_export]
 macro_rules! decider {
-    ($decider:ty) => {
-        impl $crate::Guest for $decider {
-            type Aggregate = $crate::Functional<$decider>;
-            const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
-        }
-        $crate::__export_component!($decider);
+    ($decider:ty $(, upcasts = $upcaster:ty)? $(,)?) => {
+        $crate::__export_guest!($decider, $crate::Decider, $crate::Functional<$decider>);
+        $($crate::__export_upcasts_beside!($decider, $upcaster);)?
     };
 }
 
 /// Exports an [`Aggregate`](crate::Aggregate) as the component that this package
-/// builds.
+/// builds, with the [`Upcaster`](crate::Upcaster) of its events if there is one:
+/// `aggregate!(Account, upcasts = AccountUpcasts)`.
 ///
 /// At most once a package. In a package that forbids `unsafe_code`, deny it instead:
 /// the exported functions need it, though their author doesn't.
 #[macro_export]
 macro_rules! aggregate {
-    ($aggregate:ty) => {
-        impl $crate::Guest for $aggregate {
-            type Aggregate = $aggregate;
-            const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
-        }
-        $crate::__export_component!($aggregate);
+    ($aggregate:ty $(, upcasts = $upcaster:ty)? $(,)?) => {
+        $crate::__export_guest!($aggregate, $crate::Aggregate, $aggregate);
+        $($crate::__export_upcasts_beside!($aggregate, $upcaster);)?
+    };
+}
+
+/// Exports [`Upcaster`](crate::Upcaster)s as the component that this package builds,
+/// under a name of their own: `upcaster!("loan-upcasts", LoanUpcasts)`.
+///
+/// One component may lift several categories: `upcaster!("bank-upcasts", LoanUpcasts,
+/// AccountUpcasts)`. The name has 1 to 64 of `a-z 0-9 _ - .`, beginning with a
+/// letter. At most once a package.
+#[macro_export]
+macro_rules! upcaster {
+    ($name:literal, $($upcaster:ty),+ $(,)?) => {
+        $crate::__export_upcasts!($($upcaster),+);
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        const _: () = {
+            struct Upcasts;
+            impl $crate::bindings::manifest::Described for Upcasts {
+                fn manifest() -> $crate::Manifest {
+                    let version = ::core::env!("CARGO_PKG_VERSION");
+                    $crate::Manifest::without_decider($name, version)
+                }
+            }
+            type Component = $crate::bindings::manifest::Component<Upcasts>;
+            $crate::bindings::manifest::export!(
+                Component with_types_in $crate::bindings::manifest
+            );
+        };
     };
 }
 
 /// Natively nothing is exported: two guests may be linked into one test.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __export_component {
-    ($guest:ty) => {
+macro_rules! __export_guest {
+    ($guest:ty, $style:path, $aggregate:ty) => {
+        impl $crate::Guest for $guest {
+            type Aggregate = $aggregate;
+            const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
+            const COMMANDS: &'static [$crate::Attributes] = {
+                #[allow(unused_imports)]
+                use $crate::__private::Plain as _;
+                $crate::__private::Probe::<<$guest as $style>::Command>::ATTRIBUTES
+            };
+            const EVENTS: &'static [$crate::Attributes] = {
+                #[allow(unused_imports)]
+                use $crate::__private::Plain as _;
+                $crate::__private::Probe::<<$guest as $style>::Event>::ATTRIBUTES
+            };
+        }
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
-            type Component = $crate::bindings::Component<$guest>;
-    $crate::bindings::export!(Component with_types_in $crate::bindings);
+            use $crate::bindings::{decider, manifest};
+            struct Described;
+            impl manifest::Described for Described {
+                fn manifest() -> $crate::Manifest {
+                    $crate::Manifest::of::<$guest>()
+                }
+            }
+            type Manifest = manifest::Component<Described>;
+            type Decider = decider::Component<$guest>;
+    $crate::bindings::manifest::export!(Manifest with_types_in $crate::bindings::manifest);
+    $crate::bindings::decider::export!(Decider with_types_in $crate::bindings::decider);
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_upcasts_beside {
+    ($guest:ty, $upcaster:ty) => {
+        const _: () = ::core::assert!(
+            $crate::__private::equal(
+                <<$guest as $crate::Guest>::Aggregate as $crate::Aggregate>::CATEGORY,
+                <$upcaster as $crate::Upcaster>::CATEGORY,
+            ),
+            "upcasters beside a decider lift events of its category; others go into a component \
+             of their own: `upcaster!`"
+        );
+        $crate::__export_upcasts!($upcaster);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_upcasts {
+    ($($upcaster:ty),+) => {
+        const _: &[fn() -> $crate::Steps] = &[$(<$upcaster as $crate::Upcaster>::steps),+];
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        const _: () = {
+            struct Upcasts;
+            impl $crate::bindings::upcaster::Lifting for Upcasts {
+                fn catalogue() -> &'static $crate::__private::Catalogue {
+                    static MADE: ::std::sync::OnceLock<$crate::__private::Catalogue> =
+                        ::std::sync::OnceLock::new();
+                    MADE.get_or_init(|| {
+                        $crate::__private::Catalogue::default()$(.with::<$upcaster>())+
+                    })
+                }
+            }
+            type Component = $crate::bindings::upcaster::Component<Upcasts>;
+            $crate::bindings::upcaster::export!(
+                Component with_types_in $crate::bindings::upcaster
+            );
         };
     };
 }

@@ -95,8 +95,11 @@ mod export;
 pub mod log;
 mod manifest;
 mod message;
+mod migrations;
+mod object;
 mod rejection;
 pub mod testing;
+mod upcast;
 
 #[doc(hidden)]
 pub mod bindings;
@@ -106,4 +109,26 @@ pub use context::Context;
 pub use decider::{Decider, Functional};
 pub use export::Guest;
 pub use manifest::{Manifest, MessageType};
+pub use message::{Attributes, Message};
+pub use migrations::Migrations;
+pub use object::{EditError, Object};
+pub use quipu_guest_macros::Message;
 pub use rejection::Rejection;
+pub use upcast::{Lift, Parts, Steps, Upcasted, Upcaster};
+
+/// For the export macros.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::message::{Plain, Probe};
+    pub use crate::upcast::Catalogue;
+
+    /// Whether two categories are one.
+    pub const fn equal(a: &str, b: &str) -> bool {
+        let (a, b) = (a.as_bytes(), b.as_bytes());
+        let mut index = 0;
+        while index < a.len() && index < b.len() && a[index] == b[index] {
+            index += 1;
+        }
+        index == a.len() && index == b.len()
+    }
+}

@@ -1,7 +1,7 @@
 //! Lines for the host's log. Write-only, so they can't make a guest impure; the
 //! host bounds their length and rate. Natively they go to stderr.
 
-use crate::bindings::quipu::domain::diagnostics::Level;
+use crate::bindings::diagnostics::Level;
 
 /// The finest level.
 pub fn trace(message: &str) {
@@ -30,7 +30,7 @@ pub fn error(message: &str) {
 
 #[cfg(target_family = "wasm")]
 fn write(level: Level, message: &str) {
-    crate::bindings::quipu::domain::diagnostics::log(level, message);
+    crate::bindings::diagnostics::log(level, message);
 }
 
 #[cfg(not(target_family = "wasm"))]

@@ -1,15 +1,18 @@
-use crate::message::names;
+use crate::message::{Attributes, command_version, event_version, names};
 use crate::{Aggregate, Guest};
 
 /// What the component says of itself, derived from the guest's types.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifest {
-    /// The category.
+    /// The category; of upcasters alone, the name that they were given.
     pub name: &'static str,
     /// Semantic version of the component.
     pub version: &'static str,
-    /// Version of the snapshots' form.
+    /// Version of the snapshots' form; 0 without a decider.
     pub state_schema_version: u32,
+    /// Older versions of it that can be migrated, in order, each with the one that it
+    /// leads to.
+    pub migrations: Vec<(u32, u32)>,
     /// Commands that are read, in order of their variants.
     pub commands: Vec<MessageType>,
     /// Events that are written and folded, in order of their variants.
@@ -17,16 +20,20 @@ pub struct Manifest {
 }
 
 /// A type of command or event.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MessageType {
-    /// The variant's name as serde has it; an alias counts as a type of its own.
+    /// The variant's name as serde has it. An alias of serde's counts as a type of its
+    /// own, unless the enum derives [`Message`](crate::Message).
     pub name: &'static str,
     /// Current schema version of the body.
     pub schema_version: u32,
+    /// Older names.
+    pub aliases: Vec<&'static str>,
 }
 
 impl Manifest {
-    /// Panics when the commands or events of `G` are no externally tagged enum.
+    /// Panics when the commands or events of `G` are no externally tagged enum, or have
+    /// a variant under another name than [`Message`](crate::Message) gives it.
     pub fn of<G: Guest>() -> Self {
         let category = <G::Aggregate as Aggregate>::CATEGORY;
         let commands = names::<<G::Aggregate as Aggregate>::Command>();
@@ -35,34 +42,59 @@ impl Manifest {
             name: category,
             version: G::VERSION,
             state_schema_version: <G::Aggregate as Aggregate>::STATE_SCHEMA_VERSION,
+            migrations: G::Aggregate::migrations().steps(),
             commands: types(
-                category,
-                "commands",
+                &format!("the commands of {category}"),
                 commands,
-                G::Aggregate::command_schema_version,
+                G::COMMANDS,
+                command_version::<G>,
             ),
             events: types(
-                category,
-                "events",
+                &format!("the events of {category}"),
                 events,
-                G::Aggregate::event_schema_version,
+                G::EVENTS,
+                event_version::<G>,
             ),
+        }
+    }
+
+    /// That of a component without a decider.
+    pub fn without_decider(name: &'static str, version: &'static str) -> Self {
+        Manifest {
+            name,
+            version,
+            ..Manifest::default()
         }
     }
 }
 
 fn types(
-    category: &str,
     what: &str,
     names: Option<&'static [&'static str]>,
+    attributes: &[Attributes],
     schema_version: impl Fn(&str) -> u32,
 ) -> Vec<MessageType> {
     let names = names.unwrap_or_else(|| {
-        panic!("the {what} of {category} must be an enum in serde's usual form, without `tag` or `untagged`")
+        panic!("{what} must be an enum in serde's usual form, without `tag` or `untagged`")
     });
+    if let Some(variant) = attributes.iter().find(|it| !names.contains(&it.name)) {
+        panic!(
+            "{what}: serde has no variant {}; name it by `rename`",
+            variant.name
+        );
+    }
+    let is_alias = |name: &&&'static str| attributes.iter().any(|it| it.aliases.contains(*name));
     let message_type = |name: &&'static str| MessageType {
         name,
         schema_version: schema_version(name),
+        aliases: attributes
+            .iter()
+            .find(|variant| variant.name == *name)
+            .map_or_else(Vec::new, |variant| variant.aliases.to_vec()),
     };
-    names.iter().map(message_type).collect()
+    names
+        .iter()
+        .filter(|name| !is_alias(name))
+        .map(message_type)
+        .collect()
 }

@@ -1,9 +1,12 @@
 //! Commands and events between enums and pairs of type and JSON body.
 
+mod attributes;
 mod decode;
 mod encode;
 mod names;
 
+pub use attributes::{Attributes, Message, Plain, Probe};
+pub(crate) use attributes::{command_version, event_version};
 pub(crate) use decode::{Unreadable, decode};
 pub(crate) use encode::encode;
 pub(crate) use names::names;

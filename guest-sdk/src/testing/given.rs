@@ -1,48 +1,17 @@
-//! Native tests in three steps: given events, when a command, then events.
-//!
-//! Everything goes through the JSON that a host would store: the given events, the
-//! decided ones, and the state between them, so a type that can't be read back fails
-//! here. Failures panic with both sides.
-//!
-//! ```
-//! # use quipu_guest::{Aggregate, Events, Rejection, testing::given};
-//! # use serde::{Deserialize, Serialize};
-//! # #[derive(Deserialize)] #[serde(rename_all = "kebab-case")] enum Command { Press {} }
-//! # #[derive(Serialize, Deserialize, Debug, PartialEq)] #[serde(rename_all = "kebab-case")]
-//! # enum Event { Pressed {} }
-//! # #[derive(Default, Serialize, Deserialize)] struct Button { pressed: bool }
-//! # impl Aggregate for Button {
-//! #     const CATEGORY: &'static str = "button";
-//! #     type Command = Command;
-//! #     type Event = Event;
-//! #     fn execute(&self, _: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
-//! #         if self.pressed { return Err(Rejection::new("stuck", "it is pressed already")) }
-//! #         events.raise(Event::Pressed {});
-//! #         Ok(())
-//! #     }
-//! #     fn apply(&mut self, _: Event) { self.pressed = true; }
-//! # }
-//! # quipu_guest::aggregate!(Button);
-//! given::<Button>([]).when(Command::Press {}).then([Event::Pressed {}]);
-//! given::<Button>([Event::Pressed {}]).when(Command::Press {}).rejected("stuck");
-//! assert_eq!(given::<Button>([]).view(), r#"{"pressed":false}"#);
-//! ```
-
 use std::fmt::Debug;
 
-use crate::driver::Driver;
-use crate::message::{Unreadable, decode, encode};
+use crate::driver::{self, Driver, Snapshot};
+use crate::message::{Unreadable, decode, encode, event_version};
 use crate::{Aggregate, Context, Events, Guest, Rejection};
 
-type Command<G> = <<G as Guest>::Aggregate as Aggregate>::Command;
-type Event<G> = <<G as Guest>::Aggregate as Aggregate>::Event;
+use super::{Command, Event};
 
 /// An aggregate after `events`.
 pub fn given<G: Guest>(events: impl IntoIterator<Item = Event<G>>) -> Given<G> {
     let mut driver = Driver::<G>::open("1", None).expect("without a snapshot nothing can fail");
     for event in events {
         let (event_type, body) = encode(&event).expect("an event must have a JSON form");
-        let schema_version = G::Aggregate::event_schema_version(event_type);
+        let schema_version = event_version::<G>(event_type);
         if let Err(error) = driver.apply(event_type, schema_version, &body) {
             panic!("given event {event_type} {body}: {error}");
         }
@@ -51,6 +20,34 @@ pub fn given<G: Guest>(events: impl IntoIterator<Item = Event<G>>) -> Given<G> {
     match Driver::<G>::open("1", Some(&snapshot)) {
         Ok(driver) => Given { driver },
         Err(error) => panic!("state {} can't be read back: {error}", snapshot.body),
+    }
+}
+
+/// An aggregate opened from a snapshot of an older state schema version, through its
+/// [`migrations`](Aggregate::migrations) up to the current one.
+#[track_caller]
+pub fn migrated<G: Guest>(state_schema_version: u32, state: &str) -> Given<G> {
+    let mut snapshot = Snapshot {
+        state_schema_version,
+        body: state.to_owned(),
+    };
+    while snapshot.state_schema_version != <G::Aggregate as Aggregate>::STATE_SCHEMA_VERSION {
+        let from = snapshot.state_schema_version;
+        let Some(next) = driver::migrate::<G>(&snapshot) else {
+            panic!(
+                "state {} of version {from} can't be migrated",
+                snapshot.body
+            )
+        };
+        snapshot = next;
+        assert!(
+            snapshot.state_schema_version > from,
+            "a migration from {from} leads back"
+        );
+    }
+    match Driver::<G>::open("1", Some(&snapshot)) {
+        Ok(driver) => Given { driver },
+        Err(error) => panic!("migrated state {} can't be read: {error}", snapshot.body),
     }
 }
 
@@ -79,6 +76,12 @@ impl<G: Guest> Given<G> {
             .state()
             .execute_with(command, &context, &mut events);
         Outcome(outcome.map(|()| events.into_vec().iter().map(through_json::<G>).collect()))
+    }
+
+    /// The state in its JSON form.
+    pub fn state(&self) -> String {
+        let snapshot = self.driver.snapshot();
+        snapshot.expect("the state must have a JSON form").body
     }
 
     /// The state as people see it: JSON; `null` when it is not shown.

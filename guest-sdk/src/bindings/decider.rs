@@ -1,48 +1,45 @@
-//! The component's exports, made from `wit/domain.wit`: a thin layer over
-//! [`driver`](crate::driver). Not for authors.
-
-#![allow(missing_docs, unsafe_code, unused_qualifications, clippy::all)]
+//! The exports of a decider.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::sync::Once;
 
-use crate::driver::{DecideError, Driver, FoldError, NewEvent, Snapshot};
-use crate::{Context, Guest, Manifest, MessageType, log};
+use super::{not_json, report_panics, types};
+use crate::driver::{self, DecideError, Driver, FoldError, NewEvent, Snapshot};
+use crate::{Context, Guest, log};
 
-use exports::quipu::domain::{decider, manifest};
-use quipu::domain::types;
+use exports::quipu::domain::decider;
 
 wit_bindgen::generate!({
-    world: "decider-guest",
+    inline: "
+        package quipu:guest-decider;
+
+        world deciding {
+            export quipu:domain/decider@0.1.0;
+        }
+    ",
     path: "../wit",
+    with: { "quipu:domain/types@0.1.0": crate::bindings::types },
     pub_export_macro: true,
 });
 
-/// What the exports of a guest's component are implemented on.
+/// What the exports of a decider are implemented on.
 pub struct Component<G>(PhantomData<G>);
-
-impl<G: Guest> manifest::Guest for Component<G> {
-    fn describe() -> manifest::Info {
-        report_panics();
-        let manifest = Manifest::of::<G>();
-        manifest::Info {
-            name: manifest.name.to_owned(),
-            version: manifest.version.to_owned(),
-            state_schema_version: manifest.state_schema_version,
-            migrations: Vec::new(),
-            commands: manifest.commands.into_iter().map(message_type).collect(),
-            events: manifest.events.into_iter().map(message_type).collect(),
-            annotations: Vec::new(),
-        }
-    }
-}
 
 impl<G: Guest> decider::Guest for Component<G> {
     type Aggregate = Held<G>;
 
-    fn migrate(_old: decider::Snapshot) -> Option<decider::Snapshot> {
-        None
+    fn migrate(old: decider::Snapshot) -> Option<decider::Snapshot> {
+        report_panics();
+        let types::Body::Json(body) = old.body else {
+            log::warn(&not_json("a snapshot"));
+            return None;
+        };
+        let state_schema_version = old.state_schema_version;
+        driver::migrate::<G>(&Snapshot {
+            state_schema_version,
+            body,
+        })
+        .map(told)
     }
 }
 
@@ -98,14 +95,7 @@ impl<G: Guest> decider::GuestAggregate for Held<G> {
     }
 
     fn snapshot(&self) -> Option<decider::Snapshot> {
-        let Snapshot {
-            state_schema_version,
-            body,
-        } = self.0.borrow().snapshot()?;
-        Some(decider::Snapshot {
-            state_schema_version,
-            body: types::Body::Json(body),
-        })
+        self.0.borrow().snapshot().map(told)
     }
 
     fn view(&self) -> Option<String> {
@@ -113,26 +103,11 @@ impl<G: Guest> decider::GuestAggregate for Held<G> {
     }
 }
 
-/// A trap carries no text, so the panic's goes to the log first.
-fn report_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        std::panic::set_hook(Box::new(|panic| log::error(&panic.to_string())));
-    });
-}
-
-fn message_type(message_type: MessageType) -> manifest::MessageType {
-    manifest::MessageType {
-        type_: message_type.name.to_owned(),
-        schema_version: message_type.schema_version,
-        aliases: Vec::new(),
-        content_type: "application/json".to_owned(),
-        json_schema: String::new(),
+fn told(snapshot: Snapshot) -> decider::Snapshot {
+    decider::Snapshot {
+        state_schema_version: snapshot.state_schema_version,
+        body: types::Body::Json(snapshot.body),
     }
-}
-
-fn not_json(what: &str) -> String {
-    format!("{what}: body is binary, expected JSON")
 }
 
 impl From<NewEvent> for types::NewEvent {
@@ -161,16 +136,6 @@ impl From<DecideError> for types::DecideError {
             }
             DecideError::BadCommand(text) => types::DecideError::BadCommand(text),
             DecideError::Internal(text) => types::DecideError::Internal(text),
-        }
-    }
-}
-
-impl From<FoldError> for types::FoldError {
-    fn from(error: FoldError) -> Self {
-        match error {
-            FoldError::UnknownEvent(text) => types::FoldError::UnknownEvent(text),
-            FoldError::BadEvent(text) => types::FoldError::BadEvent(text),
-            FoldError::Internal(text) => types::FoldError::Internal(text),
         }
     }
 }

@@ -1,0 +1,122 @@
+use proc_macro2::Span;
+use syn::ext::IdentExt;
+use syn::meta::ParseNestedMeta;
+use syn::{Attribute, Error, Expr, LitInt, LitStr, Result, Token, parenthesized};
+
+use crate::rename::Rule;
+
+/// A variant as the manifest sees it.
+pub(crate) struct Variant {
+    pub span: Span,
+    /// As serde has it.
+    pub name: String,
+    pub version: Option<u32>,
+    /// Of both kinds: serde's and those of this macro.
+    pub aliases: Vec<String>,
+}
+
+impl Variant {
+    /// None when serde reads no such variant.
+    pub(crate) fn read(variant: &syn::Variant, rule: Rule) -> Result<Option<Self>> {
+        for field in &variant.fields {
+            refuse(&field.attrs, "a field")?;
+        }
+        let mut read = Variant {
+            span: variant.ident.span(),
+            name: rule.apply(&variant.ident.unraw().to_string()),
+            version: None,
+            aliases: Vec::new(),
+        };
+        let mut is_skipped = false;
+        for attribute in of(&variant.attrs, "serde") {
+            attribute.parse_nested_meta(|meta| {
+                if meta.path.is_ident("rename") {
+                    read.name = one_name(&meta)?.value();
+                } else if meta.path.is_ident("alias") {
+                    read.add_alias(&meta.value()?.parse()?);
+                } else {
+                    is_skipped |= ["skip", "skip_deserializing"]
+                        .iter()
+                        .any(|skip| meta.path.is_ident(skip));
+                    pass_over(&meta)?;
+                }
+                Ok(())
+            })?;
+        }
+        for attribute in of(&variant.attrs, "quipu") {
+            if is_skipped {
+                let text = "serde skips this variant: it has neither version nor alias";
+                return Err(Error::new_spanned(attribute, text));
+            }
+            attribute.parse_nested_meta(|meta| read.take(&meta))?;
+        }
+        Ok((!is_skipped).then_some(read))
+    }
+
+    fn take(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        if meta.path.is_ident("alias") {
+            self.add_alias(&meta.value()?.parse()?);
+            return Ok(());
+        }
+        if !meta.path.is_ident("version") {
+            return Err(meta.error("expected `version = 2` or `alias = \"old-name\"`"));
+        }
+        if self.version.is_some() {
+            return Err(meta.error("a second `version`; a variant has one"));
+        }
+        let version: LitInt = meta.value()?.parse()?;
+        match version.base10_parse()? {
+            0 => Err(Error::new(version.span(), "schema versions begin at 1")),
+            number => {
+                self.version = Some(number);
+                Ok(())
+            }
+        }
+    }
+
+    fn add_alias(&mut self, alias: &LitStr) {
+        let alias = alias.value();
+        if !self.aliases.contains(&alias) {
+            self.aliases.push(alias);
+        }
+    }
+}
+
+/// The attributes of that name.
+pub(crate) fn of<'a>(
+    attributes: &'a [Attribute],
+    name: &str,
+) -> impl Iterator<Item = &'a Attribute> {
+    attributes.iter().filter(move |it| it.path().is_ident(name))
+}
+
+/// An error when there is an attribute of this macro's where only a variant may have one.
+pub(crate) fn refuse(attributes: &[Attribute], place: &str) -> Result<()> {
+    match of(attributes, "quipu").next() {
+        None => Ok(()),
+        Some(attribute) => {
+            let text = format!("`#[quipu(…)]` belongs on a variant, not on {place}");
+            Err(Error::new_spanned(attribute, text))
+        }
+    }
+}
+
+/// The text of `rename` and `rename_all`, which serde also takes apart by direction.
+pub(crate) fn one_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
+    if meta.input.peek(syn::token::Paren) {
+        return Err(meta.error("a message has one name for both directions: write `= \"name\"`"));
+    }
+    meta.value()?.parse()
+}
+
+/// Whatever serde's attribute says, it is serde's affair.
+pub(crate) fn pass_over(meta: &ParseNestedMeta<'_>) -> Result<()> {
+    if meta.input.peek(Token![=]) {
+        meta.value()?.parse::<Expr>()?;
+    } else if meta.input.peek(syn::token::Paren) {
+        let content;
+        parenthesized!(content in meta.input);
+        content.parse::<proc_macro2::TokenStream>()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What every component exports, and the types that all interfaces share.
+
+use std::marker::PhantomData;
+
+use super::report_panics;
+use crate::{Manifest, MessageType};
+
+use exports::quipu::domain::manifest;
+
+wit_bindgen::generate!({
+    inline: "
+        package quipu:guest-manifest;
+
+        world described {
+            import quipu:domain/types@0.1.0;
+            import quipu:domain/diagnostics@0.1.0;
+            export quipu:domain/manifest@0.1.0;
+        }
+    ",
+    path: "../wit",
+    pub_export_macro: true,
+    generate_unused_types: true,
+    generate_all,
+});
+
+/// What a component says of itself.
+pub trait Described: 'static {
+    fn manifest() -> Manifest;
+}
+
+/// What the export of a component's manifest is implemented on.
+pub struct Component<D>(PhantomData<D>);
+
+impl<D: Described> manifest::Guest for Component<D> {
+    fn describe() -> manifest::Info {
+        report_panics();
+        let manifest = D::manifest();
+        manifest::Info {
+            name: manifest.name.to_owned(),
+            version: manifest.version.to_owned(),
+            state_schema_version: manifest.state_schema_version,
+            migrations: manifest.migrations,
+            commands: manifest.commands.into_iter().map(message_type).collect(),
+            events: manifest.events.into_iter().map(message_type).collect(),
+            annotations: Vec::new(),
+        }
+    }
+}
+
+fn message_type(message_type: MessageType) -> manifest::MessageType {
+    let owned = |name: &'static str| name.to_owned();
+    manifest::MessageType {
+        type_: message_type.name.to_owned(),
+        schema_version: message_type.schema_version,
+        aliases: message_type.aliases.into_iter().map(owned).collect(),
+        content_type: "application/json".to_owned(),
+        json_schema: String::new(),
+    }
+}

@@ -1,0 +1,41 @@
+//! The component's exports, made from `wit/domain.wit`: a thin layer over
+//! [`driver`](crate::driver) and [`Steps`](crate::Steps). Not for authors.
+//!
+//! Each interface is a world of its own, so that a component exports those that its
+//! author has something for, and carries no code for the others.
+
+#![allow(missing_docs, unsafe_code, unused_qualifications, clippy::all)]
+
+pub mod decider;
+pub mod manifest;
+pub mod upcaster;
+
+use std::sync::Once;
+
+use crate::driver::FoldError;
+use crate::log;
+
+pub(crate) use manifest::quipu::domain::diagnostics;
+pub(crate) use manifest::quipu::domain::types;
+
+/// A trap carries no text, so the panic's goes to the log first.
+fn report_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::panic::set_hook(Box::new(|panic| log::error(&panic.to_string())));
+    });
+}
+
+fn not_json(what: &str) -> String {
+    format!("{what}: body is binary, expected JSON")
+}
+
+impl From<FoldError> for types::FoldError {
+    fn from(error: FoldError) -> Self {
+        match error {
+            FoldError::UnknownEvent(text) => types::FoldError::UnknownEvent(text),
+            FoldError::BadEvent(text) => types::FoldError::BadEvent(text),
+            FoldError::Internal(text) => types::FoldError::Internal(text),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The exports of upcasters.
+
+use std::marker::PhantomData;
+
+use super::{not_json, report_panics, types};
+use crate::driver::FoldError;
+use crate::upcast::{Catalogue, Upcasted};
+
+use exports::quipu::domain::upcaster;
+
+wit_bindgen::generate!({
+    inline: "
+        package quipu:guest-upcaster;
+
+        world lifting {
+            export quipu:domain/upcaster@0.1.0;
+        }
+    ",
+    path: "../wit",
+    with: { "quipu:domain/types@0.1.0": crate::bindings::types },
+    pub_export_macro: true,
+});
+
+/// The steps of a component, made once.
+pub trait Lifting: 'static {
+    fn catalogue() -> &'static Catalogue;
+}
+
+/// What the exports of upcasters are implemented on.
+pub struct Component<L>(PhantomData<L>);
+
+impl<L: Lifting> upcaster::Guest for Component<L> {
+    fn steps() -> Vec<upcaster::Step> {
+        report_panics();
+        let step = |(category, step): &(&'static str, crate::upcast::Step)| upcaster::Step {
+            category: (*category).to_owned(),
+            type_: step.event_type.to_owned(),
+            from_version: step.from_version,
+            to: step
+                .to
+                .iter()
+                .map(|(name, v)| ((*name).to_owned(), *v))
+                .collect(),
+        };
+        L::catalogue().steps().iter().map(step).collect()
+    }
+
+    fn upcast(
+        step: u32,
+        events: Vec<types::Event>,
+    ) -> Result<Vec<Vec<upcaster::Upcasted>>, types::FoldError> {
+        report_panics();
+        let step = L::catalogue().step(step)?;
+        let mut lifted = Vec::with_capacity(events.len());
+        for event in &events {
+            let types::Body::Json(body) = &event.body else {
+                return Err(FoldError::BadEvent(not_json(&event.type_)).into());
+            };
+            let parts = step.upcast(&event.type_, event.schema_version, body)?;
+            lifted.push(parts.into_iter().map(Into::into).collect());
+        }
+        Ok(lifted)
+    }
+}
+
+impl From<Upcasted> for upcaster::Upcasted {
+    fn from(event: Upcasted) -> Self {
+        upcaster::Upcasted {
+            type_: event.event_type,
+            schema_version: event.schema_version,
+            body: types::Body::Json(event.body),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use std::marker::PhantomData;
+
+use crate::{Aggregate, Guest};
+
+/// Schema versions and older names of an enum's variants, from attributes.
+///
+/// Derive it beside serde's traits, on commands or events:
+///
+/// ```
+/// use quipu_guest::Message;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Message, Serialize, Deserialize)]
+/// #[serde(rename_all = "kebab-case")]
+/// enum Event {
+///     /// Stored as `opened` before it had this name.
+///     #[quipu(alias = "opened")]
+///     AccountOpened { owner: String },
+///     #[quipu(version = 2)]
+///     Deposited { cents: u64 },
+///     Closed,
+/// }
+///
+/// let [opened, deposited] = Event::ATTRIBUTES else { panic!() };
+/// assert_eq!((opened.name, opened.aliases), ("account-opened", &["opened"][..]));
+/// assert_eq!((deposited.name, deposited.schema_version), ("deposited", Some(2)));
+/// ```
+///
+/// A name is the one that serde gives the variant. An alias of serde's is one here too.
+/// A version that stands in an attribute counts before what `event_schema_version` and
+/// `command_schema_version` say; without either it is 1.
+///
+/// Two variants can't share a name:
+///
+/// ```compile_fail
+/// #[derive(quipu_guest::Message, serde::Deserialize)]
+/// enum Event {
+///     Opened,
+///     #[quipu(alias = "Opened")]
+///     Created,
+/// }
+/// ```
+pub trait Message {
+    /// Variants that have attributes, in their order.
+    const ATTRIBUTES: &'static [Attributes];
+}
+
+/// What attributes say of a variant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attributes {
+    /// Its name as serde has it.
+    pub name: &'static str,
+    /// None: no attribute names it.
+    pub schema_version: Option<u32>,
+    /// Older names.
+    pub aliases: &'static [&'static str],
+}
+
+/// Finds out whether `T` is a [`Message`]: its own `ATTRIBUTES`, which only a message
+/// has, go before those of [`Plain`].
+#[doc(hidden)]
+pub struct Probe<T>(PhantomData<T>);
+
+#[doc(hidden)]
+impl<T: Message> Probe<T> {
+    pub const ATTRIBUTES: &'static [Attributes] = T::ATTRIBUTES;
+}
+
+/// What every other type has.
+#[doc(hidden)]
+pub trait Plain {
+    const ATTRIBUTES: &'static [Attributes] = &[];
+}
+
+impl<T> Plain for Probe<T> {}
+
+/// Current schema version of a type of command.
+pub(crate) fn command_version<G: Guest>(command_type: &str) -> u32 {
+    named(G::COMMANDS, command_type)
+        .unwrap_or_else(|| G::Aggregate::command_schema_version(command_type))
+}
+
+/// Current schema version of a type of event.
+pub(crate) fn event_version<G: Guest>(event_type: &str) -> u32 {
+    named(G::EVENTS, event_type).unwrap_or_else(|| G::Aggregate::event_schema_version(event_type))
+}
+
+fn named(attributes: &[Attributes], name: &str) -> Option<u32> {
+    let variant = attributes.iter().find(|variant| variant.name == name)?;
+    variant.schema_version
+}

@@ -1,0 +1,44 @@
+//! Native tests in three steps: given events, when a command, then events.
+//!
+//! Everything goes through the JSON that a host would store: the given events, the
+//! decided ones, and the state between them, so a type that can't be read back fails
+//! here. Failures panic with both sides. [`lifted`] is for events of older versions,
+//! [`migrated`] for snapshots, [`check_guest`] and [`check_steps`] for what a host would
+//! refuse at upload.
+//!
+//! ```
+//! # use quipu_guest::{Aggregate, Events, Rejection, testing::given};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Deserialize)] #[serde(rename_all = "kebab-case")] enum Command { Press {} }
+//! # #[derive(Serialize, Deserialize, Debug, PartialEq)] #[serde(rename_all = "kebab-case")]
+//! # enum Event { Pressed {} }
+//! # #[derive(Default, Serialize, Deserialize)] struct Button { pressed: bool }
+//! # impl Aggregate for Button {
+//! #     const CATEGORY: &'static str = "button";
+//! #     type Command = Command;
+//! #     type Event = Event;
+//! #     fn execute(&self, _: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
+//! #         if self.pressed { return Err(Rejection::new("stuck", "it is pressed already")) }
+//! #         events.raise(Event::Pressed {});
+//! #         Ok(())
+//! #     }
+//! #     fn apply(&mut self, _: Event) { self.pressed = true; }
+//! # }
+//! # quipu_guest::aggregate!(Button);
+//! given::<Button>([]).when(Command::Press {}).then([Event::Pressed {}]);
+//! given::<Button>([Event::Pressed {}]).when(Command::Press {}).rejected("stuck");
+//! assert_eq!(given::<Button>([]).view(), r#"{"pressed":false}"#);
+//! ```
+
+mod check;
+mod given;
+mod lifted;
+
+pub use check::{check_guest, check_steps};
+pub use given::{Given, Outcome, given, migrated};
+pub use lifted::{Lifted, lifted};
+
+use crate::{Aggregate, Guest};
+
+type Command<G> = <<G as Guest>::Aggregate as Aggregate>::Command;
+type Event<G> = <<G as Guest>::Aggregate as Aggregate>::Event;
