@@ -58,6 +58,12 @@ impl Manifest {
         }
     }
 
+    /// The event of that name, which may be an older one.
+    pub fn event(&self, name: &str) -> Option<&MessageType> {
+        let named = |event: &&MessageType| event.name == name || event.aliases.contains(&name);
+        self.events.iter().find(named)
+    }
+
     /// That of a component without a decider.
     pub fn without_decider(name: &'static str, version: &'static str) -> Self {
         Manifest {

@@ -9,6 +9,7 @@ use quipu_guest_build::{Options, build};
 
 static ACCOUNT: OnceLock<Vec<u8>> = OnceLock::new();
 static LOAN: OnceLock<Vec<u8>> = OnceLock::new();
+static LOAN_V2: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// The component of the guest `account`.
 pub fn account() -> Vec<u8> {
@@ -18,6 +19,12 @@ pub fn account() -> Vec<u8> {
 /// The component of the guest `loan`.
 pub fn loan() -> Vec<u8> {
     LOAN.get_or_init(|| built("loan")).clone()
+}
+
+/// The component of the guest `loan-v2`: the same category, with upcasters and a
+/// migration for what `loan` stored.
+pub fn loan_v2() -> Vec<u8> {
+    LOAN_V2.get_or_init(|| built("loan-v2")).clone()
 }
 
 /// Uploads a component and makes it the active one.

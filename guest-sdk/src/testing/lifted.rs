@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{Event, check_steps};
 use crate::driver::FoldError;
-use crate::message::{Unreadable, decode, event_version};
+use crate::message::{Unreadable, decode};
 use crate::upcast::lift;
-use crate::{Guest, Upcasted, Upcaster};
+use crate::{Guest, Manifest, Upcasted, Upcaster};
 
 /// What the steps of `U` make of a stored event, as far as they lead.
 ///
@@ -43,13 +43,19 @@ impl Lifted {
         assert_eq!(found, expected);
     }
 
-    /// Exactly these events of the decider that reads them.
+    /// Exactly these events of the decider that reads them, which knows a type by its
+    /// aliases too.
     #[track_caller]
     pub fn read_by<G: Guest>(self, expected: impl IntoIterator<Item = Event<G>>)
     where
         Event<G>: PartialEq + Debug,
     {
-        let found: Vec<_> = self.events().iter().map(read::<G>).collect();
+        let manifest = Manifest::of::<G>();
+        let found: Vec<_> = self
+            .events()
+            .iter()
+            .map(|event| read::<G>(&manifest, event))
+            .collect();
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
     }
 
@@ -73,16 +79,19 @@ impl Lifted {
 }
 
 #[track_caller]
-fn read<G: Guest>(event: &Upcasted) -> Event<G> {
+fn read<G: Guest>(manifest: &Manifest, event: &Upcasted) -> Event<G> {
     let Upcasted {
         event_type,
         schema_version,
         body,
     } = event;
-    let current = event_version::<G>(event_type);
+    let Some(known) = manifest.event(event_type) else {
+        panic!("{} has no event {event_type}", manifest.name)
+    };
+    let current = known.schema_version;
     assert_eq!(*schema_version, current, "schema version of {event_type}");
-    decode(event_type, body).unwrap_or_else(|unreadable| match unreadable {
-        Unreadable::UnknownType => panic!("the decider has no event {event_type}"),
+    decode(known.name, body).unwrap_or_else(|unreadable| match unreadable {
+        Unreadable::UnknownType => panic!("event {event_type} can't be read"),
         Unreadable::Body(error) => panic!("event {event_type} {body}: {error}"),
     })
 }

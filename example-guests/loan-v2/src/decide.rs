@@ -1,0 +1,155 @@
+use quipu_guest::Rejection;
+use serde::Serialize;
+
+use crate::{Command, Event, Grant, Loan, Money, Status};
+
+/// The longest name of a work item.
+pub const ITEM_BYTES_MAX: usize = 64;
+
+/// What the command leads to: one event, two for an approval.
+pub(crate) fn decide(loan: &Loan, command: Command) -> Result<Vec<Event>, Rejection> {
+    match (loan.status, &command) {
+        (Status::None, Command::Submit { .. }) => {}
+        (Status::None, _) => {
+            return Err(Rejection::new(
+                "not-submitted",
+                "there is no application yet",
+            ));
+        }
+        (_, Command::Submit { .. }) => {
+            return Err(Rejection::new(
+                "already-submitted",
+                "there is an application already",
+            ));
+        }
+        _ => {}
+    }
+    let mut events = vec![event(loan, command)?];
+    if events == [Event::ApplicationApproved] {
+        let credit = loan.requested;
+        events.push(Event::CreditGranted { credit });
+    }
+    Ok(events)
+}
+
+fn event(loan: &Loan, command: Command) -> Result<Event, Rejection> {
+    match command {
+        Command::Submit { amount } => Ok(Event::ApplicationSubmitted {
+            requested: Money::euros(amount),
+        }),
+        Command::PartlySubmit => loan.step(Status::Submitted, Event::ApplicationChecked),
+        Command::Preaccept => loan.step(Status::PartlySubmitted, Event::ApplicationShortlisted),
+        Command::Accept => loan.step(Status::Preaccepted, Event::ApplicationAccepted),
+        Command::Finalize => loan.step(Status::Accepted, Event::ApplicationFinalized),
+        Command::Approve => loan.grant(Grant::Approved, Event::ApplicationApproved),
+        Command::Register => loan.grant(Grant::Registered, Event::ApplicationRegistered),
+        Command::Activate => loan.grant(Grant::Activated, Event::ApplicationActivated),
+        Command::Decline => loan.end(Event::ApplicationDeclined),
+        Command::Cancel => loan.end(Event::ApplicationCancelled),
+        Command::SelectOffer => {
+            loan.at_least(Status::Accepted)?;
+            Ok(Event::OfferSelected)
+        }
+        Command::CreateOffer => {
+            loan.at_least(Status::Finalized)?;
+            offer(
+                loan.offers.selected,
+                "no-offer-selected",
+                Event::OfferCreated,
+            )
+        }
+        Command::SendOffer => {
+            loan.at_least(Status::Finalized)?;
+            offer(loan.offers.created, "no-offer-created", Event::OfferSent)
+        }
+        Command::ReturnOffer => offer(loan.offers.sent, "no-offer-sent", Event::OfferReturned),
+        Command::AcceptOffer => loan.settle_offer(Event::OfferAccepted),
+        Command::CancelOffer => loan.settle_offer(Event::OfferCancelled),
+        Command::DeclineOffer => loan.settle_offer(Event::OfferDeclined),
+        Command::ScheduleWork { item } => {
+            if item.is_empty() || item.len() > ITEM_BYTES_MAX {
+                let message = format!("item of {} bytes, 1 to {ITEM_BYTES_MAX}", item.len());
+                return Err(Rejection::new("invalid-item", message));
+            }
+            Ok(Event::WorkScheduled { work: item })
+        }
+        Command::StartWork { item } => {
+            loan.open_work(&item)?;
+            Ok(Event::WorkStarted { work: item })
+        }
+        Command::CompleteWork { item } => {
+            if loan.open_work(&item)? == 0 {
+                let message = format!("{item} is completed as often as started");
+                return Err(Rejection::new("work-not-started", message));
+            }
+            Ok(Event::WorkCompleted { work: item })
+        }
+    }
+}
+
+impl Loan {
+    /// From exactly one status to the next.
+    fn step(&self, from: Status, event: Event) -> Result<Event, Rejection> {
+        if self.status == from {
+            Ok(event)
+        } else {
+            Err(self.misplaced(&format!("{from}")))
+        }
+    }
+
+    fn at_least(&self, status: Status) -> Result<(), Rejection> {
+        if self.status >= status && !self.status.is_end() {
+            Ok(())
+        } else {
+            Err(self.misplaced(&format!("{status} or later")))
+        }
+    }
+
+    fn grant(&self, grant: Grant, event: Event) -> Result<Event, Rejection> {
+        match self.status {
+            Status::Finalized | Status::Granted if !self.grants.contains(&grant) => Ok(event),
+            Status::Granted => Err(Rejection::new("already-done", "this was done before")),
+            _ => Err(self.misplaced("finalized or granted")),
+        }
+    }
+
+    fn end(&self, event: Event) -> Result<Event, Rejection> {
+        self.at_least(Status::PartlySubmitted)?;
+        Ok(event)
+    }
+
+    fn settle_offer(&self, event: Event) -> Result<Event, Rejection> {
+        let out = self.offers.sent.saturating_add(self.offers.returned);
+        offer(out, "no-offer-sent", event)
+    }
+
+    /// How often a scheduled item is started and not completed.
+    fn open_work(&self, item: &str) -> Result<u32, Rejection> {
+        self.work.get(item).copied().ok_or_else(|| {
+            Rejection::new("work-not-scheduled", format!("{item} was never scheduled"))
+        })
+    }
+
+    fn misplaced(&self, needed: &str) -> Rejection {
+        #[derive(Serialize)]
+        struct Details {
+            status: Status,
+        }
+        let status = self.status;
+        let code = if status.is_end() {
+            "ended"
+        } else {
+            "wrong-status"
+        };
+        Rejection::new(code, format!("application is {status}, needed {needed}"))
+            .details(Details { status })
+    }
+}
+
+fn offer(there: u32, code: &'static str, event: Event) -> Result<Event, Rejection> {
+    if there > 0 {
+        Ok(event)
+    } else {
+        Err(Rejection::new(code, "no offer is at that stage"))
+    }
+}

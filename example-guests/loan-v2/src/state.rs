@@ -1,0 +1,219 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use quipu_guest::{Decider, Migrations, Rejection, decider};
+use serde::{Deserialize, Serialize};
+
+use crate::decide::decide;
+use crate::history::{LoanUpcasts, migrations};
+use crate::{Command, Currency, Event, Money};
+
+/// One application.
+#[derive(Default, Serialize, Deserialize, Debug, PartialEq)]
+pub struct Loan {
+    pub(crate) status: Status,
+    pub(crate) requested: Money,
+    pub(crate) grants: Grants,
+    pub(crate) offers: Offers,
+    /// How often each scheduled item is started and not completed.
+    pub(crate) work: BTreeMap<String, u32>,
+}
+
+/// Those that are done.
+pub(crate) type Grants = BTreeSet<Grant>;
+
+/// What binds the bank, each once and in any order.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// The bank agrees.
+    Approved,
+    /// The loan is entered in the books.
+    Registered,
+    /// The money is available.
+    Activated,
+}
+
+/// How far an application has come.
+#[derive(Default, Serialize, Deserialize, Debug, PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// There is no application.
+    #[default]
+    None,
+    /// It has arrived.
+    Submitted,
+    /// It has passed the first checks.
+    PartlySubmitted,
+    /// More is asked of the customer.
+    Preaccepted,
+    /// It is complete.
+    Accepted,
+    /// The terms are settled.
+    Finalized,
+    /// The bank is bound; an end.
+    Granted,
+    /// The bank said no; an end.
+    Declined,
+    /// The customer gave up; an end.
+    Cancelled,
+}
+
+impl Status {
+    /// Nothing leads on to another status.
+    pub fn is_end(self) -> bool {
+        self >= Status::Granted
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// Offers by the stage at which they are now.
+#[derive(Default, Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Offers {
+    /// Chosen, not drawn up.
+    pub selected: u32,
+    /// Drawn up, not sent.
+    pub created: u32,
+    /// With the customer.
+    pub sent: u32,
+    /// Back from the customer, not settled.
+    pub returned: u32,
+    /// Settled: the loan.
+    pub accepted: u32,
+    /// Settled: withdrawn.
+    pub cancelled: u32,
+    /// Settled: refused.
+    pub declined: u32,
+}
+
+impl Offers {
+    /// Takes one that is with the customer or back from there; those that are back first.
+    fn take_sent_or_returned(&mut self) {
+        let stage = if self.returned > 0 {
+            &mut self.returned
+        } else {
+            &mut self.sent
+        };
+        take(stage);
+    }
+}
+
+impl Decider for Loan {
+    const CATEGORY: &'static str = "loan";
+    const STATE_SCHEMA_VERSION: u32 = 2;
+    type Command = Command;
+    type Event = Event;
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+        decide(self, command)
+    }
+
+    fn evolve(mut self, event: Event) -> Self {
+        match event {
+            Event::ApplicationSubmitted { requested } => {
+                self.requested = requested;
+                self.status = Status::Submitted;
+            }
+            Event::ApplicationChecked => self.status = Status::PartlySubmitted,
+            Event::ApplicationShortlisted => self.status = Status::Preaccepted,
+            Event::ApplicationAccepted => self.status = Status::Accepted,
+            Event::ApplicationFinalized => self.status = Status::Finalized,
+            Event::ApplicationApproved => self.done(Grant::Approved),
+            Event::CreditGranted { .. } => self.status = Status::Granted,
+            Event::ApplicationRegistered => {
+                self.done(Grant::Registered);
+                self.status = Status::Granted;
+            }
+            Event::ApplicationActivated => {
+                self.done(Grant::Activated);
+                self.status = Status::Granted;
+            }
+            Event::ApplicationDeclined => self.status = Status::Declined,
+            Event::ApplicationCancelled => self.status = Status::Cancelled,
+            Event::OfferSelected => add(&mut self.offers.selected),
+            Event::OfferCreated => {
+                take(&mut self.offers.selected);
+                add(&mut self.offers.created);
+            }
+            Event::OfferSent => {
+                take(&mut self.offers.created);
+                add(&mut self.offers.sent);
+            }
+            Event::OfferReturned => {
+                take(&mut self.offers.sent);
+                add(&mut self.offers.returned);
+            }
+            Event::OfferAccepted => {
+                self.offers.take_sent_or_returned();
+                add(&mut self.offers.accepted);
+            }
+            Event::OfferCancelled => {
+                self.offers.take_sent_or_returned();
+                add(&mut self.offers.cancelled);
+            }
+            Event::OfferDeclined => {
+                self.offers.take_sent_or_returned();
+                add(&mut self.offers.declined);
+            }
+            Event::WorkScheduled { work } => {
+                self.work.entry(work).or_default();
+            }
+            Event::WorkStarted { work } => add(self.work.entry(work).or_default()),
+            Event::WorkCompleted { work } => take(self.work.entry(work).or_default()),
+        }
+        self
+    }
+
+    fn view(&self) -> impl Serialize {
+        View {
+            status: self.status,
+            amount: self.requested.units,
+            granted_amount: (self.status == Status::Granted).then_some(self.requested.units),
+            currency: self.requested.currency,
+            approved: self.grants.contains(&Grant::Approved),
+            registered: self.grants.contains(&Grant::Registered),
+            activated: self.grants.contains(&Grant::Activated),
+            offers: self.offers,
+            open_work: self.work.iter().filter(|(_, open)| **open > 0).collect(),
+        }
+    }
+
+    fn migrations() -> Migrations {
+        migrations()
+    }
+}
+
+impl Loan {
+    fn done(&mut self, grant: Grant) {
+        self.grants.insert(grant);
+    }
+}
+
+decider!(Loan, upcasts = LoanUpcasts);
+
+#[derive(Serialize)]
+struct View<'a> {
+    status: Status,
+    amount: u64,
+    granted_amount: Option<u64>,
+    currency: Currency,
+    approved: bool,
+    registered: bool,
+    activated: bool,
+    offers: Offers,
+    open_work: BTreeMap<&'a String, &'a u32>,
+}
+
+// Saturating, since events may also have been appended without a decision.
+fn add(count: &mut u32) {
+    *count = count.saturating_add(1);
+}
+
+fn take(count: &mut u32) {
+    *count = count.saturating_sub(1);
+}
