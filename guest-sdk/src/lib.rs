@@ -73,12 +73,119 @@
 //! with the body `{"amount":5}`. A variant without content has the body `{}`;
 //! `null` is read as well. The manifest lists the variants of both enums, so
 //! nothing has to be declared twice. Renaming a variant renames stored events:
-//! keep the old name with `#[serde(rename = "…")]`.
+//! keep the old name with `#[serde(rename = "…")]`, or let it go on as an alias.
+//!
+//! # When events change
+//!
+//! Stored events stay as they are. What a newer generation of a guest reads otherwise
+//! than it was written, it says in three places:
+//!
+//! - [`Message`], derived on commands and events: `#[quipu(alias = "opened")]` for a type
+//!   that only has another name now, `#[quipu(version = 2)]` for a body of another form.
+//! - [`Upcaster`]: steps that lift events of older versions; they may also rename a type,
+//!   split an event and drop one. Beside the decider, or as a component of their own
+//!   ([`upcaster!`]), which can be replaced without it.
+//! - [`migrations`](Decider::migrations): how snapshots of an older
+//!   `STATE_SCHEMA_VERSION` become newer ones. Without them streams are folded from their
+//!   events once more.
+//!
+//! Here `opened` was called `created`, the amount of `deposited` was in euros, and
+//! `corrected` is two events today:
+//!
+//! ```
+//! use quipu_guest::testing::{check_guest, check_steps, lifted, migrated};
+//! use quipu_guest::{Decider, Message, Migrations, Rejection, Steps, Upcaster, decider};
+//! use serde::{Deserialize, Serialize};
+//!
+//! # #[derive(Deserialize)]
+//! # #[serde(rename_all = "kebab-case")]
+//! # pub enum Command { Deposit { cents: u64 } }
+//! #[derive(Message, Serialize, Deserialize, Debug, PartialEq)]
+//! #[serde(rename_all = "kebab-case")]
+//! pub enum Event {
+//!     #[quipu(alias = "created")]
+//!     Opened,
+//!     #[quipu(version = 2)]
+//!     Deposited { cents: u64 },
+//!     Withdrawn { cents: u64 },
+//! }
+//!
+//! struct AccountUpcasts;
+//!
+//! impl Upcaster for AccountUpcasts {
+//!     const CATEGORY: &'static str = "account";
+//!
+//!     fn steps() -> Steps {
+//!         #[derive(Deserialize)]
+//!         struct Euros { amount: u64 }
+//!         #[derive(Serialize)]
+//!         struct Cents { cents: u64 }
+//!         #[derive(Deserialize)]
+//!         struct Corrected { from: u64, to: u64 }
+//!
+//!         Steps::new()
+//!             .lift("deposited", 1)
+//!             .map(|old: Euros| Cents { cents: old.amount.saturating_mul(100) })
+//!             .to(2)
+//!             .lift("corrected", 1)
+//!             .split(&[("withdrawn", 1), ("deposited", 2)], |old: Corrected, parts| {
+//!                 parts.push("withdrawn", 1, Cents { cents: old.from });
+//!                 parts.push("deposited", 2, Cents { cents: old.to });
+//!             })
+//!     }
+//! }
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! pub struct Account { cents: u64 }
+//!
+//! impl Decider for Account {
+//!     const CATEGORY: &'static str = "account";
+//!     const STATE_SCHEMA_VERSION: u32 = 2;
+//!     type Command = Command;
+//!     type Event = Event;
+//!
+//!     fn migrations() -> Migrations {
+//!         Migrations::none().edit(1, 2, |state| {
+//!             let euros: u64 = state.take("balance")?.unwrap_or_default();
+//!             state.set("cents", euros.saturating_mul(100))
+//!         })
+//!     }
+//! #
+//! #     fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+//! #         let Command::Deposit { cents } = command;
+//! #         Ok(vec![Event::Deposited { cents }])
+//! #     }
+//! #
+//! #     fn evolve(self, event: Event) -> Self {
+//! #         match event {
+//! #             Event::Opened => self,
+//! #             Event::Deposited { cents } => Account { cents: self.cents.saturating_add(cents) },
+//! #             Event::Withdrawn { cents } => Account { cents: self.cents.saturating_sub(cents) },
+//! #         }
+//! #     }
+//!
+//!     // decide and evolve know today's events only
+//! }
+//!
+//! decider!(Account, upcasts = AccountUpcasts);
+//!
+//! // What a host would refuse at upload is found here.
+//! check_guest::<Account>();
+//! check_steps::<AccountUpcasts>();
+//!
+//! let old = lifted::<AccountUpcasts>;
+//! old("created", 1, "{}").read_by::<Account>([Event::Opened]);
+//! old("deposited", 1, r#"{"amount":3}"#).read_by::<Account>([Event::Deposited { cents: 300 }]);
+//! old("corrected", 1, r#"{"from":5,"to":7}"#)
+//!     .to([("withdrawn", 1, r#"{"cents":5}"#), ("deposited", 2, r#"{"cents":7}"#)]);
+//! assert_eq!(migrated::<Account>(1, r#"{"balance":3}"#).state(), r#"{"cents":300}"#);
+//! ```
 //!
 //! # Building
 //!
 //! `crate-type = ["cdylib", "rlib"]`, target `wasm32-unknown-unknown`. A package
-//! holds one guest, since a component has one manifest. Natively the export
+//! holds one guest, since a component has one manifest: a decider, with or without
+//! upcasters, or upcasters alone. Natively the export
 //! macros only tie the type to its [`Guest`] implementation.
 //!
 //! # When it panics
