@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commit;
 pub mod deploy;
 pub mod engine;
+pub mod fold;
 pub mod guests;
 pub mod http;
 pub mod model;
@@ -15,5 +16,6 @@ pub mod runtime;
 pub mod store;
 pub mod subscribe;
 pub mod transfer;
+pub mod upcast;
 
 pub use app::{Builder, Host};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use quipu::engine::{Append, AppendAll, StreamAppend};
 use quipu::model::{
-    Body, Command, CommandId, CommandRecord, Context, EventId, ExpectedVersion, Name, NewEvent,
-    StreamId, Timestamp, Version,
+    Body, Command, CommandId, CommandRecord, Context, Digest, EventId, ExpectedVersion, Name,
+    NewEvent, StreamId, Timestamp, Version,
 };
-use quipu::store::{Check, Commit, Item, Mark, RunId, Write};
+use quipu::store::{Activation, Change, Check, Commit, Item, Mark, RunId, StoredSnapshot, Write};
 
 /// A stream's id.
 pub fn stream(id: &str) -> StreamId {
@@ -173,12 +173,54 @@ pub fn noted(to: &str, expected: ExpectedVersion, count: usize) -> Item {
 /// Archives a stream, or restores it.
 pub fn mark(of: &str, archived: bool) -> Item {
     let name = if archived { "archived" } else { "restored" };
+    change(of, name, Change::Archived(archived))
+}
+
+/// Truncates a stream before a version, with a snapshot at another one.
+pub fn truncate(of: &str, before: u64, at: u64) -> Item {
+    let anchor = Box::new(snapshot(of, at));
+    let before = Version(before);
+    change(of, "truncated", Change::Truncated { before, anchor })
+}
+
+/// Takes the mark of a truncated stream away.
+pub fn whole(of: &str) -> Item {
+    change(of, "whole", Change::Whole)
+}
+
+fn change(of: &str, name: &str, change: Change) -> Item {
     let told = event(name, &serde_json::json!({ "stream": of }).to_string());
     Item::Mark(Mark {
         stream: stream(of),
-        archived,
+        change,
         write: write("$streams", ExpectedVersion::Any, commit(None, vec![told])),
     })
+}
+
+/// A snapshot of a stream at a version.
+pub fn snapshot(of: &str, version: u64) -> StoredSnapshot {
+    let state = format!("{{\"n\":{version}}}");
+    snapshot_of(of, version, 1, &state)
+}
+
+/// A snapshot of a stream at a version, by the fold of this number, with this state.
+pub fn snapshot_of(of: &str, version: u64, fold: u8, state: &str) -> StoredSnapshot {
+    let body = Body::json(state.to_owned()).unwrap();
+    let (of, fold) = (stream(of), Digest([fold; 32]));
+    StoredSnapshot::new(&of, Version(version), 1, &body, fold, Timestamp(5_000))
+}
+
+/// The activation of a module that changes these categories, checked on this plan.
+pub fn activation(digest: Digest, categories: &[&str], plan: u64) -> Activation {
+    Activation {
+        name: "some".to_owned(),
+        digest,
+        categories: categories.iter().map(|it| (*it).to_owned()).collect(),
+        trusted: Vec::new(),
+        plan,
+        at: Timestamp(1),
+        by: None,
+    }
 }
 
 /// Asks whether a stream stands at a version, or for the record of an id.

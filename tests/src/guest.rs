@@ -31,6 +31,11 @@ pub fn decider_with(forms: &str) -> Vec<u8> {
         .unwrap()
 }
 
+/// The component of a core module, given as text.
+pub fn component_of_text(core: &str, world: &str) -> Vec<u8> {
+    encode(core, world).unwrap()
+}
+
 fn read(name: &str) -> Result<String> {
     let path = folder().join("guests").join(name).with_extension("wat");
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())

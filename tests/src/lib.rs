@@ -16,6 +16,7 @@ pub mod lines;
 pub mod log;
 pub mod place;
 pub mod postgres;
+pub mod probe;
 pub mod seed;
 
 pub use place::Place;

@@ -12,6 +12,8 @@ const LAYERS: &[&[&str]] = &[
     &["app", "guests"],
     &["engine", "subscribe", "transfer"],
     &["deploy"],
+    &["fold"],
+    &["upcast"],
     &["commit"],
     &["store", "runtime"],
     &["model"],
@@ -152,6 +154,7 @@ fn no_file_is_too_long_to_read() {
     for folder in [
         "host",
         "guest-sdk",
+        "guest-macros",
         "guest-build",
         "example-guests",
         "tests",

@@ -28,7 +28,7 @@ that of the command that was run.
 ";
 
 /// Guests that tests find in `guests/components/` of the target folder.
-const EXAMPLE_GUESTS: [&str; 2] = ["loan", "account"];
+const EXAMPLE_GUESTS: [&str; 3] = ["loan", "loan-v2", "account"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();

@@ -6,6 +6,7 @@ use tokio::sync::{Mutex, watch};
 use super::{Error, Host, Tenant};
 use crate::deploy::Registry;
 use crate::engine::{Additions, Engine, Enrichers, Enrichment};
+use crate::fold::Folder;
 use crate::model::{Clock, SystemClock};
 use crate::runtime::Runtime;
 use crate::store::{self, StoreUrl};
@@ -128,18 +129,24 @@ impl Builder {
         let runtime = Runtime::new(self.runtime)?;
         let (committer, closing) = commit::start(store.writer, self.commit)?;
         let modules = store.modules;
+        let folder = Arc::new(Folder::new(
+            Arc::clone(&store.reader),
+            Arc::clone(&store.snapshots),
+            self.engine.load_page,
+        ));
         let registry = Registry::open(
             runtime,
             Arc::clone(&modules),
             committer.clone(),
             Arc::clone(&clock),
+            Arc::clone(&folder),
         )
         .await?;
         let registry = Arc::new(registry);
         tokio::spawn(follow(Arc::downgrade(&registry), store.wakes.plan));
         let engine = Engine::start(
             self.engine,
-            Arc::clone(&store.reader),
+            Arc::clone(&folder),
             committer.clone(),
             Arc::clone(&registry),
             clock,
@@ -152,6 +159,7 @@ impl Builder {
             store.checkpoints,
             store.wakes.log,
             self.subscriptions,
+            &registry,
         );
         let tenant = Tenant {
             engine,
@@ -159,6 +167,8 @@ impl Builder {
             registry,
             reader: store.reader,
             modules,
+            snapshots: store.snapshots,
+            types: store.types,
             committer,
             closing: Mutex::new(Some(closing)),
         };

@@ -4,6 +4,8 @@
 
 mod builder;
 mod error;
+mod reads;
+mod types;
 
 use std::sync::Arc;
 
@@ -13,18 +15,17 @@ use tokio::sync::{Mutex, oneshot};
 
 pub use builder::Builder;
 pub use error::Error;
+pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::commit;
 use crate::deploy::{Plan, Registry, Uploaded};
-use crate::engine::{Append, AppendAll, Engine, Executed, StateView};
-use crate::model::{Command, Context, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
+use crate::engine::{Append, AppendAll, Engine, Executed};
+use crate::model::{Command, Context, Digest, Position, StreamId, Version};
 use crate::runtime::Module;
-use crate::store::{
-    self, Deployment, Direction, EventReader, Filter, LogPage, ModuleStore, StreamFilter,
-    StreamPage, StreamsPage,
-};
+use crate::store::{self, Deployment, EventReader, ModuleStore, SnapshotStore, TypeStore};
 use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
 use crate::transfer::{self, Export, Failed, Imported};
+use crate::upcast::Form;
 
 /// A host on one store. Cheap to clone; all clones are the same host.
 ///
@@ -57,6 +58,8 @@ struct Tenant {
     reader: Arc<dyn EventReader>,
     hub: Hub,
     modules: Arc<dyn ModuleStore>,
+    snapshots: Arc<dyn SnapshotStore>,
+    types: Arc<dyn TypeStore>,
     committer: commit::Handle,
     /// Tells how the store was closed.
     closing: Mutex<Option<oneshot::Receiver<store::Result<()>>>>,
@@ -134,98 +137,9 @@ impl Host {
         self.tenant.engine.archive(stream, false, context).await
     }
 
-    /// Up to `limit` streams behind an id, in the order of their ids' bytes.
-    ///
-    /// # Errors
-    /// When the limit is 0, or the store fails.
-    pub async fn streams(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-        filter: &StreamFilter,
-    ) -> Result<StreamsPage, crate::engine::Error> {
-        if limit == 0 {
-            return Err(Invalid("limits begin at 1".to_owned()).into());
-        }
-        Ok(self.tenant.reader.streams(after, limit, filter).await?)
-    }
-
-    /// Up to `limit` events of a stream; the page says where to go on.
-    ///
-    /// # Errors
-    /// When there is no such stream, when a bound is 0, or when the store fails.
-    pub async fn read_stream(
-        &self,
-        stream: &StreamId,
-        from: Version,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<StreamPage, crate::engine::Error> {
-        if from.0 == 0 || limit == 0 {
-            return Err(Invalid("versions and limits begin at 1".to_owned()).into());
-        }
-        let page = self
-            .tenant
-            .reader
-            .read_stream(stream, from, direction, limit)
-            .await?;
-        page.ok_or_else(|| crate::engine::Error::StreamNotFound(stream.clone()))
-    }
-
-    /// Up to `limit` events of the log that pass the filter; the page says where to go on.
-    ///
-    /// # Errors
-    /// When the limit is 0, the filter names nothing, or the store fails.
-    pub async fn read_log(
-        &self,
-        after: Position,
-        direction: Direction,
-        limit: usize,
-        filter: &Filter,
-    ) -> Result<LogPage, crate::engine::Error> {
-        filter.check()?;
-        if limit == 0 {
-            return Err(Invalid("limits begin at 1".to_owned()).into());
-        }
-        Ok(self
-            .tenant
-            .reader
-            .read_log(after, direction, limit, filter)
-            .await?)
-    }
-
-    /// The event at a position; none when there is none.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn event(
-        &self,
-        position: Position,
-    ) -> Result<Option<RecordedEvent>, crate::engine::Error> {
-        let Some(before) = position.0.checked_sub(1) else {
-            return Ok(None);
-        };
-        let page = self
-            .tenant
-            .reader
-            .read_log(Position(before), Direction::Forward, 1, &Filter::default())
-            .await?;
-        Ok(page
-            .events
-            .into_iter()
-            .next()
-            .filter(|event| event.position == position))
-    }
-
-    /// Position of the last event; 0 for an empty log.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn log_head(&self) -> Result<Position, crate::engine::Error> {
-        Ok(self.tenant.reader.log_head().await?)
-    }
-
-    /// Subscribes to the log or to a stream: what is there first, then what is committed.
+    /// Subscribes to the log or to a stream: what is there first, then what is committed,
+    /// lifted under the plan that is current when it is told. A type of a filter stands
+    /// for what [`read_log`](Self::read_log) takes it for.
     ///
     /// ```no_run
     /// # async fn example(host: quipu::Host) -> anyhow::Result<()> {
@@ -255,7 +169,7 @@ impl Host {
     /// Calls a handler after each commit from now on, also those of other hosts: once at
     /// most, in order, one call after the other. It holds up no commit: when it lags so
     /// far behind that the host no longer keeps what comes next, it is told how much it
-    /// missed.
+    /// missed. Events are lifted; a commit of which all are dropped is not told of.
     ///
     /// # Errors
     /// As [`subscribe`](Self::subscribe).
@@ -264,7 +178,23 @@ impl Host {
         H: FnMut(Committed) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tenant.hub.on_commit(handler).await
+        self.on_commit_as(Form::Lifted, handler).await
+    }
+
+    /// The same, with the events lifted or as they are stored.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn on_commit_as<H, F>(
+        &self,
+        form: Form,
+        handler: H,
+    ) -> Result<OnCommit, subscribe::Error>
+    where
+        H: FnMut(Committed) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tenant.hub.on_commit(form, handler).await
     }
 
     /// A named subscription: its place is kept in the store, and every event is handled
@@ -281,12 +211,21 @@ impl Host {
         self.tenant.hub.len()
     }
 
-    /// The committed state of a stream, as its decider renders it.
+    /// Lets the events before a version leave a stream's reads and loading, while they stay
+    /// in the log; version 0 undoes it. A snapshot that is taken now stands for them. The
+    /// position of the event in `$streams` that tells of it; none when nothing had to be
+    /// done.
     ///
     /// # Errors
-    /// When there is no such stream, no decider for it, or nothing to be shown.
-    pub async fn state(&self, stream: &StreamId) -> Result<StateView, crate::engine::Error> {
-        self.tenant.engine.state(stream).await
+    /// When there is no such stream or decider, the stream has no such version, or no
+    /// snapshot can be taken.
+    pub async fn truncate(
+        &self,
+        stream: &StreamId,
+        before: Version,
+        context: Context,
+    ) -> Result<Option<Position>, crate::engine::Error> {
+        self.tenant.engine.truncate(stream, before, context).await
     }
 
     /// Checks a component and keeps it in the store.
@@ -351,10 +290,12 @@ impl Host {
     /// # Errors
     /// When the store fails.
     pub async fn export(&self, after: Position) -> store::Result<Export> {
-        let Tenant {
-            reader, modules, ..
-        } = &*self.tenant;
-        Export::begin(Arc::clone(reader), Arc::clone(modules), after).await
+        let (reader, modules, snapshots) = (
+            Arc::clone(&self.tenant.reader),
+            Arc::clone(&self.tenant.modules),
+            Arc::clone(&self.tenant.snapshots),
+        );
+        Export::begin(reader, modules, snapshots, after).await
     }
 
     /// Takes in an export; the store has to be empty, or to hold what an interrupted
@@ -379,6 +320,7 @@ impl Host {
         let target = transfer::Target {
             reader: Arc::clone(&self.tenant.reader),
             modules: Arc::clone(&self.tenant.modules),
+            snapshots: Arc::clone(&self.tenant.snapshots),
             committer: self.tenant.committer.clone(),
         };
         let imported = transfer::import(&target, lines, told).await;

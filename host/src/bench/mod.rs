@@ -5,6 +5,7 @@
 //! through the same committer, without a decision; the native decider is the guest's
 //! own Rust code, JSON included, without the sandbox.
 
+mod evolution;
 mod guest;
 mod host;
 mod load;
@@ -51,7 +52,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1, requires = "store",
           value_parser = clap::value_parser!(u8).range(1..=16))]
     pub hosts: u8,
-    /// Events to append and to read back; 0 leaves that out
+    /// Events to append and to read back; 0 leaves that out, and what change costs
     #[arg(long, default_value_t = 250_000)]
     pub events: usize,
 }
@@ -127,9 +128,20 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
             Some(reading::measure(options, events).await?)
         }
     };
+    let evolution = match options.events {
+        0 => None,
+        _ => {
+            tell("building the second generation of the loan guest");
+            let dir = crate::guests::example("loan-v2")?;
+            let next = tokio::task::spawn_blocking(move || crate::guests::build(&dir)).await??;
+            tell("what change costs");
+            Some(evolution::measure(options, &component, &next).await?)
+        }
+    };
     Ok(Report {
         guest,
         memory,
+        evolution,
         reading,
         rows,
     })

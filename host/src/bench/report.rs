@@ -2,6 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::evolution::Evolution;
 use super::guest::Cost;
 use super::host::{Ids, Kind, Memory};
 use super::load::Measured;
@@ -16,6 +17,8 @@ pub struct Report {
     pub memory: Memory,
     /// Reading, unless it was left out.
     pub reading: Option<Reading>,
+    /// What change costs, unless it was left out.
+    pub evolution: Option<Evolution>,
     /// The load.
     pub rows: Vec<Row>,
 }
@@ -71,6 +74,9 @@ impl fmt::Display for Report {
                 reading.log_per_second,
                 reading.loaded_per_second
             )?;
+        }
+        if let Some(evolution) = &self.evolution {
+            evolution.fmt(f)?;
         }
         let mut group = None;
         for row in &self.rows {

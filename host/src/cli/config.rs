@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::exit::WrongUse;
+use super::policies::Policies;
 use crate::model::check_metadata;
 use crate::{engine, http, runtime, subscribe};
 
@@ -44,6 +45,7 @@ struct Engine {
     check_purity: Option<bool>,
     /// By category.
     stream_events_max: Option<HashMap<String, u64>>,
+    snapshots: Policies,
 }
 
 /// Of one append, decided or raw.
@@ -136,6 +138,7 @@ impl Config {
             &mut options.stream_events_max,
             given.stream_events_max.clone(),
         );
+        options.snapshots = given.snapshots.options();
         self.limits.apply(&mut options.limits);
         options
     }

@@ -12,7 +12,7 @@ use super::table::Table;
 use super::{Client, Connection};
 use crate::http::ModuleView;
 
-/// Show one event whole, with what led to it
+/// Show one event whole, as it is stored, with what led to it and what it is lifted to
 #[derive(Debug, Args)]
 pub struct Event {
     /// Its position in the log
@@ -41,6 +41,18 @@ struct Shown<'a> {
     metadata: &'a RawValue,
     tags: Vec<String>,
     commit: Commit,
+    #[serde(borrow)]
+    lifted: Option<Vec<Part<'a>>>,
+    not_lifted: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    r#type: String,
+    schema_version: u32,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -70,13 +82,41 @@ impl Event {
         let mut out = io::stdout().lock();
         table(&event, decided_by).write(&mut out)?;
         writeln!(out)?;
-        match (event.data, event.data_base64) {
+        match (event.data, &event.data_base64) {
             (Some(data), _) => writeln!(out, "{}", data.get())?,
             (None, Some(base64)) => writeln!(out, "{base64}")?,
             (None, None) => {}
         }
-        Ok(())
+        print_lifted(&event, &mut out)
     }
+}
+
+/// What becomes of the event, if something does.
+fn print_lifted(event: &Shown<'_>, out: &mut impl Write) -> Result<()> {
+    if let Some(why) = &event.not_lifted {
+        writeln!(out, "\nit can't be lifted: {why}")?;
+        return Ok(());
+    }
+    let Some(parts) = &event.lifted else {
+        return Ok(());
+    };
+    if parts.is_empty() {
+        writeln!(out, "\nit is dropped by an upcaster")?;
+        return Ok(());
+    }
+    writeln!(out, "\nlifted to")?;
+    let mut table = Table::bare();
+    for part in parts {
+        let base64 = part.data_base64.clone();
+        let data = part.data.map(|data| one_lined(data.get()));
+        table.row([
+            // A type's name may look like a number.
+            format!("{} ", part.r#type),
+            part.schema_version.to_string(),
+            data.or(base64).unwrap_or_default(),
+        ]);
+    }
+    Ok(table.write(out)?)
 }
 
 /// Name and version of the module that decided.

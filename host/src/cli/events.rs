@@ -7,11 +7,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::execute::one_lined;
-use super::exit::WrongUse;
 use super::follow::Follow;
 use super::table::Table;
 use super::{Client, Connection};
-use crate::model::StreamId;
 
 /// Events that one request asks for.
 pub const PAGE: u64 = 500;
@@ -44,7 +42,10 @@ pub struct Events {
     /// with those of archived streams
     #[arg(long, conflicts_with_all = ["backward", "archived"])]
     follow: bool,
-    /// At most so many events
+    /// Events as they are stored, not lifted to what the active decider reads
+    #[arg(long)]
+    stored: bool,
+    /// At most so many events; the parts of a split one count as one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Print NDJSON
@@ -59,30 +60,6 @@ pub struct Events {
 enum Archived {
     With,
     Without,
-}
-
-/// Read the events of a stream, or its state
-#[derive(Debug, Args)]
-pub struct Stream {
-    /// The stream, as account-1
-    stream: String,
-    /// The first version to read
-    #[arg(long, value_name = "N", conflicts_with = "state")]
-    from: Option<u64>,
-    /// From newer to older
-    #[arg(long, conflicts_with = "state")]
-    backward: bool,
-    /// Go on with new events until interrupted, over connections that are lost
-    #[arg(long, conflicts_with_all = ["state", "backward"])]
-    follow: bool,
-    /// The state as the decider renders it, instead of events
-    #[arg(long)]
-    state: bool,
-    /// Print NDJSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +90,7 @@ impl Events {
             let path = ["v1", "events", "subscribe"];
             let mut query = self.filter();
             query.extend(after.map(|after| ("after", after.to_string())));
+            query.extend(form(self.stored));
             let following = Follow::new(&client, &path, query);
             return following.run(each(left, self.json)).await;
         }
@@ -122,10 +100,11 @@ impl Events {
             query.push(("direction", direction.to_owned()));
             query.extend(after.map(|after| ("after", after.to_string())));
             query.push(("limit", PAGE.min(left).to_string()));
+            query.extend(form(self.stored));
             let request = client.request(Method::GET, &["v1", "events"]).query(&query);
             let body = client.send(request).await?.bytes().await?;
             let page: Page<'_> = serde_json::from_slice(&body)?;
-            left -= left.min(page.events.len() as u64);
+            left -= left.min(positions(&page.events)?);
             print(&page.events, self.json)?;
             match page.next {
                 Some(next) => after = Some(next),
@@ -152,70 +131,39 @@ impl Events {
     }
 }
 
-impl Stream {
-    pub async fn run(self) -> Result<()> {
-        let client = Client::of(&self.connection)?;
-        StreamId::new(&self.stream).map_err(|error| WrongUse(error.0))?;
-        if self.state {
-            return self.print_state(&client).await;
-        }
-        if self.follow {
-            let path = ["v1", "streams", &self.stream, "subscribe"];
-            let from = self.from.map(|from| ("from", from.to_string()));
-            let following = Follow::new(&client, &path, from.into_iter().collect());
-            return following.run(each(u64::MAX, self.json)).await;
-        }
-        let direction = if self.backward { "backward" } else { "forward" };
-        let mut from = self.from;
-        loop {
-            let mut query = vec![("direction", direction.to_owned())];
-            query.push(("limit", PAGE.to_string()));
-            query.extend(from.map(|from| ("from", from.to_string())));
-            let path = ["v1", "streams", &self.stream, "events"];
-            let request = client.request(Method::GET, &path).query(&query);
-            let body = client.send(request).await?.bytes().await?;
-            let page: Page<'_> = serde_json::from_slice(&body)?;
-            print(&page.events, self.json)?;
-            from = page.next;
-            if from.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn print_state(&self, client: &Client) -> Result<()> {
-        #[derive(Deserialize)]
-        struct State<'a> {
-            version: u64,
-            #[serde(borrow)]
-            state: &'a RawValue,
-        }
-        let path = ["v1", "streams", &self.stream, "state"];
-        let body = client.send(client.request(Method::GET, &path)).await?;
-        let body = body.text().await?;
-        let mut out = io::stdout().lock();
-        if self.json {
-            writeln!(out, "{}", one_lined(&body))?;
-            return Ok(());
-        }
-        let state: State<'_> = serde_json::from_str(&body)?;
-        writeln!(out, "{} at version {}", self.stream, state.version)?;
-        let value: serde_json::Value = serde_json::from_str(state.state.get())?;
-        writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?;
-        Ok(())
-    }
+/// The parameter that asks for events as they are stored.
+pub fn form(stored: bool) -> Option<(&'static str, String)> {
+    stored.then(|| ("form", "stored".to_owned()))
 }
 
-/// Prints events one by one, as many as are left.
-fn each(mut left: u64, json: bool) -> impl FnMut(&[u8]) -> Result<bool> {
-    move |event| {
-        print(&[serde_json::from_slice(event)?], json)?;
+/// How many stored events some events are, or are parts of.
+fn positions(events: &[&RawValue]) -> Result<u64> {
+    #[derive(Deserialize)]
+    struct Placed {
+        position: u64,
+    }
+    let mut positions = Vec::with_capacity(events.len());
+    for event in events {
+        positions.push(serde_json::from_str::<Placed>(event.get())?.position);
+    }
+    positions.dedup();
+    Ok(positions.len() as u64)
+}
+
+/// Prints events, each with all its parts, as many as are left.
+pub fn each(mut left: u64, json: bool) -> impl FnMut(&[Vec<u8>]) -> Result<bool> {
+    move |parts| {
+        let parts: Vec<&RawValue> = parts
+            .iter()
+            .map(|part| serde_json::from_slice(part))
+            .collect::<Result<_, _>>()?;
+        print(&parts, json)?;
         left -= 1;
         Ok(left > 0)
     }
 }
 
-fn print(events: &[&RawValue], json: bool) -> Result<()> {
+pub fn print(events: &[&RawValue], json: bool) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {
         for event in events {

@@ -58,9 +58,9 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// Calls back with each event, as JSON, for as long as that returns true. Only the
-    /// first attempt to connect may fail.
-    pub async fn run(mut self, mut each: impl FnMut(&[u8]) -> Result<bool>) -> Result<()> {
+    /// Calls back with each event, as JSON, for as long as that returns true; with the parts
+    /// of a split one together. Only the first attempt to connect may fail.
+    pub async fn run(mut self, mut each: impl FnMut(&[Vec<u8>]) -> Result<bool>) -> Result<()> {
         let mut response = self.connect().await?;
         loop {
             let why = match self.read(response, &mut each).await {
@@ -101,10 +101,12 @@ impl<'a> Follow<'a> {
     async fn read(
         &mut self,
         response: Response,
-        each: &mut impl FnMut(&[u8]) -> Result<bool>,
+        each: &mut impl FnMut(&[Vec<u8>]) -> Result<bool>,
     ) -> Broken {
         let mut lines = Lines::new(response.bytes_stream(), LINE_BYTES_MAX);
         let mut frame = Frame::default();
+        // Parts of an event that is not whole yet. They come again on another connection.
+        let mut parts = Vec::new();
         loop {
             let line = match tokio::time::timeout(SILENCE_MAX, lines.next()).await {
                 Err(_) => return Broken::Lost("nothing comes from the host".to_owned()),
@@ -117,14 +119,22 @@ impl<'a> Follow<'a> {
                 continue;
             }
             let Frame { id, name, data } = std::mem::take(&mut frame);
+            let is_whole = id.is_some();
             self.last_id = id.or(self.last_id.take());
             let data = data.unwrap_or_default();
             match name.as_str() {
-                "event" => match each(&data) {
-                    Ok(true) => self.pause_max = PAUSE_FIRST,
-                    Ok(false) => return Broken::Ended(Ok(())),
-                    Err(error) => return Broken::Ended(Err(error)),
-                },
+                "event" => {
+                    parts.push(data);
+                    if !is_whole {
+                        continue;
+                    }
+                    self.pause_max = PAUSE_FIRST;
+                    match each(&std::mem::take(&mut parts)) {
+                        Ok(true) => {}
+                        Ok(false) => return Broken::Ended(Ok(())),
+                        Err(error) => return Broken::Ended(Err(error)),
+                    }
+                }
                 "caught-up" | "heartbeat" => self.pause_max = PAUSE_FIRST,
                 "too-slow" => return Broken::Lost("the output is too slow".to_owned()),
                 "error" => return problem(&data),

@@ -56,6 +56,7 @@ impl Import {
             ("events", imported.events),
             ("events that were there", imported.skipped),
             ("archived streams", imported.streams),
+            ("truncated streams", imported.anchors),
             ("last position", imported.head),
         ];
         for (name, count) in counts {
@@ -72,6 +73,7 @@ async fn into_store(url: &str, bar: &Arc<Bar>) -> Result<ImportView> {
     let target = Target {
         reader: store.reader,
         modules: store.modules,
+        snapshots: store.snapshots,
         committer: committer.clone(),
     };
     let mut told = |imported: &Imported| {

@@ -20,12 +20,18 @@ pub mod file;
 mod follow;
 mod import;
 mod inspect;
+mod marks;
 mod migrate;
 mod modules;
+mod policies;
 mod serve;
+mod snapshot;
+mod status;
+mod stream;
 mod streams;
 mod table;
 mod transfer;
+mod types;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -63,9 +69,13 @@ enum Command {
     Events(events::Events),
     Event(event::Event),
     Streams(streams::Streams),
-    Stream(events::Stream),
-    Archive(streams::Archive),
-    Restore(streams::Restore),
+    Stream(stream::Stream),
+    Types(types::Types),
+    Archive(marks::Archive),
+    Restore(marks::Restore),
+    Truncate(marks::Truncate),
+    Snapshot(snapshot::Snapshot),
+    Status(status::Status),
     Export(export::Export),
     Import(import::Import),
     Backup(backup::Backup),
@@ -125,8 +135,12 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Event(event) => event.run().await,
         Command::Streams(streams) => streams.run().await,
         Command::Stream(stream) => stream.run().await,
+        Command::Types(types) => types.run().await,
         Command::Archive(archive) => archive.run().await,
         Command::Restore(restore) => restore.run().await,
+        Command::Truncate(truncate) => truncate.run().await,
+        Command::Snapshot(snapshot) => snapshot.run().await,
+        Command::Status(status) => status.run().await,
         Command::Export(export) => export.run().await,
         Command::Import(import) => import.run().await,
         Command::Backup(backup) => backup.run().await,

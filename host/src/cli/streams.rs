@@ -8,10 +8,8 @@ use serde_json::value::RawValue;
 
 use super::events::PAGE;
 use super::execute::one_lined;
-use super::exit::WrongUse;
 use super::table::Table;
 use super::{Client, Connection};
-use crate::model::StreamId;
 
 /// List streams, in the order of their ids
 #[derive(Debug, Args)]
@@ -66,6 +64,7 @@ struct Entry {
     version: u64,
     recorded_at: String,
     archived_at: Option<String>,
+    truncated_before: Option<u64>,
 }
 
 impl Streams {
@@ -104,88 +103,28 @@ impl Streams {
             return Ok(out.flush()?);
         }
         let mut table = match with_headings {
-            true => Table::new(&["stream", "version", "last event", "archived"]),
+            true => Table::new(&[
+                "stream",
+                "version",
+                "last event",
+                "archived",
+                "truncated before",
+            ]),
             false => Table::bare(),
         };
         for stream in streams {
             let entry: Entry = serde_json::from_str(stream.get())?;
+            let mark = entry.truncated_before.map(|mark| mark.to_string());
             table.row([
                 // A stream's name may look like a number.
                 format!("{} ", entry.stream),
                 entry.version.to_string(),
                 entry.recorded_at,
                 entry.archived_at.unwrap_or_default(),
+                mark.unwrap_or_default(),
             ]);
         }
         table.write(&mut out)?;
         Ok(out.flush()?)
-    }
-}
-
-/// Archive a stream: it takes no appends then, its events stay
-///
-/// Lists and pages by category leave it out unless asked. Archiving it again does
-/// nothing.
-#[derive(Debug, Args)]
-pub struct Archive {
-    #[command(flatten)]
-    marking: Marking,
-}
-
-/// Restore an archived stream: it takes appends again
-#[derive(Debug, Args)]
-pub struct Restore {
-    #[command(flatten)]
-    marking: Marking,
-}
-
-#[derive(Debug, Args)]
-struct Marking {
-    /// The stream, as account-1
-    stream: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-impl Archive {
-    pub async fn run(self) -> Result<()> {
-        self.marking.run("archive", "archived").await
-    }
-}
-
-impl Restore {
-    pub async fn run(self) -> Result<()> {
-        self.marking.run("restore", "restored").await
-    }
-}
-
-impl Marking {
-    async fn run(self, act: &str, done: &str) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Marked {
-            stream: String,
-            archived: bool,
-            position: Option<u64>,
-        }
-        let client = Client::of(&self.connection)?;
-        StreamId::new(&self.stream).map_err(|error| WrongUse(error.0))?;
-        let request = client.request(Method::POST, &["v1", "streams", &self.stream, act]);
-        let body = client.send(request).await?.text().await?;
-        let mut out = io::stdout().lock();
-        if self.json {
-            writeln!(out, "{}", one_lined(&body))?;
-            return Ok(());
-        }
-        let marked: Marked = serde_json::from_str(&body)?;
-        let stream = marked.stream;
-        match (marked.position, marked.archived) {
-            (Some(position), _) => writeln!(out, "{stream} is {done} at position {position}")?,
-            (None, true) => writeln!(out, "{stream} was archived before")?,
-            (None, false) => writeln!(out, "{stream} was not archived")?,
-        }
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
-use crate::model::Digest;
+use crate::model::{Digest, StreamId};
 use crate::runtime::Refused;
-use crate::store;
+use crate::{fold, store, upcast};
 
 /// Why a module was not taken or not activated.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +8,30 @@ pub enum Error {
     /// The component breaks the contract.
     #[error("the module is refused: {0}")]
     Refused(#[from] Refused),
+    /// It does not go together with what is active.
+    #[error("the module is refused: {0}")]
+    Conflict(#[from] upcast::Conflict),
+    /// It can't open what stands for the older events of truncated streams.
+    #[error(
+        "the module is refused: it can't open the anchors of {}{}: {why}; migrate their form, or \
+         remove the marks (truncate before 0)",
+        streams.iter().map(|stream| stream.as_str()).collect::<Vec<_>>().join(", "),
+        if *more > 0 { format!(" and {more} other streams") } else { String::new() }
+    )]
+    Anchors {
+        /// The first of the streams.
+        streams: Vec<StreamId>,
+        /// How many others there are.
+        more: usize,
+        /// Why the first can't be opened.
+        why: String,
+    },
+    /// A stream can't be folded.
+    #[error(transparent)]
+    Fold(#[from] fold::Error),
+    /// Other hosts have activated something each time.
+    #[error("other hosts activate all the time; try again")]
+    Raced,
     /// No such module.
     #[error("module {0} is not in the store; upload it first")]
     NotFound(Digest),

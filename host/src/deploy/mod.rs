@@ -5,81 +5,28 @@
 //! append whose part of the plan has changed.
 
 mod error;
+mod plan;
+mod read;
+mod snapshots;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::oneshot;
 
 pub use error::Error;
+pub use plan::{Candidate, Deployed, Plan};
+pub use read::{Readable, Reading, Recorded, Unreadable};
 
+use self::plan::Since;
 use crate::commit::{self, Staged, Verdict};
+use crate::fold::{Folder, Rules};
 use crate::model::{Clock, Digest};
 use crate::runtime::{Module, Runtime};
 use crate::store::{Activation, Deployment, Item, ModuleStore, Outcome, StoredModule};
 
-/// A module that serves a category.
-#[derive(Debug)]
-pub struct Deployed {
-    /// The module.
-    pub module: Arc<Module>,
-    /// The plan by which it became active.
-    pub plan: u64,
-}
-
-/// What is active, and since when.
-#[derive(Debug, Clone, Default)]
-pub struct Plan {
-    /// The plan's number; 0 before the first activation.
-    pub number: u64,
-    /// Deciders by category.
-    deciders: HashMap<Box<str>, Arc<Deployed>>,
-    /// Active modules by name.
-    active: HashMap<Box<str>, Arc<Module>>,
-}
-
-impl Plan {
-    /// The decider of a category.
-    pub fn decider(&self, category: &str) -> Option<&Arc<Deployed>> {
-        self.deciders.get(category)
-    }
-
-    /// The digest that is active under a name.
-    pub fn active(&self, name: &str) -> Option<Digest> {
-        self.active.get(name).map(|module| module.digest())
-    }
-
-    /// Whether a module is active.
-    pub fn serves(&self, digest: Digest) -> bool {
-        self.module(digest).is_some()
-    }
-
-    /// The active module with this digest.
-    fn module(&self, digest: Digest) -> Option<&Arc<Module>> {
-        self.active
-            .values()
-            .find(|active| active.digest() == digest)
-    }
-
-    /// The plan after an activation.
-    fn with(&self, number: u64, module: &Arc<Module>) -> Self {
-        let name: Box<str> = module.manifest().name.as_str().into();
-        let mut next = Self {
-            number,
-            deciders: self.deciders.clone(),
-            active: self.active.clone(),
-        };
-        if module.has_decider() {
-            let deployed = Deployed {
-                module: Arc::clone(module),
-                plan: number,
-            };
-            next.deciders.insert(name.clone(), Arc::new(deployed));
-        }
-        next.active.insert(name, Arc::clone(module));
-        next
-    }
-}
+/// How often an activation is checked anew because another host was first.
+const ACTIVATIONS_MAX: u32 = 10;
 
 /// Uploads, activates, and knows what is active.
 pub struct Registry {
@@ -87,6 +34,7 @@ pub struct Registry {
     modules: Arc<dyn ModuleStore>,
     committer: commit::Handle,
     clock: Arc<dyn Clock>,
+    folder: Arc<Folder>,
     plan: Arc<RwLock<Arc<Plan>>>,
     /// Held while the plan is read from the store.
     refreshing: tokio::sync::Mutex<()>,
@@ -111,12 +59,14 @@ impl Registry {
         modules: Arc<dyn ModuleStore>,
         committer: commit::Handle,
         clock: Arc<dyn Clock>,
+        folder: Arc<Folder>,
     ) -> Result<Self, Error> {
         let registry = Self {
             runtime,
             modules,
             committer,
             clock,
+            folder,
             plan: Arc::default(),
             refreshing: tokio::sync::Mutex::default(),
         };
@@ -131,28 +81,21 @@ impl Registry {
     pub async fn refresh(&self) -> Result<(), Error> {
         let _one_at_a_time = self.refreshing.lock().await;
         let known = self.plan();
-        let mut newest: HashMap<String, Deployment> = HashMap::new();
-        let mut number = known.number;
-        for deployment in self.modules.deployments().await? {
-            if deployment.plan > known.number {
-                number = deployment.plan;
-                newest.insert(deployment.name.clone(), deployment);
-            }
-        }
-        if newest.is_empty() {
+        let history = self.modules.deployments().await?;
+        let number = history.last().map_or(0, |last| last.plan);
+        if number <= known.number {
             return Ok(());
         }
-        let mut plan = (*known).clone();
-        for deployment in newest.into_values() {
-            let module = self.module(deployment.digest).await?;
-            plan = plan.with(deployment.plan, &module);
+        let newest: BTreeMap<&str, Digest> = history
+            .iter()
+            .map(|deployment| (deployment.name.as_str(), deployment.digest))
+            .collect();
+        let mut active = BTreeMap::new();
+        for (name, digest) in newest {
+            active.insert(name.into(), self.module(digest).await?);
         }
-        plan.number = number;
-        let mut current = self.plan.write().unwrap_or_else(PoisonError::into_inner);
-        // An activation by this host may have been published meanwhile.
-        if current.number < number {
-            *current = Arc::new(plan);
-        }
+        let plan = Plan::of(number, active, since(&history), &known)?;
+        publish(&self.plan, plan);
         Ok(())
     }
 
@@ -175,33 +118,70 @@ impl Registry {
     }
 
     /// Makes a module the active one under its manifest's name: from a position on,
-    /// everything of its category is decided by it. Raises the plan, also when the
-    /// module was active already.
+    /// everything of the categories that it decides or lifts is decided by it. Raises the
+    /// plan, also when the module was active already.
     ///
     /// # Errors
-    /// When the module is not in the store, or the store does not answer.
+    /// When the module is not in the store, contradicts another one or can't read an
+    /// anchor, or the store does not answer.
     pub async fn activate(&self, digest: Digest, by: Option<String>) -> Result<Deployment, Error> {
         let module = self.module(digest).await?;
+        let mut tries = 0;
+        loop {
+            let (activation, next) = self.prepare(&module, by.clone()).await?;
+            if let Some(deployment) = self.stage(activation, next).await? {
+                return Ok(deployment);
+            }
+            // Another host was first: what was checked may not hold any more.
+            tries += 1;
+            if tries == ACTIVATIONS_MAX {
+                return Err(Error::Raced);
+            }
+            self.refresh().await?;
+        }
+    }
+
+    /// What activates a module, checked against what is active now.
+    async fn prepare(
+        &self,
+        module: &Arc<Module>,
+        by: Option<String>,
+    ) -> Result<(Activation, Plan), Error> {
+        let plan = self.plan();
+        let candidate = plan.with(module)?;
+        let mut trusted = Vec::new();
+        for category in &candidate.categories {
+            if let Some(rules) = candidate.rules(category)? {
+                trusted.extend(self.compare_snapshots(category, rules).await?);
+            }
+        }
+        let mut categories = candidate.categories.clone();
+        // Also without a change it is a new decider: its state is folded anew.
+        let own = module.category().map(|own| own.as_str().to_owned());
+        categories.extend(own.filter(|own| !categories.contains(own)));
         let activation = Activation {
             name: module.manifest().name.as_str().to_owned(),
-            digest,
-            category: module
-                .category()
-                .map(|category| category.as_str().to_owned()),
+            digest: module.digest(),
+            categories,
+            trusted,
+            plan: plan.number,
             at: self.clock.now(),
             by,
         };
+        let next = plan.next(candidate, &activation)?;
+        Ok((activation, next))
+    }
+
+    /// Raises the plan in the store. None when it is another one by now.
+    async fn stage(&self, activation: Activation, next: Plan) -> Result<Option<Deployment>, Error> {
         let (tell, told) = oneshot::channel();
         let current = Arc::clone(&self.plan);
         let done = Box::new(move |item: Item, verdict: Verdict| {
-            // Published before any later item of the queue is answered, so that what
-            // is refused for an old plan is decided under this one. What other hosts
-            // have activated before it is read below.
-            if let Verdict::Outcome(Outcome::Activated(number)) = verdict {
-                let mut plan = current.write().unwrap_or_else(PoisonError::into_inner);
-                if number == plan.number + 1 {
-                    *plan = Arc::new(plan.with(number, &module));
-                }
+            // Published before any later item of the queue is answered, so that what is
+            // refused for an old plan is decided under this one.
+            if matches!(verdict, Verdict::Outcome(Outcome::Activated(number)) if number == next.number)
+            {
+                publish(&current, next);
             }
             _ = tell.send((item, verdict));
         });
@@ -212,17 +192,17 @@ impl Registry {
         });
         match told.await {
             Ok((Item::Activate(activation), Verdict::Outcome(Outcome::Activated(plan)))) => {
-                if self.plan().number < plan {
-                    self.refresh().await?;
-                }
-                Ok(Deployment {
+                Ok(Some(Deployment {
                     plan,
                     name: activation.name,
-                    digest,
+                    digest: activation.digest,
                     activated_at: activation.at,
                     activated_by: activation.by,
-                })
+                    categories: activation.categories,
+                    trusted: activation.trusted,
+                }))
             }
+            Ok((_, Verdict::Outcome(Outcome::PlanMoved))) => Ok(None),
             Ok((_, Verdict::Failed(error))) => Err(error.into()),
             _ => Err(Error::Stopped),
         }
@@ -242,6 +222,19 @@ impl Registry {
             .await?
             .ok_or(Error::NotFound(digest))?;
         Ok(self.compile(bytes).await?.0)
+    }
+
+    /// The rules of a category with another decider in place of its own; none when the
+    /// module is a decider of another category, or none.
+    ///
+    /// # Errors
+    /// When it is not in the store.
+    pub async fn rules_with(&self, digest: Digest, category: &str) -> Result<Option<Rules>, Error> {
+        let module = self.module(digest).await?;
+        let decides = module
+            .category()
+            .is_some_and(|own| own.as_str() == category);
+        Ok(decides.then(|| self.plan().rules_with(&module)))
     }
 
     /// The bytes of a module.
@@ -280,4 +273,27 @@ impl Registry {
         });
         compiling.await.map_err(|_| Error::Stopped)?
     }
+}
+
+/// Makes a plan the current one, unless a later one is.
+fn publish(current: &RwLock<Arc<Plan>>, plan: Plan) {
+    let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
+    if current.number < plan.number {
+        *current = Arc::new(plan);
+    }
+}
+
+/// By category: the plan that last changed it, and what it trusts since.
+fn since(history: &[Deployment]) -> HashMap<String, Since> {
+    let mut since = HashMap::new();
+    for deployment in history {
+        for category in &deployment.categories {
+            let changed = Since {
+                plan: deployment.plan,
+                trusted: deployment.trusted.clone(),
+            };
+            since.insert(category.clone(), changed);
+        }
+    }
+    since
 }

@@ -322,7 +322,7 @@ fn check_categories(plan: &Plan, append: &AppendAll) -> Result<(), Error> {
         if !append.into_owned_category {
             return Err(Error::CategoryOwned(category.to_owned()));
         }
-        let manifest = deployed.module.manifest();
+        let manifest = deployed.rules.module.manifest();
         for event in &part.events {
             let named = manifest.event(event.name.as_str()).is_some_and(|known| {
                 known.name == event.name

@@ -5,7 +5,7 @@ use crate::model::{
     Body, CommandId, CommandRecord, Context, ExpectedVersion, Name, NewEvent, Position, StreamId,
     fresh_id,
 };
-use crate::store::{Commit, Item, Mark, Outcome, Write};
+use crate::store::{Change, Commit, Item, Mark, Outcome, Write};
 use std::sync::Arc;
 
 /// The stream that tells what happened to other streams.
@@ -25,12 +25,20 @@ impl Engine {
     ) -> Result<Option<Position>, Error> {
         super::check(stream, None)?;
         let metadata = self.enrichers.archive(stream, &mut context);
-        let write = self.told(stream, archived, context.checked()?, metadata)?;
+        let (name, act) = match archived {
+            true => ("archived", "$archive"),
+            false => ("restored", "$restore"),
+        };
+        let said = serde_json::json!({ "stream": stream });
+        let mut write = self.told(name, act, &said, context.checked()?)?;
+        for event in &mut write.commit.events {
+            event.metadata.clone_from(&metadata);
+        }
         self.shared.options.limits.check(&write.commit.events)?;
         let permit = self.permit()?;
         let mark = Mark {
             stream: stream.clone(),
-            archived,
+            change: Change::Archived(archived),
             write,
         };
         match self.stage(&permit, Item::Mark(mark)).await? {
@@ -40,24 +48,23 @@ impl Engine {
         }
     }
 
-    /// The event that tells of it.
-    fn told(
+    /// The event that tells of an act on a stream, and what it says.
+    pub(super) fn told(
         &self,
-        stream: &StreamId,
-        archived: bool,
+        name: &str,
+        act: &str,
+        said: &serde_json::Value,
         context: Context,
-        metadata: Option<bytes::Bytes>,
     ) -> Result<Write, Error> {
         let streams = StreamId::new(STREAMS)?;
         let id = CommandId::made_by_host();
         let now = self.shared.clock.now();
-        let name = if archived { "archived" } else { "restored" };
-        let body = Body::json(serde_json::json!({ "stream": stream }).to_string())?;
+        let body = Body::json(said.to_string())?;
         let command = CommandRecord {
             seed: self.seed(&streams, &id),
             context: context.correlated(&id),
             id,
-            name: Name::new(if archived { "$archive" } else { "$restore" })?,
+            name: Name::new(act)?,
             schema_version: 1,
             body: body.clone(),
             metadata: None,
@@ -69,7 +76,7 @@ impl Engine {
             name: Name::new(name)?,
             schema_version: 1,
             body,
-            metadata,
+            metadata: None,
             tags: Vec::new(),
         };
         Ok(Write {

@@ -21,7 +21,7 @@ impl Core {
         let State::Warm(warm) = &mut slot.state else {
             return slot.wait(request);
         };
-        request.fit(warm.deployed.module.manifest());
+        request.fit(warm.deployed.rules.module.manifest());
         let knowledge = request
             .callers_id()
             .map_or(Knowledge::New, |id| warm.ids.knowledge(id));
@@ -39,6 +39,9 @@ impl Core {
         // id that may have been staged and forgotten behind it: the append looks again.
         let id_is_new = knowledge != Knowledge::Unsure;
         if let Some(error) = refusal(&self.shared, warm, &request) {
+            if matches!(error, Error::TooLong { .. }) && !request.snapshot_was_sought {
+                return self.seek_snapshot(request);
+            }
             let (run, version) = (Arc::clone(&warm.run), warm.version);
             return self.answer_negatively(request, run, version, plan, Err(error));
         }
@@ -60,7 +63,7 @@ impl Core {
         // A large one counts at once and is forgotten slowly.
         self.recent_fuel = fuel.max(self.recent_fuel - self.recent_fuel / 8);
         let (run, version) = (Arc::clone(&warm.run), warm.version);
-        let module = warm.deployed.module.digest();
+        let module = warm.deployed.rules.module.digest();
         match decided {
             Ok(Decision {
                 outcome: Decided::Events(events),
@@ -131,7 +134,10 @@ impl Core {
             self.number += 1;
             warm.ids.insert(id, self.number);
         }
-        self.append(request, run, version, commit);
+        let stream = request.stream.clone();
+        let is_due = self.snapshot_is_due(&stream, false);
+        self.append(request, run, version, commit, is_due);
+        self.warn_of_length(&stream);
     }
 
     /// A guest faulted at a command: one more try in an instance of its own, if
@@ -160,7 +166,7 @@ impl Core {
             slot.wait(request);
             return self.retire(&stream);
         }
-        let error = Error::of_fold(&stream, failure);
+        let error = Error::of_guest(&stream, failure);
         self.answer_negatively(request, run, version, plan, Err(error));
         if state_is_spoilt {
             self.retire(&stream);
@@ -183,9 +189,10 @@ fn refusal(shared: &Shared, warm: &Warm, request: &Request) -> Option<Error> {
         });
     }
     let max = *shared.options.stream_events_max.get(stream.category())?;
-    (found.0 > max).then(|| Error::TooLong {
+    let events = found.0.saturating_sub(warm.snapshot_version.0);
+    (events > max).then(|| Error::TooLong {
         stream: stream.clone(),
-        events: found.0,
+        events,
         max,
     })
 }

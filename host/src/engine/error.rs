@@ -2,7 +2,7 @@ use crate::model::{
     CommandId, Digest, EventId, ExpectedVersion, Invalid, Rejection, StreamId, TooLarge, Version,
 };
 use crate::runtime::{Failure, Fault};
-use crate::store;
+use crate::{fold, store};
 
 /// Why a command, an append or a read was not answered. Nothing is stored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -104,6 +104,28 @@ pub enum Error {
         /// The guest's words.
         text: String,
     },
+    /// The stream is truncated, and what stands for its older events can't be used.
+    #[error("{0}")]
+    Anchor(String),
+    /// No snapshot can be taken of the stream.
+    #[error("stream {stream}: {text}")]
+    SnapshotRefused {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        text: String,
+    },
+    /// The stream can't be truncated so.
+    #[error("stream {stream}: {text}")]
+    TruncateRefused {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        text: String,
+    },
+    /// The module is not in the store, or is no decider of the stream's category.
+    #[error("{0}")]
+    NoModule(String),
     /// The decider does not show its state.
     #[error("the decider of category {0:?} does not show its state")]
     StateNotShown(String),
@@ -126,14 +148,8 @@ pub enum Error {
 
 impl Error {
     /// What it means to a caller that a guest failed at a stream.
-    pub(super) fn of_fold(stream: &StreamId, failure: &Failure) -> Self {
-        match failure {
-            Failure::Fault(fault) => Self::Fault(Box::new(fault.clone())),
-            Failure::UnknownEvent(text) | Failure::BadEvent(text) => Self::UnreadableEvent {
-                stream: stream.clone(),
-                text: text.clone(),
-            },
-        }
+    pub(super) fn of_guest(stream: &StreamId, failure: &Failure) -> Self {
+        fold::Error::of_guest(stream, failure).into()
     }
 
     /// The error's stable code, as clients see it.
@@ -154,13 +170,31 @@ impl Error {
             Self::StreamNotFound(_) => "stream-not-found",
             Self::InvalidCommand(_) => "invalid-command",
             Self::Fault(_) => "guest-fault",
-            Self::UnreadableEvent { .. } => "unreadable-event",
+            Self::UnreadableEvent { .. } | Self::Anchor(_) => "unreadable-event",
+            Self::SnapshotRefused { .. } => "snapshot-refused",
+            Self::TruncateRefused { .. } => "truncate-refused",
+            Self::NoModule(_) => "module-not-found",
             Self::StateNotShown(_) => "state-not-shown",
             Self::TooLarge(_) => "too-large",
             Self::Invalid(_) => "bad-request",
             Self::Overloaded | Self::Stopped => "overloaded",
             Self::Store(error) if error.is_lasting() => "store-damaged",
             Self::Store(_) => "store-unavailable",
+        }
+    }
+}
+
+impl From<fold::Error> for Error {
+    fn from(error: fold::Error) -> Self {
+        match error {
+            fold::Error::NoStream(stream) => Self::StreamNotFound(stream),
+            fold::Error::Fault(fault) => Self::Fault(fault),
+            fold::Error::Unreadable { stream, text } => Self::UnreadableEvent { stream, text },
+            fold::Error::Refused { stream, text } => Self::SnapshotRefused { stream, text },
+            fold::Error::Store(error) => Self::Store(error),
+            fold::Error::Stopped => Self::Stopped,
+            anchor @ fold::Error::Anchor { .. } => Self::Anchor(anchor.to_string()),
+            version @ fold::Error::NoVersion { .. } => Invalid(version.to_string()).into(),
         }
     }
 }

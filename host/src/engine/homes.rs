@@ -4,7 +4,7 @@
 use super::pool::{Home, Pool};
 use crate::deploy::Deployed;
 use crate::model::{Annotations, CommandRecord, NewEvent, StreamId};
-use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Outcome};
+use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Outcome, Snapshot};
 
 /// The aggregates of one stream.
 pub struct Homes {
@@ -14,16 +14,18 @@ pub struct Homes {
 }
 
 impl Homes {
-    /// Opens the aggregates. `apart`: the first one, too, in an instance of its own.
+    /// Opens the aggregates, from a snapshot or from the beginning. `apart`: the first one, too, in an instance of its own.
     pub fn open(
         pool: &mut Pool,
         deployed: &Deployed,
         stream: &StreamId,
+        snapshot: Option<&Snapshot>,
         apart: bool,
         check: bool,
     ) -> Result<Self, Failure> {
-        let first = pool.open(&deployed.module, stream.key(), apart)?;
-        let second = match check.then(|| pool.open(&deployed.module, stream.key(), true)) {
+        let mut open = |apart| pool.open(&deployed.rules.module, stream.key(), snapshot, apart);
+        let first = open(apart)?;
+        let second = match check.then(|| open(true)) {
             None => None,
             Some(Ok(second)) => Some(second),
             Some(Err(failure)) => {
@@ -106,8 +108,8 @@ fn same(first: &Outcome, second: &Outcome) -> bool {
 fn impure(deployed: &Deployed, command: &CommandRecord, fuel: u64) -> Fault {
     Fault {
         kind: FaultKind::Contract,
-        component: deployed.module.manifest().name.as_str().to_owned(),
-        digest: deployed.module.digest(),
+        component: deployed.rules.module.manifest().name.as_str().to_owned(),
+        digest: deployed.rules.module.digest(),
         text: format!(
             "it is not pure: a second instance decides {} differently",
             command.name

@@ -31,6 +31,11 @@ pub enum Knowledge {
 }
 
 impl Ids {
+    /// Knows that there are ids which it has not seen.
+    pub fn begin_behind_others(&mut self) {
+        self.has_gaps = true;
+    }
+
     /// Remembers an id.
     pub fn insert(&mut self, id: &CommandId, number: u64) {
         let entry = (self.hasher.hash_one(id), number);

@@ -11,11 +11,15 @@ mod enrich;
 mod error;
 mod homes;
 mod ids;
+mod keep;
+mod load;
 mod pool;
 mod request;
 mod slot;
+mod snapshots;
 mod stage;
 mod state;
+mod truncate;
 mod worker;
 
 use std::collections::HashMap;
@@ -29,12 +33,15 @@ pub use append::{Append, AppendAll, StreamAppend};
 pub use enrich::{Additions, Enrichers, Enrichment};
 pub use error::Error;
 pub use request::Executed;
-pub use state::StateView;
+pub use snapshots::{Policies, Policy};
+pub use state::{At, Checked, StateView};
 
 use self::request::Request;
+use self::snapshots::Snapshotter;
 use self::worker::Worker;
 use crate::commit;
 use crate::deploy::Registry;
+use crate::fold::Folder;
 use crate::model::{
     AppendLimits, Clock, Command, CommandId, CommandRecord, Invalid, StreamId, check_metadata,
 };
@@ -58,6 +65,8 @@ pub struct Options {
     /// Longest stream, in events since its newest snapshot, that takes commands;
     /// by category.
     pub stream_events_max: HashMap<String, u64>,
+    /// When snapshots are taken.
+    pub snapshots: Policies,
     /// Decide everything a second time in an instance that shares nothing with the
     /// first, and refuse what differs as a fault. Doubles the work of the guests.
     pub check_purity: bool,
@@ -76,6 +85,7 @@ impl Default for Options {
             warm_bytes_max: 512 << 20,
             load_page: 200,
             stream_events_max: HashMap::new(),
+            snapshots: Policies::default(),
             check_purity: false,
             limits: AppendLimits::default(),
         }
@@ -90,6 +100,8 @@ struct Shared {
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
     runtime: tokio::runtime::Handle,
+    folder: Arc<Folder>,
+    snapshotter: Snapshotter,
 }
 
 /// Executes commands. One for a store; cheap to share.
@@ -100,7 +112,6 @@ pub struct Engine {
     permits: Arc<Semaphore>,
     secret: [u8; 32],
     enrichers: Enrichers,
-    states: state::States,
 }
 
 impl Engine {
@@ -112,7 +123,7 @@ impl Engine {
     /// When the operating system gives no thread.
     pub fn start(
         options: Options,
-        reader: Arc<dyn EventReader>,
+        folder: Arc<Folder>,
         committer: commit::Handle,
         registry: Arc<Registry>,
         clock: Arc<dyn Clock>,
@@ -123,18 +134,25 @@ impl Engine {
         let permits = Arc::new(Semaphore::new(
             options.in_flight_max.min(Semaphore::MAX_PERMITS),
         ));
+        let snapshotter = Snapshotter::start(
+            &runtime,
+            Arc::clone(&folder),
+            Arc::clone(&registry),
+            Arc::clone(&clock),
+        );
         let shared = Arc::new(Shared {
             options,
-            reader,
+            reader: Arc::clone(folder.reader()),
             committer,
             registry,
             clock,
             runtime,
+            folder,
+            snapshotter,
         });
         let workers = (0..shared.options.workers.max(1))
             .map(|number| Worker::start(number, &shared))
             .collect::<std::io::Result<_>>()?;
-        let states = state::States::new(Arc::clone(&shared));
         Ok(Self {
             shared,
             workers,
@@ -142,7 +160,6 @@ impl Engine {
             permits,
             secret,
             enrichers,
-            states,
         })
     }
 
@@ -178,18 +195,10 @@ impl Engine {
             looked_up_at: None,
             conflicts: 0,
             was_tried_again: false,
+            snapshot_was_sought: false,
         };
         self.worker(stream).execute(request);
         answer.await.unwrap_or(Err(Error::Stopped))
-    }
-
-    /// The committed state of a stream, as its decider renders it.
-    ///
-    /// # Errors
-    /// When there is no such stream or no decider for it, or the decider does not
-    /// show its state.
-    pub async fn state(&self, stream: &StreamId) -> Result<StateView, Error> {
-        self.states.view(stream).await
     }
 
     /// Commands that are being executed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::model::Digest;
-use crate::runtime::{Aggregate, Failure, Fault, Instance, Module};
+use crate::runtime::{Aggregate, Failure, Fault, Instance, Module, Snapshot};
 
 /// Aggregates in one instance: what a trap throws away at once.
 const AGGREGATES_MAX: usize = 1_024;
@@ -39,9 +39,15 @@ struct Resident {
 }
 
 impl Pool {
-    /// Opens an aggregate: in an instance with room, or, for a stream that is to
+    /// Opens an aggregate, from a snapshot or from the beginning: in an instance with room, or, for a stream that is to
     /// be kept apart, in one of its own.
-    pub fn open(&mut self, module: &Arc<Module>, key: &str, apart: bool) -> Result<Home, Failure> {
+    pub fn open(
+        &mut self,
+        module: &Arc<Module>,
+        key: &str,
+        snapshot: Option<&Snapshot>,
+        apart: bool,
+    ) -> Result<Home, Failure> {
         let index = match (!apart).then(|| self.with_room(module.digest())).flatten() {
             Some(index) => index,
             None => self.add(module, !apart)?,
@@ -49,7 +55,7 @@ impl Pool {
         let Some((resident, generation)) = self.resident(index) else {
             unreachable!("a place that was just found or filled has a resident")
         };
-        let opened = resident.instance.open(key, None);
+        let opened = resident.instance.open(key, snapshot);
         match opened {
             Ok(aggregate) => {
                 resident.aggregates += 1;

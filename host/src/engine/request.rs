@@ -55,6 +55,8 @@ pub struct Request {
     pub conflicts: u32,
     /// A fault has given it one more try in a fresh instance.
     pub was_tried_again: bool,
+    /// The store was asked whether there is a newer snapshot than its worker knows.
+    pub snapshot_was_sought: bool,
 }
 
 impl Request {

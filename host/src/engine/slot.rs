@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::homes::Homes;
 use super::ids::Ids;
@@ -15,6 +16,8 @@ pub struct Slot {
     pub waiting: VecDeque<Request>,
     /// Its guest faulted: it is kept in an instance of its own from now on.
     pub is_apart: bool,
+    /// So many of its snapshots the guest has refused, those of the latest versions.
+    pub refused_snapshots: usize,
 }
 
 /// How far a stream is from being decided on.
@@ -40,6 +43,39 @@ pub struct Warm {
     pub recorded_at: Timestamp,
     pub is_archived: bool,
     pub ids: Ids,
+    /// Version of the newest snapshot from which it could be loaded; 0 without one.
+    pub snapshot_version: Version,
+    /// Where it stood when a snapshot could not be taken.
+    pub tried_at: Version,
+    /// A snapshot has been asked for.
+    pub snapshot_is_asked: bool,
+    /// Its events were not read, since they are too many: it refuses every command.
+    pub is_unread: bool,
+    /// It was told that it comes near the bound of its category.
+    pub is_warned: bool,
+    /// When its loading was begun.
+    pub begun: Instant,
+}
+
+impl Warm {
+    /// A state before its first event.
+    pub fn new(deployed: Arc<Deployed>, homes: Homes) -> Self {
+        Self {
+            run: Arc::new(Run::begin()),
+            deployed,
+            homes,
+            version: Version::NONE,
+            recorded_at: Timestamp(0),
+            is_archived: false,
+            ids: Ids::default(),
+            snapshot_version: Version::NONE,
+            tried_at: Version::NONE,
+            snapshot_is_asked: false,
+            is_unread: false,
+            is_warned: false,
+            begun: Instant::now(),
+        }
+    }
 }
 
 impl Slot {
@@ -49,6 +85,7 @@ impl Slot {
             state: State::Cold,
             waiting: VecDeque::new(),
             is_apart: false,
+            refused_snapshots: 0,
         }
     }
 

@@ -14,8 +14,18 @@ use crate::store::{self, Check, Commit, Item, Outcome, Write};
 const PAUSE_DOUBLINGS_MAX: u32 = 6;
 
 impl Core {
-    pub(super) fn append(&self, request: Request, run: Arc<Run>, version: Version, commit: Commit) {
+    /// Stages a decision. With `snapshot_is_due`, a snapshot is considered once it is
+    /// durable.
+    pub(super) fn append(
+        &self,
+        request: Request,
+        run: Arc<Run>,
+        version: Version,
+        commit: Commit,
+        snapshot_is_due: bool,
+    ) {
         run.stage();
+        let due = snapshot_is_due.then(|| self.myself.clone());
         let write = Write {
             stream: request.stream.clone(),
             expected: crate::model::ExpectedVersion::Exact(version),
@@ -25,7 +35,10 @@ impl Core {
             run: Some(run.id()),
             writes: vec![write],
         };
-        self.stage(item, run, request, |request, item, appended| {
+        self.stage(item, run, request, move |request, item, appended| {
+            if let Some(worker) = due {
+                worker.send(Message::Consider(request.stream.clone()));
+            }
             let Item::Append { writes, .. } = item else {
                 return;
             };

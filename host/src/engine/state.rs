@@ -1,24 +1,18 @@
-//! The committed state of a stream, folded for whoever asks to see it.
+//! The committed state of a stream, now or in the past, for whoever asks to see it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::{Error, Shared};
-use crate::deploy::Deployed;
-use crate::model::{Digest, StreamId, Version};
-use crate::runtime::{Aggregate, FoldEvent, Instance};
-use crate::store::{LoadPage, LoadedEvent};
-
-/// Instances kept for the next view.
-const IDLE_MAX: usize = 4;
-/// Guest memory from which an instance isn't kept.
-const MEMORY_MARK: usize = 32 << 20;
+use super::{Engine, Error};
+use crate::deploy;
+use crate::fold::{self, Agreement, Found, From, Rules, Snapshots, Taken, Until};
+use crate::model::{Digest, StreamId, Timestamp, Version};
 
 /// The state of a stream as its decider renders it.
 #[derive(Debug, Clone)]
 pub struct StateView {
     /// The stream.
     pub stream: StreamId,
-    /// The version that the state stands for.
+    /// The version that the state stands for; 0 before the first event.
     pub version: Version,
     /// The state: JSON text.
     pub state: String,
@@ -26,157 +20,148 @@ pub struct StateView {
     pub module: Digest,
 }
 
-/// Folds streams apart from the workers: what is shown is committed.
-pub struct States {
-    shared: Arc<Shared>,
-    idle: Mutex<Vec<Instance>>,
+/// A snapshot that was compared with the events.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Its stream.
+    pub stream: StreamId,
+    /// What it is worth.
+    pub found: Found,
 }
 
-impl States {
-    /// Views of the streams of a store.
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            idle: Mutex::default(),
-        }
+/// Which state of a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum At {
+    /// The last one.
+    #[default]
+    Now,
+    /// The one at a version.
+    Version(Version),
+    /// The one of the longest prefix that was recorded no later.
+    Time(Timestamp),
+}
+
+impl Engine {
+    /// The committed state of a stream, as its decider, or another module of the store
+    /// that decides the same category, renders it.
+    ///
+    /// # Errors
+    /// When there is no such stream, version or decider, or the decider does not show
+    /// its state.
+    pub async fn state(
+        &self,
+        stream: &StreamId,
+        at: At,
+        module: Option<Digest>,
+    ) -> Result<StateView, Error> {
+        let rules = match module {
+            None => self.rules(stream)?,
+            Some(digest) => self.rules_of(stream, digest).await?,
+        };
+        let (from, until) = match at {
+            // Snapshots are those of what is deployed.
+            At::Now if module.is_some() => (From::First, Until::End),
+            At::Now => (From::Snapshot, Until::End),
+            At::Version(version) if module.is_some() => (From::First, Until::Version(version)),
+            At::Version(version) => (From::Snapshot, Until::Version(version)),
+            At::Time(time) => (From::First, Until::Time(time)),
+        };
+        let folder = &self.shared.folder;
+        let open = folder.fold(&rules, stream, from, until).await?;
+        let version = open.version;
+        let view = folder.ask(open, |open| open.view()).await?;
+        Ok(StateView {
+            stream: stream.clone(),
+            version,
+            state: view.ok_or_else(|| Error::StateNotShown(stream.category().to_owned()))?,
+            module: rules.module.digest(),
+        })
     }
 
-    /// Folds a stream and renders its state.
-    pub async fn view(&self, stream: &StreamId) -> Result<StateView, Error> {
-        let category = stream.category();
-        let plan = self.shared.registry.plan();
+    /// Takes a snapshot of a stream, folded from its first event, and says what those that
+    /// were there are worth.
+    ///
+    /// # Errors
+    /// When there is no such stream or decider, an event can't be read, or the guest has
+    /// no snapshot that it can open again.
+    pub async fn snapshot(&self, stream: &StreamId) -> Result<Taken, Error> {
+        let shared = &self.shared;
+        let rules = self.rules(stream)?;
+        let taken = shared
+            .folder
+            .take(&rules, stream, shared.clock.now())
+            .await?;
+        if shared.folder.store().keep(stream, &taken.snapshot).await? {
+            shared.folder.counts().taken();
+        }
+        let version = taken.snapshot.version;
+        self.worker(stream).snapshotted(stream, version);
+        Ok(taken)
+    }
+
+    /// Compares the snapshots of a category that were taken last with what is folded from
+    /// the first events on.
+    ///
+    /// # Errors
+    /// When the category has no decider, or the store fails.
+    pub async fn check_snapshots(
+        &self,
+        category: &str,
+        sample: usize,
+    ) -> Result<Vec<Checked>, Error> {
+        let shared = &self.shared;
+        let plan = shared.registry.plan();
         let unknown = || Error::UnknownCategory(category.to_owned());
-        let deployed = Arc::clone(plan.decider(category).ok_or_else(unknown)?);
-        let limit = self.shared.options.load_page;
-        let reader = &self.shared.reader;
-        let mut page = reader.load(stream, Version::NONE, limit).await?;
-        if page.head.is_none() {
-            return Err(Error::StreamNotFound(stream.clone()));
+        let rules = &plan.decider(category).ok_or_else(unknown)?.rules;
+        let mut checked = Vec::new();
+        for (stream, snapshot) in shared.folder.newest(category, sample).await? {
+            let compared = shared
+                .folder
+                .compare(rules, &stream, snapshot.clone())
+                .await;
+            let agreement = match compared {
+                Err(fold::Error::Store(error)) => return Err(error.into()),
+                Err(error) => Agreement::Unusable(error.to_string()),
+                Ok(agreement) => agreement,
+            };
+            checked.push(Checked {
+                stream,
+                found: Found {
+                    snapshot,
+                    agreement,
+                },
+            });
         }
-        let mut folding = Folding::Begin(self.idle(&deployed), deployed, stream.clone());
-        loop {
-            // Everything that runs the guest runs off the reactor.
-            let folded = tokio::task::spawn_blocking(move || folding.take(&page)).await;
-            match folded.map_err(|_| Error::Stopped)?? {
-                Folded::All(view, instance) => {
-                    self.keep(*instance);
-                    return Ok(view);
-                }
-                Folded::Until(version, open) => {
-                    page = reader.load(stream, version, limit).await?;
-                    folding = Folding::Open(open);
-                }
-            }
-        }
+        Ok(checked)
     }
 
-    /// An instance of this module that nobody uses.
-    fn idle(&self, deployed: &Deployed) -> Option<Box<Instance>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = deployed.module.digest();
-        let index = idle
-            .iter()
-            .position(|instance| instance.module().digest() == digest)?;
-        Some(Box::new(idle.swap_remove(index)))
+    /// What became of snapshots.
+    pub fn snapshot_counts(&self) -> Snapshots {
+        self.shared.folder.counts().read()
     }
 
-    fn keep(&self, instance: Instance) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if instance.is_spent() || instance.memory_bytes() > MEMORY_MARK {
-            return;
-        }
-        if idle.len() >= IDLE_MAX {
-            idle.remove(0);
-        }
-        idle.push(instance);
+    /// The rules that are deployed for a stream.
+    pub(super) fn rules(&self, stream: &StreamId) -> Result<Arc<Rules>, Error> {
+        let plan = self.shared.registry.plan();
+        let deployed = plan.decider(stream.category());
+        let unknown = || Error::UnknownCategory(stream.category().to_owned());
+        Ok(Arc::clone(&deployed.ok_or_else(unknown)?.rules))
     }
-}
 
-/// How far a stream has been folded.
-enum Folding {
-    /// Not at all.
-    Begin(Option<Box<Instance>>, Arc<Deployed>, StreamId),
-    /// Up to the last page.
-    Open(Box<Open>),
-}
-
-/// What became of a page.
-enum Folded {
-    /// It was the last one.
-    All(StateView, Box<Instance>),
-    /// More follow behind this version.
-    Until(Version, Box<Open>),
-}
-
-/// A state in a guest.
-struct Open {
-    instance: Instance,
-    aggregate: Aggregate,
-    stream: StreamId,
-    version: Version,
-}
-
-impl Folding {
-    fn take(self, page: &LoadPage) -> Result<Folded, Error> {
-        let mut open = match self {
-            Self::Open(open) => open,
-            Self::Begin(idle, deployed, stream) => {
-                let mut instance = match idle {
-                    Some(idle) => *idle,
-                    None => Instance::new(&deployed.module)
-                        .map_err(|fault| Error::Fault(Box::new(fault)))?,
-                };
-                let aggregate = instance
-                    .open(stream.key(), None)
-                    .map_err(|failure| Error::of_fold(&stream, &failure))?;
-                Box::new(Open {
-                    instance,
-                    aggregate,
-                    stream,
-                    version: Version::NONE,
-                })
-            }
+    /// The rules that would be deployed with another decider.
+    async fn rules_of(&self, stream: &StreamId, digest: Digest) -> Result<Arc<Rules>, Error> {
+        let category = stream.category();
+        let rules = self.shared.registry.rules_with(digest, category).await;
+        let rules = rules.map_err(|error| match error {
+            deploy::Error::Store(error) => Error::Store(error),
+            deploy::Error::Stopped => Error::Stopped,
+            other => Error::NoModule(other.to_string()),
+        })?;
+        let none = || {
+            Error::NoModule(format!(
+                "module {digest} does not decide category {category}"
+            ))
         };
-        let events: Vec<FoldEvent<'_>> = page.events.iter().map(fold_event).collect();
-        open.instance
-            .apply(&open.aggregate, &events)
-            .map_err(|failure| Error::of_fold(&open.stream, &failure))?;
-        if let Some(last) = page.events.last() {
-            open.version = last.version;
-        }
-        if page.is_last {
-            open.view()
-        } else {
-            Ok(Folded::Until(open.version, open))
-        }
-    }
-}
-
-impl Open {
-    fn view(mut self) -> Result<Folded, Error> {
-        let view = self
-            .instance
-            .view(&self.aggregate)
-            .map_err(|failure| Error::of_fold(&self.stream, &failure))?;
-        self.instance.close(self.aggregate);
-        let state = view.ok_or_else(|| Error::StateNotShown(self.stream.category().to_owned()))?;
-        let shown = StateView {
-            stream: self.stream,
-            version: self.version,
-            state,
-            module: self.instance.module().digest(),
-        };
-        Ok(Folded::All(shown, Box::new(self.instance)))
-    }
-}
-
-/// A recorded event as a guest folds it.
-pub fn fold_event(event: &LoadedEvent) -> FoldEvent<'_> {
-    FoldEvent {
-        name: &event.name,
-        schema_version: event.schema_version,
-        version: event.version,
-        recorded_at: event.recorded_at,
-        body: &event.body,
+        rules.map(Arc::new).ok_or_else(none)
     }
 }

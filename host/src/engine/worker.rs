@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashlink::LinkedHashMap;
 use tokio::sync::mpsc;
 
-use super::decide::may_pass;
 use super::homes::Homes;
+use super::load::{self, Loaded};
 use super::pool::Pool;
 use super::request::Request;
 use super::slot::{Slot, State, Warm};
-use super::state::fold_event;
 use super::{Error, Shared};
-use crate::commit::Run;
 use crate::deploy::Deployed;
-use crate::model::{StreamId, Timestamp, Version};
+use crate::fold::{self, Start};
+use crate::model::{StreamId, Version};
 use crate::runtime::{Failure, FoldEvent};
-use crate::store::{self, LoadPage, RunId};
+use crate::store::{LoadPage, RunId};
+use crate::upcast::Liftable;
 
 /// Slots that are looked at for one that can be evicted.
 const EVICTION_LOOKS: usize = 32;
@@ -43,7 +43,11 @@ pub(super) enum Message {
     /// or its id was looked up and not found.
     Again(Request),
     /// A page of a stream that is being loaded.
-    Page(StreamId, RunId, Box<store::Result<LoadPage>>),
+    Page(StreamId, RunId, Box<Result<Loaded, fold::Error>>),
+    /// A snapshot of a stream may be due.
+    Consider(StreamId),
+    /// A stream has a snapshot of this version; none: it could not be taken.
+    Snapshotted(StreamId, Option<Version>),
     /// Everything that was staged on a run has been answered.
     Drained(StreamId),
     /// The handle was dropped.
@@ -90,6 +94,12 @@ impl Worker {
             .name(format!("quipu-worker-{number}"))
             .spawn(move || run(&working, queue, &pending))?;
         Ok(Self { core, inbox })
+    }
+
+    /// Tells that a stream has a snapshot of a version.
+    pub fn snapshotted(&self, stream: &StreamId, version: Version) {
+        let message = Message::Snapshotted(stream.clone(), Some(version));
+        self.inbox.send(message);
     }
 
     /// Hands a command over. When the worker has nothing to do and decisions are
@@ -147,6 +157,8 @@ impl Core {
             Message::Execute(request) => self.execute(request),
             Message::Again(request) => self.take(request),
             Message::Page(stream, run, page) => self.page(&stream, run, *page),
+            Message::Consider(stream) => self.consider_snapshot(&stream, false),
+            Message::Snapshotted(stream, version) => self.snapshotted(&stream, version),
             Message::Drained(stream) => {
                 if let Some(slot) = self.slots.get_mut(&stream)
                     && let State::Draining(run) = &slot.state
@@ -250,60 +262,56 @@ impl Core {
             return;
         };
         let (check, plan) = (self.shared.options.check_purity, deployed.plan);
-        match Homes::open(&mut self.pool, &deployed, stream, slot.is_apart, check) {
+        match Homes::open(
+            &mut self.pool,
+            &deployed,
+            stream,
+            None,
+            slot.is_apart,
+            check,
+        ) {
             Ok(homes) => {
-                let warm = Warm {
-                    run: Arc::new(Run::begin()),
-                    deployed,
-                    homes,
-                    version: Version::NONE,
-                    recorded_at: Timestamp(0),
-                    is_archived: false,
-                    ids: super::ids::Ids::default(),
-                };
-                let run = warm.run.id();
+                let warm = Warm::new(deployed, homes);
+                let (run, deployed) = (warm.run.id(), Arc::clone(&warm.deployed));
                 slot.state = State::Loading(warm);
-                self.read(stream, run, Version::NONE);
+                let passed_by = slot.refused_snapshots;
+                self.begin(stream, run, deployed, passed_by);
             }
             Err(failure) => self.refuse_all(stream, Some(plan), |request| {
-                Error::of_fold(&request.stream, &failure)
+                Error::of_guest(&request.stream, &failure)
             }),
         }
+    }
+
+    /// Reads a snapshot and the first events off this thread.
+    fn begin(&self, stream: &StreamId, run: RunId, deployed: Arc<Deployed>, passed_by: usize) {
+        let (shared, myself) = (Arc::clone(&self.shared), self.myself.clone());
+        let stream = stream.clone();
+        self.shared.runtime.spawn(async move {
+            let loaded = load::begin(&shared, &deployed, &stream, passed_by).await;
+            myself.send(Message::Page(stream, run, Box::new(loaded)));
+        });
     }
 
     /// Reads the next page off this thread.
     fn read(&self, stream: &StreamId, run: RunId, after: Version) {
         let (shared, myself) = (Arc::clone(&self.shared), self.myself.clone());
         let stream = stream.clone();
-        let options = &self.shared.options;
-        let max = options.stream_events_max.get(stream.category()).copied();
         self.shared.runtime.spawn(async move {
-            let too_long = match max {
-                Some(max) if after == Version::NONE => {
-                    let head = shared.reader.head(&stream).await;
-                    head.map(|head| head.filter(|head| head.version.0 > max))
-                }
-                _ => Ok(None),
-            };
-            let page = match too_long {
-                Ok(None) => {
-                    let limit = shared.options.load_page;
-                    shared.reader.load(&stream, after, limit).await
-                }
-                // What is too long isn't read at all.
-                Ok(head) => Ok(LoadPage {
-                    head,
-                    events: Vec::new(),
-                    is_last: true,
-                }),
-                Err(error) => Err(error),
-            };
-            myself.send(Message::Page(stream, run, Box::new(page)));
+            let limit = shared.options.load_page;
+            let page = shared.reader.load(&stream, after, limit).await;
+            let loaded = page.map(|page| Loaded {
+                start: None,
+                page,
+                is_too_long: false,
+            });
+            let loaded = loaded.map_err(fold::Error::Store);
+            myself.send(Message::Page(stream, run, Box::new(loaded)));
         });
     }
 
     /// Folds a page, and asks for the next or begins to decide.
-    fn page(&mut self, stream: &StreamId, run: RunId, page: store::Result<LoadPage>) {
+    fn page(&mut self, stream: &StreamId, run: RunId, loaded: Result<Loaded, fold::Error>) {
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
         };
@@ -313,55 +321,139 @@ impl Core {
         if warm.run.id() != run {
             return;
         }
-        let page = match page {
-            Ok(page) => page,
-            Err(error) => {
+        let Loaded {
+            start,
+            page,
+            is_too_long,
+        } = match loaded {
+            Ok(loaded) => loaded,
+            Err(fold::Error::Store(error)) => {
                 self.retire(stream);
                 return self.fail_all(stream, &error);
             }
+            Err(error) => return self.unreadable(stream, &error),
         };
-        let events: Vec<FoldEvent<'_>> = page.events.iter().map(fold_event).collect();
+        if let Some(start) = start
+            && !self.reopen(stream, &start, is_too_long)
+        {
+            return;
+        }
+        self.fold(stream, page, is_too_long);
+    }
+
+    /// Takes a snapshot for the state that was opened. False when the guest refuses it:
+    /// then the stream is loaded anew without it.
+    fn reopen(&mut self, stream: &StreamId, start: &Start, is_too_long: bool) -> bool {
+        let Some(slot) = self.slots.get_mut(stream) else {
+            return false;
+        };
+        let State::Loading(warm) = &mut slot.state else {
+            return false;
+        };
+        warm.ids.begin_behind_others();
+        (warm.version, warm.snapshot_version) = (start.version, start.version);
+        if is_too_long {
+            return true;
+        }
+        let check = self.shared.options.check_purity;
+        let (deployed, snapshot) = (Arc::clone(&warm.deployed), Some(&start.snapshot));
+        match Homes::open(
+            &mut self.pool,
+            &deployed,
+            stream,
+            snapshot,
+            slot.is_apart,
+            check,
+        ) {
+            Ok(homes) => {
+                for home in std::mem::replace(&mut warm.homes, homes).into_all() {
+                    self.pool.close(home);
+                }
+                self.shared.folder.counts().used();
+                true
+            }
+            Err(failure) => {
+                let folder = &self.shared.folder;
+                folder.ignore(stream, "refused-by-the-guest", &failure);
+                slot.refused_snapshots += 1;
+                // It may have thrown away other streams' states with it.
+                slot.is_apart |= matches!(failure, Failure::Fault(_));
+                self.retire(stream);
+                self.advance(stream);
+                false
+            }
+        }
+    }
+
+    /// Folds the events of a page.
+    fn fold(&mut self, stream: &StreamId, page: LoadPage, is_too_long: bool) {
+        let Some(slot) = self.slots.get_mut(stream) else {
+            return;
+        };
+        let State::Loading(warm) = &mut slot.state else {
+            return;
+        };
+        // Numbered now: a look-up that was made before does not count against them.
+        self.number += 1;
+        for event in &page.events {
+            if let Some(id) = &event.command_id {
+                warm.ids.insert(id, self.number);
+            }
+        }
+        let last = page.events.last();
+        let last = last.map(|event| (event.version, event.recorded_at));
+        let lift = &warm.deployed.rules.lift;
+        let lifted = match self.shared.folder.lifter().lift(lift, page.events) {
+            Ok(lifted) => lifted,
+            Err(error) => {
+                let error = fold::Error::of_lift(stream, error);
+                return self.unreadable(stream, &error);
+            }
+        };
+        let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
         match warm.homes.fold(&mut self.pool, &events) {
             Some(Ok(())) => {}
-            Some(Err(failure)) => return self.unreadable(stream, &failure),
+            Some(Err(failure)) => {
+                let error = fold::Error::of_guest(stream, &failure);
+                return self.unreadable(stream, &error);
+            }
             // The instance fell with another stream meanwhile: begin again.
             None => {
                 self.retire(stream);
                 return self.advance(stream);
             }
         }
-        // Numbered now: a look-up that was made before does not count against them.
-        self.number += 1;
-        for id in page
-            .events
-            .iter()
-            .filter_map(|event| event.command_id.as_ref())
-        {
-            warm.ids.insert(id, self.number);
-        }
         if let Some(head) = page.head {
             warm.is_archived = head.archived;
+            warm.is_unread = is_too_long;
             // What was not read because it is too long stands where its head is.
-            let last = page.events.last();
-            if last.is_some() || warm.version == Version::NONE {
-                warm.version = last.map_or(head.version, |event| event.version);
-                warm.recorded_at = last.map_or(head.recorded_at, |event| event.recorded_at);
+            // Else the head may have moved since the events were read, and says nothing of
+            // the state.
+            if is_too_long {
+                warm.version = head.version;
             }
+            warm.recorded_at = warm.recorded_at.max(head.recorded_at);
         }
-        let is_whole = page.is_last;
+        if let Some((version, recorded_at)) = last {
+            warm.version = version;
+            warm.recorded_at = warm.recorded_at.max(recorded_at);
+        }
         let version = warm.version;
-        if !is_whole {
+        if !page.is_last {
+            let run = warm.run.id();
             return self.read(stream, run, version);
         }
+        slot.refused_snapshots = 0;
         if let State::Loading(warm) = std::mem::replace(&mut slot.state, State::Cold) {
             slot.state = State::Warm(warm);
         }
+        self.consider_snapshot(stream, true);
         self.advance(stream);
     }
 
     /// A stream can't be folded: one more try in an instance of its own, if that
     /// may help; else every command that waits for it is told.
-    fn unreadable(&mut self, stream: &StreamId, failure: &Failure) {
+    fn unreadable(&mut self, stream: &StreamId, error: &fold::Error) {
         let plan = match self.slots.get(stream).map(|slot| &slot.state) {
             Some(State::Loading(warm) | State::Warm(warm)) => Some(warm.deployed.plan),
             _ => None,
@@ -370,13 +462,12 @@ impl Core {
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
         };
-        if may_pass(failure) && !slot.is_apart {
+        let may_pass = matches!(error, fold::Error::Fault(fault) if fault.kind.may_pass());
+        if may_pass && !slot.is_apart {
             slot.is_apart = true;
             return self.advance(stream);
         }
-        self.refuse_all(stream, plan, |request| {
-            Error::of_fold(&request.stream, failure)
-        });
+        self.refuse_all(stream, plan, |_| error.clone().into());
         self.advance(stream);
     }
 

@@ -36,6 +36,8 @@ pub struct ImportView {
     pub skipped: u64,
     /// Archived streams in the file.
     pub streams: u64,
+    /// Truncated streams in the file.
+    pub anchors: u64,
     /// Position of the store's last event.
     pub head: u64,
 }
@@ -49,6 +51,7 @@ impl ImportView {
             events: imported.events,
             skipped: imported.skipped,
             streams: imported.streams,
+            anchors: imported.anchors,
             head: imported.head.0,
         }
     }

@@ -26,6 +26,10 @@ pub struct LogEvents<'a> {
 }
 
 /// Reads the log.
+///
+/// Events are lifted to what the active decider of their category reads. The parts of a split
+/// one follow each other, on one page, which may have more events than `limit` by them; a
+/// dropped one is left out. A `type` stands for what is stored under its older names, too.
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "read_log", tag = "events",
     params(
@@ -37,6 +41,7 @@ pub struct LogEvents<'a> {
         ("prefix" = Option<String>, Query, description = "Streams whose id begins so"),
         ("archived" = Option<String>, Query, description = "Events of archived streams: `without` them, the default for a `category`, or `with` them, the default otherwise"),
         ("direction" = Option<String>, Query, description = "`forward` (the default) or `backward`"),
+        ("form" = Option<String>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
     ),
     responses(
         (status = 200, body = LogEvents, description = "Events"),
@@ -50,12 +55,14 @@ pub async fn read(State(app): State<App>, mut params: Params) -> Result<Response
         Direction::Backward => i64::MAX.unsigned_abs(),
     });
     let limit = params.limit(LOG_PAGE_MAX)?;
+    let form = params.form()?;
     let filter = filter(&mut params)?;
     params.finish()?;
     let page = app
         .host
-        .read_log(Position(after), direction, limit, &filter)
-        .await?;
+        .read_log_as(form, Position(after), direction, limit, &filter)
+        .await
+        .map_err(view::not_lifted)?;
     let view = LogEvents {
         events: page.events.iter().map(view::Event::of).collect(),
         next: page.next.map(|position| position.0),
@@ -112,12 +119,25 @@ fn each<T>(
     values.transpose()
 }
 
-/// Reads one event.
+/// An event as it is stored, and what readers see of it.
+#[derive(Serialize, ToSchema)]
+pub struct OneEvent<'a> {
+    #[serde(flatten)]
+    event: view::Event<'a>,
+    /// What it is lifted to; empty when it is dropped, absent when nothing becomes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifted: Option<Vec<view::LiftedPart<'a>>>,
+    /// Why it can't be lifted; absent when it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_lifted: Option<String>,
+}
+
+/// Reads one event, as it is stored.
 #[utoipa::path(
     get, path = "/v1/events/{position}", tag = "events",
     params(("position" = u64, Path, description = "The event's position")),
     responses(
-        (status = 200, body = view::Event, description = "The event"),
+        (status = 200, body = OneEvent, description = "The event"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -127,11 +147,22 @@ pub async fn read_one(
     params: Params,
 ) -> Result<Response> {
     params.finish()?;
-    match app.host.event(Position(position)).await? {
-        Some(event) => answer::json(StatusCode::OK, &view::Event::of(&event)),
-        None => {
-            let detail = format!("there is no event at position {position}");
-            Err(Box::new(Problem::new(Code::EventNotFound, detail)))
-        }
-    }
+    let Some(event) = app.host.event(Position(position)).await? else {
+        let detail = format!("there is no event at position {position}");
+        return Err(Box::new(Problem::new(Code::EventNotFound, detail)));
+    };
+    let (lifted, not_lifted) = match app.host.lifted(vec![event.clone()]).await {
+        Ok(lifted) => (lifted, None),
+        // What an upcaster does to it is no reason not to show it.
+        Err(error) if view::is_lifting(&error) => (vec![event.clone()], Some(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let is_same = matches!(&lifted[..], [one] if one.stored_as.is_none());
+    let parts = || lifted.iter().map(view::LiftedPart::of).collect();
+    let view = OneEvent {
+        event: view::Event::of(&event),
+        lifted: (!is_same).then(parts),
+        not_lifted,
+    };
+    answer::json(StatusCode::OK, &view)
 }

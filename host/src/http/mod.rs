@@ -15,6 +15,7 @@ pub(crate) mod lanes;
 pub(crate) mod line;
 pub(crate) mod lines;
 mod log;
+mod marks;
 mod modules;
 mod openapi;
 mod options;
@@ -24,13 +25,17 @@ mod problem;
 mod request;
 mod router;
 mod server;
+mod snapshots;
 mod sse;
+mod state;
 mod streams;
 mod subscribe;
+mod types;
 mod view;
 
 pub use deployments::{DeploymentList, DeploymentView};
 pub use export::ImportView;
+pub use health::{SnapshotCounts, Status};
 pub use lines::LineAnswer;
 pub use modules::{ModuleEntry, ModuleList, ModuleView, TypeView};
 pub use openapi::openapi;
@@ -38,6 +43,11 @@ pub use options::Options;
 pub use problem::{Code, Expected, Problem, Rejection};
 pub use router::router;
 pub use server::serve;
+pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
+pub use types::{
+    EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
+    TypeVersion,
+};
 
 use std::sync::Arc;
 

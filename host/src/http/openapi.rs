@@ -1,7 +1,8 @@
 use utoipa::OpenApi;
 
 use super::{
-    appends, commands, deployments, export, health, lines, log, modules, streams, subscribe,
+    appends, commands, deployments, export, health, lines, log, marks, modules, snapshots, state,
+    streams, subscribe, types,
 };
 
 /// The interface's description.
@@ -19,13 +20,17 @@ use super::{
         streams::read,
         appends::append,
         appends::append_all,
-        streams::archive,
-        streams::restore,
-        streams::state,
+        marks::archive,
+        marks::restore,
+        marks::truncate,
+        state::state,
+        snapshots::take,
+        snapshots::check,
         log::read,
         log::read_one,
         subscribe::log,
         subscribe::stream,
+        types::list,
         modules::upload,
         modules::list,
         modules::show,
@@ -35,6 +40,7 @@ use super::{
         deployments::show,
         export::export,
         export::import,
+        health::status,
         health::live,
         health::ready,
     )

@@ -6,8 +6,9 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 
 use super::problem::{Problem, Result};
-use crate::model::{Digest, StreamId};
+use crate::model::{Digest, Invalid, StreamId, Timestamp};
 use crate::store::{ArchivedStreams, Direction};
+use crate::upcast::Form;
 
 /// The one parameter of a path, percent-decoded.
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String> {
@@ -150,6 +151,39 @@ impl Params {
         }
     }
 
+    /// `form`, lifted without one.
+    pub fn form(&mut self) -> Result<Form> {
+        match self.one("form")?.as_deref() {
+            None | Some("lifted") => Ok(Form::Lifted),
+            Some("stored") => Ok(Form::Stored),
+            Some(other) => Err(Problem::bad_request(format!(
+                "query: form {other:?} is neither lifted nor stored"
+            ))),
+        }
+    }
+
+    /// A time with its offset from UTC. One before 1970 is 1970.
+    pub fn time(&mut self, name: &str) -> Result<Option<Timestamp>> {
+        let Some(text) = self.one(name)? else {
+            return Ok(None);
+        };
+        let time = text.parse::<jiff::Timestamp>().map_err(|_| {
+            Problem::bad_request(format!(
+                "query: {name} {text:?} is no time as 2026-01-31T12:00:00Z or \
+                 2026-01-31T14:00:00+02:00 (+ is written %2B in an address)"
+            ))
+        })?;
+        let micros = u64::try_from(time.as_microsecond()).unwrap_or(0);
+        Ok(Some(Timestamp(micros)))
+    }
+
+    /// A module's digest.
+    pub fn digest(&mut self, name: &str) -> Result<Option<Digest>> {
+        let text = self.one(name)?;
+        let digest = text.map(|text| text.parse()).transpose();
+        digest.map_err(|error: Invalid| Problem::bad_request(format!("query: {name}: {error}")))
+    }
+
     /// Refuses what nobody took.
     pub fn finish(self) -> Result<()> {
         match self.0.first() {
@@ -221,6 +255,31 @@ mod tests {
         }
         for bad in ["%", "%2", "%zz", "%+1", "%FF", "/a%C3/b"] {
             assert!(check_encoding(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_an_offset() {
+        let time = |text: &str| Params(vec![("at".to_owned(), text.to_owned())]).time("at");
+        for (text, micros) in [
+            ("1970-01-01T00:00:01Z", 1_000_000),
+            ("1970-01-01T02:00:01.5+02:00", 1_500_000),
+            ("1970-01-01T00:00:00.0000019Z", 1),
+            ("1969-12-31T23:59:59Z", 0),
+        ] {
+            assert_eq!(time(text).ok().flatten(), Some(Timestamp(micros)), "{text}");
+        }
+        for text in [
+            "",
+            "now",
+            "7",
+            "2026-01-01",
+            "2026-01-01T00:00:00",
+            "2026-01-01T00:00:00 02:00",
+            "2026-02-30T00:00:00Z",
+            "99999-01-01T00:00:00Z",
+        ] {
+            assert!(time(text).is_err(), "{text}");
         }
     }
 }

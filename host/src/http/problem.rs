@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::model::{ExpectedVersion, Invalid, Version};
-use crate::{deploy, engine, runtime, store, subscribe};
+use crate::{deploy, engine, runtime, store, subscribe, upcast};
 
 /// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
 ///
@@ -36,7 +36,8 @@ pub struct Problem {
     /// With `guest-fault`: the component's digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Where an append is refused: the stream.
+    /// Where an append is refused, or a subscription comes to an event that can't be lifted:
+    /// the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
     /// Where an append is refused because of an event's id: the id.
@@ -119,7 +120,9 @@ codes! {
     StreamTooLong "stream-too-long" 409 "the stream is longer than its category allows";
     ImportRefused "import-refused" 409 "the import does not fit the store";
     CategoryOwned "category-owned" 409 "a decider serves the category";
-    UnreadableEvent "unreadable-event" 409 "the decider can't fold an event of the stream";
+    UnreadableEvent "unreadable-event" 409 "an event of the stream can't be lifted or folded";
+    SnapshotRefused "snapshot-refused" 409 "no snapshot of the stream can be taken";
+    TruncateRefused "truncate-refused" 409 "the stream can't be truncated so";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";
     WrongExpectedVersion "wrong-expected-version" 412 "the stream stands at another version";
     TooLarge "too-large" 413 "the request exceeds a bound";
@@ -232,7 +235,10 @@ impl From<engine::Error> for Box<Problem> {
             Error::StreamNotFound(_) => Code::StreamNotFound,
             Error::InvalidCommand(_) => Code::InvalidCommand,
             Error::Fault(_) => Code::GuestFault,
-            Error::UnreadableEvent { .. } => Code::UnreadableEvent,
+            Error::UnreadableEvent { .. } | Error::Anchor(_) => Code::UnreadableEvent,
+            Error::SnapshotRefused { .. } => Code::SnapshotRefused,
+            Error::TruncateRefused { .. } => Code::TruncateRefused,
+            Error::NoModule(_) => Code::ModuleNotFound,
             Error::StateNotShown(_) => Code::StateNotShown,
             Error::TooLarge(_) => Code::TooLarge,
             Error::Invalid(_) => Code::BadRequest,
@@ -280,9 +286,22 @@ impl From<subscribe::Error> for Box<Problem> {
         let code = match &error {
             Error::Invalid(_) => Code::BadRequest,
             Error::TooMany(_) | Error::Stopped => Code::Overloaded,
+            Error::Unreadable(unreadable) => match &unreadable.error {
+                upcast::Error::Fault { .. } => Code::GuestFault,
+                _ => Code::UnreadableEvent,
+            },
             Error::Store(error) => return error.clone().into(),
         };
-        Box::new(Problem::new(code, error.to_string()))
+        let mut problem = Problem::new(code, error.to_string());
+        if let Error::Unreadable(unreadable) = error {
+            problem.stream = Some(unreadable.stream.to_string());
+            if let upcast::Error::Fault { fault, .. } = unreadable.error {
+                problem.fault = Some(fault.kind.as_str().to_owned());
+                problem.component = Some(fault.component.clone());
+                problem.digest = Some(fault.digest.to_string());
+            }
+        }
+        Box::new(problem)
     }
 }
 
@@ -291,7 +310,9 @@ impl From<deploy::Error> for Box<Problem> {
         use deploy::Error;
         let code = match &error {
             Error::Refused(runtime::Refused::TooLarge { .. }) => Code::TooLarge,
-            Error::Refused(_) => Code::ModuleRefused,
+            Error::Refused(_) | Error::Conflict(_) | Error::Anchors { .. } => Code::ModuleRefused,
+            Error::Raced => Code::Conflict,
+            Error::Fold(error) => return engine::Error::from(error.clone()).into(),
             Error::NotFound(_) => Code::ModuleNotFound,
             Error::Stopped => Code::Overloaded,
             Error::Store(error) => return error.clone().into(),

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::{Code, Problem, Result};
 use super::{
-    App, Options, appends, commands, deployments, export, health, lines, log, modules, openapi,
-    params, streams, subscribe,
+    App, Options, appends, commands, deployments, export, health, lines, log, marks, modules,
+    openapi, params, snapshots, state, streams, subscribe, types,
 };
 use crate::Host;
 
@@ -38,13 +38,17 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         )
         .route("/v1/appends", post(appends::append_all))
         .route("/v1/streams", get(streams::list))
-        .route("/v1/streams/{stream}/archive", post(streams::archive))
-        .route("/v1/streams/{stream}/restore", post(streams::restore))
-        .route("/v1/streams/{stream}/state", get(streams::state))
+        .route("/v1/streams/{stream}/archive", post(marks::archive))
+        .route("/v1/streams/{stream}/restore", post(marks::restore))
+        .route("/v1/streams/{stream}/truncate", post(marks::truncate))
+        .route("/v1/streams/{stream}/state", get(state::state))
+        .route("/v1/streams/{stream}/snapshot", post(snapshots::take))
         .route("/v1/streams/{stream}/subscribe", get(subscribe::stream))
         .route("/v1/events", get(log::read))
         .route("/v1/events/subscribe", get(subscribe::log))
         .route("/v1/events/{position}", get(log::read_one))
+        .route("/v1/snapshots/check", post(snapshots::check))
+        .route("/v1/types", get(types::list))
         .route("/v1/modules", get(modules::list).post(modules::upload))
         .route("/v1/modules/{digest}", get(modules::show))
         .route("/v1/modules/{digest}/wasm", get(modules::download))
@@ -55,6 +59,7 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/deployments/{name}", get(deployments::show))
         .route("/v1/export", get(export::export))
         .route(export::IMPORT, post(export::import))
+        .route("/v1/status", get(health::status))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/openapi.json", get(description))

@@ -121,7 +121,15 @@ fn write_message(message: &Message, place: Place, chunk: &mut Vec<u8>) {
         Place::Stream(version) => version.0,
     };
     match message {
-        Message::Event(event) => write(Some(id), "event", &view::Event::of(event), chunk),
+        Message::Event(event) => {
+            // The place is behind whole events only: so no id cuts one in two.
+            let is_whole = match place {
+                Place::Log(position) => event.position == position,
+                Place::Stream(version) => event.version == version,
+            };
+            let id = is_whole.then_some(id);
+            write(id, "event", &view::Event::of(event), chunk);
+        }
         Message::CaughtUp(place) => write(Some(id), "caught-up", &Reached::of(*place), chunk),
         Message::Heartbeat(place) => write(Some(id), "heartbeat", &Reached::of(*place), chunk),
     }

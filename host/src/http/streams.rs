@@ -1,16 +1,15 @@
-//! Streams: which there are, their events and their state, whether they are archived.
+//! Streams: which there are, and their events.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::params::{Params, StreamPath};
 use super::problem::{Problem, Result};
-use super::{App, answer, headers, view};
-use crate::model::{Position, StreamId, Version};
+use super::{App, answer, view};
+use crate::model::{StreamId, Version};
 use crate::store::{Direction, STREAM_PAGE_MAX, STREAMS_PAGE_MAX, StreamFilter, StreamInfo};
 
 /// Streams in the order of the bytes of their ids.
@@ -36,6 +35,9 @@ pub struct StreamEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
     archived_at: Option<String>,
+    /// Events before this version have left its reads; absent when none have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_before: Option<u64>,
 }
 
 /// Lists streams.
@@ -77,8 +79,14 @@ impl<'a> StreamEntry<'a> {
             version: info.version.0,
             recorded_at: info.recorded_at.to_string(),
             archived_at: info.archived_at.map(|since| since.to_string()),
+            truncated_before: mark(info.truncated_before),
         }
     }
+}
+
+/// The mark of a truncated stream.
+fn mark(before: Version) -> Option<u64> {
+    (before > Version::NONE).then_some(before.0)
 }
 
 /// Events of a stream.
@@ -88,6 +96,9 @@ pub struct StreamEvents<'a> {
     stream: &'a str,
     /// Its version.
     version: u64,
+    /// Events before this version have left its reads; absent when none have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_before: Option<u64>,
     /// Its events, in the direction of the request.
     events: Vec<view::Event<'a>>,
     /// Where to go on `from`; null at the end.
@@ -95,6 +106,10 @@ pub struct StreamEvents<'a> {
 }
 
 /// Reads a stream.
+///
+/// Events are lifted to what the active decider reads. The parts of a split one follow each
+/// other, on one page, which may have more events than `limit` by them; a dropped one is left
+/// out. The events before the mark of a truncated stream are left out, too.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
     params(
@@ -102,6 +117,7 @@ pub struct StreamEvents<'a> {
         ("from" = Option<u64>, Query, description = "The first version to read; by default the oldest, or backward the newest"),
         ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
         ("direction" = Option<String>, Query, description = "`forward` (the default) or `backward`"),
+        ("form" = Option<String>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
     ),
     responses(
         (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match"))),
@@ -119,128 +135,19 @@ pub async fn read(
         Direction::Backward => i64::MAX.unsigned_abs(),
     });
     let limit = params.limit(STREAM_PAGE_MAX)?;
+    let form = params.form()?;
     params.finish()?;
     let page = app
         .host
-        .read_stream(&stream, Version(from), direction, limit)
-        .await?;
+        .read_stream_as(form, &stream, Version(from), direction, limit)
+        .await
+        .map_err(view::not_lifted)?;
     let view = StreamEvents {
         stream: stream.as_str(),
         version: page.version.0,
+        truncated_before: mark(page.truncated_before),
         events: page.events.iter().map(view::Event::of).collect(),
         next: page.next.map(|version| version.0),
     };
     answer::tagged(page.version, &view)
-}
-
-/// The state of a stream.
-#[derive(Serialize, ToSchema)]
-pub struct StreamState<'a> {
-    /// The stream.
-    stream: &'a str,
-    /// The version that the state stands for.
-    version: u64,
-    /// As the decider renders it.
-    #[schema(value_type = serde_json::Value)]
-    state: &'a RawValue,
-    /// Digest of the module that rendered it.
-    module: String,
-}
-
-/// Shows the state of a stream as its decider renders it.
-#[utoipa::path(
-    get, path = "/v1/streams/{stream}/state", tag = "streams",
-    params(("stream" = String, Path, description = "The stream")),
-    responses(
-        (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match"))),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
-    ),
-)]
-pub async fn state(
-    State(app): State<App>,
-    StreamPath(stream): StreamPath,
-    params: Params,
-) -> Result<Response> {
-    params.finish()?;
-    let view = app.host.state(&stream).await?;
-    let state = serde_json::from_str(&view.state).map_err(|error| Problem::internal(&error))?;
-    let shown = StreamState {
-        stream: view.stream.as_str(),
-        version: view.version.0,
-        state,
-        module: view.module.to_string(),
-    };
-    answer::tagged(view.version, &shown)
-}
-
-/// Whether a stream takes appends.
-#[derive(Serialize, ToSchema)]
-pub struct ArchivedStream<'a> {
-    /// The stream.
-    stream: &'a str,
-    /// Whether it is archived.
-    archived: bool,
-    /// Position of the event in the stream `$streams` that tells of it; null when
-    /// nothing had to be done.
-    position: Option<u64>,
-}
-
-/// Archives a stream.
-///
-/// It takes no appends then, and lists and pages by category leave it out unless asked.
-/// Its events stay in the log. Archiving it again does nothing.
-#[utoipa::path(
-    post, path = "/v1/streams/{stream}/archive", tag = "streams",
-    params(("stream" = String, Path, description = "The stream"), headers::Origin),
-    responses(
-        (status = 200, body = ArchivedStream, description = "It is archived"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
-    ),
-)]
-pub async fn archive(
-    State(app): State<App>,
-    StreamPath(stream): StreamPath,
-    params: Params,
-    headers: HeaderMap,
-) -> Result<Response> {
-    params.finish()?;
-    let context = headers::context(&headers)?;
-    let position = app.host.archive(&stream, context).await?;
-    archived_stream(&stream, true, position)
-}
-
-/// Restores an archived stream.
-///
-/// It takes appends again. Restoring it again does nothing.
-#[utoipa::path(
-    post, path = "/v1/streams/{stream}/restore", tag = "streams",
-    params(("stream" = String, Path, description = "The stream"), headers::Origin),
-    responses(
-        (status = 200, body = ArchivedStream, description = "It is not archived"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
-    ),
-)]
-pub async fn restore(
-    State(app): State<App>,
-    StreamPath(stream): StreamPath,
-    params: Params,
-    headers: HeaderMap,
-) -> Result<Response> {
-    params.finish()?;
-    let context = headers::context(&headers)?;
-    let position = app.host.restore(&stream, context).await?;
-    archived_stream(&stream, false, position)
-}
-
-fn archived_stream(
-    stream: &StreamId,
-    archived: bool,
-    position: Option<Position>,
-) -> Result<Response> {
-    let view = ArchivedStream {
-        stream: stream.as_str(),
-        archived,
-        position: position.map(|position| position.0),
-    };
-    answer::json(StatusCode::OK, &view)
 }

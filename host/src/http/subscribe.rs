@@ -11,6 +11,7 @@ use super::problem::{Problem, Result};
 use super::sse;
 use crate::model::{Position, Version};
 use crate::subscribe::Subscribe;
+use crate::upcast::Form;
 
 /// What `after` and `from` say for the end.
 const NOW: &str = "now";
@@ -19,13 +20,16 @@ const NOW: &str = "now";
 ///
 /// First what is there, then, after `caught-up`, what is committed, without a seam; also
 /// the events of archived streams. `event` carries an event as everywhere; its id is the
-/// position. `heartbeat` comes when nothing was sent for a while (15 s by default); its id
-/// is how far the log has been looked through, so that a client that comes back with
-/// `Last-Event-ID` goes on there. A position that the log has not reached is waited for.
-/// `caught-up` comes again when the client was so slow that the log had to be read again.
-/// A client that leaves for 30 s unread what is ready is cut off, with `too-slow` if that
-/// can still be sent. `error` carries a problem and ends the subscription. Line breaks
-/// within data come as lines of their own, as server-sent events have them: `\n`.
+/// position. An event that an upcaster splits comes in parts, one after the other, of which
+/// only the last has the id; one that it drops does not come. `heartbeat` comes when
+/// nothing was sent for a while (15 s by default); its id is how far the log has been
+/// looked through, so that a client that comes back with `Last-Event-ID` goes on there. A
+/// position that the log has not reached is waited for. `caught-up` comes again when the
+/// client was so slow that the log had to be read again. A client that leaves for 30 s
+/// unread what is ready is cut off, with `too-slow` if that can still be sent. `error`
+/// carries a problem and ends the subscription, also where an event can't be lifted;
+/// `form=stored` goes past it. Line breaks within data come as lines of their own, as
+/// server-sent events have them: `\n`.
 #[utoipa::path(
     get, path = "/v1/events/subscribe", operation_id = "subscribe_log", tag = "events",
     params(
@@ -34,6 +38,7 @@ const NOW: &str = "now";
         ("type" = Option<Vec<String>>, Query, description = "Any of these types; may be repeated"),
         ("tag" = Option<Vec<String>>, Query, description = "Any of these tags; may be repeated"),
         ("prefix" = Option<String>, Query, description = "Streams whose id begins so"),
+        ("form" = Option<String>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
         ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `after`"),
     ),
     responses(
@@ -48,6 +53,7 @@ pub async fn log(
 ) -> Result<Response> {
     let after = start(&mut params, "after", 0)?;
     let filter = log::whole_filter(&mut params)?;
+    let form = params.form()?;
     params.finish()?;
     let after = last_event_id(&headers)?.or(after);
     if let Some(after) = after.filter(|after| *after > 0) {
@@ -57,7 +63,7 @@ pub async fn log(
         Some(after) => Subscribe::log(Position(after), filter),
         None => Subscribe::log(Position(0), filter).from_now(),
     };
-    answer(&app, subscribe).await
+    answer(&app, subscribe, form).await
 }
 
 /// Subscribes to a stream.
@@ -69,6 +75,7 @@ pub async fn log(
     params(
         ("stream" = String, Path, description = "The stream"),
         ("from" = Option<String>, Query, description = "The first version to send; 1, the default, for all, `now` for new ones only"),
+        ("form" = Option<String>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
         ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `from`"),
     ),
     responses(
@@ -83,12 +90,13 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Result<Response> {
     let from = start(&mut params, "from", 1)?;
+    let form = params.form()?;
     params.finish()?;
     let subscribe = match last_event_id(&headers)?.map(|seen| seen + 1).or(from) {
         Some(from) => Subscribe::stream(stream, Version(from)),
         None => Subscribe::stream(stream, Version(1)).from_now(),
     };
-    answer(&app, subscribe).await
+    answer(&app, subscribe, form).await
 }
 
 /// Refuses a place behind the end of the log: nobody has been there, and what comes next
@@ -103,7 +111,11 @@ fn check_end(after: u64, end: Position) -> Result<()> {
     )))
 }
 
-async fn answer(app: &App, subscribe: Subscribe) -> Result<Response> {
+async fn answer(app: &App, subscribe: Subscribe, form: Form) -> Result<Response> {
+    let subscribe = match form {
+        Form::Lifted => subscribe,
+        Form::Stored => subscribe.as_stored(),
+    };
     let subscription = app.host.subscribe(subscribe).await?;
     let slow_reader_max = app.options.slow_reader_max;
     Ok(sse::answer(

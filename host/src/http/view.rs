@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::problem::{Problem, Result};
-use crate::engine::Executed;
+use crate::engine::{self, Executed};
 use crate::model::{Body, ContentType, RecordedEvent, check_json};
 use crate::store::KnownEvent;
 
@@ -28,6 +28,12 @@ pub struct Event<'a> {
     r#type: &'a str,
     /// Schema version of the data, from 1.
     schema_version: u32,
+    /// Which part of its stored event it is, from 0; absent for one that was not split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u32>,
+    /// How it is stored; absent when that is as it is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_as: Option<StoredForm<'a>>,
     #[serde(flatten)]
     data: Data<'a>,
     /// The command's, then the event's own; `{}` without any.
@@ -39,6 +45,29 @@ pub struct Event<'a> {
     #[schema(format = "date-time")]
     recorded_at: String,
     commit: Commit<'a>,
+}
+
+/// How an event is stored.
+#[derive(Serialize, ToSchema)]
+pub struct StoredForm<'a> {
+    /// Its type.
+    r#type: &'a str,
+    /// Its schema version.
+    schema_version: u32,
+}
+
+/// What became of a stored event, or a part of it.
+#[derive(Serialize, ToSchema)]
+pub struct LiftedPart<'a> {
+    /// Its type.
+    r#type: &'a str,
+    /// Schema version of the data.
+    schema_version: u32,
+    /// Which part it is, from 0; absent for an event that was not split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u32>,
+    #[serde(flatten)]
+    data: Data<'a>,
 }
 
 /// What led to an event.
@@ -109,6 +138,8 @@ impl<'a> Event<'a> {
             position: event.position.0,
             r#type: event.name.as_str(),
             schema_version: event.schema_version,
+            part: part(event),
+            stored_as: StoredForm::of(event),
             data: Data::of(&event.body),
             metadata: metadata.unwrap_or_else(empty_object),
             tags: event.tags.iter().map(|tag| &**tag).collect(),
@@ -125,6 +156,50 @@ impl<'a> Event<'a> {
             },
         }
     }
+}
+
+impl<'a> StoredForm<'a> {
+    fn of(event: &'a RecordedEvent) -> Option<Self> {
+        let stored = event.stored_as.as_deref()?;
+        let is_same = (&stored.name, stored.schema_version) == (&event.name, event.schema_version);
+        (!is_same).then(|| Self {
+            r#type: stored.name.as_str(),
+            schema_version: stored.schema_version,
+        })
+    }
+}
+
+impl<'a> LiftedPart<'a> {
+    /// The view of what an event was lifted to.
+    pub fn of(event: &'a RecordedEvent) -> Self {
+        Self {
+            r#type: event.name.as_str(),
+            schema_version: event.schema_version,
+            part: part(event),
+            data: Data::of(&event.body),
+        }
+    }
+}
+
+fn part(event: &RecordedEvent) -> Option<u32> {
+    let stored = event.stored_as.as_deref();
+    stored.filter(|it| it.parts > 1).map(|it| it.part)
+}
+
+/// Whether an error is about an event that can't be lifted.
+pub fn is_lifting(error: &engine::Error) -> bool {
+    use engine::Error;
+    matches!(error, Error::UnreadableEvent { .. } | Error::Fault(_))
+}
+
+/// The problem of a page with an event that can't be lifted; says how to read it still.
+pub fn not_lifted(error: engine::Error) -> Box<Problem> {
+    let is_lifting = is_lifting(&error);
+    let mut problem: Box<Problem> = error.into();
+    if is_lifting {
+        problem.detail += "; form=stored (--stored) reads events as they are stored";
+    }
+    problem
 }
 
 fn empty_object<'a>() -> &'a RawValue {

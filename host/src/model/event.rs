@@ -65,6 +65,44 @@ pub struct RecordedEvent {
     pub recorded_at: Timestamp,
     /// What led to it, shared by the events of one commit.
     pub commit: Arc<CommitData>,
+    /// How it is stored, where it was lifted; none: as it is here.
+    pub stored_as: Option<Box<StoredAs>>,
+}
+
+/// The stored event that a lifted one was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAs {
+    /// Its type.
+    pub name: Name,
+    /// Its schema version.
+    pub schema_version: u32,
+    /// Which part of it this is, from 0. Parts share version, position and id.
+    pub part: u32,
+    /// How many parts it was split into; 1 for one that is whole.
+    pub parts: u32,
+}
+
+impl StoredAs {
+    /// Part number `part` of `parts` of an event.
+    pub fn of(event: &RecordedEvent, part: u32, parts: u32) -> Self {
+        let first = event.stored_as.as_deref();
+        Self {
+            name: first.map_or(&event.name, |first| &first.name).clone(),
+            schema_version: first.map_or(event.schema_version, |first| first.schema_version),
+            part,
+            parts,
+        }
+    }
+}
+
+impl RecordedEvent {
+    /// Whether nothing else of its stored event follows: a reader that keeps its place
+    /// keeps it here.
+    pub fn is_last_part(&self) -> bool {
+        self.stored_as
+            .as_ref()
+            .is_none_or(|stored| stored.part + 1 >= stored.parts)
+    }
 }
 
 /// What led to a commit, as far as readers are told.

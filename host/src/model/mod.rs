@@ -22,7 +22,7 @@ pub use command::{Command, CommandId, CommandRecord, Rejection};
 pub use context::Context;
 pub use digest::Digest;
 pub(crate) use event::fresh_id;
-pub use event::{CommitData, EventId, NewEvent, RecordedEvent};
+pub use event::{CommitData, EventId, NewEvent, RecordedEvent, StoredAs};
 pub use json::DEPTH_MAX as JSON_DEPTH_MAX;
 pub use json::check as check_json;
 pub use limits::{AppendLimits, TooLarge};

@@ -69,11 +69,9 @@ impl Answers<'_> {
         }
     }
 
-    pub(super) fn snapshot(&self, snapshot: SnapshotResult) -> Checked<Snapshot> {
-        let (found, named) = (
-            snapshot.state_schema_version,
-            self.manifest.state_schema_version,
-        );
+    /// A snapshot, which has to be of this state schema version.
+    pub(super) fn snapshot(&self, named: u32, snapshot: SnapshotResult) -> Checked<Snapshot> {
+        let found = snapshot.state_schema_version;
         if found != named {
             return Err(contract(format!(
                 "a snapshot of state schema version {found}, the manifest says {named}"
@@ -217,6 +215,30 @@ fn body_as(kind: &MessageType, body: BodyResult) -> Checked<Body> {
     }
 }
 
+/// What an upcaster made of a body; binary data keep their content type.
+pub(super) fn lifted_body(
+    name: &crate::model::Name,
+    old: &Body,
+    body: BodyResult,
+    bytes_max: usize,
+) -> Checked<Body> {
+    let bytes = body_len(&body);
+    if bytes > bytes_max {
+        return Err(too_large("bytes of a lifted event", bytes, bytes_max));
+    }
+    let checked = match body {
+        BodyResult::Json(text) => Body::json(text),
+        BodyResult::Binary(bytes) => {
+            let content_type = match old.content_type() {
+                ContentType::Json => ContentType::Other(OPAQUE.into()),
+                other @ ContentType::Other(_) => other.clone(),
+            };
+            Body::new(content_type, bytes)
+        }
+    };
+    checked.map_err(|error| contract(format!("lifted event {name}: {error}")))
+}
+
 /// A body whose content type no manifest names.
 fn opaque(what: &str, body: BodyResult) -> Checked<Body> {
     let checked = match body {
@@ -294,11 +316,11 @@ fn internal(text: &str) -> Broken {
     )
 }
 
-fn contract(text: String) -> Broken {
+pub(super) fn contract(text: String) -> Broken {
     Broken::new(FaultKind::Contract, text)
 }
 
-fn too_large(what: &str, found: usize, max: usize) -> Broken {
+pub(super) fn too_large(what: &str, found: usize, max: usize) -> Broken {
     let text = format!("{what}: {found} is more than {max}");
     Broken::new(FaultKind::OutputTooLarge, text)
 }

@@ -78,6 +78,9 @@ pub enum Failure {
     /// not skip. The aggregate is to be closed.
     #[error("the decider does not know an event: {0}")]
     UnknownEvent(String),
+    /// It can't take a snapshot, or nothing leads from it to the current form.
+    #[error("the decider can't open a snapshot: {0}")]
+    BadSnapshot(String),
     /// The body of an event does not fit its type. The aggregate is to be closed.
     #[error("the decider can't read an event: {0}")]
     BadEvent(String),

@@ -6,6 +6,7 @@ use wasmtime::component::ResourceAny;
 use super::answer::{self, Answers};
 use super::bindings::decider::{self, SnapshotParam, SnapshotResult};
 use super::bindings::types::{self as wit, BodyParam};
+use super::bindings::upcaster;
 use super::fault::{Broken, FaultKind};
 use super::sandbox::Sandbox;
 use super::{Decision, Failure, Fault, Fuel, Module, Outcome};
@@ -21,6 +22,7 @@ pub struct Instance {
     module: Arc<Module>,
     sandbox: Sandbox,
     decider: Option<decider::Guest>,
+    upcaster: Option<upcaster::Guest>,
     id: u64,
 }
 
@@ -97,38 +99,61 @@ impl Instance {
         let mut sandbox =
             Sandbox::new(&module.before, module.limits(), name.as_str().into()).map_err(fault)?;
         let instance = sandbox.instance;
-        let decider = match &module.decider {
-            None => None,
-            Some(indices) => Some(
-                indices
-                    .load(sandbox.store(), &instance)
-                    .map_err(|error| fault(Broken::by(&error, None)))?,
-            ),
-        };
+        let broken = |error: wasmtime::Error| fault(Broken::by(&error, None));
+        let indices = module.decider.as_ref();
+        let decider = indices.map(|indices| indices.load(sandbox.store(), &instance));
+        let indices = module.upcaster.as_ref();
+        let upcaster = indices.map(|indices| indices.load(sandbox.store(), &instance));
         Ok(Self {
             module: Arc::clone(module),
             sandbox,
-            decider,
+            decider: decider.transpose().map_err(broken)?,
+            upcaster: upcaster.transpose().map_err(broken)?,
             id: INSTANCES.fetch_add(1, Ordering::Relaxed),
         })
     }
 
-    /// Opens the aggregate of the stream with this key, from a snapshot or from
-    /// the beginning.
+    /// Opens the aggregate of the stream with this key, from the beginning or from a
+    /// snapshot, which is first migrated to the current form.
     ///
     /// # Errors
-    /// When the guest faults or can't read the snapshot.
+    /// When the guest faults or can't take the snapshot.
     pub fn open(&mut self, key: &str, snapshot: Option<&Snapshot>) -> Result<Aggregate, Failure> {
-        let snapshot = snapshot.map(snapshot_param);
+        let migrated = snapshot.map(|old| self.migrated(old)).transpose()?;
+        let snapshot = migrated.as_ref().map(snapshot_param);
         let (answer, fuel) =
             self.call(|guest, store| guest.aggregate().call_open(store, key, snapshot))?;
-        match answer {
-            Ok(resource) => Ok(Aggregate {
-                resource,
-                instance: self.id,
-            }),
-            Err(error) => Err(self.failure(error, fuel)),
+        let error = match answer {
+            Ok(resource) => {
+                return Ok(Aggregate {
+                    resource,
+                    instance: self.id,
+                });
+            }
+            Err(error) => self.failure(error, fuel),
+        };
+        Err(match error {
+            // Whatever it calls it, there is nothing else that it could not read.
+            Failure::UnknownEvent(text) | Failure::BadEvent(text) if migrated.is_some() => {
+                Failure::BadSnapshot(text)
+            }
+            other => other,
+        })
+    }
+
+    /// A snapshot in the current form.
+    fn migrated(&mut self, snapshot: &Snapshot) -> Result<Snapshot, Failure> {
+        let current = self.module.manifest.state_schema_version;
+        let mut snapshot = snapshot.clone();
+        while snapshot.state_schema_version != current {
+            let found = snapshot.state_schema_version;
+            snapshot = self.migrate(&snapshot)?.ok_or_else(|| {
+                Failure::BadSnapshot(format!(
+                    "it has state schema version {found}, from which it is not migrated to {current}"
+                ))
+            })?;
         }
+        Ok(snapshot)
     }
 
     /// Folds events, in order, each once. A long list is cut into several calls,
@@ -209,17 +234,23 @@ impl Instance {
         let resource = self.own(aggregate);
         let (answer, fuel) =
             self.call(|guest, store| guest.aggregate().call_snapshot(store, resource))?;
-        self.checked_snapshot(answer, fuel)
+        let current = self.module.manifest.state_schema_version;
+        self.checked_snapshot(current, answer, fuel)
     }
 
-    /// A snapshot of an older form in the current one; none if it can't be migrated.
+    /// A snapshot of an older form in the next one that the manifest's chain leads to;
+    /// none if it can't be migrated, or nothing leads on from it.
     ///
     /// # Errors
     /// When the guest faults; never one of the other failures.
     pub fn migrate(&mut self, old: &Snapshot) -> Result<Option<Snapshot>, Failure> {
-        let old = snapshot_param(old);
+        let mut chain = self.module.manifest.migrations.iter();
+        let Some((_, to)) = chain.find(|(from, _)| *from == old.state_schema_version) else {
+            return Ok(None);
+        };
+        let (to, old) = (*to, snapshot_param(old));
         let (answer, fuel) = self.call(|guest, store| guest.call_migrate(store, old))?;
-        self.checked_snapshot(answer, fuel)
+        self.checked_snapshot(to, answer, fuel)
     }
 
     /// The state for people and programs, as JSON; none if it is not shown.
@@ -281,6 +312,22 @@ impl Instance {
         called.map_err(|broken| fault(broken).into())
     }
 
+    pub(super) fn call_upcaster<R>(
+        &mut self,
+        call: impl FnOnce(
+            &upcaster::Guest,
+            &mut wasmtime::Store<super::sandbox::State>,
+        ) -> wasmtime::Result<R>,
+    ) -> Result<(R, Fuel), Failure> {
+        let module = &self.module;
+        let fault = |broken: Broken| broken.of(&module.manifest.name, module.digest);
+        let Some(guest) = &self.upcaster else {
+            return Err(fault(super::steps::no_upcaster()).into());
+        };
+        let called = self.sandbox.call(|store| call(guest, store));
+        called.map_err(|broken| fault(broken).into())
+    }
+
     /// The resource of an aggregate that this instance opened.
     fn own(&self, aggregate: &Aggregate) -> ResourceAny {
         assert_eq!(
@@ -299,20 +346,21 @@ impl Instance {
 
     fn checked_snapshot(
         &self,
+        version: u32,
         answer: Option<SnapshotResult>,
         fuel: Fuel,
     ) -> Result<Option<Snapshot>, Failure> {
-        let snapshot = answer.map(|snapshot| self.answers().snapshot(snapshot));
+        let snapshot = answer.map(|snapshot| self.answers().snapshot(version, snapshot));
         let snapshot = snapshot.transpose();
         snapshot.map_err(|broken| self.fault(broken, fuel))
     }
 
-    fn failure(&self, error: wit::FoldError, fuel: Fuel) -> Failure {
+    pub(super) fn failure(&self, error: wit::FoldError, fuel: Fuel) -> Failure {
         answer::failure(error, self.module.limits())
             .unwrap_or_else(|broken| self.fault(broken, fuel))
     }
 
-    fn fault(&self, mut broken: Broken, fuel: Fuel) -> Failure {
+    pub(super) fn fault(&self, mut broken: Broken, fuel: Fuel) -> Failure {
         broken.fuel = Some(fuel);
         broken
             .of(&self.module.manifest.name, self.module.digest)
@@ -338,7 +386,7 @@ impl std::fmt::Debug for Instance {
 
 /// How many events go into the next call: within both bounds, at least one stored
 /// event, and never a part of one.
-fn batch_len(events: &[FoldEvent<'_>], count_max: usize, bytes_max: usize) -> usize {
+pub(super) fn batch_len(events: &[FoldEvent<'_>], count_max: usize, bytes_max: usize) -> usize {
     let (mut whole, mut bytes) = (0, 0usize);
     for (index, event) in events.iter().enumerate() {
         let begins_an_event = index > 0 && event.version != events[index - 1].version;
@@ -353,7 +401,7 @@ fn batch_len(events: &[FoldEvent<'_>], count_max: usize, bytes_max: usize) -> us
     events.len()
 }
 
-fn event_param<'a>(event: &FoldEvent<'a>) -> wit::Event<'a> {
+pub(super) fn event_param<'a>(event: &FoldEvent<'a>) -> wit::Event<'a> {
     wit::Event {
         type_: event.name.as_str(),
         schema_version: event.schema_version,

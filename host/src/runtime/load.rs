@@ -10,7 +10,7 @@ use super::fault::bounded;
 use super::sandbox::{Sandbox, State};
 use super::surface::Surface;
 use super::ticker::Ticker;
-use super::{Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics};
+use super::{Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics, steps};
 use crate::model::Digest;
 
 /// The compiler and sandbox, shared by all modules of a process.
@@ -131,23 +131,36 @@ impl Runtime {
             .map_err(wrong_type)?;
         let mut sandbox = Sandbox::new(&before, &self.0.limits, "?".into())
             .map_err(|broken| broken.of("?", digest))?;
-        let decider = check_types(&before, &mut sandbox, &exports).map_err(wrong_type)?;
+        let known = check_types(&before, &mut sandbox, &exports).map_err(wrong_type)?;
+        let instance = sandbox.instance;
         let guest = manifest::GuestIndices::new(&before)
-            .and_then(|guest| {
-                let instance = sandbox.instance;
-                guest.load(sandbox.store(), &instance)
-            })
+            .and_then(|guest| guest.load(sandbox.store(), &instance))
             .map_err(wrong_type)?;
         let (info, _) = sandbox
             .call(|store| guest.call_describe(store))
             .map_err(|broken| broken.of("?", digest))?;
+        let manifest = Manifest::read(info, &exports)?;
+        let steps = match &known.upcaster {
+            None => Vec::new(),
+            Some(indices) => {
+                let guest = indices
+                    .load(sandbox.store(), &instance)
+                    .map_err(wrong_type)?;
+                let (told, _) = sandbox
+                    .call(|store| guest.call_steps(store))
+                    .map_err(|broken| broken.of(&manifest.name, digest))?;
+                steps::read(told, &manifest)?
+            }
+        };
         Ok(Module {
             runtime: self.clone(),
             before,
-            decider,
+            decider: known.decider,
+            upcaster: known.upcaster,
+            steps,
             digest,
             size,
-            manifest: Manifest::read(info, &exports)?,
+            manifest,
             exports,
             imports,
         })
@@ -201,27 +214,36 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Refused> {
     ))
 }
 
+/// The interfaces of a component that the host calls by itself.
+#[derive(Default)]
+struct Indices {
+    decider: Option<decider::GuestIndices>,
+    upcaster: Option<upcaster::GuestIndices>,
+}
+
 /// Compares every function that the host knows with what the component has. Only
 /// an instance tells, so this comes after it is made.
 fn check_types(
     before: &InstancePre<State>,
     sandbox: &mut Sandbox,
     exports: &[Export],
-) -> wasmtime::Result<Option<decider::GuestIndices>> {
+) -> wasmtime::Result<Indices> {
     let instance = sandbox.instance;
-    let mut known = None;
+    let mut known = Indices::default();
     for export in exports {
         match export {
             Export::Decider => {
                 let indices = decider::GuestIndices::new(before)?;
                 indices.load(sandbox.store(), &instance)?;
-                known = Some(indices);
+                known.decider = Some(indices);
             }
             Export::Projection => {
                 projection::GuestIndices::new(before)?.load(sandbox.store(), &instance)?;
             }
             Export::Upcaster => {
-                upcaster::GuestIndices::new(before)?.load(sandbox.store(), &instance)?;
+                let indices = upcaster::GuestIndices::new(before)?;
+                indices.load(sandbox.store(), &instance)?;
+                known.upcaster = Some(indices);
             }
         }
     }

@@ -240,7 +240,7 @@ fn check_type(kind: &str, told: wit::MessageType) -> Result<MessageType, String>
     })
 }
 
-fn check_type_name(kind: &str, name: &str) -> Result<Name, String> {
+pub(super) fn check_type_name(kind: &str, name: &str) -> Result<Name, String> {
     let shown = || quoted(name, NAME_BYTES_MAX);
     if name.len() > NAME_BYTES_MAX {
         return Err(format!("{kind} {}: at most 255 bytes", shown()));

@@ -22,6 +22,7 @@ mod module;
 mod options;
 mod refused;
 mod sandbox;
+mod steps;
 mod surface;
 mod ticker;
 
@@ -33,6 +34,7 @@ pub use manifest::Manifest;
 pub use module::{Export, Module};
 pub use options::{Limits, Options};
 pub use refused::Refused;
+pub use steps::{Lifted, Step};
 
 /// What a call cost: about one unit for each instruction of the guest, equal on
 /// every machine.

@@ -2,9 +2,9 @@ use std::fmt;
 
 use wasmtime::component::InstancePre;
 
-use super::bindings::decider;
+use super::bindings::{decider, upcaster};
 use super::sandbox::State;
-use super::{Limits, Manifest, Runtime};
+use super::{Limits, Manifest, Runtime, Step};
 use crate::model::{Category, Digest};
 
 /// What a component can do for the host, named as in the WIT.
@@ -40,6 +40,8 @@ pub struct Module {
     pub(super) runtime: Runtime,
     pub(super) before: InstancePre<State>,
     pub(super) decider: Option<decider::GuestIndices>,
+    pub(super) upcaster: Option<upcaster::GuestIndices>,
+    pub(super) steps: Vec<Step>,
     pub(super) digest: Digest,
     pub(super) size: usize,
     pub(super) manifest: Manifest,
@@ -77,6 +79,11 @@ impl Module {
     pub fn category(&self) -> Option<Category> {
         self.decider.as_ref()?;
         Category::new(&self.manifest.name).ok()
+    }
+
+    /// What its upcaster lifts; empty without one.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// Names of what it imports, as they stand in the component.

@@ -36,6 +36,9 @@ pub enum Refused {
     /// The manifest contradicts itself, the exports or the rules.
     #[error("manifest: {0}")]
     Manifest(String),
+    /// Its steps contradict each other, its manifest or the rules.
+    #[error("upcaster: {0}")]
+    Upcaster(String),
     /// It does not start, or does not say what it is, within the limits.
     #[error("the component can't be asked what it is: {0}")]
     Fault(#[from] Fault),

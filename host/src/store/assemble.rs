@@ -84,6 +84,7 @@ impl Assembler {
             tags: row.tags,
             recorded_at: Timestamp(row.recorded_at),
             commit: Arc::clone(&commit.data),
+            stored_as: None,
         })
     }
 }

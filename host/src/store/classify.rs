@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Appended, Check, Head, Item, KnownCommit, Mark, Outcome, RunId, Write};
+use super::{Appended, Change, Check, Head, Item, KnownCommit, Mark, Outcome, RunId, Write};
 use crate::model::{CommandId, EventId, NewEvent, Position, StreamId, Timestamp, Version};
 
 /// What is recorded under the ids of a batch.
@@ -28,23 +28,23 @@ pub type Heads = HashMap<StreamId, Head>;
 pub struct Parts {
     /// The plan's number.
     pub plan: u64,
-    /// By category: the plan that last changed its decider.
-    pub deciders: HashMap<String, u64>,
+    /// By category: the plan that last changed its decider or its upcasters.
+    pub categories: HashMap<String, u64>,
 }
 
 impl Parts {
     /// Whether a decision about this category under `plan` is out of date.
     fn have_moved(&self, category: &str, plan: u64) -> bool {
-        self.deciders
+        self.categories
             .get(category)
             .is_some_and(|changed| *changed > plan)
     }
 
     /// Takes an activation in: the new plan.
-    pub fn activate(&mut self, category: Option<&str>) -> u64 {
+    pub fn activate(&mut self, categories: &[String]) -> u64 {
         self.plan += 1;
-        if let Some(category) = category {
-            self.deciders.insert(category.to_owned(), self.plan);
+        for category in categories {
+            self.categories.insert(category.clone(), self.plan);
         }
         self.plan
     }
@@ -70,8 +70,8 @@ pub struct Classified<'a> {
     pub outcomes: Vec<Outcome>,
     /// In order of position.
     pub accepted: Vec<Accepted<'a>>,
-    /// Streams whose mark changes, and since when they are archived.
-    pub marks: Vec<(&'a StreamId, Option<Timestamp>)>,
+    /// Marks that change, in order.
+    pub marks: Vec<(&'a Mark, Timestamp)>,
     /// The plan afterwards.
     pub parts: Parts,
 }
@@ -178,15 +178,16 @@ struct Batch<'a, 'k> {
     taken: HashSet<(&'a StreamId, &'a CommandId)>,
     /// Callers' ids of events that this batch records.
     taken_events: HashSet<(&'a StreamId, EventId)>,
-    marks: Vec<(&'a StreamId, Option<Timestamp>)>,
+    marks: Vec<(&'a Mark, Timestamp)>,
     accepted: Vec<Accepted<'a>>,
 }
 
 impl<'a> Batch<'a, '_> {
     fn item(&mut self, item: &'a Item) -> Outcome {
         match item {
+            Item::Activate(activation) if activation.plan != self.parts.plan => Outcome::PlanMoved,
             Item::Activate(activation) => {
-                Outcome::Activated(self.parts.activate(activation.category.as_deref()))
+                Outcome::Activated(self.parts.activate(&activation.categories))
             }
             Item::Check(check) => self.check(check),
             Item::Mark(mark) => self.mark(mark),
@@ -257,20 +258,28 @@ impl<'a> Batch<'a, '_> {
     }
 
     fn mark(&mut self, mark: &'a Mark) -> Outcome {
+        let category = mark.stream.category();
+        if let Change::Truncated { .. } = mark.change
+            && self.parts.have_moved(category, mark.write.commit.plan)
+        {
+            return Outcome::PlanMoved;
+        }
         let Some(head) = self.heads.get_mut(&mark.stream) else {
             return Outcome::NoStream(mark.stream.clone());
         };
-        if head.archived == mark.archived {
-            return Outcome::Marked(None);
+        match &mark.change {
+            Change::Archived(archived) if *archived == head.archived => {
+                return Outcome::Marked(None);
+            }
+            Change::Archived(archived) => head.archived = *archived,
+            Change::Truncated { before, .. } => head.truncated_before = *before,
+            Change::Whole if head.truncated_before == Version::NONE => {
+                return Outcome::Marked(None);
+            }
+            Change::Whole => head.truncated_before = Version::NONE,
         }
-        head.archived = mark.archived;
         let appended = self.accept(&mark.write);
-        let since = mark.archived.then_some(mark.write.commit.recorded_at);
-        // Once for each stream: a back-end may set them all at once.
-        match self.marks.iter_mut().find(|(of, _)| **of == mark.stream) {
-            Some((_, last)) => *last = since,
-            None => self.marks.push((&mark.stream, since)),
-        }
+        self.marks.push((mark, mark.write.commit.recorded_at));
         Outcome::Marked(appended.positions.first().copied())
     }
 
@@ -380,6 +389,7 @@ impl<'a> Batch<'a, '_> {
             version,
             recorded_at,
             archived: false,
+            truncated_before: head.map_or(Version::NONE, |head| head.truncated_before),
         };
         self.heads.insert(write.stream.clone(), head);
         self.taken
@@ -450,6 +460,7 @@ mod tests {
             version: Version(version),
             recorded_at: Timestamp(9),
             archived: false,
+            truncated_before: Version::NONE,
         };
         if version == 0 {
             Heads::new()
@@ -515,7 +526,9 @@ mod tests {
         let activation = crate::store::Activation {
             name: "account".to_owned(),
             digest: crate::model::Digest([0; 32]),
-            category: Some("account".to_owned()),
+            categories: vec!["account".to_owned()],
+            trusted: Vec::new(),
+            plan: 1,
             at: Timestamp(0),
             by: None,
         };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::StoredSnapshot;
 use crate::model::{
     Body, CommandId, CommandRecord, CommitData, Digest, EventId, ExpectedVersion, Name, NewEvent,
     Position, StreamId, Timestamp, Version,
@@ -28,7 +29,7 @@ pub enum Item {
     Check(Check),
     /// Raise the plan.
     Activate(Activation),
-    /// Archive a stream, or restore it.
+    /// Archive or truncate a stream, or undo it.
     Mark(Mark),
 }
 
@@ -93,23 +94,43 @@ pub struct Activation {
     pub name: String,
     /// The module, already in the store.
     pub digest: Digest,
-    /// The category whose decider it is, if any.
-    pub category: Option<String>,
+    /// Categories whose decider or upcasters it changes.
+    pub categories: Vec<String>,
+    /// Folds whose snapshots the new ones may open.
+    pub trusted: Vec<Digest>,
+    /// The plan on which it was checked: under another it is refused.
+    pub plan: u64,
     /// When.
     pub at: Timestamp,
     /// By whom.
     pub by: Option<String>,
 }
 
-/// Sets whether a stream takes appends.
+/// Sets a mark of a stream, or removes it.
 #[derive(Debug)]
 pub struct Mark {
     /// The stream.
     pub stream: StreamId,
-    /// Archived from now on, or restored.
-    pub archived: bool,
+    /// What changes.
+    pub change: Change,
     /// What tells of it, in a stream of the host; written when the mark changes.
     pub write: Write,
+}
+
+/// What a mark says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The stream takes no appends from now on, or takes them again.
+    Archived(bool),
+    /// The events before a version leave the stream's reads and loading.
+    Truncated {
+        /// The version, not beyond the stream's.
+        before: Version,
+        /// The state that stands for them, at that version or a later one of the stream.
+        anchor: Box<StoredSnapshot>,
+    },
+    /// They are back, and the anchor is gone.
+    Whole,
 }
 
 /// What became of an item.
@@ -142,7 +163,7 @@ pub enum Outcome {
     },
     /// The stream is archived.
     Archived(StreamId),
-    /// The part of the plan under which it was decided has changed.
+    /// The part of the plan under which it was decided has changed; for an activation, the plan.
     PlanMoved,
     /// An earlier item of its run was refused, so its state never existed.
     RunDead,

@@ -1,6 +1,7 @@
 //! A store in this process's memory: for tests and experiments.
 
 mod import;
+mod snapshots;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +14,10 @@ use super::classify::{self, Accepted, Heads, Known, Parts, classify};
 use super::page::{Room, composed_metadata, page_bounds};
 use super::wake::Waker;
 use super::{
-    CheckpointStore, Claim, Deployment, Direction, EventReader, EventWriter, Filter, Head, Import,
-    Item, KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, ModuleStore,
-    Outcome, Result, STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredModule, StoredPage,
-    StreamFilter, StreamInfo, StreamPage, StreamsPage,
+    Change, CheckpointStore, Claim, Deployment, Direction, EventReader, EventWriter, Filter, Head,
+    Import, Item, KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage,
+    ModuleStore, Outcome, Result, STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredModule,
+    StoredPage, StreamFilter, StreamInfo, StreamPage, StreamsPage,
 };
 use crate::model::{
     CommandId, CommitData, Digest, EventId, Position, RecordedEvent, StreamId, Timestamp, Version,
@@ -30,7 +31,9 @@ pub fn open() -> Store {
         reader: Arc::new(shared.clone()),
         writer: Box::new(shared.clone()),
         modules: Arc::new(shared.clone()),
-        checkpoints: Arc::new(shared),
+        checkpoints: Arc::new(shared.clone()),
+        snapshots: Arc::new(shared.clone()),
+        types: Arc::new(shared),
         wakes,
         secret: rand::random(),
     }
@@ -67,6 +70,7 @@ struct Places {
     /// Indexes into the log.
     events: Vec<usize>,
     archived_at: Option<Timestamp>,
+    kept: snapshots::Kept,
 }
 
 struct Checkpoint {
@@ -90,6 +94,7 @@ impl Log {
             version: event.version,
             recorded_at: event.recorded_at,
             archived: places.archived_at.is_some(),
+            truncated_before: places.kept.truncated_before,
         })
     }
 
@@ -127,8 +132,15 @@ impl Log {
         for accepted in &classified.accepted {
             self.append(accepted);
         }
-        for (stream, since) in classified.marks {
-            self.streams.entry(stream.clone()).or_default().archived_at = since;
+        for (mark, at) in classified.marks {
+            let places = self.streams.entry(mark.stream.clone()).or_default();
+            match &mark.change {
+                Change::Archived(archived) => places.archived_at = archived.then_some(at),
+                Change::Truncated { before, anchor } => {
+                    places.kept.truncate(*before, Some(anchor));
+                }
+                Change::Whole => places.kept.truncate(Version::NONE, None),
+            }
         }
         for (item, outcome) in items.iter().zip(&classified.outcomes) {
             if let (Item::Activate(activation), Outcome::Activated(plan)) = (item, outcome) {
@@ -138,6 +150,8 @@ impl Log {
                     digest: activation.digest,
                     activated_at: activation.at,
                     activated_by: activation.by.clone(),
+                    categories: activation.categories.clone(),
+                    trusted: activation.trusted.clone(),
                 });
             }
         }
@@ -205,6 +219,7 @@ impl Log {
             tags: event.tags.clone(),
             recorded_at: stored.recorded_at,
             commit: data,
+            stored_as: None,
         };
         let places = self.streams.entry(stream).or_default();
         places.events.push(place);
@@ -321,15 +336,15 @@ impl EventReader for Shared {
         limit: usize,
     ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
         let log = self.lock();
-        let page = log.streams.get(stream).map(|places| {
-            let version = Version(places.events.len() as u64);
-            let range = page_bounds(from, direction, limit, version);
+        let page = log.head(stream).map(|head| {
+            let places = &log.streams[stream];
+            let range = page_bounds(from, direction, limit, head);
             let read = |version: u64| &log.events[places.events[version as usize - 1]].seen;
             let (events, _) = match direction {
                 Direction::Forward => page(range.map(read), usize::MAX),
                 Direction::Backward => page(range.rev().map(read), usize::MAX),
             };
-            StreamPage::new(version, events, direction)
+            StreamPage::new(head, events, direction)
         });
         ready(Ok(page)).boxed()
     }
@@ -428,6 +443,7 @@ impl EventReader for Shared {
                     version: head.version,
                     recorded_at: head.recorded_at,
                     archived_at: places.archived_at,
+                    truncated_before: head.truncated_before,
                 })
             })
             .take(limit)

@@ -13,9 +13,11 @@ mod memory;
 mod page;
 mod postgres;
 mod record;
+mod snapshot;
 mod sqlite;
 mod stored;
 mod streams;
+mod types;
 mod url;
 mod wake;
 
@@ -26,16 +28,18 @@ use futures::future::BoxFuture;
 
 pub use error::Error;
 pub use item::{
-    Activation, Appended, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Mark, Outcome,
-    RunId, Write,
+    Activation, Appended, Change, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Mark,
+    Outcome, RunId, Write,
 };
 pub use page::{
     Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, PAGE_BYTES_MAX,
     STREAM_PAGE_MAX, StreamPage,
 };
 pub use postgres::drop_schema;
+pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
 pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
 pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
+pub use types::{TypeStore, TypeUse};
 pub use url::{Backup, Migrated, StoreUrl, backup, migrate, open, open_reading};
 pub use wake::Wakes;
 
@@ -50,8 +54,8 @@ pub trait EventReader: Send + Sync {
     fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>>;
 
     /// Up to `limit` events of a stream, at most [`STREAM_PAGE_MAX`]: forward those
-    /// from version `from` on, backward those from `from` down. None when there is
-    /// no such stream. A page ends early at [`PAGE_BYTES_MAX`].
+    /// from version `from` on, backward those from `from` down; none of those before the
+    /// mark of a truncated stream. None when there is no such stream. A page ends early at [`PAGE_BYTES_MAX`].
     fn read_stream<'a>(
         &'a self,
         stream: &'a StreamId,
@@ -71,7 +75,8 @@ pub trait EventReader: Send + Sync {
         filter: &'a Filter,
     ) -> BoxFuture<'a, Result<LogPage>>;
 
-    /// What a fold needs of the events after a version: at most `limit` of them.
+    /// What a fold needs of the events after a version: at most `limit` of them, whatever
+    /// mark the stream has.
     fn load<'a>(
         &'a self,
         stream: &'a StreamId,
@@ -192,6 +197,11 @@ pub struct Deployment {
     pub activated_at: Timestamp,
     /// By whom, as far as the host knows.
     pub activated_by: Option<String>,
+    /// Categories whose decider or upcasters it changed. Of one that was made before this
+    /// was kept: the name alone.
+    pub categories: Vec<String>,
+    /// Folds whose snapshots the new ones may open: a sample was compared.
+    pub trusted: Vec<Digest>,
 }
 
 /// A store that has been opened for reading alone.
@@ -200,6 +210,8 @@ pub struct Source {
     pub reader: Arc<dyn EventReader>,
     /// Components and plan.
     pub modules: Arc<dyn ModuleStore>,
+    /// Snapshots, of which the anchors are exported.
+    pub snapshots: Arc<dyn SnapshotStore>,
 }
 
 /// A store that has been opened.
@@ -212,6 +224,10 @@ pub struct Store {
     pub modules: Arc<dyn ModuleStore>,
     /// How far named readers have come.
     pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Snapshots of streams.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// Counts of events by type.
+    pub types: Arc<dyn TypeStore>,
     /// Tells that there may be something new.
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.

@@ -32,6 +32,8 @@ pub struct Head {
     pub recorded_at: Timestamp,
     /// Whether appends are refused.
     pub archived: bool,
+    /// Events before this version have left the stream's reads; 0: none have.
+    pub truncated_before: Version,
 }
 
 /// Events of one stream.
@@ -39,6 +41,8 @@ pub struct Head {
 pub struct StreamPage {
     /// The stream's version when the page was read.
     pub version: Version,
+    /// Events before this version have left the stream's reads; 0: none have.
+    pub truncated_before: Version,
     /// The events.
     pub events: Vec<RecordedEvent>,
     /// Where to go on from in the same direction; none at the end.
@@ -130,8 +134,12 @@ impl Filter {
 
     /// Whether an event passes, but for [`without_archived`](Self::without_archived).
     pub fn admits(&self, event: &RecordedEvent) -> bool {
+        self.admits_as(event, event.name.as_str())
+    }
+
+    /// Whether an event would pass if it had this type.
+    pub(crate) fn admits_as(&self, event: &RecordedEvent, name: &str) -> bool {
         let (stream, category) = (event.stream.as_str(), event.stream.category());
-        let name = event.name.as_str();
         self.categories
             .as_ref()
             .is_none_or(|all| all.iter().any(|one| **one == *category))
@@ -156,14 +164,16 @@ impl Filter {
 }
 
 impl StreamPage {
-    /// A page of events that were read up to its limit.
-    pub(crate) fn new(version: Version, events: Vec<RecordedEvent>, direction: Direction) -> Self {
+    /// A page of events of a stream that were read up to its limit.
+    pub(crate) fn new(head: Head, events: Vec<RecordedEvent>, direction: Direction) -> Self {
+        let (version, first) = (head.version, head.first());
         let next = events.last().and_then(|last| match direction {
             Direction::Forward => (last.version < version).then(|| last.version.next()),
-            Direction::Backward => (last.version.0 > 1).then(|| Version(last.version.0 - 1)),
+            Direction::Backward => (last.version > first).then(|| Version(last.version.0 - 1)),
         });
         Self {
             version,
+            truncated_before: head.truncated_before,
             events,
             next,
         }
@@ -184,22 +194,30 @@ impl Room {
     }
 }
 
-/// The versions of a page, ascending, of a stream at `version`.
+impl Head {
+    /// Version of the first event that the stream's reads show.
+    pub fn first(&self) -> Version {
+        self.truncated_before.max(Version(1))
+    }
+}
+
+/// The versions of a page, ascending, of a stream that stands so.
 pub(crate) fn page_bounds(
     from: Version,
     direction: Direction,
     limit: usize,
-    version: Version,
+    head: Head,
 ) -> std::ops::RangeInclusive<u64> {
     let limit = limit.min(STREAM_PAGE_MAX) as u64;
+    let (version, first) = (head.version.0, head.first().0);
     match direction {
         Direction::Forward => {
-            let first = from.0.max(1);
-            first..=version.0.min(first.saturating_add(limit).saturating_sub(1))
+            let from = from.0.max(first);
+            from..=version.min(from.saturating_add(limit).saturating_sub(1))
         }
         Direction::Backward => {
-            let last = from.0.min(version.0);
-            (last.saturating_add(1).saturating_sub(limit)).max(1)..=last
+            let last = from.0.min(version);
+            (last.saturating_add(1).saturating_sub(limit)).max(first)..=last
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Decided, Deployment, Error, Head, Result};
+use super::{Anchor, Decided, Deployment, Error, Head, Result};
 use crate::model::{
     CommandId, CommandRecord, Digest, NewEvent, Position, StreamId, Timestamp, Version,
 };
@@ -58,6 +58,8 @@ pub enum Import {
     Plan(Deployment),
     /// A stream is archived since then.
     Archived(StreamId, Timestamp),
+    /// A stream is truncated.
+    Truncated(Box<Anchor>),
 }
 
 /// Largest number of an export: beyond it, not every reader of JSON is exact.
@@ -239,4 +241,25 @@ pub(super) fn plan_out_of_order(plan: u64, after: u64) -> Error {
 
 pub(super) fn no_stream_to_archive(stream: &StreamId) -> Error {
     Error::Import(format!("there is no stream {stream} to be archived"))
+}
+
+/// Refuses the anchor of a stream that does not stand there, or that was not taken of it.
+pub(super) fn check_anchor(anchor: &Anchor, head: Option<Head>) -> Result<()> {
+    let (stream, before, at) = (&anchor.stream, anchor.before, anchor.snapshot.version);
+    let refused = |why: &str| Err(Error::Import(format!("stream {stream}: its anchor {why}")));
+    let Some(head) = head else {
+        return Err(Error::Import(format!(
+            "there is no stream {stream} to be truncated"
+        )));
+    };
+    if !anchor.snapshot.is_intact(stream) || anchor.snapshot.body().is_none() {
+        return refused("is damaged, or of another stream");
+    }
+    if before.0 == 0 || before > at || at > head.version {
+        return refused(&format!(
+            "at version {at} does not stand between its mark before {before} and its end at {}",
+            head.version
+        ));
+    }
+    Ok(())
 }

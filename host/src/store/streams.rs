@@ -50,6 +50,8 @@ pub struct StreamInfo {
     pub recorded_at: Timestamp,
     /// Since when it is archived.
     pub archived_at: Option<Timestamp>,
+    /// Events before this version have left its reads; 0: none have.
+    pub truncated_before: Version,
 }
 
 /// A page of a list.

@@ -74,6 +74,7 @@ pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
             Ok(Source {
                 reader: store.reader,
                 modules: store.modules,
+                snapshots: store.snapshots,
             })
         }
         StoreUrl::Memory => Err(Error::Url(

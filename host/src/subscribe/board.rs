@@ -2,9 +2,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use super::ring::{NextCommit, Ring};
+use super::ring::{NextCommit, Ring, bytes_of};
 use super::wants::{Index, SeatId, Wants};
 use super::{Error, Options};
+use crate::deploy::{Plan, Reading};
 use crate::model::{Position, RecordedEvent, Version};
 use crate::store;
 
@@ -16,7 +17,9 @@ const LOOK_MAX: usize = 256;
 /// Between two looks of a subscription that waits, nothing has passed that it wants:
 /// whoever puts up an event takes those who want it out of the index, notes where they
 /// go on, and wakes them. All others need no look at all.
-#[derive(Debug)]
+///
+/// The plan is asked for under the lock: so it is never older than one under which an
+/// event of the ring was committed.
 pub(super) struct Board {
     ring: Ring,
     phase: Phase,
@@ -28,6 +31,7 @@ pub(super) struct Board {
     /// Those who wait for whole commits.
     commits: HashSet<SeatId>,
     seats_max: usize,
+    reading: Reading,
 }
 
 #[derive(Debug)]
@@ -57,8 +61,9 @@ struct Seat {
 /// What a look shows.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// The next event.
-    Event(Arc<RecordedEvent>),
+    /// The next event that may concern it, as it is stored, and the plan by which that was
+    /// found.
+    Event(Arc<RecordedEvent>, Arc<Plan>),
     /// Nothing yet, but the ring goes on.
     More,
     /// Nothing; it is woken when there is.
@@ -70,7 +75,7 @@ pub(super) enum Look {
 }
 
 impl Board {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &Options, reading: Reading) -> Self {
         Self {
             ring: Ring::new(options),
             phase: Phase::Resting,
@@ -80,6 +85,7 @@ impl Board {
             starting: HashSet::new(),
             commits: HashSet::new(),
             seats_max: options.subscriptions_max,
+            reading,
         }
     }
 
@@ -123,7 +129,7 @@ impl Board {
         self.ring.end()
     }
 
-    /// The next event behind a place, which moves over all that is of no concern.
+    /// The next event behind a place, which moves over all that is of no concern before it.
     ///
     /// # Errors
     /// When the host ends, or the store has failed for good.
@@ -147,13 +153,13 @@ impl Board {
         if *at < self.ring.start() {
             return Ok(Look::Behind);
         }
-        let mut looked = 0;
+        let (plan, mut looked) = (self.reading.plan(), 0);
         for event in self.ring.behind(*at).take(LOOK_MAX) {
             looked += 1;
-            *at = event.position;
-            if seat.wants.admits(event, seen) {
-                return Ok(Look::Event(Arc::clone(event)));
+            if seat.wants.admits(event, seen, &plan) {
+                return Ok(Look::Event(Arc::clone(event), plan));
             }
+            *at = event.position;
         }
         if looked == LOOK_MAX {
             return Ok(Look::More);
@@ -163,6 +169,28 @@ impl Board {
         seat.waker = Some(waker.clone());
         self.index.add(id, &seat.wants);
         Ok(Look::Waiting)
+    }
+
+    /// An event that was found by a look, and those behind it that may concern the same
+    /// one, up to so many events and bytes.
+    pub(super) fn run(
+        &self,
+        first: Arc<RecordedEvent>,
+        wants: &Wants,
+        plan: &Plan,
+        (events_max, bytes_max): (usize, usize),
+    ) -> Vec<Arc<RecordedEvent>> {
+        let (position, seen) = (first.position, first.version);
+        let mut bytes = bytes_of(&first);
+        let behind = self.ring.behind(position).take(LOOK_MAX);
+        let more = behind
+            .filter(|event| wants.admits(event, seen, plan))
+            .take_while(|event| {
+                bytes = bytes.saturating_add(bytes_of(event));
+                bytes <= bytes_max
+            });
+        let more = more.take(events_max.saturating_sub(1)).map(Arc::clone);
+        [first].into_iter().chain(more).collect()
     }
 
     /// The next whole commit for a reader that has read so many events. A failed store
@@ -240,14 +268,14 @@ impl Board {
         up_to: Position,
         is_last: bool,
     ) -> Vec<Waker> {
-        let mut woken = Vec::new();
+        let (plan, mut woken) = (self.reading.plan(), Vec::new());
         for event in events {
             let before = self.ring.end();
-            for id in self.index.candidates(&event) {
+            for id in self.index.candidates(&event, &plan) {
                 let Some(seat) = self.seats.get_mut(&id) else {
                     continue;
                 };
-                if event.position <= seat.checked || !seat.wants.admits(&event, seat.seen) {
+                if event.position <= seat.checked || !seat.wants.admits(&event, seat.seen, &plan) {
                     continue;
                 }
                 seat.checked = seat.checked.max(before);

@@ -9,14 +9,18 @@ use tokio::task::AbortHandle;
 use super::Error;
 use super::hub::{Seat, Shared};
 use super::ring::NextCommit;
-use super::wants::Wants;
+use super::wants::{Wants, Which};
+use crate::deploy::{Readable, Unreadable};
 use crate::model::{Position, RecordedEvent};
+use crate::upcast::Form;
 
 /// What a handler of commits is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Committed {
-    /// The events that a commit has in one stream, all of them.
+    /// The events that a commit has in one stream, all of them, with all their parts.
     Events(Vec<Arc<RecordedEvent>>),
+    /// The same as they are stored, since one of them can't be lifted, and why.
+    Unreadable(Vec<Arc<RecordedEvent>>, Box<Unreadable>),
     /// So many events were committed while the handler was at work, and are not to be
     /// had any more: the host keeps only the newest.
     Missed(u64),
@@ -33,21 +37,26 @@ impl OnCommit {
         self.0.abort();
     }
 
-    pub(super) async fn begin<H, F>(shared: &Arc<Shared>, handler: H) -> Result<Self, Error>
+    pub(super) async fn begin<H, F>(
+        shared: &Arc<Shared>,
+        form: Form,
+        handler: H,
+    ) -> Result<Self, Error>
     where
         H: FnMut(Committed) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let seat = shared.join(Arc::new(Wants::Commits))?;
+        let which = Which::Commits;
+        let seat = shared.join(Arc::new(Wants { which, form }))?;
         // In this order: what is committed in between is told.
         let read = seat.passed().await?;
         let after = shared.reader.log_head().await?;
-        let task = shared.runtime.spawn(call(seat, read, after, handler));
+        let task = shared.runtime.spawn(call(seat, form, read, after, handler));
         Ok(Self(task.abort_handle()))
     }
 }
 
-async fn call<H, F>(seat: Seat, mut read: u64, after: Position, mut handler: H)
+async fn call<H, F>(seat: Seat, form: Form, mut read: u64, after: Position, mut handler: H)
 where
     H: FnMut(Committed) -> F,
     F: Future<Output = ()>,
@@ -58,10 +67,34 @@ where
         {
             continue;
         }
+        let committed = match (committed, form) {
+            (Committed::Events(events), Form::Lifted) => lifted(&seat.shared, events).await,
+            (committed, _) => Some(committed),
+        };
+        let Some(committed) = committed else {
+            continue;
+        };
         let called = AssertUnwindSafe(async { handler(committed).await });
         if called.catch_unwind().await.is_err() {
             tracing::error!("a handler of commits panicked; it is called again for the next one");
         }
+    }
+}
+
+/// A commit with its events lifted; none when all are dropped.
+async fn lifted(shared: &Shared, events: Vec<Arc<RecordedEvent>>) -> Option<Committed> {
+    let plan = shared.reading.plan();
+    let _permit = match events.iter().any(|event| plan.needs_guest(event)) {
+        true => Some(shared.reads.acquire().await.ok()?),
+        false => None,
+    };
+    let lifted = shared.reading.lift(&plan, events.clone()).await.ok()?;
+    match lifted {
+        Readable {
+            failed: Some(failed),
+            ..
+        } => Some(Committed::Unreadable(events, failed)),
+        Readable { events, .. } => (!events.is_empty()).then_some(Committed::Events(events)),
     }
 }
 

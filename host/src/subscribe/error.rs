@@ -1,3 +1,4 @@
+use crate::deploy::Unreadable;
 use crate::model::Invalid;
 use crate::store;
 
@@ -7,6 +8,10 @@ pub enum Error {
     /// The store failed. Subscribe again from the last place.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The next event can't be lifted. Subscribe again from the last place when something
+    /// else has been deployed, or to events as they are stored.
+    #[error(transparent)]
+    Unreadable(#[from] Box<Unreadable>),
     /// A start or a filter that makes no sense.
     #[error(transparent)]
     Invalid(#[from] Invalid),

@@ -5,7 +5,8 @@ use tokio::sync::watch;
 use super::backoff::Backoff;
 use super::board::Board;
 use super::hub::Shared;
-use crate::model::Position;
+use crate::deploy;
+use crate::model::{Position, RecordedEvent};
 use crate::store::{self, Direction, Filter, LOG_PAGE_MAX, LogPage};
 
 /// Reads the log once for all subscriptions, until the host ends. While nobody has
@@ -48,6 +49,8 @@ async fn begin(shared: &Shared) -> Position {
     loop {
         match shared.reader.log_head().await {
             Ok(head) => {
+                // Behind the head: the plan is known under which all before it was committed.
+                learn_plan(shared).await;
                 shared.tell(|board| board.begin(head));
                 return head;
             }
@@ -59,6 +62,9 @@ async fn begin(shared: &Shared) -> Position {
 /// Puts up everything behind a position. None when nobody is there to see it.
 async fn catch_up(shared: &Shared, mut at: Position) -> Option<Position> {
     let (filter, mut backoff) = (Filter::default(), Backoff::of_reads());
+    // Plans that the history does not hold, as in the middle of an import, are asked for
+    // once.
+    let mut asked = 0;
     loop {
         if shared.board().rest() {
             return None;
@@ -69,6 +75,10 @@ async fn catch_up(shared: &Shared, mut at: Position) -> Option<Position> {
         match reading.await {
             Ok(LogPage { events, next, head }) => {
                 backoff.reset();
+                if let Some(plan) = unknown_plan(shared, &events).filter(|plan| *plan > asked) {
+                    asked = plan;
+                    learn_plan(shared).await;
+                }
                 at = at.max(next.unwrap_or(head));
                 shared.tell(|board| board.put_up(events, at, next.is_none()));
                 if next.is_none() {
@@ -76,6 +86,32 @@ async fn catch_up(shared: &Shared, mut at: Position) -> Option<Position> {
                 }
             }
             Err(error) => pause(shared, &error, &mut backoff).await,
+        }
+    }
+}
+
+/// The newest plan under which some events were committed, when it is not known here yet:
+/// another host has raised it, or this one is about to publish it.
+fn unknown_plan(shared: &Shared, events: &[RecordedEvent]) -> Option<u64> {
+    let newest = events.iter().map(|event| event.commit.plan).max()?;
+    (newest > shared.reading.plan().number).then_some(newest)
+}
+
+/// Reads what has been activated. A module that can't be loaded leaves the plan that is
+/// known.
+async fn learn_plan(shared: &Shared) {
+    let mut backoff = Backoff::of_reads();
+    while let Some(registry) = shared.registry.upgrade() {
+        match registry.refresh().await {
+            Ok(()) => return,
+            Err(deploy::Error::Store(error)) if !error.is_lasting() => {
+                drop(registry);
+                pause(shared, &error, &mut backoff).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the plan was not read; events are lifted by the old one");
+                return;
+            }
         }
     }
 }

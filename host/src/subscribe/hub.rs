@@ -1,5 +1,5 @@
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use tokio::runtime::Handle;
@@ -12,10 +12,12 @@ use super::commits::{Committed, OnCommit};
 use super::named::Named;
 use super::request::{Source, Subscribe};
 use super::subscription::Subscription;
-use super::wants::{SeatId, Wants};
+use super::wants::{SeatId, Wants, Which};
 use super::{Error, Options, feed};
+use crate::deploy::{Reading, Registry};
 use crate::model::{Position, Version};
 use crate::store::{CheckpointStore, EventReader};
+use crate::upcast::Form;
 
 /// Feeds all subscriptions of a host from one reading of the log, which begins with
 /// the first subscription. Ends when it is dropped.
@@ -28,12 +30,17 @@ pub(super) struct Shared {
     pub(super) reader: Arc<dyn EventReader>,
     pub(super) checkpoints: Arc<dyn CheckpointStore>,
     pub(super) options: Options,
+    /// How events are lifted.
+    pub(super) reading: Reading,
+    /// Asked for plans that are not known here yet. Not kept alive: a subscription may
+    /// outlive its host.
+    pub(super) registry: Weak<Registry>,
     board: Mutex<Board>,
     /// Told when someone has subscribed.
     pub(super) joined: Notify,
     /// Told when a named subscription has been given back.
     pub(super) released: Notify,
-    /// Pages that are read for catching up.
+    /// Pages that are read for catching up, or lifted.
     pub(super) reads: Semaphore,
     pub(super) ending: CancellationToken,
     /// Named subscriptions that are being run.
@@ -51,11 +58,15 @@ impl Hub {
         checkpoints: Arc<dyn CheckpointStore>,
         grown: watch::Receiver<u64>,
         options: Options,
+        registry: &Arc<Registry>,
     ) -> Self {
+        let reading = registry.reading();
         let shared = Shared {
             reader,
             checkpoints,
-            board: Mutex::new(Board::new(&options)),
+            board: Mutex::new(Board::new(&options, reading.clone())),
+            reading,
+            registry: Arc::downgrade(registry),
             joined: Notify::new(),
             released: Notify::new(),
             reads: Semaphore::new(options.reads_max.clamp(1, Semaphore::MAX_PERMITS)),
@@ -84,12 +95,12 @@ impl Hub {
     ///
     /// # Errors
     /// As [`subscribe`](Self::subscribe).
-    pub async fn on_commit<H, F>(&self, handler: H) -> Result<OnCommit, Error>
+    pub async fn on_commit<H, F>(&self, form: Form, handler: H) -> Result<OnCommit, Error>
     where
         H: FnMut(Committed) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        OnCommit::begin(&self.shared, handler).await
+        OnCommit::begin(&self.shared, form, handler).await
     }
 
     /// A named subscription, whose place is kept in the store.
@@ -154,18 +165,19 @@ impl Shared {
     ) -> Result<Subscription, Error> {
         subscribe.check()?;
         let heartbeat = subscribe.heartbeat.unwrap_or(this.options.heartbeat);
-        let (wants, mut at, mut seen) = match subscribe.source {
-            Source::Log { after, filter } => (Wants::Log(filter), after, Version::NONE),
+        let (which, mut at, mut seen) = match subscribe.source {
+            Source::Log { after, filter } => (Which::Log(filter), after, Version::NONE),
             Source::Stream { stream, from } => {
                 let seen = Version(from.0 - 1);
-                (Wants::Stream(stream), Position(0), seen)
+                (Which::Stream(stream), Position(0), seen)
             }
         };
-        let wants = Arc::new(wants);
+        let form = subscribe.form;
+        let wants = Arc::new(Wants { which, form });
         let seat = this.join(Arc::clone(&wants))?;
         if subscribe.from_now {
-            match &*wants {
-                Wants::Stream(stream) => {
+            match &wants.which {
+                Which::Stream(stream) => {
                     let head = this.reader.head(stream).await?;
                     seen = head.map_or(Version::NONE, |head| head.version);
                 }

@@ -5,6 +5,11 @@
 //! filter, until it is within the ring; who falls behind the ring reads pages again, so
 //! nothing is buffered without end. One that waits costs neither a task nor a query, and
 //! is woken only by an event that it wants.
+//!
+//! The ring holds events as they are stored. What a subscription takes from it or from a
+//! page is lifted for it, under the plan that is current then. Whether an event may
+//! concern a filter of types is judged by all names that it could come to have under the
+//! plan that is current when it is put up; no guest is asked for that.
 
 mod backoff;
 mod board;

@@ -11,6 +11,7 @@ use super::ring::bytes_of;
 use super::{Error, Message, Place, Subscribe, Subscription};
 use crate::model::{Invalid, Position, RecordedEvent};
 use crate::store::Filter;
+use crate::upcast::Form;
 
 /// Longest name in bytes.
 const NAME_BYTES_MAX: usize = 200;
@@ -29,6 +30,7 @@ pub struct Named {
     bytes_max: usize,
     lease: Duration,
     retry: (Duration, Duration),
+    form: Form,
 }
 
 /// Why an owner has stopped.
@@ -44,6 +46,8 @@ enum End {
 struct Batch {
     events: Vec<Arc<RecordedEvent>>,
     up_to: Position,
+    /// Why nothing comes behind them.
+    end: Option<End>,
 }
 
 impl Named {
@@ -64,6 +68,7 @@ impl Named {
             bytes_max: 1 << 20,
             lease: Duration::from_secs(15),
             retry: (Duration::from_millis(100), Duration::from_secs(30)),
+            form: Form::Lifted,
         })
     }
 
@@ -74,8 +79,16 @@ impl Named {
         self
     }
 
+    /// Events as they are stored, not lifted by upcasters.
+    #[must_use]
+    pub fn as_stored(mut self) -> Self {
+        self.form = Form::Stored;
+        self
+    }
+
     /// Events for one call of the handler at most, 100 by default; from 1 MiB on a call
-    /// gets no more.
+    /// gets no more. Only the parts of a split event are never told apart: they come in
+    /// one call.
     #[must_use]
     pub fn batch_max(mut self, events: usize) -> Self {
         self.events_max = events.max(1);
@@ -107,6 +120,10 @@ impl Named {
     /// stored; and when the lease ran out while the handler was at work: then the handler
     /// is cut off where it waits, since another may have taken over. A handler that must
     /// not do a thing twice keeps the position that it has come to with what it does.
+    ///
+    /// An event that can't be lifted is never passed over: those before it are handed
+    /// over, then it is tried again after a pause, until something is deployed that lifts
+    /// it. The log says so.
     ///
     /// ```no_run
     /// # async fn example(host: quipu::Host) -> anyhow::Result<()> {
@@ -160,19 +177,42 @@ impl Named {
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
         E: std::fmt::Display,
     {
-        let subscribe =
+        let mut backoff = Backoff::new(self.retry.0, self.retry.1);
+        loop {
+            let before = lease.position();
+            let error = match self.follow(lease, handler).await {
+                End::Failed(Error::Unreadable(error)) => error,
+                end => return end,
+            };
+            tracing::warn!(name = self.key, %error, "an event can't be lifted; it is tried again");
+            if lease.position() > before {
+                backoff.reset();
+            }
+            if let Err(end) = self.pause(lease, &mut backoff).await {
+                return end;
+            }
+        }
+    }
+
+    /// Hands over what a subscription tells, until that ends.
+    async fn follow<H, E>(&self, lease: &mut Lease, handler: &mut H) -> End
+    where
+        H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
+        E: std::fmt::Display,
+    {
+        let mut subscribe =
             Subscribe::log(lease.position(), self.filter.clone()).heartbeat(self.lease / 3);
+        subscribe.form = self.form;
         let mut subscription = match Shared::subscribe(&self.shared, subscribe).await {
             Ok(subscription) => subscription,
             Err(Error::Stopped) => return End::Stopped,
             Err(error) => return End::Failed(error),
         };
         loop {
-            let batch = match self.gather(&mut subscription).await {
-                Ok(Some(batch)) => batch,
-                Ok(None) => return End::Stopped,
-                Err(error) => return End::Failed(error),
-            };
+            let batch = self.gather(&mut subscription).await;
+            if matches!(batch.end, Some(End::Stopped)) {
+                return End::Stopped;
+            }
             if !batch.events.is_empty()
                 && let Err(end) = self.hand_over(lease, &batch.events, handler).await
             {
@@ -181,40 +221,45 @@ impl Named {
             if !lease.advance(batch.up_to).await {
                 return End::Lost;
             }
+            if let Some(end) = batch.end {
+                return end;
+            }
         }
     }
 
-    /// What comes next: at least an event, or a sign of how far the subscription is. None
-    /// when the host ends.
-    async fn gather(&self, subscription: &mut Subscription) -> Result<Option<Batch>, Error> {
-        let mut batch = Batch {
-            events: Vec::new(),
-            up_to: Position(0),
-        };
+    /// What comes next: at least an event, or a sign of how far the subscription is. Never
+    /// a part of an event without the others.
+    async fn gather(&self, subscription: &mut Subscription) -> Batch {
+        let (mut events, mut end) = (Vec::new(), None);
         let (mut bytes, mut next) = (0usize, subscription.next().await);
         loop {
-            match next.transpose()? {
-                None => return Ok(None),
-                Some(Message::Event(event)) => {
-                    batch.up_to = event.position;
+            let mut is_whole = true;
+            match next {
+                None => end = Some(End::Stopped),
+                Some(Err(error)) => end = Some(End::Failed(error)),
+                Some(Ok(Message::Event(event))) => {
+                    is_whole = subscription.has_told(&event);
                     bytes = bytes.saturating_add(bytes_of(&event));
-                    batch.events.push(event);
+                    events.push(event);
                 }
-                Some(Message::CaughtUp(place) | Message::Heartbeat(place)) => {
-                    if let Place::Log(position) = place {
-                        batch.up_to = position;
-                    }
-                }
+                Some(Ok(Message::CaughtUp(_) | Message::Heartbeat(_))) => {}
             }
-            if batch.events.len() >= self.events_max || bytes >= self.bytes_max {
-                return Ok(Some(batch));
+            let is_full = events.len() >= self.events_max || bytes >= self.bytes_max;
+            if end.is_some() || is_full && is_whole {
+                break;
             }
             // What is there already, without waiting for more.
-            match subscription.next().now_or_never() {
-                Some(more) => next = more,
-                None => return Ok(Some(batch)),
-            }
+            next = match subscription.next().now_or_never() {
+                Some(more) => more,
+                None if is_whole => break,
+                None => subscription.next().await,
+            };
         }
+        let up_to = match subscription.place() {
+            Place::Log(position) => position,
+            Place::Stream(_) => Position(0),
+        };
+        Batch { events, up_to, end }
     }
 
     /// Calls the handler until it succeeds.
@@ -236,10 +281,15 @@ impl Named {
             };
             let position = events.first().map_or(0, |first| first.position.0);
             tracing::warn!(name = self.key, position, %error, "a handler failed; it is called again");
-            let until = Instant::now() + backoff.next();
-            let pausing = self.shared.unless_ended(sleep_until(until));
-            let paused = lease.hold_during(pausing).await.ok_or(End::Lost)?;
-            paused.ok_or(End::Stopped)?;
+            self.pause(lease, &mut backoff).await?;
         }
+    }
+
+    /// Waits for another attempt, with the name held.
+    async fn pause(&self, lease: &mut Lease, backoff: &mut Backoff) -> Result<(), End> {
+        let until = Instant::now() + backoff.next();
+        let pausing = self.shared.unless_ended(sleep_until(until));
+        let paused = lease.hold_during(pausing).await.ok_or(End::Lost)?;
+        paused.ok_or(End::Stopped)
     }
 }

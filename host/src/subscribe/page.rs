@@ -3,23 +3,31 @@ use std::sync::Arc;
 use super::Error;
 use super::hub::Shared;
 use super::ring::bytes_of;
-use super::wants::Wants;
+use super::wants::{Wants, Which};
+use crate::deploy::{Plan, Readable};
 use crate::model::{Position, RecordedEvent, Version};
 use crate::store::Direction;
+use crate::upcast::Form;
 
-/// A page that is read to catch up.
+/// Events that are told one after the other: read to catch up, or taken from the ring to
+/// be lifted together.
 pub(super) struct Page {
-    pub(super) events: std::vec::IntoIter<RecordedEvent>,
+    events: std::vec::IntoIter<Arc<RecordedEvent>>,
     /// Everything up to here is in the page, or does not pass.
     pub(super) at: Position,
+    /// The same for a stream.
+    pub(super) seen: Version,
     /// Nothing more stood behind it.
     pub(super) is_last: bool,
-    /// It was cut after so many events.
+    /// It was cut after so many stored events.
     pub(super) cut_to: Option<usize>,
+    /// What came behind it can't be lifted.
+    pub(super) failed: Option<Error>,
 }
 
 impl Page {
-    /// The next page behind a place.
+    /// The next page behind a place, up to where the ring ends: the plan is known here
+    /// under which that was committed, and what comes behind it is taken from the ring.
     pub(super) async fn read(
         shared: Arc<Shared>,
         wants: Arc<Wants>,
@@ -29,49 +37,137 @@ impl Page {
         let _permit = shared.reads.acquire().await.map_err(|_| Error::Stopped)?;
         // Before the read: what the ring has by now, the page has too.
         let end = shared.board().end();
+        let plan = shared.reading.plan();
         let (forward, reader) = (Direction::Forward, &shared.reader);
-        let (events, next_at, is_last) = match &*wants {
-            Wants::Stream(stream) => {
+        let (mut events, next_at, mut is_last) = match &wants.which {
+            Which::Stream(stream) => {
                 let page = reader.read_stream(stream, seen.next(), forward, limit);
                 match page.await? {
                     Some(page) => (page.events, end, page.next.is_none()),
                     None => (Vec::new(), end, true),
                 }
             }
-            Wants::Log(filter) => {
-                let page = reader.read_log(at, forward, limit, filter).await?;
+            Which::Log(filter) => {
+                let wide = plan.widened(filter);
+                let page = reader.read_log(at, forward, limit, &wide).await?;
                 let next_at = page.next.unwrap_or(page.head);
-                (page.events, next_at, page.next.is_none())
+                (page.events, next_at.min(end), next_at >= end)
             }
             // They read nothing but the ring.
-            Wants::Commits => (Vec::new(), end, true),
+            Which::Commits => (Vec::new(), end, true),
         };
+        let known = events.partition_point(|event| event.position <= end);
+        is_last |= known < events.len();
+        events.truncate(known);
+        let events = events.into_iter().map(Arc::new).collect();
         let page = Self {
             events: Vec::new().into_iter(),
             at: next_at.max(at),
+            seen,
             is_last,
             cut_to: None,
+            failed: None,
         };
-        Ok(page.with(events, shared.options.page_bytes_max))
+        page.with(&shared, &wants, &plan, (at, events)).await
     }
 
-    /// Keeps the events up to a bound in bytes, but the first one in any case. What is
-    /// left out is read again.
-    fn with(mut self, mut events: Vec<RecordedEvent>, bytes_max: usize) -> Self {
+    /// Events of the ring, of which some need guests.
+    pub(super) async fn lift(
+        shared: Arc<Shared>,
+        wants: Arc<Wants>,
+        plan: Arc<Plan>,
+        at: Position,
+        events: Vec<Arc<RecordedEvent>>,
+    ) -> Result<Self, Error> {
+        let _permit = shared.reads.acquire().await.map_err(|_| Error::Stopped)?;
+        let page = Self {
+            events: Vec::new().into_iter(),
+            at: events.last().map_or(at, |last| last.position),
+            seen: Version::NONE,
+            is_last: true,
+            cut_to: None,
+            failed: None,
+        };
+        page.with(&shared, &wants, &plan, (at, events)).await
+    }
+
+    /// The next event, and whether its stored event is told whole with it.
+    pub(super) fn next(&mut self) -> Option<(Arc<RecordedEvent>, bool)> {
+        let event = self.events.next()?;
+        let rest = self.events.as_slice();
+        let is_whole = rest
+            .first()
+            .is_none_or(|next| next.position != event.position);
+        Some((event, is_whole))
+    }
+
+    /// Puts stored events behind a place into it, as they are to be read.
+    async fn with(
+        mut self,
+        shared: &Shared,
+        wants: &Wants,
+        plan: &Arc<Plan>,
+        (at, mut events): (Position, Vec<Arc<RecordedEvent>>),
+    ) -> Result<Self, Error> {
+        let bytes_max = shared.options.page_bytes_max;
+        let seen = self.seen;
+        events.retain(|event| wants.admits(event, seen, plan));
+        self.cut(&mut events, bytes_max);
+        let places = events.iter().map(|event| (event.position, event.version));
+        let places: Vec<_> = places.collect();
+        self.seen = places.last().map_or(seen, |last| last.1);
+        if wants.form == Form::Lifted {
+            let lifting = shared.reading.lift(plan, events).await;
+            let Readable {
+                events: lifted,
+                failed,
+            } = lifting.map_err(|_| Error::Stopped)?;
+            events = lifted;
+            if let Some(failed) = failed {
+                let before = places.partition_point(|place| place.0 < failed.position);
+                (self.at, self.seen) = before
+                    .checked_sub(1)
+                    .map_or((at, seen), |last| places[last]);
+                self.failed = Some(failed.into());
+            }
+            events.retain(|event| wants.takes(event, plan));
+            if self.cut(&mut events, bytes_max) {
+                self.failed = None;
+                let told = places.partition_point(|place| place.0 <= self.at);
+                self.cut_to = Some(told);
+                self.seen = told.checked_sub(1).map_or(seen, |last| places[last].1);
+            }
+        }
+        self.events = events.into_iter();
+        Ok(self)
+    }
+
+    /// Keeps whole events up to a bound in bytes, but the first one in any case. What is
+    /// left out is read again. True when something is.
+    fn cut(&mut self, events: &mut Vec<Arc<RecordedEvent>>, bytes_max: usize) -> bool {
         let mut bytes = 0usize;
         let fitting = events.iter().take_while(|event| {
             bytes = bytes.saturating_add(bytes_of(event));
             bytes <= bytes_max
         });
-        let kept = fitting.count().max(1);
-        if kept < events.len() {
-            events.truncate(kept);
-            events.shrink_to_fit();
-            self.at = events.last().map_or(self.at, |last| last.position);
-            self.is_last = false;
-            self.cut_to = Some(kept);
+        let fitting = fitting.count();
+        let Some(over) = events.get(fitting) else {
+            return false;
+        };
+        let over = over.position;
+        let first = events.first().map_or(over, |first| first.position);
+        let kept = match over == first {
+            true => events.partition_point(|event| event.position == first),
+            false => events.partition_point(|event| event.position < over),
+        };
+        if kept == events.len() {
+            return false;
         }
-        self.events = events.into_iter();
-        self
+        events.truncate(kept);
+        events.shrink_to_fit();
+        self.at = events.last().map_or(self.at, |last| last.position);
+        self.is_last = false;
+        self.cut_to = Some(kept);
+        true
     }
 }

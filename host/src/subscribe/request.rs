@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::model::{Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::store::Filter;
+use crate::upcast::Form;
 
 /// What to subscribe to, and from where.
 #[derive(Debug, Clone)]
@@ -10,6 +11,7 @@ pub struct Subscribe {
     pub(super) source: Source,
     pub(super) from_now: bool,
     pub(super) heartbeat: Option<Duration>,
+    pub(super) form: Form,
 }
 
 #[derive(Debug, Clone)]
@@ -21,7 +23,8 @@ pub(super) enum Source {
 /// What a subscription tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
-    /// The next event.
+    /// The next event, or the next part of one that an upcaster has split. Parts follow
+    /// each other; the place moves with the last one that is told.
     Event(Arc<RecordedEvent>),
     /// Everything up to here has been told; what comes next is new. Comes once, and
     /// again after the subscription has fallen so far behind that it had to read the
@@ -43,7 +46,9 @@ pub enum Place {
 
 impl Subscribe {
     /// To the events of the log behind a position that pass a filter, also those of
-    /// archived streams. A position that the log has not reached is waited for.
+    /// archived streams. A position that the log has not reached is waited for. A type
+    /// stands for what is stored under older names of it too, by the upcasters that are
+    /// active when an event comes.
     pub fn log(after: Position, filter: Filter) -> Self {
         Self::to(Source::Log { after, filter })
     }
@@ -59,6 +64,7 @@ impl Subscribe {
             source,
             from_now: false,
             heartbeat: None,
+            form: Form::Lifted,
         }
     }
 
@@ -66,6 +72,13 @@ impl Subscribe {
     #[must_use]
     pub fn from_now(mut self) -> Self {
         self.from_now = true;
+        self
+    }
+
+    /// To events as they are stored, not lifted by upcasters.
+    #[must_use]
+    pub fn as_stored(mut self) -> Self {
+        self.form = Form::Stored;
         self
     }
 

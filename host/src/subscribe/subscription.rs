@@ -10,14 +10,20 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::board::Look;
 use super::hub::Seat;
 use super::page::Page;
-use super::wants::Wants;
+use super::wants::{Wants, Which};
 use super::{Error, Message, Place};
-use crate::model::{Position, Version};
+use crate::deploy::Plan;
+use crate::model::{Position, RecordedEvent, Version};
+use crate::upcast::Form;
 
 /// A subscription: first what is in the store already, in pages, then what is
 /// committed, from the ring that all subscriptions share; no event is missed or comes
 /// twice. It reads only while it is polled, and holds no more than one page. After an
 /// error, and when the host ends, it is over.
+///
+/// Events come as readers see them now, unless they are asked for as they are stored: one
+/// that an upcaster splits comes in parts, one that it drops does not come. At one that
+/// can't be lifted the subscription ends, behind all before it.
 pub struct Subscription {
     seat: Seat,
     wants: Arc<Wants>,
@@ -63,11 +69,20 @@ impl Subscription {
         }
     }
 
-    /// How far it is.
+    /// How far it is: behind whole events only, so that a reader that keeps it gets all
+    /// parts of a split event again, or none.
     pub fn place(&self) -> Place {
-        match &*self.wants {
-            Wants::Stream(_) => Place::Stream(self.seen),
-            Wants::Log(_) | Wants::Commits => Place::Log(self.at),
+        match &self.wants.which {
+            Which::Stream(_) => Place::Stream(self.seen),
+            Which::Log(_) | Which::Commits => Place::Log(self.at),
+        }
+    }
+
+    /// Whether an event was the last that is told of its stored one.
+    pub(super) fn has_told(&self, event: &RecordedEvent) -> bool {
+        match self.place() {
+            Place::Log(position) => event.position <= position,
+            Place::Stream(version) => event.version <= version,
         }
     }
 
@@ -84,11 +99,17 @@ impl Subscription {
                     Err(error) => return self.end(error),
                 },
                 State::Page(page) => {
-                    if let Some(event) = page.events.next() {
-                        (self.at, self.seen) = (event.position, event.version);
-                        return Poll::Ready(Some(Ok(Message::Event(Arc::new(event)))));
+                    if let Some((event, is_whole)) = page.next() {
+                        if is_whole {
+                            (self.at, self.seen) = (event.position, event.version);
+                        }
+                        return Poll::Ready(Some(Ok(Message::Event(event))));
                     }
                     self.at = self.at.max(page.at);
+                    self.seen = self.seen.max(page.seen);
+                    if let Some(error) = page.failed.take() {
+                        return self.end(error);
+                    }
                     let (is_last, cut_to) = (page.is_last, page.cut_to);
                     let events_max = self.seat.shared.options.page_events_max.max(1);
                     let more = self.page_events.saturating_mul(2).min(events_max);
@@ -113,15 +134,12 @@ impl Subscription {
         let look = board.look(id, &mut self.at, self.seen, context.waker())?;
         let end = board.end();
         drop(board);
-        if matches!(look, Look::Event(_) | Look::More | Look::Waiting) && !self.is_live {
+        if matches!(look, Look::Event(..) | Look::More | Look::Waiting) && !self.is_live {
             self.is_live = true;
             self.target = Some(end);
         }
         match look {
-            Look::Event(event) => {
-                self.seen = event.version;
-                Ok(Some(Poll::Ready(Message::Event(event))))
-            }
+            Look::Event(event, plan) => Ok(self.take(event, plan)),
             Look::Waiting if self.target.is_some() => Ok(Some(Poll::Ready(self.caught_up()))),
             Look::Waiting | Look::Starting => Ok(Some(Poll::Pending)),
             Look::More => Ok(None),
@@ -132,6 +150,30 @@ impl Subscription {
                 Ok(None)
             }
         }
+    }
+
+    /// An event of the ring. None when it does not come, or has to be lifted first.
+    fn take(&mut self, event: Arc<RecordedEvent>, plan: Arc<Plan>) -> Option<Poll<Message>> {
+        let event = match self.wants.form {
+            Form::Stored => event,
+            Form::Lifted if plan.needs_guest(&event) => {
+                self.lift(event, plan);
+                return None;
+            }
+            Form::Lifted => plan.relabelled(event),
+        };
+        (self.at, self.seen) = (event.position, event.version);
+        let takes = self.wants.takes(&event, &plan);
+        takes.then_some(Poll::Ready(Message::Event(event)))
+    }
+
+    /// Lifts an event of the ring, and what else of it is there.
+    fn lift(&mut self, event: Arc<RecordedEvent>, plan: Arc<Plan>) {
+        let (shared, wants) = (Arc::clone(&self.seat.shared), Arc::clone(&self.wants));
+        let bounds = (self.page_events, shared.options.page_bytes_max);
+        let events = shared.board().run(event, &wants, &plan, bounds);
+        let lifting = Page::lift(shared, wants, plan, self.at, events);
+        self.state = State::Reading(Box::pin(lifting));
     }
 
     fn caught_up(&mut self) -> Message {

@@ -1,11 +1,20 @@
 use std::collections::{HashMap, HashSet};
 
+use crate::deploy::Plan;
 use crate::model::{RecordedEvent, StreamId, Version};
 use crate::store::Filter;
+use crate::upcast::Form;
+
+/// Which events concern a subscription, and how it reads them.
+#[derive(Debug)]
+pub(super) struct Wants {
+    pub(super) which: Which,
+    pub(super) form: Form,
+}
 
 /// Which events concern a subscription.
 #[derive(Debug)]
-pub(super) enum Wants {
+pub(super) enum Which {
     /// Those of the log that pass.
     Log(Filter),
     /// Those of a stream.
@@ -35,21 +44,29 @@ enum Kind {
 }
 
 impl Wants {
-    /// Whether an event concerns it, when it has seen a version of the stream.
-    pub(super) fn admits(&self, event: &RecordedEvent, seen: Version) -> bool {
-        match self {
-            Self::Log(filter) => filter.admits(event),
-            Self::Stream(stream) => event.stream == *stream && event.version > seen,
-            Self::Commits => true,
+    /// Whether a stored event may concern it, when it has seen a version of the stream.
+    pub(super) fn admits(&self, event: &RecordedEvent, seen: Version, plan: &Plan) -> bool {
+        match &self.which {
+            Which::Log(filter) => plan.may_admit(filter, event),
+            Which::Stream(stream) => event.stream == *stream && event.version > seen,
+            Which::Commits => true,
+        }
+    }
+
+    /// Whether an event that it reads concerns it, if the stored one may.
+    pub(super) fn takes(&self, event: &RecordedEvent, plan: &Plan) -> bool {
+        match (&self.which, self.form) {
+            (Which::Log(filter), Form::Lifted) => plan.admits(filter, event),
+            _ => true,
         }
     }
 
     /// Where it stands in the index; none: under everything.
     fn names(&self) -> Option<(Kind, Vec<&str>)> {
-        match self {
-            Self::Stream(stream) => Some((Kind::Stream, vec![stream.as_str()])),
-            Self::Commits => None,
-            Self::Log(filter) => {
+        match &self.which {
+            Which::Stream(stream) => Some((Kind::Stream, vec![stream.as_str()])),
+            Which::Commits => None,
+            Which::Log(filter) => {
                 if let Some(tags) = &filter.tags {
                     Some((Kind::Tag, tags.iter().map(|tag| &**tag).collect()))
                 } else if let Some(prefix) = &filter.prefix {
@@ -98,13 +115,16 @@ impl Index {
         }
     }
 
-    /// Those whom an event may concern.
-    pub(super) fn candidates(&self, event: &RecordedEvent) -> Vec<SeatId> {
+    /// Those whom an event may concern. Some may be named twice.
+    pub(super) fn candidates(&self, event: &RecordedEvent, plan: &Plan) -> Vec<SeatId> {
         let mut found: Vec<SeatId> = self.all.iter().copied().collect();
         let stream = event.stream.as_str();
         self.look(Kind::Stream, [stream], &mut found);
         self.look(Kind::Category, [event.stream.category()], &mut found);
         self.look(Kind::Type, [event.name.as_str()], &mut found);
+        // Among them the one by which it is stored.
+        let names = plan.names(event).iter().filter(|name| **name != event.name);
+        self.look(Kind::Type, names.map(|name| name.as_str()), &mut found);
         self.look(Kind::Tag, event.tags.iter().map(|tag| &**tag), &mut found);
         let ends = stream.char_indices().map(|(at, c)| at + c.len_utf8());
         self.look(Kind::Prefix, ends.map(|end| &stream[..end]), &mut found);

@@ -8,16 +8,20 @@ use super::write;
 use crate::model::{Digest, EventId, Position, RecordedEvent, StreamId, Version};
 use crate::store::{
     ArchivedStreams, Deployment, Direction, Error, EventReader, Filter, LOG_PAGE_MAX, ModuleStore,
-    Result, STREAMS_PAGE_MAX, StoredModule, StreamFilter,
+    Result, STREAMS_PAGE_MAX, SnapshotStore, StoredModule, StreamFilter,
 };
+
+/// Anchors that are read at once: each holds a state.
+const ANCHORS_PER_CHUNK: usize = 16;
 
 /// A log on its way out, as lines.
 ///
 /// It ends at the event that was the last one when it began, however the log grows.
-/// The mark of a stream that is archived or restored meanwhile may be in it or not.
+/// A mark of a stream that is set or removed meanwhile may be in it or not.
 pub struct Export {
     reader: Arc<dyn EventReader>,
     modules: Arc<dyn ModuleStore>,
+    snapshots: Arc<dyn SnapshotStore>,
     after: Option<(Position, EventId)>,
     head: Position,
     totals: Totals,
@@ -31,6 +35,8 @@ enum Next {
     Events(Position),
     /// Behind this stream's id.
     Streams(Option<String>),
+    /// Behind this stream's id.
+    Anchors(Option<String>),
     Nothing,
 }
 
@@ -42,6 +48,7 @@ impl Export {
     pub async fn begin(
         reader: Arc<dyn EventReader>,
         modules: Arc<dyn ModuleStore>,
+        snapshots: Arc<dyn SnapshotStore>,
         after: Position,
     ) -> Result<Self> {
         let last = last_event(&*reader, reader.log_head().await?).await?;
@@ -51,6 +58,7 @@ impl Export {
         Ok(Self {
             reader,
             modules,
+            snapshots,
             after,
             head,
             totals: Totals {
@@ -78,6 +86,7 @@ impl Export {
                 Next::Modules(left, plans) => self.write_module(left, plans, &mut out).await?,
                 Next::Events(after) => self.write_events(after, &mut out).await?,
                 Next::Streams(after) => self.write_streams(after, &mut out).await?,
+                Next::Anchors(after) => self.write_anchors(after, &mut out).await?,
                 Next::Nothing => return Ok(None),
             };
         }
@@ -135,7 +144,7 @@ impl Export {
         Ok(Next::Events(at))
     }
 
-    /// A page of marks, and the last line behind the last one.
+    /// A page of marks.
     async fn write_streams(&mut self, after: Option<String>, out: &mut Vec<u8>) -> Result<Next> {
         let filter = StreamFilter {
             archived: ArchivedStreams::Only,
@@ -150,14 +159,42 @@ impl Export {
             let Some(since) = info.archived_at else {
                 continue;
             };
-            if has_grown && !self.holds(&info.stream).await? {
+            // What is shown of a stream that was archived before the export began was
+            // there before, however it is truncated.
+            if has_grown && !self.holds(&info.stream, Version(1)).await? {
                 continue;
             }
             write::archived(&info.stream, since, out)?;
             self.totals.streams += 1;
         }
-        match page.next {
-            Some(next) => Ok(Next::Streams(Some(next))),
+        Ok(match page.next {
+            Some(next) => Next::Streams(Some(next)),
+            None => Next::Anchors(None),
+        })
+    }
+
+    /// A page of anchors, and the last line behind the last one.
+    async fn write_anchors(&mut self, after: Option<String>, out: &mut Vec<u8>) -> Result<Next> {
+        let page = self
+            .snapshots
+            .anchors(None, after.as_deref(), ANCHORS_PER_CHUNK)
+            .await?;
+        let has_grown = self.reader.log_head().await? > self.head;
+        for anchor in &page {
+            let (stream, at) = (&anchor.stream, anchor.snapshot.version);
+            if has_grown && !self.holds(stream, at).await? {
+                continue;
+            }
+            let state = anchor.snapshot.body();
+            let Some(state) = state.filter(|_| anchor.snapshot.is_intact(stream)) else {
+                tracing::warn!(%stream, "a damaged anchor is left out of the export");
+                continue;
+            };
+            write::anchor(anchor, &state, out)?;
+            self.totals.anchors += 1;
+        }
+        match page.last().filter(|_| page.len() == ANCHORS_PER_CHUNK) {
+            Some(last) => Ok(Next::Anchors(Some(last.stream.as_str().to_owned()))),
             None => {
                 write::end(&self.totals, out)?;
                 Ok(Next::Nothing)
@@ -165,11 +202,12 @@ impl Export {
         }
     }
 
-    /// Whether the stream was there when the export began.
-    async fn holds(&self, stream: &StreamId) -> Result<bool> {
+    /// Whether the first event that a stream shows from a version on was there when the
+    /// export began.
+    async fn holds(&self, stream: &StreamId, from: Version) -> Result<bool> {
         let page = self
             .reader
-            .read_stream(stream, Version(1), Direction::Forward, 1)
+            .read_stream(stream, from, Direction::Forward, 1)
             .await?;
         let first = page.and_then(|page| page.events.into_iter().next());
         Ok(first.is_some_and(|first| first.position <= self.head))

@@ -12,7 +12,9 @@ use super::resume::{Open, Present};
 use super::{Error, Failed};
 use crate::commit;
 use crate::model::{Digest, Position, StreamId, Timestamp};
-use crate::store::{self, Deployment, EventReader, ModuleStore, StoredCommit, StoredEvent};
+use crate::store::{
+    self, Anchor, Deployment, EventReader, ModuleStore, SnapshotStore, StoredCommit, StoredEvent,
+};
 
 /// Where an import goes.
 #[derive(Clone)]
@@ -21,6 +23,8 @@ pub struct Target {
     pub reader: Arc<dyn EventReader>,
     /// Takes the components.
     pub modules: Arc<dyn ModuleStore>,
+    /// Tells which streams are truncated already.
+    pub snapshots: Arc<dyn SnapshotStore>,
     /// Takes everything else.
     pub committer: commit::Handle,
 }
@@ -38,6 +42,8 @@ pub struct Imported {
     pub skipped: u64,
     /// Archived streams in the file.
     pub streams: u64,
+    /// Truncated streams in the file.
+    pub anchors: u64,
     /// Position of the store's last event.
     pub head: Position,
 }
@@ -87,6 +93,7 @@ enum Part {
     Plans,
     Log,
     Streams,
+    Anchors,
     End,
 }
 
@@ -169,6 +176,7 @@ impl<'a> Importing<'a> {
             Entry::Plan(_) => Part::Plans,
             Entry::Commit(..) | Entry::Event(_) => Part::Log,
             Entry::Archived(..) => Part::Streams,
+            Entry::Truncated(_) => Part::Anchors,
             Entry::End(_) => Part::End,
         })
         .await?;
@@ -179,6 +187,7 @@ impl<'a> Importing<'a> {
             Entry::Commit(first, commit) => self.commit(first, *commit).await,
             Entry::Event(event) => self.event(*event).await,
             Entry::Archived(stream, since) => self.archived(stream, since).await,
+            Entry::Truncated(anchor) => self.truncated(anchor).await,
             Entry::End(totals) => self.end(&totals),
         }
     }
@@ -310,6 +319,16 @@ impl<'a> Importing<'a> {
         Ok(())
     }
 
+    async fn truncated(&mut self, anchor: Box<Anchor>) -> Result<(), Error> {
+        self.present.truncated.remove(anchor.stream.as_str());
+        let mark = store::Import::Truncated(anchor);
+        let put = self.target.committer.import(mark).await;
+        put.map_err(|error| self.refused(self.line, error))?;
+        self.counts.anchors += 1;
+        self.imported.anchors += 1;
+        Ok(())
+    }
+
     fn end(&mut self, totals: &Totals) -> Result<(), Error> {
         let head = self.begin.as_ref().map(|begin| begin.head.0);
         if *totals != self.counts || head != Some(totals.head) {
@@ -317,6 +336,12 @@ impl<'a> Importing<'a> {
             let reason =
                 format!("lines are missing: the last line counts {said}, the file has {found}");
             return Err(self.wrong(reason));
+        }
+        // A mark that an earlier import has set can't be taken away again.
+        if let Some(stream) = self.present.truncated.first() {
+            return Err(Error::Differs(format!(
+                "stream {stream} is truncated in it, and whole in the file"
+            )));
         }
         (self.told)(&self.imported);
         Ok(())

@@ -15,7 +15,10 @@ use crate::model::{Body, ContentType, Invalid, StreamId};
 pub type Result<T> = std::result::Result<T, Invalid>;
 
 /// Number of the file's form. A change that an older program can't read takes the next.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
+/// The oldest form that is still read: one without anchors, and without what an
+/// activation changed.
+pub const FORMAT_OLDEST: u64 = 1;
 
 /// Version of CloudEvents.
 pub const SPEC: &str = "1.0";
@@ -34,6 +37,8 @@ pub const PLAN: &str = "quipu.plan";
 pub const COMMIT: &str = "quipu.commit";
 /// Type of a line with the mark of an archived stream.
 pub const STREAM: &str = "quipu.stream";
+/// Type of a line with the mark and the anchor of a truncated stream.
+pub const ANCHOR: &str = "quipu.anchor";
 /// Type of the last line.
 pub const END: &str = "quipu.end";
 
@@ -110,6 +115,11 @@ pub struct PlanData<'a> {
     pub module: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub activated_by: Option<Cow<'a, str>>,
+    /// Absent in the oldest form: the name alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categories: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted: Vec<String>,
 }
 
 /// What a commit's line says.
@@ -165,6 +175,30 @@ pub struct CommandData<'a> {
     pub seed: Cow<'a, str>,
 }
 
+/// What an anchor's line says besides its stream and when it was taken.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnchorData<'a> {
+    pub before: u64,
+    pub version: u64,
+    pub state_schema_version: u32,
+    #[serde(borrow)]
+    pub fold: Cow<'a, str>,
+    #[serde(borrow)]
+    pub checksum: Cow<'a, str>,
+    #[serde(borrow)]
+    pub content_type: Cow<'a, str>,
+    #[serde(
+        borrow,
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub data: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<Cow<'a, str>>,
+}
+
 /// What the last line says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,6 +208,8 @@ pub struct Totals {
     pub commits: u64,
     pub events: u64,
     pub streams: u64,
+    #[serde(default)]
+    pub anchors: u64,
     pub head: u64,
 }
 
@@ -185,12 +221,13 @@ impl std::fmt::Display for Totals {
             commits,
             events,
             streams,
+            anchors,
             head,
         } = self;
         write!(
             f,
             "{events} events of {commits} commits up to position {head}, {modules} modules, \
-             {plans} plans and {streams} archived streams"
+             {plans} plans, {streams} archived and {anchors} truncated streams"
         )
     }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::line::{
-    BEGIN, BeginData, COMMIT, CommandData, CommitData, END, FORMAT, Line, MODULE, PLAN, PlanData,
-    Result, SOURCE, SPEC, STREAM, Totals, WASM, body, decoded, metadata_bytes, source,
+    ANCHOR, AnchorData, BEGIN, BeginData, COMMIT, CommandData, CommitData, END, FORMAT,
+    FORMAT_OLDEST, Line, MODULE, PLAN, PlanData, Result, SOURCE, SPEC, STREAM, Totals, WASM, body,
+    decoded, metadata_bytes, source,
 };
 use crate::model::{
     CommandId, CommandRecord, ContentType, Context, Digest, EventId, Invalid, Name, NewEvent,
     Position, StreamId, Timestamp, Version,
 };
-use crate::store::{Decided, Deployment, StoredCommit, StoredEvent};
+use crate::store::{Anchor, Decided, Deployment, StoredCommit, StoredEvent, StoredSnapshot};
 
 /// What a line says.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub enum Entry {
     /// Without its commit, which the line before it says.
     Event(Box<StoredEvent>),
     Archived(StreamId, Timestamp),
+    Truncated(Box<Anchor>),
     End(Totals),
 }
 
@@ -75,6 +77,7 @@ pub fn entry(text: &[u8]) -> Result<Entry> {
         PLAN => plan(&line),
         COMMIT => commit(&line),
         STREAM => archived(&line),
+        ANCHOR => anchor(&line),
         END => end(&line),
         unknown => Err(Invalid(format!(
             "this program knows no line of type {unknown:?}"
@@ -112,9 +115,10 @@ fn end(line: &Line<'_>) -> Result<Entry> {
 fn begin(line: &Line<'_>) -> Result<Entry> {
     check(line, BEGIN, JSON)?;
     let data: BeginData<'_> = json(line)?;
-    if data.format != FORMAT {
+    if !(FORMAT_OLDEST..=FORMAT).contains(&data.format) {
         return Err(Invalid(format!(
-            "the file has format {}, this program reads {FORMAT}: use a newer program",
+            "the file has format {}, this program reads {FORMAT_OLDEST} to {FORMAT}: use a \
+             newer program",
             data.format
         )));
     }
@@ -151,7 +155,22 @@ fn plan(line: &Line<'_>) -> Result<Entry> {
         activated_at: time(line)?,
         activated_by: optional("activated_by", data.activated_by.as_deref())?
             .map(|by| by.to_string()),
+        categories: match data.categories {
+            Some(names) => categories(&names)?,
+            None => vec![data.name.to_string()],
+        },
+        trusted: data
+            .trusted
+            .iter()
+            .map(|fold| digest("trusted", fold))
+            .collect::<Result<_>>()?,
     }))
+}
+
+fn categories(names: &[String]) -> Result<Vec<String>> {
+    let names = names.iter();
+    let name = names.map(|text| Ok(name("category", text)?.as_str().to_owned()));
+    name.collect()
 }
 
 fn commit(line: &Line<'_>) -> Result<Entry> {
@@ -203,6 +222,31 @@ fn archived(line: &Line<'_>) -> Result<Entry> {
     let stream = StreamId::new(required("subject", line.subject.as_deref())?)?;
     check(line, &format!("{STREAM}.{stream}"), None)?;
     Ok(Entry::Archived(stream, time(line)?))
+}
+
+fn anchor(line: &Line<'_>) -> Result<Entry> {
+    let stream = StreamId::new(required("subject", line.subject.as_deref())?)?;
+    check(line, &format!("{ANCHOR}.{stream}"), JSON)?;
+    let data: AnchorData<'_> = json(line)?;
+    let state = body(&data.content_type, data.data, data.data_base64.as_deref())?;
+    let mut snapshot = StoredSnapshot::new(
+        &stream,
+        Version(number("version", data.version)?),
+        schema_version(data.state_schema_version)?,
+        &state,
+        digest("fold", &data.fold)?,
+        time(line)?,
+    );
+    snapshot.is_anchor = true;
+    snapshot.checksum = digest("checksum", &data.checksum)?.0;
+    if !snapshot.is_intact(&stream) {
+        return Err(Invalid("the anchor does not have its checksum".to_owned()));
+    }
+    Ok(Entry::Truncated(Box::new(Anchor {
+        before: Version(number("before", data.before)?),
+        stream,
+        snapshot,
+    })))
 }
 
 fn event(line: &Line<'_>) -> Result<StoredEvent> {

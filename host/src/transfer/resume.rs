@@ -1,15 +1,24 @@
 //! What an import finds in its store: nothing, or what an interrupted one left.
 
+use std::collections::BTreeSet;
+
 use super::Target;
 use super::export::last_event;
 use super::read::Begin;
 use crate::model::{Position, StreamId, Version};
-use crate::store::{Deployment, Direction, Error, Result, StoredEvent, StoredModule};
+use crate::store::{
+    Deployment, Direction, Error, Filter, LOG_PAGE_MAX, Result, StoredEvent, StoredModule,
+};
+
+/// Anchors that are read at once: each holds a state.
+const ANCHORS_AT_ONCE: usize = 16;
 
 /// What the store held when the import began.
 pub struct Present {
     pub modules: Vec<StoredModule>,
     pub plans: Vec<Deployment>,
+    /// Streams that are truncated, less those that the file has truncated since.
+    pub truncated: BTreeSet<String>,
     pub last: Option<Last>,
 }
 
@@ -37,6 +46,7 @@ impl Present {
         Ok(Self {
             modules: target.modules.list().await?,
             plans: target.modules.deployments().await?,
+            truncated: truncated(target).await?,
             last: Last::read(target).await?,
         })
     }
@@ -85,6 +95,22 @@ impl Last {
     }
 }
 
+async fn truncated(target: &Target) -> Result<BTreeSet<String>> {
+    let mut streams = BTreeSet::new();
+    loop {
+        let after = streams.last().map(String::as_str);
+        let page = target
+            .snapshots
+            .anchors(None, after, ANCHORS_AT_ONCE)
+            .await?;
+        let is_last = page.len() < ANCHORS_AT_ONCE;
+        streams.extend(page.iter().map(|anchor| anchor.stream.as_str().to_owned()));
+        if is_last {
+            return Ok(streams);
+        }
+    }
+}
+
 async fn one_behind(target: &Target, before: Position) -> Result<StoredEvent> {
     let page = target.reader.read_stored(before, 1).await?;
     page.events
@@ -93,22 +119,35 @@ async fn one_behind(target: &Target, before: Position) -> Result<StoredEvent> {
         .ok_or_else(|| Error::Damaged(format!("no event stands behind position {before}")))
 }
 
+/// The first event of the commit of the log's last event. The others stand right behind
+/// it in the log; its stream may not show it.
+async fn first_of_commit(target: &Target, last: &StoredEvent) -> Result<StoredEvent> {
+    let first = Version(last.version.0.saturating_sub(last.commit_offset));
+    let limit = usize::try_from(last.commit_offset).unwrap_or(usize::MAX);
+    let limit = limit.saturating_add(1).min(LOG_PAGE_MAX);
+    let mut behind = Position(last.position.0.saturating_add(1));
+    loop {
+        let page = target
+            .reader
+            .read_log(behind, Direction::Backward, limit, &Filter::default())
+            .await?;
+        let mut events = page.events.iter();
+        if let Some(found) = events.find(|it| it.stream == last.stream && it.version == first) {
+            let before = Position(found.position.0.saturating_sub(1));
+            return one_behind(target, before).await;
+        }
+        behind = page.next.ok_or_else(|| {
+            Error::Damaged(format!(
+                "stream {}: version {first} is not in the log",
+                last.stream
+            ))
+        })?;
+    }
+}
+
 /// What the commit of the log's last event still lacks.
 async fn open(target: &Target, last: &StoredEvent) -> Result<Option<Open>> {
-    let first = Version(last.version.0.saturating_sub(last.commit_offset));
-    let page = target
-        .reader
-        .read_stream(&last.stream, first, Direction::Forward, 1)
-        .await?;
-    let first = page.and_then(|page| page.events.into_iter().next());
-    let before = first.and_then(|first| first.position.0.checked_sub(1));
-    let Some(before) = before else {
-        return Err(Error::Damaged(format!(
-            "stream {} has no beginning",
-            last.stream
-        )));
-    };
-    let first = one_behind(target, Position(before)).await?;
+    let first = first_of_commit(target, last).await?;
     let events = first.commit.map_or(0, |commit| commit.events);
     let left = events.saturating_sub(last.commit_offset + 1);
     Ok((left > 0).then(|| Open {

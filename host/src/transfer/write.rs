@@ -6,11 +6,13 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::line::{
-    BEGIN, BeginData, COMMIT, CommandData, CommitData, END, FORMAT, Line, MODULE, PLAN, PlanData,
-    SOURCE, SPEC, STREAM, Totals, WASM, data, encoded, metadata, source,
+    ANCHOR, AnchorData, BEGIN, BeginData, COMMIT, CommandData, CommitData, END, FORMAT, Line,
+    MODULE, PLAN, PlanData, SOURCE, SPEC, STREAM, Totals, WASM, data, encoded, metadata, source,
 };
-use crate::model::{CommandRecord, ContentType, EventId, Position, StreamId, Timestamp};
-use crate::store::{Deployment, Error, Result, StoredCommit, StoredEvent, StoredModule};
+use crate::model::{
+    Body, CommandRecord, ContentType, Digest, EventId, Position, StreamId, Timestamp,
+};
+use crate::store::{Anchor, Deployment, Error, Result, StoredCommit, StoredEvent, StoredModule};
 
 /// Writes the first line.
 pub fn begin(after: Option<(Position, EventId)>, head: Position, out: &mut Vec<u8>) -> Result<()> {
@@ -42,6 +44,8 @@ pub fn plan(deployment: &Deployment, out: &mut Vec<u8>) -> Result<()> {
         name: deployment.name.as_str().into(),
         module: deployment.digest.to_string().into(),
         activated_by: deployment.activated_by.as_deref().map(Into::into),
+        categories: Some(deployment.categories.clone()),
+        trusted: deployment.trusted.iter().map(Digest::to_string).collect(),
     };
     let id = format!("{PLAN}.{}", deployment.plan);
     json(PLAN, id, Some(deployment.activated_at), &data, out)
@@ -133,6 +137,35 @@ pub fn archived(stream: &StreamId, since: Timestamp, out: &mut Vec<u8>) -> Resul
         subject: Some(stream.as_str().into()),
         time: Some(since.to_string().into()),
         ..system(STREAM, format!("{STREAM}.{stream}"))
+    };
+    put(&line, out)
+}
+
+/// Writes the mark of a truncated stream, and the state that stands for what is before it.
+pub fn anchor(anchor: &Anchor, state: &Body, out: &mut Vec<u8>) -> Result<()> {
+    let Anchor {
+        stream,
+        before,
+        snapshot,
+    } = anchor;
+    let (data, data_base64) = data(state);
+    let said = AnchorData {
+        before: before.0,
+        version: snapshot.version.0,
+        state_schema_version: snapshot.state_schema_version,
+        fold: snapshot.fold.to_string().into(),
+        checksum: Digest(snapshot.checksum).to_string().into(),
+        content_type: snapshot.content_type.as_str().into(),
+        data,
+        data_base64,
+    };
+    let said: Box<RawValue> = to_raw_value(&said).map_err(|error| unwritten(&error))?;
+    let line = Line {
+        subject: Some(stream.as_str().into()),
+        time: Some(snapshot.taken_at.to_string().into()),
+        datacontenttype: Some(ContentType::JSON.into()),
+        data: Some(&said),
+        ..system(ANCHOR, format!("{ANCHOR}.{stream}"))
     };
     put(&line, out)
 }

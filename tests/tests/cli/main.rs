@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clients;
+mod evolution;
 mod file;
 mod follow;
 mod help;

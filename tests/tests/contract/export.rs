@@ -23,7 +23,7 @@ on_every_store! {
 }
 
 /// The component that decided; its bytes don't matter to a store.
-const MODULE: Digest = Digest([7; 32]);
+pub const MODULE: Digest = Digest([7; 32]);
 
 pub async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {
     store.writer.commit(items).await.unwrap()
@@ -73,15 +73,16 @@ pub async fn filled(place: &Place) -> Store {
         ),
     ];
     let activation = Activation {
-        name: "note".to_owned(),
+        name: "notes".to_owned(),
         digest: MODULE,
-        category: None,
+        categories: vec!["note".to_owned(), "é \"'".to_owned()],
+        trusted: vec![Digest([8; 32]), Digest([9; 32])],
+        plan: 0,
         at: Timestamp(9),
         by: Some("ann".to_owned()),
     };
     let writes = |stream: &str, commit| build::write(stream, Any, commit);
     let items = [
-        Item::Activate(activation),
         build::noted("note-1", NoStream, 2),
         build::item(None, vec![writes("note-1", decided)]),
         build::item(
@@ -103,6 +104,7 @@ pub async fn filled(place: &Place) -> Store {
         ),
         build::noted("note-3", Any, 1),
         build::mark("note-3", true),
+        Item::Activate(activation),
     ];
     for outcome in commit(&mut store, &items).await {
         assert!(
@@ -433,7 +435,9 @@ async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
     let activation = Activation {
         name: "other".to_owned(),
         digest: MODULE,
-        category: None,
+        categories: vec!["other".to_owned()],
+        trusted: Vec::new(),
+        plan: 1,
         at: Timestamp(1),
         by: None,
     };

@@ -20,6 +20,8 @@ on_sqlite! {
     a_file_that_is_cut_off_is_damaged,
     damaged_pages_are_an_error_and_no_panic,
     an_event_that_is_missing_is_damage_and_named,
+    a_snapshot_of_what_no_program_writes_is_given_and_replaced,
+    a_snapshot_is_not_kept_by_who_reads_alone,
     a_missing_folder_is_an_error,
     a_file_that_may_not_be_written_is_an_error,
     a_folder_that_may_not_be_written_is_an_error,
@@ -257,4 +259,52 @@ async fn an_event_that_is_missing_is_damage_and_named(place: Place) {
             .unwrap_err()
             .contains("position 3 is missing")
     );
+}
+
+async fn a_snapshot_of_what_no_program_writes_is_given_and_replaced(place: Place) {
+    let stream = build::stream("note-1");
+    for damage in [
+        "UPDATE snapshots SET content_type = CAST(x'ff00' AS TEXT)",
+        "UPDATE snapshots SET version = 9000000000000000000",
+        "UPDATE snapshots SET version = -9223372036854775808",
+        "UPDATE snapshots SET state_schema_version = 4294967297",
+        "UPDATE snapshots SET taken_at = -9223372036854775808",
+    ] {
+        let place = place.another();
+        filled(&place, 6).await;
+        let store = place.open().await;
+        let taken = build::snapshot("note-1", 6);
+        assert!(store.snapshots.keep(&stream, &taken).await.unwrap());
+        let mut store = store;
+        let items = [build::truncate("note-1", 3, 6)];
+        store.writer.commit(&items).await.unwrap();
+        store.writer.close().await.unwrap();
+        place.tamper(damage).await;
+
+        let store = place.open().await;
+        let found = store.snapshots.find(&stream).await.unwrap();
+        assert_eq!(found.len(), 2, "{damage}");
+        assert!(found.iter().all(|it| !it.is_intact(&stream)), "{damage}");
+        assert_eq!(store.snapshots.newest("note", 9).await.unwrap().len(), 2);
+        let anchors = store.snapshots.anchors(None, None, 9).await.unwrap();
+        assert_eq!(anchors.len(), 1, "{damage}");
+        // One that says that it is beyond its stream keeps nothing out either.
+        assert!(
+            store.snapshots.keep(&stream, &taken).await.unwrap(),
+            "{damage}"
+        );
+        let found = store.snapshots.find(&stream).await.unwrap();
+        assert!(found.contains(&taken), "{damage}");
+        store.writer.close().await.unwrap();
+    }
+}
+
+async fn a_snapshot_is_not_kept_by_who_reads_alone(place: Place) {
+    filled(&place, 6).await;
+    let url = place.url().parse().unwrap();
+    let source = quipu::store::open_reading(&url).await.unwrap();
+    let (stream, taken) = (build::stream("note-1"), build::snapshot("note-1", 6));
+    let error = source.snapshots.keep(&stream, &taken).await;
+    assert!(matches!(error, Err(Error::ReadOnly(_))), "{error:?}");
+    assert!(source.snapshots.find(&stream).await.unwrap().is_empty());
 }

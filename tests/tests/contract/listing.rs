@@ -249,6 +249,7 @@ async fn a_list_says_where_each_stream_stands(place: Place) {
         version: quipu::model::Version(version),
         recorded_at: Timestamp(at),
         archived_at: archived_at.map(Timestamp),
+        truncated_before: quipu::model::Version::NONE,
     };
     assert_eq!(
         listed(&*store.reader, 10, &with).await,

@@ -57,13 +57,23 @@ fn some_item(random: &mut StdRng, model: &Model) -> Item {
     let stream = STREAMS[random.random_range(0..STREAMS.len())];
     match random.random_range(0..20) {
         0..3 => build::mark(stream, random.random()),
-        3..5 => {
+        3 => some_truncation(random, model, stream),
+        4..6 => {
             let version = model.version(stream);
             let version = random.random_bool(0.7).then(|| near(random, version));
             let id = random.random_bool(0.5).then(|| command_id(random));
             build::check(stream, version, id.as_deref())
         }
         _ => build::item(None, some_writes(random, model)),
+    }
+}
+
+fn some_truncation(random: &mut StdRng, model: &Model, stream: &str) -> Item {
+    let version = model.version(stream).max(1);
+    let before = random.random_range(1..=version);
+    match random.random_bool(0.6) {
+        true => build::truncate(stream, before, random.random_range(before..=version)),
+        false => build::whole(stream),
     }
 }
 
@@ -184,6 +194,20 @@ async fn check_reads(random: &mut StdRng, store: &Store, model: &Model) {
         .collect();
     let expected = model.stream(stream, from, direction);
     assert_eq!(found, expected, "{stream} {from} {direction:?} {limit}");
+
+    let head = reader.head(&build::stream(stream)).await.unwrap();
+    let head = head.map_or((0, 0), |it| (it.version.0, it.truncated_before.0));
+    assert_eq!(
+        head,
+        (model.version(stream), model.truncated_before(stream)),
+        "{stream}"
+    );
+    let anchors = store.snapshots.anchors(None, None, 100).await.unwrap();
+    let anchors: Vec<_> = anchors
+        .iter()
+        .map(|it| (it.stream.to_string(), it.before.0, it.snapshot.version.0))
+        .collect();
+    assert_eq!(anchors, model.anchors());
 
     let filter = some_filter(random);
     let found = log::read(reader, direction, limit, &filter).await;

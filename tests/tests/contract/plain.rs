@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use quipu::model::{CommandId, EventId, ExpectedVersion, NewEvent, Position, Version};
 use quipu::store::{
-    ArchivedStreams, Check, Direction, Filter, Item, Mark, Outcome, StreamFilter, Write,
+    ArchivedStreams, Change, Check, Direction, Filter, Item, Mark, Outcome, StreamFilter, Write,
 };
 
 /// The version of a commit's first event, and the ids of all of them.
@@ -44,6 +44,8 @@ struct Event {
 pub struct Model {
     log: Vec<Event>,
     archived: BTreeSet<String>,
+    /// The marks of truncated streams, and the versions of their anchors.
+    truncated: BTreeMap<String, (u64, u64)>,
     /// Version of the first event of the commit under a command's id.
     commands: HashMap<(String, CommandId), u64>,
     /// Ids that the batch under way has recorded.
@@ -102,9 +104,24 @@ impl Model {
         Some(whole.map(|it| it.event.clone()).collect())
     }
 
+    /// The mark of a stream; 0 of a whole one.
+    pub fn truncated_before(&self, stream: &str) -> u64 {
+        self.truncated.get(stream).map_or(0, |(before, _)| *before)
+    }
+
+    /// The truncated streams, with their marks and the versions of their anchors.
+    pub fn anchors(&self) -> Vec<(String, u64, u64)> {
+        let anchors = self.truncated.iter();
+        anchors
+            .map(|(stream, (before, at))| (stream.clone(), *before, *at))
+            .collect()
+    }
+
     /// A stream from a version on.
     pub fn stream(&self, stream: &str, from: u64, direction: Direction) -> Vec<Read> {
-        let events = self.of(stream).filter(|it| match direction {
+        let before = self.truncated_before(stream);
+        let shown = self.of(stream).filter(|it| it.version >= before);
+        let events = shown.filter(|it| match direction {
             Direction::Forward => it.version >= from,
             Direction::Backward => it.version <= from,
         });
@@ -200,16 +217,19 @@ impl Model {
         if self.version(&stream) == 0 {
             return Seen::NoStream(stream);
         }
-        if self.archived.contains(&stream) == mark.archived {
-            return Seen::Marked(false);
+        let is_new = match &mark.change {
+            Change::Archived(true) => self.archived.insert(stream),
+            Change::Archived(false) => self.archived.remove(&stream),
+            Change::Truncated { before, anchor } => {
+                self.truncated.insert(stream, (before.0, anchor.version.0));
+                true
+            }
+            Change::Whole => self.truncated.remove(&stream).is_some(),
+        };
+        if is_new {
+            self.append(&mark.write);
         }
-        self.append(&mark.write);
-        if mark.archived {
-            self.archived.insert(stream);
-        } else {
-            self.archived.remove(&stream);
-        }
-        Seen::Marked(true)
+        Seen::Marked(is_new)
     }
 
     /// Section 3: what is known by an id goes before everything else.

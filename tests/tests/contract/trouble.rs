@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Connection, Executor, SqlSafeStr};
 
 on_sqlite! {
     a_store_of_the_first_schema_goes_on,
+    a_store_of_the_second_schema_goes_on,
     a_file_with_two_names_is_refused,
     a_refused_host_leaves_the_locks_of_the_first,
     a_position_missing_behind_an_import_is_damage,
@@ -57,19 +58,25 @@ const FIRST_EVENTS: &str = "\
         (3, 1, 3, 1, randomblob(16), 6, 1, x'33', NULL, NULL, NULL, NULL), \
         (4, 2, 1, 1, randomblob(16), 7, 0, x'34', NULL, 1, 0, NULL);";
 
-async fn a_store_of_the_first_schema_goes_on(place: Place) {
-    let mut first = connection(&file(&place)).await;
-    first
+/// A file of an older schema, with some rows.
+async fn older(place: &Place, schemas: &[(&'static str, &'static str)], rows: &'static str) {
+    let mut older = connection(&file(place)).await;
+    older
         .execute("PRAGMA application_id = 0x51707531")
         .await
         .unwrap();
-    let sql = FIRST_SCHEMA.into_sql_str();
-    let schema = Migration::new(1, "store".into(), MigrationType::Simple, sql, false);
-    let migrator = Migrator::with_migrations(vec![schema]);
-    migrator.run_direct(None, &mut first, false).await.unwrap();
-    first.execute(FIRST_EVENTS).await.unwrap();
-    first.close().await.unwrap();
+    let schemas = (1..).zip(schemas).map(|(number, (name, sql))| {
+        let sql = sql.into_sql_str();
+        Migration::new(number, (*name).into(), MigrationType::Simple, sql, false)
+    });
+    let migrator = Migrator::with_migrations(schemas.collect());
+    migrator.run_direct(None, &mut older, false).await.unwrap();
+    older.execute(rows).await.unwrap();
+    older.close().await.unwrap();
+}
 
+async fn a_store_of_the_first_schema_goes_on(place: Place) {
+    older(&place, &[("store", FIRST_SCHEMA)], FIRST_EVENTS).await;
     for round in 0..2 {
         let mut store = place.open().await;
         assert_eq!(store.secret, [0; 32]);
@@ -96,6 +103,64 @@ async fn a_store_of_the_first_schema_goes_on(place: Place) {
         assert_eq!(listed, ["note-1"]);
         let refused = commit(&mut store, &[build::noted("note-2", Any, 1)]).await;
         assert!(matches!(refused[0], Outcome::Archived(_)), "{refused:?}");
+        store.writer.close().await.unwrap();
+    }
+}
+
+const SECOND_SCHEMA: &str = include_str!("../../../migrations/sqlite/0002_checkpoints.sql");
+
+/// An activation as the second version of the program wrote it, and events beside it.
+const SECOND_ROWS: &str = "\
+    INSERT INTO meta VALUES ('secret', zeroblob(32)); \
+    INSERT INTO modules VALUES (1, zeroblob(32), x'00', 3); \
+    INSERT INTO deployments VALUES (1, 'note', 1, 4, 'ann'); \
+    INSERT INTO checkpoints VALUES ('reader', 2, 7, NULL); \
+    INSERT INTO streams VALUES (1, 'note-1', NULL), (2, 'other-1', 77); \
+    INSERT INTO event_types VALUES (1, 'note', 'noted', 1, 'application/json'), \
+        (2, 'other', 'noted', 2, 'application/json'); \
+    INSERT INTO events (position, stream_id, version, type_id, event_id, recorded_at, \
+        commit_offset, data, commit_size, plan) VALUES \
+        (1, 1, 1, 1, randomblob(16), 5, 0, x'31', 2, 1), \
+        (2, 1, 2, 1, randomblob(16), 5, 1, x'32', NULL, NULL), \
+        (3, 2, 1, 2, randomblob(16), 7, 0, x'33', 1, 1);";
+
+async fn a_store_of_the_second_schema_goes_on(place: Place) {
+    let schemas = [("store", FIRST_SCHEMA), ("checkpoints", SECOND_SCHEMA)];
+    older(&place, &schemas, SECOND_ROWS).await;
+    for marked in [0, 2] {
+        let mut store = place.open().await;
+        let plan = store.modules.deployments().await.unwrap().remove(0);
+        assert_eq!((plan.plan, &*plan.name), (1, "note"));
+        assert_eq!(
+            (plan.categories, plan.trusted),
+            (vec!["note".to_owned()], vec![])
+        );
+        let claim = store.checkpoints.claim("reader", Default::default());
+        assert_eq!(claim.await.unwrap().unwrap().position, Position(2));
+        for (of, archived, before) in [("note-1", false, marked), ("other-1", true, 0)] {
+            let head = store.reader.head(&build::stream(of)).await.unwrap();
+            let head = head.unwrap();
+            assert_eq!((head.archived, head.truncated_before.0), (archived, before));
+        }
+        let counts = store.types.types().await.unwrap();
+        let counts: Vec<_> = counts.iter().map(|it| (&*it.category, it.events)).collect();
+        assert_eq!(counts[counts.len() - 2..], [("note", 2), ("other", 1)]);
+        // What was decided before the activation is out of date.
+        let mut current = build::truncate("note-1", 2, 2);
+        if let Item::Mark(mark) = &mut current {
+            mark.write.commit.plan = 1;
+        }
+        let items = [
+            build::noted("note-1", Any, 1),
+            build::truncate("note-1", 2, 2),
+            current,
+        ];
+        let outcomes = commit(&mut store, &items).await;
+        for refused in &outcomes[..2] {
+            assert!(matches!(refused, Outcome::PlanMoved), "{outcomes:?}");
+        }
+        let marked = matches!(outcomes[2], Outcome::Marked(Some(_)));
+        assert!(marked, "{outcomes:?}");
         store.writer.close().await.unwrap();
     }
 }

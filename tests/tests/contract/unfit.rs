@@ -67,7 +67,9 @@ async fn events_that_do_not_fit_are_refused_and_change_nothing(place: Place) {
     let mut events = whole(&source).await;
     // The commit of six events would hide what is wrong with the time.
     events.truncate(5);
-    let more = build::noted("note-1", Any, 1);
+    let mut more = build::commit(None, build::events(1));
+    more.plan = 1;
+    let more = build::item(None, vec![build::write("note-1", Any, more)]);
     let mut source = source;
     commit(&mut source, &[more]).await;
     let last = whole(&source).await.pop().unwrap();

@@ -6,3 +6,4 @@ mod injected;
 mod property;
 mod purity;
 mod same_ids;
+mod stale_head;

@@ -182,3 +182,35 @@ async fn a_fence_of_a_killed_back_end_is_gone() {
     read(&*store.reader, &mut seen).await;
     assert_eq!(seen, [Position(1), Position(3)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_commits_late_is_counted() {
+    let place = Place::postgres();
+    let (host, store) = (place.host().await, place.open().await);
+    let stream = build::stream("note-1");
+    host.append(&stream, build::append(build::events(1)))
+        .await
+        .unwrap();
+    // Somebody has drawn a position, and takes time to commit.
+    let mut late = connect(&place).await;
+    sqlx::raw_sql(
+        "BEGIN; SELECT pg_advisory_xact_lock_shared(fence(\
+         (SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = current_schema()), \
+         last_position())); \
+         INSERT INTO streams (name, version) VALUES ('note-2', 1); \
+         INSERT INTO events (position, stream_id, version, type_id, event_id, \
+         recorded_at, commit_offset, data, commit_size, plan) \
+         SELECT nextval('positions'), s.stream_id, 1, e.type_id, gen_random_uuid(), \
+         e.recorded_at, 0, e.data, 1, 0 FROM events AS e, streams AS s WHERE s.name = 'note-2'",
+    )
+    .execute(&mut late)
+    .await
+    .unwrap();
+    host.append(&stream, build::append(build::events(3)))
+        .await
+        .unwrap();
+    let events = async || store.types.types().await.unwrap()[0].events;
+    assert_eq!((events().await, events().await), (1, 1));
+    sqlx::raw_sql("COMMIT").execute(&mut late).await.unwrap();
+    assert_eq!((events().await, events().await), (5, 5));
+}

@@ -4,6 +4,9 @@
 mod accounts;
 mod clients;
 mod horizon;
+mod lost_answers;
 mod outages;
 mod plans;
 mod schemas;
+mod snapshots;
+mod types;

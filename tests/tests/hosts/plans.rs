@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
+use quipu::model::{Digest, Timestamp};
+use quipu::store::{Activation, Item, Outcome};
 use quipu_tests::{Place, build, examples, guest, log};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,5 +95,38 @@ async fn activations_at_two_hosts_take_turns() {
         }
         assert_eq!(host.plan().active("account"), Some(account));
         assert_eq!(host.plan().active("probe"), Some(skeleton));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_activations_on_one_plan_one_is_refused() {
+    let place = Place::postgres();
+    let (mut here, mut there) = (place.open().await, place.open().await);
+    let digest = Digest([1; 32]);
+    here.modules.put(digest, b"x", Timestamp(1)).await.unwrap();
+    for plan in 0..20 {
+        let activate = |name: &str| {
+            Item::Activate(Activation {
+                name: name.to_owned(),
+                digest,
+                categories: vec![format!("{name}-1"), format!("{name}-2")],
+                trusted: vec![Digest([2; 32]), Digest([3; 32])],
+                plan,
+                at: Timestamp(plan),
+                by: None,
+            })
+        };
+        let (one, other) = ([activate("one")], [activate("other")]);
+        let (one, other) = tokio::join!(here.writer.commit(&one), there.writer.commit(&other));
+        let name = match (&one.unwrap()[..], &other.unwrap()[..]) {
+            ([Outcome::Activated(raised)], [Outcome::PlanMoved]) if *raised == plan + 1 => "one",
+            ([Outcome::PlanMoved], [Outcome::Activated(raised)]) if *raised == plan + 1 => "other",
+            answers => panic!("{answers:?}"),
+        };
+        let deployments = there.modules.deployments().await.unwrap();
+        let last = deployments.last().unwrap();
+        assert_eq!((deployments.len() as u64, last.plan), (plan + 1, plan + 1));
+        assert_eq!(last.categories, [format!("{name}-1"), format!("{name}-2")]);
+        assert_eq!(last.trusted, [Digest([2; 32]), Digest([3; 32])]);
     }
 }

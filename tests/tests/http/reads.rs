@@ -124,7 +124,6 @@ async fn bounds_and_unknown_parameters_are_refused_by_name() {
         ("/v1/events/x", "position"),
         ("/v1/streams/note-1/events?from=0", "begin at 1"),
         ("/v1/streams/note-1/events?after=1", "after"),
-        ("/v1/streams/note-1/state?at_version=1", "at_version"),
         ("/v1/modules?x=1", "x"),
         ("/v1/modules/abc", "digest"),
     ] {

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use quipu::Host;
-use quipu::model::{Position, Version};
+use quipu::model::{Name, Position, Version};
 use quipu::store::Filter;
 use quipu::subscribe::{Message, Options, Subscribe, Subscription};
-use quipu_tests::Place;
 use quipu_tests::build::stream;
 use quipu_tests::clock::until;
+use quipu_tests::{Place, examples};
 use tokio::task::JoinSet;
 
 use crate::follow::{note, subscribe};
+use crate::upcaster::{Step, upcaster};
 use crate::watched::Watch;
 
 const IDLE: usize = 10_000;
@@ -102,6 +103,41 @@ async fn an_event_wakes_only_the_one_whose_filter_it_passes() {
         Subscribe::log(Position(0), filter)
     })
     .await;
+}
+
+/// One of a hundred waits for what `noted` is called now, nobody for what else it may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_wakes_only_those_who_want_what_it_may_become() {
+    let wanted = |number: usize| match number % 100 {
+        0 => "written".to_owned(),
+        _ => format!("other-{number}"),
+    };
+    let (host, watch, done, _tasks) = idle(|number| {
+        let filter = Filter {
+            types: Some(vec![Name::new(&wanted(number)).unwrap()]),
+            ..Filter::default()
+        };
+        Subscribe::log(Position(0), filter)
+    })
+    .await;
+    const STEPS: &[Step] = &[Step("note", ("noted", 1), &[("written", 1), ("filed", 1)])];
+    examples::deploy(&host, upcaster("notes", STEPS)).await;
+    until(|| is_polled_so_often(&done, 2 * IDLE)).await;
+    let (polls, reads) = (done.polls.load(Ordering::SeqCst), watch.reads());
+    let begun = Instant::now();
+    for count in 1..=10 {
+        note(&host, "note-1", 1).await;
+        until(|| done.events.load(Ordering::SeqCst) == count * IDLE / 100).await;
+    }
+    let each = begun.elapsed() / 10;
+    eprintln!(
+        "{IDLE} wait, {} get it lifted: {each:?} from append to the last",
+        IDLE / 100
+    );
+    // It begins to lift, is told, and waits again.
+    let polled = done.polls.load(Ordering::SeqCst) - polls;
+    assert!(polled <= 10 * 5 * IDLE / 100, "{polled} polls");
+    assert!(watch.reads() - reads <= 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,13 +2,18 @@
 #![allow(clippy::unwrap_used)]
 
 mod bounds;
+mod broken;
 mod commits;
 mod failing;
 mod follow;
 mod idle;
+mod lifted;
 mod named;
+mod parts;
 mod random;
 mod ring;
 mod seam;
 mod sse;
+mod swap;
+mod upcaster;
 mod watched;

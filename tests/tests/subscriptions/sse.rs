@@ -14,15 +14,15 @@ use tokio::sync::oneshot;
 
 use crate::follow::note;
 
-struct Server {
-    host: Host,
+pub struct Server {
+    pub host: Host,
     address: String,
     end: oneshot::Sender<()>,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
 /// A subscription over HTTP.
-struct Client {
+pub struct Client {
     status: u16,
     bytes: futures::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     text: String,
@@ -30,14 +30,14 @@ struct Client {
 
 /// An event of it.
 #[derive(Debug, PartialEq)]
-struct Frame {
-    id: String,
-    name: String,
-    data: String,
+pub struct Frame {
+    pub id: String,
+    pub name: String,
+    pub data: String,
 }
 
 impl Server {
-    async fn start(options: subscribe::Options, http: Options) -> Self {
+    pub async fn start(options: subscribe::Options, http: Options) -> Self {
         let host = crate::follow::host(&Place::memory(), options).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -54,11 +54,11 @@ impl Server {
         }
     }
 
-    async fn usual() -> Self {
+    pub async fn usual() -> Self {
         Self::start(subscribe::Options::default(), Options::default()).await
     }
 
-    async fn get(&self, path: &str, last_id: Option<&str>) -> Client {
+    pub async fn get(&self, path: &str, last_id: Option<&str>) -> Client {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut request = client.get(format!("http://{}{path}", self.address));
         if let Some(id) = last_id {
@@ -91,7 +91,7 @@ impl Server {
 
 impl Client {
     /// The next block, whatever it is; none at the end.
-    async fn block(&mut self) -> Option<String> {
+    pub async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
@@ -104,7 +104,7 @@ impl Client {
         }
     }
 
-    async fn frame(&mut self) -> Frame {
+    pub async fn frame(&mut self) -> Frame {
         let block = self.block().await.expect("it has ended");
         let field = |name: &str| {
             let values = block.lines().filter_map(|line| line.strip_prefix(name));
@@ -229,6 +229,8 @@ async fn what_makes_no_sense_is_refused_by_name() {
         "/v1/events/subscribe?limit=1",
         "/v1/events/subscribe?from=1",
         "/v1/streams/note-1/subscribe?from=0",
+        "/v1/events/subscribe?form=new",
+        "/v1/streams/note-1/subscribe?form=",
         "/v1/streams/note-1/subscribe?after=0",
     ] {
         server.problem(path, None, "bad-request").await;

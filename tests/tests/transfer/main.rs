@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod anchors;
 mod backup;
 mod damage;
 mod interruption;
@@ -43,6 +44,18 @@ pub async fn import(host: &Host, file: &[u8]) -> Result<Imported, Failed> {
 /// Why an import fails.
 pub async fn refused(host: &Host, file: &[u8]) -> String {
     import(host, file).await.unwrap_err().to_string()
+}
+
+/// A file with these lines of truncated streams, which it has not yet.
+pub fn with_anchor_lines(file: &str, anchors: &[String]) -> String {
+    let (rest, end) = file.trim_end().rsplit_once('\n').unwrap();
+    let end = end.replace("\"anchors\":0", &format!("\"anchors\":{}", anchors.len()));
+    format!(
+        "{}\n",
+        [&[rest.to_owned()][..], anchors, &[end]]
+            .concat()
+            .join("\n")
+    )
 }
 
 /// A place of every kind.

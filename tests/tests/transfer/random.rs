@@ -1,17 +1,21 @@
 //! Logs with everything in them that a log can have.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use quipu::Host;
 use quipu::engine::{Append, AppendAll, StreamAppend};
 use quipu::model::{
-    Body, Command, CommandId, ContentType, Context, EventId, ExpectedVersion, NewEvent, StreamId,
+    Body, Command, CommandId, ContentType, Context, Digest, EventId, ExpectedVersion, NewEvent,
+    StreamId, Timestamp, Version,
 };
+use quipu::store::StoredSnapshot;
 use quipu_tests::{Place, build, examples};
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use serde_json::Value;
 
 /// JSON that has to come back as it is.
 const BODIES: &[&str] = &[
@@ -155,4 +159,67 @@ fn context(random: &mut StdRng) -> Context {
 
 fn command_id(random: &mut StdRng) -> CommandId {
     CommandId::new(&format!("append \"{}\"", random.random::<u32>())).unwrap()
+}
+
+/// The same file, in which some streams are truncated.
+pub fn with_anchors(file: &[u8], random: &mut StdRng) -> Vec<u8> {
+    let text = crate::text(file);
+    let mut versions = BTreeMap::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        if let Some(stream) = line["stream"].as_str() {
+            versions.insert(stream.to_owned(), line["version"].as_u64().unwrap());
+        }
+    }
+    let mut anchors = Vec::new();
+    for (stream, version) in versions {
+        if anchors.is_empty() || random.random_bool(0.5) {
+            let before = random.random_range(1..=version);
+            let at = random.random_range(before..=version);
+            anchors.push(anchor_line(&stream, before, at, &body(random)));
+        }
+    }
+    crate::with_anchor_lines(text, &anchors).into_bytes()
+}
+
+/// The line of a truncated stream.
+pub fn anchor_line(of: &str, before: u64, at: u64, state: &Body) -> String {
+    let stream = build::stream(of);
+    let (fold, at) = (Digest([7; 32]), Version(at));
+    let taken = StoredSnapshot::new(&stream, at, 2, state, fold, Timestamp(5_000_000));
+    let bare = |json: &&str| !json.contains(['\n', '\r']) && json.trim() == *json;
+    let state = match state.as_json().filter(bare) {
+        Some(json) => format!("\"data\":{json}"),
+        None => format!("\"data_base64\":\"{}\"", base64(state.bytes())),
+    };
+    let quoted = |text: String| Value::from(text).to_string();
+    format!(
+        "{{\"specversion\":\"1.0\",\"id\":{},\"source\":\"/v1/export\",\"type\":\"quipu.anchor\",\
+         \"subject\":{},\"time\":\"1970-01-01T00:00:05.000000Z\",\
+         \"datacontenttype\":\"application/json\",\"data\":{{\"before\":{before},\
+         \"version\":{at},\"state_schema_version\":2,\"fold\":\"{fold}\",\"checksum\":\"{}\",\
+         \"content_type\":{},{state}}}}}",
+        quoted(format!("quipu.anchor.{of}")),
+        quoted(of.to_owned()),
+        Digest(taken.checksum),
+        quoted(taken.content_type),
+    )
+}
+
+/// Bytes in base64, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let sextet = (bits >> (18 - 6 * digit)) & 63;
+            text.push(match digit <= chunk.len() {
+                true => char::from(DIGITS[sextet as usize]),
+                false => '=',
+            });
+        }
+    }
+    text
 }

@@ -3,7 +3,8 @@
 use super::Log;
 use crate::model::{Digest, StreamId, Version};
 use crate::store::stored::{
-    check_import, id_is_known, module_missing, no_stream_to_archive, plan_out_of_order,
+    check_anchor, check_import, id_is_known, module_missing, no_stream_to_archive,
+    plan_out_of_order,
 };
 use crate::store::{Import, Result, StoredCommit, StoredEvent};
 
@@ -25,15 +26,18 @@ impl Log {
                     return Err(plan_out_of_order(deployment.plan, self.parts.plan));
                 }
                 self.check_module(deployment.digest)?;
-                self.parts.plan = deployment.plan;
-                let category = deployment.name.clone();
-                self.parts.deciders.insert(category, deployment.plan);
+                self.parts.activate(&deployment.categories);
                 self.deployments.push(deployment.clone());
             }
             Import::Archived(stream, since) => match self.streams.get_mut(stream) {
                 Some(places) => places.archived_at = Some(*since),
                 None => return Err(no_stream_to_archive(stream)),
             },
+            Import::Truncated(anchor) => {
+                check_anchor(anchor, self.head(&anchor.stream))?;
+                let places = self.streams.entry(anchor.stream.clone()).or_default();
+                places.kept.truncate(anchor.before, Some(&anchor.snapshot));
+            }
         }
         Ok(())
     }

@@ -231,12 +231,14 @@ pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The head of a stream after its last write in a batch.
+/// The head of a stream after its last write in a batch, but for the mark of a truncated
+/// one, which is not remembered: the batch that changes it reads it.
 pub fn head_after(accepted: &Accepted<'_>) -> Head {
     let last = accepted.write.commit.events.len() as u64 - 1;
     Head {
         version: crate::model::Version(accepted.first_version.0 + last),
         recorded_at: accepted.recorded_at,
         archived: false,
+        truncated_before: crate::model::Version::NONE,
     }
 }

@@ -1,6 +1,6 @@
 //! One try to commit a batch.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sqlx::Executor;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -8,21 +8,20 @@ use sqlx::postgres::{PgConnection, PgRow};
 use super::arrays::{Ground, Rows, head_after, owners, signed};
 use super::cell::Cells;
 use super::error::Failure;
-use super::lookup;
 use super::memory::{Memory, TypeKey};
-use crate::model::{EventId, ExpectedVersion, Position, StreamId, Version};
+use super::sent::{Sent, place};
+use super::{lookup, modules, snapshots};
+use crate::model::{ExpectedVersion, Position, StreamId, Version};
 use crate::store::classify::{Classified, Heads, Known, Parts, classify};
-use crate::store::{Activation, Check, Error, Head, Item, Outcome};
+use crate::store::{Change, Check, Deployment, Error, Head, Item, Mark, Outcome};
 
 pub const APPEND: &str = "SELECT outcome, positions FROM append_batch(\
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
     $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)";
-const LOCK: &str = "SELECT name, stream_id, version, recorded_at, archived_at \
+const LOCK: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
     FROM lock_streams($1, $2)";
 const LOCK_PLAN: &str = "SELECT pg_advisory_xact_lock($1::int, 1)";
 const SHARE_PLAN: &str = "SELECT pg_advisory_xact_lock_shared($1::int, 1)";
-const ACTIVATE: &str = "INSERT INTO deployments (plan, name, module_id, activated_at, activated_by) \
-    SELECT $1, $2, module_id, $3, $4 FROM modules WHERE digest = $5";
 
 /// What `append_batch` answers.
 const WRITTEN: i32 = 0;
@@ -32,61 +31,6 @@ const KNOWN_ID: i32 = 3;
 
 /// Nobody has seen a stream beyond it.
 const VERSION_MAX: Version = Version(1 << 53);
-
-/// What was sent and, if the answer is lost, tells whether it was committed.
-#[derive(Debug)]
-pub struct Sent {
-    /// Of the events, in order.
-    pub event_ids: Vec<EventId>,
-    /// With positions that count the events, from 1.
-    outcomes: Vec<Draft>,
-}
-
-/// An outcome of which only the positions are missing.
-#[derive(Debug)]
-enum Draft {
-    Appended(Vec<crate::store::Appended>),
-    Marked(Option<Position>),
-    Activated(u64),
-    /// Ask again: it rested on a moment that has passed.
-    Again,
-}
-
-impl Sent {
-    fn new(classified: &Classified<'_>) -> Self {
-        let accepted = classified.accepted.iter();
-        let event_ids = accepted.flat_map(|it| it.write.commit.events.iter().map(|event| event.id));
-        let outcomes = classified.outcomes.iter().map(|outcome| match outcome {
-            Outcome::Appended(appended) => Draft::Appended(appended.clone()),
-            Outcome::Marked(position) => Draft::Marked(*position),
-            Outcome::Activated(plan) => Draft::Activated(*plan),
-            _ => Draft::Again,
-        });
-        Self {
-            event_ids: event_ids.collect(),
-            outcomes: outcomes.collect(),
-        }
-    }
-
-    /// The outcomes, if its events are in the log at these positions.
-    pub fn outcomes(&self, positions: &HashMap<EventId, Position>) -> Option<Vec<Outcome>> {
-        let drawn: Vec<i64> = self
-            .event_ids
-            .iter()
-            .map(|id| positions.get(id).map(|position| signed(position.0)))
-            .collect::<Option<_>>()
-            .filter(|drawn: &Vec<_>| !drawn.is_empty())?;
-        let outcomes = self.outcomes.iter().map(|draft| match draft {
-            Draft::Appended(appended) => Outcome::Appended(appended.clone()),
-            Draft::Marked(position) => Outcome::Marked(*position),
-            Draft::Activated(plan) => Outcome::Activated(*plan),
-            Draft::Again => Outcome::Again,
-        });
-        let mut outcomes: Vec<_> = outcomes.collect();
-        place(&mut outcomes, &drawn);
-        Some(outcomes)
-    }
-}
 
 /// A try on one connection.
 pub struct Attempt<'c> {
@@ -103,7 +47,7 @@ impl Attempt<'_> {
     /// rest on is locked before it is looked at.
     pub async fn commit(&mut self, items: &[Item], locked: bool) -> Tried<Vec<Outcome>> {
         let activates = items.iter().any(|item| matches!(item, Item::Activate(_)));
-        if activates || locked {
+        if activates || locked || items.iter().any(truncates) {
             return self.locked(items, activates).await;
         }
         let mut known = Known::default();
@@ -154,14 +98,23 @@ impl Attempt<'_> {
                 "streams that are only looked at change all the time".to_owned(),
             )));
         }
-        for (activation, plan) in activations(items, &classified.outcomes) {
-            self.activate(activation, plan).await?;
+        for deployment in deployments(items, &classified.outcomes) {
+            if !modules::activate(self.connection, &deployment).await? {
+                let digest = deployment.digest;
+                return Err(
+                    Error::Unexpected(format!("module {digest} is not in the store")).into(),
+                );
+            }
+        }
+        for (mark, _) in &classified.marks {
+            self.mark(mark).await?;
         }
         self.connection.execute("COMMIT").await?;
         Ok(self.finish(classified, &positions))
     }
 
-    /// Sends what was classified. The answer, and the positions that were drawn.
+    /// Sends what was classified. The answer, and the positions that were drawn. What was
+    /// written stays in `sent`: the transaction may not be at its end.
     async fn append(
         &mut self,
         items: &[Item],
@@ -177,15 +130,19 @@ impl Attempt<'_> {
             .iter()
             .any(|item| matches!(item, Item::Check(check) if check.plan.is_some()));
         let rows = self.rows(&ground, classified).await?;
+        let activated = deployments(items, &classified.outcomes).next();
+        *self.sent = Some(Sent::new(classified, activated));
         if ground.is_empty() && rows.owners.is_empty() {
             return Ok((WRITTEN, Vec::new()));
         }
-        *self.sent = Some(Sent::new(classified));
         let plan = self.memory.parts.as_ref().map_or(0, |parts| parts.plan);
         let row = send(self.connection, self.namespace, plan, &ground, &rows).await?;
-        *self.sent = None;
+        let outcome = row.cell(0)?;
+        if outcome != WRITTEN {
+            *self.sent = None;
+        }
         let positions: Option<Vec<i64>> = row.cell(1)?;
-        Ok((row.cell(0)?, positions.unwrap_or_default()))
+        Ok((outcome, positions.unwrap_or_default()))
     }
 
     /// The rows of what was accepted.
@@ -196,10 +153,18 @@ impl Attempt<'_> {
     ) -> Tried<Rows<'a>> {
         let mut rows = Rows::default();
         let owners = owners(&ground.locked);
-        for (stream, since) in &classified.marks {
-            rows.marks.push(stream.as_str());
-            rows.marked_at.push(since.map(|since| signed(since.0)));
-        }
+        // Of several marks of a stream, the last stands.
+        let archived = classified
+            .marks
+            .iter()
+            .filter_map(|(mark, at)| match mark.change {
+                Change::Archived(archived) => {
+                    Some((mark.stream.as_str(), archived.then(|| signed(at.0))))
+                }
+                Change::Truncated { .. } | Change::Whole => None,
+            });
+        let archived: BTreeMap<&str, Option<i64>> = archived.collect();
+        (rows.marks, rows.marked_at) = archived.into_iter().unzip();
         let mut type_ids = Vec::new();
         for accepted in &classified.accepted {
             let stream = &accepted.write.stream;
@@ -275,7 +240,7 @@ impl Attempt<'_> {
                 locked.iter().map(|it| (it.as_str(), *it)).collect();
             for row in &rows {
                 if let Some(stream) = by_name.get(row.cell::<&str>(0)?)
-                    && let Some(head) = lookup::head(row, 2)?
+                    && let Some(head) = lookup::head(row, 1)?
                 {
                     heads.insert((*stream).clone(), head);
                 }
@@ -303,20 +268,16 @@ impl Attempt<'_> {
         Ok(parts)
     }
 
-    async fn activate(&mut self, activation: &Activation, plan: u64) -> Tried<()> {
-        let done = sqlx::query(ACTIVATE)
-            .bind(signed(plan))
-            .bind(&activation.name)
-            .bind(signed(activation.at.0))
-            .bind(&activation.by)
-            .bind(&activation.digest.0[..])
-            .execute(&mut *self.connection)
-            .await?;
-        if done.rows_affected() == 1 {
-            return Ok(());
+    /// Truncates a stream, or makes it whole.
+    async fn mark(&mut self, mark: &Mark) -> Tried<()> {
+        match &mark.change {
+            Change::Archived(_) => {}
+            Change::Truncated { before, anchor } => {
+                snapshots::truncate(self.connection, &mark.stream, *before, anchor).await?;
+            }
+            Change::Whole => snapshots::make_whole(self.connection, &mark.stream).await?,
         }
-        let digest = activation.digest;
-        Err(Error::Unexpected(format!("module {digest} is not in the store")).into())
+        Ok(())
     }
 
     /// Takes what was committed into the memory, and gives the outcomes their positions.
@@ -325,8 +286,8 @@ impl Attempt<'_> {
             let stream = accepted.write.stream.clone();
             self.memory.heads.insert(stream, head_after(accepted));
         }
-        for (stream, _) in &classified.marks {
-            self.memory.heads.remove(*stream);
+        for (mark, _) in &classified.marks {
+            self.memory.heads.remove(&mark.stream);
         }
         if let Some(last) = positions.last() {
             self.memory.floor = self.memory.floor.max(*last);
@@ -383,26 +344,6 @@ pub async fn send(
     Ok(row)
 }
 
-/// Replaces positions that count the events of a batch by those that were drawn.
-fn place(outcomes: &mut [Outcome], drawn: &[i64]) {
-    let place = |position: &mut Position| {
-        let index = usize::try_from(position.0).unwrap_or_default();
-        if let Some(drawn) = index.checked_sub(1).and_then(|index| drawn.get(index)) {
-            *position = Position(drawn.unsigned_abs());
-        }
-    };
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Appended(appended) => appended
-                .iter_mut()
-                .flat_map(|appended| &mut appended.positions)
-                .for_each(place),
-            Outcome::Marked(Some(position)) => place(position),
-            _ => {}
-        }
-    }
-}
-
 /// The streams of a batch that are locked, and those that are only looked at, each in
 /// the order of its bytes.
 fn streams(items: &[Item]) -> (Vec<&StreamId>, Vec<&StreamId>) {
@@ -447,23 +388,46 @@ fn guesses(items: &[Item]) -> impl Iterator<Item = (&StreamId, Option<Version>)>
     })
 }
 
-/// Whoever names a version has seen the stream there, and not archived.
+/// Whoever names a version has seen the stream there, and not archived. Its mark is not
+/// believed but read, by the batch that changes it.
 fn believed_at(version: Version) -> Head {
     Head {
         version,
         recorded_at: crate::model::Timestamp(0),
         archived: false,
+        truncated_before: Version::NONE,
     }
 }
 
-fn activations<'a>(items: &'a [Item], outcomes: &[Outcome]) -> Vec<(&'a Activation, u64)> {
-    let pairs = items.iter().zip(outcomes);
-    pairs
-        .filter_map(|pair| match pair {
-            (Item::Activate(activation), Outcome::Activated(plan)) => Some((activation, *plan)),
-            _ => None,
+/// Whether an item changes a mark that `append_batch` does not know of.
+fn truncates(item: &Item) -> bool {
+    matches!(
+        item,
+        Item::Mark(Mark {
+            change: Change::Truncated { .. } | Change::Whole,
+            ..
         })
-        .collect()
+    )
+}
+
+/// The activations that passed.
+fn deployments<'a>(
+    items: &'a [Item],
+    outcomes: &'a [Outcome],
+) -> impl Iterator<Item = Deployment> + 'a {
+    let pairs = items.iter().zip(outcomes);
+    pairs.filter_map(|pair| match pair {
+        (Item::Activate(activation), Outcome::Activated(plan)) => Some(Deployment {
+            plan: *plan,
+            name: activation.name.clone(),
+            digest: activation.digest,
+            activated_at: activation.at,
+            activated_by: activation.by.clone(),
+            categories: activation.categories.clone(),
+            trusted: activation.trusted.clone(),
+        }),
+        _ => None,
+    })
 }
 
 fn unexpected(outcome: i32) -> Failure {

@@ -9,13 +9,13 @@ use super::arrays::{Ground, Rows, owners, signed};
 use super::batch::send;
 use super::cell::Cells;
 use super::error::Failure;
-use super::lookup;
 use super::memory::{Memory, TypeKey};
+use super::{lookup, modules, snapshots};
 use crate::model::{Position, StreamId};
 use crate::store::stored::{
-    Continued, check_import, module_missing, no_stream_to_archive, plan_out_of_order,
+    Continued, check_anchor, check_import, module_missing, no_stream_to_archive, plan_out_of_order,
 };
-use crate::store::{Deployment, Error, Import, StoredEvent};
+use crate::store::{Anchor, Deployment, Error, Import, StoredEvent};
 
 const LOCK_PLAN: &str = "SELECT pg_advisory_xact_lock($1::int, 1)";
 const LAST: &str =
@@ -24,8 +24,6 @@ const COMMIT_SIZE: &str = "SELECT e.commit_size::bigint FROM streams AS s \
     JOIN events AS e ON e.stream_id = s.stream_id AND e.version = $2 WHERE s.name = $1";
 const FOLLOW: &str = "SELECT follow_import($1)";
 const ARCHIVE: &str = "UPDATE streams SET archived_at = $2 WHERE name = $1 AND version > 0";
-const PLAN: &str = "INSERT INTO deployments (plan, name, module_id, activated_at, activated_by) \
-    SELECT $1, $2, module_id, $3, $4 FROM modules WHERE digest = $5";
 
 type Done = Result<(), Failure>;
 
@@ -57,6 +55,7 @@ pub async fn part(
                     _ => Ok(()),
                 }
             }
+            Import::Truncated(anchor) => truncate(connection, anchor).await,
         }
     }
     .await;
@@ -163,17 +162,15 @@ async fn plan(connection: &mut PgConnection, deployment: &Deployment) -> Done {
     if deployment.plan != last + 1 {
         return Err(plan_out_of_order(deployment.plan, last).into());
     }
-    let done = sqlx::query(PLAN)
-        .bind(signed(deployment.plan))
-        .bind(&deployment.name)
-        .bind(signed(deployment.activated_at.0))
-        .bind(&deployment.activated_by)
-        .bind(&deployment.digest.0[..])
-        .execute(connection)
-        .await?;
-    if done.rows_affected() == 1 {
+    if modules::activate(connection, deployment).await? {
         return Ok(());
     }
-    let digest = deployment.digest;
-    Err(Error::Import(format!("module {digest} is not in the store")).into())
+    Err(module_missing(deployment.digest).into())
+}
+
+async fn truncate(connection: &mut PgConnection, anchor: &Anchor) -> Done {
+    let heads = lookup::heads(connection, std::iter::once(&anchor.stream)).await?;
+    check_anchor(anchor, heads.get(&anchor.stream).copied())?;
+    snapshots::truncate(connection, &anchor.stream, anchor.before, &anchor.snapshot).await?;
+    Ok(())
 }

@@ -17,9 +17,9 @@ use crate::store::assemble::body;
 use crate::store::classify::{self, Heads, Known, Parts};
 use crate::store::{Error, Head, Item, KnownCommit, KnownEvent, Result, record};
 
-const HEADS: &str = "SELECT name, version, recorded_at, archived_at FROM streams \
-    WHERE name = ANY ($1)";
-const PARTS: &str = "SELECT plan, name FROM deployments ORDER BY plan";
+const HEADS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+    FROM streams WHERE name = ANY ($1)";
+const PARTS: &str = "SELECT plan, coalesce(categories, ARRAY[name]) FROM deployments ORDER BY plan";
 const TYPE: &str = "SELECT type_id FROM event_types \
     WHERE category = $1 AND name = $2 AND schema_version = $3 AND content_type = $4";
 const NEW_TYPE: &str = "INSERT INTO event_types (category, name, schema_version, content_type) \
@@ -83,7 +83,8 @@ pub async fn heads<'a>(
     Ok(heads)
 }
 
-/// A head from three columns: version, recorded-at, archived-at. None at version 0.
+/// A head from four columns: version, recorded-at, archived-at, the mark of a truncated
+/// stream. None at version 0.
 pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
     let version = row.number(first)?;
     if version == 0 {
@@ -93,6 +94,7 @@ pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
         version: Version(version),
         recorded_at: Timestamp(row.number(first + 1)?),
         archived: row.cell::<Option<i64>>(first + 2)?.is_some(),
+        truncated_before: Version(row.number(first + 3)?),
     }))
 }
 
@@ -101,7 +103,9 @@ pub async fn parts(connection: &mut PgConnection) -> Found<Parts> {
     let mut parts = Parts::default();
     for row in sqlx::query(PARTS).fetch_all(connection).await? {
         parts.plan = row.number(0)?;
-        parts.deciders.insert(row.cell(1)?, parts.plan);
+        let categories: Vec<String> = row.cell(1)?;
+        let changed = categories.into_iter().map(|it| (it, parts.plan));
+        parts.categories.extend(changed);
     }
     Ok(parts)
 }

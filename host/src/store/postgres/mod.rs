@@ -15,7 +15,10 @@ mod memory;
 mod modules;
 mod reader;
 mod schema;
+mod sent;
 mod session;
+mod snapshots;
+mod types;
 mod url;
 mod wakes;
 mod writer;
@@ -91,6 +94,8 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         reader: Arc::new(reader::Reader::new(pool.clone(), namespace)),
         modules: Arc::new(modules::Modules::new(pool.clone())),
         checkpoints: Arc::new(checkpoints::Checkpoints::new(pool.clone())),
+        snapshots: Arc::new(snapshots::Snapshots::new(pool.clone())),
+        types: Arc::new(types::Types::new(pool.clone(), namespace)),
         writer: Box::new(writer::Writer::new(settings, pool, told)),
         wakes,
         secret,

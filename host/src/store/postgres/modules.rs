@@ -2,21 +2,25 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgConnection, PgPool, PgRow};
 
 use super::arrays::signed;
 use super::cell::Cells;
 use super::error::store_error;
 use crate::model::{Digest, Timestamp};
-use crate::store::{Deployment, ModuleStore, Result, StoredModule};
+use crate::store::{Deployment, Error, ModuleStore, Result, StoredModule};
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES ($1, $2, $3) \
     ON CONFLICT (digest) DO NOTHING";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = $1";
 const LIST: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
     ORDER BY module_id";
-const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by \
+const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
+    coalesce(d.categories, ARRAY[d.name]), coalesce(d.trusted, ARRAY[]::bytea[]) \
     FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
+const ACTIVATE: &str = "INSERT INTO deployments \
+    (plan, name, module_id, activated_at, activated_by, categories, trusted) \
+    SELECT $1, $2, module_id, $3, $4, $5, $6 FROM modules WHERE digest = $7";
 
 /// Modules in a schema.
 pub struct Modules {
@@ -95,10 +99,44 @@ impl ModuleStore for Modules {
                         digest: row.digest(2)?,
                         activated_at: Timestamp(row.number(3)?),
                         activated_by: row.cell(4)?,
+                        categories: row.cell(5)?,
+                        trusted: digests(row, 6)?,
                     })
                 })
                 .collect()
         }
         .boxed()
     }
+}
+
+/// Keeps an activation; false when its module is not in the store.
+pub async fn activate(
+    connection: &mut PgConnection,
+    deployment: &Deployment,
+) -> sqlx::Result<bool> {
+    let trusted: Vec<&[u8]> = deployment.trusted.iter().map(|fold| &fold.0[..]).collect();
+    let done = sqlx::query(ACTIVATE)
+        .bind(signed(deployment.plan))
+        .bind(&deployment.name)
+        .bind(signed(deployment.activated_at.0))
+        .bind(&deployment.activated_by)
+        .bind(&deployment.categories)
+        .bind(trusted)
+        .bind(&deployment.digest.0[..])
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+fn digests(row: &PgRow, column: usize) -> Result<Vec<Digest>> {
+    let digest = |bytes: Vec<u8>| {
+        let bytes = bytes.try_into();
+        bytes
+            .map(Digest)
+            .map_err(|_| Error::Damaged("a fold that is trusted does not have 32 bytes".to_owned()))
+    };
+    row.cell::<Vec<Vec<u8>>>(column)?
+        .into_iter()
+        .map(digest)
+        .collect()
 }

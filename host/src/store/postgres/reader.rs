@@ -23,7 +23,8 @@ use crate::store::{
 const WINDOW: u64 = 100_000;
 
 const HORIZON: &str = "SELECT horizon($1)";
-const HEAD: &str = "SELECT version, recorded_at, archived_at FROM streams WHERE name = $1";
+const HEAD: &str = "SELECT version, recorded_at, archived_at, truncated_before FROM streams \
+     WHERE name = $1";
 
 /// Rows that belong to an event are joined from the left: one that is missing shows as
 /// damage, and hides no event.
@@ -87,20 +88,20 @@ const STORED: &str =
 const BEHIND: &str = "SELECT min(position) FROM events WHERE position > $1";
 const BEFORE: &str = "SELECT max(position) FROM events WHERE position < $1";
 const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, e.recorded_at, \
-     e.data, e.command_id, s.archived_at \
+     e.data, e.command_id, s.archived_at, s.truncated_before \
      FROM streams AS s \
      JOIN events AS e ON e.stream_id = s.stream_id \
      LEFT JOIN event_types AS t ON t.type_id = e.type_id \
      WHERE s.name = $1 AND e.version > $2 ORDER BY e.version LIMIT $3";
 /// `.` comes next behind `-`: between the two are all names of the category that have a
 /// key, and some others.
-const STREAMS: &str = "SELECT name, version, recorded_at, archived_at FROM streams \
-     WHERE version > 0 AND ($1::text IS NULL OR name > $1) \
+const STREAMS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+     FROM streams WHERE version > 0 AND ($1::text IS NULL OR name > $1) \
      AND ($2::text IS NULL OR (name >= $2 AND name < $2 || '.' AND split_part(name, '-', 1) = $2)) \
      AND ($3 OR archived_at IS NULL) \
      ORDER BY name LIMIT $4";
-const ARCHIVED_STREAMS: &str = "SELECT name, version, recorded_at, archived_at FROM streams \
-     WHERE version > 0 AND ($1::text IS NULL OR name > $1) \
+const ARCHIVED_STREAMS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+     FROM streams WHERE version > 0 AND ($1::text IS NULL OR name > $1) \
      AND ($2::text IS NULL OR (name >= $2 AND name < $2 || '.' AND split_part(name, '-', 1) = $2)) \
      AND ($3 OR archived_at IS NOT NULL) AND archived_at IS NOT NULL \
      ORDER BY name LIMIT $4";
@@ -126,16 +127,6 @@ impl Reader {
             .await
             .map_err(store_error)?;
         row.map_or(Ok(None), |row| head(&row, 0))
-    }
-
-    /// Up to where the log can be read, in a statement before the one that reads.
-    async fn horizon(&self) -> Result<Position> {
-        let row = sqlx::query(HORIZON)
-            .bind(self.namespace)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(store_error)?;
-        Ok(Position(row.number(0)?))
     }
 
     /// The event next to a position in the log.
@@ -213,7 +204,7 @@ impl EventReader for Reader {
             let Some(head) = self.head(stream).await? else {
                 return Ok(None);
             };
-            let range = page_bounds(from, direction, limit, head.version);
+            let range = page_bounds(from, direction, limit, head);
             let sql = match direction {
                 Direction::Forward => STREAM_FORWARD,
                 Direction::Backward => STREAM_BACKWARD,
@@ -238,7 +229,7 @@ impl EventReader for Reader {
                 }
             };
             found.map_err(|version| version_missing(stream, version))?;
-            Ok(Some(StreamPage::new(head.version, events, direction)))
+            Ok(Some(StreamPage::new(head, events, direction)))
         }
         .boxed()
     }
@@ -251,7 +242,7 @@ impl EventReader for Reader {
         filter: &'a Filter,
     ) -> BoxFuture<'a, Result<LogPage>> {
         async move {
-            let head = self.horizon().await?;
+            let head = horizon(&self.pool, self.namespace).await?;
             let limit = limit.min(LOG_PAGE_MAX);
             let window = if filter.is_all() { u64::MAX } else { WINDOW };
             // What has been looked through: forward up to here, backward down to here.
@@ -326,6 +317,7 @@ impl EventReader for Reader {
                     version: event.version,
                     recorded_at: event.recorded_at,
                     archived: row.cell::<Option<i64>>(7)?.is_some(),
+                    truncated_before: Version(row.number(8)?),
                 }),
                 _ => self.head(stream).await?,
             };
@@ -340,7 +332,7 @@ impl EventReader for Reader {
     }
 
     fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
-        self.horizon().boxed()
+        horizon(&self.pool, self.namespace).boxed()
     }
 
     fn streams<'a>(
@@ -369,6 +361,7 @@ impl EventReader for Reader {
                     version: Version(row.number(1)?),
                     recorded_at: Timestamp(row.number(2)?),
                     archived_at: row.maybe_number(3)?.map(Timestamp),
+                    truncated_before: Version(row.number(4)?),
                 })
             });
             Ok(StreamsPage::new(streams.collect::<Result<_>>()?, limit))
@@ -378,7 +371,7 @@ impl EventReader for Reader {
 
     fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
         async move {
-            let head = self.horizon().await?;
+            let head = horizon(&self.pool, self.namespace).await?;
             let query = sqlx::query(STORED)
                 .bind(signed(after.0))
                 .bind(signed(head.0))
@@ -392,6 +385,16 @@ impl EventReader for Reader {
         }
         .boxed()
     }
+}
+
+/// Up to where the log can be read, in a statement before the one that reads.
+pub async fn horizon(pool: &PgPool, namespace: i64) -> Result<Position> {
+    let row = sqlx::query(HORIZON)
+        .bind(namespace)
+        .fetch_one(pool)
+        .await
+        .map_err(store_error)?;
+    Ok(Position(row.number(0)?))
 }
 
 /// Whether the numbers of a page follow each other from the first of the range on, to
@@ -440,7 +443,8 @@ fn loaded_event(row: &PgRow) -> Result<LoadedEvent> {
     })
 }
 
-fn schema_version(row: &PgRow, column: usize) -> Result<u32> {
+/// The schema version of a type.
+pub fn schema_version(row: &PgRow, column: usize) -> Result<u32> {
     u32::try_from(row.number(column)?)
         .map_err(|_| Error::Damaged("a schema version that is too large".to_owned()))
 }

@@ -20,6 +20,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "checkpoints",
         include_str!("../../../../migrations/postgres/0002_checkpoints.sql"),
     ),
+    (
+        3,
+        "snapshots",
+        include_str!("../../../../migrations/postgres/0003_snapshots.sql"),
+    ),
 ];
 
 /// Makes the tables when the schema has none; refuses one that is older or newer than

@@ -10,14 +10,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::postgres::PgPool;
 
-use super::batch::{Attempt, Sent};
+use super::batch::Attempt;
 use super::cell::Cells;
 use super::error::Failure;
 use super::import;
 use super::memory::Memory;
+use super::sent::Sent;
 use super::session::{Backend, Session, Settings};
 use super::wakes::Told;
-use crate::model::Position;
 use crate::store::{Error, EventWriter, Import, Item, Outcome, Result};
 
 /// How often what failed for a reason that passes is tried at once.
@@ -184,26 +184,20 @@ impl Writer {
         Ok(())
     }
 
-    /// What became of a batch whose answer was lost: none when it was not stored. Its
-    /// back-end is gone, so that this does not change any more.
+    /// What became of a batch whose answer was lost: none when it was not stored.
     async fn decided(&mut self, sent: &Sent) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
         let Some(session) = &mut self.session else {
             return Err(Failure::Lost(Error::Unavailable(
                 "no connection".to_owned(),
             )));
         };
-        let rows = sqlx::query(
-            "SELECT event_id, position FROM events WHERE position > $1 AND event_id = ANY ($2)",
-        )
-        .bind(self.memory.floor)
-        .bind(&sent.event_ids)
-        .fetch_all(&mut session.connection)
-        .await?;
-        let positions = rows
-            .iter()
-            .map(|row| Ok((row.cell(0)?, Position(row.number(1)?))))
-            .collect::<Result<_>>()?;
-        Ok(sent.outcomes(&positions))
+        let outcomes = sent
+            .outcomes(&mut session.connection, self.memory.floor)
+            .await?;
+        if let Some(outcomes) = &outcomes {
+            self.told.committed(outcomes);
+        }
+        Ok(outcomes)
     }
 
     async fn import(&mut self, part: &Import) -> Result<()> {

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::cell::Cells;
 use super::encode::signed;
@@ -39,25 +37,16 @@ const RELEASE_ALL: &str = "UPDATE checkpoints SET held_until = NULL WHERE held_u
 /// Longest time for which a name is held, in milliseconds: a thousand years.
 const LEASE_MS_MAX: u64 = 1_000 * 366 * 24 * 3_600 * 1_000;
 
-/// One connection that writes nothing else, so that the writer of events is never
-/// held. It does not wait for the disk: a checkpoint that is lost with the power lets
+/// Written through the side connection: a checkpoint that is lost with the power lets
 /// its reader begin earlier, which at least once allows.
 pub struct Checkpoints {
     pool: SqlitePool,
 }
 
 impl Checkpoints {
-    /// Checkpoints of the store behind these connections; opened at the first use.
-    pub fn new(writing: SqliteConnectOptions) -> Self {
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal));
-        Self { pool }
-    }
-
-    /// The pool, which ends with the writer of events.
-    pub fn pool(&self) -> SqlitePool {
-        self.pool.clone()
+    /// Checkpoints of the store behind the side connection.
+    pub fn new(side: SqlitePool) -> Self {
+        Self { pool: side }
     }
 
     async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>> {

@@ -5,13 +5,16 @@ use sqlx::sqlite::SqliteConnection;
 use super::cell::Cells;
 use super::encode::{Batch, First, Place, signed};
 use super::error::{import_error, store_error};
-use super::memory::{Memory, Remembered};
+use super::marks;
+use super::memory::Memory;
 use super::writer::{Writer, stream_id};
-use crate::model::Position;
+use crate::model::{Position, Timestamp};
 use crate::store::stored::{
-    Continued, check_import, module_missing, no_stream_to_archive, plan_out_of_order,
+    Continued, check_anchor, check_import, module_missing, no_stream_to_archive, plan_out_of_order,
 };
-use crate::store::{Activation, Deployment, Head, Import, Result, StoredCommit, StoredEvent};
+use crate::store::{
+    Activation, Anchor, Change, Deployment, Import, Result, StoredCommit, StoredEvent,
+};
 
 const COMMIT_SIZE: &str = "SELECT e.commit_size FROM streams AS s \
     JOIN events AS e ON e.stream_id = s.stream_id AND e.version = ?2 WHERE s.name = ?1";
@@ -30,11 +33,12 @@ impl Writer {
             Import::Events(events) => self.take_events(&mut memory, events).await?,
             Import::Plan(deployment) => self.take_plan(&mut memory, deployment).await?,
             Import::Archived(stream, since) => {
-                if !self.mark(stream, Some(*since)).await? {
+                if !marks::archive(&mut self.connection, stream, Some(*since)).await? {
                     return Err(no_stream_to_archive(stream));
                 }
-                memory.mark(stream, true);
+                memory.mark(stream, &Change::Archived(true));
             }
+            Import::Truncated(anchor) => self.take_anchor(&mut memory, anchor).await?,
         }
         self.memory = Some(memory);
         self.waker.log();
@@ -49,14 +53,32 @@ impl Writer {
         let activation = Activation {
             name: deployment.name.clone(),
             digest: deployment.digest,
-            category: None,
+            categories: deployment.categories.clone(),
+            trusted: deployment.trusted.clone(),
+            plan: after,
             at: deployment.activated_at,
             by: deployment.activated_by.clone(),
         };
         if !self.activate(&activation, deployment.plan).await? {
             return Err(module_missing(deployment.digest));
         }
-        memory.parts.activate(Some(&deployment.name));
+        memory.parts.activate(&deployment.categories);
+        Ok(())
+    }
+
+    async fn take_anchor(&mut self, memory: &mut Memory, anchor: &Anchor) -> Result<()> {
+        let stream = &anchor.stream;
+        let heads = self.heads(memory, std::iter::once(stream)).await?;
+        check_anchor(anchor, heads.get(stream).copied())?;
+        let change = Change::Truncated {
+            before: anchor.before,
+            anchor: Box::new(anchor.snapshot.clone()),
+        };
+        self.begin().await?;
+        let written =
+            marks::change(&mut self.connection, stream, &change, Timestamp::default()).await;
+        self.end(written).await?;
+        memory.mark(stream, &change);
         Ok(())
     }
 
@@ -140,18 +162,7 @@ impl Writer {
             None => None,
         };
         batch.event(&place, &stored.event, first)?;
-        let archived = memory
-            .heads
-            .get(stream)
-            .is_some_and(|known| known.head.archived);
-        let head = Head {
-            version: stored.version,
-            recorded_at: stored.recorded_at,
-            archived,
-        };
-        memory
-            .heads
-            .insert(stream.clone(), Remembered { stream_id, head });
+        memory.appended(stream, stream_id, stored.version, stored.recorded_at);
         Ok(())
     }
 

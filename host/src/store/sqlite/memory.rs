@@ -6,16 +6,17 @@ use sqlx::sqlite::SqliteConnection;
 use super::cell::Cells;
 use super::error::store_error;
 use super::log::Holes;
-use crate::model::{Digest, StreamId};
+use super::modules::categories;
+use crate::model::{Digest, StreamId, Timestamp, Version};
 pub use crate::store::assemble::TypeKey;
 use crate::store::classify::Parts;
-use crate::store::{Head, Result};
+use crate::store::{Change, Head, Result};
 
 const LAST_IDS: &str = "SELECT \
     (SELECT coalesce(max(position), 0) FROM events), \
     (SELECT coalesce(max(stream_id), 0) FROM streams), \
     (SELECT coalesce(max(type_id), 0) FROM event_types)";
-const PARTS: &str = "SELECT plan, name FROM deployments ORDER BY plan";
+const PARTS: &str = "SELECT plan, name, categories FROM deployments ORDER BY plan";
 
 /// Streams whose heads are remembered from one batch to the next, at about 150 bytes each.
 const HEADS_MAX: usize = 100_000;
@@ -59,7 +60,9 @@ impl Memory {
             .map_err(|error| store_error(&error))?;
         for row in deployments {
             parts.plan = row.number(0)?;
-            parts.deciders.insert(row.cell(1)?, parts.plan);
+            for category in categories(row.cell(1)?, row.cell(2)?)? {
+                parts.categories.insert(category, parts.plan);
+            }
         }
         Ok(Self {
             last_position: last.cell(0)?,
@@ -80,10 +83,42 @@ impl Memory {
         }
     }
 
-    /// Keeps in mind whether a stream is archived.
-    pub fn mark(&mut self, stream: &StreamId, archived: bool) {
-        if let Some(known) = self.heads.get_mut(stream) {
-            known.head.archived = archived;
+    /// Keeps in mind where a stream stands behind events that are written to it. One that
+    /// was not known is new.
+    pub fn appended(
+        &mut self,
+        stream: &StreamId,
+        stream_id: i64,
+        version: Version,
+        recorded_at: Timestamp,
+    ) {
+        match self.heads.get_mut(stream) {
+            Some(Remembered { head, .. }) => {
+                head.version = version;
+                head.recorded_at = recorded_at;
+            }
+            None => {
+                let head = Head {
+                    version,
+                    recorded_at,
+                    archived: false,
+                    truncated_before: Version::NONE,
+                };
+                self.heads
+                    .insert(stream.clone(), Remembered { stream_id, head });
+            }
+        }
+    }
+
+    /// Keeps a change of a stream's marks in mind.
+    pub fn mark(&mut self, stream: &StreamId, change: &Change) {
+        let Some(Remembered { head, .. }) = self.heads.get_mut(stream) else {
+            return;
+        };
+        match change {
+            Change::Archived(archived) => head.archived = *archived,
+            Change::Truncated { before, .. } => head.truncated_before = *before,
+            Change::Whole => head.truncated_before = Version::NONE,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! SQLite: one file, one writer connection, a pool of readers.
 //!
-//! WAL with `synchronous=FULL`: a commit is on disk before it is answered. A lock
-//! file beside the store keeps a second host out.
+//! WAL with `synchronous=FULL`: a commit is on disk before it is answered. What may be
+//! lost with the power (checkpoints, snapshots, counts of types) goes through a side
+//! connection that does not wait for the disk. A lock file beside the store keeps a
+//! second host out.
 
 mod backup;
 mod cell;
@@ -12,13 +14,16 @@ mod file;
 mod import;
 mod known;
 mod log;
+mod marks;
 mod memory;
 mod modules;
 mod reader;
 mod rows;
+mod snapshots;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod types;
 mod writer;
 
 use std::cmp::Ordering;
@@ -50,6 +55,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         2,
         "checkpoints",
         include_str!("../../../../migrations/sqlite/0002_checkpoints.sql"),
+    ),
+    (
+        3,
+        "snapshots",
+        include_str!("../../../../migrations/sqlite/0003_snapshots.sql"),
     ),
 ];
 
@@ -121,19 +131,29 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         )
         .await
         .map_err(|error| store_error(&error))?;
-    let checkpoints = checkpoints::Checkpoints::new(writing.clone());
+    let side = side(writing.clone());
     let (waker, wakes) = Waker::new();
     let holes = log::Holes::default();
-    let pools = vec![pool.clone(), checkpoints.pool()];
+    let pools = vec![pool.clone(), side.clone()];
     let writer = writer::Writer::open(connection, pools, holes.clone(), waker, lock).await?;
     Ok(Store {
         reader: Arc::new(reader::Reader::new(pool.clone(), holes)),
         writer: Box::new(writer),
-        modules: Arc::new(modules::Modules::new(pool, writing)),
-        checkpoints: Arc::new(checkpoints),
+        modules: Arc::new(modules::Modules::new(pool.clone(), writing)),
+        checkpoints: Arc::new(checkpoints::Checkpoints::new(side.clone())),
+        snapshots: Arc::new(snapshots::Snapshots::new(pool.clone(), side.clone())),
+        types: Arc::new(types::Types::new(pool, side)),
         wakes,
         secret,
     })
+}
+
+/// One connection beside the writer's, so that the writer of events is never held for
+/// long. It does not wait for the disk: what is written here may be lost with the power.
+fn side(writing: SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal))
 }
 
 /// Makes the file and marks it as a store, before anything is written to a WAL.
@@ -192,9 +212,11 @@ pub async fn open_reading(path: &Path) -> Result<Source> {
         .max_connections(Options::default().readers)
         .connect_lazy_with(reading(path).row_buffer_size(ROWS_AHEAD));
     let modules = modules::Modules::new(pool.clone(), reading(path));
+    let snapshots = snapshots::Snapshots::new(pool.clone(), pool.clone());
     Ok(Source {
         reader: Arc::new(reader::Reader::new(pool, holes)),
         modules: Arc::new(modules),
+        snapshots: Arc::new(snapshots),
     })
 }
 

@@ -9,14 +9,14 @@ use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
 use crate::model::{Digest, Timestamp};
-use crate::store::{Deployment, ModuleStore, Result, StoredModule};
+use crate::store::{Deployment, Error, ModuleStore, Result, StoredModule};
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES (?1, ?2, ?3) \
     ON CONFLICT (digest) DO NOTHING";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = ?1";
 const LIST: &str = "SELECT digest, length(bytes), uploaded_at FROM modules ORDER BY module_id";
-const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by \
-    FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
+const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
+    d.categories, d.trusted FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
 
 /// Reads through the pool; an upload opens a connection of its own, since it is
 /// rare and must not hold the writer.
@@ -42,6 +42,30 @@ impl Modules {
         connection.close().await?;
         Ok(done.rows_affected() == 1)
     }
+}
+
+/// The categories that an activation changed. One that was made before they were kept
+/// changed that of its name.
+pub fn categories(name: &str, array: Option<&str>) -> Result<Vec<String>> {
+    match array {
+        Some(array) => list(array),
+        None => Ok(vec![name.to_owned()]),
+    }
+}
+
+/// The folds that an activation trusts.
+fn trusted(array: Option<&str>) -> Result<Vec<Digest>> {
+    let digits: Vec<String> = array.map_or(Ok(Vec::new()), list)?;
+    let digest = |digits: &String| {
+        let digest = digits.parse();
+        digest.map_err(|_| Error::Damaged(format!("an activation trusts {digits:?}")))
+    };
+    digits.iter().map(digest).collect()
+}
+
+fn list(array: &str) -> Result<Vec<String>> {
+    serde_json::from_str(array)
+        .map_err(|error| Error::Damaged(format!("a list of an activation: {error}")))
 }
 
 impl ModuleStore for Modules {
@@ -104,6 +128,8 @@ impl ModuleStore for Modules {
                         digest: row.digest(2)?,
                         activated_at: Timestamp(row.number(3)?),
                         activated_by: row.cell(4)?,
+                        categories: categories(row.cell(1)?, row.cell(5)?)?,
+                        trusted: trusted(row.cell(6)?)?,
                     })
                 })
                 .collect()

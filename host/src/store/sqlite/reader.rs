@@ -10,8 +10,8 @@ use super::cell::Cells;
 use super::encode::{names, signed};
 use super::error::store_error;
 use super::log::Holes;
-use super::rows::{SIZED, events, loaded_event, recorded};
-use crate::model::{Position, StreamId, Timestamp, Version};
+use super::rows::{SIZED, events, head, loaded_event, mark, recorded};
+use crate::model::{Position, StreamId, Version};
 use crate::store::page::{Room, page_bounds};
 use crate::store::{
     Direction, Error, EventReader, Filter, Head, LoadPage, LogPage, Result, StoredPage,
@@ -40,7 +40,7 @@ macro_rules! stream {
 const STREAM_FORWARD: &str = stream!("ASC");
 const STREAM_BACKWARD: &str = stream!("DESC");
 const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, e.recorded_at, \
-     e.data, e.command_id, s.archived_at \
+     e.data, e.command_id, s.archived_at, s.truncated_before \
      FROM streams AS s \
      CROSS JOIN events AS e ON e.stream_id = s.stream_id \
      LEFT JOIN event_types AS t ON t.type_id = e.type_id \
@@ -64,14 +64,7 @@ impl Reader {
             .fetch_optional(&self.pool)
             .await
             .map_err(|error| store_error(&error))?;
-        row.map(|row| {
-            Ok(Head {
-                version: Version(row.number(2)?),
-                recorded_at: Timestamp(row.number(3)?),
-                archived: row.cell::<Option<i64>>(4)?.is_some(),
-            })
-        })
-        .transpose()
+        row.as_ref().map(head).transpose()
     }
 
     /// The rows of a page, up to its bounds in bytes, and whether that cut it. `sized`
@@ -142,7 +135,7 @@ impl EventReader for Reader {
             let Some(head) = self.head(stream).await? else {
                 return Ok(None);
             };
-            let range = page_bounds(from, direction, limit, head.version);
+            let range = page_bounds(from, direction, limit, head);
             let sql = match direction {
                 Direction::Forward => STREAM_FORWARD,
                 Direction::Backward => STREAM_BACKWARD,
@@ -156,7 +149,7 @@ impl EventReader for Reader {
             let versions = events.iter().map(|event| event.version.0);
             missing(versions, in_order(range, direction), is_cut)
                 .map_err(|version| version_missing(stream, version))?;
-            Ok(Some(StreamPage::new(head.version, events, direction)))
+            Ok(Some(StreamPage::new(head, events, direction)))
         }
         .boxed()
     }
@@ -195,6 +188,7 @@ impl EventReader for Reader {
                     version: event.version,
                     recorded_at: event.recorded_at,
                     archived: row.cell::<Option<i64>>(7)?.is_some(),
+                    truncated_before: mark(row, 8)?,
                 }),
                 // A stream has a row from its first event on.
                 _ if after == Version::NONE => None,

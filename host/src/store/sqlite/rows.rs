@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::store::assemble::{Assembler, EventRow};
 pub use crate::store::assemble::{body, stream_id};
-use crate::store::{Decided, Error, LoadedEvent, Result, StoredCommit, StoredEvent, record};
+use crate::store::{Decided, Error, Head, LoadedEvent, Result, StoredCommit, StoredEvent, record};
 
 /// A statement whose rows are events as readers see them.
 macro_rules! events {
@@ -68,6 +68,24 @@ pub fn loaded_event(row: &SqliteRow) -> Result<LoadedEvent> {
         recorded_at: Timestamp(row.number(4)?),
         command_id: row.cell::<Option<&str>>(6)?.map(CommandId::stored),
     })
+}
+
+/// Where a stream stands: a row of `heads.sql`, or one that begins with its columns.
+pub fn head(row: &SqliteRow) -> Result<Head> {
+    Ok(Head {
+        version: Version(row.number(2)?),
+        recorded_at: Timestamp(row.number(3)?),
+        archived: row.cell::<Option<i64>>(4)?.is_some(),
+        truncated_before: mark(row, 5)?,
+    })
+}
+
+/// The mark of a truncated stream.
+pub fn mark(row: &SqliteRow, column: usize) -> Result<Version> {
+    match row.cell::<Option<i64>>(column)? {
+        Some(_) => Ok(Version(row.number(column)?)),
+        None => Ok(Version::NONE),
+    }
 }
 
 /// An event's id.

@@ -4,8 +4,8 @@ use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
 use super::reader::Reader;
-use super::rows::stream_id;
-use crate::model::{StreamId, Timestamp, Version};
+use super::rows::{head, stream_id};
+use crate::model::{StreamId, Timestamp};
 use crate::store::{
     ArchivedStreams, Result, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage,
 };
@@ -17,7 +17,8 @@ const WINDOW: u64 = 10_000;
 macro_rules! streams {
     ($from:literal, $only:literal) => {
         concat!(
-            "SELECT s.name, e.version, e.recorded_at, s.archived_at FROM streams AS s ",
+            "SELECT s.name, s.stream_id, e.version, e.recorded_at, s.archived_at, \
+             s.truncated_before FROM streams AS s ",
             $from,
             " LEFT JOIN events AS e ON e.stream_id = s.stream_id AND e.version = \
              (SELECT max(version) FROM events WHERE stream_id = s.stream_id) \
@@ -46,8 +47,7 @@ impl Reader {
         filter: &StreamFilter,
     ) -> Result<StreamsPage> {
         let limit = limit.min(STREAMS_PAGE_MAX);
-        // Ids hold no control characters, so that this is the first text behind `after`.
-        let first = after.map_or(String::new(), |after| format!("{after}\u{1}"));
+        let first = first_behind(after);
         let mut streams = Vec::new();
         for (begin, end) in ranges(filter.category.as_deref()) {
             let begin = begin.max(first.clone());
@@ -85,13 +85,15 @@ impl Reader {
                 .await
                 .map_err(|error| store_error(&error))?;
             for row in rows {
+                let head = head(&row)?;
                 streams.push(StreamInfo {
                     stream: stream_id(row.cell(0)?)?,
-                    version: Version(row.number(1)?),
-                    recorded_at: Timestamp(row.number(2)?),
+                    version: head.version,
+                    recorded_at: head.recorded_at,
                     archived_at: row
-                        .cell::<Option<i64>>(3)?
+                        .cell::<Option<i64>>(4)?
                         .map(|at| Timestamp(at.unsigned_abs())),
+                    truncated_before: head.truncated_before,
                 });
             }
             match window {
@@ -115,8 +117,13 @@ impl Reader {
     }
 }
 
+/// The first name behind one: names hold no control characters.
+pub fn first_behind(after: Option<&str>) -> String {
+    after.map_or(String::new(), |after| format!("{after}\u{1}"))
+}
+
 /// The names of a category, or all of them, as ranges without their ends.
-fn ranges(category: Option<&str>) -> Vec<(String, String)> {
+pub fn ranges(category: Option<&str>) -> Vec<(String, String)> {
     match category {
         // No name is as long.
         None => {

@@ -13,20 +13,22 @@ use super::error::store_error;
 use super::file::Lock;
 use super::known::known;
 use super::log::Holes;
+use super::marks;
 use super::memory::{Memory, Remembered, TypeKey};
+use super::rows::head;
 use crate::model::{Digest, NewEvent, Position, StreamId, Timestamp, Version};
-use crate::store::classify::{self, Accepted, Classified, Heads, classify};
+use crate::store::classify::{self, Classified, Heads, classify};
 use crate::store::wake::Waker;
-use crate::store::{Activation, Error, EventWriter, Head, Import, Item, Outcome, Result};
+use crate::store::{Activation, Error, EventWriter, Import, Item, Mark, Outcome, Result};
 
 const HEADS: &str = include_str!("heads.sql");
 const TYPE: &str = "SELECT type_id FROM event_types \
     WHERE category = ?1 AND name = ?2 AND schema_version = ?3 AND content_type = ?4";
 const MODULE: &str = "SELECT module_id FROM modules WHERE digest = ?1";
 const APPEND: &str = "INSERT INTO batch (base, streams, types, owners, numbers, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-const ACTIVATE: &str = "INSERT INTO deployments (plan, name, module_id, activated_at, activated_by) \
-    SELECT ?1, ?2, module_id, ?3, ?4 FROM modules WHERE digest = ?5";
-const MARK: &str = "UPDATE streams SET archived_at = ?2 WHERE name = ?1";
+const ACTIVATE: &str = "INSERT INTO deployments \
+    (plan, name, module_id, activated_at, activated_by, categories, trusted) \
+    SELECT ?1, ?2, module_id, ?3, ?4, ?6, ?7 FROM modules WHERE digest = ?5";
 
 /// The writer, and what it remembers of what it wrote: no one else writes.
 pub struct Writer {
@@ -114,11 +116,7 @@ impl Writer {
             let Some(stream) = missing.get(row.cell::<&str>(0)?) else {
                 continue;
             };
-            let head = Head {
-                version: Version(row.number(2)?),
-                recorded_at: Timestamp(row.number(3)?),
-                archived: row.cell::<Option<i64>>(4)?.is_some(),
-            };
+            let head = head(&row)?;
             let stream_id = row.cell(1)?;
             heads.insert((*stream).clone(), head);
             memory
@@ -150,8 +148,8 @@ impl Writer {
             self.write_all(&activations, marks, base, batch).await
         };
         self.end(written).await?;
-        for (stream, since) in marks {
-            memory.mark(stream, since.is_some());
+        for (mark, _) in marks {
+            memory.mark(&mark.stream, &mark.change);
         }
         Ok(())
     }
@@ -159,7 +157,7 @@ impl Writer {
     async fn write_all(
         &mut self,
         activations: &[(&Activation, u64)],
-        marks: &[(&StreamId, Option<Timestamp>)],
+        marks: &[(&Mark, Timestamp)],
         base: i64,
         batch: Batch,
     ) -> Result<()> {
@@ -169,8 +167,8 @@ impl Writer {
             }
         }
         self.insert(base, batch, store_error).await?;
-        for (stream, since) in marks {
-            self.mark(stream, *since).await?;
+        for (mark, at) in marks {
+            marks::change(&mut self.connection, &mark.stream, &mark.change, *at).await?;
         }
         Ok(())
     }
@@ -206,10 +204,9 @@ impl Writer {
                 batch.event(&place, event, first.take())?;
             }
             memory.last_position += signed(commit.events.len() as u64);
-            let head = head_after(accepted);
-            memory
-                .heads
-                .insert(stream.clone(), Remembered { stream_id, head });
+            let last = commit.events.len() as u64 - 1;
+            let version = Version(accepted.first_version.0 + last);
+            memory.appended(stream, stream_id, version, accepted.recorded_at);
         }
         Ok(batch.finish())
     }
@@ -296,27 +293,16 @@ impl Writer {
 
     /// Adds to the history of the plan. False when the module is not in the store.
     pub(super) async fn activate(&mut self, activation: &Activation, plan: u64) -> Result<bool> {
+        let trusted: Vec<String> = activation.trusted.iter().map(Digest::to_string).collect();
+        let trusted = names(trusted.iter().map(String::as_str));
         let done = sqlx::query(ACTIVATE)
             .bind(signed(plan))
             .bind(&activation.name)
             .bind(signed(activation.at.0))
             .bind(&activation.by)
             .bind(activation.digest.0.to_vec())
-            .execute(&mut self.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// Sets since when a stream is archived. False when there is no such stream.
-    pub(super) async fn mark(
-        &mut self,
-        stream: &StreamId,
-        since: Option<Timestamp>,
-    ) -> Result<bool> {
-        let done = sqlx::query(MARK)
-            .bind(stream.as_str())
-            .bind(since.map(|at| signed(at.0)))
+            .bind(names(activation.categories.iter().map(String::as_str)))
+            .bind(trusted)
             .execute(&mut self.connection)
             .await
             .map_err(|error| store_error(&error))?;
@@ -361,15 +347,6 @@ fn activations<'a>(items: &'a [Item], outcomes: &[Outcome]) -> Vec<(&'a Activati
             _ => None,
         })
         .collect()
-}
-
-fn head_after(accepted: &Accepted<'_>) -> Head {
-    let last = accepted.write.commit.events.len() as u64 - 1;
-    Head {
-        version: Version(accepted.first_version.0 + last),
-        recorded_at: accepted.recorded_at,
-        archived: false,
-    }
 }
 
 fn missing(module: Digest) -> Error {

@@ -1,0 +1,201 @@
+//! What a host shows of its streams and its log.
+
+use super::Host;
+use crate::engine::{At, Checked, Error, StateView};
+use crate::fold::{Snapshots, Taken};
+use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
+use crate::store::{Direction, Filter, LogPage, StreamFilter, StreamPage, StreamsPage};
+use crate::upcast::Form;
+
+impl Host {
+    /// Up to `limit` streams behind an id, in the order of their ids' bytes.
+    ///
+    /// # Errors
+    /// When the limit is 0, or the store fails.
+    pub async fn streams(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        filter: &StreamFilter,
+    ) -> Result<StreamsPage, Error> {
+        if limit == 0 {
+            return Err(Invalid("limits begin at 1".to_owned()).into());
+        }
+        Ok(self.tenant.reader.streams(after, limit, filter).await?)
+    }
+
+    /// Up to `limit` events of a stream; the page says where to go on.
+    ///
+    /// # Errors
+    /// When there is no such stream, when a bound is 0, or when the store fails.
+    pub async fn read_stream(
+        &self,
+        stream: &StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<StreamPage, Error> {
+        self.read_stream_as(Form::Lifted, stream, from, direction, limit)
+            .await
+    }
+
+    /// The same, lifted or as the events are stored.
+    ///
+    /// # Errors
+    /// As [`read_stream`](Self::read_stream).
+    pub async fn read_stream_as(
+        &self,
+        form: Form,
+        stream: &StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<StreamPage, Error> {
+        if from.0 == 0 || limit == 0 {
+            return Err(Invalid("versions and limits begin at 1".to_owned()).into());
+        }
+        let reader = &self.tenant.reader;
+        let page = reader.read_stream(stream, from, direction, limit).await?;
+        let mut page = page.ok_or_else(|| Error::StreamNotFound(stream.clone()))?;
+        if form == Form::Lifted {
+            page.events = self.lifted(page.events).await?;
+        }
+        Ok(page)
+    }
+
+    /// Up to `limit` events of the log that pass the filter, lifted; the page says where
+    /// to go on. A type of the filter stands for what is stored under older names of it,
+    /// too, and passes what is stored under it, whatever that is called by now. All parts
+    /// of a split event are on one page, which may have more events than `limit` by them.
+    ///
+    /// # Errors
+    /// When the limit is 0, the filter names nothing, an event can't be lifted, or the
+    /// store fails.
+    pub async fn read_log(
+        &self,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &Filter,
+    ) -> Result<LogPage, Error> {
+        self.read_log_as(Form::Lifted, after, direction, limit, filter)
+            .await
+    }
+
+    /// The same, lifted or as the events are stored.
+    ///
+    /// # Errors
+    /// As [`read_log`](Self::read_log).
+    pub async fn read_log_as(
+        &self,
+        form: Form,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &Filter,
+    ) -> Result<LogPage, Error> {
+        filter.check()?;
+        if limit == 0 {
+            return Err(Invalid("limits begin at 1".to_owned()).into());
+        }
+        let plan = self.tenant.registry.plan();
+        let wide = plan.widened(filter);
+        let reader = &self.tenant.reader;
+        let mut page = reader.read_log(after, direction, limit, &wide).await?;
+        page.events.retain(|event| plan.may_admit(filter, event));
+        if form == Form::Lifted {
+            page.events = self.tenant.registry.lift_under(&plan, page.events).await?;
+            page.events.retain(|event| plan.admits(filter, event));
+        }
+        Ok(page)
+    }
+
+    /// Events as readers that are no guests see them: each lifted to the version that the
+    /// active decider of its category reads, without one as far as the upcasters go. The
+    /// parts of a split one follow each other; a dropped one is left out.
+    ///
+    /// # Errors
+    /// At the first event that can't be lifted.
+    pub async fn lifted(&self, events: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>, Error> {
+        Ok(self.tenant.registry.lift(events).await?)
+    }
+
+    /// The event at a position, as it is stored; none when there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn event(&self, position: Position) -> Result<Option<RecordedEvent>, Error> {
+        let Some(before) = position.0.checked_sub(1) else {
+            return Ok(None);
+        };
+        let page = self
+            .tenant
+            .reader
+            .read_log(Position(before), Direction::Forward, 1, &Filter::default())
+            .await?;
+        Ok(page
+            .events
+            .into_iter()
+            .next()
+            .filter(|event| event.position == position))
+    }
+
+    /// Position of the last event; 0 for an empty log.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn log_head(&self) -> Result<Position, Error> {
+        Ok(self.tenant.reader.log_head().await?)
+    }
+
+    /// The committed state of a stream, as its decider renders it.
+    ///
+    /// # Errors
+    /// When there is no such stream, no decider for it, or nothing to be shown.
+    pub async fn state(&self, stream: &StreamId) -> Result<StateView, Error> {
+        self.state_at(stream, At::Now, None).await
+    }
+
+    /// The state of a stream now or in the past, as its decider, or another module of the
+    /// store that decides the same category, renders it.
+    ///
+    /// # Errors
+    /// As [`state`](Self::state); when the stream never had the version, or the module is
+    /// not in the store or decides another category.
+    pub async fn state_at(
+        &self,
+        stream: &StreamId,
+        at: At,
+        module: Option<Digest>,
+    ) -> Result<StateView, Error> {
+        self.tenant.engine.state(stream, at, module).await
+    }
+
+    /// Takes a snapshot of a stream, folded from its first event, and says what those that
+    /// were stored are worth.
+    ///
+    /// # Errors
+    /// When there is no such stream or decider, an event can't be read, or the guest has
+    /// no snapshot that it can open again.
+    pub async fn snapshot(&self, stream: &StreamId) -> Result<Taken, Error> {
+        self.tenant.engine.snapshot(stream).await
+    }
+
+    /// Compares the snapshots of a category that were taken last, so many at most, with
+    /// the states that are folded from the first events on.
+    ///
+    /// # Errors
+    /// When the category has no decider, or the store fails.
+    pub async fn check_snapshots(
+        &self,
+        category: &str,
+        sample: usize,
+    ) -> Result<Vec<Checked>, Error> {
+        self.tenant.engine.check_snapshots(category, sample).await
+    }
+
+    /// What became of snapshots since the host was started.
+    pub fn snapshot_counts(&self) -> Snapshots {
+        self.tenant.engine.snapshot_counts()
+    }
+}

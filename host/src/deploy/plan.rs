@@ -1,0 +1,235 @@
+//! What is active, and what follows from it for each category.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::fold::Rules;
+use crate::model::{Digest, MessageType};
+use crate::runtime::Module;
+use crate::store::Activation;
+use crate::upcast::{Chain, Conflict, Lift, Names};
+
+/// What serves a category.
+#[derive(Debug)]
+pub struct Deployed {
+    /// Its decider, and how events come to it.
+    pub rules: Arc<Rules>,
+    /// The plan by which it became what it is.
+    pub plan: u64,
+}
+
+/// What is active, and since when.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The plan's number; 0 before the first activation.
+    pub number: u64,
+    /// Active modules by name.
+    active: BTreeMap<Box<str>, Arc<Module>>,
+    /// Deciders by category.
+    deciders: HashMap<Box<str>, Arc<Deployed>>,
+    /// How events come to readers that are no guests, by category.
+    readers: BTreeMap<Box<str>, Arc<Lift>>,
+    /// What the history says, by category.
+    since: HashMap<String, Since>,
+}
+
+/// What the history says of a category.
+#[derive(Debug, Clone, Default)]
+pub struct Since {
+    /// The plan that last changed it.
+    pub plan: u64,
+    /// Folds whose snapshots may be opened since.
+    pub trusted: Vec<Digest>,
+}
+
+impl Plan {
+    /// What serves a category.
+    pub fn decider(&self, category: &str) -> Option<&Arc<Deployed>> {
+        self.deciders.get(category)
+    }
+
+    /// How the events of a category come to readers that are no guests; none: as they
+    /// are stored.
+    pub fn reader(&self, category: &str) -> Option<&Arc<Lift>> {
+        self.readers.get(category)
+    }
+
+    /// Every category of which something is active.
+    pub fn readers(&self) -> impl Iterator<Item = (&str, &Arc<Lift>)> {
+        self.readers
+            .iter()
+            .map(|(category, lift)| (&**category, lift))
+    }
+
+    /// The digest that is active under a name.
+    pub fn active(&self, name: &str) -> Option<Digest> {
+        self.active.get(name).map(|module| module.digest())
+    }
+
+    /// Every active module.
+    pub fn modules(&self) -> impl Iterator<Item = &Arc<Module>> {
+        self.active.values()
+    }
+
+    /// Whether a module is active.
+    pub fn serves(&self, digest: Digest) -> bool {
+        self.module(digest).is_some()
+    }
+
+    /// The active module with this digest.
+    pub fn module(&self, digest: Digest) -> Option<&Arc<Module>> {
+        self.modules().find(|active| active.digest() == digest)
+    }
+
+    /// The same with a module in place of the one of its name.
+    ///
+    /// # Errors
+    /// When it contradicts another one.
+    pub fn with(&self, module: &Arc<Module>) -> Result<Candidate, Conflict> {
+        let mut active = self.active.clone();
+        let name: Box<str> = module.manifest().name.as_str().into();
+        let before = active.insert(name, Arc::clone(module));
+        if before.is_some_and(|before| before.has_decider() && !module.has_decider()) {
+            return Err(Conflict::new(format!(
+                "{module:?} has no decider, and would take the place of one; give it another name"
+            )));
+        }
+        let categories = self.changed(&active)?;
+        Ok(Candidate { active, categories })
+    }
+
+    /// The rules of a decider in place of the active one, also of one that could not be
+    /// activated now: steps that lead beyond what it names are left out by themselves.
+    pub fn rules_with(&self, module: &Arc<Module>) -> Rules {
+        let name = module.manifest().name.as_str();
+        let others = self.active.iter().filter(|(other, _)| ***other != *name);
+        let modules = others.map(|(_, other)| other).chain([module]);
+        Rules::new(Arc::clone(module), Chain::new(name, modules), Vec::new())
+    }
+
+    /// What serves each category if these modules are active. What has not changed stays
+    /// what it was, so that states go on.
+    ///
+    /// # Errors
+    /// When modules contradict each other.
+    pub fn of(
+        number: u64,
+        active: BTreeMap<Box<str>, Arc<Module>>,
+        since: HashMap<String, Since>,
+        before: &Self,
+    ) -> Result<Self, Conflict> {
+        let mut plan = Self {
+            number,
+            since,
+            ..Self::default()
+        };
+        for category in categories(&active) {
+            let (chain, decider) = compose(&active, &category)?;
+            let names = |module: &Arc<Module>| Names::of_decider(&module.manifest().events);
+            let named = decider.as_ref().map(names).unwrap_or_default();
+            let lift = Lift::new(chain.clone(), named.taking_others());
+            let since = plan.since.get(&*category).cloned().unwrap_or_default();
+            if let Some(module) = decider {
+                let rules = Rules::new(module, chain, since.trusted);
+                let same = before
+                    .decider(&category)
+                    .filter(|known| known.plan == since.plan && known.rules.fold == rules.fold);
+                let deployed = same.map(Arc::clone).unwrap_or_else(|| {
+                    Arc::new(Deployed {
+                        rules: Arc::new(rules),
+                        plan: since.plan,
+                    })
+                });
+                plan.deciders.insert(category.clone(), deployed);
+            }
+            plan.readers.insert(category, Arc::new(lift));
+        }
+        plan.active = active;
+        Ok(plan)
+    }
+
+    /// The plan that follows this one, once a candidate has been activated.
+    ///
+    /// # Errors
+    /// When its modules contradict each other.
+    pub fn next(&self, candidate: Candidate, activation: &Activation) -> Result<Self, Conflict> {
+        let mut since = self.since.clone();
+        for category in &activation.categories {
+            let changed = Since {
+                plan: self.number + 1,
+                trusted: activation.trusted.clone(),
+            };
+            since.insert(category.clone(), changed);
+        }
+        Self::of(self.number + 1, candidate.active, since, self)
+    }
+
+    /// Categories that these modules serve otherwise than now.
+    fn changed(&self, active: &BTreeMap<Box<str>, Arc<Module>>) -> Result<Vec<String>, Conflict> {
+        let mut changed = Vec::new();
+        let all: BTreeSet<_> = categories(active)
+            .into_iter()
+            .chain(self.readers.keys().cloned())
+            .collect();
+        for category in all {
+            let (chain, decider) = compose(active, &category)?;
+            let before = self
+                .decider(&category)
+                .map(|known| known.rules.module.digest());
+            let same_steps = self
+                .reader(&category)
+                .map_or(chain.links().is_empty(), |lift| {
+                    lift.chain().is_same(&chain)
+                });
+            if before != decider.map(|module| module.digest()) || !same_steps {
+                changed.push(category.into());
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// A plan that might come next.
+#[derive(Debug)]
+pub struct Candidate {
+    active: BTreeMap<Box<str>, Arc<Module>>,
+    /// Categories that it would change.
+    pub categories: Vec<String>,
+}
+
+impl Candidate {
+    /// What would serve a category; none without a decider.
+    ///
+    /// # Errors
+    /// When modules contradict each other.
+    pub fn rules(&self, category: &str) -> Result<Option<Rules>, Conflict> {
+        let (chain, decider) = compose(&self.active, category)?;
+        Ok(decider.map(|module| Rules::new(module, chain, Vec::new())))
+    }
+}
+
+/// Every category that some modules decide or lift.
+fn categories(active: &BTreeMap<Box<str>, Arc<Module>>) -> BTreeSet<Box<str>> {
+    let modules = active.values();
+    modules
+        .flat_map(|module| {
+            let decided = module.category();
+            let lifted = module.steps().iter().map(|step| step.category.clone());
+            decided.into_iter().chain(lifted)
+        })
+        .map(|category| category.as_str().into())
+        .collect()
+}
+
+/// The steps of a category and its decider, which go together.
+fn compose(
+    active: &BTreeMap<Box<str>, Arc<Module>>,
+    category: &str,
+) -> Result<(Chain, Option<Arc<Module>>), Conflict> {
+    let mut modules = active.values();
+    let decider = modules.find(|module| module.has_decider() && module.manifest().name == category);
+    let chain = Chain::new(category, active.values());
+    let events: &[MessageType] = decider.map_or(&[], |module| &module.manifest().events);
+    chain.check(&Names::of_decider(events), decider.map(|module| &**module))?;
+    Ok((chain, decider.cloned()))
+}

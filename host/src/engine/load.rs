@@ -1,0 +1,128 @@
+//! Reading what a state is folded from: a snapshot, where one can be used, and the
+//! events behind it.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::snapshots::Policy;
+use crate::deploy::Deployed;
+use crate::fold::{self, Start, Until, Unusable};
+use crate::model::{StreamId, Timestamp, Version};
+use crate::store::{Head, LoadPage};
+
+/// What a state is folded from.
+pub struct Loaded {
+    /// Where it begins; none: at the first event.
+    pub start: Option<Start>,
+    /// The events behind it.
+    pub page: LoadPage,
+    /// There are more events behind it than its category allows, of which none were read.
+    pub is_too_long: bool,
+}
+
+/// Reads where a state begins, and the first events behind it. So many snapshots are
+/// passed by, since the guest refused them.
+pub async fn begin(
+    shared: &Shared,
+    deployed: &Deployed,
+    stream: &StreamId,
+    passed_by: usize,
+) -> Result<Loaded, fold::Error> {
+    let load = |after| {
+        let limit = shared.options.load_page;
+        shared.reader.load(stream, after, limit)
+    };
+    let mut first = None;
+    if shared.options.snapshots.of(stream.category()) == Policy::Off {
+        let page = load(Version::NONE).await?;
+        if page.is_last && page.head.is_none_or(|head| head.first() == Version(1)) {
+            return guarded(shared, stream, None, page).await;
+        }
+        first = Some(page);
+    }
+    for start in starts(shared, deployed, stream)
+        .await?
+        .into_iter()
+        .skip(passed_by)
+    {
+        let page = load(start.version).await?;
+        let head = page.head.filter(|head| head.version >= start.version);
+        match head {
+            Some(head) if start.version.next() >= head.first() => {
+                return guarded(shared, stream, Some(start), page).await;
+            }
+            Some(_) => {}
+            None => {
+                let why = Unusable::Beyond(start.version);
+                shared.folder.ignore(stream, why.code(), &why);
+            }
+        }
+    }
+    let page = match first {
+        Some(page) => page,
+        None => load(Version::NONE).await?,
+    };
+    match page.head {
+        Some(head) if head.first() > Version(1) => Err(fold::no_anchor(stream, head)),
+        _ => guarded(shared, stream, None, page).await,
+    }
+}
+
+/// Snapshots from which the fold may begin, whatever version the stream has.
+async fn starts(
+    shared: &Shared,
+    deployed: &Deployed,
+    stream: &StreamId,
+) -> Result<Vec<Start>, fold::Error> {
+    let stored = shared.folder.snapshots(stream).await?;
+    let anywhere = Head {
+        version: Version(u64::MAX),
+        recorded_at: Timestamp(0),
+        archived: false,
+        truncated_before: Version::NONE,
+    };
+    let (folder, rules) = (&shared.folder, &deployed.rules);
+    Ok(folder.starts(rules, stream, &stored, anywhere, Until::End))
+}
+
+/// What is too long isn't folded at all.
+async fn guarded(
+    shared: &Shared,
+    stream: &StreamId,
+    start: Option<Start>,
+    page: LoadPage,
+) -> Result<Loaded, fold::Error> {
+    let base = start.as_ref().map_or(0, |start| start.version.0);
+    let max = shared.options.stream_events_max.get(stream.category());
+    let head = match (max, page.is_last) {
+        (Some(_), false) => shared.reader.head(stream).await?,
+        _ => page.head,
+    };
+    let events = head.map_or(0, |head| head.version.0.saturating_sub(base));
+    if max.is_none_or(|max| events <= *max) {
+        return Ok(Loaded {
+            start,
+            page,
+            is_too_long: false,
+        });
+    }
+    Ok(Loaded {
+        start,
+        page: LoadPage {
+            head,
+            events: Vec::new(),
+            is_last: true,
+        },
+        is_too_long: true,
+    })
+}
+
+/// The version of the newest snapshot from which a stream could be loaded now.
+pub async fn newest_start(
+    shared: &Arc<Shared>,
+    deployed: &Deployed,
+    stream: &StreamId,
+) -> Option<Version> {
+    let starts = starts(shared, deployed, stream).await.ok()?;
+    starts.first().map(|start| start.version)
+}

@@ -1,0 +1,114 @@
+//! When snapshots are taken: apart from the commands, of what is committed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::worker::{Inbox, Message};
+use crate::deploy::Registry;
+use crate::fold::Folder;
+use crate::model::{Clock, StreamId, Version};
+
+/// Streams that wait for a snapshot; one more is asked for again by its next command.
+const WAITING_MAX: usize = 1_024;
+
+/// When a snapshot of a stream is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Never by itself.
+    #[default]
+    Off,
+    /// When this many events stand behind the newest usable one; 0 counts as 1.
+    Every(u64),
+    /// When loading the stream took longer.
+    SlowerThan(Duration),
+}
+
+/// Policies by category.
+#[derive(Debug, Clone, Default)]
+pub struct Policies {
+    /// Of categories that are not named.
+    pub others: Policy,
+    /// Of these.
+    pub by_category: HashMap<String, Policy>,
+}
+
+impl Policies {
+    /// The policy of a category.
+    pub fn of(&self, category: &str) -> Policy {
+        let named = self.by_category.get(category);
+        named.copied().unwrap_or(self.others)
+    }
+}
+
+/// Asks for snapshots. The task that takes them ends with the last of these.
+#[derive(Clone)]
+pub struct Snapshotter(mpsc::Sender<(StreamId, Inbox)>);
+
+/// What takes them.
+struct Taking {
+    folder: Arc<Folder>,
+    registry: Arc<Registry>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Snapshotter {
+    /// Starts the task.
+    pub fn start(
+        runtime: &tokio::runtime::Handle,
+        folder: Arc<Folder>,
+        registry: Arc<Registry>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (ask, mut asked) = mpsc::channel::<(StreamId, Inbox)>(WAITING_MAX);
+        let taking = Taking {
+            folder,
+            registry,
+            clock,
+        };
+        runtime.spawn(async move {
+            while let Some((stream, worker)) = asked.recv().await {
+                let version = taking.take(&stream).await;
+                worker.send(Message::Snapshotted(stream, version));
+            }
+        });
+        Self(ask)
+    }
+
+    /// Asks for a snapshot of a stream; its worker is told when it is there, or could not
+    /// be taken. False when too many wait.
+    pub(super) fn ask(&self, stream: &StreamId, worker: &Inbox) -> bool {
+        self.0.try_send((stream.clone(), worker.clone())).is_ok()
+    }
+}
+
+impl Taking {
+    /// The version of the snapshot that was stored, if one was.
+    async fn take(&self, stream: &StreamId) -> Option<Version> {
+        let plan = self.registry.plan();
+        let rules = &plan.decider(stream.category())?.rules;
+        let counts = self.folder.counts();
+        let snapshot = match self.folder.renew(rules, stream, self.clock.now()).await {
+            Ok(snapshot) => snapshot?,
+            Err(error) => {
+                counts.failed();
+                tracing::warn!(%stream, %error, "no snapshot was taken");
+                return None;
+            }
+        };
+        match self.folder.store().keep(stream, &snapshot).await {
+            Ok(true) => {
+                counts.taken();
+                Some(snapshot.version)
+            }
+            Ok(false) => None,
+            Err(error) => {
+                counts.failed();
+                tracing::warn!(%stream, %error, "a snapshot was not stored");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Truncating streams, and undoing it.
+
+use super::{Engine, Error};
+use crate::model::{Context, Position, StreamId, Version};
+use crate::store::{Change, Item, Mark, Outcome, StoredSnapshot};
+
+/// How often it is begun anew because something was deployed meanwhile.
+const TRIES_MAX: u32 = 5;
+
+impl Engine {
+    /// Lets the events before a version leave a stream's reads and loading; 0 undoes it.
+    /// They stay in the log. A snapshot that is taken now, of all events from the first
+    /// one on, stands for them. The position of the event in `$streams` that tells of it;
+    /// none when nothing had to be done.
+    ///
+    /// # Errors
+    /// When there is no such stream, version or decider, or no snapshot can be taken.
+    pub async fn truncate(
+        &self,
+        stream: &StreamId,
+        before: Version,
+        context: Context,
+    ) -> Result<Option<Position>, Error> {
+        super::check(stream, None)?;
+        for _ in 0..TRIES_MAX {
+            let plan = self.shared.registry.plan().number;
+            let change = match before {
+                Version::NONE => Change::Whole,
+                before => Change::Truncated {
+                    before,
+                    anchor: Box::new(self.anchor(stream, before).await?),
+                },
+            };
+            let said = serde_json::json!({ "stream": stream, "before": before });
+            let mut write = self.told("truncated", "$truncate", &said, context.clone())?;
+            write.commit.plan = plan;
+            self.shared.options.limits.check(&write.commit.events)?;
+            let permit = self.permit()?;
+            let mark = Mark {
+                stream: stream.clone(),
+                change,
+                write,
+            };
+            match self.stage(&permit, Item::Mark(mark)).await? {
+                Outcome::Marked(position) => return Ok(position),
+                Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),
+                // What the anchor was taken by is not deployed any more.
+                Outcome::PlanMoved => _ = self.shared.registry.refresh().await,
+                _ => return Err(Error::Stopped),
+            }
+        }
+        Err(Error::Conflict(stream.clone()))
+    }
+
+    /// The state that stands for the events before a version.
+    async fn anchor(&self, stream: &StreamId, before: Version) -> Result<StoredSnapshot, Error> {
+        let shared = &self.shared;
+        let head = shared.reader.head(stream).await?;
+        let head = head.ok_or_else(|| Error::StreamNotFound(stream.clone()))?;
+        let refused = |text| Error::TruncateRefused {
+            stream: stream.clone(),
+            text,
+        };
+        if before > head.version {
+            let found = head.version;
+            return Err(refused(format!(
+                "it has version {found}, and no event {before}; its last event stays"
+            )));
+        }
+        let rules = self.rules(stream)?;
+        let taken = shared.folder.take(&rules, stream, shared.clock.now()).await;
+        let taken = taken.map_err(|error| match error.into() {
+            Error::SnapshotRefused { text, .. } => refused(text),
+            other => other,
+        })?;
+        Ok(StoredSnapshot {
+            is_anchor: true,
+            ..taken.snapshot
+        })
+    }
+}

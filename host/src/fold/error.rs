@@ -1,0 +1,91 @@
+use crate::model::{StreamId, Version};
+use crate::runtime::Fault;
+use crate::{runtime, store, upcast};
+
+/// Why a stream can't be folded.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// There is no such stream.
+    #[error("there is no stream {0}")]
+    NoStream(StreamId),
+    /// A guest faulted.
+    #[error(transparent)]
+    Fault(#[from] Box<Fault>),
+    /// An event can't be read.
+    #[error("stream {stream}: {text}")]
+    Unreadable {
+        /// The stream.
+        stream: StreamId,
+        /// What can't be read, and why.
+        text: String,
+    },
+    /// The stream is truncated, and what stands for its older events can't be used.
+    #[error(
+        "stream {stream} is truncated before version {before}, and its anchor can't be used: \
+         {text}; remove the mark (truncate before 0)"
+    )]
+    Anchor {
+        /// The stream.
+        stream: StreamId,
+        /// Its mark.
+        before: Version,
+        /// Why.
+        text: String,
+    },
+    /// No snapshot can be taken of it.
+    #[error("stream {stream}: {text}")]
+    Refused {
+        /// The stream.
+        stream: StreamId,
+        /// Why.
+        text: String,
+    },
+    /// The stream has no such version, or none so early.
+    #[error("stream {stream} has version {found}, and no version {version}")]
+    NoVersion {
+        /// The stream.
+        stream: StreamId,
+        /// What was asked for.
+        version: Version,
+        /// Where it stands.
+        found: Version,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The host is being shut down.
+    #[error("the host is shutting down")]
+    Stopped,
+}
+
+impl Error {
+    /// What it means that a guest failed at a stream.
+    pub fn of_guest(stream: &StreamId, failure: &runtime::Failure) -> Self {
+        match failure {
+            runtime::Failure::Fault(fault) => Self::Fault(Box::new(fault.clone())),
+            other => Self::Unreadable {
+                stream: stream.clone(),
+                text: match other {
+                    runtime::Failure::UnknownEvent(text) | runtime::Failure::BadEvent(text) => {
+                        text.clone()
+                    }
+                    other => other.to_string(),
+                },
+            },
+        }
+    }
+
+    /// What it means that an event of a stream can't be lifted.
+    pub fn of_lift(stream: &StreamId, error: upcast::Error) -> Self {
+        match error {
+            upcast::Error::Fault { version, mut fault } => {
+                fault.text = format!("version {version} of stream {stream}: {}", fault.text);
+                Self::Fault(fault)
+            }
+            other => Self::Unreadable {
+                stream: stream.clone(),
+                text: other.to_string(),
+            },
+        }
+    }
+}

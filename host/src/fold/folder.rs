@@ -1,0 +1,354 @@
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::rules::OTHER_FOLD;
+use super::{Counts, Error, Open, Rules, Start};
+use crate::model::{StreamId, Timestamp, Version};
+use crate::runtime::{Failure, Instance};
+use crate::store::{
+    Anchor, EventReader, Head, LoadPage, LoadedEvent, SnapshotStore, StoredSnapshot,
+};
+use crate::upcast::Lifter;
+
+/// Instances kept for the next fold.
+const IDLE_MAX: usize = 4;
+/// Guest memory from which an instance isn't kept.
+const MEMORY_MARK: usize = 32 << 20;
+
+/// Where a fold begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At the first event, whatever mark the stream has.
+    First,
+    /// At the best snapshot that can be used.
+    Snapshot,
+}
+
+/// Where a fold ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// At the stream's end.
+    End,
+    /// At a version.
+    Version(Version),
+    /// At the last event of the longest prefix that was recorded no later.
+    Time(Timestamp),
+}
+
+/// Folds streams apart from the commands: what it shows is committed.
+pub struct Folder {
+    pub(super) reader: Arc<dyn EventReader>,
+    pub(super) snapshots: Arc<dyn SnapshotStore>,
+    lifter: Arc<Lifter>,
+    counts: Arc<Counts>,
+    page: usize,
+    idle: Mutex<Vec<Instance>>,
+}
+
+impl Folder {
+    /// Folds the streams of a store, reading `page` events at once.
+    pub fn new(
+        reader: Arc<dyn EventReader>,
+        snapshots: Arc<dyn SnapshotStore>,
+        page: usize,
+    ) -> Self {
+        Self {
+            reader,
+            snapshots,
+            lifter: Arc::default(),
+            counts: Arc::default(),
+            page,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// What reads events.
+    pub fn reader(&self) -> &Arc<dyn EventReader> {
+        &self.reader
+    }
+
+    /// Where snapshots are kept.
+    pub fn store(&self) -> &Arc<dyn SnapshotStore> {
+        &self.snapshots
+    }
+
+    /// What lifts events; for all who read this store.
+    pub fn lifter(&self) -> &Arc<Lifter> {
+        &self.lifter
+    }
+
+    /// What became of snapshots.
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    /// What is stored of a stream's snapshots, without the reading of events.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn snapshots(&self, stream: &StreamId) -> Result<Vec<StoredSnapshot>, Error> {
+        Ok(self.snapshots.find(stream).await?)
+    }
+
+    /// The snapshots of a category that were taken last.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn newest(
+        &self,
+        category: &str,
+        limit: usize,
+    ) -> Result<Vec<(StreamId, StoredSnapshot)>, Error> {
+        Ok(self.snapshots.newest(category, limit).await?)
+    }
+
+    /// Anchors of a category.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn anchors(
+        &self,
+        category: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Anchor>, Error> {
+        Ok(self.snapshots.anchors(Some(category), after, limit).await?)
+    }
+
+    /// Whether a snapshot can be opened.
+    ///
+    /// # Errors
+    /// Why it can't.
+    pub async fn opens(
+        self: &Arc<Self>,
+        rules: &Arc<Rules>,
+        stream: &StreamId,
+        snapshot: &StoredSnapshot,
+    ) -> Result<(), String> {
+        let start = rules
+            .readable(stream, snapshot)
+            .map_err(|why| why.to_string())?;
+        let opened = self.open(rules, stream, Some(start)).await;
+        let open = opened.map_err(|failure| failure.to_string())?;
+        let closed = self.ask(open, |_| Ok(())).await;
+        closed.map_err(|error| error.to_string())
+    }
+
+    /// Folds a stream.
+    ///
+    /// # Errors
+    /// When there is no such stream or version, or an event can't be read.
+    pub async fn fold(
+        self: &Arc<Self>,
+        rules: &Arc<Rules>,
+        stream: &StreamId,
+        from: From,
+        until: Until,
+    ) -> Result<Open, Error> {
+        let head = self.reader.head(stream).await?;
+        let head = head.ok_or_else(|| Error::NoStream(stream.clone()))?;
+        check_until(stream, head, until)?;
+        let starts = match from {
+            From::First => Vec::new(),
+            From::Snapshot => {
+                let stored = self.snapshots.find(stream).await?;
+                self.starts(rules, stream, &stored, head, until)
+            }
+        };
+        let is_cut = from == From::Snapshot && head.first() > Version(1);
+        for start in starts {
+            match self.open(rules, stream, Some(start)).await {
+                Ok(open) => {
+                    self.counts.used();
+                    return self.go_on(open, until).await;
+                }
+                Err(failure) => self.ignore(stream, "refused-by-the-guest", &failure),
+            }
+        }
+        if is_cut && !matches!(until, Until::Version(_) | Until::Time(_)) {
+            return Err(no_anchor(stream, head));
+        }
+        let open = self.open(rules, stream, None).await;
+        let open = open.map_err(|failure| Error::of_guest(stream, &failure))?;
+        let open = self.go_on(open, until).await?;
+        if open.version < head.truncated_before {
+            let until = Until::Version(open.version);
+            check_until(stream, head, until)?;
+        }
+        Ok(open)
+    }
+
+    /// Snapshots from which a fold may begin, that of the latest version first. Others
+    /// are logged and counted.
+    pub fn starts(
+        &self,
+        rules: &Rules,
+        stream: &StreamId,
+        stored: &[StoredSnapshot],
+        head: Head,
+        until: Until,
+    ) -> Vec<Start> {
+        let mut starts = Vec::new();
+        for snapshot in stored {
+            let is_early = match until {
+                Until::End => true,
+                Until::Version(version) => snapshot.version <= version,
+                // When its last event was recorded is not known.
+                Until::Time(_) => false,
+            };
+            if !is_early {
+                continue;
+            }
+            match rules.start(stream, snapshot, head.version) {
+                // One that stands before the mark leaves out events that can't be read.
+                Ok(start) if start.version.next() < head.first() => {}
+                Ok(start) => starts.push(start),
+                Err(why) => self.ignore(stream, why.code(), &why),
+            }
+        }
+        starts
+    }
+
+    /// Logs and counts a snapshot that was not used.
+    pub fn ignore(&self, stream: &StreamId, reason: &'static str, why: &dyn std::fmt::Display) {
+        // Expected of every stream that was folded before a swap.
+        if reason == OTHER_FOLD {
+            tracing::debug!(%stream, reason, "a snapshot is not used: {why}");
+        } else {
+            tracing::warn!(%stream, reason, "a snapshot is not used: {why}");
+        }
+        self.counts.ignored(reason);
+    }
+
+    /// Runs something on a guest's state, off the reactor, and keeps its instance.
+    ///
+    /// # Errors
+    /// Those of what is run.
+    pub async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        mut open: Open,
+        ask: impl FnOnce(&mut Open) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let folder = Arc::clone(self);
+        off_the_reactor(move || {
+            let answer = ask(&mut open)?;
+            folder.keep(open.close());
+            Ok(answer)
+        })
+        .await?
+    }
+
+    /// Opens a state, off the reactor.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        rules: &Arc<Rules>,
+        stream: &StreamId,
+        start: Option<Start>,
+    ) -> Result<Open, Failure> {
+        let (folder, rules, stream) = (Arc::clone(self), Arc::clone(rules), stream.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let idle = folder.idle(&rules);
+            Open::new(&rules, idle, &stream, start.as_ref())
+        });
+        match opened.await {
+            Ok(opened) => opened,
+            Err(error) => Err(Failure::BadSnapshot(format!("it was not opened: {error}"))),
+        }
+    }
+
+    /// Folds what follows a state.
+    pub(super) async fn go_on(
+        self: &Arc<Self>,
+        mut open: Open,
+        until: Until,
+    ) -> Result<Open, Error> {
+        loop {
+            let limit = match until {
+                Until::Version(version) => {
+                    let left = version.0.saturating_sub(open.version.0);
+                    usize::try_from(left).unwrap_or(usize::MAX).min(self.page)
+                }
+                Until::End | Until::Time(_) => self.page,
+            };
+            if limit == 0 {
+                return Ok(open);
+            }
+            let page = self.reader.load(&open.stream, open.version, limit).await?;
+            let (events, is_last) = cut(page, until);
+            let folder = Arc::clone(self);
+            open = off_the_reactor(move || {
+                open.take(&folder.lifter, events)?;
+                Ok::<_, Error>(open)
+            })
+            .await??;
+            if is_last {
+                return Ok(open);
+            }
+        }
+    }
+
+    fn idle(&self, rules: &Rules) -> Option<Instance> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = rules.module.digest();
+        let mut places = idle.iter();
+        let index = places.position(|instance| instance.module().digest() == digest)?;
+        Some(idle.swap_remove(index))
+    }
+
+    fn keep(&self, instance: Instance) {
+        if instance.is_spent() || instance.memory_bytes() > MEMORY_MARK {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= IDLE_MAX {
+            idle.remove(0);
+        }
+        idle.push(instance);
+    }
+}
+
+/// Runs a guest, which everything does off the reactor.
+///
+/// # Errors
+/// When the host is being shut down.
+pub async fn off_the_reactor<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let running = tokio::task::spawn_blocking(run).await;
+    running.map_err(|_| Error::Stopped)
+}
+
+/// Events of a page up to where a fold ends, and whether it ends with them.
+fn cut(page: LoadPage, until: Until) -> (Vec<LoadedEvent>, bool) {
+    let mut events = page.events;
+    let Until::Time(time) = until else {
+        return (events, page.is_last);
+    };
+    let early = events.partition_point(|event| event.recorded_at <= time);
+    let is_last = page.is_last || early < events.len();
+    events.truncate(early);
+    (events, is_last)
+}
+
+/// Refuses a version that a stream does not have, or that has left its reads.
+fn check_until(stream: &StreamId, head: Head, until: Until) -> Result<(), Error> {
+    let Until::Version(version) = until else {
+        return Ok(());
+    };
+    if (head.truncated_before..=head.version).contains(&version) {
+        return Ok(());
+    }
+    Err(Error::NoVersion {
+        stream: stream.clone(),
+        version,
+        found: head.version,
+    })
+}
+
+/// The stream is truncated, and nothing that can be used stands for its older events.
+pub fn no_anchor(stream: &StreamId, head: Head) -> Error {
+    Error::Anchor {
+        stream: stream.clone(),
+        before: head.truncated_before,
+        text: "it is gone, damaged or of another form".to_owned(),
+    }
+}

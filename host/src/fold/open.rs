@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use super::{Error, Rules, Start};
+use crate::model::{StreamId, Timestamp, Version};
+use crate::runtime::{Aggregate, Failure, FoldEvent, Instance, Snapshot};
+use crate::store::LoadedEvent;
+use crate::upcast::{Liftable, Lifter};
+
+/// The state of a stream in a guest, at some version.
+pub struct Open {
+    pub(super) instance: Instance,
+    aggregate: Aggregate,
+    pub(super) rules: Arc<Rules>,
+    pub(super) stream: StreamId,
+    /// The version that it stands for.
+    pub version: Version,
+    /// When the last event that was folded was recorded; 0 when none was.
+    pub recorded_at: Timestamp,
+}
+
+impl Open {
+    /// Opens a stream's state: that of a snapshot, or the one before the first event.
+    ///
+    /// # Errors
+    /// When the guest faults or can't take the snapshot.
+    pub(super) fn new(
+        rules: &Arc<Rules>,
+        instance: Option<Instance>,
+        stream: &StreamId,
+        start: Option<&Start>,
+    ) -> Result<Self, Failure> {
+        let mut instance = match instance {
+            Some(instance) => instance,
+            None => Instance::new(&rules.module)?,
+        };
+        let aggregate = instance.open(stream.key(), start.map(|start| &start.snapshot))?;
+        Ok(Self {
+            instance,
+            aggregate,
+            rules: Arc::clone(rules),
+            stream: stream.clone(),
+            version: start.map_or(Version::NONE, |start| start.version),
+            recorded_at: Timestamp(0),
+        })
+    }
+
+    /// Folds events, which follow the version.
+    pub(super) fn take(&mut self, lifter: &Lifter, events: Vec<LoadedEvent>) -> Result<(), Error> {
+        let Some(last) = events.last() else {
+            return Ok(());
+        };
+        let (version, recorded_at) = (last.version, last.recorded_at);
+        let lifted = lifter.lift(&self.rules.lift, events);
+        let lifted = lifted.map_err(|error| Error::of_lift(&self.stream, error))?;
+        let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
+        let applied = self.instance.apply(&self.aggregate, &events);
+        applied.map_err(|failure| Error::of_guest(&self.stream, &failure))?;
+        (self.version, self.recorded_at) = (version, recorded_at);
+        Ok(())
+    }
+
+    /// The state for people and programs; none when the decider does not show it.
+    ///
+    /// # Errors
+    /// When the guest faults.
+    pub fn view(&mut self) -> Result<Option<String>, Error> {
+        let view = self.instance.view(&self.aggregate);
+        view.map_err(|failure| Error::of_guest(&self.stream, &failure))
+    }
+
+    /// The state as it can be stored; none when the guest has no such form.
+    ///
+    /// # Errors
+    /// When the guest faults.
+    pub fn snapshot(&mut self) -> Result<Option<Snapshot>, Error> {
+        let snapshot = self.instance.snapshot(&self.aggregate);
+        snapshot.map_err(|failure| Error::of_guest(&self.stream, &failure))
+    }
+
+    /// What it is a state by.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// Gives the guest its memory back.
+    pub(super) fn close(mut self) -> Instance {
+        self.instance.close(self.aggregate);
+        self.instance
+    }
+}

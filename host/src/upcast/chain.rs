@@ -1,0 +1,163 @@
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::Digest as _;
+
+use super::Names;
+use crate::model::{Digest, Name};
+use crate::runtime::{Module, Step};
+
+/// The steps of one category, in order of type and version.
+#[derive(Debug, Clone, Default)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+/// A step, and who brings it.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// The component.
+    pub module: Arc<Module>,
+    /// The step's index there.
+    pub index: usize,
+}
+
+/// Two components whose steps don't go together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Conflict(String);
+
+impl Conflict {
+    /// A contradiction, in words that name both sides.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Chain {
+    /// The steps of a category among those of some components.
+    pub fn new<'a>(category: &str, modules: impl IntoIterator<Item = &'a Arc<Module>>) -> Self {
+        let mut links: Vec<Link> = modules
+            .into_iter()
+            .flat_map(|module| {
+                let steps = module.steps().iter().enumerate();
+                let own = steps.filter(|(_, step)| step.category.as_str() == category);
+                own.map(|(index, _)| Link {
+                    module: Arc::clone(module),
+                    index,
+                })
+            })
+            .collect();
+        links.sort_by(|one, other| {
+            let key = |link: &Link| (link.step().name.clone(), link.step().from_version);
+            key(one).cmp(&key(other))
+        });
+        Self { links }
+    }
+
+    /// Refuses steps that contradict each other, or what a decider writes.
+    ///
+    /// # Errors
+    /// The first contradiction, with both sides.
+    pub fn check(&self, names: &Names, decider: Option<&Module>) -> Result<(), Conflict> {
+        for (number, link) in self.links.iter().enumerate() {
+            let step = link.step();
+            let name = names.canonical(&step.name);
+            if let (Some(current), Some(decider)) = (names.version(name.as_str()), decider)
+                && step.from_version >= current
+            {
+                return Err(Conflict(format!(
+                    "{link} lifts what {decider:?} writes: its {name} has version {current}"
+                )));
+            }
+            let same = self.links[number + 1..].iter().find(|other| {
+                let other = other.step();
+                names.canonical(&other.name) == name && other.from_version == step.from_version
+            });
+            if let Some(other) = same {
+                return Err(Conflict(format!("{link} and {other} are the same step")));
+            }
+        }
+        let mut known = vec![Known::No; self.links.len()];
+        (0..self.links.len()).try_for_each(|place| self.walk(names, place, &mut known))
+    }
+
+    /// Refuses steps that lead back to themselves.
+    fn walk(&self, names: &Names, place: usize, known: &mut [Known]) -> Result<(), Conflict> {
+        match known[place] {
+            Known::Ends => return Ok(()),
+            Known::UnderWay => {
+                let link = &self.links[place];
+                return Err(Conflict(format!("{link} leads back to itself")));
+            }
+            Known::No => known[place] = Known::UnderWay,
+        }
+        for (name, version) in &self.links[place].step().to {
+            if let Some(next) = self.next(names, names.canonical(name), *version) {
+                self.walk(names, next, known)?;
+            }
+        }
+        known[place] = Known::Ends;
+        Ok(())
+    }
+
+    /// The step that takes an event of a type, at a version or, since a missing step
+    /// changes nothing, at the next one that has a step.
+    pub fn next(&self, names: &Names, canonical: &Name, version: u32) -> Option<usize> {
+        let links = self.links.iter().enumerate();
+        let later = links.filter(|(_, link)| {
+            let step = link.step();
+            step.from_version >= version && names.canonical(&step.name) == canonical
+        });
+        let first = later.min_by_key(|(_, link)| link.step().from_version);
+        first.map(|(place, _)| place)
+    }
+
+    /// The step at a place.
+    pub fn link(&self, place: usize) -> &Link {
+        &self.links[place]
+    }
+
+    /// Every step.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// What tells a state that was folded with these steps, by this decider, from others.
+    pub fn fold(&self, decider: &Module) -> Digest {
+        let mut hasher = sha2::Sha256::new();
+        hasher.update(decider.digest().0);
+        for link in &self.links {
+            hasher.update(link.module.digest().0);
+            hasher.update((link.index as u64).to_le_bytes());
+        }
+        Digest(hasher.finalize().into())
+    }
+
+    /// Whether it has the same steps.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let key = |link: &Link| (link.module.digest(), link.index);
+        self.links.iter().map(key).eq(other.links.iter().map(key))
+    }
+}
+
+/// What is known of the way on from a step.
+#[derive(Clone, Copy)]
+enum Known {
+    No,
+    UnderWay,
+    Ends,
+}
+
+impl Link {
+    /// The step.
+    pub fn step(&self) -> &Step {
+        &self.module.steps()[self.index]
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the step from {} of {:?}", self.step(), self.module)
+    }
+}

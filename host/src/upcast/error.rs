@@ -1,0 +1,77 @@
+use crate::model::{Name, Version};
+use crate::runtime::{Failure, Fault};
+
+/// Why an event can't be given to a reader.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An upcaster faulted.
+    #[error("version {version}: {fault}")]
+    Fault {
+        /// The event's place in its stream.
+        version: Version,
+        /// What happened.
+        fault: Box<Fault>,
+    },
+    /// An upcaster can't read the event.
+    #[error(
+        "version {version}: event {name} of schema version {schema_version} can't be lifted: {text}"
+    )]
+    Unreadable {
+        /// The event's place in its stream.
+        version: Version,
+        /// Its type.
+        name: Name,
+        /// Its schema version.
+        schema_version: u32,
+        /// The upcaster's words.
+        text: String,
+    },
+    /// The reader does not name the type.
+    #[error(
+        "version {version}: nobody knows events of type {name} (schema version \
+         {schema_version}): deploy a decider that names it, or an upcaster that leads on from it"
+    )]
+    Unknown {
+        /// The event's place in its stream.
+        version: Version,
+        /// Its type.
+        name: Name,
+        /// Its schema version.
+        schema_version: u32,
+    },
+    /// The reader names an older version of the type.
+    #[error(
+        "version {version}: event {name} has schema version {schema_version}, newer than {reads}, \
+         which is read: deploy a module that reads it"
+    )]
+    TooNew {
+        /// The event's place in its stream.
+        version: Version,
+        /// Its type.
+        name: Name,
+        /// Its schema version.
+        schema_version: u32,
+        /// The version that is read.
+        reads: u32,
+    },
+}
+
+impl Error {
+    /// What it means that an upcaster failed at an event.
+    pub(super) fn of(version: Version, name: &Name, schema_version: u32, failure: Failure) -> Self {
+        match failure {
+            Failure::Fault(fault) => Self::Fault {
+                version,
+                fault: Box::new(fault),
+            },
+            Failure::UnknownEvent(text) | Failure::BadEvent(text) | Failure::BadSnapshot(text) => {
+                Self::Unreadable {
+                    version,
+                    name: name.clone(),
+                    schema_version,
+                    text,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+use std::collections::HashMap;
+use std::sync::{OnceLock, PoisonError, RwLock};
+
+use super::{Chain, Names};
+use crate::model::Name;
+
+/// Ways that are remembered: a store may hold any number of types.
+const ROUTES_MAX: usize = 10_000;
+
+/// How the events of one category come to one reader.
+#[derive(Debug, Default)]
+pub struct Lift {
+    chain: Chain,
+    names: Names,
+    routes: RwLock<HashMap<Name, Vec<(u32, Route)>>>,
+    leads_to: OnceLock<HashMap<Name, Box<[Name]>>>,
+}
+
+/// Where an event of some type and version goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// To the reader, as this.
+    Reader(Name, u32),
+    /// Through this step of the chain.
+    Step(usize),
+    /// Nowhere: the reader names an older version, this one.
+    TooNew(u32),
+    /// Nowhere: the reader does not name it, nor what it leads to.
+    Unknown,
+}
+
+impl Lift {
+    /// The ways through a chain to a reader.
+    pub fn new(chain: Chain, names: Names) -> Self {
+        Self {
+            chain,
+            names,
+            routes: RwLock::default(),
+            leads_to: OnceLock::new(),
+        }
+    }
+
+    /// The steps.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// What the reader names.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Where an event goes.
+    pub fn route(&self, name: &Name, version: u32) -> Route {
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known.get(name).and_then(|routes| {
+            let mut routes = routes.iter();
+            routes.find(|(other, _)| *other == version)
+        });
+        if let Some((_, route)) = found {
+            return route.clone();
+        }
+        drop(known);
+        let route = self.find(name, version);
+        let mut known = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < ROUTES_MAX {
+            let routes = known.entry(name.clone()).or_default();
+            if routes.len() < ROUTES_MAX && routes.iter().all(|(other, _)| *other != version) {
+                routes.push((version, route.clone()));
+            }
+        }
+        route
+    }
+
+    /// Every type, as stored or as an earlier step left it, that may lead to a type.
+    pub fn sources(&self, canonical: &Name) -> Vec<Name> {
+        let mut found = vec![canonical.clone()];
+        let mut looked_at = 0;
+        while let Some(name) = found.get(looked_at).cloned() {
+            looked_at += 1;
+            let aliases = self.names.aliases(&name).cloned();
+            let leads_here = self.chain.links().iter().filter(|link| {
+                let mut to = link.step().to.iter();
+                to.any(|(result, _)| *self.names.canonical(result) == name)
+            });
+            let sources = leads_here.map(|link| link.step().name.clone());
+            let all: Vec<Name> = aliases.chain(sources).collect();
+            for name in all {
+                let canonical = self.names.canonical(&name).clone();
+                for name in [name, canonical] {
+                    if !found.contains(&name) {
+                        found.push(name);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Every name by which an event that is stored under a name, at any version, may be
+    /// asked for: the opposite of [`sources`](Self::sources). None when it has no other.
+    pub fn leads_to(&self, stored: &Name) -> &[Name] {
+        let all = self.leads_to.get_or_init(|| self.all_that_lead());
+        all.get(stored).map_or(&[], |names| &**names)
+    }
+
+    fn all_that_lead(&self) -> HashMap<Name, Box<[Name]>> {
+        let aliased = self.names.aliased();
+        let aliased = aliased.flat_map(|(alias, name)| [alias, name]);
+        let steps = self.chain.links().iter().map(|link| link.step());
+        let lifted = steps.flat_map(|step| {
+            let results = step.to.iter().map(|(result, _)| result);
+            results.chain([&step.name])
+        });
+        let names = aliased.chain(lifted);
+        let found = names.map(|name| (name.clone(), self.reachable(name)));
+        found.filter(|(_, all)| all.len() > 1).collect()
+    }
+
+    fn reachable(&self, stored: &Name) -> Box<[Name]> {
+        let mut found = vec![stored.clone()];
+        let mut looked_at = 0;
+        while let Some(name) = found.get(looked_at).cloned() {
+            looked_at += 1;
+            let canonical = self.names.canonical(&name);
+            let aliases = self.names.aliases(canonical);
+            let links = self.chain.links().iter();
+            let leads_on =
+                links.filter(|link| self.names.canonical(&link.step().name) == canonical);
+            let results = leads_on.flat_map(|link| link.step().to.iter().map(|(to, _)| to));
+            for name in [canonical].into_iter().chain(aliases).chain(results) {
+                if !found.contains(name) {
+                    found.push(name.clone());
+                }
+            }
+        }
+        found.into()
+    }
+
+    fn find(&self, name: &Name, version: u32) -> Route {
+        let strict = self.strictly(name, version, &mut HashMap::new());
+        let (Route::TooNew(_) | Route::Unknown) = strict else {
+            return strict;
+        };
+        if !self.names.takes_others() {
+            return strict;
+        }
+        let canonical = self.names.canonical(name);
+        match self.chain.next(&self.names, canonical, version) {
+            Some(step) if strict == Route::Unknown => Route::Step(step),
+            _ => Route::Reader(canonical.clone(), version),
+        }
+    }
+
+    /// Where an event goes if the reader takes only what it names: as far as the last
+    /// step whose result it names. `seen` holds what has been found on the way, and ends
+    /// ways that lead back to themselves.
+    fn strictly(&self, name: &Name, version: u32, seen: &mut Seen) -> Route {
+        let canonical = self.names.canonical(name);
+        let key = (canonical.clone(), version);
+        if let Some(route) = seen.get(&key) {
+            return route.clone();
+        }
+        seen.insert(key.clone(), Route::Unknown);
+        let named = self.names.version(canonical.as_str());
+        let here = match named {
+            Some(named) if version <= named => Route::Reader(canonical.clone(), named),
+            Some(named) => Route::TooNew(named),
+            None => Route::Unknown,
+        };
+        let next = self.chain.next(&self.names, canonical, version);
+        let on = next.filter(|step| self.goes_on(*step, named, seen));
+        let route = on.map_or(here, Route::Step);
+        seen.insert(key, route.clone());
+        route
+    }
+
+    /// Whether a step is taken. What the reader names at a later version has to go on;
+    /// what it names as it is goes on only where it names all that becomes of it.
+    fn goes_on(&self, step: usize, named: Option<u32>, seen: &mut Seen) -> bool {
+        let step = self.chain.link(step).step();
+        let mut arrives = |(name, version): &(Name, u32)| {
+            let route = self.strictly(name, *version, seen);
+            !matches!(route, Route::TooNew(_) | Route::Unknown)
+        };
+        if named.is_none_or(|named| step.from_version < named) {
+            step.to.is_empty() || step.to.iter().any(arrives)
+        } else {
+            !step.to.is_empty() && step.to.iter().all(&mut arrives)
+        }
+    }
+}
+
+type Seen = HashMap<(Name, u32), Route>;

@@ -1,0 +1,283 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Error, Lift, Liftable, Route};
+use crate::model::Name;
+use crate::runtime::{Failure, Fault, FaultKind, FoldEvent, Instance, Lifted, Module};
+
+/// Instances that are kept for the next events.
+const IDLE_MAX: usize = 16;
+/// Guest memory from which an instance isn't kept.
+const MEMORY_MARK: usize = 32 << 20;
+
+/// Lifts events. Shared by all who read; whoever calls it gives its thread.
+#[derive(Default)]
+pub struct Lifter {
+    idle: Mutex<Vec<Instance>>,
+}
+
+/// A part of a stored event on its way.
+struct Part {
+    contents: Lifted,
+    /// The step that it takes next; none when it has arrived.
+    step: Option<usize>,
+}
+
+/// A part that waits for a step: of which event, and which of its parts.
+type Place = (usize, usize);
+
+impl Lifter {
+    /// Lifts events of one category, in order. Those that no step names are only given
+    /// the name and version that their reader knows them by. The parts of one event
+    /// follow each other; those of a dropped one are none.
+    ///
+    /// # Errors
+    /// At the first event that can't be lifted, or that its reader does not name.
+    pub fn lift<E: Liftable>(&self, lift: &Lift, events: Vec<E>) -> Result<Vec<E>, Error> {
+        let mut events = events;
+        let mut under_way: BTreeMap<usize, Vec<Part>> = BTreeMap::new();
+        // Events of one type often follow each other.
+        let mut last: Option<(Name, u32, Route)> = None;
+        for (index, event) in events.iter_mut().enumerate() {
+            let (name, version) = (event.name(), event.schema_version());
+            let known = last.take_if(|(known, at, _)| known == name && *at == version);
+            let known = known.unwrap_or_else(|| (name.clone(), version, lift.route(name, version)));
+            let (name, version, route) = last.insert(known);
+            match route {
+                Route::Reader(name, version) => event.relabel(name, *version),
+                Route::Step(step) => {
+                    let contents = Lifted {
+                        name: name.clone(),
+                        schema_version: *version,
+                        body: event.fold().body.clone(),
+                    };
+                    let part = Part {
+                        contents,
+                        step: Some(*step),
+                    };
+                    under_way.insert(index, vec![part]);
+                }
+                route => return Err(refused(route, event.fold())),
+            }
+        }
+        if under_way.is_empty() {
+            return Ok(events);
+        }
+        while self.wave(lift, &events, &mut under_way)? {}
+        Ok(assemble(events, under_way))
+    }
+
+    /// Whether an event would have to be lifted by a guest.
+    pub fn needs_guest<E: Liftable>(lift: &Lift, event: &E) -> bool {
+        matches!(
+            lift.route(event.name(), event.schema_version()),
+            Route::Step(_)
+        )
+    }
+
+    /// Takes every part one step on. False when all have arrived.
+    fn wave<E: Liftable>(
+        &self,
+        lift: &Lift,
+        events: &[E],
+        under_way: &mut BTreeMap<usize, Vec<Part>>,
+    ) -> Result<bool, Error> {
+        let mut by_step: BTreeMap<usize, Vec<Place>> = BTreeMap::new();
+        for (index, parts) in under_way.iter() {
+            for (number, part) in parts.iter().enumerate() {
+                if let Some(step) = part.step {
+                    by_step.entry(step).or_default().push((*index, number));
+                }
+            }
+        }
+        let mut results: BTreeMap<Place, Vec<Part>> = BTreeMap::new();
+        for (step, places) in by_step {
+            let inputs: Vec<FoldEvent<'_>> = places
+                .iter()
+                .map(|(index, number)| {
+                    let contents = &under_way[index][*number].contents;
+                    FoldEvent {
+                        name: &contents.name,
+                        schema_version: contents.schema_version,
+                        body: &contents.body,
+                        ..events[*index].fold()
+                    }
+                })
+                .collect();
+            let link = lift.chain().link(step);
+            let lifted = self.step(&link.module, link.index, &inputs)?;
+            for ((place, input), parts) in places.iter().zip(&inputs).zip(lifted) {
+                results.insert(*place, routed(lift, input, parts)?);
+            }
+        }
+        let more = !results.is_empty();
+        for (index, parts) in under_way.iter_mut() {
+            let before = std::mem::take(parts);
+            for (number, part) in before.into_iter().enumerate() {
+                match results.remove(&(*index, number)) {
+                    Some(lifted) => parts.extend(lifted),
+                    None => parts.push(part),
+                }
+            }
+            check_parts(lift, events[*index].fold(), parts.len())?;
+        }
+        Ok(more)
+    }
+
+    /// One step for many events. When it fails, each is tried by itself, so that the
+    /// error names the one.
+    fn step(
+        &self,
+        module: &Arc<Module>,
+        step: usize,
+        events: &[FoldEvent<'_>],
+    ) -> Result<Vec<Vec<Lifted>>, Error> {
+        // The names that its author gave: an alias may stand for them by now.
+        let name = &module.steps()[step].name;
+        let from = module.steps()[step].from_version;
+        let named: Vec<_> = events
+            .iter()
+            .map(|event| as_named(event, name, from))
+            .collect();
+        let failure = match self.call(module, step, &named) {
+            Ok(lifted) => return Ok(lifted),
+            Err(failure) => failure,
+        };
+        let mut lifted = Vec::with_capacity(named.len());
+        for event in &named {
+            let one = self.call(module, step, std::slice::from_ref(event));
+            let one = one.map_err(|failure| Error::of(event.version, name, from, failure))?;
+            lifted.extend(one);
+        }
+        tracing::warn!(%failure, module = ?module, "a batch could not be lifted, each of its events could");
+        Ok(lifted)
+    }
+
+    /// Calls a guest; in a fresh instance once more, if that may help.
+    fn call(
+        &self,
+        module: &Arc<Module>,
+        step: usize,
+        events: &[FoldEvent<'_>],
+    ) -> Result<Vec<Vec<Lifted>>, Failure> {
+        let mut instance = match self.take(module) {
+            Some(instance) => instance,
+            None => Instance::new(module)?,
+        };
+        let mut lifted = instance.upcast(step, events);
+        if matches!(&lifted, Err(Failure::Fault(fault)) if fault.kind.may_pass()) {
+            instance = Instance::new(module)?;
+            lifted = instance.upcast(step, events);
+        }
+        self.keep(instance);
+        lifted
+    }
+
+    fn take(&self, module: &Module) -> Option<Instance> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = idle.iter();
+        let index = places.position(|one| one.module().digest() == module.digest())?;
+        Some(idle.swap_remove(index))
+    }
+
+    fn keep(&self, instance: Instance) {
+        if instance.is_spent() || instance.memory_bytes() > MEMORY_MARK {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= IDLE_MAX {
+            idle.remove(0);
+        }
+        idle.push(instance);
+    }
+}
+
+/// An event under the type and version that a step's author knows.
+fn as_named<'a>(event: &FoldEvent<'a>, name: &'a Name, schema_version: u32) -> FoldEvent<'a> {
+    FoldEvent {
+        name,
+        schema_version,
+        ..*event
+    }
+}
+
+/// What came out of a step, each with its next one.
+fn routed(lift: &Lift, input: &FoldEvent<'_>, parts: Vec<Lifted>) -> Result<Vec<Part>, Error> {
+    let route = |contents: Lifted| {
+        let route = lift.route(&contents.name, contents.schema_version);
+        match route {
+            Route::Step(step) => Ok(Part {
+                contents,
+                step: Some(step),
+            }),
+            Route::Reader(name, schema_version) => Ok(Part {
+                contents: Lifted {
+                    name,
+                    schema_version,
+                    body: contents.body,
+                },
+                step: None,
+            }),
+            refusal => {
+                let name = contents.name.clone();
+                let event = as_named(input, &name, contents.schema_version);
+                Err(refused(&refusal, event))
+            }
+        }
+    };
+    parts.into_iter().map(route).collect()
+}
+
+/// Every event as what became of it.
+fn assemble<E: Liftable>(events: Vec<E>, mut lifted: BTreeMap<usize, Vec<Part>>) -> Vec<E> {
+    let mut all = Vec::with_capacity(events.len());
+    for (index, event) in events.into_iter().enumerate() {
+        let Some(parts) = lifted.remove(&index) else {
+            all.push(event);
+            continue;
+        };
+        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        for (number, part) in (0..).zip(parts) {
+            all.push(event.lifted(part.contents, number, count));
+        }
+    }
+    all
+}
+
+fn check_parts(lift: &Lift, event: FoldEvent<'_>, found: usize) -> Result<(), Error> {
+    let Some(link) = lift.chain().links().first() else {
+        return Ok(());
+    };
+    let max = link.module.runtime().limits().decision.events_max;
+    if found <= max {
+        return Ok(());
+    }
+    let fault = Fault {
+        kind: FaultKind::OutputTooLarge,
+        component: link.module.manifest().name.clone(),
+        digest: link.module.digest(),
+        text: format!("parts of an event: {found} is more than {max}"),
+        fuel: None,
+    };
+    Err(Error::Fault {
+        version: event.version,
+        fault: Box::new(fault),
+    })
+}
+
+fn refused(route: &Route, event: FoldEvent<'_>) -> Error {
+    let (version, name, schema_version) = (event.version, event.name.clone(), event.schema_version);
+    match route {
+        Route::TooNew(reads) => Error::TooNew {
+            version,
+            name,
+            schema_version,
+            reads: *reads,
+        },
+        _ => Error::Unknown {
+            version,
+            name,
+            schema_version,
+        },
+    }
+}

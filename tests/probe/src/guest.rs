@@ -1,0 +1,246 @@
+#![allow(missing_docs, unsafe_code, unused_qualifications, clippy::all)]
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use exports::quipu::domain::{decider, manifest, upcaster};
+use quipu::domain::types;
+
+wit_bindgen::generate!({
+    world: "evolving-decider-guest",
+    path: "../../wit",
+});
+
+struct Probe;
+export!(Probe);
+
+#[derive(Deserialize)]
+struct Config {
+    name: String,
+    version: String,
+    state: u32,
+    migrations: Vec<(u32, u32)>,
+    events: Vec<(String, u32, Vec<String>)>,
+    steps: Vec<Step>,
+    /// What its snapshots and the opening of one do: "as-it-is", "none", "refuse", "trap",
+    /// "lie".
+    snapshots: String,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    category: String,
+    r#type: String,
+    from: u32,
+    to: Vec<(String, u32)>,
+    /// "lift", "trap", "bad-event", "undeclared", "too-few".
+    does: String,
+}
+
+const fn room() -> [u8; crate::BYTES] {
+    let mut bytes = [b' '; crate::BYTES];
+    let mut at = 0;
+    while at < crate::MARK.len() {
+        bytes[at] = crate::MARK[at];
+        at += 1;
+    }
+    bytes
+}
+
+static ROOM: [u8; crate::BYTES] = room();
+
+fn config() -> &'static Config {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    CONFIG.get_or_init(|| {
+        let room: &[u8; crate::BYTES] = std::hint::black_box(&ROOM);
+        serde_json::from_slice(&room[crate::MARK.len()..]).unwrap()
+    })
+}
+
+fn message_type(name: &str, schema_version: u32, aliases: &[String]) -> manifest::MessageType {
+    manifest::MessageType {
+        type_: name.to_owned(),
+        schema_version,
+        aliases: aliases.to_vec(),
+        content_type: "application/json".to_owned(),
+        json_schema: String::new(),
+    }
+}
+
+impl manifest::Guest for Probe {
+    fn describe() -> manifest::Info {
+        let config = config();
+        let events = config.events.iter();
+        manifest::Info {
+            name: config.name.clone(),
+            version: config.version.clone(),
+            state_schema_version: config.state,
+            migrations: config.migrations.clone(),
+            commands: vec![message_type("note", 1, &[])],
+            events: events
+                .map(|(name, version, aliases)| message_type(name, *version, aliases))
+                .collect(),
+            annotations: Vec::new(),
+        }
+    }
+}
+
+/// The state in its stored form.
+#[derive(Serialize, Deserialize, Default, Clone)]
+struct State {
+    /// The forms that it has gone through by migration.
+    migrated: Vec<u32>,
+    seen: Vec<String>,
+}
+
+struct Held(RefCell<State>);
+
+impl decider::Guest for Probe {
+    type Aggregate = Held;
+
+    fn migrate(old: decider::Snapshot) -> Option<decider::Snapshot> {
+        let mut migrations = config().migrations.iter();
+        let (from, to) = migrations.find(|(from, _)| *from == old.state_schema_version)?;
+        let types::Body::Json(text) = old.body else {
+            return None;
+        };
+        let mut state: State = serde_json::from_str(&text).ok()?;
+        state.migrated.push(*from);
+        Some(decider::Snapshot {
+            state_schema_version: *to,
+            body: types::Body::Json(serde_json::to_string(&state).ok()?),
+        })
+    }
+}
+
+impl decider::GuestAggregate for Held {
+    fn open(
+        _id: String,
+        from: Option<decider::Snapshot>,
+    ) -> Result<decider::Aggregate, types::FoldError> {
+        let mut state = State::default();
+        if let Some(snapshot) = from {
+            match config().snapshots.as_str() {
+                "refuse" => return Err(types::FoldError::Internal("not this one".to_owned())),
+                "trap" => panic!("it does not open snapshots"),
+                _ => {}
+            }
+            let types::Body::Json(text) = snapshot.body else {
+                return Err(types::FoldError::BadEvent("binary".to_owned()));
+            };
+            state = serde_json::from_str(&text)
+                .map_err(|error| types::FoldError::BadEvent(error.to_string()))?;
+        }
+        Ok(decider::Aggregate::new(Held(RefCell::new(state))))
+    }
+
+    fn apply(&self, events: Vec<types::Event>) -> Result<(), types::FoldError> {
+        let mut state = self.0.borrow_mut();
+        for event in events {
+            let types::Body::Json(body) = event.body else {
+                return Err(types::FoldError::BadEvent("binary".to_owned()));
+            };
+            let seen = format!("{}@{} {body}", event.type_, event.schema_version);
+            state.seen.push(seen);
+        }
+        Ok(())
+    }
+
+    fn decide(&self, command: types::Command) -> Result<Vec<types::NewEvent>, types::DecideError> {
+        let types::Body::Json(body) = command.body else {
+            return Err(types::DecideError::BadCommand("binary".to_owned()));
+        };
+        let events: Vec<(String, Box<RawValue>)> = serde_json::from_str(&body)
+            .map_err(|error| types::DecideError::BadCommand(error.to_string()))?;
+        let new = |(name, data): (String, Box<RawValue>)| {
+            let mut known = config().events.iter();
+            let version = known
+                .find(|known| known.0 == name)
+                .map_or(1, |known| known.1);
+            types::NewEvent {
+                type_: name,
+                schema_version: version,
+                body: types::Body::Json(data.get().to_owned()),
+                tags: Vec::new(),
+                annotations: Vec::new(),
+            }
+        };
+        Ok(events.into_iter().map(new).collect())
+    }
+
+    fn snapshot(&self) -> Option<decider::Snapshot> {
+        let mut state = self.0.borrow().clone();
+        match config().snapshots.as_str() {
+            "none" => return None,
+            "lie" => _ = state.seen.pop(),
+            _ => {}
+        }
+        Some(decider::Snapshot {
+            state_schema_version: config().state,
+            body: types::Body::Json(serde_json::to_string(&state).ok()?),
+        })
+    }
+
+    fn view(&self) -> Option<String> {
+        serde_json::to_string(&*self.0.borrow()).ok()
+    }
+}
+
+impl upcaster::Guest for Probe {
+    fn steps() -> Vec<upcaster::Step> {
+        let steps = config().steps.iter();
+        let step = |step: &Step| upcaster::Step {
+            category: step.category.clone(),
+            type_: step.r#type.clone(),
+            from_version: step.from,
+            to: step.to.clone(),
+        };
+        steps.map(step).collect()
+    }
+
+    fn upcast(
+        step: u32,
+        events: Vec<types::Event>,
+    ) -> Result<Vec<Vec<upcaster::Upcasted>>, types::FoldError> {
+        let Some(step) = config().steps.get(step as usize) else {
+            return Err(types::FoldError::Internal("no such step".to_owned()));
+        };
+        let mut lifted = Vec::new();
+        for event in &events {
+            let types::Body::Json(body) = &event.body else {
+                return Err(types::FoldError::BadEvent("binary".to_owned()));
+            };
+            let is_bad = body.contains("bad");
+            match step.does.as_str() {
+                "trap" if is_bad => panic!("it can't lift {body}"),
+                "bad-event" if is_bad => {
+                    return Err(types::FoldError::BadEvent(format!("it can't lift {body}")));
+                }
+                _ => {}
+            }
+            let mut parts = Vec::new();
+            for (name, version) in &step.to {
+                let old: Value = serde_json::from_str(body)
+                    .map_err(|error| types::FoldError::BadEvent(error.to_string()))?;
+                let made = serde_json::json!([old, format!("{name}@{version}")]);
+                parts.push(upcaster::Upcasted {
+                    type_: match step.does.as_str() {
+                        "undeclared" => "something-else".to_owned(),
+                        _ => name.clone(),
+                    },
+                    schema_version: *version,
+                    body: types::Body::Json(made.to_string()),
+                });
+            }
+            lifted.push(parts);
+        }
+        if step.does == "too-few" {
+            lifted.pop();
+        }
+        Ok(lifted)
+    }
+}

@@ -1,0 +1,109 @@
+//! A guest whose manifest and upcaster steps a test writes: see the package `probe`.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use quipu_guest_build::{Options, build};
+use serde_json::{Value, json};
+
+static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
+
+/// A component that is to be.
+#[derive(Debug, Clone)]
+pub struct Probe(Value);
+
+/// A decider of a category, of version 1.0.0, which names no event.
+pub fn probe(name: &str) -> Probe {
+    Probe(json!({
+        "name": name,
+        "version": "1.0.0",
+        "state": 1,
+        "migrations": [],
+        "events": [],
+        "steps": [],
+        "snapshots": "as-it-is",
+    }))
+}
+
+impl Probe {
+    /// It writes and reads a type in a schema version.
+    pub fn event(self, name: &str, version: u32) -> Self {
+        self.event_once_called(name, version, &[])
+    }
+
+    /// The same, of a type that had other names.
+    pub fn event_once_called(mut self, name: &str, version: u32, aliases: &[&str]) -> Self {
+        self.list("events").push(json!([name, version, aliases]));
+        self
+    }
+
+    /// It lifts a type from a version to others.
+    pub fn step(self, category: &str, from: (&str, u32), to: &[(&str, u32)]) -> Self {
+        self.step_that(category, from, to, "lift")
+    }
+
+    /// The same; what it does with a body that holds the word `bad`: `trap`, `bad-event`,
+    /// or with any: `undeclared`, `too-few`.
+    pub fn step_that(
+        mut self,
+        category: &str,
+        (name, from): (&str, u32),
+        to: &[(&str, u32)],
+        does: &str,
+    ) -> Self {
+        let step =
+            json!({"category": category, "type": name, "from": from, "to": to, "does": does});
+        self.list("steps").push(step);
+        self
+    }
+
+    /// Version of the component.
+    pub fn version(self, version: &str) -> Self {
+        self.with("version", json!(version))
+    }
+
+    /// Version of its snapshots, and the chain that leads there.
+    pub fn state(self, version: u32, migrations: &[(u32, u32)]) -> Self {
+        self.with("state", json!(version))
+            .with("migrations", json!(migrations))
+    }
+
+    /// What it does with snapshots: `as-it-is`, `none`, `refuse`, `trap`, `lie`.
+    pub fn snapshots(self, does: &str) -> Self {
+        self.with("snapshots", json!(does))
+    }
+
+    /// The component.
+    pub fn component(&self) -> Vec<u8> {
+        let mut component = COMPONENT.get_or_init(built).clone();
+        let at = component
+            .windows(probe::MARK.len())
+            .position(|window| window == probe::MARK)
+            .expect("the component has room for its configuration");
+        let text = self.0.to_string();
+        let room = &mut component[at + probe::MARK.len()..at + probe::BYTES];
+        assert!(text.len() <= room.len(), "the configuration is too long");
+        room.fill(b' ');
+        room[..text.len()].copy_from_slice(text.as_bytes());
+        component
+    }
+
+    fn with(mut self, name: &str, value: Value) -> Self {
+        self.0[name] = value;
+        self
+    }
+
+    fn list(&mut self, name: &str) -> &mut Vec<Value> {
+        self.0[name].as_array_mut().unwrap()
+    }
+}
+
+fn built() -> Vec<u8> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("probe");
+    let options = Options {
+        locked: true,
+        ..Options::default()
+    };
+    let built = build(&package, &options).unwrap();
+    std::fs::read(built.component).unwrap()
+}

@@ -1,0 +1,108 @@
+//! A stream that begins between the reading of its events and of its head.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use quipu::Host;
+use quipu::model::{Position, StreamId, Version};
+use quipu::store::{
+    Direction, EventReader, Filter, Head, LoadPage, LogPage, Result, StoredPage, StreamFilter,
+    StreamPage, StreamsPage,
+};
+use quipu_tests::{Place, build, examples, on_every_store};
+
+on_every_store!(a_head_that_moved_since_the_events_were_read_is_no_state);
+
+/// Shows, once, no events and the head that the stream has by now.
+struct Between {
+    inner: Arc<dyn EventReader>,
+    is_due: AtomicBool,
+}
+
+impl EventReader for Between {
+    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
+        self.inner.head(stream)
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
+        self.inner.read_stream(stream, from, direction, limit)
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &'a Filter,
+    ) -> BoxFuture<'a, Result<LogPage>> {
+        self.inner.read_log(after, direction, limit, filter)
+    }
+
+    fn load<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        after: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<LoadPage>> {
+        async move {
+            let page = self.inner.load(stream, after, limit).await?;
+            if !self.is_due.swap(false, Ordering::SeqCst) {
+                return Ok(page);
+            }
+            Ok(LoadPage {
+                events: Vec::new(),
+                is_last: true,
+                ..page
+            })
+        }
+        .boxed()
+    }
+
+    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
+        self.inner.log_head()
+    }
+
+    fn streams<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+        filter: &'a StreamFilter,
+    ) -> BoxFuture<'a, Result<StreamsPage>> {
+        self.inner.streams(after, limit, filter)
+    }
+
+    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
+        self.inner.read_stored(after, limit)
+    }
+}
+
+/// Another host opens the account while this one reads that there is none.
+async fn a_head_that_moved_since_the_events_were_read_is_no_state(place: Place) {
+    let mut store = place.open().await;
+    let reader = Arc::new(Between {
+        inner: Arc::clone(&store.reader),
+        is_due: AtomicBool::new(false),
+    });
+    store.reader = reader.clone();
+    let host = Host::builder().opened_store(store).build().await.unwrap();
+    examples::deploy(&host, examples::account()).await;
+    let account = build::stream("account-1");
+    let opened = build::event("opened", r#"{"owner":"bob"}"#);
+    host.append(&account, build::foreign(vec![opened]))
+        .await
+        .unwrap();
+    reader.is_due.store(true, Ordering::SeqCst);
+    let answer = host.execute(&account, build::open_account()).await;
+    assert_eq!(answer.unwrap_err().code(), "rejected");
+    assert!(!reader.is_due.load(Ordering::SeqCst));
+    let head = host.read_stream(&account, Version(1), Direction::Forward, 9);
+    assert_eq!(head.await.unwrap().version, Version(1));
+}

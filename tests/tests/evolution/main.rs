@@ -1,0 +1,14 @@
+//! State that survives change: upcasters, snapshots, truncation and time travel, by hosts
+//! on every store. The numbers are those of the semantics.
+#![allow(clippy::unwrap_used)]
+
+mod anchors;
+mod chains;
+mod conflicts;
+mod folds;
+mod guards;
+mod loan;
+mod past;
+mod property;
+mod support;
+mod taking;

@@ -1,0 +1,292 @@
+//! Truncated streams: their marks and anchors in a file.
+
+use quipu::model::ExpectedVersion::Any;
+use quipu::model::{Body, Position, Version};
+use quipu::store::{Store, StreamInfo};
+use quipu::transfer::Export;
+use quipu_tests::{Place, build, log, on_every_store};
+
+use crate::random::anchor_line;
+use crate::{assert_same, every_kind, exported, import, refused, text, with_anchor_lines};
+
+on_every_store! {
+    a_truncated_stream_comes_back_in_every_kind_of_store,
+    a_truncated_stream_goes_on_after_an_import,
+    an_import_goes_on_behind_a_commit_that_its_stream_does_not_show,
+    a_later_mark_takes_the_place_of_the_one_before,
+    a_stream_that_is_truncated_in_the_store_alone_is_refused,
+    an_anchor_that_does_not_fit_is_refused_by_its_line,
+    an_anchor_beyond_the_end_of_an_export_is_left_out,
+    a_file_of_the_first_format_is_taken_in;
+        a_damaged_anchor_is_left_out,
+}
+
+/// A store in which streams of 8 events are truncated, and one is archived, too.
+async fn truncated(place: &Place) -> Store {
+    let mut store = place.open().await;
+    let items = [
+        build::noted("note-1", Any, 8),
+        build::noted("note-2", Any, 8),
+        build::noted("note-3", Any, 8),
+        build::truncate("note-1", 4, 6),
+        build::truncate("note-3", 8, 8),
+        build::mark("note-3", true),
+    ];
+    store.writer.commit(&items).await.unwrap();
+    store
+}
+
+async fn begun(store: &Store) -> Export {
+    let (reader, modules) = (store.reader.clone(), store.modules.clone());
+    let snapshots = store.snapshots.clone();
+    let begun = Export::begin(reader, modules, snapshots, Position(0)).await;
+    begun.unwrap()
+}
+
+async fn written(mut export: Export) -> Vec<u8> {
+    let mut file = Vec::new();
+    while let Some(chunk) = export.next().await.unwrap() {
+        file.extend_from_slice(&chunk);
+    }
+    file
+}
+
+/// The lines of a file that are of a type.
+fn lines<'a>(file: &'a [u8], kind: &str) -> Vec<&'a str> {
+    let kind = format!("\"type\":\"{kind}\"");
+    let lines = text(file).lines();
+    lines.filter(|line| line.contains(&kind)).collect()
+}
+
+async fn listed(host: &quipu::Host) -> Vec<StreamInfo> {
+    let filter = quipu::store::StreamFilter {
+        archived: quipu::store::ArchivedStreams::With,
+        ..Default::default()
+    };
+    host.streams(None, 99, &filter).await.unwrap().streams
+}
+
+async fn a_truncated_stream_comes_back_in_every_kind_of_store(place: Place) {
+    let store = truncated(&place).await;
+    let file = written(begun(&store).await).await;
+    assert_eq!(lines(&file, "quipu.anchor").len(), 2);
+    assert_eq!(lines(&file, "quipu.stream").len(), 1);
+    for target in every_kind() {
+        let host = target.host().await;
+        let imported = import(&host, &file).await.unwrap();
+        assert_eq!((imported.anchors, imported.streams), (2, 1));
+        assert_same(&exported(&host).await, &file);
+        let marks: Vec<_> = listed(&host).await;
+        let marks: Vec<_> = marks
+            .iter()
+            .map(|it| {
+                (
+                    it.stream.as_str(),
+                    it.truncated_before.0,
+                    it.archived_at.is_some(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("$streams", 0, false),
+            ("note-1", 4, false),
+            ("note-2", 0, false),
+            ("note-3", 8, true),
+        ];
+        assert_eq!(marks, expected);
+        host.shutdown().await.unwrap();
+    }
+}
+
+async fn a_truncated_stream_goes_on_after_an_import(place: Place) {
+    let source_place = place.another();
+    let file = written(begun(&truncated(&source_place).await).await).await;
+    let host = place.host().await;
+    import(&host, &file).await.unwrap();
+    let stream = build::stream("note-1");
+    let append = build::append_at(build::exact(8), build::events(1));
+    host.append(&stream, append).await.unwrap();
+    let shown = log::of(&host, &stream).await;
+    let shown: Vec<u64> = shown.iter().map(|it| it.version.0).collect();
+    assert_eq!(shown, [4, 5, 6, 7, 8, 9]);
+    assert_eq!(log::check(&log::whole(&host).await)[&stream].len(), 9);
+}
+
+/// A log that ends with a commit of three events, whose stream has only one that it shows.
+async fn with_hidden_commit(place: &Place) -> (quipu::Host, String) {
+    let host = place.host().await;
+    let stream = build::stream("note-1");
+    for count in [2, 3] {
+        let append = build::append(build::events(count));
+        host.append(&stream, append).await.unwrap();
+    }
+    let file = exported(&host).await;
+    let state = Body::json("[5]").unwrap();
+    let anchor = anchor_line("note-1", 5, 5, &state);
+    let file = with_anchor_lines(text(&file), &[anchor]);
+    (host, file)
+}
+
+async fn an_import_goes_on_behind_a_commit_that_its_stream_does_not_show(place: Place) {
+    let (source, file) = with_hidden_commit(&Place::memory()).await;
+    let host = place.host().await;
+    import(&host, file.as_bytes()).await.unwrap();
+    let again = import(&host, file.as_bytes()).await.unwrap();
+    assert_eq!((again.events, again.skipped, again.anchors), (0, 5, 1));
+    source
+        .append(&build::stream("note-1"), build::append(build::events(2)))
+        .await
+        .unwrap();
+    let anchors = lines(file.as_bytes(), "quipu.anchor");
+    let anchors: Vec<String> = anchors.iter().map(|it| (*it).to_owned()).collect();
+    let later = with_anchor_lines(text(&exported(&source).await), &anchors);
+    let again = import(&host, later.as_bytes()).await.unwrap();
+    assert_eq!((again.events, again.skipped), (2, 5));
+    assert_same(&exported(&host).await, later.as_bytes());
+}
+
+async fn a_later_mark_takes_the_place_of_the_one_before(place: Place) {
+    let (source, file) = with_hidden_commit(&Place::memory()).await;
+    let host = place.host().await;
+    import(&host, file.as_bytes()).await.unwrap();
+    let whole = exported(&source).await;
+    for (before, at, state) in [(2, 4, "{}"), (1, 1, "null"), (5, 5, "[1.50]")] {
+        let state = Body::json(state).unwrap();
+        let anchor = anchor_line("note-1", before, at, &state);
+        let file = with_anchor_lines(text(&whole), &[anchor]);
+        import(&host, file.as_bytes()).await.unwrap();
+        assert_same(&exported(&host).await, file.as_bytes());
+    }
+}
+
+async fn a_stream_that_is_truncated_in_the_store_alone_is_refused(place: Place) {
+    let (source, file) = with_hidden_commit(&Place::memory()).await;
+    let host = place.host().await;
+    import(&host, file.as_bytes()).await.unwrap();
+    let why = refused(&host, &exported(&source).await).await;
+    let expected = "stream note-1 is truncated in it, and whole in the file";
+    assert!(why.contains(expected), "{why}");
+    assert_same(&exported(&host).await, file.as_bytes());
+}
+
+async fn an_anchor_that_does_not_fit_is_refused_by_its_line(place: Place) {
+    let (source, _) = with_hidden_commit(&Place::memory()).await;
+    let whole = exported(&source).await;
+    let number = text(&whole).lines().count();
+    let state = Body::json("[5]").unwrap();
+    let line = |of: &str, before, at| anchor_line(of, before, at, &state);
+    let good = line("note-1", 2, 3);
+    for (anchor, why) in [
+        (
+            good.replace("[5]", "[6]"),
+            "the anchor does not have its checksum",
+        ),
+        (
+            good.replace("\"version\":3", "\"version\":4"),
+            "its checksum",
+        ),
+        (good.replace("note-1", "note-2"), "its checksum"),
+        (good.replace("\"before\":2,", ""), "before"),
+        (
+            good.replace(",\"data\":[5]", ""),
+            "data or data_base64 is missing",
+        ),
+        (
+            good.replace("\"before\"", "\"flower\":1,\"before\""),
+            "flower",
+        ),
+        (
+            good.replace("\"state_schema_version\":2", "\"state_schema_version\":0"),
+            "schema version 0",
+        ),
+        (good.replace("\"fold\":\"07", "\"fold\":\"7"), "fold"),
+        (line("note-1", 0, 3), "does not stand between"),
+        (line("note-1", 4, 3), "does not stand between"),
+        (line("note-1", 5, 6), "does not stand between"),
+        (line("none-1", 1, 1), "there is no stream none-1"),
+    ] {
+        let place = place.another();
+        let host = place.host().await;
+        let file = with_anchor_lines(text(&whole), &[anchor]);
+        let told = refused(&host, file.as_bytes()).await;
+        assert!(told.contains(why), "{told}");
+        let named = [
+            format!("line {number}: "),
+            format!("lines {number} to {number}: "),
+        ];
+        assert!(named.iter().any(|it| told.starts_with(it)), "{told}");
+        // The log is there, and the whole file goes on.
+        let file = with_anchor_lines(text(&whole), std::slice::from_ref(&good));
+        import(&host, file.as_bytes()).await.unwrap();
+        assert_same(&exported(&host).await, file.as_bytes());
+        host.shutdown().await.unwrap();
+    }
+}
+
+async fn an_anchor_beyond_the_end_of_an_export_is_left_out(place: Place) {
+    let mut store = truncated(&place).await;
+    let export = begun(&store).await;
+    let items = [
+        // Its mark moves behind the end, as do all events that this one shows.
+        build::noted("note-1", Any, 3),
+        build::truncate("note-1", 9, 11),
+        build::mark("note-3", false),
+        build::noted("note-3", Any, 1),
+        build::truncate("note-3", 9, 9),
+        build::mark("note-3", true),
+        // It was whole when the export began; the anchor fits all the same.
+        build::truncate("note-2", 2, 8),
+        build::noted("new-1", Any, 2),
+        build::truncate("new-1", 1, 1),
+    ];
+    store.writer.commit(&items).await.unwrap();
+    let file = written(export).await;
+    let anchors = lines(&file, "quipu.anchor");
+    assert_eq!(anchors.len(), 1, "{anchors:?}");
+    assert!(anchors[0].contains("\"subject\":\"note-2\""), "{anchors:?}");
+    let other = place.another();
+    let host = other.host().await;
+    import(&host, &file).await.unwrap();
+    assert_same(&exported(&host).await, &file);
+}
+
+async fn a_file_of_the_first_format_is_taken_in(place: Place) {
+    let source_place = place.another();
+    let source = source_place.bank().await;
+    let stream = build::stream("account-1");
+    source
+        .execute(&stream, build::open_account())
+        .await
+        .unwrap();
+    let file = exported(&source).await;
+    let mut old = text(&file).to_owned();
+    for (new, oldest) in [
+        ("\"format\":2", "\"format\":1"),
+        ("\"anchors\":0,", ""),
+        (",\"categories\":[\"account\"]", ""),
+    ] {
+        assert!(old.contains(new), "{new}");
+        old = old.replacen(new, oldest, 1);
+    }
+    let host = place.host().await;
+    import(&host, old.as_bytes()).await.unwrap();
+    assert_same(&exported(&host).await, &file);
+}
+
+async fn a_damaged_anchor_is_left_out(place: Place) {
+    let store = truncated(&place).await;
+    let file = written(begun(&store).await).await;
+    store.writer.close().await.unwrap();
+    place
+        .tamper("UPDATE snapshots SET data = checksum WHERE version = 6")
+        .await;
+    let store = place.open().await;
+    let damaged = written(begun(&store).await).await;
+    let anchors = lines(&file, "quipu.anchor");
+    assert_eq!(lines(&damaged, "quipu.anchor"), anchors[1..]);
+    let other = place.another();
+    let host = other.host().await;
+    assert_eq!(import(&host, &damaged).await.unwrap().anchors, 1);
+    let head = store.reader.head(&build::stream("note-1")).await.unwrap();
+    assert_eq!(head.unwrap().truncated_before, Version(4));
+}
