@@ -1,8 +1,11 @@
 //! What a host shows of its streams and its log.
 
+use std::sync::Arc;
+
 use super::Host;
+use crate::deploy::Plan;
 use crate::engine::{At, Checked, Error, StateView};
-use crate::fold::{Snapshots, Taken};
+use crate::fold::{self, Snapshots, Taken};
 use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::store::{Direction, Filter, LogPage, StreamFilter, StreamPage, StreamsPage};
 use crate::upcast::Form;
@@ -69,8 +72,8 @@ impl Host {
     /// of a split event are on one page, which may have more events than `limit` by them.
     ///
     /// # Errors
-    /// When the limit is 0, the filter names nothing, an event can't be lifted, or the
-    /// store fails.
+    /// When the limit is 0, the filter names nothing, the first event can't be lifted, or
+    /// the store fails. Before any other event that can't be lifted the page ends.
     pub async fn read_log(
         &self,
         after: Position,
@@ -104,10 +107,28 @@ impl Host {
         let mut page = reader.read_log(after, direction, limit, &wide).await?;
         page.events.retain(|event| plan.may_admit(filter, event));
         if form == Form::Lifted {
-            page.events = self.tenant.registry.lift_under(&plan, page.events).await?;
+            self.lift_page(&plan, &mut page).await?;
             page.events.retain(|event| plan.admits(filter, event));
         }
         Ok(page)
+    }
+
+    /// Lifts the events of a page. It ends before one that can't be lifted, unless that is
+    /// its first.
+    async fn lift_page(&self, plan: &Arc<Plan>, page: &mut LogPage) -> Result<(), Error> {
+        let positions: Vec<Position> = page.events.iter().map(|event| event.position).collect();
+        let events = std::mem::take(&mut page.events);
+        let lifted = self.tenant.registry.reading().lift(plan, events).await?;
+        page.events = lifted.events;
+        let Some(failed) = lifted.failed else {
+            return Ok(());
+        };
+        let before = positions.iter().take_while(|at| **at != failed.position);
+        match before.last() {
+            Some(before) => page.next = Some(*before),
+            None => return Err(fold::Error::of_lift(&failed.stream, failed.error).into()),
+        }
+        Ok(())
     }
 
     /// Events as readers that are no guests see them: each lifted to the version that the

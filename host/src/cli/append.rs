@@ -52,6 +52,10 @@ pub struct Append {
     /// The event's metadata, a JSON object
     #[arg(long, value_name = "JSON", conflicts_with = "file")]
     metadata: Option<String>,
+    /// Schema version of the data
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "file",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    schema_version: u32,
     /// Also when a decider serves the category
     #[arg(long)]
     raw: bool,
@@ -84,6 +88,7 @@ impl Append {
         let event = Event {
             id: self.event_id.as_deref(),
             r#type: name,
+            schema_version: self.schema_version,
             data: json("data", &data)?,
             metadata: match &self.metadata {
                 Some(metadata) => Some(json("metadata", metadata)?),
@@ -158,6 +163,7 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     r#type: &'a str,
+    schema_version: u32,
     data: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,

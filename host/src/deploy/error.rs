@@ -14,7 +14,7 @@ pub enum Error {
     /// It can't open what stands for the older events of truncated streams.
     #[error(
         "the module is refused: it can't open the anchors of {}{}: {why}; migrate their form, or \
-         remove the marks (truncate before 0)",
+         remove the marks (truncate before 0; `quipu truncate STREAM --undo`)",
         streams.iter().map(|stream| stream.as_str()).collect::<Vec<_>>().join(", "),
         if *more > 0 { format!(" and {more} other streams") } else { String::new() }
     )]

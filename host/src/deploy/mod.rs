@@ -36,6 +36,9 @@ pub struct Registry {
     clock: Arc<dyn Clock>,
     folder: Arc<Folder>,
     plan: Arc<RwLock<Arc<Plan>>>,
+    /// Held by an activation from its checks on, and shared by those whose work rests on
+    /// what is active: no anchor is taken between the look at all anchors and the new plan.
+    changing: tokio::sync::RwLock<()>,
     /// Held while the plan is read from the store.
     refreshing: tokio::sync::Mutex<()>,
 }
@@ -68,6 +71,7 @@ impl Registry {
             clock,
             folder,
             plan: Arc::default(),
+            changing: tokio::sync::RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
         };
         registry.refresh().await?;
@@ -99,6 +103,11 @@ impl Registry {
         Ok(())
     }
 
+    /// While this is held, this host activates nothing.
+    pub async fn steady(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.changing.read().await
+    }
+
     /// What is active now.
     pub fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
@@ -126,6 +135,7 @@ impl Registry {
     /// anchor, or the store does not answer.
     pub async fn activate(&self, digest: Digest, by: Option<String>) -> Result<Deployment, Error> {
         let module = self.module(digest).await?;
+        let _changing = self.changing.write().await;
         let mut tries = 0;
         loop {
             let (activation, next) = self.prepare(&module, by.clone()).await?;

@@ -326,7 +326,7 @@ fn check_categories(plan: &Plan, append: &AppendAll) -> Result<(), Error> {
         for event in &part.events {
             let named = manifest.event(event.name.as_str()).is_some_and(|known| {
                 known.name == event.name
-                    && event.schema_version <= known.schema_version
+                    && event.schema_version == known.schema_version
                     && *event.body.content_type() == known.content_type
             });
             if !named {

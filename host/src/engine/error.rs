@@ -194,7 +194,9 @@ impl From<fold::Error> for Error {
             fold::Error::Store(error) => Self::Store(error),
             fold::Error::Stopped => Self::Stopped,
             anchor @ fold::Error::Anchor { .. } => Self::Anchor(anchor.to_string()),
-            version @ fold::Error::NoVersion { .. } => Invalid(version.to_string()).into(),
+            version @ (fold::Error::NoVersion { .. } | fold::Error::Truncated { .. }) => {
+                Invalid(version.to_string()).into()
+            }
         }
     }
 }

@@ -35,7 +35,11 @@ pub async fn begin(
     let mut first = None;
     if shared.options.snapshots.of(stream.category()) == Policy::Off {
         let page = load(Version::NONE).await?;
-        if page.is_last && page.head.is_none_or(|head| head.first() == Version(1)) {
+        let max = shared.options.stream_events_max.get(stream.category());
+        let needs_no_snapshot = page.head.is_none_or(|head| {
+            head.first() == Version(1) && max.is_none_or(|max| head.version.0 <= *max)
+        });
+        if page.is_last && needs_no_snapshot {
             return guarded(shared, stream, None, page).await;
         }
         first = Some(page);

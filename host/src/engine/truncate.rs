@@ -22,6 +22,7 @@ impl Engine {
         context: Context,
     ) -> Result<Option<Position>, Error> {
         super::check(stream, None)?;
+        let _steady = self.shared.registry.steady().await;
         for _ in 0..TRIES_MAX {
             let plan = self.shared.registry.plan().number;
             let change = match before {
@@ -42,7 +43,11 @@ impl Engine {
                 write,
             };
             match self.stage(&permit, Item::Mark(mark)).await? {
-                Outcome::Marked(position) => return Ok(position),
+                Outcome::Marked(position) => {
+                    // A warm state may rest on the anchor that was.
+                    self.worker(stream).forget(stream);
+                    return Ok(position);
+                }
                 Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),
                 // What the anchor was taken by is not deployed any more.
                 Outcome::PlanMoved => _ = self.shared.registry.refresh().await,

@@ -44,6 +44,8 @@ pub(super) enum Message {
     Again(Request),
     /// A page of a stream that is being loaded.
     Page(StreamId, RunId, Box<Result<Loaded, fold::Error>>),
+    /// The state of a stream rests on what is gone.
+    Forget(StreamId),
     /// A snapshot of a stream may be due.
     Consider(StreamId),
     /// A stream has a snapshot of this version; none: it could not be taken.
@@ -102,6 +104,11 @@ impl Worker {
         self.inbox.send(message);
     }
 
+    /// Lets a stream be loaded anew by its next command.
+    pub fn forget(&self, stream: &StreamId) {
+        self.inbox.send(Message::Forget(stream.clone()));
+    }
+
     /// Hands a command over. When the worker has nothing to do and decisions are
     /// short, it is decided here and now: a hop to another thread and back would
     /// cost more.
@@ -157,6 +164,10 @@ impl Core {
             Message::Execute(request) => self.execute(request),
             Message::Again(request) => self.take(request),
             Message::Page(stream, run, page) => self.page(&stream, run, *page),
+            Message::Forget(stream) => {
+                self.retire(&stream);
+                self.advance(&stream);
+            }
             Message::Consider(stream) => self.consider_snapshot(&stream, false),
             Message::Snapshotted(stream, version) => self.snapshotted(&stream, version),
             Message::Drained(stream) => {

@@ -85,7 +85,7 @@ impl Folder {
         now: Timestamp,
     ) -> Result<Option<StoredSnapshot>, Error> {
         let open = self
-            .fold(rules, stream, super::From::Snapshot, Until::End)
+            .fold(rules, stream, super::From::Own, Until::End)
             .await?;
         let (version, snapshot) = self.stored_form(open).await?;
         Ok(snapshot.map(|state| sealed(rules, stream, version, &state, now)))

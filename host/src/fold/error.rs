@@ -22,7 +22,7 @@ pub enum Error {
     /// The stream is truncated, and what stands for its older events can't be used.
     #[error(
         "stream {stream} is truncated before version {before}, and its anchor can't be used: \
-         {text}; remove the mark (truncate before 0)"
+         {text}; remove the mark (truncate before 0; `quipu truncate {stream} --undo`)"
     )]
     Anchor {
         /// The stream.
@@ -40,7 +40,18 @@ pub enum Error {
         /// Why.
         text: String,
     },
-    /// The stream has no such version, or none so early.
+    /// The version, or the time, lies before the mark of a truncated stream.
+    #[error(
+        "stream {stream} is truncated before version {before}, and older states are not shown; \
+         remove the mark to see them (truncate before 0; `quipu truncate {stream} --undo`)"
+    )]
+    Truncated {
+        /// The stream.
+        stream: StreamId,
+        /// Its mark.
+        before: Version,
+    },
+    /// The stream has no such version.
     #[error("stream {stream} has version {found}, and no version {version}")]
     NoVersion {
         /// The stream.

@@ -1,9 +1,9 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::rules::OTHER_FOLD;
 use super::{Counts, Error, Open, Rules, Start};
 use crate::model::{StreamId, Timestamp, Version};
-use crate::runtime::{Failure, Instance};
+use crate::runtime::{Failure, Idle};
 use crate::store::{
     Anchor, EventReader, Head, LoadPage, LoadedEvent, SnapshotStore, StoredSnapshot,
 };
@@ -11,8 +11,6 @@ use crate::upcast::Lifter;
 
 /// Instances kept for the next fold.
 const IDLE_MAX: usize = 4;
-/// Guest memory from which an instance isn't kept.
-const MEMORY_MARK: usize = 32 << 20;
 
 /// Where a fold begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +19,10 @@ pub enum From {
     First,
     /// At the best snapshot that can be used.
     Snapshot,
+    /// At the best one that these rules would take of any stream, or else at the first
+    /// event: what is folded so may be stored as theirs. An anchor is taken whoever
+    /// folded it, and may hold what these rules would not.
+    Own,
 }
 
 /// Where a fold ends.
@@ -41,7 +43,7 @@ pub struct Folder {
     lifter: Arc<Lifter>,
     counts: Arc<Counts>,
     page: usize,
-    idle: Mutex<Vec<Instance>>,
+    idle: Idle,
 }
 
 impl Folder {
@@ -57,7 +59,7 @@ impl Folder {
             lifter: Arc::default(),
             counts: Arc::default(),
             page,
-            idle: Mutex::default(),
+            idle: Idle::new(IDLE_MAX),
         }
     }
 
@@ -153,6 +155,11 @@ impl Folder {
                 let stored = self.snapshots.find(stream).await?;
                 self.starts(rules, stream, &stored, head, until)
             }
+            From::Own => {
+                let mut stored = self.snapshots.find(stream).await?;
+                stored.retain(|snapshot| rules.trusts(snapshot.fold));
+                self.starts(rules, stream, &stored, head, until)
+            }
         };
         let is_cut = from == From::Snapshot && head.first() > Version(1);
         for start in starts {
@@ -171,8 +178,7 @@ impl Folder {
         let open = open.map_err(|failure| Error::of_guest(stream, &failure))?;
         let open = self.go_on(open, until).await?;
         if open.version < head.truncated_before {
-            let until = Until::Version(open.version);
-            check_until(stream, head, until)?;
+            return Err(truncated(stream, head));
         }
         Ok(open)
     }
@@ -231,7 +237,7 @@ impl Folder {
         let folder = Arc::clone(self);
         off_the_reactor(move || {
             let answer = ask(&mut open)?;
-            folder.keep(open.close());
+            folder.idle.keep(open.close());
             Ok(answer)
         })
         .await?
@@ -246,7 +252,7 @@ impl Folder {
     ) -> Result<Open, Failure> {
         let (folder, rules, stream) = (Arc::clone(self), Arc::clone(rules), stream.clone());
         let opened = tokio::task::spawn_blocking(move || {
-            let idle = folder.idle(&rules);
+            let idle = folder.idle.take(&rules.module);
             Open::new(&rules, idle, &stream, start.as_ref())
         });
         match opened.await {
@@ -285,25 +291,6 @@ impl Folder {
             }
         }
     }
-
-    fn idle(&self, rules: &Rules) -> Option<Instance> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = rules.module.digest();
-        let mut places = idle.iter();
-        let index = places.position(|instance| instance.module().digest() == digest)?;
-        Some(idle.swap_remove(index))
-    }
-
-    fn keep(&self, instance: Instance) {
-        if instance.is_spent() || instance.memory_bytes() > MEMORY_MARK {
-            return;
-        }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() >= IDLE_MAX {
-            idle.remove(0);
-        }
-        idle.push(instance);
-    }
 }
 
 /// Runs a guest, which everything does off the reactor.
@@ -334,7 +321,10 @@ fn check_until(stream: &StreamId, head: Head, until: Until) -> Result<(), Error>
     let Until::Version(version) = until else {
         return Ok(());
     };
-    if (head.truncated_before..=head.version).contains(&version) {
+    if version < head.truncated_before {
+        return Err(truncated(stream, head));
+    }
+    if version <= head.version {
         return Ok(());
     }
     Err(Error::NoVersion {
@@ -342,6 +332,13 @@ fn check_until(stream: &StreamId, head: Head, until: Until) -> Result<(), Error>
         version,
         found: head.version,
     })
+}
+
+fn truncated(stream: &StreamId, head: Head) -> Error {
+    Error::Truncated {
+        stream: stream.clone(),
+        before: head.truncated_before,
+    }
 }
 
 /// The stream is truncated, and nothing that can be used stands for its older events.

@@ -93,14 +93,16 @@ impl Rules {
             return Err(Unusable::Beyond(snapshot.version));
         }
         // Every anchor was looked at before these rules became active.
-        let is_trusted = snapshot.is_anchor
-            || snapshot.fold == self.fold
-            || self.trusted.contains(&snapshot.fold);
-        if is_trusted {
+        if snapshot.is_anchor || self.trusts(snapshot.fold) {
             Ok(start)
         } else {
             Err(Unusable::OtherFold(snapshot.fold))
         }
+    }
+
+    /// Whether snapshots of a fold may be opened.
+    pub fn trusts(&self, fold: Digest) -> bool {
+        fold == self.fold || self.trusted.contains(&fold)
     }
 
     /// The state that a snapshot holds, whoever folded it.

@@ -14,6 +14,7 @@ mod bindings;
 mod compiled;
 mod diagnostics;
 mod fault;
+mod idle;
 mod instance;
 mod load;
 mod manifest;
@@ -28,6 +29,7 @@ mod ticker;
 
 pub use answer::{Decision, Outcome};
 pub use fault::{Failure, Fault, FaultKind};
+pub use idle::Idle;
 pub use instance::{Aggregate, FoldEvent, Instance, Snapshot};
 pub use load::Runtime;
 pub use manifest::Manifest;

@@ -7,6 +7,11 @@ use super::Names;
 use crate::model::{Digest, Name};
 use crate::runtime::{Module, Step};
 
+/// Steps of one category, of all components together.
+const STEPS_MAX: usize = 500;
+/// Results of these steps: every reader's ways are found among them.
+const RESULTS_MAX: usize = 1_000;
+
 /// The steps of one category, in order of type and version.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
@@ -60,6 +65,7 @@ impl Chain {
     /// # Errors
     /// The first contradiction, with both sides.
     pub fn check(&self, names: &Names, decider: Option<&Module>) -> Result<(), Conflict> {
+        self.check_size()?;
         for (number, link) in self.links.iter().enumerate() {
             let step = link.step();
             let name = names.canonical(&step.name);
@@ -80,6 +86,21 @@ impl Chain {
         }
         let mut known = vec![Known::No; self.links.len()];
         (0..self.links.len()).try_for_each(|place| self.walk(names, place, &mut known))
+    }
+
+    fn check_size(&self) -> Result<(), Conflict> {
+        let results: usize = self.links.iter().map(|link| link.step().to.len()).sum();
+        let (steps, Some(last)) = (self.links.len(), self.links.last()) else {
+            return Ok(());
+        };
+        if steps <= STEPS_MAX && results <= RESULTS_MAX {
+            return Ok(());
+        }
+        let category = &last.step().category;
+        Err(Conflict(format!(
+            "category {category} would have {steps} steps with {results} results, those of \
+             {last} among them: at most {STEPS_MAX} steps with {RESULTS_MAX} results go together"
+        )))
     }
 
     /// Refuses steps that lead back to themselves.

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 use super::{Chain, Names};
@@ -112,29 +112,37 @@ impl Lift {
             let results = step.to.iter().map(|(result, _)| result);
             results.chain([&step.name])
         });
-        let names = aliased.chain(lifted);
-        let found = names.map(|name| (name.clone(), self.reachable(name)));
+        let names: HashSet<&Name> = aliased.chain(lifted).collect();
+        let mut edges: HashMap<&Name, Vec<&Name>> = HashMap::new();
+        for link in self.chain.links() {
+            let from = self.names.canonical(&link.step().name);
+            let to = link.step().to.iter().map(|(to, _)| to);
+            edges.entry(from).or_default().extend(to);
+        }
+        let found = names.into_iter();
+        let found = found.map(|name| (name.clone(), self.reachable(name, &edges)));
         found.filter(|(_, all)| all.len() > 1).collect()
     }
 
-    fn reachable(&self, stored: &Name) -> Box<[Name]> {
-        let mut found = vec![stored.clone()];
+    fn reachable<'a>(
+        &'a self,
+        stored: &'a Name,
+        edges: &HashMap<&'a Name, Vec<&'a Name>>,
+    ) -> Box<[Name]> {
+        let (mut found, mut seen) = (vec![stored], HashSet::from([stored]));
         let mut looked_at = 0;
-        while let Some(name) = found.get(looked_at).cloned() {
+        while let Some(name) = found.get(looked_at).copied() {
             looked_at += 1;
-            let canonical = self.names.canonical(&name);
+            let canonical = self.names.canonical(name);
             let aliases = self.names.aliases(canonical);
-            let links = self.chain.links().iter();
-            let leads_on =
-                links.filter(|link| self.names.canonical(&link.step().name) == canonical);
-            let results = leads_on.flat_map(|link| link.step().to.iter().map(|(to, _)| to));
+            let results = edges.get(canonical).into_iter().flatten().copied();
             for name in [canonical].into_iter().chain(aliases).chain(results) {
-                if !found.contains(name) {
-                    found.push(name.clone());
+                if seen.insert(name) {
+                    found.push(name);
                 }
             }
         }
-        found.into()
+        found.into_iter().cloned().collect()
     }
 
     fn find(&self, name: &Name, version: u32) -> Route {

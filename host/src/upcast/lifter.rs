@@ -1,19 +1,24 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::{Error, Lift, Liftable, Route};
 use crate::model::Name;
-use crate::runtime::{Failure, Fault, FaultKind, FoldEvent, Instance, Lifted, Module};
+use crate::runtime::{Failure, Fault, FaultKind, FoldEvent, Idle, Instance, Lifted, Module};
 
 /// Instances that are kept for the next events.
 const IDLE_MAX: usize = 16;
-/// Guest memory from which an instance isn't kept.
-const MEMORY_MARK: usize = 32 << 20;
 
 /// Lifts events. Shared by all who read; whoever calls it gives its thread.
-#[derive(Default)]
 pub struct Lifter {
-    idle: Mutex<Vec<Instance>>,
+    idle: Idle,
+}
+
+impl Default for Lifter {
+    fn default() -> Self {
+        Self {
+            idle: Idle::new(IDLE_MAX),
+        }
+    }
 }
 
 /// A part of a stored event on its way.
@@ -63,8 +68,15 @@ impl Lifter {
         if under_way.is_empty() {
             return Ok(events);
         }
-        while self.wave(lift, &events, &mut under_way)? {}
-        Ok(assemble(events, under_way))
+        // Each wave takes every part over a step, and no chain that was checked goes round.
+        for _ in 0..=lift.chain().links().len() {
+            if !self.wave(lift, &events, &mut under_way)? {
+                return Ok(assemble(events, under_way));
+            }
+        }
+        let text = "the steps lead back to themselves".to_owned();
+        let begun = under_way.keys().next().copied().unwrap_or_default();
+        Err(too_much(lift, &events[begun].fold(), text))
     }
 
     /// Whether an event would have to be lifted by a guest.
@@ -119,7 +131,7 @@ impl Lifter {
                     None => parts.push(part),
                 }
             }
-            check_parts(lift, events[*index].fold(), parts.len())?;
+            check_parts(lift, &events[*index].fold(), parts)?;
         }
         Ok(more)
     }
@@ -160,7 +172,7 @@ impl Lifter {
         step: usize,
         events: &[FoldEvent<'_>],
     ) -> Result<Vec<Vec<Lifted>>, Failure> {
-        let mut instance = match self.take(module) {
+        let mut instance = match self.idle.take(module) {
             Some(instance) => instance,
             None => Instance::new(module)?,
         };
@@ -169,26 +181,8 @@ impl Lifter {
             instance = Instance::new(module)?;
             lifted = instance.upcast(step, events);
         }
-        self.keep(instance);
+        self.idle.keep(instance);
         lifted
-    }
-
-    fn take(&self, module: &Module) -> Option<Instance> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut places = idle.iter();
-        let index = places.position(|one| one.module().digest() == module.digest())?;
-        Some(idle.swap_remove(index))
-    }
-
-    fn keep(&self, instance: Instance) {
-        if instance.is_spent() || instance.memory_bytes() > MEMORY_MARK {
-            return;
-        }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() >= IDLE_MAX {
-            idle.remove(0);
-        }
-        idle.push(instance);
     }
 }
 
@@ -244,25 +238,39 @@ fn assemble<E: Liftable>(events: Vec<E>, mut lifted: BTreeMap<usize, Vec<Part>>)
     all
 }
 
-fn check_parts(lift: &Lift, event: FoldEvent<'_>, found: usize) -> Result<(), Error> {
+/// An event becomes no more than an append may hold.
+fn check_parts(lift: &Lift, event: &FoldEvent<'_>, parts: &[Part]) -> Result<(), Error> {
     let Some(link) = lift.chain().links().first() else {
         return Ok(());
     };
-    let max = link.module.runtime().limits().decision.events_max;
-    if found <= max {
-        return Ok(());
+    let limits = link.module.runtime().limits().decision;
+    let bytes: usize = parts.iter().map(|part| part.contents.body.len()).sum();
+    for (what, found, max) in [
+        ("parts of an event", parts.len(), limits.events_max),
+        ("bytes of an event's parts", bytes, limits.append_bytes_max),
+    ] {
+        if found > max {
+            let text = format!("{what}: {found} is more than {max}");
+            return Err(too_much(lift, event, text));
+        }
     }
+    Ok(())
+}
+
+/// What no component alone has done is a fault of the first of those that lift it.
+fn too_much(lift: &Lift, event: &FoldEvent<'_>, text: String) -> Error {
+    let link = lift.chain().link(0);
     let fault = Fault {
         kind: FaultKind::OutputTooLarge,
         component: link.module.manifest().name.clone(),
         digest: link.module.digest(),
-        text: format!("parts of an event: {found} is more than {max}"),
+        text,
         fuel: None,
     };
-    Err(Error::Fault {
+    Error::Fault {
         version: event.version,
         fault: Box::new(fault),
-    })
+    }
 }
 
 fn refused(route: &Route, event: FoldEvent<'_>) -> Error {

@@ -17,7 +17,8 @@ on_every_store!(
     removing_the_mark_undoes_it,
     what_can_not_be_truncated_is_refused,
     a_module_that_can_not_read_an_anchor_is_refused,
-    the_past_before_the_mark_is_not_shown;
+    the_past_before_the_mark_is_not_shown,
+    no_snapshot_of_new_rules_rests_on_an_anchor_of_older_ones;
     an_anchor_is_never_replaced_by_policy,
     without_its_anchor_a_truncated_stream_is_not_folded,
 );
@@ -198,8 +199,13 @@ async fn the_past_before_the_mark_is_not_shown(place: Place) {
     for version in [0, 1, 14] {
         let error = host
             .state_at(&thing(), At::Version(Version(version)), None)
-            .await;
-        assert_eq!(error.unwrap_err().code(), "bad-request");
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "bad-request");
+        assert!(
+            error.to_string().contains("truncated before version 15"),
+            "{error}"
+        );
     }
 }
 
@@ -241,4 +247,40 @@ async fn without_its_anchor_a_truncated_stream_is_not_folded(place: Place) {
     );
     truncate(&host, 0).await.unwrap();
     assert_eq!(seen(&host, &thing()).await.len(), 20);
+}
+
+/// Else the state would stay that of the older rules when the mark is gone.
+async fn no_snapshot_of_new_rules_rests_on_an_anchor_of_older_ones(place: Place) {
+    let host = engine(&place, Policy::Every(1)).build().await.unwrap();
+    deploy(&host, &decider()).await;
+    fill(&host, 0..3).await;
+    truncate(&host, 3).await.unwrap();
+    let second =
+        probe("thing")
+            .version("2.0.0")
+            .event("gone", 1)
+            .step("thing", ("went", 1), &[("gone", 1)]);
+    deploy(&host, &second).await;
+    let taken = host.snapshot_counts().taken;
+    host.execute(&thing(), note(&json!([["gone", 3]])))
+        .await
+        .unwrap();
+    for _ in 0..2_000 {
+        if host.snapshot_counts().taken > taken {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    truncate(&host, 0).await.unwrap();
+    let expected = [
+        r#"gone@1 [0,"gone@1"]"#,
+        r#"gone@1 [1,"gone@1"]"#,
+        r#"gone@1 [2,"gone@1"]"#,
+        "gone@1 3",
+    ];
+    assert_eq!(seen(&host, &thing()).await, expected);
+    for found in host.check_snapshots("thing", 10).await.unwrap() {
+        let agreement = found.found.agreement;
+        assert_eq!(agreement, quipu::fold::Agreement::Agrees);
+    }
 }

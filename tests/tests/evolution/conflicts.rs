@@ -67,6 +67,14 @@ async fn steps_that_contradict_each_other_are_refused(place: Place) {
             .step("thing", ("b", 1), &[("a", 1)]);
     let text = refused(&host, &circle).await;
     assert!(text.contains("leads back to itself"), "{text}");
+    let mut many = probe("second");
+    for version in 1..=20 {
+        let mut results = vec![("b", 1); 59];
+        results.push(("a", version + 1));
+        many = many.step("wide", ("a", version), &results);
+    }
+    let text = refused(&host, &many).await;
+    assert!(text.contains("20 steps with 1200 results"), "{text}");
     // The same in another category contradicts nothing.
     deploy(
         &host,
@@ -236,6 +244,7 @@ async fn a_broken_upcaster_fails_what_needs_it_and_nothing_else(place: Place) {
         }
     }
     assert_eq!(seen(&host, &healthy).await.len(), 9);
+    log_up_to_what_is_broken(&host).await;
     // Mended by the next deployment, without touching an event.
     let mut mended = probe("steps").version("1.0.1");
     for (does, _, _) in broken {
@@ -250,4 +259,26 @@ async fn a_broken_upcaster_fails_what_needs_it_and_nothing_else(place: Place) {
             .unwrap();
         assert_eq!(seen(&host, &stream).await.len(), 3);
     }
+}
+
+/// A page of the log ends before an event that can't be lifted; the next one says why.
+async fn log_up_to_what_is_broken(host: &quipu::Host) {
+    use quipu::store::{Direction, Filter};
+    use quipu::upcast::Form;
+
+    let filter = Filter::default();
+    let begin = quipu::model::Position(0);
+    let page = host
+        .read_log(begin, Direction::Forward, 100, &filter)
+        .await
+        .unwrap();
+    assert_eq!(crate::support::told(&page.events), ["went@2 9", "went@2 1"]);
+    let next = page.next.unwrap();
+    let error = host
+        .read_log(next, Direction::Forward, 100, &filter)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "guest-fault");
+    let stored = host.read_log_as(Form::Stored, begin, Direction::Forward, 100, &filter);
+    assert!(stored.await.unwrap().events.len() > 9);
 }

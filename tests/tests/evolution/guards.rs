@@ -17,6 +17,7 @@ on_every_store!(
     a_policy_keeps_a_long_stream_going,
     a_stream_near_its_bound_is_counted_once;
     a_snapshot_by_another_host_helps_too,
+    a_snapshot_counts_for_a_short_stream_without_a_policy_after_a_restart,
 );
 
 async fn guarded(place: &Place, max: u64, others: Policy) -> Host {
@@ -160,4 +161,33 @@ async fn a_snapshot_by_another_host_helps_too(place: Place) {
     }
     other.snapshot(&thing()).await.unwrap();
     host.execute(&thing(), one()).await.unwrap();
+}
+
+/// All of its events are on the first page, so that none would be needed to load it.
+async fn a_snapshot_counts_for_a_short_stream_without_a_policy_after_a_restart(place: Place) {
+    let host = guarded(&place, 4, Policy::Off).await;
+    deploy(&host, &probe("thing").event("went", 1)).await;
+    for events in 0..6 {
+        if events == 3 {
+            host.snapshot(&thing()).await.unwrap();
+        }
+        host.execute(&thing(), one()).await.unwrap();
+    }
+    host.shutdown().await.unwrap();
+    let host = guarded(&place, 4, Policy::Off).await;
+    for _ in 0..2 {
+        host.execute(&thing(), one()).await.unwrap();
+    }
+    let error = host.execute(&thing(), one()).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TooLong {
+                events: 5,
+                max: 4,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
