@@ -52,7 +52,7 @@ pub async fn begin(
         let page = load(start.version).await?;
         let head = page.head.filter(|head| head.version >= start.version);
         match head {
-            Some(head) if start.version.next() >= head.first() => {
+            Some(head) if start.serves(head) => {
                 return guarded(shared, stream, Some(start), page).await;
             }
             Some(_) => {}
@@ -83,7 +83,8 @@ async fn starts(
         version: Version(u64::MAX),
         recorded_at: Timestamp(0),
         archived: false,
-        truncated_before: Version::NONE,
+        // Whether it has a mark is looked at behind the read.
+        truncated_before: Version(1),
     };
     let (folder, rules) = (&shared.folder, &deployed.rules);
     Ok(folder.starts(rules, stream, &stored, anywhere, Until::End))

@@ -206,7 +206,7 @@ impl Folder {
             }
             match rules.start(stream, snapshot, head.version) {
                 // One that stands before the mark leaves out events that can't be read.
-                Ok(start) if start.version.next() < head.first() => {}
+                Ok(start) if !start.serves(head) => {}
                 Ok(start) => starts.push(start),
                 Err(why) => self.ignore(stream, why.code(), &why),
             }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::model::{Digest, StreamId, Version};
 use crate::runtime::{Module, Snapshot};
-use crate::store::StoredSnapshot;
+use crate::store::{Head, StoredSnapshot};
 use crate::upcast::{Chain, Lift, Names};
 
 /// What folds the streams of a category: its decider, and how events come to it.
@@ -62,6 +62,17 @@ pub struct Start {
     pub version: Version,
     /// The state.
     pub snapshot: Snapshot,
+    /// It may be used for a truncated stream alone, as its anchor.
+    pub is_anchor_alone: bool,
+}
+
+impl Start {
+    /// Whether a stream that stands so can begin here: nothing that has left its reads
+    /// is missing, and an anchor has a mark.
+    pub fn serves(&self, head: Head) -> bool {
+        let has_mark = head.truncated_before > Version::NONE;
+        self.version.next() >= head.first() && (has_mark || !self.is_anchor_alone)
+    }
 }
 
 impl Rules {
@@ -93,8 +104,12 @@ impl Rules {
             return Err(Unusable::Beyond(snapshot.version));
         }
         // Every anchor was looked at before these rules became active.
-        if snapshot.is_anchor || self.trusts(snapshot.fold) {
-            Ok(start)
+        let is_trusted = self.trusts(snapshot.fold);
+        if snapshot.is_anchor || is_trusted {
+            Ok(Start {
+                is_anchor_alone: !is_trusted,
+                ..start
+            })
         } else {
             Err(Unusable::OtherFold(snapshot.fold))
         }
@@ -128,6 +143,7 @@ impl Rules {
                 state_schema_version: found,
                 body,
             },
+            is_anchor_alone: false,
         })
     }
 }

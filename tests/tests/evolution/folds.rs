@@ -19,6 +19,7 @@ on_every_store!(
     a_snapshot_is_migrated_through_the_chain,
     a_guest_that_does_not_open_snapshots_is_folded_from_its_events,
     a_retried_command_is_the_first_one_after_a_new_state_form,
+    an_anchor_without_a_mark_is_a_snapshot_like_any_other,
 );
 
 const EVENTS: usize = 30;
@@ -298,4 +299,23 @@ async fn a_retried_command_is_the_first_one_after_a_new_state_form(place: Place)
     assert_eq!(seen(&host, &thing()).await, all(EVENTS));
     let checked = host.check_snapshots("thing", 10).await.unwrap();
     assert_eq!(checked[0].found.agreement, quipu::fold::Agreement::Agrees);
+}
+
+async fn an_anchor_without_a_mark_is_a_snapshot_like_any_other(place: Place) {
+    written(&place, &decider()).await;
+    place.tamper("UPDATE snapshots SET anchor = (1 = 1)").await;
+    let host = engine(&place, Policy::Every(1_000)).build().await.unwrap();
+    fill(&host, EVENTS..EVENTS + 1).await;
+    assert_eq!(host.snapshot_counts().used, 1);
+    let other =
+        probe("thing")
+            .version("2.0.0")
+            .event("gone", 1)
+            .step("thing", ("went", 1), &[("gone", 1)]);
+    deploy(&host, &other).await;
+    host.execute(&thing(), note(&json!([["gone", 0]])))
+        .await
+        .unwrap();
+    assert_eq!(seen(&host, &thing()).await[0], r#"gone@1 [0,"gone@1"]"#);
+    assert_eq!(host.snapshot_counts().used, 1);
 }
