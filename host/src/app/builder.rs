@@ -85,7 +85,7 @@ impl Builder {
         self
     }
 
-    /// Adds to each command, raw append and archiving before it is checked: members of
+    /// Adds to each command, raw append, archiving and truncating before it is checked: members of
     /// the metadata, and who asks. What the caller gave is never replaced. The bounds of
     /// metadata hold for all of it together. A repeated request is known by its type and
     /// body, so that other additions make no other request of it.

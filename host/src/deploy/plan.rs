@@ -127,7 +127,12 @@ impl Plan {
             let (chain, decider) = compose(&active, &category)?;
             let names = |module: &Arc<Module>| Names::of_decider(&module.manifest().events);
             let named = decider.as_ref().map(names).unwrap_or_default();
-            let lift = Lift::new(chain.clone(), named.taking_others());
+            let named = named.taking_others();
+            let same = before
+                .reader(&category)
+                .filter(|known| known.chain().is_same(&chain) && *known.names() == named);
+            let lift = same.map(Arc::clone);
+            let lift = lift.unwrap_or_else(|| Arc::new(Lift::new(chain.clone(), named)));
             let since = plan.since.get(&*category).cloned().unwrap_or_default();
             if let Some(module) = decider {
                 let rules = Rules::new(module, chain, since.trusted);
@@ -142,7 +147,7 @@ impl Plan {
                 });
                 plan.deciders.insert(category.clone(), deployed);
             }
-            plan.readers.insert(category, Arc::new(lift));
+            plan.readers.insert(category, lift);
         }
         plan.active = active;
         Ok(plan)

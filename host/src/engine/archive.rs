@@ -21,19 +21,16 @@ impl Engine {
         &self,
         stream: &StreamId,
         archived: bool,
-        mut context: Context,
+        context: Context,
     ) -> Result<Option<Position>, Error> {
         super::check(stream, None)?;
-        let metadata = self.enrichers.archive(stream, &mut context);
         let (name, act) = match archived {
             true => ("archived", "$archive"),
             false => ("restored", "$restore"),
         };
         let said = serde_json::json!({ "stream": stream });
-        let mut write = self.told(name, act, &said, context.checked()?)?;
-        for event in &mut write.commit.events {
-            event.metadata.clone_from(&metadata);
-        }
+        let context = self.enrichers.mark(stream, context)?;
+        let write = self.told(name, act, &said, context)?;
         self.shared.options.limits.check(&write.commit.events)?;
         let permit = self.permit()?;
         let mark = Mark {
@@ -48,13 +45,14 @@ impl Engine {
         }
     }
 
-    /// The event that tells of an act on a stream, and what it says.
+    /// The event that tells of an act on a stream, and what it says, with what enrichers
+    /// have added to both.
     pub(super) fn told(
         &self,
         name: &str,
         act: &str,
         said: &serde_json::Value,
-        context: Context,
+        (context, metadata): (Context, Option<bytes::Bytes>),
     ) -> Result<Write, Error> {
         let streams = StreamId::new(STREAMS)?;
         let id = CommandId::made_by_host();
@@ -76,7 +74,7 @@ impl Engine {
             name: Name::new(name)?,
             schema_version: 1,
             body,
-            metadata: None,
+            metadata,
             tags: Vec::new(),
         };
         Ok(Write {

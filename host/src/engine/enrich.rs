@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AppendAll;
-use crate::model::{Annotations, Command, Context, StreamId, add_members};
+use crate::model::{Annotations, Command, Context, Invalid, StreamId, add_members};
 
 /// A request as an enricher sees it: with what those before it added, not yet checked.
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +12,7 @@ pub enum Enrichment<'a> {
     Command(&'a StreamId, &'a Command),
     /// A raw append, to one stream or to several.
     Append(&'a AppendAll),
-    /// A stream is to be archived or restored.
+    /// A stream is to be archived, restored or truncated.
     Archive(&'a StreamId, &'a Context),
 }
 
@@ -76,14 +76,18 @@ impl Enrichers {
         }
     }
 
-    /// The metadata of the event that tells of it.
-    pub(super) fn archive(&self, stream: &StreamId, context: &mut Context) -> Option<bytes::Bytes> {
+    /// The context and the metadata of the event that tells of a mark.
+    pub(super) fn mark(
+        &self,
+        stream: &StreamId,
+        mut context: Context,
+    ) -> Result<(Context, Option<bytes::Bytes>), Invalid> {
         let mut metadata = None;
         for enricher in &self.0 {
-            let mut additions = enricher(&Enrichment::Archive(stream, context));
-            additions.name_principal(context);
+            let mut additions = enricher(&Enrichment::Archive(stream, &context));
+            additions.name_principal(&mut context);
             add_members(&mut metadata, &additions.metadata);
         }
-        metadata
+        Ok((context.checked()?, metadata))
     }
 }

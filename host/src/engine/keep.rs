@@ -76,10 +76,10 @@ impl Core {
         request.snapshot_was_sought = true;
         request.deciding = None;
         let (shared, myself) = (Arc::clone(&self.shared), self.myself.clone());
-        let deployed = Arc::clone(&warm.deployed);
+        let (deployed, head) = (Arc::clone(&warm.deployed), warm.version);
         self.shared.runtime.spawn(async move {
             let stream = &request.stream;
-            if let Some(version) = load::newest_start(&shared, &deployed, stream).await {
+            if let Some(version) = load::newest_start(&shared, &deployed, stream, head).await {
                 myself.send(Message::Snapshotted(stream.clone(), Some(version)));
             }
             myself.send(Message::Again(request));

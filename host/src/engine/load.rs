@@ -122,12 +122,15 @@ async fn guarded(
     })
 }
 
-/// The version of the newest snapshot from which a stream could be loaded now.
+/// The version of the newest snapshot from which a stream that stands at `head`, or
+/// behind it, could be loaded now.
 pub async fn newest_start(
     shared: &Arc<Shared>,
     deployed: &Deployed,
     stream: &StreamId,
+    head: Version,
 ) -> Option<Version> {
     let starts = starts(shared, deployed, stream).await.ok()?;
-    starts.first().map(|start| start.version)
+    let mut versions = starts.iter().map(|start| start.version);
+    versions.find(|version| *version <= head)
 }

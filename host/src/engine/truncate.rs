@@ -14,7 +14,8 @@ impl Engine {
     /// none when nothing had to be done.
     ///
     /// # Errors
-    /// When there is no such stream, version or decider, or no snapshot can be taken.
+    /// When there is no such stream, version or decider, the context is not fit to be
+    /// stored, or no snapshot can be taken.
     pub async fn truncate(
         &self,
         stream: &StreamId,
@@ -22,6 +23,7 @@ impl Engine {
         context: Context,
     ) -> Result<Option<Position>, Error> {
         super::check(stream, None)?;
+        let context = self.enrichers.mark(stream, context)?;
         let _steady = self.shared.registry.steady().await;
         for _ in 0..TRIES_MAX {
             let plan = self.shared.registry.plan().number;

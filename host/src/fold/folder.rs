@@ -161,7 +161,6 @@ impl Folder {
                 self.starts(rules, stream, &stored, head, until)
             }
         };
-        let is_cut = from == From::Snapshot && head.first() > Version(1);
         for start in starts {
             match self.open(rules, stream, Some(start)).await {
                 Ok(open) => {
@@ -171,7 +170,7 @@ impl Folder {
                 Err(failure) => self.ignore(stream, "refused-by-the-guest", &failure),
             }
         }
-        if is_cut && !matches!(until, Until::Version(_) | Until::Time(_)) {
+        if from == From::Snapshot && until == Until::End && head.first() > Version(1) {
             return Err(no_anchor(stream, head));
         }
         let open = self.open(rules, stream, None).await;

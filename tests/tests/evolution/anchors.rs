@@ -9,7 +9,7 @@ use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, on_every_store};
 use serde_json::json;
 
-use crate::support::{deploy, engine, note, read, seen, thing};
+use crate::support::{deploy, engine, note, read, seen, thing, until};
 
 on_every_store!(
     older_events_leave_the_reads_and_stay_in_the_log,
@@ -18,6 +18,7 @@ on_every_store!(
     what_can_not_be_truncated_is_refused,
     a_module_that_can_not_read_an_anchor_is_refused,
     the_past_before_the_mark_is_not_shown,
+    a_mark_is_told_of_as_an_archiving_is,
     no_snapshot_of_new_rules_rests_on_an_anchor_of_older_ones;
     an_anchor_is_never_replaced_by_policy,
     without_its_anchor_a_truncated_stream_is_not_folded,
@@ -265,12 +266,7 @@ async fn no_snapshot_of_new_rules_rests_on_an_anchor_of_older_ones(place: Place)
     host.execute(&thing(), note(&json!([["gone", 3]])))
         .await
         .unwrap();
-    for _ in 0..2_000 {
-        if host.snapshot_counts().taken > taken {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("a snapshot", || host.snapshot_counts().taken > taken).await;
     truncate(&host, 0).await.unwrap();
     let expected = [
         r#"gone@1 [0,"gone@1"]"#,
@@ -283,4 +279,25 @@ async fn no_snapshot_of_new_rules_rests_on_an_anchor_of_older_ones(place: Place)
         let agreement = found.found.agreement;
         assert_eq!(agreement, quipu::fold::Agreement::Agrees);
     }
+}
+
+/// With what enrichers add, and under a context that is fit to be stored.
+async fn a_mark_is_told_of_as_an_archiving_is(place: Place) {
+    let building = engine(&place, Policy::Off).enrich(|_| quipu::engine::Additions {
+        metadata: vec![("region".to_owned(), "eu-1".to_owned())],
+        principal: Some("ann".into()),
+    });
+    let host = building.build().await.unwrap();
+    deploy(&host, &decider()).await;
+    fill(&host, 0..3).await;
+    let long = Context {
+        correlation_id: Some("x".repeat(256).into()),
+        ..Context::default()
+    };
+    let error = host.truncate(&thing(), Version(2), long).await.unwrap_err();
+    assert_eq!(error.code(), "bad-request");
+    let position = truncate(&host, 2).await.unwrap().unwrap();
+    let told = host.event(position).await.unwrap().unwrap();
+    assert_eq!(told.metadata.as_deref(), Some(&br#"{"region":"eu-1"}"#[..]));
+    assert_eq!(told.commit.principal.as_deref(), Some("ann"));
 }

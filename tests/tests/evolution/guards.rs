@@ -9,7 +9,7 @@ use quipu_tests::probe::probe;
 use quipu_tests::{Place, build, on_every_store};
 use serde_json::json;
 
-use crate::support::{deploy, note, seen, thing};
+use crate::support::{deploy, note, seen, thing, until};
 
 on_every_store!(
     a_snapshot_helps_a_stream_that_is_too_long_at_once,
@@ -116,7 +116,7 @@ async fn a_policy_keeps_a_long_stream_going(place: Place) {
         // A snapshot is taken apart from the commands, which may come faster.
         while let Err(error) = host.execute(&thing(), one()).await {
             assert_eq!(error.code(), "stream-too-long");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     }
     assert_eq!(seen(&host, &thing()).await.len(), 150);
@@ -156,9 +156,7 @@ async fn a_snapshot_by_another_host_helps_too(place: Place) {
         "stream-too-long"
     );
     // The other host may hear of the plan a moment later.
-    while other.plan().number == 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("the plan", || other.plan().number > 0).await;
     other.snapshot(&thing()).await.unwrap();
     host.execute(&thing(), one()).await.unwrap();
 }

@@ -73,3 +73,14 @@ pub async fn log(host: &Host, filter: &Filter) -> Vec<RecordedEvent> {
     let page = host.read_log(Position(0), Direction::Forward, 1_000, filter);
     page.await.unwrap().events
 }
+
+/// Waits for what happens apart from the commands, and tells of itself by a count alone.
+pub async fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("never: {what}");
+}

@@ -9,7 +9,7 @@ use quipu_tests::probe::probe;
 use quipu_tests::{Place, build, on_every_store};
 use serde_json::json;
 
-use crate::support::{deploy, engine, note, seen, thing};
+use crate::support::{deploy, engine, note, seen, thing, until};
 
 on_every_store!(
     a_snapshot_is_taken_every_so_many_events,
@@ -20,17 +20,6 @@ on_every_store!(
     a_snapshot_on_demand_says_what_was_there,
     a_category_without_a_policy_follows_the_others,
 );
-
-/// Waits for what happens apart from the commands.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..2_000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never: {what}");
-}
 
 async fn fill(host: &Host, events: usize) {
     for number in 0..events {
