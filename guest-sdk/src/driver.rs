@@ -269,11 +269,11 @@ fn unknown_type<G: Guest>(kind: &str, message_type: &str) -> String {
     format!("{} has no {kind} {message_type}", category::<G>())
 }
 
-fn unfit(kind: &str, message_type: &str, error: &serde_json::Error) -> String {
+pub(crate) fn unfit(kind: &str, message_type: &str, error: &serde_json::Error) -> String {
     format!("{kind} {message_type}: body does not fit: {error}")
 }
 
-fn other_version(kind: &str, message_type: &str, found: u32, current: u32) -> String {
+pub(crate) fn other_version(kind: &str, message_type: &str, found: u32, current: u32) -> String {
     format!("{kind} {message_type}: schema version {found}, expected {current}")
 }
 

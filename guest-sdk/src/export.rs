@@ -19,29 +19,43 @@ pub trait Guest: 'static {
 
 /// Exports a [`Decider`](crate::Decider) as the component that this package builds,
 /// with the [`Upcaster`](crate::Upcaster) of its events if there is one:
-/// `decider!(Account, upcasts = AccountUpcasts)`.
+/// `decider!(Account, upcasts = AccountUpcasts)`, and with [`Projection`](crate::Projection)s:
+/// `decider!(Account, projections = (Balances, Movements))`.
 ///
 /// At most once a package. In a package that forbids `unsafe_code`, deny it instead:
 /// the exported functions need it, though their author doesn't.
 #[macro_export]
 macro_rules! decider {
-    ($decider:ty $(, upcasts = $upcaster:ty)? $(,)?) => {
+    (
+        $decider:ty
+        $(, upcasts = $upcaster:ty)?
+        $(, projections = ($($projection:ty),+ $(,)?))?
+        $(,)?
+    ) => {
         $crate::__export_guest!($decider, $crate::Decider, $crate::Functional<$decider>);
         $($crate::__export_upcasts_beside!($decider, $upcaster);)?
+        $($crate::__export_projections!($($projection),+);)?
     };
 }
 
 /// Exports an [`Aggregate`](crate::Aggregate) as the component that this package
 /// builds, with the [`Upcaster`](crate::Upcaster) of its events if there is one:
-/// `aggregate!(Account, upcasts = AccountUpcasts)`.
+/// `aggregate!(Account, upcasts = AccountUpcasts)`, and with [`Projection`](crate::Projection)s:
+/// `aggregate!(Account, projections = (Balances, Movements))`.
 ///
 /// At most once a package. In a package that forbids `unsafe_code`, deny it instead:
 /// the exported functions need it, though their author doesn't.
 #[macro_export]
 macro_rules! aggregate {
-    ($aggregate:ty $(, upcasts = $upcaster:ty)? $(,)?) => {
+    (
+        $aggregate:ty
+        $(, upcasts = $upcaster:ty)?
+        $(, projections = ($($projection:ty),+ $(,)?))?
+        $(,)?
+    ) => {
         $crate::__export_guest!($aggregate, $crate::Aggregate, $aggregate);
         $($crate::__export_upcasts_beside!($aggregate, $upcaster);)?
+        $($crate::__export_projections!($($projection),+);)?
     };
 }
 
@@ -66,6 +80,33 @@ macro_rules! upcaster {
                 }
             }
             type Component = $crate::bindings::manifest::Component<Upcasts>;
+            $crate::bindings::manifest::export!(
+                Component with_types_in $crate::bindings::manifest
+            );
+        };
+    };
+}
+
+/// Exports [`Projection`](crate::Projection)s as the component that this package builds,
+/// under a name of their own: `projections!("account-views", Balances, Movements)`.
+///
+/// The name is the component's, of 1 to 64 of `a-z 0-9 _ - .`, beginning with a letter; the
+/// projections keep theirs, whichever component brings them. At most once a package.
+#[macro_export]
+macro_rules! projections {
+    ($name:literal, $($projection:ty),+ $(,)?) => {
+        $crate::__export_projections!($($projection),+);
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        const _: () = {
+            struct Described;
+            impl $crate::bindings::manifest::Described for Described {
+                fn manifest() -> $crate::Manifest {
+                    let version = ::core::env!("CARGO_PKG_VERSION");
+                    $crate::Manifest::without_decider($name, version)
+                }
+            }
+            type Component = $crate::bindings::manifest::Component<Described>;
             $crate::bindings::manifest::export!(
                 Component with_types_in $crate::bindings::manifest
             );
@@ -147,6 +188,32 @@ macro_rules! __export_upcasts {
             type Component = $crate::bindings::upcaster::Component<Upcasts>;
             $crate::bindings::upcaster::export!(
                 Component with_types_in $crate::bindings::upcaster
+            );
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_projections {
+    ($($projection:ty),+) => {
+        const _: &[&str] = &[$(<$projection as $crate::Projection>::NAME),+];
+        #[cfg(target_family = "wasm")]
+        #[allow(unsafe_code)]
+        const _: () = {
+            struct Projected;
+            impl $crate::bindings::projection::Projecting for Projected {
+                fn projections() -> &'static $crate::__private::Projections {
+                    static MADE: ::std::sync::OnceLock<$crate::__private::Projections> =
+                        ::std::sync::OnceLock::new();
+                    MADE.get_or_init(|| {
+                        $crate::__private::Projections::default()$(.with::<$projection>())+
+                    })
+                }
+            }
+            type Component = $crate::bindings::projection::Component<Projected>;
+            $crate::bindings::projection::export!(
+                Component with_types_in $crate::bindings::projection
             );
         };
     };

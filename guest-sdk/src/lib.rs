@@ -181,11 +181,19 @@
 //! assert_eq!(migrated::<Account>(1, r#"{"balance":3}"#).state(), r#"{"cents":300}"#);
 //! ```
 //!
+//! # Documents
+//!
+//! A [`Projection`] folds events, of any number of streams, into documents that are read
+//! by key and by index. [`testing::projected`] is what its tests begin with. It stands in a
+//! component of its own, `projections!("account-views", Balances, Movements)`, which can be
+//! replaced without the decider and read the events of several, or beside a decider:
+//! `decider!(Account, upcasts = AccountUpcasts, projections = (Balances, Movements))`.
+//!
 //! # Building
 //!
 //! `crate-type = ["cdylib", "rlib"]`, target `wasm32-unknown-unknown`. A package
 //! holds one guest, since a component has one manifest: a decider, with or without
-//! upcasters, or upcasters alone. Natively the export
+//! upcasters and projections, upcasters alone, or projections alone. Natively the export
 //! macros only tie the type to its [`Guest`] implementation.
 //!
 //! # When it panics
@@ -204,6 +212,7 @@ mod manifest;
 mod message;
 mod migrations;
 mod object;
+mod projection;
 mod rejection;
 pub mod testing;
 mod upcast;
@@ -219,6 +228,7 @@ pub use manifest::{Manifest, MessageType};
 pub use message::{Attributes, Message};
 pub use migrations::Migrations;
 pub use object::{EditError, Object};
+pub use projection::{Index, Indexes, Kind, Projection, Recorded, Sources, Untyped};
 pub use quipu_guest_macros::Message;
 pub use rejection::Rejection;
 pub use upcast::{Lift, Parts, Steps, Upcasted, Upcaster};
@@ -227,6 +237,7 @@ pub use upcast::{Lift, Parts, Steps, Upcasted, Upcaster};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::message::{Plain, Probe};
+    pub use crate::projection::Projections;
     pub use crate::upcast::Catalogue;
 
     /// Whether two categories are one.

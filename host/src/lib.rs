@@ -12,6 +12,7 @@ pub mod fold;
 pub mod guests;
 pub mod http;
 pub mod model;
+pub mod projection;
 pub mod runtime;
 pub mod store;
 pub mod subscribe;

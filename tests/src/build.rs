@@ -217,6 +217,8 @@ pub fn activation(digest: Digest, categories: &[&str], plan: u64) -> Activation 
         digest,
         categories: categories.iter().map(|it| (*it).to_owned()).collect(),
         trusted: Vec::new(),
+        projections: quipu::store::ProjectionPlan::default(),
+        turns: Vec::new(),
         plan,
         at: Timestamp(1),
         by: None,

@@ -9,6 +9,7 @@ use quipu_guest_build::{Options, build};
 
 static ACCOUNT: OnceLock<Vec<u8>> = OnceLock::new();
 static LOAN: OnceLock<Vec<u8>> = OnceLock::new();
+static LOAN_VIEWS: OnceLock<Vec<u8>> = OnceLock::new();
 static LOAN_V2: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// The component of the guest `account`.
@@ -25,6 +26,11 @@ pub fn loan() -> Vec<u8> {
 /// migration for what `loan` stored.
 pub fn loan_v2() -> Vec<u8> {
     LOAN_V2.get_or_init(|| built("loan-v2")).clone()
+}
+
+/// The component of the guest `loan-views`: projections of what `loan` stores.
+pub fn loan_views() -> Vec<u8> {
+    LOAN_VIEWS.get_or_init(|| built("loan-views")).clone()
 }
 
 /// Uploads a component and makes it the active one.

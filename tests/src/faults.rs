@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use quipu::store::{Error, EventWriter, Import, Item, Outcome, Result, Store};
+use quipu::store::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result, Store};
 use tokio::sync::{Semaphore, mpsc};
 
 /// What happens to a batch.
@@ -27,6 +27,7 @@ pub struct Faults {
     script: Arc<Mutex<Script>>,
     gate: Arc<Semaphore>,
     entered: Arc<Mutex<Option<mpsc::UnboundedSender<usize>>>>,
+    inline: Arc<Mutex<Option<Arc<dyn InlineFold>>>>,
 }
 
 impl Faults {
@@ -36,6 +37,7 @@ impl Faults {
             script: Arc::new(Mutex::new(script)),
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             entered: Arc::default(),
+            inline: Arc::default(),
         };
         let writer = Box::new(Writer {
             inner: store.writer,
@@ -53,6 +55,11 @@ impl Faults {
     /// From now on, another script.
     pub fn script(&self, script: Script) {
         *self.script.lock().unwrap() = script;
+    }
+
+    /// From now on these are the inline projections, where the host has none.
+    pub fn inline(&self, inline: Arc<dyn InlineFold>) {
+        *self.inline.lock().unwrap() = Some(inline);
     }
 
     /// From now on every batch waits at the gate until it is let through; the
@@ -83,7 +90,11 @@ struct Writer {
 }
 
 impl Writer {
-    async fn pass(&mut self, items: &[Item]) -> Result<Vec<Outcome>> {
+    async fn pass(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
         let is_held = match &*self.faults.entered.lock().unwrap() {
             Some(entered) => entered.send(items.len()).is_ok(),
             None => false,
@@ -96,15 +107,21 @@ impl Writer {
         match injection {
             Injection::Pass => {}
             Injection::Fail(error) => return Err(error),
-            Injection::Precede(foreign) => _ = self.inner.commit(&foreign).await?,
+            Injection::Precede(foreign) => _ = self.inner.commit(&foreign, None).await?,
         }
-        self.inner.commit(items).await
+        let injected = self.faults.inline.lock().unwrap().clone();
+        let inline = inline.or(injected.as_deref());
+        self.inner.commit(items, inline).await
     }
 }
 
 impl EventWriter for Writer {
-    fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
-        self.pass(items).boxed()
+    fn commit<'a>(
+        &'a mut self,
+        items: &'a [Item],
+        inline: Option<&'a dyn InlineFold>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        self.pass(items, inline).boxed()
     }
 
     fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {

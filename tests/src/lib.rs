@@ -8,11 +8,14 @@
 pub mod account;
 pub mod build;
 pub mod clock;
+pub mod counting;
+pub mod documents;
 pub mod examples;
 pub mod faults;
 pub mod golden;
 pub mod guest;
 pub mod lines;
+pub mod loan_books;
 pub mod log;
 pub mod place;
 pub mod postgres;

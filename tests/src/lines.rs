@@ -1,5 +1,6 @@
 //! The loan log: commands of many applications, from the published file or simulated.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 
 use flate2::read::GzDecoder;
@@ -21,6 +22,10 @@ pub struct Line {
     pub r#type: String,
     /// Its body.
     pub data: Box<RawValue>,
+    /// When it was asked, by the log.
+    pub at: Option<String>,
+    /// Who asked.
+    pub actor: Option<String>,
 }
 
 impl Line {
@@ -29,12 +34,21 @@ impl Line {
         format!("loan-{}", self.id).parse().unwrap()
     }
 
-    /// The command with an id made of the line's number.
+    /// The command with an id made of the line's number, who asked and when in its metadata.
     pub fn command(&self, number: usize) -> Command {
-        Command::new(&self.r#type, self.data.get().to_owned())
+        let mut command = Command::new(&self.r#type, self.data.get().to_owned())
             .unwrap()
             .with_id(&format!("line-{number}"))
-            .unwrap()
+            .unwrap();
+        let members = [("at", &self.at), ("actor", &self.actor)];
+        let members: BTreeMap<_, _> = members
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?)))
+            .collect();
+        if !members.is_empty() {
+            command.metadata = Some(serde_json::to_vec(&members).unwrap().into());
+        }
+        command
     }
 
     /// The work item or amount of the body.

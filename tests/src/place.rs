@@ -129,6 +129,30 @@ impl Place {
         done.unwrap();
     }
 
+    /// What a view of a projection shows to another program: key, document, change.
+    pub async fn view(&self, name: &str) -> Vec<(String, String, i64)> {
+        let sql = format!(
+            "SELECT key, CAST(document AS text), change FROM \"view_{name}\" ORDER BY change, key"
+        );
+        let sql = sqlx::AssertSqlSafe(sql);
+        if let Some(schema) = &self.schema {
+            let mut connection = postgres::server().connect().await;
+            let path = format!("SET search_path TO {schema}");
+            let path = sqlx::raw_sql(sqlx::AssertSqlSafe(path));
+            path.execute(&mut connection).await.unwrap();
+            let rows = sqlx::query_as(sql).fetch_all(&mut connection).await;
+            rows.unwrap()
+        } else {
+            let file = self.url.strip_prefix("sqlite:").unwrap();
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+            let options = options.read_only(true);
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            let rows = sqlx::query_as(sql).fetch_all(&mut connection).await;
+            sqlx::Connection::close(connection).await.unwrap();
+            rows.unwrap()
+        }
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)

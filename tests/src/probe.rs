@@ -1,4 +1,5 @@
-//! A guest whose manifest and upcaster steps a test writes: see the package `probe`.
+//! A guest whose manifest, upcaster steps and projections a test writes: see the package
+//! `probe`.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -21,6 +22,7 @@ pub fn probe(name: &str) -> Probe {
         "migrations": [],
         "events": [],
         "steps": [],
+        "projections": [],
         "snapshots": "as-it-is",
     }))
 }
@@ -54,6 +56,22 @@ impl Probe {
         let step =
             json!({"category": category, "type": name, "from": from, "to": to, "does": does});
         self.list("steps").push(step);
+        self
+    }
+
+    /// It defines a projection: of every event of its own category, a document for each
+    /// stream, unless `other` has other members: `sources` `[{"category", "events"?: [["type",
+    /// version]]}]`, `tags`, `annotations`, `indexes` `[{"name", "pointer", "kind"}]`, `keys`
+    /// (`stream`, `one`: the one key `all`, `body`: what the bodies name), `does` (`fail`:
+    /// nothing works, `heal`: takes no notice of `bad`).
+    pub fn projection(mut self, name: &str, version: u32, other: Value) -> Self {
+        let own = json!([{"category": self.0["name"]}]);
+        let mut projection = json!({"name": name, "version": version, "sources": own});
+        let Value::Object(other) = other else {
+            panic!("{other} is no object");
+        };
+        projection.as_object_mut().unwrap().extend(other);
+        self.list("projections").push(projection);
         self
     }
 

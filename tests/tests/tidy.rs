@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["http", "bench"],
     &["app", "guests"],
-    &["engine", "subscribe", "transfer"],
+    &["engine", "subscribe", "transfer", "projection"],
     &["deploy"],
     &["fold"],
     &["upcast"],

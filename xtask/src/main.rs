@@ -28,7 +28,7 @@ that of the command that was run.
 ";
 
 /// Guests that tests find in `guests/components/` of the target folder.
-const EXAMPLE_GUESTS: [&str; 3] = ["loan", "loan-v2", "account"];
+const EXAMPLE_GUESTS: [&str; 4] = ["loan", "loan-v2", "loan-views", "account"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();

@@ -1,5 +1,6 @@
 //! The component's exports, made from `wit/domain.wit`: a thin layer over
-//! [`driver`](crate::driver) and [`Steps`](crate::Steps). Not for authors.
+//! [`driver`](crate::driver), [`Steps`](crate::Steps) and
+//! [`Projection`](crate::Projection). Not for authors.
 //!
 //! Each interface is a world of its own, so that a component exports those that its
 //! author has something for, and carries no code for the others.
@@ -8,6 +9,7 @@
 
 pub mod decider;
 pub mod manifest;
+pub mod projection;
 pub mod upcaster;
 
 use std::sync::Once;

@@ -3,8 +3,8 @@
 //! Everything goes through the JSON that a host would store: the given events, the
 //! decided ones, and the state between them, so a type that can't be read back fails
 //! here. Failures panic with both sides. [`lifted`] is for events of older versions,
-//! [`migrated`] for snapshots, [`check_guest`] and [`check_steps`] for what a host would
-//! refuse at upload.
+//! [`migrated`] for snapshots, [`projected`] for documents; [`check_guest`],
+//! [`check_steps`] and [`check_projection`] are for what a host would refuse at upload.
 //!
 //! ```
 //! # use quipu_guest::{Aggregate, Events, Rejection, testing::given};
@@ -33,10 +33,12 @@
 mod check;
 mod given;
 mod lifted;
+mod projected;
 
 pub use check::{check_guest, check_steps};
 pub use given::{Given, Outcome, given, migrated};
 pub use lifted::{Lifted, lifted};
+pub use projected::{Projected, check_projection, projected};
 
 use crate::{Aggregate, Guest};
 

@@ -11,7 +11,7 @@ use crate::model::{Clock, SystemClock};
 use crate::runtime::Runtime;
 use crate::store::{self, StoreUrl};
 use crate::subscribe::Hub;
-use crate::{commit, engine, runtime, subscribe};
+use crate::{commit, engine, projection, runtime, subscribe};
 
 /// Puts a host together. Every setting has a default.
 #[derive(Default)]
@@ -22,6 +22,7 @@ pub struct Builder {
     commit: commit::Options,
     runtime: runtime::Options,
     subscriptions: subscribe::Options,
+    projections: projection::Options,
     clock: Option<Arc<dyn Clock>>,
     enrichers: Enrichers,
 }
@@ -60,6 +61,13 @@ impl Builder {
     #[must_use]
     pub fn subscriptions(mut self, options: subscribe::Options) -> Self {
         self.subscriptions = options;
+        self
+    }
+
+    /// How projections are kept going.
+    #[must_use]
+    pub fn projections(mut self, options: projection::Options) -> Self {
+        self.projections = options;
         self
     }
 
@@ -127,7 +135,10 @@ impl Builder {
         };
         // Behind the store, so that a start that fails leaves no cache folder.
         let runtime = Runtime::new(self.runtime)?;
-        let (committer, closing) = commit::start(store.writer, self.commit)?;
+        let inline = Arc::new(projection::Inline::new(self.projections.clone()));
+        let folded = Arc::clone(&inline);
+        let current: commit::Inline = Arc::new(move || folded.current());
+        let (committer, closing) = commit::start(store.writer, self.commit, current)?;
         let modules = store.modules;
         let folder = Arc::new(Folder::new(
             Arc::clone(&store.reader),
@@ -149,11 +160,11 @@ impl Builder {
             Arc::clone(&folder),
             committer.clone(),
             Arc::clone(&registry),
-            clock,
+            Arc::clone(&clock),
             store.secret,
             self.enrichers,
         )?;
-        let reader = Arc::clone(&store.reader);
+        let (reader, grown) = (Arc::clone(&store.reader), store.wakes.log.clone());
         let hub = Hub::new(
             reader,
             store.checkpoints,
@@ -161,9 +172,18 @@ impl Builder {
             self.subscriptions,
             &registry,
         );
+        let projections = projection::Service::start(
+            self.projections,
+            (Arc::clone(&store.reader), store.documents),
+            grown,
+            &registry,
+            &inline,
+            clock,
+        );
         let tenant = Tenant {
             engine,
             hub,
+            projections,
             registry,
             reader: store.reader,
             modules,

@@ -4,9 +4,11 @@
 
 mod builder;
 mod error;
+mod projections;
 mod reads;
 mod types;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,9 +20,10 @@ pub use error::Error;
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::commit;
-use crate::deploy::{Plan, Registry, Uploaded};
+use crate::deploy::{Keeping, Plan, Registry, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
-use crate::model::{Command, Context, Digest, Position, StreamId, Version};
+use crate::model::{Command, Context, Digest, Position, SettingsChange, StreamId, Version};
+use crate::projection::Service;
 use crate::runtime::Module;
 use crate::store::{self, Deployment, EventReader, ModuleStore, SnapshotStore, TypeStore};
 use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
@@ -57,6 +60,7 @@ struct Tenant {
     registry: Arc<Registry>,
     reader: Arc<dyn EventReader>,
     hub: Hub,
+    projections: Service,
     modules: Arc<dyn ModuleStore>,
     snapshots: Arc<dyn SnapshotStore>,
     types: Arc<dyn TypeStore>,
@@ -245,7 +249,37 @@ impl Host {
         digest: Digest,
         by: Option<String>,
     ) -> Result<Deployment, crate::deploy::Error> {
-        self.tenant.registry.activate(digest, by).await
+        let deployment = self.tenant.registry.activate(digest, by).await?;
+        self.tenant
+            .projections
+            .settled(&deployment.projections)
+            .await;
+        Ok(deployment)
+    }
+
+    /// The same, and says how some of its projections are kept from then on; those that are
+    /// not named stay as they are. A projection that is to be inline is built first, and
+    /// becomes inline when it has caught up; that is waited for, 5 s at most.
+    ///
+    /// # Errors
+    /// As [`activate`](Self::activate), and when it has no such projection.
+    pub async fn activate_with(
+        &self,
+        digest: Digest,
+        by: Option<String>,
+        changes: &BTreeMap<String, SettingsChange>,
+    ) -> Result<Deployment, crate::deploy::Error> {
+        let keeping = Keeping {
+            changes: changes.clone(),
+            turning: None,
+        };
+        let registry = &self.tenant.registry;
+        let deployment = registry.activate_keeping(digest, by, &keeping).await?;
+        self.tenant
+            .projections
+            .settled(&deployment.projections)
+            .await;
+        Ok(deployment)
     }
 
     /// What is active now.
@@ -352,6 +386,7 @@ impl Host {
     /// When the store can't be closed; everything answered is durable all the same.
     pub async fn shutdown(self) -> store::Result<()> {
         self.tenant.hub.close().await;
+        self.tenant.projections.close().await;
         self.tenant.engine.drain().await;
         let closing = self.tenant.closing.lock().await.take();
         self.tenant.committer.close();

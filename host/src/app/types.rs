@@ -176,6 +176,6 @@ fn read_as(lift: &Lift, used: &TypeUse) -> ReadAs {
         Route::Reader(..) => ReadAs::Renamed,
         Route::Step(_) => ReadAs::Lifted,
         Route::TooNew(_) => ReadAs::TooNew,
-        Route::Unknown => ReadAs::Unknown,
+        Route::Unknown | Route::LeftOut => ReadAs::Unknown,
     }
 }

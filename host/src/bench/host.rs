@@ -205,7 +205,11 @@ pub async fn bare(
     let (mut committers, mut closings) = (Vec::new(), Vec::new());
     for _ in 0..options.hosts {
         let store = crate::store::open(&place.url()?).await?;
-        let (committer, closing) = commit::start(store.writer, commit::Options::default())?;
+        let (committer, closing) = commit::start(
+            store.writer,
+            commit::Options::default(),
+            commit::no_inline(),
+        )?;
         committers.push(committer);
         closings.push(closing);
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::exit::WrongUse;
 use super::policies::Policies;
 use crate::model::check_metadata;
-use crate::{engine, http, runtime, subscribe};
+use crate::{engine, http, projection, runtime, subscribe};
 
 /// The file of `quipu serve --config`: TOML. Unknown keys are refused; a flag of the
 /// command line goes before the file.
@@ -31,6 +31,7 @@ pub struct Config {
     guests: Guests,
     http: Http,
     subscriptions: Subscriptions,
+    projections: Projections,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -89,6 +90,33 @@ struct Subscriptions {
     ring_events_max: Option<usize>,
     ring_bytes_max: Option<usize>,
     heartbeat_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Projections {
+    /// For how long a host owns a build without a sign of life.
+    lease_ms: Option<u64>,
+    /// Documents in memory, for each build.
+    cache_bytes: Option<usize>,
+    /// Tries of an event that can't be folded before the policy holds.
+    attempts: Option<u32>,
+    /// The pause between two tries, at first.
+    retry_first_ms: Option<u64>,
+    /// The same, at most.
+    retry_max_ms: Option<u64>,
+    /// Events that one build may set aside to wait.
+    parked_max: Option<usize>,
+    /// Pages that are folded at once.
+    folding_max: Option<usize>,
+    /// Threads that fold one page of a build that is behind.
+    threads: Option<usize>,
+    /// Time that a batch of appends may take in each inline projection.
+    inline_ms: Option<u64>,
+    /// Failed appends in a row after which an inline projection counts as failing.
+    failing_after: Option<u32>,
+    /// Time for the comparison before a rebuild takes over.
+    comparison_ms: Option<u64>,
 }
 
 impl Config {
@@ -171,6 +199,25 @@ impl Config {
         options
     }
 
+    /// How projections are kept going.
+    pub fn projections(&self) -> projection::Options {
+        let mut options = projection::Options::default();
+        let given = &self.projections;
+        let time = |ms: Option<u64>| ms.map(Duration::from_millis);
+        set(&mut options.lease, time(given.lease_ms));
+        set(&mut options.cache_bytes, given.cache_bytes);
+        set(&mut options.attempts, given.attempts);
+        set(&mut options.retry.0, time(given.retry_first_ms));
+        set(&mut options.retry.1, time(given.retry_max_ms));
+        set(&mut options.parked_max, given.parked_max);
+        set(&mut options.folding_max, given.folding_max);
+        set(&mut options.threads, given.threads);
+        set(&mut options.inline_time, time(given.inline_ms));
+        set(&mut options.failing_after, given.failing_after);
+        set(&mut options.comparison_time, time(given.comparison_ms));
+        options
+    }
+
     /// Bounds of requests.
     pub fn http(&self) -> http::Options {
         let mut options = http::Options::default();
@@ -235,7 +282,8 @@ mod tests {
     #[test]
     fn what_is_not_named_keeps_its_default() {
         let text = "[engine]\nworkers = 3\nstream_events_max = { loan = 500 }\n\
-            [limits]\nevents_max = 7\n[http]\nrequest_time_max_ms = 9";
+            [limits]\nevents_max = 7\n[http]\nrequest_time_max_ms = 9\n\
+            [projections]\nretry_max_ms = 8";
         let config: Config = toml::from_str(text).unwrap();
         let engine = config.engine();
         assert_eq!((engine.workers, engine.limits.events_max), (3, 7));
@@ -244,5 +292,10 @@ mod tests {
         assert_eq!(engine.in_flight_max, in_flight_max);
         assert_eq!(config.guests().decision.events_max, 7);
         assert_eq!(config.http().request_time_max, Duration::from_millis(9));
+        let first = projection::Options::default().retry.0;
+        assert_eq!(
+            config.projections().retry,
+            (first, Duration::from_millis(8))
+        );
     }
 }

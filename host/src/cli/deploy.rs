@@ -1,20 +1,32 @@
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use reqwest::{Method, header};
 use serde_json::json;
 
+use super::exit::WrongUse;
 use super::table::Table;
 use super::{Client, Connection};
 use crate::http::{DeploymentList, DeploymentView, ModuleView};
+use crate::model::{Invalid, Lifecycle, OnError, SettingsChange};
 
 /// Upload a component and make it the active one under its name
 #[derive(Debug, Args)]
 pub struct Deploy {
     /// The component
     file: PathBuf,
+    /// How a projection of it is kept from now on: behind the log, in the transactions of
+    /// appends, or on demand; may be repeated
+    #[arg(long = "projection", value_name = "NAME=async|inline|live", value_parser = named::<Lifecycle>)]
+    lifecycles: Vec<(String, Lifecycle)>,
+    /// What becomes of an event that a projection can't fold: the projection stops, the event
+    /// is left out, or it waits with those behind it; may be repeated
+    #[arg(long = "on-error", value_name = "NAME=stop|skip|park", value_parser = named::<OnError>)]
+    on_errors: Vec<(String, OnError)>,
     /// Do not compare it with what is active first
     #[arg(long)]
     no_preflight: bool,
@@ -44,9 +56,13 @@ impl Deploy {
                 "note: deployed without a preflight; this version has none"
             );
         }
+        let projections = self.changes(&module)?;
+        let body = json!({
+            "digest": module.digest, "preflight": "skip", "projections": projections,
+        });
         let activate = client
             .request(Method::POST, &["v1", "deployments"])
-            .json(&json!({"digest": module.digest, "preflight": "skip"}));
+            .json(&body);
         let deployed: DeploymentView = client.json(activate).await?;
         let mut out = io::stdout().lock();
         if self.json {
@@ -55,8 +71,58 @@ impl Deploy {
             let (name, version) = (&module.name, &module.version);
             let (plan, digest) = (deployed.plan, &deployed.digest);
             writeln!(out, "plan {plan}: {name} {version} is active, {digest}")?;
+            for projection in &module.projections {
+                let (name, version) = (&projection.name, projection.version);
+                if let Some(kept) = deployed.projections.get(name) {
+                    let (lifecycle, on_error) = (&kept.lifecycle, &kept.on_error);
+                    writeln!(
+                        out,
+                        "projection {name} version {version}: {lifecycle}, on error {on_error}"
+                    )?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// What changes of the module's projections, by name.
+    fn changes(&self, module: &ModuleView) -> Result<BTreeMap<&str, SettingsChange>, WrongUse> {
+        let mut changes: BTreeMap<&str, SettingsChange> = BTreeMap::new();
+        for (name, lifecycle) in &self.lifecycles {
+            let place = &mut changes.entry(name).or_default().lifecycle;
+            if place.replace(*lifecycle).is_some() {
+                return Err(WrongUse(format!("--projection {name} is given twice")));
+            }
+        }
+        for (name, on_error) in &self.on_errors {
+            let place = &mut changes.entry(name).or_default().on_error;
+            if place.replace(*on_error).is_some() {
+                return Err(WrongUse(format!("--on-error {name} is given twice")));
+            }
+        }
+        let known: Vec<&str> = module.projections.iter().map(|it| &*it.name).collect();
+        match changes.keys().find(|name| !known.contains(name)) {
+            None => Ok(changes),
+            Some(name) => Err(WrongUse(format!(
+                "{} has no projection {name}; it has: {}",
+                module.name,
+                match known.as_slice() {
+                    [] => "none".to_owned(),
+                    known => known.join(", "),
+                }
+            ))),
+        }
+    }
+}
+
+/// `NAME=VALUE`.
+fn named<T: FromStr<Err = Invalid>>(text: &str) -> Result<(String, T), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => {
+            let value = value.parse().map_err(|error: Invalid| error.0)?;
+            Ok((name.to_owned(), value))
+        }
+        _ => Err("it is no NAME=VALUE".to_owned()),
     }
 }
 

@@ -58,8 +58,8 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// Calls back with each event, as JSON, for as long as that returns true; with the parts
-    /// of a split one together. Only the first attempt to connect may fail.
+    /// Calls back with each event, or change of a document, as JSON, for as long as that
+    /// returns true; with the parts of one together. Only the first attempt to connect may fail.
     pub async fn run(mut self, mut each: impl FnMut(&[Vec<u8>]) -> Result<bool>) -> Result<()> {
         let mut response = self.connect().await?;
         loop {
@@ -123,7 +123,7 @@ impl<'a> Follow<'a> {
             self.last_id = id.or(self.last_id.take());
             let data = data.unwrap_or_default();
             match name.as_str() {
-                "event" => {
+                "event" | "document" | "switched" => {
                     parts.push(data);
                     if !is_whole {
                         continue;

@@ -69,7 +69,11 @@ impl Import {
 
 async fn into_store(url: &str, bar: &Arc<Bar>) -> Result<ImportView> {
     let store = store::open(&store_url(url)?).await?;
-    let (committer, closing) = commit::start(store.writer, commit::Options::default())?;
+    let (committer, closing) = commit::start(
+        store.writer,
+        commit::Options::default(),
+        commit::no_inline(),
+    )?;
     let target = Target {
         reader: store.reader,
         modules: store.modules,

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::table::{Table, grouped};
-use crate::http::{ModuleView, TypeView};
+use crate::http::{DefinitionView, IndexView, ModuleView, SourceView, TypeView};
 use crate::runtime::Runtime;
 
 /// Show what a component is
@@ -61,7 +61,41 @@ fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
             of_types(heading, types).write(out)?;
         }
     }
+    if !view.projections.is_empty() {
+        writeln!(out)?;
+        of_projections(&view.projections).write(out)?;
+    }
     Ok(())
+}
+
+fn of_projections(projections: &[DefinitionView]) -> Table {
+    let mut table = Table::new(&["projection", "version", "sources", "indexes"]);
+    for known in projections {
+        let sources: Vec<_> = known.sources.iter().map(source).collect();
+        let indexes: Vec<_> = known.indexes.iter().map(index).collect();
+        table.row([
+            known.name.clone(),
+            known.version.to_string(),
+            sources.join(", "),
+            indexes.join(", "),
+        ]);
+    }
+    table
+}
+
+/// `loan (3 types)`.
+fn source(source: &SourceView) -> String {
+    let category = source.category.as_deref().unwrap_or("every category");
+    match source.events.len() {
+        0 => category.to_owned(),
+        1 => format!("{category} (1 type)"),
+        types => format!("{category} ({types} types)"),
+    }
+}
+
+/// `status /status text`.
+fn index(index: &IndexView) -> String {
+    format!("{} {} {}", index.name, index.pointer, index.kind)
 }
 
 fn of_types(heading: &str, types: &[TypeView]) -> Table {

@@ -24,6 +24,9 @@ mod marks;
 mod migrate;
 mod modules;
 mod policies;
+mod pretty;
+mod projection;
+mod projections;
 mod serve;
 mod snapshot;
 mod status;
@@ -32,6 +35,7 @@ mod streams;
 mod table;
 mod transfer;
 mod types;
+mod view;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -74,6 +78,9 @@ enum Command {
     Archive(marks::Archive),
     Restore(marks::Restore),
     Truncate(marks::Truncate),
+    Projections(projections::Projections),
+    Projection(projection::Projection),
+    View(view::View),
     Snapshot(snapshot::Snapshot),
     Status(status::Status),
     Export(export::Export),
@@ -139,6 +146,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Archive(archive) => archive.run().await,
         Command::Restore(restore) => restore.run().await,
         Command::Truncate(truncate) => truncate.run().await,
+        Command::Projections(projections) => projections.run().await,
+        Command::Projection(projection) => projection.run().await,
+        Command::View(view) => view.run().await,
         Command::Snapshot(snapshot) => snapshot.run().await,
         Command::Status(status) => status.run().await,
         Command::Export(export) => export.run().await,

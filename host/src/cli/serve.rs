@@ -34,7 +34,7 @@ pub struct Serve {
     /// With --modules: also activate in place of another digest
     #[arg(long)]
     modules_force: bool,
-    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http], [subscriptions], [metadata]
+    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http], [subscriptions], [projections], [metadata]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -78,7 +78,8 @@ async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
         .opened_store(store::open(url).await?)
         .engine(config.engine())
         .limits(config.guests())
-        .subscriptions(config.subscriptions());
+        .subscriptions(config.subscriptions())
+        .projections(config.projections());
     let additions = config.additions();
     if !additions.metadata.is_empty() {
         builder = builder.enrich(move |_| additions.clone());

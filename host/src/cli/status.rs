@@ -48,6 +48,16 @@ impl Status {
         for (reason, count) in snapshots.ignored {
             table.row([format!("snapshots ignored: {reason}"), grouped(count)]);
         }
+        table.write(&mut out)?;
+        if status.projections.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        let mut table = Table::new(&["projection", "state", "behind"]);
+        for projection in status.projections {
+            let lag = projection.lag.map_or_else(|| "-".to_owned(), grouped);
+            table.row([projection.name, projection.state, lag]);
+        }
         Ok(table.write(&mut out)?)
     }
 }

@@ -27,8 +27,18 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Adds a row of any length.
+    pub fn cells(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
     /// Writes it.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        self.write_within(None, out)
+    }
+
+    /// Writes it, with lines cut to a width, if there is one.
+    pub fn write_within(&self, width: Option<usize>, out: &mut impl Write) -> io::Result<()> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(|column| self.width(column)).collect();
         for row in &self.rows {
@@ -43,7 +53,14 @@ impl Table {
                     false => line.extend([cell.as_str(), &gap]),
                 }
             }
-            writeln!(out, "{}", line.trim_end())?;
+            let line = line.trim_end();
+            match width {
+                Some(width) if line.chars().count() > width => {
+                    let cut: String = line.chars().take(width.saturating_sub(1)).collect();
+                    writeln!(out, "{cut}…")?;
+                }
+                _ => writeln!(out, "{line}")?,
+            }
         }
         Ok(())
     }
@@ -84,6 +101,20 @@ mod tests {
         table.write(&mut out).unwrap();
         let expected = "type     count\nopen     1,234\ndeposit      7\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_line_is_cut_to_a_width() {
+        let mut table = Table::bare();
+        table.row(["a".to_owned(), "12345é ".to_owned()]);
+        let written = |width| {
+            let mut out = Vec::new();
+            table.write_within(width, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(Some(9)), "a  12345é\n");
+        assert_eq!(written(Some(8)), "a  1234…\n");
+        assert_eq!(written(None), "a  12345é\n");
     }
 
     #[test]

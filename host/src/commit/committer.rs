@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::{Gauge, Handle, Message, Staged, Verdict};
-use crate::store::{self, EventWriter, Import, Item, Outcome};
+use crate::store::{self, EventWriter, Import, InlineFold, Item, Outcome};
 
 /// How batches are formed.
 #[derive(Debug, Clone)]
@@ -32,6 +32,15 @@ impl Default for Options {
     }
 }
 
+/// Tells of the inline projections of the newest plan that the host knows; none when there
+/// are none. Asked before each batch, so it must be short and must not wait.
+pub type Inline = Arc<dyn Fn() -> Option<Arc<dyn InlineFold>> + Send + Sync>;
+
+/// For a store without inline projections.
+pub fn no_inline() -> Inline {
+    Arc::new(|| None)
+}
+
 /// Starts the committer of a store on a thread of its own, with a runtime of its
 /// own. The receiver tells how the store was closed, once the last handle is gone.
 ///
@@ -40,6 +49,7 @@ impl Default for Options {
 pub fn start(
     writer: Box<dyn EventWriter>,
     options: Options,
+    inline: Inline,
 ) -> std::io::Result<(Handle, oneshot::Receiver<store::Result<()>>)> {
     let (queue, staged) = mpsc::unbounded_channel();
     let gauge = Arc::new(Gauge::default());
@@ -57,6 +67,7 @@ pub fn start(
             let committer = Committer {
                 writer,
                 options,
+                inline,
                 staged,
                 gauge,
             };
@@ -69,6 +80,7 @@ pub fn start(
 struct Committer {
     writer: Box<dyn EventWriter>,
     options: Options,
+    inline: Inline,
     staged: mpsc::UnboundedReceiver<Message>,
     gauge: Arc<Gauge>,
 }
@@ -157,10 +169,11 @@ impl Committer {
     ) -> Vec<Finished> {
         let mut finished = Vec::with_capacity(batch.len());
         let mut again = Vec::new();
-        let mut parts = vec![std::mem::take(batch)];
+        let mut parts = apart(std::mem::take(batch));
         while let Some(part) = parts.pop() {
             let (items, rest) = open(part, &mut finished);
-            let committing = self.writer.commit(&items);
+            let inline = (self.inline)();
+            let committing = self.writer.commit(&items, inline.as_deref());
             let telling = async {
                 for (staged, verdict) in before.drain(..) {
                     tell(staged, verdict);
@@ -207,6 +220,28 @@ impl Committer {
             .fetch_add(finished.len() as u64, Ordering::Relaxed);
         finished
     }
+}
+
+/// A batch in parts, the first one last: an activation with turns stands alone, since they
+/// rest on what was committed before it.
+fn apart(batch: Vec<Staged>) -> Vec<Vec<Staged>> {
+    let turns =
+        |staged: &Staged| matches!(&staged.item, Item::Activate(it) if !it.turns.is_empty());
+    if !batch.iter().any(turns) {
+        return vec![batch];
+    }
+    let mut parts: Vec<Vec<Staged>> = Vec::new();
+    let mut is_closed = true;
+    for staged in batch {
+        let is_alone = turns(&staged);
+        match parts.last_mut() {
+            Some(part) if !is_alone && !is_closed => part.push(staged),
+            _ => parts.push(vec![staged]),
+        }
+        is_closed = is_alone;
+    }
+    parts.reverse();
+    parts
 }
 
 /// A staged item without its item, which the store is looking at.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub use committer::{Options, start};
+pub use committer::{Inline, Options, no_inline, start};
 pub use run::Run;
 
 use crate::store::{self, Import, Item, Outcome};

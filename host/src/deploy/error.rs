@@ -29,6 +29,9 @@ pub enum Error {
     /// A stream can't be folded.
     #[error(transparent)]
     Fold(#[from] fold::Error),
+    /// A build can't become inline now.
+    #[error("nothing was activated: {0}")]
+    NotSettled(String),
     /// Other hosts have activated something each time.
     #[error("other hosts activate all the time; try again")]
     Raced,

@@ -6,24 +6,30 @@
 
 mod error;
 mod plan;
+mod projected;
 mod read;
 mod snapshots;
+mod sources;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use error::Error;
 pub use plan::{Candidate, Deployed, Plan};
+pub use projected::{InlineProjection, Keeping, Projected, Turning};
 pub use read::{Readable, Reading, Recorded, Unreadable};
+pub use sources::Sources;
 
 use self::plan::Since;
 use crate::commit::{self, Staged, Verdict};
 use crate::fold::{Folder, Rules};
 use crate::model::{Clock, Digest};
 use crate::runtime::{Module, Runtime};
-use crate::store::{Activation, Deployment, Item, ModuleStore, Outcome, StoredModule};
+use crate::store::{
+    Activation, Deployment, Item, ModuleStore, Outcome, ProjectionPlan, StoredModule,
+};
 
 /// How often an activation is checked anew because another host was first.
 const ACTIVATIONS_MAX: u32 = 10;
@@ -35,7 +41,7 @@ pub struct Registry {
     committer: commit::Handle,
     clock: Arc<dyn Clock>,
     folder: Arc<Folder>,
-    plan: Arc<RwLock<Arc<Plan>>>,
+    plan: Arc<Current>,
     /// Held by an activation from its checks on, and shared by those whose work rests on
     /// what is active: no anchor is taken between the look at all anchors and the new plan.
     changing: tokio::sync::RwLock<()>,
@@ -98,8 +104,12 @@ impl Registry {
         for (name, digest) in newest {
             active.insert(name.into(), self.module(digest).await?);
         }
-        let plan = Plan::of(number, active, since(&history), &known)?;
-        publish(&self.plan, plan);
+        let nothing = ProjectionPlan::default();
+        let projections = history.last().map_or(&nothing, |last| &last.projections);
+        let inline = self.inline_modules(projections).await?;
+        let projections = (projections, &inline);
+        let plan = Plan::of(number, active, since(&history), projections, &known)?;
+        self.plan.publish(plan);
         Ok(())
     }
 
@@ -110,7 +120,7 @@ impl Registry {
 
     /// What is active now.
     pub fn plan(&self) -> Arc<Plan> {
-        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+        self.plan.get()
     }
 
     /// Checks a component and keeps it in the store. The same bytes are the same module.
@@ -134,11 +144,25 @@ impl Registry {
     /// When the module is not in the store, contradicts another one or can't read an
     /// anchor, or the store does not answer.
     pub async fn activate(&self, digest: Digest, by: Option<String>) -> Result<Deployment, Error> {
+        self.activate_keeping(digest, by, &Keeping::default()).await
+    }
+
+    /// The same, with a change of how projections are kept.
+    ///
+    /// # Errors
+    /// As [`activate`](Self::activate), and when the module has no such projection, or a
+    /// build can't turn.
+    pub async fn activate_keeping(
+        &self,
+        digest: Digest,
+        by: Option<String>,
+        keeping: &Keeping,
+    ) -> Result<Deployment, Error> {
         let module = self.module(digest).await?;
         let _changing = self.changing.write().await;
         let mut tries = 0;
         loop {
-            let (activation, next) = self.prepare(&module, by.clone()).await?;
+            let (activation, next) = self.prepare(&module, by.clone(), keeping).await?;
             if let Some(deployment) = self.stage(activation, next).await? {
                 return Ok(deployment);
             }
@@ -156,9 +180,10 @@ impl Registry {
         &self,
         module: &Arc<Module>,
         by: Option<String>,
+        keeping: &Keeping,
     ) -> Result<(Activation, Plan), Error> {
         let plan = self.plan();
-        let candidate = plan.with(module)?;
+        let candidate = plan.with(module, keeping)?;
         let mut trusted = Vec::new();
         for category in &candidate.categories {
             if let Some(rules) = candidate.rules(category)? {
@@ -168,17 +193,22 @@ impl Registry {
         let mut categories = candidate.categories.clone();
         // Also without a change it is a new decider: its state is folded anew.
         let own = module.category().map(|own| own.as_str().to_owned());
-        categories.extend(own.filter(|own| !categories.contains(own)));
+        let is_turning = keeping.turning.is_some();
+        categories.extend(own.filter(|own| !is_turning && !categories.contains(own)));
         let activation = Activation {
             name: module.manifest().name.as_str().to_owned(),
             digest: module.digest(),
             categories,
             trusted,
+            projections: candidate.projections.clone(),
+            turns: candidate.turns.clone(),
             plan: plan.number,
             at: self.clock.now(),
             by,
         };
-        let next = plan.next(candidate, &activation)?;
+        let mut inline = self.inline_modules(&activation.projections).await?;
+        inline.insert(module.digest(), Arc::clone(module));
+        let next = plan.next(candidate, &activation, &inline)?;
         Ok((activation, next))
     }
 
@@ -191,7 +221,7 @@ impl Registry {
             // refused for an old plan is decided under this one.
             if matches!(verdict, Verdict::Outcome(Outcome::Activated(number)) if number == next.number)
             {
-                publish(&current, next);
+                current.publish(next);
             }
             _ = tell.send((item, verdict));
         });
@@ -210,12 +240,33 @@ impl Registry {
                     activated_by: activation.by,
                     categories: activation.categories,
                     trusted: activation.trusted,
+                    projections: activation.projections,
                 }))
             }
             Ok((_, Verdict::Outcome(Outcome::PlanMoved))) => Ok(None),
+            Ok((_, Verdict::Outcome(Outcome::NotSettled(reason)))) => {
+                Err(Error::NotSettled(reason))
+            }
             Ok((_, Verdict::Failed(error))) => Err(error.into()),
             _ => Err(Error::Stopped),
         }
+    }
+
+    /// The modules of inline projections.
+    async fn inline_modules(
+        &self,
+        projections: &ProjectionPlan,
+    ) -> Result<HashMap<Digest, Arc<Module>>, Error> {
+        let mut modules = HashMap::new();
+        for inline in projections.inline.values() {
+            modules.insert(inline.module, self.module(inline.module).await?);
+        }
+        Ok(modules)
+    }
+
+    /// Told of each plan that becomes the current one.
+    pub fn raised(&self) -> watch::Receiver<u64> {
+        self.plan.raised.subscribe()
     }
 
     /// A module of the store, compiled.
@@ -285,11 +336,27 @@ impl Registry {
     }
 }
 
-/// Makes a plan the current one, unless a later one is.
-fn publish(current: &RwLock<Arc<Plan>>, plan: Plan) {
-    let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
-    if current.number < plan.number {
-        *current = Arc::new(plan);
+/// The current plan.
+#[derive(Debug, Default)]
+struct Current {
+    plan: RwLock<Arc<Plan>>,
+    raised: watch::Sender<u64>,
+}
+
+impl Current {
+    fn get(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes a plan the current one, unless a later one is.
+    fn publish(&self, plan: Plan) {
+        let mut current = self.plan.write().unwrap_or_else(PoisonError::into_inner);
+        if current.number < plan.number {
+            let number = plan.number;
+            *current = Arc::new(plan);
+            drop(current);
+            self.raised.send_replace(number);
+        }
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::projected::{self, Active, InlineProjection, Keeping, Projected};
 use crate::fold::Rules;
 use crate::model::{Digest, MessageType};
 use crate::runtime::Module;
-use crate::store::Activation;
+use crate::store::{Activation, ProjectionPlan, Turn};
 use crate::upcast::{Chain, Conflict, Lift, Names};
 
 /// What serves a category.
@@ -31,6 +32,10 @@ pub struct Plan {
     readers: BTreeMap<Box<str>, Arc<Lift>>,
     /// What the history says, by category.
     since: HashMap<String, Since>,
+    /// Projections by name.
+    projections: BTreeMap<Box<str>, Projected>,
+    /// Those that are folded inline.
+    inline: BTreeMap<Box<str>, InlineProjection>,
 }
 
 /// What the history says of a category.
@@ -61,6 +66,28 @@ impl Plan {
             .map(|(category, lift)| (&**category, lift))
     }
 
+    /// Every projection, by name.
+    pub fn projections(&self) -> impl Iterator<Item = (&str, &Projected)> {
+        self.projections
+            .iter()
+            .map(|(name, projected)| (&**name, projected))
+    }
+
+    /// A projection that is deployed.
+    pub fn projection(&self, name: &str) -> Option<&Projected> {
+        self.projections.get(name)
+    }
+
+    /// Every projection that is folded inline, by name.
+    pub fn inline(&self) -> impl Iterator<Item = (&str, &InlineProjection)> {
+        self.inline.iter().map(|(name, inline)| (&**name, inline))
+    }
+
+    /// A projection that is folded inline.
+    pub fn inline_projection(&self, name: &str) -> Option<&InlineProjection> {
+        self.inline.get(name)
+    }
+
     /// The digest that is active under a name.
     pub fn active(&self, name: &str) -> Option<Digest> {
         self.active.get(name).map(|module| module.digest())
@@ -78,14 +105,16 @@ impl Plan {
 
     /// The active module with this digest.
     pub fn module(&self, digest: Digest) -> Option<&Arc<Module>> {
-        self.modules().find(|active| active.digest() == digest)
+        let inline = self.inline.values().map(|inline| &inline.module);
+        let mut all = self.modules().chain(inline);
+        all.find(|active| active.digest() == digest)
     }
 
     /// The same with a module in place of the one of its name.
     ///
     /// # Errors
     /// When it contradicts another one.
-    pub fn with(&self, module: &Arc<Module>) -> Result<Candidate, Conflict> {
+    pub fn with(&self, module: &Arc<Module>, keeping: &Keeping) -> Result<Candidate, Conflict> {
         let mut active = self.active.clone();
         let name: Box<str> = module.manifest().name.as_str().into();
         let before = active.insert(name, Arc::clone(module));
@@ -95,7 +124,13 @@ impl Plan {
             )));
         }
         let categories = self.changed(&active)?;
-        Ok(Candidate { active, categories })
+        let (projections, turns) = projected::kept(self, &active, module, keeping)?;
+        Ok(Candidate {
+            active,
+            categories,
+            projections,
+            turns,
+        })
     }
 
     /// The rules of a decider in place of the active one, also of one that could not be
@@ -114,11 +149,14 @@ impl Plan {
     /// When modules contradict each other.
     pub fn of(
         number: u64,
-        active: BTreeMap<Box<str>, Arc<Module>>,
+        active: Active,
         since: HashMap<String, Since>,
+        (projections, inline_modules): (&ProjectionPlan, &HashMap<Digest, Arc<Module>>),
         before: &Self,
     ) -> Result<Self, Conflict> {
         let mut plan = Self {
+            projections: projected::defined(&active, &projections.settings)?,
+            inline: inline(projections, inline_modules),
             number,
             since,
             ..Self::default()
@@ -157,7 +195,12 @@ impl Plan {
     ///
     /// # Errors
     /// When its modules contradict each other.
-    pub fn next(&self, candidate: Candidate, activation: &Activation) -> Result<Self, Conflict> {
+    pub fn next(
+        &self,
+        candidate: Candidate,
+        activation: &Activation,
+        inline_modules: &HashMap<Digest, Arc<Module>>,
+    ) -> Result<Self, Conflict> {
         let mut since = self.since.clone();
         for category in &activation.categories {
             let changed = Since {
@@ -166,7 +209,8 @@ impl Plan {
             };
             since.insert(category.clone(), changed);
         }
-        Self::of(self.number + 1, candidate.active, since, self)
+        let projections = (&activation.projections, inline_modules);
+        Self::of(self.number + 1, candidate.active, since, projections, self)
     }
 
     /// Categories that these modules serve otherwise than now.
@@ -200,6 +244,10 @@ pub struct Candidate {
     active: BTreeMap<Box<str>, Arc<Module>>,
     /// Categories that it would change.
     pub categories: Vec<String>,
+    /// What it would say of projections.
+    pub projections: ProjectionPlan,
+    /// Builds that would change how they are folded.
+    pub turns: Vec<Turn>,
 }
 
 impl Candidate {
@@ -211,6 +259,22 @@ impl Candidate {
         let (chain, decider) = compose(&self.active, category)?;
         Ok(decider.map(|module| Rules::new(module, chain, Vec::new())))
     }
+}
+
+/// Inline projections whose modules are there.
+fn inline(
+    projections: &ProjectionPlan,
+    modules: &HashMap<Digest, Arc<Module>>,
+) -> BTreeMap<Box<str>, InlineProjection> {
+    let inline = projections.inline.iter().filter_map(|(name, inline)| {
+        let folded = InlineProjection {
+            build: inline.build,
+            module: Arc::clone(modules.get(&inline.module)?),
+            version: inline.version,
+        };
+        Some((name.as_str().into(), folded))
+    });
+    inline.collect()
 }
 
 /// Every category that some modules decide or lift.

@@ -3,9 +3,9 @@
 use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use super::{Plan, Registry};
+use super::{Current, Plan, Registry};
 use crate::fold::{self, off_the_reactor};
 use crate::model::{Name, Position, RecordedEvent, StreamId, Version};
 use crate::store::Filter;
@@ -15,7 +15,7 @@ use crate::upcast::{self, Lift, Liftable, Lifter, Route};
 /// registry it keeps nothing of the host alive.
 #[derive(Clone)]
 pub struct Reading {
-    plan: Arc<RwLock<Arc<Plan>>>,
+    plan: Arc<Current>,
     lifter: Arc<Lifter>,
 }
 
@@ -51,6 +51,11 @@ pub trait Recorded: Liftable + Borrow<RecordedEvent> + Clone + Send + 'static {}
 impl<E: Liftable + Borrow<RecordedEvent> + Clone + Send + 'static> Recorded for E {}
 
 impl Registry {
+    /// What lifts events.
+    pub fn lifter(&self) -> Arc<Lifter> {
+        Arc::clone(self.folder.lifter())
+    }
+
     /// How readers that are no guests see events.
     pub fn reading(&self) -> Reading {
         Reading {
@@ -92,7 +97,7 @@ impl Registry {
 impl Reading {
     /// What is active now.
     pub fn plan(&self) -> Arc<Plan> {
-        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
+        self.plan.get()
     }
 
     /// Lifts events of any categories, which stand in the order of the log or against it,
@@ -107,7 +112,8 @@ impl Reading {
     ) -> Result<Readable<E>, fold::Error> {
         if events.iter().any(|event| plan.needs_guest(event)) {
             let (plan, lifter) = (Arc::clone(plan), Arc::clone(&self.lifter));
-            return off_the_reactor(move || lift_all(&plan, &lifter, events)).await;
+            let lift = move |category: &str| plan.reader(category).map(Arc::clone);
+            return off_the_reactor(move || lift_by(&lift, &lifter, events)).await;
         }
         let events = events.into_iter().map(|event| plan.relabelled(event));
         Ok(Readable {
@@ -119,7 +125,11 @@ impl Reading {
 
 /// Lifts events of each category at once, so that each step is one call, and puts them in
 /// their order again.
-fn lift_all<E: Recorded>(plan: &Plan, lifter: &Lifter, events: Vec<E>) -> Readable<E> {
+pub(super) fn lift_by<E: Recorded>(
+    lift: &dyn Fn(&str) -> Option<Arc<Lift>>,
+    lifter: &Lifter,
+    events: Vec<E>,
+) -> Readable<E> {
     let position = |event: &E| Borrow::<RecordedEvent>::borrow(event).position;
     let ends = events.first().zip(events.last());
     let is_backward = ends.is_some_and(|(first, last)| position(first) > position(last));
@@ -134,9 +144,9 @@ fn lift_all<E: Recorded>(plan: &Plan, lifter: &Lifter, events: Vec<E>) -> Readab
     let (mut all, mut failed) = (Vec::new(), Vec::new());
     let is_one = groups.len() == 1;
     for (category, group) in groups {
-        match plan.reader(&category) {
+        match lift(&category) {
             None => all.extend(group),
-            Some(lift) => failed.extend(lift_group(lift, lifter, group, &mut all)),
+            Some(lift) => failed.extend(lift_group(&lift, lifter, group, &mut all)),
         }
     }
     // Stable: the parts of an event stay in their order.

@@ -139,6 +139,7 @@ impl Engine {
                             });
                         }
                         Outcome::Archived(stream) => return Err(Error::Archived(stream)),
+                        Outcome::Unprojected(failed) => return Err(failed.into()),
                         // The plan has moved: look again who owns the category.
                         _ => self.refresh_plan().await,
                     }
@@ -266,7 +267,7 @@ impl Engine {
     }
 
     /// Reads what other hosts may have activated.
-    async fn refresh_plan(&self) {
+    pub(super) async fn refresh_plan(&self) {
         if let Err(error) = self.shared.registry.refresh().await {
             tracing::warn!(%error, "the plan was not read");
         }

@@ -8,6 +8,9 @@ use crate::model::{
 use crate::store::{Change, Commit, Item, Mark, Outcome, Write};
 use std::sync::Arc;
 
+/// How often an act is begun anew because something was deployed meanwhile.
+pub(super) const TRIES_MAX: u32 = 5;
+
 /// The stream that tells what happened to other streams.
 pub const STREAMS: &str = "$streams";
 
@@ -30,19 +33,25 @@ impl Engine {
         };
         let said = serde_json::json!({ "stream": stream });
         let context = self.enrichers.mark(stream, context)?;
-        let write = self.told(name, act, &said, context)?;
-        self.shared.options.limits.check(&write.commit.events)?;
         let permit = self.permit()?;
-        let mark = Mark {
-            stream: stream.clone(),
-            change: Change::Archived(archived),
-            write,
-        };
-        match self.stage(&permit, Item::Mark(mark)).await? {
-            Outcome::Marked(position) => Ok(position),
-            Outcome::NoStream(stream) => Err(Error::StreamNotFound(stream)),
-            _ => Err(Error::Stopped),
+        for _ in 0..TRIES_MAX {
+            let write = self.told(name, act, &said, context.clone())?;
+            self.shared.options.limits.check(&write.commit.events)?;
+            let mark = Mark {
+                stream: stream.clone(),
+                change: Change::Archived(archived),
+                write,
+            };
+            match self.stage(&permit, Item::Mark(mark)).await? {
+                Outcome::Marked(position) => return Ok(position),
+                Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),
+                Outcome::Unprojected(failed) => return Err(failed.into()),
+                // Other inline projections take what tells of it.
+                Outcome::PlanMoved => self.refresh_plan().await,
+                _ => return Err(Error::Stopped),
+            }
         }
+        Err(Error::Conflict(stream.clone()))
     }
 
     /// The event that tells of an act on a stream, and what it says, with what enrichers

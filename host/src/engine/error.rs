@@ -135,6 +135,12 @@ pub enum Error {
     /// The request is malformed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// An inline projection can't fold the events.
+    #[error(
+        "inline projection {}: {}{}", .0.projection, .0.text,
+        if .0.is_failing { "; detach it (lifecycle async), or deploy one that can" } else { "" }
+    )]
+    Unprojected(Box<store::Unprojected>),
     /// Too many commands are in flight.
     #[error("too many commands are in flight; try again in a moment")]
     Overloaded,
@@ -169,7 +175,8 @@ impl Error {
             Self::CategoryOwned(_) => "category-owned",
             Self::StreamNotFound(_) => "stream-not-found",
             Self::InvalidCommand(_) => "invalid-command",
-            Self::Fault(_) => "guest-fault",
+            Self::Unprojected(failed) if failed.is_failing => "projection-failing",
+            Self::Fault(_) | Self::Unprojected(_) => "guest-fault",
             Self::UnreadableEvent { .. } | Self::Anchor(_) => "unreadable-event",
             Self::SnapshotRefused { .. } => "snapshot-refused",
             Self::TruncateRefused { .. } => "truncate-refused",
@@ -181,6 +188,12 @@ impl Error {
             Self::Store(error) if error.is_lasting() => "store-damaged",
             Self::Store(_) => "store-unavailable",
         }
+    }
+}
+
+impl From<store::Unprojected> for Error {
+    fn from(unprojected: store::Unprojected) -> Self {
+        Self::Unprojected(Box::new(unprojected))
     }
 }
 

@@ -135,6 +135,9 @@ impl Core {
                         myself.send(Message::Again(request));
                     });
                 }
+                Verdict::Outcome(Outcome::Unprojected(failed)) => {
+                    request.answer(Err(failed.into()))
+                }
                 // The state behind it is gone, or stands elsewhere.
                 Verdict::Outcome(_) => myself.send(Message::Again(request)),
                 Verdict::Failed(error) => request.answer(Err(Error::Store(error))),

@@ -1,11 +1,9 @@
 //! Truncating streams, and undoing it.
 
+use super::archive::TRIES_MAX;
 use super::{Engine, Error};
 use crate::model::{Context, Position, StreamId, Version};
 use crate::store::{Change, Item, Mark, Outcome, StoredSnapshot};
-
-/// How often it is begun anew because something was deployed meanwhile.
-const TRIES_MAX: u32 = 5;
 
 impl Engine {
     /// Lets the events before a version leave a stream's reads and loading; 0 undoes it.
@@ -51,7 +49,9 @@ impl Engine {
                     return Ok(position);
                 }
                 Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),
-                // What the anchor was taken by is not deployed any more.
+                Outcome::Unprojected(failed) => return Err(failed.into()),
+                // What the anchor was taken by is not deployed any more, or other inline
+                // projections take what tells of it.
                 Outcome::PlanMoved => _ = self.shared.registry.refresh().await,
                 _ => return Err(Error::Stopped),
             }

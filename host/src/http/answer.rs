@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::problem::{Problem, Result};
 use crate::model::Version;
@@ -21,4 +22,9 @@ pub fn tagged(version: Version, value: &impl Serialize) -> Result<Response> {
         .map_err(|error| Problem::internal(&error))?;
     response.headers_mut().insert(header::ETAG, tag);
     Ok(response)
+}
+
+/// A document of a projection, to be written as it is.
+pub fn raw(json: &str) -> Result<&RawValue> {
+    serde_json::from_str(json).map_err(|error| Problem::internal(&error))
 }

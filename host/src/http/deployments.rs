@@ -1,6 +1,7 @@
 //! Deployments: which module is active under which name, and since when.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,9 +11,9 @@ use utoipa::ToSchema;
 
 use super::params::{NamePath, Params};
 use super::problem::{Code, Problem, Result};
-use super::request::JsonBytes;
+use super::request::{JsonBytes, named_objects};
 use super::{App, answer};
-use crate::model::Digest;
+use crate::model::{Digest, Invalid, Settings, SettingsChange};
 use crate::store::Deployment;
 
 /// Which module to activate.
@@ -28,6 +29,55 @@ pub struct DeploymentBody<'a> {
     /// Names that are taken over from another component. Not taken by this version.
     #[serde(borrow, default)]
     take_over: Vec<Cow<'a, str>>,
+    /// By name, how projections of the module are kept from now on. Those that are not named,
+    /// and what is not said of one, stay as they are; at first async, and stop.
+    #[serde(default, deserialize_with = "named_objects")]
+    #[schema(value_type = BTreeMap<String, SettingsBody>)]
+    projections: BTreeMap<String, SettingsBody>,
+}
+
+/// How a projection is to be kept.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsBody {
+    /// `async`: behind the log; `inline`: in the transaction of the append, which fails with
+    /// it; `live`: on demand, stored nowhere.
+    #[serde(default)]
+    lifecycle: Option<String>,
+    /// What becomes of an event that can't be folded. `stop`: the projection stops before it;
+    /// `skip`: it is left out, with a record; `park`: it waits, and so does what comes later
+    /// for the same document.
+    #[serde(default)]
+    on_error: Option<String>,
+}
+
+impl SettingsBody {
+    fn change(&self) -> std::result::Result<SettingsChange, Invalid> {
+        let lifecycle = self.lifecycle.as_deref().map(str::parse).transpose()?;
+        let on_error = self.on_error.as_deref().map(str::parse).transpose()?;
+        Ok(SettingsChange {
+            lifecycle,
+            on_error,
+        })
+    }
+}
+
+/// How a projection is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SettingsView {
+    /// `async`, `inline` or `live`.
+    pub lifecycle: String,
+    /// `stop`, `skip` or `park`.
+    pub on_error: String,
+}
+
+impl SettingsView {
+    fn of(settings: Settings) -> Self {
+        Self {
+            lifecycle: settings.lifecycle.to_string(),
+            on_error: settings.on_error.to_string(),
+        }
+    }
 }
 
 /// One activation.
@@ -46,6 +96,9 @@ pub struct DeploymentView {
     pub activated_by: Option<String>,
     /// Whether it is in force.
     pub active: bool,
+    /// By name, how the projections of the store were kept from then on.
+    #[serde(default)]
+    pub projections: BTreeMap<String, SettingsView>,
 }
 
 /// Activations.
@@ -60,7 +113,10 @@ pub struct DeploymentList {
 /// Activates a module under its manifest's name.
 ///
 /// From one position on, everything of its category is decided by it. No command
-/// fails because of that.
+/// fails because of that. Its projections are built from the first event on; one whose
+/// version has risen is built anew beside the running one, which answers until then. One that
+/// is to become inline is built first, and that is waited for, 5 s at most. The same module
+/// may be activated again to say otherwise how its projections are kept.
 #[utoipa::path(
     post, path = "/v1/deployments", tag = "deployments",
     request_body = DeploymentBody,
@@ -90,7 +146,14 @@ pub async fn activate(State(app): State<App>, params: Params, body: JsonBytes) -
         return Err(Problem::bad_request(detail));
     }
     let digest: Digest = given.digest.parse()?;
-    let deployment = app.host.activate(digest, None).await?;
+    let mut changes = BTreeMap::new();
+    for (name, given) in &given.projections {
+        let change = given.change();
+        let change = change
+            .map_err(|why| Problem::bad_request(format!("projections: {name}: {}", why.0)))?;
+        changes.insert(name.clone(), change);
+    }
+    let deployment = app.host.activate_with(digest, None, &changes).await?;
     answer::json(StatusCode::CREATED, &view(deployment, true))
 }
 
@@ -152,6 +215,7 @@ async fn history(app: &App, name: Option<&str>) -> Result<DeploymentList> {
 }
 
 fn view(deployment: Deployment, active: bool) -> DeploymentView {
+    let settings = deployment.projections.settings.into_iter();
     DeploymentView {
         plan: deployment.plan,
         name: deployment.name,
@@ -159,5 +223,8 @@ fn view(deployment: Deployment, active: bool) -> DeploymentView {
         activated_at: deployment.activated_at.to_string(),
         activated_by: deployment.activated_by,
         active,
+        projections: settings
+            .map(|(name, settings)| (name, SettingsView::of(settings)))
+            .collect(),
     }
 }

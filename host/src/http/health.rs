@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 use super::params::Params;
 use super::problem::{Problem, Result};
-use super::{App, answer};
+use super::{App, ProjectionView, answer};
+use crate::projection;
 
 /// How the host is.
 #[derive(Serialize, ToSchema)]
@@ -57,6 +58,35 @@ pub struct Status {
     pub subscriptions: u64,
     /// Snapshots.
     pub snapshots: SnapshotCounts,
+    /// Projections of the store, in short.
+    #[serde(default)]
+    pub projections: Vec<ProjectionState>,
+}
+
+/// How a projection stands, in short.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProjectionState {
+    /// Its name.
+    pub name: String,
+    /// What its active build does, as in `GET /v1/projections`.
+    pub state: String,
+    /// Positions of the log that it is behind; absent of a live one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
+}
+
+impl ProjectionState {
+    fn of(status: &projection::Status) -> Self {
+        let view = ProjectionView::of(status);
+        Self {
+            lag: view
+                .main_build()
+                .filter(|_| view.state != "live")
+                .map(|build| build.lag),
+            name: view.name,
+            state: view.state,
+        }
+    }
 }
 
 /// What became of snapshots.
@@ -88,6 +118,11 @@ pub async fn status(State(app): State<App>, params: Params) -> Result<Response> 
     params.finish()?;
     let host = &app.host;
     let counts = host.snapshot_counts();
+    let projections = match host.projections().await {
+        // What the host has done is told to its end.
+        Err(projection::Error::Stopped) => Vec::new(),
+        projections => projections?,
+    };
     let ignored = counts.ignored.into_iter();
     let status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -102,6 +137,7 @@ pub async fn status(State(app): State<App>, params: Params) -> Result<Response> 
             ignored: ignored.map(|(why, n)| (why.to_owned(), n)).collect(),
             near_length: counts.near_length,
         },
+        projections: projections.iter().map(ProjectionState::of).collect(),
     };
     answer::json(StatusCode::OK, &status)
 }

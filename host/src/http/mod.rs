@@ -6,8 +6,12 @@
 
 mod answer;
 mod appends;
+mod builds;
+mod changes;
 mod commands;
+mod definitions;
 mod deployments;
+mod documents;
 mod export;
 mod headers;
 mod health;
@@ -22,6 +26,7 @@ mod options;
 mod params;
 mod patience;
 mod problem;
+mod projections;
 mod request;
 mod router;
 mod server;
@@ -33,9 +38,14 @@ mod subscribe;
 mod types;
 mod view;
 
-pub use deployments::{DeploymentList, DeploymentView};
+pub use builds::{
+    BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
+    SetAsideList, SetAsideView, TroubleView,
+};
+pub use definitions::{DefinitionView, IndexView, SourceEventView, SourceView};
+pub use deployments::{DeploymentList, DeploymentView, SettingsView};
 pub use export::ImportView;
-pub use health::{SnapshotCounts, Status};
+pub use health::{ProjectionState, SnapshotCounts, Status};
 pub use lines::LineAnswer;
 pub use modules::{ModuleEntry, ModuleList, ModuleView, TypeView};
 pub use openapi::openapi;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::params::{DigestPath, Params};
 use super::problem::{Problem, Result};
 use super::request::WasmBytes;
-use super::{App, answer};
+use super::{App, DefinitionView, answer};
 use crate::model::MessageType;
 use crate::runtime::Module;
 
@@ -36,6 +36,9 @@ pub struct ModuleView {
     pub commands: Vec<TypeView>,
     /// Events that it writes.
     pub events: Vec<TypeView>,
+    /// Projections that it defines.
+    #[serde(default)]
+    pub projections: Vec<DefinitionView>,
 }
 
 /// A type of commands or events.
@@ -65,6 +68,11 @@ impl ModuleView {
             imports: module.imports().to_vec(),
             commands: manifest.commands.iter().map(TypeView::of).collect(),
             events: manifest.events.iter().map(TypeView::of).collect(),
+            projections: module
+                .projections()
+                .iter()
+                .map(DefinitionView::of)
+                .collect(),
         }
     }
 }

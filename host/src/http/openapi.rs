@@ -1,8 +1,8 @@
 use utoipa::OpenApi;
 
 use super::{
-    appends, commands, deployments, export, health, lines, log, marks, modules, snapshots, state,
-    streams, subscribe, types,
+    appends, changes, commands, deployments, documents, export, health, lines, log, marks, modules,
+    projections, snapshots, state, streams, subscribe, types,
 };
 
 /// The interface's description.
@@ -38,6 +38,17 @@ use super::{
         deployments::activate,
         deployments::list,
         deployments::show,
+        projections::list,
+        projections::show,
+        projections::order,
+        projections::rebuild,
+        projections::drop_parked,
+        projections::parked,
+        projections::skipped,
+        changes::subscribe,
+        projections::live,
+        documents::list,
+        documents::read,
         export::export,
         export::import,
         health::status,

@@ -1,14 +1,21 @@
 //! What stands in a request's path and query.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 
 use super::problem::{Problem, Result};
-use crate::model::{Digest, Invalid, StreamId, Timestamp};
-use crate::store::{ArchivedStreams, Direction};
+use crate::model::{Digest, Invalid, Position, StreamId, Timestamp};
+use crate::projection::{Freshness, WAIT_MAX};
+use crate::store::{ArchivedStreams, Direction, Role};
 use crate::upcast::Form;
+
+/// How long a read waits for a projection without a word.
+const WAIT_MS: u64 = 5_000;
+/// How long it may wait at most.
+const WAIT_MS_MAX: u64 = WAIT_MAX.as_millis() as u64;
 
 /// The one parameter of a path, percent-decoded.
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String> {
@@ -48,6 +55,20 @@ impl<S: Send + Sync> FromRequestParts<S> for NamePath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         Ok(Self(segment(parts, state).await?))
+    }
+}
+
+/// Two parameters of a path, percent-decoded.
+pub struct TwoPath(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TwoPath {
+    type Rejection = Box<Problem>;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        match Path::<(String, String)>::from_request_parts(parts, state).await {
+            Ok(Path((first, second))) => Ok(Self(first, second)),
+            Err(rejection) => Err(Problem::bad_request(format!("the path: {rejection}"))),
+        }
     }
 }
 
@@ -184,6 +205,39 @@ impl Params {
         digest.map_err(|error: Invalid| Problem::bad_request(format!("query: {name}: {error}")))
     }
 
+    /// `after` and `timeout`: how far a projection has to be before it is read, and how long
+    /// that is waited for, less than a whole request may take.
+    pub fn freshness(&mut self, request_time_max: Duration) -> Result<Freshness> {
+        let after = self.number("after")?;
+        let given = self.number("timeout")?;
+        if given.is_some() && after.is_none() {
+            let detail = "query: timeout is given without after, which names what to wait for";
+            return Err(Problem::bad_request(detail));
+        }
+        let wait_ms = given.unwrap_or(WAIT_MS);
+        if wait_ms > WAIT_MS_MAX {
+            return Err(Problem::bad_request(format!(
+                "query: timeout {wait_ms} is not between 0 and {WAIT_MS_MAX} ms"
+            )));
+        }
+        Ok(Freshness {
+            after: Position(after.unwrap_or(0)),
+            wait: Duration::from_millis(wait_ms).min(request_time_max / 10 * 9),
+        })
+    }
+
+    /// `build`, the active one without one.
+    pub fn role(&mut self) -> Result<Role> {
+        match self.one("build")?.as_deref() {
+            None | Some("active") => Ok(Role::Active),
+            Some("next") => Ok(Role::Next),
+            Some("previous") => Ok(Role::Previous),
+            Some(other) => Err(Problem::bad_request(format!(
+                "query: build {other:?} is neither active nor next nor previous"
+            ))),
+        }
+    }
+
     /// Refuses what nobody took.
     pub fn finish(self) -> Result<()> {
         match self.0.first() {
@@ -255,6 +309,30 @@ mod tests {
         }
         for bad in ["%", "%2", "%zz", "%+1", "%FF", "/a%C3/b"] {
             assert!(check_encoding(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_bounded_and_ends_within_the_request() {
+        let freshness = |pairs: &[(&str, &str)], seconds| {
+            let pairs = pairs.iter();
+            let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Params(pairs.collect()).freshness(Duration::from_secs(seconds))
+        };
+        let wait = |pairs: &[(&str, &str)], seconds| freshness(pairs, seconds).ok().unwrap().wait;
+        assert_eq!(freshness(&[], 30).ok().unwrap().after, Position(0));
+        assert_eq!(wait(&[("after", "7")], 30), Duration::from_secs(5));
+        let longest = [("after", "7"), ("timeout", "30000")];
+        assert_eq!(wait(&longest, 30), Duration::from_secs(27));
+        assert_eq!(wait(&longest, 60), Duration::from_secs(30));
+        for bad in [
+            &[("timeout", "1")][..],
+            &[("after", "7"), ("timeout", "30001")],
+            &[("after", "-7")],
+            &[("after", "7"), ("timeout", "1.5")],
+            &[("after", "7"), ("after", "8")],
+        ] {
+            assert!(freshness(bad, 30).is_err(), "{bad:?}");
         }
     }
 

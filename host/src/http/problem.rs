@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::model::{ExpectedVersion, Invalid, Version};
-use crate::{deploy, engine, runtime, store, subscribe, upcast};
+use crate::{deploy, engine, projection, runtime, store, subscribe, upcast};
 
 /// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
 ///
@@ -27,7 +27,7 @@ pub struct Problem {
     /// With `rejected`: the guest's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Box<Rejection>>,
-    /// With `guest-fault`: the kind.
+    /// With `guest-fault` and `projection-failing`: the kind of the guest's fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
     /// With `guest-fault`: the component's name.
@@ -43,12 +43,18 @@ pub struct Problem {
     /// Where an append is refused because of an event's id: the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
+    /// Where events are refused because an inline projection can't fold them: its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<String>,
     /// With `wrong-expected-version`: what the request expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
     /// With `wrong-expected-version`: the stream's version; 0 for no stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<u64>,
+    /// With `not-fresh`: how far the projection has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
 }
 
 /// Why the domain says no.
@@ -113,6 +119,8 @@ codes! {
     EventNotFound "event-not-found" 404 "there is no such event";
     UnknownCategory "unknown-category" 404 "no decider serves the category";
     ModuleNotFound "module-not-found" 404 "there is no such module";
+    ProjectionNotFound "projection-not-found" 404 "there is no such projection";
+    DocumentNotFound "document-not-found" 404 "the projection has no such document";
     MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
     Conflict "conflict" 409 "other writers came first until the deadline";
     PartialDuplicate "partial-duplicate" 409 "some of the events were appended before";
@@ -123,6 +131,8 @@ codes! {
     UnreadableEvent "unreadable-event" 409 "an event of the stream can't be lifted or folded";
     SnapshotRefused "snapshot-refused" 409 "no snapshot of the stream can be taken";
     TruncateRefused "truncate-refused" 409 "the stream can't be truncated so";
+    NotSettled "not-settled" 409 "a projection can't become inline now";
+    ProjectionRefused "projection-refused" 409 "the projection does not stand so that this can be done";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";
     WrongExpectedVersion "wrong-expected-version" 412 "the stream stands at another version";
     TooLarge "too-large" 413 "the request exceeds a bound";
@@ -131,10 +141,12 @@ codes! {
     ModuleRefused "module-refused" 422 "the module is refused";
     Internal "internal" 500 "the host made a mistake";
     GuestFault "guest-fault" 502 "the guest faulted";
+    ProjectionFailing "projection-failing" 503 "an inline projection keeps failing";
     Overloaded "overloaded" 503 "too much is in flight";
     StoreUnavailable "store-unavailable" 503 "the store is not available";
     StoreDamaged "store-damaged" 500 "the store holds what can't be read";
     Timeout "timeout" 504 "the request took too long";
+    NotFresh "not-fresh" 504 "the projection has not come so far in time";
 }
 
 impl Problem {
@@ -152,8 +164,10 @@ impl Problem {
             digest: None,
             stream: None,
             event_id: None,
+            projection: None,
             expected: None,
             found: None,
+            position: None,
         }
     }
 
@@ -171,7 +185,7 @@ impl Problem {
     pub fn is_passing(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "overloaded" | "store-unavailable" | "timeout"
+            "overloaded" | "store-unavailable" | "timeout" | "not-fresh"
         )
     }
 }
@@ -188,11 +202,12 @@ impl IntoResponse for Box<Problem> {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let is_passing = self.is_passing();
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE && is_passing {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -234,7 +249,8 @@ impl From<engine::Error> for Box<Problem> {
             Error::CategoryOwned(_) => Code::CategoryOwned,
             Error::StreamNotFound(_) => Code::StreamNotFound,
             Error::InvalidCommand(_) => Code::InvalidCommand,
-            Error::Fault(_) => Code::GuestFault,
+            Error::Unprojected(failed) if failed.is_failing => Code::ProjectionFailing,
+            Error::Fault(_) | Error::Unprojected(_) => Code::GuestFault,
             Error::UnreadableEvent { .. } | Error::Anchor(_) => Code::UnreadableEvent,
             Error::SnapshotRefused { .. } => Code::SnapshotRefused,
             Error::TruncateRefused { .. } => Code::TruncateRefused,
@@ -274,6 +290,10 @@ impl From<engine::Error> for Box<Problem> {
                 problem.component = Some(fault.component.clone());
                 problem.digest = Some(fault.digest.to_string());
             }
+            Error::Unprojected(failed) => {
+                problem.projection = Some(failed.projection.to_string());
+                problem.fault = failed.fault.map(str::to_owned);
+            }
             _ => {}
         }
         Box::new(problem)
@@ -307,10 +327,17 @@ impl From<subscribe::Error> for Box<Problem> {
 
 impl From<deploy::Error> for Box<Problem> {
     fn from(error: deploy::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&deploy::Error> for Box<Problem> {
+    fn from(error: &deploy::Error) -> Self {
         use deploy::Error;
-        let code = match &error {
+        let code = match error {
             Error::Refused(runtime::Refused::TooLarge { .. }) => Code::TooLarge,
             Error::Refused(_) | Error::Conflict(_) | Error::Anchors { .. } => Code::ModuleRefused,
+            Error::NotSettled(_) => Code::NotSettled,
             Error::Raced => Code::Conflict,
             Error::Fold(error) => return engine::Error::from(error.clone()).into(),
             Error::NotFound(_) => Code::ModuleNotFound,
@@ -318,6 +345,49 @@ impl From<deploy::Error> for Box<Problem> {
             Error::Store(error) => return error.clone().into(),
         };
         Box::new(Problem::new(code, error.to_string()))
+    }
+}
+
+impl From<projection::Error> for Box<Problem> {
+    fn from(error: projection::Error) -> Self {
+        use projection::Error;
+        let code = match &error {
+            Error::Invalid(_) => Code::BadRequest,
+            Error::NotFound(_) => Code::ProjectionNotFound,
+            Error::NoDocument { .. } => Code::DocumentNotFound,
+            Error::NotFresh { .. } => Code::NotFresh,
+            Error::IsLive(_) | Error::Refused { .. } => Code::ProjectionRefused,
+            Error::StreamNotFound(_) => Code::StreamNotFound,
+            Error::Failed { fault: Some(_), .. } => Code::GuestFault,
+            Error::Failed { .. } => Code::UnreadableEvent,
+            Error::Stopped => Code::Overloaded,
+            Error::Plan(error) => return (&**error).into(),
+            Error::Store(error) => return error.clone().into(),
+        };
+        let mut problem = Problem::new(code, error.to_string());
+        match error {
+            Error::NotFresh {
+                projection,
+                position,
+                ..
+            } => {
+                problem.projection = Some(projection);
+                problem.position = Some(position.0);
+            }
+            Error::Failed {
+                projection, fault, ..
+            } => {
+                problem.projection = Some(projection);
+                problem.fault = fault.map(str::to_owned);
+            }
+            Error::NotFound(projection)
+            | Error::IsLive(projection)
+            | Error::NoDocument { projection, .. }
+            | Error::Refused { projection, .. } => problem.projection = Some(projection),
+            Error::StreamNotFound(stream) => problem.stream = Some(stream.to_string()),
+            _ => {}
+        }
+        Box::new(problem)
     }
 }
 

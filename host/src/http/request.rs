@@ -1,9 +1,10 @@
 //! Bodies: of one content type, bounded, read to their end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use bytes::{Bytes, BytesMut};
@@ -32,6 +33,31 @@ impl FromRequest<App> for JsonBytes {
         check_content_type(&request, "application/json")?;
         let max = app.options.body_bytes_max;
         Ok(Self(read(request.into_body(), max).await?))
+    }
+}
+
+/// A body of `application/json`, or none at all.
+pub struct OptionalJson(Option<JsonBytes>);
+
+impl OptionalJson {
+    /// Reads it as `T`; without a body the default.
+    pub fn parse<'a, T: Deserialize<'a> + Default>(&'a self) -> Result<T> {
+        self.0
+            .as_ref()
+            .map_or_else(|| Ok(T::default()), JsonBytes::parse)
+    }
+}
+
+impl FromRequest<App> for OptionalJson {
+    type Rejection = Box<Problem>;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
+        let is_typed = request.headers().contains_key(header::CONTENT_TYPE);
+        if !is_typed && request.body().is_end_stream() {
+            return Ok(Self(None));
+        }
+        let json = JsonBytes::from_request(request, app).await?;
+        Ok(Self(Some(json).filter(|json| !json.0.is_empty())))
     }
 }
 
@@ -79,6 +105,19 @@ where
 {
     let objects: Vec<Object<T>> = Vec::deserialize(deserializer)?;
     Ok(objects.into_iter().map(|object| object.0).collect())
+}
+
+/// Reads JSON objects by name, likewise.
+pub fn named_objects<'de, T, D>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let objects: BTreeMap<String, Object<T>> = BTreeMap::deserialize(deserializer)?;
+    let objects = objects.into_iter();
+    Ok(objects.map(|(name, object)| (name, object.0)).collect())
 }
 
 struct Object<T>(T);

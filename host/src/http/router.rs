@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::{Code, Problem, Result};
 use super::{
-    App, Options, appends, commands, deployments, export, health, lines, log, marks, modules,
-    openapi, params, snapshots, state, streams, subscribe, types,
+    App, Options, appends, changes, commands, deployments, documents, export, health, lines, log,
+    marks, modules, openapi, params, projections, snapshots, state, streams, subscribe, types,
 };
 use crate::Host;
 
@@ -57,6 +57,23 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
             get(deployments::list).post(deployments::activate),
         )
         .route("/v1/deployments/{name}", get(deployments::show))
+        .route("/v1/projections", get(projections::list))
+        .route("/v1/projections/{name}", get(projections::show))
+        .route("/v1/projections/{name}/{order}", post(projections::order))
+        .route("/v1/projections/{name}/rebuild", post(projections::rebuild))
+        .route(
+            "/v1/projections/{name}/drop-parked",
+            post(projections::drop_parked),
+        )
+        .route("/v1/projections/{name}/parked", get(projections::parked))
+        .route("/v1/projections/{name}/skipped", get(projections::skipped))
+        .route("/v1/projections/{name}/changes", get(changes::subscribe))
+        .route(
+            "/v1/projections/{name}/live/{stream}",
+            get(projections::live),
+        )
+        .route("/v1/views/{projection}", get(documents::list))
+        .route("/v1/views/{projection}/{key}", get(documents::read))
         .route("/v1/export", get(export::export))
         .route(export::IMPORT, post(export::import))
         .route("/v1/status", get(health::status))

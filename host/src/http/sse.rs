@@ -1,6 +1,7 @@
 //! Subscriptions as server-sent events.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -36,14 +37,38 @@ pub struct Reached {
     version: Option<u64>,
 }
 
+/// What is told, one after the other.
+pub trait Source: Send + Unpin + 'static {
+    /// Writes what comes next as an event; none at the end. A problem is the last.
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        chunk: &mut Vec<u8>,
+    ) -> Poll<Option<Result<(), Box<Problem>>>>;
+}
+
+impl Source for Subscription {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        chunk: &mut Vec<u8>,
+    ) -> Poll<Option<Result<(), Box<Problem>>>> {
+        let polled = Pin::new(&mut *self).poll_next(context);
+        polled.map(|next| {
+            let message = next?.map_err(Into::into);
+            Some(message.map(|message| write_message(&message, self.place(), chunk)))
+        })
+    }
+}
+
 /// The answer that a subscription is.
 pub fn answer(
-    subscription: Subscription,
+    source: impl Source,
     slow_reader_max: Duration,
     ending: CancellationToken,
 ) -> Response {
     let frames = Frames {
-        subscription,
+        source,
         slow_reader_max,
         due: None,
         ending: Box::pin(ending.cancelled_owned()),
@@ -59,8 +84,8 @@ pub fn answer(
 
 /// The chunks of the answer. One is made only when the connection asks for it, so
 /// nothing piles up for a client that does not read.
-struct Frames {
-    subscription: Subscription,
+struct Frames<S> {
+    source: S,
     slow_reader_max: Duration,
     /// Until when the last chunk must be on its way; none when it is.
     due: Option<Instant>,
@@ -68,7 +93,7 @@ struct Frames {
     is_done: bool,
 }
 
-impl Stream for Frames {
+impl<S: Source> Stream for Frames<S> {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -85,14 +110,11 @@ impl Stream for Frames {
             chunk.extend_from_slice(ENDING);
         }
         while !this.is_done && chunk.len() < CHUNK_BYTES {
-            match Pin::new(&mut this.subscription).poll_next(context) {
-                Poll::Ready(Some(Ok(message))) => {
-                    write_message(&message, this.subscription.place(), &mut chunk);
-                }
-                Poll::Ready(Some(Err(error))) => {
+            match this.source.poll_write(context, &mut chunk) {
+                Poll::Ready(Some(Ok(()))) => {}
+                Poll::Ready(Some(Err(problem))) => {
                     this.is_done = true;
-                    let problem: Box<Problem> = error.into();
-                    write(None, "error", &problem, &mut chunk);
+                    write(None::<u64>, "error", &problem, &mut chunk);
                 }
                 Poll::Ready(None) => {
                     this.is_done = true;
@@ -147,7 +169,7 @@ impl Reached {
 
 /// Writes an event. A line break within the data, which a caller's JSON may have between
 /// its parts, begins another line `data:`; the client puts `\n` there.
-fn write(id: Option<u64>, name: &str, data: &impl Serialize, chunk: &mut Vec<u8>) {
+pub fn write(id: Option<impl Display>, name: &str, data: &impl Serialize, chunk: &mut Vec<u8>) {
     let json = match serde_json::to_vec(data) {
         Ok(json) => json,
         Err(error) => {
@@ -188,7 +210,7 @@ mod tests {
         let host = crate::Host::builder().build().await.unwrap();
         let to = Subscribe::log(Position(0), Filter::default());
         let mut frames = Frames {
-            subscription: host.subscribe(to).await.unwrap(),
+            source: host.subscribe(to).await.unwrap(),
             slow_reader_max: Duration::ZERO,
             due: None,
             ending: Box::pin(CancellationToken::new().cancelled_owned()),

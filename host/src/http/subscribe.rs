@@ -134,8 +134,13 @@ fn start(params: &mut Params, name: &str, default: u64) -> Result<Option<u64>> {
     }
 }
 
-/// The last id that the client has seen. An empty one is none, as browsers have it.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>> {
+    let seen = last_seen(headers)?;
+    seen.map(|text| number("Last-Event-ID", text)).transpose()
+}
+
+/// The last id that the client has seen. An empty one is none, as browsers have it.
+pub fn last_seen(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut all = headers.get_all("last-event-id").iter();
     let (first, second) = (all.next(), all.next());
     if second.is_some() {
@@ -143,11 +148,6 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>> {
             "Last-Event-ID is given more than once",
         ));
     }
-    match first.filter(|value| !value.is_empty()) {
-        None => Ok(None),
-        Some(value) => {
-            let text = value.to_str().unwrap_or("in another form");
-            number("Last-Event-ID", text).map(Some)
-        }
-    }
+    let seen = first.filter(|value| !value.is_empty());
+    Ok(seen.map(|value| value.to_str().unwrap_or("in another form")))
 }

@@ -4,18 +4,22 @@
 //! so the layers above pass it on without a second look.
 
 mod annotations;
+mod backoff;
 mod body;
 mod clock;
 mod command;
 mod context;
 mod digest;
 mod event;
+mod index;
 mod json;
 mod limits;
 mod message;
+mod projection;
 mod stream;
 
 pub use annotations::{Annotations, add_members, annotations, check_metadata};
+pub(crate) use backoff::Backoff;
 pub use body::{Body, ContentType};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use command::{Command, CommandId, CommandRecord, Rejection};
@@ -23,10 +27,12 @@ pub use context::Context;
 pub use digest::Digest;
 pub(crate) use event::fresh_id;
 pub use event::{CommitData, EventId, NewEvent, RecordedEvent, StoredAs};
+pub use index::{Index, Kind};
 pub use json::DEPTH_MAX as JSON_DEPTH_MAX;
 pub use json::check as check_json;
 pub use limits::{AppendLimits, TooLarge};
 pub use message::{MessageType, Name};
+pub use projection::{Lifecycle, OnError, Settings, SettingsChange};
 pub use stream::{Category, ExpectedVersion, Position, StreamId, Version};
 
 /// A value that breaks a rule of the model, in words for its author.

@@ -76,13 +76,13 @@ pub enum Failure {
     Fault(#[from] Fault),
     /// It names an event's type or schema version that it does not know and may
     /// not skip. The aggregate is to be closed.
-    #[error("the decider does not know an event: {0}")]
+    #[error("the guest does not know an event: {0}")]
     UnknownEvent(String),
     /// It can't take a snapshot, or nothing leads from it to the current form.
-    #[error("the decider can't open a snapshot: {0}")]
+    #[error("the guest can't open a snapshot: {0}")]
     BadSnapshot(String),
     /// The body of an event does not fit its type. The aggregate is to be closed.
-    #[error("the decider can't read an event: {0}")]
+    #[error("the guest can't read an event: {0}")]
     BadEvent(String),
 }
 

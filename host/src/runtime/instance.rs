@@ -6,7 +6,7 @@ use wasmtime::component::ResourceAny;
 use super::answer::{self, Answers};
 use super::bindings::decider::{self, SnapshotParam, SnapshotResult};
 use super::bindings::types::{self as wit, BodyParam};
-use super::bindings::upcaster;
+use super::bindings::{projection, upcaster};
 use super::fault::{Broken, FaultKind};
 use super::sandbox::Sandbox;
 use super::{Decision, Failure, Fault, Fuel, Module, Outcome};
@@ -23,6 +23,7 @@ pub struct Instance {
     sandbox: Sandbox,
     decider: Option<decider::Guest>,
     upcaster: Option<upcaster::Guest>,
+    projection: Option<projection::Guest>,
     id: u64,
 }
 
@@ -104,11 +105,14 @@ impl Instance {
         let decider = indices.map(|indices| indices.load(sandbox.store(), &instance));
         let indices = module.upcaster.as_ref();
         let upcaster = indices.map(|indices| indices.load(sandbox.store(), &instance));
+        let indices = module.projection.as_ref();
+        let projection = indices.map(|indices| indices.load(sandbox.store(), &instance));
         Ok(Self {
             module: Arc::clone(module),
             sandbox,
             decider: decider.transpose().map_err(broken)?,
             upcaster: upcaster.transpose().map_err(broken)?,
+            projection: projection.transpose().map_err(broken)?,
             id: INSTANCES.fetch_add(1, Ordering::Relaxed),
         })
     }
@@ -323,6 +327,22 @@ impl Instance {
         let fault = |broken: Broken| broken.of(&module.manifest.name, module.digest);
         let Some(guest) = &self.upcaster else {
             return Err(fault(super::steps::no_upcaster()).into());
+        };
+        let called = self.sandbox.call(|store| call(guest, store));
+        called.map_err(|broken| fault(broken).into())
+    }
+
+    pub(super) fn call_projection<R>(
+        &mut self,
+        call: impl FnOnce(
+            &projection::Guest,
+            &mut wasmtime::Store<super::sandbox::State>,
+        ) -> wasmtime::Result<R>,
+    ) -> Result<(R, Fuel), Failure> {
+        let module = &self.module;
+        let fault = |broken: Broken| broken.of(&module.manifest.name, module.digest);
+        let Some(guest) = &self.projection else {
+            return Err(fault(super::documents::no_projection()).into());
         };
         let called = self.sandbox.call(|store| call(guest, store));
         called.map_err(|broken| fault(broken).into())

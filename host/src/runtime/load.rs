@@ -10,7 +10,9 @@ use super::fault::bounded;
 use super::sandbox::{Sandbox, State};
 use super::surface::Surface;
 use super::ticker::Ticker;
-use super::{Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics, steps};
+use super::{
+    Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics, projections, steps,
+};
 use crate::model::Digest;
 
 /// The compiler and sandbox, shared by all modules of a process.
@@ -152,12 +154,26 @@ impl Runtime {
                 steps::read(told, &manifest)?
             }
         };
+        let projections = match &known.projection {
+            None => Vec::new(),
+            Some(indices) => {
+                let guest = indices
+                    .load(sandbox.store(), &instance)
+                    .map_err(wrong_type)?;
+                let (told, _) = sandbox
+                    .call(|store| guest.call_define(store))
+                    .map_err(|broken| broken.of(&manifest.name, digest))?;
+                projections::read(told)?
+            }
+        };
         Ok(Module {
             runtime: self.clone(),
             before,
             decider: known.decider,
             upcaster: known.upcaster,
             steps,
+            projection: known.projection,
+            projections,
             digest,
             size,
             manifest,
@@ -219,6 +235,7 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Refused> {
 struct Indices {
     decider: Option<decider::GuestIndices>,
     upcaster: Option<upcaster::GuestIndices>,
+    projection: Option<projection::GuestIndices>,
 }
 
 /// Compares every function that the host knows with what the component has. Only
@@ -238,7 +255,9 @@ fn check_types(
                 known.decider = Some(indices);
             }
             Export::Projection => {
-                projection::GuestIndices::new(before)?.load(sandbox.store(), &instance)?;
+                let indices = projection::GuestIndices::new(before)?;
+                indices.load(sandbox.store(), &instance)?;
+                known.projection = Some(indices);
             }
             Export::Upcaster => {
                 let indices = upcaster::GuestIndices::new(before)?;

@@ -264,7 +264,7 @@ fn check_annotations(annotations: Annotations) -> Result<Annotations, String> {
     Ok(annotations)
 }
 
-fn at_most(what: &str, found: usize, max: usize) -> Result<(), String> {
+pub(super) fn at_most(what: &str, found: usize, max: usize) -> Result<(), String> {
     if found <= max {
         Ok(())
     } else {

@@ -2,9 +2,9 @@ use std::fmt;
 
 use wasmtime::component::InstancePre;
 
-use super::bindings::{decider, upcaster};
+use super::bindings::{decider, projection, upcaster};
 use super::sandbox::State;
-use super::{Limits, Manifest, Runtime, Step};
+use super::{Definition, Limits, Manifest, Runtime, Step};
 use crate::model::{Category, Digest};
 
 /// What a component can do for the host, named as in the WIT.
@@ -42,6 +42,8 @@ pub struct Module {
     pub(super) decider: Option<decider::GuestIndices>,
     pub(super) upcaster: Option<upcaster::GuestIndices>,
     pub(super) steps: Vec<Step>,
+    pub(super) projection: Option<projection::GuestIndices>,
+    pub(super) projections: Vec<Definition>,
     pub(super) digest: Digest,
     pub(super) size: usize,
     pub(super) manifest: Manifest,
@@ -84,6 +86,16 @@ impl Module {
     /// What its upcaster lifts; empty without one.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// The projections that it defines; empty without one.
+    pub fn projections(&self) -> &[Definition] {
+        &self.projections
+    }
+
+    /// The projection of this name.
+    pub fn projection(&self, name: &str) -> Option<&Definition> {
+        self.projections.iter().find(|known| &*known.name == name)
     }
 
     /// Names of what it imports, as they stand in the component.

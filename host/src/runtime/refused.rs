@@ -39,6 +39,9 @@ pub enum Refused {
     /// Its steps contradict each other, its manifest or the rules.
     #[error("upcaster: {0}")]
     Upcaster(String),
+    /// Its projections contradict each other or the rules.
+    #[error("projection: {0}")]
+    Projection(String),
     /// It does not start, or does not say what it is, within the limits.
     #[error("the component can't be asked what it is: {0}")]
     Fault(#[from] Fault),

@@ -5,10 +5,14 @@
 //! the id, then archived, then the expected version; a plan that has moved is found
 //! behind the id, since it is decided again and refuses nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Appended, Change, Check, Head, Item, KnownCommit, Mark, Outcome, RunId, Write};
+pub use super::parts::Parts;
+use super::{
+    Activation, Appended, Change, Check, Head, Item, KnownCommit, Mark, Outcome, RunId,
+    Unprojected, Write,
+};
 use crate::model::{CommandId, EventId, NewEvent, Position, StreamId, Timestamp, Version};
 
 /// What is recorded under the ids of a batch.
@@ -23,36 +27,14 @@ pub struct Known {
 /// Where the streams of a batch stand; a stream that is not there has no entry.
 pub type Heads = HashMap<StreamId, Head>;
 
-/// The plan, and since when each of its parts stands.
-#[derive(Debug, Clone, Default)]
-pub struct Parts {
-    /// The plan's number.
-    pub plan: u64,
-    /// By category: the plan that last changed its decider or its upcasters.
-    pub categories: HashMap<String, u64>,
-}
-
-impl Parts {
-    /// Whether a decision about this category under `plan` is out of date.
-    fn have_moved(&self, category: &str, plan: u64) -> bool {
-        self.categories
-            .get(category)
-            .is_some_and(|changed| *changed > plan)
-    }
-
-    /// Takes an activation in: the new plan.
-    pub fn activate(&mut self, categories: &[String]) -> u64 {
-        self.plan += 1;
-        for category in categories {
-            self.categories.insert(category.clone(), self.plan);
-        }
-        self.plan
-    }
-}
+/// Items that an inline projection can't fold, by index.
+pub type Refused = BTreeMap<usize, Unprojected>;
 
 /// A write that passed, and where it will stand.
 #[derive(Debug)]
 pub struct Accepted<'a> {
+    /// Index of the item.
+    pub item: usize,
     /// The write; its commit has events.
     pub write: &'a Write,
     /// Version of its first event.
@@ -88,7 +70,7 @@ pub fn streams(items: &[Item]) -> impl Iterator<Item = &StreamId> {
 }
 
 /// What an item writes if it passes.
-fn writes(item: &Item) -> &[Write] {
+pub fn writes(item: &Item) -> &[Write] {
     match item {
         Item::Append { writes, .. } => writes,
         Item::Mark(mark) => std::slice::from_ref(&mark.write),
@@ -139,16 +121,20 @@ pub fn callers_id(write: &Write) -> Option<&CommandId> {
 
 /// Decides which items pass, taking them in order.
 ///
-/// `next` is the position of the next event.
+/// `next` is the position of the next event. Items in `refused` don't pass, if nothing
+/// that goes before it has refused them.
 pub fn classify<'a>(
     items: &'a [Item],
     heads: Heads,
     known: &Known,
     parts: Parts,
     next: Position,
+    refused: &Refused,
 ) -> Classified<'a> {
     let mut batch = Batch {
         known,
+        refused,
+        item: 0,
         heads,
         parts,
         next,
@@ -158,7 +144,9 @@ pub fn classify<'a>(
         marks: Vec::new(),
         accepted: Vec::with_capacity(items.len()),
     };
-    let outcomes = items.iter().map(|item| batch.item(item)).collect();
+    let outcomes = items.iter().enumerate();
+    let outcomes = outcomes.map(|(index, item)| batch.item(index, item));
+    let outcomes = outcomes.collect();
     Classified {
         outcomes,
         accepted: batch.accepted,
@@ -169,6 +157,9 @@ pub fn classify<'a>(
 
 struct Batch<'a, 'k> {
     known: &'k Known,
+    refused: &'k Refused,
+    /// Index of the item under way.
+    item: usize,
     heads: Heads,
     parts: Parts,
     next: Position,
@@ -183,12 +174,15 @@ struct Batch<'a, 'k> {
 }
 
 impl<'a> Batch<'a, '_> {
-    fn item(&mut self, item: &'a Item) -> Outcome {
+    fn item(&mut self, index: usize, item: &'a Item) -> Outcome {
+        self.item = index;
         match item {
             Item::Activate(activation) if activation.plan != self.parts.plan => Outcome::PlanMoved,
-            Item::Activate(activation) => {
-                Outcome::Activated(self.parts.activate(&activation.categories))
-            }
+            Item::Activate(Activation {
+                categories,
+                projections,
+                ..
+            }) => Outcome::Activated(self.parts.activate(categories, projections)),
             Item::Check(check) => self.check(check),
             Item::Mark(mark) => self.mark(mark),
             Item::Append { run, writes } => {
@@ -197,7 +191,8 @@ impl<'a> Batch<'a, '_> {
                 }
                 let refusal = self
                     .repetition(writes)
-                    .or_else(|| writes.iter().find_map(|write| self.refusal(write)));
+                    .or_else(|| writes.iter().find_map(|write| self.refusal(write)))
+                    .or_else(|| self.unprojected());
                 match refusal {
                     None => {
                         Outcome::Appended(writes.iter().map(|write| self.accept(write)).collect())
@@ -258,24 +253,33 @@ impl<'a> Batch<'a, '_> {
     }
 
     fn mark(&mut self, mark: &'a Mark) -> Outcome {
-        let category = mark.stream.category();
-        if let Change::Truncated { .. } = mark.change
-            && self.parts.have_moved(category, mark.write.commit.plan)
+        let (category, write) = (mark.stream.category(), &mark.write);
+        let is_truncated = matches!(mark.change, Change::Truncated { .. });
+        if is_truncated && self.parts.have_moved(category, write.commit.plan)
+            || self
+                .parts
+                .have_moved(write.stream.category(), write.commit.plan)
         {
             return Outcome::PlanMoved;
         }
+        let unprojected = self.unprojected();
         let Some(head) = self.heads.get_mut(&mark.stream) else {
             return Outcome::NoStream(mark.stream.clone());
         };
+        let stands = match &mark.change {
+            Change::Archived(archived) => *archived == head.archived,
+            Change::Truncated { .. } => false,
+            Change::Whole => head.truncated_before == Version::NONE,
+        };
+        if stands {
+            return Outcome::Marked(None);
+        }
+        if let Some(unprojected) = unprojected {
+            return unprojected;
+        }
         match &mark.change {
-            Change::Archived(archived) if *archived == head.archived => {
-                return Outcome::Marked(None);
-            }
             Change::Archived(archived) => head.archived = *archived,
             Change::Truncated { before, .. } => head.truncated_before = *before,
-            Change::Whole if head.truncated_before == Version::NONE => {
-                return Outcome::Marked(None);
-            }
             Change::Whole => head.truncated_before = Version::NONE,
         }
         let appended = self.accept(&mark.write);
@@ -370,6 +374,12 @@ impl<'a> Batch<'a, '_> {
         })
     }
 
+    /// The refusal of the item under way by an inline projection.
+    fn unprojected(&self) -> Option<Outcome> {
+        let refused = self.refused.get(&self.item);
+        refused.cloned().map(Outcome::Unprojected)
+    }
+
     fn accept(&mut self, write: &'a Write) -> Appended {
         let head = self.heads.get(&write.stream).copied();
         let first_version = head.map_or(Version::NONE, |head| head.version).next();
@@ -397,6 +407,7 @@ impl<'a> Batch<'a, '_> {
         self.taken_events
             .extend(callers_events(write).map(|event| (&write.stream, event.id)));
         self.accepted.push(Accepted {
+            item: self.item,
             write,
             first_version,
             first_position,
@@ -476,6 +487,7 @@ mod tests {
             &Known::default(),
             Parts::default(),
             Position(1),
+            &Refused::new(),
         )
         .outcomes
         .iter()
@@ -515,6 +527,7 @@ mod tests {
             &Known::default(),
             Parts::default(),
             Position(8),
+            &Refused::new(),
         );
         assert_eq!(classified.accepted[0].recorded_at, Timestamp(9));
         assert_eq!(classified.accepted[0].first_version, Version(4));
@@ -523,11 +536,13 @@ mod tests {
 
     #[test]
     fn an_append_decided_under_an_older_plan_is_refused() {
-        let activation = crate::store::Activation {
+        let activation = Activation {
             name: "account".to_owned(),
             digest: crate::model::Digest([0; 32]),
             categories: vec!["account".to_owned()],
             trusted: Vec::new(),
+            projections: crate::store::ProjectionPlan::default(),
+            turns: Vec::new(),
             plan: 1,
             at: Timestamp(0),
             by: None,
@@ -540,7 +555,8 @@ mod tests {
             plan: 1,
             ..Parts::default()
         };
-        let classified = classify(&items, heads(0), &Known::default(), parts, Position(1));
+        let (known, refused) = (Known::default(), Refused::new());
+        let classified = classify(&items, heads(0), &known, parts, Position(1), &refused);
         assert!(matches!(classified.outcomes[0], Outcome::Activated(2)));
         assert!(matches!(classified.outcomes[1], Outcome::PlanMoved));
     }

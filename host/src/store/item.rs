@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::StoredSnapshot;
+use super::{Deployment, ProjectionPlan, StoredSnapshot, Turn, Unprojected};
 use crate::model::{
     Body, CommandId, CommandRecord, CommitData, Digest, EventId, ExpectedVersion, Name, NewEvent,
     Position, StreamId, Timestamp, Version,
@@ -98,12 +98,32 @@ pub struct Activation {
     pub categories: Vec<String>,
     /// Folds whose snapshots the new ones may open.
     pub trusted: Vec<Digest>,
+    /// What the plan says of projections from then on.
+    pub projections: ProjectionPlan,
+    /// Builds that change how they are folded.
+    pub turns: Vec<Turn>,
     /// The plan on which it was checked: under another it is refused.
     pub plan: u64,
     /// When.
     pub at: Timestamp,
     /// By whom.
     pub by: Option<String>,
+}
+
+impl Activation {
+    /// What is kept of it when it has led to a plan.
+    pub fn deployment(&self, plan: u64) -> Deployment {
+        Deployment {
+            plan,
+            name: self.name.clone(),
+            digest: self.digest,
+            activated_at: self.at,
+            activated_by: self.by.clone(),
+            categories: self.categories.clone(),
+            trusted: self.trusted.clone(),
+            projections: self.projections.clone(),
+        }
+    }
 }
 
 /// Sets a mark of a stream, or removes it.
@@ -167,6 +187,10 @@ pub enum Outcome {
     PlanMoved,
     /// An earlier item of its run was refused, so its state never existed.
     RunDead,
+    /// An inline projection can't fold its events.
+    Unprojected(Unprojected),
+    /// A build that is to become inline is too far behind, or no longer what it was.
+    NotSettled(String),
     /// Ask again in the next batch: a command with the same id is in this one.
     Again,
     /// Activated: the new plan.

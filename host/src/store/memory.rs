@@ -1,7 +1,12 @@
 //! A store in this process's memory: for tests and experiments.
 
+mod builds;
+mod documents;
 mod import;
+mod projections;
 mod snapshots;
+mod turns;
+mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,17 +15,19 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
-use super::classify::{self, Accepted, Heads, Known, Parts, classify};
-use super::page::{Room, composed_metadata, page_bounds};
+use super::classify::{self, Accepted, Classified, Known, Parts};
+use super::page::{Room, page_bounds};
+use super::projected::Basis;
+use super::seen::{self, Origin};
 use super::wake::Waker;
 use super::{
-    Change, CheckpointStore, Claim, Deployment, Direction, EventReader, EventWriter, Filter, Head,
-    Import, Item, KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage,
-    ModuleStore, Outcome, Result, STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredModule,
-    StoredPage, StreamFilter, StreamInfo, StreamPage, StreamsPage,
+    Change, CheckpointStore, Claim, Deployment, Direction, EventReader, Filter, Head, Item,
+    KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, ModuleStore, Outcome,
+    Result, STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredModule, StoredPage,
+    StreamFilter, StreamInfo, StreamPage, StreamsPage,
 };
 use crate::model::{
-    CommandId, CommitData, Digest, EventId, Position, RecordedEvent, StreamId, Timestamp, Version,
+    CommandId, Digest, EventId, Position, RecordedEvent, StreamId, Timestamp, Version,
 };
 
 /// An empty store.
@@ -33,7 +40,8 @@ pub fn open() -> Store {
         modules: Arc::new(shared.clone()),
         checkpoints: Arc::new(shared.clone()),
         snapshots: Arc::new(shared.clone()),
-        types: Arc::new(shared),
+        types: Arc::new(shared.clone()),
+        documents: Arc::new(shared),
         wakes,
         secret: rand::random(),
     }
@@ -56,6 +64,8 @@ struct Log {
     deployments: Vec<Deployment>,
     parts: Parts,
     checkpoints: HashMap<String, Checkpoint>,
+    builds: builds::Builds,
+    documents: documents::Documents,
 }
 
 /// An event, as it is kept and as readers see it.
@@ -109,10 +119,10 @@ impl Log {
             .partition_point(|event| event.seen.position <= position)
     }
 
-    fn commit(&mut self, items: &[Item]) -> Vec<Outcome> {
-        let heads: Heads = classify::streams(items)
-            .filter_map(|stream| Some((stream.clone(), self.head(stream)?)))
-            .collect();
+    /// What a batch rests on.
+    fn basis(&self, items: &[Item]) -> Basis {
+        let heads = classify::streams(items)
+            .filter_map(|stream| Some((stream.clone(), self.head(stream)?)));
         let commands = classify::ids(items).filter_map(|(stream, id)| {
             let key = (stream.clone(), id.clone());
             let known = self.known_commit(*self.commands.get(&key)?);
@@ -123,12 +133,19 @@ impl Log {
             let known = self.known_commit(*self.event_ids.get(&key)?);
             Some((key, Arc::new(known)))
         });
-        let known = Known {
-            commands: commands.collect(),
-            events: events.collect(),
-        };
-        let next = Position(self.last_position().0 + 1);
-        let classified = classify(items, heads, &known, self.parts.clone(), next);
+        Basis {
+            heads: heads.collect(),
+            known: Known {
+                commands: commands.collect(),
+                events: events.collect(),
+            },
+            parts: self.parts.clone(),
+            next: Position(self.last_position().0 + 1),
+        }
+    }
+
+    /// Takes in what was classified.
+    fn commit(&mut self, items: &[Item], classified: Classified<'_>) -> Vec<Outcome> {
         for accepted in &classified.accepted {
             self.append(accepted);
         }
@@ -144,15 +161,7 @@ impl Log {
         }
         for (item, outcome) in items.iter().zip(&classified.outcomes) {
             if let (Item::Activate(activation), Outcome::Activated(plan)) = (item, outcome) {
-                self.deployments.push(Deployment {
-                    plan: *plan,
-                    name: activation.name.clone(),
-                    digest: activation.digest,
-                    activated_at: activation.at,
-                    activated_by: activation.by.clone(),
-                    categories: activation.categories.clone(),
-                    trusted: activation.trusted.clone(),
-                });
+                self.deployments.push(activation.deployment(*plan));
             }
         }
         self.parts = classified.parts;
@@ -184,7 +193,7 @@ impl Log {
     /// Takes an event in behind the others of its stream and of the log.
     fn keep(&mut self, stored: StoredEvent) {
         let (stream, place) = (stored.stream.clone(), self.events.len());
-        let (data, command_metadata) = match &stored.commit {
+        let origin = match &stored.commit {
             Some(commit) => {
                 let command = commit.command.as_ref();
                 if let Some(id) = command.map(|command| &command.id)
@@ -192,35 +201,27 @@ impl Log {
                 {
                     self.commands.insert((stream.clone(), id.clone()), place);
                 }
-                (commit_data(commit), decided_metadata(commit))
+                origin(commit)
             }
             None => match self.first_of(&stored) {
-                Some(first) => {
-                    let commit = first.stored.commit.as_ref();
-                    let metadata = commit.and_then(decided_metadata);
-                    (Arc::clone(&first.seen.commit), metadata)
-                }
-                None => Default::default(),
+                Some(first) => Origin {
+                    data: Arc::clone(&first.seen.commit),
+                    ..first.stored.commit.as_ref().map(origin).unwrap_or_default()
+                },
+                None => Origin::default(),
             },
         };
         let event = &stored.event;
         if event.id_is_callers {
             self.event_ids.insert((stream.clone(), event.id), place);
         }
-        let seen = RecordedEvent {
-            id: event.id,
-            stream: stream.clone(),
+        let place_in_log = seen::Place {
+            stream: &stream,
             version: stored.version,
             position: stored.position,
-            name: event.name.clone(),
-            schema_version: event.schema_version,
-            body: event.body.clone(),
-            metadata: composed_metadata(command_metadata.as_ref(), event.metadata.as_ref()),
-            tags: event.tags.clone(),
             recorded_at: stored.recorded_at,
-            commit: data,
-            stored_as: None,
         };
+        let seen = seen::event(event, &place_in_log, &origin);
         let places = self.streams.entry(stream).or_default();
         places.events.push(place);
         self.events.push(Kept { stored, seen });
@@ -261,19 +262,9 @@ impl Log {
     }
 }
 
-fn commit_data(commit: &StoredCommit) -> Arc<CommitData> {
-    Arc::new(CommitData::of(
-        commit.command.as_ref(),
-        commit.plan,
-        commit.decided.map(|decided| decided.module),
-        commit.decided.map(|decided| decided.fuel),
-    ))
-}
-
-/// What decided events inherit from their command.
-fn decided_metadata(commit: &StoredCommit) -> Option<bytes::Bytes> {
-    let command = commit.decided.and(commit.command.as_ref())?;
-    command.metadata.clone()
+/// What led to the events of a commit.
+fn origin(commit: &StoredCommit) -> Origin {
+    Origin::of(commit.command.as_ref(), commit.decided, commit.plan)
 }
 
 /// Events up to the bounds of a page, and whether there may be more behind them.
@@ -302,24 +293,6 @@ fn loaded(event: &RecordedEvent, begins_a_commit: bool) -> LoadedEvent {
         recorded_at: event.recorded_at,
         body: event.body.clone(),
         command_id: id.filter(|id| begins_a_commit && id.is_callers()),
-    }
-}
-
-impl EventWriter for Shared {
-    fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
-        let outcomes = self.lock().commit(items);
-        self.0.1.log();
-        ready(Ok(outcomes)).boxed()
-    }
-
-    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
-        let done = self.lock().import(part);
-        self.0.1.log();
-        ready(done).boxed()
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        ready(Ok(())).boxed()
     }
 }
 

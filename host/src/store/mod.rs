@@ -6,17 +6,25 @@
 //! back-end brings its own statements.
 
 mod assemble;
+mod builds;
 pub(crate) mod classify;
+mod documents;
 mod error;
+mod inline;
 mod item;
 mod memory;
 mod page;
+mod parts;
 mod postgres;
+mod projected;
 mod record;
+mod scan;
+mod seen;
 mod snapshot;
 mod sqlite;
 mod stored;
 mod streams;
+mod turns;
 mod types;
 mod url;
 mod wake;
@@ -26,7 +34,15 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+pub use documents::{
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
+    DocumentWrite, Found, IndexEntry, Kept, Role, Scan, SetAside, Steer, StoredDocument,
+    StoredProjection, Subject,
+};
 pub use error::Error;
+pub use inline::{
+    Folded, InlineBuild, InlineFold, Pending, ProjectionPlan, Settle, Touched, Turn, Unprojected,
+};
 pub use item::{
     Activation, Appended, Change, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Mark,
     Outcome, RunId, Write,
@@ -106,11 +122,18 @@ pub trait EventReader: Send + Sync {
 pub trait EventWriter: Send {
     /// Commits what the items ask for, all in one transaction: items are taken in
     /// order, each passes or is refused by itself, and the answer is durable.
-    /// Outcome i belongs to item i.
+    /// Outcome i belongs to item i. An activation with turns stands alone in its batch.
+    ///
+    /// `inline` are the inline projections of the plan under which the items were made, or
+    /// of a later one: what they make of the events is stored with them.
     ///
     /// # Errors
     /// When the transaction failed as a whole: then nothing of it is stored.
-    fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>>;
+    fn commit<'a>(
+        &'a mut self,
+        items: &'a [Item],
+        inline: Option<&'a dyn InlineFold>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>>>;
 
     /// Takes in a part of an export. Events stand behind everything that is in the
     /// store, and keep their versions and positions; what is there already is refused.
@@ -202,6 +225,18 @@ pub struct Deployment {
     pub categories: Vec<String>,
     /// Folds whose snapshots the new ones may open: a sample was compared.
     pub trusted: Vec<Digest>,
+    /// What it says of projections.
+    pub projections: ProjectionPlan,
+}
+
+impl Deployment {
+    /// What an export holds of it: builds belong to the store that they are in.
+    pub(crate) fn exported(&self) -> Self {
+        let mut exported = self.clone();
+        exported.projections.inline.clear();
+        exported.projections.categories.clear();
+        exported
+    }
 }
 
 /// A store that has been opened for reading alone.
@@ -228,6 +263,8 @@ pub struct Store {
     pub snapshots: Arc<dyn SnapshotStore>,
     /// Counts of events by type.
     pub types: Arc<dyn TypeStore>,
+    /// Documents of projections.
+    pub documents: Arc<dyn DocumentStore>,
     /// Tells that there may be something new.
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.

@@ -239,6 +239,14 @@ pub(super) fn plan_out_of_order(plan: u64, after: u64) -> Error {
     Error::Import(format!("plan {plan} follows plan {after}"))
 }
 
+/// An import would pass inline projections by.
+pub(super) fn holds_inline(projection: &str) -> Error {
+    Error::Import(format!(
+        "projection {projection} of the store is inline, and would not see what is imported; \
+         detach it (lifecycle async), import, then make it inline again"
+    ))
+}
+
 pub(super) fn no_stream_to_archive(stream: &StreamId) -> Error {
     Error::Import(format!("there is no stream {stream} to be archived"))
 }

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::backoff::Backoff;
 use super::board::Board;
 use super::hub::Shared;
 use crate::deploy;
+use crate::model::Backoff;
 use crate::model::{Position, RecordedEvent};
 use crate::store::{self, Direction, Filter, LOG_PAGE_MAX, LogPage};
 

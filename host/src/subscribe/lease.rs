@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Error;
-use super::backoff::Backoff;
 use super::hub::Shared;
+use crate::model::Backoff;
 use crate::model::Position;
 use crate::store;
 

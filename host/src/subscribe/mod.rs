@@ -11,7 +11,6 @@
 //! concern a filter of types is judged by all names that it could come to have under the
 //! plan that is current when it is put up; no guest is asked for that.
 
-mod backoff;
 mod board;
 mod commits;
 mod error;

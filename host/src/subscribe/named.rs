@@ -4,11 +4,11 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::backoff::Backoff;
 use super::hub::Shared;
 use super::lease::Lease;
 use super::ring::bytes_of;
 use super::{Error, Message, Place, Subscribe, Subscription};
+use crate::model::Backoff;
 use crate::model::{Invalid, Position, RecordedEvent};
 use crate::store::Filter;
 use crate::upcast::Form;

@@ -290,7 +290,7 @@ impl<'a> Importing<'a> {
         }
         self.check_module(plan.digest)?;
         match self.present.plans.get(self.counts.plans as usize) {
-            Some(there) if *there == plan => {}
+            Some(there) if there.exported() == plan => {}
             None if self.extends => {
                 let put = self
                     .target

@@ -1,6 +1,7 @@
 //! One line of the file: a CloudEvent in its JSON form.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::model::{Body, ContentType, Invalid, StreamId};
+use crate::model::{Body, ContentType, Invalid, Settings, StreamId};
 
 /// What is wrong with a line, in words for its author.
 pub type Result<T> = std::result::Result<T, Invalid>;
@@ -120,6 +121,9 @@ pub struct PlanData<'a> {
     pub categories: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<String>,
+    /// How projections are kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub projections: BTreeMap<String, Settings>,
 }
 
 /// What a commit's line says.

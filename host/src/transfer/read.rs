@@ -1,5 +1,6 @@
 //! Lines, as what they say. Everything is checked: a file may come from anywhere.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -11,9 +12,11 @@ use super::line::{
 };
 use crate::model::{
     CommandId, CommandRecord, ContentType, Context, Digest, EventId, Invalid, Name, NewEvent,
-    Position, StreamId, Timestamp, Version,
+    Position, Settings, StreamId, Timestamp, Version,
 };
-use crate::store::{Anchor, Decided, Deployment, StoredCommit, StoredEvent, StoredSnapshot};
+use crate::store::{
+    Anchor, Decided, Deployment, ProjectionPlan, StoredCommit, StoredEvent, StoredSnapshot,
+};
 
 /// What a line says.
 #[derive(Debug)]
@@ -164,7 +167,17 @@ fn plan(line: &Line<'_>) -> Result<Entry> {
             .iter()
             .map(|fold| digest("trusted", fold))
             .collect::<Result<_>>()?,
+        projections: ProjectionPlan {
+            settings: settings(data.projections)?,
+            ..ProjectionPlan::default()
+        },
     }))
+}
+
+fn settings(settings: BTreeMap<String, Settings>) -> Result<BTreeMap<String, Settings>> {
+    let mut names = settings.keys();
+    names.try_for_each(|text| name("projection", text).map(|_| ()))?;
+    Ok(settings)
 }
 
 fn categories(names: &[String]) -> Result<Vec<String>> {

@@ -46,6 +46,7 @@ pub fn plan(deployment: &Deployment, out: &mut Vec<u8>) -> Result<()> {
         activated_by: deployment.activated_by.as_deref().map(Into::into),
         categories: Some(deployment.categories.clone()),
         trusted: deployment.trusted.iter().map(Digest::to_string).collect(),
+        projections: deployment.projections.settings.clone(),
     };
     let id = format!("{PLAN}.{}", deployment.plan);
     json(PLAN, id, Some(deployment.activated_at), &data, out)

@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{OnceLock, PoisonError, RwLock};
 
+use super::names::Others;
 use super::{Chain, Names};
 use crate::model::Name;
 
@@ -27,6 +28,8 @@ pub enum Route {
     TooNew(u32),
     /// Nowhere: the reader does not name it, nor what it leads to.
     Unknown,
+    /// Nowhere: the reader leaves out what it does not name.
+    LeftOut,
 }
 
 impl Lift {
@@ -150,8 +153,11 @@ impl Lift {
         let (Route::TooNew(_) | Route::Unknown) = strict else {
             return strict;
         };
-        if !self.names.takes_others() {
-            return strict;
+        match self.names.others() {
+            Others::Refused => return strict,
+            Others::LeftOut if strict == Route::Unknown => return Route::LeftOut,
+            Others::LeftOut => return strict,
+            Others::Taken => {}
         }
         let canonical = self.names.canonical(name);
         match self.chain.next(&self.names, canonical, version) {
@@ -174,6 +180,7 @@ impl Lift {
         let here = match named {
             Some(named) if version <= named => Route::Reader(canonical.clone(), named),
             Some(named) => Route::TooNew(named),
+            None if self.names.is_open(canonical) => Route::Reader(canonical.clone(), version),
             None => Route::Unknown,
         };
         let next = self.chain.next(&self.names, canonical, version);

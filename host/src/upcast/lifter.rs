@@ -62,6 +62,7 @@ impl Lifter {
                     };
                     under_way.insert(index, vec![part]);
                 }
+                Route::LeftOut => _ = under_way.insert(index, Vec::new()),
                 route => return Err(refused(route, event.fold())),
             }
         }
@@ -199,7 +200,8 @@ fn as_named<'a>(event: &FoldEvent<'a>, name: &'a Name, schema_version: u32) -> F
 fn routed(lift: &Lift, input: &FoldEvent<'_>, parts: Vec<Lifted>) -> Result<Vec<Part>, Error> {
     let route = |contents: Lifted| {
         let route = lift.route(&contents.name, contents.schema_version);
-        match route {
+        let part = match route {
+            Route::LeftOut => return None,
             Route::Step(step) => Ok(Part {
                 contents,
                 step: Some(step),
@@ -217,9 +219,10 @@ fn routed(lift: &Lift, input: &FoldEvent<'_>, parts: Vec<Lifted>) -> Result<Vec<
                 let event = as_named(input, &name, contents.schema_version);
                 Err(refused(&refusal, event))
             }
-        }
+        };
+        Some(part)
     };
-    parts.into_iter().map(route).collect()
+    parts.into_iter().filter_map(route).collect()
 }
 
 /// Every event as what became of it.

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::model::{MessageType, Name};
 
@@ -9,7 +9,21 @@ pub struct Names {
     versions: HashMap<Name, u32>,
     /// Older names, each with the canonical one.
     aliases: HashMap<Name, Name>,
-    takes_others: bool,
+    /// Named, whichever version is at the end of its chain.
+    open: HashSet<Name>,
+    others: Others,
+}
+
+/// What becomes of what a reader does not name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Others {
+    /// It is an error.
+    #[default]
+    Refused,
+    /// It comes as the end of its chain, and what is too new as it is stored.
+    Taken,
+    /// It is left out.
+    LeftOut,
 }
 
 impl Names {
@@ -23,7 +37,31 @@ impl Names {
         Self {
             versions: versions.collect(),
             aliases: aliases.collect(),
-            takes_others: false,
+            ..Self::default()
+        }
+    }
+
+    /// What a projection names of a category: types, each with a version, 0 standing for
+    /// that of the category's decider, without one for the end of its chain. No types:
+    /// all of them, as readers that are no guests see them.
+    pub fn of_source(types: &[(Name, u32)], decider: Option<&Names>) -> Self {
+        let decider = decider.cloned().unwrap_or_default();
+        if types.is_empty() {
+            return decider.taking_others();
+        }
+        let (mut versions, mut open) = (HashMap::new(), HashSet::new());
+        for (name, version) in types {
+            match decider.version(name.as_str()).filter(|_| *version == 0) {
+                Some(current) => _ = versions.insert(name.clone(), current),
+                None if *version == 0 => _ = open.insert(name.clone()),
+                None => _ = versions.insert(name.clone(), *version),
+            }
+        }
+        Self {
+            versions,
+            aliases: decider.aliases,
+            open,
+            others: Others::LeftOut,
         }
     }
 
@@ -31,7 +69,7 @@ impl Names {
     /// chain, and what is too new as it is stored.
     #[must_use]
     pub fn taking_others(mut self) -> Self {
-        self.takes_others = true;
+        self.others = Others::Taken;
         self
     }
 
@@ -42,7 +80,7 @@ impl Names {
 
     /// The canonical name of a type.
     pub fn canonical<'a>(&'a self, name: &'a Name) -> &'a Name {
-        if self.versions.contains_key(name) {
+        if self.versions.contains_key(name) || self.open.contains(name) {
             return name;
         }
         self.aliases.get(name).unwrap_or(name)
@@ -59,8 +97,13 @@ impl Names {
         self.aliases.iter()
     }
 
-    /// Whether types that it does not name are no error.
-    pub fn takes_others(&self) -> bool {
-        self.takes_others
+    /// Whether a type is named at whichever version is at the end of its chain.
+    pub fn is_open(&self, canonical: &Name) -> bool {
+        self.open.contains(canonical)
+    }
+
+    /// What becomes of what is not named.
+    pub fn others(&self) -> Others {
+        self.others
     }
 }

@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::projection::Projection;
 use exports::quipu::domain::{decider, manifest, upcaster};
 use quipu::domain::types;
 
 wit_bindgen::generate!({
-    world: "evolving-decider-guest",
+    world: "domain-guest",
     path: "../../wit",
 });
 
-struct Probe;
+pub struct Probe;
 export!(Probe);
 
 #[derive(Deserialize)]
-struct Config {
+pub struct Config {
     name: String,
     version: String,
     state: u32,
@@ -29,10 +30,12 @@ struct Config {
     /// What its snapshots and the opening of one do: "as-it-is", "none", "refuse", "trap",
     /// "lie".
     snapshots: String,
+    #[serde(default)]
+    pub projections: Vec<Projection>,
 }
 
 #[derive(Deserialize)]
-struct Step {
+pub struct Step {
     category: String,
     r#type: String,
     from: u32,
@@ -53,7 +56,7 @@ const fn room() -> [u8; crate::BYTES] {
 
 static ROOM: [u8; crate::BYTES] = room();
 
-fn config() -> &'static Config {
+pub fn config() -> &'static Config {
     static CONFIG: OnceLock<Config> = OnceLock::new();
     CONFIG.get_or_init(|| {
         let room: &[u8; crate::BYTES] = std::hint::black_box(&ROOM);
@@ -91,13 +94,13 @@ impl manifest::Guest for Probe {
 
 /// The state in its stored form.
 #[derive(Serialize, Deserialize, Default, Clone)]
-struct State {
+pub struct State {
     /// The forms that it has gone through by migration.
     migrated: Vec<u32>,
     seen: Vec<String>,
 }
 
-struct Held(RefCell<State>);
+pub struct Held(RefCell<State>);
 
 impl decider::Guest for Probe {
     type Aggregate = Held;

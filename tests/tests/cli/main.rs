@@ -9,5 +9,6 @@ mod follow;
 mod help;
 mod log;
 mod program;
+mod projections;
 mod serve;
 mod transfer;

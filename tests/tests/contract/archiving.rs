@@ -243,7 +243,7 @@ async fn streams_of_the_host_can_not_be_archived(place: Place) {
 }
 
 async fn commit(store: &mut Store, items: &[quipu::store::Item]) -> Vec<Outcome> {
-    store.writer.commit(items).await.unwrap()
+    store.writer.commit(items, None).await.unwrap()
 }
 
 async fn items_of_a_batch_see_the_marks_before_them(place: Place) {

@@ -173,7 +173,7 @@ async fn a_checkpoint_does_not_hold_the_writer(place: Place) {
     });
     for _ in 0..200 {
         let items = [build::noted("note-1", Any, 1)];
-        store.writer.commit(&items).await.unwrap();
+        store.writer.commit(&items, None).await.unwrap();
     }
     moving.await.unwrap();
     let head = store.reader.head(&build::stream("note-1")).await.unwrap();

@@ -275,7 +275,7 @@ async fn copies_in_one_batch_have_one_effect(place: Place) {
         copy(vec![given(3, "\"other\"")]),
         copy(vec![given(4, "4")]),
     ];
-    let outcomes = store.writer.commit(&copies).await.unwrap();
+    let outcomes = store.writer.commit(&copies, None).await.unwrap();
     let told = format!("{outcomes:?}");
     let [first, second, part, other, new] = <[Outcome; 5]>::try_from(outcomes).unwrap();
     let Outcome::Appended(first) = first else {
@@ -285,7 +285,7 @@ async fn copies_in_one_batch_have_one_effect(place: Place) {
         assert!(matches!(later, Outcome::Again), "{told}");
     }
     assert!(matches!(new, Outcome::Appended(_)), "{told}");
-    let outcomes = store.writer.commit(&copies[1..4]).await.unwrap();
+    let outcomes = store.writer.commit(&copies[1..4], None).await.unwrap();
     let told = format!("{outcomes:?}");
     let [second, part, other] = <[Outcome; 3]>::try_from(outcomes).unwrap();
     let Outcome::Repeated(known) = second else {
@@ -386,6 +386,6 @@ async fn the_first_outcome_comes_after_a_restart(place: Place) {
     let mut store = place.open().await;
     let commit = build::commit(None, three());
     let item: Item = build::item(None, vec![build::write("note-1", Any, commit)]);
-    let outcomes = store.writer.commit(&[item]).await.unwrap();
+    let outcomes = store.writer.commit(&[item], None).await.unwrap();
     assert!(matches!(outcomes[0], Outcome::Repeated(_)), "{outcomes:?}");
 }

@@ -26,7 +26,7 @@ on_every_store! {
 pub const MODULE: Digest = Digest([7; 32]);
 
 pub async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {
-    store.writer.commit(items).await.unwrap()
+    store.writer.commit(items, None).await.unwrap()
 }
 
 pub async fn with_module(place: &Place) -> Store {
@@ -77,6 +77,8 @@ pub async fn filled(place: &Place) -> Store {
         digest: MODULE,
         categories: vec!["note".to_owned(), "é \"'".to_owned()],
         trusted: vec![Digest([8; 32]), Digest([9; 32])],
+        projections: quipu::store::ProjectionPlan::default(),
+        turns: Vec::new(),
         plan: 0,
         at: Timestamp(9),
         by: Some("ann".to_owned()),
@@ -437,6 +439,8 @@ async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
         digest: MODULE,
         categories: vec!["other".to_owned()],
         trusted: Vec::new(),
+        projections: quipu::store::ProjectionPlan::default(),
+        turns: Vec::new(),
         plan: 1,
         at: Timestamp(1),
         by: None,

@@ -51,7 +51,7 @@ async fn filled(place: &Place, count: usize) {
     let write = build::write("note-1", Any, build::commit(None, events));
     store
         .writer
-        .commit(&[build::item(None, vec![write])])
+        .commit(&[build::item(None, vec![write])], None)
         .await
         .unwrap();
     store.writer.close().await.unwrap();
@@ -162,7 +162,11 @@ async fn check_damage(place: &Place, which: usize) {
         Err(error) => assert!(is_damage(&error), "{which}: {error:?}"),
     }
     let mut store = store;
-    match store.writer.commit(&[build::noted("note-1", Any, 1)]).await {
+    match store
+        .writer
+        .commit(&[build::noted("note-1", Any, 1)], None)
+        .await
+    {
         Ok(outcomes) => assert!(matches!(outcomes[0], Outcome::Appended(_)), "{which}"),
         Err(error) => assert!(is_damage(&error), "{which}: {error:?}"),
     }
@@ -277,7 +281,7 @@ async fn a_snapshot_of_what_no_program_writes_is_given_and_replaced(place: Place
         assert!(store.snapshots.keep(&stream, &taken).await.unwrap());
         let mut store = store;
         let items = [build::truncate("note-1", 3, 6)];
-        store.writer.commit(&items).await.unwrap();
+        store.writer.commit(&items, None).await.unwrap();
         store.writer.close().await.unwrap();
         place.tamper(damage).await;
 

@@ -40,7 +40,7 @@ fn to(stream: &str, events: Vec<NewEvent>) -> Item {
 }
 
 async fn commit(store: &mut Store, items: &[Item]) {
-    store.writer.commit(items).await.unwrap();
+    store.writer.commit(items, None).await.unwrap();
 }
 
 /// What passes a filter, as stream and version, equal in both directions and in pages of

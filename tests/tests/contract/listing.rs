@@ -46,7 +46,7 @@ const IDS: [&str; 20] = [
 async fn filled(place: &Place) -> Store {
     let mut store = place.open().await;
     let items: Vec<Item> = IDS.iter().map(|id| build::noted(id, Any, 1)).collect();
-    store.writer.commit(&items).await.unwrap();
+    store.writer.commit(&items, None).await.unwrap();
     store
 }
 
@@ -196,7 +196,7 @@ async fn archived_streams_are_left_out_unless_asked_for(place: Place) {
     let mut store = filled(&place).await;
     let gone = ["loan", "loan-10", "loan.x", "loan-\u{10FFFF}"];
     let marks: Vec<Item> = gone.iter().map(|id| build::mark(id, true)).collect();
-    store.writer.commit(&marks).await.unwrap();
+    store.writer.commit(&marks, None).await.unwrap();
     let is_gone = |it: &StreamId| gone.contains(&it.as_str());
     for limit in [1, 2, 100] {
         for name in [None, Some("loan"), Some("loan.x"), Some("loanx")] {
@@ -221,7 +221,7 @@ async fn archived_streams_are_left_out_unless_asked_for(place: Place) {
     }
     store
         .writer
-        .commit(&[build::mark("loan", false)])
+        .commit(&[build::mark("loan", false)], None)
         .await
         .unwrap();
     let only = listed(&*store.reader, 9, &archived(ArchivedStreams::Only)).await;
@@ -237,10 +237,10 @@ async fn a_list_says_where_each_stream_stands(place: Place) {
         build::noted("b-1", Any, 1),
         build::item(None, vec![build::write("b-1", Any, later)]),
     ];
-    store.writer.commit(&items).await.unwrap();
+    store.writer.commit(&items, None).await.unwrap();
     store
         .writer
-        .commit(&[build::mark("a-1", true)])
+        .commit(&[build::mark("a-1", true)], None)
         .await
         .unwrap();
     let with = archived(ArchivedStreams::With);
@@ -267,7 +267,7 @@ async fn a_page_of_a_list_is_bounded(place: Place) {
     let items: Vec<Item> = (0..count)
         .map(|n| build::noted(&format!("note-{n}"), Any, 1))
         .collect();
-    store.writer.commit(&items).await.unwrap();
+    store.writer.commit(&items, None).await.unwrap();
     let all = StreamFilter::default();
     let page = store.reader.streams(None, usize::MAX, &all).await.unwrap();
     assert_eq!(page.streams.len(), STREAMS_PAGE_MAX);
@@ -286,11 +286,11 @@ async fn many_archived_streams_hide_no_other(place: Place) {
     let names: Vec<String> = (0..12_000).map(|n| format!("note-{n:05}")).collect();
     for names in names.chunks(1_000) {
         let items: Vec<Item> = names.iter().map(|it| build::noted(it, Any, 1)).collect();
-        store.writer.commit(&items).await.unwrap();
+        store.writer.commit(&items, None).await.unwrap();
         let is_kept = |it: &&String| ["note-00007", "note-11998"].contains(&it.as_str());
         let marks = names.iter().filter(|it| !is_kept(it));
         let marks: Vec<Item> = marks.map(|it| build::mark(it, true)).collect();
-        store.writer.commit(&marks).await.unwrap();
+        store.writer.commit(&marks, None).await.unwrap();
     }
     for limit in [1, 2, 3] {
         let kept = listed(&*store.reader, limit, &category("note")).await;

@@ -37,7 +37,7 @@ async fn run(place: &Place, seed: u64) {
             .map(|_| some_item(&mut random, &model))
             .collect();
         let expected = model.commit(&items);
-        let outcomes = store.writer.commit(&items).await.unwrap();
+        let outcomes = store.writer.commit(&items, None).await.unwrap();
         let seen: Vec<Seen> = items
             .iter()
             .zip(&outcomes)
@@ -175,7 +175,10 @@ fn shape(item: &Item, outcome: &Outcome) -> Seen {
         Outcome::Again => Seen::Again,
         Outcome::Marked(position) => Seen::Marked(position.is_some()),
         Outcome::NoStream(stream) => Seen::NoStream(stream.to_string()),
-        Outcome::PlanMoved | Outcome::Activated(_) => panic!("{outcome:?}"),
+        Outcome::PlanMoved
+        | Outcome::Activated(_)
+        | Outcome::Unprojected(_)
+        | Outcome::NotSettled(_) => panic!("{outcome:?}"),
     }
 }
 

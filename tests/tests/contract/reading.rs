@@ -158,7 +158,7 @@ async fn paging_the_log_never_skips_or_repeats(place: Place) {
             build::noted("note-1", Any, 2),
             build::noted(&format!("other-{n}"), Any, 1),
         ];
-        for outcome in store.writer.commit(&items).await.unwrap() {
+        for outcome in store.writer.commit(&items, None).await.unwrap() {
             let Outcome::Appended(appended) = outcome else {
                 panic!("{outcome:?}")
             };

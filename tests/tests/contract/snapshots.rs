@@ -27,7 +27,7 @@ on_every_store! {
 async fn filled(place: &Place) -> Store {
     let mut store = place.open().await;
     let items = ["note-1", "note-2", "other-1", "note"].map(|to| noted(to, Any, 5));
-    store.writer.commit(&items).await.unwrap();
+    store.writer.commit(&items, None).await.unwrap();
     store
 }
 
@@ -116,7 +116,7 @@ async fn a_snapshot_is_not_beyond_its_stream(place: Place) {
     assert!(keep(&store, "note-1", &snapshot("note-1", 5)).await);
     store
         .writer
-        .commit(&[noted("note-1", Any, 1)])
+        .commit(&[noted("note-1", Any, 1)], None)
         .await
         .unwrap();
     assert!(keep(&store, "note-1", &snapshot("note-1", 6)).await);
@@ -139,7 +139,7 @@ async fn the_latest_version_is_found_first(place: Place) {
     for at in 2..=4 {
         store
             .writer
-            .commit(&[truncate("note-1", 2, at)])
+            .commit(&[truncate("note-1", 2, at)], None)
             .await
             .unwrap();
         for version in [3, 5] {
@@ -192,7 +192,7 @@ async fn the_newest_of_a_category_come_first(place: Place) {
     assert!(of_category("not", 9).await.is_empty());
     // An anchor is one of them, beside the other one of its stream.
     let items = [truncate("note-2", 1, 5)];
-    store.writer.commit(&items).await.unwrap();
+    store.writer.commit(&items, None).await.unwrap();
     let newest = store.snapshots.newest("note", 9).await.unwrap();
     let newest: Vec<_> = newest
         .iter()
@@ -208,10 +208,10 @@ async fn anchors_are_listed_in_the_order_of_their_streams(place: Place) {
     ];
     for (n, id) in (1..).zip(&ids) {
         let items = [noted(id, Any, 10), truncate(id, n, 10)];
-        store.writer.commit(&items).await.unwrap();
+        store.writer.commit(&items, None).await.unwrap();
     }
     let whole = [noted("loan-11", Any, 3), noted("a-1", Any, 1)];
-    store.writer.commit(&whole).await.unwrap();
+    store.writer.commit(&whole, None).await.unwrap();
     keep(&store, "a-1", &snapshot("a-1", 1)).await;
     let before = |id: &str| 1 + ids.iter().position(|it| *it == id).unwrap() as u64;
     let befores: std::collections::HashMap<_, _> = ids.iter().map(|id| (*id, before(id))).collect();
@@ -276,7 +276,7 @@ async fn snapshots_outlive_the_host(place: Place) {
     let taken = snapshot("note-1", 4);
     assert!(keep(&store, "note-1", &taken).await);
     let items = [truncate("note-1", 2, 3), truncate("note-2", 1, 1)];
-    store.writer.commit(&items).await.unwrap();
+    store.writer.commit(&items, None).await.unwrap();
     let anchors = store.snapshots.anchors(None, None, 9).await.unwrap();
     store.writer.close().await.unwrap();
 
@@ -361,7 +361,7 @@ async fn a_damaged_anchor_is_given(place: Place) {
         let place = place.another();
         let mut store = filled(&place).await;
         let items = [truncate("note-1", 2, 4)];
-        store.writer.commit(&items).await.unwrap();
+        store.writer.commit(&items, None).await.unwrap();
         store.writer.close().await.unwrap();
         place.tamper(damage).await;
         let mut store = place.open().await;
@@ -375,7 +375,7 @@ async fn a_damaged_anchor_is_given(place: Place) {
         );
         // The events are all there, and the mark can be taken away or set again.
         for item in [truncate("note-1", 3, 5), build::whole("note-1")] {
-            let outcomes = store.writer.commit(&[item]).await.unwrap();
+            let outcomes = store.writer.commit(&[item], None).await.unwrap();
             assert!(matches!(
                 outcomes[0],
                 quipu::store::Outcome::Marked(Some(_))

@@ -22,7 +22,7 @@ on_every_store! {
 }
 
 async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {
-    store.writer.commit(items).await.unwrap()
+    store.writer.commit(items, None).await.unwrap()
 }
 
 async fn version(store: &Store, stream: &str) -> u64 {

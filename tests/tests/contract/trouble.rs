@@ -34,7 +34,7 @@ async fn connection(path: &Path) -> SqliteConnection {
 }
 
 async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {
-    store.writer.commit(items).await.unwrap()
+    store.writer.commit(items, None).await.unwrap()
 }
 
 async fn positions(store: &Store, direction: quipu::store::Direction) -> Vec<u64> {

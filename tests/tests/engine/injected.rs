@@ -185,7 +185,7 @@ async fn check_run(place: Place, batch_max: usize) {
         batch_max,
         ..commit::Options::default()
     };
-    let (handle, closed) = commit::start(store.writer, options).unwrap();
+    let (handle, closed) = commit::start(store.writer, options, commit::no_inline()).unwrap();
     let mut arrivals = faults.hold();
 
     // Given a batch at the store, and behind it three appends of one run
@@ -349,7 +349,12 @@ async fn a_caller_that_goes_away_takes_nothing_back(place: Place) {
 
 async fn what_is_staged_behind_the_end_fails_and_the_committer_ends(place: Place) {
     let (store, faults) = Faults::before(place.open().await, Faults::listed([]));
-    let (handle, closed) = commit::start(store.writer, commit::Options::default()).unwrap();
+    let (handle, closed) = commit::start(
+        store.writer,
+        commit::Options::default(),
+        commit::no_inline(),
+    )
+    .unwrap();
     let mut arrivals = faults.hold();
     let ahead = stage(&handle, build::noted("note-1", Any, 1), None);
     arrivals.recv().await;

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod injected;
+mod inline;
 mod property;
 mod purity;
 mod same_ids;

@@ -5,6 +5,7 @@
 mod calls;
 mod loading;
 mod manifests;
+mod projections;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Body, Digest, Timestamp, Version};
-use quipu::store::{self, Activation, Change, Item, Mark, Outcome, Store, StoredSnapshot};
+use quipu::store::{self, Activation, Change, Item, Mark, Outcome, Role, Store, StoredSnapshot};
 use quipu_tests::build;
+use quipu_tests::counting::{Counting, all, counts, stored};
 use quipu_tests::postgres::{Server, fresh_schema};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -101,7 +102,7 @@ impl Stores {
     /// Commits an item; the answer is lost.
     async fn commit(&mut self, item: Item) -> Outcome {
         self.way.loses.store(true, Ordering::SeqCst);
-        let mut outcomes = self.lossy.writer.commit(&[item]).await.unwrap();
+        let mut outcomes = self.lossy.writer.commit(&[item], None).await.unwrap();
         assert!(!self.way.loses.load(Ordering::SeqCst), "nothing was lost");
         outcomes.pop().unwrap()
     }
@@ -121,7 +122,7 @@ impl Stores {
 async fn a_mark_whose_answer_was_lost_is_told_once() {
     let mut stores = Stores::open().await;
     let noted = [build::noted(STREAM, Any, 9)];
-    stores.other.writer.commit(&noted).await.unwrap();
+    stores.other.writer.commit(&noted, None).await.unwrap();
     let stream = build::stream(STREAM);
     let body = Body::json("{}".to_owned()).unwrap();
     let anchor = StoredSnapshot::new(&stream, Version(5), 1, &body, Digest([7; 32]), Timestamp(1));
@@ -158,14 +159,41 @@ async fn an_append_on_locked_streams_whose_answer_was_lost_is_stored_once() {
     let noted = || build::noted(STREAM, Any, 1);
     for round in 0..3 {
         // What the first believes of the stream is wrong after that: it locks, and looks.
-        stores.lossy.writer.commit(&[noted()]).await.unwrap();
-        stores.other.writer.commit(&[noted()]).await.unwrap();
+        stores.lossy.writer.commit(&[noted()], None).await.unwrap();
+        stores.other.writer.commit(&[noted()], None).await.unwrap();
         let outcome = stores.commit(noted()).await;
         let Outcome::Appended(appended) = &outcome else {
             panic!("{outcome:?}");
         };
         assert_eq!(appended[0].first_version.0, 3 * round + 3);
         assert_eq!(stores.versions().await, [3 * round + 3, 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_with_documents_whose_answer_was_lost_is_folded_once() {
+    let mut stores = Stores::open().await;
+    let begun =
+        stores
+            .other
+            .documents
+            .begin("counting", Role::Active, 1, Digest([1; 32]), Timestamp(1));
+    let build = begun.await.unwrap().unwrap().id;
+    let counting = Counting::new(build, |category| category == "note");
+    for round in 1..=3 {
+        let noted = [build::noted(STREAM, Any, 2)];
+        stores.way.loses.store(true, Ordering::SeqCst);
+        let lossy = &mut stores.lossy.writer;
+        let outcomes = lossy.commit(&noted, Some(&counting)).await.unwrap();
+        assert!(!stores.way.loses.load(Ordering::SeqCst), "nothing was lost");
+        assert!(
+            matches!(&outcomes[0], Outcome::Appended(appended) if appended[0].first_version.0 == 2 * round - 1),
+            "{outcomes:?}"
+        );
+        let events = all(&*stores.other.reader).await;
+        assert_eq!(events.len() as u64, 2 * round);
+        let documents = stored(&*stores.other.documents, build).await;
+        assert_eq!(documents, counts(Default::default(), &events));
     }
 }
 
@@ -182,6 +210,8 @@ async fn an_activation_whose_answer_was_lost_raises_the_plan_once() {
                 digest,
                 categories: vec!["note".to_owned()],
                 trusted: Vec::new(),
+                projections: store::ProjectionPlan::default(),
+                turns: Vec::new(),
                 plan,
                 at: Timestamp(9),
                 by: None,

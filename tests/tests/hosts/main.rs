@@ -4,6 +4,7 @@
 mod accounts;
 mod clients;
 mod horizon;
+mod inline;
 mod lost_answers;
 mod outages;
 mod plans;

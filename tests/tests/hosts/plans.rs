@@ -111,13 +111,18 @@ async fn of_two_activations_on_one_plan_one_is_refused() {
                 digest,
                 categories: vec![format!("{name}-1"), format!("{name}-2")],
                 trusted: vec![Digest([2; 32]), Digest([3; 32])],
+                projections: quipu::store::ProjectionPlan::default(),
+                turns: Vec::new(),
                 plan,
                 at: Timestamp(plan),
                 by: None,
             })
         };
         let (one, other) = ([activate("one")], [activate("other")]);
-        let (one, other) = tokio::join!(here.writer.commit(&one), there.writer.commit(&other));
+        let (one, other) = tokio::join!(
+            here.writer.commit(&one, None),
+            there.writer.commit(&other, None)
+        );
         let name = match (&one.unwrap()[..], &other.unwrap()[..]) {
             ([Outcome::Activated(raised)], [Outcome::PlanMoved]) if *raised == plan + 1 => "one",
             ([Outcome::PlanMoved], [Outcome::Activated(raised)]) if *raised == plan + 1 => "other",

@@ -76,17 +76,17 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
     at_version_2(&place).await;
     let error = place.try_open().await.err().unwrap();
     assert!(
-        matches!(error, Error::TooOld { found: 2, known: 3 }),
+        matches!(error, Error::TooOld { found: 2, known: 4 }),
         "{error}"
     );
     assert!(error.to_string().contains("quipu migrate"), "{error}");
 
     let url: StoreUrl = place.url().parse().unwrap();
     let migrated = store::migrate(&url).await.unwrap();
-    assert_eq!((migrated.from, migrated.to), (2, 3));
+    assert_eq!((migrated.from, migrated.to), (2, 4));
     place.open().await;
     let again = store::migrate(&url).await.unwrap();
-    assert_eq!((again.from, again.to), (3, 3));
+    assert_eq!((again.from, again.to), (4, 4));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,7 +127,11 @@ async fn a_migrated_store_goes_on_with_what_it_holds() {
         commit.plan = plan;
         build::item(None, vec![build::write("note-1", build::exact(2), commit)])
     };
-    let outcomes = store.writer.commit(&[noted(0), noted(1)]).await.unwrap();
+    let outcomes = store
+        .writer
+        .commit(&[noted(0), noted(1)], None)
+        .await
+        .unwrap();
     assert!(
         matches!(outcomes[..], [Outcome::PlanMoved, Outcome::Appended(_)]),
         "{outcomes:?}"

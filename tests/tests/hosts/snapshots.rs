@@ -33,7 +33,7 @@ async fn stores(place: &Place, count: usize, events: usize) -> Vec<Store> {
 }
 
 async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {
-    store.writer.commit(items).await.unwrap()
+    store.writer.commit(items, None).await.unwrap()
 }
 
 fn mark(change: Change) -> Item {

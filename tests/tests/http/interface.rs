@@ -33,6 +33,7 @@ async fn every_described_path_and_method_is_served() {
     assert!(paths.len() >= 12);
     for (path, methods) in paths {
         let path = path.replace("{digest}", &"0".repeat(64));
+        let path = path.replace("{order}", "pause");
         let path = path.replace("{position}", "1").replace(['{', '}'], "");
         for method in methods.as_object().unwrap().keys() {
             // A subscription does not end; that it begins is enough.

@@ -32,7 +32,7 @@ async fn truncated(place: &Place) -> Store {
         build::truncate("note-3", 8, 8),
         build::mark("note-3", true),
     ];
-    store.writer.commit(&items).await.unwrap();
+    store.writer.commit(&items, None).await.unwrap();
     store
 }
 
@@ -239,7 +239,7 @@ async fn an_anchor_beyond_the_end_of_an_export_is_left_out(place: Place) {
         build::noted("new-1", Any, 2),
         build::truncate("new-1", 1, 1),
     ];
-    store.writer.commit(&items).await.unwrap();
+    store.writer.commit(&items, None).await.unwrap();
     let file = written(export).await;
     let anchors = lines(&file, "quipu.anchor");
     assert_eq!(anchors.len(), 1, "{anchors:?}");

@@ -1,7 +1,7 @@
 //! What is exported and imported is the same log.
 
 use quipu::engine::Error;
-use quipu::model::{Body, ContentType, Position};
+use quipu::model::{Body, ContentType, Lifecycle, OnError, Position};
 use quipu::store::{ArchivedStreams, StreamFilter};
 use quipu_tests::{Place, build, log, on_every_store, seed};
 use serde_json::Value;
@@ -16,7 +16,8 @@ on_every_store! {
     an_export_ends_where_the_log_ended_when_it_began,
     each_line_is_a_cloud_event,
     a_log_can_be_brought_over_in_parts,
-    many_events_and_large_commits_come_back,
+    many_events_and_large_commits_come_back;
+        settings_of_projections_come_back,
 }
 
 async fn a_random_log_comes_back_byte_for_byte_in_every_kind_of_store(place: Place) {
@@ -37,6 +38,31 @@ async fn a_random_log_comes_back_byte_for_byte_in_every_kind_of_store(place: Pla
         }
         source.shutdown().await.unwrap();
     }
+}
+
+async fn settings_of_projections_come_back(place: Place) {
+    place.bank().await.shutdown().await.unwrap();
+    place
+        .tamper(
+            "UPDATE deployments SET projections = '{\"settings\":{\"totals\":\
+             {\"lifecycle\":\"live\",\"on_error\":\"park\"}},\"categories\":[\"note\"]}'",
+        )
+        .await;
+    let source = place.host().await;
+    let file = exported(&source).await;
+    let other = place.another();
+    let host = other.host().await;
+    import(&host, &file).await.unwrap();
+    assert_same(&exported(&host).await, &file);
+    // The file is the store's, whatever else the store knows of its projections.
+    import(&source, &file).await.unwrap();
+    host.shutdown().await.unwrap();
+    let kept = other.open().await.modules.deployments().await.unwrap();
+    let projections = &kept[0].projections;
+    let settings = &projections.settings["totals"];
+    assert_eq!(settings.lifecycle, Lifecycle::Live);
+    assert_eq!(settings.on_error, OnError::Park);
+    assert!(projections.categories.is_empty());
 }
 
 async fn an_empty_log_comes_back(place: Place) {

@@ -3,13 +3,16 @@
 use super::Log;
 use crate::model::{Digest, StreamId, Version};
 use crate::store::stored::{
-    check_anchor, check_import, id_is_known, module_missing, no_stream_to_archive,
+    check_anchor, check_import, holds_inline, id_is_known, module_missing, no_stream_to_archive,
     plan_out_of_order,
 };
 use crate::store::{Import, Result, StoredCommit, StoredEvent};
 
 impl Log {
     pub(super) fn import(&mut self, part: &Import) -> Result<()> {
+        if let Some(projection) = self.builds.inline() {
+            return Err(holds_inline(projection));
+        }
         match part {
             Import::Events(events) => {
                 for continued in
@@ -26,7 +29,8 @@ impl Log {
                     return Err(plan_out_of_order(deployment.plan, self.parts.plan));
                 }
                 self.check_module(deployment.digest)?;
-                self.parts.activate(&deployment.categories);
+                self.parts
+                    .activate(&deployment.categories, &deployment.projections);
                 self.deployments.push(deployment.clone());
             }
             Import::Archived(stream, since) => match self.streams.get_mut(stream) {

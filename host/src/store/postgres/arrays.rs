@@ -87,7 +87,7 @@ pub struct Rows<'a> {
     /// Streams whose mark changes.
     pub marks: Vec<&'a str>,
     pub marked_at: Vec<Option<i64>>,
-    /// Given positions, for an import.
+    /// Given positions: of an import, or drawn before.
     pub positions: Vec<i64>,
     pub owners: Vec<i32>,
     pub versions: Vec<i64>,

@@ -8,12 +8,16 @@ use sqlx::postgres::{PgConnection, PgRow};
 use super::arrays::{Ground, Rows, head_after, owners, signed};
 use super::cell::Cells;
 use super::error::Failure;
+use super::inline::Locks;
 use super::memory::{Memory, TypeKey};
 use super::sent::{Sent, place};
-use super::{lookup, modules, snapshots};
+use super::turns::Turning;
+use super::{documents, lookup, modules, snapshots};
 use crate::model::{ExpectedVersion, Position, StreamId, Version};
-use crate::store::classify::{Classified, Heads, Known, Parts, classify};
-use crate::store::{Change, Check, Deployment, Error, Head, Item, Mark, Outcome};
+use crate::store::classify::{Classified, Heads, Known, Parts, Refused, classify};
+use crate::store::projected::{Basis, Projected, project};
+use crate::store::turns::{take, turns};
+use crate::store::{Change, Check, Deployment, Error, Head, InlineFold, Item, Mark, Outcome, Turn};
 
 pub const APPEND: &str = "SELECT outcome, positions FROM append_batch(\
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
@@ -38,6 +42,8 @@ pub struct Attempt<'c> {
     pub memory: &'c mut Memory,
     pub namespace: i64,
     pub sent: &'c mut Option<Sent>,
+    /// The inline projections, if they may take something of the batch.
+    pub inline: Option<&'c dyn InlineFold>,
 }
 
 type Tried<T> = Result<T, Failure>;
@@ -47,7 +53,7 @@ impl Attempt<'_> {
     /// rest on is locked before it is looked at.
     pub async fn commit(&mut self, items: &[Item], locked: bool) -> Tried<Vec<Outcome>> {
         let activates = items.iter().any(|item| matches!(item, Item::Activate(_)));
-        if activates || locked || items.iter().any(truncates) {
+        if activates || locked || self.inline.is_some() || items.iter().any(truncates) {
             return self.locked(items, activates).await;
         }
         let mut known = Known::default();
@@ -57,8 +63,9 @@ impl Attempt<'_> {
         for _ in 0..2 {
             let heads = self.believed(items).await?;
             let parts = self.parts().await?;
-            let classified = classify(items, heads.clone(), &known, parts, Position(1));
-            match self.append(items, &heads, &known, &classified).await? {
+            let (next, refused) = (Position(1), Refused::new());
+            let classified = classify(items, heads.clone(), &known, parts, next, &refused);
+            match self.append(items, &heads, &known, &classified, &[]).await? {
                 (WRITTEN, positions) => {
                     return Ok(self.finish(classified, &positions));
                 }
@@ -82,17 +89,44 @@ impl Attempt<'_> {
     }
 
     async fn within(&mut self, items: &[Item], activates: bool) -> Tried<Vec<Outcome>> {
+        let turns = turns(items)?;
         let plan_lock = if activates { LOCK_PLAN } else { SHARE_PLAN };
         sqlx::query(plan_lock)
             .bind(self.namespace)
             .execute(&mut *self.connection)
             .await?;
-        self.memory.parts = None;
-        let heads = self.lock(items).await?;
-        let known = self.known(items).await?;
-        let parts = self.parts().await?;
-        let classified = classify(items, heads.clone(), &known, parts, Position(1));
-        let (outcome, positions) = self.append(items, &heads, &known, &classified).await?;
+        // What is folded is seldom out of date; `append_batch` tells if it was.
+        if activates || self.inline.is_none() {
+            self.memory.parts = None;
+        }
+        let basis = Basis {
+            heads: self.lock(items).await?,
+            known: self.known(items).await?,
+            parts: self.parts().await?,
+            next: Position(1),
+        };
+        let Projected {
+            classified,
+            writes,
+            positions,
+        } = match self.inline {
+            None => basis.classified(items, &Refused::new()).into(),
+            Some(inline) => {
+                let mut locks = Locks {
+                    connection: &mut *self.connection,
+                    namespace: self.namespace,
+                };
+                project(items, &basis, inline, &mut locks).await?
+            }
+        };
+        let Basis { heads, known, .. } = &basis;
+        let (outcome, positions) = self
+            .append(items, heads, known, &classified, &positions)
+            .await?;
+        if outcome == OTHER_PLAN {
+            let why = "the plan was raised".to_owned();
+            return Err(Failure::Again(Error::Unavailable(why)));
+        }
         if outcome != WRITTEN {
             return Err(Failure::Again(Error::Unavailable(
                 "streams that are only looked at change all the time".to_owned(),
@@ -106,21 +140,39 @@ impl Attempt<'_> {
                 );
             }
         }
+        if let Some(reason) = self.turn(turns, &classified).await? {
+            *self.sent = None;
+            self.connection.execute("ROLLBACK").await?;
+            return Ok(vec![Outcome::NotSettled(reason)]);
+        }
         for (mark, _) in &classified.marks {
             self.mark(mark).await?;
         }
+        documents::write(self.connection, &writes).await?;
         self.connection.execute("COMMIT").await?;
         Ok(self.finish(classified, &positions))
     }
 
-    /// Sends what was classified. The answer, and the positions that were drawn. What was
-    /// written stays in `sent`: the transaction may not be at its end.
+    /// Takes the turns of an activation that passed. Tells why not, if they can't be taken.
+    async fn turn(&mut self, turns: &[Turn], classified: &Classified<'_>) -> Tried<Option<String>> {
+        if turns.is_empty() || !matches!(classified.outcomes[..], [Outcome::Activated(_)]) {
+            return Ok(None);
+        }
+        let mut turning = Turning(&mut *self.connection);
+        let last = turning.last(self.namespace).await?;
+        take(turns, &mut turning, last).await
+    }
+
+    /// Sends what was classified, with positions if they are drawn already. The answer, and
+    /// the positions of the events. What was written stays in `sent`: the transaction may
+    /// not be at its end.
     async fn append(
         &mut self,
         items: &[Item],
         heads: &Heads,
         known: &Known,
         classified: &Classified<'_>,
+        drawn: &[Position],
     ) -> Tried<(i32, Vec<i64>)> {
         let mut ground = Ground::default();
         let (locked, seen) = streams(items);
@@ -129,7 +181,8 @@ impl Attempt<'_> {
         ground.plan = items
             .iter()
             .any(|item| matches!(item, Item::Check(check) if check.plan.is_some()));
-        let rows = self.rows(&ground, classified).await?;
+        let mut rows = self.rows(&ground, classified).await?;
+        rows.positions = drawn.iter().map(|position| signed(position.0)).collect();
         let activated = deployments(items, &classified.outcomes).next();
         *self.sent = Some(Sent::new(classified, activated));
         if ground.is_empty() && rows.owners.is_empty() {
@@ -290,7 +343,7 @@ impl Attempt<'_> {
             self.memory.heads.remove(&mark.stream);
         }
         if let Some(last) = positions.last() {
-            self.memory.floor = self.memory.floor.max(*last);
+            self.memory.floor = self.memory.floor.max(Some(*last));
         }
         self.memory.parts = Some(classified.parts);
         let mut outcomes = classified.outcomes;
@@ -417,15 +470,9 @@ fn deployments<'a>(
 ) -> impl Iterator<Item = Deployment> + 'a {
     let pairs = items.iter().zip(outcomes);
     pairs.filter_map(|pair| match pair {
-        (Item::Activate(activation), Outcome::Activated(plan)) => Some(Deployment {
-            plan: *plan,
-            name: activation.name.clone(),
-            digest: activation.digest,
-            activated_at: activation.at,
-            activated_by: activation.by.clone(),
-            categories: activation.categories.clone(),
-            trusted: activation.trusted.clone(),
-        }),
+        (Item::Activate(activation), Outcome::Activated(plan)) => {
+            Some(activation.deployment(*plan))
+        }
         _ => None,
     })
 }

@@ -36,7 +36,8 @@ impl Checkpoints {
     }
 }
 
-fn micros(lease: Duration) -> f64 {
+/// A lease in microseconds.
+pub fn micros(lease: Duration) -> f64 {
     // An interval of a hundred years is as good as any that is longer.
     lease.as_micros().min(3_000_000_000_000_000) as f64
 }

@@ -10,10 +10,11 @@ use super::batch::send;
 use super::cell::Cells;
 use super::error::Failure;
 use super::memory::{Memory, TypeKey};
-use super::{lookup, modules, snapshots};
+use super::{lookup, modules, snapshots, turns};
 use crate::model::{Position, StreamId};
 use crate::store::stored::{
-    Continued, check_anchor, check_import, module_missing, no_stream_to_archive, plan_out_of_order,
+    Continued, check_anchor, check_import, holds_inline, module_missing, no_stream_to_archive,
+    plan_out_of_order,
 };
 use crate::store::{Anchor, Deployment, Error, Import, StoredEvent};
 
@@ -41,6 +42,9 @@ pub async fn part(
             .bind(namespace)
             .execute(&mut *connection)
             .await?;
+        if let Some(projection) = turns::inline(connection).await? {
+            return Err(holds_inline(&projection).into());
+        }
         match part {
             Import::Events(given) => events(connection, memory, namespace, given).await,
             Import::Plan(deployment) => plan(connection, deployment).await,
@@ -75,7 +79,7 @@ pub async fn part(
     if let Import::Events(events) = part
         && let Some(last) = events.last()
     {
-        memory.floor = signed(last.position.0);
+        memory.floor = Some(signed(last.position.0));
     }
     Ok(())
 }

@@ -15,11 +15,12 @@ use crate::model::{
 };
 use crate::store::assemble::body;
 use crate::store::classify::{self, Heads, Known, Parts};
-use crate::store::{Error, Head, Item, KnownCommit, KnownEvent, Result, record};
+use crate::store::{Error, Head, Item, KnownCommit, KnownEvent, ProjectionPlan, Result, record};
 
 const HEADS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
     FROM streams WHERE name = ANY ($1)";
-const PARTS: &str = "SELECT plan, coalesce(categories, ARRAY[name]) FROM deployments ORDER BY plan";
+const PARTS: &str = "SELECT plan, coalesce(categories, ARRAY[name]), projections \
+    FROM deployments ORDER BY plan";
 const TYPE: &str = "SELECT type_id FROM event_types \
     WHERE category = $1 AND name = $2 AND schema_version = $3 AND content_type = $4";
 const NEW_TYPE: &str = "INSERT INTO event_types (category, name, schema_version, content_type) \
@@ -102,10 +103,9 @@ pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
 pub async fn parts(connection: &mut PgConnection) -> Found<Parts> {
     let mut parts = Parts::default();
     for row in sqlx::query(PARTS).fetch_all(connection).await? {
-        parts.plan = row.number(0)?;
         let categories: Vec<String> = row.cell(1)?;
-        let changed = categories.into_iter().map(|it| (it, parts.plan));
-        parts.categories.extend(changed);
+        let projections = ProjectionPlan::of_json(row.cell(2)?)?;
+        parts.activated(row.number(0)?, &categories, &projections);
     }
     Ok(parts)
 }

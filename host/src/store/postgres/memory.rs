@@ -20,8 +20,8 @@ pub struct Memory {
     pub modules: LruCache<Digest, i64>,
     /// None: not read yet.
     pub parts: Option<Parts>,
-    /// A position that was committed, or none: what is undecided stands above it.
-    pub floor: i64,
+    /// A position below whatever is undecided, once it was read; 0 of an empty log.
+    pub floor: Option<i64>,
     /// The last batch held an id that was known: the next one is likely to.
     pub ids_are_known: bool,
 }
@@ -33,7 +33,7 @@ impl Memory {
             types: LruCache::new(TYPES_MAX),
             modules: LruCache::new(MODULES_MAX),
             parts: None,
-            floor: 0,
+            floor: None,
             ids_are_known: false,
         }
     }

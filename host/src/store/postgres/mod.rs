@@ -5,19 +5,26 @@
 //! order by a fence of advisory locks; `horizon` in the first migration says how.
 
 mod arrays;
+mod aside;
 mod batch;
+mod builds;
 mod cell;
 mod checkpoints;
+mod documents;
 mod error;
 mod import;
+mod inline;
 mod lookup;
 mod memory;
 mod modules;
+mod pages;
+mod projections;
 mod reader;
 mod schema;
 mod sent;
 mod session;
 mod snapshots;
+mod turns;
 mod types;
 mod url;
 mod wakes;
@@ -96,6 +103,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         checkpoints: Arc::new(checkpoints::Checkpoints::new(pool.clone())),
         snapshots: Arc::new(snapshots::Snapshots::new(pool.clone())),
         types: Arc::new(types::Types::new(pool.clone(), namespace)),
+        documents: Arc::new(projections::Projections::new(pool.clone())),
         writer: Box::new(writer::Writer::new(settings, pool, told)),
         wakes,
         secret,

@@ -8,7 +8,7 @@ use super::arrays::signed;
 use super::cell::Cells;
 use super::error::store_error;
 use crate::model::{Digest, Timestamp};
-use crate::store::{Deployment, Error, ModuleStore, Result, StoredModule};
+use crate::store::{Deployment, Error, ModuleStore, ProjectionPlan, Result, StoredModule};
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES ($1, $2, $3) \
     ON CONFLICT (digest) DO NOTHING";
@@ -16,11 +16,11 @@ const GET: &str = "SELECT bytes FROM modules WHERE digest = $1";
 const LIST: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
     ORDER BY module_id";
 const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
-    coalesce(d.categories, ARRAY[d.name]), coalesce(d.trusted, ARRAY[]::bytea[]) \
+    coalesce(d.categories, ARRAY[d.name]), coalesce(d.trusted, ARRAY[]::bytea[]), d.projections \
     FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
 const ACTIVATE: &str = "INSERT INTO deployments \
-    (plan, name, module_id, activated_at, activated_by, categories, trusted) \
-    SELECT $1, $2, module_id, $3, $4, $5, $6 FROM modules WHERE digest = $7";
+    (plan, name, module_id, activated_at, activated_by, categories, trusted, projections) \
+    SELECT $1, $2, module_id, $3, $4, $5, $6, $8 FROM modules WHERE digest = $7";
 
 /// Modules in a schema.
 pub struct Modules {
@@ -101,6 +101,7 @@ impl ModuleStore for Modules {
                         activated_by: row.cell(4)?,
                         categories: row.cell(5)?,
                         trusted: digests(row, 6)?,
+                        projections: ProjectionPlan::of_json(row.cell(7)?)?,
                     })
                 })
                 .collect()
@@ -123,6 +124,7 @@ pub async fn activate(
         .bind(&deployment.categories)
         .bind(trusted)
         .bind(&deployment.digest.0[..])
+        .bind(deployment.projections.to_json())
         .execute(connection)
         .await?;
     Ok(done.rows_affected() == 1)

@@ -25,6 +25,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "snapshots",
         include_str!("../../../../migrations/postgres/0003_snapshots.sql"),
     ),
+    (
+        4,
+        "projections",
+        include_str!("../../../../migrations/postgres/0004_projections.sql"),
+    ),
 ];
 
 /// Makes the tables when the schema has none; refuses one that is older or newer than

@@ -18,7 +18,8 @@ use super::memory::Memory;
 use super::sent::Sent;
 use super::session::{Backend, Session, Settings};
 use super::wakes::Told;
-use crate::store::{Error, EventWriter, Import, Item, Outcome, Result};
+use crate::store::projected::wanted;
+use crate::store::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
 
 /// How often what failed for a reason that passes is tried at once.
 const TRIES: u32 = 10;
@@ -52,7 +53,12 @@ impl Writer {
         }
     }
 
-    async fn commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>> {
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
+        let inline = wanted(inline, items);
         let until = self.until();
         let (mut tries, mut sent) = (0, None::<Sent>);
         loop {
@@ -71,7 +77,7 @@ impl Writer {
                     }
                 }
             }
-            match self.attempt(items, tries, &mut sent).await {
+            match self.attempt(items, inline, tries, &mut sent).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(failure) => {
                     self.failed(&failure);
@@ -97,6 +103,7 @@ impl Writer {
     async fn attempt(
         &mut self,
         items: &[Item],
+        inline: Option<&dyn InlineFold>,
         tries: u32,
         sent: &mut Option<Sent>,
     ) -> std::result::Result<Vec<Outcome>, Failure> {
@@ -110,6 +117,7 @@ impl Writer {
             memory: &mut self.memory,
             namespace: self.settings.namespace,
             sent,
+            inline,
         };
         let outcomes = attempt.commit(items, tries > 0).await?;
         self.told.committed(&outcomes);
@@ -173,11 +181,11 @@ impl Writer {
             }
             self.suspect = None;
             import::follow(&mut session.connection, self.settings.namespace).await?;
-            if self.memory.floor == 0 {
+            if self.memory.floor.is_none() {
                 let row = sqlx::query("SELECT last_position()")
                     .fetch_one(&mut session.connection)
                     .await?;
-                self.memory.floor = row.cell(0)?;
+                self.memory.floor = Some(row.cell(0)?);
             }
             self.session = Some(session);
         }
@@ -191,9 +199,8 @@ impl Writer {
                 "no connection".to_owned(),
             )));
         };
-        let outcomes = sent
-            .outcomes(&mut session.connection, self.memory.floor)
-            .await?;
+        let floor = self.memory.floor.unwrap_or_default();
+        let outcomes = sent.outcomes(&mut session.connection, floor).await?;
         if let Some(outcomes) = &outcomes {
             self.told.committed(outcomes);
         }
@@ -218,8 +225,12 @@ impl Writer {
 }
 
 impl EventWriter for Writer {
-    fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
-        Self::commit(self, items).boxed()
+    fn commit<'a>(
+        &'a mut self,
+        items: &'a [Item],
+        inline: Option<&'a dyn InlineFold>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        Self::commit(self, items, inline).boxed()
     }
 
     fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {

@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqliteConnection;
 
 use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
+use super::side::Side;
 use crate::model::Position;
 use crate::store::{CheckpointStore, Claim, Result};
 
+/// Milliseconds since 1970 UTC.
 macro_rules! now {
     () => {
         "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)"
     };
 }
+pub(super) use now;
 
 const CLAIM: &str = concat!(
     "INSERT INTO checkpoints (name, position, token, held_until) VALUES (?1, 0, 1, ",
@@ -40,20 +43,20 @@ const LEASE_MS_MAX: u64 = 1_000 * 366 * 24 * 3_600 * 1_000;
 /// Written through the side connection: a checkpoint that is lost with the power lets
 /// its reader begin earlier, which at least once allows.
 pub struct Checkpoints {
-    pool: SqlitePool,
+    side: Side,
 }
 
 impl Checkpoints {
     /// Checkpoints of the store behind the side connection.
-    pub fn new(side: SqlitePool) -> Self {
-        Self { pool: side }
+    pub fn new(side: Side) -> Self {
+        Self { side }
     }
 
     async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>> {
         let row = sqlx::query(CLAIM)
             .bind(name)
             .bind(millis(lease))
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.side.turn().await?.connection)
             .await
             .map_err(|error| store_error(&error))?;
         row.map(|row| {
@@ -77,7 +80,7 @@ impl Checkpoints {
             .bind(signed(token))
             .bind(signed(position.0))
             .bind(millis(lease))
-            .execute(&self.pool)
+            .execute(&mut *self.side.turn().await?.connection)
             .await
             .map_err(|error| store_error(&error))?;
         Ok(done.rows_affected() == 1)
@@ -87,7 +90,7 @@ impl Checkpoints {
         let done = sqlx::query(RELEASE)
             .bind(name)
             .bind(signed(token))
-            .execute(&self.pool)
+            .execute(&mut *self.side.turn().await?.connection)
             .await;
         done.map(|_| ()).map_err(|error| store_error(&error))
     }
@@ -100,7 +103,8 @@ pub async fn release_all(connection: &mut SqliteConnection) -> Result<()> {
     done.map(|_| ()).map_err(|error| store_error(&error))
 }
 
-fn millis(lease: Duration) -> i64 {
+/// A lease in milliseconds.
+pub fn millis(lease: Duration) -> i64 {
     let millis = u64::try_from(lease.as_millis()).unwrap_or(LEASE_MS_MAX);
     signed(millis.min(LEASE_MS_MAX))
 }

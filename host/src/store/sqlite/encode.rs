@@ -134,18 +134,8 @@ impl Batch {
         self.number((self.payload.len() - start) as u64);
     }
 
-    /// Adds a number; one with more digits than there is room for becomes the largest.
-    fn number(&mut self, mut number: u64) {
-        number = number.min(10u64.pow(DIGITS as u32) - 1);
-        let mut digits = [b'0'; DIGITS];
-        for digit in digits.iter_mut().rev() {
-            if number == 0 {
-                break;
-            }
-            *digit += (number % 10) as u8;
-            number /= 10;
-        }
-        self.numbers.extend_from_slice(&digits);
+    fn number(&mut self, value: u64) {
+        number(&mut self.numbers, value);
     }
 
     /// Ends the arrays.
@@ -155,6 +145,21 @@ impl Batch {
         }
         self
     }
+}
+
+/// Adds a number of fixed length; one with more digits than there is room for becomes the
+/// largest.
+pub fn number(numbers: &mut Vec<u8>, mut number: u64) {
+    number = number.min(10u64.pow(DIGITS as u32) - 1);
+    let mut digits = [b'0'; DIGITS];
+    for digit in digits.iter_mut().rev() {
+        if number == 0 {
+            break;
+        }
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    numbers.extend_from_slice(&digits);
 }
 
 fn tags(tags: &[std::sync::Arc<str>]) -> Result<String> {

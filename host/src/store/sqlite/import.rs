@@ -7,10 +7,12 @@ use super::encode::{Batch, First, Place, signed};
 use super::error::{import_error, store_error};
 use super::marks;
 use super::memory::Memory;
+use super::turns;
 use super::writer::{Writer, stream_id};
 use crate::model::{Position, Timestamp};
 use crate::store::stored::{
-    Continued, check_anchor, check_import, module_missing, no_stream_to_archive, plan_out_of_order,
+    Continued, check_anchor, check_import, holds_inline, module_missing, no_stream_to_archive,
+    plan_out_of_order,
 };
 use crate::store::{
     Activation, Anchor, Change, Deployment, Import, Result, StoredCommit, StoredEvent,
@@ -29,6 +31,10 @@ impl Writer {
     /// Takes in a part of an export.
     pub(super) async fn take_in(&mut self, part: &Import) -> Result<()> {
         let mut memory = self.recall().await?;
+        if let Some(projection) = turns::inline(&mut self.connection).await? {
+            self.memory = Some(memory);
+            return Err(holds_inline(&projection));
+        }
         match part {
             Import::Events(events) => self.take_events(&mut memory, events).await?,
             Import::Plan(deployment) => self.take_plan(&mut memory, deployment).await?,
@@ -55,6 +61,8 @@ impl Writer {
             digest: deployment.digest,
             categories: deployment.categories.clone(),
             trusted: deployment.trusted.clone(),
+            projections: deployment.projections.clone(),
+            turns: Vec::new(),
             plan: after,
             at: deployment.activated_at,
             by: deployment.activated_by.clone(),
@@ -62,7 +70,9 @@ impl Writer {
         if !self.activate(&activation, deployment.plan).await? {
             return Err(module_missing(deployment.digest));
         }
-        memory.parts.activate(&deployment.categories);
+        memory
+            .parts
+            .activate(&deployment.categories, &deployment.projections);
         Ok(())
     }
 

@@ -10,13 +10,13 @@ use super::modules::categories;
 use crate::model::{Digest, StreamId, Timestamp, Version};
 pub use crate::store::assemble::TypeKey;
 use crate::store::classify::Parts;
-use crate::store::{Change, Head, Result};
+use crate::store::{Change, Head, ProjectionPlan, Result};
 
 const LAST_IDS: &str = "SELECT \
     (SELECT coalesce(max(position), 0) FROM events), \
     (SELECT coalesce(max(stream_id), 0) FROM streams), \
     (SELECT coalesce(max(type_id), 0) FROM event_types)";
-const PARTS: &str = "SELECT plan, name, categories FROM deployments ORDER BY plan";
+const PARTS: &str = "SELECT plan, name, categories, projections FROM deployments ORDER BY plan";
 
 /// Streams whose heads are remembered from one batch to the next, at about 150 bytes each.
 const HEADS_MAX: usize = 100_000;
@@ -59,10 +59,9 @@ impl Memory {
             .await
             .map_err(|error| store_error(&error))?;
         for row in deployments {
-            parts.plan = row.number(0)?;
-            for category in categories(row.cell(1)?, row.cell(2)?)? {
-                parts.categories.insert(category, parts.plan);
-            }
+            let categories = categories(row.cell(1)?, row.cell(2)?)?;
+            let projections = ProjectionPlan::of_json(row.cell(3)?)?;
+            parts.activated(row.number(0)?, &categories, &projections);
         }
         Ok(Self {
             last_position: last.cell(0)?,

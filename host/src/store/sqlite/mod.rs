@@ -1,13 +1,16 @@
 //! SQLite: one file, one writer connection, a pool of readers.
 //!
 //! WAL with `synchronous=FULL`: a commit is on disk before it is answered. What may be
-//! lost with the power (checkpoints, snapshots, counts of types) goes through a side
-//! connection that does not wait for the disk. A lock file beside the store keeps a
+//! lost with the power (checkpoints, snapshots, counts of types, documents) goes through a
+//! side connection that does not wait for the disk. A lock file beside the store keeps a
 //! second host out.
 
+mod aside;
 mod backup;
+mod builds;
 mod cell;
 mod checkpoints;
+mod documents;
 mod encode;
 mod error;
 mod file;
@@ -17,12 +20,16 @@ mod log;
 mod marks;
 mod memory;
 mod modules;
+mod pages;
+mod projections;
 mod reader;
 mod rows;
+mod side;
 mod snapshots;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod types;
 mod writer;
 
@@ -41,6 +48,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 pub use self::backup::backup;
 use self::cell::Cells;
 use self::error::store_error;
+use self::side::{Gate, Side};
 use super::wake::Waker;
 use super::{Error, Migrated, Result, Source, Store};
 
@@ -60,6 +68,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         3,
         "snapshots",
         include_str!("../../../../migrations/sqlite/0003_snapshots.sql"),
+    ),
+    (
+        4,
+        "projections",
+        include_str!("../../../../migrations/sqlite/0004_projections.sql"),
     ),
 ];
 
@@ -122,6 +135,7 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     run_migrations(&mut connection).await?;
     let secret = secret(&mut connection).await?;
     checkpoints::release_all(&mut connection).await?;
+    builds::release_all(&mut connection).await?;
     let pool: SqlitePool = SqlitePoolOptions::new()
         .max_connections(options.readers)
         .connect_with(
@@ -131,29 +145,23 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         )
         .await
         .map_err(|error| store_error(&error))?;
-    let side = side(writing.clone());
+    let gate = Gate::default();
+    let side = Side::new(writing.clone(), gate.clone());
     let (waker, wakes) = Waker::new();
     let holes = log::Holes::default();
-    let pools = vec![pool.clone(), side.clone()];
-    let writer = writer::Writer::open(connection, pools, holes.clone(), waker, lock).await?;
+    let pools = vec![pool.clone(), side.pool()];
+    let writer = writer::Writer::open(connection, gate, pools, holes.clone(), waker, lock).await?;
     Ok(Store {
         reader: Arc::new(reader::Reader::new(pool.clone(), holes)),
         writer: Box::new(writer),
         modules: Arc::new(modules::Modules::new(pool.clone(), writing)),
         checkpoints: Arc::new(checkpoints::Checkpoints::new(side.clone())),
         snapshots: Arc::new(snapshots::Snapshots::new(pool.clone(), side.clone())),
-        types: Arc::new(types::Types::new(pool, side)),
+        types: Arc::new(types::Types::new(pool.clone(), side.clone())),
+        documents: Arc::new(projections::Projections::new(pool, side)),
         wakes,
         secret,
     })
-}
-
-/// One connection beside the writer's, so that the writer of events is never held for
-/// long. It does not wait for the disk: what is written here may be lost with the power.
-fn side(writing: SqliteConnectOptions) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal))
 }
 
 /// Makes the file and marks it as a store, before anything is written to a WAL.
@@ -212,7 +220,7 @@ pub async fn open_reading(path: &Path) -> Result<Source> {
         .max_connections(Options::default().readers)
         .connect_lazy_with(reading(path).row_buffer_size(ROWS_AHEAD));
     let modules = modules::Modules::new(pool.clone(), reading(path));
-    let snapshots = snapshots::Snapshots::new(pool.clone(), pool.clone());
+    let snapshots = snapshots::Snapshots::new(pool.clone(), Side::reading(pool.clone()));
     Ok(Source {
         reader: Arc::new(reader::Reader::new(pool, holes)),
         modules: Arc::new(modules),

@@ -9,14 +9,15 @@ use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
 use crate::model::{Digest, Timestamp};
-use crate::store::{Deployment, Error, ModuleStore, Result, StoredModule};
+use crate::store::{Deployment, Error, ModuleStore, ProjectionPlan, Result, StoredModule};
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES (?1, ?2, ?3) \
     ON CONFLICT (digest) DO NOTHING";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = ?1";
 const LIST: &str = "SELECT digest, length(bytes), uploaded_at FROM modules ORDER BY module_id";
 const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
-    d.categories, d.trusted FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
+    d.categories, d.trusted, d.projections FROM deployments AS d \
+    JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
 
 /// Reads through the pool; an upload opens a connection of its own, since it is
 /// rare and must not hold the writer.
@@ -130,6 +131,7 @@ impl ModuleStore for Modules {
                         activated_by: row.cell(4)?,
                         categories: categories(row.cell(1)?, row.cell(5)?)?,
                         trusted: trusted(row.cell(6)?)?,
+                        projections: ProjectionPlan::of_json(row.cell(7)?)?,
                     })
                 })
                 .collect()

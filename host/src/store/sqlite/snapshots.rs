@@ -9,6 +9,7 @@ use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
 use super::rows::stream_id;
+use super::side::Side;
 use super::streams::{first_behind, ranges};
 use crate::model::{Digest, StreamId, Timestamp, Version};
 use crate::store::{Anchor, Result, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
@@ -60,12 +61,12 @@ const KEEP: &str = "INSERT INTO snapshots (stream_id, anchor, category, version,
 /// snapshot that is lost with the power costs time alone. Anchors are the writer's.
 pub struct Snapshots {
     pool: SqlitePool,
-    side: SqlitePool,
+    side: Side,
 }
 
 impl Snapshots {
     /// Snapshots of the store behind these connections.
-    pub fn new(pool: SqlitePool, side: SqlitePool) -> Self {
+    pub fn new(pool: SqlitePool, side: Side) -> Self {
         Self { pool, side }
     }
 
@@ -89,7 +90,7 @@ impl Snapshots {
             .bind(signed(snapshot.taken_at.0))
             .bind(snapshot.checksum.to_vec())
             .bind(snapshot.data.to_vec())
-            .execute(&self.side)
+            .execute(&mut *self.side.turn().await?.connection)
             .await
             .map_err(|error| store_error(&error))?;
         Ok(done.rows_affected() == 1)

@@ -43,7 +43,7 @@ async fn head(store: &Store) -> u64 {
 /// Appends until there is no room left; how often it passed.
 async fn fill(writer: &mut dyn EventWriter, bytes: usize) -> u64 {
     for passed in 0..1_000 {
-        match writer.commit(&[append("note-1", bytes)]).await {
+        match writer.commit(&[append("note-1", bytes)], None).await {
             Ok(outcomes) => assert!(matches!(outcomes[0], Outcome::Appended(_))),
             Err(error) => {
                 assert!(matches!(error, Error::Full(_)), "{error:?}");
@@ -73,7 +73,7 @@ async fn a_full_disk_is_an_error_and_leaves_the_store_as_it_was() {
 
     // Neither a new stream, nor a mark, nor an import leaves a part of itself.
     let [new, big] = [append("new-1", 5_000), append("note-1", 20_000)];
-    let error = store.writer.commit(&[new]).await.unwrap_err();
+    let error = store.writer.commit(&[new], None).await.unwrap_err();
     assert!(matches!(error, Error::Full(_)), "{error:?}");
     let new = StreamId::new("new-1").unwrap();
     assert!(store.reader.head(&new).await.unwrap().is_none());
@@ -98,7 +98,7 @@ async fn a_full_disk_is_an_error_and_leaves_the_store_as_it_was() {
     store.writer.close().await.unwrap();
 
     let mut store = open(&path, &Options::default()).await.unwrap();
-    let outcomes = store.writer.commit(&[big]).await.unwrap();
+    let outcomes = store.writer.commit(&[big], None).await.unwrap();
     let Outcome::Appended(appended) = &outcomes[0] else {
         panic!("{outcomes:?}")
     };

@@ -8,6 +8,7 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
+use super::side::{Side, commit};
 use crate::model::{ContentType, Name, Position, Timestamp};
 use crate::store::{Error, Result, TypeStore, TypeUse};
 
@@ -40,7 +41,7 @@ const TYPES: &str = "SELECT t.category, t.name, t.schema_version, t.content_type
 /// counts through the side connection: only the adding takes the lock of the writer.
 pub struct Types {
     pool: SqlitePool,
-    side: SqlitePool,
+    side: Side,
 }
 
 /// What a chunk holds of a type: its row, how many, and the first and the last of them.
@@ -57,7 +58,7 @@ struct Chunk {
 
 impl Types {
     /// Counts of the store behind these connections.
-    pub fn new(pool: SqlitePool, side: SqlitePool) -> Self {
+    pub fn new(pool: SqlitePool, side: Side) -> Self {
         Self { pool, side }
     }
 
@@ -119,21 +120,19 @@ impl Types {
     async fn add(&self, chunk: &Chunk, counted: &[Counted]) -> Result<()> {
         let rows =
             serde_json::to_string(counted).map_err(|error| Error::Unexpected(error.to_string()))?;
-        let added = async {
-            let mut adding = self.side.begin_with("BEGIN IMMEDIATE").await?;
-            let moved = sqlx::query(MOVE)
-                .bind(chunk.behind)
-                .bind(chunk.last)
-                .execute(&mut *adding)
-                .await?;
-            if moved.rows_affected() == 1 {
-                sqlx::query(ADD).bind(rows).execute(&mut *adding).await?;
-            }
-            adding.commit().await
-        };
-        added
+        let mut turn = self.side.turn().await?;
+        let mut adding = turn.begin().await?;
+        let moved = sqlx::query(MOVE)
+            .bind(chunk.behind)
+            .bind(chunk.last)
+            .execute(&mut *adding)
             .await
-            .map_err(|error: sqlx::Error| store_error(&error))
+            .map_err(|error| store_error(&error))?;
+        if moved.rows_affected() == 1 {
+            let added = sqlx::query(ADD).bind(rows).execute(&mut *adding).await;
+            added.map_err(|error| store_error(&error))?;
+        }
+        commit(adding).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one connection that writes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -8,6 +9,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection, Executor};
 
 use super::cell::Cells;
+use super::documents;
 use super::encode::{Batch, First, Place, names, signed};
 use super::error::store_error;
 use super::file::Lock;
@@ -16,10 +18,17 @@ use super::log::Holes;
 use super::marks;
 use super::memory::{Memory, Remembered, TypeKey};
 use super::rows::head;
+use super::side::Gate;
+use super::turns::Turning;
 use crate::model::{Digest, NewEvent, Position, StreamId, Timestamp, Version};
-use crate::store::classify::{self, Classified, Heads, classify};
+use crate::store::classify::{self, Classified, Heads};
+use crate::store::projected::{Basis, Documents, Projected, consecutive, project, wanted};
+use crate::store::turns::{take, turns};
 use crate::store::wake::Waker;
-use crate::store::{Activation, Error, EventWriter, Import, Item, Mark, Outcome, Result};
+use crate::store::{
+    Activation, BuildId, DocumentWrite, Error, EventWriter, Import, InlineFold, Item, Mark,
+    Outcome, Result, StoredDocument,
+};
 
 const HEADS: &str = include_str!("heads.sql");
 const TYPE: &str = "SELECT type_id FROM event_types \
@@ -27,12 +36,14 @@ const TYPE: &str = "SELECT type_id FROM event_types \
 const MODULE: &str = "SELECT module_id FROM modules WHERE digest = ?1";
 const APPEND: &str = "INSERT INTO batch (base, streams, types, owners, numbers, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const ACTIVATE: &str = "INSERT INTO deployments \
-    (plan, name, module_id, activated_at, activated_by, categories, trusted) \
-    SELECT ?1, ?2, module_id, ?3, ?4, ?6, ?7 FROM modules WHERE digest = ?5";
+    (plan, name, module_id, activated_at, activated_by, categories, trusted, projections) \
+    SELECT ?1, ?2, module_id, ?3, ?4, ?6, ?7, ?8 FROM modules WHERE digest = ?5";
 
 /// The writer, and what it remembers of what it wrote: no one else writes.
 pub struct Writer {
     pub(super) connection: SqliteConnection,
+    /// Passed before each write, by whoever writes.
+    gate: Gate,
     /// Pools that end with the writer.
     pools: Vec<SqlitePool>,
     pub(super) holes: Holes,
@@ -47,6 +58,7 @@ impl Writer {
     /// A writer on this connection.
     pub async fn open(
         connection: SqliteConnection,
+        gate: Gate,
         pools: Vec<SqlitePool>,
         holes: Holes,
         waker: Waker,
@@ -54,6 +66,7 @@ impl Writer {
     ) -> Result<Self> {
         let mut writer = Self {
             connection,
+            gate,
             pools,
             holes,
             waker,
@@ -64,13 +77,31 @@ impl Writer {
         Ok(writer)
     }
 
-    async fn commit(&mut self, items: &[Item]) -> Result<Vec<Outcome>> {
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
         let mut memory = self.recall().await?;
-        let heads = self.heads(&mut memory, classify::streams(items)).await?;
-        let known = known(&mut self.connection, items).await?;
-        let next = Position(memory.last_position.unsigned_abs() + 1);
-        let classified = classify(items, heads, &known, memory.parts.clone(), next);
-        self.write(&mut memory, items, &classified).await?;
+        let basis = Basis {
+            heads: self.heads(&mut memory, classify::streams(items)).await?,
+            known: known(&mut self.connection, items).await?,
+            parts: memory.parts.clone(),
+            next: Position(memory.last_position.unsigned_abs() + 1),
+        };
+        let projected = match wanted(inline, items) {
+            None => basis.plain(items),
+            Some(inline) => project(items, &basis, inline, self).await?,
+        };
+        let Projected {
+            classified, writes, ..
+        } = projected;
+        let refusal = self.write(&mut memory, items, &classified, &writes).await?;
+        if let Some(reason) = refusal {
+            // Nothing of the activation is stored, and it was alone.
+            self.memory = Some(memory);
+            return Ok(vec![Outcome::NotSettled(reason)]);
+        }
         memory.parts = classified.parts;
         self.memory = Some(memory);
         if !classified.accepted.is_empty() {
@@ -126,32 +157,49 @@ impl Writer {
         Ok(heads)
     }
 
-    /// Writes what was accepted, in one transaction.
+    /// Writes what was accepted, in one transaction. Tells why not, where a turn of an
+    /// activation can't be taken.
     async fn write(
         &mut self,
         memory: &mut Memory,
         items: &[Item],
         classified: &Classified<'_>,
-    ) -> Result<()> {
+        documents: &[DocumentWrite],
+    ) -> Result<Option<String>> {
+        let turns = turns(items)?;
         let activations = activations(items, &classified.outcomes);
         let marks = &classified.marks;
         if classified.accepted.is_empty() && activations.is_empty() && marks.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let base = memory.last_position + 1;
         let batch = self.encode(memory, classified).await?;
-        let written = if activations.is_empty() && marks.is_empty() {
+        let _passed = self.gate.pass().await;
+        if activations.is_empty() && marks.is_empty() && documents.is_empty() {
             // The usual batch is a transaction by itself.
-            return self.insert(base, batch, store_error).await;
-        } else {
-            self.begin().await?;
-            self.write_all(&activations, marks, base, batch).await
-        };
+            return self.insert(base, batch, store_error).await.map(|()| None);
+        }
+        self.begin().await?;
+        let mut written = self.write_all(&activations, marks, base, batch).await;
+        if written.is_ok() {
+            written = documents::write(&mut self.connection, documents).await;
+        }
+        if written.is_ok() && !turns.is_empty() {
+            let last = Position(memory.last_position.unsigned_abs());
+            match take(turns, &mut Turning(&mut self.connection), last).await {
+                Ok(None) => {}
+                Ok(refusal) => {
+                    self.roll_back().await?;
+                    return Ok(refusal);
+                }
+                Err(error) => written = Err(error),
+            }
+        }
         self.end(written).await?;
         for (mark, _) in marks {
             memory.mark(&mark.stream, &mark.change);
         }
-        Ok(())
+        Ok(None)
     }
 
     async fn write_all(
@@ -303,6 +351,7 @@ impl Writer {
             .bind(activation.digest.0.to_vec())
             .bind(names(activation.categories.iter().map(String::as_str)))
             .bind(trusted)
+            .bind(activation.projections.to_json())
             .execute(&mut self.connection)
             .await
             .map_err(|error| store_error(&error))?;
@@ -313,6 +362,11 @@ impl Writer {
     pub(super) async fn begin(&mut self) -> Result<()> {
         let begun = self.connection.execute("BEGIN IMMEDIATE").await;
         begun.map(|_| ()).map_err(|error| store_error(&error))
+    }
+
+    async fn roll_back(&mut self) -> Result<()> {
+        let done = self.connection.execute("ROLLBACK").await;
+        done.map(|_| ()).map_err(|error| store_error(&error))
     }
 
     /// Ends it: with all of it, or after a failure with nothing.
@@ -353,13 +407,37 @@ fn missing(module: Digest) -> Error {
     Error::Unexpected(format!("module {module} is not in the store"))
 }
 
+/// The documents, which nobody else writes while they are inline.
+impl Documents for Writer {
+    type Error = Error;
+
+    fn read<'a>(
+        &'a mut self,
+        documents: &'a [(BuildId, Arc<str>)],
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredDocument>>>> {
+        documents::read(&mut self.connection, documents).boxed()
+    }
+
+    fn draw(&mut self, next: Position, events: u64) -> BoxFuture<'_, Result<Vec<Position>>> {
+        std::future::ready(Ok(consecutive(next, events))).boxed()
+    }
+}
+
 impl EventWriter for Writer {
-    fn commit<'a>(&'a mut self, items: &'a [Item]) -> BoxFuture<'a, Result<Vec<Outcome>>> {
-        Self::commit(self, items).boxed()
+    fn commit<'a>(
+        &'a mut self,
+        items: &'a [Item],
+        inline: Option<&'a dyn InlineFold>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        Self::commit(self, items, inline).boxed()
     }
 
     fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
-        self.take_in(part).boxed()
+        async move {
+            let _passed = self.gate.pass().await;
+            self.take_in(part).await
+        }
+        .boxed()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {

@@ -5,14 +5,14 @@ use rand::Rng;
 /// Pauses between attempts: each is drawn between nothing and a bound that doubles
 /// every time, so that those who failed together do not come back together.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     max: Duration,
     attempts: u32,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, max: Duration) -> Self {
+    pub(crate) fn new(first: Duration, max: Duration) -> Self {
         Self {
             first,
             max,
@@ -21,19 +21,19 @@ impl Backoff {
     }
 
     /// Between attempts to read the log.
-    pub(super) fn of_reads() -> Self {
+    pub(crate) fn of_reads() -> Self {
         Self::new(Duration::from_millis(20), Duration::from_secs(5))
     }
 
     /// How long to wait now.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let bound = self.first.saturating_mul(1 << self.attempts.min(30));
         self.attempts = self.attempts.saturating_add(1);
         rand::rng().random_range(Duration::ZERO..=bound.min(self.max))
     }
 
     /// It went well.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.attempts = 0;
     }
 }

@@ -1,0 +1,76 @@
+/// Values of the documents by which they can be found.
+///
+/// A JSON pointer says where a value stands; an array there gives one entry for each
+/// element. A document whose value is missing or of another kind is not in the index. At
+/// most 16 indexes, and 1,000 entries a document in each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Indexes(Vec<Index>);
+
+/// One index.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    /// Name by which queries ask for it: of the form of a projection's.
+    pub name: &'static str,
+    /// JSON pointer into the document.
+    pub pointer: &'static str,
+    /// How its values are compared.
+    pub kind: Kind,
+}
+
+/// How an index compares its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Strings, by their bytes; long ones of more than 1,024 are left out.
+    Text,
+    /// Numbers without fraction, of 64 bits with sign.
+    Integer,
+    /// Numbers, as doubles.
+    Number,
+    /// False before true.
+    Boolean,
+}
+
+impl Indexes {
+    /// None: documents are found by their keys alone.
+    pub fn none() -> Self {
+        Indexes::default()
+    }
+
+    /// And one of strings.
+    #[must_use]
+    pub fn text(self, name: &'static str, pointer: &'static str) -> Self {
+        self.with(name, pointer, Kind::Text)
+    }
+
+    /// And one of numbers without fraction.
+    #[must_use]
+    pub fn integer(self, name: &'static str, pointer: &'static str) -> Self {
+        self.with(name, pointer, Kind::Integer)
+    }
+
+    /// And one of numbers.
+    #[must_use]
+    pub fn number(self, name: &'static str, pointer: &'static str) -> Self {
+        self.with(name, pointer, Kind::Number)
+    }
+
+    /// And one of truth values.
+    #[must_use]
+    pub fn boolean(self, name: &'static str, pointer: &'static str) -> Self {
+        self.with(name, pointer, Kind::Boolean)
+    }
+
+    /// All of them, in their order.
+    pub fn as_slice(&self) -> &[Index] {
+        &self.0
+    }
+
+    fn with(mut self, name: &'static str, pointer: &'static str, kind: Kind) -> Self {
+        self.0.push(Index {
+            name,
+            pointer,
+            kind,
+        });
+        self
+    }
+}

@@ -1,0 +1,122 @@
+//! The read side: documents, each a fold of the events that concern it.
+
+mod catalogue;
+mod indexes;
+mod recorded;
+mod sources;
+
+pub use catalogue::{Definition, Projections, Work};
+pub use indexes::{Index, Indexes, Kind};
+pub use recorded::{Recorded, Stored, Untyped};
+pub use sources::Sources;
+pub(crate) use sources::version;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Documents that events lead to: kept by the host, found by key and by index.
+///
+/// For each event [`keys`](Self::keys) says which documents it concerns, and
+/// [`apply`](Self::apply) what becomes of each of them. Both are functions of what they are
+/// given and nothing else, so documents can be built anew at any time. The host gives every
+/// event once, in the order of the log.
+///
+/// ```
+/// use quipu_guest::testing::projected;
+/// use quipu_guest::{Indexes, Message, Projection, Recorded, Sources, projections};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// Only what it wants to know of.
+/// #[derive(Message, Serialize, Deserialize)]
+/// #[serde(rename_all = "kebab-case")]
+/// pub enum Event {
+///     Lent { to: String },
+///     Returned,
+/// }
+///
+/// #[derive(Serialize, Deserialize, PartialEq, Debug)]
+/// pub struct Reader { books: Vec<String> }
+///
+/// pub struct Readers;
+///
+/// impl Projection for Readers {
+///     const NAME: &'static str = "books-by-reader";
+///     type Event = Event;
+///     type Document = Reader;
+///
+///     fn sources() -> Sources<Event> {
+///         Sources::of("book")
+///     }
+///
+///     fn indexes() -> Indexes {
+///         Indexes::none().text("book", "/books")
+///     }
+///
+///     fn keys(event: &Recorded<Event>) -> Vec<String> {
+///         match &event.event {
+///             Event::Lent { to } => vec![to.clone()],
+///             Event::Returned => vec![],
+///         }
+///     }
+///
+///     fn apply(reader: Option<Reader>, _: &str, event: &Recorded<Event>) -> Option<Reader> {
+///         let mut reader = reader.unwrap_or(Reader { books: vec![] });
+///         reader.books.push(event.key().to_owned());
+///         Some(reader)
+///     }
+/// }
+///
+/// projections!("book-views", Readers);
+///
+/// let readers = projected::<Readers>()
+///     .event("book-ethica", Event::Lent { to: "ann".into() })
+///     .event("book-ethica", Event::Returned);
+/// assert_eq!(readers.document("ann"), Some(Reader { books: vec!["ethica".into()] }));
+/// ```
+///
+/// Projections stand in a component of their own ([`projections!`](crate::projections)), or
+/// beside a decider: `decider!(Book, projections = (Readers))`.
+///
+/// An event whose body doesn't fit fails as a bad event, a document that can't be read as
+/// an error of the guest. What the host does then, it is told when they are deployed.
+pub trait Projection: 'static {
+    /// Name of its documents, unique in a store: 1 to 48 of `a-z 0-9 _ -`, beginning with a
+    /// letter.
+    const NAME: &'static str;
+
+    /// A higher one lets the host build all documents anew, beside those that there are,
+    /// which they replace when they have caught up. To be raised whenever the documents are
+    /// to be others.
+    const VERSION: u32 = 1;
+
+    /// Whether it looks at the events' [tags](Recorded::tags).
+    const TAGS: bool = false;
+
+    /// Whether it looks at the events' metadata: [`Recorded::annotation`].
+    const ANNOTATIONS: bool = false;
+
+    /// What it reads.
+    type Event;
+
+    /// A document; its JSON form is what is kept, at most 1 MiB.
+    type Document: Serialize + DeserializeOwned;
+
+    /// Whose events it reads, and which.
+    fn sources() -> Sources<Self::Event>;
+
+    /// Values by which documents can be found besides their key.
+    fn indexes() -> Indexes {
+        Indexes::none()
+    }
+
+    /// Keys of the documents that the event concerns, none twice; a key has 1 to 255 bytes,
+    /// an event at most 256 keys. The event's position is not known yet: it is 0.
+    fn keys(event: &Recorded<Self::Event>) -> Vec<String>;
+
+    /// The document of that key afterwards; none: there is none, or no longer.
+    fn apply(
+        document: Option<Self::Document>,
+        key: &str,
+        event: &Recorded<Self::Event>,
+    ) -> Option<Self::Document>;
+}

@@ -1,0 +1,62 @@
+/// An event with its place in the log, as a projection reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded<E> {
+    /// What happened.
+    pub event: E,
+    /// The event's id, a UUID.
+    pub id: u128,
+    /// The stream's whole id.
+    pub stream: String,
+    /// Place in its stream, from 1.
+    pub version: u64,
+    /// Place in the log of all events, rising; 0 in [`Projection::keys`](super::Projection::keys).
+    pub position: u64,
+    /// When the host recorded it, microseconds since 1970 UTC.
+    pub recorded_at_us: u64,
+    /// Number of the part, from 0, of an event that an upcaster split; else 0.
+    pub part: u32,
+    /// Labels `name:value`; empty unless [asked for](super::Projection::TAGS).
+    pub tags: Vec<String>,
+    /// The event's metadata, and what the host vouches for under `quipu.`; empty unless
+    /// [asked for](super::Projection::ANNOTATIONS).
+    pub annotations: Vec<(String, String)>,
+}
+
+impl<E> Recorded<E> {
+    /// The part of the stream's id before the first `-`; all of it without one.
+    pub fn category(&self) -> &str {
+        category(&self.stream)
+    }
+
+    /// The part of the stream's id behind the first `-`; empty without one.
+    pub fn key(&self) -> &str {
+        self.stream.split_once('-').map_or("", |(_, key)| key)
+    }
+
+    /// The annotation of that name.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        let mut annotations = self.annotations.iter();
+        let (_, value) = annotations.find(|(known, _)| known == name)?;
+        Some(value)
+    }
+}
+
+/// An event of any type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Untyped {
+    /// Its type.
+    pub event_type: String,
+    /// Schema version of its body.
+    pub schema_version: u32,
+    /// JSON; none: it is of another content type.
+    pub body: Option<String>,
+}
+
+/// An event before it is read.
+pub type Stored = Recorded<Untyped>;
+
+pub(super) fn category(stream: &str) -> &str {
+    stream
+        .split_once('-')
+        .map_or(stream, |(category, _)| category)
+}

@@ -1,0 +1,113 @@
+//! What a host shows of its projections, and what it is told to do with them.
+
+use futures::stream::BoxStream;
+
+use super::Host;
+use crate::model::{Position, StreamId};
+use crate::projection::{
+    Change, ChangePlace, Error, Freshness, Live, Order, ParkedPage, Query, Status, View, ViewPage,
+};
+use crate::store::{Role, Subject};
+
+impl Host {
+    /// Every projection that is deployed, or of which something is left, by name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn projections(&self) -> Result<Vec<Status>, Error> {
+        self.tenant.projections.all().await
+    }
+
+    /// How a projection stands.
+    ///
+    /// # Errors
+    /// When there is no such projection, or the store fails.
+    pub async fn projection(&self, name: &str) -> Result<Status, Error> {
+        self.tenant.projections.status(name).await
+    }
+
+    /// Does what an operator orders, and tells how the projection stands afterwards.
+    ///
+    /// # Errors
+    /// When there is no such projection, the order does not go with how it stands, or the
+    /// store fails.
+    pub async fn order(&self, name: &str, order: Order) -> Result<Status, Error> {
+        self.tenant.projections.order(name, order).await
+    }
+
+    /// Events of a projection that wait, at most 1,000, behind one of them.
+    ///
+    /// # Errors
+    /// When there is no such projection, or the store fails.
+    pub async fn parked(
+        &self,
+        name: &str,
+        role: Role,
+        after: Option<&(Subject, Position)>,
+        limit: usize,
+    ) -> Result<ParkedPage, Error> {
+        let projections = &self.tenant.projections;
+        projections.parked(name, role, after, limit).await
+    }
+
+    /// Events that a projection left out, at most 1,000, behind one of them.
+    ///
+    /// # Errors
+    /// When there is no such projection, or the store fails.
+    pub async fn skipped(
+        &self,
+        name: &str,
+        role: Role,
+        after: Option<&(Subject, Position)>,
+        limit: usize,
+    ) -> Result<ParkedPage, Error> {
+        let projections = &self.tenant.projections;
+        projections.skipped(name, role, after, limit).await
+    }
+
+    /// A document of a projection.
+    ///
+    /// # Errors
+    /// When there is no such projection or document, the projection is live, is not as
+    /// fresh as asked for in time, or the store fails.
+    pub async fn view(&self, name: &str, key: &str, freshness: Freshness) -> Result<View, Error> {
+        self.tenant.projections.view(name, key, freshness).await
+    }
+
+    /// Documents of a projection, by indexes or by key.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view), and when the projection has no such index.
+    pub async fn views(
+        &self,
+        name: &str,
+        query: &Query,
+        freshness: Freshness,
+    ) -> Result<ViewPage, Error> {
+        self.tenant.projections.views(name, query, freshness).await
+    }
+
+    /// Tells of changes of a projection's documents: those behind a place, without one all
+    /// documents, then what comes, with a heartbeat every 15 s. When another build is answered
+    /// from than the one of the place, that is told first, then all of its documents. Ends
+    /// with an error, or with the host.
+    ///
+    /// # Errors
+    /// When there is no such projection, or it is live.
+    pub async fn changes(
+        &self,
+        name: &str,
+        after: Option<ChangePlace>,
+    ) -> Result<BoxStream<'static, Result<Change, Error>>, Error> {
+        self.tenant.projections.changes(name, after).await
+    }
+
+    /// The documents that a projection makes of one stream's events alone, whatever its
+    /// lifecycle.
+    ///
+    /// # Errors
+    /// When there is no such projection or stream, or its events can't be folded.
+    pub async fn live(&self, name: &str, stream: &StreamId) -> Result<Live, Error> {
+        self.tenant.projections.live(name, stream).await
+    }
+}

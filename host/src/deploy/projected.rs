@@ -1,0 +1,201 @@
+//! Projections of a plan: who defines them, how they are kept, and which are inline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Plan;
+use crate::model::{Lifecycle, Settings, SettingsChange};
+use crate::runtime::{Definition, Module};
+use crate::store::{BuildId, InlineBuild, ProjectionPlan, Turn};
+use crate::upcast::Conflict;
+
+/// A projection that is deployed.
+#[derive(Debug, Clone)]
+pub struct Projected {
+    /// The component that defines it.
+    pub module: Arc<Module>,
+    /// How it is kept.
+    pub settings: Settings,
+    name: Box<str>,
+}
+
+/// A projection that is folded inline.
+#[derive(Debug, Clone)]
+pub struct InlineProjection {
+    /// Where its documents are.
+    pub build: BuildId,
+    /// The component that folds it; the one before, while a rebuild is under way.
+    pub module: Arc<Module>,
+    /// Version of the definition.
+    pub version: u32,
+}
+
+/// The active modules by name.
+pub(super) type Active = BTreeMap<Box<str>, Arc<Module>>;
+
+/// What an activation changes of how projections are kept.
+#[derive(Debug, Clone, Default)]
+pub struct Keeping {
+    /// How some of the module's projections are kept from then on.
+    pub changes: BTreeMap<String, SettingsChange>,
+    /// Builds that change how they are folded, and what is inline of them then.
+    pub turning: Option<Turning>,
+}
+
+/// A projection that changes how it is folded while everything else stays as it is.
+#[derive(Debug, Clone)]
+pub struct Turning {
+    /// Which.
+    pub projection: Box<str>,
+    /// What becomes of its builds.
+    pub turns: Vec<Turn>,
+    /// What is inline of it then.
+    pub inline: Option<InlineBuild>,
+}
+
+impl Projected {
+    /// Its definition.
+    ///
+    /// # Panics
+    /// Never: it is made of a module that has it.
+    pub fn definition(&self) -> &Definition {
+        let found = self.module.projection(&self.name);
+        found.expect("a projection is made of a module that defines it")
+    }
+}
+
+/// What the active modules define, each projection once.
+///
+/// # Errors
+/// When two of them define projections of one name.
+pub(super) fn defined(
+    active: &Active,
+    settings: &BTreeMap<String, Settings>,
+) -> Result<BTreeMap<Box<str>, Projected>, Conflict> {
+    let mut all: BTreeMap<Box<str>, Projected> = BTreeMap::new();
+    for module in active.values() {
+        for definition in module.projections() {
+            let name = definition.name.clone();
+            let projected = Projected {
+                module: Arc::clone(module),
+                settings: settings.get(&*name).copied().unwrap_or_default(),
+                name: name.clone(),
+            };
+            if let Some(other) = all.insert(name.clone(), projected) {
+                let other = &other.module;
+                return Err(Conflict::new(format!(
+                    "{module:?} and {other:?} both define projection {name}; a name of documents \
+                     is unique in a store"
+                )));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What follows for projections if these modules are active: what the plan says of them,
+/// and the turns that are made with it.
+///
+/// # Errors
+/// When modules contradict each other, or a definition changed without its version.
+pub(super) fn kept(
+    plan: &Plan,
+    active: &Active,
+    module: &Arc<Module>,
+    keeping: &Keeping,
+) -> Result<(ProjectionPlan, Vec<Turn>), Conflict> {
+    let mut settings = BTreeMap::new();
+    for definition in active.values().flat_map(|module| module.projections()) {
+        let name = &*definition.name;
+        let before = plan.projection(name).map(|known| known.settings);
+        settings.insert(name.to_owned(), before.unwrap_or_default());
+    }
+    for (name, change) in &keeping.changes {
+        let own = module.projection(name).and_then(|_| settings.get_mut(name));
+        let Some(own) = own else {
+            return Err(Conflict::new(format!(
+                "{module:?} has no projection {name}; it has {}",
+                names(module)
+            )));
+        };
+        *own = own.with(*change);
+    }
+    let all = defined(active, &settings)?;
+    for (name, projected) in &all {
+        if let Some(before) = plan.projection(name) {
+            check_same(name, before.definition(), projected.definition())?;
+        }
+    }
+    let (mut inline, mut turns, mut moved) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
+    for (name, before) in plan.inline() {
+        let now = all.get(name);
+        let stays = now.filter(|now| now.settings.lifecycle == Lifecycle::Inline);
+        let Some(now) = stays else {
+            turns.push(Turn::Async(before.build));
+            moved.extend(categories(before.module.projection(name)));
+            continue;
+        };
+        let mut build = before.stored();
+        // Another version is built beside it first; until then the one before goes on.
+        if now.definition().version == before.version && now.module.digest() != build.module {
+            build.module = now.module.digest();
+            moved.extend(categories(Some(now.definition())));
+        }
+        inline.insert(name.to_owned(), build);
+    }
+    if let Some(turning) = &keeping.turning {
+        let name = &*turning.projection;
+        let before = plan.inline_projection(name);
+        moved.extend(categories(before.and_then(|it| it.module.projection(name))));
+        moved.extend(categories(all.get(name).map(Projected::definition)));
+        turns.extend(turning.turns.iter().cloned());
+        inline.remove(name);
+        let inline_now = turning.inline.iter().cloned();
+        inline.extend(inline_now.map(|build| (name.to_owned(), build)));
+    }
+    let projections = ProjectionPlan {
+        settings,
+        inline,
+        categories: moved.into_iter().collect(),
+    };
+    Ok((projections, turns))
+}
+
+impl InlineProjection {
+    fn stored(&self) -> InlineBuild {
+        InlineBuild {
+            build: self.build,
+            version: self.version,
+            module: self.module.digest(),
+        }
+    }
+}
+
+/// Documents that another definition made would be read as those of this one.
+fn check_same(name: &str, before: &Definition, now: &Definition) -> Result<(), Conflict> {
+    let has_changed = before.sources != now.sources
+        || before.indexes != now.indexes
+        || before.detail != now.detail;
+    if before.version == now.version && has_changed {
+        return Err(Conflict::new(format!(
+            "projection {name} has other sources, details or indexes than the active one of the \
+             same version {}; raise its version, so that its documents are built anew",
+            now.version
+        )));
+    }
+    Ok(())
+}
+
+/// The categories whose appends a projection takes part in, as the plan names them.
+fn categories(definition: Option<&Definition>) -> impl Iterator<Item = String> {
+    let sources = definition.into_iter().flat_map(|it| &it.sources);
+    sources.map(|source| source.category.as_deref().unwrap_or_default().to_owned())
+}
+
+fn names(module: &Module) -> String {
+    let names = module.projections().iter().map(|it| &*it.name);
+    match names.collect::<Vec<_>>() {
+        none if none.is_empty() => "none".to_owned(),
+        some => some.join(", "),
+    }
+}

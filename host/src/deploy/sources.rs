@@ -1,0 +1,117 @@
+//! What a projection is given, and in which form.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Plan;
+use super::read::{Readable, Recorded, lift_by};
+use crate::model::{Name, RecordedEvent};
+use crate::runtime::{Definition, Source};
+use crate::store::Filter;
+use crate::upcast::{Chain, Lift, Lifter, Names, Route};
+
+/// Ways to a projection by category that are remembered: a store may have any number.
+const LIFTS_MAX: usize = 1_000;
+
+/// What a projection reads, under one plan.
+#[derive(Debug)]
+pub struct Sources {
+    plan: Arc<Plan>,
+    /// By category.
+    own: HashMap<Box<str>, Source>,
+    /// For every other category but those of the host.
+    every: Option<Source>,
+    lifts: RwLock<HashMap<Box<str>, Arc<Lift>>>,
+}
+
+impl Sources {
+    /// What a definition names.
+    pub fn new(plan: &Arc<Plan>, definition: &Definition) -> Self {
+        let sources = definition.sources.iter();
+        let own = sources.filter_map(|source| Some((source.category.clone()?, source.clone())));
+        Self {
+            plan: Arc::clone(plan),
+            own: own.collect(),
+            every: definition.source_of_every().cloned(),
+            lifts: RwLock::default(),
+        }
+    }
+
+    /// Whether it may take events of a category.
+    pub fn take(&self, category: &str) -> bool {
+        self.source(category).is_some()
+    }
+
+    /// Whether it takes an event, or may take something of what that is lifted to. No guest
+    /// is asked.
+    pub fn takes(&self, event: &RecordedEvent) -> bool {
+        let lift = self.lift(event.stream.category());
+        lift.is_some_and(|lift| lift.route(&event.name, event.schema_version) != Route::LeftOut)
+    }
+
+    fn source(&self, category: &str) -> Option<&Source> {
+        let every = || self.every.as_ref().filter(|_| !category.starts_with('$'));
+        self.own.get(category).or_else(every)
+    }
+
+    /// A filter that passes at least every stored event that it takes.
+    pub fn filter(&self) -> Filter {
+        if self.every.is_some() {
+            return Filter::default();
+        }
+        let categories = self.own.keys();
+        Filter {
+            categories: Some(
+                categories
+                    .map(|category| category.as_ref().into())
+                    .collect(),
+            ),
+            types: self.types(),
+            ..Filter::default()
+        }
+    }
+
+    /// Every type, as it may be stored, of which something may be taken; none: all.
+    fn types(&self) -> Option<Vec<Name>> {
+        let mut types = BTreeSet::new();
+        for (category, source) in &self.own {
+            if source.events.is_empty() {
+                return None;
+            }
+            let lift = self.lift(category)?;
+            for (name, _) in &source.events {
+                types.extend(lift.sources(name));
+            }
+        }
+        Some(types.into_iter().collect())
+    }
+
+    /// How the events of a category come to it; none when it takes none of them.
+    pub fn lift(&self, category: &str) -> Option<Arc<Lift>> {
+        let known = self.lifts.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lift) = known.get(category) {
+            return Some(Arc::clone(lift));
+        }
+        drop(known);
+        let source = self.source(category)?;
+        let reader = self.plan.reader(category);
+        let chain = reader.map_or_else(Chain::default, |lift| lift.chain().clone());
+        let names = Names::of_source(&source.events, reader.map(|lift| lift.names()));
+        let lift = Arc::new(Lift::new(chain, names));
+        let mut known = self.lifts.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < LIFTS_MAX {
+            known.insert(category.into(), Arc::clone(&lift));
+        }
+        Some(lift)
+    }
+
+    /// Lifts events, which stand in the order of the log, as far as they can be; what it
+    /// does not take is left out. Guests run on the caller's thread.
+    pub fn lift_all<E: Recorded>(&self, lifter: &Lifter, mut events: Vec<E>) -> Readable<E> {
+        events.retain(|event| {
+            let event: &RecordedEvent = event.borrow();
+            self.take(event.stream.category())
+        });
+        lift_by(&|category| self.lift(category), lifter, events)
+    }
+}

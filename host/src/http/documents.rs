@@ -1,0 +1,228 @@
+//! Documents of projections.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::params::{NamePath, Params, TwoPath};
+use super::problem::{Problem, Result};
+use super::{App, answer};
+use crate::model::StreamId;
+use crate::projection::{Condition, Live, OrderBy, Query, View, ViewPage};
+use crate::store::DOCUMENTS_PAGE_MAX;
+
+/// Conditions of one query.
+const CONDITIONS_MAX: usize = 16;
+/// What an order says for the documents' keys.
+const BY_KEY: &str = "$key";
+
+/// A document.
+#[derive(Serialize, ToSchema)]
+pub struct DocumentView<'a> {
+    /// Its key.
+    key: &'a str,
+    /// Byte for byte as it was folded.
+    #[schema(value_type = serde_json::Value)]
+    document: &'a RawValue,
+    /// Rises with each change of a document in its build.
+    change: u64,
+    /// Everything up to this position of the log is in it.
+    position: u64,
+}
+
+/// Some documents.
+#[derive(Serialize, ToSchema)]
+pub struct DocumentPage<'a> {
+    /// In the order that was asked for. Fewer than `limit`, or none, may stand before the
+    /// end.
+    documents: Vec<DocumentEntry<'a>>,
+    /// `cursor` of the next page; null at the end.
+    next: Option<&'a str>,
+    /// Everything up to this position of the log is in them.
+    position: u64,
+}
+
+/// A document of a page.
+#[derive(Serialize, ToSchema)]
+pub struct DocumentEntry<'a> {
+    /// Its key.
+    key: &'a str,
+    /// Byte for byte as it was folded.
+    #[schema(value_type = serde_json::Value)]
+    document: &'a RawValue,
+    /// Rises with each change of a document in its build.
+    change: u64,
+}
+
+/// The documents that one stream's events alone make.
+#[derive(Serialize, ToSchema)]
+pub struct LiveView<'a> {
+    /// The stream.
+    stream: &'a str,
+    /// Its version.
+    version: u64,
+    /// Events before this version have left its reads, and are not in them; absent when none
+    /// have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_before: Option<u64>,
+    /// By key, byte for byte as they were folded.
+    #[serde(serialize_with = "members")]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    documents: &'a [(&'a str, &'a RawValue)],
+}
+
+impl<'a> LiveView<'a> {
+    /// The view of what was folded; the documents are those of `live`, as JSON.
+    pub fn of(stream: &'a StreamId, live: &Live, documents: &'a [(&'a str, &'a RawValue)]) -> Self {
+        Self {
+            stream: stream.as_str(),
+            version: live.version.0,
+            truncated_before: Some(live.truncated_before.0).filter(|before| *before > 0),
+            documents,
+        }
+    }
+}
+
+fn members<S: Serializer>(
+    documents: &&[(&str, &RawValue)],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(documents.iter().copied())
+}
+
+/// Reads a document of a projection by its key.
+///
+/// From the active build; while that is behind, it answers what it has, unless `after` asks
+/// for more: then that is waited for, and in vain it is `not-fresh`, with the position
+/// reached. Of a live projection nothing is stored: see `/v1/projections/{name}/live/{stream}`.
+#[utoipa::path(
+    get, path = "/v1/views/{projection}/{key}", operation_id = "read_document", tag = "views",
+    params(
+        ("projection" = String, Path, description = "The projection"),
+        ("key" = String, Path, description = "The document's key; a `/` in it is written %2F"),
+        ("after" = Option<u64>, Query, description = "Everything up to this position must be in the document, as the answer to a command names it"),
+        ("timeout" = Option<u64>, Query, description = "With `after`: how long that is waited for, in ms, 0 to 30000, by default 5000; at most nine tenths of the time that the host gives a request"),
+    ),
+    responses(
+        (status = 200, body = DocumentView, description = "The document"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn read(
+    State(app): State<App>,
+    TwoPath(name, key): TwoPath,
+    mut params: Params,
+) -> Result<Response> {
+    let freshness = params.freshness(app.options.request_time_max)?;
+    params.finish()?;
+    let view = app.host.view(&name, &key, freshness).await?;
+    let shown = DocumentView {
+        key: &view.key,
+        document: answer::raw(&view.document)?,
+        change: view.change,
+        position: view.position.0,
+    };
+    answer::json(StatusCode::OK, &shown)
+}
+
+/// Reads documents of a projection, by its indexes or by key.
+///
+/// A condition is `INDEX=VALUE`, or has `<`, `<=`, `>` or `>=` in place of `=`; the value is
+/// written as the index has it: text as it is, numbers in decimal, `true` or `false`. Texts
+/// are compared by their bytes. A document whose index has several values, of an array, is
+/// found by each, and stands once for each in an order by that index.
+#[utoipa::path(
+    get, path = "/v1/views/{projection}", operation_id = "read_documents", tag = "views",
+    params(
+        ("projection" = String, Path, description = "The projection"),
+        ("where" = Option<Vec<String>>, Query, description = "A condition, percent-encoded, as `status%3Dopen` or `amount%3E%3D1000`; may be repeated, at most 16 times: all hold"),
+        ("order" = Option<String>, Query, description = "An index, or with `-` before it from the greatest value down; `$key` stands for the keys. By default the index of the first condition, without one the keys"),
+        ("limit" = Option<u64>, Query, description = "Documents at most: 1 to 1000, by default 100"),
+        ("cursor" = Option<String>, Query, description = "Where another page of the same query ended"),
+        ("after" = Option<u64>, Query, description = "Everything up to this position must be in the documents"),
+        ("timeout" = Option<u64>, Query, description = "With `after`: how long that is waited for, in ms, 0 to 30000, by default 5000"),
+    ),
+    responses(
+        (status = 200, body = DocumentPage, description = "Documents"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn list(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    mut params: Params,
+) -> Result<Response> {
+    let freshness = params.freshness(app.options.request_time_max)?;
+    let query = query(&mut params)?;
+    params.finish()?;
+    let page = app.host.views(&name, &query, freshness).await?;
+    answer::json(StatusCode::OK, &DocumentPage::of(&page)?)
+}
+
+impl<'a> DocumentPage<'a> {
+    fn of(page: &'a ViewPage) -> Result<Self> {
+        let entry = |view: &'a View| {
+            Ok(DocumentEntry {
+                key: &view.key,
+                document: answer::raw(&view.document)?,
+                change: view.change,
+            })
+        };
+        Ok(Self {
+            documents: page.documents.iter().map(entry).collect::<Result<_>>()?,
+            next: page.cursor.as_deref(),
+            position: page.position.0,
+        })
+    }
+}
+
+fn query(params: &mut Params) -> Result<Query> {
+    let conditions = params.all("where").unwrap_or_default();
+    if conditions.len() > CONDITIONS_MAX {
+        let detail = format!("query: where is given more than {CONDITIONS_MAX} times");
+        return Err(Problem::bad_request(detail));
+    }
+    let conditions = conditions.iter().map(|text| text.parse());
+    let conditions = conditions.collect::<std::result::Result<Vec<Condition>, _>>()?;
+    Ok(Query {
+        conditions,
+        order: params.text("order")?.map(order),
+        limit: params.limit(DOCUMENTS_PAGE_MAX)?,
+        cursor: params.text("cursor")?,
+    })
+}
+
+fn order(text: String) -> OrderBy {
+    let (index, is_descending) = match text.strip_prefix('-') {
+        Some(index) => (index.to_owned(), true),
+        None => (text, false),
+    };
+    OrderBy {
+        index: Some(index).filter(|index| index != BY_KEY),
+        is_descending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_names_an_index_or_the_keys() {
+        for (text, index, is_descending) in [
+            ("amount", Some("amount"), false),
+            ("-amount", Some("amount"), true),
+            ("$key", None, false),
+            ("-$key", None, true),
+        ] {
+            let expected = OrderBy {
+                index: index.map(str::to_owned),
+                is_descending,
+            };
+            assert_eq!(order(text.to_owned()), expected, "{text}");
+        }
+    }
+}

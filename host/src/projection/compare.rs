@@ -1,0 +1,145 @@
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::shared::Shared;
+use super::{Comparison, Difference, Error};
+use crate::store::{Build, BuildId, DOCUMENTS_PAGE_MAX, Found, Role, Scan, StoredProjection};
+
+/// Differences that are told.
+const EXAMPLES_MAX: usize = 10;
+/// Bytes of each document in them.
+const EXAMPLE_BYTES_MAX: usize = 1 << 10;
+
+/// Compares the next build of a projection with its active one, key by key, for as long as
+/// that may take. None when it does not have both.
+pub(super) async fn compare(
+    shared: &Shared,
+    stored: &StoredProjection,
+) -> Result<Option<Comparison>, Error> {
+    let of = |role| stored.builds.iter().find(move |build| build.role == role);
+    let (Some(active), Some(next)) = (of(Role::Active), of(Role::Next)) else {
+        return Ok(None);
+    };
+    let until = Instant::now() + shared.options.comparison_time;
+    let mut comparison = Comparison {
+        at: shared.clock.now(),
+        active_position: position(shared, active).await?,
+        next_position: position(shared, next).await?,
+        ..Comparison::default()
+    };
+    let mut ones = Keys::new(shared, active.id);
+    let mut others = Keys::new(shared, next.id);
+    loop {
+        let (one, other) = (ones.first().await?, others.first().await?);
+        let order = match (&one, &other) {
+            (None, None) => {
+                comparison.is_complete = true;
+                break;
+            }
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(one), Some(other)) => one.key.cmp(&other.key),
+        };
+        let one = one.filter(|_| order != Ordering::Greater);
+        let other = other.filter(|_| order != Ordering::Less);
+        if one.is_some() {
+            ones.pass();
+        }
+        if other.is_some() {
+            others.pass();
+        }
+        comparison.count(one, other);
+        if Instant::now() >= until {
+            break;
+        }
+    }
+    Ok(Some(comparison))
+}
+
+/// How far a build is: an inline one as far as the log.
+async fn position(shared: &Shared, build: &Build) -> Result<crate::model::Position, Error> {
+    Ok(match build.is_inline {
+        true => shared.reader.log_head().await?,
+        false => build.position,
+    })
+}
+
+impl Comparison {
+    /// Takes a document in that one of the builds has, or both.
+    fn count(&mut self, active: Option<Found>, next: Option<Found>) {
+        let key = active.as_ref().or(next.as_ref());
+        let Some(key) = key.map(|found| Arc::clone(&found.key)) else {
+            return;
+        };
+        let count = match (&active, &next) {
+            (Some(active), Some(next)) if active.document == next.document => {
+                self.same += 1;
+                return;
+            }
+            (Some(_), Some(_)) => &mut self.different,
+            (Some(_), None) => &mut self.only_active,
+            _ => &mut self.only_next,
+        };
+        *count += 1;
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(Difference {
+                key: (*key).into(),
+                active: active.map(|found| shortened(&found.document)),
+                next: next.map(|found| shortened(&found.document)),
+            });
+        }
+    }
+}
+
+fn shortened(document: &str) -> Box<str> {
+    document[..document.floor_char_boundary(EXAMPLE_BYTES_MAX)].into()
+}
+
+/// The documents of a build in the order of their keys.
+struct Keys<'a> {
+    shared: &'a Shared,
+    build: BuildId,
+    page: std::vec::IntoIter<Found>,
+    first: Option<Found>,
+    after: Option<(Box<[u8]>, Arc<str>)>,
+    is_last: bool,
+}
+
+impl<'a> Keys<'a> {
+    fn new(shared: &'a Shared, build: BuildId) -> Self {
+        Self {
+            shared,
+            build,
+            page: Vec::new().into_iter(),
+            first: None,
+            after: None,
+            is_last: false,
+        }
+    }
+
+    async fn first(&mut self) -> Result<Option<Found>, Error> {
+        while self.first.is_none() {
+            self.first = self.page.next();
+            if self.first.is_some() || self.is_last {
+                break;
+            }
+            let scan = Scan {
+                after: self.after.clone(),
+                limit: DOCUMENTS_PAGE_MAX,
+                ..Scan::default()
+            };
+            let page = self.shared.documents.scan(self.build, &scan).await?;
+            let last = page.last();
+            self.after = last.map(|last| (last.value.clone(), Arc::clone(&last.key)));
+            self.is_last = page.is_empty();
+            self.page = page.into_iter();
+        }
+        Ok(self.first.clone())
+    }
+
+    fn pass(&mut self) {
+        self.first = None;
+    }
+}

@@ -1,0 +1,89 @@
+use crate::model::{Invalid, Position, StreamId};
+use crate::{deploy, fold, store};
+
+/// Why a projection does not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// What was asked makes no sense.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// No such projection is deployed, nor was one built.
+    #[error("projection {0} is not there; `quipu projections` lists those that are")]
+    NotFound(String),
+    /// It has no such document.
+    #[error("projection {projection} has no document {key:?}")]
+    NoDocument {
+        /// The projection.
+        projection: String,
+        /// The key.
+        key: String,
+    },
+    /// It has not come as far as it was asked to be.
+    #[error(
+        "projection {projection} has come to position {position}, not to {after}, in the time that \
+         was given"
+    )]
+    NotFresh {
+        /// The projection.
+        projection: String,
+        /// How far it is.
+        position: Position,
+        /// How far it was to be.
+        after: Position,
+    },
+    /// Its documents are stored nowhere.
+    #[error(
+        "projection {0} is live: nothing of it is stored; ask for the documents of one stream \
+         (GET /v1/projections/{0}/live/STREAM)"
+    )]
+    IsLive(String),
+    /// There is no such stream.
+    #[error("stream {0} is not there")]
+    StreamNotFound(StreamId),
+    /// What is ordered does not go with how it stands.
+    #[error("projection {projection}: {why}")]
+    Refused {
+        /// The projection.
+        projection: String,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Events can't be folded.
+    #[error("projection {projection} can't be folded: {why}")]
+    Failed {
+        /// The projection.
+        projection: String,
+        /// Kind of the guest's fault, if it was one.
+        fault: Option<&'static str>,
+        /// What happened.
+        why: String,
+    },
+    /// The plan does not change.
+    #[error("{0}")]
+    Plan(std::sync::Arc<deploy::Error>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The host ends.
+    #[error("the host is shutting down")]
+    Stopped,
+}
+
+impl From<deploy::Error> for Error {
+    fn from(error: deploy::Error) -> Self {
+        match error {
+            deploy::Error::Store(error) => Self::Store(error),
+            deploy::Error::Stopped => Self::Stopped,
+            other => Self::Plan(std::sync::Arc::new(other)),
+        }
+    }
+}
+
+impl From<fold::Error> for Error {
+    fn from(error: fold::Error) -> Self {
+        match error {
+            fold::Error::Store(error) => Self::Store(error),
+            _ => Self::Stopped,
+        }
+    }
+}

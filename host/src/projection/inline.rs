@@ -1,0 +1,488 @@
+//! Projections that are folded in the transactions of appends.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::{Instant, timeout};
+
+use super::cache::Diff;
+use super::rules::{Event, Guests, Keyed, Rules, Stuck, Task};
+use super::shared::Options;
+use crate::deploy::Reading;
+use crate::fold::off_the_reactor;
+use crate::model::Position;
+use crate::store::{
+    self, BuildId, DocumentWrite, Folded, InlineFold, Pending, StoredDocument, Touched, Unprojected,
+};
+
+/// The inline projections of a store, whichever plan is current. It is there before the
+/// registry is, and knows of none until then.
+pub struct Inline {
+    reading: OnceLock<(Reading, Arc<Guests>)>,
+    options: Options,
+    current: Mutex<Option<(u64, Option<Arc<Set>>)>>,
+    breakers: Mutex<HashMap<Arc<str>, Breaker>>,
+}
+
+/// How often a projection has failed in a row.
+#[derive(Debug, Default, Clone)]
+struct Breaker {
+    failures: u32,
+    /// Until then it isn't asked.
+    until: Option<Instant>,
+    why: String,
+}
+
+/// How many times the time of a batch its items may take when they are tried one by one.
+const TRIES_TIME: u32 = 10;
+
+/// Pause before a failing projection is asked again: at first, and at most.
+const BREAK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+impl Inline {
+    /// Nothing is inline yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            reading: OnceLock::new(),
+            options,
+            current: Mutex::default(),
+            breakers: Mutex::default(),
+        }
+    }
+
+    /// Learns where the plan is.
+    pub(super) fn begin(&self, reading: Reading, guests: Arc<Guests>) {
+        // Once for each host.
+        _ = self.reading.set((reading, guests));
+    }
+
+    /// Those of the current plan; none when nothing is inline.
+    pub fn current(self: &Arc<Self>) -> Option<Arc<dyn InlineFold>> {
+        let (reading, guests) = self.reading.get()?;
+        let plan = reading.plan();
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = current
+            .as_ref()
+            .is_some_and(|(number, _)| *number == plan.number);
+        if !is_known {
+            let folded = plan.inline().filter_map(|(name, inline)| {
+                let rules = Rules::new(name, &inline.module, &plan, guests)?;
+                Some((inline.build, Arc::new(rules)))
+            });
+            let folded: Vec<_> = folded.collect();
+            let set = (!folded.is_empty()).then(|| {
+                Arc::new(Set {
+                    inline: Arc::clone(self),
+                    folded,
+                })
+            });
+            *current = Some((plan.number, set));
+        }
+        let set = current.as_ref().and_then(|(_, set)| set.clone())?;
+        Some(set)
+    }
+
+    /// Why a projection counts as failing; none when it does not.
+    pub(super) fn failing(&self, name: &str) -> Option<String> {
+        let breakers = self.breakers();
+        let breaker = breakers.get(name)?;
+        let is_failing = breaker.failures >= self.options.failing_after;
+        is_failing.then(|| breaker.why.clone())
+    }
+
+    /// Asks a failing projection again from now on.
+    pub(super) fn resume(&self, name: &str) {
+        self.breakers().remove(name);
+    }
+
+    fn breakers(&self) -> MutexGuard<'_, HashMap<Arc<str>, Breaker>> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why a projection isn't to be asked now; none when it is. Of those who ask while it
+    /// is failing, one at a time passes to try.
+    fn refusal(&self, name: &Arc<str>) -> Option<String> {
+        let mut breakers = self.breakers();
+        let breaker = breakers.get_mut(name)?;
+        if breaker.failures < self.options.failing_after {
+            return None;
+        }
+        let now = Instant::now();
+        if breaker.until.is_none_or(|until| until <= now) {
+            breaker.until = Some(now + BREAK.0);
+            return None;
+        }
+        Some(breaker.why.clone())
+    }
+
+    fn failed(&self, name: &Arc<str>, why: &str) {
+        let mut breakers = self.breakers();
+        let breaker = breakers.entry(Arc::clone(name)).or_default();
+        breaker.failures = breaker.failures.saturating_add(1);
+        why.clone_into(&mut breaker.why);
+        let beyond = breaker.failures.saturating_sub(self.options.failing_after);
+        let pause = BREAK.0.saturating_mul(1 << beyond.min(10)).min(BREAK.1);
+        if breaker.failures >= self.options.failing_after {
+            breaker.until = Some(Instant::now() + pause);
+            tracing::error!(projection = &**name, why, "an inline projection is failing");
+        }
+    }
+
+    fn succeeded(&self, name: &Arc<str>) {
+        self.breakers().remove(name);
+    }
+}
+
+/// The inline projections of one plan.
+struct Set {
+    inline: Arc<Inline>,
+    folded: Vec<(BuildId, Arc<Rules>)>,
+}
+
+/// Events of one projection, and the documents that they concern.
+struct Part {
+    build: BuildId,
+    rules: Arc<Rules>,
+    keyed: Keyed,
+}
+
+/// Documents that are to be folded, of all projections.
+struct Batch {
+    inline: Arc<Inline>,
+    /// The item of each event, by its place in the batch.
+    items: Vec<usize>,
+    parts: Vec<Part>,
+    documents: Vec<(BuildId, Arc<str>)>,
+    failed: Vec<(usize, Unprojected)>,
+}
+
+impl InlineFold for Set {
+    fn wants(&self, category: &str) -> bool {
+        let mut folded = self.folded.iter();
+        folded.any(|(_, rules)| rules.sources.take(category))
+    }
+
+    fn touch(&self, events: Vec<Pending>) -> BoxFuture<'_, store::Result<Box<dyn Touched>>> {
+        async move {
+            let items: Vec<usize> = events.iter().map(|pending| pending.item).collect();
+            // Until it has its position, an event goes by its place in the batch.
+            let numbered = events.into_iter().zip(1..).map(|(pending, place)| {
+                let mut event = pending.event;
+                event.position = Position(place);
+                Arc::new(event)
+            });
+            let events: Vec<Event> = numbered.collect();
+            let mut batch = Batch {
+                inline: Arc::clone(&self.inline),
+                items,
+                parts: Vec::new(),
+                documents: Vec::new(),
+                failed: Vec::new(),
+            };
+            for (build, rules) in &self.folded {
+                batch.key(*build, rules, &events).await;
+            }
+            let documents: BTreeSet<(BuildId, Arc<str>)> = batch
+                .parts
+                .iter()
+                .flat_map(|part| {
+                    let keys = part.keyed.works.iter();
+                    keys.map(|(key, _)| (part.build, Arc::clone(key)))
+                })
+                .collect();
+            batch.documents = documents.into_iter().collect();
+            let touched: Box<dyn Touched> = Box::new(batch);
+            Ok(touched)
+        }
+        .boxed()
+    }
+}
+
+impl Batch {
+    /// Asks which documents of a projection the events concern.
+    async fn key(&mut self, build: BuildId, rules: &Arc<Rules>, events: &[Event]) {
+        let wanted: Vec<Event> = events
+            .iter()
+            .filter(|event| rules.sources.takes(event))
+            .cloned()
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        if let Some(why) = self.inline.refusal(&rules.name) {
+            self.refuse(rules, &wanted, &why);
+            return;
+        }
+        let (known, events) = (Arc::clone(rules), wanted.clone());
+        let keyed = match self.in_time(move || known.key(events)).await {
+            Some((keyed, None)) => keyed,
+            _ => self.key_each(rules, &wanted).await,
+        };
+        self.parts.push(Part {
+            build,
+            rules: Arc::clone(rules),
+            keyed,
+        });
+    }
+
+    /// One item after the other, to find those that fail.
+    async fn key_each(&mut self, rules: &Arc<Rules>, wanted: &[Event]) -> Keyed {
+        let (mut all, until) = (Keyed::default(), self.until());
+        let items: Vec<usize> = wanted.iter().map(|event| self.item(event)).collect();
+        let mut rest = wanted;
+        for same in items.chunk_by(|one, next| one == next) {
+            let (events, behind) = rest.split_at(same.len());
+            rest = behind;
+            let item = same[0];
+            if let Some(why) = self.inline.failing(&rules.name) {
+                self.refuse(rules, events, &why);
+                continue;
+            }
+            let (known, owned) = (Arc::clone(rules), events.to_vec());
+            match self.in_time(move || known.key(owned)).await {
+                Some((keyed, None)) if Instant::now() < until => all.join(keyed),
+                Some((_, Some(stuck))) => self.fail(rules, item, &stuck),
+                _ => self.fail(rules, item, &late(&events[0])),
+            }
+        }
+        all
+    }
+
+    /// When items that are tried one by one have taken too long together.
+    fn until(&self) -> Instant {
+        Instant::now() + self.inline.options.inline_time.saturating_mul(TRIES_TIME)
+    }
+
+    /// Folds the documents of each projection.
+    async fn folded(
+        mut self,
+        positions: Vec<Position>,
+        documents: Vec<Option<StoredDocument>>,
+    ) -> store::Result<Folded> {
+        let read = self.documents.iter().cloned().zip(documents);
+        let before: HashMap<(BuildId, Arc<str>), Arc<str>> = read
+            .filter_map(|(place, read)| Some((place, read?.document?)))
+            .collect();
+        let mut writes = Vec::new();
+        for mut part in std::mem::take(&mut self.parts) {
+            let places: Vec<Position> = part.keyed.events.iter().map(|it| it.position).collect();
+            for event in &mut part.keyed.events {
+                let place = usize::try_from(event.position.0).unwrap_or_default();
+                let position = positions.get(place.wrapping_sub(1)).copied();
+                Arc::make_mut(event).position = position.unwrap_or_default();
+            }
+            let tasks = part.keyed.tasks(|key| {
+                let place = (part.build, Arc::from(key));
+                before.get(&place).cloned()
+            });
+            let rules = Arc::clone(&part.rules);
+            let folding = self.in_time(move || {
+                let folded = rules.apply(&tasks);
+                (tasks, folded)
+            });
+            match folding.await {
+                Some((tasks, Ok(documents))) => {
+                    self.inline.succeeded(&part.rules.name);
+                    writes.extend(written(&part, &before, &tasks, &documents));
+                }
+                _ => writes.extend(self.fold_each(&part, &places, &before).await),
+            }
+        }
+        Ok(Folded {
+            failed: self.failed,
+            writes,
+        })
+    }
+
+    /// Folds the events of one item after the other, to find the items that fail.
+    async fn fold_each(
+        &mut self,
+        part: &Part,
+        places: &[Position],
+        before: &HashMap<(BuildId, Arc<str>), Arc<str>>,
+    ) -> Vec<DocumentWrite> {
+        let until = self.until();
+        let mut items: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (index, place) in places.iter().enumerate() {
+            let item = self.item_at(*place);
+            items.entry(item).or_default().push(index);
+        }
+        let mut documents = before.clone();
+        for (item, events) in items {
+            if let Some(why) = self.inline.failing(&part.rules.name) {
+                self.refuse_item(&part.rules, item, &why);
+                continue;
+            }
+            let own = part.keyed.only(&events);
+            let tasks = own.tasks(|key| {
+                let place = (part.build, Arc::from(key));
+                documents.get(&place).cloned()
+            });
+            let rules = Arc::clone(&part.rules);
+            let folding = self.in_time(move || {
+                let folded = rules.apply(&tasks);
+                (tasks, folded)
+            });
+            match folding.await {
+                Some((tasks, Ok(folded))) if Instant::now() < until => {
+                    for (task, document) in tasks.into_iter().zip(folded) {
+                        let place = (part.build, task.key);
+                        match document {
+                            Some(document) => _ = documents.insert(place, document),
+                            None => _ = documents.remove(&place),
+                        }
+                    }
+                }
+                Some((_, Err(stuck))) => self.fail(&part.rules, item, &stuck),
+                _ => self.fail(&part.rules, item, &late(&part.keyed.events[events[0]])),
+            }
+        }
+        // What it is good for if an item failed is nothing: the batch is classified again.
+        let tasks = part.keyed.tasks(|_| None);
+        let now: Vec<Option<Arc<str>>> = tasks
+            .iter()
+            .map(|task| documents.get(&(part.build, Arc::clone(&task.key))).cloned())
+            .collect();
+        written(part, before, &tasks, &now)
+    }
+
+    /// Runs a guest, for as long as a batch may take. None when that was too short; the
+    /// guest ends by its own limits.
+    async fn in_time<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let running = timeout(self.inline.options.inline_time, off_the_reactor(run));
+        running.await.ok()?.ok()
+    }
+
+    fn item(&self, event: &Event) -> usize {
+        self.item_at(event.position)
+    }
+
+    /// The item of an event, by its place in the batch.
+    fn item_at(&self, place: Position) -> usize {
+        let place = usize::try_from(place.0).unwrap_or_default();
+        let item = self.items.get(place.wrapping_sub(1));
+        item.copied().unwrap_or_default()
+    }
+
+    fn fail(&mut self, rules: &Rules, item: usize, stuck: &Stuck) {
+        let document = stuck.document.as_ref();
+        let document = document.map_or_else(String::new, |key| format!(", document {key:?}"));
+        let text = format!("stream {}{document}: {}", stuck.stream, stuck.error);
+        self.inline.failed(&rules.name, &text);
+        let unprojected = Unprojected {
+            projection: Arc::clone(&rules.name),
+            is_failing: false,
+            fault: stuck.fault,
+            text,
+        };
+        self.failed.push((item, unprojected));
+    }
+
+    /// Refuses the items of some events: the projection isn't asked.
+    fn refuse(&mut self, rules: &Rules, events: &[Event], why: &str) {
+        let items: BTreeSet<usize> = events.iter().map(|event| self.item(event)).collect();
+        for item in items {
+            self.refuse_item(rules, item, why);
+        }
+    }
+
+    fn refuse_item(&mut self, rules: &Rules, item: usize, why: &str) {
+        let unprojected = Unprojected {
+            projection: Arc::clone(&rules.name),
+            is_failing: true,
+            fault: None,
+            text: why.to_owned(),
+        };
+        self.failed.push((item, unprojected));
+    }
+}
+
+impl Keyed {
+    /// Takes in what is behind it.
+    fn join(&mut self, behind: Self) {
+        let offset = self.events.len();
+        self.events.extend(behind.events);
+        for (key, events) in behind.works {
+            let events = events.into_iter().map(|index| index + offset);
+            match self.works.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, known)) => known.extend(events),
+                None => self.works.push((key, events.collect())),
+            }
+        }
+    }
+
+    /// What some of the events concern.
+    fn only(&self, events: &[usize]) -> Self {
+        let works = self.works.iter().filter_map(|(key, indexes)| {
+            let own = indexes.iter().filter(|index| events.contains(index));
+            let own: Vec<usize> = own.copied().collect();
+            (!own.is_empty()).then(|| (Arc::clone(key), own))
+        });
+        Self {
+            events: self.events.clone(),
+            works: works.collect(),
+        }
+    }
+}
+
+impl Touched for Batch {
+    fn failed(&self) -> &[(usize, Unprojected)] {
+        &self.failed
+    }
+
+    fn documents(&self) -> &[(BuildId, Arc<str>)] {
+        &self.documents
+    }
+
+    fn fold(
+        self: Box<Self>,
+        positions: Vec<Position>,
+        documents: Vec<Option<StoredDocument>>,
+    ) -> BoxFuture<'static, store::Result<Folded>> {
+        self.folded(positions, documents).boxed()
+    }
+}
+
+/// An event at which the time of a batch was over.
+fn late(event: &Event) -> Stuck {
+    Stuck {
+        position: event.position,
+        stream: event.stream.clone(),
+        document: None,
+        fault: Some("deadline"),
+        error: "the time for inline projections is over".into(),
+    }
+}
+
+/// What is to be written of a projection.
+fn written(
+    part: &Part,
+    before: &HashMap<(BuildId, Arc<str>), Arc<str>>,
+    tasks: &[Task],
+    documents: &[Option<Arc<str>>],
+) -> Vec<DocumentWrite> {
+    let indexes = &part.rules.definition().indexes;
+    let pairs = tasks.iter().zip(documents);
+    pairs
+        .filter_map(|(task, now)| {
+            let place = (part.build, Arc::clone(&task.key));
+            let stored = before.get(&place);
+            if stored == now.as_ref() {
+                return None;
+            }
+            let diff = Diff {
+                stored,
+                entries: None,
+                document: now.as_ref(),
+            };
+            let change = task.position().0;
+            Some(diff.of(indexes, (part.build, &task.key, change)).0)
+        })
+        .collect()
+}

@@ -1,0 +1,38 @@
+//! Projections: documents that are folded from the log, inline, behind it or on demand.
+//!
+//! A [`Service`] keeps the builds of a store going: of each, one host of all is the owner,
+//! under a lease whose token is checked where its checkpoint moves. It answers what is
+//! asked of documents, and does what operators order.
+
+mod cache;
+mod compare;
+mod cursor;
+mod error;
+mod inline;
+mod live;
+mod orders;
+mod overcome;
+mod parked;
+mod query;
+mod reading;
+mod rules;
+mod runner;
+mod service;
+mod shared;
+mod status;
+mod takeover;
+mod tend;
+
+use self::shared::Shared;
+
+pub use error::Error;
+pub use inline::Inline;
+pub use query::{
+    Change, ChangePlace, Compares, Condition, Freshness, Live, OrderBy, Query, View, ViewPage,
+};
+pub use reading::WAIT_MAX;
+pub use service::Service;
+pub use shared::Options;
+pub use status::{
+    BuildStatus, Comparison, Deployed, Difference, Order, ParkedPage, State, Status, Trouble,
+};

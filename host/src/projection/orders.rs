@@ -1,0 +1,444 @@
+//! What operators order, and how projections stand.
+
+use std::time::Duration;
+
+use super::compare::compare;
+use super::takeover::turn;
+use super::{
+    BuildStatus, Comparison, Deployed, Error, Order, ParkedPage, Service, State, Status, Trouble,
+};
+use crate::deploy::{Keeping, Plan, Turning};
+use crate::model::{Invalid, Lifecycle, Position, SettingsChange, Timestamp};
+use crate::store::{
+    Build, DOCUMENTS_PAGE_MAX, Role, SetAside, Steer, StoredProjection, Subject, Turn,
+};
+
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1 << 10;
+
+impl Service {
+    /// Every projection that is deployed, or of which something is left, by name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn all(&self) -> Result<Vec<Status>, Error> {
+        let plan = self.shared.registry.plan();
+        let head = self.shared.reader.log_head().await?;
+        let mut stored = self.shared.documents.projections().await?;
+        for (name, _) in plan.projections() {
+            if stored.iter().all(|known| *known.name != *name) {
+                stored.push(named(name));
+            }
+        }
+        stored.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut all = Vec::with_capacity(stored.len());
+        for stored in stored {
+            let is_there = plan.projection(&stored.name).is_some() || !stored.builds.is_empty();
+            if is_there {
+                all.push(self.standing(&plan, stored, head).await?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// How a projection stands.
+    ///
+    /// # Errors
+    /// When there is no such projection, or the store fails.
+    pub async fn status(&self, name: &str) -> Result<Status, Error> {
+        let plan = self.shared.registry.plan();
+        let head = self.shared.reader.log_head().await?;
+        let stored = self.stored(&plan, name).await?;
+        let mut status = self.standing(&plan, stored.clone(), head).await?;
+        // Looked at where one is asked for alone: it reads all documents of both.
+        let mut builds = status.builds.iter_mut();
+        if let Some(next) = builds.find(|build| build.state == State::Ready) {
+            next.comparison = compare(&self.shared, &stored).await?;
+        }
+        Ok(status)
+    }
+
+    /// What the store knows of a projection that is deployed, or of which something is left.
+    pub(super) async fn stored(&self, plan: &Plan, name: &str) -> Result<StoredProjection, Error> {
+        let stored = self.shared.documents.projection(name).await?;
+        let is_deployed = plan.projection(name).is_some();
+        match stored.filter(|stored| is_deployed || !stored.builds.is_empty()) {
+            Some(stored) => Ok(stored),
+            None if is_deployed => Ok(named(name)),
+            None => Err(Error::NotFound(name.to_owned())),
+        }
+    }
+
+    async fn standing(
+        &self,
+        plan: &Plan,
+        stored: StoredProjection,
+        log_head: Position,
+    ) -> Result<Status, Error> {
+        let projected = plan.projection(&stored.name);
+        let mut builds = Vec::with_capacity(stored.builds.len());
+        for build in &stored.builds {
+            builds.push(self.build_status(plan, &stored, build, log_head).await?);
+        }
+        builds.sort_by_key(|build| match build.role {
+            Role::Active => 0,
+            Role::Next => 1,
+            Role::Previous => 2,
+        });
+        Ok(Status {
+            deployed: projected.map(|projected| Deployed {
+                component: projected.module.manifest().name.clone(),
+                module: projected.module.digest(),
+                version: projected.definition().version,
+            }),
+            settings: projected.map(|it| it.settings).unwrap_or_default(),
+            is_paused: stored.is_paused,
+            is_held: stored.is_held,
+            log_head,
+            builds,
+            name: stored.name,
+        })
+    }
+
+    async fn build_status(
+        &self,
+        plan: &Plan,
+        stored: &StoredProjection,
+        build: &Build,
+        log_head: Position,
+    ) -> Result<BuildStatus, Error> {
+        let counts = self.shared.documents.counts(build.id).await?;
+        let failing = self.shared.inline.failing(&stored.name);
+        let mut trouble = Trouble::read(build.trouble.as_deref());
+        if let Some(why) = failing.filter(|_| build.is_inline) {
+            trouble = Some(Trouble::failing(why, self.shared.clock.now()));
+        }
+        let position = match build.is_inline {
+            true => log_head,
+            false => build.position,
+        };
+        let is_live = plan
+            .projection(&stored.name)
+            .is_some_and(|it| it.settings.lifecycle == Lifecycle::Live);
+        let state = match build.role {
+            Role::Previous => State::Kept,
+            _ if plan.projection(&stored.name).is_none() || is_live => State::Orphaned,
+            _ if build.is_inline && trouble.is_some() => State::Failing,
+            _ if build.is_inline => State::Inline,
+            _ if trouble.as_ref().is_some_and(|it| it.is_stopped) => State::Stopped,
+            _ if stored.is_paused => State::Paused,
+            _ if trouble.is_some() => State::Retrying,
+            Role::Next if stored.is_held && position >= log_head => State::Ready,
+            _ if position >= log_head => State::CaughtUp,
+            _ => State::CatchingUp,
+        };
+        let remaining = match state {
+            State::CatchingUp => self.remaining(build, log_head),
+            _ => None,
+        };
+        Ok(BuildStatus {
+            role: build.role,
+            version: build.version,
+            module: build.module,
+            position,
+            state,
+            counts,
+            started_at: build.started_at,
+            is_owned: build.is_owned,
+            trouble,
+            comparison: Comparison::read(build.comparison.as_deref()),
+            remaining,
+        })
+    }
+
+    /// How long a build takes if it goes on as it did since it was begun.
+    fn remaining(&self, build: &Build, log_head: Position) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        let taken = Duration::from_micros(now.0.saturating_sub(build.started_at.0));
+        let (done, left) = (
+            build.position.0,
+            log_head.0.saturating_sub(build.position.0),
+        );
+        (done > 0).then(|| taken.mul_f64(left as f64 / done as f64))
+    }
+
+    /// Does what an operator orders, and tells how the projection stands afterwards.
+    ///
+    /// # Errors
+    /// When there is no such projection, the order does not go with how it stands, or the
+    /// store fails.
+    pub async fn order(&self, name: &str, order: Order) -> Result<Status, Error> {
+        let plan = self.shared.registry.plan();
+        let stored = self.stored(&plan, name).await?;
+        let documents = &self.shared.documents;
+        match order {
+            Order::Pause => documents.steer(name, Steer::Paused(true)).await?,
+            Order::Resume => {
+                self.shared.inline.resume(name);
+                documents.steer(name, Steer::Paused(false)).await?;
+                documents.steer(name, Steer::Resume).await?;
+            }
+            Order::Rebuild { hold } => self.rebuild(&plan, &stored, hold).await?,
+            Order::RetryParked => documents.steer(name, Steer::Retry).await?,
+            Order::DropParked { subject, reason } => {
+                self.drop_parked(&stored, subject.as_ref(), &reason).await?;
+            }
+            Order::Switch => {
+                if !stored.builds.iter().any(|build| build.role == Role::Next) {
+                    return Err(refused(
+                        name,
+                        "no rebuild is under way; begin one with `rebuild`",
+                    ));
+                }
+                documents.steer(name, Steer::Held(false)).await?;
+            }
+            Order::RollBack => self.roll_back(&plan, &stored).await?,
+            Order::Detach => self.detach(&plan, name).await?,
+            Order::Cancel => {
+                if !documents.drop_build(name, Role::Next).await? {
+                    return Err(refused(name, "no rebuild is under way"));
+                }
+                documents.steer(name, Steer::Held(false)).await?;
+            }
+            Order::Drop => self.drop_old(&plan, &stored).await?,
+        }
+        self.shared.tell();
+        match self.status(name).await {
+            // Nothing is left of it.
+            Err(Error::NotFound(_)) => {
+                let head = self.shared.reader.log_head().await?;
+                self.standing(&plan, named(name), head).await
+            }
+            status => status,
+        }
+    }
+
+    async fn rebuild(
+        &self,
+        plan: &Plan,
+        stored: &StoredProjection,
+        hold: bool,
+    ) -> Result<(), Error> {
+        let name = &*stored.name;
+        let Some(projected) = plan.projection(name) else {
+            return Err(refused(name, "no active component defines it any more"));
+        };
+        if projected.settings.lifecycle == Lifecycle::Live {
+            return Err(Error::IsLive(name.to_owned()));
+        }
+        let (version, module) = (projected.definition().version, projected.module.digest());
+        let (documents, now) = (&self.shared.documents, self.shared.clock.now());
+        documents.steer(name, Steer::Held(hold)).await?;
+        let begun = documents.begin(name, Role::Next, version, module, now);
+        match begun.await? {
+            Some(_) => Ok(()),
+            None => Err(refused(
+                name,
+                "a rebuild is under way; `cancel` gives it up",
+            )),
+        }
+    }
+
+    async fn drop_parked(
+        &self,
+        stored: &StoredProjection,
+        subject: Option<&Subject>,
+        reason: &str,
+    ) -> Result<(), Error> {
+        if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
+            let rule = "a reason for dropping parked events has 1 to 1,024 bytes";
+            return Err(Invalid(rule.to_owned()).into());
+        }
+        let (documents, now) = (&self.shared.documents, self.shared.clock.now());
+        let mut dropped = 0;
+        for build in stored.builds.iter().filter(|it| it.role != Role::Previous) {
+            dropped += documents
+                .drop_parked(build.id, subject, reason, now)
+                .await?;
+        }
+        if dropped == 0 {
+            return Err(refused(&stored.name, "no such event waits"));
+        }
+        Ok(())
+    }
+
+    async fn roll_back(&self, plan: &Plan, stored: &StoredProjection) -> Result<(), Error> {
+        let name = &*stored.name;
+        let of = |role| stored.builds.iter().find(move |build| build.role == role);
+        let (Some(active), Some(previous)) = (of(Role::Active), of(Role::Previous)) else {
+            return Err(refused(name, "no build before this one is kept"));
+        };
+        if of(Role::Next).is_some() {
+            return Err(refused(name, "a rebuild is under way; `cancel` it first"));
+        }
+        if plan.inline_projection(name).is_some() {
+            // It catches up asynchronously, and then becomes inline again by itself.
+            let back = Turn::RollBack {
+                projection: name.into(),
+                previous: previous.id,
+            };
+            let turning = Turning {
+                projection: name.into(),
+                turns: vec![Turn::Async(active.id), back],
+                inline: None,
+            };
+            return turn(&self.shared, name, turning).await;
+        }
+        match self.shared.documents.roll_back(name).await? {
+            true => Ok(()),
+            false => Err(refused(
+                name,
+                "its builds have changed meanwhile; look again",
+            )),
+        }
+    }
+
+    /// Inline no longer.
+    async fn detach(&self, plan: &Plan, name: &str) -> Result<(), Error> {
+        let Some(projected) = plan.projection(name) else {
+            return Err(refused(name, "no active component defines it any more"));
+        };
+        if projected.settings.lifecycle != Lifecycle::Inline {
+            return Err(refused(name, "it is not inline"));
+        }
+        let change = SettingsChange {
+            lifecycle: Some(Lifecycle::Async),
+            on_error: None,
+        };
+        let keeping = Keeping {
+            changes: [(name.to_owned(), change)].into(),
+            // Nothing else of the component is looked at anew.
+            turning: Some(Turning {
+                projection: name.into(),
+                turns: Vec::new(),
+                inline: None,
+            }),
+        };
+        let digest = projected.module.digest();
+        let registry = &self.shared.registry;
+        registry.activate_keeping(digest, None, &keeping).await?;
+        self.shared.inline.resume(name);
+        Ok(())
+    }
+
+    async fn drop_old(&self, plan: &Plan, stored: &StoredProjection) -> Result<(), Error> {
+        let name = &*stored.name;
+        let documents = &self.shared.documents;
+        let is_used = plan
+            .projection(name)
+            .is_some_and(|it| it.settings.lifecycle != Lifecycle::Live);
+        let roles: &[Role] = match is_used {
+            true => &[Role::Previous],
+            false => &[Role::Previous, Role::Next, Role::Active],
+        };
+        let mut dropped = false;
+        for role in roles {
+            dropped |= documents.drop_build(name, *role).await?;
+        }
+        match dropped {
+            true => Ok(()),
+            false => Err(refused(name, "no build before the active one is kept")),
+        }
+    }
+
+    /// Events of a projection that wait, at most 1,000, behind one of them.
+    ///
+    /// # Errors
+    /// When there is no such projection, or the store fails.
+    pub async fn parked(
+        &self,
+        name: &str,
+        role: Role,
+        after: Option<&(Subject, Position)>,
+        limit: usize,
+    ) -> Result<ParkedPage, Error> {
+        let build = self.build(name, role).await?;
+        let limit = limit.clamp(1, DOCUMENTS_PAGE_MAX);
+        let events = self.shared.documents.parked(build.id, after, limit).await?;
+        Ok(ParkedPage::of(events, limit))
+    }
+
+    /// Events that a projection left out, at most 1,000, behind one of them.
+    ///
+    /// # Errors
+    /// When there is no such projection, or the store fails.
+    pub async fn skipped(
+        &self,
+        name: &str,
+        role: Role,
+        after: Option<&(Subject, Position)>,
+        limit: usize,
+    ) -> Result<ParkedPage, Error> {
+        let build = self.build(name, role).await?;
+        let limit = limit.clamp(1, DOCUMENTS_PAGE_MAX);
+        let events = self
+            .shared
+            .documents
+            .skipped(build.id, after, limit)
+            .await?;
+        Ok(ParkedPage::of(events, limit))
+    }
+
+    async fn build(&self, name: &str, role: Role) -> Result<Build, Error> {
+        let plan = self.shared.registry.plan();
+        let stored = self.stored(&plan, name).await?;
+        let mut builds = stored.builds.into_iter();
+        let found = builds.find(|build| build.role == role);
+        found.ok_or_else(|| refused(name, "it has no such build"))
+    }
+}
+
+fn named(name: &str) -> StoredProjection {
+    StoredProjection {
+        name: name.into(),
+        ..StoredProjection::default()
+    }
+}
+
+fn refused(projection: &str, why: &str) -> Error {
+    Error::Refused {
+        projection: projection.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+impl ParkedPage {
+    fn of(events: Vec<SetAside>, limit: usize) -> Self {
+        let last = events.last().filter(|_| events.len() >= limit);
+        let next = last.map(|last| (last.subject.clone(), last.position));
+        Self { events, next }
+    }
+}
+
+impl Trouble {
+    /// As its owner wrote it; what can't be read is told as it is.
+    pub(super) fn read(written: Option<&str>) -> Option<Self> {
+        let written = written?;
+        let read = serde_json::from_str(written);
+        Some(read.unwrap_or_else(|_| Self::failing(written.to_owned(), Timestamp(0))))
+    }
+
+    /// As it is kept.
+    pub(super) fn written(&self) -> Box<str> {
+        let written = serde_json::to_string(self);
+        written.map_or_else(|_| self.error.clone(), Into::into)
+    }
+
+    fn failing(why: String, since: Timestamp) -> Self {
+        Self {
+            is_stopped: false,
+            position: None,
+            stream: None,
+            document: None,
+            error: why.into(),
+            since,
+            attempts: 0,
+        }
+    }
+}
+
+impl Comparison {
+    fn read(written: Option<&str>) -> Option<Self> {
+        serde_json::from_str(written?).ok()
+    }
+}

@@ -1,0 +1,239 @@
+//! What becomes of an event that can't be folded: it is tried again, then the policy holds;
+//! and of those that wait, when they are to be tried again.
+
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::rules::{Event, Rules, Stuck, Task};
+use super::runner::{End, Owner};
+use super::{Error, Trouble};
+use crate::model::{Backoff, OnError, Position, Timestamp};
+use crate::store::{Direction, Filter, SetAside, Subject};
+
+/// Events that are tried again before what came of it is written.
+const RETRIED_AT_ONCE: usize = 500;
+
+/// What became of one stored event.
+#[derive(Default)]
+struct Tried {
+    /// Documents that took it.
+    documents: Vec<(Arc<str>, Option<Arc<str>>)>,
+    /// Documents that did not, or its stream.
+    failed: Vec<(Subject, Stuck)>,
+}
+
+impl Owner {
+    /// Goes beyond an event that can't be folded, or stops before it.
+    pub(super) async fn overcome(&mut self, stuck: Stuck) -> Result<(), End> {
+        // What stands before it is folded already.
+        self.at = self.at.max(Position(stuck.position.0.saturating_sub(1)));
+        self.flush(None).await?;
+        let since = self.shared.clock.now();
+        let (first, max) = self.shared.options.retry;
+        let mut backoff = Backoff::new(first, max);
+        let (mut attempts, mut last) = (1, stuck);
+        while attempts < self.shared.options.attempts {
+            let trouble = Trouble::of(&last, since, attempts, false);
+            self.flush(Some(&trouble)).await?;
+            let pause = backoff.next();
+            self.holding(sleep(pause)).await?;
+            let tried = self.try_one(last.position, None).await?;
+            attempts += 1;
+            let Some((_, stuck)) = tried.failed.first() else {
+                return self.passed(last.position, tried).await;
+            };
+            last = stuck.clone();
+        }
+        let has_room = self.parked.len() < self.shared.options.parked_max;
+        match self.on_error {
+            OnError::Skip => self.set_by(last.position, since, attempts).await,
+            OnError::Park if has_room => self.set_by(last.position, since, attempts).await,
+            OnError::Park | OnError::Stop => {
+                let mut trouble = Trouble::of(&last, since, attempts, true);
+                if !has_room {
+                    let error = format!("{}; too many events wait already", trouble.error);
+                    trouble.error = error.into();
+                }
+                tracing::error!(
+                    projection = &*self.name, position = last.position.0, stream = %last.stream,
+                    error = &*last.error, "a projection has stopped before an event"
+                );
+                self.flush(Some(&trouble)).await?;
+                self.shared.tell();
+                Err(End::Waiting)
+            }
+        }
+    }
+
+    /// Leaves the event out for whom it fails, or lets it wait for them.
+    async fn set_by(
+        &mut self,
+        position: Position,
+        at: Timestamp,
+        attempts: u32,
+    ) -> Result<(), End> {
+        let mut tried = self.try_one(position, None).await?;
+        for (subject, stuck) in std::mem::take(&mut tried.failed) {
+            tracing::warn!(
+                projection = &*self.name, position = position.0, stream = %stuck.stream,
+                error = &*stuck.error, policy = %self.on_error, "an event was set aside"
+            );
+            let mut aside = SetAside {
+                subject: subject.clone(),
+                position,
+                at,
+                error: Some(stuck.error),
+                attempts,
+                reason: None,
+            };
+            if self.on_error == OnError::Park {
+                self.parked.add(&subject, position);
+                self.aside.parked.push(aside);
+            } else {
+                aside.reason = Some("the policy skips what fails".into());
+                self.aside.skipped.push(aside);
+            }
+        }
+        self.passed(position, tried).await
+    }
+
+    /// The event is folded, where it could be.
+    async fn passed(&mut self, position: Position, tried: Tried) -> Result<(), End> {
+        for (key, document) in tried.documents {
+            self.cache.put(&key, document, position);
+        }
+        self.at = self.at.max(position);
+        self.flush(None).await
+    }
+
+    /// Folds one stored event into each of its documents by itself; with `only`, into that
+    /// one alone. Documents for which something waits, or come to wait, are left alone.
+    async fn try_one(&mut self, position: Position, only: Option<&Arc<str>>) -> Result<Tried, End> {
+        let Some(event) = self.event(position).await? else {
+            return Ok(Tried::default());
+        };
+        let (rules, events) = (Arc::clone(&self.rules), vec![Arc::clone(&event)]);
+        let (mut keyed, stuck) = self.folding(move || rules.key(events)).await?;
+        if let Some(stuck) = stuck {
+            let subject = Subject::Stream(event.stream.as_str().into());
+            return Ok(Tried {
+                documents: Vec::new(),
+                failed: vec![(subject, stuck)],
+            });
+        }
+        match only {
+            Some(only) => keyed.works.retain(|(key, _)| key == only),
+            None => {
+                let at = self.shared.clock.now();
+                for (subject, position) in self.parked.take_documents(&mut keyed) {
+                    self.set_aside(subject, position, None, at);
+                }
+            }
+        }
+        self.load(keyed.works.iter().map(|(key, _)| key)).await?;
+        let rules = Arc::clone(&self.rules);
+        let tasks = keyed.tasks(|key| self.cache.get(key));
+        self.folding(move || apply_each(&rules, tasks)).await
+    }
+
+    async fn event(&mut self, position: Position) -> Result<Option<Event>, End> {
+        let (shared, after) = (
+            Arc::clone(&self.shared),
+            Position(position.0.saturating_sub(1)),
+        );
+        let reading = async move {
+            let (all, forward) = (Filter::default(), Direction::Forward);
+            let page = shared.reader.read_log(after, forward, 1, &all).await?;
+            let events = page.events.into_iter();
+            Ok::<_, Error>(events.map(Arc::new).find(|it| it.position == position))
+        };
+        self.holding(reading).await?.map_err(End::Failed)
+    }
+
+    /// Remembers that parked events are to be tried again.
+    pub(super) fn wants_retry(&mut self, retries: u64) {
+        if retries > self.retries {
+            self.retries = retries;
+            self.retry_is_wanted = true;
+        }
+    }
+
+    /// Tries parked events again, of each subject in order, up to one that fails still.
+    pub(super) async fn retry_parked(&mut self) -> Result<(), End> {
+        self.retry_is_wanted = false;
+        let mut tried = 0;
+        for subject in self.parked.subjects() {
+            while let Some(position) = self.parked.first(&subject) {
+                let has_passed = self.retry_one(&subject, position).await?;
+                tried += 1;
+                if tried % RETRIED_AT_ONCE == 0 {
+                    self.flush(None).await?;
+                }
+                if !has_passed {
+                    break;
+                }
+            }
+        }
+        self.flush(None).await
+    }
+
+    async fn retry_one(&mut self, subject: &Subject, position: Position) -> Result<bool, End> {
+        let only = match subject {
+            Subject::Document(key) => Some(key),
+            Subject::Stream(_) => None,
+        };
+        let at = self.shared.clock.now();
+        let tried = self.try_one(position, only).await?;
+        let mut has_passed = true;
+        for (failed, stuck) in tried.failed {
+            has_passed &= failed != *subject;
+            self.parked.add(&failed, position);
+            self.aside.parked.push(SetAside {
+                subject: failed,
+                position,
+                at,
+                error: Some(stuck.error),
+                attempts: 1,
+                reason: None,
+            });
+        }
+        for (key, document) in tried.documents {
+            self.cache.put(&key, document, position);
+        }
+        if has_passed {
+            self.parked.remove(subject, position);
+            self.aside.unparked.push((subject.clone(), position));
+        }
+        Ok(has_passed)
+    }
+}
+
+fn apply_each(rules: &Rules, tasks: Vec<Task>) -> Tried {
+    let mut tried = Tried::default();
+    for task in tasks {
+        match rules.apply_one(&task) {
+            Ok(document) => tried.documents.push((task.key, document)),
+            Err(stuck) => {
+                let subject = Subject::Document(task.key);
+                tried.failed.push((subject, stuck));
+            }
+        }
+    }
+    tried
+}
+
+impl Trouble {
+    /// What an event does to a build.
+    fn of(stuck: &Stuck, since: Timestamp, attempts: u32, is_stopped: bool) -> Self {
+        Self {
+            is_stopped,
+            position: Some(stuck.position),
+            stream: Some(stuck.stream.as_str().into()),
+            document: stuck.document.as_deref().map(Into::into),
+            error: stuck.error.clone(),
+            since,
+            attempts,
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! Documents as they are read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, StreamExt};
+use serde_json::Value;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::cursor::Cursor;
+use super::tend::tend;
+use super::{
+    Change, ChangePlace, Compares, Condition, Error, Freshness, Query, Service, Shared, View,
+    ViewPage,
+};
+use crate::deploy::Plan;
+use crate::model::{Index, Invalid, Lifecycle, Position};
+use crate::store::{Build, DOCUMENTS_PAGE_MAX, Found, PAGE_BYTES_MAX, Role, Scan};
+
+/// Conditions of one query.
+const CONDITIONS_MAX: usize = 16;
+/// Documents that one page looks through.
+const LOOKED_THROUGH_MAX: usize = 5_000;
+/// Longest time that a read waits until a projection is fresh.
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Between two looks at what another host may have written: at first, and at most.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// Documents that are read at once before anything is known of their length.
+const AT_FIRST: usize = 32;
+/// Changes that are read at once: more than one event may make.
+const CHANGES_PAGE: usize = 300;
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+impl Service {
+    /// A document of a projection.
+    ///
+    /// # Errors
+    /// When there is no such projection or document, the projection is live, is not as
+    /// fresh as asked for in time, or the store fails.
+    pub async fn view(&self, name: &str, key: &str, freshness: Freshness) -> Result<View, Error> {
+        let (build, position) = self.fresh(name, freshness).await?;
+        let keys = [Arc::from(key)];
+        let mut read = self.shared.documents.documents(build.id, &keys).await?;
+        let found = read.pop().flatten().and_then(|read| {
+            Some(View {
+                key: read.key,
+                document: read.document?,
+                change: read.change,
+                position,
+            })
+        });
+        found.ok_or_else(|| Error::NoDocument {
+            projection: name.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    /// Documents of a projection, by indexes or by key.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view), and when the projection has no such index.
+    pub async fn views(
+        &self,
+        name: &str,
+        query: &Query,
+        freshness: Freshness,
+    ) -> Result<ViewPage, Error> {
+        if !(1..=DOCUMENTS_PAGE_MAX).contains(&query.limit) {
+            let rule = format!("limits are from 1 to {DOCUMENTS_PAGE_MAX}");
+            return Err(Invalid(rule).into());
+        }
+        let (build, position) = self.fresh(name, freshness).await?;
+        let module = self.shared.registry.module(build.module).await?;
+        let definition = module.projection(name);
+        let indexes = definition.map_or(&[][..], |definition| &definition.indexes);
+        let mut plan = Search::of(name, indexes, query)?;
+        let mut documents = Vec::new();
+        let (mut looked_through, mut bytes, mut is_last) = (0, 0, false);
+        while documents.len() < query.limit
+            && looked_through < LOOKED_THROUGH_MAX
+            && bytes < PAGE_BYTES_MAX
+            && !is_last
+        {
+            plan.scan.limit = fitting(bytes, looked_through);
+            let page = self.shared.documents.scan(build.id, &plan.scan).await?;
+            is_last = page.len() < plan.scan.limit;
+            for found in page {
+                looked_through += 1;
+                bytes += found.document.len();
+                plan.scan.after = Some((found.value.clone(), Arc::clone(&found.key)));
+                if plan.takes(indexes, &found) {
+                    documents.push(View {
+                        key: found.key,
+                        document: found.document,
+                        change: found.change,
+                        position,
+                    });
+                }
+                if documents.len() == query.limit {
+                    is_last = false;
+                    break;
+                }
+            }
+        }
+        let after = plan.scan.after.filter(|_| !is_last);
+        Ok(ViewPage {
+            documents,
+            cursor: after.map(|after| Cursor::of(plan.scan.index, after).written()),
+            position,
+        })
+    }
+
+    /// The build that is answered from, once it is as fresh as asked for, and how far it is
+    /// at least.
+    async fn fresh(&self, name: &str, freshness: Freshness) -> Result<(Build, Position), Error> {
+        let until = Instant::now() + freshness.wait.min(WAIT_MAX);
+        let mut progress = self.shared.progress.subscribe();
+        let mut grown = self.shared.grown.clone();
+        let mut pause = LOOKS.0;
+        loop {
+            progress.borrow_and_update();
+            grown.borrow_and_update();
+            let (build, position) = self.shared.active(name).await?;
+            if position >= freshness.after {
+                return Ok((build, position));
+            }
+            if Instant::now() >= until {
+                return Err(Error::NotFresh {
+                    projection: name.to_owned(),
+                    position,
+                    after: freshness.after,
+                });
+            }
+            tokio::select! {
+                _ = progress.changed() => {}
+                changed = grown.changed(), if build.is_inline => {
+                    changed.map_err(|_| Error::Stopped)?;
+                }
+                () = sleep(pause) => pause = (pause * 2).min(LOOKS.1),
+                () = sleep_until(until) => {}
+                () = self.shared.ending.cancelled() => return Err(Error::Stopped),
+            }
+        }
+    }
+
+    /// Tells of changes of a projection's documents: those behind a place, without one all
+    /// documents, then what comes, with a heartbeat every 15 s. When another build is
+    /// answered from than the one of the place, that is told first, then all of its
+    /// documents. Ends with an error, or with the host.
+    ///
+    /// # Errors
+    /// When there is no such projection, or it is live.
+    pub async fn changes(
+        &self,
+        name: &str,
+        after: Option<ChangePlace>,
+    ) -> Result<BoxStream<'static, Result<Change, Error>>, Error> {
+        let (build, _) = self.shared.active(name).await?;
+        let following = Following {
+            shared: Arc::clone(&self.shared),
+            name: name.into(),
+            at: after.unwrap_or(ChangePlace {
+                build: build.id,
+                change: 0,
+            }),
+            told: Vec::new().into_iter(),
+            has_failed: false,
+        };
+        Ok(stream::unfold(following, Following::next).boxed())
+    }
+}
+
+impl Shared {
+    /// The build that is answered from, and how far it is at least: what is read of it
+    /// later is as new or newer.
+    async fn active(&self, name: &str) -> Result<(Build, Position), Error> {
+        let plan: Arc<Plan> = self.registry.plan();
+        let projected = plan.projection(name);
+        if projected.is_some_and(|it| it.settings.lifecycle == Lifecycle::Live) {
+            return Err(Error::IsLive(name.to_owned()));
+        }
+        // Before the look at the build: what is committed by then is in an inline one.
+        let head = match plan.inline_projection(name) {
+            Some(_) => Some(self.reader.log_head().await?),
+            None => None,
+        };
+        let mut build = self.active_build(name).await?;
+        if build.is_none() && projected.is_some() {
+            // It was deployed a moment ago.
+            tend(self).await?;
+            self.tell();
+            build = self.active_build(name).await?;
+        }
+        let build = build.ok_or_else(|| Error::NotFound(name.to_owned()))?;
+        let position = match head.filter(|_| build.is_inline) {
+            Some(head) => head.max(build.position),
+            None => build.position,
+        };
+        Ok((build, position))
+    }
+}
+
+impl Shared {
+    async fn active_build(&self, name: &str) -> Result<Option<Build>, Error> {
+        let stored = self.documents.projection(name).await?;
+        let mut builds = stored.into_iter().flat_map(|stored| stored.builds);
+        Ok(builds.find(|build| build.role == Role::Active))
+    }
+}
+
+/// How a query is answered: one index is scanned, what else has to hold is looked at in
+/// the documents.
+struct Search {
+    scan: Scan,
+    /// Number of an index, and what holds of its values.
+    conditions: Vec<(usize, Compares, Box<[u8]>)>,
+}
+
+impl Search {
+    fn of(name: &str, indexes: &[Index], query: &Query) -> Result<Self, Error> {
+        if query.conditions.len() > CONDITIONS_MAX {
+            let rule = format!("a query has at most {CONDITIONS_MAX} conditions");
+            return Err(Invalid(rule).into());
+        }
+        let mut conditions = Vec::with_capacity(query.conditions.len());
+        for condition in &query.conditions {
+            conditions.push(encoded(name, indexes, condition)?);
+        }
+        let by_first = conditions.first().map(|(index, ..)| *index);
+        let (index, is_descending) = match &query.order {
+            None => (by_first, false),
+            Some(order) => {
+                let index = order.index.as_deref();
+                let number = index
+                    .map(|index| number(name, indexes, index))
+                    .transpose()?;
+                (number, order.is_descending)
+            }
+        };
+        let mut scan = Scan {
+            index: index.and_then(|index| u16::try_from(index).ok()),
+            is_descending,
+            ..Scan::default()
+        };
+        for (other, compares, value) in &conditions {
+            if Some(*other) == index {
+                scan.narrow(*compares, value);
+            }
+        }
+        if let Some(cursor) = &query.cursor {
+            scan.after = Some(Cursor::read(cursor)?.behind(scan.index)?);
+        }
+        Ok(Self { scan, conditions })
+    }
+
+    /// Whether a document that the scan found is to be told: everything holds of it, and it
+    /// was not found by another of its values before.
+    fn takes(&self, indexes: &[Index], found: &Found) -> bool {
+        if self.conditions.is_empty() && self.scan.index.is_none() {
+            return true;
+        }
+        let document: Value = serde_json::from_str(&found.document).unwrap_or_default();
+        let values = |index: usize| indexes[index].entries(&document);
+        let holds = self.conditions.iter().all(|(index, compares, wanted)| {
+            let mut values = values(*index).into_iter();
+            values.any(|value| compares.holds(&value, wanted))
+        });
+        let Some(index) = self.scan.index.filter(|_| holds) else {
+            return holds;
+        };
+        let mut inside: Vec<Vec<u8>> = values(usize::from(index))
+            .into_iter()
+            .filter(|value| self.scan.admits(value))
+            .collect();
+        inside.sort_unstable();
+        let first = match self.scan.is_descending {
+            true => inside.last(),
+            false => inside.first(),
+        };
+        first.is_some_and(|first| **first == *found.value)
+    }
+}
+
+/// How many documents are read at once, by what those before took.
+fn fitting(bytes: usize, documents: usize) -> usize {
+    match bytes.checked_div(documents) {
+        None => AT_FIRST,
+        Some(each) => (PAGE_BYTES_MAX / each.max(1)).clamp(1, DOCUMENTS_PAGE_MAX),
+    }
+}
+
+impl Compares {
+    fn holds(self, value: &[u8], wanted: &[u8]) -> bool {
+        match self {
+            Self::Equal => value == wanted,
+            Self::Less => value < wanted,
+            Self::AtMost => value <= wanted,
+            Self::Greater => value > wanted,
+            Self::AtLeast => value >= wanted,
+        }
+    }
+}
+
+impl Scan {
+    /// Leaves out what a condition leaves out, or most of it: its bounds are inside.
+    fn narrow(&mut self, compares: Compares, value: &[u8]) {
+        let from = matches!(
+            compares,
+            Compares::Equal | Compares::Greater | Compares::AtLeast
+        );
+        let to = matches!(
+            compares,
+            Compares::Equal | Compares::Less | Compares::AtMost
+        );
+        if from && self.from.as_deref().is_none_or(|from| from < value) {
+            self.from = Some(value.into());
+        }
+        if to && self.to.as_deref().is_none_or(|to| to > value) {
+            self.to = Some(value.into());
+        }
+    }
+
+    fn admits(&self, value: &[u8]) -> bool {
+        self.from.as_deref().is_none_or(|from| from <= value)
+            && self.to.as_deref().is_none_or(|to| to >= value)
+    }
+}
+
+fn encoded(
+    name: &str,
+    indexes: &[Index],
+    condition: &Condition,
+) -> Result<(usize, Compares, Box<[u8]>), Error> {
+    let number = number(name, indexes, &condition.index)?;
+    let value = indexes[number].kind.parse(&condition.value)?;
+    Ok((number, condition.comparison, value.into()))
+}
+
+fn number(name: &str, indexes: &[Index], wanted: &str) -> Result<usize, Error> {
+    let mut names = indexes.iter();
+    let found = names.position(|index| *index.name == *wanted);
+    found.ok_or_else(|| {
+        let names = indexes.iter().map(|index| &*index.name);
+        let names: Vec<&str> = names.collect();
+        let known = match names.is_empty() {
+            true => "it has none; its documents are found by key".to_owned(),
+            false => format!("it has {}", names.join(", ")),
+        };
+        Error::Invalid(Invalid(format!(
+            "projection {name} has no index {wanted:?}: {known}"
+        )))
+    })
+}
+
+/// Someone who is told of changes.
+struct Following {
+    shared: Arc<Shared>,
+    name: Arc<str>,
+    at: ChangePlace,
+    told: std::vec::IntoIter<Change>,
+    has_failed: bool,
+}
+
+impl Following {
+    async fn next(mut self) -> Option<(Result<Change, Error>, Self)> {
+        if self.has_failed {
+            return None;
+        }
+        let heartbeat = Instant::now() + HEARTBEAT;
+        let mut progress = self.shared.progress.subscribe();
+        let mut grown = self.shared.grown.clone();
+        loop {
+            if let Some(change) = self.told.next() {
+                return Some((Ok(change), self));
+            }
+            progress.borrow_and_update();
+            grown.borrow_and_update();
+            match self.read().await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    self.has_failed = true;
+                    return Some((Err(error), self));
+                }
+            }
+            tokio::select! {
+                _ = progress.changed() => {}
+                changed = grown.changed() => if changed.is_err() { return None },
+                () = sleep(self.shared.options.poll) => {}
+                () = sleep_until(heartbeat) => {
+                    let change = Change::Heartbeat(self.at);
+                    return Some((Ok(change), self));
+                }
+                () = self.shared.ending.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Reads what has changed. False when nothing has.
+    async fn read(&mut self) -> Result<bool, Error> {
+        let (build, position) = self.shared.active(&self.name).await?;
+        if build.id != self.at.build {
+            self.at = ChangePlace {
+                build: build.id,
+                change: 0,
+            };
+            let switched = Change::Switched {
+                version: build.version,
+                at: self.at,
+            };
+            self.told = vec![switched].into_iter();
+            return Ok(true);
+        }
+        let documents = &self.shared.documents;
+        let changed = documents.changed(build.id, self.at.change, CHANGES_PAGE);
+        let mut changed = changed.await?;
+        if build.is_inline {
+            // Beyond the head others may still come between.
+            changed.retain(|document| document.change <= position.0);
+        }
+        let Some(last) = changed.last() else {
+            return Ok(false);
+        };
+        self.at.change = last.change;
+        let changes: Vec<u64> = changed.iter().map(|document| document.change).collect();
+        let numbered = changed.into_iter().zip(1..);
+        let told = numbered.map(|(document, next)| Change::Document {
+            is_last: changes.get(next) != Some(&document.change),
+            at: ChangePlace {
+                build: build.id,
+                change: document.change,
+            },
+            key: document.key,
+            document: document.document,
+        });
+        self.told = told.collect::<Vec<_>>().into_iter();
+        Ok(true)
+    }
+}

@@ -1,0 +1,306 @@
+//! What folds a projection: the guest, and what it is given. Everything here runs the
+//! guest on the caller's thread.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::deploy::{Plan, Sources};
+use crate::model::{Position, RecordedEvent, StreamId};
+use crate::runtime::{Definition, Failure, Idle, Instance, Module, Work};
+use crate::upcast::{self, Lifter};
+
+/// Events are shared: a batch is tried again in parts when something fails.
+pub(super) type Event = Arc<RecordedEvent>;
+
+/// Instances of guests that are kept for the next call.
+const IDLE_MAX: usize = 32;
+
+/// What runs guests for projections. Shared by all of a store.
+pub struct Guests {
+    pub(super) lifter: Arc<Lifter>,
+    pub(super) idle: Idle,
+}
+
+/// A projection under one plan, as one module defines it.
+pub struct Rules {
+    pub(super) name: Arc<str>,
+    pub(super) module: Arc<Module>,
+    pub(super) sources: Sources,
+    pub(super) plan: Arc<Plan>,
+    pub(super) guests: Arc<Guests>,
+}
+
+/// Events, and the documents that they concern.
+#[derive(Debug, Default)]
+pub(super) struct Keyed {
+    /// As the projection reads them.
+    pub events: Vec<Event>,
+    /// For each document, in the order in which the events first name them: indexes of its
+    /// events.
+    pub works: Vec<(Arc<str>, Vec<usize>)>,
+}
+
+/// A stored event that can't be folded.
+#[derive(Debug, Clone)]
+pub(super) struct Stuck {
+    /// Its place.
+    pub position: Position,
+    /// Its stream.
+    pub stream: StreamId,
+    /// The document that fails; none when it can't be lifted, or has no keys.
+    pub document: Option<Arc<str>>,
+    /// Kind of the guest's fault, if it was one.
+    pub fault: Option<&'static str>,
+    /// What happened.
+    pub error: Box<str>,
+}
+
+/// A document to be folded: its key, what there is of it, its events.
+pub(super) struct Task {
+    pub key: Arc<str>,
+    pub document: Option<Arc<str>>,
+    pub events: Vec<Event>,
+}
+
+impl Guests {
+    /// With this lifter.
+    pub(super) fn new(lifter: Arc<Lifter>) -> Self {
+        Self {
+            lifter,
+            idle: Idle::new(IDLE_MAX),
+        }
+    }
+}
+
+impl Rules {
+    /// A projection of a module under a plan; none when the module does not define it.
+    pub(super) fn new(
+        name: &str,
+        module: &Arc<Module>,
+        plan: &Arc<Plan>,
+        guests: &Arc<Guests>,
+    ) -> Option<Self> {
+        let definition = module.projection(name)?;
+        Some(Self {
+            name: name.into(),
+            sources: Sources::new(plan, definition),
+            module: Arc::clone(module),
+            plan: Arc::clone(plan),
+            guests: Arc::clone(guests),
+        })
+    }
+
+    /// Its definition.
+    pub(super) fn definition(&self) -> &Definition {
+        let found = self.module.projection(&self.name);
+        found.expect("rules are made of a module that defines the projection")
+    }
+
+    /// Lifts events and asks which documents they concern, up to the first event of which
+    /// that can't be told.
+    pub(super) fn key(&self, events: Vec<Event>) -> (Keyed, Option<Stuck>) {
+        let readable = self.sources.lift_all(&self.guests.lifter, events);
+        let stuck = readable.failed.map(|failed| Stuck {
+            position: failed.position,
+            stream: failed.stream,
+            document: None,
+            fault: fault_of_lift(&failed.error),
+            error: failed.error.to_string().into(),
+        });
+        let events = readable.events;
+        match self.keys(&events) {
+            Ok(keys) => (Keyed::of(events, keys), stuck),
+            Err(_) => self.key_up_to(events),
+        }
+    }
+
+    /// The same for events of which one fails, which is found by halving.
+    fn key_up_to(&self, events: Vec<Event>) -> (Keyed, Option<Stuck>) {
+        let (mut keys, mut rest) = (Vec::with_capacity(events.len()), 0..events.len());
+        // The longest that is known to fail, from `rest.start` on.
+        while !rest.is_empty() {
+            let end = whole(&events, rest.start, rest.end - rest.start);
+            let failure = match self.keys(&events[rest.start..end]) {
+                Ok(told) => {
+                    keys.extend(told);
+                    rest = end..events.len();
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            let first = whole(&events, rest.start, 1);
+            if end <= first {
+                let stuck = Stuck::of(&events[rest.start], None, &failure);
+                let events = events[..rest.start].to_vec();
+                return (Keyed::of(events, keys), Some(stuck));
+            }
+            rest.end = rest.start + (end - rest.start) / 2;
+        }
+        (Keyed::of(events, keys), None)
+    }
+
+    fn keys(&self, events: &[Event]) -> Result<Vec<Vec<Box<str>>>, Failure> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let events: Vec<&RecordedEvent> = events.iter().map(|event| &**event).collect();
+        self.call(|instance| instance.keys(self.definition(), &events))
+    }
+
+    /// Folds documents: result i belongs to task i.
+    ///
+    /// # Errors
+    /// The first stored event, by position, that can't be folded. Nothing of the others is
+    /// told.
+    pub(super) fn apply(&self, tasks: &[Task]) -> Result<Vec<Option<Arc<str>>>, Stuck> {
+        if let Ok(documents) = self.documents(tasks) {
+            return Ok(documents);
+        }
+        let (mut documents, mut first) = (Vec::with_capacity(tasks.len()), None::<Stuck>);
+        for task in tasks {
+            match self.apply_one(task) {
+                Ok(document) => documents.push(document),
+                Err(stuck) => {
+                    let is_first = |known: &Stuck| stuck.position < known.position;
+                    if first.as_ref().is_none_or(is_first) {
+                        first = Some(stuck);
+                    }
+                }
+            }
+        }
+        first.map_or(Ok(documents), Err)
+    }
+
+    /// Folds one document; an event that fails is found by halving.
+    pub(super) fn apply_one(&self, task: &Task) -> Result<Option<Arc<str>>, Stuck> {
+        let mut document = task.document.clone();
+        let mut rest = 0..task.events.len();
+        while !rest.is_empty() {
+            let end = whole(&task.events, rest.start, rest.end - rest.start);
+            let part = Task {
+                key: Arc::clone(&task.key),
+                document: document.clone(),
+                events: task.events[rest.start..end].to_vec(),
+            };
+            let failure = match self.documents(std::slice::from_ref(&part)) {
+                Ok(mut folded) => {
+                    document = folded.pop().flatten();
+                    rest = end..task.events.len();
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            if end <= whole(&task.events, rest.start, 1) {
+                let event = &task.events[rest.start];
+                return Err(Stuck::of(event, Some(&task.key), &failure));
+            }
+            rest.end = rest.start + (end - rest.start) / 2;
+        }
+        Ok(document)
+    }
+
+    fn documents(&self, tasks: &[Task]) -> Result<Vec<Option<Arc<str>>>, Failure> {
+        let work: Vec<Work<'_>> = tasks
+            .iter()
+            .map(|task| Work {
+                key: &task.key,
+                document: task.document.as_deref(),
+                events: task.events.iter().map(|event| &**event).collect(),
+            })
+            .collect();
+        let folded = self.call(|instance| instance.apply_documents(self.definition(), &work))?;
+        Ok(folded.into_iter().map(|it| it.map(Into::into)).collect())
+    }
+
+    /// Calls the guest; in a fresh instance once more, if that may help.
+    fn call<R>(
+        &self,
+        mut call: impl FnMut(&mut Instance) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
+        let idle = &self.guests.idle;
+        let mut instance = match idle.take(&self.module) {
+            Some(instance) => instance,
+            None => Instance::new(&self.module)?,
+        };
+        let mut answer = call(&mut instance);
+        if matches!(&answer, Err(Failure::Fault(fault)) if fault.kind.may_pass()) {
+            instance = Instance::new(&self.module)?;
+            answer = call(&mut instance);
+        }
+        idle.keep(instance);
+        answer
+    }
+}
+
+impl Keyed {
+    fn of(events: Vec<Event>, keys: Vec<Vec<Box<str>>>) -> Self {
+        let mut works: Vec<(Arc<str>, Vec<usize>)> = Vec::new();
+        let mut places: HashMap<Box<str>, usize> = HashMap::new();
+        for (index, keys) in keys.into_iter().enumerate() {
+            for key in keys {
+                match places.get(&key) {
+                    Some(place) => works[*place].1.push(index),
+                    None => {
+                        works.push(((&*key).into(), vec![index]));
+                        places.insert(key, works.len() - 1);
+                    }
+                }
+            }
+        }
+        Self { events, works }
+    }
+
+    /// The documents to be folded, of which some exist.
+    pub(super) fn tasks(&self, document: impl Fn(&str) -> Option<Arc<str>>) -> Vec<Task> {
+        let task = |(key, events): &(Arc<str>, Vec<usize>)| Task {
+            key: Arc::clone(key),
+            document: document(key),
+            events: events
+                .iter()
+                .map(|index| Arc::clone(&self.events[*index]))
+                .collect(),
+        };
+        self.works.iter().map(task).collect()
+    }
+}
+
+impl Task {
+    /// Position of its last event.
+    pub(super) fn position(&self) -> Position {
+        let last = self.events.last();
+        last.map_or(Position(0), |event| event.position)
+    }
+}
+
+impl Stuck {
+    fn of(event: &RecordedEvent, document: Option<&Arc<str>>, failure: &Failure) -> Self {
+        let fault = match failure {
+            Failure::Fault(fault) => Some(fault.kind.as_str()),
+            _ => None,
+        };
+        Self {
+            position: event.position,
+            stream: event.stream.clone(),
+            document: document.cloned(),
+            fault,
+            error: failure.to_string().into(),
+        }
+    }
+}
+
+/// Where `count` events end, from `start` on, without a part of a stored event: one stored
+/// event at least.
+fn whole(events: &[Event], start: usize, count: usize) -> usize {
+    let mut end = start.saturating_add(count.max(1)).min(events.len());
+    while end < events.len() && events[end].position == events[end - 1].position {
+        end += 1;
+    }
+    end
+}
+
+fn fault_of_lift(error: &upcast::Error) -> Option<&'static str> {
+    match error {
+        upcast::Error::Fault { fault, .. } => Some(fault.kind.as_str()),
+        _ => None,
+    }
+}

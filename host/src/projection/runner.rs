@@ -1,0 +1,564 @@
+//! The owner of a build: it reads the log behind its checkpoint, folds, and writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::cache::Cache;
+use super::parked::Parked;
+use super::rules::{Event, Keyed, Rules, Stuck, Task};
+use super::shared::{Shared, blocking};
+use super::{Error, Trouble};
+use crate::model::{Backoff, OnError, Position};
+use crate::store::{
+    Build, BuildBatch, BuildClaim, Direction, Kept, LOG_PAGE_MAX, LogPage, Role, SetAside,
+    StoredProjection, Subject,
+};
+
+/// Documents of a page from which they are shared out among threads.
+const SHARED_OUT_MIN: usize = 64;
+
+/// Between two transactions of a build while events come all the time.
+const FLUSH_PAUSE: Duration = Duration::from_millis(20);
+
+/// Keeps one build going, whenever it can be owned.
+pub(super) struct Runner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: Arc<str>,
+    pub(super) build: Build,
+    pub(super) stop: CancellationToken,
+}
+
+/// Why an owner has stopped.
+pub(super) enum End {
+    /// The host ends, or the build is another host's or nobody's from now on.
+    Gone,
+    /// Another owns it by now, or it is inline.
+    Lost,
+    /// Someone has to look, or asked it to wait: the store says so.
+    Waiting,
+    /// The store failed, or something that may pass.
+    Failed(Error),
+}
+
+/// An owned build.
+pub(super) struct Owner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: Arc<str>,
+    pub(super) build: Build,
+    pub(super) on_error: OnError,
+    pub(super) rules: Arc<Rules>,
+    pub(super) cache: Cache,
+    pub(super) parked: Parked,
+    /// What is to be written beside the documents.
+    pub(super) aside: BuildBatch,
+    pub(super) token: u64,
+    /// Everything up to here is folded.
+    pub(super) at: Position,
+    /// Everything up to here is stored.
+    pub(super) kept_at: Position,
+    /// Until then the claim is safe, if the store's clock goes as this one.
+    due: Instant,
+    /// Events that were folded since the last flush.
+    events: usize,
+    since: Instant,
+    pub(super) retries: u64,
+    /// Parked events are to be tried again.
+    pub(super) retry_is_wanted: bool,
+    /// A rebuild waits for the order to take over.
+    pub(super) is_held: bool,
+    /// How it compares with what it is to replace, and when that was looked at.
+    pub(super) comparison: Option<(Instant, Option<String>)>,
+    looked_at: Instant,
+}
+
+impl Runner {
+    /// Runs until the build is not to be kept going any more.
+    pub(super) async fn run(self) {
+        let mut control = self.shared.control.subscribe();
+        let mut backoff = Backoff::of_reads();
+        while !self.stop.is_cancelled() {
+            control.borrow_and_update();
+            let end = match self.claim().await {
+                Ok(Some((stored, claim))) => self.own(&stored, claim).await,
+                Ok(None) => End::Waiting,
+                Err(error) => End::Failed(error),
+            };
+            let pause = match end {
+                End::Gone => return,
+                End::Waiting | End::Lost => {
+                    backoff.reset();
+                    self.pause()
+                }
+                End::Failed(error) => {
+                    tracing::warn!(projection = &*self.name, %error, "a build did not go on");
+                    backoff.next()
+                }
+            };
+            tokio::select! {
+                _ = control.changed() => {}
+                () = sleep(pause) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Between two looks whether a build can be owned.
+    fn pause(&self) -> Duration {
+        let (poll, lease) = (self.shared.options.poll, self.shared.options.lease);
+        rand::rng().random_range(lease / 8..=lease / 4).min(poll)
+    }
+
+    /// Claims the build, if it is to go on and nobody else owns it.
+    async fn claim(&self) -> Result<Option<(StoredProjection, BuildClaim)>, Error> {
+        let documents = &self.shared.documents;
+        let Some(stored) = documents.projection(&self.name).await? else {
+            return Ok(None);
+        };
+        let mut builds = stored.builds.iter();
+        let Some(build) = builds.find(|build| build.id == self.build.id) else {
+            return Ok(None);
+        };
+        let trouble = Trouble::read(build.trouble.as_deref());
+        let is_stopped = trouble.is_some_and(|trouble| trouble.is_stopped);
+        if stored.is_paused || is_stopped || build.is_inline || build.role == Role::Previous {
+            return Ok(None);
+        }
+        let lease = self.shared.options.lease;
+        let claim = documents.claim(self.build.id, lease).await?;
+        Ok(claim.map(|claim| (stored, claim)))
+    }
+
+    async fn own(&self, stored: &StoredProjection, claim: BuildClaim) -> End {
+        let owning = async {
+            match Owner::of(self, stored, claim).await {
+                Ok(mut owner) => owner.run().await,
+                Err(error) => End::Failed(error),
+            }
+        };
+        // What is folded and not written by then is folded again by the next owner.
+        let end = tokio::select! {
+            end = owning => end,
+            () = self.stop.cancelled() => End::Gone,
+        };
+        if !matches!(end, End::Lost) {
+            let releasing = self.shared.documents.release(self.build.id, claim.token);
+            if let Err(error) = releasing.await {
+                // The lease runs out by itself.
+                tracing::debug!(projection = &*self.name, %error, "a build was not given back");
+            }
+        }
+        end
+    }
+}
+
+impl Owner {
+    async fn of(
+        runner: &Runner,
+        stored: &StoredProjection,
+        claim: BuildClaim,
+    ) -> Result<Self, Error> {
+        let shared = &runner.shared;
+        let mut builds = stored.builds.iter();
+        let build = builds.find(|build| build.id == runner.build.id);
+        let build = build.unwrap_or(&runner.build).clone();
+        let rules = shared.rules(&runner.name, build.module).await?;
+        let settings = rules.plan.projection(&runner.name).map(|it| it.settings);
+        let parked = Parked::read(&*shared.documents, build.id).await?;
+        let (now, has_parked) = (Instant::now(), parked.len() > 0);
+        Ok(Self {
+            shared: Arc::clone(shared),
+            name: Arc::clone(&runner.name),
+            on_error: settings.unwrap_or_default().on_error,
+            parked,
+            rules: Arc::new(rules),
+            cache: Cache::new(build.id, claim.changes),
+            aside: BuildBatch::default(),
+            token: claim.token,
+            at: claim.position,
+            kept_at: claim.position,
+            due: now + shared.options.lease / 3,
+            events: 0,
+            since: now,
+            retries: stored.retries,
+            // The last owner may have gone before it came to it.
+            retry_is_wanted: stored.retries > 0 && has_parked,
+            is_held: stored.is_held,
+            comparison: None,
+            looked_at: now,
+            build,
+        })
+    }
+
+    /// Folds what there is, then what comes.
+    async fn run(&mut self) -> End {
+        loop {
+            if let Err(end) = self.follow().await {
+                return end;
+            }
+        }
+    }
+
+    /// One page; at the end of the log, waits for more.
+    async fn follow(&mut self) -> Result<(), End> {
+        let mut grown = self.shared.grown.clone();
+        let mut control = self.shared.control.subscribe();
+        // Seen before the log is read, so that what comes meanwhile is not missed.
+        grown.borrow_and_update();
+        control.borrow_and_update();
+        self.renew_rules().await?;
+        let page = self.read().await?;
+        let newest = page.events.iter().map(|event| event.commit.plan).max();
+        if newest.is_some_and(|newest| newest > self.rules.plan.number) {
+            let known = self.rules.plan.number;
+            self.shared.learn_plan().await.map_err(End::Failed)?;
+            // In the middle of an import the history may not hold it.
+            if self.shared.registry.plan().number > known {
+                return Ok(());
+            }
+        }
+        let is_last = page.next.is_none();
+        let next = page.next.unwrap_or(page.head).max(self.at);
+        let events: Vec<Event> = page.events.into_iter().map(Arc::new).collect();
+        if let Some(stuck) = self.fold(events, !is_last).await? {
+            return self.overcome(stuck).await;
+        }
+        self.at = next;
+        // While more comes all the time, not every commit is followed by a transaction.
+        let is_quiet = is_last && !grown.has_changed().unwrap_or(true);
+        let is_due = is_last && self.since.elapsed() >= FLUSH_PAUSE;
+        if is_quiet || is_due || self.is_full() {
+            self.flush(None).await?;
+        }
+        if is_quiet || is_due {
+            if self.retry_is_wanted {
+                self.retry_parked().await?;
+            }
+            self.caught_up().await?;
+        }
+        if is_quiet {
+            self.wait(&mut grown, &mut control).await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<LogPage, End> {
+        let (shared, rules, at) = (Arc::clone(&self.shared), Arc::clone(&self.rules), self.at);
+        let limit = shared.options.page_events.clamp(1, LOG_PAGE_MAX);
+        let reading = async move {
+            let filter = rules.sources.filter();
+            let reading = shared
+                .reader
+                .read_log(at, Direction::Forward, limit, &filter);
+            reading.await
+        };
+        let page = self.holding(reading).await?;
+        page.map_err(|error| End::Failed(error.into()))
+    }
+
+    /// A new plan may bring other upcasters, and other settings.
+    async fn renew_rules(&mut self) -> Result<(), End> {
+        let plan = self.shared.registry.plan();
+        if plan.number == self.rules.plan.number {
+            return Ok(());
+        }
+        let rules = self.shared.rules(&self.name, self.build.module).await;
+        self.rules = Arc::new(rules.map_err(End::Failed)?);
+        let settings = self.rules.plan.projection(&self.name);
+        self.on_error = settings.map(|it| it.settings).unwrap_or_default().on_error;
+        Ok(())
+    }
+
+    /// Folds events as far as they can be: tells the first that can't.
+    pub(super) async fn fold(
+        &mut self,
+        mut events: Vec<Event>,
+        is_behind: bool,
+    ) -> Result<Option<Stuck>, End> {
+        let mut first_stuck: Option<Stuck> = None;
+        loop {
+            if let Some(stuck) = &first_stuck {
+                events.truncate(events.partition_point(|it| it.position < stuck.position));
+            }
+            let (known, behind) = self.parked.without_streams(&events);
+            let rules = Arc::clone(&self.rules);
+            let keying = self.folding(move || rules.key(known));
+            let (mut keyed, stuck) = keying.await?;
+            if stuck.is_some() {
+                first_stuck = stuck;
+                continue;
+            }
+            let waiting = self.parked.take_documents(&mut keyed);
+            match self.apply(&keyed, is_behind).await? {
+                Ok(()) => {
+                    self.events += events.len();
+                    let at = self.shared.clock.now();
+                    let waiting = waiting.into_iter().chain(behind);
+                    for (subject, position) in waiting {
+                        self.set_aside(subject, position, None, at);
+                    }
+                    return Ok(first_stuck);
+                }
+                Err(stuck) => first_stuck = Some(stuck),
+            }
+        }
+    }
+
+    /// An event waits for a subject from now on.
+    pub(super) fn set_aside(
+        &mut self,
+        subject: Subject,
+        position: Position,
+        error: Option<&str>,
+        at: crate::model::Timestamp,
+    ) {
+        self.parked.add(&subject, position);
+        self.aside.parked.push(SetAside {
+            subject,
+            position,
+            at,
+            error: error.map(Into::into),
+            attempts: u32::from(error.is_some()),
+            reason: None,
+        });
+    }
+
+    /// Folds documents into the cache; nothing of them when one fails.
+    async fn apply(&mut self, keyed: &Keyed, is_behind: bool) -> Result<Result<(), Stuck>, End> {
+        self.load(keyed.works.iter().map(|(key, _)| key)).await?;
+        let tasks = keyed.tasks(|key| self.cache.get(key));
+        let threads = match is_behind && tasks.len() >= SHARED_OUT_MIN {
+            true => self.shared.options.threads.max(1),
+            false => 1,
+        };
+        let places: Vec<(Arc<str>, Position)> = tasks
+            .iter()
+            .map(|task| (Arc::clone(&task.key), task.position()))
+            .collect();
+        let parts = shared_out(tasks, threads);
+        let rules = Arc::clone(&self.rules);
+        let applying = self.folding_all(parts, move |tasks| rules.apply(tasks));
+        let mut documents = Vec::with_capacity(places.len());
+        let mut first: Option<Stuck> = None;
+        for part in applying.await? {
+            match part {
+                Ok(part) => documents.extend(part),
+                Err(stuck) => {
+                    let is_first = |known: &Stuck| stuck.position < known.position;
+                    if first.as_ref().is_none_or(is_first) {
+                        first = Some(stuck);
+                    }
+                }
+            }
+        }
+        if let Some(stuck) = first {
+            return Ok(Err(stuck));
+        }
+        for ((key, position), document) in places.into_iter().zip(documents) {
+            self.cache.put(&key, document, position);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Reads documents that are not known yet.
+    pub(super) async fn load<'a>(
+        &mut self,
+        keys: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Result<(), End> {
+        let missing = self.cache.missing(keys);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let (shared, build) = (Arc::clone(&self.shared), self.build.id);
+        let reading = async move {
+            let read = shared.documents.documents(build, &missing).await?;
+            Ok::<_, Error>((missing, read))
+        };
+        let (keys, read) = self.holding(reading).await?.map_err(End::Failed)?;
+        self.cache.take(keys, read);
+        Ok(())
+    }
+
+    /// Runs a guest, one of a few at a time.
+    pub(super) async fn folding<T: Send + 'static>(
+        &mut self,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, End> {
+        let shared = Arc::clone(&self.shared);
+        let running = async move {
+            let _permit = shared.folding.acquire().await.map_err(|_| Error::Stopped)?;
+            blocking(run).await
+        };
+        self.holding(running).await?.map_err(End::Failed)
+    }
+
+    /// The same on several threads.
+    async fn folding_all<T: Send + 'static>(
+        &mut self,
+        parts: Vec<Vec<Task>>,
+        run: impl Fn(&[Task]) -> T + Clone + Send + Sync + 'static,
+    ) -> Result<Vec<T>, End> {
+        let shared = Arc::clone(&self.shared);
+        let running = async move {
+            let _permit = shared.folding.acquire().await.map_err(|_| Error::Stopped)?;
+            let parts = parts.into_iter().map(|part| {
+                let run = run.clone();
+                blocking(move || run(&part))
+            });
+            futures::future::try_join_all(parts).await
+        };
+        self.holding(running).await?.map_err(End::Failed)
+    }
+
+    fn is_full(&self) -> bool {
+        let options = &self.shared.options;
+        self.events >= options.flush_events
+            || self.cache.changed() >= options.flush_documents
+            || self.cache.bytes() >= options.cache_bytes
+            || self.aside.parked.len() >= options.flush_documents
+            || self.since.elapsed() >= options.flush_interval
+    }
+
+    /// Writes what was folded, and why it does not go on, if it doesn't.
+    pub(super) async fn flush(&mut self, trouble: Option<&Trouble>) -> Result<(), End> {
+        let (writes, changes) = self.cache.writes(&self.rules.definition().indexes);
+        let aside = std::mem::take(&mut self.aside);
+        let batch = BuildBatch {
+            position: self.at,
+            changes,
+            writes,
+            trouble: trouble.map(Trouble::written),
+            ..aside
+        };
+        let has_news = self.at > self.kept_at
+            || !batch.writes.is_empty()
+            || !batch.parked.is_empty()
+            || !batch.unparked.is_empty()
+            || !batch.skipped.is_empty()
+            || batch.trouble.is_some()
+            || self.build.trouble.is_some();
+        if !has_news {
+            return Ok(());
+        }
+        self.build.trouble.clone_from(&batch.trouble);
+        self.keep(&batch).await?;
+        self.cache.stored(changes, self.shared.options.cache_bytes);
+        self.kept_at = self.at;
+        (self.events, self.since) = (0, Instant::now());
+        self.shared.progressed();
+        Ok(())
+    }
+
+    /// Writes a batch, however often that has to be tried.
+    async fn keep(&mut self, batch: &BuildBatch) -> Result<(), End> {
+        let lease = self.shared.options.lease;
+        let (documents, id) = (Arc::clone(&self.shared.documents), self.build.id);
+        let mut backoff = Backoff::of_reads();
+        loop {
+            let asked_at = Instant::now();
+            match documents.keep(id, self.token, batch, lease).await {
+                Ok(Kept::Done { retries, is_paused }) => {
+                    self.due = asked_at + lease / 3;
+                    if is_paused {
+                        return Err(End::Waiting);
+                    }
+                    self.wants_retry(retries);
+                    return Ok(());
+                }
+                Ok(Kept::Lost) => return Err(End::Lost),
+                Err(error) if error.is_lasting() => return Err(End::Failed(error.into())),
+                Err(error) => {
+                    let name = &*self.name;
+                    tracing::warn!(projection = name, %error, "documents were not written");
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    /// Holds the build while something goes on.
+    pub(super) async fn holding<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = sleep_until(self.due) => {}
+            }
+            self.renew().await?;
+        }
+    }
+
+    /// Holds the build for a time from now on; nothing of it changes.
+    async fn renew(&mut self) -> Result<(), End> {
+        let batch = BuildBatch {
+            position: self.kept_at,
+            changes: self.cache.changes(),
+            trouble: self.build.trouble.clone(),
+            ..BuildBatch::default()
+        };
+        self.keep(&batch).await
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(
+        &mut self,
+        grown: &mut watch::Receiver<u64>,
+        control: &mut watch::Receiver<u64>,
+    ) -> Result<(), End> {
+        let poll = self.shared.options.poll;
+        let work = async {
+            tokio::select! {
+                changed = grown.changed() => changed.map(|()| false),
+                _ = control.changed() => Ok(true),
+                () = sleep(poll) => Ok(true),
+            }
+        };
+        let told = self.holding(work).await?;
+        match told {
+            Ok(told) if told || self.looked_at.elapsed() >= poll => self.look().await,
+            Ok(_) => Ok(()),
+            // The store is gone.
+            Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Hears of what was ordered, here or on another host.
+    async fn look(&mut self) -> Result<(), End> {
+        self.looked_at = Instant::now();
+        let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
+        let reading = async move { shared.documents.projection(&name).await };
+        let stored = self.holding(reading).await?;
+        let stored = stored.map_err(|error| End::Failed(error.into()))?;
+        let build = stored.as_ref().and_then(|stored| {
+            let mut builds = stored.builds.iter();
+            builds.find(|build| build.id == self.build.id)
+        });
+        let (Some(stored), Some(build)) = (&stored, build) else {
+            return Err(End::Gone);
+        };
+        if stored.is_paused || build.is_inline || build.role == Role::Previous {
+            return Err(End::Waiting);
+        }
+        self.build.role = build.role;
+        self.is_held = stored.is_held;
+        self.wants_retry(stored.retries);
+        Ok(())
+    }
+}
+
+/// Tasks in as many parts as there are threads, each about as large as the others.
+fn shared_out(mut tasks: Vec<Task>, threads: usize) -> Vec<Vec<Task>> {
+    let share = tasks.len().div_ceil(threads).max(1);
+    let mut parts = Vec::with_capacity(threads);
+    while tasks.len() > share {
+        let rest = tasks.split_off(share);
+        parts.push(std::mem::replace(&mut tasks, rest));
+    }
+    parts.push(tasks);
+    parts
+}

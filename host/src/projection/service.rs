@@ -1,0 +1,160 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::inline::Inline;
+use super::rules::Guests;
+use super::runner::Runner;
+use super::shared::{Options, Shared};
+use super::{Error, tend};
+use crate::deploy::Registry;
+use crate::model::{Clock, Lifecycle};
+use crate::store::{BuildId, DocumentStore, EventReader, ProjectionPlan};
+
+/// How long an activation waits until its projections are inline.
+const SETTLED_IN: Duration = Duration::from_secs(5);
+
+/// Keeps the projections of a store going, and answers for them. They end when it is
+/// dropped.
+pub struct Service {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Service {
+    /// Starts to keep going what is deployed. Must be called within a tokio runtime.
+    pub fn start(
+        options: Options,
+        (reader, documents): (Arc<dyn EventReader>, Arc<dyn DocumentStore>),
+        grown: watch::Receiver<u64>,
+        registry: &Arc<Registry>,
+        inline: &Arc<Inline>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let guests = Arc::new(Guests::new(registry.lifter()));
+        inline.begin(registry.reading(), Arc::clone(&guests));
+        let folding_max = options.folding_max.clamp(1, Semaphore::MAX_PERMITS);
+        let shared = Arc::new(Shared {
+            options,
+            reader,
+            documents,
+            registry: Arc::clone(registry),
+            guests,
+            inline: Arc::clone(inline),
+            clock,
+            grown,
+            progress: watch::Sender::new(0),
+            control: watch::Sender::new(0),
+            folding: Semaphore::new(folding_max),
+            ending: CancellationToken::new(),
+            running: TaskTracker::new(),
+            runtime: Handle::current(),
+        });
+        let keeping = keep_going(Arc::clone(&shared));
+        shared.running.spawn_on(keeping, &shared.runtime);
+        Self { shared }
+    }
+
+    /// Waits until what is to be inline is, for a moment.
+    pub async fn settled(&self, projections: &ProjectionPlan) {
+        let wanted = projections.settings.iter();
+        let wanted: Vec<_> = wanted
+            .filter(|(_, settings)| settings.lifecycle == Lifecycle::Inline)
+            .collect();
+        let is_settled = || {
+            let plan = self.shared.registry.plan();
+            wanted
+                .iter()
+                .all(|(name, _)| plan.inline_projection(name).is_some())
+        };
+        let mut raised = self.shared.registry.raised();
+        // Whatever it comes to, the status tells.
+        _ = timeout(SETTLED_IN, raised.wait_for(|_| is_settled())).await;
+    }
+
+    /// Ends everything, and gives back what is owned.
+    pub async fn close(&self) {
+        self.shared.ending.cancel();
+        self.shared.tell();
+        self.shared.running.close();
+        self.shared.running.wait().await;
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.shared.ending.cancel();
+        self.shared.tell();
+    }
+}
+
+/// Runs what is to be run, whatever that is by now, until the host ends.
+async fn keep_going(shared: Arc<Shared>) {
+    let mut raised = shared.registry.raised();
+    let mut control = shared.control.subscribe();
+    let mut running: HashMap<BuildId, CancellationToken> = HashMap::new();
+    while !shared.ending.is_cancelled() {
+        raised.borrow_and_update();
+        control.borrow_and_update();
+        match tend::tend(&shared).await {
+            Ok(wanted) => run(&shared, &mut running, wanted),
+            Err(Error::Stopped) => break,
+            Err(error) => tracing::warn!(%error, "projections were not looked after"),
+        }
+        let is_idle = running.is_empty() && shared.registry.plan().projections().next().is_none();
+        let pause = async {
+            match is_idle {
+                true => std::future::pending().await,
+                false => sleep(shared.options.poll).await,
+            }
+        };
+        tokio::select! {
+            told = raised.changed() => if told.is_err() { break },
+            _ = control.changed() => {}
+            () = pause => {}
+            () = shared.ending.cancelled() => {}
+        }
+    }
+    for stop in running.values() {
+        stop.cancel();
+    }
+}
+
+/// Lets those run that are wanted, and no others.
+fn run(
+    shared: &Arc<Shared>,
+    running: &mut HashMap<BuildId, CancellationToken>,
+    wanted: Vec<tend::Wanted>,
+) {
+    running.retain(|build, stop| {
+        let stays = wanted.iter().any(|it| it.build.id == *build) && !stop.is_cancelled();
+        if !stays {
+            stop.cancel();
+        }
+        stays
+    });
+    for wanted in wanted {
+        let id = wanted.build.id;
+        running.entry(id).or_insert_with(|| {
+            let stop = shared.ending.child_token();
+            let runner = Runner {
+                shared: Arc::clone(shared),
+                name: wanted.name.as_str().into(),
+                build: wanted.build,
+                stop: stop.clone(),
+            };
+            let running = async move {
+                let stop = runner.stop.clone();
+                runner.run().await;
+                stop.cancel();
+            };
+            shared.running.spawn_on(running, &shared.runtime);
+            stop
+        });
+    }
+}

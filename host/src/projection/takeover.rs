@@ -1,0 +1,260 @@
+//! What happens when a build has caught up: it becomes inline, or takes the place of the
+//! one that it replaces.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::cache::Diff;
+use super::compare::compare;
+use super::rules::{Event, Rules};
+use super::runner::{End, Owner};
+use super::shared::{Shared, blocking};
+use super::{Comparison, Error};
+use crate::deploy::{self, Keeping, Turning};
+use crate::model::{Lifecycle, Position};
+use crate::store::{
+    self, BuildId, Direction, DocumentStore, DocumentWrite, EventReader, InlineBuild, LOG_PAGE_MAX,
+    Role, Settle, Turn,
+};
+
+/// For how long a comparison is good: a rebuild may have to wait a moment until it can
+/// take over.
+const COMPARED_FOR: Duration = Duration::from_secs(60);
+
+/// Events that may be folded within the transaction in which a build becomes inline.
+const SETTLED_MAX: usize = 2_000;
+
+impl Owner {
+    /// The build holds everything that is committed, or did a moment ago.
+    pub(super) async fn caught_up(&mut self) -> Result<(), End> {
+        let settings = self.rules.plan.projection(&self.name);
+        let wants_inline = settings.is_some_and(|it| it.settings.lifecycle == Lifecycle::Inline);
+        match self.build.role {
+            Role::Active if wants_inline => self.become_inline().await,
+            Role::Next if !self.is_held => self.take_over().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// From here on it is folded within the transactions of appends.
+    async fn become_inline(&mut self) -> Result<(), End> {
+        if self.rules.plan.inline_projection(&self.name).is_some() || self.parked.len() > 0 {
+            return Ok(());
+        }
+        let turns = vec![self.inline_turn()];
+        self.turn(turns).await
+    }
+
+    /// The rebuild takes the place of the active build.
+    async fn take_over(&mut self) -> Result<(), End> {
+        let comparison = self.compared().await?;
+        let inline = self.rules.plan.inline_projection(&self.name);
+        if let Some(inline) = inline {
+            let switch = Turn::Switch {
+                projection: (*self.name).into(),
+                next: self.build.id,
+            };
+            let turns = vec![Turn::Async(inline.build), switch, self.inline_turn()];
+            return self.turn(turns).await;
+        }
+        let (shared, name, id) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.name),
+            self.build.id,
+        );
+        let switching = async move {
+            let documents = &shared.documents;
+            documents.switch(&name, id, comparison.as_deref()).await
+        };
+        let has_switched = self.holding(switching).await?;
+        if has_switched.map_err(|error| End::Failed(error.into()))? {
+            tracing::info!(
+                projection = &*self.name,
+                version = self.build.version,
+                "a rebuild took over"
+            );
+            self.build.role = Role::Active;
+            self.shared.tell();
+        }
+        Ok(())
+    }
+
+    /// How it compares with what it replaces, as it is kept.
+    async fn compared(&mut self) -> Result<Option<String>, End> {
+        if let Some((at, known)) = &self.comparison
+            && at.elapsed() < COMPARED_FOR
+        {
+            return Ok(known.clone());
+        }
+        let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
+        let comparing = async move {
+            let Some(stored) = shared.documents.projection(&name).await? else {
+                return Ok(None);
+            };
+            compare(&shared, &stored).await
+        };
+        let comparison = self.holding(comparing).await?.map_err(End::Failed)?;
+        let written = comparison.map(|it: Comparison| serde_json::to_string(&it));
+        let comparison = written.and_then(Result::ok);
+        self.comparison = Some((Instant::now(), comparison.clone()));
+        Ok(comparison)
+    }
+
+    fn inline_turn(&self) -> Turn {
+        Turn::Inline {
+            build: self.build.id,
+            settle: Arc::new(Settling {
+                reader: Arc::clone(&self.shared.reader),
+                documents: Arc::clone(&self.shared.documents),
+                rules: Arc::clone(&self.rules),
+                build: self.build.id,
+            }),
+        }
+    }
+
+    /// Raises the plan.
+    async fn turn(&mut self, turns: Vec<Turn>) -> Result<(), End> {
+        let inline = InlineBuild {
+            build: self.build.id,
+            version: self.build.version,
+            module: self.build.module,
+        };
+        let turning = Turning {
+            projection: (*self.name).into(),
+            turns,
+            inline: Some(inline),
+        };
+        let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
+        let raising = async move { turn(&shared, &name, turning).await };
+        match self.holding(raising).await? {
+            Ok(()) => {
+                self.shared.tell();
+                Err(End::Lost)
+            }
+            Err(Error::Plan(error)) => {
+                // It is tried again when it has caught up the next time.
+                tracing::info!(projection = &*self.name, %error, "a build did not become inline yet");
+                Ok(())
+            }
+            Err(error) => Err(End::Failed(error)),
+        }
+    }
+}
+
+/// Raises the plan for a projection that changes how it is folded.
+pub(super) async fn turn(shared: &Shared, name: &str, turning: Turning) -> Result<(), Error> {
+    let plan = shared.registry.plan();
+    let Some(projected) = plan.projection(name) else {
+        return Err(Error::NotFound(name.to_owned()));
+    };
+    let keeping = Keeping {
+        turning: Some(turning),
+        ..Keeping::default()
+    };
+    let by = Some("quipu".to_owned());
+    let digest = projected.module.digest();
+    let raised = shared.registry.activate_keeping(digest, by, &keeping).await;
+    raised.map(|_| ()).map_err(deploy::Error::into)
+}
+
+/// Folds what a build has not seen while nobody appends.
+struct Settling {
+    reader: Arc<dyn EventReader>,
+    documents: Arc<dyn DocumentStore>,
+    rules: Arc<Rules>,
+    build: BuildId,
+}
+
+impl Settle for Settling {
+    fn settle(
+        &self,
+        from: Position,
+        to: Position,
+    ) -> BoxFuture<'_, store::Result<Option<Vec<DocumentWrite>>>> {
+        self.settled(from, to).boxed()
+    }
+}
+
+impl Settling {
+    async fn settled(
+        &self,
+        from: Position,
+        to: Position,
+    ) -> store::Result<Option<Vec<DocumentWrite>>> {
+        let begun_at = Instant::now();
+        let Some(events) = self.events(from, to).await? else {
+            return Ok(None);
+        };
+        let failed = |why: &str| {
+            let name = &self.rules.name;
+            store::Error::Unexpected(format!("projection {name} can't become inline: {why}"))
+        };
+        let rules = Arc::clone(&self.rules);
+        let keying = blocking(move || rules.key(events)).await;
+        let (keyed, stuck) = keying.map_err(|error| failed(&error.to_string()))?;
+        if let Some(stuck) = stuck {
+            return Err(failed(&stuck.error));
+        }
+        let keys: Vec<Arc<str>> = keyed.works.iter().map(|(key, _)| Arc::clone(key)).collect();
+        let mut before = std::collections::HashMap::new();
+        for keys in keys.chunks(store::DOCUMENTS_PAGE_MAX) {
+            let read = self.documents.documents(self.build, keys).await?;
+            for (key, read) in keys.iter().zip(read) {
+                before.insert(Arc::clone(key), read.and_then(|read| read.document));
+            }
+        }
+        let tasks = keyed.tasks(|key| before.get(key).cloned().flatten());
+        let places: Vec<(Arc<str>, Position)> = tasks
+            .iter()
+            .map(|task| (Arc::clone(&task.key), task.position()))
+            .collect();
+        let rules = Arc::clone(&self.rules);
+        let applying = blocking(move || rules.apply(&tasks)).await;
+        let folded = applying.map_err(|error| failed(&error.to_string()))?;
+        let documents = folded.map_err(|stuck| failed(&stuck.error))?;
+        let indexes = &self.rules.definition().indexes;
+        let writes = places.iter().zip(&documents).map(|((key, position), now)| {
+            let diff = Diff {
+                stored: before.get(key).and_then(Option::as_ref),
+                entries: None,
+                document: now.as_ref(),
+            };
+            diff.of(indexes, (self.build, key, position.0)).0
+        });
+        let writes = writes.collect();
+        tracing::debug!(took = ?begun_at.elapsed(), from = from.0, to = to.0, "a build is settled");
+        Ok(Some(writes))
+    }
+
+    /// The events behind a position up to another; none when there are too many.
+    async fn events(&self, from: Position, to: Position) -> store::Result<Option<Vec<Event>>> {
+        let filter = self.rules.sources.filter();
+        let (mut events, mut at): (Vec<Event>, _) = (Vec::new(), from);
+        while at < to {
+            let reading = self
+                .reader
+                .read_log(at, Direction::Forward, LOG_PAGE_MAX, &filter);
+            let page = reader_page(reading.await?, to);
+            events.extend(page.0);
+            if events.len() > SETTLED_MAX {
+                return Ok(None);
+            }
+            match page.1 {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        Ok(Some(events))
+    }
+}
+
+/// Events of a page up to a position, and where to go on.
+fn reader_page(page: store::LogPage, to: Position) -> (Vec<Event>, Option<Position>) {
+    let next = page.next.filter(|next| *next < to);
+    let events = page.events.into_iter().filter(|event| event.position <= to);
+    (events.map(Arc::new).collect(), next)
+}

@@ -1,0 +1,169 @@
+//! Documents of builds, and what was set aside.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::model::{Position, Timestamp};
+use crate::store::scan::{Bounds, changes_limit, page, whole_changes};
+use crate::store::{
+    BuildBatch, BuildCounts, BuildId, DocumentWrite, Found, IndexEntry, Scan, SetAside,
+    StoredDocument, Subject,
+};
+
+/// What all builds hold.
+#[derive(Default)]
+pub struct Documents(pub HashMap<BuildId, Contents>);
+
+/// What one build holds.
+#[derive(Default)]
+pub struct Contents {
+    /// By key, tombstones too.
+    pub documents: BTreeMap<Arc<str>, StoredDocument>,
+    /// Change and key of each.
+    pub changes: BTreeSet<(u64, Arc<str>)>,
+    /// Entries and the keys that have them.
+    pub entries: BTreeSet<(IndexEntry, Arc<str>)>,
+    /// Events that wait.
+    pub parked: BTreeMap<(Subject, Position), SetAside>,
+    /// Events that were left out.
+    pub skipped: BTreeMap<(Position, Subject), SetAside>,
+}
+
+impl Documents {
+    /// Writes documents and their entries.
+    pub fn write(&mut self, writes: &[DocumentWrite]) {
+        for write in writes {
+            self.of(write.build).write(write);
+        }
+    }
+
+    /// What a build holds.
+    pub fn of(&mut self, build: BuildId) -> &mut Contents {
+        self.0.entry(build).or_default()
+    }
+
+    /// A document; none where there never was one.
+    pub fn read(&self, build: BuildId, key: &str) -> Option<StoredDocument> {
+        self.0.get(&build)?.documents.get(key).cloned()
+    }
+}
+
+impl Contents {
+    fn write(&mut self, write: &DocumentWrite) {
+        let document = StoredDocument {
+            key: Arc::clone(&write.key),
+            document: write.document.clone(),
+            change: write.change,
+        };
+        if let Some(old) = self.documents.insert(Arc::clone(&write.key), document) {
+            self.changes.remove(&(old.change, old.key));
+        }
+        self.changes.insert((write.change, Arc::clone(&write.key)));
+        for entry in &write.removed {
+            self.entries
+                .remove(&(entry.clone(), Arc::clone(&write.key)));
+        }
+        for entry in &write.added {
+            self.entries.insert((entry.clone(), Arc::clone(&write.key)));
+        }
+    }
+}
+
+impl Contents {
+    /// Documents in the order of an index, or of their keys.
+    pub fn scan(&self, scan: &Scan) -> Vec<Found> {
+        let bounds = Bounds::of(scan);
+        let found = |value: &[u8], key: &Arc<str>| {
+            let document = self.documents.get(key)?;
+            Some(Found {
+                value: value.into(),
+                key: Arc::clone(key),
+                document: document.document.clone()?,
+                change: document.change,
+            })
+        };
+        let mut all: Vec<Found> = match scan.index {
+            Some(index) => {
+                let entries = self.entries.iter();
+                let inside = entries.filter(|((of, value), key)| {
+                    *of == index && bounds.hold(value, key.as_bytes())
+                });
+                inside
+                    .filter_map(|((_, value), key)| found(value, key))
+                    .collect()
+            }
+            None => {
+                let keys = self.documents.keys();
+                let inside = keys.filter(|key| bounds.hold(&[], key.as_bytes()));
+                inside
+                    .filter_map(|key| found(key.as_bytes(), key))
+                    .collect()
+            }
+        };
+        if scan.is_descending {
+            all.reverse();
+        }
+        all.truncate(bounds.limit);
+        page(all, scan)
+    }
+
+    /// Documents that changed.
+    pub fn changed(&self, after: u64, limit: usize) -> Vec<StoredDocument> {
+        let behind = self.changes.iter().filter(|(change, _)| *change > after);
+        let documents = behind.filter_map(|(_, key)| self.documents.get(key).cloned());
+        whole_changes(documents.take(changes_limit(limit)).collect(), limit)
+    }
+
+    /// Sets events aside, and takes others back.
+    pub fn set_aside(&mut self, batch: &BuildBatch) {
+        for parked in &batch.parked {
+            let parked = SetAside {
+                reason: None,
+                ..parked.clone()
+            };
+            let key = (parked.subject.clone(), parked.position);
+            self.parked.insert(key, parked);
+        }
+        for unparked in &batch.unparked {
+            self.parked.remove(unparked);
+        }
+        for skipped in &batch.skipped {
+            self.skip(skipped.clone());
+        }
+    }
+
+    fn skip(&mut self, skipped: SetAside) {
+        let key = (skipped.position, skipped.subject.clone());
+        self.skipped.insert(key, skipped);
+    }
+
+    /// Leaves parked events out for good.
+    pub fn drop_parked(&mut self, subject: Option<&Subject>, reason: &str, at: Timestamp) -> u64 {
+        let of: Vec<(Subject, Position)> = self
+            .parked
+            .keys()
+            .filter(|(of, _)| subject.is_none_or(|subject| of == subject))
+            .cloned()
+            .collect();
+        for key in &of {
+            if let Some(parked) = self.parked.remove(key) {
+                self.skip(SetAside {
+                    at,
+                    reason: Some(reason.into()),
+                    ..parked
+                });
+            }
+        }
+        of.len() as u64
+    }
+
+    /// How many there are of what.
+    pub fn counts(&self) -> BuildCounts {
+        let living = self.documents.values().filter(|it| it.document.is_some());
+        BuildCounts {
+            documents: living.count() as u64,
+            parked: self.parked.len() as u64,
+            skipped: self.skipped.len() as u64,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What is kept of projections.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+
+use super::{Log, Shared};
+use crate::model::{Digest, Position, Timestamp};
+use crate::store::builds::{self, Roles, view_name};
+use crate::store::{
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, Found,
+    Kept, Result, Role, Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
+};
+
+impl Log {
+    /// Lets builds take roles; false when there are none to take.
+    fn take_roles(&mut self, roles: Option<Roles>) -> bool {
+        let is_some = roles.is_some();
+        self.builds.take_roles(roles.unwrap_or_default());
+        is_some
+    }
+
+    fn sweep(&mut self) -> bool {
+        if let Some(build) = self.builds.first_dropped() {
+            self.documents.0.remove(&build);
+            self.builds.remove(build);
+        }
+        self.builds.first_dropped().is_some()
+    }
+}
+
+fn done<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T>> {
+    ready(Ok(value)).boxed()
+}
+
+impl DocumentStore for Shared {
+    fn projections(&self) -> BoxFuture<'_, Result<Vec<StoredProjection>>> {
+        done(self.lock().builds.projections(None))
+    }
+
+    fn projection<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredProjection>>> {
+        done(self.lock().builds.projections(Some(name)).pop())
+    }
+
+    fn begin<'a>(
+        &'a self,
+        name: &'a str,
+        role: Role,
+        version: u32,
+        module: Digest,
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<Option<Build>>> {
+        let begin = |_| self.lock().builds.begin(name, role, version, module, at);
+        ready(view_name(name).map(begin)).boxed()
+    }
+
+    fn hand_over(&self, build: BuildId, module: Digest) -> BoxFuture<'_, Result<()>> {
+        self.lock().builds.hand_over(build, module);
+        done(())
+    }
+
+    fn steer<'a>(&'a self, name: &'a str, steer: Steer) -> BoxFuture<'a, Result<()>> {
+        self.lock().builds.steer(name, &steer.into());
+        done(())
+    }
+
+    fn switch<'a>(
+        &'a self,
+        name: &'a str,
+        next: BuildId,
+        comparison: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let mut log = self.lock();
+        let roles = builds::switch(&log.builds.of(name), next);
+        let is_switched = log.take_roles(roles);
+        if is_switched {
+            log.builds.compare(next, comparison);
+        }
+        done(is_switched)
+    }
+
+    fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
+        let mut log = self.lock();
+        let roles = builds::roll_back(&log.builds.of(name));
+        done(log.take_roles(roles))
+    }
+
+    fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
+        let mut log = self.lock();
+        let roles = builds::dropped(&log.builds.of(name), role);
+        done(log.take_roles(roles))
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
+        done(self.lock().sweep())
+    }
+
+    fn claim(&self, build: BuildId, lease: Duration) -> BoxFuture<'_, Result<Option<BuildClaim>>> {
+        done(self.lock().builds.claim(build, lease))
+    }
+
+    fn keep<'a>(
+        &'a self,
+        build: BuildId,
+        token: u64,
+        batch: &'a BuildBatch,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Kept>> {
+        let mut log = self.lock();
+        let kept = log.builds.advance(build, token, batch, lease);
+        if kept != Kept::Lost {
+            log.documents.write(&batch.writes);
+            log.documents.of(build).set_aside(batch);
+        }
+        done(kept)
+    }
+
+    fn release(&self, build: BuildId, token: u64) -> BoxFuture<'_, Result<()>> {
+        self.lock().builds.release(build, token);
+        done(())
+    }
+
+    fn documents<'a>(
+        &'a self,
+        build: BuildId,
+        keys: &'a [Arc<str>],
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredDocument>>>> {
+        let log = self.lock();
+        let found = keys.iter().map(|key| log.documents.read(build, key));
+        done(found.collect())
+    }
+
+    fn scan<'a>(&'a self, build: BuildId, scan: &'a Scan) -> BoxFuture<'a, Result<Vec<Found>>> {
+        done(self.lock().documents.of(build).scan(scan))
+    }
+
+    fn changed(
+        &self,
+        build: BuildId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<StoredDocument>>> {
+        done(self.lock().documents.of(build).changed(after, limit))
+    }
+
+    fn parked<'a>(
+        &'a self,
+        build: BuildId,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<SetAside>>> {
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut log = self.lock();
+        let parked = &log.documents.of(build).parked;
+        let parked = parked.range((behind, Bound::Unbounded));
+        let parked = parked.map(|(_, parked)| parked.clone());
+        done(parked.take(limit.min(DOCUMENTS_PAGE_MAX)).collect())
+    }
+
+    fn skipped<'a>(
+        &'a self,
+        build: BuildId,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<SetAside>>> {
+        let after = after.map(|(subject, position)| (*position, subject.clone()));
+        let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut log = self.lock();
+        let skipped = &log.documents.of(build).skipped;
+        let skipped = skipped.range((behind, Bound::Unbounded));
+        let skipped = skipped.map(|(_, skipped)| skipped.clone());
+        done(skipped.take(limit.min(DOCUMENTS_PAGE_MAX)).collect())
+    }
+
+    fn drop_parked<'a>(
+        &'a self,
+        build: BuildId,
+        subject: Option<&'a Subject>,
+        reason: &'a str,
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<u64>> {
+        let mut log = self.lock();
+        let dropped = log.documents.of(build).drop_parked(subject, reason, at);
+        if dropped > 0 {
+            log.builds.lose_owner(build);
+        }
+        done(dropped)
+    }
+
+    fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {
+        done(self.lock().documents.of(build).counts())
+    }
+}

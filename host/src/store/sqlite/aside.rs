@@ -1,0 +1,205 @@
+//! Events that wait, and events that were left out.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Serialize;
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
+
+use super::cell::Cells;
+use super::encode::signed;
+use super::error::store_error;
+use crate::model::{Position, Timestamp};
+use crate::store::builds::without_nul;
+use crate::store::{BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, Result, SetAside, Subject};
+
+/// ?2: a JSON array of [`Record`]s.
+const PARK: &str = "INSERT OR REPLACE INTO parked_events \
+     (build, is_stream, subject, position, at, error, attempts) \
+     SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 \
+     FROM json_each(?2)";
+/// ?2: a JSON array of subjects and positions.
+const UNPARK: &str = "DELETE FROM parked_events WHERE rowid IN (\
+         SELECT p.rowid FROM json_each(?2) AS u CROSS JOIN parked_events AS p ON p.build = ?1 \
+         AND p.is_stream = u.value ->> 0 AND p.subject = u.value ->> 1 \
+         AND p.position = u.value ->> 2)";
+/// ?2: a JSON array of [`Record`]s.
+const SKIP: &str = "INSERT OR REPLACE INTO skipped_events \
+     (build, is_stream, subject, position, at, error, attempts, reason) \
+     SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
+         value ->> 6 FROM json_each(?2)";
+const PARKED: &str = "SELECT is_stream, subject, position, at, error, attempts, NULL \
+     FROM parked_events \
+     WHERE build = ?1 AND (is_stream, subject, position) > (?2, ?3, ?4) \
+     ORDER BY is_stream, subject, position LIMIT ?5";
+const SKIPPED: &str = "SELECT is_stream, subject, position, at, error, attempts, reason \
+     FROM skipped_events \
+     WHERE build = ?1 AND (position, is_stream, subject) > (?4, ?2, ?3) \
+     ORDER BY position, is_stream, subject LIMIT ?5";
+const SKIP_PARKED: &str = "INSERT OR REPLACE INTO skipped_events \
+     (build, is_stream, subject, position, at, error, attempts, reason) \
+     SELECT build, is_stream, subject, position, ?4, error, attempts, ?5 FROM parked_events \
+     WHERE build = ?1 AND (?2 IS NULL OR (is_stream = ?2 AND subject = ?3))";
+const DROP_PARKED: &str = "DELETE FROM parked_events \
+     WHERE build = ?1 AND (?2 IS NULL OR (is_stream = ?2 AND subject = ?3))";
+
+/// A row: whether the subject is a stream, its name, position, time, error, attempts, reason.
+#[derive(Serialize)]
+struct Record<'a>(
+    i64,
+    &'a str,
+    i64,
+    i64,
+    Option<Cow<'a, str>>,
+    u32,
+    Option<Cow<'a, str>>,
+);
+
+impl<'a> Record<'a> {
+    fn of(aside: &'a SetAside) -> Self {
+        let (is_stream, subject) = parts(&aside.subject);
+        Record(
+            is_stream,
+            subject,
+            signed(aside.position.0),
+            signed(aside.at.0),
+            aside.error.as_deref().map(without_nul),
+            aside.attempts,
+            aside.reason.as_deref().map(without_nul),
+        )
+    }
+}
+
+fn parts(subject: &Subject) -> (i64, &str) {
+    match subject {
+        Subject::Document(key) => (0, key),
+        Subject::Stream(stream) => (1, stream),
+    }
+}
+
+/// Sets events aside, and takes others back.
+pub async fn write(
+    connection: &mut SqliteConnection,
+    build: BuildId,
+    batch: &BuildBatch,
+) -> Result<()> {
+    let records = |of: &'_ [SetAside]| of.iter().map(Record::of).map(|it| json(&it)).collect();
+    let unparked = batch.unparked.iter().map(|(subject, position)| {
+        let (is_stream, subject) = parts(subject);
+        json(&(is_stream, subject, signed(position.0)))
+    });
+    execute(connection, PARK, build, records(&batch.parked)).await?;
+    execute(connection, UNPARK, build, unparked.collect()).await?;
+    execute(connection, SKIP, build, records(&batch.skipped)).await
+}
+
+fn json(row: &impl Serialize) -> Result<String> {
+    serde_json::to_string(row).map_err(|error| Error::Unexpected(error.to_string()))
+}
+
+async fn execute(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    build: BuildId,
+    rows: Result<Vec<String>>,
+) -> Result<()> {
+    let rows = rows?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let done = sqlx::query(sql)
+        .bind(signed(build.0))
+        .bind(format!("[{}]", rows.join(",")))
+        .execute(connection)
+        .await;
+    done.map(|_| ()).map_err(|error| store_error(&error))
+}
+
+/// Events that wait.
+pub async fn parked(
+    pool: &SqlitePool,
+    build: BuildId,
+    after: Option<&(Subject, Position)>,
+    limit: usize,
+) -> Result<Vec<SetAside>> {
+    page(pool, PARKED, build, after, limit).await
+}
+
+/// Events that were left out.
+pub async fn skipped(
+    pool: &SqlitePool,
+    build: BuildId,
+    after: Option<&(Subject, Position)>,
+    limit: usize,
+) -> Result<Vec<SetAside>> {
+    page(pool, SKIPPED, build, after, limit).await
+}
+
+async fn page(
+    pool: &SqlitePool,
+    sql: &'static str,
+    build: BuildId,
+    after: Option<&(Subject, Position)>,
+    limit: usize,
+) -> Result<Vec<SetAside>> {
+    // Every event is behind the position -1 of the first subject.
+    let (is_stream, subject, position) = after.map_or((0, "", -1), |(subject, position)| {
+        let (is_stream, subject) = parts(subject);
+        (is_stream, subject, signed(position.0))
+    });
+    let rows = sqlx::query(sql)
+        .bind(signed(build.0))
+        .bind(is_stream)
+        .bind(subject)
+        .bind(position)
+        .bind(signed(limit.min(DOCUMENTS_PAGE_MAX) as u64))
+        .fetch_all(pool)
+        .await
+        .map_err(|error| store_error(&error))?;
+    rows.iter().map(set_aside).collect()
+}
+
+fn set_aside(row: &SqliteRow) -> Result<SetAside> {
+    let text = |column| Ok::<_, Error>(row.cell::<Option<&str>>(column)?.map(Into::into));
+    let subject: Arc<str> = row.cell::<&str>(1)?.into();
+    Ok(SetAside {
+        subject: match row.cell::<i64>(0)? {
+            0 => Subject::Document(subject),
+            _ => Subject::Stream(subject),
+        },
+        position: Position(row.number(2)?),
+        at: Timestamp(row.number(3)?),
+        error: text(4)?,
+        attempts: row.cell(5)?,
+        reason: text(6)?,
+    })
+}
+
+/// Leaves parked events out for good; how many.
+pub async fn drop_parked(
+    connection: &mut SqliteConnection,
+    build: BuildId,
+    subject: Option<&Subject>,
+    reason: &str,
+    at: Timestamp,
+) -> Result<u64> {
+    let (is_stream, subject) = subject.map(parts).unzip();
+    sqlx::query(SKIP_PARKED)
+        .bind(signed(build.0))
+        .bind(is_stream)
+        .bind(subject)
+        .bind(signed(at.0))
+        .bind(without_nul(reason))
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| store_error(&error))?;
+    let dropped = sqlx::query(DROP_PARKED)
+        .bind(signed(build.0))
+        .bind(is_stream)
+        .bind(subject)
+        .execute(connection)
+        .await;
+    dropped
+        .map(|done| done.rows_affected())
+        .map_err(|error| store_error(&error))
+}

@@ -1,0 +1,298 @@
+//! Section 9: events that wait, and events that were left out.
+
+use std::sync::Arc;
+
+use quipu::model::{Position, Timestamp};
+use quipu::store::{BuildBatch, BuildId, DocumentStore, Kept, Role, SetAside, Steer, Subject};
+use quipu_tests::documents::{LONG, begin, claim, keep, moved};
+use quipu_tests::{Place, on_every_store};
+
+on_every_store! {
+    what_is_set_aside_comes_back_as_it_was,
+    parked_events_stand_in_order_of_subject_and_position,
+    skipped_events_stand_in_order_of_position_and_subject,
+    an_event_may_wait_with_another_error,
+    an_event_waits_no_longer,
+    dropped_events_are_left_out_for_good,
+    who_drops_events_takes_the_build_from_its_owner,
+    events_of_builds_are_apart;
+        events_that_wait_outlive_the_host,
+}
+
+fn of_document(key: &str) -> Subject {
+    Subject::Document(Arc::from(key))
+}
+
+fn of_stream(id: &str) -> Subject {
+    Subject::Stream(Arc::from(id))
+}
+
+fn waiting(subject: Subject, position: u64) -> SetAside {
+    SetAside {
+        subject,
+        position: Position(position),
+        at: Timestamp(50),
+        error: None,
+        attempts: 1,
+        reason: None,
+    }
+}
+
+fn left_out(subject: Subject, position: u64) -> SetAside {
+    SetAside {
+        reason: Some("policy".into()),
+        ..waiting(subject, position)
+    }
+}
+
+fn park(parked: &[SetAside]) -> BuildBatch {
+    BuildBatch {
+        parked: parked.to_vec(),
+        ..moved(1)
+    }
+}
+
+fn skip(skipped: &[SetAside]) -> BuildBatch {
+    BuildBatch {
+        skipped: skipped.to_vec(),
+        ..moved(1)
+    }
+}
+
+/// A build that is owned.
+async fn owned(store: &dyn DocumentStore, name: &str) -> (BuildId, u64) {
+    let build = begin(store, name, Role::Active).await.id;
+    (build, claim(store, build).await.token)
+}
+
+async fn parked(store: &dyn DocumentStore, build: BuildId) -> Vec<SetAside> {
+    store.parked(build, None, 1_000).await.unwrap()
+}
+
+async fn skipped(store: &dyn DocumentStore, build: BuildId) -> Vec<SetAside> {
+    store.skipped(build, None, 1_000).await.unwrap()
+}
+
+/// Some subjects in their order.
+fn subjects() -> [Subject; 7] {
+    [
+        of_document("A"),
+        of_document("a"),
+        of_document("a'\"\\b"),
+        of_document("\u{1F600}"),
+        of_stream("A-1"),
+        of_stream("a"),
+        of_stream("a-\u{e9}"),
+    ]
+}
+
+async fn what_is_set_aside_comes_back_as_it_was(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let one = SetAside {
+        at: Timestamp(1 << 50),
+        error: Some("it \"failed\"\n\\ \u{1F600}".into()),
+        attempts: u32::MAX,
+        ..waiting(of_document("k"), 1 << 50)
+    };
+    let two = waiting(of_stream("s-1"), 0);
+    keep(&*store, build, token, &park(&[two.clone(), one.clone()])).await;
+    assert_eq!(parked(&*store, build).await, [one.clone(), two.clone()]);
+    assert!(skipped(&*store, build).await.is_empty());
+    let reason = Some("an 'operator' \u{e9}".into());
+    let one = SetAside { reason, ..one };
+    keep(&*store, build, token, &skip(&[one.clone(), two.clone()])).await;
+    assert_eq!(skipped(&*store, build).await, [two, one]);
+    let counts = store.counts(build).await.unwrap();
+    assert_eq!((counts.parked, counts.skipped), (2, 2));
+    // A guest may say anything.
+    let nul = SetAside {
+        error: Some("a\0b".into()),
+        ..waiting(of_document("nul"), 1)
+    };
+    keep(&*store, build, token, &park(&[nul])).await;
+    assert_eq!(parked(&*store, build).await.len(), 3);
+}
+
+async fn parked_events_stand_in_order_of_subject_and_position(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let mut all = Vec::new();
+    for subject in subjects() {
+        all.extend([2, 9, 10].map(|at| waiting(subject.clone(), at)));
+    }
+    let shuffled: Vec<_> = all.iter().rev().cloned().collect();
+    keep(&*store, build, token, &park(&shuffled)).await;
+    for limit in [1, 2, 5, 21, 22] {
+        let (mut after, mut paged) = (None, Vec::new());
+        loop {
+            let page = store.parked(build, after.as_ref(), limit).await.unwrap();
+            let Some(last) = page.last() else { break };
+            assert!(page.len() <= limit);
+            after = Some((last.subject.clone(), last.position));
+            paged.extend(page);
+        }
+        assert_eq!(paged, all);
+    }
+    assert!(store.parked(build, None, 0).await.unwrap().is_empty());
+    let between = Some((of_document("\u{1F600}"), Position(u64::MAX >> 1)));
+    let behind = store.parked(build, between.as_ref(), 100).await.unwrap();
+    assert_eq!(behind, all[12..]);
+}
+
+async fn skipped_events_stand_in_order_of_position_and_subject(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let mut all = Vec::new();
+    for at in [2, 9, 10] {
+        all.extend(subjects().map(|subject| left_out(subject, at)));
+    }
+    let shuffled: Vec<_> = all.iter().rev().cloned().collect();
+    keep(&*store, build, token, &skip(&shuffled)).await;
+    for limit in [1, 2, 5, 21, 22] {
+        let (mut after, mut paged) = (None, Vec::new());
+        loop {
+            let page = store.skipped(build, after.as_ref(), limit).await.unwrap();
+            let Some(last) = page.last() else { break };
+            assert!(page.len() <= limit);
+            after = Some((last.subject.clone(), last.position));
+            paged.extend(page);
+        }
+        assert_eq!(paged, all);
+    }
+}
+
+async fn an_event_may_wait_with_another_error(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let first = waiting(of_document("k"), 3);
+    keep(&*store, build, token, &park(std::slice::from_ref(&first))).await;
+    let again = SetAside {
+        at: Timestamp(60),
+        error: Some("another".into()),
+        attempts: 2,
+        ..first
+    };
+    keep(&*store, build, token, &park(std::slice::from_ref(&again))).await;
+    assert_eq!(parked(&*store, build).await, [again]);
+}
+
+async fn an_event_waits_no_longer(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let all = subjects().map(|subject| waiting(subject, 4));
+    keep(&*store, build, token, &park(&all)).await;
+    let batch = BuildBatch {
+        unparked: vec![
+            (all[1].subject.clone(), Position(4)),
+            (all[2].subject.clone(), Position(5)),
+            (of_stream("A"), Position(4)),
+            (all[4].subject.clone(), Position(4)),
+        ],
+        ..moved(2)
+    };
+    keep(&*store, build, token, &batch).await;
+    let left = [0, 2, 3, 5, 6].map(|at: usize| all[at].clone());
+    assert_eq!(parked(&*store, build).await, left);
+}
+
+async fn dropped_events_are_left_out_for_good(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let failed = SetAside {
+        error: Some("why".into()),
+        attempts: 3,
+        ..waiting(of_document("k"), 3)
+    };
+    let others = [
+        waiting(of_document("k"), 5),
+        waiting(of_document("l"), 4),
+        waiting(of_stream("k"), 6),
+    ];
+    keep(&*store, build, token, &park(std::slice::from_ref(&failed))).await;
+    keep(&*store, build, token, &park(&others)).await;
+    let at = Timestamp(99);
+    let drop = |subject: Option<Subject>| {
+        let store = store.clone();
+        async move {
+            let dropped = store.drop_parked(build, subject.as_ref(), "it's of no use", at);
+            dropped.await.unwrap()
+        }
+    };
+    assert_eq!(drop(Some(of_document("none"))).await, 0);
+    assert_eq!(drop(Some(of_document("k"))).await, 2);
+    let dropped = |event: &SetAside| SetAside {
+        at,
+        reason: Some("it's of no use".into()),
+        ..event.clone()
+    };
+    assert_eq!(
+        skipped(&*store, build).await,
+        [dropped(&failed), dropped(&others[0])]
+    );
+    assert_eq!(parked(&*store, build).await, others[1..]);
+    assert_eq!(drop(None).await, 2);
+    assert_eq!(drop(None).await, 0);
+    let counts = store.counts(build).await.unwrap();
+    assert_eq!((counts.parked, counts.skipped), (0, 4));
+}
+
+async fn who_drops_events_takes_the_build_from_its_owner(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    keep(
+        &*store,
+        build,
+        token,
+        &park(&[waiting(of_document("k"), 3)]),
+    )
+    .await;
+    let (reason, at) = ("no use", Timestamp(9));
+    assert_eq!(store.drop_parked(build, None, reason, at).await.unwrap(), 1);
+    let kept = store.keep(build, token, &moved(5), LONG).await.unwrap();
+    assert_eq!(kept, Kept::Lost);
+    let token = claim(&*store, build).await.token;
+    // Nothing to drop, nothing to learn.
+    assert_eq!(store.drop_parked(build, None, reason, at).await.unwrap(), 0);
+    keep(&*store, build, token, &moved(5)).await;
+}
+
+async fn events_of_builds_are_apart(place: Place) {
+    let store = place.open().await.documents;
+    let (one, first) = owned(&*store, "one").await;
+    let (two, second) = owned(&*store, "two").await;
+    let event = waiting(of_document("k"), 3);
+    for (build, token) in [(one, first), (two, second)] {
+        keep(&*store, build, token, &park(std::slice::from_ref(&event))).await;
+        keep(&*store, build, token, &skip(&[left_out(of_stream("s"), 3)])).await;
+    }
+    store.steer("one", Steer::Retry).await.unwrap();
+    assert_eq!(
+        store
+            .drop_parked(one, None, "no use", Timestamp(9))
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(parked(&*store, two).await, [event]);
+    assert!(store.drop_build("one", Role::Active).await.unwrap());
+    while store.sweep().await.unwrap() {}
+    assert!(skipped(&*store, one).await.is_empty());
+    assert_eq!(skipped(&*store, two).await.len(), 1);
+}
+
+async fn events_that_wait_outlive_the_host(place: Place) {
+    let store = place.open().await;
+    let (build, token) = owned(&*store.documents, "a").await;
+    let event = waiting(of_document("k"), 3);
+    keep(
+        &*store.documents,
+        build,
+        token,
+        &park(std::slice::from_ref(&event)),
+    )
+    .await;
+    store.writer.close().await.unwrap();
+    let store = place.open().await.documents;
+    assert_eq!(parked(&*store, build).await, [event]);
+}

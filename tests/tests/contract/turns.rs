@@ -1,0 +1,427 @@
+//! Builds that become inline with an activation, or cease to be: section 9.9 and 10.3.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quipu::model::ExpectedVersion::Any;
+use quipu::model::{Digest, Lifecycle, OnError, Position, Settings, Timestamp};
+use quipu::store::{
+    Build, BuildBatch, BuildId, Error, Import, InlineBuild, Item, Kept, Outcome, ProjectionPlan,
+    Role, SetAside, Store, Subject, Turn,
+};
+use quipu_tests::counting::{Counting, Settling, all, counts, writes};
+use quipu_tests::{Place, build, on_every_store};
+
+use crate::export::{MODULE, commit, with_module};
+use crate::inline::{self, begin};
+
+on_every_store! {
+    what_a_build_has_not_seen_is_folded_when_it_becomes_inline,
+    a_build_with_parked_events_does_not_become_inline,
+    a_build_that_is_too_far_behind_does_not_become_inline,
+    only_the_active_build_becomes_inline,
+    an_owner_loses_a_build_that_becomes_inline,
+    a_detached_build_stands_at_the_end_of_the_log,
+    turns_are_taken_in_order,
+    roles_can_be_taken_back,
+    no_turn_is_taken_under_another_plan,
+    turns_stand_alone_in_their_batch,
+    an_activation_keeps_what_it_says_of_projections,
+    nothing_is_imported_beside_an_inline_build,
+    appends_move_with_the_inline_projections_of_their_category;
+        what_has_moved_for_every_category_outlives_the_writer,
+}
+
+const LEASE: Duration = Duration::from_secs(100);
+
+fn any(_: &str) -> bool {
+    true
+}
+
+/// A store with events, and an active build that has seen some of them.
+async fn behind(place: &Place, seen: usize) -> (Store, BuildId) {
+    let mut store = with_module(place).await;
+    let build = begin(&store, Role::Active).await;
+    let items = [
+        build::noted("note-1", Any, 3),
+        build::noted("note-2", Any, 2),
+    ];
+    commit(&mut store, &items).await;
+    catch_up(&store, build, seen).await;
+    (store, build)
+}
+
+/// Folds the first events, as the owner of a build would.
+async fn catch_up(store: &Store, build: BuildId, seen: usize) {
+    let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
+    let events = all(&*store.reader).await;
+    let seen = &events[..seen];
+    let position = seen.last().map_or(Position(0), |event| event.position);
+    let batch = BuildBatch {
+        position,
+        changes: position.0,
+        writes: writes(build, counts(BTreeMap::new(), seen)),
+        ..BuildBatch::default()
+    };
+    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
+    assert!(matches!(kept.await.unwrap(), Kept::Done { .. }));
+    let released = store.documents.release(build, claim.token);
+    released.await.unwrap();
+}
+
+fn inline(store: &Store, build: BuildId, events_max: usize) -> Turn {
+    let settle = Arc::new(Settling {
+        reader: Arc::clone(&store.reader),
+        documents: Arc::clone(&store.documents),
+        build,
+        events_max,
+    });
+    Turn::Inline { build, settle }
+}
+
+fn turning(plan: u64, turns: Vec<Turn>) -> Item {
+    let mut activation = build::activation(MODULE, &["some"], plan);
+    activation.turns = turns;
+    Item::Activate(activation)
+}
+
+async fn turn(store: &mut Store, plan: u64, turns: Vec<Turn>) -> Outcome {
+    let mut outcomes = commit(store, &[turning(plan, turns)]).await;
+    outcomes.pop().unwrap()
+}
+
+/// Expects a refusal that leaves nothing of the activation.
+async fn refused(store: &mut Store, turns: Vec<Turn>, why: &str) {
+    let before = store.modules.deployments().await.unwrap();
+    let builds = builds(store).await;
+    let outcome = turn(store, before.len() as u64, turns).await;
+    let Outcome::NotSettled(reason) = &outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(reason.contains(why), "{reason}");
+    assert_eq!(store.modules.deployments().await.unwrap(), before);
+    assert_eq!(self::builds(store).await, builds);
+}
+
+async fn activated(store: &mut Store, turns: Vec<Turn>) {
+    let plan = store.modules.deployments().await.unwrap().len() as u64;
+    let outcome = turn(store, plan, turns).await;
+    assert!(matches!(outcome, Outcome::Activated(_)), "{outcome:?}");
+}
+
+/// What builds are to the projection: role, position, inline, by their numbers.
+async fn builds(store: &Store) -> BTreeMap<BuildId, (Role, u64, bool)> {
+    let projection = store.documents.projection("counting").await.unwrap();
+    let shape = |build: Build| (build.id, (build.role, build.position.0, build.is_inline));
+    let builds = projection.unwrap().builds.into_iter();
+    builds.map(shape).collect()
+}
+
+async fn end(store: &Store) -> u64 {
+    store.reader.log_head().await.unwrap().0
+}
+
+async fn what_a_build_has_not_seen_is_folded_when_it_becomes_inline(place: Place) {
+    let (mut store, build) = behind(&place, 2).await;
+    let turns = vec![inline(&store, build, 100)];
+    activated(&mut store, turns).await;
+    inline::check(&store, build, any).await;
+    let end = end(&store).await;
+    assert_eq!(builds(&store).await[&build], (Role::Active, end, true));
+    let counting = Counting::new(build, any);
+    let noted = [build::noted("note-1", Any, 2)];
+    inline::commit(&mut store, &counting, &noted).await;
+    inline::check(&store, build, any).await;
+    // Once it is inline there is nothing to be folded behind it.
+    let turns = vec![inline(&store, build, 0)];
+    activated(&mut store, turns).await;
+    inline::check(&store, build, any).await;
+}
+
+async fn a_build_with_parked_events_does_not_become_inline(place: Place) {
+    let (mut store, build) = behind(&place, 5).await;
+    let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
+    let subject = Subject::Document("all".into());
+    let parked = SetAside {
+        subject: subject.clone(),
+        position: Position(1),
+        at: Timestamp(1),
+        error: Some("trap".into()),
+        attempts: 1,
+        reason: None,
+    };
+    let mut batch = BuildBatch {
+        parked: vec![parked],
+        ..BuildBatch::default()
+    };
+    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
+    kept.await.unwrap();
+    let turns = || vec![inline(&store, build, 100)];
+    let again = turns();
+    let turns = turns();
+    refused(&mut store, turns, "parked").await;
+    batch.parked.clear();
+    batch.unparked = vec![(subject, Position(1))];
+    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
+    assert!(matches!(kept.await.unwrap(), Kept::Done { .. }));
+    activated(&mut store, again).await;
+    inline::check(&store, build, any).await;
+}
+
+async fn a_build_that_is_too_far_behind_does_not_become_inline(place: Place) {
+    let (mut store, build) = behind(&place, 1).await;
+    let turns = vec![inline(&store, build, 3)];
+    refused(&mut store, turns, "too far behind").await;
+    let turns = vec![inline(&store, build, 4)];
+    activated(&mut store, turns).await;
+    inline::check(&store, build, any).await;
+}
+
+async fn only_the_active_build_becomes_inline(place: Place) {
+    let (mut store, _) = behind(&place, 5).await;
+    let next = begin(&store, Role::Next).await;
+    let turns = vec![inline(&store, next, 100)];
+    refused(&mut store, turns, "not the active one").await;
+    let turns = vec![inline(&store, BuildId(99), 100)];
+    refused(&mut store, turns, "no build").await;
+}
+
+async fn an_owner_loses_a_build_that_becomes_inline(place: Place) {
+    let (mut store, build) = behind(&place, 2).await;
+    let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
+    let turns = vec![inline(&store, build, 100)];
+    activated(&mut store, turns).await;
+    let batch = BuildBatch {
+        position: Position(1_000),
+        ..BuildBatch::default()
+    };
+    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
+    assert_eq!(kept.await.unwrap(), Kept::Lost);
+    assert_eq!(store.documents.claim(build, LEASE).await.unwrap(), None);
+    activated(&mut store, vec![Turn::Async(build)]).await;
+    let kept = store.documents.keep(build, claim.token, &batch, LEASE);
+    assert_eq!(kept.await.unwrap(), Kept::Lost);
+}
+
+async fn a_detached_build_stands_at_the_end_of_the_log(place: Place) {
+    let (mut store, build) = behind(&place, 5).await;
+    let turns = vec![inline(&store, build, 100)];
+    activated(&mut store, turns).await;
+    let counting = Counting::new(build, any);
+    let noted = [build::noted("note-1", Any, 2)];
+    inline::commit(&mut store, &counting, &noted).await;
+    activated(&mut store, vec![Turn::Async(build)]).await;
+    let last = end(&store).await;
+    assert_eq!(builds(&store).await[&build], (Role::Active, last, false));
+    let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
+    assert_eq!((claim.position.0, claim.changes), (last, last));
+    // One that is not inline stays where it is.
+    commit(&mut store, &noted).await;
+    activated(&mut store, vec![Turn::Async(build)]).await;
+    assert_eq!(builds(&store).await[&build], (Role::Active, last, false));
+}
+
+async fn turns_are_taken_in_order(place: Place) {
+    let (mut store, old) = behind(&place, 5).await;
+    let turns = vec![inline(&store, old, 100)];
+    activated(&mut store, turns).await;
+    let new = begin(&store, Role::Next).await;
+    catch_up(&store, new, 3).await;
+    let switch = || Turn::Switch {
+        projection: "counting".into(),
+        next: new,
+    };
+    // What is inline stays the active one.
+    let turns = vec![switch(), inline(&store, new, 100)];
+    refused(&mut store, turns, "inline").await;
+    // The last of several refuses them all.
+    let turns = vec![Turn::Async(old), switch(), inline(&store, new, 1)];
+    refused(&mut store, turns, "too far behind").await;
+    let turns = vec![Turn::Async(old), switch(), inline(&store, new, 100)];
+    activated(&mut store, turns).await;
+    let end = end(&store).await;
+    let builds = builds(&store).await;
+    assert_eq!(builds[&new], (Role::Active, end, true));
+    assert_eq!(builds[&old], (Role::Previous, end, false));
+    inline::check(&store, new, any).await;
+    inline::check(&store, old, any).await;
+}
+
+async fn roles_can_be_taken_back(place: Place) {
+    let (mut store, first) = behind(&place, 5).await;
+    let projection: Box<str> = "counting".into();
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let next = begin(&store, Role::Next).await;
+        let switch = Turn::Switch {
+            projection: projection.clone(),
+            next,
+        };
+        let again = Turn::Switch {
+            projection: projection.clone(),
+            next,
+        };
+        activated(&mut store, vec![switch]).await;
+        refused(&mut store, vec![again], "not the next one").await;
+        others.push(next);
+    }
+    let found = builds(&store).await;
+    assert!(!found.contains_key(&first), "{found:?}");
+    let back = |previous| Turn::RollBack {
+        projection: projection.clone(),
+        previous,
+    };
+    refused(&mut store, vec![back(others[1])], "not the previous one").await;
+    let turns = vec![back(others[0]), inline(&store, others[0], 100)];
+    activated(&mut store, turns).await;
+    let found = builds(&store).await;
+    assert_eq!(found[&others[0]].0, Role::Active);
+    assert_eq!(found[&others[1]].0, Role::Previous);
+    inline::check(&store, others[0], any).await;
+    refused(&mut store, vec![back(others[1])], "inline").await;
+}
+
+async fn no_turn_is_taken_under_another_plan(place: Place) {
+    let (mut store, build) = behind(&place, 5).await;
+    let turns = vec![inline(&store, build, 100)];
+    let outcome = turn(&mut store, 7, turns).await;
+    assert!(matches!(outcome, Outcome::PlanMoved), "{outcome:?}");
+    assert!(!builds(&store).await[&build].2);
+}
+
+async fn turns_stand_alone_in_their_batch(place: Place) {
+    let (mut store, build) = behind(&place, 5).await;
+    let items = [
+        build::noted("note-1", Any, 1),
+        turning(0, vec![Turn::Async(build)]),
+    ];
+    let failed = store.writer.commit(&items, None).await.unwrap_err();
+    assert!(matches!(failed, Error::Unexpected(_)), "{failed:?}");
+    assert_eq!(all(&*store.reader).await.len(), 5);
+    activated(&mut store, vec![Turn::Async(build)]).await;
+}
+
+/// What an activation says of projections, with these categories.
+fn plan(categories: &[&str]) -> ProjectionPlan {
+    let settings = Settings {
+        lifecycle: Lifecycle::Inline,
+        on_error: OnError::Park,
+    };
+    let inline = InlineBuild {
+        build: BuildId(3),
+        version: 2,
+        module: Digest([9; 32]),
+    };
+    ProjectionPlan {
+        settings: BTreeMap::from([("counting".to_owned(), settings)]),
+        inline: BTreeMap::from([("counting".to_owned(), inline)]),
+        categories: categories.iter().map(|it| (*it).to_owned()).collect(),
+    }
+}
+
+fn saying(projections: ProjectionPlan, number: u64) -> Item {
+    let mut activation = build::activation(MODULE, &["some"], number);
+    activation.projections = projections;
+    Item::Activate(activation)
+}
+
+async fn an_activation_keeps_what_it_says_of_projections(place: Place) {
+    let mut store = with_module(&place).await;
+    let said = [plan(&["note", ""]), ProjectionPlan::default()];
+    for (number, said) in (0..).zip(said.clone()) {
+        commit(&mut store, &[saying(said, number)]).await;
+    }
+    let kept = store.modules.deployments().await.unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|it| it.projections).collect();
+    assert_eq!(kept, said);
+}
+
+async fn nothing_is_imported_beside_an_inline_build(place: Place) {
+    let (mut store, build) = behind(&place, 5).await;
+    let archived = Import::Archived(build::stream("note-1"), Timestamp(9));
+    store.writer.import(&archived).await.unwrap();
+    let turns = vec![inline(&store, build, 100)];
+    activated(&mut store, turns).await;
+    let failed = store.writer.import(&archived).await.unwrap_err();
+    assert!(matches!(failed, Error::Import(_)), "{failed:?}");
+    assert!(failed.to_string().contains("detach"), "{failed}");
+    activated(&mut store, vec![Turn::Async(build)]).await;
+    store.writer.import(&archived).await.unwrap();
+}
+
+/// An append that was made under a plan.
+fn under(to: &str, number: u64) -> Item {
+    let mut commit = build::commit(None, build::events(1));
+    commit.plan = number;
+    build::item(None, vec![build::write(to, Any, commit)])
+}
+
+fn mark_under(of: &str, archived: bool, number: u64) -> Item {
+    let mut item = build::mark(of, archived);
+    if let Item::Mark(mark) = &mut item {
+        mark.write.commit.plan = number;
+    }
+    item
+}
+
+fn moved(outcomes: &[Outcome]) -> Vec<bool> {
+    let moved = outcomes.iter().map(|outcome| match outcome {
+        Outcome::PlanMoved => true,
+        Outcome::Appended(_) | Outcome::Marked(_) => false,
+        other => panic!("{other:?}"),
+    });
+    moved.collect()
+}
+
+async fn appends_move_with_the_inline_projections_of_their_category(place: Place) {
+    let mut store = with_module(&place).await;
+    commit(&mut store, &[under("note-1", 0), under("other-1", 0)]).await;
+    commit(&mut store, &[saying(plan(&["note"]), 0)]).await;
+    let items = [
+        under("note-1", 0),
+        under("other-1", 0),
+        mark_under("note-1", true, 0),
+        under("other-1", 1),
+        mark_under("note-1", false, 0),
+        under("note-1", 1),
+    ];
+    let outcomes = commit(&mut store, &items).await;
+    let expected = [true, false, false, false, false, false];
+    assert_eq!(moved(&outcomes), expected);
+    commit(&mut store, &[saying(plan(&["$streams"]), 1)]).await;
+    let items = [
+        under("note-1", 1),
+        mark_under("note-1", true, 1),
+        mark_under("note-1", true, 2),
+    ];
+    let outcomes = commit(&mut store, &items).await;
+    assert_eq!(moved(&outcomes), [false, true, false]);
+}
+
+async fn what_has_moved_for_every_category_outlives_the_writer(place: Place) {
+    let mut store = with_module(&place).await;
+    commit(&mut store, &[under("note-1", 0)]).await;
+    commit(&mut store, &[saying(plan(&[""]), 0)]).await;
+    for _ in 0..2 {
+        let items = [
+            under("note-1", 0),
+            under("new-1", 0),
+            mark_under("note-1", true, 0),
+            under("note-1", 1),
+        ];
+        let outcomes = commit(&mut store, &items).await;
+        assert_eq!(moved(&outcomes), [true, true, true, false]);
+        store.writer.close().await.unwrap();
+        store = place.open().await;
+    }
+    store.writer.close().await.unwrap();
+    place
+        .tamper("UPDATE deployments SET projections = '{\"settings\": 3}'")
+        .await;
+    let failed = match place.try_open().await {
+        Ok(store) => store.modules.deployments().await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(matches!(failed, Error::Damaged(_)), "{failed:?}");
+}

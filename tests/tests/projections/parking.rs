@@ -1,0 +1,152 @@
+//! Events that wait for a fix, in order, while other documents go on.
+
+use quipu::model::{Lifecycle, OnError};
+use quipu::projection::Order;
+use quipu::store::{Role, Subject};
+use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{Place, on_every_store};
+use serde_json::json;
+
+use super::support::{NOTES, active, deploy, document, documents, host, kept, note, now, until};
+
+on_every_store!(
+    a_parked_document_waits_in_order_while_others_go_on,
+    a_stream_whose_events_have_no_keys_waits_as_a_whole,
+    what_is_parked_is_folded_after_a_fix_as_if_nothing_had_been,
+    what_is_parked_may_be_dropped_with_a_reason,
+    a_retry_that_fails_again_leaves_everything_waiting;
+    what_is_parked_outlives_the_host,
+);
+
+fn broken() -> Probe {
+    probe("note")
+        .event("noted", 1)
+        .projection(NOTES, 1, json!({"keys": "body"}))
+}
+
+fn healed() -> Probe {
+    let other = json!({"keys": "body", "does": "heal"});
+    probe("note")
+        .event("noted", 1)
+        .version("1.0.1")
+        .projection(NOTES, 1, other)
+}
+
+async fn feed(host: &quipu::Host) {
+    let park = kept(Lifecycle::Async, OnError::Park);
+    deploy(host, &broken(), park).await;
+    note(host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;
+    let bad = json!({"apply": "bad-event", "key": "a"});
+    note(
+        host,
+        "note-1",
+        &json!({"n": 10, "keys": ["a", "b"], "bad": bad}),
+    )
+    .await;
+    note(host, "note-2", &json!({"n": 2, "keys": ["a", "c"]})).await;
+    note(host, "note-3", &json!({"n": 3, "keys": ["b"]})).await;
+    host.view(NOTES, "b", now(host).await).await.unwrap();
+}
+
+async fn a_parked_document_waits_in_order_while_others_go_on(place: Place) {
+    let host = host(&place).await;
+    feed(&host).await;
+    assert_eq!(document(&host, "a").await["sum"], 1);
+    assert_eq!(document(&host, "b").await["sum"], 14);
+    assert_eq!(document(&host, "c").await["sum"], 2);
+    let parked = host.parked(NOTES, Role::Active, None, 10).await.unwrap();
+    assert_eq!(parked.events.len(), 2);
+    let subject = Subject::Document("a".into());
+    assert!(parked.events.iter().all(|it| it.subject == subject));
+    assert!(parked.events[0].error.is_some() && parked.events[1].error.is_none());
+    assert_eq!(active(&host).await.counts.parked, 2);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_stream_whose_events_have_no_keys_waits_as_a_whole(place: Place) {
+    let host = host(&place).await;
+    let park = kept(Lifecycle::Async, OnError::Park);
+    deploy(&host, &broken(), park).await;
+    note(
+        &host,
+        "note-1",
+        &json!({"keys": ["a"], "bad": {"keys": "trap"}}),
+    )
+    .await;
+    note(&host, "note-1", &json!({"n": 5, "keys": ["a"]})).await;
+    note(&host, "note-2", &json!({"n": 1, "keys": ["a"]})).await;
+    assert_eq!(document(&host, "a").await["sum"], 1);
+    let parked = host.parked(NOTES, Role::Active, None, 10).await.unwrap();
+    let stream = Subject::Stream("note-1".into());
+    assert_eq!(parked.events.len(), 2);
+    assert!(parked.events.iter().all(|it| it.subject == stream));
+    deploy(&host, &healed(), park).await;
+    host.order(NOTES, Order::RetryParked).await.unwrap();
+    until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
+    assert_eq!(document(&host, "a").await["sum"], 6);
+    host.shutdown().await.unwrap();
+}
+
+async fn what_is_parked_is_folded_after_a_fix_as_if_nothing_had_been(place: Place) {
+    let host = host(&place).await;
+    feed(&host).await;
+    deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
+    host.order(NOTES, Order::RetryParked).await.unwrap();
+    until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
+    let retried = documents(&host, NOTES).await;
+    host.order(NOTES, Order::Rebuild { hold: false })
+        .await
+        .unwrap();
+    until(&host, "rebuilt", |it| {
+        it.builds.iter().any(|build| build.role == Role::Previous)
+    })
+    .await;
+    assert_eq!(documents(&host, NOTES).await, retried);
+    host.shutdown().await.unwrap();
+}
+
+async fn what_is_parked_may_be_dropped_with_a_reason(place: Place) {
+    let host = host(&place).await;
+    feed(&host).await;
+    let order = Order::DropParked {
+        subject: Some(Subject::Document("a".into())),
+        reason: "known to be wrong".to_owned(),
+    };
+    let status = host.order(NOTES, order.clone()).await.unwrap();
+    assert_eq!(status.builds[0].counts.parked, 0);
+    assert_eq!(status.builds[0].counts.skipped, 2);
+    let again = host.order(NOTES, order).await;
+    assert!(again.is_err(), "{again:?}");
+    note(&host, "note-4", &json!({"n": 7, "keys": ["a"]})).await;
+    assert_eq!(document(&host, "a").await["sum"], 8);
+    let skipped = host.skipped(NOTES, Role::Active, None, 10).await.unwrap();
+    let reason = skipped.events[0].reason.as_deref();
+    assert_eq!(reason, Some("known to be wrong"));
+    host.shutdown().await.unwrap();
+}
+
+async fn a_retry_that_fails_again_leaves_everything_waiting(place: Place) {
+    let host = host(&place).await;
+    feed(&host).await;
+    host.order(NOTES, Order::RetryParked).await.unwrap();
+    note(&host, "note-3", &json!({"n": 4, "keys": ["b", "a"]})).await;
+    assert_eq!(document(&host, "b").await["sum"], 18);
+    assert_eq!(document(&host, "a").await["sum"], 1);
+    assert_eq!(active(&host).await.counts.parked, 3);
+    host.shutdown().await.unwrap();
+}
+
+async fn what_is_parked_outlives_the_host(place: Place) {
+    let first = host(&place).await;
+    feed(&first).await;
+    first.shutdown().await.unwrap();
+    let second = host(&place).await;
+    note(&second, "note-3", &json!({"n": 4, "keys": ["a"]})).await;
+    assert_eq!(document(&second, "a").await["sum"], 1);
+    assert_eq!(active(&second).await.counts.parked, 3);
+    deploy(&second, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
+    second.order(NOTES, Order::RetryParked).await.unwrap();
+    until(&second, "retried", |it| it.builds[0].counts.parked == 0).await;
+    assert_eq!(document(&second, "a").await["sum"], 17);
+    second.shutdown().await.unwrap();
+}

@@ -1,0 +1,220 @@
+//! Rebuilds beside the running build.
+
+use quipu::model::{Lifecycle, OnError};
+use quipu::projection::{Error, Order, State};
+use quipu::store::Role;
+use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{Place, on_every_store};
+use serde_json::json;
+
+use super::support::{
+    NOTES, build_of, builder, deploy, document, documents, host, kept, note, until, until_state,
+};
+
+on_every_store!(
+    a_higher_version_is_built_beside_the_running_one_and_takes_over,
+    the_same_version_in_a_new_module_keeps_its_documents,
+    a_rebuild_may_wait_for_the_order_to_take_over,
+    a_rebuild_can_be_cancelled,
+    a_roll_back_brings_the_old_documents_back_and_they_catch_up,
+    what_is_kept_is_dropped_on_order,
+    a_definition_that_changes_without_its_version_is_refused,
+    a_rebuild_under_appends_counts_each_event_once;
+    a_rebuild_goes_on_after_a_restart,
+);
+
+fn version(version: u32) -> Probe {
+    let keys = ["stream", "one", "body"][version as usize - 1];
+    probe("note")
+        .event("noted", 1)
+        .version(&format!("{version}.0.0"))
+        .projection(NOTES, version, json!({"keys": keys}))
+}
+
+fn kept_async() -> quipu::model::SettingsChange {
+    kept(Lifecycle::Async, OnError::Stop)
+}
+
+async fn a_higher_version_is_built_beside_the_running_one_and_takes_over(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    for n in 1..=10 {
+        note(&host, &format!("note-{n}"), &json!({"n": n})).await;
+    }
+    assert_eq!(documents(&host, NOTES).await.len(), 10);
+    deploy(&host, &version(2), kept_async()).await;
+    let status = until(&host, "taken over", |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.version == 2)
+    });
+    let status = status.await;
+    let previous = build_of(&status, Role::Previous).unwrap();
+    assert_eq!((previous.version, previous.state), (1, State::Kept));
+    let active = build_of(&status, Role::Active).unwrap();
+    let comparison = active.comparison.unwrap();
+    assert!(comparison.is_complete);
+    assert_eq!((comparison.only_active, comparison.only_next), (10, 1));
+    assert_eq!(document(&host, "all").await["sum"], 55);
+    assert_eq!(documents(&host, NOTES).await.len(), 1);
+    host.shutdown().await.unwrap();
+}
+
+async fn the_same_version_in_a_new_module_keeps_its_documents(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    assert_eq!(document(&host, "note-1").await["count"], 1);
+    let other = version(1).version("1.9.0");
+    deploy(&host, &other, kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    assert_eq!(document(&host, "note-1").await["count"], 2);
+    let status = host.projection(NOTES).await.unwrap();
+    assert_eq!(status.builds.len(), 1);
+    assert_eq!(status.builds[0].module, status.deployed.unwrap().module);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_rebuild_may_wait_for_the_order_to_take_over(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    for n in 1..=5 {
+        note(&host, &format!("note-{n}"), &json!({"n": n})).await;
+    }
+    until_state(&host, State::CaughtUp).await;
+    host.order(NOTES, Order::Rebuild { hold: true })
+        .await
+        .unwrap();
+    let twice = host.order(NOTES, Order::Rebuild { hold: true }).await;
+    assert!(matches!(twice, Err(Error::Refused { .. })), "{twice:?}");
+    let ready = until(&host, "ready", |status| {
+        build_of(status, Role::Next).is_some_and(|build| build.state == State::Ready)
+    });
+    let next = build_of(&ready.await, Role::Next).unwrap();
+    let comparison = next.comparison.unwrap();
+    assert_eq!((comparison.same, comparison.different), (5, 0));
+    note(&host, "note-9", &json!({"n": 9})).await;
+    assert_eq!(document(&host, "note-9").await["n"], json!(null));
+    host.order(NOTES, Order::Switch).await.unwrap();
+    until(&host, "switched", |status| {
+        build_of(status, Role::Previous).is_some() && build_of(status, Role::Next).is_none()
+    })
+    .await;
+    assert_eq!(documents(&host, NOTES).await.len(), 6);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_rebuild_can_be_cancelled(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    until_state(&host, State::CaughtUp).await;
+    host.order(NOTES, Order::Rebuild { hold: true })
+        .await
+        .unwrap();
+    let status = host.order(NOTES, Order::Cancel).await.unwrap();
+    assert!(build_of(&status, Role::Next).is_none());
+    let again = host.order(NOTES, Order::Cancel).await;
+    assert!(matches!(again, Err(Error::Refused { .. })), "{again:?}");
+    assert_eq!(document(&host, "note-1").await["count"], 1);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_roll_back_brings_the_old_documents_back_and_they_catch_up(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    deploy(&host, &version(2), kept_async()).await;
+    until(&host, "taken over", |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.version == 2)
+    })
+    .await;
+    note(&host, "note-1", &json!({"n": 2})).await;
+    assert_eq!(document(&host, "all").await["sum"], 3);
+    let status = host.order(NOTES, Order::RollBack).await.unwrap();
+    assert_eq!(build_of(&status, Role::Active).unwrap().version, 1);
+    note(&host, "note-1", &json!({"n": 4})).await;
+    assert_eq!(document(&host, "note-1").await["sum"], 7);
+    host.order(NOTES, Order::RollBack).await.unwrap();
+    assert_eq!(document(&host, "all").await["sum"], 7);
+    host.shutdown().await.unwrap();
+}
+
+async fn what_is_kept_is_dropped_on_order(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    deploy(&host, &version(2), kept_async()).await;
+    until(&host, "taken over", |status| {
+        build_of(status, Role::Previous).is_some()
+    })
+    .await;
+    let status = host.order(NOTES, Order::Drop).await.unwrap();
+    assert!(build_of(&status, Role::Previous).is_none());
+    let gone = host.order(NOTES, Order::RollBack).await;
+    assert!(matches!(gone, Err(Error::Refused { .. })), "{gone:?}");
+    assert_eq!(document(&host, "all").await["sum"], 1);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_definition_that_changes_without_its_version_is_refused(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    let index = json!({"indexes": [{"name": "sum", "pointer": "/sum", "kind": "integer"}]});
+    let other = probe("note")
+        .event("noted", 1)
+        .version("1.1.0")
+        .projection(NOTES, 1, index);
+    let module = host.upload(other.component()).await.unwrap().module;
+    let refused = host.activate(module.digest(), None).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("raise its version"),
+        "{refused}"
+    );
+    let elsewhere = probe("other").projection(NOTES, 1, json!({}));
+    let module = host.upload(elsewhere.component()).await.unwrap().module;
+    let refused = host.activate(module.digest(), None).await.unwrap_err();
+    assert!(refused.to_string().contains("both define"), "{refused}");
+    host.shutdown().await.unwrap();
+}
+
+async fn a_rebuild_under_appends_counts_each_event_once(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(2), kept_async()).await;
+    let mut appended = 0;
+    for _ in 0..3 {
+        host.order(NOTES, Order::Rebuild { hold: false })
+            .await
+            .unwrap();
+        for _ in 0..100 {
+            note(&host, &format!("note-{}", appended % 7), &json!({"n": 1})).await;
+            appended += 1;
+        }
+        until(&host, "taken over", |status| {
+            build_of(status, Role::Next).is_none()
+        })
+        .await;
+    }
+    assert_eq!(document(&host, "all").await["count"], appended);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_rebuild_goes_on_after_a_restart(place: Place) {
+    let first = host(&place).await;
+    deploy(&first, &version(1), kept_async()).await;
+    for n in 1..=50 {
+        note(&first, &format!("note-{}", n % 5), &json!({"n": n})).await;
+    }
+    until_state(&first, State::CaughtUp).await;
+    first
+        .order(NOTES, Order::Rebuild { hold: true })
+        .await
+        .unwrap();
+    first.shutdown().await.unwrap();
+    let second = builder(&place).build().await.unwrap();
+    second.order(NOTES, Order::Switch).await.unwrap();
+    until(&second, "taken over", |status| {
+        build_of(status, Role::Previous).is_some()
+    })
+    .await;
+    assert_eq!(documents(&second, NOTES).await.len(), 5);
+    second.shutdown().await.unwrap();
+}

@@ -1,0 +1,141 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quipu::Host;
+use quipu::app::Builder;
+use quipu::engine::Append;
+use quipu::model::{Lifecycle, OnError, Position, SettingsChange};
+use quipu::projection::{self, BuildStatus, Freshness, Options, Query, State, Status};
+use quipu::store::Role;
+use quipu_tests::probe::Probe;
+use quipu_tests::{Place, build};
+use serde_json::Value;
+
+/// The projection of most tests.
+pub const NOTES: &str = "notes";
+
+/// A host that does not wait long for anything.
+pub fn builder(place: &Place) -> Builder {
+    place.builder().projections(quick())
+}
+
+pub async fn host(place: &Place) -> Host {
+    builder(place).build().await.unwrap()
+}
+
+/// Options of a host that does not wait long for anything.
+pub fn quick() -> Options {
+    Options {
+        attempts: 2,
+        retry: (Duration::from_millis(1), Duration::from_millis(5)),
+        poll: Duration::from_millis(50),
+        lease: Duration::from_secs(2),
+        ..Options::default()
+    }
+}
+
+/// How a projection is to be kept.
+pub fn kept(lifecycle: Lifecycle, on_error: OnError) -> SettingsChange {
+    SettingsChange {
+        lifecycle: Some(lifecycle),
+        on_error: Some(on_error),
+    }
+}
+
+/// Deploys a probe, with settings for its projection [`NOTES`].
+pub async fn deploy(host: &Host, probe: &Probe, change: SettingsChange) {
+    let digest = host.upload(probe.component()).await.unwrap();
+    let digest = digest.module.digest();
+    let changes = BTreeMap::from([(NOTES.to_owned(), change)]);
+    host.activate_with(digest, None, &changes).await.unwrap();
+}
+
+/// Appends an event of type `noted` with this body.
+pub async fn note(host: &Host, stream: &str, body: &Value) -> Position {
+    try_note(host, stream, body).await.unwrap()
+}
+
+pub async fn try_note(
+    host: &Host,
+    stream: &str,
+    body: &Value,
+) -> Result<Position, quipu::engine::Error> {
+    let append = Append {
+        events: vec![build::event("noted", &body.to_string())],
+        into_owned_category: true,
+        ..Append::default()
+    };
+    let appended = host.append(&build::stream(stream), append).await?;
+    Ok(appended.events[0].position)
+}
+
+/// Fresh as of a position, however long that takes.
+pub fn after(position: Position) -> Freshness {
+    Freshness {
+        after: position,
+        wait: Duration::from_secs(20),
+    }
+}
+
+/// Fresh as of the log's end.
+pub async fn now(host: &Host) -> Freshness {
+    after(host.log_head().await.unwrap())
+}
+
+/// A document of [`NOTES`], as fresh as the log.
+pub async fn document(host: &Host, key: &str) -> Value {
+    let view = host.view(NOTES, key, now(host).await).await.unwrap();
+    serde_json::from_str(&view.document).unwrap()
+}
+
+/// Every document of a projection by key, as fresh as the log, byte for byte.
+pub async fn documents(host: &Host, name: &str) -> BTreeMap<String, String> {
+    let fresh = now(host).await;
+    let mut all = BTreeMap::new();
+    let mut query = Query {
+        limit: 1_000,
+        ..Query::default()
+    };
+    loop {
+        let page = host.views(name, &query, fresh).await.unwrap();
+        let documents = page.documents.into_iter();
+        all.extend(documents.map(|view| (view.key.to_string(), view.document.to_string())));
+        match page.cursor {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => return all,
+        }
+    }
+}
+
+/// How the active build of [`NOTES`] stands.
+pub async fn active(host: &Host) -> BuildStatus {
+    build_of(&host.projection(NOTES).await.unwrap(), Role::Active).unwrap()
+}
+
+pub fn build_of(status: &Status, role: Role) -> Option<BuildStatus> {
+    let mut builds = status.builds.iter();
+    builds.find(|build| build.role == role).cloned()
+}
+
+/// Waits until [`NOTES`] stands so.
+pub async fn until(host: &Host, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
+    let mut last = None;
+    for _ in 0..2_000 {
+        match host.projection(NOTES).await {
+            Ok(status) if is_so(&status) => return status,
+            Ok(status) => last = Some(status),
+            Err(projection::Error::NotFound(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never {what}: {last:?}");
+}
+
+/// Waits until the active build is in a state.
+pub async fn until_state(host: &Host, state: State) -> BuildStatus {
+    let status = until(host, state.as_str(), |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.state == state)
+    });
+    build_of(&status.await, Role::Active).unwrap()
+}
