@@ -16,6 +16,7 @@ pub mod golden;
 pub mod guest;
 pub mod lines;
 pub mod loan_books;
+pub mod loan_documents;
 pub mod log;
 pub mod place;
 pub mod postgres;

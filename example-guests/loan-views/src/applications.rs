@@ -110,6 +110,9 @@ impl Projection for Applications {
             id: key.to_owned(),
             ..Application::default()
         });
+        if matches!(event.event, Event::CreditGranted { .. }) {
+            return Some(application);
+        }
         let at = event.annotation("at").map(str::to_owned);
         add(&mut application.events);
         application.step(&event.event, at.as_ref());

@@ -1,26 +1,43 @@
 use quipu_guest::Message;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// What happened, in the form of the first generation of `loan`.
+/// What happened, as either generation of `loan` stores it. An event of the first one is
+/// lifted only while the second one's steps are deployed, so both forms are read.
 #[derive(Message, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The stream's first event.
+    #[quipu(version = 2)]
     ApplicationSubmitted {
         /// Euros.
+        #[serde(alias = "requested", deserialize_with = "euros")]
         amount: u64,
     },
     /// The first checks were passed.
     ApplicationPartlySubmitted,
+    /// The same, by the second generation.
+    ApplicationChecked,
     /// More was asked of the customer.
     ApplicationPreaccepted,
+    /// The same, by the second generation.
+    ApplicationShortlisted,
     /// The application was complete.
     ApplicationAccepted,
     /// The terms were settled.
     ApplicationFinalized,
     /// The bank agreed.
+    #[quipu(version = 2)]
     ApplicationApproved {
-        /// Euros, repeated so that a reader of this event alone can add up.
+        /// Euros, repeated so that a reader of this event alone can add up. The second
+        /// generation tells them by [`CreditGranted`](Self::CreditGranted).
+        #[serde(default)]
+        amount: u64,
+    },
+    /// How much the bank agreed to: comes with the second generation's approval, and counts
+    /// as one with it.
+    CreditGranted {
+        /// Euros.
+        #[serde(rename = "credit", deserialize_with = "euros")]
         amount: u64,
     },
     /// The loan was entered in the books.
@@ -46,18 +63,24 @@ pub enum Event {
     /// An offer was refused.
     OfferDeclined,
     /// Work was put on the list.
+    #[quipu(version = 2)]
     WorkScheduled {
         /// What is to be done.
+        #[serde(alias = "work")]
         item: String,
     },
     /// Somebody began.
+    #[quipu(version = 2)]
     WorkStarted {
         /// What is done.
+        #[serde(alias = "work")]
         item: String,
     },
     /// Somebody paused or was done.
+    #[quipu(version = 2)]
     WorkCompleted {
         /// What was done.
+        #[serde(alias = "work")]
         item: String,
     },
 }
@@ -97,8 +120,8 @@ impl Status {
     pub(crate) fn after(event: &Event) -> Option<Self> {
         Some(match event {
             Event::ApplicationSubmitted { .. } => Self::Submitted,
-            Event::ApplicationPartlySubmitted => Self::PartlySubmitted,
-            Event::ApplicationPreaccepted => Self::Preaccepted,
+            Event::ApplicationPartlySubmitted | Event::ApplicationChecked => Self::PartlySubmitted,
+            Event::ApplicationPreaccepted | Event::ApplicationShortlisted => Self::Preaccepted,
             Event::ApplicationAccepted => Self::Accepted,
             Event::ApplicationFinalized => Self::Finalized,
             Event::ApplicationApproved { .. }
@@ -109,4 +132,17 @@ impl Status {
             _ => return None,
         })
     }
+}
+
+/// Euros of the first generation, or money of the second.
+fn euros<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Amount {
+        Euros(u64),
+        Money { units: u64 },
+    }
+    Ok(match Amount::deserialize(from)? {
+        Amount::Euros(units) | Amount::Money { units } => units,
+    })
 }

@@ -1,4 +1,5 @@
-//! Example guest: documents about the applications whose events the guest `loan` writes.
+//! Example guest: documents about the applications whose events the guests `loan` and
+//! `loan-v2` write, equal whichever of them does.
 //!
 //! | projection | key | document |
 //! | --- | --- | --- |

@@ -79,6 +79,13 @@ impl Projection for Officers {
             name: key.to_owned(),
             ..Officer::default()
         });
+        if let Event::ApplicationApproved { amount } | Event::CreditGranted { amount } = event.event
+        {
+            officer.approved = officer.approved.saturating_add(amount);
+        }
+        if matches!(event.event, Event::CreditGranted { .. }) {
+            return Some(officer);
+        }
         add(&mut officer.events);
         officer.count(&event.event);
         officer.applications.insert(event.key().to_owned());
@@ -99,9 +106,6 @@ impl Officer {
             Event::WorkCompleted { item } => self.work(item, |done| add(&mut done.completed)),
             other if Status::after(other).is_some() => add(&mut self.steps),
             _ => add(&mut self.offers),
-        }
-        if let Event::ApplicationApproved { amount } = event {
-            self.approved = self.approved.saturating_add(*amount);
         }
     }
 

@@ -93,12 +93,14 @@ impl Projection for Pipelines {
 
     fn apply(pipeline: Option<Pipeline>, _: &str, event: &Recorded<Event>) -> Option<Pipeline> {
         let mut pipeline = pipeline.unwrap_or_default();
-        add(pipeline.count(&event.event));
+        if let Some(count) = pipeline.count(&event.event) {
+            add(count);
+        }
         match &event.event {
             Event::ApplicationSubmitted { amount } => {
                 pipeline.requested_euros = pipeline.requested_euros.saturating_add(*amount);
             }
-            Event::ApplicationApproved { amount } => {
+            Event::ApplicationApproved { amount } | Event::CreditGranted { amount } => {
                 pipeline.granted_euros = pipeline.granted_euros.saturating_add(*amount);
             }
             _ => {}
@@ -109,17 +111,23 @@ impl Projection for Pipelines {
 }
 
 impl Pipeline {
-    fn count(&mut self, event: &Event) -> &mut u64 {
+    /// What an event counts for; none when it counts as one with another.
+    fn count(&mut self, event: &Event) -> Option<&mut u64> {
         let Self {
             reached,
             offers,
             work,
             ..
         } = self;
-        match event {
+        Some(match event {
+            Event::CreditGranted { .. } => return None,
             Event::ApplicationSubmitted { .. } => &mut reached.submitted,
-            Event::ApplicationPartlySubmitted => &mut reached.partly_submitted,
-            Event::ApplicationPreaccepted => &mut reached.preaccepted,
+            Event::ApplicationPartlySubmitted | Event::ApplicationChecked => {
+                &mut reached.partly_submitted
+            }
+            Event::ApplicationPreaccepted | Event::ApplicationShortlisted => {
+                &mut reached.preaccepted
+            }
             Event::ApplicationAccepted => &mut reached.accepted,
             Event::ApplicationFinalized => &mut reached.finalized,
             Event::ApplicationApproved { .. } => &mut reached.approved,
@@ -137,7 +145,7 @@ impl Pipeline {
             Event::WorkScheduled { .. } => &mut work.scheduled,
             Event::WorkStarted { .. } => &mut work.started,
             Event::WorkCompleted { .. } => &mut work.completed,
-        }
+        })
     }
 }
 

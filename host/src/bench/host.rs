@@ -1,5 +1,6 @@
 //! The whole path, and the bare append beside it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +18,9 @@ use crate::Host;
 use crate::commit::{self, Staged, Verdict};
 use crate::model::{
     Body, Command, CommandId, CommandRecord, Context, Digest, ExpectedVersion, Name, NewEvent,
-    StreamId, Timestamp, fresh_id,
+    SettingsChange, StreamId, Timestamp, fresh_id,
 };
+use crate::projection;
 use crate::store::{Commit, Decided, Item, Outcome, Write};
 
 /// Which streams the commands go to.
@@ -62,6 +64,22 @@ impl fmt::Display for Ids {
     }
 }
 
+/// What is active while commands are executed.
+pub struct Guests<'a> {
+    /// The component that decides.
+    pub decider: &'a [u8],
+    /// One with projections, and how they are kept.
+    pub views: Option<(&'a [u8], BTreeMap<String, SettingsChange>)>,
+}
+
+impl<'a> Guests<'a> {
+    /// Nothing is projected.
+    pub fn only(decider: &'a [u8]) -> Self {
+        let views = None;
+        Self { decider, views }
+    }
+}
+
 /// Memory of a host with warm aggregates.
 #[derive(Debug, Clone, Serialize)]
 pub struct Memory {
@@ -90,14 +108,30 @@ fn random_id() -> String {
 
 /// Hosts on a new store, with the guest active and every stream warm at the one that
 /// its commands go to.
-async fn warm_hosts(options: &Options, place: &Place, component: &[u8]) -> Result<Arc<Vec<Host>>> {
+async fn warm_hosts(
+    options: &Options,
+    place: &Place,
+    guests: &Guests<'_>,
+) -> Result<Arc<Vec<Host>>> {
     let mut hosts = Vec::new();
     for _ in 0..options.hosts {
         let store = crate::store::open(&place.url()?).await?;
-        hosts.push(Host::builder().opened_store(store).build().await?);
+        // What else goes on here is no reason to refuse a command.
+        let projections = projection::Options {
+            inline_time: Duration::from_secs(2),
+            ..projection::Options::default()
+        };
+        let building = Host::builder().opened_store(store).projections(projections);
+        hosts.push(building.build().await?);
     }
-    let module = hosts[0].upload(component.to_vec()).await?.module;
+    let module = hosts[0].upload(guests.decider.to_vec()).await?.module;
     hosts[0].activate(module.digest(), None).await?;
+    if let Some((views, settings)) = &guests.views {
+        let module = hosts[0].upload(views.to_vec()).await?.module;
+        hosts[0]
+            .activate_with(module.digest(), None, settings)
+            .await?;
+    }
     let (hosts, next) = (Arc::new(hosts), Arc::new(AtomicU64::new(0)));
     let streams = options.streams as u64;
     let callers = (0..256).map(|_| {
@@ -136,7 +170,7 @@ fn batches_of(hosts: &[Host]) -> u64 {
 pub async fn memory(options: &Options, component: &[u8]) -> Result<Memory> {
     let place = Place::new(options)?;
     let before_bytes = machine::resident_bytes();
-    let hosts = warm_hosts(options, &place, component).await?;
+    let hosts = warm_hosts(options, &place, &Guests::only(component)).await?;
     let warm_bytes = machine::resident_bytes();
     shut_down(hosts).await?;
     place.remove().await?;
@@ -150,14 +184,14 @@ pub async fn memory(options: &Options, component: &[u8]) -> Result<Memory> {
 /// Commands through the whole path.
 pub async fn whole(
     options: &Options,
-    component: &[u8],
+    guests: &Guests<'_>,
     kind: Kind,
     ids: Ids,
     in_flight: usize,
     duration: Duration,
 ) -> Result<Measured> {
     let place = Place::new(options)?;
-    let hosts = warm_hosts(options, &place, component).await?;
+    let hosts = warm_hosts(options, &place, guests).await?;
     let (streams, executing, work) = (options.streams as u64, Arc::clone(&hosts), work());
     let batches = batches_of(&hosts);
     let mut measured = drive(in_flight, duration, move |_| {
@@ -201,7 +235,8 @@ pub async fn bare(
     let place = Place::new(options)?;
     let digest = Digest::of(component);
     // The same streams exist, as the hosts leave them.
-    shut_down(warm_hosts(options, &place, component).await?).await?;
+    let guests = Guests::only(component);
+    shut_down(warm_hosts(options, &place, &guests).await?).await?;
     let (mut committers, mut closings) = (Vec::new(), Vec::new());
     for _ in 0..options.hosts {
         let store = crate::store::open(&place.url()?).await?;

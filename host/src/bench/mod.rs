@@ -11,6 +11,7 @@ mod host;
 mod load;
 mod machine;
 mod place;
+mod projections;
 mod reading;
 mod report;
 
@@ -21,7 +22,7 @@ use anyhow::Result;
 
 pub use report::Report;
 
-use self::host::{Ids, Kind};
+use self::host::{Guests, Ids, Kind};
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,7 +33,7 @@ pub struct Options {
     /// Commands in flight
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
     pub in_flight: Vec<usize>,
-    /// Loads to measure; all of them unless named
+    /// Loads to measure; without one all of them, reading, and what change costs
     #[arg(long, value_enum, value_delimiter = ',')]
     pub load: Vec<Load>,
     /// Streams, all warm, of which each command takes one at random
@@ -52,7 +53,8 @@ pub struct Options {
     #[arg(long, default_value_t = 1, requires = "store",
           value_parser = clap::value_parser!(u8).range(1..=16))]
     pub hosts: u8,
-    /// Events to append and to read back; 0 leaves that out, and what change costs
+    /// Events to append and to read back, and commands whose events are projected; 0 leaves
+    /// that out, and what change costs
     #[arg(long, default_value_t = 250_000)]
     pub events: usize,
 }
@@ -68,17 +70,32 @@ pub enum Load {
     Hot,
     /// Ids that were executed before
     Replays,
+    /// Documents: catching up, and inline
+    Projections,
+}
+
+/// Components with projections of what the loan guest stores.
+struct Views {
+    loan: Vec<u8>,
+    spread: Vec<u8>,
 }
 
 impl Load {
-    const ALL: [Self; 4] = [Self::Many, Self::ManyWithoutIds, Self::Hot, Self::Replays];
+    const ALL: [Self; 5] = [
+        Self::Many,
+        Self::ManyWithoutIds,
+        Self::Hot,
+        Self::Replays,
+        Self::Projections,
+    ];
 
-    fn parts(self) -> (Kind, Ids) {
+    fn parts(self) -> Option<(Kind, Ids)> {
         match self {
-            Self::Many => (Kind::ManyStreams, Ids::Callers),
-            Self::ManyWithoutIds => (Kind::ManyStreams, Ids::None),
-            Self::Hot => (Kind::HotStream, Ids::Callers),
-            Self::Replays => (Kind::Replays, Ids::Callers),
+            Self::Many => Some((Kind::ManyStreams, Ids::Callers)),
+            Self::ManyWithoutIds => Some((Kind::ManyStreams, Ids::None)),
+            Self::Hot => Some((Kind::HotStream, Ids::Callers)),
+            Self::Replays => Some((Kind::Replays, Ids::Callers)),
+            Self::Projections => None,
         }
     }
 }
@@ -90,28 +107,65 @@ impl Load {
 pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
     let component = match &options.component {
         Some(file) => std::fs::read(file)?,
-        None => {
-            tell("building the loan guest");
-            let dir = crate::guests::example("loan")?;
-            tokio::task::spawn_blocking(move || crate::guests::build(&dir)).await??
-        }
+        None => built("loan", &tell).await?,
     };
     tell("a warm command in the guest, and natively");
     let guest = guest::measure(&component)?;
     tell("memory with 10,000 warm applications");
     let memory = host::memory(options, &component).await?;
-    let mut rows = Vec::new();
-    let loads = if options.load.is_empty() {
-        &Load::ALL[..]
-    } else {
-        &options.load
+    let loads = match options.load.as_slice() {
+        [] => &Load::ALL[..],
+        named => named,
     };
-    for (kind, ids) in loads.iter().map(|load| load.parts()) {
+    let rows = rows(options, loads, &component, &tell).await?;
+    let (mut projections, mut reading, mut evolution) = (None, None, None);
+    if options.events > 0 && loads.contains(&Load::Projections) {
+        let views = Views {
+            loan: built("loan-views", &tell).await?,
+            spread: built("loan-spread", &tell).await?,
+        };
+        tell("projections");
+        projections = Some(projections::measure(options, &component, &views).await?);
+    }
+    if options.events > 0 && options.load.is_empty() {
+        tell(&format!("reading {} events", options.events));
+        reading = Some(reading::measure(options, options.events).await?);
+        let next = built("loan-v2", &tell).await?;
+        tell("what change costs");
+        evolution = Some(evolution::measure(options, &component, &next).await?);
+    }
+    Ok(Report {
+        guest,
+        memory,
+        evolution,
+        reading,
+        rows,
+        projections,
+    })
+}
+
+/// An example guest's component.
+async fn built(name: &str, tell: &impl Fn(&str)) -> Result<Vec<u8>> {
+    tell(&format!("building the guest {name}"));
+    let dir = crate::guests::example(name)?;
+    tokio::task::spawn_blocking(move || crate::guests::build(&dir)).await?
+}
+
+/// Commands, and the bare append beside them.
+async fn rows(
+    options: &Options,
+    loads: &[Load],
+    component: &[u8],
+    tell: &impl Fn(&str),
+) -> Result<Vec<report::Row>> {
+    let mut rows = Vec::new();
+    let guests = Guests::only(component);
+    for (kind, ids) in loads.iter().filter_map(|load| load.parts()) {
         for &in_flight in &options.in_flight {
             tell(&format!("{kind}, {ids}, {in_flight} in flight"));
             let duration = Duration::from_secs(options.seconds);
-            let bare = host::bare(options, &component, ids, in_flight, duration).await?;
-            let whole = host::whole(options, &component, kind, ids, in_flight, duration).await?;
+            let bare = host::bare(options, component, ids, in_flight, duration).await?;
+            let whole = host::whole(options, &guests, kind, ids, in_flight, duration).await?;
             rows.push(report::Row {
                 kind,
                 ids,
@@ -121,28 +175,5 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
             });
         }
     }
-    let reading = match options.events {
-        0 => None,
-        events => {
-            tell(&format!("reading {events} events"));
-            Some(reading::measure(options, events).await?)
-        }
-    };
-    let evolution = match options.events {
-        0 => None,
-        _ => {
-            tell("building the second generation of the loan guest");
-            let dir = crate::guests::example("loan-v2")?;
-            let next = tokio::task::spawn_blocking(move || crate::guests::build(&dir)).await??;
-            tell("what change costs");
-            Some(evolution::measure(options, &component, &next).await?)
-        }
-    };
-    Ok(Report {
-        guest,
-        memory,
-        evolution,
-        reading,
-        rows,
-    })
+    Ok(rows)
 }

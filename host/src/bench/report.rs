@@ -6,6 +6,7 @@ use super::evolution::Evolution;
 use super::guest::Cost;
 use super::host::{Ids, Kind, Memory};
 use super::load::Measured;
+use super::projections::Projections;
 use super::reading::Reading;
 
 /// Everything that was measured.
@@ -21,6 +22,8 @@ pub struct Report {
     pub evolution: Option<Evolution>,
     /// The load.
     pub rows: Vec<Row>,
+    /// What projections cost, unless it was left out.
+    pub projections: Option<Projections>,
 }
 
 /// One load, and the bare append beside it.
@@ -115,6 +118,9 @@ impl fmt::Display for Report {
                 whole.batches,
                 whole.requests as f64 / whole.batches.max(1) as f64
             )?;
+        }
+        if let Some(projections) = &self.projections {
+            projections.fmt(f)?;
         }
         Ok(())
     }

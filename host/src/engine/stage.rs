@@ -112,7 +112,11 @@ impl Core {
         };
         let (deciding, inbox) = (request.deciding.take(), self.myself.clone());
         let done = Box::new(move |item: Item, verdict: Verdict| {
-            let stream = request.stream.clone();
+            let answered = Answered {
+                run: answering,
+                inbox,
+                stream: request.stream.clone(),
+            };
             match verdict {
                 Verdict::Outcome(Outcome::Appended(appended)) => passed(request, item, appended),
                 Verdict::Outcome(Outcome::Holds(_)) => passed(request, item, Vec::new()),
@@ -133,6 +137,8 @@ impl Core {
                             tracing::warn!(%error, "the plan was not read");
                         }
                         myself.send(Message::Again(request));
+                        // Not before: what came behind it would be decided first.
+                        drop(answered);
                     });
                 }
                 Verdict::Outcome(Outcome::Unprojected(failed)) => {
@@ -141,9 +147,6 @@ impl Core {
                 // The state behind it is gone, or stands elsewhere.
                 Verdict::Outcome(_) => myself.send(Message::Again(request)),
                 Verdict::Failed(error) => request.answer(Err(Error::Store(error))),
-            }
-            if answering.answered() {
-                inbox.send(Message::Drained(stream));
             }
         });
         self.shared.committer.stage(Staged {
@@ -193,6 +196,21 @@ impl Core {
             request.answer(Err(Error::Store(error.clone())));
         }
         self.advance(stream);
+    }
+}
+
+/// What was staged is answered, or is with its worker again, when this is dropped.
+struct Answered {
+    run: Arc<Run>,
+    inbox: Inbox,
+    stream: StreamId,
+}
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        if self.run.answered() {
+            self.inbox.send(Message::Drained(self.stream.clone()));
+        }
     }
 }
 

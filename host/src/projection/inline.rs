@@ -80,6 +80,7 @@ impl Inline {
                 })
             });
             *current = Some((plan.number, set));
+            self.give_a_chance();
         }
         let set = current.as_ref().and_then(|(_, set)| set.clone())?;
         Some(set)
@@ -128,6 +129,15 @@ impl Inline {
         if breaker.failures >= self.options.failing_after {
             breaker.until = Some(Instant::now() + pause);
             tracing::error!(projection = &**name, why, "an inline projection is failing");
+        }
+    }
+
+    /// What was deployed may have healed what fails: the next append tells.
+    fn give_a_chance(&self) {
+        let nearly = self.options.failing_after.saturating_sub(1);
+        for breaker in self.breakers().values_mut() {
+            breaker.failures = breaker.failures.min(nearly);
+            breaker.until = None;
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::compare::compare;
 use super::takeover::turn;
 use super::{
@@ -13,6 +15,11 @@ use crate::store::{
     Build, DOCUMENTS_PAGE_MAX, Role, SetAside, Steer, StoredProjection, Subject, Turn,
 };
 
+/// How long the order to switch waits until that is done, and between two looks.
+const SWITCHED_IN: Duration = Duration::from_secs(3);
+const SWITCHED_LOOK: Duration = Duration::from_millis(20);
+/// Longest name of a projection, in bytes.
+const NAME_BYTES_MAX: usize = 48;
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1 << 10;
 
@@ -60,6 +67,7 @@ impl Service {
 
     /// What the store knows of a projection that is deployed, or of which something is left.
     pub(super) async fn stored(&self, plan: &Plan, name: &str) -> Result<StoredProjection, Error> {
+        check_name(name)?;
         let stored = self.shared.documents.projection(name).await?;
         let is_deployed = plan.projection(name).is_some();
         match stored.filter(|stored| is_deployed || !stored.builds.is_empty()) {
@@ -191,6 +199,8 @@ impl Service {
                     ));
                 }
                 documents.steer(name, Steer::Held(false)).await?;
+                self.shared.tell();
+                self.switched(name).await?;
             }
             Order::RollBack => self.roll_back(&plan, &stored).await?,
             Order::Detach => self.detach(&plan, name).await?,
@@ -228,15 +238,29 @@ impl Service {
         }
         let (version, module) = (projected.definition().version, projected.module.digest());
         let (documents, now) = (&self.shared.documents, self.shared.clock.now());
+        let under_way = || refused(name, "a rebuild is under way; `cancel` gives it up");
+        // Whether that one waits stays as it is.
+        if stored.builds.iter().any(|build| build.role == Role::Next) {
+            return Err(under_way());
+        }
         documents.steer(name, Steer::Held(hold)).await?;
         let begun = documents.begin(name, Role::Next, version, module, now);
-        match begun.await? {
-            Some(_) => Ok(()),
-            None => Err(refused(
-                name,
-                "a rebuild is under way; `cancel` gives it up",
-            )),
+        begun.await?.map(|_| ()).ok_or_else(under_way)
+    }
+
+    /// Waits a moment until a rebuild that may has taken over: one that has caught up does
+    /// at once, any other when it has.
+    async fn switched(&self, name: &str) -> Result<(), Error> {
+        let until = Instant::now() + SWITCHED_IN;
+        while Instant::now() < until {
+            let stored = self.shared.documents.projection(name).await?;
+            let mut builds = stored.iter().flat_map(|stored| &stored.builds);
+            if !builds.any(|build| build.role == Role::Next) {
+                break;
+            }
+            sleep(SWITCHED_LOOK).await;
         }
+        Ok(())
     }
 
     async fn drop_parked(
@@ -385,6 +409,19 @@ impl Service {
         let mut builds = stored.builds.into_iter();
         let found = builds.find(|build| build.role == role);
         found.ok_or_else(|| refused(name, "it has no such build"))
+    }
+}
+
+/// The store is asked for names alone: another text need not be one that it can hold.
+pub(super) fn check_name(name: &str) -> Result<(), Error> {
+    let is_of_names = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let has_form = (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| is_of_names(byte) || b"_-".contains(&byte));
+    match has_form {
+        true => Ok(()),
+        false => Err(Error::NotFound(format!("{name:?}"))),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cursor::Cursor;
+use super::orders::check_name;
 use super::tend::tend;
 use super::{
     Change, ChangePlace, Compares, Condition, Error, Freshness, Query, Service, Shared, View,
@@ -174,6 +175,7 @@ impl Shared {
     /// The build that is answered from, and how far it is at least: what is read of it
     /// later is as new or newer.
     async fn active(&self, name: &str) -> Result<(Build, Position), Error> {
+        check_name(name)?;
         let plan: Arc<Plan> = self.registry.plan();
         let projected = plan.projection(name);
         if projected.is_some_and(|it| it.settings.lifecycle == Lifecycle::Live) {

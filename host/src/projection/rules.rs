@@ -158,14 +158,11 @@ impl Rules {
         }
         let (mut documents, mut first) = (Vec::with_capacity(tasks.len()), None::<Stuck>);
         for task in tasks {
-            match self.apply_one(task) {
+            // What stands behind the first one need not be tried: it may take long to fail.
+            let until = first.as_ref().map(|known| known.position);
+            match self.apply_one(&task.before(until)) {
                 Ok(document) => documents.push(document),
-                Err(stuck) => {
-                    let is_first = |known: &Stuck| stuck.position < known.position;
-                    if first.as_ref().is_none_or(is_first) {
-                        first = Some(stuck);
-                    }
-                }
+                Err(stuck) => first = Some(stuck),
             }
         }
         first.map_or(Ok(documents), Err)
@@ -265,6 +262,18 @@ impl Keyed {
 }
 
 impl Task {
+    /// The same with what stands before a position alone.
+    fn before(&self, until: Option<Position>) -> Self {
+        let count = until.map_or(self.events.len(), |until| {
+            self.events.partition_point(|event| event.position < until)
+        });
+        Self {
+            key: Arc::clone(&self.key),
+            document: self.document.clone(),
+            events: self.events[..count].to_vec(),
+        }
+    }
+
     /// Position of its last event.
     pub(super) fn position(&self) -> Position {
         let last = self.events.last();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::cache::Cache;
@@ -24,6 +24,9 @@ const SHARED_OUT_MIN: usize = 64;
 
 /// Between two transactions of a build while events come all the time.
 const FLUSH_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the end of a host waits for a store that is to take a build back.
+const RELEASED_IN: Duration = Duration::from_secs(2);
 
 /// Keeps one build going, whenever it can be owned.
 pub(super) struct Runner {
@@ -83,7 +86,11 @@ impl Runner {
         let mut backoff = Backoff::of_reads();
         while !self.stop.is_cancelled() {
             control.borrow_and_update();
-            let end = match self.claim().await {
+            let claimed = tokio::select! {
+                claimed = self.claim() => claimed,
+                () = self.stop.cancelled() => return,
+            };
+            let end = match claimed {
                 Ok(Some((stored, claim))) => self.own(&stored, claim).await,
                 Ok(None) => End::Waiting,
                 Err(error) => End::Failed(error),
@@ -133,7 +140,10 @@ impl Runner {
         Ok(claim.map(|claim| (stored, claim)))
     }
 
+    /// Owns the build until that ends, and gives it back: else nobody could go on with it
+    /// until its lease runs out.
     async fn own(&self, stored: &StoredProjection, claim: BuildClaim) -> End {
+        let token = claim.token;
         let owning = async {
             match Owner::of(self, stored, claim).await {
                 Ok(mut owner) => owner.run().await,
@@ -146,10 +156,14 @@ impl Runner {
             () = self.stop.cancelled() => End::Gone,
         };
         if !matches!(end, End::Lost) {
-            let releasing = self.shared.documents.release(self.build.id, claim.token);
-            if let Err(error) = releasing.await {
+            let releasing = self.shared.documents.release(self.build.id, token);
+            match timeout(RELEASED_IN, releasing).await {
+                Ok(Ok(_)) => {}
                 // The lease runs out by itself.
-                tracing::debug!(projection = &*self.name, %error, "a build was not given back");
+                Ok(Err(error)) => {
+                    tracing::debug!(projection = &*self.name, %error, "a build was not given back");
+                }
+                Err(_) => tracing::debug!(projection = &*self.name, "a build was not given back"),
             }
         }
         end
@@ -483,13 +497,25 @@ impl Owner {
     /// Holds the build while something goes on.
     pub(super) async fn holding<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
         let mut work = std::pin::pin!(work);
+        let mut done = None;
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return Ok(done),
+                it = &mut work => return Ok(it),
                 () = sleep_until(self.due) => {}
             }
-            self.renew().await?;
+            // The work goes on meanwhile: it may hold what the renewal waits for.
+            let mut renewing = std::pin::pin!(self.renew());
+            let renewed = loop {
+                tokio::select! {
+                    renewed = &mut renewing => break renewed,
+                    it = &mut work, if done.is_none() => done = Some(it),
+                }
+            };
+            renewed?;
+            if let Some(done) = done {
+                return Ok(done);
+            }
         }
     }
 

@@ -16,11 +16,11 @@
 //! | --- | --- |
 //! | `"keys": [text]` | the documents' keys, of a projection that goes by them |
 //! | `"delete": true` | there is no document afterwards |
-//! | `"large": bytes` | the document gets that long |
+//! | `"large": bytes` | the document gets that long, and does not shrink again |
 //! | `"bad": {"keys": how}` | `keys` fails: `trap`, `bad-event`, `unknown-event`, `internal`, `loop`, or answers `too-few` |
 //! | `"bad": {"apply": how, "key": text?}` | `apply` fails likewise, or answers `not-json`; with a key only for that one |
 //!
-//! A projection that heals takes no notice of `bad`, one that fails answers nothing.
+//! A projection that heals takes no notice of `large` and `bad`, one that fails answers nothing.
 
 #[cfg(target_family = "wasm")]
 mod guest;

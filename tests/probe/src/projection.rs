@@ -126,7 +126,7 @@ impl Projection {
             return Ok(None);
         }
         let mut next = self.next(document.as_deref(), event, &body);
-        if let Some(bytes) = body["large"].as_u64() {
+        if let Some(bytes) = body["large"].as_u64().filter(|_| self.does != "heal") {
             next["pad"] = "".into();
             let len = next.to_string().len();
             next["pad"] = "x".repeat((bytes as usize).saturating_sub(len)).into();
@@ -147,6 +147,9 @@ impl Projection {
             "seen": seen[from..],
             "status": if body["status"].is_null() { &old["status"] } else { &body["status"] },
         });
+        if !old["pad"].is_null() {
+            next["pad"] = old["pad"].clone();
+        }
         if let Some(len) = body["list"].as_u64() {
             next["list"] = (0..len).collect();
         }

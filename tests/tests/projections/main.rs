@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod child;
+mod crash;
 mod errors;
+mod failing;
 mod folding;
+mod fresh;
+mod hosts;
 mod inline;
+mod loans;
 mod parking;
 mod reading;
 mod rebuilding;

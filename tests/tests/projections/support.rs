@@ -5,11 +5,13 @@ use quipu::Host;
 use quipu::app::Builder;
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, OnError, Position, SettingsChange};
-use quipu::projection::{self, BuildStatus, Freshness, Options, Query, State, Status};
+use quipu::projection::{self, BuildStatus, Freshness, Options, State, Status};
 use quipu::store::Role;
 use quipu_tests::probe::Probe;
 use quipu_tests::{Place, build};
 use serde_json::Value;
+
+pub use quipu_tests::loan_documents::{build_of, documents};
 
 /// The projection of most tests.
 pub const NOTES: &str = "notes";
@@ -88,33 +90,9 @@ pub async fn document(host: &Host, key: &str) -> Value {
     serde_json::from_str(&view.document).unwrap()
 }
 
-/// Every document of a projection by key, as fresh as the log, byte for byte.
-pub async fn documents(host: &Host, name: &str) -> BTreeMap<String, String> {
-    let fresh = now(host).await;
-    let mut all = BTreeMap::new();
-    let mut query = Query {
-        limit: 1_000,
-        ..Query::default()
-    };
-    loop {
-        let page = host.views(name, &query, fresh).await.unwrap();
-        let documents = page.documents.into_iter();
-        all.extend(documents.map(|view| (view.key.to_string(), view.document.to_string())));
-        match page.cursor {
-            Some(cursor) => query.cursor = Some(cursor),
-            None => return all,
-        }
-    }
-}
-
 /// How the active build of [`NOTES`] stands.
 pub async fn active(host: &Host) -> BuildStatus {
     build_of(&host.projection(NOTES).await.unwrap(), Role::Active).unwrap()
-}
-
-pub fn build_of(status: &Status, role: Role) -> Option<BuildStatus> {
-    let mut builds = status.builds.iter();
-    builds.find(|build| build.role == role).cloned()
 }
 
 /// Waits until [`NOTES`] stands so.

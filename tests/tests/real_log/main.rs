@@ -2,6 +2,8 @@
 //! to the last, compared with a count made from the file alone.
 #![allow(clippy::unwrap_used)]
 
+mod views;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 

@@ -1,6 +1,7 @@
 //! The main job from end to end, on a store of its own.
 
 mod input;
+mod read_model;
 mod report;
 
 use std::io::{self, IsTerminal, Write};
@@ -16,9 +17,10 @@ use crate::{Host, guests};
 
 /// Run the main job: loan applications, decided by a guest, durable on SQLite
 ///
-/// Builds the loan guest, starts a host on a new SQLite file, deploys, and executes
-/// the commands of a simulated loan process, whose figures follow the published log
-/// of a real bank, or those of a file in its form.
+/// Builds the loan guest and its projections, starts a host on a new SQLite file, deploys
+/// both, and executes the commands of a simulated loan process, whose figures follow the
+/// published log of a real bank, or those of a file in its form. Then it shows documents
+/// that were kept meanwhile.
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Commands to simulate
@@ -51,25 +53,13 @@ impl Demo {
             Some(path) => Input::open(path)?,
             None => input::simulated(self.seed, self.commands),
         };
-        say("building the loan guest");
-        let dir = guests::example("loan")?;
-        let component = tokio::task::spawn_blocking(move || guests::build(&dir)).await??;
-        let bytes = component.len();
         let host = Host::builder()
             .store(format!("sqlite:{}", store.display()))
             .build()
             .await?;
-        let module = host.upload(component).await?.module;
-        let deployment = host
-            .activate(module.digest(), Some("demo".to_owned()))
-            .await?;
-        say(&format!(
-            "deployed {} {} ({}, {} KiB) on a new store",
-            deployment.name,
-            module.manifest().version,
-            deployment.digest.short(),
-            bytes / 1024
-        ));
+        for (name, what) in [("loan", "loan guest"), ("loan-views", "projections")] {
+            deploy(&host, name, what).await?;
+        }
         let options = Options {
             category: Some("loan".to_owned()),
             in_flight: self.in_flight as usize,
@@ -87,7 +77,7 @@ impl Demo {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         } else {
             report.print(&mut out)?;
-            self.tell_more(&mut out)?;
+            self.tell_more(&report, &mut out)?;
         }
         if report.summary.failed > 0 {
             bail!("{} commands failed", report.summary.failed);
@@ -111,7 +101,7 @@ impl Demo {
         Ok((store, None))
     }
 
-    fn tell_more(&self, out: &mut impl Write) -> io::Result<()> {
+    fn tell_more(&self, report: &Report, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "\nTo look further:")?;
         match &self.keep {
             Some(dir) => {
@@ -119,7 +109,13 @@ impl Demo {
                 writeln!(out, "  quipu serve --store sqlite:{} &", store.display())?;
                 writeln!(out, "  quipu events --limit 20")?;
                 writeln!(out, "  quipu stream loan-ID --state")?;
-                writeln!(out, "  quipu deployments")
+                writeln!(out, "  quipu deployments")?;
+                writeln!(out, "  quipu projections")?;
+                writeln!(out, "  quipu view officers --order -events --limit 5")?;
+                if let Some(key) = report.read_model.application_key() {
+                    writeln!(out, "  quipu view applications {key}")?;
+                }
+                writeln!(out, "  quipu view applications --where status=granted")
             }
             None => {
                 writeln!(
@@ -133,6 +129,26 @@ impl Demo {
             }
         }
     }
+}
+
+/// Builds an example guest, and makes it active.
+async fn deploy(host: &Host, name: &str, what: &str) -> Result<()> {
+    say(&format!("building the {what}"));
+    let dir = guests::example(name)?;
+    let component = tokio::task::spawn_blocking(move || guests::build(&dir)).await??;
+    let bytes = component.len();
+    let module = host.upload(component).await?.module;
+    let deployment = host
+        .activate(module.digest(), Some("demo".to_owned()))
+        .await?;
+    say(&format!(
+        "deployed {} {} ({}, {} KiB)",
+        deployment.name,
+        module.manifest().version,
+        deployment.digest.short(),
+        bytes / 1024
+    ));
+    Ok(())
 }
 
 fn say(what: &str) {

@@ -1,0 +1,139 @@
+//! Keeps the projections of a store going in a process of its own, in small transactions
+//! and under a short lease, until it is killed or its standard input ends.
+//!
+//! `projector URL LEASE_MS ORDER...`: what is ordered of the projection `notes`, one after
+//! the other; each is told by a line on standard output when it is done, or refused.
+//!
+//! | order | does |
+//! | --- | --- |
+//! | `async=PATH`, `inline=PATH` | activates the component and keeps the projection so |
+//! | `rebuild`, `hold` | begins a rebuild, which takes over by itself or when it may |
+//! | `switch`, `detach` | as operators do |
+//! | `owned`, `ready`, `inline` | waits until its build is owned, its rebuild ready, it inline |
+//! | `noting` | appends events from then on |
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use quipu::Host;
+use quipu::engine::Append;
+use quipu::model::{Lifecycle, SettingsChange};
+use quipu::projection::{Options, Order, State};
+use quipu::store::Role;
+use quipu_tests::{build, place};
+
+const PROJECTION: &str = "notes";
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [url, lease, orders @ ..] = &*arguments else {
+        panic!("arguments: URL LEASE_MS ORDER...");
+    };
+    let host = Host::builder()
+        .store(url.clone())
+        .cache_dir(place::compiled())
+        .projections(Options {
+            lease: Duration::from_millis(lease.parse().unwrap()),
+            page_events: 10,
+            flush_events: 10,
+            poll: Duration::from_millis(20),
+            ..Options::default()
+        })
+        .build()
+        .await
+        .unwrap();
+    std::thread::spawn(|| {
+        _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    tell("started");
+    for order in orders {
+        obey(&host, order).await;
+        tell(order);
+    }
+    std::future::pending().await
+}
+
+fn tell(what: &str) {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{what}").unwrap();
+    output.flush().unwrap();
+}
+
+async fn obey(host: &Host, order: &str) {
+    let (name, path) = order.split_once('=').unwrap_or((order, ""));
+    let wanted = match (name, path) {
+        ("async", path) => return activate(host, path, Lifecycle::Async).await,
+        ("inline", path) if !path.is_empty() => {
+            return activate(host, path, Lifecycle::Inline).await;
+        }
+        ("noting", _) => {
+            tokio::spawn(note(host.clone()));
+            return;
+        }
+        ("owned" | "ready" | "inline", _) => return until(host, name).await,
+        ("rebuild", _) => Order::Rebuild { hold: false },
+        ("hold", _) => Order::Rebuild { hold: true },
+        ("switch", _) => Order::Switch,
+        ("detach", _) => Order::Detach,
+        _ => panic!("what is {order}?"),
+    };
+    // What was ordered before a kill may be under way, or done.
+    if let Err(error) = host.order(PROJECTION, wanted).await {
+        eprintln!("{order}: {error}");
+    }
+}
+
+async fn activate(host: &Host, path: &str, lifecycle: Lifecycle) {
+    let component = std::fs::read(path).unwrap();
+    let digest = host.upload(component).await.unwrap().module.digest();
+    let change = SettingsChange {
+        lifecycle: Some(lifecycle),
+        on_error: None,
+    };
+    let changes = BTreeMap::from([(PROJECTION.to_owned(), change)]);
+    // Its own turn of the plan may come between.
+    if let Err(error) = host.activate_with(digest, None, &changes).await {
+        eprintln!("{lifecycle:?}: {error}");
+    }
+}
+
+async fn until(host: &Host, what: &str) {
+    loop {
+        let status = host.projection(PROJECTION).await.unwrap();
+        let mut builds = status.builds.iter();
+        if builds.any(|build| match what {
+            "owned" => build.is_owned,
+            "ready" => build.state == State::Ready,
+            _ => build.state == State::Inline,
+        }) {
+            return;
+        }
+        let has_next = status.builds.iter().any(|build| build.role == Role::Next);
+        if what == "ready" && !has_next {
+            // It took over before it was ordered to wait.
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn note(host: Host) {
+    for n in 0_u64.. {
+        let append = Append {
+            events: build::events(1),
+            into_owned_category: true,
+            ..Append::default()
+        };
+        let stream = build::stream(&format!("note-{}", n % 5));
+        if let Err(error) = host.append(&stream, append).await {
+            eprintln!("an append failed: {error}");
+            std::process::exit(1);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

@@ -1,0 +1,127 @@
+//! The documents of `loan-views` as a host keeps them, to be compared with the books.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quipu::Host;
+use quipu::model::{Digest, Lifecycle, SettingsChange};
+use quipu::projection::{BuildStatus, Freshness, Order, Query, State, Status};
+use quipu::store::Role;
+
+use crate::examples;
+use crate::loan_books::{Documents, LoanBooks, PROJECTIONS};
+
+/// Activates `loan-views` with all of its projections kept so.
+pub async fn keep(host: &Host, lifecycle: Lifecycle) -> Digest {
+    let digest = host.upload(examples::loan_views()).await.unwrap();
+    let digest = digest.module.digest();
+    let change = SettingsChange {
+        lifecycle: Some(lifecycle),
+        on_error: None,
+    };
+    let changes: BTreeMap<_, _> = PROJECTIONS
+        .into_iter()
+        .map(|name| (name.to_owned(), change))
+        .collect();
+    host.activate_with(digest, None, &changes).await.unwrap();
+    digest
+}
+
+/// Documents of every projection, by their keys.
+pub type Everything = BTreeMap<&'static str, BTreeMap<String, String>>;
+
+/// Every document, byte for byte, as fresh as the log.
+pub async fn everything(host: &Host) -> Everything {
+    let mut all = Everything::new();
+    for name in PROJECTIONS {
+        all.insert(name, documents(host, name).await);
+    }
+    all
+}
+
+/// They are what the books say.
+pub fn check_books(found: &Everything, books: &LoanBooks) {
+    for (name, found) in found {
+        let expected: Documents = books.documents(name);
+        let keys = |documents: &Documents| documents.keys().cloned().collect::<Vec<_>>();
+        let parsed = found.iter();
+        let parsed: Documents = parsed
+            .map(|(key, text)| (key.clone(), serde_json::from_str(text).unwrap()))
+            .collect();
+        assert_eq!(keys(&parsed), keys(&expected), "{name}");
+        for (key, document) in &expected {
+            assert_eq!(&parsed[key], document, "{name} {key}");
+        }
+    }
+}
+
+/// They are the same, byte for byte.
+pub fn check_same(found: &Everything, expected: &Everything, what: &str) {
+    for (name, expected) in expected {
+        for (key, document) in expected {
+            assert_eq!(found[name].get(key), Some(document), "{what}: {name} {key}");
+        }
+        assert_eq!(found[name].len(), expected.len(), "{what}: {name}");
+    }
+}
+
+/// Every projection anew from the first event.
+pub async fn rebuild(host: &Host) {
+    for name in PROJECTIONS {
+        host.order(name, Order::Rebuild { hold: false })
+            .await
+            .unwrap();
+    }
+    for name in PROJECTIONS {
+        settle(host, name, |status| build_of(status, Role::Next).is_none()).await;
+    }
+}
+
+/// Waits until a projection stands so.
+pub async fn settle(host: &Host, name: &str, is_so: impl Fn(&Status) -> bool) {
+    for _ in 0..24_000 {
+        if is_so(&host.projection(name).await.unwrap()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{:?}", host.projection(name).await);
+}
+
+/// Waits until all of them are inline.
+pub async fn until_inline(host: &Host) {
+    for name in PROJECTIONS {
+        settle(host, name, |status| {
+            build_of(status, Role::Active).is_some_and(|build| build.state == State::Inline)
+        })
+        .await;
+    }
+}
+
+/// A build of a projection.
+pub fn build_of(status: &Status, role: Role) -> Option<BuildStatus> {
+    let mut builds = status.builds.iter();
+    builds.find(|build| build.role == role).cloned()
+}
+
+/// Every document of a projection by key, as fresh as the log, byte for byte.
+pub async fn documents(host: &Host, name: &str) -> BTreeMap<String, String> {
+    let fresh = Freshness {
+        after: host.log_head().await.unwrap(),
+        wait: Duration::from_secs(20),
+    };
+    let mut all = BTreeMap::new();
+    let mut query = Query {
+        limit: 1_000,
+        ..Query::default()
+    };
+    loop {
+        let page = host.views(name, &query, fresh).await.unwrap();
+        let documents = page.documents.into_iter();
+        all.extend(documents.map(|view| (view.key.to_string(), view.document.to_string())));
+        match page.cursor {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => return all,
+        }
+    }
+}
