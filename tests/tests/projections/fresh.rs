@@ -5,7 +5,7 @@ use quipu_tests::probe::probe;
 use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};
 
-use super::support::{NOTES, after, deploy, host, kept, note};
+use super::support::{NOTES, after, deploy, kept, note, patient};
 
 on_every_store!(
     a_thousand_reads_behind_the_log_see_what_was_appended,
@@ -15,7 +15,7 @@ on_every_store!(
 const READS: u64 = 1_000;
 
 async fn check(place: &Place, lifecycle: Lifecycle) {
-    let host = host(place).await;
+    let host = patient(place).await;
     let probe = probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({}));

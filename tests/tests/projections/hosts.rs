@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::child::{Projector, written};
 use super::crash::{check, rebuild};
 use super::support::{
-    NOTES, after, build_of, builder, deploy, document, documents, host, kept, note, quick,
+    NOTES, after, build_of, builder, deploy, document, documents, host, kept, note, patient, quick,
     try_note, until,
 };
 
@@ -57,15 +57,6 @@ fn notes(keys: &str) -> Probe {
     probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": keys}))
-}
-
-/// A host that gives inline folds time, however busy the machine is.
-async fn patient(place: &Place) -> Host {
-    let options = quipu::projection::Options {
-        inline_time: Duration::from_secs(2),
-        ..quick()
-    };
-    place.builder().projections(options).build().await.unwrap()
 }
 
 async fn an_owner_that_ends_is_followed_at_once(place: Place) {

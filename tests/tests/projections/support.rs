@@ -25,6 +25,15 @@ pub async fn host(place: &Place) -> Host {
     builder(place).build().await.unwrap()
 }
 
+/// A host that gives inline folds time, however busy the machine is.
+pub async fn patient(place: &Place) -> Host {
+    let options = Options {
+        inline_time: Duration::from_secs(2),
+        ..quick()
+    };
+    place.builder().projections(options).build().await.unwrap()
+}
+
 /// Options of a host that does not wait long for anything.
 pub fn quick() -> Options {
     Options {
