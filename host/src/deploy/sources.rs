@@ -1,7 +1,7 @@
 //! What a projection is given, and in which form.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::Plan;
 use super::read::{Readable, Recorded, lift_by};
@@ -21,6 +21,7 @@ pub struct Sources {
     own: HashMap<Box<str>, Source>,
     /// For every other category but those of the host.
     every: Option<Source>,
+    filter: OnceLock<Filter>,
     lifts: RwLock<HashMap<Box<str>, Arc<Lift>>>,
 }
 
@@ -33,6 +34,7 @@ impl Sources {
             plan: Arc::clone(plan),
             own: own.collect(),
             every: definition.source_of_every().cloned(),
+            filter: OnceLock::new(),
             lifts: RwLock::default(),
         }
     }
@@ -55,7 +57,11 @@ impl Sources {
     }
 
     /// A filter that passes at least every stored event that it takes.
-    pub fn filter(&self) -> Filter {
+    pub fn filter(&self) -> &Filter {
+        self.filter.get_or_init(|| self.widest())
+    }
+
+    fn widest(&self) -> Filter {
         if self.every.is_some() {
             return Filter::default();
         }

@@ -52,7 +52,7 @@ pub struct Problem {
     /// With `wrong-expected-version`: the stream's version; 0 for no stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<u64>,
-    /// With `not-fresh`: how far the projection has come.
+    /// With `not-fresh` and `document-not-found`: how far the projection has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
 }
@@ -370,6 +370,11 @@ impl From<projection::Error> for Box<Problem> {
                 projection,
                 position,
                 ..
+            }
+            | Error::NoDocument {
+                projection,
+                position,
+                ..
             } => {
                 problem.projection = Some(projection);
                 problem.position = Some(position.0);
@@ -382,7 +387,6 @@ impl From<projection::Error> for Box<Problem> {
             }
             Error::NotFound(projection)
             | Error::IsLive(projection)
-            | Error::NoDocument { projection, .. }
             | Error::Refused { projection, .. } => problem.projection = Some(projection),
             Error::StreamNotFound(stream) => problem.stream = Some(stream.to_string()),
             _ => {}

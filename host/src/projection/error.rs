@@ -11,12 +11,14 @@ pub enum Error {
     #[error("projection {0} is not there; `quipu projections` lists those that are")]
     NotFound(String),
     /// It has no such document.
-    #[error("projection {projection} has no document {key:?}")]
+    #[error("projection {projection} has no document {key:?} up to position {position}")]
     NoDocument {
         /// The projection.
         projection: String,
         /// The key.
         key: String,
+        /// How far the projection has come.
+        position: Position,
     },
     /// It has not come as far as it was asked to be.
     #[error(

@@ -32,29 +32,30 @@ impl Owner {
         let since = self.shared.clock.now();
         let (first, max) = self.shared.options.retry;
         let mut backoff = Backoff::new(first, max);
-        let (mut attempts, mut last) = (1, stuck);
+        let (mut attempts, mut last, mut tried) = (1, stuck, None);
         while attempts < self.shared.options.attempts {
             let trouble = Trouble::of(&last, since, attempts, false);
             self.flush(Some(&trouble)).await?;
             let pause = backoff.next();
             self.holding(sleep(pause)).await?;
-            let tried = self.try_one(last.position, None).await?;
+            let outcome = self.try_one(last.position, None).await?;
             attempts += 1;
-            let Some((_, stuck)) = tried.failed.first() else {
-                return self.passed(last.position, tried).await;
+            let Some((_, stuck)) = outcome.failed.first() else {
+                return self.passed(last.position, outcome).await;
             };
             last = stuck.clone();
+            tried = Some(outcome);
         }
-        let has_room = self.parked.len() < self.shared.options.parked_max;
         match self.on_error {
-            OnError::Skip => self.set_by(last.position, since, attempts).await,
-            OnError::Park if has_room => self.set_by(last.position, since, attempts).await,
-            OnError::Park | OnError::Stop => {
-                let mut trouble = Trouble::of(&last, since, attempts, true);
-                if !has_room {
-                    let error = format!("{}; too many events wait already", trouble.error);
-                    trouble.error = error.into();
-                }
+            OnError::Skip | OnError::Park => {
+                let tried = match tried {
+                    Some(tried) => tried,
+                    None => self.try_one(last.position, None).await?,
+                };
+                self.set_by(last.position, tried, (since, attempts)).await
+            }
+            OnError::Stop => {
+                let trouble = Trouble::of(&last, since, attempts, true);
                 tracing::error!(
                     projection = &*self.name, position = last.position.0, stream = %last.stream,
                     error = &*last.error, "a projection has stopped before an event"
@@ -70,10 +71,9 @@ impl Owner {
     async fn set_by(
         &mut self,
         position: Position,
-        at: Timestamp,
-        attempts: u32,
+        mut tried: Tried,
+        (at, attempts): (Timestamp, u32),
     ) -> Result<(), End> {
-        let mut tried = self.try_one(position, None).await?;
         for (subject, stuck) in std::mem::take(&mut tried.failed) {
             tracing::warn!(
                 projection = &*self.name, position = position.0, stream = %stuck.stream,
@@ -127,7 +127,7 @@ impl Owner {
             None => {
                 let at = self.shared.clock.now();
                 for (subject, position) in self.parked.take_documents(&mut keyed) {
-                    self.set_aside(subject, position, None, at);
+                    self.set_aside(subject, position, at);
                 }
             }
         }
@@ -187,6 +187,8 @@ impl Owner {
         let tried = self.try_one(position, only).await?;
         let mut has_passed = true;
         for (failed, stuck) in tried.failed {
+            // What waits for a document goes on waiting for it, whatever fails.
+            let failed = only.map_or(failed, |_| subject.clone());
             has_passed &= failed != *subject;
             self.parked.add(&failed, position);
             self.aside.parked.push(SetAside {
@@ -224,6 +226,23 @@ fn apply_each(rules: &Rules, tasks: Vec<Task>) -> Tried {
 }
 
 impl Trouble {
+    /// More events wait than may.
+    pub(super) fn full(waiting: usize, max: usize, since: Timestamp) -> Self {
+        let error = format!(
+            "{waiting} events wait, at most {max} may; retry them after a fix, or drop them, then \
+             resume"
+        );
+        Self {
+            is_stopped: true,
+            error: error.into(),
+            since,
+            position: None,
+            stream: None,
+            document: None,
+            attempts: 0,
+        }
+    }
+
     /// What an event does to a build.
     fn of(stuck: &Stuck, since: Timestamp, attempts: u32, is_stopped: bool) -> Self {
         Self {

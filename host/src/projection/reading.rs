@@ -53,6 +53,7 @@ impl Service {
         found.ok_or_else(|| Error::NoDocument {
             projection: name.to_owned(),
             key: key.to_owned(),
+            position,
         })
     }
 

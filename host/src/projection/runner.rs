@@ -13,7 +13,7 @@ use super::parked::Parked;
 use super::rules::{Event, Keyed, Rules, Stuck, Task};
 use super::shared::{Shared, blocking};
 use super::{Error, Trouble};
-use crate::model::{Backoff, OnError, Position};
+use crate::model::{Backoff, OnError, Position, Timestamp};
 use crate::store::{
     Build, BuildBatch, BuildClaim, Direction, Kept, LOG_PAGE_MAX, LogPage, Role, SetAside,
     StoredProjection, Subject,
@@ -64,7 +64,7 @@ pub(super) struct Owner {
     pub(super) at: Position,
     /// Everything up to here is stored.
     pub(super) kept_at: Position,
-    /// Until then the claim is safe, if the store's clock goes as this one.
+    /// When the claim is to be renewed.
     due: Instant,
     /// Events that were folded since the last flush.
     events: usize,
@@ -224,6 +224,10 @@ impl Owner {
         // Seen before the log is read, so that what comes meanwhile is not missed.
         grown.borrow_and_update();
         control.borrow_and_update();
+        // Also while events come all the time, and nothing is waited for.
+        if self.looked_at.elapsed() >= self.shared.options.poll {
+            self.look().await?;
+        }
         self.renew_rules().await?;
         let page = self.read().await?;
         let newest = page.events.iter().map(|event| event.commit.plan).max();
@@ -264,10 +268,8 @@ impl Owner {
         let (shared, rules, at) = (Arc::clone(&self.shared), Arc::clone(&self.rules), self.at);
         let limit = shared.options.page_events.clamp(1, LOG_PAGE_MAX);
         let reading = async move {
-            let filter = rules.sources.filter();
-            let reading = shared
-                .reader
-                .read_log(at, Direction::Forward, limit, &filter);
+            let (reader, filter) = (&shared.reader, rules.sources.filter());
+            let reading = reader.read_log(at, Direction::Forward, limit, filter);
             reading.await
         };
         let page = self.holding(reading).await?;
@@ -313,8 +315,9 @@ impl Owner {
                     let at = self.shared.clock.now();
                     let waiting = waiting.into_iter().chain(behind);
                     for (subject, position) in waiting {
-                        self.set_aside(subject, position, None, at);
+                        self.set_aside(subject, position, at);
                     }
+                    self.check_parked(&events).await?;
                     return Ok(first_stuck);
                 }
                 Err(stuck) => first_stuck = Some(stuck),
@@ -323,22 +326,36 @@ impl Owner {
     }
 
     /// An event waits for a subject from now on.
-    pub(super) fn set_aside(
-        &mut self,
-        subject: Subject,
-        position: Position,
-        error: Option<&str>,
-        at: crate::model::Timestamp,
-    ) {
+    pub(super) fn set_aside(&mut self, subject: Subject, position: Position, at: Timestamp) {
         self.parked.add(&subject, position);
         self.aside.parked.push(SetAside {
             subject,
             position,
             at,
-            error: error.map(Into::into),
-            attempts: u32::from(error.is_some()),
+            error: None,
+            attempts: 0,
             reason: None,
         });
+    }
+
+    /// Stops where more waits than may: what is folded is written with it.
+    async fn check_parked(&mut self, folded: &[Event]) -> Result<(), End> {
+        let (waiting, max) = (self.parked.len(), self.shared.options.parked_max);
+        if waiting <= max {
+            return Ok(());
+        }
+        let last = folded.last().map(|event| event.position);
+        self.at = last.map_or(self.at, |last| last.max(self.at));
+        let trouble = Trouble::full(waiting, max, self.shared.clock.now());
+        tracing::error!(
+            projection = &*self.name,
+            waiting,
+            max,
+            "too many events wait"
+        );
+        self.flush(Some(&trouble)).await?;
+        self.shared.tell();
+        Err(End::Waiting)
     }
 
     /// Folds documents into the cache; nothing of them when one fails.
@@ -546,8 +563,8 @@ impl Owner {
         };
         let told = self.holding(work).await?;
         match told {
-            Ok(told) if told || self.looked_at.elapsed() >= poll => self.look().await,
-            Ok(_) => Ok(()),
+            Ok(true) => self.look().await,
+            Ok(false) => Ok(()),
             // The store is gone.
             Err(_) => Err(End::Gone),
         }

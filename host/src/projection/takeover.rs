@@ -237,7 +237,7 @@ impl Settling {
         while at < to {
             let reading = self
                 .reader
-                .read_log(at, Direction::Forward, LOG_PAGE_MAX, &filter);
+                .read_log(at, Direction::Forward, LOG_PAGE_MAX, filter);
             let page = reader_page(reading.await?, to);
             events.extend(page.0);
             if events.len() > SETTLED_MAX {

@@ -1,20 +1,25 @@
 //! Events that wait for a fix, in order, while other documents go on.
 
 use quipu::model::{Lifecycle, OnError};
-use quipu::projection::Order;
+use quipu::projection::{Options, Order, State};
 use quipu::store::{Role, Subject};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
 
-use super::support::{NOTES, active, deploy, document, documents, host, kept, note, now, until};
+use super::support::{
+    self, NOTES, active, deploy, document, documents, host, kept, note, now, quick, until,
+    until_state,
+};
 
 on_every_store!(
     a_parked_document_waits_in_order_while_others_go_on,
     a_stream_whose_events_have_no_keys_waits_as_a_whole,
     what_is_parked_is_folded_after_a_fix_as_if_nothing_had_been,
     what_is_parked_may_be_dropped_with_a_reason,
-    a_retry_that_fails_again_leaves_everything_waiting;
+    a_retry_that_fails_again_leaves_everything_waiting,
+    what_waits_for_a_document_keeps_its_order_when_lifting_fails,
+    a_build_in_which_too_much_waits_stops_and_says_so;
     what_is_parked_outlives_the_host,
 );
 
@@ -133,6 +138,82 @@ async fn a_retry_that_fails_again_leaves_everything_waiting(place: Place) {
     assert_eq!(document(&host, "b").await["sum"], 18);
     assert_eq!(document(&host, "a").await["sum"], 1);
     assert_eq!(active(&host).await.counts.parked, 3);
+    host.shutdown().await.unwrap();
+}
+
+async fn what_waits_for_a_document_keeps_its_order_when_lifting_fails(place: Place) {
+    let host = host(&place).await;
+    feed(&host).await;
+    let park = kept(Lifecycle::Async, OnError::Park);
+    let lifting = |does: &str, version: &str, heals: &str| {
+        probe("note")
+            .event("noted", 2)
+            .version(version)
+            .step_that("note", ("noted", 1), &[("noted", 2)], does)
+            .projection(NOTES, 1, json!({"keys": "body", "does": heals}))
+    };
+    deploy(&host, &lifting("bad-event", "2.0.0", ""), park).await;
+    host.order(NOTES, Order::RetryParked).await.unwrap();
+    let asked = Subject::Document("a".into());
+    until_parked(&host, |events| {
+        events.len() == 2
+            && events.iter().all(|it| it.subject == asked)
+            && events[0]
+                .error
+                .as_deref()
+                .is_some_and(|it| it.contains("can't be lifted"))
+    })
+    .await;
+    assert_eq!(document(&host, "a").await["sum"], 1);
+    deploy(&host, &lifting("lift", "2.0.1", "heal"), park).await;
+    host.order(NOTES, Order::RetryParked).await.unwrap();
+    until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
+    assert_eq!(document(&host, "a").await["sum"], 13);
+    host.shutdown().await.unwrap();
+}
+
+/// Waits until what is parked is so.
+async fn until_parked(host: &quipu::Host, is_so: impl Fn(&[quipu::store::SetAside]) -> bool) {
+    let mut last = Vec::new();
+    for _ in 0..1_000 {
+        last = host
+            .parked(NOTES, Role::Active, None, 10)
+            .await
+            .unwrap()
+            .events;
+        if is_so(&last) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("never: {last:?}");
+}
+
+async fn a_build_in_which_too_much_waits_stops_and_says_so(place: Place) {
+    let options = Options {
+        parked_max: 3,
+        ..quick()
+    };
+    let host = place.builder().projections(options).build().await.unwrap();
+    feed(&host).await;
+    for _ in 0..5 {
+        note(&host, "note-2", &json!({"n": 1, "keys": ["a"]})).await;
+    }
+    let trouble = until_state(&host, State::Stopped).await.trouble.unwrap();
+    assert!(trouble.error.contains("at most 3 may"), "{trouble:?}");
+    let order = Order::DropParked {
+        subject: None,
+        reason: "a test".to_owned(),
+    };
+    host.order(NOTES, order).await.unwrap();
+    host.order(NOTES, Order::Resume).await.unwrap();
+    let after = note(&host, "note-2", &json!({"n": 100, "keys": ["a"]})).await;
+    let view = host.view(NOTES, "a", support::after(after)).await.unwrap();
+    let document: serde_json::Value = serde_json::from_str(&view.document).unwrap();
+    let skipped = host.skipped(NOTES, Role::Active, None, 100).await.unwrap();
+    // Each event is in the document, or was left out: none twice, and none is lost.
+    let counted = document["count"].as_u64().unwrap() + skipped.events.len() as u64;
+    assert_eq!(counted, 9, "{document} {skipped:?}");
     host.shutdown().await.unwrap();
 }
 

@@ -19,7 +19,9 @@ on_every_store!(
     a_roll_back_brings_the_old_documents_back_and_they_catch_up,
     what_is_kept_is_dropped_on_order,
     a_definition_that_changes_without_its_version_is_refused,
-    a_rebuild_under_appends_counts_each_event_once;
+    a_rebuild_under_appends_counts_each_event_once,
+    a_switch_is_done_while_events_come_all_the_time,
+    an_owner_renews_its_lease_while_its_work_goes_on;
     a_rebuild_goes_on_after_a_restart,
 );
 
@@ -200,6 +202,68 @@ async fn a_rebuild_under_appends_counts_each_event_once(place: Place) {
         .await;
     }
     assert_eq!(document(&host, "all").await["count"], appended);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_switch_is_done_while_events_come_all_the_time(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(2), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    until_state(&host, State::CaughtUp).await;
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let appending = async {
+        while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+            let notes = (0..8).map(|n| {
+                let host = host.clone();
+                async move { note(&host, &format!("note-{n}"), &json!({"n": 1})).await }
+            });
+            futures::future::join_all(notes).await;
+        }
+    };
+    let switching = async {
+        host.order(NOTES, Order::Rebuild { hold: true })
+            .await
+            .unwrap();
+        until(&host, "begun", |status| {
+            build_of(status, Role::Next).is_some()
+        })
+        .await;
+        host.order(NOTES, Order::Switch).await.unwrap();
+        until(&host, "switched", |status| {
+            build_of(status, Role::Next).is_none() && build_of(status, Role::Previous).is_some()
+        })
+        .await;
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    tokio::join!(appending, switching);
+    let all = document(&host, "all").await;
+    host.order(NOTES, Order::RollBack).await.unwrap();
+    assert_eq!(document(&host, "all").await, all);
+    host.shutdown().await.unwrap();
+}
+
+/// Renewals come in the middle of everything: a work that holds what they wait for must
+/// go on meanwhile.
+async fn an_owner_renews_its_lease_while_its_work_goes_on(place: Place) {
+    let options = quipu::projection::Options {
+        lease: std::time::Duration::from_millis(3),
+        ..super::support::quick()
+    };
+    let host = place.builder().projections(options).build().await.unwrap();
+    deploy(&host, &version(1), kept_async()).await;
+    for n in 0..200 {
+        note(&host, &format!("note-{n}"), &json!({"n": 1})).await;
+    }
+    for _ in 0..10 {
+        host.order(NOTES, Order::Rebuild { hold: false })
+            .await
+            .unwrap();
+        until(&host, "taken over", |status| {
+            build_of(status, Role::Next).is_none()
+        })
+        .await;
+    }
+    assert_eq!(documents(&host, NOTES).await.len(), 200);
     host.shutdown().await.unwrap();
 }
 
