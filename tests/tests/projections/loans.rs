@@ -8,6 +8,7 @@ use quipu::Host;
 use quipu::engine::Error;
 use quipu::model::Lifecycle;
 use quipu::projection::{Options, Order};
+use quipu::runtime::{self, Runtime};
 use quipu_tests::lines::{self, Line};
 use quipu_tests::loan_books::{LoanBooks, PROJECTIONS};
 use quipu_tests::loan_documents::{
@@ -153,4 +154,18 @@ async fn documents_stay_right_when_the_second_generation_takes_over(place: Place
         check_same(&everything(&host).await, &found, "rebuilt");
         host.shutdown().await.unwrap();
     }
+}
+
+#[test]
+fn applications_are_found_by_status_and_amount() {
+    let runtime = Runtime::new(runtime::Options::default()).unwrap();
+    let module = runtime.load(&examples::loan_views()).unwrap();
+    let names: Vec<_> = module.projections().iter().map(|it| &*it.name).collect();
+    assert_eq!(names, PROJECTIONS);
+    let applications = module.projection("applications").unwrap();
+    let indexes: Vec<_> = applications.indexes.iter().map(|it| &*it.name).collect();
+    assert_eq!(indexes, ["status", "amount"]);
+    let document = serde_json::json!({"status": "granted", "amount": 5});
+    let mut entries = applications.indexes.iter().map(|it| it.entries(&document));
+    assert!(entries.all(|entries| entries.len() == 1));
 }
