@@ -22,8 +22,8 @@ pub struct EventRow<'r> {
     pub id: EventId,
     pub id_is_callers: bool,
     pub recorded_at: u64,
-    pub data: Vec<u8>,
-    pub metadata: Option<Vec<u8>>,
+    pub data: Bytes,
+    pub metadata: Option<Bytes>,
     pub tags: Vec<Arc<str>>,
     pub commit_offset: u64,
     /// Of the commit: stands on its first event, whichever event this is.
@@ -71,7 +71,6 @@ impl Assembler {
             Some(current) if &*current.stream == row.stream && current.first == first => current,
             other => other.insert(Current::of(&row, first)?),
         };
-        let own = row.metadata.map(Bytes::from);
         Ok(RecordedEvent {
             id: row.id,
             stream: stream_id(row.stream)?,
@@ -80,7 +79,7 @@ impl Assembler {
             name: Name::stored(row.name),
             schema_version: row.schema_version,
             body: body(row.content_type, row.data)?,
-            metadata: composed_metadata(commit.metadata.as_ref(), own.as_ref()),
+            metadata: composed_metadata(commit.metadata.as_ref(), row.metadata.as_ref()),
             tags: row.tags,
             recorded_at: Timestamp(row.recorded_at),
             commit: Arc::clone(&commit.data),
@@ -128,7 +127,7 @@ fn stored_event(row: EventRow<'_>) -> Result<StoredEvent> {
             name: Name::stored(row.name),
             schema_version: row.schema_version,
             body: body(row.content_type, row.data)?,
-            metadata: row.metadata.map(Bytes::from),
+            metadata: row.metadata,
             tags: row.tags,
         },
     })
@@ -149,10 +148,10 @@ fn stored_commit(row: &EventRow<'_>) -> Result<StoredCommit> {
 }
 
 /// A body that was checked before it was stored.
-pub fn body(content_type: &str, bytes: Vec<u8>) -> Result<Body> {
+pub fn body(content_type: &str, bytes: Bytes) -> Result<Body> {
     let content_type =
         ContentType::new(content_type).map_err(|error| Error::Damaged(error.to_string()))?;
-    Ok(Body::stored(content_type, bytes.into()))
+    Ok(Body::stored(content_type, bytes))
 }
 
 /// The id of a stream that was checked before it was stored.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Position, Version};
@@ -20,6 +21,7 @@ on_sqlite! {
     a_file_that_is_cut_off_is_damaged,
     damaged_pages_are_an_error_and_no_panic,
     an_event_that_is_missing_is_damage_and_named,
+    an_event_that_can_not_be_read_is_named_in_a_long_page_too,
     a_snapshot_of_what_no_program_writes_is_given_and_replaced,
     a_snapshot_is_not_kept_by_who_reads_alone,
     a_missing_folder_is_an_error,
@@ -263,6 +265,35 @@ async fn an_event_that_is_missing_is_damage_and_named(place: Place) {
             .unwrap_err()
             .contains("position 3 is missing")
     );
+}
+
+async fn an_event_that_can_not_be_read_is_named_in_a_long_page_too(place: Place) {
+    for damage in [
+        "UPDATE events SET event_id = x'00' WHERE position = 70",
+        "UPDATE events SET tags = 'no list' WHERE position = 70",
+        "UPDATE events SET plan = NULL, command = x'ff' WHERE position = 70",
+        "UPDATE events SET commit_offset = 0 WHERE position = 70",
+        "UPDATE events SET version = -70 WHERE position = 70",
+        "PRAGMA foreign_keys = OFF; UPDATE events SET type_id = 4711 WHERE position = 70",
+    ] {
+        let place = place.another();
+        filled(&place, 100).await;
+        place.tamper(damage).await;
+        let store = place.open().await;
+        let read = |after, limit| {
+            let all = Filter::default();
+            let reader = Arc::clone(&store.reader);
+            async move { reader.read_log(Position(after), Forward, limit, &all).await }
+        };
+        match read(0, 1_000).await {
+            Err(Error::Damaged(why)) => assert!(why.contains("position 70"), "{damage}: {why}"),
+            other => {
+                // What is read as it is, alone and among others.
+                let others = other.unwrap().events;
+                assert_eq!(others[69], read(69, 1).await.unwrap().events[0], "{damage}");
+            }
+        }
+    }
 }
 
 async fn a_snapshot_of_what_no_program_writes_is_given_and_replaced(place: Place) {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quipu::Host;
 use quipu::engine::Error;
 use quipu::model::ExpectedVersion::Any;
-use quipu::model::{Name, Position, RecordedEvent, Version};
+use quipu::model::{Body, ContentType, Context, Name, Position, RecordedEvent, Version};
 use quipu::store::Direction::{Backward, Forward};
 use quipu::store::{Direction, Filter, LOG_PAGE_MAX, Outcome, STREAM_PAGE_MAX};
-use quipu_tests::{Place, build, log, on_every_store};
+use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store! {
     a_missing_stream_is_an_error_of_its_own,
@@ -17,6 +18,7 @@ on_every_store! {
     a_page_behind_the_end_is_empty_and_no_error,
     paging_a_stream_never_skips_or_repeats,
     paging_the_log_never_skips_or_repeats,
+    an_event_is_read_as_it_is_among_many_and_alone,
     a_filter_selects_by_category_type_and_prefix,
     an_empty_filter_is_refused,
     pages_are_bounded,
@@ -320,5 +322,72 @@ async fn an_event_is_found_by_its_position(place: Place) {
     for nowhere in [0, head.0 + 1, u64::MAX] {
         let answer: Result<_, Error> = host.event(Position(nowhere)).await;
         assert_eq!(answer.unwrap(), None, "{nowhere}");
+    }
+}
+
+/// Appends of all kinds to five streams: decided and raw, of one event and several, with
+/// and without tags and metadata, and of bytes that are no text.
+async fn mixed(host: &Host) {
+    examples::deploy(host, examples::account()).await;
+    let bytes = ContentType::new("application/octet-stream").unwrap();
+    for n in 0..60_u8 {
+        let mut events = build::events(usize::from(n % 3) + 1);
+        if n % 2 == 0 {
+            events[0].body = Body::new(bytes.clone(), vec![0, n, b'"', 0xff, 0]).unwrap();
+        }
+        if n % 4 == 0 {
+            events[0].metadata = Some(Bytes::from(format!("{{\"n\":{n}}}")));
+            events[0].tags = vec!["n:\"four\"".into(), "m:ü".into()];
+        }
+        let stream = ["note-1", "note-\"2\"", "other-\\3", "other-ü"][usize::from(n % 4)];
+        let append = build::append(events);
+        host.append(&build::stream(stream), append).await.unwrap();
+        let account = build::stream(&format!("account-{}", n % 5));
+        let command = if n < 5 {
+            build::open_account()
+        } else {
+            build::deposit(n.into())
+        };
+        host.execute(&account, command).await.unwrap();
+    }
+    let note = build::stream("note-1");
+    host.archive(&note, Context::default()).await.unwrap();
+}
+
+async fn an_event_is_read_as_it_is_among_many_and_alone(place: Place) {
+    let host = place.host().await;
+    mixed(&host).await;
+    let categories = |names: &[&str]| Some(names.iter().map(|name| (*name).into()).collect());
+    let filters = [
+        Filter::default(),
+        Filter {
+            categories: categories(&["account", "other"]),
+            ..Filter::default()
+        },
+        Filter {
+            types: Some(vec![Name::new("noted").unwrap()]),
+            without_archived: true,
+            ..Filter::default()
+        },
+        Filter {
+            tags: Some(vec!["m:ü".into()]),
+            ..Filter::default()
+        },
+        Filter {
+            prefix: Some("note-\"".into()),
+            ..Filter::default()
+        },
+    ];
+    for filter in &filters {
+        let many = host.read_log(Position(0), Forward, LOG_PAGE_MAX, filter);
+        let many = many.await.unwrap().events;
+        let (mut alone, mut after) = (Vec::new(), Some(Position(0)));
+        while let Some(at) = after {
+            let page = host.read_log(at, Forward, 1, filter).await.unwrap();
+            after = page.next;
+            alone.extend(page.events);
+        }
+        assert!(many.len() >= 15, "{filter:?}");
+        assert_eq!(many, alone, "{filter:?}");
     }
 }

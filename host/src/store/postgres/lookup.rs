@@ -180,7 +180,7 @@ fn commit(rows: &[PgRow]) -> Result<KnownCommit> {
             name: Name::stored(row.cell(4)?),
             version: Version(row.number(5)?),
             position: Position(row.number(6)?),
-            body: body(row.cell(7)?, row.cell(8)?)?,
+            body: body(row.cell(7)?, row.cell::<Vec<u8>>(8)?.into())?,
         })
     });
     Ok(KnownCommit {

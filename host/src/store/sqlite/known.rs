@@ -124,6 +124,6 @@ fn known_event(row: &SqliteRow) -> Result<KnownEvent> {
         name: Name::stored(row.cell(4)?),
         version: Version(row.number(5)?),
         position: Position(row.number(6)?),
-        body: body(row.cell(7)?, row.cell(8)?)?,
+        body: body(row.cell(7)?, row.cell::<Vec<u8>>(8)?.into())?,
     })
 }

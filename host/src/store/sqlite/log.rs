@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
 use super::cell::Cells;
 use super::encode::{names, signed};
 use super::error::store_error;
+use super::packed::{PACKED_MIN, packed, unpacked};
 use super::reader::{Reader, in_order, missing};
-use super::rows::{SIZED, events, recorded, stored, stored_events};
+use super::rows::{SIZED, commits, events, recorded, stored, stored_events};
 use crate::model::{Name, Position, RecordedEvent};
 use crate::store::{
-    Direction, Error, Filter, LOG_PAGE_MAX, LogPage, Result, StoredEvent, StoredPage,
+    Direction, Error, Filter, LOG_PAGE_MAX, LogPage, PAGE_BYTES_MAX, Result, StoredEvent,
+    StoredPage,
 };
 
 /// Positions that one statement looks through for events that pass a filter.
@@ -23,11 +26,9 @@ macro_rules! log {
         events!(concat!(
             "FROM events AS e \
              LEFT JOIN event_types AS t ON t.type_id = e.type_id \
-             LEFT JOIN streams AS s ON s.stream_id = e.stream_id \
-             LEFT JOIN events AS c ON c.stream_id = e.stream_id \
-                 AND c.version = e.version - e.commit_offset \
-             LEFT JOIN modules AS m ON m.module_id = c.module_id \
-             WHERE e.position BETWEEN ?1 AND ?2 \
+             LEFT JOIN streams AS s ON s.stream_id = e.stream_id ",
+            commits!(),
+            "WHERE e.position BETWEEN ?1 AND ?2 \
              AND (?4 IS NULL OR t.category IN (SELECT value FROM json_each(?4))) \
              AND (?5 IS NULL OR t.name IN (SELECT value FROM json_each(?5))) \
              AND (?6 IS NULL OR substr(s.name, 1, length(?6)) = ?6) \
@@ -42,6 +43,8 @@ macro_rules! log {
 }
 
 const LOG_FORWARD: &str = log!("ASC");
+const LOG_BYTES: &str = packed!(bytes log!("ASC"));
+const LOG_PACKED: &str = packed!(events log!("ASC"));
 const LOG_BACKWARD: &str = log!("DESC");
 const STORED: &str = stored_events!(
     "FROM events AS e \
@@ -195,32 +198,45 @@ impl Reader {
         limit: usize,
         filter: &Filter,
     ) -> Result<(Vec<RecordedEvent>, bool)> {
-        let sql = match direction {
-            Direction::Forward => LOG_FORWARD,
-            Direction::Backward => LOG_BACKWARD,
+        let (events, is_cut) = match self.packed(bounds, direction, limit, filter).await {
+            Some(events) => (events, false),
+            None => {
+                let sql = match direction {
+                    Direction::Forward => LOG_FORWARD,
+                    Direction::Backward => LOG_BACKWARD,
+                };
+                let (rows, is_cut) = self.page(asked(sql, bounds, limit, filter), &SIZED).await?;
+                (recorded(&rows)?, is_cut)
+            }
         };
-        let texts = |all: &Option<Vec<Arc<str>>>| {
-            let all = all.as_ref()?;
-            Some(names(all.iter().map(|one| &**one)))
-        };
-        let types = filter.types.as_ref();
-        let query = sqlx::query(sql)
-            .bind(signed(bounds.0))
-            .bind(signed(bounds.1))
-            .bind(signed(limit as u64))
-            .bind(texts(&filter.categories))
-            .bind(types.map(|all| names(all.iter().map(Name::as_str))))
-            .bind(filter.prefix.as_deref())
-            .bind(texts(&filter.tags))
-            .bind(filter.without_archived);
-        let (rows, is_cut) = self.page(query, &SIZED).await?;
-        let events = recorded(&rows)?;
         if filter.is_all() {
             let positions = events.iter().map(|event| event.position);
             let is_full = is_cut || events.len() == limit;
             self.holes.check(positions, bounds, direction, is_full)?;
         }
         Ok((events, is_cut))
+    }
+
+    /// The same in one row, where that costs less and the page's bytes don't cut it. None
+    /// as well where something can't be read: the rows tell what.
+    pub(super) async fn packed(
+        &self,
+        bounds: (u64, u64),
+        direction: Direction,
+        limit: usize,
+        filter: &Filter,
+    ) -> Option<Vec<RecordedEvent>> {
+        let at_most = (bounds.1 - bounds.0).saturating_add(1).min(limit as u64);
+        if direction == Direction::Backward || at_most < PACKED_MIN {
+            return None;
+        }
+        let statement = |sql| asked(sql, bounds, limit, filter).fetch_one(&self.pool);
+        let bytes = statement(LOG_BYTES).await.ok()?;
+        let bytes = bytes.cell::<Option<i64>>(0).ok()?.unwrap_or(0);
+        if bytes.unsigned_abs() >= PAGE_BYTES_MAX as u64 {
+            return None;
+        }
+        unpacked(&statement(LOG_PACKED).await.ok()?)
     }
 
     /// A page of an export.
@@ -255,4 +271,27 @@ impl Reader {
         let position = row.cell::<Option<i64>>(0)?;
         Ok(position.map(i64::unsigned_abs))
     }
+}
+
+/// A statement of `log!` for events between two positions.
+fn asked<'q>(
+    sql: &'static str,
+    bounds: (u64, u64),
+    limit: usize,
+    filter: &'q Filter,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    let texts = |all: &Option<Vec<Arc<str>>>| {
+        let all = all.as_ref()?;
+        Some(names(all.iter().map(|one| &**one)))
+    };
+    let types = filter.types.as_ref();
+    sqlx::query(sql)
+        .bind(signed(bounds.0))
+        .bind(signed(bounds.1))
+        .bind(signed(limit as u64))
+        .bind(texts(&filter.categories))
+        .bind(types.map(|all| names(all.iter().map(Name::as_str))))
+        .bind(filter.prefix.as_deref())
+        .bind(texts(&filter.tags))
+        .bind(filter.without_archived)
 }

@@ -20,6 +20,7 @@ mod log;
 mod marks;
 mod memory;
 mod modules;
+mod packed;
 mod pages;
 mod projections;
 mod reader;

@@ -10,7 +10,7 @@ use super::cell::Cells;
 use super::encode::{names, signed};
 use super::error::store_error;
 use super::log::Holes;
-use super::rows::{SIZED, events, head, loaded_event, mark, recorded};
+use super::rows::{SIZED, commits, events, head, loaded_event, mark, recorded};
 use crate::model::{Position, StreamId, Version};
 use crate::store::page::{Room, page_bounds};
 use crate::store::{
@@ -27,11 +27,9 @@ macro_rules! stream {
         events!(concat!(
             "FROM streams AS s \
              CROSS JOIN events AS e ON e.stream_id = s.stream_id \
-             LEFT JOIN event_types AS t ON t.type_id = e.type_id \
-             LEFT JOIN events AS c ON c.stream_id = e.stream_id \
-                 AND c.version = e.version - e.commit_offset \
-             LEFT JOIN modules AS m ON m.module_id = c.module_id \
-             WHERE s.name = ?1 AND e.version BETWEEN ?2 AND ?3 ORDER BY e.version ",
+             LEFT JOIN event_types AS t ON t.type_id = e.type_id ",
+            commits!(),
+            "WHERE s.name = ?1 AND e.version BETWEEN ?2 AND ?3 ORDER BY e.version ",
             $order
         ))
     };

@@ -13,15 +13,28 @@ use crate::store::assemble::{Assembler, EventRow};
 pub use crate::store::assemble::{body, stream_id};
 use crate::store::{Decided, Error, Head, LoadedEvent, Result, StoredCommit, StoredEvent, record};
 
-/// A statement whose rows are events as readers see them.
+/// A statement whose rows are events as readers see them. What stands on the first event
+/// of a commit is looked up for the others alone.
 macro_rules! events {
     ($rest:expr) => {
         concat!(
-            "SELECT e.position, s.name, e.version, t.name, t.schema_version, t.content_type, \
-             e.event_id, e.recorded_at, e.data, e.metadata, e.tags, e.commit_offset, \
-             c.command, c.plan, c.fuel, m.digest ",
-            $rest
+            "SELECT e.position, s.name AS stream, e.version, t.name AS type, t.schema_version, \
+             t.content_type, e.event_id, e.recorded_at, e.data, e.metadata, e.tags, \
+             e.commit_offset, CASE e.commit_offset WHEN 0 THEN e.command ELSE c.command END \
+             AS command, CASE e.commit_offset WHEN 0 THEN e.plan ELSE c.plan END AS plan, \
+             CASE e.commit_offset WHEN 0 THEN e.fuel ELSE c.fuel END AS fuel, m.digest ",
+            $rest,
         )
+    };
+}
+
+/// The join behind an event's own table: what `events!` has of its commit.
+macro_rules! commits {
+    () => {
+        "LEFT JOIN events AS c ON c.version = e.version - e.commit_offset \
+             AND c.stream_id = CASE WHEN e.commit_offset > 0 THEN e.stream_id END \
+         LEFT JOIN modules AS m ON m.module_id = \
+             CASE e.commit_offset WHEN 0 THEN e.module_id ELSE c.module_id END "
     };
 }
 
@@ -38,7 +51,7 @@ macro_rules! stored_events {
     };
 }
 
-pub(super) use {events, stored_events};
+pub(super) use {commits, events, stored_events};
 
 /// The columns of `events!` and `stored_events!` whose bytes count in a page.
 pub const SIZED: [usize; 3] = [8, 9, 12];
@@ -64,7 +77,7 @@ pub fn loaded_event(row: &SqliteRow) -> Result<LoadedEvent> {
         version: Version(row.number(0)?),
         name: Name::stored(row.cell(1)?),
         schema_version: row.cell(2)?,
-        body: body(row.cell(3)?, row.cell(5)?)?,
+        body: body(row.cell(3)?, row.cell::<Vec<u8>>(5)?.into())?,
         recorded_at: Timestamp(row.number(4)?),
         command_id: row.cell::<Option<&str>>(6)?.map(CommandId::stored),
     })
@@ -118,8 +131,8 @@ fn event_row(row: &SqliteRow) -> Result<EventRow<'_>> {
         id_is_callers: false,
         commit_size: 0,
         recorded_at: row.number(7)?,
-        data: row.cell(8)?,
-        metadata: row.cell(9)?,
+        data: row.cell::<Vec<u8>>(8)?.into(),
+        metadata: row.cell::<Option<Vec<u8>>>(9)?.map(Bytes::from),
         tags: tags(row)?,
         commit_offset: row.number(11)?,
         command: row.cell(12)?,
@@ -135,7 +148,7 @@ fn stored_event(row: &SqliteRow) -> Result<StoredEvent> {
         id_is_callers: row.cell::<Option<i64>>(17)? == Some(1),
         name: Name::stored(row.cell(3)?),
         schema_version: row.cell(4)?,
-        body: body(row.cell(5)?, row.cell(8)?)?,
+        body: body(row.cell(5)?, row.cell::<Vec<u8>>(8)?.into())?,
         metadata: row.cell::<Option<Vec<u8>>>(9)?.map(Bytes::from),
         tags: tags(row)?,
     };

@@ -1,10 +1,18 @@
-//! A disk that is full.
+//! A disk that is full, and pages in one row.
 
 use std::sync::Arc;
 
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
+use super::log::Holes;
+use super::packed::PACKED_MIN;
+use super::reader::Reader;
 use super::{Options, open};
 use crate::model::{Body, ExpectedVersion, Name, NewEvent, Position, StreamId, Timestamp};
-use crate::store::{Commit, Error, EventWriter, Import, Item, Outcome, Store, Write};
+use crate::store::{
+    Commit, Direction, Error, EventWriter, Filter, Import, Item, LOG_PAGE_MAX, Outcome, Store,
+    Write,
+};
 
 /// An append of an event of so many bytes.
 fn append(stream: &str, bytes: usize) -> Item {
@@ -123,4 +131,25 @@ async fn a_store_that_is_full_from_the_beginning_is_an_error() {
     let error = open(&path, &tiny).await.err().unwrap();
     assert!(matches!(error, Error::Full(_)), "{error:?}");
     assert!(open(&path, &Options::default()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_page_of_many_events_is_read_in_one_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mut store = open(&path, &Options::default()).await.unwrap();
+    let items: Vec<_> = (0..PACKED_MIN).map(|_| append("note-1", 9)).collect();
+    store.writer.commit(&items, None).await.unwrap();
+    let options = SqliteConnectOptions::new().filename(&path).read_only(true);
+    let pool = SqlitePoolOptions::new().connect_with(options).await;
+    let reader = Reader::new(pool.unwrap(), Holes::default());
+    let (bounds, all) = ((1, PACKED_MIN), Filter::default());
+    let packed = |bounds, direction| reader.packed(bounds, direction, LOG_PAGE_MAX, &all);
+    let events = packed(bounds, Direction::Forward).await.unwrap();
+    let page = store
+        .reader
+        .read_log(Position(0), Direction::Forward, LOG_PAGE_MAX, &all);
+    assert_eq!(events, page.await.unwrap().events);
+    assert!(packed(bounds, Direction::Backward).await.is_none());
+    assert!(packed((2, PACKED_MIN), Direction::Forward).await.is_none());
 }
