@@ -65,13 +65,12 @@ impl Sources {
         if self.every.is_some() {
             return Filter::default();
         }
-        let categories = self.own.keys();
+        let mut categories: Vec<&str> = self.own.keys().map(|category| &**category).collect();
+        // Equal sources have equal filters.
+        categories.sort_unstable();
+        let categories = categories.into_iter().map(Into::into).collect();
         Filter {
-            categories: Some(
-                categories
-                    .map(|category| category.as_ref().into())
-                    .collect(),
-            ),
+            categories: Some(categories),
             types: self.types(),
             ..Filter::default()
         }

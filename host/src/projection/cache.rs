@@ -16,10 +16,10 @@ pub(super) struct Cache {
     held: HashMap<Arc<str>, Held>,
     /// Bytes of keys and documents.
     bytes: usize,
-    /// The greatest change that is stored.
+    /// The greatest change that was given to be written.
     changes: u64,
-    /// Documents that are not stored as they are here.
-    changed: usize,
+    /// Documents that were not given to be written as they are here.
+    changed: Vec<Arc<str>>,
     /// Raised with each flush.
     age: u64,
 }
@@ -27,9 +27,9 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct Held {
     document: Option<Arc<str>>,
-    /// The entries of what is stored; none: not looked at yet.
+    /// The entries of `stored`; none: not looked at yet.
     entries: Option<Vec<IndexEntry>>,
-    /// What is stored.
+    /// What is stored, or being written.
     stored: Option<Arc<str>>,
     /// Where it was changed since.
     changed_at: Option<Position>,
@@ -44,7 +44,7 @@ impl Cache {
             held: HashMap::new(),
             bytes: 0,
             changes,
-            changed: 0,
+            changed: Vec::new(),
             age: 0,
         }
     }
@@ -93,13 +93,15 @@ impl Cache {
         self.bytes = self.bytes.saturating_sub(size(held.document.as_ref()));
         self.bytes += size(document.as_ref());
         held.document = document;
-        self.changed += usize::from(held.changed_at.is_none());
+        if held.changed_at.is_none() {
+            self.changed.push(Arc::clone(key));
+        }
         held.changed_at = Some(at);
     }
 
     /// How many documents are to be written.
     pub(super) fn changed(&self) -> usize {
-        self.changed
+        self.changed.len()
     }
 
     /// Bytes of what is held.
@@ -107,55 +109,61 @@ impl Cache {
         self.bytes
     }
 
-    /// The greatest change that is stored.
+    /// The greatest change that was given to be written.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// What is to be written, and the greatest change afterwards.
+    /// What is to be written, and the greatest change afterwards. From now on it counts as
+    /// stored.
     pub(super) fn writes(&mut self, indexes: &[Index]) -> (Vec<DocumentWrite>, u64) {
-        let (build, base) = (self.build, self.changes);
-        let mut writes = Vec::with_capacity(self.changed);
-        let mut changes = base;
-        for (key, held) in &mut self.held {
-            let Some(at) = held.changed_at else { continue };
+        let base = self.changes;
+        let changed = std::mem::take(&mut self.changed);
+        let mut writes = Vec::with_capacity(changed.len());
+        for key in &changed {
+            let held = self.held.get_mut(key);
+            let Some((held, at)) = held.and_then(|it| it.changed_at.take().map(|at| (it, at)))
+            else {
+                continue;
+            };
             let change = at.0.max(base + 1);
-            changes = changes.max(change);
+            self.changes = self.changes.max(change);
             let write = Diff {
                 stored: held.stored.as_ref(),
                 entries: held.entries.take(),
                 document: held.document.as_ref(),
             };
-            let (write, now) = write.of(indexes, (build, key, change));
+            let (write, now) = write.of(indexes, (self.build, key, change));
             held.entries = Some(now);
+            held.stored.clone_from(&held.document);
             writes.push(write);
         }
         writes.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        (writes, changes)
+        (writes, self.changes)
     }
 
-    /// What was to be written is stored. Keeps what was used last, within a bound.
-    pub(super) fn stored(&mut self, changes: u64, bytes_max: usize) {
-        self.changes = changes;
-        self.changed = 0;
-        for held in self.held.values_mut() {
-            if held.changed_at.take().is_some() {
-                held.stored = held.document.clone();
-            }
-        }
-        if self.bytes > bytes_max {
-            let age = self.age;
-            self.held.retain(|_, held| held.used == age);
-            let held = self.held.iter();
-            self.bytes = held
-                .map(|(key, held)| key.len() + size(held.document.as_ref()))
-                .sum();
-            if self.bytes > bytes_max {
-                self.held.clear();
-                self.bytes = 0;
-            }
-        }
+    /// Nothing is being written. Keeps what is still to be written, and within a bound what
+    /// was used since the last time.
+    pub(super) fn trim(&mut self, bytes_max: usize) {
+        let age = self.age;
         self.age += 1;
+        if self.bytes <= bytes_max {
+            return;
+        }
+        self.keep_if(|held| held.used == age);
+        if self.bytes > bytes_max {
+            self.keep_if(|_| false);
+        }
+    }
+
+    /// Forgets documents that are stored, but for some.
+    fn keep_if(&mut self, is_kept: impl Fn(&Held) -> bool) {
+        self.held
+            .retain(|_, held| held.changed_at.is_some() || is_kept(held));
+        let held = self.held.iter();
+        self.bytes = held
+            .map(|(key, held)| key.len() + size(held.document.as_ref()))
+            .sum();
     }
 }
 

@@ -4,6 +4,7 @@
 //! under a lease whose token is checked where its checkpoint moves. It answers what is
 //! asked of documents, and does what operators order.
 
+mod ahead;
 mod cache;
 mod compare;
 mod cursor;
@@ -12,6 +13,7 @@ mod inline;
 mod live;
 mod orders;
 mod overcome;
+mod pages;
 mod parked;
 mod query;
 mod reading;
@@ -22,6 +24,7 @@ mod shared;
 mod status;
 mod takeover;
 mod tend;
+mod writing;
 
 use self::shared::Shared;
 

@@ -8,22 +8,23 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::Ahead;
 use super::cache::Cache;
 use super::parked::Parked;
 use super::rules::{Event, Keyed, Rules, Stuck, Task};
 use super::shared::{Shared, blocking};
+use super::writing::Writing;
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::store::{
-    Build, BuildBatch, BuildClaim, Direction, Kept, LOG_PAGE_MAX, LogPage, Role, SetAside,
-    StoredProjection, Subject,
-};
+use crate::store::{Build, BuildBatch, BuildClaim, Role, SetAside, StoredProjection, Subject};
 
 /// Documents of a page from which they are shared out among threads.
 const SHARED_OUT_MIN: usize = 64;
 
 /// Between two transactions of a build while events come all the time.
-const FLUSH_PAUSE: Duration = Duration::from_millis(20);
+const FLUSH_PAUSE: Duration = Duration::from_millis(100);
+/// The same while somebody waits for documents.
+const FLUSH_PAUSE_AWAITED: Duration = Duration::from_millis(20);
 
 /// How long the end of a host waits for a store that is to take a build back.
 const RELEASED_IN: Duration = Duration::from_secs(2);
@@ -56,6 +57,10 @@ pub(super) struct Owner {
     pub(super) on_error: OnError,
     pub(super) rules: Arc<Rules>,
     pub(super) cache: Cache,
+    /// What is read while other events are folded.
+    pub(super) ahead: Option<Ahead>,
+    /// What is written while more is folded.
+    pub(super) writing: Option<Writing>,
     pub(super) parked: Parked,
     /// What is to be written beside the documents.
     pub(super) aside: BuildBatch,
@@ -65,10 +70,10 @@ pub(super) struct Owner {
     /// Everything up to here is stored.
     pub(super) kept_at: Position,
     /// When the claim is to be renewed.
-    due: Instant,
+    pub(super) due: Instant,
     /// Events that were folded since the last flush.
-    events: usize,
-    since: Instant,
+    pub(super) events: usize,
+    pub(super) since: Instant,
     pub(super) retries: u64,
     /// Parked events are to be tried again.
     pub(super) retry_is_wanted: bool,
@@ -191,6 +196,8 @@ impl Owner {
             parked,
             rules: Arc::new(rules),
             cache: Cache::new(build.id, claim.changes),
+            ahead: None,
+            writing: None,
             aside: BuildBatch::default(),
             token: claim.token,
             at: claim.position,
@@ -219,17 +226,14 @@ impl Owner {
 
     /// One page; at the end of the log, waits for more.
     async fn follow(&mut self) -> Result<(), End> {
-        let mut grown = self.shared.grown.clone();
         let mut control = self.shared.control.subscribe();
-        // Seen before the log is read, so that what comes meanwhile is not missed.
-        grown.borrow_and_update();
         control.borrow_and_update();
         // Also while events come all the time, and nothing is waited for.
         if self.looked_at.elapsed() >= self.shared.options.poll {
             self.look().await?;
         }
         self.renew_rules().await?;
-        let page = self.read().await?;
+        let (page, mut grown) = self.page().await?;
         let newest = page.events.iter().map(|event| event.commit.plan).max();
         if newest.is_some_and(|newest| newest > self.rules.plan.number) {
             let known = self.rules.plan.number;
@@ -241,16 +245,20 @@ impl Owner {
         }
         let is_last = page.next.is_none();
         let next = page.next.unwrap_or(page.head).max(self.at);
-        let events: Vec<Event> = page.events.into_iter().map(Arc::new).collect();
-        if let Some(stuck) = self.fold(events, !is_last).await? {
+        if !is_last {
+            self.read_ahead(next);
+        }
+        if let Some(stuck) = self.fold(page.events.clone(), !is_last).await? {
             return self.overcome(stuck).await;
         }
         self.at = next;
         // While more comes all the time, not every commit is followed by a transaction.
         let is_quiet = is_last && !grown.has_changed().unwrap_or(true);
-        let is_due = is_last && self.since.elapsed() >= FLUSH_PAUSE;
-        if is_quiet || is_due || self.is_full() {
+        let is_due = is_last && self.since.elapsed() >= self.flush_pause();
+        if is_quiet || is_due {
             self.flush(None).await?;
+        } else if self.is_full() {
+            self.begin_flush(None).await?;
         }
         if is_quiet || is_due {
             if self.retry_is_wanted {
@@ -262,18 +270,6 @@ impl Owner {
             self.wait(&mut grown, &mut control).await?;
         }
         Ok(())
-    }
-
-    async fn read(&mut self) -> Result<LogPage, End> {
-        let (shared, rules, at) = (Arc::clone(&self.shared), Arc::clone(&self.rules), self.at);
-        let limit = shared.options.page_events.clamp(1, LOG_PAGE_MAX);
-        let reading = async move {
-            let (reader, filter) = (&shared.reader, rules.sources.filter());
-            let reading = reader.read_log(at, Direction::Forward, limit, filter);
-            reading.await
-        };
-        let page = self.holding(reading).await?;
-        page.map_err(|error| End::Failed(error.into()))
     }
 
     /// A new plan may bring other upcasters, and other settings.
@@ -445,6 +441,13 @@ impl Owner {
         self.holding(running).await?.map_err(End::Failed)
     }
 
+    fn flush_pause(&self) -> Duration {
+        match self.shared.progress.receiver_count() {
+            0 => FLUSH_PAUSE,
+            _ => FLUSH_PAUSE_AWAITED,
+        }
+    }
+
     fn is_full(&self) -> bool {
         let options = &self.shared.options;
         self.events >= options.flush_events
@@ -452,63 +455,6 @@ impl Owner {
             || self.cache.bytes() >= options.cache_bytes
             || self.aside.parked.len() >= options.flush_documents
             || self.since.elapsed() >= options.flush_interval
-    }
-
-    /// Writes what was folded, and why it does not go on, if it doesn't.
-    pub(super) async fn flush(&mut self, trouble: Option<&Trouble>) -> Result<(), End> {
-        let (writes, changes) = self.cache.writes(&self.rules.definition().indexes);
-        let aside = std::mem::take(&mut self.aside);
-        let batch = BuildBatch {
-            position: self.at,
-            changes,
-            writes,
-            trouble: trouble.map(Trouble::written),
-            ..aside
-        };
-        let has_news = self.at > self.kept_at
-            || !batch.writes.is_empty()
-            || !batch.parked.is_empty()
-            || !batch.unparked.is_empty()
-            || !batch.skipped.is_empty()
-            || batch.trouble.is_some()
-            || self.build.trouble.is_some();
-        if !has_news {
-            return Ok(());
-        }
-        self.build.trouble.clone_from(&batch.trouble);
-        self.keep(&batch).await?;
-        self.cache.stored(changes, self.shared.options.cache_bytes);
-        self.kept_at = self.at;
-        (self.events, self.since) = (0, Instant::now());
-        self.shared.progressed();
-        Ok(())
-    }
-
-    /// Writes a batch, however often that has to be tried.
-    async fn keep(&mut self, batch: &BuildBatch) -> Result<(), End> {
-        let lease = self.shared.options.lease;
-        let (documents, id) = (Arc::clone(&self.shared.documents), self.build.id);
-        let mut backoff = Backoff::of_reads();
-        loop {
-            let asked_at = Instant::now();
-            match documents.keep(id, self.token, batch, lease).await {
-                Ok(Kept::Done { retries, is_paused }) => {
-                    self.due = asked_at + lease / 3;
-                    if is_paused {
-                        return Err(End::Waiting);
-                    }
-                    self.wants_retry(retries);
-                    return Ok(());
-                }
-                Ok(Kept::Lost) => return Err(End::Lost),
-                Err(error) if error.is_lasting() => return Err(End::Failed(error.into())),
-                Err(error) => {
-                    let name = &*self.name;
-                    tracing::warn!(projection = name, %error, "documents were not written");
-                    sleep(backoff.next()).await;
-                }
-            }
-        }
     }
 
     /// Holds the build while something goes on.
@@ -534,17 +480,6 @@ impl Owner {
                 return Ok(done);
             }
         }
-    }
-
-    /// Holds the build for a time from now on; nothing of it changes.
-    async fn renew(&mut self) -> Result<(), End> {
-        let batch = BuildBatch {
-            position: self.kept_at,
-            changes: self.cache.changes(),
-            trouble: self.build.trouble.clone(),
-            ..BuildBatch::default()
-        };
-        self.keep(&batch).await
     }
 
     /// Waits until there may be something to do.

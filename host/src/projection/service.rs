@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inline::Inline;
+use super::pages::Pages;
 use super::rules::Guests;
 use super::runner::Runner;
 use super::shared::{Options, Shared};
@@ -39,9 +40,12 @@ impl Service {
         let guests = Arc::new(Guests::new(registry.lifter()));
         inline.begin(registry.reading(), Arc::clone(&guests));
         let folding_max = options.folding_max.clamp(1, Semaphore::MAX_PERMITS);
+        let (running, limit) = (TaskTracker::new(), options.page_events);
+        let pages = Pages::new(Arc::clone(&reader), grown.clone(), running.clone(), limit);
         let shared = Arc::new(Shared {
             options,
             reader,
+            pages,
             documents,
             registry: Arc::clone(registry),
             guests,
@@ -52,7 +56,7 @@ impl Service {
             control: watch::Sender::new(0),
             folding: Semaphore::new(folding_max),
             ending: CancellationToken::new(),
-            running: TaskTracker::new(),
+            running,
             runtime: Handle::current(),
         });
         let keeping = keep_going(Arc::clone(&shared));

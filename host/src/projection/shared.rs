@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::inline::Inline;
+use super::pages::Pages;
 use super::rules::{Guests, Rules};
 use crate::deploy::{self, Registry};
 use crate::fold::off_the_reactor;
@@ -79,6 +80,7 @@ impl Default for Options {
 pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) reader: Arc<dyn EventReader>,
+    pub(super) pages: Pages,
     pub(super) documents: Arc<dyn DocumentStore>,
     pub(super) registry: Arc<Registry>,
     pub(super) guests: Arc<Guests>,

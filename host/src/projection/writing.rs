@@ -1,0 +1,144 @@
+//! The owner of a build writes documents with the checkpoint, while it folds on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Trouble;
+use super::runner::{End, Owner};
+use crate::model::{Backoff, Position};
+use crate::store::{BuildBatch, BuildId, DocumentStore, Kept};
+
+/// A batch that is being written. At most one at a time.
+pub(super) struct Writing {
+    /// Everything up to here is in it.
+    at: Position,
+    written: AbortOnDropHandle<Result<Written, End>>,
+}
+
+/// What the store told of a batch.
+struct Written {
+    asked_at: Instant,
+    retries: u64,
+    is_paused: bool,
+}
+
+impl Owner {
+    /// Writes what was folded, and why it does not go on, if it doesn't.
+    pub(super) async fn flush(&mut self, trouble: Option<&Trouble>) -> Result<(), End> {
+        self.begin_flush(trouble).await?;
+        self.settle().await?;
+        self.cache.trim(self.shared.options.cache_bytes);
+        Ok(())
+    }
+
+    /// Begins to write it, behind what is being written. If that fails, the build is given
+    /// up with all that was folded since.
+    pub(super) async fn begin_flush(&mut self, trouble: Option<&Trouble>) -> Result<(), End> {
+        self.settle().await?;
+        // Not while something is folded: it may be what is forgotten.
+        self.cache.trim(self.shared.options.cache_bytes);
+        let (writes, changes) = self.cache.writes(&self.rules.definition().indexes);
+        let aside = std::mem::take(&mut self.aside);
+        let batch = BuildBatch {
+            position: self.at,
+            changes,
+            writes,
+            trouble: trouble.map(Trouble::written),
+            ..aside
+        };
+        let has_news = self.at > self.kept_at
+            || !batch.writes.is_empty()
+            || !batch.parked.is_empty()
+            || !batch.unparked.is_empty()
+            || !batch.skipped.is_empty()
+            || batch.trouble.is_some()
+            || self.build.trouble.is_some();
+        if !has_news {
+            return Ok(());
+        }
+        self.build.trouble.clone_from(&batch.trouble);
+        (self.events, self.since) = (0, Instant::now());
+        self.write(batch);
+        Ok(())
+    }
+
+    fn write(&mut self, batch: BuildBatch) {
+        let documents = Arc::clone(&self.shared.documents);
+        let (id, token, lease) = (self.build.id, self.token, self.shared.options.lease);
+        let (at, name) = (batch.position, Arc::clone(&self.name));
+        let written = self
+            .shared
+            .running
+            .spawn(async move { written(&*documents, (id, token), &batch, lease, &name).await });
+        self.writing = Some(Writing {
+            at,
+            written: AbortOnDropHandle::new(written),
+        });
+    }
+
+    /// Waits until what is being written is stored.
+    async fn settle(&mut self) -> Result<(), End> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(());
+        };
+        // Else the host ends.
+        let written = writing.written.await.map_err(|_| End::Gone)??;
+        self.due = written.asked_at + self.shared.options.lease / 3;
+        if self.kept_at < writing.at {
+            self.kept_at = writing.at;
+        }
+        self.shared.progressed();
+        if written.is_paused {
+            return Err(End::Waiting);
+        }
+        self.wants_retry(written.retries);
+        Ok(())
+    }
+
+    /// Holds the build for a time from now on; nothing of it changes.
+    pub(super) async fn renew(&mut self) -> Result<(), End> {
+        self.settle().await?;
+        if Instant::now() < self.due {
+            return Ok(());
+        }
+        self.write(BuildBatch {
+            position: self.kept_at,
+            changes: self.cache.changes(),
+            trouble: self.build.trouble.clone(),
+            ..BuildBatch::default()
+        });
+        self.settle().await
+    }
+}
+
+/// Writes a batch, however often that has to be tried.
+async fn written(
+    documents: &dyn DocumentStore,
+    (build, token): (BuildId, u64),
+    batch: &BuildBatch,
+    lease: Duration,
+    name: &str,
+) -> Result<Written, End> {
+    let mut backoff = Backoff::of_reads();
+    loop {
+        let asked_at = Instant::now();
+        match documents.keep(build, token, batch, lease).await {
+            Ok(Kept::Done { retries, is_paused }) => {
+                return Ok(Written {
+                    asked_at,
+                    retries,
+                    is_paused,
+                });
+            }
+            Ok(Kept::Lost) => return Err(End::Lost),
+            Err(error) if error.is_lasting() => return Err(End::Failed(error.into())),
+            Err(error) => {
+                tracing::warn!(projection = name, %error, "documents were not written");
+                sleep(backoff.next()).await;
+            }
+        }
+    }
+}
