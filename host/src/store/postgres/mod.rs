@@ -89,7 +89,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     let pool = PgPoolOptions::new()
         .max_connections(options.readers)
         .acquire_timeout(options.reader_wait_max)
-        .connect_lazy_with(base.clone());
+        .connect_lazy_with(session::bounded(&base));
     let (waker, wakes) = super::wake::Waker::new();
     let settings = Settings {
         base,

@@ -33,6 +33,16 @@ pub struct Session {
     pub backend: Backend,
 }
 
+/// A host that is gone, or frozen, holds neither locks nor the horizon for longer.
+const BOUNDS: [(&str, &str); 6] = [
+    ("lock_timeout", "10000"),
+    ("idle_in_transaction_session_timeout", "10000"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "20000"),
+];
+
 /// Pauses between two looks at a back-end that should be gone.
 const GONE_LOOK: Duration = Duration::from_millis(20);
 
@@ -42,19 +52,17 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
     options.connect().await.map_err(super::error::store_error)
 }
 
+/// How to connect for transactions that others may have to wait for.
+pub fn bounded(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().options(BOUNDS)
+}
+
 impl Session {
-    /// Connects for writing. The time-outs are there so that a host that is gone holds
-    /// neither locks nor the horizon.
+    /// Connects for writing.
     pub async fn begin(settings: &Settings) -> std::result::Result<Self, Failure> {
         let statement_ms = settings.options.statement_max.as_millis().to_string();
-        let options = settings.base.clone().options([
+        let options = bounded(&settings.base).options([
             ("statement_timeout", statement_ms.as_str()),
-            ("lock_timeout", "10000"),
-            ("idle_in_transaction_session_timeout", "10000"),
-            ("tcp_keepalives_idle", "10"),
-            ("tcp_keepalives_interval", "5"),
-            ("tcp_keepalives_count", "3"),
-            ("tcp_user_timeout", "20000"),
             // Every statement of a writer finds few rows by an index.
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_hashjoin", "off"),
