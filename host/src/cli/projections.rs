@@ -50,6 +50,7 @@ impl Projections {
             "behind",
             "documents",
             "parked",
+            "skipped",
             "",
         ]);
         for projection in list.projections {
@@ -61,7 +62,7 @@ impl Projections {
     }
 }
 
-fn row(projection: &ProjectionView) -> [String; 10] {
+fn row(projection: &ProjectionView) -> [String; 11] {
     let main = projection.main_build();
     let deployed = projection.deployed.as_ref();
     let version = main.map(|build| build.version);
@@ -80,6 +81,7 @@ fn row(projection: &ProjectionView) -> [String; 10] {
         number(|build| build.lag),
         number(|build| build.documents),
         number(|build| build.parked),
+        number(|build| build.skipped),
         note(projection),
     ]
 }

@@ -61,7 +61,7 @@ fn a_deployment_says_how_projections_are_kept() {
         "{said}"
     );
     let table = rows(&host.run(&["projections"]).ok());
-    assert_eq!(table[1], "notes inline park inline 1 0 0 0 0");
+    assert_eq!(table[1], "notes inline park inline 1 0 0 0 0 0");
     deploy(&host, &notes(1), &["--projection", "note=live"]).fails(2, "it has: notes");
     let twice = ["--projection", "notes=live", "--projection", "notes=async"];
     deploy(&host, &notes(1), &twice).fails(2, "given twice");
@@ -76,8 +76,10 @@ fn a_projection_is_shown_in_a_table_and_in_full() {
     let table = rows(&host.run(&["projections"]).ok());
     assert_eq!(
         table[1],
-        format!("notes async stop caught-up 1 {position} 0 1 0")
+        format!("notes async stop caught-up 1 {position} 0 1 0 0")
     );
+    let nothing = host.run(&["projection", "notes", "parked"]).ok();
+    assert_eq!(nothing, "no event of notes is parked\n");
     let json = lines(&host.run(&["projections", "--json"]).ok());
     assert_eq!((json.len(), &json[0]["name"]), (1, &json!("notes")));
     let full = rows(&host.run(&["projection", "notes"]).ok());

@@ -37,6 +37,9 @@ pub async fn list(
         let request = client.request(Method::GET, &path).query(&query);
         let body = client.send(request).await?.bytes().await?;
         let page: Page<'_> = serde_json::from_slice(&body)?;
+        if is_first && page.events.is_empty() && !json {
+            return Ok(writeln!(io::stdout(), "no event of {name} is {which}")?);
+        }
         print(&page.events, is_first, json)?;
         is_first = false;
         cursor = page.next;
