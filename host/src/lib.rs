@@ -13,6 +13,7 @@ pub mod guests;
 pub mod http;
 pub mod model;
 pub mod projection;
+pub mod proof;
 pub mod runtime;
 pub mod store;
 pub mod subscribe;

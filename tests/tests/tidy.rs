@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["http", "bench"],
     &["app", "guests"],
-    &["engine", "subscribe", "transfer", "projection"],
+    &["engine", "subscribe", "transfer", "projection", "proof"],
     &["deploy"],
     &["fold"],
     &["upcast"],

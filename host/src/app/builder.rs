@@ -8,6 +8,7 @@ use crate::deploy::Registry;
 use crate::engine::{Additions, Engine, Enrichers, Enrichment};
 use crate::fold::Folder;
 use crate::model::{Clock, SystemClock};
+use crate::proof::Prover;
 use crate::runtime::Runtime;
 use crate::store::{self, StoreUrl};
 use crate::subscribe::Hub;
@@ -180,10 +181,12 @@ impl Builder {
             &inline,
             clock,
         );
+        let prover = Prover::new(Arc::clone(&registry), folder);
         let tenant = Tenant {
             engine,
             hub,
             projections,
+            prover,
             registry,
             reader: store.reader,
             modules,

@@ -24,6 +24,7 @@ use crate::deploy::{Keeping, Plan, Registry, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
 use crate::model::{Command, Context, Digest, Position, SettingsChange, StreamId, Version};
 use crate::projection::Service;
+use crate::proof::Prover;
 use crate::runtime::Module;
 use crate::store::{self, Deployment, EventReader, ModuleStore, SnapshotStore, TypeStore};
 use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
@@ -61,6 +62,7 @@ struct Tenant {
     reader: Arc<dyn EventReader>,
     hub: Hub,
     projections: Service,
+    prover: Prover,
     modules: Arc<dyn ModuleStore>,
     snapshots: Arc<dyn SnapshotStore>,
     types: Arc<dyn TypeStore>,

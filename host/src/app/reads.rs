@@ -7,6 +7,7 @@ use crate::deploy::Plan;
 use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
+use crate::proof::{self, Progress, Scope, Verified};
 use crate::store::{Direction, Filter, LogPage, StreamFilter, StreamPage, StreamsPage};
 use crate::upcast::Form;
 
@@ -213,6 +214,21 @@ impl Host {
         sample: usize,
     ) -> Result<Vec<Checked>, Error> {
         self.tenant.engine.check_snapshots(category, sample).await
+    }
+
+    /// Decides recorded commands again, each by what its commit's plan had, and compares
+    /// what comes of it with what is recorded, byte for byte. One run at a time; dropping
+    /// the future ends it.
+    ///
+    /// # Errors
+    /// When a run is under way, a module of the history is gone, or the store fails. What
+    /// is not as it should be is no error, but a finding.
+    pub async fn verify(
+        &self,
+        scope: &Scope,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verified, proof::Error> {
+        self.tenant.prover.verify(scope, progress).await
     }
 
     /// What became of snapshots since the host was started.

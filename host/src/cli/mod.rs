@@ -35,6 +35,7 @@ mod streams;
 mod table;
 mod transfer;
 mod types;
+mod verify;
 mod view;
 
 use std::io::{self, Write};
@@ -82,6 +83,7 @@ enum Command {
     Projection(projection::Projection),
     View(view::View),
     Snapshot(snapshot::Snapshot),
+    Verify(verify::Verify),
     Status(status::Status),
     Export(export::Export),
     Import(import::Import),
@@ -150,6 +152,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Projection(projection) => projection.run().await,
         Command::View(view) => view.run().await,
         Command::Snapshot(snapshot) => snapshot.run().await,
+        Command::Verify(verify) => verify.run().await,
         Command::Status(status) => status.run().await,
         Command::Export(export) => export.run().await,
         Command::Import(import) => import.run().await,

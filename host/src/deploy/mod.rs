@@ -5,6 +5,7 @@
 //! append whose part of the plan has changed.
 
 mod error;
+mod past;
 mod plan;
 mod projected;
 mod read;
@@ -17,6 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{oneshot, watch};
 
 pub use error::Error;
+pub use past::Past;
 pub use plan::{Candidate, Deployed, Plan};
 pub use projected::{InlineProjection, Keeping, Projected, Turning};
 pub use read::{Readable, Reading, Recorded, Unreadable};

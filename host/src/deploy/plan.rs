@@ -278,7 +278,7 @@ fn inline(
 }
 
 /// Every category that some modules decide or lift.
-fn categories(active: &BTreeMap<Box<str>, Arc<Module>>) -> BTreeSet<Box<str>> {
+pub(super) fn categories(active: &BTreeMap<Box<str>, Arc<Module>>) -> BTreeSet<Box<str>> {
     let modules = active.values();
     modules
         .flat_map(|module| {
@@ -291,7 +291,7 @@ fn categories(active: &BTreeMap<Box<str>, Arc<Module>>) -> BTreeSet<Box<str>> {
 }
 
 /// The steps of a category and its decider, which go together.
-fn compose(
+pub(super) fn compose(
     active: &BTreeMap<Box<str>, Arc<Module>>,
     category: &str,
 ) -> Result<(Chain, Option<Arc<Module>>), Conflict> {

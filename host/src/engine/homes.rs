@@ -3,7 +3,7 @@
 
 use super::pool::{Home, Pool};
 use crate::deploy::Deployed;
-use crate::model::{Annotations, CommandRecord, NewEvent, StreamId};
+use crate::model::{Annotations, CommandRecord, StreamId};
 use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Outcome, Snapshot};
 
 /// The aggregates of one stream.
@@ -89,20 +89,12 @@ impl Homes {
     }
 }
 
-/// Ids of events are the host's, and no part of a decision.
 fn same(first: &Outcome, second: &Outcome) -> bool {
     let (Outcome::Events(first), Outcome::Events(second)) = (first, second) else {
         return first == second;
     };
-    let parts = |event: &NewEvent| NewEvent {
-        id: uuid::Uuid::nil(),
-        ..event.clone()
-    };
-    first.len() == second.len()
-        && first
-            .iter()
-            .zip(second)
-            .all(|(first, second)| parts(first) == parts(second))
+    let mut pairs = first.iter().zip(second);
+    first.len() == second.len() && pairs.all(|(first, second)| first.is_same_decision(second))
 }
 
 fn impure(deployed: &Deployed, command: &CommandRecord, fuel: u64) -> Fault {

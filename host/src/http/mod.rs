@@ -36,6 +36,7 @@ mod state;
 mod streams;
 mod subscribe;
 mod types;
+mod verify;
 mod view;
 
 pub use builds::{
@@ -57,6 +58,9 @@ pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, Taken
 pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
     TypeVersion,
+};
+pub use verify::{
+    FindingView, ProgressView, SnapshotTallyView, TallyView, VerifiedView, VerifyLine,
 };
 
 use std::sync::Arc;

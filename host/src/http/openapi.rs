@@ -2,7 +2,7 @@ use utoipa::OpenApi;
 
 use super::{
     appends, changes, commands, deployments, documents, export, health, lines, log, marks, modules,
-    projections, snapshots, state, streams, subscribe, types,
+    projections, snapshots, state, streams, subscribe, types, verify,
 };
 
 /// The interface's description.
@@ -26,6 +26,7 @@ use super::{
         state::state,
         snapshots::take,
         snapshots::check,
+        verify::verify,
         log::read,
         log::read_one,
         subscribe::log,

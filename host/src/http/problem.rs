@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::model::{ExpectedVersion, Invalid, Version};
-use crate::{deploy, engine, projection, runtime, store, subscribe, upcast};
+use crate::{deploy, engine, projection, proof, runtime, store, subscribe, upcast};
 
 /// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
 ///
@@ -343,6 +343,19 @@ impl From<&deploy::Error> for Box<Problem> {
             Error::NotFound(_) => Code::ModuleNotFound,
             Error::Stopped => Code::Overloaded,
             Error::Store(error) => return error.clone().into(),
+        };
+        Box::new(Problem::new(code, error.to_string()))
+    }
+}
+
+impl From<proof::Error> for Box<Problem> {
+    fn from(error: proof::Error) -> Self {
+        use proof::Error;
+        let code = match &error {
+            Error::UnderWay | Error::Stopped => Code::Overloaded,
+            Error::Store(error) => return error.clone().into(),
+            Error::Modules(error) => return error.into(),
+            Error::Fold(error) => return engine::Error::from(error.clone()).into(),
         };
         Box::new(Problem::new(code, error.to_string()))
     }

@@ -14,6 +14,7 @@ use super::problem::{Code, Problem, Result};
 use super::{
     App, Options, appends, changes, commands, deployments, documents, export, health, lines, log,
     marks, modules, openapi, params, projections, snapshots, state, streams, subscribe, types,
+    verify,
 };
 use crate::Host;
 
@@ -48,6 +49,7 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/events/subscribe", get(subscribe::log))
         .route("/v1/events/{position}", get(log::read_one))
         .route("/v1/snapshots/check", post(snapshots::check))
+        .route("/v1/verify", post(verify::verify))
         .route("/v1/types", get(types::list))
         .route("/v1/modules", get(modules::list).post(modules::upload))
         .route("/v1/modules/{digest}", get(modules::show))

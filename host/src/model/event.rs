@@ -40,6 +40,18 @@ pub struct NewEvent {
     pub tags: Vec<Arc<str>>,
 }
 
+impl NewEvent {
+    /// Whether a guest has decided the same: ids of events are the host's, and no part of
+    /// a decision.
+    pub fn is_same_decision(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.schema_version == other.schema_version
+            && self.body == other.body
+            && self.metadata == other.metadata
+            && self.tags == other.tags
+    }
+}
+
 /// An event as it stands in the log. Immutable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {

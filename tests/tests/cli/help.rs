@@ -26,6 +26,7 @@ fn help_is_as_published() {
         "projection",
         "view",
         "snapshot",
+        "verify",
         "status",
         "export",
         "import",

@@ -12,3 +12,4 @@ mod program;
 mod projections;
 mod serve;
 mod transfer;
+mod verify;

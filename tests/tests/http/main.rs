@@ -21,4 +21,5 @@ mod streams;
 mod transfer;
 mod truncation;
 mod types;
+mod verify;
 mod views;

@@ -11,6 +11,7 @@ use futures::{StreamExt, stream};
 use quipu::Host;
 use quipu::engine::Error;
 use quipu::model::{Position, StreamId};
+use quipu::proof::Scope;
 use quipu_tests::lines::{self, Answer, Line};
 use quipu_tests::{Place, examples, log};
 
@@ -101,6 +102,15 @@ async fn every_command_of_the_log_is_answered_as_the_file_says() {
     }
     check_log(&host, &lines, &expected).await;
     check_statuses(&host, &expected).await;
+
+    // Every decision comes out the same again.
+    let begin = Instant::now();
+    let verified = host.verify(&Scope::default(), &mut |_| {}).await.unwrap();
+    assert!(verified.is_sound(), "{:?}", verified.findings);
+    let same: u64 = verified.commands.values().map(|tally| tally.same).sum();
+    assert_eq!(same, accepted as u64);
+    let rate = same as f64 / begin.elapsed().as_secs_f64();
+    eprintln!("{same} decisions made again, {rate:.0} a second");
 
     // Once more: nothing is added.
     let head = host.log_head().await.unwrap();

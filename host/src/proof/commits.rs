@@ -1,0 +1,97 @@
+//! Events of the log, put together to the commits that they were.
+
+use std::collections::HashMap;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::{Hash, Hasher};
+
+use crate::model::{StreamId, Version};
+use crate::store::{StoredCommit, StoredEvent};
+
+/// A commit with all its events.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub commit: StoredCommit,
+    /// At least one, in order.
+    pub events: Vec<StoredEvent>,
+}
+
+impl Whole {
+    fn is_all(&self) -> bool {
+        self.events.len() as u64 == self.commit.events
+    }
+}
+
+/// What an event is to its commit.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// More of its commit is to come.
+    Begun,
+    /// Its commit is whole with it.
+    Whole(Box<Whole>),
+    /// It does not stand where it should. It is taken for the begin of what follows.
+    Misplaced(Box<StoredEvent>, String),
+}
+
+/// Puts the events of some streams together, which come in the order of the log.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    /// The version of each stream, by a hash of its id: a log has millions of them.
+    heads: HashMap<u64, Version>,
+    /// Commits of which events are still to come.
+    begun: HashMap<StreamId, Whole>,
+}
+
+impl Commits {
+    /// Takes the next event.
+    pub(super) fn take(&mut self, event: StoredEvent) -> Taken {
+        let head = self.heads.entry(hash(&event.stream)).or_default();
+        let expected = head.next();
+        *head = event.version;
+        if event.version != expected {
+            self.begun.remove(&event.stream);
+            let why = format!("version {} follows, where {expected} should", event.version);
+            return Taken::Misplaced(Box::new(event), why);
+        }
+        let offset = event.commit_offset;
+        match (self.begun.entry(event.stream.clone()), event.commit.clone()) {
+            (Entry::Vacant(begun), Some(commit)) if commit.events > 0 && offset == 0 => {
+                let whole = Whole {
+                    commit,
+                    events: vec![event],
+                };
+                if whole.is_all() {
+                    return Taken::Whole(Box::new(whole));
+                }
+                begun.insert(whole);
+                Taken::Begun
+            }
+            (Entry::Occupied(mut begun), None) if begun.get().events.len() as u64 == offset => {
+                begun.get_mut().events.push(event);
+                match begun.get().is_all() {
+                    true => Taken::Whole(Box::new(begun.remove())),
+                    false => Taken::Begun,
+                }
+            }
+            (begun, _) => {
+                if let Entry::Occupied(begun) = begun {
+                    begun.remove();
+                }
+                let why =
+                    format!("it is event {offset} of a commit, and not behind the one before");
+                Taken::Misplaced(Box::new(event), why)
+            }
+        }
+    }
+
+    /// The first events of commits that have not come to their end.
+    pub(super) fn left(self) -> impl Iterator<Item = Whole> {
+        self.begun.into_values()
+    }
+}
+
+/// By which a stream is shared out, and its version kept.
+pub(super) fn hash(stream: &StreamId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    stream.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,197 @@
+//! States of many streams, folded apart from the commands.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use crate::fold::{Error, Rules};
+use crate::model::{Annotations, CommandRecord, Digest, StreamId, Version};
+use crate::runtime::{Aggregate, Decision, Failure, FoldEvent, Instance};
+use crate::store::{EventReader, LoadedEvent};
+use crate::upcast::{Liftable, Lifter};
+
+/// Streams whose states are kept, and the memory of a guest that they may take: what is
+/// more is forgotten, and folded again when it is wanted.
+const OPEN_MAX: usize = 10_000;
+const GUEST_BYTES_MAX: usize = 128 << 20;
+
+/// Events that are read at once.
+const PAGE: usize = 1_000;
+
+/// What states are folded from.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub reader: Arc<dyn EventReader>,
+    pub lifter: Arc<Lifter>,
+    pub runtime: Handle,
+}
+
+/// The states of one thread, which is not one of the reactor's.
+pub(super) struct States {
+    source: Source,
+    instances: HashMap<Digest, Instance>,
+    open: HashMap<StreamId, State>,
+}
+
+struct State {
+    aggregate: Aggregate,
+    rules: Arc<Rules>,
+    version: Version,
+}
+
+impl States {
+    /// None is open.
+    pub(super) fn new(source: Source) -> Self {
+        Self {
+            source,
+            instances: HashMap::new(),
+            open: HashMap::new(),
+        }
+    }
+
+    /// Decides a command on the state that the recorded events up to a version lead to.
+    /// The guest's failure is the inner answer.
+    pub(super) fn decide(
+        &mut self,
+        rules: &Arc<Rules>,
+        (stream, at): (&StreamId, Version),
+        command: &CommandRecord,
+        annotations: &Annotations,
+    ) -> Result<Result<Decision, Failure>, Error> {
+        self.bring(rules, stream, at)?;
+        let digest = rules.module.digest();
+        let (Some(state), Some(instance)) =
+            (self.open.get(stream), self.instances.get_mut(&digest))
+        else {
+            return Err(Error::NoStream(stream.clone()));
+        };
+        let decided = instance.decide(&state.aggregate, command, annotations);
+        if decided.is_err() {
+            self.forget(stream);
+        }
+        Ok(decided)
+    }
+
+    /// Takes recorded events into the state of their stream, if it is open where they
+    /// follow.
+    pub(super) fn take(
+        &mut self,
+        stream: &StreamId,
+        events: Vec<LoadedEvent>,
+    ) -> Result<(), Error> {
+        let Some(first) = events.first().map(|event| event.version) else {
+            return Ok(());
+        };
+        let follows = |state: &State| state.version.next() == first;
+        if !self.open.get(stream).is_some_and(follows) {
+            self.forget(stream);
+            return Ok(());
+        }
+        self.apply(stream, events)
+    }
+
+    /// Opens a stream's state at a version, under these rules.
+    fn bring(&mut self, rules: &Arc<Rules>, stream: &StreamId, at: Version) -> Result<(), Error> {
+        let fits = |state: &State| state.version == at && state.rules.fold == rules.fold;
+        if self.open.get(stream).is_some_and(fits) {
+            return Ok(());
+        }
+        self.forget(stream);
+        self.make_room();
+        let failed = |failure: &Failure| Error::of_guest(stream, failure);
+        let digest = rules.module.digest();
+        let instance = match self.instances.entry(digest) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let made = Instance::new(&rules.module);
+                new.insert(made.map_err(|fault| failed(&fault.into()))?)
+            }
+        };
+        let aggregate = match instance.open(stream.key(), None) {
+            Ok(aggregate) => aggregate,
+            Err(failure) => {
+                self.drop_spent(digest);
+                return Err(failed(&failure));
+            }
+        };
+        let state = State {
+            aggregate,
+            rules: Arc::clone(rules),
+            version: Version::NONE,
+        };
+        self.open.insert(stream.clone(), state);
+        let mut version = Version::NONE;
+        while version < at {
+            let left = usize::try_from(at.0 - version.0).unwrap_or(usize::MAX);
+            let reading = self.source.reader.load(stream, version, left.min(PAGE));
+            let page = self.source.runtime.block_on(reading)?;
+            let Some(last) = page.events.last().map(|event| event.version) else {
+                self.forget(stream);
+                return Err(Error::NoVersion {
+                    stream: stream.clone(),
+                    version: at,
+                    found: version,
+                });
+            };
+            self.apply(stream, page.events)?;
+            version = last;
+        }
+        Ok(())
+    }
+
+    /// Folds events into an open state; one that fails is forgotten.
+    fn apply(&mut self, stream: &StreamId, events: Vec<LoadedEvent>) -> Result<(), Error> {
+        let applied = self.applied(stream, events);
+        if applied.is_err() {
+            self.forget(stream);
+        }
+        applied
+    }
+
+    fn applied(&mut self, stream: &StreamId, events: Vec<LoadedEvent>) -> Result<(), Error> {
+        let Some(state) = self.open.get_mut(stream) else {
+            return Ok(());
+        };
+        let last = events.last().map_or(state.version, |event| event.version);
+        let lifted = self.source.lifter.lift(&state.rules.lift, events);
+        let lifted = lifted.map_err(|error| Error::of_lift(stream, error))?;
+        let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
+        if let Some(instance) = self.instances.get_mut(&state.rules.module.digest()) {
+            let applied = instance.apply(&state.aggregate, &events);
+            applied.map_err(|failure| Error::of_guest(stream, &failure))?;
+        }
+        state.version = last;
+        Ok(())
+    }
+
+    /// Closes the state of a stream.
+    fn forget(&mut self, stream: &StreamId) {
+        let Some(state) = self.open.remove(stream) else {
+            return;
+        };
+        let digest = state.rules.module.digest();
+        if let Some(instance) = self.instances.get_mut(&digest) {
+            instance.close(state.aggregate);
+        }
+        self.drop_spent(digest);
+    }
+
+    /// Drops an instance that a fault has ended, with all that is open in it.
+    fn drop_spent(&mut self, digest: Digest) {
+        if self.instances.get(&digest).is_some_and(Instance::is_spent) {
+            self.instances.remove(&digest);
+            self.open
+                .retain(|_, state| state.rules.module.digest() != digest);
+        }
+    }
+
+    fn make_room(&mut self) {
+        let is_large = |instance: &Instance| instance.memory_bytes() > GUEST_BYTES_MAX;
+        if self.open.len() >= OPEN_MAX || self.instances.values().any(is_large) {
+            self.open.clear();
+            self.instances.clear();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Deciding the history again.
+
+use bytes::Bytes;
+use futures::stream;
+use quipu::http::Options;
+use quipu::model::Position;
+use quipu_tests::build::{self, deposit, open_account};
+use quipu_tests::{Place, examples};
+use serde_json::{Value, json};
+
+use crate::server::{Server, send};
+
+/// A host with an account at version 3.
+async fn bank() -> Server {
+    let server = Server::bank().await;
+    let account = build::stream("account-1");
+    for command in [open_account(), deposit(5), deposit(7)] {
+        server.host.execute(&account, command).await.unwrap();
+    }
+    server
+}
+
+/// The last line of an answer; those before it tell of progress.
+fn last(text: &str) -> Value {
+    let mut lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let last = lines.pop().unwrap();
+    assert!(lines.iter().all(|line| line["progress"]["head"].is_u64()));
+    last
+}
+
+#[tokio::test]
+async fn a_sound_history_is_told_of_by_type_of_command() {
+    let server = bank().await;
+    let answered = send(server.request("POST", "/v1/verify")).await;
+    assert_eq!(answered.status, 200, "{}", answered.text);
+    assert_eq!(answered.headers["content-type"], "application/x-ndjson");
+    let verified = &last(&answered.text)["verified"];
+    assert_eq!(verified["sound"], true);
+    assert_eq!(
+        (&verified["events"], &verified["head"]),
+        (&json!(3), &json!(3))
+    );
+    let tally = |command, same| {
+        json!({
+            "category": "account", "command": command, "same": same, "different": 0,
+            "undecided": 0,
+        })
+    };
+    assert_eq!(
+        verified["commands"],
+        json!([tally("deposit", 2), tally("open", 1)])
+    );
+    assert_eq!(
+        (&verified["found"], &verified["findings"]),
+        (&json!(0), &json!([]))
+    );
+    let body = json!({"category": "loan", "sample": 5}).to_string();
+    let answered = send(server.post("/v1/verify", &body)).await;
+    assert_eq!(last(&answered.text)["verified"]["events"], 0);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused() {
+    let server = bank().await;
+    for body in [
+        r#"{"sample": 0}"#,
+        r#"{"sample": 1000001}"#,
+        r#"{"category": "No-Category"}"#,
+        r#"{"streams": 5}"#,
+        "[]",
+    ] {
+        let answered = send(server.post("/v1/verify", body)).await;
+        assert_eq!(answered.status, 400, "{body}: {}", answered.text);
+    }
+    let answered = send(server.request("POST", "/v1/verify?sample=5")).await;
+    assert_eq!(answered.status, 400, "{}", answered.text);
+}
+
+#[tokio::test]
+async fn a_finding_names_its_place_and_shows_both() {
+    let server = bank().await;
+    let mut export = server.host.export(Position(0)).await.unwrap();
+    let mut file = Vec::new();
+    while let Some(chunk) = export.next().await.unwrap() {
+        file.extend_from_slice(&chunk);
+    }
+    let file = String::from_utf8(file).unwrap();
+    // The command stands before it in its line.
+    let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
+    let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
+    let host = Place::memory().host().await;
+    let chunk = Ok::<_, String>(Bytes::from(changed));
+    host.import(stream::iter([chunk]), &mut |_| {})
+        .await
+        .unwrap();
+    let server = Server::start(host, Options::default()).await;
+    let answered = send(server.post("/v1/verify", "{}")).await;
+    let verified = &last(&answered.text)["verified"];
+    assert_eq!(
+        (&verified["sound"], &verified["found"]),
+        (&json!(false), &json!(1))
+    );
+    let finding = &verified["findings"][0];
+    assert_eq!(finding["kind"], "decision");
+    assert_eq!(
+        (&finding["position"], &finding["version"]),
+        (&json!(3), &json!(3))
+    );
+    assert_eq!(
+        (&finding["stream"], &finding["plan"]),
+        (&json!("account-1"), &json!(1))
+    );
+    assert_eq!(finding["command"], "deposit");
+    assert!(finding["command_id"].is_string());
+    let digest = quipu::model::Digest::of(&examples::account()).to_string();
+    assert_eq!(finding["module"], digest);
+    assert_eq!(
+        finding["text"],
+        "- deposited 1 {\"amount\":8}\n+ deposited 1 {\"amount\":7}"
+    );
+}
