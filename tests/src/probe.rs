@@ -91,6 +91,17 @@ impl Probe {
         self.with("snapshots", json!(does))
     }
 
+    /// What deciding on a body with the word `odd` does: `other`, `reject`, `bad-command`,
+    /// `trap`; on any: `slow`, `moody`.
+    pub fn decides(self, does: &str) -> Self {
+        self.with("decides", json!(does))
+    }
+
+    /// It traps on folding a body with the word `rare`.
+    pub fn traps_on_rare(self) -> Self {
+        self.with("folds", json!("trap"))
+    }
+
     /// The component.
     pub fn component(&self) -> Vec<u8> {
         let mut component = COMPONENT.get_or_init(built).clone();

@@ -181,7 +181,7 @@ impl Builder {
             &inline,
             clock,
         );
-        let prover = Prover::new(Arc::clone(&registry), folder);
+        let prover = Prover::new(Arc::clone(&registry), folder, Arc::clone(&store.types));
         let tenant = Tenant {
             engine,
             hub,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::Host;
-use crate::deploy::Plan;
+use crate::deploy::{Keeping, Plan};
 use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
-use crate::proof::{self, Progress, Scope, Verified};
+use crate::proof::{self, Policy, Preflight, Progress, Scope, Verified};
 use crate::store::{Direction, Filter, LogPage, StreamFilter, StreamPage, StreamsPage};
 use crate::upcast::Form;
 
@@ -229,6 +229,24 @@ impl Host {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, proof::Error> {
         self.tenant.prover.verify(scope, progress).await
+    }
+
+    /// Says what would be different if a module were activated: recorded commands of the
+    /// categories that it would serve otherwise are decided by it, and compared with what
+    /// is recorded. Nothing is written. One run at a time, also with [`verify`](Self::verify).
+    ///
+    /// # Errors
+    /// When a run is under way, the module could not be activated, or the store fails.
+    pub async fn preflight(
+        &self,
+        module: Digest,
+        policy: &Policy,
+        scope: &Scope,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Preflight, proof::Error> {
+        let given = (&Keeping::default(), policy);
+        let prover = &self.tenant.prover;
+        prover.preflight(module, given, scope, progress).await
     }
 
     /// What became of snapshots since the host was started.

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
@@ -37,19 +37,21 @@ pub struct Deploy {
     connection: Connection,
 }
 
+/// Uploads a component.
+pub async fn upload(client: &Client, file: &Path) -> Result<ModuleView> {
+    let path = file.display();
+    let bytes = std::fs::read(file).with_context(|| format!("{path}"))?;
+    let upload = client
+        .request(Method::POST, &["v1", "modules"])
+        .header(header::CONTENT_TYPE, "application/wasm")
+        .body(bytes);
+    client.json(upload).await.with_context(|| format!("{path}"))
+}
+
 impl Deploy {
     pub async fn run(self) -> Result<()> {
-        let path = self.file.display();
-        let bytes = std::fs::read(&self.file).with_context(|| format!("{path}"))?;
         let client = Client::of(&self.connection)?;
-        let upload = client
-            .request(Method::POST, &["v1", "modules"])
-            .header(header::CONTENT_TYPE, "application/wasm")
-            .body(bytes);
-        let module: ModuleView = client
-            .json(upload)
-            .await
-            .with_context(|| format!("{path}"))?;
+        let module = upload(&client, &self.file).await?;
         if !self.no_preflight {
             _ = writeln!(
                 io::stderr(),

@@ -24,9 +24,11 @@ mod marks;
 mod migrate;
 mod modules;
 mod policies;
+mod preflight;
 mod pretty;
 mod projection;
 mod projections;
+mod runs;
 mod serve;
 mod snapshot;
 mod status;
@@ -68,6 +70,7 @@ enum Command {
     Build(build::Build),
     Inspect(inspect::Inspect),
     Deploy(deploy::Deploy),
+    Preflight(preflight::Preflight),
     Deployments(deploy::Deployments),
     Execute(execute::Execute),
     Append(append::Append),
@@ -137,6 +140,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Build(build) => build.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Deploy(deploy) => deploy.run().await,
+        Command::Preflight(preflight) => preflight.run().await,
         Command::Deployments(deployments) => deployments.run().await,
         Command::Execute(execute) => execute.run().await,
         Command::Append(append) => append.run().await,

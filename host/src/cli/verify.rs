@@ -1,19 +1,15 @@
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde_json::json;
 
 use super::execute::one_lined;
 use super::table::{Table, grouped};
-use super::{Client, Connection};
-use crate::http::lines::Lines;
-use crate::http::{FindingView, VerifiedView, VerifyLine};
+use super::{Client, Connection, runs};
+use crate::http::{RunLine, VerifiedView};
 
-/// Longest line of an answer: a hundred findings.
-const LINE_BYTES_MAX: usize = 64 << 20;
 /// Findings that are printed.
 const PRINTED_MAX: usize = 10;
 
@@ -54,27 +50,12 @@ impl Verify {
         }
         let request = client.request(Method::POST, &["v1", "verify"]).json(&body);
         let response = client.send(request).await?;
-        let mut lines = Lines::new(response.bytes_stream(), LINE_BYTES_MAX);
-        let bar = bar();
-        let (line, verified) = loop {
-            let line = match lines.next().await {
-                Ok(Some((_, line))) => line,
-                Ok(None) | Err(_) => bail!("the connection to the host was lost; run it again"),
-            };
-            match serde_json::from_slice(&line)? {
-                VerifyLine::Progress(progress) => {
-                    bar.set_length(progress.head);
-                    bar.set_position(progress.position);
-                }
-                VerifyLine::Verified(verified) => break (line, verified),
-                VerifyLine::Problem(problem) => bail!(problem.detail),
-            }
+        let (line, last) = runs::watched(response).await?;
+        let RunLine::Verified(verified) = last else {
+            bail!("the host answered with something else");
         };
-        bar.finish_and_clear();
         if self.json {
-            let line = String::from_utf8_lossy(&line);
-            let view: serde_json::Value = serde_json::from_str(&line)?;
-            writeln!(io::stdout(), "{}", view["verified"])?;
+            writeln!(io::stdout(), "{}", line["verified"])?;
         } else {
             print(&verified)?;
         }
@@ -123,42 +104,11 @@ fn print(verified: &VerifiedView) -> Result<()> {
     )?;
     for finding in verified.findings.iter().take(PRINTED_MAX) {
         writeln!(out)?;
-        write_finding(finding, &mut out)?;
+        runs::write_finding(finding, &mut out)?;
     }
     if verified.found > PRINTED_MAX as u64 {
         let left = verified.found - PRINTED_MAX as u64;
         writeln!(out, "\n{} more; --json has the first 100", grouped(left))?;
     }
     Ok(out.flush()?)
-}
-
-fn write_finding(finding: &FindingView, out: &mut impl Write) -> Result<()> {
-    let place = match finding.position {
-        Some(position) => format!("position {position}, "),
-        None => String::new(),
-    };
-    let (stream, version) = (one_lined(&finding.stream), finding.version);
-    writeln!(out, "{}: {place}{stream} version {version}", finding.kind)?;
-    if let (Some(command), Some(id)) = (&finding.command, &finding.command_id) {
-        let (command, id) = (one_lined(command), one_lined(id));
-        writeln!(out, "  command {command} {id}, plan {}", finding.plan)?;
-    }
-    if let Some(module) = &finding.module {
-        writeln!(out, "  module {module}")?;
-    }
-    for line in finding.text.lines() {
-        writeln!(out, "  {}", one_lined(line))?;
-    }
-    Ok(())
-}
-
-/// A bar on stderr; nothing when that is no terminal.
-fn bar() -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{bar:20} {human_pos}/{human_len} events  {eta} left");
-    let bar = ProgressBar::no_length();
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }

@@ -60,6 +60,17 @@ pub struct Uploaded {
     pub is_new: bool,
 }
 
+/// What would be active with a module in place of the one of its name.
+#[derive(Debug)]
+pub struct Prospect {
+    /// The module.
+    pub module: Arc<Module>,
+    /// Categories that would be served otherwise.
+    pub categories: Vec<String>,
+    /// The plan that would come next.
+    pub next: Arc<Plan>,
+}
+
 impl Registry {
     /// Reads the plan of a store and loads the modules that are active in it.
     ///
@@ -175,6 +186,21 @@ impl Registry {
             }
             self.refresh().await?;
         }
+    }
+
+    /// What would become of the store if a module were activated now. Nothing is.
+    ///
+    /// # Errors
+    /// Why it can't be activated.
+    pub async fn prospect(&self, digest: Digest, keeping: &Keeping) -> Result<Prospect, Error> {
+        self.refresh().await?;
+        let module = self.module(digest).await?;
+        let (activation, next) = self.prepare(&module, None, keeping).await?;
+        Ok(Prospect {
+            module,
+            categories: activation.categories,
+            next: Arc::new(next),
+        })
     }
 
     /// What activates a module, checked against what is active now.

@@ -4,7 +4,7 @@
 use super::pool::{Home, Pool};
 use crate::deploy::Deployed;
 use crate::model::{Annotations, CommandRecord, StreamId};
-use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Outcome, Snapshot};
+use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Snapshot};
 
 /// The aggregates of one stream.
 pub struct Homes {
@@ -70,7 +70,7 @@ impl Homes {
             return Some(first);
         };
         let again = decide(second)?;
-        let is_same = again.is_ok_and(|again| same(&decision.outcome, &again.outcome));
+        let is_same = again.is_ok_and(|again| decision.outcome.is_same(&again.outcome));
         Some(if is_same {
             first
         } else {
@@ -87,14 +87,6 @@ impl Homes {
     pub fn into_all(self) -> impl Iterator<Item = Home> {
         std::iter::once(self.first).chain(self.second)
     }
-}
-
-fn same(first: &Outcome, second: &Outcome) -> bool {
-    let (Outcome::Events(first), Outcome::Events(second)) = (first, second) else {
-        return first == second;
-    };
-    let mut pairs = first.iter().zip(second);
-    first.len() == second.len() && pairs.all(|(first, second)| first.is_same_decision(second))
 }
 
 fn impure(deployed: &Deployed, command: &CommandRecord, fuel: u64) -> Fault {

@@ -25,10 +25,12 @@ mod openapi;
 mod options;
 mod params;
 mod patience;
+mod preflights;
 mod problem;
 mod projections;
 mod request;
 mod router;
+mod runs;
 mod server;
 mod snapshots;
 mod sse;
@@ -51,17 +53,17 @@ pub use lines::LineAnswer;
 pub use modules::{ModuleEntry, ModuleList, ModuleView, TypeView};
 pub use openapi::openapi;
 pub use options::Options;
+pub use preflights::{JudgedView, ObjectionView, PreflightView};
 pub use problem::{Code, Expected, Problem, Rejection};
 pub use router::router;
+pub use runs::{ProgressView, RunLine};
 pub use server::serve;
 pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
 pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
     TypeVersion,
 };
-pub use verify::{
-    FindingView, ProgressView, SnapshotTallyView, TallyView, VerifiedView, VerifyLine,
-};
+pub use verify::{FindingView, SnapshotTallyView, TallyView, VerifiedView};
 
 use std::sync::Arc;
 

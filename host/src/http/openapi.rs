@@ -2,7 +2,7 @@ use utoipa::OpenApi;
 
 use super::{
     appends, changes, commands, deployments, documents, export, health, lines, log, marks, modules,
-    projections, snapshots, state, streams, subscribe, types, verify,
+    preflights, projections, snapshots, state, streams, subscribe, types, verify,
 };
 
 /// The interface's description.
@@ -36,6 +36,7 @@ use super::{
         modules::list,
         modules::show,
         modules::download,
+        preflights::preflight,
         deployments::activate,
         deployments::list,
         deployments::show,

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::problem::{Code, Problem, Result};
 use super::{
     App, Options, appends, changes, commands, deployments, documents, export, health, lines, log,
-    marks, modules, openapi, params, projections, snapshots, state, streams, subscribe, types,
-    verify,
+    marks, modules, openapi, params, preflights, projections, snapshots, state, streams, subscribe,
+    types, verify,
 };
 use crate::Host;
 
@@ -50,6 +50,7 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/events/{position}", get(log::read_one))
         .route("/v1/snapshots/check", post(snapshots::check))
         .route("/v1/verify", post(verify::verify))
+        .route("/v1/preflights", post(preflights::preflight))
         .route("/v1/types", get(types::list))
         .route("/v1/modules", get(modules::list).post(modules::upload))
         .route("/v1/modules/{digest}", get(modules::show))

@@ -1,28 +1,21 @@
 //! The history, decided again.
 
-use std::time::{Duration, Instant};
-
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::response::Response;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::App;
 use super::params::Params;
 use super::problem::{Problem, Result};
 use super::request::OptionalJson;
+use super::runs::{self, Run, RunLine, Tell};
 use crate::Host;
 use crate::model::{Category, Invalid};
-use crate::proof::{Error, Finding, Progress, Scope, Verified};
+use crate::proof::{Error, Finding, Scope, Verified};
 
-/// Between two lines of progress.
-const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
-/// Lines that wait for a slow reader; of progress, what is more is left out.
-const LINES_MAX: usize = 8;
 /// Most streams of a sample: their ids are held in memory.
 const SAMPLE_MAX: usize = 1_000_000;
 
@@ -36,27 +29,6 @@ pub struct VerifyBody {
     /// So many streams, drawn at random: 1 to 1000000.
     #[serde(default)]
     sample: Option<usize>,
-}
-
-/// A line of the answer. The last one is no progress.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum VerifyLine {
-    /// How far it has come.
-    Progress(ProgressView),
-    /// What was found.
-    Verified(VerifiedView),
-    /// It did not come to its end.
-    Problem(Box<Problem>),
-}
-
-/// How far a run has come.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct ProgressView {
-    /// Everything up to here has been read.
-    pub position: u64,
-    /// Where it ends.
-    pub head: u64,
 }
 
 /// What was found in the history.
@@ -75,7 +47,8 @@ pub struct VerifiedView {
     /// Stored snapshots, compared with the events: at most 1000 of each category, those
     /// that were taken last.
     pub snapshots: SnapshotTallyView,
-    /// What is not as it should be, in the order of the log: the first 100.
+    /// What is not as it should be, in the order of the log: the first 10 of each kind and
+    /// type of command, 100 in all.
     pub findings: Vec<FindingView>,
     /// How many findings there are.
     pub found: u64,
@@ -110,7 +83,8 @@ pub struct SnapshotTallyView {
 /// Something that is not as it should be.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FindingView {
-    /// `decision`: it came to other events than are recorded; `module`: the commit names
+    /// `decision`: it came to other events than are recorded; `rejected`: the command is
+    /// rejected now; `command`: it can't be read now; `module`: the commit names
     /// another module than its plan; `fold`: the events before it can't be folded; `fault`:
     /// the guest failed; `order`: versions or commits have holes; `snapshot`: it says
     /// something else than the events.
@@ -148,7 +122,7 @@ impl VerifiedView {
                     category: category.to_string(),
                     command: command.to_string(),
                     same: tally.same,
-                    different: tally.different,
+                    different: tally.not_the_same(),
                     undecided: tally.undecided,
                 })
                 .collect(),
@@ -157,14 +131,15 @@ impl VerifiedView {
                 differ: snapshots.differ,
                 unusable: snapshots.unusable,
             },
-            found: verified.found,
+            found: verified.found(),
             findings: verified.findings.into_iter().map(FindingView::of).collect(),
         }
     }
 }
 
 impl FindingView {
-    fn of(finding: Finding) -> Self {
+    /// The view of a finding.
+    pub(super) fn of(finding: Finding) -> Self {
         let (command_id, command) = finding.command.unzip();
         Self {
             kind: finding.kind.to_string(),
@@ -180,20 +155,30 @@ impl FindingView {
     }
 }
 
-impl VerifyBody {
-    fn scope(self) -> std::result::Result<Scope, Invalid> {
-        let category = self.category.map(|category| Category::new(&category));
-        let category = category.transpose()?;
-        if self
-            .sample
-            .is_some_and(|sample| !(1..=SAMPLE_MAX).contains(&sample))
-        {
-            return Err(Invalid(format!("a sample is 1 to {SAMPLE_MAX} streams")));
+/// What of the history is looked at.
+pub fn scope(category: Option<&str>, sample: Option<usize>) -> std::result::Result<Scope, Invalid> {
+    let category = category.map(Category::new).transpose()?;
+    if sample.is_some_and(|sample| !(1..=SAMPLE_MAX).contains(&sample)) {
+        return Err(Invalid(format!("a sample is 1 to {SAMPLE_MAX} streams")));
+    }
+    Ok(Scope {
+        category: category.map(|category| category.as_str().to_owned()),
+        sample,
+        ..Scope::default()
+    })
+}
+
+impl Run for Scope {
+    fn run<'a>(
+        &'a self,
+        host: &'a Host,
+        tell: Tell<'a>,
+    ) -> BoxFuture<'a, std::result::Result<RunLine, Error>> {
+        async move {
+            let view = VerifiedView::of(host.verify(self, tell).await?);
+            Ok(RunLine::Verified(Box::new(view)))
         }
-        Ok(Scope {
-            category: category.map(|category| category.as_str().to_owned()),
-            sample: self.sample,
-        })
+        .boxed()
     }
 }
 
@@ -208,7 +193,7 @@ impl VerifyBody {
     post, path = "/v1/verify", operation_id = "verify", tag = "operations",
     request_body(content = Option<VerifyBody>, description = "What is decided again; all without it"),
     responses(
-        (status = 200, body = VerifyLine, content_type = "application/x-ndjson", description = "Lines, the last of which says what was found"),
+        (status = 200, body = RunLine, content_type = "application/x-ndjson", description = "Lines, the last of which says what was found"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -218,59 +203,7 @@ pub async fn verify(
     body: OptionalJson,
 ) -> Result<Response> {
     params.finish()?;
-    let scope = body.parse::<VerifyBody>()?.scope()?;
-    let (lines, mut told) = mpsc::channel(LINES_MAX);
-    tokio::spawn(async move {
-        let running = run(&app.host, &scope, &lines);
-        let last = tokio::select! {
-            last = running => last,
-            () = lines.closed() => return,
-            () = app.ending.cancelled() => Err(Error::Stopped),
-        };
-        let last = match last {
-            Ok(verified) => VerifyLine::Verified(VerifiedView::of(verified)),
-            Err(error) => VerifyLine::Problem(error.into()),
-        };
-        // Who asked may be gone.
-        _ = lines.send(last).await;
-    });
-    // What fails at once has a status of its own.
-    let first = match told.recv().await {
-        Some(VerifyLine::Problem(problem)) => return Err(problem),
-        first => first,
-    };
-    let lines = futures::stream::unfold((first, told), |(first, mut told)| async {
-        let line = match first {
-            Some(line) => line,
-            None => told.recv().await?,
-        };
-        let written = serde_json::to_vec(&line).map(|mut line| {
-            line.push(b'\n');
-            Bytes::from(line)
-        });
-        Some((written, (None, told)))
-    });
-    let ndjson = HeaderValue::from_static("application/x-ndjson");
-    Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(lines)).into_response())
-}
-
-async fn run(
-    host: &Host,
-    scope: &Scope,
-    lines: &mpsc::Sender<VerifyLine>,
-) -> std::result::Result<Verified, Error> {
-    let mut told_at: Option<Instant> = None;
-    let mut tell = |progress: Progress| {
-        if told_at.is_some_and(|told| told.elapsed() < PROGRESS_PAUSE) {
-            return;
-        }
-        told_at = Some(Instant::now());
-        let view = ProgressView {
-            position: progress.position.0,
-            head: progress.head.0,
-        };
-        // A reader that is too slow hears of the next one.
-        _ = lines.try_send(VerifyLine::Progress(view));
-    };
-    host.verify(scope, &mut tell).await
+    let VerifyBody { category, sample } = body.parse()?;
+    let scope = scope(category.as_deref(), sample)?;
+    runs::answer(app, scope).await
 }

@@ -1,22 +1,30 @@
 //! One thread of a run: the commits of its streams, decided again.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::commits::{Commits, Taken, Whole};
-use super::report::{Finding, Kind, Verified, diff};
+use super::judge::Judge;
+use super::report::{Finding, Kind, Tally, Verified, diff};
 use super::states::{Source, States};
-use crate::deploy::Past;
 use crate::fold::{Error, Rules};
 use crate::model::{CommandRecord, NewEvent, StreamId, Version};
-use crate::runtime::Outcome;
+use crate::runtime::{Decision, Outcome};
 use crate::store::{self, Decided, LoadedEvent, StoredEvent};
+
+/// Decisions of a thread that a fresh instance is asked for, too: the first ones, then some.
+const TWICE_FIRST: u64 = 64;
+const TWICE_EVERY: u64 = 16;
 
 /// The streams of one thread.
 pub(super) struct Lane {
-    past: Arc<Past>,
+    judge: Arc<Judge>,
     commits: Commits,
     states: States,
+    source: Source,
+    /// Commands that were decided again.
+    decided: u64,
     /// Streams that can't be folded further.
     lost: HashSet<StreamId>,
     verified: Verified,
@@ -25,17 +33,19 @@ pub(super) struct Lane {
 /// What came of a decision.
 enum Again {
     Same,
-    Different(Kind, String),
-    Undecided(Option<(Kind, String)>),
+    Undecided,
+    Found(Kind, String),
 }
 
 impl Lane {
     /// Nothing is known of any stream.
-    pub(super) fn new(past: Arc<Past>, source: Source) -> Self {
+    pub(super) fn new(judge: &Arc<Judge>, source: &Source) -> Self {
         Self {
-            past,
+            judge: Arc::clone(judge),
             commits: Commits::default(),
-            states: States::new(source),
+            states: States::new(source.clone()),
+            source: source.clone(),
+            decided: 0,
             lost: HashSet::new(),
             verified: Verified::default(),
         }
@@ -50,7 +60,7 @@ impl Lane {
             self.verified.events += 1;
             match self.commits.take(event) {
                 Taken::Begun => {}
-                Taken::Whole(whole) => self.judge(*whole)?,
+                Taken::Whole(whole) => self.look(&whole)?,
                 Taken::Misplaced(event, why) => {
                     let finding = finding(Kind::Order, &event, None, why);
                     self.verified.find(finding);
@@ -60,37 +70,30 @@ impl Lane {
         Ok(())
     }
 
-    /// What came of it all.
-    pub(super) fn end(mut self) -> Verified {
-        for whole in std::mem::take(&mut self.commits).left() {
+    /// What came of it all, and what is wrong if nothing follows.
+    pub(super) fn end(mut self) -> (Verified, Vec<Finding>) {
+        let left = std::mem::take(&mut self.commits).left();
+        let unfinished = left.filter_map(|whole| {
             let (found, expected) = (whole.events.len(), whole.commit.events);
             let why = format!("its commit has {found} events of {expected}");
-            if let Some(first) = whole.events.first() {
-                let finding = finding(Kind::Order, first, Some(&whole), why);
-                self.verified.find(finding);
-            }
-        }
-        self.verified
+            let first = whole.events.first()?;
+            Some(finding(Kind::Order, first, Some(&whole), why))
+        });
+        (self.verified, unfinished.collect())
     }
 
-    fn judge(&mut self, whole: Whole) -> Result<(), store::Error> {
+    fn look(&mut self, whole: &Whole) -> Result<(), store::Error> {
         let Some(first) = whole.events.first() else {
             return Ok(());
         };
         match (&whole.commit.decided, &whole.commit.command) {
             (Some(decided), Some(command)) => {
-                let again = self.again(first, &whole, *decided, command)?;
-                self.count(first, &whole, command, again);
+                let again = self.again(first, whole, *decided, command)?;
+                self.count(first, whole, command, again);
             }
             _ => self.verified.raw += 1,
         }
-        let (stream, events) = (first.stream.clone(), whole.events);
-        let events = events.into_iter().map(loaded).collect();
-        match self.states.take(&stream, events) {
-            // Whoever decides on it next says what is wrong.
-            Err(error) if !is_of_the_stream(&error) => Err(failed(error)),
-            _ => Ok(()),
-        }
+        self.fold(whole)
     }
 
     /// Decides a command once more.
@@ -101,82 +104,109 @@ impl Lane {
         decided: Decided,
         command: &CommandRecord,
     ) -> Result<Again, store::Error> {
-        let (stream, plan) = (&first.stream, whole.commit.plan);
-        let rules = match self.rules(stream, plan, decided) {
+        let stream = &first.stream;
+        let rules = match self.judge.rules(stream, whole.commit.plan, decided) {
             Ok(rules) => rules,
-            Err(why) => return Ok(Again::Different(Kind::Module, why)),
+            Err(why) => return Ok(Again::Found(Kind::Module, why)),
         };
         if self.lost.contains(stream) {
-            return Ok(Again::Undecided(None));
+            return Ok(Again::Undecided);
         }
-        let at = Version(first.version.0.saturating_sub(1));
+        let place = (stream, Version(first.version.0.saturating_sub(1)));
+        let command = fitted(command, &rules);
         let annotations = crate::model::annotations(command.metadata.as_ref(), &command.context);
-        match self
-            .states
-            .decide(&rules, (stream, at), command, &annotations)
-        {
-            Ok(Ok(decision)) => {
-                let recorded: Vec<NewEvent> = whole
-                    .events
-                    .iter()
-                    .map(|event| event.event.clone())
-                    .collect();
-                Ok(compared(&recorded, decision.outcome))
-            }
-            Ok(Err(failure)) => Ok(Again::Different(Kind::Fault, failure.to_string())),
+        let decided_now = self.states.decide(&rules, place, &command, &annotations);
+        let decision = match decided_now {
+            Ok(Ok(decision)) => decision,
+            Ok(Err(failure)) => return Ok(Again::Found(Kind::Fault, failure.to_string())),
             Err(error) if is_of_the_stream(&error) => {
                 self.lost.insert(stream.clone());
-                Ok(Again::Undecided(Some((Kind::Fold, error.to_string()))))
+                return Ok(Again::Found(Kind::Fold, error.to_string()));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if self.asks_twice() {
+            let mut fresh = States::new(self.source.clone());
+            let twice = fresh.decide(&rules, place, &command, &annotations);
+            let same = |twice: &Decision| decision.outcome.is_same(&twice.outcome);
+            if !matches!(&twice, Ok(Ok(twice)) if same(twice)) {
+                let text = "a fresh instance decides differently".to_owned();
+                return Ok(Again::Found(Kind::Impure, text));
+            }
+        }
+        let tally = self.tally(stream, &command);
+        tally.fuel = tally.fuel.saturating_add(decision.fuel);
+        tally.fuel_recorded = tally.fuel_recorded.saturating_add(decided.fuel);
+        let events = whole.events.iter();
+        let recorded: Vec<NewEvent> = events.map(|event| event.event.clone()).collect();
+        Ok(compared(&recorded, decision.outcome))
+    }
+
+    /// Whether the same is asked of a fresh instance.
+    fn asks_twice(&mut self) -> bool {
+        self.decided += 1;
+        let is_due = self.decided <= TWICE_FIRST || self.decided.is_multiple_of(TWICE_EVERY);
+        is_due && self.judge.asks_twice()
+    }
+
+    fn tally(&mut self, stream: &StreamId, command: &CommandRecord) -> &mut Tally {
+        let key = (stream.category().into(), command.name.clone());
+        self.verified.commands.entry(key).or_default()
+    }
+
+    fn count(&mut self, first: &StoredEvent, whole: &Whole, command: &CommandRecord, again: Again) {
+        let tally = self.tally(&first.stream, command);
+        match again {
+            Again::Same => tally.same += 1,
+            Again::Undecided => tally.undecided += 1,
+            Again::Found(kind, text) => {
+                tally.count(kind);
+                self.verified.find(finding(kind, first, Some(whole), text));
+            }
+        }
+    }
+
+    /// Takes recorded events into the states.
+    fn fold(&mut self, whole: &Whole) -> Result<(), store::Error> {
+        let Some(first) = whole.events.first() else {
+            return Ok(());
+        };
+        let stream = &first.stream;
+        if self.lost.contains(stream) {
+            return Ok(());
+        }
+        let events = whole.events.iter().map(loaded).collect();
+        // Also a stream on which nothing is decided has to be folded by what is to come.
+        let rules = self.judge.rules_to_come(stream.category());
+        let folded = match rules {
+            Some(rules) => self.states.fold(rules, stream, events),
+            None => self.states.take(stream, events),
+        };
+        match folded {
+            Ok(()) => Ok(()),
+            Err(error) if is_of_the_stream(&error) => {
+                self.lost.insert(stream.clone());
+                let text = error.to_string();
+                self.verified
+                    .find(finding(Kind::Fold, first, Some(whole), text));
+                Ok(())
             }
             Err(error) => Err(failed(error)),
         }
     }
+}
 
-    /// What the plan of a commit had for its category, if that is what the commit names.
-    fn rules(&self, stream: &StreamId, plan: u64, decided: Decided) -> Result<Arc<Rules>, String> {
-        let named = decided.module.short();
-        if plan > self.past.last() {
-            let last = self.past.last();
-            return Err(format!("it names plan {plan}; the last one is {last}"));
+/// The command by the names that a candidate has for it.
+fn fitted<'a>(command: &'a CommandRecord, rules: &Rules) -> Cow<'a, CommandRecord> {
+    match rules.module.manifest().command(command.name.as_str()) {
+        Some(known) if known.name != command.name => {
+            let name = known.name.clone();
+            Cow::Owned(CommandRecord {
+                name,
+                ..command.clone()
+            })
         }
-        let category = stream.category();
-        let Some(rules) = self.past.rules(category, plan) else {
-            return Err(format!(
-                "it names module {named}; under plan {plan} nothing decided {category}"
-            ));
-        };
-        if rules.module.digest() != decided.module {
-            let served = rules.module.digest().short();
-            return Err(format!(
-                "it names module {named}; under plan {plan} module {served} decided {category}"
-            ));
-        }
-        Ok(Arc::clone(rules))
-    }
-
-    fn count(&mut self, first: &StoredEvent, whole: &Whole, command: &CommandRecord, again: Again) {
-        let category = first.stream.category().into();
-        let key = (category, command.name.clone());
-        let tally = self.verified.commands.entry(key).or_default();
-        let (kind, text) = match again {
-            Again::Same => {
-                tally.same += 1;
-                return;
-            }
-            Again::Undecided(None) => {
-                tally.undecided += 1;
-                return;
-            }
-            Again::Undecided(Some(why)) => {
-                tally.undecided += 1;
-                why
-            }
-            Again::Different(kind, text) => {
-                tally.different += 1;
-                (kind, text)
-            }
-        };
-        self.verified.find(finding(kind, first, Some(whole), text));
+        _ => Cow::Borrowed(command),
     }
 }
 
@@ -190,21 +220,21 @@ fn compared(recorded: &[NewEvent], outcome: Outcome) -> Again {
                 "it is rejected now: {code}: {message}\n{}",
                 diff(recorded, &[])
             );
-            return Again::Different(Kind::Decision, text);
+            return Again::Found(Kind::Rejected, text);
         }
         Outcome::BadCommand(text) => {
             let text = format!(
                 "the command can't be read now: {text}\n{}",
                 diff(recorded, &[])
             );
-            return Again::Different(Kind::Decision, text);
+            return Again::Found(Kind::Command, text);
         }
     };
     let same = |(one, other): (&NewEvent, &NewEvent)| one.is_same_decision(other);
     if recorded.len() == events.len() && recorded.iter().zip(&events).all(same) {
         return Again::Same;
     }
-    Again::Different(Kind::Decision, diff(recorded, &events))
+    Again::Found(Kind::Decision, diff(recorded, &events))
 }
 
 fn finding(kind: Kind, event: &StoredEvent, whole: Option<&Whole>, text: String) -> Finding {
@@ -222,12 +252,12 @@ fn finding(kind: Kind, event: &StoredEvent, whole: Option<&Whole>, text: String)
     }
 }
 
-fn loaded(event: StoredEvent) -> LoadedEvent {
+fn loaded(event: &StoredEvent) -> LoadedEvent {
     LoadedEvent {
         version: event.version,
-        name: event.event.name,
+        name: event.event.name.clone(),
         schema_version: event.event.schema_version,
-        body: event.event.body,
+        body: event.event.body.clone(),
         recorded_at: event.recorded_at,
         command_id: None,
     }

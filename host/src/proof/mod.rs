@@ -3,21 +3,28 @@
 //! [`Prover::verify`] reads the log once, decides every recorded command anew with what
 //! its commit's plan had, on the state that the recorded events before it lead to, and
 //! compares what comes of it with what is recorded, byte for byte. Fuel is not compared.
-//! Streams are shared out among threads; nothing is written.
+//! [`Prover::preflight`] lets a module decide that may become active instead, and says what
+//! would be different. Streams are shared out among threads; nothing is written.
 
 mod commits;
 mod error;
+mod judge;
 mod lane;
+mod preflight;
 mod prover;
 mod report;
 mod states;
 
 pub use error::Error;
+pub use preflight::{Objection, Policy, Preflight};
 pub use prover::{Prover, Scope};
 pub use report::{Finding, Kind, Progress, Snapshots, Tally, Verified};
 
 /// Findings that are told of: those of the earliest positions.
 pub const FINDINGS_MAX: usize = 100;
+
+/// Of these, of one kind and type of command.
+pub const ALIKE_MAX: usize = 10;
 
 /// Bytes of an event's data in a finding; the rest is left out.
 const TEXT_MAX: usize = 400;

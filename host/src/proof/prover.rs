@@ -1,8 +1,9 @@
 //! A run over the log.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
@@ -10,19 +11,24 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::commits::hash;
+use super::judge::Judge;
 use super::lane::Lane;
+use super::preflight::{Objections, Policy, Preflight};
 use super::report::{Finding, Kind, Progress, Verified};
 use super::states::Source;
-use crate::deploy::Registry;
+use crate::deploy::{Keeping, Prospect, Registry};
 use crate::fold::{Agreement, Folder, Rules};
-use crate::model::{Position, StreamId};
+use crate::model::{Digest, Position, StreamId};
 use crate::store::{
     self, ArchivedStreams, EventReader, LOG_PAGE_MAX, SNAPSHOTS_PAGE_MAX, StoredEvent,
-    StoredSnapshot, StreamFilter,
+    StoredSnapshot, StreamFilter, TypeStore,
 };
 
 /// Batches of events that wait for a thread.
 const WAITING_MAX: usize = 2;
+
+/// Snapshots of a category that a preflight compares: those that were taken last.
+const SNAPSHOTS_COMPARED: usize = 50;
 
 /// What of a history is looked at. The default is all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +37,10 @@ pub struct Scope {
     pub category: Option<String>,
     /// So many streams, drawn at random.
     pub sample: Option<usize>,
+    /// No more than so many events are read, from the first one on.
+    pub events: Option<u64>,
+    /// Events are read for so long.
+    pub time: Option<Duration>,
 }
 
 /// Decides the history of a store again. One run at a time.
@@ -38,21 +48,23 @@ pub struct Prover {
     registry: Arc<Registry>,
     reader: Arc<dyn EventReader>,
     folder: Arc<Folder>,
+    types: Arc<dyn TypeStore>,
     under_way: Mutex<()>,
 }
 
 /// Threads of a run, each with streams of its own.
 struct Lanes(Vec<(mpsc::Sender<Vec<StoredEvent>>, Running)>);
 
-type Running = JoinHandle<Result<Verified, store::Error>>;
+type Running = JoinHandle<Result<(Verified, Vec<Finding>), store::Error>>;
 
 impl Prover {
     /// For a store whose modules the registry has.
-    pub fn new(registry: Arc<Registry>, folder: Arc<Folder>) -> Self {
+    pub fn new(registry: Arc<Registry>, folder: Arc<Folder>, types: Arc<dyn TypeStore>) -> Self {
         Self {
             registry,
             reader: Arc::clone(folder.reader()),
             folder,
+            types,
             under_way: Mutex::default(),
         }
     }
@@ -70,34 +82,85 @@ impl Prover {
         let Ok(_alone) = self.under_way.try_lock() else {
             return Err(Error::UnderWay);
         };
-        let past = Arc::new(self.registry.past().await?);
+        let judge = Arc::new(Judge::Past(self.registry.past().await?));
         let chosen = self.chosen(scope).await?;
-        let is_chosen = |stream: &StreamId| match &chosen {
-            Some(chosen) => chosen.contains(stream),
-            None => is_of(stream, scope),
+        let mut verified = self.run(&judge, (scope, &chosen), progress).await?;
+        self.compare_snapshots(scope, &chosen, &mut verified)
+            .await?;
+        Ok(verified)
+    }
+
+    /// Says what would be different if a module decided, up to the event that is the last
+    /// one now. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// When a run is under way, the module can't be activated, or the store fails.
+    pub async fn preflight(
+        &self,
+        module: Digest,
+        (keeping, policy): (&Keeping, &Policy),
+        scope: &Scope,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Preflight, Error> {
+        let Ok(_alone) = self.under_way.try_lock() else {
+            return Err(Error::UnderWay);
         };
+        let prospect = self.registry.prospect(module, keeping).await?;
+        let rules: HashMap<Box<str>, Arc<Rules>> = served(&prospect).collect();
+        let mut objections = Objections::default();
+        objections.types(&rules, self.types.types().await?);
+        objections.projections(&prospect);
+        for (category, rules) in &rules {
+            let newest = self.folder.newest(category, SNAPSHOTS_COMPARED).await?;
+            for (stream, snapshot) in newest {
+                let worth = self.folder.compare(rules, &stream, snapshot).await;
+                objections.snapshot(&stream, &worth);
+            }
+        }
+        let chosen = self.chosen(scope).await?;
+        let judge = Arc::new(Judge::Candidate(rules));
+        let verified = self.run(&judge, (scope, &chosen), progress).await?;
+        Ok(objections.concluded(&prospect, verified, policy))
+    }
+
+    /// Reads the log, and lets it be decided again.
+    async fn run(
+        &self,
+        judge: &Arc<Judge>,
+        (scope, chosen): (&Scope, &Option<HashSet<StreamId>>),
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verified, Error> {
+        let begin = Instant::now();
         let source = Source {
             reader: Arc::clone(&self.reader),
             lifter: self.registry.lifter(),
             runtime: Handle::current(),
         };
-        let lanes = Lanes::begin(|| Lane::new(Arc::clone(&past), source.clone()));
+        let lanes = Lanes::begin(|| Lane::new(judge, &source));
         let head = self.reader.log_head().await?;
-        let mut at = Position(0);
-        while at < head {
+        let (mut at, mut read) = (Position(0), 0);
+        let is_over = |read: u64| {
+            scope.events.is_some_and(|max| read >= max)
+                || scope.time.is_some_and(|max| begin.elapsed() >= max)
+        };
+        while at < head && !is_over(read) {
             let mut events = self.reader.read_stored(at, LOG_PAGE_MAX).await?.events;
-            at = events.last().map_or(head, |last| last.position);
-            events.retain(|event| event.position <= head && is_chosen(&event.stream));
+            at = events.last().map_or(head, |last| last.position).min(head);
+            read += events.len() as u64;
+            events.retain(|event| {
+                let stream = &event.stream;
+                event.position <= head
+                    && judge.is_for(stream.category())
+                    && is_chosen(stream, scope, chosen)
+            });
             if !lanes.take(events).await {
                 break;
             }
-            let position = at.min(head);
+            let position = at;
             progress(Progress { position, head });
         }
-        let mut verified = lanes.end().await?;
-        verified.head = head;
-        self.compare_snapshots(scope, &is_chosen, &mut verified)
-            .await?;
+        let mut verified = lanes.end(at == head).await?;
+        (verified.until, verified.head) = (at, head);
         Ok(verified)
     }
 
@@ -134,7 +197,7 @@ impl Prover {
     async fn compare_snapshots(
         &self,
         scope: &Scope,
-        is_chosen: &(dyn Fn(&StreamId) -> bool + Sync),
+        chosen: &Option<HashSet<StreamId>>,
         verified: &mut Verified,
     ) -> Result<(), Error> {
         let plan = self.registry.plan();
@@ -151,7 +214,7 @@ impl Prover {
             }
             let newest = self.folder.newest(category, SNAPSHOTS_PAGE_MAX).await?;
             for (stream, snapshot) in newest {
-                if is_chosen(&stream) {
+                if is_chosen(&stream, scope, chosen) {
                     let found = self.compare(&deployed.rules, stream, snapshot, verified);
                     found.await?;
                 }
@@ -193,9 +256,21 @@ impl Prover {
     }
 }
 
-fn is_of(stream: &StreamId, scope: &Scope) -> bool {
-    let category = scope.category.as_deref();
-    category.is_none_or(|category| stream.category() == category)
+fn is_chosen(stream: &StreamId, scope: &Scope, chosen: &Option<HashSet<StreamId>>) -> bool {
+    match (chosen, scope.category.as_deref()) {
+        (Some(chosen), _) => chosen.contains(stream),
+        (None, Some(category)) => stream.category() == category,
+        (None, None) => true,
+    }
+}
+
+/// The categories that a candidate would serve otherwise, and how.
+fn served(prospect: &Prospect) -> impl Iterator<Item = (Box<str>, Arc<Rules>)> {
+    let categories = prospect.categories.iter();
+    categories.filter_map(|category| {
+        let deployed = prospect.next.decider(category)?;
+        Some((category.as_str().into(), Arc::clone(&deployed.rules)))
+    })
 }
 
 impl Lanes {
@@ -231,12 +306,16 @@ impl Lanes {
         true
     }
 
-    async fn end(self) -> Result<Verified, Error> {
+    /// What came of it. `is_whole`: nothing was left out behind it.
+    async fn end(self, is_whole: bool) -> Result<Verified, Error> {
         let mut verified = Verified::default();
         let (lanes, running): (Vec<_>, Vec<_>) = self.0.into_iter().unzip();
         drop(lanes);
         for running in running {
-            let part = running.await.map_err(|_| Error::Stopped)??;
+            let (mut part, unfinished) = running.await.map_err(|_| Error::Stopped)??;
+            for finding in unfinished.into_iter().filter(|_| is_whole) {
+                part.find(finding);
+            }
             verified.add(part);
         }
         Ok(verified)

@@ -1,10 +1,11 @@
 //! What came of deciding the history again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::str::FromStr;
 
-use super::{FINDINGS_MAX, TEXT_MAX};
-use crate::model::{CommandId, Digest, Name, NewEvent, Position, StreamId, Version};
+use super::{ALIKE_MAX, FINDINGS_MAX, TEXT_MAX};
+use crate::model::{CommandId, Digest, Invalid, Name, NewEvent, Position, StreamId, Version};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Progress {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Everything up to here was looked at.
+    pub until: Position,
+    /// Where the log ended.
     pub head: Position,
     /// Events that were looked at.
     pub events: u64,
@@ -28,10 +31,11 @@ pub struct Verified {
     pub commands: BTreeMap<(Box<str>, Name), Tally>,
     /// Stored snapshots that were compared with the events.
     pub snapshots: Snapshots,
-    /// What is not as it should be, in the order of the log; the first ones of them.
+    /// What is not as it should be, in the order of the log: the first ones of each kind
+    /// and type of command.
     pub findings: Vec<Finding>,
-    /// How many findings there are.
-    pub found: u64,
+    /// How many findings there are, by kind.
+    pub found: BTreeMap<Kind, u64>,
 }
 
 /// Decisions on commands of one type.
@@ -39,11 +43,22 @@ pub struct Verified {
 pub struct Tally {
     /// They came to the recorded events, byte for byte.
     pub same: u64,
-    /// They came to something else, or to nothing.
+    /// They came to other events, or to none, or the commit names what it can't.
     pub different: u64,
-    /// They were not made again: the stream can't be folded so far, or the command is
-    /// not kept.
+    /// They were rejected.
+    pub rejected: u64,
+    /// The command could not be read.
+    pub unread: u64,
+    /// The guest failed.
+    pub failed: u64,
+    /// A fresh instance came to something else.
+    pub impure: u64,
+    /// They were not made again: the stream can't be folded so far.
     pub undecided: u64,
+    /// Fuel of those that were made again, as it was recorded.
+    pub fuel_recorded: u64,
+    /// The fuel that they took now.
+    pub fuel: u64,
 }
 
 /// Stored snapshots, compared with what is folded from the first event.
@@ -79,10 +94,18 @@ pub struct Finding {
 }
 
 /// Kinds of findings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    /// A type or version of events that the candidate can't read.
+    EventType,
     /// The decision came to other events than are recorded.
     Decision,
+    /// The command is rejected now.
+    Rejected,
+    /// The command can't be read now.
+    Command,
+    /// A fresh instance comes to another decision.
+    Impure,
     /// The commit names another module than its plan.
     Module,
     /// The events before it can't be folded.
@@ -91,20 +114,46 @@ pub enum Kind {
     Fault,
     /// Versions or commits have holes, or overlap.
     Order,
-    /// A snapshot says something else than the events.
+    /// A snapshot says something else than the events, or would not be used.
     Snapshot,
+    /// A projection can't read what the candidate writes.
+    Projection,
+    /// Decisions take much more fuel than before.
+    Fuel,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::EventType,
+        Self::Decision,
+        Self::Rejected,
+        Self::Command,
+        Self::Impure,
+        Self::Module,
+        Self::Fold,
+        Self::Fault,
+        Self::Order,
+        Self::Snapshot,
+        Self::Projection,
+        Self::Fuel,
+    ];
+
     /// Its stable name.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::EventType => "event-type",
             Self::Decision => "decision",
+            Self::Rejected => "rejected",
+            Self::Command => "command",
+            Self::Impure => "impure",
             Self::Module => "module",
             Self::Fold => "fold",
             Self::Fault => "fault",
             Self::Order => "order",
             Self::Snapshot => "snapshot",
+            Self::Projection => "projection",
+            Self::Fuel => "fuel",
         }
     }
 }
@@ -115,25 +164,78 @@ impl fmt::Display for Kind {
     }
 }
 
+impl FromStr for Kind {
+    type Err = Invalid;
+
+    fn from_str(name: &str) -> Result<Self, Invalid> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == name);
+        found.ok_or_else(|| {
+            let all = Self::ALL.map(Self::as_str).join(", ");
+            Invalid(format!(
+                "there is no kind of finding {name:?}; there are: {all}"
+            ))
+        })
+    }
+}
+
 impl Tally {
+    /// Those that did not come to what is recorded.
+    pub fn not_the_same(&self) -> u64 {
+        self.different + self.rejected + self.unread + self.failed + self.impure
+    }
+
+    /// Counts one that was not the same.
+    pub(super) fn count(&mut self, kind: Kind) {
+        *match kind {
+            Kind::Rejected => &mut self.rejected,
+            Kind::Command => &mut self.unread,
+            Kind::Fault => &mut self.failed,
+            Kind::Impure => &mut self.impure,
+            Kind::Fold => &mut self.undecided,
+            _ => &mut self.different,
+        } += 1;
+    }
+
     fn add(&mut self, other: Self) {
-        self.same += other.same;
-        self.different += other.different;
-        self.undecided += other.undecided;
+        let Self {
+            same,
+            different,
+            rejected,
+            unread,
+            failed,
+            impure,
+            undecided,
+            fuel_recorded,
+            fuel,
+        } = other;
+        self.same += same;
+        self.different += different;
+        self.rejected += rejected;
+        self.unread += unread;
+        self.failed += failed;
+        self.impure += impure;
+        self.undecided += undecided;
+        self.fuel_recorded = self.fuel_recorded.saturating_add(fuel_recorded);
+        self.fuel = self.fuel.saturating_add(fuel);
     }
 }
 
 impl Verified {
+    /// How many findings there are.
+    pub fn found(&self) -> u64 {
+        self.found.values().sum()
+    }
+
     /// Whether nothing was found.
     pub fn is_sound(&self) -> bool {
-        self.found == 0
+        self.found.is_empty()
     }
 
     /// Takes a finding. Those of the earliest positions are kept.
     pub(super) fn find(&mut self, finding: Finding) {
-        self.found += 1;
+        *self.found.entry(finding.kind).or_default() += 1;
         self.findings.push(finding);
-        if self.findings.len() >= FINDINGS_MAX * 2 {
+        if self.findings.len() >= FINDINGS_MAX * 4 {
             self.trim();
         }
     }
@@ -145,7 +247,9 @@ impl Verified {
         for (command, tally) in other.commands {
             self.commands.entry(command).or_default().add(tally);
         }
-        self.found += other.found;
+        for (kind, found) in other.found {
+            *self.found.entry(kind).or_default() += found;
+        }
         self.findings.extend(other.findings);
         self.trim();
     }
@@ -153,6 +257,13 @@ impl Verified {
     fn trim(&mut self) {
         self.findings
             .sort_by_key(|finding| (finding.position, finding.kind));
+        let mut alike: HashMap<(Kind, Option<Name>), usize> = HashMap::new();
+        self.findings.retain(|finding| {
+            let command = finding.command.as_ref().map(|(_, name)| name.clone());
+            let alike = alike.entry((finding.kind, command)).or_default();
+            *alike += 1;
+            *alike <= ALIKE_MAX
+        });
         self.findings.truncate(FINDINGS_MAX);
     }
 }

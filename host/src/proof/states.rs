@@ -92,6 +92,20 @@ impl States {
         self.apply(stream, events)
     }
 
+    /// Takes recorded events into the state of their stream, which is opened for them.
+    pub(super) fn fold(
+        &mut self,
+        rules: &Arc<Rules>,
+        stream: &StreamId,
+        events: Vec<LoadedEvent>,
+    ) -> Result<(), Error> {
+        if let Some(first) = events.first() {
+            let before = Version(first.version.0.saturating_sub(1));
+            self.bring(rules, stream, before)?;
+        }
+        self.apply(stream, events)
+    }
+
     /// Opens a stream's state at a version, under these rules.
     fn bring(&mut self, rules: &Arc<Rules>, stream: &StreamId, at: Version) -> Result<(), Error> {
         let fits = |state: &State| state.version == at && state.rules.fold == rules.fold;

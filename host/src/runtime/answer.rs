@@ -34,6 +34,17 @@ pub enum Outcome {
     BadCommand(String),
 }
 
+impl Outcome {
+    /// Whether two guests came to the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let (Self::Events(events), Self::Events(others)) = (self, other) else {
+            return self == other;
+        };
+        let mut pairs = events.iter().zip(others);
+        events.len() == others.len() && pairs.all(|(one, other)| one.is_same_decision(other))
+    }
+}
+
 /// Media type of a binary body whose type no manifest names.
 const OPAQUE: &str = "application/octet-stream";
 /// Bytes of a rejection's code, of an annotation's name and value.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,6 +33,13 @@ pub struct Config {
     snapshots: String,
     #[serde(default)]
     pub projections: Vec<Projection>,
+    /// What deciding on a body with the word `odd` does: "other", "reject", "bad-command",
+    /// "trap"; on any: "slow", "moody".
+    #[serde(default)]
+    decides: String,
+    /// What folding a body with the word `rare` does: "trap".
+    #[serde(default)]
+    folds: String,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +100,9 @@ impl manifest::Guest for Probe {
     }
 }
 
+/// Decisions of this instance.
+static TURN: AtomicU32 = AtomicU32::new(0);
+
 /// The state in its stored form.
 #[derive(Serialize, Deserialize, Default, Clone)]
 pub struct State {
@@ -147,6 +158,9 @@ impl decider::GuestAggregate for Held {
             let types::Body::Json(body) = event.body else {
                 return Err(types::FoldError::BadEvent("binary".to_owned()));
             };
+            if config().folds == "trap" && body.contains("rare") {
+                panic!("it does not fold {body}");
+            }
             let seen = format!("{}@{} {body}", event.type_, event.schema_version);
             state.seen.push(seen);
         }
@@ -156,6 +170,34 @@ impl decider::GuestAggregate for Held {
     fn decide(&self, command: types::Command) -> Result<Vec<types::NewEvent>, types::DecideError> {
         let types::Body::Json(body) = command.body else {
             return Err(types::DecideError::BadCommand("binary".to_owned()));
+        };
+        let is_odd = body.contains("odd");
+        match config().decides.as_str() {
+            "reject" if is_odd => {
+                return Err(types::DecideError::Rejected(types::Rejection {
+                    code: "too-odd".to_owned(),
+                    message: "it is too odd".to_owned(),
+                    details: None,
+                }));
+            }
+            "bad-command" if is_odd => {
+                return Err(types::DecideError::BadCommand("it is odd".to_owned()));
+            }
+            "trap" if is_odd => panic!("it is odd"),
+            "slow" => {
+                std::hint::black_box(
+                    (0..2_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)),
+                );
+            }
+            _ => {}
+        }
+        let body = match config().decides.as_str() {
+            "other" => body.replace("odd", "even"),
+            "moody" => {
+                let turn = TURN.fetch_add(1, Ordering::Relaxed);
+                body.replace('}', &format!(",\"turn\":{turn}}}"))
+            }
+            _ => body,
         };
         let events: Vec<(String, Box<RawValue>)> = serde_json::from_str(&body)
             .map_err(|error| types::DecideError::BadCommand(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! Recorded decisions, made again, by hosts on every store.
 #![allow(clippy::unwrap_used)]
 
+mod candidates;
 mod damage;
 mod verify;
 
@@ -17,14 +18,14 @@ pub fn decisions(verified: &Verified) -> (u64, u64) {
     let tallies = verified.commands.values();
     tallies.fold((0, 0), |(same, different), tally| {
         assert_eq!(tally.undecided, 0, "{verified:?}");
-        (same + tally.same, different + tally.different)
+        (same + tally.same, different + tally.not_the_same())
     })
 }
 
 /// The only finding.
 pub fn only(verified: &Verified) -> &Finding {
     assert_eq!(
-        (verified.found, verified.findings.len()),
+        (verified.found(), verified.findings.len()),
         (1, 1),
         "{verified:?}"
     );

@@ -176,6 +176,7 @@ async fn a_category_or_a_sample_is_looked_at_alone(place: Place) {
         let scope = Scope {
             category: category.map(str::to_owned),
             sample,
+            ..Scope::default()
         };
         let verified = host.verify(&scope, &mut |_| {}).await.unwrap();
         assert!(verified.is_sound());

@@ -110,6 +110,7 @@ impl Demo {
                 writeln!(out, "  quipu events --limit 20")?;
                 writeln!(out, "  quipu stream loan-ID --state")?;
                 writeln!(out, "  quipu deployments")?;
+                writeln!(out, "  quipu verify")?;
                 writeln!(out, "  quipu projections")?;
                 writeln!(out, "  quipu view officers --order -events --limit 5")?;
                 if let Some(key) = report.read_model.application_key() {

@@ -1,0 +1,160 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use reqwest::Method;
+use serde_json::json;
+
+use super::deploy::upload;
+use super::execute::one_lined;
+use super::table::{Table, grouped};
+use super::{Client, Connection, runs};
+use crate::http::{PreflightView, RunLine};
+
+/// Examples that are printed.
+const PRINTED_MAX: usize = 5;
+
+/// Say what would be different if a component were deployed; nothing is activated
+///
+/// It is uploaded, and decides the recorded commands of the categories that it would serve
+/// otherwise, each on the state that the recorded events before it lead to. What it decides
+/// is compared with what is recorded. Types of stored events, snapshots, and what active
+/// projections read are looked at beside. Ends with 1 when something blocks it.
+#[derive(Debug, Args)]
+pub struct Preflight {
+    /// The component
+    file: PathBuf,
+    /// So many streams, drawn at random
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000)
+    )]
+    sample: Option<u64>,
+    /// Read no more than so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    events: Option<u64>,
+    /// Read events for so many seconds
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 60,
+        value_parser = clap::value_parser!(u64).range(1..=86_400)
+    )]
+    seconds: u64,
+    /// A kind of objection that is not to block it, as decision or rejected; may be repeated
+    #[arg(long, value_name = "KIND")]
+    allow: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Preflight {
+    pub async fn run(self) -> Result<()> {
+        let client = Client::of(&self.connection)?;
+        let module = upload(&client, &self.file).await?;
+        let mut body = json!({
+            "digest": module.digest,
+            "time_ms": self.seconds * 1_000,
+            "allow": self.allow,
+        });
+        if let Some(sample) = self.sample {
+            body["sample"] = sample.into();
+        }
+        if let Some(events) = self.events {
+            body["events"] = events.into();
+        }
+        let request = client.request(Method::POST, &["v1", "preflights"]);
+        let response = client.send(request.json(&body)).await?;
+        let (line, last) = runs::watched(response).await?;
+        let RunLine::Preflight(found) = last else {
+            bail!("the host answered with something else");
+        };
+        if self.json {
+            writeln!(io::stdout(), "{}", line["preflight"])?;
+        } else {
+            print(&found)?;
+        }
+        match found.passes {
+            true => Ok(()),
+            false => bail!("the preflight fails; --allow KIND lets a kind of objection pass"),
+        }
+    }
+}
+
+fn print(found: &PreflightView) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let name = one_lined(&found.name);
+    let module: String = found.module.chars().take(12).collect();
+    let categories = match found.categories.is_empty() {
+        true => "nothing would be served otherwise".to_owned(),
+        false => format!("it would serve {}", one_lined(&found.categories.join(", "))),
+    };
+    writeln!(out, "{name} {module} on plan {}: {categories}", found.plan)?;
+    let (until, head) = (grouped(found.until), grouped(found.head));
+    let events = grouped(found.events);
+    writeln!(out, "{events} events, up to position {until} of {head}")?;
+    if !found.commands.is_empty() {
+        writeln!(out)?;
+        write_commands(found, &mut out)?;
+    }
+    writeln!(out)?;
+    if found.objections.is_empty() {
+        writeln!(out, "nothing speaks against it")?;
+    }
+    for objection in &found.objections {
+        let weight = if objection.blocks {
+            "blocks"
+        } else {
+            "allowed"
+        };
+        let text = one_lined(&objection.text);
+        writeln!(out, "{weight}: {}: {text}", objection.kind)?;
+    }
+    for example in found.examples.iter().take(PRINTED_MAX) {
+        writeln!(out)?;
+        runs::write_finding(example, &mut out)?;
+    }
+    if found.examples.len() > PRINTED_MAX {
+        writeln!(out, "\n--json has up to 100 examples")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn write_commands(found: &PreflightView, out: &mut impl Write) -> Result<()> {
+    let mut table = Table::new(&[
+        "category",
+        "command",
+        "same",
+        "different",
+        "rejected",
+        "unread",
+        "failed",
+        "impure",
+        "undecided",
+        "fuel",
+    ]);
+    for judged in &found.commands {
+        let fuel = match judged.fuel_recorded {
+            0 => "-".to_owned(),
+            recorded => format!("x{:.2}", judged.fuel as f64 / recorded as f64),
+        };
+        table.row([
+            one_lined(&judged.category),
+            one_lined(&judged.command),
+            grouped(judged.same),
+            grouped(judged.different),
+            grouped(judged.rejected),
+            grouped(judged.unread),
+            grouped(judged.failed),
+            grouped(judged.impure),
+            grouped(judged.undecided),
+            fuel,
+        ]);
+    }
+    Ok(table.write(out)?)
+}

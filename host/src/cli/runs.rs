@@ -1,0 +1,70 @@
+//! Long looks at the history, watched.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Response;
+use serde_json::Value;
+
+use super::execute::one_lined;
+use crate::http::lines::Lines;
+use crate::http::{FindingView, RunLine};
+
+/// Longest line of an answer: a hundred findings.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// Shows the progress of a run; its last line, as JSON and as it is meant.
+pub async fn watched(response: Response) -> Result<(Value, RunLine)> {
+    let mut lines = Lines::new(response.bytes_stream(), LINE_BYTES_MAX);
+    let bar = bar();
+    loop {
+        let line = match lines.next().await {
+            Ok(Some((_, line))) => line,
+            Ok(None) | Err(_) => bail!("the connection to the host was lost; run it again"),
+        };
+        match serde_json::from_slice(&line)? {
+            RunLine::Progress(progress) => {
+                bar.set_length(progress.head);
+                bar.set_position(progress.position);
+            }
+            RunLine::Problem(problem) => bail!(problem.detail),
+            last => {
+                bar.finish_and_clear();
+                return Ok((serde_json::from_slice(&line)?, last));
+            }
+        }
+    }
+}
+
+/// Writes a finding for people.
+pub fn write_finding(finding: &FindingView, out: &mut impl Write) -> Result<()> {
+    let place = match finding.position {
+        Some(position) => format!("position {position}, "),
+        None => String::new(),
+    };
+    let (stream, version) = (one_lined(&finding.stream), finding.version);
+    writeln!(out, "{}: {place}{stream} version {version}", finding.kind)?;
+    if let (Some(command), Some(id)) = (&finding.command, &finding.command_id) {
+        let (command, id) = (one_lined(command), one_lined(id));
+        writeln!(out, "  command {command} {id}, plan {}", finding.plan)?;
+    }
+    if let Some(module) = &finding.module {
+        writeln!(out, "  module {module}")?;
+    }
+    for line in finding.text.lines() {
+        writeln!(out, "  {}", one_lined(line))?;
+    }
+    Ok(())
+}
+
+/// A bar on stderr; nothing when that is no terminal.
+fn bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:20} {human_pos}/{human_len} events  {eta} left");
+    let bar = ProgressBar::no_length();
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}

@@ -1,0 +1,111 @@
+//! Long looks at the history, whose progress is told on the way.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use utoipa::ToSchema;
+
+use super::App;
+use super::preflights::PreflightView;
+use super::problem::{Problem, Result};
+use super::verify::VerifiedView;
+use crate::Host;
+use crate::proof::{Error, Progress};
+
+/// Between two lines of progress.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
+/// Lines that wait for a slow reader; of progress, what is more is left out.
+const LINES_MAX: usize = 8;
+
+/// A line of the answer. The last one is no progress.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunLine {
+    /// How far it has come.
+    Progress(ProgressView),
+    /// What a verification found.
+    Verified(Box<VerifiedView>),
+    /// What a preflight found.
+    Preflight(Box<PreflightView>),
+    /// It did not come to its end.
+    Problem(Box<Problem>),
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ProgressView {
+    /// Everything up to here has been read.
+    pub position: u64,
+    /// Where it ends.
+    pub head: u64,
+}
+
+/// Whom a run tells how far it has come.
+pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
+
+/// What is run on a host.
+pub trait Run: Send + 'static {
+    /// Runs it; its last line.
+    fn run<'a>(
+        &'a self,
+        host: &'a Host,
+        tell: Tell<'a>,
+    ) -> BoxFuture<'a, std::result::Result<RunLine, Error>>;
+}
+
+/// Answers with the lines of a run. It ends when the connection does.
+pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
+    let (lines, mut told) = mpsc::channel(LINES_MAX);
+    tokio::spawn(async move {
+        let mut tell = telling(lines.clone());
+        let last = tokio::select! {
+            last = run.run(&app.host, &mut tell) => last,
+            () = lines.closed() => return,
+            () = app.ending.cancelled() => Err(Error::Stopped),
+        };
+        let last = last.unwrap_or_else(|error| RunLine::Problem(error.into()));
+        // Who asked may be gone.
+        _ = lines.send(last).await;
+    });
+    // What fails at once has a status of its own.
+    let first = match told.recv().await {
+        Some(RunLine::Problem(problem)) => return Err(problem),
+        first => first,
+    };
+    let lines = futures::stream::unfold((first, told), |(first, mut told)| async {
+        let line = match first {
+            Some(line) => line,
+            None => told.recv().await?,
+        };
+        let written = serde_json::to_vec(&line).map(|mut line| {
+            line.push(b'\n');
+            Bytes::from(line)
+        });
+        Some((written, (None, told)))
+    });
+    let ndjson = HeaderValue::from_static("application/x-ndjson");
+    Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(lines)).into_response())
+}
+
+/// Tells of progress now and then.
+fn telling(lines: mpsc::Sender<RunLine>) -> impl FnMut(Progress) + Send {
+    let mut told_at: Option<Instant> = None;
+    move |progress| {
+        if told_at.is_some_and(|told| told.elapsed() < PROGRESS_PAUSE) {
+            return;
+        }
+        told_at = Some(Instant::now());
+        let view = ProgressView {
+            position: progress.position.0,
+            head: progress.head.0,
+        };
+        // A reader that is too slow hears of the next one.
+        _ = lines.try_send(RunLine::Progress(view));
+    }
+}

@@ -1,0 +1,78 @@
+//! By what recorded commands are decided again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::deploy::Past;
+use crate::fold::Rules;
+use crate::model::StreamId;
+use crate::store::Decided;
+
+/// Who decides again.
+#[derive(Debug)]
+pub(super) enum Judge {
+    /// Those who decided: what each commit's plan had.
+    Past(Past),
+    /// Those who may decide the next commands, by category; others are left alone.
+    Candidate(HashMap<Box<str>, Arc<Rules>>),
+}
+
+impl Judge {
+    /// Whether the streams of a category are looked at.
+    pub(super) fn is_for(&self, category: &str) -> bool {
+        match self {
+            Self::Past(_) => true,
+            Self::Candidate(rules) => rules.contains_key(category),
+        }
+    }
+
+    /// What is to fold the streams of a category from now on, whatever decided on them.
+    pub(super) fn rules_to_come(&self, category: &str) -> Option<&Arc<Rules>> {
+        match self {
+            Self::Past(_) => None,
+            Self::Candidate(rules) => rules.get(category),
+        }
+    }
+
+    /// Whether the same is asked of a second instance.
+    pub(super) fn asks_twice(&self) -> bool {
+        matches!(self, Self::Candidate(_))
+    }
+
+    /// What decides a command again that was decided under a plan.
+    ///
+    /// # Errors
+    /// When the commit names something else than its plan had.
+    pub(super) fn rules(
+        &self,
+        stream: &StreamId,
+        plan: u64,
+        decided: Decided,
+    ) -> Result<Arc<Rules>, String> {
+        let category = stream.category();
+        let past = match self {
+            Self::Past(past) => past,
+            Self::Candidate(rules) => {
+                let rules = rules.get(category).map(Arc::clone);
+                return rules.ok_or_else(|| format!("nothing is to decide {category}"));
+            }
+        };
+        let named = decided.module.short();
+        if plan > past.last() {
+            let last = past.last();
+            return Err(format!("it names plan {plan}; the last one is {last}"));
+        }
+        let Some(rules) = past.rules(category, plan) else {
+            return Err(format!(
+                "it names module {named}; under plan {plan} nothing decided {category}"
+            ));
+        };
+        if rules.module.digest() != decided.module {
+            let served = rules.module.digest().short();
+            return Err(format!(
+                "it names module {named}; under plan {plan} module {served} decided {category}"
+            ));
+        }
+        Ok(Arc::clone(rules))
+    }
+}

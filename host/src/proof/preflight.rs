@@ -1,0 +1,216 @@
+//! What speaks against a module that may become active.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::report::{Kind, Tally, Verified};
+use crate::deploy::{Prospect, Sources};
+use crate::fold::{self, Agreement, Rules};
+use crate::model::{Digest, Name, StreamId};
+use crate::store::TypeUse;
+use crate::upcast::Route;
+
+/// Decisions of a type of command from which on their fuel is compared, and how much more
+/// of it is an objection.
+const FUEL_DECISIONS_MIN: u64 = 10;
+const FUEL_TIMES_MAX: u64 = 3;
+
+/// What a candidate may be and do all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Kinds of objections that do not block it.
+    pub allowed: BTreeSet<Kind>,
+}
+
+impl Default for Policy {
+    /// What costs time alone blocks nothing: more fuel, and snapshots that are not used.
+    fn default() -> Self {
+        Self {
+            allowed: [Kind::Fuel, Kind::Snapshot].into(),
+        }
+    }
+}
+
+/// What a preflight found.
+#[derive(Debug, Clone)]
+pub struct Preflight {
+    /// The candidate.
+    pub module: Digest,
+    /// The name under which it would be active.
+    pub name: String,
+    /// The plan that it would raise.
+    pub plan: u64,
+    /// Categories that it would serve otherwise.
+    pub categories: Vec<String>,
+    /// What speaks against it.
+    pub objections: Vec<Objection>,
+    /// Recorded commands, decided by it.
+    pub decided: Verified,
+}
+
+/// Something that speaks against a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// What it is.
+    pub kind: Kind,
+    /// How often.
+    pub count: u64,
+    /// Whether the policy lets it stop an activation.
+    pub blocks: bool,
+    /// For people.
+    pub text: String,
+}
+
+impl Preflight {
+    /// Whether nothing blocks it.
+    pub fn passes(&self) -> bool {
+        self.objections.iter().all(|objection| !objection.blocks)
+    }
+
+    /// Whether the whole log was looked at.
+    pub fn is_whole(&self) -> bool {
+        self.decided.until == self.decided.head
+    }
+}
+
+/// Objections as they come up.
+#[derive(Debug, Default)]
+pub(super) struct Objections {
+    found: Vec<(Kind, u64, String)>,
+    /// Snapshots by what they are worth to it; and the first reason.
+    snapshots: BTreeMap<&'static str, (u64, String)>,
+}
+
+impl Objections {
+    /// Types and versions in the log that it can't read.
+    pub(super) fn types(&mut self, rules: &HashMap<Box<str>, Arc<Rules>>, stored: Vec<TypeUse>) {
+        for used in stored {
+            let Some(rules) = rules.get(&*used.category) else {
+                continue;
+            };
+            let (name, version) = (&used.name, used.schema_version);
+            let why = match rules.lift.route(name, version) {
+                Route::Unknown => "it does not know".to_owned(),
+                Route::TooNew(named) => format!("of which it reads version {named}"),
+                _ => continue,
+            };
+            let (category, first) = (&used.category, used.oldest.0);
+            let text = format!(
+                "{category} events {name} of schema version {version}, {why}: {}, the first at \
+                 position {first}",
+                used.events
+            );
+            self.found.push((Kind::EventType, used.events, text));
+        }
+    }
+
+    /// Projections that can't read what it writes.
+    pub(super) fn projections(&mut self, prospect: &Prospect) {
+        let Some(category) = prospect.module.category() else {
+            return;
+        };
+        for (projection, projected) in prospect.next.projections() {
+            let sources = Sources::new(&prospect.next, projected.definition());
+            let Some(lift) = sources.lift(category.as_str()) else {
+                continue;
+            };
+            for event in &prospect.module.manifest().events {
+                let (name, version) = (&event.name, event.schema_version);
+                let why = match lift.route(name, version) {
+                    Route::Unknown => "does not know it".to_owned(),
+                    Route::TooNew(named) => format!("reads version {named}"),
+                    _ => continue,
+                };
+                let text = format!(
+                    "it writes {category} events {name} of schema version {version}; projection \
+                     {projection} {why}"
+                );
+                self.found.push((Kind::Projection, 1, text));
+            }
+        }
+    }
+
+    /// A stored snapshot that was compared with what it folds.
+    pub(super) fn snapshot(&mut self, stream: &StreamId, worth: &Result<Agreement, fold::Error>) {
+        let (worth, why) = match worth {
+            Ok(Agreement::Agrees) => return,
+            Ok(Agreement::Differs) => ("say something else than it folds", String::new()),
+            Ok(Agreement::Unusable(why)) => ("can't be opened by it", format!(" ({why})")),
+            // The events say why.
+            Err(_) => return,
+        };
+        let first = || (0, format!("as that of {stream}{why}"));
+        self.snapshots.entry(worth).or_insert_with(first).0 += 1;
+    }
+
+    /// All of it, with what came of the decisions.
+    pub(super) fn concluded(
+        mut self,
+        prospect: &Prospect,
+        decided: Verified,
+        policy: &Policy,
+    ) -> Preflight {
+        for (worth, (count, why)) in std::mem::take(&mut self.snapshots) {
+            let text = format!(
+                "{count} of the newest snapshots {worth}, {why}; streams are folded from their \
+                 events then"
+            );
+            self.found.push((Kind::Snapshot, count, text));
+        }
+        for kind in [Kind::Fold, Kind::Order] {
+            if let Some(count) = decided.found.get(&kind) {
+                let first = decided.findings.iter().find(|found| found.kind == kind);
+                let why = first.map_or_else(String::new, |found| {
+                    let (stream, version) = (&found.stream, found.version);
+                    format!(", {stream} at version {version} first: {}", found.text)
+                });
+                let text = format!("streams that it can't fold: {count}{why}");
+                self.found.push((kind, *count, text));
+            }
+        }
+        for ((category, command), tally) in &decided.commands {
+            self.command(category, command, tally);
+        }
+        let objections = self.found.into_iter();
+        let objections = objections.map(|(kind, count, text)| Objection {
+            kind,
+            count,
+            blocks: !policy.allowed.contains(&kind),
+            text,
+        });
+        Preflight {
+            module: prospect.module.digest(),
+            name: prospect.module.manifest().name.as_str().to_owned(),
+            plan: prospect.next.number - 1,
+            categories: prospect.categories.clone(),
+            objections: objections.collect(),
+            decided,
+        }
+    }
+
+    fn command(&mut self, category: &str, command: &Name, tally: &Tally) {
+        let all = tally.same + tally.not_the_same();
+        for (kind, count, what) in [
+            (Kind::Decision, tally.different, "come to other events"),
+            (Kind::Rejected, tally.rejected, "are rejected"),
+            (Kind::Command, tally.unread, "can't be read"),
+            (Kind::Fault, tally.failed, "make it fail"),
+            (
+                Kind::Impure,
+                tally.impure,
+                "are decided otherwise by a fresh instance",
+            ),
+        ] {
+            if count > 0 {
+                let text = format!("{category} {command}: {count} of {all} {what}");
+                self.found.push((kind, count, text));
+            }
+        }
+        let recorded = tally.fuel_recorded.max(1);
+        if all >= FUEL_DECISIONS_MIN && tally.fuel > recorded.saturating_mul(FUEL_TIMES_MAX) {
+            let times = tally.fuel as f64 / recorded as f64;
+            let text = format!("{category} {command} takes {times:.1} times the fuel");
+            self.found.push((Kind::Fuel, all, text));
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What speaks against a module is found before it is active, and named for what it is.
+
+use quipu::Host;
+use quipu::model::{Command, Digest};
+use quipu::proof::{Kind, Objection, Policy, Preflight, Scope};
+use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{Place, build, examples, on_every_store};
+use serde_json::json;
+
+on_every_store! {
+    the_same_again_has_nothing_against_it,
+    what_serves_nothing_otherwise_is_told_of,
+    one_that_forgets_a_type_is_named,
+    one_that_reads_an_older_version_is_named,
+    one_that_traps_on_a_rare_event_is_named,
+    one_that_decides_differently_is_shown,
+    one_that_rejects_is_shown,
+    one_that_can_not_read_a_command_is_named,
+    one_that_traps_on_a_command_is_named,
+    one_that_is_not_pure_is_named,
+    one_that_is_slow_is_named_and_passes,
+    one_whose_state_has_another_form_is_named_and_passes,
+    one_whose_writes_a_projection_can_not_read_is_named,
+    a_policy_says_what_blocks,
+    a_budget_bounds_what_is_looked_at,
+    nothing_is_changed_by_a_look,
+}
+
+/// The decider that is active.
+fn active() -> Probe {
+    probe("note").event("noted", 1).event("rare", 1)
+}
+
+fn note(events: &serde_json::Value) -> Command {
+    build::command("note", &events.to_string())
+}
+
+/// A host with 40 streams, of whose 120 commands 40 are odd, and one stream of which the
+/// first event is rare.
+async fn filled(place: &Place) -> Host {
+    let host = place.host().await;
+    examples::deploy(&host, active().component()).await;
+    for n in 0..40 {
+        let stream = build::stream(&format!("note-{n}"));
+        for word in ["plain", "odd", "plain"] {
+            let events = json!([["noted", {"n": n, "word": word}]]);
+            host.execute(&stream, note(&events)).await.unwrap();
+        }
+    }
+    let rare = build::stream("note-rare");
+    for name in ["rare", "noted"] {
+        let events = json!([[name, {"word": name}]]);
+        host.execute(&rare, note(&events)).await.unwrap();
+    }
+    host
+}
+
+async fn upload(host: &Host, component: Vec<u8>) -> Digest {
+    host.upload(component).await.unwrap().module.digest()
+}
+
+async fn preflight(host: &Host, candidate: &Probe) -> Preflight {
+    let digest = upload(host, candidate.component()).await;
+    let (policy, scope) = (Policy::default(), Scope::default());
+    let found = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
+    found.unwrap()
+}
+
+/// The objections of a candidate: their kinds and texts.
+async fn against(place: &Place, candidate: Probe) -> (Preflight, Vec<(Kind, String)>) {
+    let host = filled(place).await;
+    let found = preflight(&host, &candidate).await;
+    let objections = found.objections.iter();
+    let told = |it: &Objection| (it.kind, it.text.clone());
+    let told = objections.map(told).collect();
+    (found, told)
+}
+
+async fn the_same_again_has_nothing_against_it(place: Place) {
+    let (found, against) = against(&place, active().version("1.0.1")).await;
+    assert_eq!(against, []);
+    assert!(found.passes() && found.is_whole());
+    assert_eq!((found.name.as_str(), found.plan), ("note", 1));
+    assert_eq!(found.categories, ["note"]);
+    let tally = found.decided.commands.values().next().unwrap();
+    assert_eq!((tally.same, tally.not_the_same()), (122, 0));
+    assert!(tally.fuel > 0 && tally.fuel_recorded > 0);
+}
+
+async fn what_serves_nothing_otherwise_is_told_of(place: Place) {
+    let host = filled(&place).await;
+    let other = upload(&host, examples::account()).await;
+    let (policy, scope) = (Policy::default(), Scope::default());
+    let found = host.preflight(other, &policy, &scope, &mut |_| {}).await;
+    let found = found.unwrap();
+    assert!(found.passes());
+    assert_eq!((found.decided.events, found.decided.commands.len()), (0, 0));
+}
+
+async fn one_that_forgets_a_type_is_named(place: Place) {
+    let candidate = probe("note").event("noted", 1).version("2.0.0");
+    let (found, against) = against(&place, candidate).await;
+    let unknown = "note events rare of schema version 1, it does not know: 1, the first at";
+    assert_eq!(against[0].0, Kind::EventType);
+    assert!(against[0].1.starts_with(unknown), "{}", against[0].1);
+    // Its stream can't be folded, therefore.
+    assert_eq!(against[1].0, Kind::Fold);
+    assert!(against[1].1.contains("note-rare"), "{}", against[1].1);
+    assert!(!found.passes());
+}
+
+async fn one_that_reads_an_older_version_is_named(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, probe("note").event("noted", 2).component()).await;
+    let stream = build::stream("note-1");
+    let events = json!([["noted", {"n": 1}]]);
+    host.execute(&stream, note(&events)).await.unwrap();
+    let found = preflight(&host, &probe("note").event("noted", 1)).await;
+    let objection = &found.objections[0];
+    assert_eq!(objection.kind, Kind::EventType);
+    let text = "note events noted of schema version 2, of which it reads version 1: 1";
+    assert!(objection.text.starts_with(text), "{}", objection.text);
+}
+
+async fn one_that_traps_on_a_rare_event_is_named(place: Place) {
+    let (found, against) = against(&place, active().traps_on_rare()).await;
+    assert_eq!(against.len(), 1, "{against:?}");
+    assert_eq!(against[0].0, Kind::Fold);
+    assert!(
+        against[0].1.contains("note-rare at version 1"),
+        "{}",
+        against[0].1
+    );
+    assert!(!found.passes());
+    // What else is in the log was looked at all the same.
+    let tally = found.decided.commands.values().next().unwrap();
+    assert_eq!((tally.same, tally.undecided), (121, 1));
+}
+
+async fn one_that_decides_differently_is_shown(place: Place) {
+    let (found, against) = against(&place, active().decides("other")).await;
+    let text = "note note: 40 of 122 come to other events".to_owned();
+    assert_eq!(against, [(Kind::Decision, text)]);
+    let examples = &found.decided.findings;
+    assert_eq!(examples.len(), 10);
+    assert_eq!(
+        examples[0].text,
+        "- noted 1 {\"n\":0,\"word\":\"odd\"}\n+ noted 1 {\"n\":0,\"word\":\"even\"}"
+    );
+    assert!(!found.passes());
+}
+
+async fn one_that_rejects_is_shown(place: Place) {
+    let (found, against) = against(&place, active().decides("reject")).await;
+    let text = "note note: 40 of 122 are rejected".to_owned();
+    assert_eq!(against, [(Kind::Rejected, text)]);
+    let example = &found.decided.findings[0].text;
+    assert!(example.starts_with("it is rejected now: too-odd: it is too odd\n- noted"));
+}
+
+async fn one_that_can_not_read_a_command_is_named(place: Place) {
+    let (_, against) = against(&place, active().decides("bad-command")).await;
+    let text = "note note: 40 of 122 can't be read".to_owned();
+    assert_eq!(against, [(Kind::Command, text)]);
+}
+
+async fn one_that_traps_on_a_command_is_named(place: Place) {
+    let (found, against) = against(&place, active().decides("trap")).await;
+    let text = "note note: 40 of 122 make it fail".to_owned();
+    assert_eq!(against, [(Kind::Fault, text)]);
+    let tally = found.decided.commands.values().next().unwrap();
+    assert_eq!((tally.same, tally.failed), (82, 40));
+}
+
+async fn one_that_is_not_pure_is_named(place: Place) {
+    let (_, against) = against(&place, active().decides("moody")).await;
+    let kinds: Vec<_> = against.iter().map(|(kind, _)| *kind).collect();
+    assert!(kinds.contains(&Kind::Impure), "{against:?}");
+}
+
+async fn one_that_is_slow_is_named_and_passes(place: Place) {
+    let (found, against) = against(&place, active().decides("slow")).await;
+    assert_eq!(against.len(), 1, "{against:?}");
+    let (kind, text) = &against[0];
+    assert_eq!(*kind, Kind::Fuel);
+    assert!(
+        text.starts_with("note note takes ") && text.ends_with("times the fuel"),
+        "{text}"
+    );
+    assert!(found.passes());
+}
+
+async fn one_whose_state_has_another_form_is_named_and_passes(place: Place) {
+    let host = filled(&place).await;
+    let stream = build::stream("note-1");
+    host.snapshot(&stream).await.unwrap();
+    let found = preflight(&host, &active().state(2, &[])).await;
+    let objection = &found.objections[0];
+    assert_eq!(
+        (objection.kind, objection.count, objection.blocks),
+        (Kind::Snapshot, 1, false)
+    );
+    assert!(
+        objection.text.contains("can't be opened by it"),
+        "{}",
+        objection.text
+    );
+    assert!(found.passes());
+    let migrating = active().state(2, &[(1, 2)]);
+    let found = preflight(&host, &migrating).await;
+    // The probe notes that it was migrated: its state is another one.
+    assert_eq!(found.objections[0].kind, Kind::Snapshot);
+    assert!(found.objections[0].text.contains("say something else"));
+}
+
+async fn one_whose_writes_a_projection_can_not_read_is_named(place: Place) {
+    let host = filled(&place).await;
+    let sources = json!([{"category": "note", "events": [["noted", 1]]}]);
+    let views = probe("views").projection("words", 1, json!({"sources": sources}));
+    examples::deploy(&host, views.component()).await;
+    let candidate = probe("note").event("noted", 2).event("rare", 1);
+    let found = preflight(&host, &candidate).await;
+    let objection = found
+        .objections
+        .iter()
+        .find(|it| it.kind == Kind::Projection);
+    assert_eq!(
+        objection.unwrap().text,
+        "it writes note events noted of schema version 2; projection words reads version 1"
+    );
+    assert!(!found.passes());
+}
+
+async fn a_policy_says_what_blocks(place: Place) {
+    let host = filled(&place).await;
+    let digest = upload(&host, active().decides("reject").component()).await;
+    let passes = async |allowed: &[Kind]| {
+        let policy = Policy {
+            allowed: allowed.iter().copied().collect(),
+        };
+        let scope = Scope::default();
+        let found = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
+        found.unwrap().passes()
+    };
+    assert!(!passes(&[]).await);
+    assert!(!passes(&[Kind::Decision]).await);
+    assert!(passes(&[Kind::Rejected]).await);
+}
+
+async fn a_budget_bounds_what_is_looked_at(place: Place) {
+    let host = filled(&place).await;
+    let note = build::stream("other-1");
+    for _ in 0..2 {
+        let append = build::append(build::events(900));
+        host.append(&note, append).await.unwrap();
+    }
+    let digest = upload(&host, active().version("2.0.0").component()).await;
+    let look = async |scope: Scope| {
+        let policy = Policy::default();
+        let found = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
+        found.unwrap()
+    };
+    let few = look(Scope {
+        events: Some(1),
+        ..Scope::default()
+    });
+    let few = few.await;
+    assert!(few.passes() && !few.is_whole());
+    assert!(few.decided.until < few.decided.head);
+    let some = look(Scope {
+        sample: Some(5),
+        ..Scope::default()
+    });
+    let some = some.await;
+    assert!(some.is_whole() && some.decided.events < 122);
+    let none = look(Scope {
+        time: Some(std::time::Duration::ZERO),
+        ..Scope::default()
+    });
+    assert_eq!(none.await.decided.events, 0);
+}
+
+async fn nothing_is_changed_by_a_look(place: Place) {
+    let host = filled(&place).await;
+    let (head, plan) = (host.log_head().await.unwrap(), host.plan().number);
+    preflight(&host, &active().decides("other")).await;
+    assert_eq!(
+        (host.log_head().await.unwrap(), host.plan().number),
+        (head, plan)
+    );
+    let stream = build::stream("note-7");
+    let events = json!([["noted", {"word": "odd"}]]);
+    let executed = host.execute(&stream, note(&events)).await.unwrap();
+    assert_eq!(
+        executed.events[0].body.as_json().unwrap(),
+        "{\"word\":\"odd\"}"
+    );
+    assert!(super::verified(&host).await.is_sound());
+}
