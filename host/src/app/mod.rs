@@ -284,6 +284,19 @@ impl Host {
         Ok(deployment)
     }
 
+    /// The module that was active under a name before the one that is; none when no other
+    /// ever was.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn active_before(&self, name: &str) -> Result<Option<Digest>, crate::deploy::Error> {
+        let history = self.deployments().await?;
+        let mut newest = history.iter().rev().filter(|it| it.name == name);
+        let active = newest.next().map(|it| it.digest);
+        let mut digests = newest.map(|it| it.digest);
+        Ok(digests.find(|digest| Some(*digest) != active))
+    }
+
     /// What is active now.
     pub fn plan(&self) -> Arc<Plan> {
         self.tenant.registry.plan()

@@ -3,14 +3,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use reqwest::{Method, header};
 use serde_json::json;
 
+use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::table::Table;
-use super::{Client, Connection};
+use super::{Client, Connection, preflight};
 use crate::http::{DeploymentList, DeploymentView, ModuleView};
 use crate::model::{Invalid, Lifecycle, OnError, SettingsChange};
 
@@ -27,14 +28,108 @@ pub struct Deploy {
     /// is left out, or it waits with those behind it; may be repeated
     #[arg(long = "on-error", value_name = "NAME=stop|skip|park", value_parser = named::<OnError>)]
     on_errors: Vec<(String, OnError)>,
-    /// Do not compare it with what is active first
-    #[arg(long)]
-    no_preflight: bool,
+    #[command(flatten)]
+    check: Check,
     /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// Whether a module is looked at before it takes another one's place.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Do not look first what would be different: see `preflight`
+    #[arg(long)]
+    no_preflight: bool,
+    /// A kind of objection that is not to block it, as decision or rejected; may be repeated
+    #[arg(long, value_name = "KIND", conflicts_with = "no_preflight")]
+    allow: Vec<String>,
+}
+
+impl Check {
+    /// Makes a preflight of a decider that is to replace another one, if it is wanted, and
+    /// fails if something blocks it.
+    pub async fn run(&self, client: &Client, module: &ModuleView) -> Result<()> {
+        let is_decider = module.exports.iter().any(|export| export == "decider");
+        if self.no_preflight || !is_decider {
+            return Ok(());
+        }
+        let list = activations(client, &module.name).await?;
+        let active = list.iter().find(|deployment| deployment.active);
+        if active.is_none_or(|active| active.digest == module.digest) {
+            return Ok(());
+        }
+        let body = json!({ "digest": module.digest, "allow": self.allow });
+        let (_, found) = preflight::asked(client, &body).await?;
+        let mut out = io::stderr().lock();
+        if !found.passes {
+            preflight::print(&found, &mut out)?;
+            bail!(
+                "nothing was activated; --allow KIND lets a kind of objection pass, \
+                 --no-preflight all of them"
+            );
+        }
+        for objection in &found.objections {
+            let (kind, text) = (&objection.kind, one_lined(&objection.text));
+            writeln!(out, "allowed: {kind}: {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every activation under a name, oldest first.
+async fn activations(client: &Client, name: &str) -> Result<Vec<DeploymentView>> {
+    let request = client.request(Method::GET, &["v1", "deployments"]);
+    let list: DeploymentList = client.json(request).await?;
+    let mut all = list.deployments;
+    all.retain(|deployment| deployment.name == name);
+    Ok(all)
+}
+
+/// Make the module active again that was active under a name before
+///
+/// It is looked at first as any decider that takes another one's place: what was written
+/// meanwhile, and that it can't read, is named before anything happens.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The name, as `deployments` lists it
+    name: String,
+    #[command(flatten)]
+    check: Check,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Rollback {
+    pub async fn run(self) -> Result<()> {
+        let client = Client::of(&self.connection)?;
+        let all = activations(&client, &self.name).await?;
+        let active = all.last().map(|newest| newest.digest.clone());
+        let mut before = all.iter().rev();
+        let before = before.find(|deployment| Some(&deployment.digest) != active.as_ref());
+        if let Some(before) = before {
+            let request = client.request(Method::GET, &["v1", "modules", &before.digest]);
+            let module: ModuleView = client.json(request).await?;
+            self.check.run(&client, &module).await?;
+        }
+        let path = ["v1", "deployments", &self.name, "rollback"];
+        let request = client.request(Method::POST, &path);
+        let body = json!({ "preflight": "skip" });
+        let deployed: DeploymentView = client.json(request.json(&body)).await?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&deployed)?)?;
+        } else {
+            let (plan, digest) = (deployed.plan, &deployed.digest);
+            writeln!(out, "plan {plan}: {} is active again, {digest}", self.name)?;
+        }
+        Ok(())
+    }
 }
 
 /// Uploads a component.
@@ -52,13 +147,8 @@ impl Deploy {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
         let module = upload(&client, &self.file).await?;
-        if !self.no_preflight {
-            _ = writeln!(
-                io::stderr(),
-                "note: deployed without a preflight; this version has none"
-            );
-        }
         let projections = self.changes(&module)?;
+        self.check.run(&client, &module).await?;
         let body = json!({
             "digest": module.digest, "preflight": "skip", "projections": projections,
         });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::deploy::upload;
 use super::execute::one_lined;
@@ -68,16 +68,13 @@ impl Preflight {
         if let Some(events) = self.events {
             body["events"] = events.into();
         }
-        let request = client.request(Method::POST, &["v1", "preflights"]);
-        let response = client.send(request.json(&body)).await?;
-        let (line, last) = runs::watched(response).await?;
-        let RunLine::Preflight(found) = last else {
-            bail!("the host answered with something else");
-        };
+        let (line, found) = asked(&client, &body).await?;
         if self.json {
             writeln!(io::stdout(), "{}", line["preflight"])?;
         } else {
-            print(&found)?;
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            print(&found, &mut out)?;
+            out.flush()?;
         }
         match found.passes {
             true => Ok(()),
@@ -86,8 +83,18 @@ impl Preflight {
     }
 }
 
-fn print(found: &PreflightView) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+/// Asks for a preflight; the last line, as JSON and as it is meant.
+pub async fn asked(client: &Client, body: &Value) -> Result<(Value, Box<PreflightView>)> {
+    let request = client.request(Method::POST, &["v1", "preflights"]);
+    let response = client.send(request.json(body)).await?;
+    match runs::watched(response).await? {
+        (line, RunLine::Preflight(found)) => Ok((line, found)),
+        _ => bail!("the host answered with something else"),
+    }
+}
+
+/// Writes what was found for people.
+pub fn print(found: &PreflightView, out: &mut impl Write) -> Result<()> {
     let name = one_lined(&found.name);
     let module: String = found.module.chars().take(12).collect();
     let categories = match found.categories.is_empty() {
@@ -100,7 +107,7 @@ fn print(found: &PreflightView) -> Result<()> {
     writeln!(out, "{events} events, up to position {until} of {head}")?;
     if !found.commands.is_empty() {
         writeln!(out)?;
-        write_commands(found, &mut out)?;
+        write_commands(found, out)?;
     }
     writeln!(out)?;
     if found.objections.is_empty() {
@@ -117,12 +124,12 @@ fn print(found: &PreflightView) -> Result<()> {
     }
     for example in found.examples.iter().take(PRINTED_MAX) {
         writeln!(out)?;
-        runs::write_finding(example, &mut out)?;
+        runs::write_finding(example, out)?;
     }
     if found.examples.len() > PRINTED_MAX {
-        writeln!(out, "\n--json has up to 100 examples")?;
+        writeln!(out, "\n`preflight --json` has up to 100 examples")?;
     }
-    Ok(out.flush()?)
+    Ok(())
 }
 
 fn write_commands(found: &PreflightView, out: &mut impl Write) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,11 +11,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::params::{NamePath, Params};
+use super::preflights::PreflightView;
 use super::problem::{Code, Problem, Result};
-use super::request::{JsonBytes, named_objects};
+use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::{App, answer};
 use crate::model::{Digest, Invalid, Settings, SettingsChange};
+use crate::proof::{Policy, Scope};
 use crate::store::Deployment;
+
+/// How long a preflight reads events before an activation.
+const PREFLIGHT_TIME: Duration = Duration::from_secs(60);
 
 /// Which module to activate.
 #[derive(Deserialize, ToSchema)]
@@ -23,9 +29,14 @@ pub struct DeploymentBody<'a> {
     /// SHA-256 of a component that was uploaded.
     #[serde(borrow)]
     digest: Cow<'a, str>,
-    /// `skip`, or absent. This version makes no preflights.
+    /// `require`: it is activated if a preflight of up to 60 s passes; `report`: whatever that
+    /// says; `skip`: without one. Absent: `require` where it takes the place of another
+    /// decider, else `skip`.
     #[serde(borrow, default)]
     preflight: Option<Cow<'a, str>>,
+    /// Kinds of objections that do not block it, besides `fuel` and `snapshot`.
+    #[serde(default)]
+    allow: Vec<String>,
     /// Names that are taken over from another component. Not taken by this version.
     #[serde(borrow, default)]
     take_over: Vec<Cow<'a, str>>,
@@ -99,6 +110,9 @@ pub struct DeploymentView {
     /// By name, how the projections of the store were kept from then on.
     #[serde(default)]
     pub projections: BTreeMap<String, SettingsView>,
+    /// What the preflight said; only in the answer to an activation, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<PreflightView>,
 }
 
 /// Activations.
@@ -115,8 +129,8 @@ pub struct DeploymentList {
 /// From one position on, everything of its category is decided by it. No command
 /// fails because of that. Its projections are built from the first event on; one whose
 /// version has risen is built anew beside the running one, which answers until then. One that
-/// is to become inline is built first, and that is waited for, 5 s at most. The same module
-/// may be activated again to say otherwise how its projections are kept.
+/// is to become inline is built first, and that is waited for, 5 s at most. A module that takes
+/// the place of another decider is looked at by a preflight first. The same module may be activated again to say otherwise how its projections are kept.
 #[utoipa::path(
     post, path = "/v1/deployments", tag = "deployments",
     request_body = DeploymentBody,
@@ -128,19 +142,7 @@ pub struct DeploymentList {
 pub async fn activate(State(app): State<App>, params: Params, body: JsonBytes) -> Result<Response> {
     params.finish()?;
     let given: DeploymentBody<'_> = body.parse()?;
-    match given.preflight.as_deref() {
-        None | Some("skip") => {}
-        Some(policy @ ("require" | "report")) => {
-            return Err(Problem::bad_request(format!(
-                "preflight {policy:?}: this version makes no preflights; activate with \"skip\""
-            )));
-        }
-        Some(other) => {
-            return Err(Problem::bad_request(format!(
-                "preflight {other:?}: expected \"require\", \"report\" or \"skip\""
-            )));
-        }
-    }
+    let asked = Asked::of(given.preflight.as_deref(), &given.allow)?;
     if !given.take_over.is_empty() {
         let detail = "take_over: this version takes no names over";
         return Err(Problem::bad_request(detail));
@@ -153,8 +155,137 @@ pub async fn activate(State(app): State<App>, params: Params, body: JsonBytes) -
             .map_err(|why| Problem::bad_request(format!("projections: {name}: {}", why.0)))?;
         changes.insert(name.clone(), change);
     }
+    let found = asked.preflight(&app, digest).await?;
     let deployment = app.host.activate_with(digest, None, &changes).await?;
-    answer::json(StatusCode::CREATED, &view(deployment, true))
+    let view = DeploymentView {
+        preflight: found,
+        ..view(deployment, true)
+    };
+    answer::json(StatusCode::CREATED, &view)
+}
+
+/// What becomes of a preflight before an activation.
+struct Asked {
+    /// None: it is required where another decider is replaced.
+    demand: Option<Demand>,
+    policy: Policy,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    Require,
+    Report,
+    Skip,
+}
+
+impl Asked {
+    fn of(preflight: Option<&str>, allow: &[String]) -> std::result::Result<Self, Invalid> {
+        let demand = match preflight {
+            None => None,
+            Some("require") => Some(Demand::Require),
+            Some("report") => Some(Demand::Report),
+            Some("skip") => Some(Demand::Skip),
+            Some(other) => {
+                return Err(Invalid(format!(
+                    "preflight {other:?}: expected \"require\", \"report\" or \"skip\""
+                )));
+            }
+        };
+        let mut policy = Policy::default();
+        for kind in allow {
+            policy.allowed.insert(kind.parse()?);
+        }
+        Ok(Self { demand, policy })
+    }
+
+    /// Looks at the module, if that is demanded. What was found, if it is to be activated.
+    async fn preflight(&self, app: &App, digest: Digest) -> Result<Option<PreflightView>> {
+        let demand = match self.demand {
+            Some(demand) => demand,
+            None => self.usual(app, digest).await?,
+        };
+        if demand == Demand::Skip {
+            return Ok(None);
+        }
+        let scope = Scope {
+            time: Some(PREFLIGHT_TIME),
+            ..Scope::default()
+        };
+        let found = app
+            .host
+            .preflight(digest, &self.policy, &scope, &mut |_| {})
+            .await?;
+        let found = PreflightView::of(found);
+        if demand == Demand::Require && !found.passes {
+            let blocking = found.objections.iter().filter(|objection| objection.blocks);
+            let texts: Vec<&str> = blocking.map(|objection| &*objection.text).collect();
+            let detail = format!(
+                "nothing was activated: {}; POST /v1/preflights shows examples; `allow` lets kinds \
+                 of objections pass",
+                texts.join("; ")
+            );
+            return Err(Box::new(Problem::new(Code::PreflightFailed, detail)));
+        }
+        Ok(Some(found))
+    }
+
+    async fn usual(&self, app: &App, digest: Digest) -> Result<Demand> {
+        let module = app.host.module(digest).await?;
+        let active = app.host.plan().active(module.manifest().name.as_str());
+        let replaces = active.is_some_and(|active| active != digest);
+        Ok(match replaces && module.has_decider() {
+            true => Demand::Require,
+            false => Demand::Skip,
+        })
+    }
+}
+
+/// Whether a roll-back is looked at first.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackBody {
+    /// `require`, `report` or `skip`, as of an activation. Absent: `require` for a decider.
+    #[serde(default)]
+    preflight: Option<String>,
+    /// Kinds of objections that do not block it, besides `fuel` and `snapshot`.
+    #[serde(default)]
+    allow: Vec<String>,
+}
+
+/// Activates the module that was active under a name before the one that is.
+///
+/// It is as atomic as any activation. The preflight looks at what has been written meanwhile:
+/// types of events that the module can't read are named before anything happens.
+#[utoipa::path(
+    post, path = "/v1/deployments/{name}/rollback", operation_id = "roll_back", tag = "deployments",
+    params(("name" = String, Path, description = "Name of a manifest")),
+    request_body(content = Option<RollbackBody>, description = "By default a preflight is required for a decider"),
+    responses(
+        (status = 201, body = DeploymentView, description = "Active again"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan stands"),
+    ),
+)]
+pub async fn roll_back(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+    body: OptionalJson,
+) -> Result<Response> {
+    params.finish()?;
+    let RollbackBody { preflight, allow } = body.parse()?;
+    let asked = Asked::of(preflight.as_deref(), &allow)?;
+    let before = app.host.active_before(&name).await?;
+    let Some(digest) = before else {
+        let detail = format!("under the name {name:?} no other module was active before");
+        return Err(Box::new(Problem::new(Code::ModuleNotFound, detail)));
+    };
+    let found = asked.preflight(&app, digest).await?;
+    let deployment = app.host.activate(digest, None).await?;
+    let view = DeploymentView {
+        preflight: found,
+        ..view(deployment, true)
+    };
+    answer::json(StatusCode::CREATED, &view)
 }
 
 /// Lists every activation.
@@ -226,5 +357,6 @@ fn view(deployment: Deployment, active: bool) -> DeploymentView {
         projections: settings
             .map(|(name, settings)| (name, SettingsView::of(settings)))
             .collect(),
+        preflight: None,
     }
 }

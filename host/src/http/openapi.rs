@@ -40,6 +40,7 @@ use super::{
         deployments::activate,
         deployments::list,
         deployments::show,
+        deployments::roll_back,
         projections::list,
         projections::show,
         projections::order,

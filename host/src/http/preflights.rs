@@ -118,7 +118,8 @@ pub struct JudgedView {
 }
 
 impl PreflightView {
-    fn of(found: Preflight) -> Self {
+    /// The view of what was found.
+    pub(super) fn of(found: Preflight) -> Self {
         let commands = found.decided.commands.iter();
         Self {
             passes: found.passes(),

@@ -131,6 +131,7 @@ codes! {
     UnreadableEvent "unreadable-event" 409 "an event of the stream can't be lifted or folded";
     SnapshotRefused "snapshot-refused" 409 "no snapshot of the stream can be taken";
     TruncateRefused "truncate-refused" 409 "the stream can't be truncated so";
+    PreflightFailed "preflight-failed" 409 "a preflight speaks against the module";
     NotSettled "not-settled" 409 "a projection can't become inline now";
     ProjectionRefused "projection-refused" 409 "the projection does not stand so that this can be done";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";

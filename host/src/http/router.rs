@@ -60,6 +60,10 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
             get(deployments::list).post(deployments::activate),
         )
         .route("/v1/deployments/{name}", get(deployments::show))
+        .route(
+            "/v1/deployments/{name}/rollback",
+            post(deployments::roll_back),
+        )
         .route("/v1/projections", get(projections::list))
         .route("/v1/projections/{name}", get(projections::show))
         .route("/v1/projections/{name}/{order}", post(projections::order))

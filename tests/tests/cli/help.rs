@@ -11,6 +11,8 @@ fn help_is_as_published() {
         "build",
         "inspect",
         "deploy",
+        "preflight",
+        "rollback",
         "deployments",
         "execute",
         "append",

@@ -11,5 +11,6 @@ mod log;
 mod program;
 mod projections;
 mod serve;
+mod swapping;
 mod transfer;
 mod verify;

@@ -12,6 +12,7 @@ mod lines;
 mod metadata;
 mod modules;
 mod past;
+mod preflights;
 mod problems;
 mod projections;
 mod reads;

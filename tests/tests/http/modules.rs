@@ -119,16 +119,21 @@ async fn what_this_version_can_not_do_is_said() {
         (json!({"digest": "abc"}), 400, "bad-request"),
         (
             json!({"digest": digest, "preflight": "require"}),
-            400,
-            "bad-request",
+            404,
+            "module-not-found",
         ),
         (
             json!({"digest": digest, "preflight": "report"}),
+            404,
+            "module-not-found",
+        ),
+        (
+            json!({"digest": digest, "preflight": "maybe"}),
             400,
             "bad-request",
         ),
         (
-            json!({"digest": digest, "preflight": "maybe"}),
+            json!({"digest": digest, "allow": ["everything"]}),
             400,
             "bad-request",
         ),

@@ -1,0 +1,99 @@
+//! Looking at a module before it is active, and going back to the one before.
+
+use quipu_tests::probe::{Probe, probe};
+use serde_json::Value;
+
+use crate::program::{Served, text};
+
+fn decider() -> Probe {
+    probe("note").event("noted", 1)
+}
+
+fn file(host: &Served, name: &str, component: &Probe) -> String {
+    let file = host.path(name).with_extension("wasm");
+    std::fs::write(&file, component.component()).unwrap();
+    text(&file)
+}
+
+/// A host on which the decider has decided two commands, one of them odd.
+fn notes() -> Served {
+    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    host.run(&["deploy", &file(&host, "first", &decider())])
+        .ok();
+    for word in ["plain", "odd"] {
+        let events = format!("[[\"noted\", {{\"word\": \"{word}\"}}]]");
+        host.run(&["execute", "note-1", "note", &events]).ok();
+    }
+    host
+}
+
+#[test]
+fn a_preflight_shows_what_would_be_different() {
+    let host = notes();
+    let other = file(&host, "other", &decider().decides("other"));
+    let told = host.run(&["preflight", &other]);
+    assert_eq!(told.code, 1);
+    assert!(told.err.contains("the preflight fails"), "{}", told.err);
+    for line in [
+        "2 events, up to position 2 of 2",
+        "blocks: decision: note note: 1 of 2 come to other events",
+        "decision: position 2, note-1 version 2",
+        "  - noted 1 {\"word\": \"odd\"}",
+        "  + noted 1 {\"word\": \"even\"}",
+    ] {
+        assert!(
+            told.out.lines().any(|told| told == line),
+            "{line}\n{}",
+            told.out
+        );
+    }
+    let out = host.run(&["preflight", &other, "--allow", "decision"]).ok();
+    assert!(
+        out.contains("allowed: decision: note note: 1 of 2"),
+        "{out}"
+    );
+    let same = file(&host, "same", &decider().version("1.0.1"));
+    let out = host
+        .run(&["preflight", &same, "--sample", "5", "--events", "9"])
+        .ok();
+    assert!(out.contains("nothing speaks against it"), "{out}");
+    let json = host.run(&["preflight", &same, "--json"]).ok();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["passes"], &json["name"]),
+        (&true.into(), &"note".into())
+    );
+    host.run(&["preflight", &same, "--allow", "all"])
+        .fails(2, "there is no kind of finding");
+}
+
+#[test]
+fn a_deployment_that_is_blocked_changes_nothing() {
+    let host = notes();
+    let other = file(&host, "other", &decider().decides("reject"));
+    let refused = host.run(&["deploy", &other]);
+    for said in [
+        "blocks: rejected: note note: 1 of 2 are rejected",
+        "nothing was activated",
+    ] {
+        assert!(refused.err.contains(said), "{}", refused.err);
+    }
+    refused.fails(1, "--no-preflight");
+    assert!(!host.run(&["deployments"]).ok().contains("plan 2"));
+    let deployed = host.run(&["deploy", &other, "--allow", "rejected"]);
+    assert!(
+        deployed.err.contains("allowed: rejected: note note"),
+        "{}",
+        deployed.err
+    );
+    assert!(deployed.ok().starts_with("plan 2: note"));
+    let back = host.run(&["rollback", "note"]).ok();
+    assert!(back.starts_with("plan 3: note is active again, "), "{back}");
+    let again = host
+        .run(&["rollback", "note", "--no-preflight", "--json"])
+        .ok();
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["plan"], 4);
+    host.run(&["rollback", "nobody"])
+        .fails(1, "no other module was active before");
+}
