@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -122,11 +123,18 @@ pub fn print(found: &PreflightView, out: &mut impl Write) -> Result<()> {
         let text = one_lined(&objection.text);
         writeln!(out, "{weight}: {}: {text}", objection.kind)?;
     }
-    for example in found.examples.iter().take(PRINTED_MAX) {
-        writeln!(out)?;
-        runs::write_finding(example, out)?;
+    // Of each kind and type of command one.
+    let mut shown = BTreeSet::new();
+    let mut examples = found.examples.iter();
+    while let Some(example) = examples.next()
+        && shown.len() < PRINTED_MAX
+    {
+        if shown.insert((&example.kind, &example.command)) {
+            writeln!(out)?;
+            runs::write_finding(example, out)?;
+        }
     }
-    if found.examples.len() > PRINTED_MAX {
+    if found.examples.len() > shown.len() {
         writeln!(out, "\n`preflight --json` has up to 100 examples")?;
     }
     Ok(())
