@@ -8,8 +8,9 @@ use super::commits::{Commits, Taken, Whole};
 use super::judge::Judge;
 use super::report::{Finding, Kind, Tally, Verified, diff};
 use super::states::{Source, States};
+use super::stop::Stop;
 use crate::fold::{Error, Rules};
-use crate::model::{CommandRecord, NewEvent, StreamId, Version};
+use crate::model::{CommandRecord, NewEvent, Position, StreamId, Version};
 use crate::runtime::{Decision, Outcome};
 use crate::store::{self, Decided, LoadedEvent, StoredEvent};
 
@@ -23,11 +24,23 @@ pub(super) struct Lane {
     commits: Commits,
     states: States,
     source: Source,
+    stop: Arc<Stop>,
+    /// The first event that was not looked at, since it was to stop.
+    cut_at: Option<Position>,
     /// Commands that were decided again.
     decided: u64,
     /// Streams that can't be folded further.
     lost: HashSet<StreamId>,
     verified: Verified,
+}
+
+/// What came of the streams of one thread.
+pub(super) struct Ended {
+    pub verified: Verified,
+    /// What is wrong if nothing follows.
+    pub unfinished: Vec<Finding>,
+    /// The first event that was not looked at.
+    pub cut_at: Option<Position>,
 }
 
 /// What came of a decision.
@@ -39,12 +52,14 @@ enum Again {
 
 impl Lane {
     /// Nothing is known of any stream.
-    pub(super) fn new(judge: &Arc<Judge>, source: &Source) -> Self {
+    pub(super) fn new(judge: &Arc<Judge>, source: &Source, stop: &Arc<Stop>) -> Self {
         Self {
             judge: Arc::clone(judge),
             commits: Commits::default(),
             states: States::new(source.clone()),
             source: source.clone(),
+            stop: Arc::clone(stop),
+            cut_at: None,
             decided: 0,
             lost: HashSet::new(),
             verified: Verified::default(),
@@ -57,6 +72,12 @@ impl Lane {
     /// When the store fails.
     pub(super) fn take(&mut self, events: Vec<StoredEvent>) -> Result<(), store::Error> {
         for event in events {
+            if self.cut_at.is_none() && self.stop.is_over() {
+                self.cut_at = Some(event.position);
+            }
+            if self.cut_at.is_some() {
+                return Ok(());
+            }
             self.verified.events += 1;
             match self.commits.take(event) {
                 Taken::Begun => {}
@@ -70,8 +91,8 @@ impl Lane {
         Ok(())
     }
 
-    /// What came of it all, and what is wrong if nothing follows.
-    pub(super) fn end(mut self) -> (Verified, Vec<Finding>) {
+    /// What came of it all.
+    pub(super) fn end(mut self) -> Ended {
         let left = std::mem::take(&mut self.commits).left();
         let unfinished = left.filter_map(|whole| {
             let (found, expected) = (whole.events.len(), whole.commit.events);
@@ -79,7 +100,11 @@ impl Lane {
             let first = whole.events.first()?;
             Some(finding(Kind::Order, first, Some(&whole), why))
         });
-        (self.verified, unfinished.collect())
+        Ended {
+            unfinished: unfinished.collect(),
+            cut_at: self.cut_at,
+            verified: self.verified,
+        }
     }
 
     fn look(&mut self, whole: &Whole) -> Result<(), store::Error> {

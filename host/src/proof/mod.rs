@@ -14,6 +14,7 @@ mod preflight;
 mod prover;
 mod report;
 mod states;
+mod stop;
 
 pub use error::Error;
 pub use preflight::{Objection, Policy, Preflight};

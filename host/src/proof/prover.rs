@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 use super::Error;
 use super::commits::hash;
 use super::judge::Judge;
-use super::lane::Lane;
+use super::lane::{Ended, Lane};
 use super::preflight::{Objections, Policy, Preflight};
 use super::report::{Finding, Kind, Progress, Verified};
 use super::states::Source;
+use super::stop::Stop;
 use crate::deploy::{Keeping, Prospect, Registry};
 use crate::fold::{Agreement, Folder, Rules};
 use crate::model::{Digest, Position, StreamId};
@@ -39,7 +40,7 @@ pub struct Scope {
     pub sample: Option<usize>,
     /// No more than so many events are read, from the first one on.
     pub events: Option<u64>,
-    /// Events are read for so long.
+    /// Events are looked at for so long.
     pub time: Option<Duration>,
 }
 
@@ -53,9 +54,12 @@ pub struct Prover {
 }
 
 /// Threads of a run, each with streams of its own.
-struct Lanes(Vec<(mpsc::Sender<Vec<StoredEvent>>, Running)>);
+struct Lanes {
+    all: Vec<(mpsc::Sender<Vec<StoredEvent>>, Running)>,
+    stop: Arc<Stop>,
+}
 
-type Running = JoinHandle<Result<(Verified, Vec<Finding>), store::Error>>;
+type Running = JoinHandle<Result<Ended, store::Error>>;
 
 impl Prover {
     /// For a store whose modules the registry has.
@@ -130,20 +134,17 @@ impl Prover {
         (scope, chosen): (&Scope, &Option<HashSet<StreamId>>),
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, Error> {
-        let begin = Instant::now();
+        let stop = Arc::new(Stop::after(scope.time));
         let source = Source {
             reader: Arc::clone(&self.reader),
             lifter: self.registry.lifter(),
             runtime: Handle::current(),
         };
-        let lanes = Lanes::begin(|| Lane::new(judge, &source));
+        let lanes = Lanes::begin(&stop, || Lane::new(judge, &source, &stop));
         let head = self.reader.log_head().await?;
         let (mut at, mut read) = (Position(0), 0);
-        let is_over = |read: u64| {
-            scope.events.is_some_and(|max| read >= max)
-                || scope.time.is_some_and(|max| begin.elapsed() >= max)
-        };
-        while at < head && !is_over(read) {
+        let is_enough = |read: u64| scope.events.is_some_and(|max| read >= max);
+        while at < head && !is_enough(read) && !stop.is_over() {
             let mut events = self.reader.read_stored(at, LOG_PAGE_MAX).await?.events;
             at = events.last().map_or(head, |last| last.position).min(head);
             read += events.len() as u64;
@@ -159,8 +160,10 @@ impl Prover {
             let position = at;
             progress(Progress { position, head });
         }
-        let mut verified = lanes.end(at == head).await?;
-        (verified.until, verified.head) = (at, head);
+        let (mut verified, cut_at) = lanes.end(at == head).await?;
+        let before = cut_at.map(|cut_at| Position(cut_at.0.saturating_sub(1)));
+        verified.until = before.map_or(at, |before| before.min(at));
+        verified.head = head;
         Ok(verified)
     }
 
@@ -274,7 +277,7 @@ fn served(prospect: &Prospect) -> impl Iterator<Item = (Box<str>, Arc<Rules>)> {
 }
 
 impl Lanes {
-    fn begin(lane: impl Fn() -> Lane) -> Self {
+    fn begin(stop: &Arc<Stop>, lane: impl Fn() -> Lane) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let begin = |_| {
             let (sender, mut batches) = mpsc::channel::<Vec<StoredEvent>>(WAITING_MAX);
@@ -287,18 +290,21 @@ impl Lanes {
             });
             (sender, running)
         };
-        Self((0..threads).map(begin).collect())
+        Self {
+            all: (0..threads).map(begin).collect(),
+            stop: Arc::clone(stop),
+        }
     }
 
     /// Shares events out by their streams. False when a thread has ended.
     async fn take(&self, events: Vec<StoredEvent>) -> bool {
-        let count = self.0.len() as u64;
-        let mut shares: Vec<Vec<StoredEvent>> = self.0.iter().map(|_| Vec::new()).collect();
+        let count = self.all.len() as u64;
+        let mut shares: Vec<Vec<StoredEvent>> = self.all.iter().map(|_| Vec::new()).collect();
         for event in events {
             let share = usize::try_from(hash(&event.stream) % count).unwrap_or_default();
             shares[share].push(event);
         }
-        for ((lane, _), share) in self.0.iter().zip(shares) {
+        for ((lane, _), share) in self.all.iter().zip(shares) {
             if !share.is_empty() && lane.send(share).await.is_err() {
                 return false;
             }
@@ -306,18 +312,30 @@ impl Lanes {
         true
     }
 
-    /// What came of it. `is_whole`: nothing was left out behind it.
-    async fn end(self, is_whole: bool) -> Result<Verified, Error> {
-        let mut verified = Verified::default();
-        let (lanes, running): (Vec<_>, Vec<_>) = self.0.into_iter().unzip();
+    /// What came of it, and the first event that was not looked at. `is_whole`: nothing was
+    /// left out behind the last one.
+    async fn end(mut self, is_whole: bool) -> Result<(Verified, Option<Position>), Error> {
+        let (mut verified, mut cut_at) = (Verified::default(), None::<Position>);
+        let all = std::mem::take(&mut self.all);
+        let (lanes, running): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         drop(lanes);
         for running in running {
-            let (mut part, unfinished) = running.await.map_err(|_| Error::Stopped)??;
-            for finding in unfinished.into_iter().filter(|_| is_whole) {
-                part.find(finding);
+            let mut ended = running.await.map_err(|_| Error::Stopped)??;
+            if is_whole && ended.cut_at.is_none() {
+                for finding in ended.unfinished {
+                    ended.verified.find(finding);
+                }
             }
-            verified.add(part);
+            cut_at = cut_at.into_iter().chain(ended.cut_at).min();
+            verified.add(ended.verified);
         }
-        Ok(verified)
+        Ok((verified, cut_at))
+    }
+}
+
+impl Drop for Lanes {
+    /// What still runs is waited for by nobody.
+    fn drop(&mut self) {
+        self.stop.give_up();
     }
 }

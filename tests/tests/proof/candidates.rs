@@ -278,6 +278,19 @@ async fn a_budget_bounds_what_is_looked_at(place: Place) {
         ..Scope::default()
     });
     assert_eq!(none.await.decided.events, 0);
+    // Also when all of it was read long ago.
+    let slow = upload(&host, active().decides("slow").component()).await;
+    let (policy, scope) = (
+        Policy::default(),
+        Scope {
+            time: Some(std::time::Duration::from_millis(30)),
+            ..Scope::default()
+        },
+    );
+    let found = host.preflight(slow, &policy, &scope, &mut |_| {}).await;
+    let found = found.unwrap();
+    assert!(found.decided.events < 122 && !found.is_whole());
+    assert!(found.decided.until < found.decided.head);
 }
 
 async fn nothing_is_changed_by_a_look(place: Place) {
