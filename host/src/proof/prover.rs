@@ -86,9 +86,11 @@ impl Prover {
         let Ok(_alone) = self.under_way.try_lock() else {
             return Err(Error::UnderWay);
         };
+        // Before the history of the plan, which then has that of every event up to here.
+        let head = self.reader.log_head().await?;
         let judge = Arc::new(Judge::Past(self.registry.past().await?));
         let chosen = self.chosen(scope).await?;
-        let mut verified = self.run(&judge, (scope, &chosen), progress).await?;
+        let mut verified = self.run(&judge, head, (scope, &chosen), progress).await?;
         self.compare_snapshots(scope, &chosen, &mut verified)
             .await?;
         Ok(verified)
@@ -123,7 +125,8 @@ impl Prover {
         }
         let chosen = self.chosen(scope).await?;
         let judge = Arc::new(Judge::Candidate(rules));
-        let verified = self.run(&judge, (scope, &chosen), progress).await?;
+        let head = self.reader.log_head().await?;
+        let verified = self.run(&judge, head, (scope, &chosen), progress).await?;
         Ok(objections.concluded(&prospect, verified, policy))
     }
 
@@ -131,6 +134,7 @@ impl Prover {
     async fn run(
         &self,
         judge: &Arc<Judge>,
+        head: Position,
         (scope, chosen): (&Scope, &Option<HashSet<StreamId>>),
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, Error> {
@@ -141,7 +145,6 @@ impl Prover {
             runtime: Handle::current(),
         };
         let lanes = Lanes::begin(&stop, || Lane::new(judge, &source, &stop));
-        let head = self.reader.log_head().await?;
         let (mut at, mut read) = (Position(0), 0);
         let is_enough = |read: u64| scope.events.is_some_and(|max| read >= max);
         while at < head && !is_enough(read) && !stop.is_over() {

@@ -99,7 +99,14 @@ async fn swaps_under_load_leave_a_history_that_is_sound(place: Place) {
             futures::future::join_all(all).await;
         }
     };
-    tokio::join!(swaps, commands);
+    // Whatever comes meanwhile, what is looked at is whole.
+    let looks = async {
+        for _ in 0..8 {
+            let beside = verified(&host).await;
+            assert!(beside.is_sound(), "{:?}", beside.findings);
+        }
+    };
+    tokio::join!(swaps, commands, looks);
     let verified = verified(&host).await;
     assert_eq!(
         decisions(&verified),
