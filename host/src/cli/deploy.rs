@@ -112,14 +112,18 @@ impl Rollback {
         let active = all.last().map(|newest| newest.digest.clone());
         let mut before = all.iter().rev();
         let before = before.find(|deployment| Some(&deployment.digest) != active.as_ref());
-        if let Some(before) = before {
-            let request = client.request(Method::GET, &["v1", "modules", &before.digest]);
-            let module: ModuleView = client.json(request).await?;
-            self.check.run(&client, &module).await?;
-        }
-        let path = ["v1", "deployments", &self.name, "rollback"];
-        let request = client.request(Method::POST, &path);
-        let body = json!({ "preflight": "skip" });
+        let Some(before) = before else {
+            bail!(
+                "under the name {:?} no other module was active before",
+                self.name
+            );
+        };
+        let request = client.request(Method::GET, &["v1", "modules", &before.digest]);
+        let module: ModuleView = client.json(request).await?;
+        self.check.run(&client, &module).await?;
+        // What was looked at, whatever was activated meanwhile.
+        let body = json!({ "digest": before.digest, "preflight": "skip" });
+        let request = client.request(Method::POST, &["v1", "deployments"]);
         let deployed: DeploymentView = client.json(request.json(&body)).await?;
         let mut out = io::stdout().lock();
         if self.json {

@@ -108,7 +108,7 @@ fn print(verified: &VerifiedView) -> Result<()> {
     }
     if verified.found > PRINTED_MAX as u64 {
         let left = verified.found - PRINTED_MAX as u64;
-        writeln!(out, "\n{} more; --json has the first 100", grouped(left))?;
+        writeln!(out, "\n{} more; --json has up to 100", grouped(left))?;
     }
     Ok(out.flush()?)
 }

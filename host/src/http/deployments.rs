@@ -11,16 +11,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::params::{NamePath, Params};
-use super::preflights::PreflightView;
+use super::preflights::{PreflightView, TIME_MS};
 use super::problem::{Code, Problem, Result};
 use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::{App, answer};
 use crate::model::{Digest, Invalid, Settings, SettingsChange};
 use crate::proof::{Policy, Scope};
 use crate::store::Deployment;
-
-/// How long a preflight reads events before an activation.
-const PREFLIGHT_TIME: Duration = Duration::from_secs(60);
 
 /// Which module to activate.
 #[derive(Deserialize, ToSchema)]
@@ -191,10 +188,7 @@ impl Asked {
                 )));
             }
         };
-        let mut policy = Policy::default();
-        for kind in allow {
-            policy.allowed.insert(kind.parse()?);
-        }
+        let policy = Policy::allowing(allow)?;
         Ok(Self { demand, policy })
     }
 
@@ -208,7 +202,7 @@ impl Asked {
             return Ok(None);
         }
         let scope = Scope {
-            time: Some(PREFLIGHT_TIME),
+            time: Some(Duration::from_millis(TIME_MS)),
             ..Scope::default()
         };
         let found = app

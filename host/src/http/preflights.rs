@@ -20,8 +20,8 @@ use crate::Host;
 use crate::model::{Digest, Invalid};
 use crate::proof::{Error, Policy, Preflight, Scope};
 
-/// How long events are read without a word.
-const TIME_MS: u64 = 60_000;
+/// How long events are looked at without a word.
+pub(super) const TIME_MS: u64 = 60_000;
 /// How long they may be read at most.
 const TIME_MS_MAX: u64 = 24 * 3_600_000;
 
@@ -181,13 +181,9 @@ impl PreflightBody<'_> {
         if self.events == Some(0) {
             return Err(Invalid("events begin at 1".to_owned()));
         }
-        let mut policy = Policy::default();
-        for kind in &self.allow {
-            policy.allowed.insert(kind.parse()?);
-        }
         Ok(Asked {
             digest: self.digest.parse()?,
-            policy,
+            policy: Policy::allowing(&self.allow)?,
             scope: Scope {
                 events: self.events,
                 time: Some(Duration::from_millis(time_ms)),
@@ -215,8 +211,8 @@ impl Run for Asked {
 /// Says what would be different if a module were activated.
 ///
 /// Recorded commands of the categories that it would serve otherwise are decided by it, each
-/// on the state that the recorded events before it lead to, some of
-/// them by a fresh instance as well, and compared with what is recorded. Types of stored events, snapshots, and what
+/// on the state that the recorded events before it lead to, some of them by a fresh instance
+/// as well, and compared with what is recorded. Types of stored events, snapshots, and what
 /// active projections read are looked at beside. Nothing is written, and nothing activated.
 /// One run at a time; it ends when the connection does. Lines of progress come first.
 #[utoipa::path(

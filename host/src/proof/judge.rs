@@ -34,7 +34,7 @@ impl Judge {
         }
     }
 
-    /// Whether the same is asked of a second instance.
+    /// Whether the same is asked of a fresh instance.
     pub(super) fn asks_twice(&self) -> bool {
         matches!(self, Self::Candidate(_))
     }

@@ -154,9 +154,14 @@ impl Lane {
             let mut fresh = States::new(self.source.clone());
             let twice = fresh.decide(&rules, place, &command, &annotations);
             let same = |twice: &Decision| decision.outcome.is_same(&twice.outcome);
-            if !matches!(&twice, Ok(Ok(twice)) if same(twice)) {
-                let text = "a fresh instance decides differently".to_owned();
-                return Ok(Again::Found(Kind::Impure, text));
+            match &twice {
+                Ok(Ok(twice)) if same(twice) => {}
+                // The store's failure says nothing of the guest.
+                Err(error) if !is_of_the_stream(error) => return Err(failed(error.clone())),
+                _ => {
+                    let text = "a fresh instance decides differently".to_owned();
+                    return Ok(Again::Found(Kind::Impure, text));
+                }
             }
         }
         let tally = self.tally(stream, &command);

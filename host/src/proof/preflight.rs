@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::report::{Kind, Tally, Verified};
 use crate::deploy::{Prospect, Sources};
 use crate::fold::{self, Agreement, Rules};
-use crate::model::{Digest, Name, StreamId};
+use crate::model::{Digest, Invalid, Name, StreamId};
 use crate::store::TypeUse;
 use crate::upcast::Route;
 
@@ -28,6 +28,20 @@ impl Default for Policy {
         Self {
             allowed: [Kind::Fuel, Kind::Snapshot].into(),
         }
+    }
+}
+
+impl Policy {
+    /// The default, with more kinds that do not block.
+    ///
+    /// # Errors
+    /// When there is no such kind.
+    pub fn allowing(kinds: &[String]) -> Result<Self, Invalid> {
+        let mut policy = Self::default();
+        for kind in kinds {
+            policy.allowed.insert(kind.parse()?);
+        }
+        Ok(policy)
     }
 }
 
@@ -157,14 +171,17 @@ impl Objections {
             );
             self.found.push((Kind::Snapshot, count, text));
         }
-        for kind in [Kind::Fold, Kind::Order] {
+        for (kind, what) in [
+            (Kind::Fold, "streams that it can't fold"),
+            (Kind::Order, "places where the log has holes"),
+        ] {
             if let Some(count) = decided.found.get(&kind) {
                 let first = decided.findings.iter().find(|found| found.kind == kind);
                 let why = first.map_or_else(String::new, |found| {
                     let (stream, version) = (&found.stream, found.version);
                     format!(", {stream} at version {version} first: {}", found.text)
                 });
-                let text = format!("streams that it can't fold: {count}{why}");
+                let text = format!("{what}: {count}{why}");
                 self.found.push((kind, *count, text));
             }
         }
