@@ -222,6 +222,7 @@ pub fn activation(digest: Digest, categories: &[&str], plan: u64) -> Activation 
         plan,
         at: Timestamp(1),
         by: None,
+        preflight: None,
     }
 }
 

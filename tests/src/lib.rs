@@ -22,5 +22,6 @@ pub mod place;
 pub mod postgres;
 pub mod probe;
 pub mod seed;
+pub mod signing;
 
 pub use place::Place;

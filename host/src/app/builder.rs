@@ -4,10 +4,10 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, watch};
 
 use super::{Error, Host, Tenant};
-use crate::deploy::Registry;
+use crate::deploy::{Registry, Signing};
 use crate::engine::{Additions, Engine, Enrichers, Enrichment};
 use crate::fold::Folder;
-use crate::model::{Clock, SystemClock};
+use crate::model::{Clock, PublicKey, SystemClock};
 use crate::proof::Prover;
 use crate::runtime::Runtime;
 use crate::store::{self, StoreUrl};
@@ -24,6 +24,7 @@ pub struct Builder {
     runtime: runtime::Options,
     subscriptions: subscribe::Options,
     projections: projection::Options,
+    keys: Vec<PublicKey>,
     clock: Option<Arc<dyn Clock>>,
     enrichers: Enrichers,
 }
@@ -87,6 +88,14 @@ impl Builder {
         self
     }
 
+    /// Takes modules alone that one of these keys has signed: what is uploaded, activated or
+    /// imported. What is active already stays. Without keys, everybody's are taken.
+    #[must_use]
+    pub fn keys(mut self, keys: Vec<PublicKey>) -> Self {
+        self.keys = keys;
+        self
+    }
+
     /// Where the time comes from.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -147,7 +156,7 @@ impl Builder {
             self.engine.load_page,
         ));
         let registry = Registry::open(
-            runtime,
+            (runtime, Signing::by(self.keys)),
             Arc::clone(&modules),
             committer.clone(),
             Arc::clone(&clock),
@@ -162,7 +171,7 @@ impl Builder {
             committer.clone(),
             Arc::clone(&registry),
             Arc::clone(&clock),
-            store.secret,
+            (store.secret, store.rejections),
             self.enrichers,
         )?;
         let (reader, grown) = (Arc::clone(&store.reader), store.wakes.log.clone());

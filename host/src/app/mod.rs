@@ -10,6 +10,7 @@ mod types;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -20,11 +21,13 @@ pub use error::Error;
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::commit;
-use crate::deploy::{Keeping, Plan, Registry, Uploaded};
+use crate::deploy::{Entry, Keeping, Plan, Registry, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
-use crate::model::{Command, Context, Digest, Position, SettingsChange, StreamId, Version};
+use crate::model::{
+    Command, Context, Digest, Position, SettingsChange, Signature, StreamId, Version,
+};
 use crate::projection::Service;
-use crate::proof::Prover;
+use crate::proof::{Preflight, Prover};
 use crate::runtime::Module;
 use crate::store::{self, Deployment, EventReader, ModuleStore, SnapshotStore, TypeStore};
 use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
@@ -239,7 +242,41 @@ impl Host {
     /// # Errors
     /// When the component is refused, with the reason, or the store fails.
     pub async fn upload(&self, component: Vec<u8>) -> Result<Uploaded, crate::deploy::Error> {
-        self.tenant.registry.upload(component).await
+        self.tenant.registry.upload(component, None).await
+    }
+
+    /// The same, with a signature of its bytes, which is kept.
+    ///
+    /// # Errors
+    /// As [`upload`](Self::upload), and when the signature does not fit.
+    pub async fn upload_signed(
+        &self,
+        component: Vec<u8>,
+        signature: Signature,
+    ) -> Result<Uploaded, crate::deploy::Error> {
+        let registry = &self.tenant.registry;
+        registry.upload(component, Some(signature)).await
+    }
+
+    /// The signatures of a module, in the order of their keys.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn signatures(&self, digest: Digest) -> Result<Vec<Signature>, crate::deploy::Error> {
+        self.tenant.registry.signatures(digest).await
+    }
+
+    /// Removes modules that came longer ago than this, of which no activation tells and no
+    /// event; unless `for_real`, says which they are alone. Oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn prune(
+        &self,
+        older_than: Duration,
+        for_real: bool,
+    ) -> Result<Vec<store::StoredModule>, crate::deploy::Error> {
+        self.tenant.registry.prune(older_than, for_real).await
     }
 
     /// Makes a module the active one under its manifest's name.
@@ -271,12 +308,39 @@ impl Host {
         by: Option<String>,
         changes: &BTreeMap<String, SettingsChange>,
     ) -> Result<Deployment, crate::deploy::Error> {
+        self.enter(digest, Entry::by(by), changes).await
+    }
+
+    /// The same for a module that was looked at; what was found is kept in the history of
+    /// the plan, without its examples.
+    ///
+    /// # Errors
+    /// As [`activate_with`](Self::activate_with).
+    pub async fn activate_after(
+        &self,
+        preflight: &Preflight,
+        by: Option<String>,
+        changes: &BTreeMap<String, SettingsChange>,
+    ) -> Result<Deployment, crate::deploy::Error> {
+        let entry = Entry {
+            by,
+            preflight: Some(preflight.summary()),
+        };
+        self.enter(preflight.module, entry, changes).await
+    }
+
+    async fn enter(
+        &self,
+        digest: Digest,
+        entry: Entry,
+        changes: &BTreeMap<String, SettingsChange>,
+    ) -> Result<Deployment, crate::deploy::Error> {
         let keeping = Keeping {
             changes: changes.clone(),
             turning: None,
         };
         let registry = &self.tenant.registry;
-        let deployment = registry.activate_keeping(digest, by, &keeping).await?;
+        let deployment = registry.activate_keeping(digest, entry, &keeping).await?;
         self.tenant
             .projections
             .settled(&deployment.projections)
@@ -371,6 +435,7 @@ impl Host {
             modules: Arc::clone(&self.tenant.modules),
             snapshots: Arc::clone(&self.tenant.snapshots),
             committer: self.tenant.committer.clone(),
+            signing: self.tenant.registry.signing().clone(),
         };
         let imported = transfer::import(&target, lines, told).await;
         if let Err(error) = self.tenant.registry.refresh().await {
@@ -403,6 +468,9 @@ impl Host {
         self.tenant.hub.close().await;
         self.tenant.projections.close().await;
         self.tenant.engine.drain().await;
+        if let Err(error) = self.tenant.engine.rejections().flush().await {
+            tracing::warn!(%error, "the last rejections were not kept");
+        }
         let closing = self.tenant.closing.lock().await.take();
         self.tenant.committer.close();
         match closing {

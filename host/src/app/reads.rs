@@ -8,10 +8,29 @@ use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::proof::{self, Policy, Preflight, Progress, Scope, Verified};
-use crate::store::{Direction, Filter, LogPage, StreamFilter, StreamPage, StreamsPage};
+use crate::store::{Direction, Filter, LogPage, Rejected, StreamFilter, StreamPage, StreamsPage};
 use crate::upcast::Form;
 
 impl Host {
+    /// Up to `limit` of the last commands that were rejected, the newest first, before a
+    /// number: of this category, or of all.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn rejections(
+        &self,
+        category: Option<&str>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Rejected>, Error> {
+        let rejections = self.tenant.engine.rejections();
+        rejections.flush().await?;
+        let before = before.unwrap_or(i64::MAX.unsigned_abs());
+        let store = rejections.store();
+        let page = store.read(category, before, Direction::Backward, limit);
+        Ok(page.await?)
+    }
+
     /// Up to `limit` streams behind an id, in the order of their ids' bytes.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::exit::WrongUse;
 use super::policies::Policies;
-use crate::model::check_metadata;
+use crate::model::{Invalid, PublicKey, check_metadata};
 use crate::{engine, http, projection, runtime, subscribe};
 
 /// The file of `quipu serve --config`: TOML. Unknown keys are refused; a flag of the
@@ -23,6 +23,8 @@ pub struct Config {
     pub modules: Option<PathBuf>,
     /// Where compiled components are kept.
     pub cache_dir: Option<PathBuf>,
+    /// Public keys: modules that one of them has signed are taken alone. `quipu key` makes one.
+    pub keys: Vec<String>,
     /// Added to the metadata of every command and raw append, behind what the caller
     /// gave and never in place of it.
     metadata: BTreeMap<String, String>,
@@ -42,6 +44,8 @@ struct Engine {
     deadline_ms: Option<u64>,
     warm_aggregates_max: Option<usize>,
     warm_bytes_max: Option<usize>,
+    /// Last rejections that are kept of each category; 0 keeps none.
+    rejections_max: Option<usize>,
     /// Decide everything twice, in instances that share nothing.
     check_purity: Option<bool>,
     /// By category.
@@ -141,6 +145,13 @@ impl Config {
         Ok(())
     }
 
+    /// Whose modules are taken.
+    pub fn keys(&self) -> Result<Vec<PublicKey>, WrongUse> {
+        let keys = self.keys.iter().map(|key| key.parse());
+        let keys: Result<_, Invalid> = keys.collect();
+        keys.map_err(|error| WrongUse(format!("keys: {error}")))
+    }
+
     /// What is added to every command and raw append.
     pub fn additions(&self) -> engine::Additions {
         engine::Additions {
@@ -162,6 +173,7 @@ impl Config {
         set(&mut options.warm_aggregates_max, given.warm_aggregates_max);
         set(&mut options.warm_bytes_max, given.warm_bytes_max);
         set(&mut options.check_purity, given.check_purity);
+        set(&mut options.rejections_max, given.rejections_max);
         set(
             &mut options.stream_events_max,
             given.stream_events_max.clone(),

@@ -6,13 +6,14 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use reqwest::{Method, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::execute::one_lined;
 use super::exit::WrongUse;
-use super::table::Table;
-use super::{Client, Connection, preflight};
-use crate::http::{DeploymentList, DeploymentView, ModuleView};
+use super::runs::Watch;
+use super::table::{Table, grouped};
+use super::{Client, Connection, preflight, signing};
+use crate::http::{DeploymentList, DeploymentView, ModuleView, RunLine, SummaryView};
 use crate::model::{Invalid, Lifecycle, OnError, SettingsChange};
 
 /// Upload a component and make it the active one under its name
@@ -49,43 +50,44 @@ pub struct Check {
 }
 
 impl Check {
-    /// Makes a preflight of a decider that is to replace another one, if it is wanted, and
-    /// fails if something blocks it.
-    pub async fn run(&self, client: &Client, module: &ModuleView) -> Result<()> {
-        let is_decider = module.exports.iter().any(|export| export == "decider");
-        if self.no_preflight || !is_decider {
-            return Ok(());
+    /// What an activation says of the look that comes first.
+    fn add_to(&self, body: &mut Value) {
+        body["allow"] = self.allow.as_slice().into();
+        if self.no_preflight {
+            body["preflight"] = "skip".into();
         }
-        let list = activations(client, &module.name).await?;
-        let active = list.iter().find(|deployment| deployment.active);
-        if active.is_none_or(|active| active.digest == module.digest) {
-            return Ok(());
-        }
-        let body = json!({ "digest": module.digest, "allow": self.allow });
-        let (_, found) = preflight::asked(client, &body).await?;
-        let mut out = io::stderr().lock();
-        if !found.passes {
-            preflight::print(&found, &mut out)?;
-            bail!(
-                "nothing was activated; --allow KIND lets a kind of objection pass, \
-                 --no-preflight all of them"
-            );
-        }
-        for objection in &found.objections {
-            let (kind, text) = (&objection.kind, one_lined(&objection.text));
-            writeln!(out, "allowed: {kind}: {text}")?;
-        }
-        Ok(())
     }
 }
 
-/// Every activation under a name, oldest first.
-async fn activations(client: &Client, name: &str) -> Result<Vec<DeploymentView>> {
-    let request = client.request(Method::GET, &["v1", "deployments"]);
-    let list: DeploymentList = client.json(request).await?;
-    let mut all = list.deployments;
-    all.retain(|deployment| deployment.name == name);
-    Ok(all)
+/// Asks for an activation, and says what a look at the module found.
+async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<DeploymentView> {
+    let request = client.request(Method::POST, path);
+    let request = request.header(header::ACCEPT, "application/x-ndjson");
+    let mut watch = Watch::new(client.send(request.json(body)).await?);
+    let mut is_blocked = false;
+    loop {
+        match watch.next().await {
+            Ok((_, RunLine::Preflight(found))) => {
+                let mut out = io::stderr().lock();
+                is_blocked = !found.passes;
+                if is_blocked {
+                    preflight::print(&found, &mut out)?;
+                    continue;
+                }
+                for objection in &found.objections {
+                    let (kind, text) = (&objection.kind, one_lined(&objection.text));
+                    writeln!(out, "allowed: {kind}: {text}")?;
+                }
+            }
+            Ok((_, RunLine::Deployment(deployed))) => return Ok(*deployed),
+            Ok(_) => bail!("the host answered with something else"),
+            Err(_) if is_blocked => bail!(
+                "nothing was activated; --allow KIND lets a kind of objection pass, \
+                 --no-preflight all of them"
+            ),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Make the module active again that was active under a name before
@@ -108,23 +110,10 @@ pub struct Rollback {
 impl Rollback {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
-        let all = activations(&client, &self.name).await?;
-        let active = all.last().map(|newest| newest.digest.clone());
-        let mut before = all.iter().rev();
-        let before = before.find(|deployment| Some(&deployment.digest) != active.as_ref());
-        let Some(before) = before else {
-            bail!(
-                "under the name {:?} no other module was active before",
-                self.name
-            );
-        };
-        let request = client.request(Method::GET, &["v1", "modules", &before.digest]);
-        let module: ModuleView = client.json(request).await?;
-        self.check.run(&client, &module).await?;
-        // What was looked at, whatever was activated meanwhile.
-        let body = json!({ "digest": before.digest, "preflight": "skip" });
-        let request = client.request(Method::POST, &["v1", "deployments"]);
-        let deployed: DeploymentView = client.json(request.json(&body)).await?;
+        let mut body = json!({});
+        self.check.add_to(&mut body);
+        let path = ["v1", "deployments", &self.name, "rollback"];
+        let deployed = activated(&client, &path, &body).await?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&deployed)?)?;
@@ -144,6 +133,10 @@ pub async fn upload(client: &Client, file: &Path) -> Result<ModuleView> {
         .request(Method::POST, &["v1", "modules"])
         .header(header::CONTENT_TYPE, "application/wasm")
         .body(bytes);
+    let upload = match signing::beside(file)? {
+        Some(signature) => upload.header("Quipu-Signature", signature.to_string()),
+        None => upload,
+    };
     client.json(upload).await.with_context(|| format!("{path}"))
 }
 
@@ -152,14 +145,9 @@ impl Deploy {
         let client = Client::of(&self.connection)?;
         let module = upload(&client, &self.file).await?;
         let projections = self.changes(&module)?;
-        self.check.run(&client, &module).await?;
-        let body = json!({
-            "digest": module.digest, "preflight": "skip", "projections": projections,
-        });
-        let activate = client
-            .request(Method::POST, &["v1", "deployments"])
-            .json(&body);
-        let deployed: DeploymentView = client.json(activate).await?;
+        let mut body = json!({ "digest": module.digest, "projections": projections });
+        self.check.add_to(&mut body);
+        let deployed = activated(&client, &["v1", "deployments"], &body).await?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&deployed)?)?;
@@ -249,7 +237,15 @@ impl Deployments {
             }
             return Ok(());
         }
-        let mut table = Table::new(&["plan", "name", "digest", "activated at", "by", ""]);
+        let mut table = Table::new(&[
+            "plan",
+            "name",
+            "digest",
+            "activated at",
+            "by",
+            "preflight",
+            "",
+        ]);
         for deployment in list.deployments {
             let active = if deployment.active { "active" } else { "" };
             table.row([
@@ -259,10 +255,36 @@ impl Deployments {
                 format!("{} ", &deployment.digest[..12]),
                 deployment.activated_at,
                 deployment.activated_by.unwrap_or_else(|| "-".to_owned()),
+                deployment.preflight.as_ref().map_or_else(dash, said),
                 active.to_owned(),
             ]);
         }
         table.write(&mut out)?;
         Ok(())
     }
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+/// What a preflight said, in a few words.
+fn said(found: &SummaryView) -> String {
+    let (same, decided) = (grouped(found.same), grouped(found.decided));
+    let mut said = format!("{same} of {decided} the same");
+    let is_whole = found.until == found.head;
+    if !is_whole {
+        said += ", not all of it";
+    }
+    let mut kinds: Vec<&str> = found.objections.iter().map(|it| &*it.kind).collect();
+    kinds.dedup();
+    if !kinds.is_empty() {
+        let verb = if found.passes {
+            "allowed"
+        } else {
+            "against it"
+        };
+        said += &format!("; {verb}: {}", kinds.join(", "));
+    }
+    said
 }

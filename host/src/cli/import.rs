@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use super::table::{Table, grouped};
 use super::transfer::{Bar, store_url};
 use super::{Client, Connection};
+use crate::deploy::Signing;
 use crate::http::ImportView;
 use crate::transfer::{self, Imported, Target};
 use crate::{commit, store};
@@ -79,6 +80,7 @@ async fn into_store(url: &str, bar: &Arc<Bar>) -> Result<ImportView> {
         modules: store.modules,
         snapshots: store.snapshots,
         committer: committer.clone(),
+        signing: Signing::default(),
     };
     let mut told = |imported: &Imported| {
         bar.say(format!("{} events", grouped(imported.events)));

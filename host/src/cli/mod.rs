@@ -28,8 +28,11 @@ mod preflight;
 mod pretty;
 mod projection;
 mod projections;
+mod prune;
+mod rejections;
 mod runs;
 mod serve;
+mod signing;
 mod snapshot;
 mod status;
 mod stream;
@@ -73,12 +76,16 @@ enum Command {
     Preflight(preflight::Preflight),
     Rollback(deploy::Rollback),
     Deployments(deploy::Deployments),
+    Prune(prune::Prune),
+    Key(signing::Key),
+    Sign(signing::Sign),
     Execute(execute::Execute),
     Append(append::Append),
     Events(events::Events),
     Event(event::Event),
     Streams(streams::Streams),
     Stream(stream::Stream),
+    Rejections(rejections::Rejections),
     Types(types::Types),
     Archive(marks::Archive),
     Restore(marks::Restore),
@@ -144,12 +151,16 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Preflight(preflight) => preflight.run().await,
         Command::Rollback(rollback) => rollback.run().await,
         Command::Deployments(deployments) => deployments.run().await,
+        Command::Prune(prune) => prune.run().await,
+        Command::Key(key) => key.run(),
+        Command::Sign(sign) => sign.run(),
         Command::Execute(execute) => execute.run().await,
         Command::Append(append) => append.run().await,
         Command::Events(events) => events.run().await,
         Command::Event(event) => event.run().await,
         Command::Streams(streams) => streams.run().await,
         Command::Stream(stream) => stream.run().await,
+        Command::Rejections(rejections) => rejections.run().await,
         Command::Types(types) => types.run().await,
         Command::Archive(archive) => archive.run().await,
         Command::Restore(restore) => restore.run().await,

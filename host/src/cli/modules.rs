@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::signing;
 use crate::Host;
 
 /// Uploads every component of a folder and activates those under whose name nothing
@@ -13,11 +14,11 @@ pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
     for file in components(dir)? {
         let path = file.display();
         let bytes = std::fs::read(&file).with_context(|| format!("{path}"))?;
-        let module = host
-            .upload(bytes)
-            .await
-            .with_context(|| format!("{path}"))?
-            .module;
+        let uploaded = match signing::beside(&file)? {
+            Some(signature) => host.upload_signed(bytes, signature).await,
+            None => host.upload(bytes).await,
+        };
+        let module = uploaded.with_context(|| format!("{path}"))?.module;
         let name = &module.manifest().name;
         let digest = module.digest();
         match host.plan().active(name) {

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Result, bail};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Response;
 use serde_json::Value;
@@ -16,22 +18,48 @@ const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Shows the progress of a run; its last line, as JSON and as it is meant.
 pub async fn watched(response: Response) -> Result<(Value, RunLine)> {
-    let mut lines = Lines::new(response.bytes_stream(), LINE_BYTES_MAX);
-    let bar = bar();
-    loop {
-        let line = match lines.next().await {
-            Ok(Some((_, line))) => line,
-            Ok(None) | Err(_) => bail!("the connection to the host was lost; run it again"),
-        };
-        match serde_json::from_slice(&line)? {
-            RunLine::Progress(progress) => {
-                bar.set_length(progress.head);
-                bar.set_position(progress.position);
-            }
-            RunLine::Problem(problem) => bail!(problem.detail),
-            last => {
-                bar.finish_and_clear();
-                return Ok((serde_json::from_slice(&line)?, last));
+    Watch::new(response).next().await
+}
+
+/// The lines of a run as they come.
+pub struct Watch<S> {
+    lines: Lines<S>,
+    bar: ProgressBar,
+}
+
+impl Watch<()> {
+    /// Of an answer.
+    pub fn new(
+        response: Response,
+    ) -> Watch<impl Stream<Item = reqwest::Result<Bytes>> + Unpin + Send> {
+        Watch {
+            lines: Lines::new(response.bytes_stream().boxed(), LINE_BYTES_MAX),
+            bar: bar(),
+        }
+    }
+}
+
+impl<S: Stream<Item = reqwest::Result<Bytes>> + Unpin + Send> Watch<S> {
+    /// The next line that is no progress, which is shown.
+    ///
+    /// # Errors
+    /// When the run came to a problem, or the connection was lost.
+    pub async fn next(&mut self) -> Result<(Value, RunLine)> {
+        loop {
+            let line = match self.lines.next().await {
+                Ok(Some((_, line))) => line,
+                Ok(None) | Err(_) => bail!("the connection to the host was lost; run it again"),
+            };
+            match serde_json::from_slice(&line)? {
+                RunLine::Progress(progress) => {
+                    self.bar.set_length(progress.head);
+                    self.bar.set_position(progress.position);
+                }
+                RunLine::Problem(problem) => bail!(problem.detail),
+                other => {
+                    self.bar.finish_and_clear();
+                    return Ok((serde_json::from_slice(&line)?, other));
+                }
             }
         }
     }

@@ -79,7 +79,8 @@ async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
         .engine(config.engine())
         .limits(config.guests())
         .subscriptions(config.subscriptions())
-        .projections(config.projections());
+        .projections(config.projections())
+        .keys(config.keys()?);
     let additions = config.additions();
     if !additions.metadata.is_empty() {
         builder = builder.enrich(move |_| additions.clone());

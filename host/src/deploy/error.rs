@@ -1,4 +1,4 @@
-use crate::model::{Digest, StreamId};
+use crate::model::{Digest, PublicKey, StreamId};
 use crate::runtime::Refused;
 use crate::{fold, store, upcast};
 
@@ -35,6 +35,32 @@ pub enum Error {
     /// Other hosts have activated something each time.
     #[error("other hosts activate all the time; try again")]
     Raced,
+    /// A signature does not fit the component.
+    #[error("module {module}: the signature of key {key} is not one of these bytes; sign it again")]
+    WrongSignature {
+        /// The module.
+        module: Digest,
+        /// Whose signature it is.
+        key: PublicKey,
+    },
+    /// Nobody whose modules are taken has signed it.
+    #[error(
+        "module {module} is {}; this host takes modules that are signed by one of its `keys` \
+         alone: `quipu sign`",
+        match signed_by.as_slice() {
+            [] => "not signed".to_owned(),
+            keys => format!(
+                "signed by {} alone",
+                keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            ),
+        }
+    )]
+    Unsigned {
+        /// The module.
+        module: Digest,
+        /// By whom it is signed.
+        signed_by: Vec<PublicKey>,
+    },
     /// No such module.
     #[error("module {0} is not in the store; upload it first")]
     NotFound(Digest),

@@ -9,11 +9,13 @@ mod past;
 mod plan;
 mod projected;
 mod read;
+mod signing;
 mod snapshots;
 mod sources;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
@@ -22,15 +24,17 @@ pub use past::Past;
 pub use plan::{Candidate, Deployed, Plan};
 pub use projected::{InlineProjection, Keeping, Projected, Turning};
 pub use read::{Readable, Reading, Recorded, Unreadable};
+pub use signing::Signing;
 pub use sources::Sources;
 
 use self::plan::Since;
 use crate::commit::{self, Staged, Verdict};
 use crate::fold::{Folder, Rules};
-use crate::model::{Clock, Digest};
+use crate::model::{Clock, Digest, Signature, Timestamp};
 use crate::runtime::{Module, Runtime};
 use crate::store::{
-    Activation, Deployment, Item, ModuleStore, Outcome, ProjectionPlan, StoredModule,
+    Activation, Deployment, Item, ModuleStore, Outcome, PreflightSummary, ProjectionPlan,
+    StoredModule,
 };
 
 /// How often an activation is checked anew because another host was first.
@@ -39,6 +43,7 @@ const ACTIVATIONS_MAX: u32 = 10;
 /// Uploads, activates, and knows what is active.
 pub struct Registry {
     runtime: Runtime,
+    signing: Signing,
     modules: Arc<dyn ModuleStore>,
     committer: commit::Handle,
     clock: Arc<dyn Clock>,
@@ -60,6 +65,25 @@ pub struct Uploaded {
     pub is_new: bool,
 }
 
+/// What the history of the plan says of an activation, besides what became active.
+#[derive(Debug, Clone, Default)]
+pub struct Entry {
+    /// By whom.
+    pub by: Option<String>,
+    /// What the preflight before it said.
+    pub preflight: Option<PreflightSummary>,
+}
+
+impl Entry {
+    /// An activation without a preflight.
+    pub fn by(by: Option<String>) -> Self {
+        Self {
+            by,
+            preflight: None,
+        }
+    }
+}
+
 /// What would be active with a module in place of the one of its name.
 #[derive(Debug)]
 pub struct Prospect {
@@ -77,7 +101,7 @@ impl Registry {
     /// # Errors
     /// When the store does not answer, or an active module can't be loaded any more.
     pub async fn open(
-        runtime: Runtime,
+        (runtime, signing): (Runtime, Signing),
         modules: Arc<dyn ModuleStore>,
         committer: commit::Handle,
         clock: Arc<dyn Clock>,
@@ -85,6 +109,7 @@ impl Registry {
     ) -> Result<Self, Error> {
         let registry = Self {
             runtime,
+            signing,
             modules,
             committer,
             clock,
@@ -136,17 +161,50 @@ impl Registry {
         self.plan.get()
     }
 
-    /// Checks a component and keeps it in the store. The same bytes are the same module.
+    /// Checks a component and keeps it in the store, with a signature if it comes with one.
+    /// The same bytes are the same module.
     ///
     /// # Errors
     /// When the component is refused, or the store does not take it.
-    pub async fn upload(&self, bytes: Vec<u8>) -> Result<Uploaded, Error> {
+    pub async fn upload(
+        &self,
+        bytes: Vec<u8>,
+        signature: Option<Signature>,
+    ) -> Result<Uploaded, Error> {
+        let digest = Digest::of(&bytes);
+        let mut signatures = self.modules.signatures(digest).await?;
+        signatures.extend(signature);
+        // Before anything of it is compiled.
+        self.signing.check(digest, &bytes, &signatures)?;
         let (module, bytes) = self.compile(bytes).await?;
-        let is_new = self
-            .modules
-            .put(module.digest(), &bytes, self.clock.now())
-            .await?;
+        let is_new = self.modules.put(digest, &bytes, self.clock.now()).await?;
+        if let Some(signature) = signature {
+            self.modules.sign(digest, signature).await?;
+        }
         Ok(Uploaded { module, is_new })
+    }
+
+    /// Whose modules are taken.
+    pub fn signing(&self) -> &Signing {
+        &self.signing
+    }
+
+    /// The signatures of a module.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn signatures(&self, digest: Digest) -> Result<Vec<Signature>, Error> {
+        Ok(self.modules.signatures(digest).await?)
+    }
+
+    /// Keys may have changed since it was uploaded, and other hosts have others.
+    async fn check_signed(&self, digest: Digest) -> Result<(), Error> {
+        if !self.signing.is_demanded() {
+            return Ok(());
+        }
+        let bytes = self.bytes(digest).await?;
+        let signatures = self.modules.signatures(digest).await?;
+        self.signing.check(digest, &bytes, &signatures)
     }
 
     /// Makes a module the active one under its manifest's name: from a position on,
@@ -157,7 +215,8 @@ impl Registry {
     /// When the module is not in the store, contradicts another one or can't read an
     /// anchor, or the store does not answer.
     pub async fn activate(&self, digest: Digest, by: Option<String>) -> Result<Deployment, Error> {
-        self.activate_keeping(digest, by, &Keeping::default()).await
+        self.activate_keeping(digest, Entry::by(by), &Keeping::default())
+            .await
     }
 
     /// The same, with a change of how projections are kept.
@@ -168,14 +227,18 @@ impl Registry {
     pub async fn activate_keeping(
         &self,
         digest: Digest,
-        by: Option<String>,
+        entry: Entry,
         keeping: &Keeping,
     ) -> Result<Deployment, Error> {
         let module = self.module(digest).await?;
+        // A turn changes how what is active is folded, and nothing of the code.
+        if keeping.turning.is_none() {
+            self.check_signed(digest).await?;
+        }
         let _changing = self.changing.write().await;
         let mut tries = 0;
         loop {
-            let (activation, next) = self.prepare(&module, by.clone(), keeping).await?;
+            let (activation, next) = self.prepare(&module, entry.clone(), keeping).await?;
             if let Some(deployment) = self.stage(activation, next).await? {
                 return Ok(deployment);
             }
@@ -195,7 +258,7 @@ impl Registry {
     pub async fn prospect(&self, digest: Digest, keeping: &Keeping) -> Result<Prospect, Error> {
         self.refresh().await?;
         let module = self.module(digest).await?;
-        let (activation, next) = self.prepare(&module, None, keeping).await?;
+        let (activation, next) = self.prepare(&module, Entry::default(), keeping).await?;
         Ok(Prospect {
             module,
             categories: activation.categories,
@@ -207,7 +270,7 @@ impl Registry {
     async fn prepare(
         &self,
         module: &Arc<Module>,
-        by: Option<String>,
+        entry: Entry,
         keeping: &Keeping,
     ) -> Result<(Activation, Plan), Error> {
         let plan = self.plan();
@@ -232,7 +295,8 @@ impl Registry {
             turns: candidate.turns.clone(),
             plan: plan.number,
             at: self.clock.now(),
-            by,
+            by: entry.by,
+            preflight: entry.preflight,
         };
         let mut inline = self.inline_modules(&activation.projections).await?;
         inline.insert(module.digest(), Arc::clone(module));
@@ -254,7 +318,7 @@ impl Registry {
             _ = tell.send((item, verdict));
         });
         self.committer.stage(Staged {
-            item: Item::Activate(activation),
+            item: Item::Activate(Box::new(activation)),
             run: None,
             done,
         });
@@ -269,6 +333,7 @@ impl Registry {
                     categories: activation.categories,
                     trusted: activation.trusted,
                     projections: activation.projections,
+                    preflight: activation.preflight,
                 }))
             }
             Ok((_, Verdict::Outcome(Outcome::PlanMoved))) => Ok(None),
@@ -343,6 +408,23 @@ impl Registry {
     /// When the store does not answer.
     pub async fn modules(&self) -> Result<Vec<StoredModule>, Error> {
         Ok(self.modules.list().await?)
+    }
+
+    /// Removes modules that came longer ago than this, and that nothing needs; unless
+    /// `for_real`, says which they are alone.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn prune(
+        &self,
+        older_than: Duration,
+        for_real: bool,
+    ) -> Result<Vec<StoredModule>, Error> {
+        // One that is being activated is not taken from under it.
+        let _changing = self.changing.write().await;
+        let age = u64::try_from(older_than.as_micros()).unwrap_or(u64::MAX);
+        let before = Timestamp(self.clock.now().0.saturating_sub(age));
+        Ok(self.modules.prune(before, for_real).await?)
     }
 
     /// Every activation, oldest first.

@@ -14,6 +14,7 @@ mod ids;
 mod keep;
 mod load;
 mod pool;
+mod rejections;
 mod request;
 mod slot;
 mod snapshots;
@@ -32,6 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 pub use append::{Append, AppendAll, StreamAppend};
 pub use enrich::{Additions, Enrichers, Enrichment};
 pub use error::Error;
+pub use rejections::Rejections;
 pub use request::Executed;
 pub use snapshots::{Policies, Policy};
 pub use state::{At, Checked, StateView};
@@ -45,7 +47,7 @@ use crate::fold::Folder;
 use crate::model::{
     AppendLimits, Clock, Command, CommandId, CommandRecord, Invalid, StreamId, check_metadata,
 };
-use crate::store::EventReader;
+use crate::store::{EventReader, RejectionStore};
 
 /// How commands are executed.
 #[derive(Debug, Clone)]
@@ -70,6 +72,8 @@ pub struct Options {
     /// Decide everything a second time in an instance that shares nothing with the
     /// first, and refuse what differs as a fault. Doubles the work of the guests.
     pub check_purity: bool,
+    /// Last rejections that are kept of each category; 0 keeps none.
+    pub rejections_max: usize,
     /// Bounds of one command and of the events that it leads to.
     pub limits: AppendLimits,
 }
@@ -87,6 +91,7 @@ impl Default for Options {
             stream_events_max: HashMap::new(),
             snapshots: Policies::default(),
             check_purity: false,
+            rejections_max: 10_000,
             limits: AppendLimits::default(),
         }
     }
@@ -102,6 +107,7 @@ struct Shared {
     runtime: tokio::runtime::Handle,
     folder: Arc<Folder>,
     snapshotter: Snapshotter,
+    rejections: Rejections,
 }
 
 /// Executes commands. One for a store; cheap to share.
@@ -127,7 +133,7 @@ impl Engine {
         committer: commit::Handle,
         registry: Arc<Registry>,
         clock: Arc<dyn Clock>,
-        secret: [u8; 32],
+        (secret, rejections): ([u8; 32], Arc<dyn RejectionStore>),
         enrichers: Enrichers,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Handle::current();
@@ -140,6 +146,7 @@ impl Engine {
             Arc::clone(&registry),
             Arc::clone(&clock),
         );
+        let rejections = Rejections::start(&runtime, rejections, options.rejections_max);
         let shared = Arc::new(Shared {
             options,
             reader: Arc::clone(folder.reader()),
@@ -149,6 +156,7 @@ impl Engine {
             runtime,
             folder,
             snapshotter,
+            rejections,
         });
         let workers = (0..shared.options.workers.max(1))
             .map(|number| Worker::start(number, &shared))
@@ -199,6 +207,11 @@ impl Engine {
         };
         self.worker(stream).execute(request);
         answer.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// The last rejections.
+    pub fn rejections(&self) -> &Rejections {
+        &self.shared.rejections
     }
 
     /// Commands that are being executed.

@@ -8,7 +8,7 @@ use super::worker::{Core, Inbox, Message};
 use super::{Error, Executed};
 use crate::commit::{Run, Staged, Verdict};
 use crate::model::{StreamId, Version};
-use crate::store::{self, Check, Commit, Item, Outcome, Write};
+use crate::store::{self, Check, Commit, Item, Outcome, Rejected, Write};
 
 /// The pause after a conflict is random, up to 1 ms doubled with each, so many times.
 const PAUSE_DOUBLINGS_MAX: u32 = 6;
@@ -71,8 +71,21 @@ impl Core {
             command_id: request.callers_id().cloned(),
             plan: Some(plan),
         });
+        let rejections = self.shared.rejections.clone();
         self.stage(item, run, request, move |request, _, _| {
-            request.answer(answer)
+            if let Err(Error::Rejected { rejection, module }) = &answer {
+                rejections.keep(Rejected {
+                    id: 0,
+                    stream: request.stream.clone(),
+                    version,
+                    plan,
+                    module: *module,
+                    command: Arc::clone(&request.command),
+                    code: rejection.code.clone(),
+                    message: rejection.message.clone(),
+                });
+            }
+            request.answer(answer);
         });
     }
 

@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use utoipa::IntoParams;
 
 use super::problem::{Problem, Result};
-use crate::model::{CommandId, Context, ExpectedVersion, Version};
+use crate::model::{CommandId, Context, ExpectedVersion, Signature, Version};
 
 /// What a request expects of its stream, for the description.
 #[derive(IntoParams)]
@@ -79,6 +79,12 @@ pub fn allows_raw(headers: &HeaderMap) -> Result<bool> {
             "Quipu-Raw: {other}: only `allow` is known"
         ))),
     }
+}
+
+/// `Quipu-Signature`: a component's signature.
+pub fn signature(headers: &HeaderMap) -> Result<Option<Signature>> {
+    let text = one(headers, "quipu-signature")?;
+    Ok(text.map(str::parse).transpose()?)
 }
 
 /// `Quipu-Correlation-Id`, `Quipu-Causation-Id` and `traceparent`. As its

@@ -4,6 +4,7 @@
 //! meaning. Data and metadata pass through as they are, byte for byte; they are
 //! scanned once and never built up as a tree.
 
+mod activate;
 mod answer;
 mod appends;
 mod builds;
@@ -28,6 +29,7 @@ mod patience;
 mod preflights;
 mod problem;
 mod projections;
+mod rejections;
 mod request;
 mod router;
 mod runs;
@@ -46,11 +48,11 @@ pub use builds::{
     SetAsideList, SetAsideView, TroubleView,
 };
 pub use definitions::{DefinitionView, IndexView, SourceEventView, SourceView};
-pub use deployments::{DeploymentList, DeploymentView, SettingsView};
+pub use deployments::{DeploymentList, DeploymentView, SettingsView, SummaryView};
 pub use export::ImportView;
 pub use health::{ProjectionState, SnapshotCounts, Status};
 pub use lines::LineAnswer;
-pub use modules::{ModuleEntry, ModuleList, ModuleView, TypeView};
+pub use modules::{ModuleEntry, ModuleList, ModuleView, PrunedModule, PrunedView, TypeView};
 pub use openapi::openapi;
 pub use options::Options;
 pub use preflights::{JudgedView, ObjectionView, PreflightView};

@@ -1,17 +1,18 @@
 //! Modules: components that were uploaded.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::params::{DigestPath, Params};
 use super::problem::{Problem, Result};
-use super::request::WasmBytes;
-use super::{App, DefinitionView, answer};
+use super::request::{OptionalJson, WasmBytes};
+use super::{App, DefinitionView, answer, headers};
 use crate::model::MessageType;
 use crate::runtime::Module;
 
@@ -39,6 +40,9 @@ pub struct ModuleView {
     /// Projections that it defines.
     #[serde(default)]
     pub projections: Vec<DefinitionView>,
+    /// Public keys of those who signed it, in base64.
+    #[serde(default)]
+    pub signed_by: Vec<String>,
 }
 
 /// A type of commands or events.
@@ -73,7 +77,18 @@ impl ModuleView {
                 .iter()
                 .map(DefinitionView::of)
                 .collect(),
+            signed_by: Vec::new(),
         }
+    }
+
+    /// The view of a module of the store.
+    async fn stored(app: &App, module: &Module) -> Result<Self> {
+        let signatures = app.host.signatures(module.digest()).await?;
+        let keys = signatures.iter().map(|signature| signature.key.to_string());
+        Ok(Self {
+            signed_by: keys.collect(),
+            ..Self::of(module)
+        })
     }
 }
 
@@ -113,9 +128,11 @@ pub struct ModuleEntry {
 
 /// Uploads a component.
 ///
-/// It is checked and kept; nothing is activated.
+/// It is checked and kept, and so is its signature; nothing is activated. The same bytes may
+/// come again with another signature.
 #[utoipa::path(
     post, path = "/v1/modules", tag = "modules",
+    params(("Quipu-Signature" = Option<String>, Header, description = "`ed25519`, the public key and the signature of the body, both in base64")),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
     responses(
         (status = 201, body = ModuleView, description = "Accepted"),
@@ -126,15 +143,19 @@ pub struct ModuleEntry {
 pub async fn upload(
     State(app): State<App>,
     params: Params,
+    headers: HeaderMap,
     WasmBytes(bytes): WasmBytes,
 ) -> Result<Response> {
     params.finish()?;
-    let uploaded = app.host.upload(bytes.into()).await?;
+    let uploaded = match headers::signature(&headers)? {
+        Some(signature) => app.host.upload_signed(bytes.into(), signature).await?,
+        None => app.host.upload(bytes.into()).await?,
+    };
     let status = match uploaded.is_new {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
-    answer::json(status, &ModuleView::of(&uploaded.module))
+    answer::json(status, &ModuleView::stored(&app, &uploaded.module).await?)
 }
 
 /// Lists the modules of the store.
@@ -166,6 +187,68 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
     answer::json(StatusCode::OK, &list)
 }
 
+/// Which modules are removed.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PruneBody {
+    /// Those that came more than so many seconds ago: 86400 without it.
+    #[serde(default)]
+    older_than_s: Option<u64>,
+    /// Says which they are, and removes nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Modules that are not needed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PrunedView {
+    /// Whether they were removed.
+    pub removed: bool,
+    /// Oldest first.
+    pub modules: Vec<PrunedModule>,
+}
+
+/// A module that is not needed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PrunedModule {
+    /// SHA-256 of its bytes.
+    pub digest: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// When it came.
+    #[schema(format = "date-time")]
+    pub uploaded_at: String,
+}
+
+/// Removes modules that nobody needs.
+///
+/// Those that were never activated, and that no event names. What was activated once is kept
+/// for good: the history is decided again with it.
+#[utoipa::path(
+    post, path = "/v1/modules/prune", operation_id = "prune_modules", tag = "modules",
+    request_body(content = Option<PruneBody>, description = "Which ones"),
+    responses(
+        (status = 200, body = PrunedView, description = "What was removed"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn prune(State(app): State<App>, params: Params, body: OptionalJson) -> Result<Response> {
+    params.finish()?;
+    let given: PruneBody = body.parse()?;
+    let older_than = Duration::from_secs(given.older_than_s.unwrap_or(86_400));
+    let pruned = app.host.prune(older_than, !given.dry_run).await?;
+    let modules = pruned.into_iter().map(|module| PrunedModule {
+        digest: module.digest.to_string(),
+        bytes: module.bytes,
+        uploaded_at: module.uploaded_at.to_string(),
+    });
+    let view = PrunedView {
+        removed: !given.dry_run,
+        modules: modules.collect(),
+    };
+    answer::json(StatusCode::OK, &view)
+}
+
 /// Shows what a module is.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}", operation_id = "show_module", tag = "modules",
@@ -182,7 +265,7 @@ pub async fn show(
 ) -> Result<Response> {
     params.finish()?;
     let module = app.host.module(digest).await?;
-    answer::json(StatusCode::OK, &ModuleView::of(&module))
+    answer::json(StatusCode::OK, &ModuleView::stored(&app, &module).await?)
 }
 
 /// Downloads a component.

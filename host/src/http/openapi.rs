@@ -1,8 +1,9 @@
 use utoipa::OpenApi;
 
 use super::{
-    appends, changes, commands, deployments, documents, export, health, lines, log, marks, modules,
-    preflights, projections, snapshots, state, streams, subscribe, types, verify,
+    activate, appends, changes, commands, deployments, documents, export, health, lines, log,
+    marks, modules, preflights, projections, rejections, snapshots, state, streams, subscribe,
+    types, verify,
 };
 
 /// The interface's description.
@@ -31,16 +32,18 @@ use super::{
         log::read_one,
         subscribe::log,
         subscribe::stream,
+        rejections::list,
         types::list,
         modules::upload,
         modules::list,
+        modules::prune,
         modules::show,
         modules::download,
         preflights::preflight,
-        deployments::activate,
+        activate::activate,
         deployments::list,
         deployments::show,
-        deployments::roll_back,
+        activate::roll_back,
         projections::list,
         projections::show,
         projections::order,

@@ -14,11 +14,11 @@ use super::App;
 use super::params::Params;
 use super::problem::{Problem, Result};
 use super::request::JsonBytes;
-use super::runs::{self, Run, RunLine, Tell};
+use super::runs::{self, Run, RunLine, Telling};
 use super::verify::{FindingView, scope};
 use crate::Host;
 use crate::model::{Digest, Invalid};
-use crate::proof::{Error, Policy, Preflight, Scope};
+use crate::proof::{Policy, Preflight, Scope};
 
 /// How long events are looked at without a word.
 pub(super) const TIME_MS: u64 = 60_000;
@@ -194,13 +194,10 @@ impl PreflightBody<'_> {
 }
 
 impl Run for Asked {
-    fn run<'a>(
-        &'a self,
-        host: &'a Host,
-        tell: Tell<'a>,
-    ) -> BoxFuture<'a, std::result::Result<RunLine, Error>> {
+    fn run<'a>(&'a self, host: &'a Host, mut telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
         async move {
-            let found = host.preflight(self.digest, &self.policy, &self.scope, tell);
+            let mut tell = |progress| telling.progress(progress);
+            let found = host.preflight(self.digest, &self.policy, &self.scope, &mut tell);
             let view = PreflightView::of(found.await?);
             Ok(RunLine::Preflight(Box::new(view)))
         }

@@ -114,6 +114,7 @@ codes! {
     BadRequest "bad-request" 400 "the request is malformed";
     InvalidCommand "invalid-command" 400 "the decider can't read the command";
     DuplicateInAppend "duplicate-in-append" 400 "an event stands twice in the append";
+    Unsigned "unsigned" 403 "the module has no signature that this host takes";
     NotFound "not-found" 404 "there is no such path";
     StreamNotFound "stream-not-found" 404 "there is no such stream";
     EventNotFound "event-not-found" 404 "there is no such event";
@@ -342,6 +343,7 @@ impl From<&deploy::Error> for Box<Problem> {
             Error::Raced => Code::Conflict,
             Error::Fold(error) => return engine::Error::from(error.clone()).into(),
             Error::NotFound(_) => Code::ModuleNotFound,
+            Error::WrongSignature { .. } | Error::Unsigned { .. } => Code::Unsigned,
             Error::Stopped => Code::Overloaded,
             Error::Store(error) => return error.clone().into(),
         };

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::problem::{Code, Problem, Result};
 use super::{
-    App, Options, appends, changes, commands, deployments, documents, export, health, lines, log,
-    marks, modules, openapi, params, preflights, projections, snapshots, state, streams, subscribe,
-    types, verify,
+    App, Options, activate, appends, changes, commands, deployments, documents, export, health,
+    lines, log, marks, modules, openapi, params, preflights, projections, rejections, snapshots,
+    state, streams, subscribe, types, verify,
 };
 use crate::Host;
 
@@ -51,19 +51,18 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/snapshots/check", post(snapshots::check))
         .route("/v1/verify", post(verify::verify))
         .route("/v1/preflights", post(preflights::preflight))
+        .route("/v1/rejections", get(rejections::list))
         .route("/v1/types", get(types::list))
         .route("/v1/modules", get(modules::list).post(modules::upload))
+        .route("/v1/modules/prune", post(modules::prune))
         .route("/v1/modules/{digest}", get(modules::show))
         .route("/v1/modules/{digest}/wasm", get(modules::download))
         .route(
             "/v1/deployments",
-            get(deployments::list).post(deployments::activate),
+            get(deployments::list).post(activate::activate),
         )
         .route("/v1/deployments/{name}", get(deployments::show))
-        .route(
-            "/v1/deployments/{name}/rollback",
-            post(deployments::roll_back),
-        )
+        .route("/v1/deployments/{name}/rollback", post(activate::roll_back))
         .route("/v1/projections", get(projections::list))
         .route("/v1/projections/{name}", get(projections::show))
         .route("/v1/projections/{name}/{order}", post(projections::order))

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::App;
+use super::deployments::DeploymentView;
 use super::preflights::PreflightView;
 use super::problem::{Problem, Result};
 use super::verify::VerifiedView;
@@ -33,6 +34,8 @@ pub enum RunLine {
     Verified(Box<VerifiedView>),
     /// What a preflight found.
     Preflight(Box<PreflightView>),
+    /// The activation that it led to.
+    Deployment(Box<DeploymentView>),
     /// It did not come to its end.
     Problem(Box<Problem>),
 }
@@ -46,30 +49,73 @@ pub struct ProgressView {
     pub head: u64,
 }
 
-/// Whom a run tells how far it has come.
-pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
-
 /// What is run on a host.
 pub trait Run: Send + 'static {
     /// Runs it; its last line.
-    fn run<'a>(
-        &'a self,
-        host: &'a Host,
-        tell: Tell<'a>,
-    ) -> BoxFuture<'a, std::result::Result<RunLine, Error>>;
+    fn run<'a>(&'a self, host: &'a Host, telling: Telling) -> BoxFuture<'a, Result<RunLine>>;
+}
+
+/// Tells who asked of what comes before the last line.
+pub struct Telling {
+    /// None: nobody listens.
+    lines: Option<mpsc::Sender<RunLine>>,
+    told_at: Option<Instant>,
+}
+
+impl Telling {
+    /// To nobody.
+    pub fn silent() -> Self {
+        Self {
+            lines: None,
+            told_at: None,
+        }
+    }
+
+    /// Tells of progress, now and then.
+    pub fn progress(&mut self, progress: Progress) {
+        if self
+            .told_at
+            .is_some_and(|told| told.elapsed() < PROGRESS_PAUSE)
+        {
+            return;
+        }
+        self.told_at = Some(Instant::now());
+        self.offer(RunLine::Progress(ProgressView {
+            position: progress.position.0,
+            head: progress.head.0,
+        }));
+    }
+
+    /// A line that is left out when the reader is too slow.
+    pub fn offer(&self, line: RunLine) {
+        if let Some(lines) = &self.lines {
+            _ = lines.try_send(line);
+        }
+    }
+
+    /// A line that is waited for.
+    pub async fn tell(&self, line: RunLine) {
+        if let Some(lines) = &self.lines {
+            // Who asked may be gone.
+            _ = lines.send(line).await;
+        }
+    }
 }
 
 /// Answers with the lines of a run. It ends when the connection does.
 pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
     let (lines, mut told) = mpsc::channel(LINES_MAX);
     tokio::spawn(async move {
-        let mut tell = telling(lines.clone());
-        let last = tokio::select! {
-            last = run.run(&app.host, &mut tell) => last,
-            () = lines.closed() => return,
-            () = app.ending.cancelled() => Err(Error::Stopped),
+        let telling = Telling {
+            lines: Some(lines.clone()),
+            told_at: None,
         };
-        let last = last.unwrap_or_else(|error| RunLine::Problem(error.into()));
+        let last = tokio::select! {
+            last = run.run(&app.host, telling) => last,
+            () = lines.closed() => return,
+            () = app.ending.cancelled() => Err(Error::Stopped.into()),
+        };
+        let last = last.unwrap_or_else(RunLine::Problem);
         // Who asked may be gone.
         _ = lines.send(last).await;
     });
@@ -91,21 +137,4 @@ pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
     });
     let ndjson = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(lines)).into_response())
-}
-
-/// Tells of progress now and then.
-fn telling(lines: mpsc::Sender<RunLine>) -> impl FnMut(Progress) + Send {
-    let mut told_at: Option<Instant> = None;
-    move |progress| {
-        if told_at.is_some_and(|told| told.elapsed() < PROGRESS_PAUSE) {
-            return;
-        }
-        told_at = Some(Instant::now());
-        let view = ProgressView {
-            position: progress.position.0,
-            head: progress.head.0,
-        };
-        // A reader that is too slow hears of the next one.
-        _ = lines.try_send(RunLine::Progress(view));
-    }
 }

@@ -11,10 +11,10 @@ use super::App;
 use super::params::Params;
 use super::problem::{Problem, Result};
 use super::request::OptionalJson;
-use super::runs::{self, Run, RunLine, Tell};
+use super::runs::{self, Run, RunLine, Telling};
 use crate::Host;
 use crate::model::{Category, Invalid};
-use crate::proof::{Error, Finding, Scope, Verified};
+use crate::proof::{Finding, Scope, Verified};
 
 /// Most streams of a sample: their ids are held in memory.
 const SAMPLE_MAX: usize = 1_000_000;
@@ -169,13 +169,10 @@ pub fn scope(category: Option<&str>, sample: Option<usize>) -> std::result::Resu
 }
 
 impl Run for Scope {
-    fn run<'a>(
-        &'a self,
-        host: &'a Host,
-        tell: Tell<'a>,
-    ) -> BoxFuture<'a, std::result::Result<RunLine, Error>> {
+    fn run<'a>(&'a self, host: &'a Host, mut telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
         async move {
-            let view = VerifiedView::of(host.verify(self, tell).await?);
+            let mut tell = |progress| telling.progress(progress);
+            let view = VerifiedView::of(host.verify(self, &mut tell).await?);
             Ok(RunLine::Verified(Box::new(view)))
         }
         .boxed()

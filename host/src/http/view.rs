@@ -111,7 +111,8 @@ pub struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    fn of(body: &'a Body) -> Self {
+    /// The data of a body.
+    pub fn of(body: &'a Body) -> Self {
         let json = body
             .as_json()
             .and_then(|text| serde_json::from_str::<&RawValue>(text).ok());

@@ -16,6 +16,7 @@ mod json;
 mod limits;
 mod message;
 mod projection;
+mod signature;
 mod stream;
 
 pub use annotations::{Annotations, add_members, annotations, check_metadata};
@@ -33,6 +34,7 @@ pub use json::check as check_json;
 pub use limits::{AppendLimits, TooLarge};
 pub use message::{MessageType, Name};
 pub use projection::{Lifecycle, OnError, Settings, SettingsChange};
+pub use signature::{PublicKey, Signature};
 pub use stream::{Category, ExpectedVersion, Position, StreamId, Version};
 
 /// A value that breaks a rule of the model, in words for its author.

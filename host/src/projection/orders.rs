@@ -9,7 +9,7 @@ use super::takeover::turn;
 use super::{
     BuildStatus, Comparison, Deployed, Error, Order, ParkedPage, Service, State, Status, Trouble,
 };
-use crate::deploy::{Keeping, Plan, Turning};
+use crate::deploy::{Entry, Keeping, Plan, Turning};
 use crate::model::{Invalid, Lifecycle, Position, SettingsChange, Timestamp};
 use crate::store::{
     Build, DOCUMENTS_PAGE_MAX, Role, SetAside, Steer, StoredProjection, Subject, Turn,
@@ -340,7 +340,9 @@ impl Service {
         };
         let digest = projected.module.digest();
         let registry = &self.shared.registry;
-        registry.activate_keeping(digest, None, &keeping).await?;
+        registry
+            .activate_keeping(digest, Entry::default(), &keeping)
+            .await?;
         self.shared.inline.resume(name);
         Ok(())
     }

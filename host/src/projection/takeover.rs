@@ -14,7 +14,7 @@ use super::rules::{Event, Rules};
 use super::runner::{End, Owner};
 use super::shared::{Shared, blocking};
 use super::{Comparison, Error};
-use crate::deploy::{self, Keeping, Turning};
+use crate::deploy::{self, Entry, Keeping, Turning};
 use crate::model::{Lifecycle, Position};
 use crate::store::{
     self, BuildId, Direction, DocumentStore, DocumentWrite, EventReader, InlineBuild, LOG_PAGE_MAX,
@@ -155,9 +155,10 @@ pub(super) async fn turn(shared: &Shared, name: &str, turning: Turning) -> Resul
         turning: Some(turning),
         ..Keeping::default()
     };
-    let by = Some("quipu".to_owned());
+    let entry = Entry::by(Some("quipu".to_owned()));
     let digest = projected.module.digest();
-    let raised = shared.registry.activate_keeping(digest, by, &keeping).await;
+    let registry = &shared.registry;
+    let raised = registry.activate_keeping(digest, entry, &keeping).await;
     raised.map(|_| ()).map_err(deploy::Error::into)
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::report::{Kind, Tally, Verified};
+use super::FINDINGS_MAX;
+use super::report::{Kind, Tally, Verified, shortened};
 use crate::deploy::{Prospect, Sources};
 use crate::fold::{self, Agreement, Rules};
 use crate::model::{Digest, Invalid, Name, StreamId};
-use crate::store::TypeUse;
+use crate::store::{PreflightSummary, SummaryObjection, TypeUse};
 use crate::upcast::Route;
 
 /// Decisions of a type of command from which on their fuel is compared, and how much more
@@ -79,6 +80,29 @@ impl Preflight {
     /// Whether nothing blocks it.
     pub fn passes(&self) -> bool {
         self.objections.iter().all(|objection| !objection.blocks)
+    }
+
+    /// What the history of the plan keeps of it.
+    pub fn summary(&self) -> PreflightSummary {
+        let objections = self.objections.iter().take(FINDINGS_MAX);
+        let objections = objections.map(|objection| SummaryObjection {
+            kind: objection.kind.to_string(),
+            count: objection.count,
+            blocks: objection.blocks,
+            text: shortened(&objection.text),
+        });
+        let decisions = || self.decided.commands.values();
+        PreflightSummary {
+            passes: self.passes(),
+            plan: self.plan,
+            until: self.decided.until.0,
+            head: self.decided.head.0,
+            decided: decisions()
+                .map(|tally| tally.same + tally.not_the_same())
+                .sum(),
+            same: decisions().map(|tally| tally.same).sum(),
+            objections: objections.collect(),
+        }
     }
 
     /// Whether the whole log was looked at.

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 pub use super::parts::Parts;
 use super::{
-    Activation, Appended, Change, Check, Head, Item, KnownCommit, Mark, Outcome, RunId,
-    Unprojected, Write,
+    Appended, Change, Check, Head, Item, KnownCommit, Mark, Outcome, RunId, Unprojected, Write,
 };
 use crate::model::{CommandId, EventId, NewEvent, Position, StreamId, Timestamp, Version};
 
@@ -178,11 +177,10 @@ impl<'a> Batch<'a, '_> {
         self.item = index;
         match item {
             Item::Activate(activation) if activation.plan != self.parts.plan => Outcome::PlanMoved,
-            Item::Activate(Activation {
-                categories,
-                projections,
-                ..
-            }) => Outcome::Activated(self.parts.activate(categories, projections)),
+            Item::Activate(activation) => {
+                let parts = &mut self.parts;
+                Outcome::Activated(parts.activate(&activation.categories, &activation.projections))
+            }
             Item::Check(check) => self.check(check),
             Item::Mark(mark) => self.mark(mark),
             Item::Append { run, writes } => {
@@ -536,7 +534,7 @@ mod tests {
 
     #[test]
     fn an_append_decided_under_an_older_plan_is_refused() {
-        let activation = Activation {
+        let activation = crate::store::Activation {
             name: "account".to_owned(),
             digest: crate::model::Digest([0; 32]),
             categories: vec!["account".to_owned()],
@@ -546,9 +544,10 @@ mod tests {
             plan: 1,
             at: Timestamp(0),
             by: None,
+            preflight: None,
         };
         let items = [
-            Item::Activate(activation),
+            Item::Activate(Box::new(activation)),
             append(Some(1), ExpectedVersion::Any),
         ];
         let parts = Parts {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Deployment, ProjectionPlan, StoredSnapshot, Turn, Unprojected};
+use super::{Deployment, PreflightSummary, ProjectionPlan, StoredSnapshot, Turn, Unprojected};
 use crate::model::{
     Body, CommandId, CommandRecord, CommitData, Digest, EventId, ExpectedVersion, Name, NewEvent,
     Position, StreamId, Timestamp, Version,
@@ -28,7 +28,7 @@ pub enum Item {
     /// Look whether a negative answer may be given, or find a record.
     Check(Check),
     /// Raise the plan.
-    Activate(Activation),
+    Activate(Box<Activation>),
     /// Archive or truncate a stream, or undo it.
     Mark(Mark),
 }
@@ -108,6 +108,8 @@ pub struct Activation {
     pub at: Timestamp,
     /// By whom.
     pub by: Option<String>,
+    /// What the preflight before it said; none without one.
+    pub preflight: Option<PreflightSummary>,
 }
 
 impl Activation {
@@ -122,6 +124,7 @@ impl Activation {
             categories: self.categories.clone(),
             trusted: self.trusted.clone(),
             projections: self.projections.clone(),
+            preflight: self.preflight.clone(),
         }
     }
 }

@@ -3,7 +3,9 @@
 mod builds;
 mod documents;
 mod import;
+mod modules;
 mod projections;
+mod rejections;
 mod snapshots;
 mod turns;
 mod writer;
@@ -22,13 +24,11 @@ use super::seen::{self, Origin};
 use super::wake::Waker;
 use super::{
     Change, CheckpointStore, Claim, Deployment, Direction, EventReader, Filter, Head, Item,
-    KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, ModuleStore, Outcome,
-    Result, STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredModule, StoredPage,
-    StreamFilter, StreamInfo, StreamPage, StreamsPage,
+    KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, Outcome, Result,
+    STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredPage, StreamFilter, StreamInfo,
+    StreamPage, StreamsPage,
 };
-use crate::model::{
-    CommandId, Digest, EventId, Position, RecordedEvent, StreamId, Timestamp, Version,
-};
+use crate::model::{CommandId, EventId, Position, RecordedEvent, StreamId, Timestamp, Version};
 
 /// An empty store.
 pub fn open() -> Store {
@@ -41,7 +41,8 @@ pub fn open() -> Store {
         checkpoints: Arc::new(shared.clone()),
         snapshots: Arc::new(shared.clone()),
         types: Arc::new(shared.clone()),
-        documents: Arc::new(shared),
+        documents: Arc::new(shared.clone()),
+        rejections: Arc::new(shared),
         wakes,
         secret: rand::random(),
     }
@@ -60,12 +61,13 @@ struct Log {
     commands: HashMap<(StreamId, CommandId), usize>,
     /// Index of the event under a caller's id.
     event_ids: HashMap<(StreamId, EventId), usize>,
-    modules: Vec<(StoredModule, Vec<u8>)>,
+    modules: Vec<modules::Kept>,
     deployments: Vec<Deployment>,
     parts: Parts,
     checkpoints: HashMap<String, Checkpoint>,
     builds: builds::Builds,
     documents: documents::Documents,
+    rejections: rejections::Kept,
 }
 
 /// An event, as it is kept and as readers see it.
@@ -439,53 +441,6 @@ impl EventReader for Shared {
         }
         let head = log.last_position();
         ready(Ok(StoredPage { events, head })).boxed()
-    }
-}
-
-impl ModuleStore for Shared {
-    fn put<'a>(
-        &'a self,
-        digest: Digest,
-        bytes: &'a [u8],
-        at: Timestamp,
-    ) -> BoxFuture<'a, Result<bool>> {
-        let mut log = self.lock();
-        let is_new = log
-            .modules
-            .iter()
-            .all(|(module, _)| module.digest != digest);
-        if is_new {
-            let module = StoredModule {
-                digest,
-                bytes: bytes.len() as u64,
-                uploaded_at: at,
-            };
-            log.modules.push((module, bytes.to_vec()));
-        }
-        ready(Ok(is_new)).boxed()
-    }
-
-    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Vec<u8>>>> {
-        let log = self.lock();
-        let found = log
-            .modules
-            .iter()
-            .find(|(module, _)| module.digest == digest);
-        ready(Ok(found.map(|(_, bytes)| bytes.clone()))).boxed()
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
-        let modules = self
-            .lock()
-            .modules
-            .iter()
-            .map(|(module, _)| module.clone())
-            .collect();
-        ready(Ok(modules)).boxed()
-    }
-
-    fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>> {
-        ready(Ok(self.lock().deployments.clone())).boxed()
     }
 }
 

@@ -16,10 +16,13 @@ mod memory;
 mod page;
 mod parts;
 mod postgres;
+mod preflight;
 mod projected;
 mod record;
+mod rejection;
 mod scan;
 mod seen;
+mod signature;
 mod snapshot;
 mod sqlite;
 mod stored;
@@ -52,6 +55,8 @@ pub use page::{
     STREAM_PAGE_MAX, StreamPage,
 };
 pub use postgres::drop_schema;
+pub use preflight::{PreflightSummary, SummaryObjection};
+pub use rejection::{REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
 pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
 pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
 pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
@@ -59,7 +64,7 @@ pub use types::{TypeStore, TypeUse};
 pub use url::{Backup, Migrated, StoreUrl, backup, migrate, open, open_reading};
 pub use wake::Wakes;
 
-use crate::model::{Digest, Position, StreamId, Timestamp, Version};
+use crate::model::{Digest, Position, Signature, StreamId, Timestamp, Version};
 
 /// What a read or a write ends in.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -146,6 +151,9 @@ pub trait EventWriter: Send {
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
 }
 
+/// Most signatures of a component.
+pub const SIGNATURES_MAX: usize = 16;
+
 /// Components and the history of the plan.
 pub trait ModuleStore: Send + Sync {
     /// Keeps a component's bytes. False when they were there already.
@@ -158,6 +166,17 @@ pub trait ModuleStore: Send + Sync {
 
     /// The bytes of a component.
     fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Vec<u8>>>>;
+
+    /// Keeps a signature of a component, in place of the one of its key. Nothing is kept of a
+    /// component that is not there, or has [`SIGNATURES_MAX`] others.
+    fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>>;
+
+    /// The signatures of a component, in the order of their keys.
+    fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>>;
+
+    /// Removes components that came before a time, of which no activation tells and no event;
+    /// unless `for_real`, says which they are alone. Oldest first.
+    fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>>;
 
     /// Every component: digest, size in bytes, when it was uploaded.
     fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>>;
@@ -227,6 +246,8 @@ pub struct Deployment {
     pub trusted: Vec<Digest>,
     /// What it says of projections.
     pub projections: ProjectionPlan,
+    /// What the preflight before it said; none without one.
+    pub preflight: Option<PreflightSummary>,
 }
 
 impl Deployment {
@@ -265,6 +286,8 @@ pub struct Store {
     pub types: Arc<dyn TypeStore>,
     /// Documents of projections.
     pub documents: Arc<dyn DocumentStore>,
+    /// The last rejections.
+    pub rejections: Arc<dyn RejectionStore>,
     /// Tells that there may be something new.
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.

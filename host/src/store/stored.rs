@@ -55,7 +55,7 @@ pub enum Import {
     /// Events, in order of position.
     Events(Vec<StoredEvent>),
     /// An activation; its module is in the store already.
-    Plan(Deployment),
+    Plan(Box<Deployment>),
     /// A stream is archived since then.
     Archived(StreamId, Timestamp),
     /// A stream is truncated.

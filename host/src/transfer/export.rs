@@ -110,9 +110,16 @@ impl Export {
         out: &mut Vec<u8>,
     ) -> Result<Next> {
         if let Some(module) = left.next() {
-            let bytes = self.modules.get(module.digest).await?;
-            let bytes = bytes.ok_or_else(|| missing(module.digest))?;
-            write::module(&module, &bytes, out)?;
+            let digest = module.digest;
+            let Some(bytes) = self.modules.get(digest).await? else {
+                if plans.iter().any(|plan| plan.digest == digest) {
+                    return Err(missing(digest));
+                }
+                // It was pruned meanwhile.
+                return Ok(Next::Modules(left, plans));
+            };
+            let signatures = self.modules.signatures(digest).await?;
+            write::module(&module, &bytes, &signatures, out)?;
             self.totals.modules += 1;
             return Ok(Next::Modules(left, plans));
         }

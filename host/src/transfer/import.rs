@@ -11,6 +11,7 @@ use super::read::{Begin, Entry, Module, entry};
 use super::resume::{Open, Present};
 use super::{Error, Failed};
 use crate::commit;
+use crate::deploy::Signing;
 use crate::model::{Digest, Position, StreamId, Timestamp};
 use crate::store::{
     self, Anchor, Deployment, EventReader, ModuleStore, SnapshotStore, StoredCommit, StoredEvent,
@@ -27,6 +28,8 @@ pub struct Target {
     pub snapshots: Arc<dyn SnapshotStore>,
     /// Takes everything else.
     pub committer: commit::Handle,
+    /// Whose components are taken.
+    pub signing: Signing,
 }
 
 /// What an import has taken in.
@@ -247,6 +250,11 @@ impl<'a> Importing<'a> {
     }
 
     async fn module(&mut self, module: Module) -> Result<(), Error> {
+        let checked = self
+            .target
+            .signing
+            .check(module.digest, &module.bytes, &module.signatures);
+        checked.map_err(|error| self.wrong(error.to_string()))?;
         let there = self.present.modules.get(self.counts.modules as usize);
         match there {
             Some(there) => {
@@ -261,6 +269,7 @@ impl<'a> Importing<'a> {
                     digest,
                     bytes,
                     uploaded_at,
+                    ..
                 } = &module;
                 if !self
                     .target
@@ -276,13 +285,16 @@ impl<'a> Importing<'a> {
                 return Err(Error::Differs(reason));
             }
         }
+        for signature in &module.signatures {
+            self.target.modules.sign(module.digest, *signature).await?;
+        }
         self.known.insert(module.digest);
         self.counts.modules += 1;
         self.imported.modules += 1;
         Ok(())
     }
 
-    async fn plan(&mut self, plan: Deployment) -> Result<(), Error> {
+    async fn plan(&mut self, plan: Box<Deployment>) -> Result<(), Error> {
         let number = plan.plan;
         if number != self.counts.plans + 1 {
             let expected = self.counts.plans + 1;
@@ -290,7 +302,7 @@ impl<'a> Importing<'a> {
         }
         self.check_module(plan.digest)?;
         match self.present.plans.get(self.counts.plans as usize) {
-            Some(there) if there.exported() == plan => {}
+            Some(there) if there.exported() == *plan => {}
             None if self.extends => {
                 let put = self
                     .target

@@ -11,14 +11,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::model::{Body, ContentType, Invalid, Settings, StreamId};
+use crate::store::PreflightSummary;
 
 /// What is wrong with a line, in words for its author.
 pub type Result<T> = std::result::Result<T, Invalid>;
 
 /// Number of the file's form. A change that an older program can't read takes the next.
-pub const FORMAT: u64 = 2;
-/// The oldest form that is still read: one without anchors, and without what an
-/// activation changed.
+pub const FORMAT: u64 = 3;
+/// The oldest form that is still read: one without anchors, without what an activation
+/// changed, what a preflight said, and signatures.
 pub const FORMAT_OLDEST: u64 = 1;
 
 /// Version of CloudEvents.
@@ -82,6 +83,8 @@ pub struct Line<'a> {
     pub metadata: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub metadatabase64: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<Cow<'a, str>>,
     #[serde(
         borrow,
         default,
@@ -124,6 +127,9 @@ pub struct PlanData<'a> {
     /// How projections are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub projections: BTreeMap<String, Settings>,
+    /// What the preflight before it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<PreflightSummary>,
 }
 
 /// What a commit's line says.

@@ -12,10 +12,11 @@ use super::line::{
 };
 use crate::model::{
     CommandId, CommandRecord, ContentType, Context, Digest, EventId, Invalid, Name, NewEvent,
-    Position, Settings, StreamId, Timestamp, Version,
+    Position, Settings, Signature, StreamId, Timestamp, Version,
 };
 use crate::store::{
-    Anchor, Decided, Deployment, ProjectionPlan, StoredCommit, StoredEvent, StoredSnapshot,
+    Anchor, Decided, Deployment, ProjectionPlan, SIGNATURES_MAX, StoredCommit, StoredEvent,
+    StoredSnapshot,
 };
 
 /// What a line says.
@@ -23,7 +24,7 @@ use crate::store::{
 pub enum Entry {
     Begin(Begin),
     Module(Module),
-    Plan(Deployment),
+    Plan(Box<Deployment>),
     /// With the position of its first event.
     Commit(Position, Box<StoredCommit>),
     /// Without its commit, which the line before it says.
@@ -48,6 +49,7 @@ pub struct Module {
     pub digest: Digest,
     pub bytes: Vec<u8>,
     pub uploaded_at: Timestamp,
+    pub signatures: Vec<Signature>,
 }
 
 /// Reads a line.
@@ -66,6 +68,9 @@ pub fn entry(text: &[u8]) -> Result<Entry> {
         )));
     }
     if line.stream.is_some() {
+        if line.signatures.is_some() {
+            return Err(Invalid("signatures belong to a component".to_owned()));
+        }
         return event(&line).map(|event| Entry::Event(Box::new(event)));
     }
     if line.source != SOURCE {
@@ -102,6 +107,9 @@ fn only_a_system_line(line: &Line<'_>) -> Result<()> {
         ("metadata", line.metadata.is_some()),
         ("metadatabase64", line.metadatabase64.is_some()),
     ];
+    if line.signatures.is_some() && line.r#type != MODULE {
+        return Err(Invalid("signatures belong to a component".to_owned()));
+    }
     match foreign.into_iter().find(|(_, is_there)| *is_there) {
         Some((name, _)) => Err(Invalid(format!(
             "{name} belongs to an event, which has a stream"
@@ -145,13 +153,27 @@ fn module(line: &Line<'_>) -> Result<Entry> {
         digest,
         bytes,
         uploaded_at: time(line)?,
+        signatures: signatures(line.signatures.as_deref())?,
     }))
+}
+
+fn signatures(text: Option<&str>) -> Result<Vec<Signature>> {
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    let signatures: Vec<&str> =
+        serde_json::from_str(text).map_err(|error| Invalid(format!("signatures: {error}")))?;
+    if !(1..=SIGNATURES_MAX).contains(&signatures.len()) {
+        let wrong = format!("signatures: 1 to {SIGNATURES_MAX}, or leave it out");
+        return Err(Invalid(wrong));
+    }
+    signatures.into_iter().map(str::parse).collect()
 }
 
 fn plan(line: &Line<'_>) -> Result<Entry> {
     let data: PlanData<'_> = json(line)?;
     check(line, &format!("{PLAN}.{}", data.plan), JSON)?;
-    Ok(Entry::Plan(Deployment {
+    Ok(Entry::Plan(Box::new(Deployment {
         plan: number("plan", data.plan)?,
         name: name("name", &data.name)?.as_str().to_owned(),
         digest: digest("module", &data.module)?,
@@ -171,7 +193,8 @@ fn plan(line: &Line<'_>) -> Result<Entry> {
             settings: settings(data.projections)?,
             ..ProjectionPlan::default()
         },
-    }))
+        preflight: data.preflight,
+    })))
 }
 
 fn settings(settings: BTreeMap<String, Settings>) -> Result<BTreeMap<String, Settings>> {

@@ -10,7 +10,7 @@ use super::line::{
     MODULE, PLAN, PlanData, SOURCE, SPEC, STREAM, Totals, WASM, data, encoded, metadata, source,
 };
 use crate::model::{
-    Body, CommandRecord, ContentType, Digest, EventId, Position, StreamId, Timestamp,
+    Body, CommandRecord, ContentType, Digest, EventId, Position, Signature, StreamId, Timestamp,
 };
 use crate::store::{Anchor, Deployment, Error, Result, StoredCommit, StoredEvent, StoredModule};
 
@@ -26,12 +26,25 @@ pub fn begin(after: Option<(Position, EventId)>, head: Position, out: &mut Vec<u
 }
 
 /// Writes a component.
-pub fn module(module: &StoredModule, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
+pub fn module(
+    module: &StoredModule,
+    bytes: &[u8],
+    signatures: &[Signature],
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let digest = module.digest.to_string();
+    let signatures = match signatures {
+        [] => None,
+        signatures => {
+            let texts: Vec<String> = signatures.iter().map(Signature::to_string).collect();
+            Some(serde_json::to_string(&texts).map_err(|error| unwritten(&error))?)
+        }
+    };
     let line = Line {
         time: Some(module.uploaded_at.to_string().into()),
         datacontenttype: Some(WASM.into()),
         data_base64: Some(encoded(bytes)),
+        signatures: signatures.map(Into::into),
         ..system(MODULE, format!("{MODULE}.{digest}"))
     };
     put(&line, out)
@@ -47,6 +60,7 @@ pub fn plan(deployment: &Deployment, out: &mut Vec<u8>) -> Result<()> {
         categories: Some(deployment.categories.clone()),
         trusted: deployment.trusted.iter().map(Digest::to_string).collect(),
         projections: deployment.projections.settings.clone(),
+        preflight: deployment.preflight.clone(),
     };
     let id = format!("{PLAN}.{}", deployment.plan);
     json(PLAN, id, Some(deployment.activated_at), &data, out)
@@ -84,6 +98,7 @@ pub fn event(stored: &StoredEvent, out: &mut Vec<u8>) -> Result<()> {
         tags: tags.map(Into::into),
         metadata,
         metadatabase64,
+        signatures: None,
         data,
         data_base64,
     };

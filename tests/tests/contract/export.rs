@@ -6,7 +6,10 @@ use bytes::Bytes;
 use quipu::model::ExpectedVersion::{Any, NoStream};
 use quipu::model::{Body, ContentType, Digest, NewEvent, Position, Timestamp, Version};
 use quipu::store::Direction::{Backward, Forward};
-use quipu::store::{Activation, Decided, Error, Filter, Import, Item, Outcome, Store, StoredEvent};
+use quipu::store::{
+    Activation, Decided, Error, Filter, Import, Item, Outcome, PreflightSummary, Store,
+    StoredEvent, SummaryObjection,
+};
 use quipu_tests::build::{given, tagged};
 use quipu_tests::{Place, build, log, on_every_store};
 
@@ -49,6 +52,24 @@ fn event(content_type: &str, bytes: Vec<u8>, metadata: Option<&str>) -> NewEvent
     }
 }
 
+/// What a preflight said.
+fn looked_at() -> PreflightSummary {
+    PreflightSummary {
+        passes: true,
+        plan: 0,
+        until: 7,
+        head: 9,
+        decided: 4,
+        same: 3,
+        objections: vec![SummaryObjection {
+            kind: "rejected".to_owned(),
+            count: 1,
+            blocks: false,
+            text: "note \"é\": 1 of 4 are rejected".to_owned(),
+        }],
+    }
+}
+
 /// A store with some of everything.
 pub async fn filled(place: &Place) -> Store {
     let mut store = with_module(place).await;
@@ -82,6 +103,7 @@ pub async fn filled(place: &Place) -> Store {
         plan: 0,
         at: Timestamp(9),
         by: Some("ann".to_owned()),
+        preflight: Some(looked_at()),
     };
     let writes = |stream: &str, commit| build::write(stream, Any, commit);
     let items = [
@@ -106,7 +128,7 @@ pub async fn filled(place: &Place) -> Store {
         ),
         build::noted("note-3", Any, 1),
         build::mark("note-3", true),
-        Item::Activate(activation),
+        Item::Activate(Box::new(activation)),
     ];
     for outcome in commit(&mut store, &items).await {
         assert!(
@@ -405,7 +427,7 @@ async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
     for deployment in source.modules.deployments().await.unwrap() {
         store
             .writer
-            .import(&Import::Plan(deployment))
+            .import(&Import::Plan(Box::new(deployment)))
             .await
             .unwrap();
     }
@@ -444,11 +466,12 @@ async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
         plan: 1,
         at: Timestamp(1),
         by: None,
+        preflight: None,
     };
     let items = [
         build::item(None, vec![build::write("note-1", Any, decided)]),
         build::noted("note-3", Any, 1),
-        Item::Activate(activation),
+        Item::Activate(Box::new(activation)),
     ];
     let outcomes = commit(&mut store, &items).await;
     assert!(matches!(outcomes[0], Outcome::PlanMoved), "{outcomes:?}");

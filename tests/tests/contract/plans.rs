@@ -16,7 +16,7 @@ on_every_store! {
 }
 
 fn activate(categories: &[&str], plan: u64) -> Item {
-    Item::Activate(build::activation(MODULE, categories, plan))
+    Item::Activate(Box::new(build::activation(MODULE, categories, plan)))
 }
 
 /// An append of an event that was decided under a plan.
@@ -94,7 +94,7 @@ async fn an_activation_keeps_what_it_changes_and_trusts(place: Place) {
         activation.by = Some("ann".to_owned());
         let (at, trusted) = (Timestamp(40 + plan), activation.trusted.clone());
         activation.at = at;
-        let outcomes = commit(&mut store, &[Item::Activate(activation)]).await;
+        let outcomes = commit(&mut store, &[Item::Activate(Box::new(activation))]).await;
         assert_eq!(shape(&outcomes), [format!("plan {}", plan + 1)]);
         let kept = store.modules.deployments().await.unwrap().pop().unwrap();
         assert_eq!(

@@ -83,7 +83,7 @@ fn inline(store: &Store, build: BuildId, events_max: usize) -> Turn {
 fn turning(plan: u64, turns: Vec<Turn>) -> Item {
     let mut activation = build::activation(MODULE, &["some"], plan);
     activation.turns = turns;
-    Item::Activate(activation)
+    Item::Activate(Box::new(activation))
 }
 
 async fn turn(store: &mut Store, plan: u64, turns: Vec<Turn>) -> Outcome {
@@ -323,7 +323,7 @@ fn plan(categories: &[&str]) -> ProjectionPlan {
 fn saying(projections: ProjectionPlan, number: u64) -> Item {
     let mut activation = build::activation(MODULE, &["some"], number);
     activation.projections = projections;
-    Item::Activate(activation)
+    Item::Activate(Box::new(activation))
 }
 
 async fn an_activation_keeps_what_it_says_of_projections(place: Place) {

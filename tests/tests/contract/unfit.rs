@@ -157,7 +157,7 @@ async fn a_plan_that_does_not_fit_is_refused(place: Place) {
     let other = |change: fn(&mut quipu::store::Deployment)| {
         let mut deployment = deployment.clone();
         change(&mut deployment);
-        Import::Plan(deployment)
+        Import::Plan(Box::new(deployment))
     };
     for unfit in [
         other(|it| it.plan = 0),

@@ -152,7 +152,7 @@ async fn a_mark_goes_on_under_the_plan_that_takes_it(place: Place) {
     let mut activation = build::activation(bank.account, &[], 1);
     activation.name = "account".to_owned();
     activation.projections.categories = vec!["$streams".to_owned()];
-    let raise = Injection::Precede(vec![Item::Activate(activation)]);
+    let raise = Injection::Precede(vec![Item::Activate(Box::new(activation))]);
     bank.faults.script(Faults::listed([raise]));
     let archived = bank.host.archive(&note, Context::default()).await;
     assert!(archived.unwrap().is_some());
@@ -180,7 +180,7 @@ async fn turns_are_committed_behind_what_was_staged_before_them(place: Place) {
     let turn = |plan| {
         let mut activation = build::activation(digest, &["some"], plan);
         activation.turns = vec![Turn::Async(BuildId(1))];
-        Item::Activate(activation)
+        Item::Activate(Box::new(activation))
     };
     let noted = |version| build::noted("note-1", build::exact(version), 1);
     let items = [

@@ -205,7 +205,7 @@ async fn an_activation_whose_answer_was_lost_raises_the_plan_once() {
     modules.put(digest, b"x", Timestamp(1)).await.unwrap();
     for plan in 0..3 {
         let outcome = stores
-            .commit(Item::Activate(Activation {
+            .commit(Item::Activate(Box::new(Activation {
                 name: "note".to_owned(),
                 digest,
                 categories: vec!["note".to_owned()],
@@ -215,7 +215,8 @@ async fn an_activation_whose_answer_was_lost_raises_the_plan_once() {
                 plan,
                 at: Timestamp(9),
                 by: None,
-            }))
+                preflight: None,
+            })))
             .await;
         assert!(
             matches!(outcome, Outcome::Activated(raised) if raised == plan + 1),

@@ -106,7 +106,7 @@ async fn of_two_activations_on_one_plan_one_is_refused() {
     here.modules.put(digest, b"x", Timestamp(1)).await.unwrap();
     for plan in 0..20 {
         let activate = |name: &str| {
-            Item::Activate(Activation {
+            Item::Activate(Box::new(Activation {
                 name: name.to_owned(),
                 digest,
                 categories: vec![format!("{name}-1"), format!("{name}-2")],
@@ -116,7 +116,8 @@ async fn of_two_activations_on_one_plan_one_is_refused() {
                 plan,
                 at: Timestamp(plan),
                 by: None,
-            })
+                preflight: None,
+            }))
         };
         let (one, other) = ([activate("one")], [activate("other")]);
         let (one, other) = tokio::join!(

@@ -24,6 +24,7 @@ on_every_store! {
     a_policy_says_what_blocks,
     a_budget_bounds_what_is_looked_at,
     nothing_is_changed_by_a_look,
+    what_a_look_said_is_kept_in_the_history,
 }
 
 /// The decider that is active.
@@ -309,4 +310,31 @@ async fn nothing_is_changed_by_a_look(place: Place) {
         "{\"word\":\"odd\"}"
     );
     assert!(super::verified(&host).await.is_sound());
+}
+
+async fn what_a_look_said_is_kept_in_the_history(place: Place) {
+    let host = filled(&place).await;
+    let candidate = upload(&host, active().decides("other").component()).await;
+    let policy = Policy::allowing(&["decision".to_owned()]).unwrap();
+    let scope = Scope::default();
+    let mut told = |_| {};
+    let found = host.preflight(candidate, &policy, &scope, &mut told);
+    let found = found.await.unwrap();
+    let changes = std::collections::BTreeMap::new();
+    let deployed = host.activate_after(&found, Some("ann".to_owned()), &changes);
+    let deployed = deployed.await.unwrap();
+    assert_eq!((deployed.digest, deployed.plan), (candidate, 2));
+    let history = host.deployments().await.unwrap();
+    assert_eq!(history[1], deployed);
+    assert_eq!(history[0].preflight, None);
+    let said = deployed.preflight.unwrap();
+    assert_eq!(said, found.summary());
+    assert!(said.passes);
+    assert_eq!((said.plan, said.until, said.head), (1, 122, 122));
+    assert_eq!((said.decided, said.same), (122, 82));
+    let [objection] = &said.objections[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!((objection.kind.as_str(), objection.count), ("decision", 40));
+    assert!(!objection.blocks);
 }

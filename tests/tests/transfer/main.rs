@@ -8,6 +8,7 @@ mod damage;
 mod interruption;
 mod random;
 mod round_trip;
+mod signatures;
 
 use bytes::Bytes;
 use futures::stream;

@@ -31,7 +31,7 @@ impl Log {
                 self.check_module(deployment.digest)?;
                 self.parts
                     .activate(&deployment.categories, &deployment.projections);
-                self.deployments.push(deployment.clone());
+                self.deployments.push((**deployment).clone());
             }
             Import::Archived(stream, since) => match self.streams.get_mut(stream) {
                 Some(places) => places.archived_at = Some(*since),
@@ -77,7 +77,7 @@ impl Log {
 
     fn check_module(&self, digest: Digest) -> Result<()> {
         let mut modules = self.modules.iter();
-        let is_there = modules.any(|(module, _)| module.digest == digest);
+        let is_there = modules.any(|kept| kept.module.digest == digest);
         if is_there {
             Ok(())
         } else {

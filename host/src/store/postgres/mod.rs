@@ -20,6 +20,7 @@ mod modules;
 mod pages;
 mod projections;
 mod reader;
+mod rejections;
 mod schema;
 mod sent;
 mod session;
@@ -104,6 +105,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         snapshots: Arc::new(snapshots::Snapshots::new(pool.clone())),
         types: Arc::new(types::Types::new(pool.clone(), namespace)),
         documents: Arc::new(projections::Projections::new(pool.clone())),
+        rejections: Arc::new(rejections::Rejections::new(pool.clone())),
         writer: Box::new(writer::Writer::new(settings, pool, told)),
         wakes,
         secret,

@@ -7,8 +7,12 @@ use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use super::arrays::signed;
 use super::cell::Cells;
 use super::error::store_error;
-use crate::model::{Digest, Timestamp};
-use crate::store::{Deployment, Error, ModuleStore, ProjectionPlan, Result, StoredModule};
+use crate::model::{Digest, Signature, Timestamp};
+use crate::store::preflight;
+use crate::store::signature::signature;
+use crate::store::{
+    Deployment, Error, ModuleStore, ProjectionPlan, Result, SIGNATURES_MAX, StoredModule,
+};
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES ($1, $2, $3) \
     ON CONFLICT (digest) DO NOTHING";
@@ -16,11 +20,29 @@ const GET: &str = "SELECT bytes FROM modules WHERE digest = $1";
 const LIST: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
     ORDER BY module_id";
 const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
-    coalesce(d.categories, ARRAY[d.name]), coalesce(d.trusted, ARRAY[]::bytea[]), d.projections \
-    FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
+    coalesce(d.categories, ARRAY[d.name]), coalesce(d.trusted, ARRAY[]::bytea[]), d.projections, \
+    d.preflight FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
 const ACTIVATE: &str = "INSERT INTO deployments \
-    (plan, name, module_id, activated_at, activated_by, categories, trusted, projections) \
-    SELECT $1, $2, module_id, $3, $4, $5, $6, $8 FROM modules WHERE digest = $7";
+    (plan, name, module_id, activated_at, activated_by, categories, trusted, projections, preflight) \
+    SELECT $1, $2, module_id, $3, $4, $5, $6, $8, $9 FROM modules WHERE digest = $7";
+
+const SIGN: &str = "INSERT INTO module_signatures (module_id, key, signature) \
+    SELECT m.module_id, $2, $3 FROM modules AS m WHERE m.digest = $1 AND $4 > (\
+        SELECT count(*) FROM module_signatures AS s \
+        WHERE s.module_id = m.module_id AND s.key <> $2) \
+    ON CONFLICT (module_id, key) DO UPDATE SET signature = excluded.signature";
+const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
+    JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = $1 ORDER BY s.key";
+/// The log is read once, for all of them.
+const UNUSED: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
+    WHERE uploaded_at < $1 AND module_id NOT IN (SELECT module_id FROM deployments) \
+        AND module_id NOT IN (SELECT module_id FROM events WHERE module_id IS NOT NULL) \
+    ORDER BY module_id";
+/// What was activated meanwhile stays. No event comes before an activation of its module.
+const PRUNE: &str = "WITH pruned AS (SELECT module_id FROM modules WHERE digest = $1 \
+        AND module_id NOT IN (SELECT module_id FROM deployments) FOR UPDATE), \
+    unsigned AS (DELETE FROM module_signatures WHERE module_id IN (SELECT module_id FROM pruned)) \
+    DELETE FROM modules WHERE module_id IN (SELECT module_id FROM pruned)";
 
 /// Modules in a schema.
 pub struct Modules {
@@ -32,6 +54,35 @@ impl Modules {
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
+}
+
+impl Modules {
+    async fn unused(&self, before: Timestamp) -> Result<Vec<StoredModule>> {
+        let rows = sqlx::query(UNUSED).bind(signed(before.0));
+        let rows = rows.fetch_all(&self.pool).await.map_err(store_error)?;
+        rows.iter().map(module).collect()
+    }
+
+    /// Those that were removed.
+    async fn remove(&self, unused: Vec<StoredModule>) -> Result<Vec<StoredModule>> {
+        let mut removed = Vec::new();
+        for module in unused {
+            let query = sqlx::query(PRUNE).bind(&module.digest.0[..]);
+            let done = query.execute(&self.pool).await.map_err(store_error)?;
+            if done.rows_affected() == 1 {
+                removed.push(module);
+            }
+        }
+        Ok(removed)
+    }
+}
+
+fn module(row: &PgRow) -> Result<StoredModule> {
+    Ok(StoredModule {
+        digest: row.digest(0)?,
+        bytes: row.number(1)?,
+        uploaded_at: Timestamp(row.number(2)?),
+    })
 }
 
 impl ModuleStore for Modules {
@@ -66,21 +117,51 @@ impl ModuleStore for Modules {
         .boxed()
     }
 
+    fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let done = sqlx::query(SIGN)
+                .bind(&digest.0[..])
+                .bind(&signature.key.0[..])
+                .bind(&signature.bytes[..])
+                .bind(signed(SIGNATURES_MAX as u64))
+                .execute(&self.pool)
+                .await;
+            done.map(|_| ()).map_err(store_error)
+        }
+        .boxed()
+    }
+
+    fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>> {
+        async move {
+            let rows = sqlx::query(SIGNATURES)
+                .bind(&digest.0[..])
+                .fetch_all(&self.pool)
+                .await
+                .map_err(store_error)?;
+            let row = |row: &PgRow| signature(row.cell(0)?, row.cell(1)?);
+            rows.iter().map(row).collect()
+        }
+        .boxed()
+    }
+
+    fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
+        async move {
+            let unused = self.unused(before).await?;
+            match for_real {
+                true => self.remove(unused).await,
+                false => Ok(unused),
+            }
+        }
+        .boxed()
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
         async move {
             let rows = sqlx::query(LIST)
                 .fetch_all(&self.pool)
                 .await
                 .map_err(store_error)?;
-            rows.iter()
-                .map(|row| {
-                    Ok(StoredModule {
-                        digest: row.digest(0)?,
-                        bytes: row.number(1)?,
-                        uploaded_at: Timestamp(row.number(2)?),
-                    })
-                })
-                .collect()
+            rows.iter().map(module).collect()
         }
         .boxed()
     }
@@ -102,6 +183,7 @@ impl ModuleStore for Modules {
                         categories: row.cell(5)?,
                         trusted: digests(row, 6)?,
                         projections: ProjectionPlan::of_json(row.cell(7)?)?,
+                        preflight: preflight::of_json(row.cell(8)?)?,
                     })
                 })
                 .collect()
@@ -125,6 +207,7 @@ pub async fn activate(
         .bind(trusted)
         .bind(&deployment.digest.0[..])
         .bind(deployment.projections.to_json())
+        .bind(preflight::to_json(deployment.preflight.as_ref()))
         .execute(connection)
         .await?;
     Ok(done.rows_affected() == 1)

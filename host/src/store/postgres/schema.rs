@@ -30,6 +30,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "projections",
         include_str!("../../../../migrations/postgres/0004_projections.sql"),
     ),
+    (
+        5,
+        "proof",
+        include_str!("../../../../migrations/postgres/0005_proof.sql"),
+    ),
 ];
 
 /// Makes the tables when the schema has none; refuses one that is older or newer than

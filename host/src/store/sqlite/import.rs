@@ -66,6 +66,7 @@ impl Writer {
             plan: after,
             at: deployment.activated_at,
             by: deployment.activated_by.clone(),
+            preflight: deployment.preflight.clone(),
         };
         if !self.activate(&activation, deployment.plan).await? {
             return Err(module_missing(deployment.digest));

@@ -24,6 +24,7 @@ mod packed;
 mod pages;
 mod projections;
 mod reader;
+mod rejections;
 mod rows;
 mod side;
 mod snapshots;
@@ -74,6 +75,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         4,
         "projections",
         include_str!("../../../../migrations/sqlite/0004_projections.sql"),
+    ),
+    (
+        5,
+        "proof",
+        include_str!("../../../../migrations/sqlite/0005_proof.sql"),
     ),
 ];
 
@@ -155,11 +161,12 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     Ok(Store {
         reader: Arc::new(reader::Reader::new(pool.clone(), holes)),
         writer: Box::new(writer),
-        modules: Arc::new(modules::Modules::new(pool.clone(), writing)),
+        modules: Arc::new(modules::Modules::new(pool.clone(), side.clone(), writing)),
         checkpoints: Arc::new(checkpoints::Checkpoints::new(side.clone())),
         snapshots: Arc::new(snapshots::Snapshots::new(pool.clone(), side.clone())),
         types: Arc::new(types::Types::new(pool.clone(), side.clone())),
-        documents: Arc::new(projections::Projections::new(pool, side)),
+        documents: Arc::new(projections::Projections::new(pool.clone(), side.clone())),
+        rejections: Arc::new(rejections::Rejections::new(pool, side)),
         wakes,
         secret,
     })
@@ -220,8 +227,9 @@ pub async fn open_reading(path: &Path) -> Result<Source> {
     let pool = SqlitePoolOptions::new()
         .max_connections(Options::default().readers)
         .connect_lazy_with(reading(path).row_buffer_size(ROWS_AHEAD));
-    let modules = modules::Modules::new(pool.clone(), reading(path));
-    let snapshots = snapshots::Snapshots::new(pool.clone(), Side::reading(pool.clone()));
+    let side = Side::reading(pool.clone());
+    let modules = modules::Modules::new(pool.clone(), side.clone(), reading(path));
+    let snapshots = snapshots::Snapshots::new(pool.clone(), side);
     Ok(Source {
         reader: Arc::new(reader::Reader::new(pool, holes)),
         modules: Arc::new(modules),

@@ -2,34 +2,62 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{ConnectOptions, Connection};
 
 use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
-use crate::model::{Digest, Timestamp};
-use crate::store::{Deployment, Error, ModuleStore, ProjectionPlan, Result, StoredModule};
+use super::side::{Side, commit};
+use crate::model::{Digest, Signature, Timestamp};
+use crate::store::preflight;
+use crate::store::signature::signature;
+use crate::store::{
+    Deployment, Error, ModuleStore, ProjectionPlan, Result, SIGNATURES_MAX, StoredModule,
+};
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES (?1, ?2, ?3) \
     ON CONFLICT (digest) DO NOTHING";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = ?1";
 const LIST: &str = "SELECT digest, length(bytes), uploaded_at FROM modules ORDER BY module_id";
 const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
-    d.categories, d.trusted, d.projections FROM deployments AS d \
+    d.categories, d.trusted, d.projections, d.preflight FROM deployments AS d \
     JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
+
+const SIGN: &str = "INSERT INTO module_signatures (module_id, key, signature) \
+    SELECT m.module_id, ?2, ?3 FROM modules AS m WHERE m.digest = ?1 AND ?4 > (\
+        SELECT count(*) FROM module_signatures AS s \
+        WHERE s.module_id = m.module_id AND s.key <> ?2) \
+    ON CONFLICT (module_id, key) DO UPDATE SET signature = excluded.signature";
+const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
+    JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = ?1 ORDER BY s.key";
+/// The log is read once, for all of them.
+const UNUSED: &str = "SELECT digest, length(bytes), uploaded_at FROM modules \
+    WHERE uploaded_at < ?1 AND module_id NOT IN (SELECT module_id FROM deployments) \
+        AND module_id NOT IN (SELECT module_id FROM events WHERE module_id IS NOT NULL) \
+    ORDER BY module_id";
+/// What was activated meanwhile stays. No event comes before an activation of its module.
+const PRUNE: &str = "DELETE FROM modules WHERE digest = ?1 \
+    AND module_id NOT IN (SELECT module_id FROM deployments)";
+const UNSIGN: &str = "DELETE FROM module_signatures \
+    WHERE module_id NOT IN (SELECT module_id FROM modules)";
 
 /// Reads through the pool; an upload opens a connection of its own, since it is
 /// rare and must not hold the writer.
 pub struct Modules {
     pool: SqlitePool,
+    side: Side,
     writing: SqliteConnectOptions,
 }
 
 impl Modules {
     /// Modules of the store behind these connections.
-    pub fn new(pool: SqlitePool, writing: SqliteConnectOptions) -> Self {
-        Self { pool, writing }
+    pub fn new(pool: SqlitePool, side: Side, writing: SqliteConnectOptions) -> Self {
+        Self {
+            pool,
+            side,
+            writing,
+        }
     }
 
     async fn insert(&self, digest: Digest, bytes: &[u8], at: Timestamp) -> sqlx::Result<bool> {
@@ -42,6 +70,49 @@ impl Modules {
             .await?;
         connection.close().await?;
         Ok(done.rows_affected() == 1)
+    }
+}
+
+impl Modules {
+    async fn keep(&self, digest: Digest, signature: Signature) -> Result<()> {
+        let done = sqlx::query(SIGN)
+            .bind(digest.0.to_vec())
+            .bind(signature.key.0.to_vec())
+            .bind(signature.bytes.to_vec())
+            .bind(signed(SIGNATURES_MAX as u64))
+            .execute(&mut *self.side.turn().await?.connection)
+            .await;
+        done.map(|_| ()).map_err(|error| store_error(&error))
+    }
+
+    async fn unused(&self, before: Timestamp) -> Result<Vec<StoredModule>> {
+        let rows = sqlx::query(UNUSED)
+            .bind(signed(before.0))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| store_error(&error))?;
+        rows.iter().map(module).collect()
+    }
+
+    /// Those that were removed.
+    async fn remove(&self, unused: Vec<StoredModule>) -> Result<Vec<StoredModule>> {
+        let mut removed = Vec::new();
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        for module in unused {
+            let done = sqlx::query(PRUNE)
+                .bind(module.digest.0.to_vec())
+                .execute(&mut *writing)
+                .await
+                .map_err(|error| store_error(&error))?;
+            if done.rows_affected() == 1 {
+                removed.push(module);
+            }
+        }
+        let done = sqlx::query(UNSIGN).execute(&mut *writing).await;
+        done.map_err(|error| store_error(&error))?;
+        commit(writing).await?;
+        Ok(removed)
     }
 }
 
@@ -67,6 +138,14 @@ fn trusted(array: Option<&str>) -> Result<Vec<Digest>> {
 fn list(array: &str) -> Result<Vec<String>> {
     serde_json::from_str(array)
         .map_err(|error| Error::Damaged(format!("a list of an activation: {error}")))
+}
+
+fn module(row: &SqliteRow) -> Result<StoredModule> {
+    Ok(StoredModule {
+        digest: row.digest(0)?,
+        bytes: row.number(1)?,
+        uploaded_at: Timestamp(row.number(2)?),
+    })
 }
 
 impl ModuleStore for Modules {
@@ -96,21 +175,41 @@ impl ModuleStore for Modules {
         .boxed()
     }
 
+    fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>> {
+        self.keep(digest, signature).boxed()
+    }
+
+    fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>> {
+        async move {
+            let rows = sqlx::query(SIGNATURES)
+                .bind(digest.0.to_vec())
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| store_error(&error))?;
+            let row = |row: &SqliteRow| signature(row.cell(0)?, row.cell(1)?);
+            rows.iter().map(row).collect()
+        }
+        .boxed()
+    }
+
+    fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
+        async move {
+            let unused = self.unused(before).await?;
+            match for_real {
+                true => self.remove(unused).await,
+                false => Ok(unused),
+            }
+        }
+        .boxed()
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
         async move {
             let rows = sqlx::query(LIST)
                 .fetch_all(&self.pool)
                 .await
                 .map_err(|error| store_error(&error))?;
-            rows.iter()
-                .map(|row| {
-                    Ok(StoredModule {
-                        digest: row.digest(0)?,
-                        bytes: row.number(1)?,
-                        uploaded_at: Timestamp(row.number(2)?),
-                    })
-                })
-                .collect()
+            rows.iter().map(module).collect()
         }
         .boxed()
     }
@@ -132,6 +231,7 @@ impl ModuleStore for Modules {
                         categories: categories(row.cell(1)?, row.cell(5)?)?,
                         trusted: trusted(row.cell(6)?)?,
                         projections: ProjectionPlan::of_json(row.cell(7)?)?,
+                        preflight: preflight::of_json(row.cell(8)?)?,
                     })
                 })
                 .collect()

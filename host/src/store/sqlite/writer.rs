@@ -22,6 +22,7 @@ use super::side::Gate;
 use super::turns::Turning;
 use crate::model::{Digest, NewEvent, Position, StreamId, Timestamp, Version};
 use crate::store::classify::{self, Classified, Heads};
+use crate::store::preflight;
 use crate::store::projected::{Basis, Documents, Projected, consecutive, project, wanted};
 use crate::store::turns::{take, turns};
 use crate::store::wake::Waker;
@@ -36,8 +37,9 @@ const TYPE: &str = "SELECT type_id FROM event_types \
 const MODULE: &str = "SELECT module_id FROM modules WHERE digest = ?1";
 const APPEND: &str = "INSERT INTO batch (base, streams, types, owners, numbers, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const ACTIVATE: &str = "INSERT INTO deployments \
-    (plan, name, module_id, activated_at, activated_by, categories, trusted, projections) \
-    SELECT ?1, ?2, module_id, ?3, ?4, ?6, ?7, ?8 FROM modules WHERE digest = ?5";
+    (plan, name, module_id, activated_at, activated_by, categories, trusted, projections, \
+    preflight) \
+    SELECT ?1, ?2, module_id, ?3, ?4, ?6, ?7, ?8, ?9 FROM modules WHERE digest = ?5";
 
 /// The writer, and what it remembers of what it wrote: no one else writes.
 pub struct Writer {
@@ -352,6 +354,7 @@ impl Writer {
             .bind(names(activation.categories.iter().map(String::as_str)))
             .bind(trusted)
             .bind(activation.projections.to_json())
+            .bind(preflight::to_json(activation.preflight.as_ref()))
             .execute(&mut self.connection)
             .await
             .map_err(|error| store_error(&error))?;
@@ -397,7 +400,7 @@ fn activations<'a>(items: &'a [Item], outcomes: &[Outcome]) -> Vec<(&'a Activati
     let pairs = items.iter().zip(outcomes);
     pairs
         .filter_map(|pair| match pair {
-            (Item::Activate(activation), Outcome::Activated(plan)) => Some((activation, *plan)),
+            (Item::Activate(activation), Outcome::Activated(plan)) => Some((&**activation, *plan)),
             _ => None,
         })
         .collect()

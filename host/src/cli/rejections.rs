@@ -1,0 +1,105 @@
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::Args;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::execute::one_lined;
+use super::table::Table;
+use super::{Client, Connection};
+
+/// Rejections that are asked for at once.
+const PAGE: u64 = 1_000;
+
+/// List the last commands that the domain said no to, the newest first
+#[derive(Debug, Args)]
+pub struct Rejections {
+    /// Of streams of this category alone
+    category: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u64,
+    /// Print NDJSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    rejections: Vec<&'a RawValue>,
+    next: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Rejected<'a> {
+    accepted_at: String,
+    stream: String,
+    version: u64,
+    command: String,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    content_type: Option<String>,
+    code: String,
+    message: String,
+}
+
+impl Rejections {
+    pub async fn run(self) -> Result<()> {
+        let client = Client::of(&self.connection)?;
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut table = Table::new(&[
+            "accepted at",
+            "stream",
+            "version",
+            "command",
+            "data",
+            "code",
+            "message",
+        ]);
+        let (mut left, mut before) = (self.limit, None::<u64>);
+        while left > 0 {
+            let mut query = vec![("limit", PAGE.min(left).to_string())];
+            query.extend(self.category.iter().map(|name| ("category", name.clone())));
+            query.extend(before.map(|before| ("before", before.to_string())));
+            let request = client.request(Method::GET, &["v1", "rejections"]);
+            let body = client.send(request.query(&query)).await?.bytes().await?;
+            let page: Page<'_> = serde_json::from_slice(&body)?;
+            left -= left.min(page.rejections.len() as u64);
+            for rejected in page.rejections {
+                match self.json {
+                    true => writeln!(out, "{}", one_lined(rejected.get()))?,
+                    false => table.row(row(serde_json::from_str(rejected.get())?)),
+                }
+            }
+            match page.next {
+                Some(next) => before = Some(next),
+                None => break,
+            }
+        }
+        if !self.json {
+            table.write(&mut out)?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+fn row(rejected: Rejected<'_>) -> [String; 7] {
+    let data = match (rejected.data, rejected.content_type) {
+        (Some(data), _) => one_lined(data.get()),
+        (None, content_type) => content_type.unwrap_or_default(),
+    };
+    [
+        rejected.accepted_at,
+        format!("{} ", one_lined(&rejected.stream)),
+        rejected.version.to_string(),
+        one_lined(&rejected.command),
+        data,
+        one_lined(&rejected.code),
+        one_lined(&rejected.message),
+    ]
+}

@@ -1,0 +1,154 @@
+//! The last rejections, kept apart from the commands.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::store::{self, Rejected, RejectionStore};
+
+/// Between the first rejection that waits and the transaction that keeps it with those
+/// that came behind it.
+const PAUSE: Duration = Duration::from_millis(500);
+/// A command that is larger is not kept, in bytes of its body and metadata.
+const COMMAND_BYTES_MAX: usize = 64 << 10;
+/// What waits to be kept, in bytes.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+
+/// Keeps rejections. What waits is lost with the process: they are no part of the log.
+#[derive(Clone)]
+pub struct Rejections(Arc<Keeper>);
+
+struct Keeper {
+    store: Arc<dyn RejectionStore>,
+    /// For each category; 0: none are kept.
+    max: usize,
+    waiting: Mutex<Waiting>,
+    /// Told when the first one waits, and when this is dropped.
+    begun: Arc<Notify>,
+    /// Held while they are written, so that they stay in order.
+    writing: tokio::sync::Mutex<()>,
+    is_failing: AtomicBool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    by_category: HashMap<Box<str>, VecDeque<Rejected>>,
+    bytes: usize,
+}
+
+impl Rejections {
+    /// Starts the task that writes them. It ends with the last of these.
+    pub fn start(
+        runtime: &tokio::runtime::Handle,
+        store: Arc<dyn RejectionStore>,
+        max: usize,
+    ) -> Self {
+        let begun = Arc::new(Notify::new());
+        let keeper = Arc::new(Keeper {
+            store,
+            max,
+            waiting: Mutex::default(),
+            begun: Arc::clone(&begun),
+            writing: tokio::sync::Mutex::default(),
+            is_failing: AtomicBool::new(false),
+        });
+        runtime.spawn(write_on(Arc::downgrade(&keeper), begun));
+        Self(keeper)
+    }
+
+    /// Keeps one, in place of the oldest of its category when too many wait. Never waits.
+    pub(super) fn keep(&self, rejected: Rejected) {
+        let keeper = &self.0;
+        let size = size(&rejected);
+        if keeper.max == 0 || size > COMMAND_BYTES_MAX {
+            return;
+        }
+        let mut waiting = keeper.lock();
+        let was_empty = waiting.by_category.is_empty();
+        let category = rejected.stream.category();
+        if !waiting.by_category.contains_key(category) {
+            waiting.by_category.insert(category.into(), VecDeque::new());
+        }
+        let Waiting { by_category, bytes } = &mut *waiting;
+        let Some(alike) = by_category.get_mut(category) else {
+            return;
+        };
+        let is_full = |alike: &VecDeque<_>, bytes: usize| {
+            alike.len() >= keeper.max || bytes + size > WAITING_BYTES_MAX
+        };
+        while is_full(alike, *bytes)
+            && let Some(oldest) = alike.pop_front()
+        {
+            *bytes -= self::size(&oldest);
+        }
+        if !is_full(alike, *bytes) {
+            alike.push_back(rejected);
+            *bytes += size;
+        }
+        drop(waiting);
+        if was_empty {
+            keeper.begun.notify_one();
+        }
+    }
+
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// When the store fails: then it is lost.
+    pub async fn flush(&self) -> store::Result<()> {
+        self.0.write().await
+    }
+
+    /// Where they are kept.
+    pub fn store(&self) -> &Arc<dyn RejectionStore> {
+        &self.0.store
+    }
+}
+
+impl Keeper {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn write(&self) -> store::Result<()> {
+        let _in_order = self.writing.lock().await;
+        let waiting = std::mem::take(&mut *self.lock());
+        for rejected in waiting.by_category.into_values() {
+            let rejected: Vec<Rejected> = rejected.into();
+            self.store.keep(&rejected, self.max as u64).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.begun.notify_one();
+    }
+}
+
+async fn write_on(keeper: Weak<Keeper>, begun: Arc<Notify>) {
+    loop {
+        begun.notified().await;
+        // Not held meanwhile: it may be dropped.
+        tokio::time::sleep(PAUSE).await;
+        let Some(keeper) = keeper.upgrade() else {
+            return;
+        };
+        let written = keeper.write().await;
+        let was_failing = keeper.is_failing.swap(written.is_err(), Ordering::Relaxed);
+        if let Err(error) = written
+            && !was_failing
+        {
+            tracing::warn!(%error, "rejections are not kept; commands go on");
+        }
+    }
+}
+
+fn size(rejected: &Rejected) -> usize {
+    let metadata = rejected.command.metadata.as_ref();
+    rejected.command.body.len() + metadata.map_or(0, |bytes| bytes.len()) + rejected.message.len()
+}

@@ -1,0 +1,135 @@
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Invalid;
+
+/// What a signature's text begins with.
+const ALGORITHM: &str = "ed25519";
+
+/// A public key of ed25519, written as base64.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey(pub [u8; 32]);
+
+/// A detached ed25519 signature (RFC 8032) of a component's bytes, written as `ed25519`, the
+/// public key and the signature, both in base64.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// Of whom.
+    pub key: PublicKey,
+    /// The signature.
+    pub bytes: [u8; 64],
+}
+
+impl Signature {
+    /// Whether it is one of these bytes by its key.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&self.bytes);
+        ed25519_dalek::VerifyingKey::from_bytes(&self.key.0)
+            .is_ok_and(|key| key.verify_strict(bytes, &signature).is_ok())
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for PublicKey {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let key = decoded(text).map(Self);
+        let key = key.filter(|key| ed25519_dalek::VerifyingKey::from_bytes(&key.0).is_ok());
+        key.ok_or_else(|| {
+            Invalid(format!(
+                "key {text:?}: the 32 bytes of an ed25519 public key in base64"
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = STANDARD.encode(self.bytes);
+        write!(f, "{ALGORITHM} {} {bytes}", self.key)
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Signature {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let wrong = || {
+            Invalid(format!(
+                "a signature is {ALGORITHM}, the public key and the signature, both in base64, \
+                 with a space between them: `quipu sign` writes it"
+            ))
+        };
+        let mut parts = text.split_ascii_whitespace();
+        let (algorithm, key, bytes) = (parts.next(), parts.next(), parts.next());
+        let (Some(ALGORITHM), Some(key), Some(bytes), None) = (algorithm, key, bytes, parts.next())
+        else {
+            return Err(wrong());
+        };
+        Ok(Self {
+            key: key.parse()?,
+            bytes: decoded(bytes).ok_or_else(wrong)?,
+        })
+    }
+}
+
+fn decoded<const N: usize>(text: &str) -> Option<[u8; N]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer, SigningKey};
+
+    use super::*;
+
+    fn signed(bytes: &[u8]) -> Signature {
+        let key = SigningKey::from_bytes(&[7; 32]);
+        Signature {
+            key: PublicKey(key.verifying_key().to_bytes()),
+            bytes: key.sign(bytes).to_bytes(),
+        }
+    }
+
+    #[test]
+    fn a_signature_comes_back_from_its_text_and_fits_its_bytes_alone() {
+        let signature = signed(b"component");
+        assert_eq!(signature.to_string().parse(), Ok(signature));
+        assert!(signature.is_of(b"component"));
+        assert!(!signature.is_of(b"componenT"));
+        let other = Signature {
+            key: PublicKey(SigningKey::from_bytes(&[8; 32]).verifying_key().to_bytes()),
+            ..signature
+        };
+        assert!(!other.is_of(b"component"));
+    }
+
+    #[test]
+    fn a_text_that_is_no_signature_is_refused() {
+        let text = signed(b"x").to_string();
+        let other = text.replace("ed25519", "rsa");
+        for wrong in ["", "ed25519", &other, &format!("{text} more"), &text[..40]] {
+            assert!(wrong.parse::<Signature>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The last rejections.
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+
+use super::Shared;
+use crate::store::{Direction, Rejected, RejectionStore, Result};
+
+/// In the order of their numbers.
+#[derive(Default)]
+pub struct Kept {
+    last: u64,
+    all: Vec<Rejected>,
+}
+
+impl RejectionStore for Shared {
+    fn keep<'a>(&'a self, rejected: &'a [Rejected], max: u64) -> BoxFuture<'a, Result<()>> {
+        let kept = &mut self.lock().rejections;
+        for one in rejected {
+            kept.last += 1;
+            let id = kept.last;
+            kept.all.push(Rejected { id, ..one.clone() });
+            let is_alike = |other: &&Rejected| other.stream.category() == one.stream.category();
+            let alike = kept.all.iter().filter(is_alike).count() as u64;
+            if alike > max
+                && let Some(oldest) = kept.all.iter().position(|other| is_alike(&other))
+            {
+                kept.all.remove(oldest);
+            }
+        }
+        ready(Ok(())).boxed()
+    }
+
+    fn read<'a>(
+        &'a self,
+        category: Option<&'a str>,
+        from: u64,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Rejected>>> {
+        let log = self.lock();
+        let all = log.rejections.all.iter();
+        let wanted =
+            all.filter(|it| category.is_none_or(|category| it.stream.category() == category));
+        let page = match direction {
+            Direction::Forward => {
+                let behind = wanted.filter(|it| it.id > from);
+                behind.take(limit).cloned().collect()
+            }
+            Direction::Backward => {
+                let before = wanted.rev().filter(|it| it.id < from);
+                before.take(limit).cloned().collect()
+            }
+        };
+        ready(Ok(page)).boxed()
+    }
+}

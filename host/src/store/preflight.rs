@@ -1,0 +1,51 @@
+//! What is kept of a preflight in the history of the plan.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Result};
+
+/// What a preflight said, without its examples.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreflightSummary {
+    /// Whether nothing blocked the module.
+    pub passes: bool,
+    /// The plan on which it was looked at.
+    pub plan: u64,
+    /// Position up to which the log was looked at.
+    pub until: u64,
+    /// Where the log ended.
+    pub head: u64,
+    /// Recorded commands that were decided again.
+    pub decided: u64,
+    /// Of these, those that came to the same.
+    pub same: u64,
+    /// What spoke against it: the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objections: Vec<SummaryObjection>,
+}
+
+/// Something that spoke against a module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SummaryObjection {
+    /// Name of its kind.
+    pub kind: String,
+    /// How often.
+    pub count: u64,
+    /// Whether it blocked.
+    pub blocks: bool,
+    /// For people.
+    pub text: String,
+}
+
+/// As it stands in the history of the plan.
+pub(super) fn to_json(summary: Option<&PreflightSummary>) -> Option<String> {
+    summary.map(|summary| serde_json::to_string(summary).expect("JSON holds texts and numbers"))
+}
+
+/// From the history of the plan.
+pub(super) fn of_json(text: Option<&str>) -> Result<Option<PreflightSummary>> {
+    let summary = text.map(serde_json::from_str).transpose();
+    summary.map_err(|error| Error::Damaged(format!("what a preflight said: {error}")))
+}

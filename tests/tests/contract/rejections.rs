@@ -1,0 +1,203 @@
+//! Section 5.4: the last rejections are kept, off the command's path.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quipu::engine::{self, Error};
+use quipu::model::{Digest, Version};
+use quipu::store::{Direction, Rejected, Store};
+use quipu_tests::{Place, build, examples, on_every_store};
+
+on_every_store! {
+    a_rejection_is_kept_with_its_command_version_and_plan,
+    the_last_ones_of_each_category_are_kept,
+    none_are_kept_where_none_are_wanted,
+    pages_follow_each_other_in_both_directions,
+    what_is_too_large_is_not_kept,
+    rejections_are_written_by_themselves;
+        rejections_outlive_the_host,
+}
+
+async fn a_rejection_is_kept_with_its_command_version_and_plan(place: Place) {
+    let host = place.bank().await;
+    let account = build::stream("account-1");
+    host.execute(&account, build::open_account()).await.unwrap();
+    host.execute(&account, build::deposit(5)).await.unwrap();
+    let withdraw = build::command_as("w-1", "withdraw", r#"{"amount":7}"#);
+    let answer = host.execute(&account, withdraw).await;
+    let Err(Error::Rejected { rejection, module }) = answer else {
+        panic!("{answer:?}");
+    };
+    // What is accepted, and what is no answer of the domain, is not among them.
+    host.execute(&account, build::withdraw(5)).await.unwrap();
+    let wrong = build::command("no-such", "{}");
+    host.execute(&account, wrong).await.unwrap_err();
+    let kept = host.rejections(None, None, 100).await.unwrap();
+    let [one] = &kept[..] else {
+        panic!("{kept:?}");
+    };
+    assert_eq!((&one.stream, one.version), (&account, Version(2)));
+    assert_eq!((one.plan, one.module), (host.plan().number, module));
+    assert_eq!(
+        (&one.code, &one.message),
+        (&rejection.code, &rejection.message)
+    );
+    let command = &one.command;
+    assert_eq!(
+        (command.id.as_str(), command.name.as_str()),
+        ("w-1", "withdraw")
+    );
+    assert_eq!(command.body.as_json().unwrap(), r#"{"amount":7}"#);
+    assert_ne!(command.seed, [0; 4]);
+    // A retry is decided anew, and is another one.
+    let withdraw = build::command_as("w-1", "withdraw", r#"{"amount":7}"#);
+    host.execute(&account, withdraw).await.unwrap_err();
+    let kept = host.rejections(Some("account"), None, 100).await.unwrap();
+    let versions: Vec<u64> = kept.iter().map(|one| one.version.0).collect();
+    assert_eq!(versions, [3, 2]);
+    assert!(kept[0].id > kept[1].id);
+    assert_eq!(host.rejections(Some("loan"), None, 100).await.unwrap(), []);
+}
+
+fn rejected(stream: &str, version: u64) -> Rejected {
+    Rejected {
+        id: 0,
+        stream: build::stream(stream),
+        version: Version(version),
+        plan: 3,
+        module: Digest([9; 32]),
+        command: Arc::new(build::record(&format!("c-{version}"))),
+        code: "no".to_owned(),
+        message: "é \"'".to_owned(),
+    }
+}
+
+async fn versions(store: &Store, category: Option<&str>) -> Vec<u64> {
+    let read = store
+        .rejections
+        .read(category, i64::MAX as u64, Direction::Backward, 10);
+    read.await
+        .unwrap()
+        .iter()
+        .map(|one| one.version.0)
+        .collect()
+}
+
+async fn the_last_ones_of_each_category_are_kept(place: Place) {
+    let store = place.open().await;
+    let keep = |range: std::ops::Range<u64>, stream: &'static str| {
+        let rejected: Vec<Rejected> = range.map(|n| rejected(stream, n)).collect();
+        let store = &store;
+        async move { store.rejections.keep(&rejected, 5).await.unwrap() }
+    };
+    keep(0..3, "note-1").await;
+    keep(100..107, "other-1").await;
+    keep(3..6, "note-2").await;
+    assert_eq!(versions(&store, Some("note")).await, [5, 4, 3, 2, 1]);
+    assert_eq!(
+        versions(&store, Some("other")).await,
+        [106, 105, 104, 103, 102]
+    );
+    assert_eq!(versions(&store, None).await.len(), 10);
+    let read = store
+        .rejections
+        .read(Some("note"), 0, Direction::Forward, 1)
+        .await;
+    let expected = Rejected {
+        id: read.as_ref().unwrap()[0].id,
+        ..rejected("note-1", 1)
+    };
+    assert_eq!(read.unwrap(), [expected]);
+}
+
+async fn pages_follow_each_other_in_both_directions(place: Place) {
+    let store = place.open().await;
+    let all: Vec<Rejected> = (1..=7).map(|n| rejected("note-1", n)).collect();
+    store.rejections.keep(&all, 100).await.unwrap();
+    for (direction, mut from, expected) in [
+        (Direction::Forward, 0, vec![1, 2, 3, 4, 5, 6, 7]),
+        (
+            Direction::Backward,
+            i64::MAX as u64,
+            vec![7, 6, 5, 4, 3, 2, 1],
+        ),
+    ] {
+        let mut read = Vec::new();
+        loop {
+            let page = store.rejections.read(Some("note"), from, direction, 3);
+            let page = page.await.unwrap();
+            let Some(last) = page.last() else { break };
+            from = last.id;
+            read.extend(page.iter().map(|one| one.version.0));
+        }
+        assert_eq!(read, expected, "{direction:?}");
+    }
+}
+
+async fn none_are_kept_where_none_are_wanted(place: Place) {
+    let options = engine::Options {
+        rejections_max: 0,
+        ..engine::Options::default()
+    };
+    let host = place.builder().engine(options).build().await.unwrap();
+    examples::deploy(&host, examples::account()).await;
+    let account = build::stream("account-1");
+    host.execute(&account, build::withdraw(1))
+        .await
+        .unwrap_err();
+    assert_eq!(host.rejections(None, None, 10).await.unwrap(), []);
+}
+
+async fn what_is_too_large_is_not_kept(place: Place) {
+    let host = place.bank().await;
+    let account = build::stream("account-1");
+    for bytes in [60 << 10, 70 << 10] {
+        let space = " ".repeat(bytes);
+        let text = format!(r#"{{"amount":{space}1}}"#);
+        let withdraw = build::command("withdraw", &text);
+        let answer = host.execute(&account, withdraw).await;
+        assert!(matches!(answer, Err(Error::Rejected { .. })), "{answer:?}");
+    }
+    let kept = host.rejections(None, None, 10).await.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].command.body.len() < 64 << 10);
+}
+
+async fn rejections_are_written_by_themselves(place: Place) {
+    let store = place.open().await;
+    let rejections = Arc::clone(&store.rejections);
+    let host = place.builder().opened_store(store).build().await.unwrap();
+    examples::deploy(&host, examples::account()).await;
+    let account = build::stream("account-1");
+    host.execute(&account, build::withdraw(1))
+        .await
+        .unwrap_err();
+    // Not by a read of the host.
+    let mut waited = 0;
+    while rejections
+        .read(None, 0, Direction::Forward, 1)
+        .await
+        .unwrap()
+        .is_empty()
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        waited += 1;
+        assert!(waited < 400, "they were never written");
+    }
+}
+
+async fn rejections_outlive_the_host(place: Place) {
+    let host = place.bank().await;
+    let account = build::stream("account-1");
+    host.execute(&account, build::withdraw(1))
+        .await
+        .unwrap_err();
+    let kept = host.rejections(None, None, 10).await.unwrap();
+    host.execute(&account, build::withdraw(2))
+        .await
+        .unwrap_err();
+    host.shutdown().await.unwrap();
+    let host = place.host().await;
+    let there = host.rejections(None, None, 10).await.unwrap();
+    assert_eq!((there.len(), &there[1..]), (2, &kept[..]));
+}

@@ -1,0 +1,143 @@
+//! Signatures of modules: kept, checked, and mandatory where keys are configured.
+
+use quipu::Host;
+use quipu::deploy::Error;
+use quipu::model::{Digest, Signature, Timestamp};
+use quipu::store::SIGNATURES_MAX;
+use quipu_tests::signing::{public, signed};
+use quipu_tests::{Place, build, examples, guest, on_every_store};
+
+on_every_store! {
+    signatures_are_kept_by_key,
+    a_module_has_a_bounded_number_of_signatures,
+    a_signature_of_other_bytes_is_refused,
+    with_keys_a_module_needs_a_signature_by_one_of_them,
+    what_was_uploaded_without_keys_is_not_activated_with_them;
+        what_is_active_stays_active_where_keys_come_later,
+}
+
+async fn strict(place: &Place) -> Host {
+    let builder = place.builder().keys(vec![public(1), public(2)]);
+    builder.build().await.unwrap()
+}
+
+async fn signatures_are_kept_by_key(place: Place) {
+    let host = place.host().await;
+    let bytes = guest::component("skeleton");
+    let module = host.upload(bytes.clone()).await.unwrap().module;
+    assert_eq!(host.signatures(module.digest()).await.unwrap(), []);
+    let mut expected = vec![signed(3, &bytes), signed(4, &bytes)];
+    for signature in [expected[1], expected[0], expected[1]] {
+        let uploaded = host.upload_signed(bytes.clone(), signature).await.unwrap();
+        assert!(!uploaded.is_new);
+    }
+    expected.sort_by_key(|signature| signature.key);
+    assert_eq!(host.signatures(module.digest()).await.unwrap(), expected);
+    let unknown = host.signatures(Digest([1; 32])).await.unwrap();
+    assert_eq!(unknown, []);
+}
+
+async fn a_module_has_a_bounded_number_of_signatures(place: Place) {
+    let store = place.open().await;
+    let digest = Digest::of(b"module");
+    let modules = &store.modules;
+    modules.sign(digest, signed(1, b"module")).await.unwrap();
+    assert_eq!(modules.signatures(digest).await.unwrap(), []);
+    modules.put(digest, b"module", Timestamp(1)).await.unwrap();
+    for number in 0..=SIGNATURES_MAX as u8 {
+        modules
+            .sign(digest, signed(number, b"module"))
+            .await
+            .unwrap();
+    }
+    let kept = modules.signatures(digest).await.unwrap();
+    assert_eq!(kept.len(), SIGNATURES_MAX);
+    // One that is there may be replaced all the same.
+    let again = Signature {
+        bytes: [5; 64],
+        ..kept[3]
+    };
+    modules.sign(digest, again).await.unwrap();
+    let kept = modules.signatures(digest).await.unwrap();
+    assert_eq!((kept.len(), kept[3]), (SIGNATURES_MAX, again));
+}
+
+async fn a_signature_of_other_bytes_is_refused(place: Place) {
+    let host = place.host().await;
+    let bytes = guest::component("skeleton");
+    let answer = host.upload_signed(bytes.clone(), signed(3, b"other")).await;
+    assert!(
+        matches!(answer, Err(Error::WrongSignature { .. })),
+        "{answer:?}"
+    );
+    let other_key = Signature {
+        key: public(4),
+        ..signed(3, &bytes)
+    };
+    let answer = host.upload_signed(bytes, other_key).await;
+    assert!(
+        matches!(answer, Err(Error::WrongSignature { .. })),
+        "{answer:?}"
+    );
+    assert!(host.modules().await.unwrap().is_empty());
+}
+
+async fn with_keys_a_module_needs_a_signature_by_one_of_them(place: Place) {
+    let host = strict(&place).await;
+    let bytes = examples::account();
+    let answer = host.upload(bytes.clone()).await;
+    assert!(matches!(&answer, Err(Error::Unsigned { signed_by, .. }) if signed_by.is_empty()));
+    let answer = host.upload_signed(bytes.clone(), signed(3, &bytes)).await;
+    let by_another = |error: &Error| matches!(error, Error::Unsigned { signed_by, .. } if *signed_by == [public(3)]);
+    assert!(answer.as_ref().is_err_and(by_another), "{answer:?}");
+    assert!(host.modules().await.unwrap().is_empty());
+    let uploaded = host.upload_signed(bytes.clone(), signed(2, &bytes)).await;
+    let digest = uploaded.unwrap().module.digest();
+    host.activate(digest, None).await.unwrap();
+    // It is signed already.
+    assert!(!host.upload(bytes).await.unwrap().is_new);
+    let account = build::stream("account-1");
+    host.execute(&account, build::open_account()).await.unwrap();
+}
+
+async fn what_was_uploaded_without_keys_is_not_activated_with_them(place: Place) {
+    let bytes = examples::account();
+    let digest = Digest::of(&bytes);
+    // As another host without keys, or a hand in the database, may do.
+    let store = place.open().await;
+    let put = store.modules.clone();
+    put.put(digest, &bytes, Timestamp(1)).await.unwrap();
+    let builder = place.builder().opened_store(store);
+    let host = builder.keys(vec![public(1)]).build().await.unwrap();
+    let answer = host.activate(digest, None).await;
+    assert!(matches!(answer, Err(Error::Unsigned { .. })), "{answer:?}");
+    put.sign(
+        digest,
+        Signature {
+            bytes: [1; 64],
+            ..signed(1, &bytes)
+        },
+    )
+    .await
+    .unwrap();
+    let answer = host.activate(digest, None).await;
+    assert!(
+        matches!(answer, Err(Error::WrongSignature { .. })),
+        "{answer:?}"
+    );
+    assert_eq!(host.plan().number, 0);
+    put.sign(digest, signed(1, &bytes)).await.unwrap();
+    host.activate(digest, None).await.unwrap();
+}
+
+async fn what_is_active_stays_active_where_keys_come_later(place: Place) {
+    let host = place.bank().await;
+    let account = build::stream("account-1");
+    host.execute(&account, build::open_account()).await.unwrap();
+    host.shutdown().await.unwrap();
+    let host = strict(&place).await;
+    host.execute(&account, build::deposit(1)).await.unwrap();
+    let digest = host.plan().active("account").unwrap();
+    let answer = host.activate(digest, None).await;
+    assert!(matches!(answer, Err(Error::Unsigned { .. })), "{answer:?}");
+}
