@@ -201,7 +201,10 @@ async fn flipped_bits_are_refused_or_come_back_as_they_are() {
             let host = Place::memory().host().await;
             if import(&host, &flipped).await.is_ok() {
                 let found = exported(&host).await;
-                let lines = text(&found).lines().zip(text(&flipped).lines());
+                // Older formats are read, and written as the newest.
+                let flipped = text(&flipped).replacen("\"format\":1", "\"format\":3", 1);
+                let flipped = flipped.replacen("\"format\":2", "\"format\":3", 1);
+                let lines = text(&found).lines().zip(flipped.lines());
                 for (found, flipped) in lines {
                     assert!(is_same(found, flipped), "{flipped} came back as {found}");
                 }
