@@ -171,7 +171,7 @@ impl Builder {
             committer.clone(),
             Arc::clone(&registry),
             Arc::clone(&clock),
-            (store.secret, store.rejections),
+            (store.secret, Arc::clone(&store.rejections)),
             self.enrichers,
         )?;
         let (reader, grown) = (Arc::clone(&store.reader), store.wakes.log.clone());
@@ -190,7 +190,12 @@ impl Builder {
             &inline,
             clock,
         );
-        let prover = Prover::new(Arc::clone(&registry), folder, Arc::clone(&store.types));
+        let prover = Prover::new(
+            Arc::clone(&registry),
+            folder,
+            Arc::clone(&store.types),
+            store.rejections,
+        );
         let tenant = Tenant {
             engine,
             hub,

@@ -12,6 +12,13 @@ use crate::store::{Direction, Filter, LogPage, Rejected, StreamFilter, StreamPag
 use crate::upcast::Form;
 
 impl Host {
+    /// Writes the rejections that wait, so that they are decided again with the others.
+    async fn keep_rejections(&self) {
+        if let Err(error) = self.tenant.engine.rejections().flush().await {
+            tracing::warn!(%error, "the last rejections were not kept");
+        }
+    }
+
     /// Up to `limit` of the last commands that were rejected, the newest first, before a
     /// number: of this category, or of all.
     ///
@@ -247,6 +254,7 @@ impl Host {
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, proof::Error> {
+        self.keep_rejections().await;
         self.tenant.prover.verify(scope, progress).await
     }
 
@@ -264,6 +272,7 @@ impl Host {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, proof::Error> {
         let given = (&Keeping::default(), policy);
+        self.keep_rejections().await;
         let prover = &self.tenant.prover;
         prover.preflight(module, given, scope, progress).await
     }

@@ -152,12 +152,10 @@ fn write_commands(found: &PreflightView, out: &mut impl Write) -> Result<()> {
         "impure",
         "undecided",
         "fuel",
+        "time",
     ]);
     for judged in &found.commands {
-        let fuel = match judged.fuel_recorded {
-            0 => "-".to_owned(),
-            recorded => format!("x{:.2}", judged.fuel as f64 / recorded as f64),
-        };
+        let fuel = times(judged.fuel, judged.fuel_recorded);
         table.row([
             one_lined(&judged.category),
             one_lined(&judged.command),
@@ -169,7 +167,48 @@ fn write_commands(found: &PreflightView, out: &mut impl Write) -> Result<()> {
             grouped(judged.impure),
             grouped(judged.undecided),
             fuel,
+            times(judged.time_ns, judged.time_active_ns),
         ]);
     }
+    table.write(out)?;
+    write_refusals(found, out)
+}
+
+fn times(now: u64, before: u64) -> String {
+    match before {
+        0 => "-".to_owned(),
+        before => format!("x{:.2}", now as f64 / before as f64),
+    }
+}
+
+/// What becomes of kept rejections, if there are any.
+fn write_refusals(found: &PreflightView, out: &mut impl Write) -> Result<()> {
+    let mut table = Table::new(&[
+        "category",
+        "rejected command",
+        "same code",
+        "other code",
+        "accepted",
+        "failed",
+    ]);
+    let mut is_empty = true;
+    for judged in &found.commands {
+        let counts = [
+            judged.refused_same,
+            judged.refused_other,
+            judged.accepted,
+            judged.refused_failed,
+        ];
+        if counts == [0; 4] {
+            continue;
+        }
+        is_empty = false;
+        let names = [one_lined(&judged.category), one_lined(&judged.command)];
+        table.cells(names.into_iter().chain(counts.map(grouped)));
+    }
+    if is_empty {
+        return Ok(());
+    }
+    writeln!(out)?;
     Ok(table.write(out)?)
 }

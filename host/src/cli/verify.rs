@@ -93,6 +93,15 @@ fn print(verified: &VerifiedView) -> Result<()> {
         }
         table.write(&mut out)?;
     }
+    let (same, different): (u64, u64) = (sum(|it| it.refused_same), sum(|it| it.refused_different));
+    if same + different > 0 {
+        writeln!(
+            out,
+            "\n{} rejections made again, {} the same",
+            grouped(same + different),
+            grouped(same)
+        )?;
+    }
     let snapshots = &verified.snapshots;
     writeln!(
         out,

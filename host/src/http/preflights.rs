@@ -77,7 +77,8 @@ pub struct PreflightView {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ObjectionView {
     /// `event-type`: it can't read a type or version that is stored; `fold`: streams that it
-    /// can't fold; `decision`: other events; `rejected`: newly rejected; `command`: a command
+    /// can't fold; `decision`: other events; `rejected`: newly rejected; `accepted`:
+    /// newly accepted; `rejection`: rejected with another code; `command`: a command
     /// that it can't read; `fault`: it fails; `impure`: a fresh instance decides otherwise;
     /// `projection`: one can't read what it writes; `snapshot`: they would not be used;
     /// `fuel`: more than three times as much; `order`: the log itself has holes.
@@ -115,6 +116,27 @@ pub struct JudgedView {
     pub fuel_recorded: u64,
     /// The fuel that they take now.
     pub fuel: u64,
+    /// Decisions that were timed: the first 64 of each thread, then every 16th.
+    #[serde(default)]
+    pub timed: u64,
+    /// How long the active module takes for these, in nanoseconds; 0 without one.
+    #[serde(default)]
+    pub time_active_ns: u64,
+    /// How long this one takes.
+    #[serde(default)]
+    pub time_ns: u64,
+    /// Kept rejections that are rejected with the same code.
+    #[serde(default)]
+    pub refused_same: u64,
+    /// They are rejected with another code.
+    #[serde(default)]
+    pub refused_other: u64,
+    /// They are accepted.
+    #[serde(default)]
+    pub accepted: u64,
+    /// They can't be read, or the guest or the fold fails.
+    #[serde(default)]
+    pub refused_failed: u64,
 }
 
 impl PreflightView {
@@ -137,6 +159,13 @@ impl PreflightView {
                     undecided: tally.undecided,
                     fuel_recorded: tally.fuel_recorded,
                     fuel: tally.fuel,
+                    timed: tally.times.decisions,
+                    time_active_ns: nanos(tally.times.active),
+                    time_ns: nanos(tally.times.candidate),
+                    refused_same: tally.refusals.same,
+                    refused_other: tally.refusals.other,
+                    accepted: tally.refusals.accepted,
+                    refused_failed: tally.refusals.failed,
                 })
                 .collect(),
             name: found.name,
@@ -163,6 +192,10 @@ impl PreflightView {
                 .collect(),
         }
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A preflight that was asked for.
@@ -209,7 +242,7 @@ impl Run for Asked {
 ///
 /// Recorded commands of the categories that it would serve otherwise are decided by it, each
 /// on the state that the recorded events before it lead to, some of them by a fresh instance
-/// as well, and compared with what is recorded. Types of stored events, snapshots, and what
+/// as well, and compared with what is recorded; likewise the last rejections that are kept. Types of stored events, snapshots, and what
 /// active projections read are looked at beside. Nothing is written, and nothing activated.
 /// One run at a time; it ends when the connection does. Lines of progress come first.
 #[utoipa::path(

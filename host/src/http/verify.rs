@@ -67,6 +67,12 @@ pub struct TallyView {
     pub different: u64,
     /// They could not be made again.
     pub undecided: u64,
+    /// Kept rejections of such commands that were rejected again, in the same words.
+    #[serde(default)]
+    pub refused_same: u64,
+    /// That came to something else.
+    #[serde(default)]
+    pub refused_different: u64,
 }
 
 /// Stored snapshots, compared with what is folded from the first event.
@@ -124,6 +130,10 @@ impl VerifiedView {
                     same: tally.same,
                     different: tally.not_the_same(),
                     undecided: tally.undecided,
+                    refused_same: tally.refusals.same,
+                    refused_different: tally.refusals.other
+                        + tally.refusals.accepted
+                        + tally.refusals.failed,
                 })
                 .collect(),
             snapshots: SnapshotTallyView {

@@ -83,6 +83,11 @@ impl Commits {
         }
     }
 
+    /// The version of a stream after the last event that was taken.
+    pub(super) fn head(&self, stream: &StreamId) -> Version {
+        self.heads.get(&hash(stream)).copied().unwrap_or_default()
+    }
+
     /// The first events of commits that have not come to their end.
     pub(super) fn left(self) -> impl Iterator<Item = Whole> {
         self.begun.into_values()

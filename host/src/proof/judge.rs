@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::deploy::Past;
 use crate::fold::Rules;
-use crate::model::StreamId;
-use crate::store::Decided;
+use crate::model::{Digest, Rejection, StreamId};
+use crate::store::Rejected;
 
 /// Who decides again.
 #[derive(Debug)]
@@ -14,7 +14,18 @@ pub(super) enum Judge {
     /// Those who decided: what each commit's plan had.
     Past(Past),
     /// Those who may decide the next commands, by category; others are left alone.
-    Candidate(HashMap<Box<str>, Arc<Rules>>),
+    Candidate(Candidates),
+}
+
+/// Rules by category.
+pub(super) type ByCategory = HashMap<Box<str>, Arc<Rules>>;
+
+/// Who may decide, in place of whom.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    pub rules: ByCategory,
+    /// Who decides now.
+    pub active: ByCategory,
 }
 
 impl Judge {
@@ -22,7 +33,7 @@ impl Judge {
     pub(super) fn is_for(&self, category: &str) -> bool {
         match self {
             Self::Past(_) => true,
-            Self::Candidate(rules) => rules.contains_key(category),
+            Self::Candidate(candidates) => candidates.rules.contains_key(category),
         }
     }
 
@@ -30,13 +41,35 @@ impl Judge {
     pub(super) fn rules_to_come(&self, category: &str) -> Option<&Arc<Rules>> {
         match self {
             Self::Past(_) => None,
-            Self::Candidate(rules) => rules.get(category),
+            Self::Candidate(candidates) => candidates.rules.get(category),
         }
     }
 
     /// Whether the same is asked of a fresh instance.
     pub(super) fn asks_twice(&self) -> bool {
         matches!(self, Self::Candidate(_))
+    }
+
+    /// Who decides now what a candidate is asked for, if somebody does.
+    pub(super) fn active(&self, category: &str) -> Option<&Arc<Rules>> {
+        match self {
+            Self::Past(_) => None,
+            Self::Candidate(candidates) => candidates.active.get(category),
+        }
+    }
+
+    /// The categories that are looked at; none: all of them.
+    pub(super) fn categories(&self) -> Option<impl Iterator<Item = &str>> {
+        match self {
+            Self::Past(_) => None,
+            Self::Candidate(candidates) => Some(candidates.rules.keys().map(|name| &**name)),
+        }
+    }
+
+    /// Whether a rejection is told in the same words.
+    pub(super) fn is_same_rejection(&self, recorded: &Rejected, now: &Rejection) -> bool {
+        let is_past = matches!(self, Self::Past(_));
+        recorded.code == now.code && (!is_past || recorded.message == now.message)
     }
 
     /// What decides a command again that was decided under a plan.
@@ -47,17 +80,17 @@ impl Judge {
         &self,
         stream: &StreamId,
         plan: u64,
-        decided: Decided,
+        module: Digest,
     ) -> Result<Arc<Rules>, String> {
         let category = stream.category();
         let past = match self {
             Self::Past(past) => past,
-            Self::Candidate(rules) => {
-                let rules = rules.get(category).map(Arc::clone);
+            Self::Candidate(candidates) => {
+                let rules = candidates.rules.get(category).map(Arc::clone);
                 return rules.ok_or_else(|| format!("nothing is to decide {category}"));
             }
         };
-        let named = decided.module.short();
+        let named = module.short();
         if plan > past.last() {
             let last = past.last();
             return Err(format!("it names plan {plan}; the last one is {last}"));
@@ -67,7 +100,7 @@ impl Judge {
                 "it names module {named}; under plan {plan} nothing decided {category}"
             ));
         };
-        if rules.module.digest() != decided.module {
+        if rules.module.digest() != module {
             let served = rules.module.digest().short();
             return Err(format!(
                 "it names module {named}; under plan {plan} module {served} decided {category}"

@@ -1,18 +1,18 @@
 //! One thread of a run: the commits of its streams, decided again.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::commits::{Commits, Taken, Whole};
 use super::judge::Judge;
-use super::report::{Finding, Kind, Tally, Verified, diff};
+use super::report::{Finding, Kind, Tally, Times, Verified, diff};
 use super::states::{Source, States};
 use super::stop::Stop;
 use crate::fold::{Error, Rules};
 use crate::model::{CommandRecord, NewEvent, Position, StreamId, Version};
 use crate::runtime::{Decision, Outcome};
-use crate::store::{self, Decided, LoadedEvent, StoredEvent};
+use crate::store::{self, Decided, LoadedEvent, Rejected, StoredEvent};
 
 /// Decisions of a thread that a fresh instance is asked for, too: the first ones, then some.
 const TWICE_FIRST: u64 = 64;
@@ -20,18 +20,20 @@ const TWICE_EVERY: u64 = 16;
 
 /// The streams of one thread.
 pub(super) struct Lane {
-    judge: Arc<Judge>,
-    commits: Commits,
-    states: States,
+    pub(super) judge: Arc<Judge>,
+    pub(super) commits: Commits,
+    pub(super) states: States,
     source: Source,
-    stop: Arc<Stop>,
+    pub(super) stop: Arc<Stop>,
     /// The first event that was not looked at, since it was to stop.
     cut_at: Option<Position>,
     /// Commands that were decided again.
     decided: u64,
+    /// Kept rejections by stream, in the order of their versions.
+    pub(super) rejections: HashMap<StreamId, VecDeque<Rejected>>,
     /// Streams that can't be folded further.
-    lost: HashSet<StreamId>,
-    verified: Verified,
+    pub(super) lost: HashSet<StreamId>,
+    pub(super) verified: Verified,
 }
 
 /// What came of the streams of one thread.
@@ -52,8 +54,23 @@ enum Again {
 
 impl Lane {
     /// Nothing is known of any stream.
-    pub(super) fn new(judge: &Arc<Judge>, source: &Source, stop: &Arc<Stop>) -> Self {
+    pub(super) fn new(
+        judge: &Arc<Judge>,
+        source: &Source,
+        stop: &Arc<Stop>,
+        rejections: Vec<Rejected>,
+    ) -> Self {
+        let mut by_stream: HashMap<StreamId, VecDeque<Rejected>> = HashMap::new();
+        for rejected in rejections {
+            let stream = rejected.stream.clone();
+            by_stream.entry(stream).or_default().push_back(rejected);
+        }
+        for rejections in by_stream.values_mut() {
+            let rejections = rejections.make_contiguous();
+            rejections.sort_by_key(|rejected| (rejected.version, rejected.id));
+        }
         Self {
+            rejections: by_stream,
             judge: Arc::clone(judge),
             commits: Commits::default(),
             states: States::new(source.clone()),
@@ -92,7 +109,11 @@ impl Lane {
     }
 
     /// What came of it all.
-    pub(super) fn end(mut self) -> Ended {
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) fn end(mut self) -> Result<Ended, store::Error> {
+        self.refuse_the_rest()?;
         let left = std::mem::take(&mut self.commits).left();
         let unfinished = left.filter_map(|whole| {
             let (found, expected) = (whole.events.len(), whole.commit.events);
@@ -100,17 +121,19 @@ impl Lane {
             let first = whole.events.first()?;
             Some(finding(Kind::Order, first, Some(&whole), why))
         });
-        Ended {
+        Ok(Ended {
             unfinished: unfinished.collect(),
             cut_at: self.cut_at,
             verified: self.verified,
-        }
+        })
     }
 
     fn look(&mut self, whole: &Whole) -> Result<(), store::Error> {
         let Some(first) = whole.events.first() else {
             return Ok(());
         };
+        let before = Version(first.version.0.saturating_sub(1));
+        self.refuse(&first.stream, before)?;
         match (&whole.commit.decided, &whole.commit.command) {
             (Some(decided), Some(command)) => {
                 let again = self.again(first, whole, *decided, command)?;
@@ -130,7 +153,7 @@ impl Lane {
         command: &CommandRecord,
     ) -> Result<Again, store::Error> {
         let stream = &first.stream;
-        let rules = match self.judge.rules(stream, whole.commit.plan, decided) {
+        let rules = match self.judge.rules(stream, whole.commit.plan, decided.module) {
             Ok(rules) => rules,
             Err(why) => return Ok(Again::Found(Kind::Module, why)),
         };
@@ -150,7 +173,9 @@ impl Lane {
             }
             Err(error) => return Err(failed(error)),
         };
-        if self.asks_twice() {
+        let is_asked_twice = self.asks_twice();
+        let mut times = Times::default();
+        if is_asked_twice {
             let mut fresh = States::new(self.source.clone());
             let twice = fresh.decide(&rules, place, &command, &annotations);
             let same = |twice: &Decision| decision.outcome.is_same(&twice.outcome);
@@ -163,13 +188,46 @@ impl Lane {
                     return Ok(Again::Found(Kind::Impure, text));
                 }
             }
+            times = self.times(&mut fresh, &rules, place, &command)?;
         }
         let tally = self.tally(stream, &command);
+        tally.times.add(times);
         tally.fuel = tally.fuel.saturating_add(decision.fuel);
         tally.fuel_recorded = tally.fuel_recorded.saturating_add(decided.fuel);
         let events = whole.events.iter();
         let recorded: Vec<NewEvent> = events.map(|event| event.event.clone()).collect();
         Ok(compared(&recorded, decision.outcome))
+    }
+
+    /// How long the decision takes, and took; nothing when either fails.
+    fn times(
+        &self,
+        fresh: &mut States,
+        rules: &Arc<Rules>,
+        place: (&StreamId, Version),
+        command: &CommandRecord,
+    ) -> Result<Times, store::Error> {
+        let Some(active) = self.judge.active(place.0.category()) else {
+            return Ok(Times::default());
+        };
+        let annotations = crate::model::annotations(command.metadata.as_ref(), &command.context);
+        let time = |states: &mut States, rules: &Arc<Rules>| {
+            let command = fitted(command, rules);
+            match states.time(rules, place, &command, &annotations) {
+                Err(error) if !is_of_the_stream(&error) => Err(failed(error)),
+                timed => Ok(timed.unwrap_or_default()),
+            }
+        };
+        let candidate = time(fresh, rules)?;
+        let active = time(&mut States::new(self.source.clone()), active)?;
+        Ok(match (active, candidate) {
+            (Some(active), Some(candidate)) => Times {
+                decisions: 1,
+                active,
+                candidate,
+            },
+            _ => Times::default(),
+        })
     }
 
     /// Whether the same is asked of a fresh instance.
@@ -179,7 +237,7 @@ impl Lane {
         is_due && self.judge.asks_twice()
     }
 
-    fn tally(&mut self, stream: &StreamId, command: &CommandRecord) -> &mut Tally {
+    pub(super) fn tally(&mut self, stream: &StreamId, command: &CommandRecord) -> &mut Tally {
         let key = (stream.category().into(), command.name.clone());
         self.verified.commands.entry(key).or_default()
     }
@@ -227,7 +285,7 @@ impl Lane {
 }
 
 /// The command by the names that a candidate has for it.
-fn fitted<'a>(command: &'a CommandRecord, rules: &Rules) -> Cow<'a, CommandRecord> {
+pub(super) fn fitted<'a>(command: &'a CommandRecord, rules: &Rules) -> Cow<'a, CommandRecord> {
     match rules.module.manifest().command(command.name.as_str()) {
         Some(known) if known.name != command.name => {
             let name = known.name.clone();
@@ -294,7 +352,7 @@ fn loaded(event: &StoredEvent) -> LoadedEvent {
 }
 
 /// Whether other streams may be looked at all the same.
-fn is_of_the_stream(error: &Error) -> bool {
+pub(super) fn is_of_the_stream(error: &Error) -> bool {
     match error {
         Error::Store(error) => error.is_lasting(),
         Error::Stopped => false,
@@ -303,7 +361,7 @@ fn is_of_the_stream(error: &Error) -> bool {
 }
 
 /// A failure of the store, or of what can't be opened at all.
-fn failed(error: Error) -> store::Error {
+pub(super) fn failed(error: Error) -> store::Error {
     match error {
         Error::Store(error) => error,
         other => store::Error::Damaged(other.to_string()),

@@ -12,6 +12,7 @@ mod judge;
 mod lane;
 mod preflight;
 mod prover;
+mod refusals;
 mod report;
 mod states;
 mod stop;
@@ -19,7 +20,7 @@ mod stop;
 pub use error::Error;
 pub use preflight::{Objection, Policy, Preflight};
 pub use prover::{Prover, Scope};
-pub use report::{Finding, Kind, Progress, Snapshots, Tally, Verified};
+pub use report::{Finding, Kind, Progress, Refusals, Snapshots, Tally, Times, Verified};
 
 /// Findings that are told of: those of the earliest positions.
 pub const FINDINGS_MAX: usize = 100;

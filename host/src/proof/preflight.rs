@@ -247,6 +247,28 @@ impl Objections {
                 self.found.push((kind, count, text));
             }
         }
+        let refusals = &tally.refusals;
+        let all_refused = refusals.same + refusals.other + refusals.accepted + refusals.failed;
+        for (kind, count, what) in [
+            (Kind::Accepted, refusals.accepted, "are accepted"),
+            (
+                Kind::Rejection,
+                refusals.other,
+                "are rejected with another code",
+            ),
+            (
+                Kind::Fault,
+                refusals.failed,
+                "can't be read, or make it fail",
+            ),
+        ] {
+            if count > 0 {
+                let text = format!(
+                    "{category} {command}: {count} of {all_refused} that were rejected {what}"
+                );
+                self.found.push((kind, count, text));
+            }
+        }
         let recorded = tally.fuel_recorded.max(1);
         if all >= FUEL_DECISIONS_MIN && tally.fuel > recorded.saturating_mul(FUEL_TIMES_MAX) {
             let times = tally.fuel as f64 / recorded as f64;

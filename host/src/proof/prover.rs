@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::commits::hash;
-use super::judge::Judge;
+use super::judge::{Candidates, Judge};
 use super::lane::{Ended, Lane};
 use super::preflight::{Objections, Policy, Preflight};
 use super::report::{Finding, Kind, Progress, Verified};
@@ -21,8 +21,8 @@ use crate::deploy::{Keeping, Prospect, Registry};
 use crate::fold::{Agreement, Folder, Rules};
 use crate::model::{Digest, Position, StreamId};
 use crate::store::{
-    self, ArchivedStreams, EventReader, LOG_PAGE_MAX, SNAPSHOTS_PAGE_MAX, StoredEvent,
-    StoredSnapshot, StreamFilter, TypeStore,
+    self, ArchivedStreams, Direction, EventReader, LOG_PAGE_MAX, REJECTIONS_PAGE_MAX, Rejected,
+    RejectionStore, SNAPSHOTS_PAGE_MAX, StoredEvent, StoredSnapshot, StreamFilter, TypeStore,
 };
 
 /// Batches of events that wait for a thread.
@@ -30,6 +30,10 @@ const WAITING_MAX: usize = 2;
 
 /// Snapshots of a category that a preflight compares: those that were taken last.
 const SNAPSHOTS_COMPARED: usize = 50;
+
+/// Kept rejections of a category that are decided again, and bytes of all their commands.
+const REJECTIONS_MAX: usize = 10_000;
+const REJECTION_BYTES_MAX: usize = 64 << 20;
 
 /// What of a history is looked at. The default is all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +54,7 @@ pub struct Prover {
     reader: Arc<dyn EventReader>,
     folder: Arc<Folder>,
     types: Arc<dyn TypeStore>,
+    rejections: Arc<dyn RejectionStore>,
     under_way: Mutex<()>,
 }
 
@@ -63,12 +68,18 @@ type Running = JoinHandle<Result<Ended, store::Error>>;
 
 impl Prover {
     /// For a store whose modules the registry has.
-    pub fn new(registry: Arc<Registry>, folder: Arc<Folder>, types: Arc<dyn TypeStore>) -> Self {
+    pub fn new(
+        registry: Arc<Registry>,
+        folder: Arc<Folder>,
+        types: Arc<dyn TypeStore>,
+        rejections: Arc<dyn RejectionStore>,
+    ) -> Self {
         Self {
             registry,
             reader: Arc::clone(folder.reader()),
             folder,
             types,
+            rejections,
             under_way: Mutex::default(),
         }
     }
@@ -114,7 +125,6 @@ impl Prover {
         let prospect = self.registry.prospect(module, keeping).await?;
         let rules: HashMap<Box<str>, Arc<Rules>> = served(&prospect).collect();
         let mut objections = Objections::default();
-        objections.types(&rules, self.types.types().await?);
         objections.projections(&prospect);
         for (category, rules) in &rules {
             let newest = self.folder.newest(category, SNAPSHOTS_COMPARED).await?;
@@ -124,9 +134,19 @@ impl Prover {
             }
         }
         let chosen = self.chosen(scope).await?;
-        let judge = Arc::new(Judge::Candidate(rules));
+        let plan = self.registry.plan();
+        let active = rules.keys().filter_map(|category| {
+            let deployed = plan.decider(category)?;
+            Some((category.clone(), Arc::clone(&deployed.rules)))
+        });
+        let active = active.collect();
+        let judge = Arc::new(Judge::Candidate(Candidates { rules, active }));
         let head = self.reader.log_head().await?;
         let verified = self.run(&judge, head, (scope, &chosen), progress).await?;
+        if let Judge::Candidate(candidates) = &*judge {
+            // Last, so that what was written meanwhile is among them.
+            objections.types(&candidates.rules, self.types.types().await?);
+        }
         Ok(objections.concluded(&prospect, verified, policy))
     }
 
@@ -144,7 +164,10 @@ impl Prover {
             lifter: self.registry.lifter(),
             runtime: Handle::current(),
         };
-        let lanes = Lanes::begin(&stop, || Lane::new(judge, &source, &stop));
+        let rejections = self.rejections(judge, (scope, chosen)).await?;
+        let lanes = Lanes::begin(&stop, rejections, |rejections| {
+            Lane::new(judge, &source, &stop, rejections)
+        });
         let (mut at, mut read) = (Position(0), 0);
         let is_enough = |read: u64| scope.events.is_some_and(|max| read >= max);
         while at < head && !is_enough(read) && !stop.is_over() {
@@ -168,6 +191,42 @@ impl Prover {
         verified.until = before.map_or(at, |before| before.min(at));
         verified.head = head;
         Ok(verified)
+    }
+
+    /// Kept rejections, the last ones of each category.
+    async fn rejections(
+        &self,
+        judge: &Judge,
+        (scope, chosen): (&Scope, &Option<HashSet<StreamId>>),
+    ) -> Result<Vec<Rejected>, Error> {
+        let plan = self.registry.plan();
+        let categories: Vec<&str> = match judge.categories() {
+            Some(categories) => categories.collect(),
+            None => plan.readers().map(|(category, _)| category).collect(),
+        };
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        for category in categories {
+            let (mut before, mut count) = (i64::MAX.unsigned_abs(), 0);
+            while count < REJECTIONS_MAX && bytes < REJECTION_BYTES_MAX {
+                let limit = REJECTIONS_PAGE_MAX.min(REJECTIONS_MAX - count);
+                let store = &self.rejections;
+                let page = store.read(Some(category), before, Direction::Backward, limit);
+                let page = page.await?;
+                let Some(last) = page.last() else {
+                    break;
+                };
+                before = last.id;
+                count += page.len();
+                let wanted = page
+                    .into_iter()
+                    .filter(|rejected| is_chosen(&rejected.stream, scope, chosen));
+                for rejected in wanted {
+                    bytes += rejected.command.body.len();
+                    all.push(rejected);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// The streams of a sample; none: there is no sample.
@@ -280,33 +339,33 @@ fn served(prospect: &Prospect) -> impl Iterator<Item = (Box<str>, Arc<Rules>)> {
 }
 
 impl Lanes {
-    fn begin(stop: &Arc<Stop>, lane: impl Fn() -> Lane) -> Self {
+    fn begin(
+        stop: &Arc<Stop>,
+        rejections: Vec<Rejected>,
+        lane: impl Fn(Vec<Rejected>) -> Lane,
+    ) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let begin = |_| {
+        let rejections = shared_out(rejections, threads, |rejected| &rejected.stream);
+        let begin = |rejections| {
             let (sender, mut batches) = mpsc::channel::<Vec<StoredEvent>>(WAITING_MAX);
-            let mut lane = lane();
+            let mut lane = lane(rejections);
             let running = tokio::task::spawn_blocking(move || {
                 while let Some(batch) = batches.blocking_recv() {
                     lane.take(batch)?;
                 }
-                Ok(lane.end())
+                lane.end()
             });
             (sender, running)
         };
         Self {
-            all: (0..threads).map(begin).collect(),
+            all: rejections.into_iter().map(begin).collect(),
             stop: Arc::clone(stop),
         }
     }
 
     /// Shares events out by their streams. False when a thread has ended.
     async fn take(&self, events: Vec<StoredEvent>) -> bool {
-        let count = self.all.len() as u64;
-        let mut shares: Vec<Vec<StoredEvent>> = self.all.iter().map(|_| Vec::new()).collect();
-        for event in events {
-            let share = usize::try_from(hash(&event.stream) % count).unwrap_or_default();
-            shares[share].push(event);
-        }
+        let shares = shared_out(events, self.all.len(), |event| &event.stream);
         for ((lane, _), share) in self.all.iter().zip(shares) {
             if !share.is_empty() && lane.send(share).await.is_err() {
                 return false;
@@ -334,6 +393,16 @@ impl Lanes {
         }
         Ok((verified, cut_at))
     }
+}
+
+/// So many shares, by the streams.
+fn shared_out<T>(all: Vec<T>, count: usize, stream: fn(&T) -> &StreamId) -> Vec<Vec<T>> {
+    let mut shares: Vec<Vec<T>> = (0..count).map(|_| Vec::new()).collect();
+    for one in all {
+        let share = usize::try_from(hash(stream(&one)) % count as u64).unwrap_or_default();
+        shares[share].push(one);
+    }
+    shares
 }
 
 impl Drop for Lanes {

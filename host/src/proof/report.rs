@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::{ALIKE_MAX, FINDINGS_MAX, TEXT_MAX};
 use crate::model::{CommandId, Digest, Invalid, Name, NewEvent, Position, StreamId, Version};
@@ -59,6 +60,35 @@ pub struct Tally {
     pub fuel_recorded: u64,
     /// The fuel that they took now.
     pub fuel: u64,
+    /// Some of them, timed.
+    pub times: Times,
+    /// Kept rejections of such commands, decided again.
+    pub refusals: Refusals,
+}
+
+/// Decisions that both who decides now and who decided made in fresh instances, each for the
+/// second time in a row, and how long that took in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// How many.
+    pub decisions: u64,
+    /// Of who is active.
+    pub active: Duration,
+    /// Of the candidate.
+    pub candidate: Duration,
+}
+
+/// Kept rejections that were decided again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// They are rejected with the same code.
+    pub same: u64,
+    /// They are rejected with another code.
+    pub other: u64,
+    /// They are accepted.
+    pub accepted: u64,
+    /// They can't be read, or the guest or the fold fails.
+    pub failed: u64,
 }
 
 /// Stored snapshots, compared with what is folded from the first event.
@@ -102,6 +132,10 @@ pub enum Kind {
     Decision,
     /// The command is rejected now.
     Rejected,
+    /// A rejected command is accepted now.
+    Accepted,
+    /// A rejected command is rejected with another code now.
+    Rejection,
     /// The command can't be read now.
     Command,
     /// A fresh instance comes to another decision.
@@ -124,10 +158,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::EventType,
         Self::Decision,
         Self::Rejected,
+        Self::Accepted,
+        Self::Rejection,
         Self::Command,
         Self::Impure,
         Self::Module,
@@ -145,6 +181,8 @@ impl Kind {
             Self::EventType => "event-type",
             Self::Decision => "decision",
             Self::Rejected => "rejected",
+            Self::Accepted => "accepted",
+            Self::Rejection => "rejection",
             Self::Command => "command",
             Self::Impure => "impure",
             Self::Module => "module",
@@ -178,6 +216,14 @@ impl FromStr for Kind {
     }
 }
 
+impl Times {
+    pub(super) fn add(&mut self, other: Self) {
+        self.decisions += other.decisions;
+        self.active += other.active;
+        self.candidate += other.candidate;
+    }
+}
+
 impl Tally {
     /// Those that did not come to what is recorded.
     pub fn not_the_same(&self) -> u64 {
@@ -196,6 +242,16 @@ impl Tally {
         } += 1;
     }
 
+    /// Counts a rejection that was decided again.
+    pub(super) fn refuse(&mut self, found: Option<Kind>) {
+        *match found {
+            None => &mut self.refusals.same,
+            Some(Kind::Rejection) => &mut self.refusals.other,
+            Some(Kind::Accepted) => &mut self.refusals.accepted,
+            Some(_) => &mut self.refusals.failed,
+        } += 1;
+    }
+
     fn add(&mut self, other: Self) {
         let Self {
             same,
@@ -207,6 +263,8 @@ impl Tally {
             undecided,
             fuel_recorded,
             fuel,
+            times,
+            refusals,
         } = other;
         self.same += same;
         self.different += different;
@@ -217,6 +275,11 @@ impl Tally {
         self.undecided += undecided;
         self.fuel_recorded = self.fuel_recorded.saturating_add(fuel_recorded);
         self.fuel = self.fuel.saturating_add(fuel);
+        self.times.add(times);
+        self.refusals.same += refusals.same;
+        self.refusals.other += refusals.other;
+        self.refusals.accepted += refusals.accepted;
+        self.refusals.failed += refusals.failed;
     }
 }
 

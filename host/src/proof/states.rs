@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -72,6 +73,25 @@ impl States {
             self.forget(stream);
         }
         Ok(decided)
+    }
+
+    /// Decides a command twice, and says how long the second time took; none when it fails.
+    ///
+    /// # Errors
+    /// When the state can't be folded.
+    pub(super) fn time(
+        &mut self,
+        rules: &Arc<Rules>,
+        place: (&StreamId, Version),
+        command: &CommandRecord,
+        annotations: &Annotations,
+    ) -> Result<Option<Duration>, Error> {
+        if self.decide(rules, place, command, annotations)?.is_err() {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let decided = self.decide(rules, place, command, annotations)?;
+        Ok(decided.is_ok().then(|| begun.elapsed()))
     }
 
     /// Takes recorded events into the state of their stream, if it is open where they

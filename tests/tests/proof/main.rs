@@ -3,6 +3,7 @@
 
 mod candidates;
 mod damage;
+mod refusals;
 mod verify;
 
 use quipu::Host;

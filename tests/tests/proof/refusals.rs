@@ -1,0 +1,181 @@
+//! Kept rejections are decided again, by those who decided and by those who may.
+
+use quipu::Host;
+use quipu::model::Version;
+use quipu::proof::{Kind, Policy, Preflight, Refusals, Scope, Tally};
+use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{Place, build, examples, on_every_store};
+use serde_json::json;
+
+on_every_store! {
+    the_same_again_rejects_the_same,
+    one_that_accepts_is_shown,
+    one_that_rejects_with_another_code_is_shown,
+    one_that_can_not_read_a_rejected_command_is_shown,
+    a_sample_takes_the_rejections_of_its_streams,
+    rejections_are_verified_with_the_plan_that_they_name,
+    decisions_are_timed;
+        a_rejection_that_was_changed_is_found,
+}
+
+/// Rejects what is odd.
+fn active() -> Probe {
+    probe("note").event("noted", 1).decides("reject")
+}
+
+async fn note(host: &Host, stream: &str, word: &str) {
+    let events = json!([["noted", {"word": word}]]);
+    let command = build::command("note", &events.to_string());
+    let answer = host.execute(&build::stream(stream), command).await;
+    assert_eq!(answer.is_ok(), word != "odd", "{answer:?}");
+}
+
+/// Ten streams with two accepted commands each, and rejected ones before, between and behind
+/// them; and one stream that never was.
+async fn filled(place: &Place) -> Host {
+    let host = place.host().await;
+    examples::deploy(&host, active().component()).await;
+    for n in 0..10 {
+        let stream = format!("note-{n}");
+        for word in ["odd", "one", "odd", "odd", "two", "odd"] {
+            note(&host, &stream, word).await;
+        }
+    }
+    note(&host, "note-never", "odd").await;
+    host
+}
+
+async fn preflight(host: &Host, candidate: &Probe, scope: &Scope) -> Preflight {
+    let uploaded = host.upload(candidate.component()).await.unwrap();
+    let digest = uploaded.module.digest();
+    let policy = Policy::default();
+    let found = host.preflight(digest, &policy, scope, &mut |_| {}).await;
+    found.unwrap()
+}
+
+fn tally(found: &Preflight) -> &Tally {
+    let mut tallies = found.decided.commands.values();
+    tallies.next().unwrap()
+}
+
+async fn the_same_again_rejects_the_same(place: Place) {
+    let host = filled(&place).await;
+    let again = active().version("2.0.0");
+    let found = preflight(&host, &again, &Scope::default()).await;
+    assert!(found.objections.is_empty(), "{found:?}");
+    let expected = Refusals {
+        same: 41,
+        ..Refusals::default()
+    };
+    assert_eq!((tally(&found).same, tally(&found).refusals), (20, expected));
+}
+
+async fn one_that_accepts_is_shown(place: Place) {
+    let host = filled(&place).await;
+    let candidate = probe("note").event("noted", 1);
+    let found = preflight(&host, &candidate, &Scope::default()).await;
+    let [objection] = &found.objections[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!((objection.kind, objection.count), (Kind::Accepted, 41));
+    assert!(objection.blocks);
+    assert_eq!(
+        objection.text,
+        "note note: 41 of 41 that were rejected are accepted"
+    );
+    assert_eq!(tally(&found).refusals.accepted, 41);
+    let example = &found.decided.findings[0];
+    assert_eq!(
+        example.text,
+        "it is accepted now\n- rejected as too-odd: it is too odd\n+ noted 1 {\"word\":\"odd\"}"
+    );
+    // Each was decided at its place.
+    let examples = &found.decided.findings;
+    assert!(examples.iter().any(|it| it.version == Version(1)));
+}
+
+async fn one_that_rejects_with_another_code_is_shown(place: Place) {
+    let host = filled(&place).await;
+    let candidate = active().decides("reject-otherwise");
+    let found = preflight(&host, &candidate, &Scope::default()).await;
+    let kinds: Vec<(Kind, u64)> = found
+        .objections
+        .iter()
+        .map(|it| (it.kind, it.count))
+        .collect();
+    assert_eq!(kinds, [(Kind::Rejection, 41)]);
+    let text = &found.decided.findings[0].text;
+    assert!(
+        text.ends_with("+ rejected as very-odd: it is very odd"),
+        "{text}"
+    );
+}
+
+async fn one_that_can_not_read_a_rejected_command_is_shown(place: Place) {
+    let host = filled(&place).await;
+    for does in ["bad-command", "trap"] {
+        let found = preflight(&host, &active().decides(does), &Scope::default()).await;
+        assert_eq!(tally(&found).refusals.failed, 41, "{does}: {found:?}");
+        assert!(!found.passes());
+    }
+}
+
+async fn a_sample_takes_the_rejections_of_its_streams(place: Place) {
+    let host = filled(&place).await;
+    let scope = Scope {
+        sample: Some(3),
+        ..Scope::default()
+    };
+    let found = preflight(&host, &probe("note").event("noted", 1), &scope).await;
+    assert_eq!(tally(&found).refusals.accepted, 12);
+    assert_eq!(tally(&found).same, 6);
+    // What was not looked at is not judged.
+    let scope = Scope {
+        events: Some(0),
+        ..Scope::default()
+    };
+    let found = preflight(&host, &probe("note").event("noted", 1), &scope).await;
+    let refusals: u64 = found
+        .decided
+        .commands
+        .values()
+        .map(|it| it.refusals.accepted)
+        .sum();
+    assert_eq!(refusals, 11);
+}
+
+async fn rejections_are_verified_with_the_plan_that_they_name(place: Place) {
+    let host = filled(&place).await;
+    examples::deploy(&host, active().decides("reject-otherwise").component()).await;
+    note(&host, "note-1", "odd").await;
+    let verified = super::verified(&host).await;
+    assert!(verified.is_sound(), "{verified:?}");
+    let refusals: u64 = verified.commands.values().map(|it| it.refusals.same).sum();
+    assert_eq!(refusals, 42);
+}
+
+async fn decisions_are_timed(place: Place) {
+    let host = filled(&place).await;
+    let found = preflight(&host, &active().version("2.0.0"), &Scope::default()).await;
+    let times = tally(&found).times;
+    assert_eq!(times.decisions, 20);
+    assert!(
+        !times.active.is_zero() && !times.candidate.is_zero(),
+        "{times:?}"
+    );
+}
+
+async fn a_rejection_that_was_changed_is_found(place: Place) {
+    let host = filled(&place).await;
+    host.shutdown().await.unwrap();
+    place
+        .tamper(
+            "UPDATE rejections SET message = 'it is odd' WHERE stream = 'note-3' AND version = 2",
+        )
+        .await;
+    let host = place.host().await;
+    let verified = super::verified(&host).await;
+    let found = super::only(&verified);
+    assert_eq!((found.kind, found.version), (Kind::Rejection, Version(2)));
+    assert_eq!(found.stream, build::stream("note-3"));
+}
