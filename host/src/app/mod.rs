@@ -5,6 +5,7 @@
 mod builder;
 mod error;
 mod projections;
+mod provenance;
 mod reads;
 mod types;
 

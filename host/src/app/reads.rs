@@ -7,7 +7,7 @@ use crate::deploy::{Keeping, Plan};
 use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
-use crate::proof::{self, Policy, Preflight, Progress, Scope, Verified};
+use crate::proof::{self, Policy, Preflight, Progress, Report, Scope, Shadow, Shadowing, Verified};
 use crate::store::{Direction, Filter, LogPage, Rejected, StreamFilter, StreamPage, StreamsPage};
 use crate::upcast::Form;
 
@@ -256,6 +256,23 @@ impl Host {
     ) -> Result<Verified, proof::Error> {
         self.keep_rejections().await;
         self.tenant.prover.verify(scope, progress).await
+    }
+
+    /// Lets a module decide beside the one that is active: the commands that are decided from
+    /// now on, on every host, are decided by it as well, and compared; nothing of it is
+    /// stored. `report` hears once a second what came of it. One at a time on a host; dropping
+    /// the future ends it.
+    ///
+    /// # Errors
+    /// When a shadow is under way, the module could not be activated, or the store fails.
+    pub async fn shadow(
+        &self,
+        module: Digest,
+        policy: &Policy,
+        how: &Shadowing,
+        report: Report<'_>,
+    ) -> Result<Shadow, proof::Error> {
+        self.tenant.prover.shadow(module, policy, how, report).await
     }
 
     /// Says what would be different if a module were activated: recorded commands of the

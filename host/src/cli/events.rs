@@ -35,6 +35,13 @@ pub struct Events {
     /// Events of archived streams; without this, they are left out with --category only
     #[arg(long, value_enum)]
     archived: Option<Archived>,
+    /// Only those that this module decided, by its digest; as they are stored
+    #[arg(
+        long,
+        value_name = "DIGEST",
+        conflicts_with_all = ["category", "type", "tag", "prefix", "archived", "backward", "follow", "stored"]
+    )]
+    module: Option<String>,
     /// From newer to older
     #[arg(long)]
     backward: bool,
@@ -96,12 +103,18 @@ impl Events {
         }
         while left > 0 {
             let mut query = self.filter();
-            let direction = if self.backward { "backward" } else { "forward" };
-            query.push(("direction", direction.to_owned()));
             query.extend(after.map(|after| ("after", after.to_string())));
             query.push(("limit", PAGE.min(left).to_string()));
-            query.extend(form(self.stored));
-            let request = client.request(Method::GET, &["v1", "events"]).query(&query);
+            let request = match &self.module {
+                Some(digest) => client.request(Method::GET, &["v1", "modules", digest, "events"]),
+                None => {
+                    let direction = if self.backward { "backward" } else { "forward" };
+                    query.push(("direction", direction.to_owned()));
+                    query.extend(form(self.stored));
+                    client.request(Method::GET, &["v1", "events"])
+                }
+            };
+            let request = request.query(&query);
             let body = client.send(request).await?.bytes().await?;
             let page: Page<'_> = serde_json::from_slice(&body)?;
             left -= left.min(positions(&page.events)?);

@@ -32,6 +32,7 @@ mod prune;
 mod rejections;
 mod runs;
 mod serve;
+mod shadow;
 mod signing;
 mod snapshot;
 mod status;
@@ -74,6 +75,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Deploy(deploy::Deploy),
     Preflight(preflight::Preflight),
+    Shadow(shadow::Shadow),
     Rollback(deploy::Rollback),
     Deployments(deploy::Deployments),
     Prune(prune::Prune),
@@ -149,6 +151,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Inspect(inspect) => inspect.run(),
         Command::Deploy(deploy) => deploy.run().await,
         Command::Preflight(preflight) => preflight.run().await,
+        Command::Shadow(shadow) => shadow.run().await,
         Command::Rollback(rollback) => rollback.run().await,
         Command::Deployments(deployments) => deployments.run().await,
         Command::Prune(prune) => prune.run().await,

@@ -7,11 +7,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::appends::tag_of;
-use super::params::{Params, PositionPath, printable};
+use super::params::{DigestPath, Params, PositionPath, printable};
 use super::problem::{Code, Problem, Result};
 use super::{App, answer, view};
 use crate::model::{Name, Position};
-use crate::store::{ArchivedStreams, Direction, Filter, LOG_PAGE_MAX};
+use crate::store::{ArchivedStreams, Direction, Filter, LOG_PAGE_MAX, LogPage};
 
 /// Events of the log.
 #[derive(Serialize, ToSchema)]
@@ -23,6 +23,16 @@ pub struct LogEvents<'a> {
     next: Option<u64>,
     /// Position of the last event in the log; 0 for an empty one.
     head: u64,
+}
+
+impl<'a> LogEvents<'a> {
+    fn of(page: &'a LogPage) -> Self {
+        Self {
+            events: page.events.iter().map(view::Event::of).collect(),
+            next: page.next.map(|position| position.0),
+            head: page.head.0,
+        }
+    }
 }
 
 /// Reads the log.
@@ -63,12 +73,36 @@ pub async fn read(State(app): State<App>, mut params: Params) -> Result<Response
         .read_log_as(form, Position(after), direction, limit, &filter)
         .await
         .map_err(view::not_lifted)?;
-    let view = LogEvents {
-        events: page.events.iter().map(view::Event::of).collect(),
-        next: page.next.map(|position| position.0),
-        head: page.head.0,
-    };
-    answer::json(StatusCode::OK, &view)
+    answer::json(StatusCode::OK, &LogEvents::of(&page))
+}
+
+/// Reads the events that a module decided.
+///
+/// As they are stored, in the order of the log.
+#[utoipa::path(
+    get, path = "/v1/modules/{digest}/events", operation_id = "read_events_of_module", tag = "modules",
+    params(
+        ("digest" = String, Path, description = "SHA-256 of the component"),
+        ("after" = Option<u64>, Query, description = "Events behind this position; by default all"),
+        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
+    ),
+    responses(
+        (status = 200, body = LogEvents, description = "Events"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn decided_by(
+    State(app): State<App>,
+    DigestPath(digest): DigestPath,
+    mut params: Params,
+) -> Result<Response> {
+    let after = params.number("after")?.unwrap_or_default();
+    let limit = params.limit(LOG_PAGE_MAX)?;
+    params.finish()?;
+    // Says so when there is no such module.
+    app.host.module(digest).await?;
+    let page = app.host.decided_by(digest, Position(after), limit).await?;
+    answer::json(StatusCode::OK, &LogEvents::of(&page))
 }
 
 /// The filter that the query describes.

@@ -34,6 +34,7 @@ mod request;
 mod router;
 mod runs;
 mod server;
+mod shadows;
 mod snapshots;
 mod sse;
 mod state;
@@ -60,6 +61,7 @@ pub use problem::{Code, Expected, Problem, Rejection};
 pub use router::router;
 pub use runs::{ProgressView, RunLine};
 pub use server::serve;
+pub use shadows::ShadowView;
 pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
 pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,

@@ -2,8 +2,8 @@ use utoipa::OpenApi;
 
 use super::{
     activate, appends, changes, commands, deployments, documents, export, health, lines, log,
-    marks, modules, preflights, projections, rejections, snapshots, state, streams, subscribe,
-    types, verify,
+    marks, modules, preflights, projections, rejections, shadows, snapshots, state, streams,
+    subscribe, types, verify,
 };
 
 /// The interface's description.
@@ -39,7 +39,9 @@ use super::{
         modules::prune,
         modules::show,
         modules::download,
+        log::decided_by,
         preflights::preflight,
+        shadows::shadow,
         activate::activate,
         deployments::list,
         deployments::show,

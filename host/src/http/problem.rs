@@ -355,7 +355,7 @@ impl From<proof::Error> for Box<Problem> {
     fn from(error: proof::Error) -> Self {
         use proof::Error;
         let code = match &error {
-            Error::UnderWay | Error::Stopped => Code::Overloaded,
+            Error::UnderWay | Error::Shadowing | Error::Stopped => Code::Overloaded,
             Error::Store(error) => return error.clone().into(),
             Error::Modules(error) => return error.into(),
             Error::Fold(error) => return engine::Error::from(error.clone()).into(),

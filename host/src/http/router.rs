@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::problem::{Code, Problem, Result};
 use super::{
     App, Options, activate, appends, changes, commands, deployments, documents, export, health,
-    lines, log, marks, modules, openapi, params, preflights, projections, rejections, snapshots,
-    state, streams, subscribe, types, verify,
+    lines, log, marks, modules, openapi, params, preflights, projections, rejections, shadows,
+    snapshots, state, streams, subscribe, types, verify,
 };
 use crate::Host;
 
@@ -51,11 +51,13 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/snapshots/check", post(snapshots::check))
         .route("/v1/verify", post(verify::verify))
         .route("/v1/preflights", post(preflights::preflight))
+        .route("/v1/shadows", post(shadows::shadow))
         .route("/v1/rejections", get(rejections::list))
         .route("/v1/types", get(types::list))
         .route("/v1/modules", get(modules::list).post(modules::upload))
         .route("/v1/modules/prune", post(modules::prune))
         .route("/v1/modules/{digest}", get(modules::show))
+        .route("/v1/modules/{digest}/events", get(log::decided_by))
         .route("/v1/modules/{digest}/wasm", get(modules::download))
         .route(
             "/v1/deployments",

@@ -15,6 +15,7 @@ use super::App;
 use super::deployments::DeploymentView;
 use super::preflights::PreflightView;
 use super::problem::{Problem, Result};
+use super::shadows::ShadowView;
 use super::verify::VerifiedView;
 use crate::Host;
 use crate::proof::{Error, Progress};
@@ -34,6 +35,8 @@ pub enum RunLine {
     Verified(Box<VerifiedView>),
     /// What a preflight found.
     Preflight(Box<PreflightView>),
+    /// What came of a shadow so far.
+    Shadow(Box<ShadowView>),
     /// The activation that it led to.
     Deployment(Box<DeploymentView>),
     /// It did not come to its end.

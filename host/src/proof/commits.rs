@@ -7,6 +7,9 @@ use std::hash::{Hash, Hasher};
 use crate::model::{StreamId, Version};
 use crate::store::{StoredCommit, StoredEvent};
 
+/// Streams whose versions are known, of a log that is followed.
+const HEADS_MAX: usize = 1_000_000;
+
 /// A commit with all its events.
 #[derive(Debug)]
 pub(super) struct Whole {
@@ -39,14 +42,35 @@ pub(super) struct Commits {
     heads: HashMap<u64, Version>,
     /// Commits of which events are still to come.
     begun: HashMap<StreamId, Whole>,
+    /// Streams were there before the first event that is taken.
+    follows: bool,
 }
 
 impl Commits {
+    /// Of a log that is not read from its first event on.
+    pub(super) fn following() -> Self {
+        Self {
+            follows: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next event.
     pub(super) fn take(&mut self, event: StoredEvent) -> Taken {
-        let head = self.heads.entry(hash(&event.stream)).or_default();
-        let expected = head.next();
-        *head = event.version;
+        let known = self.heads.get(&hash(&event.stream)).copied();
+        let is_unknown = self.follows && known.is_none();
+        if is_unknown && event.commit_offset > 0 && !self.begun.contains_key(&event.stream) {
+            // It began before.
+            return Taken::Begun;
+        }
+        if self.follows && self.heads.len() >= HEADS_MAX {
+            self.heads.clear();
+        }
+        let expected = match is_unknown {
+            true => event.version,
+            false => known.unwrap_or_default().next(),
+        };
+        self.heads.insert(hash(&event.stream), event.version);
         if event.version != expected {
             self.begun.remove(&event.stream);
             let why = format!("version {} follows, where {expected} should", event.version);

@@ -6,6 +6,9 @@ pub enum Error {
     /// Another run is under way, on this host.
     #[error("a run is under way on this host; try again when it has ended")]
     UnderWay,
+    /// Another module runs beside the active one, on this host.
+    #[error("a shadow is under way on this host; end it, or wait for its end")]
+    Shadowing,
     /// The store failed, or what it holds can't be read.
     #[error(transparent)]
     Store(#[from] store::Error),

@@ -4,7 +4,8 @@
 //! its commit's plan had, on the state that the recorded events before it lead to, and
 //! compares what comes of it with what is recorded, byte for byte. Fuel is not compared.
 //! [`Prover::preflight`] lets a module decide that may become active instead, and says what
-//! would be different. Streams are shared out among threads; nothing is written.
+//! would be different; [`Prover::shadow`] lets it decide what is decided meanwhile. Streams
+//! are shared out among threads; nothing is written.
 
 mod commits;
 mod error;
@@ -14,6 +15,7 @@ mod preflight;
 mod prover;
 mod refusals;
 mod report;
+mod shadow;
 mod states;
 mod stop;
 
@@ -21,6 +23,7 @@ pub use error::Error;
 pub use preflight::{Objection, Policy, Preflight};
 pub use prover::{Prover, Scope};
 pub use report::{Finding, Kind, Progress, Refusals, Snapshots, Tally, Times, Verified};
+pub use shadow::{End, Report, Shadow, Shadowing};
 
 /// Findings that are told of: those of the earliest positions.
 pub const FINDINGS_MAX: usize = 100;

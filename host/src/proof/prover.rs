@@ -1,6 +1,6 @@
 //! A run over the log.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::commits::hash;
-use super::judge::{Candidates, Judge};
+use super::judge::{ByCategory, Candidates, Judge};
 use super::lane::{Ended, Lane};
 use super::preflight::{Objections, Policy, Preflight};
 use super::report::{Finding, Kind, Progress, Verified};
@@ -48,14 +48,15 @@ pub struct Scope {
     pub time: Option<Duration>,
 }
 
-/// Decides the history of a store again. One run at a time.
+/// Decides the history of a store again. One run at a time, and one shadow beside it.
 pub struct Prover {
-    registry: Arc<Registry>,
-    reader: Arc<dyn EventReader>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) reader: Arc<dyn EventReader>,
     folder: Arc<Folder>,
     types: Arc<dyn TypeStore>,
-    rejections: Arc<dyn RejectionStore>,
+    pub(super) rejections: Arc<dyn RejectionStore>,
     under_way: Mutex<()>,
+    pub(super) shadowing: Mutex<()>,
 }
 
 /// Threads of a run, each with streams of its own.
@@ -81,6 +82,7 @@ impl Prover {
             types,
             rejections,
             under_way: Mutex::default(),
+            shadowing: Mutex::default(),
         }
     }
 
@@ -123,7 +125,7 @@ impl Prover {
             return Err(Error::UnderWay);
         };
         let prospect = self.registry.prospect(module, keeping).await?;
-        let rules: HashMap<Box<str>, Arc<Rules>> = served(&prospect).collect();
+        let rules: ByCategory = served(&prospect).collect();
         let mut objections = Objections::default();
         objections.projections(&prospect);
         for (category, rules) in &rules {
@@ -134,13 +136,7 @@ impl Prover {
             }
         }
         let chosen = self.chosen(scope).await?;
-        let plan = self.registry.plan();
-        let active = rules.keys().filter_map(|category| {
-            let deployed = plan.decider(category)?;
-            Some((category.clone(), Arc::clone(&deployed.rules)))
-        });
-        let active = active.collect();
-        let judge = Arc::new(Judge::Candidate(Candidates { rules, active }));
+        let judge = Arc::new(Judge::Candidate(self.candidates(rules)));
         let head = self.reader.log_head().await?;
         let verified = self.run(&judge, head, (scope, &chosen), progress).await?;
         if let Judge::Candidate(candidates) = &*judge {
@@ -191,6 +187,17 @@ impl Prover {
         verified.until = before.map_or(at, |before| before.min(at));
         verified.head = head;
         Ok(verified)
+    }
+
+    /// Who may decide, in place of those who do now.
+    pub(super) fn candidates(&self, rules: ByCategory) -> Candidates {
+        let plan = self.registry.plan();
+        let active = rules.keys().filter_map(|category| {
+            let deployed = plan.decider(category)?;
+            Some((category.clone(), Arc::clone(&deployed.rules)))
+        });
+        let active = active.collect();
+        Candidates { rules, active }
     }
 
     /// Kept rejections, the last ones of each category.
@@ -330,7 +337,7 @@ fn is_chosen(stream: &StreamId, scope: &Scope, chosen: &Option<HashSet<StreamId>
 }
 
 /// The categories that a candidate would serve otherwise, and how.
-fn served(prospect: &Prospect) -> impl Iterator<Item = (Box<str>, Arc<Rules>)> {
+pub(super) fn served(prospect: &Prospect) -> impl Iterator<Item = (Box<str>, Arc<Rules>)> {
     let categories = prospect.categories.iter();
     categories.filter_map(|category| {
         let deployed = prospect.next.decider(category)?;

@@ -39,7 +39,7 @@ impl Lane {
         Ok(())
     }
 
-    fn decide_rejected(&mut self, rejected: &Rejected) -> Result<(), store::Error> {
+    pub(super) fn decide_rejected(&mut self, rejected: &Rejected) -> Result<(), store::Error> {
         let (stream, command) = (&rejected.stream, &*rejected.command);
         let judged = self.judge.rules(stream, rejected.plan, rejected.module);
         let found = match judged {

@@ -10,6 +10,7 @@ mod help;
 mod log;
 mod program;
 mod projections;
+mod proving;
 mod serve;
 mod swapping;
 mod transfer;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
-use quipu::model::Digest;
+use quipu::model::{Digest, Position};
+use quipu_tests::probe::probe;
 use quipu_tests::{Place, build, examples, guest, log, on_every_store};
+use serde_json::json;
 
 on_every_store! {
     a_refused_component_names_the_reason_and_is_not_kept,
@@ -14,7 +16,8 @@ on_every_store! {
     each_activation_raises_the_plan_and_is_kept_in_the_history,
     a_swap_has_a_position_and_fails_no_command,
     a_swap_of_a_commands_schema_version_fails_no_command,
-    rolling_back_is_an_activation;
+    rolling_back_is_an_activation,
+    a_module_leads_to_the_events_that_it_decided;
         the_plan_and_the_modules_outlive_the_host,
 }
 
@@ -134,8 +137,8 @@ async fn swap_under_load(place: Place, old: Vec<u8>, new: Vec<u8>) {
         .collect();
     let new = host.upload(new).await.unwrap().module.digest();
     for digest in [new, old, new, old, new] {
-        let head = host.log_head().await.unwrap().0;
         host.activate(digest, None).await.unwrap();
+        let head = host.log_head().await.unwrap().0;
         // Something is decided by each.
         while host.log_head().await.unwrap().0 < head + 50 {
             tokio::task::yield_now().await;
@@ -194,4 +197,51 @@ async fn the_plan_and_the_modules_outlive_the_host(place: Place) {
         .await
         .unwrap();
     assert_eq!(executed.module, Some(digest));
+}
+
+async fn a_module_leads_to_the_events_that_it_decided(place: Place) {
+    let host = place.host().await;
+    let decider = |version: &str| probe("note").event("noted", 1).version(version).component();
+    let other = examples::deploy(&host, examples::account()).await;
+    let (mut digests, mut expected) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for version in ["1.0.0", "2.0.0"] {
+        let uploaded = host.upload(decider(version)).await.unwrap();
+        digests.push(uploaded.module.digest());
+    }
+    let account = build::stream("account-1");
+    host.execute(&account, build::open_account()).await.unwrap();
+    for turn in 0..5 {
+        let active = turn % 2;
+        host.activate(digests[active], None).await.unwrap();
+        for n in 0..7 {
+            let event = json!(["noted", {"n": n}]);
+            let events = json!([event, event]).to_string();
+            let note = build::stream(&format!("note-{}", n % 3));
+            let executed = host.execute(&note, build::command("note", &events)).await;
+            let events = executed.unwrap().events;
+            expected[active].extend(events.iter().map(|event| event.position));
+            host.execute(&account, build::deposit(1)).await.unwrap();
+        }
+        let raw = build::foreign(build::events(1));
+        host.append(&build::stream("note-0"), raw).await.unwrap();
+    }
+    for (digest, expected) in digests.iter().zip(&expected) {
+        for limit in [1000, 10, 3] {
+            let (mut found, mut after) = (Vec::new(), Position(0));
+            loop {
+                let page = host.decided_by(*digest, after, limit).await.unwrap();
+                assert!(page.events.len() <= limit);
+                found.extend(page.events.iter().map(|event| event.position));
+                match page.next {
+                    Some(next) => after = next,
+                    None => break,
+                }
+            }
+            assert_eq!(&found, expected, "{limit}");
+        }
+    }
+    let page = host.decided_by(other, Position(3), 1000).await.unwrap();
+    assert_eq!(page.events.len(), 35);
+    let never = host.decided_by(Digest([1; 32]), Position(0), 10).await;
+    assert_eq!(never.unwrap().events.len(), 0);
 }

@@ -15,6 +15,7 @@ mod past;
 mod preflights;
 mod problems;
 mod projections;
+mod proof;
 mod reads;
 mod server;
 mod snapshots;

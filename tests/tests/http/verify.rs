@@ -46,7 +46,7 @@ async fn a_sound_history_is_told_of_by_type_of_command() {
     let tally = |command, same| {
         json!({
             "category": "account", "command": command, "same": same, "different": 0,
-            "undecided": 0,
+            "undecided": 0, "refused_same": 0, "refused_different": 0,
         })
     };
     assert_eq!(

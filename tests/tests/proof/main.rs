@@ -4,6 +4,7 @@
 mod candidates;
 mod damage;
 mod refusals;
+mod shadows;
 mod verify;
 
 use quipu::Host;

@@ -1,0 +1,123 @@
+//! From a module to the events that it decided.
+
+use super::Host;
+use crate::engine::Error;
+use crate::model::{Digest, Invalid, Position, RecordedEvent};
+use crate::store::{Direction, Filter, LOG_PAGE_MAX, LogPage};
+
+/// Pages that one call looks through: it says where to go on.
+const PAGES_MAX: usize = 20;
+
+/// From which plan on a module decided, and before which.
+type Reign = (u64, u64);
+
+impl Host {
+    /// Up to `limit` events behind a position that a module decided, as they are stored; the
+    /// page says where to go on, and may be empty before the end.
+    ///
+    /// # Errors
+    /// When the limit is 0, or the store fails.
+    pub async fn decided_by(
+        &self,
+        module: Digest,
+        after: Position,
+        limit: usize,
+    ) -> Result<LogPage, Error> {
+        if limit == 0 {
+            return Err(Invalid("limits begin at 1".to_owned()).into());
+        }
+        let (category, reigns) = self.reigns(module).await?;
+        let filter = Filter {
+            categories: Some(vec![category.as_str().into()]),
+            ..Filter::default()
+        };
+        let reader = &self.tenant.reader;
+        let mut found = LogPage {
+            events: Vec::new(),
+            next: None,
+            head: reader.log_head().await?,
+        };
+        let (mut at, mut pages) = (after, 0);
+        for (from, until) in reigns {
+            at = at.max(self.before(from, &filter).await?);
+            'reign: loop {
+                let page = reader.read_log(at, Direction::Forward, LOG_PAGE_MAX, &filter);
+                let page = page.await?;
+                pages += 1;
+                for event in page.events {
+                    if event.commit.plan >= until {
+                        break 'reign;
+                    }
+                    at = event.position;
+                    if event.commit.module == Some(module) {
+                        found.events.push(event);
+                    }
+                    if found.events.len() == limit {
+                        found.next = Some(at);
+                        return Ok(found);
+                    }
+                }
+                let Some(next) = page.next else {
+                    return Ok(found);
+                };
+                at = next;
+                if pages >= PAGES_MAX {
+                    found.next = Some(at);
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The category that a module decides, and when it was active.
+    async fn reigns(&self, module: Digest) -> Result<(String, Vec<Reign>), Error> {
+        let history = self.deployments().await;
+        let history = history.map_err(|error| match error {
+            crate::deploy::Error::Store(error) => Error::Store(error),
+            other => Error::NoModule(other.to_string()),
+        })?;
+        let Some(first) = history.iter().find(|it| it.digest == module) else {
+            return Ok((String::new(), Vec::new()));
+        };
+        let named: Vec<_> = history.iter().filter(|it| it.name == first.name).collect();
+        let mut reigns = Vec::new();
+        for (number, deployment) in named.iter().enumerate() {
+            if deployment.digest == module {
+                let next = named.get(number + 1);
+                reigns.push((deployment.plan, next.map_or(u64::MAX, |next| next.plan)));
+            }
+        }
+        Ok((first.name.clone(), reigns))
+    }
+
+    /// A position behind which everything that passes was made under a plan that changed it,
+    /// or a later one; nothing of that stands before it.
+    async fn before(&self, plan: u64, filter: &Filter) -> Result<Position, Error> {
+        let (mut low, mut high) = (Position(0), self.tenant.reader.log_head().await?);
+        while low < high {
+            let middle = Position(low.0.midpoint(high.0));
+            match self.first_behind(middle, filter).await? {
+                Some(event) if event.commit.plan < plan => low = event.position,
+                _ => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    async fn first_behind(
+        &self,
+        position: Position,
+        filter: &Filter,
+    ) -> Result<Option<RecordedEvent>, Error> {
+        let mut at = position;
+        loop {
+            let reader = &self.tenant.reader;
+            let page = reader.read_log(at, Direction::Forward, 1, filter).await?;
+            match (page.events.into_iter().next(), page.next) {
+                (None, Some(next)) => at = next,
+                (first, _) => return Ok(first),
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! A candidate beside who decides: it is asked for the commands that are decided now.
+//!
+//! What is decided is read from the log and from the kept rejections, behind the commands,
+//! also those of other hosts. One thread decides, for a share of its time; what it can't keep
+//! up with goes by.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Error;
+use super::commits::{Commits, hash};
+use super::judge::Judge;
+use super::lane::Lane;
+use super::preflight::{Objections, Policy, Preflight};
+use super::prover::{Prover, served};
+use super::report::Verified;
+use super::states::Source;
+use super::stop::Stop;
+use crate::deploy::{Keeping, Prospect};
+use crate::model::{Digest, Position, StreamId};
+use crate::store::{self, Direction, REJECTIONS_PAGE_MAX, Rejected, StoredEvent};
+
+/// Events that are decided between two looks at the time.
+const PAGE: usize = 200;
+/// Between two looks at a log that does not grow, and between two reports.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+const REPORT_PAUSE: Duration = Duration::from_secs(1);
+/// Streams that can't be folded of which it knows.
+const LOST_MAX: usize = 10_000;
+
+/// How a candidate runs beside who decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shadowing {
+    /// For how long.
+    pub time: Duration,
+    /// On how many of 100 streams.
+    pub share: u8,
+    /// For how much of the time of one processor, in percent.
+    pub cpu: u8,
+    /// Positions behind the end of the log from which on it goes on at the end.
+    pub lag_max: u64,
+}
+
+impl Default for Shadowing {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(60),
+            share: 100,
+            cpu: 25,
+            lag_max: 10_000,
+        }
+    }
+}
+
+/// What came of it so far.
+#[derive(Debug, Clone)]
+pub struct Shadow {
+    /// Behind this position it began.
+    pub after: Position,
+    /// Positions and rejections that went by, since it could not keep up.
+    pub skipped: u64,
+    /// Why it has ended; none while it goes on.
+    pub end: Option<End>,
+    /// What is different so far.
+    pub found: Preflight,
+}
+
+/// Why a shadow ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its time is over.
+    Time,
+    /// The module has become active.
+    Active,
+}
+
+/// Whom a shadow tells what came of it so far, once a second.
+pub type Report<'a> = &'a mut (dyn FnMut(Shadow) + Send);
+
+/// What is decided next.
+#[derive(Default)]
+struct Batch {
+    /// Another plan is in force.
+    judge: Option<Arc<Judge>>,
+    /// Some of the log went by.
+    is_behind_a_gap: bool,
+    events: Vec<StoredEvent>,
+    rejections: Vec<Rejected>,
+}
+
+/// Everything so far, and how long the last of it took.
+type Done = Result<(Verified, Duration), store::Error>;
+
+/// The thread that decides. It ends when this is dropped.
+struct Decider {
+    batches: mpsc::Sender<(Batch, oneshot::Sender<Done>)>,
+    stop: Arc<Stop>,
+}
+
+/// How far it has come.
+struct Place {
+    at: Position,
+    /// Number of the last rejection.
+    rejection: u64,
+    skipped: u64,
+}
+
+impl Prover {
+    /// Lets a module decide beside the one that is active, and compares. Nothing of it is
+    /// stored. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// When a shadow is under way, the module can't be activated, or the store fails.
+    pub async fn shadow(
+        &self,
+        module: Digest,
+        policy: &Policy,
+        how: &Shadowing,
+        report: Report<'_>,
+    ) -> Result<Shadow, Error> {
+        let Ok(_alone) = self.shadowing.try_lock() else {
+            return Err(Error::Shadowing);
+        };
+        let (mut prospect, judge) = self.candidate(module).await?;
+        let mut judge = Arc::new(judge);
+        let head = self.reader.log_head().await?;
+        let newest = i64::MAX.unsigned_abs();
+        let newest = self.rejections.read(None, newest, Direction::Backward, 1);
+        let newest = newest.await?.first().map_or(0, |newest| newest.id);
+        let mut place = Place {
+            at: head,
+            rejection: newest,
+            skipped: 0,
+        };
+        let stop = Arc::new(Stop::after(Some(how.time)));
+        let decider = self.decider(&judge, &stop);
+        let (mut verified, mut told_at) = (Verified::default(), Instant::now());
+        let mut new_judge = None;
+        let end = loop {
+            let plan = self.registry.plan();
+            if plan.serves(module) {
+                break End::Active;
+            }
+            if plan.number + 1 != prospect.next.number {
+                let (next, candidate) = self.candidate(module).await?;
+                (prospect, judge) = (next, Arc::new(candidate));
+                new_judge = Some(Arc::clone(&judge));
+            }
+            if stop.is_over() {
+                break End::Time;
+            }
+            let mut batch = self.next(&mut place, &judge, how).await?;
+            batch.judge = new_judge.take();
+            let (done, took) = decider.decide(batch).await?;
+            verified = done;
+            (verified.until, verified.head) = (place.at, self.reader.log_head().await?);
+            if told_at.elapsed() >= REPORT_PAUSE {
+                told_at = Instant::now();
+                report(place.shadow(head, None, concluded(&prospect, &verified, policy)));
+            }
+            let idle = 100 - u32::from(how.cpu.clamp(1, 100));
+            let pause = took * idle / u32::from(how.cpu.clamp(1, 100));
+            let is_behind = verified.head > place.at;
+            tokio::time::sleep(match is_behind {
+                true => pause.min(REPORT_PAUSE),
+                false => pause.clamp(LOOK_PAUSE, REPORT_PAUSE),
+            })
+            .await;
+        };
+        Ok(place.shadow(head, Some(end), concluded(&prospect, &verified, policy)))
+    }
+
+    /// Who may decide under the plan that is in force.
+    async fn candidate(&self, module: Digest) -> Result<(Prospect, Judge), Error> {
+        let prospect = self.registry.prospect(module, &Keeping::default()).await?;
+        let judge = Judge::Candidate(self.candidates(served(&prospect).collect()));
+        Ok((prospect, judge))
+    }
+
+    fn decider(&self, judge: &Arc<Judge>, stop: &Arc<Stop>) -> Decider {
+        let source = Source {
+            reader: Arc::clone(&self.reader),
+            lifter: self.registry.lifter(),
+            runtime: Handle::current(),
+        };
+        let mut lane = Lane::new(judge, &source, stop, Vec::new());
+        lane.commits = Commits::following();
+        let (sender, mut batches) = mpsc::channel::<(Batch, oneshot::Sender<Done>)>(1);
+        tokio::task::spawn_blocking(move || {
+            while let Some((batch, tell)) = batches.blocking_recv() {
+                let begun = Instant::now();
+                let done = lane.follow(batch);
+                let done = done.map(|()| (lane.verified.clone(), begun.elapsed()));
+                // Nobody may wait any more.
+                _ = tell.send(done);
+            }
+        });
+        Decider {
+            batches: sender,
+            stop: Arc::clone(stop),
+        }
+    }
+
+    /// What was decided since.
+    async fn next(
+        &self,
+        place: &mut Place,
+        judge: &Judge,
+        how: &Shadowing,
+    ) -> Result<Batch, Error> {
+        let is_wanted = |stream: &StreamId| {
+            judge.is_for(stream.category()) && hash(stream) % 100 < u64::from(how.share)
+        };
+        let mut batch = Batch::default();
+        let head = self.reader.log_head().await?;
+        let lag = head.0.saturating_sub(place.at.0);
+        if lag > how.lag_max {
+            place.skipped += lag;
+            place.at = head;
+            batch.is_behind_a_gap = true;
+        }
+        batch.events = self.reader.read_stored(place.at, PAGE).await?.events;
+        batch.events.retain(|event| event.position <= head);
+        place.at = batch.events.last().map_or(head, |last| last.position);
+        batch.events.retain(|event| is_wanted(&event.stream));
+        let limit = REJECTIONS_PAGE_MAX;
+        let forward = Direction::Forward;
+        let page = self.rejections.read(None, place.rejection, forward, limit);
+        batch.rejections = page.await?;
+        if let Some(last) = batch.rejections.last() {
+            place.rejection = last.id;
+        }
+        if batch.rejections.len() == limit {
+            // More than it can decide: it goes on with the newest ones.
+            place.skipped += limit as u64;
+            batch.rejections.clear();
+        }
+        batch
+            .rejections
+            .retain(|rejected| is_wanted(&rejected.stream));
+        Ok(batch)
+    }
+}
+
+impl Decider {
+    async fn decide(&self, batch: Batch) -> Result<(Verified, Duration), Error> {
+        let (tell, told) = oneshot::channel();
+        let sent = self.batches.send((batch, tell)).await;
+        sent.map_err(|_| Error::Stopped)?;
+        Ok(told.await.map_err(|_| Error::Stopped)??)
+    }
+}
+
+impl Drop for Decider {
+    fn drop(&mut self) {
+        self.stop.give_up();
+    }
+}
+
+impl Place {
+    fn shadow(&self, after: Position, end: Option<End>, found: Preflight) -> Shadow {
+        Shadow {
+            after,
+            skipped: self.skipped,
+            end,
+            found,
+        }
+    }
+}
+
+impl Lane {
+    /// Takes what comes next of a log that was not read from its beginning.
+    fn follow(&mut self, batch: Batch) -> Result<(), store::Error> {
+        if let Some(judge) = batch.judge {
+            self.judge = judge;
+            self.lost.clear();
+        }
+        if batch.is_behind_a_gap {
+            self.commits = Commits::following();
+        }
+        if self.lost.len() > LOST_MAX {
+            self.lost.clear();
+        }
+        self.take(batch.events)?;
+        for rejected in &batch.rejections {
+            if self.stop.is_over() {
+                break;
+            }
+            self.decide_rejected(rejected)?;
+        }
+        Ok(())
+    }
+}
+
+fn concluded(prospect: &Prospect, verified: &Verified, policy: &Policy) -> Preflight {
+    let mut objections = Objections::default();
+    objections.projections(prospect);
+    objections.concluded(prospect, verified.clone(), policy)
+}

@@ -1,0 +1,289 @@
+//! A module decides beside the active one: what is decided meanwhile is compared, and nothing
+//! of it is stored.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quipu::Host;
+use quipu::model::Digest;
+use quipu::proof::{End, Error, Kind, Policy, Refusals, Shadow, Shadowing, Tally};
+use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{Place, build, examples, on_every_store};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+on_every_store! {
+    what_is_decided_meanwhile_is_compared,
+    rejections_are_compared_too,
+    it_takes_a_share_of_the_streams,
+    it_ends_in_its_time_and_there_is_one_at_a_time,
+    it_goes_on_under_another_plan,
+    what_it_can_not_keep_up_with_goes_by,
+    events_that_it_can_not_fold_are_named,
+}
+
+fn decider() -> Probe {
+    probe("note").event("noted", 1)
+}
+
+async fn note(host: &Host, n: usize, word: &str) {
+    let event = json!(["noted", {"n": n, "word": word}]);
+    let events = json!([event, event]);
+    let command = build::command("note", &events.to_string());
+    let stream = build::stream(&format!("note-{}", n % 7));
+    // What is rejected is an answer, too.
+    _ = host.execute(&stream, command).await;
+}
+
+async fn upload(host: &Host, candidate: &Probe) -> Digest {
+    let uploaded = host.upload(candidate.component()).await.unwrap();
+    uploaded.module.digest()
+}
+
+/// A shadow that is under way, and what it told last.
+struct Running {
+    module: Digest,
+    host: Host,
+    told: Arc<Mutex<Option<Shadow>>>,
+    task: JoinHandle<Result<Shadow, Error>>,
+}
+
+const LONG: Shadowing = Shadowing {
+    time: Duration::from_secs(120),
+    share: 100,
+    cpu: 100,
+    lag_max: 10_000,
+};
+
+impl Running {
+    async fn begin(host: &Host, candidate: &Probe, how: Shadowing) -> Self {
+        let module = upload(host, candidate).await;
+        let told: Arc<Mutex<Option<Shadow>>> = Arc::default();
+        let (teller, asked) = (Arc::clone(&told), host.clone());
+        let task = tokio::spawn(async move {
+            let mut report = |shadow| *teller.lock().unwrap() = Some(shadow);
+            let policy = Policy::default();
+            asked.shadow(module, &policy, &how, &mut report).await
+        });
+        let running = Self {
+            module,
+            host: host.clone(),
+            told,
+            task,
+        };
+        running.until(|_| true).await;
+        running
+    }
+
+    /// Waits until what it told last is as it should be.
+    async fn until(&self, is_so: impl Fn(&Tally) -> bool) {
+        for _ in 0..600 {
+            if let Some(shadow) = &*self.told.lock().unwrap()
+                && is_so(&tally(shadow))
+            {
+                return;
+            }
+            assert!(!self.task.is_finished());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{:?}", self.told);
+    }
+
+    /// Of what it told last.
+    fn last<T>(&self, what: impl Fn(&Shadow) -> T) -> T {
+        what(self.told.lock().unwrap().as_ref().unwrap())
+    }
+
+    /// Waits until it has seen the end of the log.
+    async fn caught_up(&self) {
+        let head = self.host.log_head().await.unwrap();
+        while self.last(|shadow| shadow.found.decided.until) < head {
+            assert!(!self.task.is_finished());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Ends it by activating its module.
+    async fn end(self) -> Shadow {
+        self.host.activate(self.module, None).await.unwrap();
+        let shadow = self.task.await.unwrap().unwrap();
+        assert_eq!(shadow.end, Some(End::Active));
+        shadow
+    }
+}
+
+fn tally(shadow: &Shadow) -> Tally {
+    let mut tallies = shadow.found.decided.commands.values();
+    tallies.next().copied().unwrap_or_default()
+}
+
+async fn what_is_decided_meanwhile_is_compared(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, decider().component()).await;
+    for n in 0..20 {
+        note(&host, n, "odd").await;
+    }
+    let before = host.log_head().await.unwrap();
+    let running = Running::begin(&host, &decider().decides("other"), LONG).await;
+    for n in 0..30 {
+        note(&host, n, if n % 3 == 0 { "odd" } else { "plain" }).await;
+    }
+    running
+        .until(|tally| tally.same + tally.different == 30)
+        .await;
+    let shadow = running.end().await;
+    assert_eq!((tally(&shadow).same, tally(&shadow).different), (20, 10));
+    assert_eq!((shadow.after, shadow.skipped), (before, 0));
+    let [objection] = &shadow.found.objections[..] else {
+        panic!("{shadow:?}");
+    };
+    assert_eq!((objection.kind, objection.count), (Kind::Decision, 10));
+    let example = &shadow.found.decided.findings[0];
+    assert!(example.position > before, "{example:?}");
+    assert!(
+        example
+            .text
+            .contains("+ noted 1 {\"n\":0,\"word\":\"even\"}"),
+        "{example:?}"
+    );
+    assert_eq!(host.log_head().await.unwrap().0, before.0 + 60);
+    assert!(super::verified(&host).await.is_sound());
+}
+
+async fn rejections_are_compared_too(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, decider().decides("reject").component()).await;
+    note(&host, 0, "odd").await;
+    host.rejections(None, None, 1).await.unwrap();
+    let running = Running::begin(&host, &decider(), LONG).await;
+    for n in 0..12 {
+        note(&host, n, if n < 8 { "odd" } else { "plain" }).await;
+    }
+    running
+        .until(|tally| (tally.same, tally.refusals.accepted) == (4, 8))
+        .await;
+    let shadow = running.end().await;
+    let expected = Refusals {
+        accepted: 8,
+        ..Refusals::default()
+    };
+    assert_eq!(tally(&shadow).refusals, expected);
+    assert_eq!(shadow.found.objections[0].kind, Kind::Accepted);
+}
+
+async fn it_takes_a_share_of_the_streams(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, decider().component()).await;
+    let how = Shadowing { share: 50, ..LONG };
+    let running = Running::begin(&host, &decider().version("2.0.0"), how).await;
+    for n in 0..70 {
+        note(&host, n, "plain").await;
+    }
+    running.until(|tally| tally.same > 0).await;
+    running.caught_up().await;
+    let shadow = running.end().await;
+    let same = tally(&shadow).same;
+    // Whole streams, of ten commands each.
+    assert!(
+        (10..70).contains(&same) && same.is_multiple_of(10),
+        "{same}"
+    );
+    assert!(shadow.found.objections.is_empty(), "{shadow:?}");
+}
+
+async fn it_ends_in_its_time_and_there_is_one_at_a_time(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, decider().component()).await;
+    let how = Shadowing {
+        time: Duration::from_secs(2),
+        ..LONG
+    };
+    let running = Running::begin(&host, &decider().version("2.0.0"), how).await;
+    let policy = Policy::default();
+    let second = host
+        .shadow(running.module, &policy, &how, &mut |_| {})
+        .await;
+    assert!(matches!(second, Err(Error::Shadowing)), "{second:?}");
+    // A look at the history may be taken meanwhile.
+    super::verified(&host).await;
+    let shadow = running.task.await.unwrap().unwrap();
+    assert_eq!(shadow.end, Some(End::Time));
+    let short = Shadowing {
+        time: Duration::from_millis(1),
+        ..LONG
+    };
+    let again = host
+        .shadow(running.module, &policy, &short, &mut |_| {})
+        .await;
+    assert_eq!(again.unwrap().end, Some(End::Time));
+    let unknown = host
+        .shadow(Digest([1; 32]), &policy, &short, &mut |_| {})
+        .await;
+    assert!(matches!(unknown, Err(Error::Modules(_))), "{unknown:?}");
+}
+
+async fn it_goes_on_under_another_plan(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, decider().component()).await;
+    let running = Running::begin(&host, &decider().decides("other"), LONG).await;
+    note(&host, 1, "odd").await;
+    running.until(|tally| tally.different == 1).await;
+    examples::deploy(&host, examples::account()).await;
+    examples::deploy(&host, decider().version("3.0.0").component()).await;
+    note(&host, 1, "odd").await;
+    note(&host, 1, "plain").await;
+    running
+        .until(|tally| (tally.different, tally.same) == (2, 1))
+        .await;
+    let shadow = running.end().await;
+    assert_eq!(shadow.found.plan, 3);
+}
+
+async fn what_it_can_not_keep_up_with_goes_by(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, decider().component()).await;
+    let how = Shadowing {
+        lag_max: 8,
+        cpu: 10,
+        ..LONG
+    };
+    let running = Running::begin(&host, &decider().decides("slow"), how).await;
+    let mut n = 0;
+    // On and on, until it was too much, and it decided something behind that.
+    while running.last(|shadow| shadow.skipped) == 0 {
+        note(&host, n, "plain").await;
+        n += 1;
+        assert!(n < 100_000);
+    }
+    running.caught_up().await;
+    let same = running.last(|shadow| tally(shadow).same);
+    note(&host, 1, "plain").await;
+    running.until(|tally| tally.same > same).await;
+    let shadow = running.end().await;
+    assert!(shadow.skipped > 8);
+    let found = &shadow.found.decided.found;
+    assert!(found.is_empty(), "{found:?}");
+}
+
+async fn events_that_it_can_not_fold_are_named(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, decider().event("rare", 1).component()).await;
+    let running = Running::begin(&host, &decider().event("rare", 1).traps_on_rare(), LONG).await;
+    let events = json!([["rare", {"word": "rare"}]]);
+    for id in ["note-1", "note-2"] {
+        let command = build::command("note", &events.to_string());
+        host.execute(&build::stream(id), command).await.unwrap();
+    }
+    note(&host, 1, "plain").await;
+    running
+        .until(|tally| tally.same + tally.undecided >= 3)
+        .await;
+    let shadow = running.end().await;
+    let kinds: Vec<(Kind, u64)> = shadow
+        .found
+        .objections
+        .iter()
+        .map(|it| (it.kind, it.count))
+        .collect();
+    assert_eq!(kinds, [(Kind::Fold, 2)]);
+}
