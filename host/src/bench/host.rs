@@ -108,7 +108,7 @@ fn random_id() -> String {
 
 /// Hosts on a new store, with the guest active and every stream warm at the one that
 /// its commands go to.
-async fn warm_hosts(
+pub async fn warm_hosts(
     options: &Options,
     place: &Place,
     guests: &Guests<'_>,
@@ -155,7 +155,7 @@ async fn warm_hosts(
     Ok(hosts)
 }
 
-async fn shut_down(hosts: Arc<Vec<Host>>) -> Result<()> {
+pub async fn shut_down(hosts: Arc<Vec<Host>>) -> Result<()> {
     for host in hosts.iter() {
         host.clone().shutdown().await?;
     }
@@ -192,8 +192,23 @@ pub async fn whole(
 ) -> Result<Measured> {
     let place = Place::new(options)?;
     let hosts = warm_hosts(options, &place, guests).await?;
-    let (streams, executing, work) = (options.streams as u64, Arc::clone(&hosts), work());
-    let batches = batches_of(&hosts);
+    let streams = options.streams as u64;
+    let measured = executed(&hosts, streams, (kind, ids), in_flight, duration).await?;
+    shut_down(hosts).await?;
+    place.remove().await?;
+    Ok(measured)
+}
+
+/// Commands of callers of hosts that are warm.
+pub async fn executed(
+    hosts: &Arc<Vec<Host>>,
+    streams: u64,
+    (kind, ids): (Kind, Ids),
+    in_flight: usize,
+    duration: Duration,
+) -> Result<Measured> {
+    let (executing, work) = (Arc::clone(hosts), work());
+    let batches = batches_of(hosts);
     let mut measured = drive(in_flight, duration, move |_| {
         let hosts = Arc::clone(&executing);
         let command = match kind {
@@ -218,9 +233,7 @@ pub async fn whole(
         }
     })
     .await?;
-    measured.batches = batches_of(&hosts) - batches;
-    shut_down(hosts).await?;
-    place.remove().await?;
+    measured.batches = batches_of(hosts) - batches;
     Ok(measured)
 }
 

@@ -14,6 +14,7 @@ mod place;
 mod projections;
 mod reading;
 mod report;
+mod swaps;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub enum Load {
     Replays,
     /// Documents: catching up, and inline
     Projections,
+    /// Swaps of the decider under load
+    Swaps,
 }
 
 /// Components with projections of what the loan guest stores.
@@ -81,12 +84,13 @@ struct Views {
 }
 
 impl Load {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Many,
         Self::ManyWithoutIds,
         Self::Hot,
         Self::Replays,
         Self::Projections,
+        Self::Swaps,
     ];
 
     fn parts(self) -> Option<(Kind, Ids)> {
@@ -95,7 +99,7 @@ impl Load {
             Self::ManyWithoutIds => Some((Kind::ManyStreams, Ids::None)),
             Self::Hot => Some((Kind::HotStream, Ids::Callers)),
             Self::Replays => Some((Kind::Replays, Ids::Callers)),
-            Self::Projections => None,
+            Self::Projections | Self::Swaps => None,
         }
     }
 }
@@ -118,6 +122,11 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         named => named,
     };
     let rows = rows(options, loads, &component, &tell).await?;
+    let mut swaps = None;
+    if loads.contains(&Load::Swaps) {
+        tell("swaps of the decider");
+        swaps = Some(swaps::measure(options, &component).await?);
+    }
     let (mut projections, mut reading, mut evolution) = (None, None, None);
     if options.events > 0 && loads.contains(&Load::Projections) {
         let views = Views {
@@ -140,6 +149,7 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         evolution,
         reading,
         rows,
+        swaps,
         projections,
     })
 }

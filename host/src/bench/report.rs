@@ -8,6 +8,7 @@ use super::host::{Ids, Kind, Memory};
 use super::load::Measured;
 use super::projections::Projections;
 use super::reading::Reading;
+use super::swaps::Swaps;
 
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +23,8 @@ pub struct Report {
     pub evolution: Option<Evolution>,
     /// The load.
     pub rows: Vec<Row>,
+    /// Commands while the decider is swapped, unless it was left out.
+    pub swaps: Option<Swaps>,
     /// What projections cost, unless it was left out.
     pub projections: Option<Projections>,
 }
@@ -118,6 +121,9 @@ impl fmt::Display for Report {
                 whole.batches,
                 whole.requests as f64 / whole.batches.max(1) as f64
             )?;
+        }
+        if let Some(swaps) = &self.swaps {
+            swaps.fmt(f)?;
         }
         if let Some(projections) = &self.projections {
             projections.fmt(f)?;

@@ -13,8 +13,8 @@ mod signing;
 mod snapshots;
 mod sources;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -40,6 +40,9 @@ use crate::store::{
 /// How often an activation is checked anew because another host was first.
 const ACTIVATIONS_MAX: u32 = 10;
 
+/// Compiled modules that are kept though they are not active: a few MiB each.
+const RECENT_MAX: usize = 8;
+
 /// Uploads, activates, and knows what is active.
 pub struct Registry {
     runtime: Runtime,
@@ -54,6 +57,9 @@ pub struct Registry {
     changing: tokio::sync::RwLock<()>,
     /// Held while the plan is read from the store.
     refreshing: tokio::sync::Mutex<()>,
+    /// Modules that were compiled lately, the last one last: what is uploaded is activated
+    /// soon, and what was active a moment ago may be so again.
+    recent: Mutex<VecDeque<Arc<Module>>>,
 }
 
 /// A module that was uploaded.
@@ -117,6 +123,7 @@ impl Registry {
             plan: Arc::default(),
             changing: tokio::sync::RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
+            recent: Mutex::default(),
         };
         registry.refresh().await?;
         Ok(registry)
@@ -375,6 +382,9 @@ impl Registry {
             .get(digest)
             .await?
             .ok_or(Error::NotFound(digest))?;
+        if let Some(module) = self.recent(digest) {
+            return Ok(module);
+        }
         Ok(self.compile(bytes).await?.0)
     }
 
@@ -442,7 +452,20 @@ impl Registry {
             let module = runtime.load(&bytes)?;
             Ok::<_, Error>((module, bytes))
         });
-        compiling.await.map_err(|_| Error::Stopped)?
+        let (module, bytes) = compiling.await.map_err(|_| Error::Stopped)??;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|known| known.digest() != module.digest());
+        if recent.len() >= RECENT_MAX {
+            recent.pop_front();
+        }
+        recent.push_back(Arc::clone(&module));
+        Ok((module, bytes))
+    }
+
+    fn recent(&self, digest: Digest) -> Option<Arc<Module>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = recent.iter();
+        known.find(|known| known.digest() == digest).map(Arc::clone)
     }
 }
 

@@ -5,6 +5,7 @@ mod candidates;
 mod damage;
 mod refusals;
 mod shadows;
+mod swaps;
 mod verify;
 
 use quipu::Host;
