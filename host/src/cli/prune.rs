@@ -49,13 +49,17 @@ impl Prune {
             }
             table.write(&mut out)?;
         }
-        let (count, bytes) = (grouped(pruned.modules.len() as u64), grouped(bytes));
+        let bytes = grouped(bytes);
+        let count = match pruned.modules.len() {
+            1 => "1 component".to_owned(),
+            count => format!("{} components", grouped(count as u64)),
+        };
         let verb = if pruned.removed {
             "removed"
         } else {
             "to be removed"
         };
-        writeln!(out, "{count} components of {bytes} bytes {verb}")?;
+        writeln!(out, "{count} of {bytes} bytes {verb}")?;
         Ok(())
     }
 }

@@ -66,8 +66,8 @@ pub struct Tally {
     pub refusals: Refusals,
 }
 
-/// Decisions that both who decides now and who decided made in fresh instances, each for the
-/// second time in a row, and how long that took in all.
+/// Decisions that both who decides now and who may decide made in fresh instances, each several
+/// times in a row, and how long the shortest ones took together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
     /// How many.

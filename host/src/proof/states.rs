@@ -18,6 +18,10 @@ use crate::upcast::{Liftable, Lifter};
 const OPEN_MAX: usize = 10_000;
 const GUEST_BYTES_MAX: usize = 128 << 20;
 
+/// Times that a decision is timed, unless one is long.
+const TIMED: usize = 8;
+const TIMED_LONG: Duration = Duration::from_millis(1);
+
 /// Events that are read at once.
 const PAGE: usize = 1_000;
 
@@ -75,7 +79,8 @@ impl States {
         Ok(decided)
     }
 
-    /// Decides a command twice, and says how long the second time took; none when it fails.
+    /// Decides a command again and again, and says how long the shortest time was, the first
+    /// one aside; none when it fails.
     ///
     /// # Errors
     /// When the state can't be folded.
@@ -89,9 +94,20 @@ impl States {
         if self.decide(rules, place, command, annotations)?.is_err() {
             return Ok(None);
         }
-        let begun = Instant::now();
-        let decided = self.decide(rules, place, command, annotations)?;
-        Ok(decided.is_ok().then(|| begun.elapsed()))
+        let mut shortest: Option<Duration> = None;
+        for _ in 0..TIMED {
+            let begun = Instant::now();
+            let decided = self.decide(rules, place, command, annotations)?;
+            if decided.is_err() {
+                return Ok(None);
+            }
+            let took = begun.elapsed();
+            shortest = Some(shortest.map_or(took, |shortest| shortest.min(took)));
+            if took > TIMED_LONG {
+                break;
+            }
+        }
+        Ok(shortest)
     }
 
     /// Takes recorded events into the state of their stream, if it is open where they

@@ -160,7 +160,7 @@ fn components_that_were_never_activated_are_removed() {
     );
     let dry = host.run(&["prune", "--hours", "0", "--dry-run"]).ok();
     assert!(
-        dry.contains("1 components of") && dry.ends_with("to be removed\n"),
+        dry.contains("1 component of") && dry.ends_with("to be removed\n"),
         "{dry}"
     );
     let json = host.run(&["prune", "--hours", "0", "--json"]).ok();
