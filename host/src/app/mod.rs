@@ -309,7 +309,25 @@ impl Host {
         by: Option<String>,
         changes: &BTreeMap<String, SettingsChange>,
     ) -> Result<Deployment, crate::deploy::Error> {
-        self.enter(digest, Entry::by(by), changes).await
+        let keeping = Keeping {
+            changes: changes.clone(),
+            ..Keeping::default()
+        };
+        self.enter(digest, Entry::by(by), &keeping).await
+    }
+
+    /// The same, with all that may change of projections: names that are taken over from
+    /// other components, too.
+    ///
+    /// # Errors
+    /// As [`activate_with`](Self::activate_with).
+    pub async fn activate_keeping(
+        &self,
+        digest: Digest,
+        by: Option<String>,
+        keeping: &Keeping,
+    ) -> Result<Deployment, crate::deploy::Error> {
+        self.enter(digest, Entry::by(by), keeping).await
     }
 
     /// The same for a module that was looked at; what was found is kept in the history of
@@ -321,27 +339,23 @@ impl Host {
         &self,
         preflight: &Preflight,
         by: Option<String>,
-        changes: &BTreeMap<String, SettingsChange>,
+        keeping: &Keeping,
     ) -> Result<Deployment, crate::deploy::Error> {
         let entry = Entry {
             by,
             preflight: Some(preflight.summary()),
         };
-        self.enter(preflight.module, entry, changes).await
+        self.enter(preflight.module, entry, keeping).await
     }
 
     async fn enter(
         &self,
         digest: Digest,
         entry: Entry,
-        changes: &BTreeMap<String, SettingsChange>,
+        keeping: &Keeping,
     ) -> Result<Deployment, crate::deploy::Error> {
-        let keeping = Keeping {
-            changes: changes.clone(),
-            turning: None,
-        };
         let registry = &self.tenant.registry;
-        let deployment = registry.activate_keeping(digest, entry, &keeping).await?;
+        let deployment = registry.activate_keeping(digest, entry, keeping).await?;
         self.tenant
             .projections
             .settled(&deployment.projections)

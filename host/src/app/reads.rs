@@ -289,6 +289,20 @@ impl Host {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, proof::Error> {
         let given = (&Keeping::default(), policy);
+        self.preflight_keeping(module, given, scope, progress).await
+    }
+
+    /// The same, with a change of how projections are kept.
+    ///
+    /// # Errors
+    /// As [`preflight`](Self::preflight).
+    pub async fn preflight_keeping(
+        &self,
+        module: Digest,
+        given: (&Keeping, &Policy),
+        scope: &Scope,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Preflight, proof::Error> {
         self.keep_rejections().await;
         let prover = &self.tenant.prover;
         prover.preflight(module, given, scope, progress).await

@@ -29,6 +29,10 @@ pub struct Deploy {
     /// is left out, or it waits with those behind it; may be repeated
     #[arg(long = "on-error", value_name = "NAME=stop|skip|park", value_parser = named::<OnError>)]
     on_errors: Vec<(String, OnError)>,
+    /// A projection of it that another component has, and that is its own from now on; may be
+    /// repeated
+    #[arg(long, value_name = "NAME")]
+    take_over: Vec<String>,
     #[command(flatten)]
     check: Check,
     /// Print JSON
@@ -145,7 +149,9 @@ impl Deploy {
         let client = Client::of(&self.connection)?;
         let module = upload(&client, &self.file).await?;
         let projections = self.changes(&module)?;
-        let mut body = json!({ "digest": module.digest, "projections": projections });
+        let mut body = json!({
+            "digest": module.digest, "projections": projections, "take_over": self.take_over,
+        });
         self.check.add_to(&mut body);
         let deployed = activated(&client, &["v1", "deployments"], &body).await?;
         let mut out = io::stdout().lock();

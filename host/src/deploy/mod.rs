@@ -31,7 +31,7 @@ use self::plan::Since;
 use crate::commit::{self, Staged, Verdict};
 use crate::fold::{Folder, Rules};
 use crate::model::{Clock, Digest, Signature, Timestamp};
-use crate::runtime::{Module, Runtime};
+use crate::runtime::{Limits, Module, Runtime};
 use crate::store::{
     Activation, Deployment, Item, ModuleStore, Outcome, PreflightSummary, ProjectionPlan,
     StoredModule,
@@ -189,6 +189,11 @@ impl Registry {
             self.modules.sign(digest, signature).await?;
         }
         Ok(Uploaded { module, is_new })
+    }
+
+    /// What guests may use on this host.
+    pub fn limits(&self) -> &Limits {
+        self.runtime.limits()
     }
 
     /// Whose modules are taken.

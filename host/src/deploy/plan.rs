@@ -36,6 +36,8 @@ pub struct Plan {
     projections: BTreeMap<Box<str>, Projected>,
     /// Those that are folded inline.
     inline: BTreeMap<Box<str>, InlineProjection>,
+    /// Who has projections that several define.
+    owners: BTreeMap<String, String>,
 }
 
 /// What the history says of a category.
@@ -76,6 +78,11 @@ impl Plan {
     /// A projection that is deployed.
     pub fn projection(&self, name: &str) -> Option<&Projected> {
         self.projections.get(name)
+    }
+
+    /// Components that have projections which others define, too, by the projection's name.
+    pub fn owners(&self) -> &BTreeMap<String, String> {
+        &self.owners
     }
 
     /// Every projection that is folded inline, by name.
@@ -155,7 +162,8 @@ impl Plan {
         before: &Self,
     ) -> Result<Self, Conflict> {
         let mut plan = Self {
-            projections: projected::defined(&active, &projections.settings)?,
+            projections: projected::defined(&active, &projections.settings, &projections.owners)?,
+            owners: projections.owners.clone(),
             inline: inline(projections, inline_modules),
             number,
             since,

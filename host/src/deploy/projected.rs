@@ -38,6 +38,8 @@ pub(super) type Active = BTreeMap<Box<str>, Arc<Module>>;
 pub struct Keeping {
     /// How some of the module's projections are kept from then on.
     pub changes: BTreeMap<String, SettingsChange>,
+    /// Names that other components hold, and that the module takes.
+    pub take_over: Vec<String>,
     /// Builds that change how they are folded, and what is inline of them then.
     pub turning: Option<Turning>,
 }
@@ -64,18 +66,24 @@ impl Projected {
     }
 }
 
-/// What the active modules define, each projection once.
+/// What the active modules define, each projection once. One that several define is that of
+/// its owner.
 ///
 /// # Errors
-/// When two of them define projections of one name.
+/// When two of them define projections of one name, and neither owns it.
 pub(super) fn defined(
     active: &Active,
     settings: &BTreeMap<String, Settings>,
+    owners: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<Box<str>, Projected>, Conflict> {
     let mut all: BTreeMap<Box<str>, Projected> = BTreeMap::new();
-    for module in active.values() {
+    for (component, module) in active {
         for definition in module.projections() {
             let name = definition.name.clone();
+            let owner = owners.get(&*name);
+            if owner.is_some_and(|owner| *owner != **component) {
+                continue;
+            }
             let projected = Projected {
                 module: Arc::clone(module),
                 settings: settings.get(&*name).copied().unwrap_or_default(),
@@ -85,12 +93,44 @@ pub(super) fn defined(
                 let other = &other.module;
                 return Err(Conflict::new(format!(
                     "{module:?} and {other:?} both define projection {name}; a name of documents \
-                     is unique in a store"
+                     is unique in a store: rename one, or let this one take it over"
                 )));
             }
         }
     }
     Ok(all)
+}
+
+/// Who has projections that several define: whoever took one over, for as long as it defines
+/// it.
+///
+/// # Errors
+/// When the module does not define what it is to take over.
+fn owners(
+    plan: &Plan,
+    active: &Active,
+    module: &Arc<Module>,
+    keeping: &Keeping,
+) -> Result<BTreeMap<String, String>, Conflict> {
+    let mut owners = plan.owners().clone();
+    for name in &keeping.take_over {
+        if module.projection(name).is_none() {
+            return Err(Conflict::new(format!(
+                "{module:?} has no projection {name} that could be taken over; it has {}",
+                names(module)
+            )));
+        }
+        owners.insert(name.clone(), module.manifest().name.clone());
+    }
+    let defines = |module: &Arc<Module>, name: &str| module.projection(name).is_some();
+    owners.retain(|name, owner| {
+        let is_owners = active
+            .get(owner.as_str())
+            .is_some_and(|it| defines(it, name));
+        let all = active.values().filter(|module| defines(module, name));
+        is_owners && all.count() > 1
+    });
+    Ok(owners)
 }
 
 /// What follows for projections if these modules are active: what the plan says of them,
@@ -120,7 +160,8 @@ pub(super) fn kept(
         };
         *own = own.with(*change);
     }
-    let all = defined(active, &settings)?;
+    let owners = owners(plan, active, module, keeping)?;
+    let all = defined(active, &settings, &owners)?;
     for (name, projected) in &all {
         if let Some(before) = plan.projection(name) {
             check_same(name, before.definition(), projected.definition())?;
@@ -156,6 +197,7 @@ pub(super) fn kept(
     let projections = ProjectionPlan {
         settings,
         inline,
+        owners,
         categories: moved.into_iter().collect(),
     };
     Ok((projections, turns))

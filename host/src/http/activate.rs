@@ -20,6 +20,7 @@ use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::runs::{self, Run, RunLine, Telling};
 use super::{App, answer};
 use crate::Host;
+use crate::deploy::Keeping;
 use crate::model::{Digest, Invalid, SettingsChange};
 use crate::proof::{Policy, Preflight, Scope};
 
@@ -38,9 +39,11 @@ pub struct DeploymentBody<'a> {
     /// Kinds of objections that do not block it, besides `fuel` and `snapshot`.
     #[serde(default)]
     allow: Vec<String>,
-    /// Names that are taken over from another component. Not taken by this version.
-    #[serde(borrow, default)]
-    take_over: Vec<Cow<'a, str>>,
+    /// Projections of the module that another component has, and that are its own from then
+    /// on. One of the same version keeps its documents, a higher one is built anew. Without
+    /// this a name that another component holds is a conflict.
+    #[serde(default)]
+    take_over: Vec<String>,
     /// By name, how projections of the module are kept from now on. Those that are not named,
     /// and what is not said of one, stay as they are; at first async, and stop.
     #[serde(default, deserialize_with = "named_objects")]
@@ -103,10 +106,6 @@ pub async fn activate(
 ) -> Result<Response> {
     params.finish()?;
     let given: DeploymentBody<'_> = body.parse()?;
-    if !given.take_over.is_empty() {
-        let detail = "take_over: this version takes no names over";
-        return Err(Problem::bad_request(detail));
-    }
     let mut changes = BTreeMap::new();
     for (name, given) in &given.projections {
         let change = given.change();
@@ -116,7 +115,11 @@ pub async fn activate(
     }
     let activating = Activating {
         digest: given.digest.parse()?,
-        changes,
+        keeping: Keeping {
+            changes,
+            take_over: given.take_over,
+            turning: None,
+        },
         demand: demand(given.preflight.as_deref())?,
         policy: Policy::allowing(&given.allow)?,
         time: Duration::from_millis(TIME_MS),
@@ -168,7 +171,7 @@ pub async fn roll_back(
     };
     let activating = Activating {
         digest,
-        changes: BTreeMap::new(),
+        keeping: Keeping::default(),
         demand,
         policy,
         time: Duration::from_millis(TIME_MS),
@@ -191,7 +194,7 @@ async fn answered(app: App, headers: &HeaderMap, mut activating: Activating) -> 
 /// A module that is to become active.
 struct Activating {
     digest: Digest,
-    changes: BTreeMap<String, SettingsChange>,
+    keeping: Keeping,
     /// None: it is required where another decider is replaced.
     demand: Option<Demand>,
     policy: Policy,
@@ -227,13 +230,16 @@ impl Activating {
             None => self.usual(host).await?,
         };
         let deployment = match demand {
-            Demand::Skip => host.activate_with(self.digest, None, &self.changes).await?,
+            Demand::Skip => {
+                let keeping = &self.keeping;
+                host.activate_keeping(self.digest, None, keeping).await?
+            }
             Demand::Require | Demand::Report => {
                 let found = self.preflight(host, &mut telling).await?;
                 if demand == Demand::Require && !found.passes() {
                     return Err(blocked(&found));
                 }
-                host.activate_after(&found, None, &self.changes).await?
+                host.activate_after(&found, None, &self.keeping).await?
             }
         };
         Ok(DeploymentView::of(deployment, true))
@@ -245,7 +251,8 @@ impl Activating {
             ..Scope::default()
         };
         let mut tell = |progress| telling.progress(progress);
-        let found = host.preflight(self.digest, &self.policy, &scope, &mut tell);
+        let given = (&self.keeping, &self.policy);
+        let found = host.preflight_keeping(self.digest, given, &scope, &mut tell);
         let found = found.await?;
         let view = Box::new(PreflightView::of(found.clone()));
         telling.tell(RunLine::Preflight(view)).await;

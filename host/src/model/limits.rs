@@ -46,6 +46,21 @@ pub struct TooLarge {
 }
 
 impl AppendLimits {
+    /// So many times as wide as these, or as the default where that is wider.
+    pub fn wider(&self, times: usize) -> Self {
+        let usual = Self::default();
+        let wider = |own: usize, usual: usize| own.max(usual).saturating_mul(times);
+        Self {
+            events_max: wider(self.events_max, usual.events_max),
+            event_bytes_max: wider(self.event_bytes_max, usual.event_bytes_max),
+            append_bytes_max: wider(self.append_bytes_max, usual.append_bytes_max),
+            metadata_bytes_max: wider(self.metadata_bytes_max, usual.metadata_bytes_max),
+            type_bytes_max: wider(self.type_bytes_max, usual.type_bytes_max),
+            tags_max: wider(self.tags_max, usual.tags_max),
+            tag_bytes_max: wider(self.tag_bytes_max, usual.tag_bytes_max),
+        }
+    }
+
     /// Checks one append.
     ///
     /// # Errors

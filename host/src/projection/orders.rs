@@ -331,6 +331,7 @@ impl Service {
         };
         let keeping = Keeping {
             changes: [(name.to_owned(), change)].into(),
+            take_over: Vec::new(),
             // Nothing else of the component is looked at anew.
             turning: Some(Turning {
                 projection: name.into(),

@@ -29,6 +29,11 @@ pub(super) struct Candidates {
 }
 
 impl Judge {
+    /// Whether those decide again who decided.
+    pub(super) fn is_past(&self) -> bool {
+        matches!(self, Self::Past(_))
+    }
+
     /// Whether the streams of a category are looked at.
     pub(super) fn is_for(&self, category: &str) -> bool {
         match self {
@@ -47,7 +52,7 @@ impl Judge {
 
     /// Whether the same is asked of a fresh instance.
     pub(super) fn asks_twice(&self) -> bool {
-        matches!(self, Self::Candidate(_))
+        !self.is_past()
     }
 
     /// Who decides now what a candidate is asked for, if somebody does.
@@ -68,8 +73,7 @@ impl Judge {
 
     /// Whether a rejection is told in the same words.
     pub(super) fn is_same_rejection(&self, recorded: &Rejected, now: &Rejection) -> bool {
-        let is_past = matches!(self, Self::Past(_));
-        recorded.code == now.code && (!is_past || recorded.message == now.message)
+        recorded.code == now.code && (!self.is_past() || recorded.message == now.message)
     }
 
     /// What decides a command again that was decided under a plan.

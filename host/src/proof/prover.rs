@@ -159,6 +159,9 @@ impl Prover {
             reader: Arc::clone(&self.reader),
             lifter: self.registry.lifter(),
             runtime: Handle::current(),
+            limits: judge
+                .is_past()
+                .then(|| self.registry.limits().of_history().into()),
         };
         let rejections = self.rejections(judge, (scope, chosen)).await?;
         let lanes = Lanes::begin(&stop, rejections, |rejections| {

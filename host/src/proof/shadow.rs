@@ -185,6 +185,7 @@ impl Prover {
             reader: Arc::clone(&self.reader),
             lifter: self.registry.lifter(),
             runtime: Handle::current(),
+            limits: None,
         };
         let mut lane = Lane::new(judge, &source, stop, Vec::new());
         lane.commits = Commits::following();

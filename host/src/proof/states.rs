@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::fold::{Error, Rules};
 use crate::model::{Annotations, CommandRecord, Digest, StreamId, Version};
-use crate::runtime::{Aggregate, Decision, Failure, FoldEvent, Instance};
+use crate::runtime::{Aggregate, Decision, Failure, FoldEvent, Instance, Limits};
 use crate::store::{EventReader, LoadedEvent};
 use crate::upcast::{Liftable, Lifter};
 
@@ -31,6 +31,8 @@ pub(super) struct Source {
     pub reader: Arc<dyn EventReader>,
     pub lifter: Arc<Lifter>,
     pub runtime: Handle,
+    /// Of the deciders, where others than the host's hold.
+    pub limits: Option<Arc<Limits>>,
 }
 
 /// The states of one thread, which is not one of the reactor's.
@@ -155,7 +157,7 @@ impl States {
         let instance = match self.instances.entry(digest) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let made = Instance::new(&rules.module);
+                let made = Instance::under(&rules.module, self.source.limits.clone());
                 new.insert(made.map_err(|fault| failed(&fault.into()))?)
             }
         };

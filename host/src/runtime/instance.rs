@@ -9,7 +9,7 @@ use super::bindings::types::{self as wit, BodyParam};
 use super::bindings::{projection, upcaster};
 use super::fault::{Broken, FaultKind};
 use super::sandbox::Sandbox;
-use super::{Decision, Failure, Fault, Fuel, Module, Outcome};
+use super::{Decision, Failure, Fault, Fuel, Limits, Module, Outcome};
 use crate::model::{
     Annotations, Body, CommandRecord, Name, NewEvent, RecordedEvent, Timestamp, Version,
 };
@@ -25,6 +25,8 @@ pub struct Instance {
     upcaster: Option<upcaster::Guest>,
     projection: Option<projection::Guest>,
     id: u64,
+    /// Others than the host's.
+    limits: Option<Arc<Limits>>,
 }
 
 /// The state of one stream in the memory of the instance that opened it.
@@ -95,10 +97,18 @@ impl Instance {
     /// # Errors
     /// When the guest faults before it is there.
     pub fn new(module: &Arc<Module>) -> Result<Self, Fault> {
+        Self::under(module, None)
+    }
+
+    /// The same under other limits than the host's, but for its stack.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn under(module: &Arc<Module>, limits: Option<Arc<Limits>>) -> Result<Self, Fault> {
+        let own = limits.as_deref().unwrap_or(module.limits());
         let name = &module.manifest.name;
         let fault = |broken: Broken| broken.of(name, module.digest);
-        let mut sandbox =
-            Sandbox::new(&module.before, module.limits(), name.as_str().into()).map_err(fault)?;
+        let mut sandbox = Sandbox::new(&module.before, own, name.as_str().into()).map_err(fault)?;
         let instance = sandbox.instance;
         let broken = |error: wasmtime::Error| fault(Broken::by(&error, None));
         let indices = module.decider.as_ref();
@@ -114,6 +124,7 @@ impl Instance {
             upcaster: upcaster.transpose().map_err(broken)?,
             projection: projection.transpose().map_err(broken)?,
             id: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            limits,
         })
     }
 
@@ -172,7 +183,7 @@ impl Instance {
         events: &[FoldEvent<'_>],
     ) -> Result<Fuel, Failure> {
         let resource = self.own(aggregate);
-        let limits = self.module.limits();
+        let limits = self.limits();
         let (count_max, bytes_max) = (limits.events_per_call_max, limits.call_bytes_max);
         let (mut rest, mut total) = (events, 0);
         while !rest.is_empty() {
@@ -360,8 +371,12 @@ impl Instance {
     fn answers(&self) -> Answers<'_> {
         Answers {
             manifest: &self.module.manifest,
-            limits: self.module.limits(),
+            limits: self.limits(),
         }
+    }
+
+    fn limits(&self) -> &Limits {
+        self.limits.as_deref().unwrap_or(self.module.limits())
     }
 
     fn checked_snapshot(
@@ -376,8 +391,7 @@ impl Instance {
     }
 
     pub(super) fn failure(&self, error: wit::FoldError, fuel: Fuel) -> Failure {
-        answer::failure(error, self.module.limits())
-            .unwrap_or_else(|broken| self.fault(broken, fuel))
+        answer::failure(error, self.limits()).unwrap_or_else(|broken| self.fault(broken, fuel))
     }
 
     pub(super) fn fault(&self, mut broken: Broken, fuel: Fuel) -> Failure {

@@ -54,6 +54,35 @@ pub struct Limits {
     pub messages_per_second_max: u32,
 }
 
+/// How much wider the limits are under which the history is decided again.
+const WIDER: u32 = 16;
+
+impl Limits {
+    /// Those under which the history is decided again: what was decided once is no fault
+    /// because the host's limits are narrower by now, or its machine is slower.
+    pub fn of_history(&self) -> Self {
+        let usual = Self::default();
+        let wider = |own: usize, usual: usize| own.max(usual).saturating_mul(WIDER as usize);
+        Self {
+            fuel_per_call: self
+                .fuel_per_call
+                .max(usual.fuel_per_call)
+                .saturating_mul(WIDER.into()),
+            deadline: self.deadline.max(usual.deadline).saturating_mul(WIDER),
+            // There are several instances at once.
+            memory_bytes_max: self
+                .memory_bytes_max
+                .max(usual.memory_bytes_max)
+                .saturating_mul(4),
+            table_elements_max: wider(self.table_elements_max, usual.table_elements_max),
+            output_bytes_max: wider(self.output_bytes_max, usual.output_bytes_max),
+            message_bytes_max: wider(self.message_bytes_max, usual.message_bytes_max),
+            decision: self.decision.wider(WIDER as usize),
+            ..self.clone()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

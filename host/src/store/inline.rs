@@ -145,6 +145,10 @@ pub struct ProjectionPlan {
     pub settings: BTreeMap<String, Settings>,
     /// Those that are folded inline.
     pub inline: BTreeMap<String, InlineBuild>,
+    /// Components that define projections in place of others which define them, too, by the
+    /// projection's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, String>,
     /// Categories whose inline projections have changed by this activation; the empty name
     /// stands for every category.
     pub categories: Vec<String>,

@@ -127,6 +127,9 @@ pub struct PlanData<'a> {
     /// How projections are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub projections: BTreeMap<String, Settings>,
+    /// Who has projections that several components define.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<String, String>,
     /// What the preflight before it said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<PreflightSummary>,

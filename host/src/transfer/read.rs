@@ -191,6 +191,7 @@ fn plan(line: &Line<'_>) -> Result<Entry> {
             .collect::<Result<_>>()?,
         projections: ProjectionPlan {
             settings: settings(data.projections)?,
+            owners: owners(data.owners)?,
             ..ProjectionPlan::default()
         },
         preflight: data.preflight,
@@ -201,6 +202,14 @@ fn settings(settings: BTreeMap<String, Settings>) -> Result<BTreeMap<String, Set
     let mut names = settings.keys();
     names.try_for_each(|text| name("projection", text).map(|_| ()))?;
     Ok(settings)
+}
+
+fn owners(owners: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    for (projection, component) in &owners {
+        name("projection", projection)?;
+        name("component", component)?;
+    }
+    Ok(owners)
 }
 
 fn categories(names: &[String]) -> Result<Vec<String>> {

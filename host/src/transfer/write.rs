@@ -60,6 +60,7 @@ pub fn plan(deployment: &Deployment, out: &mut Vec<u8>) -> Result<()> {
         categories: Some(deployment.categories.clone()),
         trusted: deployment.trusted.iter().map(Digest::to_string).collect(),
         projections: deployment.projections.settings.clone(),
+        owners: deployment.projections.owners.clone(),
         preflight: deployment.preflight.clone(),
     };
     let id = format!("{PLAN}.{}", deployment.plan);

@@ -1,5 +1,6 @@
 //! Exports: all that a store keeps of its events, taken into another store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,8 +8,8 @@ use quipu::model::ExpectedVersion::{Any, NoStream};
 use quipu::model::{Body, ContentType, Digest, NewEvent, Position, Timestamp, Version};
 use quipu::store::Direction::{Backward, Forward};
 use quipu::store::{
-    Activation, Decided, Error, Filter, Import, Item, Outcome, PreflightSummary, Store,
-    StoredEvent, SummaryObjection,
+    Activation, Decided, Error, Filter, Import, Item, Outcome, PreflightSummary, ProjectionPlan,
+    Store, StoredEvent, SummaryObjection,
 };
 use quipu_tests::build::{given, tagged};
 use quipu_tests::{Place, build, log, on_every_store};
@@ -98,7 +99,10 @@ pub async fn filled(place: &Place) -> Store {
         digest: MODULE,
         categories: vec!["note".to_owned(), "é \"'".to_owned()],
         trusted: vec![Digest([8; 32]), Digest([9; 32])],
-        projections: quipu::store::ProjectionPlan::default(),
+        projections: ProjectionPlan {
+            owners: BTreeMap::from([("notes".to_owned(), "other".to_owned())]),
+            ..ProjectionPlan::default()
+        },
         turns: Vec::new(),
         plan: 0,
         at: Timestamp(9),
@@ -461,7 +465,7 @@ async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
         digest: MODULE,
         categories: vec!["other".to_owned()],
         trusted: Vec::new(),
-        projections: quipu::store::ProjectionPlan::default(),
+        projections: ProjectionPlan::default(),
         turns: Vec::new(),
         plan: 1,
         at: Timestamp(1),

@@ -137,11 +137,6 @@ async fn what_this_version_can_not_do_is_said() {
             400,
             "bad-request",
         ),
-        (
-            json!({"digest": digest, "take_over": ["x"]}),
-            400,
-            "bad-request",
-        ),
         (json!({"digest": digest, "force": true}), 400, "bad-request"),
         (json!({}), 400, "bad-request"),
     ] {

@@ -1,5 +1,7 @@
 //! Rebuilds beside the running build.
 
+use quipu::Host;
+use quipu::deploy::Keeping;
 use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Error, Order, State};
 use quipu::store::Role;
@@ -8,7 +10,8 @@ use quipu_tests::{Place, on_every_store};
 use serde_json::json;
 
 use super::support::{
-    NOTES, build_of, builder, deploy, document, documents, host, kept, note, until, until_state,
+    NOTES, active, build_of, builder, deploy, document, documents, host, kept, note, until,
+    until_state,
 };
 
 on_every_store!(
@@ -23,6 +26,7 @@ on_every_store!(
     a_switch_is_done_while_events_come_all_the_time,
     an_owner_renews_its_lease_while_its_work_goes_on;
     a_rebuild_goes_on_after_a_restart,
+    a_name_is_taken_over_where_that_is_asked_for,
 );
 
 fn version(version: u32) -> Probe {
@@ -287,4 +291,60 @@ async fn a_rebuild_goes_on_after_a_restart(place: Place) {
     .await;
     assert_eq!(documents(&second, NOTES).await.len(), 5);
     second.shutdown().await.unwrap();
+}
+
+async fn a_name_is_taken_over_where_that_is_asked_for(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    assert_eq!(document(&host, "note-1").await["sum"], 1);
+    let begun = active(&host).await.started_at;
+    let of_notes = json!({"keys": "stream", "sources": [{"category": "note"}]});
+    let other = |version| probe("other").projection(NOTES, version, of_notes.clone());
+    let taking = |name: &str| Keeping {
+        take_over: vec![name.to_owned()],
+        ..Keeping::default()
+    };
+    let module = host.upload(other(1).component()).await.unwrap().module;
+    let digest = module.digest();
+    let refused = host.activate(digest, None).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("note@") && refused.contains("other@"),
+        "{refused}"
+    );
+    let refused = host.activate_keeping(digest, None, &taking("others")).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("no projection others"), "{refused}");
+    host.activate_keeping(digest, None, &taking(NOTES))
+        .await
+        .unwrap();
+    // The same version: it goes on with the documents that are there.
+    let owner = |host: &Host| host.plan().projection(NOTES).unwrap().module.digest();
+    assert_eq!(owner(&host), digest);
+    note(&host, "note-1", &json!({"n": 1})).await;
+    assert_eq!(document(&host, "note-1").await["sum"], 2);
+    assert_eq!(active(&host).await.started_at, begun);
+    // The one that had it may change, and still defines it.
+    deploy_plain(&host, &version(1).version("1.0.1")).await;
+    assert_eq!(owner(&host), digest);
+    // A higher version is built anew, and the ownership outlives the host.
+    deploy_plain(&host, &other(2)).await;
+    until(&host, "taken over", |status| {
+        let build = build_of(status, Role::Active);
+        build.is_some_and(|build| build.version == 2)
+    })
+    .await;
+    host.shutdown().await.unwrap();
+    let host = self::host(&place).await;
+    let newer = owner(&host);
+    assert_eq!(host.plan().active("other"), Some(newer));
+    // It is that of the other one again where its owner has it no longer.
+    deploy_plain(&host, &probe("other").projection("else", 1, json!({}))).await;
+    assert_eq!(Some(owner(&host)), host.plan().active("note"));
+    host.shutdown().await.unwrap();
+}
+
+async fn deploy_plain(host: &Host, probe: &Probe) {
+    let module = host.upload(probe.component()).await.unwrap().module;
+    host.activate(module.digest(), None).await.unwrap();
 }

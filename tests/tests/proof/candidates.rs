@@ -320,8 +320,8 @@ async fn what_a_look_said_is_kept_in_the_history(place: Place) {
     let mut told = |_| {};
     let found = host.preflight(candidate, &policy, &scope, &mut told);
     let found = found.await.unwrap();
-    let changes = std::collections::BTreeMap::new();
-    let deployed = host.activate_after(&found, Some("ann".to_owned()), &changes);
+    let keeping = quipu::deploy::Keeping::default();
+    let deployed = host.activate_after(&found, Some("ann".to_owned()), &keeping);
     let deployed = deployed.await.unwrap();
     assert_eq!((deployed.digest, deployed.plan), (candidate, 2));
     let history = host.deployments().await.unwrap();

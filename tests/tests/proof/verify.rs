@@ -7,7 +7,9 @@ use quipu::Host;
 use quipu::engine::Error;
 use quipu::model::{Context, ExpectedVersion, Position};
 use quipu::proof::{self, Progress, Scope};
+use quipu::runtime;
 use quipu_tests::lines::{self, Line};
+use quipu_tests::probe::probe;
 use quipu_tests::{Place, build, examples, log, on_every_store, seed};
 
 use super::{again, decisions, verified};
@@ -22,6 +24,7 @@ on_every_store! {
     one_run_at_a_time,
     progress_comes_to_the_head;
         a_history_is_sound_behind_a_restart,
+        narrower_limits_of_a_host_are_not_those_of_its_history,
 }
 
 async fn an_empty_store_is_sound(place: Place) {
@@ -246,4 +249,34 @@ async fn a_history_is_sound_behind_a_restart(place: Place) {
     let verified = verified(&host).await;
     assert!(verified.is_sound(), "{verified:?}");
     assert_eq!(decisions(&verified), (2, 0));
+}
+
+async fn narrower_limits_of_a_host_are_not_those_of_its_history(place: Place) {
+    let host = place.host().await;
+    let slow = probe("note").event("noted", 1).decides("slow");
+    examples::deploy(&host, slow.component()).await;
+    let note = build::stream("note-1");
+    let command = || build::command("note", "[[\"noted\", {}], [\"noted\", {}]]");
+    host.execute(&note, command()).await.unwrap();
+    host.shutdown().await.unwrap();
+    let mut limits = runtime::Limits {
+        fuel_per_call: 2_000_000,
+        ..runtime::Limits::default()
+    };
+    limits.decision.events_max = 1;
+    let host = place.builder().limits(limits).build().await.unwrap();
+    let answer = host.execute(&note, command()).await;
+    assert_eq!(answer.unwrap_err().code(), "guest-fault");
+    let verified = verified(&host).await;
+    assert!(verified.is_sound(), "{:?}", verified.findings);
+    assert_eq!(decisions(&verified), (1, 0));
+    // What may become active has the limits that it will have.
+    let uploaded = host
+        .upload(slow.version("2.0.0").component())
+        .await
+        .unwrap();
+    let digest = uploaded.module.digest();
+    let (policy, scope) = (proof::Policy::default(), Scope::default());
+    let found = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
+    assert!(!found.unwrap().passes());
 }
