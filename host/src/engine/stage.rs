@@ -81,8 +81,8 @@ impl Core {
                     plan,
                     module: *module,
                     command: Arc::clone(&request.command),
-                    code: rejection.code.clone(),
-                    message: rejection.message.clone(),
+                    code: Rejected::kept(&rejection.code),
+                    message: Rejected::kept(&rejection.message),
                 });
             }
             request.answer(answer);

@@ -87,8 +87,8 @@ impl SettingsBody {
 ///
 /// With `Accept: application/x-ndjson` the answer comes in lines: progress, what the preflight
 /// found with its examples, then the deployment or a problem. The preflight may take 60 s then,
-/// else half of what the host gives a request. It ends, and nothing is activated, when the
-/// connection does.
+/// else half of what the host gives a request. It ends when the connection does, and nothing is
+/// activated then, unless that was under way.
 #[utoipa::path(
     post, path = "/v1/deployments", tag = "deployments",
     request_body = DeploymentBody,

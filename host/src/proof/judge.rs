@@ -34,6 +34,15 @@ impl Judge {
         matches!(self, Self::Past(_))
     }
 
+    /// Whether what was decided under a plan can be decided again: one that is newer than the
+    /// history that was read can't.
+    pub(super) fn knows(&self, plan: u64) -> bool {
+        match self {
+            Self::Past(past) => plan <= past.last(),
+            Self::Candidate(_) => true,
+        }
+    }
+
     /// Whether the streams of a category are looked at.
     pub(super) fn is_for(&self, category: &str) -> bool {
         match self {
@@ -73,7 +82,8 @@ impl Judge {
 
     /// Whether a rejection is told in the same words.
     pub(super) fn is_same_rejection(&self, recorded: &Rejected, now: &Rejection) -> bool {
-        recorded.code == now.code && (!self.is_past() || recorded.message == now.message)
+        let is_same_message = || recorded.message == Rejected::kept(&now.message);
+        recorded.code == Rejected::kept(&now.code) && (!self.is_past() || is_same_message())
     }
 
     /// What decides a command again that was decided under a plan.

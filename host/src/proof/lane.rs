@@ -10,13 +10,16 @@ use super::report::{Finding, Kind, Tally, Times, Verified, diff};
 use super::states::{Source, States};
 use super::stop::Stop;
 use crate::fold::{Error, Rules};
-use crate::model::{CommandRecord, NewEvent, Position, StreamId, Version};
+use crate::model::{CommandRecord, Name, NewEvent, Position, StreamId, Version};
 use crate::runtime::{Decision, Outcome};
 use crate::store::{self, Decided, LoadedEvent, Rejected, StoredEvent};
 
 /// Decisions of a thread that a fresh instance is asked for, too: the first ones, then some.
 const TWICE_FIRST: u64 = 64;
 const TWICE_EVERY: u64 = 16;
+
+/// Types of commands that are counted by name; a guest may read any.
+const COMMANDS_MAX: usize = 10_000;
 
 /// The streams of one thread.
 pub(super) struct Lane {
@@ -238,8 +241,12 @@ impl Lane {
     }
 
     pub(super) fn tally(&mut self, stream: &StreamId, command: &CommandRecord) -> &mut Tally {
-        let key = (stream.category().into(), command.name.clone());
-        self.verified.commands.entry(key).or_default()
+        let mut key = (stream.category().into(), command.name.clone());
+        let commands = &mut self.verified.commands;
+        if commands.len() >= COMMANDS_MAX && !commands.contains_key(&key) {
+            key.1 = Name::stored("*");
+        }
+        commands.entry(key).or_default()
     }
 
     fn count(&mut self, first: &StoredEvent, whole: &Whole, command: &CommandRecord, again: Again) {

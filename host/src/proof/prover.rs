@@ -227,9 +227,9 @@ impl Prover {
                 };
                 before = last.id;
                 count += page.len();
-                let wanted = page
-                    .into_iter()
-                    .filter(|rejected| is_chosen(&rejected.stream, scope, chosen));
+                let wanted = page.into_iter().filter(|rejected| {
+                    judge.knows(rejected.plan) && is_chosen(&rejected.stream, scope, chosen)
+                });
                 for rejected in wanted {
                     bytes += rejected.command.body.len();
                     all.push(rejected);

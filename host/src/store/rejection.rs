@@ -31,6 +31,13 @@ pub struct Rejected {
     pub message: String,
 }
 
+impl Rejected {
+    /// A guest's words as they are kept: databases take no NUL.
+    pub fn kept(words: &str) -> String {
+        words.replace('\0', "\u{fffd}")
+    }
+}
+
 /// The last rejections of each category.
 pub trait RejectionStore: Send + Sync {
     /// Keeps rejections, and forgets the oldest ones of their categories beyond so many.

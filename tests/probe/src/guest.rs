@@ -33,7 +33,7 @@ pub struct Config {
     snapshots: String,
     #[serde(default)]
     pub projections: Vec<Projection>,
-    /// What deciding on a body with the word `odd` does: "other", "reject", "reject-otherwise", "bad-command",
+    /// What deciding on a body with the word `odd` does: "other", "reject", "reject-otherwise", "reject-nul", "bad-command",
     /// "trap"; on any: "slow", "moody".
     #[serde(default)]
     decides: String,
@@ -184,6 +184,13 @@ impl decider::GuestAggregate for Held {
                 return Err(types::DecideError::Rejected(types::Rejection {
                     code: "very-odd".to_owned(),
                     message: "it is very odd".to_owned(),
+                    details: None,
+                }));
+            }
+            "reject-nul" if is_odd => {
+                return Err(types::DecideError::Rejected(types::Rejection {
+                    code: "odd".to_owned(),
+                    message: "it is \0 odd".to_owned(),
                     details: None,
                 }));
             }

@@ -14,7 +14,8 @@ on_every_store! {
     one_that_can_not_read_a_rejected_command_is_shown,
     a_sample_takes_the_rejections_of_its_streams,
     rejections_are_verified_with_the_plan_that_they_name,
-    decisions_are_timed;
+    decisions_are_timed,
+    words_that_no_database_takes_are_kept_all_the_same;
         a_rejection_that_was_changed_is_found,
 }
 
@@ -178,4 +179,13 @@ async fn a_rejection_that_was_changed_is_found(place: Place) {
     let found = super::only(&verified);
     assert_eq!((found.kind, found.version), (Kind::Rejection, Version(2)));
     assert_eq!(found.stream, build::stream("note-3"));
+}
+
+async fn words_that_no_database_takes_are_kept_all_the_same(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, active().decides("reject-nul").component()).await;
+    note(&host, "note-1", "odd").await;
+    let kept = host.rejections(None, None, 10).await.unwrap();
+    assert_eq!(kept[0].message, "it is \u{fffd} odd");
+    assert!(super::verified(&host).await.is_sound());
 }

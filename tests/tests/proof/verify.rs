@@ -100,6 +100,13 @@ async fn swaps_under_load_leave_a_history_that_is_sound(place: Place) {
                 async move { host.execute(&account, command).await.unwrap() }
             });
             futures::future::join_all(all).await;
+            // What is rejected is verified as well.
+            let account = build::stream("account-1");
+            let refused = host.execute(&account, build::open_account()).await;
+            assert!(
+                matches!(refused, Err(Error::Rejected { .. })),
+                "{refused:?}"
+            );
         }
     };
     // Whatever comes meanwhile, what is looked at is whole.
