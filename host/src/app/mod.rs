@@ -445,6 +445,8 @@ impl Host {
     {
         // Commands would be decided on half a log. Reads see what is there so far.
         let _held = self.tenant.engine.hold().await;
+        // Components come before the activations that need them: nothing is pruned meanwhile.
+        let _steady = self.tenant.registry.steady().await;
         let target = transfer::Target {
             reader: Arc::clone(&self.tenant.reader),
             modules: Arc::clone(&self.tenant.modules),

@@ -8,10 +8,9 @@ use clap::Args;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::runs::Watch;
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, printable};
 use super::{Client, Connection, preflight, signing};
 use crate::http::{DeploymentList, DeploymentView, ModuleView, RunLine, SummaryView};
 use crate::model::{Invalid, Lifecycle, OnError, SettingsChange};
@@ -79,7 +78,7 @@ async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<Deplo
                     continue;
                 }
                 for objection in &found.objections {
-                    let (kind, text) = (&objection.kind, one_lined(&objection.text));
+                    let (kind, text) = (printable(&objection.kind), printable(&objection.text));
                     writeln!(out, "allowed: {kind}: {text}")?;
                 }
             }

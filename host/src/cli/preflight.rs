@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::deploy::upload;
 use super::execute::one_lined;
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, printable};
 use super::{Client, Connection, runs};
 use crate::http::{PreflightView, RunLine};
 
@@ -120,8 +120,8 @@ pub fn print(found: &PreflightView, out: &mut impl Write) -> Result<()> {
         } else {
             "allowed"
         };
-        let text = one_lined(&objection.text);
-        writeln!(out, "{weight}: {}: {text}", objection.kind)?;
+        let (kind, text) = (printable(&objection.kind), printable(&objection.text));
+        writeln!(out, "{weight}: {kind}: {text}")?;
     }
     // Of each kind and type of command one.
     let mut shown = BTreeSet::new();

@@ -11,7 +11,7 @@ use super::table::Table;
 use super::{Client, Connection};
 
 /// Rejections that are asked for at once.
-const PAGE: u64 = 1_000;
+const PAGE: u64 = 100;
 
 /// List the last commands that the domain said no to, the newest first
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Response;
 use serde_json::Value;
 
-use super::execute::one_lined;
+use super::table::printable;
 use crate::http::lines::Lines;
 use crate::http::{FindingView, RunLine};
 
@@ -71,17 +71,17 @@ pub fn write_finding(finding: &FindingView, out: &mut impl Write) -> Result<()> 
         Some(position) => format!("position {position}, "),
         None => String::new(),
     };
-    let (stream, version) = (one_lined(&finding.stream), finding.version);
+    let (stream, version) = (printable(&finding.stream), finding.version);
     writeln!(out, "{}: {place}{stream} version {version}", finding.kind)?;
     if let (Some(command), Some(id)) = (&finding.command, &finding.command_id) {
-        let (command, id) = (one_lined(command), one_lined(id));
+        let (command, id) = (printable(command), printable(id));
         writeln!(out, "  command {command} {id}, plan {}", finding.plan)?;
     }
     if let Some(module) = &finding.module {
         writeln!(out, "  module {module}")?;
     }
     for line in finding.text.lines() {
-        writeln!(out, "  {}", one_lined(line))?;
+        writeln!(out, "  {}", printable(line))?;
     }
     Ok(())
 }

@@ -24,12 +24,13 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        self.cells(cells);
     }
 
     /// Adds a row of any length.
     pub fn cells(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        let cells = cells.into_iter();
+        self.rows.push(cells.map(|cell| printable(&cell)).collect());
     }
 
     /// Writes it.
@@ -69,6 +70,14 @@ impl Table {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     }
+}
+
+/// A text without what would steer a terminal: controls, and marks that turn the direction of
+/// writing.
+pub fn printable(text: &str) -> String {
+    let steers =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(steers, "\u{fffd}")
 }
 
 fn is_number(cell: &str) -> bool {
@@ -115,6 +124,17 @@ mod tests {
         assert_eq!(written(Some(9)), "a  12345é\n");
         assert_eq!(written(Some(8)), "a  1234…\n");
         assert_eq!(written(None), "a  12345é\n");
+    }
+
+    #[test]
+    fn nothing_in_a_cell_steers_the_terminal() {
+        let mut table = Table::bare();
+        table.row(["a\u{1b}[31m\n\u{7}\u{9b}\u{202e}é".to_owned()]);
+        let mut out = Vec::new();
+        table.write(&mut out).unwrap();
+        let written = String::from_utf8(out).unwrap();
+        assert_eq!(written.matches('\u{fffd}').count(), 5);
+        assert!(written.ends_with("é\n") && !written.contains('\u{1b}'));
     }
 
     #[test]

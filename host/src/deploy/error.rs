@@ -1,5 +1,6 @@
 use crate::model::{Digest, PublicKey, StreamId};
 use crate::runtime::Refused;
+use crate::store::SIGNATURES_MAX;
 use crate::{fold, store, upcast};
 
 /// Why a module was not taken or not activated.
@@ -60,6 +61,20 @@ pub enum Error {
         module: Digest,
         /// By whom it is signed.
         signed_by: Vec<PublicKey>,
+    },
+    /// It has as many as are kept.
+    #[error("module {0} has {SIGNATURES_MAX} signatures already, and no more are kept")]
+    TooManySignatures(Digest),
+    /// The plan has moved since a preflight.
+    #[error(
+        "nothing was activated: the preflight was made on plan {looked_at}, and plan {now} is in \
+         force; look again"
+    )]
+    LookedAt {
+        /// The plan of the preflight.
+        looked_at: u64,
+        /// The plan in force.
+        now: u64,
     },
     /// No such module.
     #[error("module {0} is not in the store; upload it first")]

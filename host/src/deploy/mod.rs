@@ -34,7 +34,7 @@ use crate::model::{Clock, Digest, Signature, Timestamp};
 use crate::runtime::{Limits, Module, Runtime};
 use crate::store::{
     Activation, Deployment, Item, ModuleStore, Outcome, PreflightSummary, ProjectionPlan,
-    StoredModule,
+    SIGNATURES_MAX, StoredModule,
 };
 
 /// How often an activation is checked anew because another host was first.
@@ -180,6 +180,16 @@ impl Registry {
     ) -> Result<Uploaded, Error> {
         let digest = Digest::of(&bytes);
         let mut signatures = self.modules.signatures(digest).await?;
+        let is_known = |new: &Signature| signatures.iter().any(|known| known.key == new.key);
+        let is_one_more = signature.as_ref().is_some_and(|new| !is_known(new));
+        if is_one_more && signatures.len() >= SIGNATURES_MAX {
+            let Some(other) = self.signing.others(&signatures).next() else {
+                return Err(Error::TooManySignatures(digest));
+            };
+            // That of a key which is taken goes before one that says nothing here.
+            self.signing.check(digest, &bytes, signature.as_slice())?;
+            self.modules.unsign(digest, other).await?;
+        }
         signatures.extend(signature);
         // Before anything of it is compiled.
         self.signing.check(digest, &bytes, &signatures)?;
@@ -248,8 +258,16 @@ impl Registry {
             self.check_signed(digest).await?;
         }
         let _changing = self.changing.write().await;
+        // It may have been pruned until here.
+        self.bytes(digest).await?;
         let mut tries = 0;
         loop {
+            if let Some(looked_at) = entry.preflight.as_ref().map(|found| found.plan)
+                && looked_at != self.plan().number
+            {
+                let now = self.plan().number;
+                return Err(Error::LookedAt { looked_at, now });
+            }
             let (activation, next) = self.prepare(&module, entry.clone(), keeping).await?;
             if let Some(deployment) = self.stage(activation, next).await? {
                 return Ok(deployment);
@@ -269,6 +287,7 @@ impl Registry {
     /// Why it can't be activated.
     pub async fn prospect(&self, digest: Digest, keeping: &Keeping) -> Result<Prospect, Error> {
         self.refresh().await?;
+        self.check_signed(digest).await?;
         let module = self.module(digest).await?;
         let (activation, next) = self.prepare(&module, Entry::default(), keeping).await?;
         Ok(Prospect {

@@ -20,6 +20,13 @@ impl Signing {
         !self.keys.is_empty()
     }
 
+    /// The keys of signatures that say nothing to a host which demands one; none where none is
+    /// demanded.
+    pub fn others<'a>(&'a self, signatures: &'a [Signature]) -> impl Iterator<Item = PublicKey> {
+        let all = signatures.iter().map(|signature| signature.key);
+        all.filter(|key| self.is_demanded() && !self.keys.contains(key))
+    }
+
     /// Checks the signatures of a component.
     ///
     /// # Errors

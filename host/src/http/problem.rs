@@ -340,7 +340,8 @@ impl From<&deploy::Error> for Box<Problem> {
             Error::Refused(runtime::Refused::TooLarge { .. }) => Code::TooLarge,
             Error::Refused(_) | Error::Conflict(_) | Error::Anchors { .. } => Code::ModuleRefused,
             Error::NotSettled(_) => Code::NotSettled,
-            Error::Raced => Code::Conflict,
+            Error::Raced | Error::LookedAt { .. } => Code::Conflict,
+            Error::TooManySignatures(_) => Code::ModuleRefused,
             Error::Fold(error) => return engine::Error::from(error.clone()).into(),
             Error::NotFound(_) => Code::ModuleNotFound,
             Error::WrongSignature { .. } | Error::Unsigned { .. } => Code::Unsigned,
@@ -356,6 +357,7 @@ impl From<proof::Error> for Box<Problem> {
         use proof::Error;
         let code = match &error {
             Error::UnderWay | Error::Shadowing | Error::Stopped => Code::Overloaded,
+            Error::Active(_) => Code::Conflict,
             Error::Store(error) => return error.clone().into(),
             Error::Modules(error) => return error.into(),
             Error::Fold(error) => return engine::Error::from(error.clone()).into(),

@@ -81,7 +81,7 @@ impl<'a> RejectedView<'a> {
     params(
         ("category" = Option<String>, Query, description = "Of streams of this category alone"),
         ("before" = Option<u64>, Query, description = "Those before this number; the newest without it"),
-        ("limit" = Option<u64>, Query, description = "At most so many: 1 to 1000, by default 100"),
+        ("limit" = Option<u64>, Query, description = "At most so many: 1 to 100, by default 100"),
     ),
     responses(
         (status = 200, body = RejectionList, description = "Rejections"),

@@ -1,3 +1,4 @@
+use crate::model::Digest;
 use crate::{deploy, fold, store};
 
 /// Why a history could not be looked at to its end.
@@ -9,6 +10,9 @@ pub enum Error {
     /// Another module runs beside the active one, on this host.
     #[error("a shadow is under way on this host; end it, or wait for its end")]
     Shadowing,
+    /// The module is active already.
+    #[error("module {0} is active already; a shadow runs beside the one that is")]
+    Active(Digest),
     /// The store failed, or what it holds can't be read.
     #[error(transparent)]
     Store(#[from] store::Error),

@@ -231,7 +231,9 @@ impl Prover {
                     judge.knows(rejected.plan) && is_chosen(&rejected.stream, scope, chosen)
                 });
                 for rejected in wanted {
-                    bytes += rejected.command.body.len();
+                    let metadata = rejected.command.metadata.as_ref();
+                    bytes += rejected.command.body.len() + metadata.map_or(0, |it| it.len());
+                    bytes += rejected.message.len();
                     all.push(rejected);
                 }
             }

@@ -124,15 +124,15 @@ impl Prover {
         let Ok(_alone) = self.shadowing.try_lock() else {
             return Err(Error::Shadowing);
         };
+        if self.registry.plan().serves(module) {
+            return Err(Error::Active(module));
+        }
         let (mut prospect, judge) = self.candidate(module).await?;
         let mut judge = Arc::new(judge);
         let head = self.reader.log_head().await?;
-        let newest = i64::MAX.unsigned_abs();
-        let newest = self.rejections.read(None, newest, Direction::Backward, 1);
-        let newest = newest.await?.first().map_or(0, |newest| newest.id);
         let mut place = Place {
             at: head,
-            rejection: newest,
+            rejection: self.newest_rejection().await?,
             skipped: 0,
         };
         let stop = Arc::new(Stop::after(Some(how.time)));
@@ -161,16 +161,28 @@ impl Prover {
                 told_at = Instant::now();
                 report(place.shadow(head, None, concluded(&prospect, &verified, policy)));
             }
-            let idle = 100 - u32::from(how.cpu.clamp(1, 100));
-            let pause = took * idle / u32::from(how.cpu.clamp(1, 100));
-            let is_behind = verified.head > place.at;
-            tokio::time::sleep(match is_behind {
-                true => pause.min(REPORT_PAUSE),
-                false => pause.clamp(LOOK_PAUSE, REPORT_PAUSE),
-            })
-            .await;
+            let cpu = u32::from(how.cpu.clamp(1, 100));
+            let mut pause = took * (100 - cpu) / cpu;
+            if verified.head <= place.at {
+                pause = pause.max(LOOK_PAUSE);
+            }
+            // However long a batch took, it is told of, and comes to its end.
+            while !pause.is_zero() && !stop.is_over() {
+                let nap = pause.min(REPORT_PAUSE);
+                tokio::time::sleep(nap).await;
+                pause -= nap;
+                if !pause.is_zero() {
+                    report(place.shadow(head, None, concluded(&prospect, &verified, policy)));
+                }
+            }
         };
         Ok(place.shadow(head, Some(end), concluded(&prospect, &verified, policy)))
+    }
+
+    async fn newest_rejection(&self) -> Result<u64, Error> {
+        let newest = i64::MAX.unsigned_abs();
+        let newest = self.rejections.read(None, newest, Direction::Backward, 1);
+        Ok(newest.await?.first().map_or(0, |newest| newest.id))
     }
 
     /// Who may decide under the plan that is in force.
@@ -235,9 +247,12 @@ impl Prover {
             place.rejection = last.id;
         }
         if batch.rejections.len() == limit {
-            // More than it can decide: it goes on with the newest ones.
-            place.skipped += limit as u64;
-            batch.rejections.clear();
+            let newest = self.newest_rejection().await?;
+            let lag = newest.saturating_sub(place.rejection);
+            if lag > how.lag_max {
+                place.skipped += lag;
+                place.rejection = newest;
+            }
         }
         batch
             .rejections

@@ -64,7 +64,7 @@ pub use types::{TypeStore, TypeUse};
 pub use url::{Backup, Migrated, StoreUrl, backup, migrate, open, open_reading};
 pub use wake::Wakes;
 
-use crate::model::{Digest, Position, Signature, StreamId, Timestamp, Version};
+use crate::model::{Digest, Position, PublicKey, Signature, StreamId, Timestamp, Version};
 
 /// What a read or a write ends in.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -156,7 +156,8 @@ pub const SIGNATURES_MAX: usize = 16;
 
 /// Components and the history of the plan.
 pub trait ModuleStore: Send + Sync {
-    /// Keeps a component's bytes. False when they were there already.
+    /// Keeps a component's bytes. False when they were there already; one that was never
+    /// activated has come again then, at this time.
     fn put<'a>(
         &'a self,
         digest: Digest,
@@ -170,6 +171,9 @@ pub trait ModuleStore: Send + Sync {
     /// Keeps a signature of a component, in place of the one of its key. Nothing is kept of a
     /// component that is not there, or has [`SIGNATURES_MAX`] others.
     fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>>;
+
+    /// Forgets the signature of a key.
+    fn unsign(&self, digest: Digest, key: PublicKey) -> BoxFuture<'_, Result<()>>;
 
     /// The signatures of a component, in the order of their keys.
     fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>>;

@@ -7,8 +7,8 @@ use futures::future::BoxFuture;
 use super::{Direction, Result};
 use crate::model::{CommandRecord, Digest, StreamId, Version};
 
-/// Most rejections of one page.
-pub const REJECTIONS_PAGE_MAX: usize = 1_000;
+/// Most rejections of one page: each may have 64 KiB.
+pub const REJECTIONS_PAGE_MAX: usize = 100;
 
 /// A command that was rejected. It is no part of the log, and may be forgotten.
 #[derive(Debug, Clone, PartialEq)]

@@ -98,7 +98,9 @@ impl Export {
         // Read behind the head, so that they hold what led to every event up to it; an
         // activation's module is there before it.
         let plans = self.modules.deployments().await?;
-        let modules = self.modules.list().await?;
+        let mut modules = self.modules.list().await?;
+        // One that was never activated is no part of the history, and may be pruned.
+        modules.retain(|module| plans.iter().any(|plan| plan.digest == module.digest));
         Ok(Next::Modules(modules.into_iter(), plans))
     }
 
@@ -111,13 +113,8 @@ impl Export {
     ) -> Result<Next> {
         if let Some(module) = left.next() {
             let digest = module.digest;
-            let Some(bytes) = self.modules.get(digest).await? else {
-                if plans.iter().any(|plan| plan.digest == digest) {
-                    return Err(missing(digest));
-                }
-                // It was pruned meanwhile.
-                return Ok(Next::Modules(left, plans));
-            };
+            let bytes = self.modules.get(digest).await?;
+            let bytes = bytes.ok_or_else(|| missing(digest))?;
             let signatures = self.modules.signatures(digest).await?;
             write::module(&module, &bytes, &signatures, out)?;
             self.totals.modules += 1;

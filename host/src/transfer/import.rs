@@ -206,9 +206,9 @@ impl<'a> Importing<'a> {
             return Err(self.wrong("the first line is no quipu.export".to_owned()));
         }
         if before <= Part::Modules && part > Part::Modules {
-            let there = self.present.modules.get(self.counts.modules as usize);
-            if let Some(module) = there {
-                let reason = format!("it has module {}, the file has not", module.digest);
+            let mut needed = self.present.plans.iter().map(|plan| plan.digest);
+            if let Some(module) = needed.find(|module| !self.known.contains(module)) {
+                let reason = format!("it has module {module}, the file has not");
                 return Err(Error::Differs(reason));
             }
         }
@@ -255,15 +255,11 @@ impl<'a> Importing<'a> {
             .signing
             .check(module.digest, &module.bytes, &module.signatures);
         checked.map_err(|error| self.wrong(error.to_string()))?;
-        let there = self.present.modules.get(self.counts.modules as usize);
-        match there {
-            Some(there) => {
-                if (there.digest, there.uploaded_at) != (module.digest, module.uploaded_at) {
-                    let (own, other) = (there.digest, module.digest);
-                    let reason = format!("it has module {own} where the file has {other}");
-                    return Err(Error::Differs(reason));
-                }
-            }
+        let mut there = self.present.modules.iter();
+        match there.find(|there| there.digest == module.digest) {
+            // What was uploaded beside is no part of the history.
+            Some(_) if !self.known.contains(&module.digest) => {}
+            Some(_) => return Err(self.wrong(format!("module {} stands twice", module.digest))),
             None if self.extends => {
                 let Module {
                     digest,

@@ -18,6 +18,11 @@ use crate::store::{
     Anchor, Decided, Deployment, ProjectionPlan, SIGNATURES_MAX, StoredCommit, StoredEvent,
     StoredSnapshot,
 };
+use crate::store::{PreflightSummary, SummaryObjection};
+
+/// What a preflight says at most, and of each objection in bytes.
+const PREFLIGHT_OBJECTIONS_MAX: usize = 100;
+const PREFLIGHT_TEXT_MAX: usize = 1_000;
 
 /// What a line says.
 #[derive(Debug)]
@@ -161,13 +166,20 @@ fn signatures(text: Option<&str>) -> Result<Vec<Signature>> {
     let Some(text) = text else {
         return Ok(Vec::new());
     };
-    let signatures: Vec<&str> =
+    let signatures: Vec<String> =
         serde_json::from_str(text).map_err(|error| Invalid(format!("signatures: {error}")))?;
     if !(1..=SIGNATURES_MAX).contains(&signatures.len()) {
         let wrong = format!("signatures: 1 to {SIGNATURES_MAX}, or leave it out");
         return Err(Invalid(wrong));
     }
-    signatures.into_iter().map(str::parse).collect()
+    let signatures = signatures.iter().map(|text| text.parse());
+    let signatures: Vec<Signature> = signatures.collect::<Result<_>>()?;
+    match signatures.is_sorted_by(|one, next| one.key < next.key) {
+        true => Ok(signatures),
+        false => Err(Invalid(
+            "signatures: not in the order of their keys".to_owned(),
+        )),
+    }
 }
 
 fn plan(line: &Line<'_>) -> Result<Entry> {
@@ -194,8 +206,21 @@ fn plan(line: &Line<'_>) -> Result<Entry> {
             owners: owners(data.owners)?,
             ..ProjectionPlan::default()
         },
-        preflight: data.preflight,
+        preflight: data.preflight.map(preflight).transpose()?,
     })))
+}
+
+fn preflight(said: PreflightSummary) -> Result<PreflightSummary> {
+    let is_wrong = |objection: &SummaryObjection| {
+        name("kind", &objection.kind).is_err() || objection.text.len() > PREFLIGHT_TEXT_MAX
+    };
+    if said.objections.len() > PREFLIGHT_OBJECTIONS_MAX
+        || said.same > said.decided
+        || said.objections.iter().any(is_wrong)
+    {
+        return Err(Invalid("preflight: more than a preflight says".to_owned()));
+    }
+    Ok(said)
 }
 
 fn settings(settings: BTreeMap<String, Settings>) -> Result<BTreeMap<String, Settings>> {

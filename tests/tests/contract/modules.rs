@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quipu::Host;
-use quipu::model::Digest;
+use quipu::model::{Digest, Timestamp};
 use quipu_tests::probe::probe;
 use quipu_tests::{Place, build, examples, guest, on_every_store};
 use serde_json::json;
@@ -12,6 +12,7 @@ on_every_store! {
     what_was_never_activated_is_pruned,
     what_came_lately_stays,
     a_pruned_module_may_come_again,
+    what_comes_again_is_as_new,
     the_history_is_decided_again_behind_a_prune,
 }
 
@@ -97,4 +98,22 @@ async fn the_history_is_decided_again_behind_a_prune(place: Place) {
     let verified = host.verify(&scope, &mut |_| {}).await.unwrap();
     assert!(verified.is_sound(), "{verified:?}");
     assert_eq!(verified.events, 3);
+}
+
+async fn what_comes_again_is_as_new(place: Place) {
+    let store = place.open().await;
+    let modules = store.modules.clone();
+    let bytes = guest::component("skeleton");
+    let digest = Digest::of(&bytes);
+    modules.put(digest, &bytes, Timestamp(1)).await.unwrap();
+    let host = place.builder().opened_store(store).build().await.unwrap();
+    let day = Duration::from_secs(86_400);
+    assert_eq!(pruned(&host, day, false).await, [digest]);
+    upload(&host, bytes.clone()).await;
+    assert_eq!(pruned(&host, day, true).await, []);
+    // What is part of the history keeps its time.
+    host.activate(digest, None).await.unwrap();
+    let before = host.modules().await.unwrap();
+    upload(&host, bytes).await;
+    assert_eq!(host.modules().await.unwrap(), before);
 }

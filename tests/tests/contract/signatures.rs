@@ -12,7 +12,9 @@ on_every_store! {
     a_module_has_a_bounded_number_of_signatures,
     a_signature_of_other_bytes_is_refused,
     with_keys_a_module_needs_a_signature_by_one_of_them,
-    what_was_uploaded_without_keys_is_not_activated_with_them;
+    what_was_uploaded_without_keys_is_not_activated_with_them,
+    signatures_of_others_do_not_keep_out_one_that_counts,
+    one_signature_too_many_is_refused;
         what_is_active_stays_active_where_keys_come_later,
 }
 
@@ -111,6 +113,12 @@ async fn what_was_uploaded_without_keys_is_not_activated_with_them(place: Place)
     let host = builder.keys(vec![public(1)]).build().await.unwrap();
     let answer = host.activate(digest, None).await;
     assert!(matches!(answer, Err(Error::Unsigned { .. })), "{answer:?}");
+    let (policy, scope) = (
+        quipu::proof::Policy::default(),
+        quipu::proof::Scope::default(),
+    );
+    let look = host.preflight(digest, &policy, &scope, &mut |_| {}).await;
+    assert!(look.unwrap_err().to_string().contains("is not signed"));
     put.sign(
         digest,
         Signature {
@@ -140,4 +148,44 @@ async fn what_is_active_stays_active_where_keys_come_later(place: Place) {
     let digest = host.plan().active("account").unwrap();
     let answer = host.activate(digest, None).await;
     assert!(matches!(answer, Err(Error::Unsigned { .. })), "{answer:?}");
+}
+
+async fn signatures_of_others_do_not_keep_out_one_that_counts(place: Place) {
+    let bytes = examples::account();
+    let digest = Digest::of(&bytes);
+    let store = place.open().await;
+    let modules = store.modules.clone();
+    modules.put(digest, &bytes, Timestamp(1)).await.unwrap();
+    for number in 10..10 + SIGNATURES_MAX as u8 {
+        modules.sign(digest, signed(number, &bytes)).await.unwrap();
+    }
+    let builder = place.builder().opened_store(store);
+    let host = builder.keys(vec![public(1)]).build().await.unwrap();
+    let another = host.upload_signed(bytes.clone(), signed(2, &bytes)).await;
+    assert!(
+        matches!(another, Err(Error::Unsigned { .. })),
+        "{another:?}"
+    );
+    host.upload_signed(bytes.clone(), signed(1, &bytes))
+        .await
+        .unwrap();
+    let kept = host.signatures(digest).await.unwrap();
+    assert_eq!(kept.len(), SIGNATURES_MAX);
+    assert!(kept.contains(&signed(1, &bytes)));
+    host.activate(digest, None).await.unwrap();
+}
+
+async fn one_signature_too_many_is_refused(place: Place) {
+    let host = place.host().await;
+    let bytes = guest::component("skeleton");
+    for number in 0..SIGNATURES_MAX as u8 {
+        host.upload_signed(bytes.clone(), signed(number, &bytes))
+            .await
+            .unwrap();
+    }
+    let more = host.upload_signed(bytes.clone(), signed(200, &bytes)).await;
+    assert!(matches!(more, Err(Error::TooManySignatures(_))), "{more:?}");
+    host.upload_signed(bytes.clone(), signed(3, &bytes))
+        .await
+        .unwrap();
 }

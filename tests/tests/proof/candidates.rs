@@ -25,6 +25,7 @@ on_every_store! {
     a_budget_bounds_what_is_looked_at,
     nothing_is_changed_by_a_look,
     what_a_look_said_is_kept_in_the_history,
+    a_look_on_another_plan_activates_nothing,
 }
 
 /// The decider that is active.
@@ -337,4 +338,19 @@ async fn what_a_look_said_is_kept_in_the_history(place: Place) {
     };
     assert_eq!((objection.kind.as_str(), objection.count), ("decision", 40));
     assert!(!objection.blocks);
+}
+
+async fn a_look_on_another_plan_activates_nothing(place: Place) {
+    let host = filled(&place).await;
+    let candidate = upload(&host, active().version("2.0.0").component()).await;
+    let (policy, scope) = (Policy::default(), Scope::default());
+    let mut told = |_| {};
+    let found = host.preflight(candidate, &policy, &scope, &mut told);
+    let found = found.await.unwrap();
+    examples::deploy(&host, active().version("3.0.0").component()).await;
+    let keeping = quipu::deploy::Keeping::default();
+    let refused = host.activate_after(&found, None, &keeping).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("made on plan 1, and plan 2"), "{refused}");
+    assert_eq!(host.plan().number, 2);
 }

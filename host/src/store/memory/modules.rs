@@ -4,7 +4,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
 use super::{Log, Shared};
-use crate::model::{Digest, Signature, Timestamp};
+use crate::model::{Digest, PublicKey, Signature, Timestamp};
 use crate::store::{Deployment, ModuleStore, Result, SIGNATURES_MAX, StoredModule};
 
 /// A component.
@@ -45,6 +45,12 @@ impl ModuleStore for Shared {
     ) -> BoxFuture<'a, Result<bool>> {
         let mut log = self.lock();
         let is_new = log.module(digest).is_none();
+        if !is_new
+            && !log.needs(digest)
+            && let Some(kept) = log.module(digest)
+        {
+            kept.module.uploaded_at = at;
+        }
         if is_new {
             log.modules.push(Kept {
                 module: StoredModule {
@@ -72,6 +78,13 @@ impl ModuleStore for Shared {
                 kept.signatures.push(signature);
                 kept.signatures.sort_by_key(|signature| signature.key);
             }
+        }
+        ready(Ok(())).boxed()
+    }
+
+    fn unsign(&self, digest: Digest, key: PublicKey) -> BoxFuture<'_, Result<()>> {
+        if let Some(kept) = self.lock().module(digest) {
+            kept.signatures.retain(|signature| signature.key != key);
         }
         ready(Ok(())).boxed()
     }

@@ -7,7 +7,7 @@ use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use super::arrays::signed;
 use super::cell::Cells;
 use super::error::store_error;
-use crate::model::{Digest, Signature, Timestamp};
+use crate::model::{Digest, PublicKey, Signature, Timestamp};
 use crate::store::preflight;
 use crate::store::signature::signature;
 use crate::store::{
@@ -16,6 +16,8 @@ use crate::store::{
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES ($1, $2, $3) \
     ON CONFLICT (digest) DO NOTHING";
+const AGAIN: &str = "UPDATE modules SET uploaded_at = $2 \
+    WHERE digest = $1 AND module_id NOT IN (SELECT module_id FROM deployments)";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = $1";
 const LIST: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
     ORDER BY module_id";
@@ -31,6 +33,8 @@ const SIGN: &str = "INSERT INTO module_signatures (module_id, key, signature) \
         SELECT count(*) FROM module_signatures AS s \
         WHERE s.module_id = m.module_id AND s.key <> $2) \
     ON CONFLICT (module_id, key) DO UPDATE SET signature = excluded.signature";
+const UNSIGN: &str = "DELETE FROM module_signatures WHERE key = $2 \
+    AND module_id = (SELECT module_id FROM modules WHERE digest = $1)";
 const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
     JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = $1 ORDER BY s.key";
 /// The log is read once, for all of them.
@@ -100,7 +104,12 @@ impl ModuleStore for Modules {
                 .execute(&self.pool)
                 .await
                 .map_err(store_error)?;
-            Ok(done.rows_affected() == 1)
+            let is_new = done.rows_affected() == 1;
+            if !is_new {
+                let again = sqlx::query(AGAIN).bind(&digest.0[..]).bind(signed(at.0));
+                again.execute(&self.pool).await.map_err(store_error)?;
+            }
+            Ok(is_new)
         }
         .boxed()
     }
@@ -124,6 +133,18 @@ impl ModuleStore for Modules {
                 .bind(&signature.key.0[..])
                 .bind(&signature.bytes[..])
                 .bind(signed(SIGNATURES_MAX as u64))
+                .execute(&self.pool)
+                .await;
+            done.map(|_| ()).map_err(store_error)
+        }
+        .boxed()
+    }
+
+    fn unsign(&self, digest: Digest, key: PublicKey) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let done = sqlx::query(UNSIGN)
+                .bind(&digest.0[..])
+                .bind(&key.0[..])
                 .execute(&self.pool)
                 .await;
             done.map(|_| ()).map_err(store_error)

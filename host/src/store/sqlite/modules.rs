@@ -9,7 +9,7 @@ use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
 use super::side::{Side, commit};
-use crate::model::{Digest, Signature, Timestamp};
+use crate::model::{Digest, PublicKey, Signature, Timestamp};
 use crate::store::preflight;
 use crate::store::signature::signature;
 use crate::store::{
@@ -18,6 +18,8 @@ use crate::store::{
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES (?1, ?2, ?3) \
     ON CONFLICT (digest) DO NOTHING";
+const AGAIN: &str = "UPDATE modules SET uploaded_at = ?2 \
+    WHERE digest = ?1 AND module_id NOT IN (SELECT module_id FROM deployments)";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = ?1";
 const LIST: &str = "SELECT digest, length(bytes), uploaded_at FROM modules ORDER BY module_id";
 const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
@@ -29,6 +31,8 @@ const SIGN: &str = "INSERT INTO module_signatures (module_id, key, signature) \
         SELECT count(*) FROM module_signatures AS s \
         WHERE s.module_id = m.module_id AND s.key <> ?2) \
     ON CONFLICT (module_id, key) DO UPDATE SET signature = excluded.signature";
+const UNSIGN_ONE: &str = "DELETE FROM module_signatures WHERE key = ?2 \
+    AND module_id = (SELECT module_id FROM modules WHERE digest = ?1)";
 const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
     JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = ?1 ORDER BY s.key";
 /// The log is read once, for all of them.
@@ -68,8 +72,16 @@ impl Modules {
             .bind(signed(at.0))
             .execute(&mut connection)
             .await?;
+        let is_new = done.rows_affected() == 1;
+        if !is_new {
+            sqlx::query(AGAIN)
+                .bind(digest.0.to_vec())
+                .bind(signed(at.0))
+                .execute(&mut connection)
+                .await?;
+        }
         connection.close().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(is_new)
     }
 }
 
@@ -177,6 +189,18 @@ impl ModuleStore for Modules {
 
     fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>> {
         self.keep(digest, signature).boxed()
+    }
+
+    fn unsign(&self, digest: Digest, key: PublicKey) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let done = sqlx::query(UNSIGN_ONE)
+                .bind(digest.0.to_vec())
+                .bind(key.0.to_vec())
+                .execute(&mut *self.side.turn().await?.connection)
+                .await;
+            done.map(|_| ()).map_err(|error| store_error(&error))
+        }
+        .boxed()
     }
 
     fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>> {
