@@ -135,7 +135,10 @@ pub fn print(found: &PreflightView, out: &mut impl Write) -> Result<()> {
         }
     }
     if found.examples.len() > shown.len() {
-        writeln!(out, "\n`preflight --json` has up to 100 examples")?;
+        writeln!(
+            out,
+            "\n--json of `preflight` and `shadow` has up to 100 examples"
+        )?;
     }
     Ok(())
 }

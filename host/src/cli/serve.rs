@@ -34,7 +34,7 @@ pub struct Serve {
     /// With --modules: also activate in place of another digest
     #[arg(long)]
     modules_force: bool,
-    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http], [subscriptions], [projections], [metadata]
+    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http], [subscriptions], [projections], [metadata], and keys
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

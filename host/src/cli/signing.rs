@@ -48,8 +48,8 @@ impl Key {
 
 /// Sign a component
 ///
-/// Writes the signature beside it, as FILE.sig, from where `deploy`, `preflight` and `serve
-/// --modules` take it along. It is an ed25519 signature of the component's bytes, one line of
+/// Writes the signature beside it, as FILE.sig, from where `deploy`, `preflight`, `shadow` and
+/// `serve --modules` take it along. It is an ed25519 signature of the component's bytes, one line of
 /// text: `ed25519`, the public key and the signature, both in base64.
 #[derive(Debug, Args)]
 pub struct Sign {
