@@ -88,8 +88,8 @@ impl Builder {
         self
     }
 
-    /// Takes modules alone that one of these keys has signed: what is uploaded, activated or
-    /// imported. What is active already stays. Without keys, everybody's are taken.
+    /// Takes modules alone that one of these keys has signed: what is uploaded, looked at,
+    /// activated or imported. What is active already stays. Without keys, everybody's are taken.
     #[must_use]
     pub fn keys(mut self, keys: Vec<PublicKey>) -> Self {
         self.keys = keys;

@@ -267,7 +267,7 @@ impl Host {
         self.tenant.registry.signatures(digest).await
     }
 
-    /// Removes modules that came longer ago than this, of which no activation tells and no
+    /// Removes modules that came as long ago as this, or longer, of which no activation tells and no
     /// event; unless `for_real`, says which they are alone. Oldest first.
     ///
     /// # Errors
@@ -289,12 +289,7 @@ impl Host {
         digest: Digest,
         by: Option<String>,
     ) -> Result<Deployment, crate::deploy::Error> {
-        let deployment = self.tenant.registry.activate(digest, by).await?;
-        self.tenant
-            .projections
-            .settled(&deployment.projections)
-            .await;
-        Ok(deployment)
+        self.enter(digest, Entry::by(by), &Keeping::default()).await
     }
 
     /// The same, and says how some of its projections are kept from then on; those that are
@@ -355,7 +350,7 @@ impl Host {
         keeping: &Keeping,
     ) -> Result<Deployment, crate::deploy::Error> {
         let registry = &self.tenant.registry;
-        let deployment = registry.activate_keeping(digest, entry, keeping).await?;
+        let deployment = registry.activate(digest, entry, keeping).await?;
         self.tenant
             .projections
             .settled(&deployment.projections)
@@ -485,9 +480,7 @@ impl Host {
         self.tenant.hub.close().await;
         self.tenant.projections.close().await;
         self.tenant.engine.drain().await;
-        if let Err(error) = self.tenant.engine.rejections().flush().await {
-            tracing::warn!(%error, "the last rejections were not kept");
-        }
+        self.keep_rejections().await;
         let closing = self.tenant.closing.lock().await.take();
         self.tenant.committer.close();
         match closing {

@@ -12,8 +12,8 @@ use crate::store::{Direction, Filter, LogPage, Rejected, StreamFilter, StreamPag
 use crate::upcast::Form;
 
 impl Host {
-    /// Writes the rejections that wait, so that they are decided again with the others.
-    async fn keep_rejections(&self) {
+    /// Writes the rejections that wait.
+    pub(super) async fn keep_rejections(&self) {
         if let Err(error) = self.tenant.engine.rejections().flush().await {
             tracing::warn!(%error, "the last rejections were not kept");
         }

@@ -15,7 +15,7 @@ use crate::http::PrunedView;
 /// names. What was active once is kept for good: the history is decided again with it.
 #[derive(Debug, Args)]
 pub struct Prune {
-    /// Those that were uploaded more than so many hours ago
+    /// Those that were uploaded so many hours ago, or more
     #[arg(long, value_name = "H", default_value_t = 24)]
     hours: u32,
     /// List them, and remove nothing

@@ -182,19 +182,23 @@ impl Registry {
         let mut signatures = self.modules.signatures(digest).await?;
         let is_known = |new: &Signature| signatures.iter().any(|known| known.key == new.key);
         let is_one_more = signature.as_ref().is_some_and(|new| !is_known(new));
+        let mut in_place_of = None;
         if is_one_more && signatures.len() >= SIGNATURES_MAX {
             let Some(other) = self.signing.others(&signatures).next() else {
                 return Err(Error::TooManySignatures(digest));
             };
             // That of a key which is taken goes before one that says nothing here.
             self.signing.check(digest, &bytes, signature.as_slice())?;
-            self.modules.unsign(digest, other).await?;
+            in_place_of = Some(other);
         }
         signatures.extend(signature);
         // Before anything of it is compiled.
         self.signing.check(digest, &bytes, &signatures)?;
         let (module, bytes) = self.compile(bytes).await?;
         let is_new = self.modules.put(digest, &bytes, self.clock.now()).await?;
+        if let Some(other) = in_place_of {
+            self.modules.unsign(digest, other).await?;
+        }
         if let Some(signature) = signature {
             self.modules.sign(digest, signature).await?;
         }
@@ -220,13 +224,12 @@ impl Registry {
     }
 
     /// Keys may have changed since it was uploaded, and other hosts have others.
-    async fn check_signed(&self, digest: Digest) -> Result<(), Error> {
+    async fn check_signed(&self, digest: Digest, bytes: &[u8]) -> Result<(), Error> {
         if !self.signing.is_demanded() {
             return Ok(());
         }
-        let bytes = self.bytes(digest).await?;
         let signatures = self.modules.signatures(digest).await?;
-        self.signing.check(digest, &bytes, &signatures)
+        self.signing.check(digest, bytes, &signatures)
     }
 
     /// Makes a module the active one under its manifest's name: from a position on,
@@ -234,32 +237,24 @@ impl Registry {
     /// plan, also when the module was active already.
     ///
     /// # Errors
-    /// When the module is not in the store, contradicts another one or can't read an
-    /// anchor, or the store does not answer.
-    pub async fn activate(&self, digest: Digest, by: Option<String>) -> Result<Deployment, Error> {
-        self.activate_keeping(digest, Entry::by(by), &Keeping::default())
-            .await
-    }
-
-    /// The same, with a change of how projections are kept.
-    ///
-    /// # Errors
-    /// As [`activate`](Self::activate), and when the module has no such projection, or a
-    /// build can't turn.
-    pub async fn activate_keeping(
+    /// When the module is not in the store, contradicts another one, can't read an anchor or
+    /// has no such projection, a build can't turn, the plan is not the one of the preflight, or
+    /// the store does not answer.
+    pub async fn activate(
         &self,
         digest: Digest,
         entry: Entry,
         keeping: &Keeping,
     ) -> Result<Deployment, Error> {
+        // Compiled before others have to wait.
         let module = self.module(digest).await?;
-        // A turn changes how what is active is folded, and nothing of the code.
-        if keeping.turning.is_none() {
-            self.check_signed(digest).await?;
-        }
         let _changing = self.changing.write().await;
         // It may have been pruned until here.
-        self.bytes(digest).await?;
+        let bytes = self.bytes(digest).await?;
+        // A turn changes how what is active is folded, and nothing of the code.
+        if keeping.turning.is_none() {
+            self.check_signed(digest, &bytes).await?;
+        }
         let mut tries = 0;
         loop {
             if let Some(looked_at) = entry.preflight.as_ref().map(|found| found.plan)
@@ -287,7 +282,8 @@ impl Registry {
     /// Why it can't be activated.
     pub async fn prospect(&self, digest: Digest, keeping: &Keeping) -> Result<Prospect, Error> {
         self.refresh().await?;
-        self.check_signed(digest).await?;
+        let bytes = self.bytes(digest).await?;
+        self.check_signed(digest, &bytes).await?;
         let module = self.module(digest).await?;
         let (activation, next) = self.prepare(&module, Entry::default(), keeping).await?;
         Ok(Prospect {
@@ -444,7 +440,7 @@ impl Registry {
         Ok(self.modules.list().await?)
     }
 
-    /// Removes modules that came longer ago than this, and that nothing needs; unless
+    /// Removes modules that came as long ago as this, or longer, and that nothing needs; unless
     /// `for_real`, says which they are alone.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ pub async fn decided_by(
     let limit = params.limit(LOG_PAGE_MAX)?;
     params.finish()?;
     // Says so when there is no such module.
-    app.host.module(digest).await?;
+    app.host.module_bytes(digest).await?;
     let page = app.host.decided_by(digest, Position(after), limit).await?;
     answer::json(StatusCode::OK, &LogEvents::of(&page))
 }

@@ -191,7 +191,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PruneBody {
-    /// Those that came more than so many seconds ago: 86400 without it.
+    /// Those that came so many seconds ago, or more: 86400 without it.
     #[serde(default)]
     older_than_s: Option<u64>,
     /// Says which they are, and removes nothing.

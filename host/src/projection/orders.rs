@@ -342,7 +342,7 @@ impl Service {
         let digest = projected.module.digest();
         let registry = &self.shared.registry;
         registry
-            .activate_keeping(digest, Entry::default(), &keeping)
+            .activate(digest, Entry::default(), &keeping)
             .await?;
         self.shared.inline.resume(name);
         Ok(())

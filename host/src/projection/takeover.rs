@@ -158,7 +158,7 @@ pub(super) async fn turn(shared: &Shared, name: &str, turning: Turning) -> Resul
     let entry = Entry::by(Some("quipu".to_owned()));
     let digest = projected.module.digest();
     let registry = &shared.registry;
-    let raised = registry.activate_keeping(digest, entry, &keeping).await;
+    let raised = registry.activate(digest, entry, &keeping).await;
     raised.map(|_| ()).map_err(deploy::Error::into)
 }
 

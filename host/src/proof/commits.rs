@@ -57,7 +57,8 @@ impl Commits {
 
     /// Takes the next event.
     pub(super) fn take(&mut self, event: StoredEvent) -> Taken {
-        let known = self.heads.get(&hash(&event.stream)).copied();
+        let key = hash(&event.stream);
+        let known = self.heads.get(&key).copied();
         let is_unknown = self.follows && known.is_none();
         if is_unknown && event.commit_offset > 0 && !self.begun.contains_key(&event.stream) {
             // It began before.
@@ -70,7 +71,7 @@ impl Commits {
             true => event.version,
             false => known.unwrap_or_default().next(),
         };
-        self.heads.insert(hash(&event.stream), event.version);
+        self.heads.insert(key, event.version);
         if event.version != expected {
             self.begun.remove(&event.stream);
             let why = format!("version {} follows, where {expected} should", event.version);

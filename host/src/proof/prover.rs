@@ -136,13 +136,11 @@ impl Prover {
             }
         }
         let chosen = self.chosen(scope).await?;
-        let judge = Arc::new(Judge::Candidate(self.candidates(rules)));
+        let judge = Arc::new(Judge::Candidate(self.candidates(rules.clone())));
         let head = self.reader.log_head().await?;
         let verified = self.run(&judge, head, (scope, &chosen), progress).await?;
-        if let Judge::Candidate(candidates) = &*judge {
-            // Last, so that what was written meanwhile is among them.
-            objections.types(&candidates.rules, self.types.types().await?);
-        }
+        // Last, so that what was written meanwhile is among them.
+        objections.types(&rules, self.types.types().await?);
         Ok(objections.concluded(&prospect, verified, policy))
     }
 
@@ -210,10 +208,13 @@ impl Prover {
         (scope, chosen): (&Scope, &Option<HashSet<StreamId>>),
     ) -> Result<Vec<Rejected>, Error> {
         let plan = self.registry.plan();
-        let categories: Vec<&str> = match judge.categories() {
+        let mut categories: Vec<&str> = match judge.categories() {
             Some(categories) => categories.collect(),
             None => plan.readers().map(|(category, _)| category).collect(),
         };
+        if let Some(only) = &scope.category {
+            categories.retain(|category| category == only);
+        }
         let (mut all, mut bytes) = (Vec::new(), 0);
         for category in categories {
             let (mut before, mut count) = (i64::MAX.unsigned_abs(), 0);

@@ -178,7 +178,7 @@ pub trait ModuleStore: Send + Sync {
     /// The signatures of a component, in the order of their keys.
     fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>>;
 
-    /// Removes components that came before a time, of which no activation tells and no event;
+    /// Removes components that came up to a time, of which no activation tells and no event;
     /// unless `for_real`, says which they are alone. Oldest first.
     fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>>;
 

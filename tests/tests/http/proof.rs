@@ -76,7 +76,6 @@ async fn a_module_comes_with_its_signature() {
 async fn modules_that_nobody_needs_are_removed() {
     let server = notes().await;
     let digest = uploaded(&server, &decider().version("2.0.0")).await;
-    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     let prune = |body: Value| {
         let request = server.post("/v1/modules/prune", &body.to_string());
         async move { send(request).await }

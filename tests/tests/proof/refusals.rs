@@ -17,6 +17,7 @@ on_every_store! {
     decisions_are_timed,
     words_that_no_database_takes_are_kept_all_the_same;
         a_rejection_that_was_changed_is_found,
+        a_rejection_of_a_plan_that_is_not_known_yet_is_left_out,
 }
 
 /// Rejects what is odd.
@@ -188,4 +189,17 @@ async fn words_that_no_database_takes_are_kept_all_the_same(place: Place) {
     let kept = host.rejections(None, None, 10).await.unwrap();
     assert_eq!(kept[0].message, "it is \u{fffd} odd");
     assert!(super::verified(&host).await.is_sound());
+}
+
+async fn a_rejection_of_a_plan_that_is_not_known_yet_is_left_out(place: Place) {
+    let host = filled(&place).await;
+    host.shutdown().await.unwrap();
+    // As one that is made after the history of the plan was read.
+    let later = "UPDATE rejections SET plan = 2 WHERE stream = 'note-3' AND version = 2";
+    place.tamper(later).await;
+    let host = place.host().await;
+    let verified = super::verified(&host).await;
+    assert!(verified.is_sound(), "{verified:?}");
+    let refusals: u64 = verified.commands.values().map(|it| it.refusals.same).sum();
+    assert_eq!(refusals, 40);
 }

@@ -216,6 +216,9 @@ async fn it_ends_in_its_time_and_there_is_one_at_a_time(place: Place) {
         .shadow(running.module, &policy, &short, &mut |_| {})
         .await;
     assert_eq!(again.unwrap().end, Some(End::Time));
+    let active = host.plan().active("note").unwrap();
+    let again = host.shadow(active, &policy, &short, &mut |_| {}).await;
+    assert!(matches!(again, Err(Error::Active(_))), "{again:?}");
     let unknown = host
         .shadow(Digest([1; 32]), &policy, &short, &mut |_| {})
         .await;

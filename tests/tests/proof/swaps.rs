@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use quipu::Host;
 use quipu::engine::Error;
-use quipu::model::{Command, Digest};
+use quipu::model::Command;
 use quipu_tests::{Place, build, examples, log, on_every_store};
 
 use super::{again, verified};
@@ -76,7 +76,7 @@ async fn swap_under_load(hosts: Vec<Host>) {
     for client in clients {
         client.await.unwrap();
     }
-    check(&host, &modules, swaps, accepted.load(Ordering::Relaxed)).await;
+    check(&host, swaps, accepted.load(Ordering::Relaxed)).await;
     for host in hosts {
         host.shutdown().await.unwrap();
     }
@@ -102,7 +102,7 @@ async fn execute(hosts: &[Host], client: u64, round: u64, accepted: &AtomicU64) 
     }
 }
 
-async fn check(host: &Host, modules: &[Digest], swaps: usize, accepted: u64) {
+async fn check(host: &Host, swaps: usize, accepted: u64) {
     let history = host.deployments().await.unwrap();
     assert_eq!(history.len(), swaps + 1);
     let log = log::whole(host).await;
@@ -141,9 +141,4 @@ async fn check(host: &Host, modules: &[Digest], swaps: usize, accepted: u64) {
         .map(|tally| tally.refusals.same)
         .sum();
     assert!(refused > 0, "no rejection was kept");
-    assert!(
-        modules
-            .iter()
-            .all(|module| history.iter().any(|it| it.digest == *module))
-    );
 }

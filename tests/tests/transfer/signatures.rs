@@ -1,5 +1,8 @@
 //! Signatures go with the components.
 
+use quipu::deploy::Keeping;
+use quipu::model::Digest;
+use quipu::proof::{Policy, Scope};
 use quipu_tests::signing::{public, signed};
 use quipu_tests::{Place, build, examples, on_every_store};
 
@@ -8,6 +11,7 @@ use crate::{exported, import};
 on_every_store! {
     an_import_needs_signatures_too,
     components_that_were_never_activated_stay_where_they_are,
+    what_no_export_says_of_a_component_or_an_activation_is_refused,
 }
 
 async fn an_import_needs_signatures_too(place: Place) {
@@ -48,7 +52,6 @@ async fn components_that_were_never_activated_stay_where_they_are(place: Place) 
     import(&target, &exported(&host).await).await.unwrap();
     assert_eq!(target.modules().await.unwrap().len(), 2);
     // Pruned at one of them, activated at the other: later exports fit all the same.
-    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     target.prune(std::time::Duration::ZERO, true).await.unwrap();
     host.activate(beside, None).await.unwrap();
     host.execute(&account, build::deposit(1)).await.unwrap();
@@ -56,4 +59,52 @@ async fn components_that_were_never_activated_stay_where_they_are(place: Place) 
     import(&target, &later).await.unwrap();
     assert_eq!(target.deployments().await.unwrap().len(), 2);
     assert_eq!(exported(&target).await, exported(&host).await);
+}
+
+async fn what_no_export_says_of_a_component_or_an_activation_is_refused(place: Place) {
+    let host = Place::memory().host().await;
+    let bytes = examples::account();
+    let mut signatures = [signed(1, &bytes), signed(2, &bytes)];
+    signatures.sort_by_key(|signature| signature.key);
+    for signature in signatures {
+        host.upload_signed(bytes.clone(), signature).await.unwrap();
+    }
+    let digest = Digest::of(&bytes);
+    let (policy, scope) = (Policy::default(), Scope::default());
+    let mut told = |_| {};
+    let found = host.preflight(digest, &policy, &scope, &mut told);
+    let found = found.await.unwrap();
+    let keeping = Keeping::default();
+    host.activate_after(&found, None, &keeping).await.unwrap();
+    let file = exported(&host).await;
+    let file = std::str::from_utf8(&file).unwrap();
+    let [one, other] = signatures.map(|signature| signature.to_string());
+    let objections = vec![r#"{"kind":"fold","count":1,"blocks":true,"text":"x"}"#; 101];
+    let objections = format!("\"same\":0,\"objections\":[{}]", objections.join(","));
+    for (said, instead, why) in [
+        (
+            format!("{one}\\\",\\\"{other}"),
+            format!("{other}\\\",\\\"{one}"),
+            "order",
+        ),
+        (
+            format!("{one}\\\",\\\"{other}"),
+            format!("{one}\\\",\\\"{one}"),
+            "order",
+        ),
+        (
+            "\"same\":0".to_owned(),
+            "\"same\":1".to_owned(),
+            "preflight",
+        ),
+        ("\"same\":0".to_owned(), objections, "preflight"),
+    ] {
+        assert!(file.contains(&said), "{said}");
+        let there = place.another();
+        let target = there.host().await;
+        let failed = import(&target, file.replacen(&said, &instead, 1).as_bytes()).await;
+        let failed = failed.unwrap_err().to_string();
+        assert!(failed.contains(why), "{failed}");
+        assert_eq!(target.plan().number, 0);
+    }
 }

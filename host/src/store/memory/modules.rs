@@ -5,7 +5,7 @@ use futures::future::{BoxFuture, ready};
 
 use super::{Log, Shared};
 use crate::model::{Digest, PublicKey, Signature, Timestamp};
-use crate::store::{Deployment, ModuleStore, Result, SIGNATURES_MAX, StoredModule};
+use crate::store::{Deployment, ModuleStore, Result, SIGNATURES_MAX, StoredCommit, StoredModule};
 
 /// A component.
 pub struct Kept {
@@ -23,7 +23,7 @@ impl Log {
 
     /// Whether an activation or an event needs it.
     fn needs(&self, digest: Digest) -> bool {
-        let decided = |commit: &crate::store::StoredCommit| {
+        let decided = |commit: &StoredCommit| {
             commit
                 .decided
                 .is_some_and(|decided| decided.module == digest)
@@ -98,7 +98,7 @@ impl ModuleStore for Shared {
     fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
         let mut log = self.lock();
         let old = log.modules.iter().map(|kept| kept.module.clone());
-        let mut pruned: Vec<StoredModule> = old.filter(|it| it.uploaded_at < before).collect();
+        let mut pruned: Vec<StoredModule> = old.filter(|it| it.uploaded_at <= before).collect();
         pruned.retain(|module| !log.needs(module.digest));
         if for_real {
             log.modules.retain(|kept| !pruned.contains(&kept.module));

@@ -1,5 +1,7 @@
 //! The last rejections.
 
+use std::collections::HashMap;
+
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
@@ -20,14 +22,19 @@ impl RejectionStore for Shared {
             kept.last += 1;
             let id = kept.last;
             kept.all.push(Rejected { id, ..one.clone() });
-            let is_alike = |other: &&Rejected| other.stream.category() == one.stream.category();
-            let alike = kept.all.iter().filter(is_alike).count() as u64;
-            if alike > max
-                && let Some(oldest) = kept.all.iter().position(|other| is_alike(&other))
-            {
-                kept.all.remove(oldest);
-            }
         }
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        for one in &kept.all {
+            *counts.entry(one.stream.category().to_owned()).or_default() += 1;
+        }
+        kept.all.retain(|one| {
+            let left = counts.get_mut(one.stream.category());
+            let is_beyond = left.as_ref().is_some_and(|left| **left > max);
+            if let Some(left) = left.filter(|_| is_beyond) {
+                *left -= 1;
+            }
+            !is_beyond
+        });
         ready(Ok(())).boxed()
     }
 

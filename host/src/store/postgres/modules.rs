@@ -39,7 +39,7 @@ const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
     JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = $1 ORDER BY s.key";
 /// The log is read once, for all of them.
 const UNUSED: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
-    WHERE uploaded_at < $1 AND module_id NOT IN (SELECT module_id FROM deployments) \
+    WHERE uploaded_at <= $1 AND module_id NOT IN (SELECT module_id FROM deployments) \
         AND module_id NOT IN (SELECT module_id FROM events WHERE module_id IS NOT NULL) \
     ORDER BY module_id";
 /// What was activated meanwhile stays. No event comes before an activation of its module.
@@ -58,9 +58,7 @@ impl Modules {
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
-}
 
-impl Modules {
     async fn unused(&self, before: Timestamp) -> Result<Vec<StoredModule>> {
         let rows = sqlx::query(UNUSED).bind(signed(before.0));
         let rows = rows.fetch_all(&self.pool).await.map_err(store_error)?;

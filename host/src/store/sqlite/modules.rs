@@ -37,7 +37,7 @@ const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
     JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = ?1 ORDER BY s.key";
 /// The log is read once, for all of them.
 const UNUSED: &str = "SELECT digest, length(bytes), uploaded_at FROM modules \
-    WHERE uploaded_at < ?1 AND module_id NOT IN (SELECT module_id FROM deployments) \
+    WHERE uploaded_at <= ?1 AND module_id NOT IN (SELECT module_id FROM deployments) \
         AND module_id NOT IN (SELECT module_id FROM events WHERE module_id IS NOT NULL) \
     ORDER BY module_id";
 /// What was activated meanwhile stays. No event comes before an activation of its module.
@@ -83,9 +83,7 @@ impl Modules {
         connection.close().await?;
         Ok(is_new)
     }
-}
 
-impl Modules {
     async fn keep(&self, digest: Digest, signature: Signature) -> Result<()> {
         let done = sqlx::query(SIGN)
             .bind(digest.0.to_vec())
