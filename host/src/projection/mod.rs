@@ -21,6 +21,7 @@ mod rules;
 mod runner;
 mod service;
 mod shared;
+mod staleness;
 mod status;
 mod takeover;
 mod tend;

@@ -47,6 +47,8 @@ impl Owner {
             changes,
             writes,
             trouble: trouble.map(Trouble::written),
+            plan: self.judged,
+            stale: self.stale.clone(),
             ..aside
         };
         let has_news = self.at > self.kept_at
@@ -55,14 +57,23 @@ impl Owner {
             || !batch.unparked.is_empty()
             || !batch.skipped.is_empty()
             || batch.trouble.is_some()
-            || self.build.trouble.is_some();
+            || self.build.trouble.is_some()
+            || self.verdict_is_new;
         if !has_news {
             return Ok(());
         }
         self.build.trouble.clone_from(&batch.trouble);
+        self.verdict_is_new = false;
         (self.events, self.since) = (0, Instant::now());
         self.write(batch);
         Ok(())
+    }
+
+    /// Writes under which plan the build was judged, and what came of it; what else is said of
+    /// the build stays.
+    pub(super) async fn keep_judgement(&mut self) -> Result<(), End> {
+        let trouble = Trouble::read(self.build.trouble.as_deref());
+        self.flush(trouble.as_ref()).await
     }
 
     fn write(&mut self, batch: BuildBatch) {

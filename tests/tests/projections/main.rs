@@ -5,6 +5,7 @@
 mod child;
 mod crash;
 mod errors;
+mod evolving;
 mod failing;
 mod folding;
 mod fresh;

@@ -81,6 +81,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "proof",
         include_str!("../../../../migrations/sqlite/0005_proof.sql"),
     ),
+    (
+        8,
+        "releases",
+        include_str!("../../../../migrations/sqlite/0008_releases.sql"),
+    ),
 ];
 
 /// Rows that a reading connection is ahead of who reads: each may have a MiB.
