@@ -46,7 +46,7 @@ impl Probe {
     }
 
     /// The same; what it does with a body that holds the word `bad`: `trap`, `bad-event`,
-    /// or with any: `twice` (the mark stands twice), `undeclared`, `too-few`.
+    /// or with any: `same` (it stays as it is), `twice` (the mark stands twice), `undeclared`, `too-few`.
     pub fn step_that(
         mut self,
         category: &str,
@@ -99,7 +99,7 @@ impl Probe {
     }
 
     /// What deciding on a body with the word `odd` does: `other`, `reject`, `bad-command`,
-    /// `trap`; on any: `slow`, `moody`.
+    /// `trap`; on any: `slow`, `moody`, `rename` (older names of types are the newer ones).
     pub fn decides(self, does: &str) -> Self {
         self.with("decides", json!(does))
     }

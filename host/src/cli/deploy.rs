@@ -222,8 +222,16 @@ impl Deploy {
         match changes.keys().find(|name| !known.contains(name)) {
             None => Ok(changes),
             Some(name) => Err(WrongUse(format!(
-                "no projection {name} in {}; there is: {}",
-                names.join(", "),
+                "{} no projection {name}; {}: {}",
+                match names.as_slice() {
+                    [only] => format!("{only} has"),
+                    all => format!("{} have", all.join(", ")),
+                },
+                if names.len() == 1 {
+                    "it has"
+                } else {
+                    "they have"
+                },
                 match known.as_slice() {
                     [] => "none".to_owned(),
                     known => known.join(", "),

@@ -36,7 +36,7 @@ pub struct Config {
     #[serde(default)]
     pub projections: Vec<Projection>,
     /// What deciding on a body with the word `odd` does: "other", "reject", "reject-otherwise", "reject-nul", "bad-command",
-    /// "trap"; on any: "slow", "moody".
+    /// "trap"; on any: "slow", "moody", "rename".
     #[serde(default)]
     decides: String,
     /// What folding a body with the word `rare` does: "trap".
@@ -50,7 +50,7 @@ pub struct Step {
     r#type: String,
     from: u32,
     to: Vec<(String, u32)>,
-    /// "lift", "twice", "trap", "bad-event", "undeclared", "too-few".
+    /// "lift", "same", "twice", "trap", "bad-event", "undeclared", "too-few".
     does: String,
 }
 
@@ -72,6 +72,21 @@ pub fn config() -> &'static Config {
         let room: &[u8; crate::BYTES] = std::hint::black_box(&ROOM);
         serde_json::from_slice(&room[crate::MARK.len()..]).unwrap()
     })
+}
+
+/// The name that a type has by now: by an alias, or by a step with one result.
+fn renamed(name: String) -> String {
+    let events = &config().events;
+    if events.iter().any(|known| known.0 == name) {
+        return name;
+    }
+    let alias = events.iter().find(|known| known.2.contains(&name));
+    let step = config().steps.iter().find(|step| step.r#type == name);
+    let to = step.and_then(|step| step.to.first());
+    alias
+        .map(|known| known.0.clone())
+        .or_else(|| to.map(|to| to.0.clone()))
+        .unwrap_or(name)
 }
 
 fn message_type(name: &str, schema_version: u32, aliases: &[String]) -> manifest::MessageType {
@@ -221,6 +236,10 @@ impl decider::GuestAggregate for Held {
         let events: Vec<(String, Box<RawValue>)> = serde_json::from_str(&body)
             .map_err(|error| types::DecideError::BadCommand(error.to_string()))?;
         let new = |(name, data): (String, Box<RawValue>)| {
+            let name = match config().decides.as_str() {
+                "rename" => renamed(name),
+                _ => name,
+            };
             let mut known = config().events.iter();
             let version = known
                 .find(|known| known.0 == name)
@@ -293,6 +312,7 @@ impl upcaster::Guest for Probe {
                 let mark = format!("{name}@{version}");
                 let made = match step.does.as_str() {
                     "twice" => serde_json::json!([[old, mark], mark]),
+                    "same" => old,
                     _ => serde_json::json!([old, mark]),
                 };
                 parts.push(upcaster::Upcasted {

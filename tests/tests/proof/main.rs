@@ -4,6 +4,7 @@
 mod candidates;
 mod damage;
 mod refusals;
+mod releases;
 mod shadows;
 mod swaps;
 mod verify;

@@ -261,7 +261,7 @@ async fn a_file_of_the_first_format_is_taken_in(place: Place) {
     let file = exported(&source).await;
     let mut old = text(&file).to_owned();
     for (new, oldest) in [
-        ("\"format\":3", "\"format\":1"),
+        ("\"format\":4", "\"format\":1"),
         ("\"anchors\":0,", ""),
         (",\"categories\":[\"account\"]", ""),
     ] {

@@ -170,7 +170,7 @@ async fn an_unknown_kind_is_refused_by_name_and_line() {
     );
     assert!(told.starts_with(&expected), "{told}");
 
-    let newer = file.replacen("\"format\":3", "\"format\":4", 1);
+    let newer = file.replacen("\"format\":4", "\"format\":5", 1);
     let told = refused(&Place::memory().host().await, newer.as_bytes()).await;
     assert!(told.contains("use a newer program"), "{told}");
 }
