@@ -9,7 +9,7 @@ use super::rules::{Event, Rules, Stuck, Task};
 use super::runner::{End, Owner};
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::store::{Direction, Filter, SetAside, Subject};
+use crate::store::{Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};
 
 /// Events that are tried again before what came of it is written.
 const RETRIED_AT_ONCE: usize = 500;
@@ -91,7 +91,7 @@ impl Owner {
                 self.parked.add(&subject, position);
                 self.aside.parked.push(aside);
             } else {
-                aside.reason = Some("the policy skips what fails".into());
+                aside.reason = Some(SKIPPED_BY_POLICY.into());
                 self.aside.skipped.push(aside);
             }
         }
@@ -159,7 +159,8 @@ impl Owner {
         }
     }
 
-    /// Tries parked events again, of each subject in order, up to one that fails still.
+    /// Retries parked events, of each subject in order, up to the first that fails again.
+    /// Under the policy `skip` an event that fails again is skipped, and its sequence goes on.
     pub(super) async fn retry_parked(&mut self) -> Result<(), End> {
         self.retry_is_wanted = false;
         let mut tried = 0;
@@ -189,16 +190,23 @@ impl Owner {
         for (failed, stuck) in tried.failed {
             // What waits for a document goes on waiting for it, whatever fails.
             let failed = only.map_or(failed, |_| subject.clone());
-            has_passed &= failed != *subject;
-            self.parked.add(&failed, position);
-            self.aside.parked.push(SetAside {
+            let mut aside = SetAside {
                 subject: failed,
                 position,
                 at,
                 error: Some(stuck.error),
                 attempts: 1,
                 reason: None,
-            });
+            };
+            if self.on_error == OnError::Skip {
+                // The same as for an event that fails for the first time.
+                aside.reason = Some(SKIPPED_BY_POLICY.into());
+                self.aside.skipped.push(aside);
+                continue;
+            }
+            has_passed &= aside.subject != *subject;
+            self.parked.add(&aside.subject, position);
+            self.aside.parked.push(aside);
         }
         for (key, document) in tried.documents {
             self.cache.put(&key, document, position);

@@ -12,6 +12,10 @@ use crate::model::{Digest, Position, Timestamp};
 /// Most documents or records in a page.
 pub const DOCUMENTS_PAGE_MAX: usize = 1_000;
 
+/// The reason that is recorded with an event that the policy `skip` left out. Migration 0006
+/// tells operators' decisions from the policy's by this text.
+pub const SKIPPED_BY_POLICY: &str = "the policy skips what fails";
+
 /// One copy of a projection's documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
