@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::compare::compare;
+use super::dropped::Drops;
 use super::takeover::turn;
 use super::{
     BuildStatus, Comparison, Deployed, Error, Order, ParkedPage, Service, State, Status, Trouble,
@@ -12,7 +13,7 @@ use super::{
 use crate::deploy::{Entry, Keeping, Plan, Turning};
 use crate::model::{Invalid, Lifecycle, Position, SettingsChange, Timestamp};
 use crate::store::{
-    Build, DOCUMENTS_PAGE_MAX, Role, SetAside, Steer, StoredProjection, Subject, Turn,
+    Build, DOCUMENTS_PAGE_MAX, ParkedFilter, Role, SetAside, Steer, StoredProjection, Subject, Turn,
 };
 
 /// How long the order to switch waits until that is done, and between two looks.
@@ -189,7 +190,11 @@ impl Service {
             Order::Rebuild { hold } => self.rebuild(&plan, &stored, hold).await?,
             Order::RetryParked => documents.steer(name, Steer::Retry).await?,
             Order::DropParked { subject, reason } => {
-                self.drop_parked(&stored, subject.as_ref(), &reason).await?;
+                let which = ParkedFilter {
+                    subject,
+                    position: None,
+                };
+                self.drop_parked(name, &which, &reason).await?;
             }
             Order::Switch => {
                 if !stored.builds.iter().any(|build| build.role == Role::Next) {
@@ -265,8 +270,8 @@ impl Service {
 
     async fn drop_parked(
         &self,
-        stored: &StoredProjection,
-        subject: Option<&Subject>,
+        name: &str,
+        which: &ParkedFilter,
         reason: &str,
     ) -> Result<(), Error> {
         if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
@@ -274,14 +279,20 @@ impl Service {
             return Err(Invalid(rule.to_owned()).into());
         }
         let (documents, now) = (&self.shared.documents, self.shared.clock.now());
-        let mut dropped = 0;
-        for build in stored.builds.iter().filter(|it| it.role != Role::Previous) {
-            dropped += documents
-                .drop_parked(build.id, subject, reason, now)
-                .await?;
+        let known = Drops::read(&**documents, name, Position(0)).await?.len();
+        let max = self.shared.options.parked_max;
+        if known >= max {
+            let why = format!(
+                "{known} events are dropped, at most {max} may be; deploy what can fold those that \
+                 wait, then `retry-parked`"
+            );
+            return Err(refused(name, &why));
         }
-        if dropped == 0 {
-            return Err(refused(&stored.name, "no such event waits"));
+        if documents.drop_parked(name, which, reason, now).await? == 0 {
+            return Err(refused(
+                name,
+                "no such event is parked; `parked` lists those that are",
+            ));
         }
         Ok(())
     }

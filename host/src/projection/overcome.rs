@@ -122,10 +122,12 @@ impl Owner {
                 failed: vec![(subject, stuck)],
             });
         }
+        let at = self.shared.clock.now();
+        let dropped = self.drops.take_documents(&mut keyed, at);
+        self.aside.skipped.extend(dropped);
         match only {
             Some(only) => keyed.works.retain(|(key, _)| key == only),
             None => {
-                let at = self.shared.clock.now();
                 for (subject, position) in self.parked.take_documents(&mut keyed) {
                     self.set_aside(subject, position, at);
                 }

@@ -167,6 +167,36 @@ pub struct SetAside {
     pub reason: Option<Box<str>>,
 }
 
+/// Which parked events of a projection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParkedFilter {
+    /// Those that wait for this document or stream; none: all.
+    pub subject: Option<Subject>,
+    /// The one at this position of the log; none: all.
+    pub position: Option<Position>,
+}
+
+impl ParkedFilter {
+    /// Whether an event that waits is one of them.
+    pub fn holds(&self, subject: &Subject, position: Position) -> bool {
+        self.subject.as_ref().is_none_or(|of| of == subject)
+            && self.position.is_none_or(|at| at == position)
+    }
+}
+
+/// An event that an operator dropped from a projection: every build leaves it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedEvent {
+    /// For whom: a document, or a stream, for which it is left out as a whole.
+    pub subject: Subject,
+    /// The event's place in the log.
+    pub position: Position,
+    /// When it was dropped.
+    pub at: Timestamp,
+    /// Why, in the operator's words.
+    pub reason: Box<str>,
+}
+
 /// What a build is given at once.
 #[derive(Debug, Clone, Default)]
 pub struct BuildBatch {
@@ -335,15 +365,26 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<SetAside>>>;
 
-    /// Leaves parked events out for good, with a reason: all of a subject, or all there
-    /// are. Tells how many. The owner loses the build, so that it learns of it.
+    /// Drops parked events of every build of a projection, for good and with a reason, and
+    /// records them for the projection. Returns how many were parked, counted once for each
+    /// build. If any was, the owners of all builds of the projection lose them, so that they
+    /// learn of it.
     fn drop_parked<'a>(
         &'a self,
-        build: BuildId,
-        subject: Option<&'a Subject>,
+        name: &'a str,
+        which: &'a ParkedFilter,
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>>;
+
+    /// Events that operators dropped from a projection, in order of position and subject,
+    /// after one of them. They are removed with the projection's last build.
+    fn dropped<'a>(
+        &'a self,
+        name: &'a str,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>>;
 
     /// How many there are of what.
     fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>>;

@@ -4,6 +4,7 @@
 
 mod child;
 mod crash;
+mod dropping;
 mod errors;
 mod failing;
 mod folding;

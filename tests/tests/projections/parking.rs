@@ -24,13 +24,13 @@ on_every_store!(
     what_is_parked_outlives_the_host,
 );
 
-fn broken() -> Probe {
+pub fn broken() -> Probe {
     probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "body"}))
 }
 
-fn healed() -> Probe {
+pub fn healed() -> Probe {
     let other = json!({"keys": "body", "does": "heal"});
     probe("note")
         .event("noted", 1)
@@ -38,7 +38,7 @@ fn healed() -> Probe {
         .projection(NOTES, 1, other)
 }
 
-async fn feed(host: &quipu::Host) {
+pub async fn feed(host: &quipu::Host) {
     let park = kept(Lifecycle::Async, OnError::Park);
     deploy(host, &broken(), park).await;
     note(host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;

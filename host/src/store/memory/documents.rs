@@ -1,18 +1,25 @@
 //! Documents of builds, and what was set aside.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::model::{Position, Timestamp};
 use crate::store::scan::{Bounds, changes_limit, page, whole_changes};
 use crate::store::{
-    BuildBatch, BuildCounts, BuildId, DocumentWrite, Found, IndexEntry, Scan, SetAside,
-    StoredDocument, Subject,
+    BuildBatch, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentWrite, DroppedEvent, Found,
+    IndexEntry, ParkedFilter, Scan, SetAside, StoredDocument, Subject,
 };
 
-/// What all builds hold.
+/// What all builds hold, and what operators dropped from projections.
 #[derive(Default)]
-pub struct Documents(pub HashMap<BuildId, Contents>);
+pub struct Documents {
+    builds: HashMap<BuildId, Contents>,
+    dropped: BTreeMap<Box<str>, Dropped>,
+}
+
+/// Events that operators dropped from a projection.
+type Dropped = BTreeMap<(Position, Subject), DroppedEvent>;
 
 /// What one build holds.
 #[derive(Default)]
@@ -39,12 +46,62 @@ impl Documents {
 
     /// What a build holds.
     pub fn of(&mut self, build: BuildId) -> &mut Contents {
-        self.0.entry(build).or_default()
+        self.builds.entry(build).or_default()
+    }
+
+    /// Forgets what a build holds.
+    pub fn remove(&mut self, build: BuildId) {
+        self.builds.remove(&build);
+    }
+
+    /// Drops parked events of some builds of a projection; how many were parked.
+    pub fn drop_parked(
+        &mut self,
+        (name, builds): (&str, &[BuildId]),
+        which: &ParkedFilter,
+        reason: &str,
+        at: Timestamp,
+    ) -> u64 {
+        let mut count = 0;
+        for build in builds {
+            for event in self.of(*build).drop_parked(which, reason, at) {
+                count += 1;
+                let dropped = DroppedEvent {
+                    subject: event.subject.clone(),
+                    position: event.position,
+                    at,
+                    reason: reason.into(),
+                };
+                let of = self.dropped.entry(name.into()).or_default();
+                of.insert((event.position, event.subject), dropped);
+            }
+        }
+        count
+    }
+
+    /// Events that operators dropped from a projection, after one of them.
+    pub fn dropped(
+        &self,
+        name: &str,
+        after: Option<&(Subject, Position)>,
+        limit: usize,
+    ) -> Vec<DroppedEvent> {
+        let after = after.map(|(subject, position)| (*position, subject.clone()));
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let of = self.dropped.get(name).into_iter();
+        let events = of.flat_map(|of| of.range((from.clone(), Bound::Unbounded)));
+        let events = events.map(|(_, event)| event.clone());
+        events.take(limit.min(DOCUMENTS_PAGE_MAX)).collect()
+    }
+
+    /// Forgets what was dropped from a projection.
+    pub fn forget(&mut self, name: &str) {
+        self.dropped.remove(name);
     }
 
     /// A document; none where there never was one.
     pub fn read(&self, build: BuildId, key: &str) -> Option<StoredDocument> {
-        self.0.get(&build)?.documents.get(key).cloned()
+        self.builds.get(&build)?.documents.get(key).cloned()
     }
 }
 
@@ -137,24 +194,21 @@ impl Contents {
         self.skipped.insert(key, skipped);
     }
 
-    /// Leaves parked events out for good.
-    pub fn drop_parked(&mut self, subject: Option<&Subject>, reason: &str, at: Timestamp) -> u64 {
-        let of: Vec<(Subject, Position)> = self
+    /// Leaves parked events out for good: those that were parked.
+    fn drop_parked(&mut self, which: &ParkedFilter, reason: &str, at: Timestamp) -> Vec<SetAside> {
+        let dropped: Vec<SetAside> = self
             .parked
-            .keys()
-            .filter(|(of, _)| subject.is_none_or(|subject| of == subject))
-            .cloned()
+            .extract_if(.., |(subject, position), _| which.holds(subject, *position))
+            .map(|(_, parked)| parked)
             .collect();
-        for key in &of {
-            if let Some(parked) = self.parked.remove(key) {
-                self.skip(SetAside {
-                    at,
-                    reason: Some(reason.into()),
-                    ..parked
-                });
-            }
+        for parked in &dropped {
+            self.skip(SetAside {
+                at,
+                reason: Some(reason.into()),
+                ..parked.clone()
+            });
         }
-        of.len() as u64
+        dropped
     }
 
     /// How many there are of what.

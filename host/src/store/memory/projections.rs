@@ -11,8 +11,9 @@ use super::{Log, Shared};
 use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self, Roles, view_name};
 use crate::store::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, Found,
-    Kept, Result, Role, Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
+    DroppedEvent, Found, Kept, ParkedFilter, Result, Role, Scan, SetAside, Steer, StoredDocument,
+    StoredProjection, Subject,
 };
 
 impl Log {
@@ -25,7 +26,7 @@ impl Log {
 
     fn sweep(&mut self) -> bool {
         if let Some(build) = self.builds.first_dropped() {
-            self.documents.0.remove(&build);
+            self.documents.remove(build);
             self.builds.remove(build);
         }
         self.builds.first_dropped().is_some()
@@ -91,7 +92,11 @@ impl DocumentStore for Shared {
     fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
         let mut log = self.lock();
         let roles = builds::dropped(&log.builds.of(name), role);
-        done(log.take_roles(roles))
+        let is_dropped = log.take_roles(roles);
+        if is_dropped && log.builds.of(name).is_empty() {
+            log.documents.forget(name);
+        }
+        done(is_dropped)
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
@@ -177,17 +182,32 @@ impl DocumentStore for Shared {
 
     fn drop_parked<'a>(
         &'a self,
-        build: BuildId,
-        subject: Option<&'a Subject>,
+        name: &'a str,
+        which: &'a ParkedFilter,
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
         let mut log = self.lock();
-        let dropped = log.documents.of(build).drop_parked(subject, reason, at);
+        let builds = log.builds.of(name);
+        let builds: Vec<BuildId> = builds.iter().map(|build| build.id).collect();
+        let dropped = log
+            .documents
+            .drop_parked((name, &builds), which, reason, at);
         if dropped > 0 {
-            log.builds.lose_owner(build);
+            for build in builds {
+                log.builds.lose_owner(build);
+            }
         }
         done(dropped)
+    }
+
+    fn dropped<'a>(
+        &'a self,
+        name: &'a str,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>> {
+        done(self.lock().documents.dropped(name, after, limit))
     }
 
     fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {

@@ -37,17 +37,8 @@ const SKIPPED: &str = "SELECT is_stream, subject, position, at, error, attempts,
     FROM skipped_events \
     WHERE build = $1 AND (position, is_stream, subject) > ($4, $2, $3) \
     ORDER BY position, is_stream, subject LIMIT $5";
-const DROP_PARKED: &str = "WITH dropped AS (\
-        DELETE FROM parked_events \
-        WHERE build = $1 AND ($2::boolean IS NULL OR (is_stream = $2 AND subject = $3)) \
-        RETURNING *\
-    ) \
-    INSERT INTO skipped_events (build, is_stream, subject, position, at, error, attempts, reason) \
-    SELECT build, is_stream, subject, position, $4, error, attempts, $5 FROM dropped \
-    ON CONFLICT ON CONSTRAINT skipped_event DO UPDATE SET at = excluded.at, \
-        error = excluded.error, attempts = excluded.attempts, reason = excluded.reason";
-
-fn parts(subject: &Subject) -> (bool, &str) {
+/// How a subject is stored: whether it is a stream, and its name.
+pub fn parts(subject: &Subject) -> (bool, &str) {
     match subject {
         Subject::Document(key) => (false, key),
         Subject::Stream(stream) => (true, stream),
@@ -180,38 +171,23 @@ async fn page(
     Ok(page?)
 }
 
+/// The subject in the first two columns of a row.
+pub fn subject(row: &PgRow) -> Result<Subject, Error> {
+    let subject: Arc<str> = row.cell::<&str>(1)?.into();
+    Ok(match row.cell(0)? {
+        false => Subject::Document(subject),
+        true => Subject::Stream(subject),
+    })
+}
+
 fn set_aside(row: &PgRow) -> Result<SetAside, Error> {
     let text = |column| Ok::<_, Error>(row.cell::<Option<&str>>(column)?.map(Into::into));
-    let subject: Arc<str> = row.cell::<&str>(1)?.into();
     Ok(SetAside {
-        subject: match row.cell(0)? {
-            false => Subject::Document(subject),
-            true => Subject::Stream(subject),
-        },
+        subject: subject(row)?,
         position: Position(row.number(2)?),
         at: Timestamp(row.number(3)?),
         error: text(4)?,
         attempts: u32::try_from(row.number(5)?).unwrap_or(u32::MAX),
         reason: text(6)?,
     })
-}
-
-/// Leaves parked events out for good; how many.
-pub async fn drop_parked(
-    connection: &mut PgConnection,
-    build: BuildId,
-    subject: Option<&Subject>,
-    reason: &str,
-    at: Timestamp,
-) -> sqlx::Result<u64> {
-    let (is_stream, subject) = subject.map(parts).unzip();
-    let done = sqlx::query(DROP_PARKED)
-        .bind(signed(build.0))
-        .bind(is_stream)
-        .bind(subject.map(without_nul))
-        .bind(signed(at.0))
-        .bind(without_nul(reason))
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
 }

@@ -52,8 +52,6 @@ const ADVANCE: &str = "UPDATE builds SET position = greatest(position, $3), \
     RETURNING (SELECT retries FROM projections WHERE name = projection), \
         (SELECT paused FROM projections WHERE name = projection)";
 const RELEASE: &str = "UPDATE builds SET held_until = NULL WHERE id = $1 AND token = $2";
-const LOSE_OWNER: &str = "UPDATE builds SET token = token + 1, held_until = NULL \
-    WHERE id = $1 AND role <> 'dropped'";
 
 type Done<T> = Result<T, Failure>;
 
@@ -268,10 +266,4 @@ pub async fn release(connection: &mut PgConnection, build: BuildId, token: u64) 
         .bind(signed(token));
     query.execute(connection).await?;
     Ok(())
-}
-
-/// Takes a build from its owner, who then writes to it no more. False when it is dropped.
-pub async fn lose_owner(connection: &mut PgConnection, build: BuildId) -> Done<bool> {
-    let query = sqlx::query(LOSE_OWNER).bind(signed(build.0));
-    Ok(query.execute(connection).await?.rows_affected() == 1)
 }

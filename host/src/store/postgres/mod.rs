@@ -11,6 +11,7 @@ mod builds;
 mod cell;
 mod checkpoints;
 mod documents;
+mod dropped;
 mod error;
 mod import;
 mod inline;

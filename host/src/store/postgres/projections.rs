@@ -10,12 +10,12 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::error::Failure;
-use super::{aside, builds, documents, pages};
+use super::{aside, builds, documents, dropped, pages};
 use crate::model::{Digest, Position, Timestamp};
-use crate::store::builds::{Roles, dropped, roll_back, switch};
+use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, Found, Kept, Result, Role,
-    Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, Found, Kept,
+    ParkedFilter, Result, Role, Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
 };
 
 type Done<T> = std::result::Result<T, Failure>;
@@ -127,17 +127,29 @@ impl Projections {
         documents::read(&mut *self.connection().await?, &keys).await
     }
 
+    async fn drop_build(&self, name: &str, role: Role) -> Done<bool> {
+        let mut writing = self.pool.begin().await?;
+        let roles = rules::dropped(&builds::locked(&mut writing, name).await?, role);
+        let is_dropped = take_roles(&mut writing, roles).await?;
+        if is_dropped {
+            dropped::forget(&mut writing, name).await?;
+        }
+        writing.commit().await?;
+        Ok(is_dropped)
+    }
+
     async fn drop_parked(
         &self,
-        build: BuildId,
-        subject: Option<&Subject>,
+        name: &str,
+        which: &ParkedFilter,
         reason: &str,
         at: Timestamp,
     ) -> Done<u64> {
         let mut writing = self.pool.begin().await?;
-        // First, so that the owner parks nothing meanwhile.
-        builds::lose_owner(&mut writing, build).await?;
-        let dropped = aside::drop_parked(&mut writing, build, subject, reason, at).await?;
+        // First, so that no owner parks anything meanwhile.
+        builds::locked(&mut writing, name).await?;
+        dropped::lose_owners(&mut writing, name).await?;
+        let dropped = dropped::drop_parked(&mut writing, name, which, reason, at).await?;
         if dropped > 0 {
             writing.commit().await?;
         }
@@ -200,7 +212,7 @@ impl DocumentStore for Projections {
     }
 
     fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
-        told(self.change_roles(name, move |builds: &[Build]| dropped(builds, role))).boxed()
+        told(self.drop_build(name, role)).boxed()
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
@@ -266,12 +278,21 @@ impl DocumentStore for Projections {
 
     fn drop_parked<'a>(
         &'a self,
-        build: BuildId,
-        subject: Option<&'a Subject>,
+        name: &'a str,
+        which: &'a ParkedFilter,
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
-        told(self.drop_parked(build, subject, reason, at)).boxed()
+        told(self.drop_parked(name, which, reason, at)).boxed()
+    }
+
+    fn dropped<'a>(
+        &'a self,
+        name: &'a str,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>> {
+        told(dropped::dropped(&self.pool, name, after, limit)).boxed()
     }
 
     fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {

@@ -35,6 +35,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "proof",
         include_str!("../../../../migrations/postgres/0005_proof.sql"),
     ),
+    (
+        6,
+        "dropped",
+        include_str!("../../../../migrations/postgres/0006_dropped.sql"),
+    ),
 ];
 
 /// Makes the tables when the schema has none; refuses one that is older or newer than

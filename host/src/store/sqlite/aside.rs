@@ -36,13 +36,6 @@ const SKIPPED: &str = "SELECT is_stream, subject, position, at, error, attempts,
      FROM skipped_events \
      WHERE build = ?1 AND (position, is_stream, subject) > (?4, ?2, ?3) \
      ORDER BY position, is_stream, subject LIMIT ?5";
-const SKIP_PARKED: &str = "INSERT OR REPLACE INTO skipped_events \
-     (build, is_stream, subject, position, at, error, attempts, reason) \
-     SELECT build, is_stream, subject, position, ?4, error, attempts, ?5 FROM parked_events \
-     WHERE build = ?1 AND (?2 IS NULL OR (is_stream = ?2 AND subject = ?3))";
-const DROP_PARKED: &str = "DELETE FROM parked_events \
-     WHERE build = ?1 AND (?2 IS NULL OR (is_stream = ?2 AND subject = ?3))";
-
 /// A row: whether the subject is a stream, its name, position, time, error, attempts, reason.
 #[derive(Serialize)]
 struct Record<'a>(
@@ -70,7 +63,8 @@ impl<'a> Record<'a> {
     }
 }
 
-fn parts(subject: &Subject) -> (i64, &str) {
+/// How a subject is stored: whether it is a stream, and its name.
+pub fn parts(subject: &Subject) -> (i64, &str) {
     match subject {
         Subject::Document(key) => (0, key),
         Subject::Stream(stream) => (1, stream),
@@ -159,47 +153,23 @@ async fn page(
     rows.iter().map(set_aside).collect()
 }
 
+/// The subject in the first two columns of a row.
+pub fn subject(row: &SqliteRow) -> Result<Subject> {
+    let subject: Arc<str> = row.cell::<&str>(1)?.into();
+    Ok(match row.cell::<i64>(0)? {
+        0 => Subject::Document(subject),
+        _ => Subject::Stream(subject),
+    })
+}
+
 fn set_aside(row: &SqliteRow) -> Result<SetAside> {
     let text = |column| Ok::<_, Error>(row.cell::<Option<&str>>(column)?.map(Into::into));
-    let subject: Arc<str> = row.cell::<&str>(1)?.into();
     Ok(SetAside {
-        subject: match row.cell::<i64>(0)? {
-            0 => Subject::Document(subject),
-            _ => Subject::Stream(subject),
-        },
+        subject: subject(row)?,
         position: Position(row.number(2)?),
         at: Timestamp(row.number(3)?),
         error: text(4)?,
         attempts: row.cell(5)?,
         reason: text(6)?,
     })
-}
-
-/// Leaves parked events out for good; how many.
-pub async fn drop_parked(
-    connection: &mut SqliteConnection,
-    build: BuildId,
-    subject: Option<&Subject>,
-    reason: &str,
-    at: Timestamp,
-) -> Result<u64> {
-    let (is_stream, subject) = subject.map(parts).unzip();
-    sqlx::query(SKIP_PARKED)
-        .bind(signed(build.0))
-        .bind(is_stream)
-        .bind(subject)
-        .bind(signed(at.0))
-        .bind(without_nul(reason))
-        .execute(&mut *connection)
-        .await
-        .map_err(|error| store_error(&error))?;
-    let dropped = sqlx::query(DROP_PARKED)
-        .bind(signed(build.0))
-        .bind(is_stream)
-        .bind(subject)
-        .execute(connection)
-        .await;
-    dropped
-        .map(|done| done.rows_affected())
-        .map_err(|error| store_error(&error))
 }

@@ -54,8 +54,6 @@ const ADVANCE: &str = concat!(
 );
 const RELEASE: &str = "UPDATE builds SET held_until = NULL WHERE id = ?1 AND token = ?2";
 const RELEASE_ALL: &str = "UPDATE builds SET held_until = NULL WHERE held_until IS NOT NULL";
-const LOSE_OWNER: &str = "UPDATE builds SET token = token + 1, held_until = NULL \
-     WHERE id = ?1 AND role <> 'dropped'";
 
 /// Every projection, or the one of a name.
 pub async fn list(
@@ -252,12 +250,6 @@ pub async fn release(connection: &mut SqliteConnection, build: BuildId, token: u
 /// Gives every build back when a store is opened, as names are.
 pub async fn release_all(connection: &mut SqliteConnection) -> Result<()> {
     let query = sqlx::query(RELEASE_ALL);
-    execute(connection, query).await.map(|_| ())
-}
-
-/// Takes a build from its owner.
-pub async fn lose_owner(connection: &mut SqliteConnection, build: BuildId) -> Result<()> {
-    let query = sqlx::query(LOSE_OWNER).bind(signed(build.0));
     execute(connection, query).await.map(|_| ())
 }
 

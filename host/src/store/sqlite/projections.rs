@@ -10,12 +10,12 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::error::store_error;
 use super::side::{Side, commit};
-use super::{aside, builds, documents, pages};
+use super::{aside, builds, documents, dropped, pages};
 use crate::model::{Digest, Position, Timestamp};
-use crate::store::builds::{Roles, dropped, roll_back, switch};
+use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, Found, Kept, Result, Role,
-    Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, Found, Kept,
+    ParkedFilter, Result, Role, Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
 };
 
 /// Reads through the pool, and writes through the side connection: documents and their
@@ -133,19 +133,28 @@ impl Projections {
         documents::read(&mut *self.reading().await?, &keys).await
     }
 
+    async fn drop_build(&self, name: &str, role: Role) -> Result<bool> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        let roles = builds::of(&mut writing, name).await?;
+        let is_dropped = take_roles(&mut writing, rules::dropped(&roles, role)).await?;
+        if is_dropped {
+            dropped::forget(&mut writing, name).await?;
+        }
+        commit(writing).await?;
+        Ok(is_dropped)
+    }
+
     async fn drop_parked(
         &self,
-        build: BuildId,
-        subject: Option<&Subject>,
+        name: &str,
+        which: &ParkedFilter,
         reason: &str,
         at: Timestamp,
     ) -> Result<u64> {
         let mut turn = self.side.turn().await?;
         let mut writing = turn.begin().await?;
-        let dropped = aside::drop_parked(&mut writing, build, subject, reason, at).await?;
-        if dropped > 0 {
-            builds::lose_owner(&mut writing, build).await?;
-        }
+        let dropped = dropped::drop_parked(&mut writing, name, which, reason, at).await?;
         commit(writing).await?;
         Ok(dropped)
     }
@@ -205,8 +214,7 @@ impl DocumentStore for Projections {
     }
 
     fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
-        self.change_roles(name, move |builds: &[Build]| dropped(builds, role))
-            .boxed()
+        self.drop_build(name, role).boxed()
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
@@ -272,12 +280,21 @@ impl DocumentStore for Projections {
 
     fn drop_parked<'a>(
         &'a self,
-        build: BuildId,
-        subject: Option<&'a Subject>,
+        name: &'a str,
+        which: &'a ParkedFilter,
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
-        self.drop_parked(build, subject, reason, at).boxed()
+        self.drop_parked(name, which, reason, at).boxed()
+    }
+
+    fn dropped<'a>(
+        &'a self,
+        name: &'a str,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>> {
+        dropped::dropped(&self.pool, name, after, limit).boxed()
     }
 
     fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {
