@@ -21,3 +21,14 @@ WHERE b.role <> 'dropped' AND s.reason IS NOT NULL
     AND s.reason <> 'the policy skips what fails'
 ORDER BY s.at
 ON CONFLICT ON CONSTRAINT dropped_event DO NOTHING;
+
+-- Documents and streams whose parked events an operator asked to retry, until their build's
+-- owner has done so.
+CREATE TABLE parked_retries (
+    build bigint NOT NULL,
+    is_stream boolean NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    -- What `retries` of the projection was raised to: a later request is another one.
+    number bigint NOT NULL,
+    CONSTRAINT parked_retry PRIMARY KEY (build, is_stream, subject)
+);

@@ -20,3 +20,14 @@ FROM skipped_events AS s JOIN builds AS b ON b.id = s.build
 WHERE b.role <> 'dropped' AND s.reason IS NOT NULL
     AND s.reason <> 'the policy skips what fails'
 ORDER BY s.at;
+
+-- Documents and streams whose parked events an operator asked to retry, until their build's
+-- owner has done so.
+CREATE TABLE parked_retries (
+    build INTEGER NOT NULL,
+    is_stream INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    -- What `retries` of the projection was raised to: a later request is another one.
+    number INTEGER NOT NULL,
+    CONSTRAINT parked_retry PRIMARY KEY (build, is_stream, subject)
+) STRICT;

@@ -8,6 +8,7 @@ mod ahead;
 mod cache;
 mod compare;
 mod cursor;
+mod decisions;
 mod dropped;
 mod error;
 mod inline;

@@ -5,24 +5,17 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::compare::compare;
-use super::dropped::Drops;
 use super::takeover::turn;
-use super::{
-    BuildStatus, Comparison, Deployed, Error, Order, ParkedPage, Service, State, Status, Trouble,
-};
+use super::{BuildStatus, Comparison, Deployed, Error, Order, Service, State, Status, Trouble};
 use crate::deploy::{Entry, Keeping, Plan, Turning};
-use crate::model::{Invalid, Lifecycle, Position, SettingsChange, Timestamp};
-use crate::store::{
-    Build, DOCUMENTS_PAGE_MAX, ParkedFilter, Role, SetAside, Steer, StoredProjection, Subject, Turn,
-};
+use crate::model::{Lifecycle, Position, SettingsChange, Timestamp};
+use crate::store::{Build, ParkedFilter, Role, Steer, StoredProjection, Turn};
 
 /// How long the order to switch waits until that is done, and between two looks.
 const SWITCHED_IN: Duration = Duration::from_secs(3);
 const SWITCHED_LOOK: Duration = Duration::from_millis(20);
 /// Longest name of a projection, in bytes.
 const NAME_BYTES_MAX: usize = 48;
-/// Longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 1 << 10;
 
 impl Service {
     /// Every projection that is deployed, or of which something is left, by name.
@@ -189,11 +182,15 @@ impl Service {
             }
             Order::Rebuild { hold } => self.rebuild(&plan, &stored, hold).await?,
             Order::RetryParked => documents.steer(name, Steer::Retry).await?,
-            Order::DropParked { subject, reason } => {
-                let which = ParkedFilter {
-                    subject,
-                    position: None,
-                };
+            Order::RetryParkedOf { subject, position } => {
+                self.retry_parked(&stored, &subject, position).await?;
+            }
+            Order::DropParked {
+                subject,
+                position,
+                reason,
+            } => {
+                let which = ParkedFilter { subject, position };
                 self.drop_parked(name, &which, &reason).await?;
             }
             Order::Switch => {
@@ -264,35 +261,6 @@ impl Service {
                 break;
             }
             sleep(SWITCHED_LOOK).await;
-        }
-        Ok(())
-    }
-
-    async fn drop_parked(
-        &self,
-        name: &str,
-        which: &ParkedFilter,
-        reason: &str,
-    ) -> Result<(), Error> {
-        if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
-            let rule = "a reason for dropping parked events has 1 to 1,024 bytes";
-            return Err(Invalid(rule.to_owned()).into());
-        }
-        let (documents, now) = (&self.shared.documents, self.shared.clock.now());
-        let known = Drops::read(&**documents, name, Position(0)).await?.len();
-        let max = self.shared.options.parked_max;
-        if known >= max {
-            let why = format!(
-                "{known} events are dropped, at most {max} may be; deploy what can fold those that \
-                 wait, then `retry-parked`"
-            );
-            return Err(refused(name, &why));
-        }
-        if documents.drop_parked(name, which, reason, now).await? == 0 {
-            return Err(refused(
-                name,
-                "no such event is parked; `parked` lists those that are",
-            ));
         }
         Ok(())
     }
@@ -379,45 +347,7 @@ impl Service {
         }
     }
 
-    /// Events of a projection that wait, at most 1,000, behind one of them.
-    ///
-    /// # Errors
-    /// When there is no such projection, or the store fails.
-    pub async fn parked(
-        &self,
-        name: &str,
-        role: Role,
-        after: Option<&(Subject, Position)>,
-        limit: usize,
-    ) -> Result<ParkedPage, Error> {
-        let build = self.build(name, role).await?;
-        let limit = limit.clamp(1, DOCUMENTS_PAGE_MAX);
-        let events = self.shared.documents.parked(build.id, after, limit).await?;
-        Ok(ParkedPage::of(events, limit))
-    }
-
-    /// Events that a projection left out, at most 1,000, behind one of them.
-    ///
-    /// # Errors
-    /// When there is no such projection, or the store fails.
-    pub async fn skipped(
-        &self,
-        name: &str,
-        role: Role,
-        after: Option<&(Subject, Position)>,
-        limit: usize,
-    ) -> Result<ParkedPage, Error> {
-        let build = self.build(name, role).await?;
-        let limit = limit.clamp(1, DOCUMENTS_PAGE_MAX);
-        let events = self
-            .shared
-            .documents
-            .skipped(build.id, after, limit)
-            .await?;
-        Ok(ParkedPage::of(events, limit))
-    }
-
-    async fn build(&self, name: &str, role: Role) -> Result<Build, Error> {
+    pub(super) async fn build(&self, name: &str, role: Role) -> Result<Build, Error> {
         let plan = self.shared.registry.plan();
         let stored = self.stored(&plan, name).await?;
         let mut builds = stored.builds.into_iter();
@@ -446,18 +376,10 @@ fn named(name: &str) -> StoredProjection {
     }
 }
 
-fn refused(projection: &str, why: &str) -> Error {
+pub(super) fn refused(projection: &str, why: &str) -> Error {
     Error::Refused {
         projection: projection.to_owned(),
         why: why.to_owned(),
-    }
-}
-
-impl ParkedPage {
-    fn of(events: Vec<SetAside>, limit: usize) -> Self {
-        let last = events.last().filter(|_| events.len() >= limit);
-        let next = last.map(|last| (last.subject.clone(), last.position));
-        Self { events, next }
     }
 }
 

@@ -9,7 +9,7 @@ use super::rules::{Event, Rules, Stuck, Task};
 use super::runner::{End, Owner};
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::store::{Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};
+use crate::store::{DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};
 
 /// Events that are tried again before what came of it is written.
 const RETRIED_AT_ONCE: usize = 500;
@@ -161,24 +161,35 @@ impl Owner {
         }
     }
 
-    /// Retries parked events, of each subject in order, up to the first that fails again.
-    /// Under the policy `skip` an event that fails again is skipped, and its sequence goes on.
+    /// Retries the parked events that operators asked for, of each subject in order, up to the
+    /// first that fails again. Under the policy `skip` an event that fails again is skipped,
+    /// and its sequence goes on.
     pub(super) async fn retry_parked(&mut self) -> Result<(), End> {
         self.retry_is_wanted = false;
         let mut tried = 0;
-        for subject in self.parked.subjects() {
-            while let Some(position) = self.parked.first(&subject) {
-                let has_passed = self.retry_one(&subject, position).await?;
-                tried += 1;
-                if tried % RETRIED_AT_ONCE == 0 {
-                    self.flush(None).await?;
-                }
-                if !has_passed {
-                    break;
-                }
+        loop {
+            let (shared, build) = (Arc::clone(&self.shared), self.build.id);
+            let asking = async move { shared.documents.retries(build, DOCUMENTS_PAGE_MAX).await };
+            let asked = self.holding(asking).await?;
+            let asked = asked.map_err(|error| End::Failed(error.into()))?;
+            if asked.is_empty() {
+                return Ok(());
             }
+            for (subject, number) in asked {
+                while let Some(position) = self.parked.first(&subject) {
+                    let has_passed = self.retry_one(&subject, position).await?;
+                    tried += 1;
+                    if tried % RETRIED_AT_ONCE == 0 {
+                        self.flush(None).await?;
+                    }
+                    if !has_passed {
+                        break;
+                    }
+                }
+                self.aside.retried.push((subject, number));
+            }
+            self.flush(None).await?;
         }
-        self.flush(None).await
     }
 
     async fn retry_one(&mut self, subject: &Subject, position: Position) -> Result<bool, End> {

@@ -78,7 +78,7 @@ pub(super) struct Owner {
     pub(super) events: usize,
     pub(super) since: Instant,
     pub(super) retries: u64,
-    /// Parked events are to be tried again.
+    /// Operators may have asked to retry parked events.
     pub(super) retry_is_wanted: bool,
     /// A rebuild waits for the order to take over.
     pub(super) is_held: bool,
@@ -213,7 +213,7 @@ impl Owner {
             since: now,
             retries: stored.retries,
             // The last owner may have gone before it came to it.
-            retry_is_wanted: stored.retries > 0 && has_parked,
+            retry_is_wanted: has_parked,
             is_held: stored.is_held,
             comparison: None,
             looked_at: now,

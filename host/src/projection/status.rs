@@ -173,12 +173,21 @@ pub enum Order {
         /// Wait for [`Switch`](Self::Switch) when it has caught up.
         hold: bool,
     },
-    /// Try parked events again.
+    /// Retry all parked events.
     RetryParked,
-    /// Leave parked events out for good: those of one subject, or all.
+    /// Retry the parked events of one subject, in order, from the first on.
+    RetryParkedOf {
+        /// For whom they wait.
+        subject: Subject,
+        /// Only if this one is the first of them.
+        position: Option<Position>,
+    },
+    /// Drop parked events for good, from every build: those of one subject, or all.
     DropParked {
         /// For whom they wait.
         subject: Option<Subject>,
+        /// Only this one of the subject's; those that wait only for it are retried at once.
+        position: Option<Position>,
         /// Why.
         reason: String,
     },

@@ -58,6 +58,7 @@ impl Owner {
             || !batch.parked.is_empty()
             || !batch.unparked.is_empty()
             || !batch.skipped.is_empty()
+            || !batch.retried.is_empty()
             || batch.trouble.is_some()
             || self.build.trouble.is_some();
         if !has_news {

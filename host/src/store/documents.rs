@@ -1,5 +1,6 @@
 //! What a store keeps of projections.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +93,7 @@ pub enum Steer {
     Paused(bool),
     /// Let a next build wait for the order to take over, or don't.
     Held(bool),
-    /// Try parked events again.
+    /// Retry all parked events.
     Retry,
     /// Forget why its builds stopped.
     Resume,
@@ -148,6 +149,15 @@ pub enum Subject {
     Document(Arc<str>),
     /// A stream: nothing told which documents the event concerns.
     Stream(Arc<str>),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(key) => write!(f, "document {key:?}"),
+            Self::Stream(stream) => write!(f, "stream {stream}"),
+        }
+    }
 }
 
 /// An event that waits, or was left out.
@@ -212,6 +222,8 @@ pub struct BuildBatch {
     pub unparked: Vec<(Subject, Position)>,
     /// Events that were left out.
     pub skipped: Vec<SetAside>,
+    /// Requests to retry that were done: see [`DocumentStore::retries`].
+    pub retried: Vec<(Subject, u64)>,
     /// Why the build does not go on from here; none removes what was said.
     pub trouble: Option<Box<str>>,
 }
@@ -368,7 +380,7 @@ pub trait DocumentStore: Send + Sync {
     /// Drops parked events of every build of a projection, for good and with a reason, and
     /// records them for the projection. Returns how many were parked, counted once for each
     /// build. If any was, the owners of all builds of the projection lose them, so that they
-    /// learn of it.
+    /// learn of it. With a position, what waited for that event only is to be retried.
     fn drop_parked<'a>(
         &'a self,
         name: &'a str,
@@ -376,6 +388,18 @@ pub trait DocumentStore: Send + Sync {
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>>;
+
+    /// Asks the owners of a projection's builds to retry the parked events of a subject, or all
+    /// there are. Returns for how many subjects, counted once for each build.
+    fn retry_parked<'a>(
+        &'a self,
+        name: &'a str,
+        of: Option<&'a Subject>,
+    ) -> BoxFuture<'a, Result<u64>>;
+
+    /// For whom parked events of a build are to be retried, streams first, each with the number
+    /// of the request. They are asked for until a batch says that they were done.
+    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>>;
 
     /// Events that operators dropped from a projection, in order of position and subject,
     /// after one of them. They are removed with the projection's last build.

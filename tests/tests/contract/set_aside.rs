@@ -19,6 +19,8 @@ on_every_store! {
     dropped_events_are_left_out_for_good,
     who_drops_events_takes_every_build_from_its_owner,
     a_drop_belongs_to_the_projection_until_its_last_build_is_gone,
+    a_retry_is_asked_for_until_it_is_done,
+    what_waits_only_for_a_dropped_event_is_to_be_retried,
     events_of_builds_are_apart;
         events_that_wait_outlive_the_host,
 }
@@ -321,6 +323,83 @@ async fn a_drop_belongs_to_the_projection_until_its_last_build_is_gone(place: Pl
     assert_eq!(store.dropped("a", None, 10).await.unwrap(), expected);
     assert!(store.drop_build("a", Role::Active).await.unwrap());
     assert!(store.dropped("a", None, 10).await.unwrap().is_empty());
+}
+
+async fn a_retry_is_asked_for_until_it_is_done(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let events = [
+        waiting(of_document("k"), 3),
+        waiting(of_document("k"), 5),
+        waiting(of_document("l"), 4),
+        waiting(of_stream("k"), 6),
+    ];
+    keep(&*store, build, token, &park(&events)).await;
+    let retries = |limit| store.retries(build, limit);
+    assert!(retries(10).await.unwrap().is_empty());
+    let k = of_document("k");
+    assert_eq!(store.retry_parked("a", Some(&k)).await.unwrap(), 1);
+    assert_eq!(retries(10).await.unwrap(), [(k.clone(), 1)]);
+    let none = of_document("none");
+    assert_eq!(store.retry_parked("a", Some(&none)).await.unwrap(), 0);
+    store.steer("a", Steer::Retry).await.unwrap();
+    let all = [
+        (of_stream("k"), 3),
+        (of_document("k"), 3),
+        (of_document("l"), 3),
+    ];
+    assert_eq!(retries(10).await.unwrap().len(), 3);
+    assert_eq!(retries(1).await.unwrap(), all[..1]);
+    // An earlier request than the last one is done: that one is still asked for.
+    let done = |retried: &[(Subject, u64)]| BuildBatch {
+        retried: retried.to_vec(),
+        ..moved(1)
+    };
+    keep(
+        &*store,
+        build,
+        token,
+        &done(&[(k.clone(), 1), (of_stream("k"), 3)]),
+    )
+    .await;
+    let left = retries(10).await.unwrap();
+    assert!(
+        left.contains(&(k.clone(), 3)) && left.len() == 2,
+        "{left:?}"
+    );
+    keep(&*store, build, token, &done(&all)).await;
+    assert!(retries(10).await.unwrap().is_empty());
+}
+
+async fn what_waits_only_for_a_dropped_event_is_to_be_retried(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let events = [
+        waiting(of_document("k"), 3),
+        waiting(of_document("k"), 5),
+        waiting(of_document("k"), 7),
+        waiting(of_document("l"), 2),
+        waiting(of_document("l"), 5),
+    ];
+    keep(&*store, build, token, &park(&events)).await;
+    let drop = async |key: &str, position| {
+        let which = ParkedFilter {
+            subject: Some(of_document(key)),
+            position: Some(Position(position)),
+        };
+        let dropped = store.drop_parked("a", &which, "no use", Timestamp(9));
+        assert_eq!(dropped.await.unwrap(), 1);
+        let retries = store.retries(build, 10).await.unwrap();
+        retries
+            .into_iter()
+            .map(|(subject, _)| subject)
+            .collect::<Vec<_>>()
+    };
+    assert!(drop("k", 5).await.is_empty());
+    assert!(drop("l", 5).await.is_empty());
+    assert_eq!(drop("k", 3).await, [of_document("k")]);
+    // Nothing is left that waits.
+    assert_eq!(drop("l", 2).await, [of_document("k")]);
 }
 
 async fn events_of_builds_are_apart(place: Place) {

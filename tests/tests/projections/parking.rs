@@ -116,6 +116,7 @@ async fn what_is_parked_may_be_dropped_with_a_reason(place: Place) {
     feed(&host).await;
     let order = Order::DropParked {
         subject: Some(Subject::Document("a".into())),
+        position: None,
         reason: "known to be wrong".to_owned(),
     };
     let status = host.order(NOTES, order.clone()).await.unwrap();
@@ -220,6 +221,7 @@ async fn a_build_in_which_too_much_waits_stops_and_says_so(place: Place) {
     assert!(trouble.error.contains("at most 3 may"), "{trouble:?}");
     let order = Order::DropParked {
         subject: None,
+        position: None,
         reason: "a test".to_owned(),
     };
     host.order(NOTES, order).await.unwrap();

@@ -149,6 +149,13 @@ impl Builds {
         }
     }
 
+    /// How often parked events of a projection were asked to be retried.
+    pub fn retries(&self, name: &str) -> u64 {
+        self.steered
+            .get(name)
+            .map_or(0, |steering| steering.retries)
+    }
+
     /// Lets builds take roles.
     pub fn take_roles(&mut self, roles: Roles) {
         for (build, role) in roles {

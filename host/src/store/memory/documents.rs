@@ -34,6 +34,8 @@ pub struct Contents {
     pub parked: BTreeMap<(Subject, Position), SetAside>,
     /// Events that were left out.
     pub skipped: BTreeMap<(Position, Subject), SetAside>,
+    /// For whom parked events are to be retried, and since which request.
+    pub retries: BTreeMap<Subject, u64>,
 }
 
 impl Documents {
@@ -187,11 +189,40 @@ impl Contents {
         for skipped in &batch.skipped {
             self.skip(skipped.clone());
         }
+        for (subject, number) in &batch.retried {
+            if self.retries.get(subject).is_some_and(|last| last <= number) {
+                self.retries.remove(subject);
+            }
+        }
     }
 
     fn skip(&mut self, skipped: SetAside) {
         let key = (skipped.position, skipped.subject.clone());
         self.skipped.insert(key, skipped);
+    }
+
+    /// Asks to retry the parked events of a subject, or all; how many subjects.
+    pub fn request(&mut self, of: Option<&Subject>, number: u64) -> u64 {
+        let parked = self.parked.keys().map(|(subject, _)| subject);
+        let meant = parked.filter(|subject| of.is_none_or(|of| of == *subject));
+        let meant: BTreeSet<Subject> = meant.cloned().collect();
+        let count = meant.len() as u64;
+        self.retries
+            .extend(meant.into_iter().map(|it| (it, number)));
+        count
+    }
+
+    /// Asks to retry what waited for an event that was dropped a moment ago.
+    pub fn request_behind(&mut self, which: &ParkedFilter, position: Position, number: u64) {
+        let skipped = self.skipped.keys().filter(|(at, _)| *at == position);
+        let mut of: Vec<Subject> = skipped.map(|(_, subject)| subject.clone()).collect();
+        of.retain(|subject| which.holds(subject, position));
+        for subject in of {
+            let mut parked = self.parked.keys().filter(|(parked, _)| *parked == subject);
+            if parked.next().is_some_and(|(_, first)| *first > position) {
+                self.retries.insert(subject, number);
+            }
+        }
     }
 
     /// Leaves parked events out for good: those that were parked.

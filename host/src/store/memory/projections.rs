@@ -24,6 +24,17 @@ impl Log {
         is_some
     }
 
+    /// Asks to retry parked events of a projection's builds; for how many subjects.
+    fn request(&mut self, name: &str, of: Option<&Subject>) -> u64 {
+        let number = self.builds.retries(name);
+        let builds = self.builds.of(name);
+        let requested = builds.iter().map(|build| {
+            let contents = self.documents.of(build.id);
+            contents.request(of, number)
+        });
+        requested.sum()
+    }
+
     fn sweep(&mut self) -> bool {
         if let Some(build) = self.builds.first_dropped() {
             self.documents.remove(build);
@@ -64,7 +75,11 @@ impl DocumentStore for Shared {
     }
 
     fn steer<'a>(&'a self, name: &'a str, steer: Steer) -> BoxFuture<'a, Result<()>> {
-        self.lock().builds.steer(name, &steer.into());
+        let mut log = self.lock();
+        log.builds.steer(name, &steer.into());
+        if steer == Steer::Retry {
+            log.request(name, None);
+        }
         done(())
     }
 
@@ -193,12 +208,38 @@ impl DocumentStore for Shared {
         let dropped = log
             .documents
             .drop_parked((name, &builds), which, reason, at);
-        if dropped > 0 {
-            for build in builds {
-                log.builds.lose_owner(build);
+        if dropped == 0 {
+            return done(0);
+        }
+        let number = which.position.map(|position| {
+            log.builds.steer(name, &Steer::Retry.into());
+            (position, log.builds.retries(name))
+        });
+        for build in builds {
+            log.builds.lose_owner(build);
+            if let Some((position, number)) = number {
+                let contents = log.documents.of(build);
+                contents.request_behind(which, position, number);
             }
         }
         done(dropped)
+    }
+
+    fn retry_parked<'a>(
+        &'a self,
+        name: &'a str,
+        of: Option<&'a Subject>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        let mut log = self.lock();
+        log.builds.steer(name, &Steer::Retry.into());
+        done(log.request(name, of))
+    }
+
+    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
+        let mut log = self.lock();
+        let retries = log.documents.of(build).retries.iter().rev();
+        let retries = retries.map(|(subject, number)| (subject.clone(), *number));
+        done(retries.take(limit.min(DOCUMENTS_PAGE_MAX)).collect())
     }
 
     fn dropped<'a>(

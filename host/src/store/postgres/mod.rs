@@ -22,6 +22,7 @@ mod pages;
 mod projections;
 mod reader;
 mod rejections;
+mod retries;
 mod schema;
 mod sent;
 mod session;

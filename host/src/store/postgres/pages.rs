@@ -63,11 +63,13 @@ const COUNTS: &str = "SELECT (SELECT count(*) FROM documents WHERE build = $1) \
 const DROPPED: &str = "SELECT id FROM builds WHERE role = 'dropped' ORDER BY id LIMIT 1 \
     FOR UPDATE SKIP LOCKED";
 /// Each removes up to $2 rows of a build.
-const SWEEPS: [&str; 4] = [
+const SWEEPS: [&str; 5] = [
     "DELETE FROM document_entries WHERE ctid = ANY (ARRAY(\
         SELECT ctid FROM document_entries WHERE build = $1 LIMIT $2))",
     "DELETE FROM parked_events WHERE ctid = ANY (ARRAY(\
         SELECT ctid FROM parked_events WHERE build = $1 LIMIT $2))",
+    "DELETE FROM parked_retries WHERE ctid = ANY (ARRAY(\
+        SELECT ctid FROM parked_retries WHERE build = $1 LIMIT $2))",
     "DELETE FROM skipped_events WHERE ctid = ANY (ARRAY(\
         SELECT ctid FROM skipped_events WHERE build = $1 LIMIT $2))",
     "DELETE FROM documents WHERE ctid = ANY (ARRAY(\

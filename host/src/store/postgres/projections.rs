@@ -10,7 +10,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::error::Failure;
-use super::{aside, builds, documents, dropped, pages};
+use super::{aside, builds, documents, dropped, pages, retries};
 use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
@@ -56,6 +56,11 @@ impl Projections {
     async fn steer(&self, name: &str, steer: Steer) -> Done<()> {
         let mut writing = self.pool.begin().await?;
         builds::steer(&mut writing, name, &steer.into()).await?;
+        if steer == Steer::Retry {
+            // No owner says meanwhile that it has done what was asked before.
+            builds::locked(&mut writing, name).await?;
+            retries::request(&mut writing, name, None).await?;
+        }
         Ok(writing.commit().await?)
     }
 
@@ -113,6 +118,7 @@ impl Projections {
         if kept != Kept::Lost {
             documents::write(&mut writing, &batch.writes).await?;
             aside::write(&mut writing, build, batch).await?;
+            retries::done(&mut writing, build, &batch.retried).await?;
             writing.commit().await?;
         }
         Ok(kept)
@@ -138,6 +144,15 @@ impl Projections {
         Ok(is_dropped)
     }
 
+    async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Done<u64> {
+        let mut writing = self.pool.begin().await?;
+        builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+        builds::locked(&mut writing, name).await?;
+        let requested = retries::request(&mut writing, name, of).await?;
+        writing.commit().await?;
+        Ok(requested)
+    }
+
     async fn drop_parked(
         &self,
         name: &str,
@@ -150,6 +165,10 @@ impl Projections {
         builds::locked(&mut writing, name).await?;
         dropped::lose_owners(&mut writing, name).await?;
         let dropped = dropped::drop_parked(&mut writing, name, which, reason, at).await?;
+        if let Some(position) = which.position.filter(|_| dropped > 0) {
+            builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+            retries::request_behind(&mut writing, name, (which, position)).await?;
+        }
         if dropped > 0 {
             writing.commit().await?;
         }
@@ -284,6 +303,18 @@ impl DocumentStore for Projections {
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
         told(self.drop_parked(name, which, reason, at)).boxed()
+    }
+
+    fn retry_parked<'a>(
+        &'a self,
+        name: &'a str,
+        of: Option<&'a Subject>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        told(self.retry_parked(name, of)).boxed()
+    }
+
+    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
+        told(retries::retries(&self.pool, build, limit)).boxed()
     }
 
     fn dropped<'a>(

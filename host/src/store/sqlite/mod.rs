@@ -26,6 +26,7 @@ mod pages;
 mod projections;
 mod reader;
 mod rejections;
+mod retries;
 mod rows;
 mod side;
 mod snapshots;

@@ -57,13 +57,15 @@ const COUNTS: &str = "SELECT (SELECT count(*) FROM documents WHERE build = ?1) \
 
 const DROPPED: &str = "SELECT id FROM builds WHERE role = 'dropped' ORDER BY id LIMIT 1";
 /// Each removes up to ?2 rows of a build.
-const SWEEPS: [&str; 4] = [
+const SWEEPS: [&str; 5] = [
     "DELETE FROM document_entries WHERE build = ?1 AND (number, value, key) <= (\
          SELECT number, value, key FROM (SELECT number, value, key FROM document_entries \
              WHERE build = ?1 ORDER BY number, value, key LIMIT ?2) \
          ORDER BY number DESC, value DESC, key DESC LIMIT 1)",
     "DELETE FROM parked_events WHERE rowid IN (\
          SELECT rowid FROM parked_events WHERE build = ?1 LIMIT ?2)",
+    "DELETE FROM parked_retries WHERE rowid IN (\
+         SELECT rowid FROM parked_retries WHERE build = ?1 LIMIT ?2)",
     "DELETE FROM skipped_events WHERE rowid IN (\
          SELECT rowid FROM skipped_events WHERE build = ?1 LIMIT ?2)",
     "DELETE FROM documents WHERE rowid IN (\

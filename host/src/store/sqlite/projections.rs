@@ -10,7 +10,7 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::error::store_error;
 use super::side::{Side, commit};
-use super::{aside, builds, documents, dropped, pages};
+use super::{aside, builds, documents, dropped, pages, retries};
 use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
@@ -60,6 +60,9 @@ impl Projections {
         let mut turn = self.side.turn().await?;
         let mut writing = turn.begin().await?;
         builds::steer(&mut writing, name, &steer.into()).await?;
+        if steer == Steer::Retry {
+            retries::request(&mut writing, name, None).await?;
+        }
         commit(writing).await
     }
 
@@ -119,6 +122,7 @@ impl Projections {
         if kept != Kept::Lost {
             documents::write(&mut writing, &batch.writes).await?;
             aside::write(&mut writing, build, batch).await?;
+            retries::done(&mut writing, build, &batch.retried).await?;
             commit(writing).await?;
         }
         Ok(kept)
@@ -145,6 +149,15 @@ impl Projections {
         Ok(is_dropped)
     }
 
+    async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Result<u64> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+        let requested = retries::request(&mut writing, name, of).await?;
+        commit(writing).await?;
+        Ok(requested)
+    }
+
     async fn drop_parked(
         &self,
         name: &str,
@@ -155,6 +168,10 @@ impl Projections {
         let mut turn = self.side.turn().await?;
         let mut writing = turn.begin().await?;
         let dropped = dropped::drop_parked(&mut writing, name, which, reason, at).await?;
+        if let Some(position) = which.position.filter(|_| dropped > 0) {
+            builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+            retries::request_behind(&mut writing, name, (which, position)).await?;
+        }
         commit(writing).await?;
         Ok(dropped)
     }
@@ -286,6 +303,18 @@ impl DocumentStore for Projections {
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
         self.drop_parked(name, which, reason, at).boxed()
+    }
+
+    fn retry_parked<'a>(
+        &'a self,
+        name: &'a str,
+        of: Option<&'a Subject>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        self.retry_parked(name, of).boxed()
+    }
+
+    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
+        retries::retries(&self.pool, build, limit).boxed()
     }
 
     fn dropped<'a>(
