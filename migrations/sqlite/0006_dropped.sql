@@ -31,3 +31,6 @@ CREATE TABLE parked_retries (
     number INTEGER NOT NULL,
     CONSTRAINT parked_retry PRIMARY KEY (build, is_stream, subject)
 ) STRICT;
+
+-- The first events that are parked for documents, and for streams.
+CREATE INDEX parked_position ON parked_events (build, is_stream, position);

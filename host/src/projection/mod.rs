@@ -11,6 +11,7 @@ mod cursor;
 mod decisions;
 mod dropped;
 mod error;
+mod freshness;
 mod inline;
 mod live;
 mod orders;
@@ -31,11 +32,11 @@ mod writing;
 use self::shared::Shared;
 
 pub use error::Error;
+pub use freshness::{NotFreshReason, WAIT_MAX};
 pub use inline::Inline;
 pub use query::{
     Change, ChangePlace, Compares, Condition, Freshness, Live, OrderBy, Query, View, ViewPage,
 };
-pub use reading::WAIT_MAX;
 pub use service::Service;
 pub use shared::Options;
 pub use status::{

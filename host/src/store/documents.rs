@@ -73,6 +73,8 @@ pub struct Build {
     pub trouble: Option<Box<str>>,
     /// How it compares with the active one, as its owner wrote it.
     pub comparison: Option<Box<str>>,
+    /// Whether events are parked in it.
+    pub has_parked: bool,
 }
 
 /// How many there are of what in a build.
@@ -192,6 +194,28 @@ impl ParkedFilter {
         self.subject.as_ref().is_none_or(|of| of == subject)
             && self.position.is_none_or(|at| at == position)
     }
+}
+
+/// The events that are parked for one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedDocument {
+    /// How many there are: one at least.
+    pub events: u64,
+    /// The first of them, for which the others wait.
+    pub first_position: Position,
+    /// Why the first one could not be folded; none when it was never tried.
+    pub error: Option<Box<str>>,
+}
+
+/// What is parked in a build.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParkedHeads {
+    /// Documents and streams for which events are parked.
+    pub subjects: u64,
+    /// The first event that is parked for a document.
+    pub documents: Option<Position>,
+    /// The first event that is parked for a stream: it may concern any document.
+    pub streams: Option<Position>,
 }
 
 /// An event that an operator dropped from a projection: every build leaves it out.
@@ -376,6 +400,16 @@ pub trait DocumentStore: Send + Sync {
         after: Option<&'a (Subject, Position)>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<SetAside>>>;
+
+    /// What is parked for a document of a build; none when nothing is.
+    fn parked_for<'a>(
+        &'a self,
+        build: BuildId,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>>;
+
+    /// What is parked in a build.
+    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>>;
 
     /// Drops parked events of every build of a projection, for good and with a reason, and
     /// records them for the projection. Returns how many were parked, counted once for each

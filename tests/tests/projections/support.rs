@@ -93,9 +93,10 @@ pub async fn now(host: &Host) -> Freshness {
     after(host.log_head().await.unwrap())
 }
 
-/// A document of [`NOTES`], as fresh as the log.
+/// A document of [`NOTES`], as fresh as the log, or as it gets where events are parked.
 pub async fn document(host: &Host, key: &str) -> Value {
-    let view = host.view(NOTES, key, now(host).await).await.unwrap();
+    let fresh = quipu_tests::loan_documents::fresh(host, NOTES).await;
+    let view = host.view(NOTES, key, fresh).await.unwrap();
     serde_json::from_str(&view.document).unwrap()
 }
 

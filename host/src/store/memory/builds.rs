@@ -110,6 +110,7 @@ impl Builds {
             is_owned: false,
             trouble: None,
             comparison: None,
+            has_parked: false,
         };
         let row = Row {
             projection: name.into(),

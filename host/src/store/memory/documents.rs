@@ -8,7 +8,7 @@ use crate::model::{Position, Timestamp};
 use crate::store::scan::{Bounds, changes_limit, page, whole_changes};
 use crate::store::{
     BuildBatch, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentWrite, DroppedEvent, Found,
-    IndexEntry, ParkedFilter, Scan, SetAside, StoredDocument, Subject,
+    IndexEntry, ParkedDocument, ParkedFilter, ParkedHeads, Scan, SetAside, StoredDocument, Subject,
 };
 
 /// What all builds hold, and what operators dropped from projections.
@@ -199,6 +199,34 @@ impl Contents {
     fn skip(&mut self, skipped: SetAside) {
         let key = (skipped.position, skipped.subject.clone());
         self.skipped.insert(key, skipped);
+    }
+
+    /// What is parked for a document.
+    pub fn parked_for(&self, key: &str) -> Option<ParkedDocument> {
+        let first = (Subject::Document(key.into()), Position(0));
+        let of = self.parked.range(first.clone()..);
+        let mut of = of.take_while(|((subject, _), _)| *subject == first.0);
+        let (_, first) = of.next()?;
+        Some(ParkedDocument {
+            events: 1 + of.count() as u64,
+            first_position: first.position,
+            error: first.error.clone(),
+        })
+    }
+
+    /// What is parked.
+    pub fn parked_heads(&self) -> ParkedHeads {
+        let first = |is_stream| {
+            let parked = self.parked.keys();
+            let of = parked.filter(|(it, _)| matches!(it, Subject::Stream(_)) == is_stream);
+            of.map(|(_, position)| *position).min()
+        };
+        let subjects: BTreeSet<&Subject> = self.parked.keys().map(|(it, _)| it).collect();
+        ParkedHeads {
+            subjects: subjects.len() as u64,
+            documents: first(false),
+            streams: first(true),
+        }
     }
 
     /// Asks to retry the parked events of a subject, or all; how many subjects.

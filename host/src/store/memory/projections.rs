@@ -12,8 +12,8 @@ use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self, Roles, view_name};
 use crate::store::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
-    DroppedEvent, Found, Kept, ParkedFilter, Result, Role, Scan, SetAside, Steer, StoredDocument,
-    StoredProjection, Subject,
+    DroppedEvent, Found, Kept, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
+    SetAside, Steer, StoredDocument, StoredProjection, Subject,
 };
 
 impl Log {
@@ -22,6 +22,15 @@ impl Log {
         let is_some = roles.is_some();
         self.builds.take_roles(roles.unwrap_or_default());
         is_some
+    }
+
+    /// Every projection, or the one of a name.
+    fn projections(&mut self, name: Option<&str>) -> Vec<StoredProjection> {
+        let mut found = self.builds.projections(name);
+        for build in found.iter_mut().flat_map(|it| &mut it.builds) {
+            build.has_parked = !self.documents.of(build.id).parked.is_empty();
+        }
+        found
     }
 
     /// Asks to retry parked events of a projection's builds; for how many subjects.
@@ -50,11 +59,11 @@ fn done<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T>> {
 
 impl DocumentStore for Shared {
     fn projections(&self) -> BoxFuture<'_, Result<Vec<StoredProjection>>> {
-        done(self.lock().builds.projections(None))
+        done(self.lock().projections(None))
     }
 
     fn projection<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredProjection>>> {
-        done(self.lock().builds.projections(Some(name)).pop())
+        done(self.lock().projections(Some(name)).pop())
     }
 
     fn begin<'a>(
@@ -193,6 +202,18 @@ impl DocumentStore for Shared {
         let skipped = skipped.range((behind, Bound::Unbounded));
         let skipped = skipped.map(|(_, skipped)| skipped.clone());
         done(skipped.take(limit.min(DOCUMENTS_PAGE_MAX)).collect())
+    }
+
+    fn parked_for<'a>(
+        &'a self,
+        build: BuildId,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>> {
+        done(self.lock().documents.of(build).parked_for(key))
+    }
+
+    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>> {
+        done(self.lock().documents.of(build).parked_heads())
     }
 
     fn drop_parked<'a>(

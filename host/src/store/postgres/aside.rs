@@ -10,7 +10,9 @@ use super::cell::Cells;
 use super::error::Failure;
 use crate::model::{Position, Timestamp};
 use crate::store::builds::without_nul;
-use crate::store::{BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, SetAside, Subject};
+use crate::store::{
+    BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, ParkedDocument, ParkedHeads, SetAside, Subject,
+};
 
 const PARK: &str = "INSERT INTO parked_events \
         (build, is_stream, subject, position, at, error, attempts) \
@@ -37,6 +39,14 @@ const SKIPPED: &str = "SELECT is_stream, subject, position, at, error, attempts,
     FROM skipped_events \
     WHERE build = $1 AND (position, is_stream, subject) > ($4, $2, $3) \
     ORDER BY position, is_stream, subject LIMIT $5";
+const PARKED_FOR: &str = "SELECT count(*) OVER (), position, error FROM parked_events \
+    WHERE build = $1 AND NOT is_stream AND subject = $2 ORDER BY position LIMIT 1";
+const PARKED_HEADS: &str = "SELECT \
+    (SELECT count(*) FROM (SELECT DISTINCT is_stream, subject FROM parked_events \
+        WHERE build = $1) AS s), \
+    (SELECT min(position) FROM parked_events WHERE build = $1 AND NOT is_stream), \
+    (SELECT min(position) FROM parked_events WHERE build = $1 AND is_stream)";
+
 /// How a subject is stored: whether it is a stream, and its name.
 pub fn parts(subject: &Subject) -> (bool, &str) {
     match subject {
@@ -145,6 +155,35 @@ pub async fn skipped(
     limit: usize,
 ) -> Result<Vec<SetAside>, Failure> {
     page(pool, SKIPPED, build, after, limit).await
+}
+
+/// What is parked for a document.
+pub async fn parked_for(
+    pool: &PgPool,
+    build: BuildId,
+    key: &str,
+) -> Result<Option<ParkedDocument>, Failure> {
+    let query = sqlx::query(PARKED_FOR).bind(signed(build.0));
+    let row = query.bind(without_nul(key)).fetch_optional(pool).await?;
+    let found = row.map(|row| {
+        Ok::<_, Error>(ParkedDocument {
+            events: row.number(0)?,
+            first_position: Position(row.number(1)?),
+            error: row.cell::<Option<&str>>(2)?.map(Into::into),
+        })
+    });
+    Ok(found.transpose()?)
+}
+
+/// What is parked in a build.
+pub async fn parked_heads(pool: &PgPool, build: BuildId) -> Result<ParkedHeads, Failure> {
+    let query = sqlx::query(PARKED_HEADS).bind(signed(build.0));
+    let row = query.fetch_one(pool).await?;
+    Ok(ParkedHeads {
+        subjects: row.number(0)?,
+        documents: row.maybe_number(1)?.map(Position),
+        streams: row.maybe_number(2)?.map(Position),
+    })
 }
 
 async fn page(

@@ -15,7 +15,8 @@ use crate::store::{Build, BuildBatch, BuildClaim, BuildId, Error, Kept, Role, St
 
 const LIST: &str = "SELECT p.name, p.paused, p.held, p.retries, b.id, b.role, b.version, \
         b.module, b.position, b.changes, b.is_inline, b.started_at, \
-        coalesce(b.held_until > clock_timestamp(), false), b.trouble, b.comparison \
+        coalesce(b.held_until > clock_timestamp(), false), b.trouble, b.comparison, \
+        EXISTS (SELECT FROM parked_events AS e WHERE e.build = b.id) \
     FROM projections AS p LEFT JOIN builds AS b ON b.projection = p.name AND b.role <> 'dropped' \
     WHERE $1 IS NULL OR p.name = $1 ORDER BY p.name, b.id";
 const KNOW: &str = "INSERT INTO projections (name) VALUES ($1) \
@@ -107,6 +108,7 @@ fn build(row: &PgRow) -> Result<Build, Error> {
         is_owned: row.cell(12)?,
         trouble: text(13)?,
         comparison: text(14)?,
+        has_parked: row.cell(15)?,
     })
 }
 

@@ -11,7 +11,10 @@ use super::encode::signed;
 use super::error::store_error;
 use crate::model::{Position, Timestamp};
 use crate::store::builds::without_nul;
-use crate::store::{BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, Result, SetAside, Subject};
+use crate::store::{
+    BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, ParkedDocument, ParkedHeads, Result, SetAside,
+    Subject,
+};
 
 /// ?2: a JSON array of [`Record`]s.
 const PARK: &str = "INSERT OR REPLACE INTO parked_events \
@@ -36,6 +39,14 @@ const SKIPPED: &str = "SELECT is_stream, subject, position, at, error, attempts,
      FROM skipped_events \
      WHERE build = ?1 AND (position, is_stream, subject) > (?4, ?2, ?3) \
      ORDER BY position, is_stream, subject LIMIT ?5";
+const PARKED_FOR: &str = "SELECT count(*) OVER (), position, error FROM parked_events \
+     WHERE build = ?1 AND is_stream = 0 AND subject = ?2 ORDER BY position LIMIT 1";
+const PARKED_HEADS: &str = "SELECT \
+     (SELECT count(*) FROM (SELECT DISTINCT is_stream, subject FROM parked_events \
+         WHERE build = ?1)), \
+     (SELECT min(position) FROM parked_events WHERE build = ?1 AND is_stream = 0), \
+     (SELECT min(position) FROM parked_events WHERE build = ?1 AND is_stream = 1)";
+
 /// A row: whether the subject is a stream, its name, position, time, error, attempts, reason.
 #[derive(Serialize)]
 struct Record<'a>(
@@ -127,6 +138,37 @@ pub async fn skipped(
     limit: usize,
 ) -> Result<Vec<SetAside>> {
     page(pool, SKIPPED, build, after, limit).await
+}
+
+/// What is parked for a document.
+pub async fn parked_for(
+    pool: &SqlitePool,
+    build: BuildId,
+    key: &str,
+) -> Result<Option<ParkedDocument>> {
+    let query = sqlx::query(PARKED_FOR).bind(signed(build.0)).bind(key);
+    let row = query.fetch_optional(pool).await;
+    let row = row.map_err(|error| store_error(&error))?;
+    let found = row.map(|row| {
+        Ok(ParkedDocument {
+            events: row.number(0)?,
+            first_position: Position(row.number(1)?),
+            error: row.cell::<Option<&str>>(2)?.map(Into::into),
+        })
+    });
+    found.transpose()
+}
+
+/// What is parked in a build.
+pub async fn parked_heads(pool: &SqlitePool, build: BuildId) -> Result<ParkedHeads> {
+    let query = sqlx::query(PARKED_HEADS).bind(signed(build.0));
+    let row = query.fetch_one(pool).await;
+    let row = row.map_err(|error| store_error(&error))?;
+    Ok(ParkedHeads {
+        subjects: row.number(0)?,
+        documents: row.maybe_number(1)?.map(Position),
+        streams: row.maybe_number(2)?.map(Position),
+    })
 }
 
 async fn page(

@@ -19,7 +19,8 @@ const LIST: &str = concat!(
     "SELECT p.name, p.paused, p.held, p.retries, b.id, b.role, b.version, b.module, b.position, \
      b.changes, b.is_inline, b.started_at, coalesce(b.held_until > ",
     now!(),
-    ", 0), b.trouble, b.comparison \
+    ", 0), b.trouble, b.comparison, \
+     EXISTS (SELECT 1 FROM parked_events AS e WHERE e.build = b.id) \
      FROM projections AS p LEFT JOIN builds AS b ON b.projection = p.name AND b.role <> 'dropped' \
      WHERE ?1 IS NULL OR p.name = ?1 ORDER BY p.name, b.id"
 );
@@ -104,6 +105,7 @@ fn build(row: &SqliteRow) -> Result<Build> {
         is_owned: row.cell::<i64>(12)? != 0,
         trouble: text(13)?,
         comparison: text(14)?,
+        has_parked: row.cell::<i64>(15)? != 0,
     })
 }
 

@@ -14,6 +14,9 @@ pub trait Cells {
     /// A number that is never negative.
     fn number(&self, column: usize) -> Result<u64>;
 
+    /// A number that is never negative, or none.
+    fn maybe_number(&self, column: usize) -> Result<Option<u64>>;
+
     /// Length of a value in bytes; 0 for none, or for one of another kind.
     fn bytes(&self, column: usize) -> usize;
 
@@ -37,6 +40,13 @@ impl Cells for SqliteRow {
         let number: i64 = self.cell(column)?;
         u64::try_from(number)
             .map_err(|_| Error::Damaged(format!("a negative number in column {column}")))
+    }
+
+    fn maybe_number(&self, column: usize) -> Result<Option<u64>> {
+        match self.cell::<Option<i64>>(column)? {
+            Some(_) => self.number(column).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn bytes(&self, column: usize) -> usize {

@@ -15,7 +15,8 @@ use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, Found, Kept,
-    ParkedFilter, Result, Role, Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
+    ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan, SetAside, Steer, StoredDocument,
+    StoredProjection, Subject,
 };
 
 /// Reads through the pool, and writes through the side connection: documents and their
@@ -293,6 +294,18 @@ impl DocumentStore for Projections {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<SetAside>>> {
         aside::skipped(&self.pool, build, after, limit).boxed()
+    }
+
+    fn parked_for<'a>(
+        &'a self,
+        build: BuildId,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>> {
+        aside::parked_for(&self.pool, build, key).boxed()
+    }
+
+    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>> {
+        aside::parked_heads(&self.pool, build).boxed()
     }
 
     fn drop_parked<'a>(
