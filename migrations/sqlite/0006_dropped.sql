@@ -34,3 +34,8 @@ CREATE TABLE parked_retries (
 
 -- The first events that are parked for documents, and for streams.
 CREATE INDEX parked_position ON parked_events (build, is_stream, position);
+
+-- Whether an operator ordered this build to take over, whatever it lacks, and why it does not
+-- take over by itself; NULL when nothing is in its way.
+ALTER TABLE builds ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE builds ADD COLUMN waits TEXT;

@@ -64,7 +64,7 @@ pub async fn show(
 /// | --- | --- |
 /// | `pause` | nothing of it is folded until it is resumed; an inline one goes on |
 /// | `resume` | it goes on, also after it has stopped, with the event that it stopped at |
-/// | `switch` | the rebuild that is ready takes over; what it replaces is kept |
+/// | `switch` | the rebuild that is ready takes over, whatever it lacks; what it replaces is kept |
 /// | `rollback` | the build before answers again |
 /// | `detach` | an inline one is asynchronous from here on |
 /// | `cancel` | the rebuild is given up |
@@ -116,7 +116,9 @@ pub struct RebuildBody {
 /// Builds a projection anew from the first event, beside the running build.
 ///
 /// That one answers until the new one has caught up and takes over, in one transaction. It
-/// is kept as the previous one; one that was kept before is removed.
+/// is kept as the previous one; one that was kept before is removed. The new one waits for
+/// `switch`, and says why in `waits`, when it has parked or skipped more events than the
+/// running build, or has no trace of a document that this one has.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/rebuild", operation_id = "rebuild_projection", tag = "projections",
     params(("name" = String, Path, description = "The projection")),

@@ -12,6 +12,7 @@ mod decisions;
 mod dropped;
 mod error;
 mod freshness;
+mod guard;
 mod inline;
 mod live;
 mod orders;

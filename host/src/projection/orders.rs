@@ -119,6 +119,7 @@ impl Service {
             true => log_head,
             false => build.position,
         };
+        let waits = build.waits.clone().filter(|_| build.role == Role::Next);
         let is_live = plan
             .projection(&stored.name)
             .is_some_and(|it| it.settings.lifecycle == Lifecycle::Live);
@@ -130,6 +131,7 @@ impl Service {
             _ if trouble.as_ref().is_some_and(|it| it.is_stopped) => State::Stopped,
             _ if stored.is_paused => State::Paused,
             _ if trouble.is_some() => State::Retrying,
+            Role::Next if waits.is_some() && position >= log_head => State::Ready,
             Role::Next if stored.is_held && position >= log_head => State::Ready,
             _ if position >= log_head => State::CaughtUp,
             _ => State::CatchingUp,
@@ -149,6 +151,7 @@ impl Service {
             is_owned: build.is_owned,
             trouble,
             comparison: Comparison::read(build.comparison.as_deref()),
+            waits,
             remaining,
         })
     }
@@ -194,11 +197,12 @@ impl Service {
                 self.drop_parked(name, &which, &reason).await?;
             }
             Order::Switch => {
-                if !stored.builds.iter().any(|build| build.role == Role::Next) {
-                    return Err(refused(
-                        name,
-                        "no rebuild is under way; begin one with `rebuild`",
-                    ));
+                let none = || refused(name, "no rebuild is under way; begin one with `rebuild`");
+                let mut builds = stored.builds.iter();
+                let next = builds.find(|build| build.role == Role::Next);
+                // First, so that nobody checks what it lacks when it is no longer held.
+                if !documents.confirm(next.ok_or_else(none)?.id).await? {
+                    return Err(none());
                 }
                 documents.steer(name, Steer::Held(false)).await?;
                 self.shared.tell();

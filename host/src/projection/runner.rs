@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ahead::Ahead;
 use super::cache::Cache;
 use super::dropped::Drops;
+use super::guard::{Checked, Replaced};
 use super::parked::Parked;
 use super::rules::{Event, Keyed, Rules, Stuck, Task};
 use super::shared::{Shared, blocking};
@@ -84,6 +85,12 @@ pub(super) struct Owner {
     pub(super) is_held: bool,
     /// How it compares with what it is to replace, and when that was looked at.
     pub(super) comparison: Option<(Instant, Option<String>)>,
+    /// Why a rebuild does not take over by itself.
+    pub(super) waits: Option<Box<str>>,
+    /// When that was checked.
+    pub(super) checked: Option<Checked>,
+    /// What a rebuild replaces, as it was a moment ago.
+    pub(super) replaced: Option<Replaced>,
     looked_at: Instant,
 }
 
@@ -216,6 +223,9 @@ impl Owner {
             retry_is_wanted: has_parked,
             is_held: stored.is_held,
             comparison: None,
+            waits: build.waits.clone(),
+            checked: None,
+            replaced: Replaced::of(&stored.builds),
             looked_at: now,
             build,
         })
@@ -533,6 +543,8 @@ impl Owner {
             return Err(End::Waiting);
         }
         self.build.role = build.role;
+        self.build.is_confirmed = build.is_confirmed;
+        self.replaced = Replaced::of(&stored.builds);
         self.is_held = stored.is_held;
         self.wants_retry(stored.retries);
         Ok(())

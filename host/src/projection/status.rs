@@ -59,6 +59,9 @@ pub struct BuildStatus {
     pub trouble: Option<Trouble>,
     /// How a rebuild compares, or compared, with what it replaces.
     pub comparison: Option<Comparison>,
+    /// Why a rebuild does not take over by itself, and what to do; none when nothing is in its
+    /// way.
+    pub waits: Option<Box<str>>,
     /// How long it takes to catch up if it goes on as it did on average; none while nothing
     /// can be said.
     pub remaining: Option<Duration>,
@@ -82,7 +85,8 @@ pub enum State {
     Stopped,
     /// An operator asked it to wait.
     Paused,
-    /// A rebuild that has caught up, and waits for the order to take over.
+    /// A rebuild that has caught up, and waits for the order to take over: it is held, or lacks
+    /// something of the active build.
     Ready,
     /// A previous one, kept for a roll-back.
     Kept,
@@ -191,7 +195,7 @@ pub enum Order {
         /// Why.
         reason: String,
     },
-    /// Let the rebuild take over.
+    /// Let the rebuild take over, whatever it lacks.
     Switch,
     /// Back to the build before.
     RollBack,

@@ -52,6 +52,9 @@ impl Owner {
 
     /// The rebuild takes the place of the active build.
     async fn take_over(&mut self) -> Result<(), End> {
+        if !self.may_take_over().await? {
+            return Ok(());
+        }
         let comparison = self.compared().await?;
         let inline = self.rules.plan.inline_projection(&self.name);
         if let Some(inline) = inline {
@@ -79,6 +82,8 @@ impl Owner {
                 "a rebuild took over"
             );
             self.build.role = Role::Active;
+            (self.build.is_confirmed, self.build.waits) = (false, None);
+            self.waits = None;
             self.shared.tell();
         }
         Ok(())

@@ -51,6 +51,7 @@ impl Owner {
             changes,
             writes,
             trouble: trouble.map(Trouble::written),
+            waits: self.waits.clone(),
             ..aside
         };
         let has_news = self.at > self.kept_at
@@ -60,11 +61,13 @@ impl Owner {
             || !batch.skipped.is_empty()
             || !batch.retried.is_empty()
             || batch.trouble.is_some()
-            || self.build.trouble.is_some();
+            || self.build.trouble.is_some()
+            || batch.waits != self.build.waits;
         if !has_news {
             return Ok(());
         }
         self.build.trouble.clone_from(&batch.trouble);
+        self.build.waits.clone_from(&batch.waits);
         (self.events, self.since) = (0, Instant::now());
         self.write(batch);
         Ok(())
@@ -113,6 +116,7 @@ impl Owner {
             position: self.kept_at,
             changes: self.cache.changes(),
             trouble: self.build.trouble.clone(),
+            waits: self.build.waits.clone(),
             ..BuildBatch::default()
         });
         self.settle().await

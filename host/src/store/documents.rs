@@ -13,6 +13,9 @@ use crate::model::{Digest, Position, Timestamp};
 /// Most documents or records in a page.
 pub const DOCUMENTS_PAGE_MAX: usize = 1_000;
 
+/// Most keys that are named as examples of lost documents.
+pub const LOST_KEYS_MAX: usize = 10;
+
 /// The reason that is recorded with an event that the policy `skip` left out. Migration 0006
 /// tells operators' decisions from the policy's by this text.
 pub const SKIPPED_BY_POLICY: &str = "the policy skips what fails";
@@ -75,6 +78,10 @@ pub struct Build {
     pub comparison: Option<Box<str>>,
     /// Whether events are parked in it.
     pub has_parked: bool,
+    /// An operator ordered it to take over, whatever it lacks.
+    pub is_confirmed: bool,
+    /// Why it does not take over by itself, as its owner wrote it.
+    pub waits: Option<Box<str>>,
 }
 
 /// How many there are of what in a build.
@@ -86,6 +93,17 @@ pub struct BuildCounts {
     pub parked: u64,
     /// Events that were left out, each once for each subject.
     pub skipped: u64,
+    /// Those of them that the policy skipped, not an operator.
+    pub skipped_by_policy: u64,
+}
+
+/// Documents of the active build of which another build has no trace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LostDocuments {
+    /// How many.
+    pub count: u64,
+    /// The first of their keys, at most [`LOST_KEYS_MAX`].
+    pub keys: Vec<Arc<str>>,
 }
 
 /// What an operator asks of a projection.
@@ -250,6 +268,8 @@ pub struct BuildBatch {
     pub retried: Vec<(Subject, u64)>,
     /// Why the build does not go on from here; none removes what was said.
     pub trouble: Option<Box<str>>,
+    /// Why the build does not take over by itself; none removes what was said.
+    pub waits: Option<Box<str>>,
 }
 
 /// What became of a batch.
@@ -335,6 +355,19 @@ pub trait DocumentStore: Send + Sync {
         next: BuildId,
         comparison: Option<&'a str>,
     ) -> BoxFuture<'a, Result<bool>>;
+
+    /// Notes that an operator ordered a next build to take over, whatever it lacks, and removes
+    /// why it waits. False when it is not the next build.
+    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>>;
+
+    /// Living documents of one build under whose keys another one has neither a document nor
+    /// a tombstone; with `up_to`, without those that changed after that change.
+    fn lost(
+        &self,
+        active: BuildId,
+        next: BuildId,
+        up_to: Option<u64>,
+    ) -> BoxFuture<'_, Result<LostDocuments>>;
 
     /// Lets the previous build and the active one change places. False, and nothing is
     /// changed, when there is no previous one or either is inline.

@@ -9,6 +9,7 @@ mod errors;
 mod failing;
 mod folding;
 mod fresh;
+mod guarded;
 mod honest;
 mod hosts;
 mod inline;

@@ -5,7 +5,7 @@ use quipu::Host;
 use quipu::app::Builder;
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, OnError, Position, SettingsChange};
-use quipu::projection::{self, BuildStatus, Freshness, Options, State, Status};
+use quipu::projection::{self, BuildStatus, Freshness, Options, Order, State, Status};
 use quipu::store::Role;
 use quipu_tests::probe::Probe;
 use quipu_tests::{Place, build};
@@ -126,4 +126,22 @@ pub async fn until_state(host: &Host, state: State) -> BuildStatus {
         build_of(status, Role::Active).is_some_and(|build| build.state == state)
     });
     build_of(&status.await, Role::Active).unwrap()
+}
+
+/// Lets a version that has other keys on purpose take over. Nothing tells that from lost
+/// documents, so an operator orders it, unless it was there before anything could be lost.
+pub async fn switch_to(host: &Host, version: u32) {
+    let is_active = |status: &Status| {
+        build_of(status, Role::Active).is_some_and(|build| build.version == version)
+    };
+    let begun = until(host, "begun", |status| {
+        is_active(status) || build_of(status, Role::Next).is_some()
+    });
+    if !is_active(&begun.await) {
+        match host.order(NOTES, Order::Switch).await {
+            Ok(_) | Err(projection::Error::Refused { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    until(host, "taken over", is_active).await;
 }

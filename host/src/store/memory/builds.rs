@@ -111,6 +111,8 @@ impl Builds {
             trouble: None,
             comparison: None,
             has_parked: false,
+            is_confirmed: false,
+            waits: None,
         };
         let row = Row {
             projection: name.into(),
@@ -163,6 +165,8 @@ impl Builds {
             if let Some(row) = self.rows.get_mut(&build) {
                 row.is_dropped = role.is_none();
                 row.build.role = role.unwrap_or(row.build.role);
+                row.build.is_confirmed = false;
+                row.build.waits = None;
             }
         }
     }
@@ -172,6 +176,17 @@ impl Builds {
         if let Some(row) = self.rows.get_mut(&build) {
             row.build.comparison = comparison.map(Into::into);
         }
+    }
+
+    /// Notes that a next build is to take over, whatever it lacks.
+    pub fn confirm(&mut self, build: BuildId) -> bool {
+        let row = self.living(build);
+        let Some(row) = row.filter(|row| row.build.role == Role::Next) else {
+            return false;
+        };
+        row.build.is_confirmed = true;
+        row.build.waits = None;
+        true
     }
 
     /// The first build that is dropped.
@@ -216,6 +231,7 @@ impl Builds {
         build.position = build.position.max(batch.position);
         build.changes = build.changes.max(batch.changes);
         build.trouble.clone_from(&batch.trouble);
+        build.waits.clone_from(&batch.waits);
         row.until = Some(until(lease));
         let steering = self.steered.get(&row.projection);
         Kept::Done {

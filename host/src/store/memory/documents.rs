@@ -8,7 +8,8 @@ use crate::model::{Position, Timestamp};
 use crate::store::scan::{Bounds, changes_limit, page, whole_changes};
 use crate::store::{
     BuildBatch, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentWrite, DroppedEvent, Found,
-    IndexEntry, ParkedDocument, ParkedFilter, ParkedHeads, Scan, SetAside, StoredDocument, Subject,
+    IndexEntry, LOST_KEYS_MAX, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads,
+    SKIPPED_BY_POLICY, Scan, SetAside, StoredDocument, Subject,
 };
 
 /// What all builds hold, and what operators dropped from projections.
@@ -94,6 +95,24 @@ impl Documents {
         let events = of.flat_map(|of| of.range((from.clone(), Bound::Unbounded)));
         let events = events.map(|(_, event)| event.clone());
         events.take(limit.min(DOCUMENTS_PAGE_MAX)).collect()
+    }
+
+    /// Living documents of a build of which another one has no trace.
+    pub fn lost(&self, (active, next): (BuildId, BuildId), up_to: Option<u64>) -> LostDocuments {
+        let mut lost = LostDocuments::default();
+        let of = |build| self.builds.get(&build).map(|it: &Contents| &it.documents);
+        for (key, document) in of(active).into_iter().flatten() {
+            let is_seen = up_to.is_none_or(|up_to| document.change <= up_to);
+            let has_trace = of(next).is_some_and(|documents| documents.contains_key(key));
+            if document.document.is_none() || !is_seen || has_trace {
+                continue;
+            }
+            lost.count += 1;
+            if lost.keys.len() < LOST_KEYS_MAX {
+                lost.keys.push(Arc::clone(key));
+            }
+        }
+        lost
     }
 
     /// Forgets what was dropped from a projection.
@@ -273,10 +292,13 @@ impl Contents {
     /// How many there are of what.
     pub fn counts(&self) -> BuildCounts {
         let living = self.documents.values().filter(|it| it.document.is_some());
+        let skipped = self.skipped.values();
+        let by_policy = skipped.filter(|it| it.reason.as_deref() == Some(SKIPPED_BY_POLICY));
         BuildCounts {
             documents: living.count() as u64,
             parked: self.parked.len() as u64,
             skipped: self.skipped.len() as u64,
+            skipped_by_policy: by_policy.count() as u64,
         }
     }
 }

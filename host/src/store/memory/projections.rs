@@ -12,8 +12,8 @@ use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self, Roles, view_name};
 use crate::store::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
-    DroppedEvent, Found, Kept, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan,
-    SetAside, Steer, StoredDocument, StoredProjection, Subject,
+    DroppedEvent, Found, Kept, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result,
+    Role, Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
 };
 
 impl Log {
@@ -105,6 +105,19 @@ impl DocumentStore for Shared {
             log.builds.compare(next, comparison);
         }
         done(is_switched)
+    }
+
+    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
+        done(self.lock().builds.confirm(build))
+    }
+
+    fn lost(
+        &self,
+        active: BuildId,
+        next: BuildId,
+        up_to: Option<u64>,
+    ) -> BoxFuture<'_, Result<LostDocuments>> {
+        done(self.lock().documents.lost((active, next), up_to))
     }
 
     fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {

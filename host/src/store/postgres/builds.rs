@@ -16,7 +16,7 @@ use crate::store::{Build, BuildBatch, BuildClaim, BuildId, Error, Kept, Role, St
 const LIST: &str = "SELECT p.name, p.paused, p.held, p.retries, b.id, b.role, b.version, \
         b.module, b.position, b.changes, b.is_inline, b.started_at, \
         coalesce(b.held_until > clock_timestamp(), false), b.trouble, b.comparison, \
-        EXISTS (SELECT FROM parked_events AS e WHERE e.build = b.id) \
+        EXISTS (SELECT FROM parked_events AS e WHERE e.build = b.id), b.confirmed, b.waits \
     FROM projections AS p LEFT JOIN builds AS b ON b.projection = p.name AND b.role <> 'dropped' \
     WHERE $1 IS NULL OR p.name = $1 ORDER BY p.name, b.id";
 const KNOW: &str = "INSERT INTO projections (name) VALUES ($1) \
@@ -38,8 +38,11 @@ const STEER: &str = "INSERT INTO projections AS p (name, paused, held, retries) 
         held = coalesce($3, p.held), retries = p.retries + $4";
 const FORGET: &str = "UPDATE builds SET trouble = NULL \
     WHERE projection = $1 AND trouble IS NOT NULL";
-const TAKE_ROLE: &str = "UPDATE builds SET role = $2 WHERE id = $1";
+const TAKE_ROLE: &str =
+    "UPDATE builds SET role = $2, confirmed = false, waits = NULL WHERE id = $1";
 const COMPARE: &str = "UPDATE builds SET comparison = $2 WHERE id = $1";
+const CONFIRM: &str = "UPDATE builds SET confirmed = true, waits = NULL \
+    WHERE id = $1 AND role = 'next'";
 /// The server's clock counts: hosts need not agree on the time.
 const CLAIM: &str = "UPDATE builds SET token = token + 1, \
         held_until = clock_timestamp() + $2 * interval '1 microsecond' \
@@ -47,7 +50,7 @@ const CLAIM: &str = "UPDATE builds SET token = token + 1, \
         AND (held_until IS NULL OR held_until <= clock_timestamp()) \
     RETURNING token, position, changes";
 const ADVANCE: &str = "UPDATE builds SET position = greatest(position, $3), \
-        changes = greatest(changes, $4), trouble = $5, \
+        changes = greatest(changes, $4), trouble = $5, waits = $7, \
         held_until = clock_timestamp() + $6 * interval '1 microsecond' \
     WHERE id = $1 AND token = $2 AND NOT is_inline AND role <> 'dropped' \
     RETURNING (SELECT retries FROM projections WHERE name = projection), \
@@ -109,6 +112,8 @@ fn build(row: &PgRow) -> Result<Build, Error> {
         trouble: text(13)?,
         comparison: text(14)?,
         has_parked: row.cell(15)?,
+        is_confirmed: row.cell(16)?,
+        waits: text(17)?,
     })
 }
 
@@ -214,6 +219,12 @@ pub async fn compare(
     Ok(())
 }
 
+/// Notes that a next build is to take over, whatever it lacks; false when it is not one.
+pub async fn confirm(connection: &mut PgConnection, build: BuildId) -> Done<bool> {
+    let query = sqlx::query(CONFIRM).bind(signed(build.0));
+    Ok(query.execute(connection).await?.rows_affected() > 0)
+}
+
 /// Claims a build, unless somebody owns it.
 pub async fn claim(
     connection: &mut PgConnection,
@@ -250,6 +261,7 @@ pub async fn advance(
         .bind(signed(batch.changes))
         .bind(batch.trouble.as_deref().map(without_nul))
         .bind(micros(lease))
+        .bind(batch.waits.as_deref().map(without_nul))
         .fetch_optional(connection)
         .await?;
     let Some(row) = row else {

@@ -15,8 +15,8 @@ use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, Found, Kept,
-    ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan, SetAside, Steer, StoredDocument,
-    StoredProjection, Subject,
+    LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan, SetAside, Steer,
+    StoredDocument, StoredProjection, Subject,
 };
 
 type Done<T> = std::result::Result<T, Failure>;
@@ -93,6 +93,10 @@ impl Projections {
         }
         writing.commit().await?;
         Ok(is_switched)
+    }
+
+    async fn confirm(&self, build: BuildId) -> Done<bool> {
+        builds::confirm(&mut *self.connection().await?, build).await
     }
 
     async fn change_roles(
@@ -225,6 +229,19 @@ impl DocumentStore for Projections {
         comparison: Option<&'a str>,
     ) -> BoxFuture<'a, Result<bool>> {
         told(self.switch(name, next, comparison)).boxed()
+    }
+
+    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
+        told(self.confirm(build)).boxed()
+    }
+
+    fn lost(
+        &self,
+        active: BuildId,
+        next: BuildId,
+        up_to: Option<u64>,
+    ) -> BoxFuture<'_, Result<LostDocuments>> {
+        told(pages::lost(&self.pool, (active, next), up_to)).boxed()
     }
 
     fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {

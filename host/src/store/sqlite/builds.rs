@@ -20,7 +20,7 @@ const LIST: &str = concat!(
      b.changes, b.is_inline, b.started_at, coalesce(b.held_until > ",
     now!(),
     ", 0), b.trouble, b.comparison, \
-     EXISTS (SELECT 1 FROM parked_events AS e WHERE e.build = b.id) \
+     EXISTS (SELECT 1 FROM parked_events AS e WHERE e.build = b.id), b.confirmed, b.waits \
      FROM projections AS p LEFT JOIN builds AS b ON b.projection = p.name AND b.role <> 'dropped' \
      WHERE ?1 IS NULL OR p.name = ?1 ORDER BY p.name, b.id"
 );
@@ -35,8 +35,10 @@ const STEER: &str = "INSERT INTO projections (name, paused, held, retries) \
      VALUES (?1, coalesce(?2, 0), coalesce(?3, 0), ?4) ON CONFLICT (name) DO UPDATE SET \
      paused = coalesce(?2, paused), held = coalesce(?3, held), retries = retries + ?4";
 const FORGET: &str = "UPDATE builds SET trouble = NULL WHERE projection = ?1";
-const TAKE_ROLE: &str = "UPDATE builds SET role = ?2 WHERE id = ?1";
+const TAKE_ROLE: &str = "UPDATE builds SET role = ?2, confirmed = 0, waits = NULL WHERE id = ?1";
 const COMPARE: &str = "UPDATE builds SET comparison = ?2 WHERE id = ?1";
+const CONFIRM: &str = "UPDATE builds SET confirmed = 1, waits = NULL \
+     WHERE id = ?1 AND role = 'next'";
 const CLAIM: &str = concat!(
     "UPDATE builds SET token = token + 1, held_until = ",
     now!(),
@@ -47,7 +49,7 @@ const CLAIM: &str = concat!(
 );
 const ADVANCE: &str = concat!(
     "UPDATE builds SET position = max(position, ?3), changes = max(changes, ?4), trouble = ?5, \
-     held_until = ",
+     waits = ?7, held_until = ",
     now!(),
     " + ?6 WHERE id = ?1 AND token = ?2 AND is_inline = 0 AND role <> 'dropped' \
      RETURNING (SELECT retries FROM projections WHERE name = projection), \
@@ -106,6 +108,8 @@ fn build(row: &SqliteRow) -> Result<Build> {
         trouble: text(13)?,
         comparison: text(14)?,
         has_parked: row.cell::<i64>(15)? != 0,
+        is_confirmed: row.cell::<i64>(16)? != 0,
+        waits: text(17)?,
     })
 }
 
@@ -192,6 +196,12 @@ pub async fn compare(
     execute(connection, query).await.map(|_| ())
 }
 
+/// Notes that a next build is to take over, whatever it lacks; false when it is not one.
+pub async fn confirm(connection: &mut SqliteConnection, build: BuildId) -> Result<bool> {
+    let query = sqlx::query(CONFIRM).bind(signed(build.0));
+    execute(connection, query).await.map(|rows| rows > 0)
+}
+
 /// Claims a build, unless somebody owns it.
 pub async fn claim(
     connection: &mut SqliteConnection,
@@ -229,6 +239,7 @@ pub async fn advance(
         .bind(signed(batch.changes))
         .bind(batch.trouble.as_deref().map(without_nul))
         .bind(millis(lease))
+        .bind(batch.waits.as_deref().map(without_nul))
         .fetch_optional(connection)
         .await
         .map_err(|error| store_error(&error))?;

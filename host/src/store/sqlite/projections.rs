@@ -15,8 +15,8 @@ use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, Found, Kept,
-    ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan, SetAside, Steer, StoredDocument,
-    StoredProjection, Subject,
+    LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan, SetAside, Steer,
+    StoredDocument, StoredProjection, Subject,
 };
 
 /// Reads through the pool, and writes through the side connection: documents and their
@@ -95,6 +95,11 @@ impl Projections {
         }
         commit(writing).await?;
         Ok(is_switched)
+    }
+
+    async fn confirm(&self, build: BuildId) -> Result<bool> {
+        let mut turn = self.side.turn().await?;
+        builds::confirm(&mut turn.connection, build).await
     }
 
     async fn change_roles(
@@ -225,6 +230,19 @@ impl DocumentStore for Projections {
         comparison: Option<&'a str>,
     ) -> BoxFuture<'a, Result<bool>> {
         self.switch(name, next, comparison).boxed()
+    }
+
+    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
+        self.confirm(build).boxed()
+    }
+
+    fn lost(
+        &self,
+        active: BuildId,
+        next: BuildId,
+        up_to: Option<u64>,
+    ) -> BoxFuture<'_, Result<LostDocuments>> {
+        pages::lost(&self.pool, (active, next), up_to).boxed()
     }
 
     fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
