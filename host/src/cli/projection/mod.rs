@@ -68,7 +68,7 @@ enum Action {
     Rebuild,
     /// Show the progress of a rebuild, or of catching up, to its end
     Watch,
-    /// Let the rebuild that is ready take over
+    /// Let the rebuild that is ready take over, whatever it lacks
     Switch,
     /// Let the build before answer again
     Rollback,
