@@ -22,7 +22,11 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     check_names(&variants)?;
     let attributes = variants
         .iter()
-        .filter(|variant| variant.version.is_some() || !variant.aliases.is_empty())
+        .filter(|variant| {
+            variant.version.is_some()
+                || variant.unchanged_since.is_some()
+                || !variant.aliases.is_empty()
+        })
         .map(attributes);
     let name = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
@@ -90,8 +94,13 @@ fn attributes(variant: &Variant) -> TokenStream {
         name,
         version,
         aliases,
+        unchanged_since,
         ..
     } = variant;
+    let unchanged_since = match unchanged_since {
+        None => quote!(::core::option::Option::None),
+        Some(since) => quote!(::core::option::Option::Some(#since)),
+    };
     let version = match version {
         None => quote!(::core::option::Option::None),
         Some(version) => quote!(::core::option::Option::Some(#version)),
@@ -101,6 +110,7 @@ fn attributes(variant: &Variant) -> TokenStream {
             name: #name,
             schema_version: #version,
             aliases: &[#(#aliases),*],
+            unchanged_since: #unchanged_since,
         }
     }
 }
@@ -132,6 +142,34 @@ mod tests {
     fn refused(text: &str, expected: &str) {
         let error = read(text).unwrap_err();
         assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn a_form_that_is_unchanged_has_an_older_version() {
+        let text = "enum E { #[quipu(version = 3, unchanged_since = 2)] A }";
+        let input: DeriveInput = syn::parse_str(text).unwrap();
+        let read = variants(&input).unwrap();
+        assert_eq!(read[0].unchanged_since, Some(2));
+        for (text, expected) in [
+            (
+                "enum E { #[quipu(version = 2, unchanged_since = 2)] A }",
+                "older than the variant's version 2",
+            ),
+            (
+                "enum E { #[quipu(unchanged_since = 1)] A }",
+                "older than the variant's version 1",
+            ),
+            (
+                "enum E { #[quipu(version = 2, unchanged_since = 0)] A }",
+                "begin at 1",
+            ),
+            (
+                "enum E { #[quipu(version = 3, unchanged_since = 1, unchanged_since = 2)] A }",
+                "a second `unchanged_since`",
+            ),
+        ] {
+            refused(text, expected);
+        }
     }
 
     #[test]
@@ -182,7 +220,7 @@ mod tests {
         );
         refused(
             r#"enum E { #[quipu(was = "b")] A }"#,
-            "expected `version = 2` or `alias",
+            "expected `version = 2`, `unchanged_since = 1` or `alias",
         );
         refused("#[quipu(version = 1)] enum E { A }", "not on the enum");
         refused(

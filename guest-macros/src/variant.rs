@@ -13,6 +13,8 @@ pub(crate) struct Variant {
     pub version: Option<u32>,
     /// Of both kinds: serde's and those of this macro.
     pub aliases: Vec<String>,
+    /// The oldest version whose bodies have the current form.
+    pub unchanged_since: Option<u32>,
 }
 
 impl Variant {
@@ -26,6 +28,7 @@ impl Variant {
             name: rule.apply(&variant.ident.unraw().to_string()),
             version: None,
             aliases: Vec::new(),
+            unchanged_since: None,
         };
         let mut is_skipped = false;
         for attribute in of(&variant.attrs, "serde") {
@@ -50,6 +53,11 @@ impl Variant {
             }
             attribute.parse_nested_meta(|meta| read.take(&meta))?;
         }
+        let version = read.version.unwrap_or(1);
+        if read.unchanged_since.is_some_and(|since| since >= version) {
+            let text = format!("`unchanged_since` is older than the variant's version {version}");
+            return Err(Error::new(read.span, text));
+        }
         Ok((!is_skipped).then_some(read))
     }
 
@@ -58,17 +66,22 @@ impl Variant {
             self.add_alias(&meta.value()?.parse()?);
             return Ok(());
         }
-        if !meta.path.is_ident("version") {
-            return Err(meta.error("expected `version = 2` or `alias = \"old-name\"`"));
-        }
-        if self.version.is_some() {
-            return Err(meta.error("a second `version`; a variant has one"));
+        let (place, name) = if meta.path.is_ident("version") {
+            (&mut self.version, "version")
+        } else if meta.path.is_ident("unchanged_since") {
+            (&mut self.unchanged_since, "unchanged_since")
+        } else {
+            return Err(meta
+                .error("expected `version = 2`, `unchanged_since = 1` or `alias = \"old-name\"`"));
+        };
+        if place.is_some() {
+            return Err(meta.error(format!("a second `{name}`; a variant has one")));
         }
         let version: LitInt = meta.value()?.parse()?;
         match version.base10_parse()? {
             0 => Err(Error::new(version.span(), "schema versions begin at 1")),
             number => {
-                self.version = Some(number);
+                *place = Some(number);
                 Ok(())
             }
         }

@@ -29,6 +29,9 @@ pub struct MessageType {
     pub schema_version: u32,
     /// Older names.
     pub aliases: Vec<&'static str>,
+    /// The oldest schema version whose bodies have the current form. Without it, events of an
+    /// older version need an upcaster, and a preflight objects where there is none.
+    pub unchanged_since: Option<u32>,
 }
 
 impl Manifest {
@@ -97,6 +100,10 @@ fn types(
             .iter()
             .find(|variant| variant.name == *name)
             .map_or_else(Vec::new, |variant| variant.aliases.to_vec()),
+        unchanged_since: attributes
+            .iter()
+            .find(|variant| variant.name == *name)
+            .and_then(|variant| variant.unchanged_since),
     };
     names
         .iter()

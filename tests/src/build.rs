@@ -215,6 +215,7 @@ pub fn activation(digest: Digest, categories: &[&str], plan: u64) -> Activation 
     Activation {
         name: "some".to_owned(),
         digest,
+        others: Vec::new(),
         categories: categories.iter().map(|it| (*it).to_owned()).collect(),
         trusted: Vec::new(),
         projections: quipu::store::ProjectionPlan::default(),

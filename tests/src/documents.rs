@@ -14,7 +14,7 @@ pub const LONG: Duration = Duration::from_secs(3_600);
 
 /// Begins a build of version 1.
 pub async fn begin(store: &dyn DocumentStore, name: &str, role: Role) -> Build {
-    let begun = store.begin(name, role, 1, Digest([7; 32]), Timestamp(5));
+    let begun = store.begin(name, role, 1, Digest([7; 32]), (Timestamp(5), 1));
     begun.await.unwrap().unwrap()
 }
 

@@ -21,6 +21,7 @@ pub fn probe(name: &str) -> Probe {
         "state": 1,
         "migrations": [],
         "events": [],
+        "unchanged": [],
         "steps": [],
         "projections": [],
         "snapshots": "as-it-is",
@@ -45,7 +46,7 @@ impl Probe {
     }
 
     /// The same; what it does with a body that holds the word `bad`: `trap`, `bad-event`,
-    /// or with any: `undeclared`, `too-few`.
+    /// or with any: `twice` (the mark stands twice), `undeclared`, `too-few`.
     pub fn step_that(
         mut self,
         category: &str,
@@ -72,6 +73,12 @@ impl Probe {
         };
         projection.as_object_mut().unwrap().extend(other);
         self.list("projections").push(projection);
+        self
+    }
+
+    /// It says that bodies of a type have had their form since a version.
+    pub fn unchanged(mut self, name: &str, since: u32) -> Self {
+        self.list("unchanged").push(json!([name, since]));
         self
     }
 

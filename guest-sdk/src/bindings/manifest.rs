@@ -35,6 +35,11 @@ impl<D: Described> manifest::Guest for Component<D> {
     fn describe() -> manifest::Info {
         report_panics();
         let manifest = D::manifest();
+        let unchanged = manifest.events.iter().filter_map(|event| {
+            let since = event.unchanged_since?;
+            Some((format!("unchanged.{}", event.name), since.to_string()))
+        });
+        let annotations = unchanged.collect();
         manifest::Info {
             name: manifest.name.to_owned(),
             version: manifest.version.to_owned(),
@@ -42,7 +47,7 @@ impl<D: Described> manifest::Guest for Component<D> {
             migrations: manifest.migrations,
             commands: manifest.commands.into_iter().map(message_type).collect(),
             events: manifest.events.into_iter().map(message_type).collect(),
-            annotations: Vec::new(),
+            annotations,
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Attributes {
     pub schema_version: Option<u32>,
     /// Older names.
     pub aliases: &'static [&'static str],
+    /// The oldest schema version whose bodies have the current form; none: no attribute says so.
+    pub unchanged_since: Option<u32>,
 }
 
 /// Finds out whether `T` is a [`Message`]: its own `ATTRIBUTES`, which only a message

@@ -160,7 +160,7 @@ impl Builder {
             Arc::clone(&modules),
             committer.clone(),
             Arc::clone(&clock),
-            Arc::clone(&folder),
+            (Arc::clone(&folder), Arc::clone(&store.types)),
         )
         .await?;
         let registry = Arc::new(registry);
@@ -184,7 +184,11 @@ impl Builder {
         );
         let projections = projection::Service::start(
             self.projections,
-            (Arc::clone(&store.reader), store.documents),
+            (
+                Arc::clone(&store.reader),
+                store.documents,
+                Arc::clone(&store.types),
+            ),
             grown,
             &registry,
             &inline,

@@ -22,7 +22,7 @@ pub use error::Error;
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::commit;
-use crate::deploy::{Entry, Keeping, Plan, Registry, Uploaded};
+use crate::deploy::{Entry, Keeping, Plan, Registry, Release, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
 use crate::model::{
     Command, Context, Digest, Position, SettingsChange, Signature, StreamId, Version,
@@ -289,7 +289,8 @@ impl Host {
         digest: Digest,
         by: Option<String>,
     ) -> Result<Deployment, crate::deploy::Error> {
-        self.enter(digest, Entry::by(by), &Keeping::default()).await
+        self.enter(&digest.into(), Entry::by(by), &Keeping::default())
+            .await
     }
 
     /// The same, and says how some of its projections are kept from then on; those that are
@@ -308,28 +309,28 @@ impl Host {
             changes: changes.clone(),
             ..Keeping::default()
         };
-        self.enter(digest, Entry::by(by), &keeping).await
+        self.enter(&digest.into(), Entry::by(by), &keeping).await
     }
 
-    /// The same, with all that may change of projections: names that are taken over from
-    /// other components, too.
+    /// Activates a release: several components in one plan, or one. Says what may change of
+    /// projections, too.
     ///
     /// # Errors
-    /// As [`activate_with`](Self::activate_with).
+    /// As [`activate_with`](Self::activate_with), and when the components contradict each other.
     pub async fn activate_keeping(
         &self,
-        digest: Digest,
+        release: impl Into<Release>,
         by: Option<String>,
         keeping: &Keeping,
     ) -> Result<Deployment, crate::deploy::Error> {
-        self.enter(digest, Entry::by(by), keeping).await
+        self.enter(&release.into(), Entry::by(by), keeping).await
     }
 
-    /// The same for a module that was looked at; what was found is kept in the history of
-    /// the plan, without its examples.
+    /// The same for a release that a preflight has checked. What that said is kept in the
+    /// history of the plan, without its examples.
     ///
     /// # Errors
-    /// As [`activate_with`](Self::activate_with).
+    /// As [`activate_with`](Self::activate_with), and when another plan is in force by now.
     pub async fn activate_after(
         &self,
         preflight: &Preflight,
@@ -340,17 +341,17 @@ impl Host {
             by,
             preflight: Some(preflight.summary()),
         };
-        self.enter(preflight.module, entry, keeping).await
+        self.enter(&preflight.release, entry, keeping).await
     }
 
     async fn enter(
         &self,
-        digest: Digest,
+        release: &Release,
         entry: Entry,
         keeping: &Keeping,
     ) -> Result<Deployment, crate::deploy::Error> {
         let registry = &self.tenant.registry;
-        let deployment = registry.activate(digest, entry, keeping).await?;
+        let deployment = registry.activate(release, entry, keeping).await?;
         self.tenant
             .projections
             .settled(&deployment.projections)
@@ -358,17 +359,16 @@ impl Host {
         Ok(deployment)
     }
 
-    /// The module that was active under a name before the one that is; none when no other
-    /// ever was.
+    /// What restores what was active before the module that is active under a name, and before
+    /// all that was released together with it. None when nothing was.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn active_before(&self, name: &str) -> Result<Option<Digest>, crate::deploy::Error> {
-        let history = self.deployments().await?;
-        let mut newest = history.iter().rev().filter(|it| it.name == name);
-        let active = newest.next().map(|it| it.digest);
-        let mut digests = newest.map(|it| it.digest);
-        Ok(digests.find(|digest| Some(*digest) != active))
+    pub async fn release_before(
+        &self,
+        name: &str,
+    ) -> Result<Option<Release>, crate::deploy::Error> {
+        self.tenant.registry.before(name).await
     }
 
     /// What is active now.

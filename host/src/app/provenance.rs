@@ -77,18 +77,22 @@ impl Host {
             crate::deploy::Error::Store(error) => Error::Store(error),
             other => Error::NoModule(other.to_string()),
         })?;
-        let Some(first) = history.iter().find(|it| it.digest == module) else {
+        let members = || {
+            let all = history.iter();
+            all.flat_map(|it| it.members().map(|(name, digest)| (it.plan, name, digest)))
+        };
+        let Some((_, name, _)) = members().find(|(_, _, digest)| *digest == Some(module)) else {
             return Ok((String::new(), Vec::new()));
         };
-        let named: Vec<_> = history.iter().filter(|it| it.name == first.name).collect();
+        let named: Vec<_> = members().filter(|(_, named, _)| *named == name).collect();
         let mut reigns = Vec::new();
-        for (number, deployment) in named.iter().enumerate() {
-            if deployment.digest == module {
+        for (number, (plan, _, digest)) in named.iter().enumerate() {
+            if *digest == Some(module) {
                 let next = named.get(number + 1);
-                reigns.push((deployment.plan, next.map_or(u64::MAX, |next| next.plan)));
+                reigns.push((*plan, next.map_or(u64::MAX, |(next, ..)| *next)));
             }
         }
-        Ok((first.name.clone(), reigns))
+        Ok((name.to_owned(), reigns))
     }
 
     /// A position behind which everything that passes was made under a plan that changed it,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Host;
-use crate::deploy::{Keeping, Plan};
+use crate::deploy::{Keeping, Plan, Release};
 use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
@@ -292,20 +292,22 @@ impl Host {
         self.preflight_keeping(module, given, scope, progress).await
     }
 
-    /// The same, with a change of how projections are kept.
+    /// The same for a release of several components, and with a change of how projections are
+    /// kept.
     ///
     /// # Errors
     /// As [`preflight`](Self::preflight).
     pub async fn preflight_keeping(
         &self,
-        module: Digest,
+        release: impl Into<Release>,
         given: (&Keeping, &Policy),
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, proof::Error> {
         self.keep_rejections().await;
         let prover = &self.tenant.prover;
-        prover.preflight(module, given, scope, progress).await
+        let release = release.into();
+        prover.preflight(&release, given, scope, progress).await
     }
 
     /// What became of snapshots since the host was started.

@@ -18,7 +18,7 @@ use crate::fold::{Folder, From, Rules, Until};
 use crate::model::{Body, Command, Name, NewEvent, StreamId, fresh_id};
 use crate::runtime::Module;
 use crate::store;
-use crate::upcast::Chain;
+use crate::upcast::{Chain, Names};
 
 /// Events of the long streams.
 const LONG: usize = 100_000;
@@ -143,7 +143,8 @@ async fn fold(
     steps: Option<&Arc<Module>>,
 ) -> Result<Duration> {
     let chain = Chain::new("loan", steps);
-    let rules = Arc::new(Rules::new(Arc::clone(decider), chain, Vec::new()));
+    let names = Names::of_decider(&decider.manifest().events);
+    let rules = Arc::new(Rules::new(Arc::clone(decider), chain, names, Vec::new()));
     let begin = Instant::now();
     let (stream, until) = (stream("long-1")?, Until::End);
     let open = folder.fold(&rules, &stream, From::First, until).await?;

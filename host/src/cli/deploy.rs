@@ -15,12 +15,13 @@ use super::{Client, Connection, preflight, signing};
 use crate::http::{DeploymentList, DeploymentView, ModuleView, RunLine, SummaryView};
 use crate::model::{Invalid, Lifecycle, OnError, SettingsChange};
 
-/// Upload a component and make it the active one under its name
+/// Upload components and make them the active ones under their names, in one plan
 #[derive(Debug, Args)]
 pub struct Deploy {
-    /// The component
-    file: PathBuf,
-    /// How a projection of it is kept from now on: behind the log, in the transactions of
+    /// The components: they become active together, and are rolled back together
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How a projection of them is kept from now on: behind the log, in the transactions of
     /// appends, or on demand; may be repeated
     #[arg(long = "projection", value_name = "NAME=async|inline|live", value_parser = named::<Lifecycle>)]
     lifecycles: Vec<(String, Lifecycle)>,
@@ -32,6 +33,9 @@ pub struct Deploy {
     /// repeated
     #[arg(long, value_name = "NAME")]
     take_over: Vec<String>,
+    /// Let new builds of projections wait for `quipu projection NAME switch`
+    #[arg(long)]
+    hold: bool,
     #[command(flatten)]
     check: Check,
     /// Print JSON
@@ -95,12 +99,15 @@ async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<Deplo
 
 /// Make the module active again that was active under a name before
 ///
-/// It is looked at first as any decider that takes another one's place: what was written
+/// If that was replaced together with others by one deploy, all of them are restored. It is looked at first as any decider that takes another one's place: what was written
 /// meanwhile, and that it can't read, is named before anything happens.
 #[derive(Debug, Args)]
 pub struct Rollback {
     /// The name, as `deployments` lists it
     name: String,
+    /// Let new builds of projections wait for `quipu projection NAME switch`
+    #[arg(long)]
+    hold: bool,
     #[command(flatten)]
     check: Check,
     /// Print JSON
@@ -113,7 +120,7 @@ pub struct Rollback {
 impl Rollback {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
-        let mut body = json!({});
+        let mut body = json!({"hold": self.hold});
         self.check.add_to(&mut body);
         let path = ["v1", "deployments", &self.name, "rollback"];
         let deployed = activated(&client, &path, &body).await?;
@@ -122,7 +129,15 @@ impl Rollback {
             writeln!(out, "{}", serde_json::to_string(&deployed)?)?;
         } else {
             let (plan, digest) = (deployed.plan, &deployed.digest);
-            writeln!(out, "plan {plan}: {} is active again, {digest}", self.name)?;
+            let name = printable(&deployed.name);
+            writeln!(out, "plan {plan}: {name} is active again, {digest}")?;
+            for other in &deployed.others {
+                let name = printable(&other.name);
+                match &other.digest {
+                    Some(digest) => writeln!(out, "plan {plan}: {name} is active again, {digest}")?,
+                    None => writeln!(out, "plan {plan}: {name} is not active any more")?,
+                }
+            }
         }
         Ok(())
     }
@@ -146,36 +161,48 @@ pub async fn upload(client: &Client, file: &Path) -> Result<ModuleView> {
 impl Deploy {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
-        let module = upload(&client, &self.file).await?;
-        let projections = self.changes(&module)?;
+        let mut modules = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            modules.push(upload(&client, file).await?);
+        }
+        let projections = self.changes(&modules)?;
         let mut body = json!({
-            "digest": module.digest, "projections": projections, "take_over": self.take_over,
+            "projections": projections, "take_over": self.take_over, "hold": self.hold,
         });
+        match modules.as_slice() {
+            [only] => body["digest"] = only.digest.as_str().into(),
+            all => {
+                let digests: Vec<&str> = all.iter().map(|module| &*module.digest).collect();
+                body["digests"] = digests.into();
+            }
+        }
         self.check.add_to(&mut body);
         let deployed = activated(&client, &["v1", "deployments"], &body).await?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&deployed)?)?;
-        } else {
+            return Ok(());
+        }
+        for module in &modules {
             let (name, version) = (&module.name, &module.version);
-            let (plan, digest) = (deployed.plan, &deployed.digest);
+            let (plan, digest) = (deployed.plan, &module.digest);
             writeln!(out, "plan {plan}: {name} {version} is active, {digest}")?;
-            for projection in &module.projections {
-                let (name, version) = (&projection.name, projection.version);
-                if let Some(kept) = deployed.projections.get(name) {
-                    let (lifecycle, on_error) = (&kept.lifecycle, &kept.on_error);
-                    writeln!(
-                        out,
-                        "projection {name} version {version}: {lifecycle}, on error {on_error}"
-                    )?;
-                }
+        }
+        for projection in modules.iter().flat_map(|module| &module.projections) {
+            let (name, version) = (&projection.name, projection.version);
+            if let Some(kept) = deployed.projections.get(name) {
+                let (lifecycle, on_error) = (&kept.lifecycle, &kept.on_error);
+                writeln!(
+                    out,
+                    "projection {name} version {version}: {lifecycle}, on error {on_error}"
+                )?;
             }
         }
         Ok(())
     }
 
-    /// What changes of the module's projections, by name.
-    fn changes(&self, module: &ModuleView) -> Result<BTreeMap<&str, SettingsChange>, WrongUse> {
+    /// What changes of the modules' projections, by name.
+    fn changes(&self, modules: &[ModuleView]) -> Result<BTreeMap<&str, SettingsChange>, WrongUse> {
         let mut changes: BTreeMap<&str, SettingsChange> = BTreeMap::new();
         for (name, lifecycle) in &self.lifecycles {
             let place = &mut changes.entry(name).or_default().lifecycle;
@@ -189,12 +216,14 @@ impl Deploy {
                 return Err(WrongUse(format!("--on-error {name} is given twice")));
             }
         }
-        let known: Vec<&str> = module.projections.iter().map(|it| &*it.name).collect();
+        let known = modules.iter().flat_map(|module| &module.projections);
+        let known: Vec<&str> = known.map(|it| &*it.name).collect();
+        let names: Vec<&str> = modules.iter().map(|module| &*module.name).collect();
         match changes.keys().find(|name| !known.contains(name)) {
             None => Ok(changes),
             Some(name) => Err(WrongUse(format!(
-                "{} has no projection {name}; it has: {}",
-                module.name,
+                "no projection {name} in {}; there is: {}",
+                names.join(", "),
                 match known.as_slice() {
                     [] => "none".to_owned(),
                     known => known.join(", "),
@@ -253,8 +282,17 @@ impl Deployments {
         ]);
         for deployment in list.deployments {
             let active = if deployment.active { "active" } else { "" };
+            let others = deployment.others.iter();
+            let others: Vec<_> = others
+                .map(|other| {
+                    let digest = other.digest.as_deref().unwrap_or("-");
+                    let digest: String = digest.chars().take(12).collect();
+                    (other.name.clone(), digest)
+                })
+                .collect();
+            let plan = deployment.plan.to_string();
             table.row([
-                deployment.plan.to_string(),
+                plan.clone(),
                 deployment.name,
                 // A digest may be of digits alone.
                 format!("{} ", &deployment.digest[..12]),
@@ -263,6 +301,19 @@ impl Deployments {
                 deployment.preflight.as_ref().map_or_else(dash, said),
                 active.to_owned(),
             ]);
+            for (name, digest) in others {
+                let empty = String::new;
+                let digest = format!("{digest} ");
+                table.row([
+                    plan.clone(),
+                    name,
+                    digest,
+                    empty(),
+                    empty(),
+                    empty(),
+                    empty(),
+                ]);
+            }
         }
         table.write(&mut out)?;
         Ok(())

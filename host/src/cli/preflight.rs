@@ -16,16 +16,17 @@ use crate::http::{PreflightView, RunLine};
 /// Examples that are printed.
 const PRINTED_MAX: usize = 5;
 
-/// Say what would be different if a component were deployed; nothing is activated
+/// Say what would be different if components were deployed; nothing is activated
 ///
-/// It is uploaded, and decides the recorded commands of the categories that it would serve
-/// otherwise, each on the state that the recorded events before it lead to. What it decides
+/// They are uploaded, and decide the recorded commands of the categories that they would serve
+/// otherwise, each on the state that the recorded events before it lead to. What they decide
 /// is compared with what is recorded. Types of stored events, snapshots, and what active
 /// projections read are looked at beside. Ends with 1 when something blocks it.
 #[derive(Debug, Args)]
 pub struct Preflight {
-    /// The component
-    file: PathBuf,
+    /// The components, which would become active together
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// So many streams, drawn at random
     #[arg(
         long,
@@ -57,9 +58,12 @@ pub struct Preflight {
 impl Preflight {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
-        let module = upload(&client, &self.file).await?;
+        let mut digests = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            digests.push(upload(&client, file).await?.digest);
+        }
         let mut body = json!({
-            "digest": module.digest,
+            "digests": digests,
             "time_ms": self.seconds * 1_000,
             "allow": self.allow,
         });
@@ -102,7 +106,16 @@ pub fn print(found: &PreflightView, out: &mut impl Write) -> Result<()> {
         true => "nothing would be served otherwise".to_owned(),
         false => format!("it would serve {}", one_lined(&found.categories.join(", "))),
     };
-    writeln!(out, "{name} {module} on plan {}: {categories}", found.plan)?;
+    let others = found
+        .others
+        .iter()
+        .map(|name| format!(", {}", one_lined(name)));
+    let others: String = others.collect();
+    writeln!(
+        out,
+        "{name} {module}{others} on plan {}: {categories}",
+        found.plan
+    )?;
     let (until, head) = (grouped(found.until), grouped(found.head));
     let events = grouped(found.events);
     writeln!(out, "{events} events, up to position {until} of {head}")?;
@@ -148,6 +161,7 @@ fn write_commands(found: &PreflightView, out: &mut impl Write) -> Result<()> {
         "category",
         "command",
         "same",
+        "lifted",
         "different",
         "rejected",
         "unread",
@@ -163,6 +177,7 @@ fn write_commands(found: &PreflightView, out: &mut impl Write) -> Result<()> {
             one_lined(&judged.category),
             one_lined(&judged.command),
             grouped(judged.same),
+            grouped(judged.lifted),
             grouped(judged.different),
             grouped(judged.rejected),
             grouped(judged.unread),

@@ -9,39 +9,41 @@ mod past;
 mod plan;
 mod projected;
 mod read;
+mod release;
 mod signing;
 mod snapshots;
 mod sources;
+mod ways;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 pub use error::Error;
 pub use past::Past;
 pub use plan::{Candidate, Deployed, Plan};
 pub use projected::{InlineProjection, Keeping, Projected, Turning};
 pub use read::{Readable, Reading, Recorded, Unreadable};
+pub use release::{Entry, Prospect, Release};
 pub use signing::Signing;
 pub use sources::Sources;
+pub use ways::{Moved, moved};
 
 use self::plan::Since;
-use crate::commit::{self, Staged, Verdict};
+use crate::commit;
 use crate::fold::{Folder, Rules};
 use crate::model::{Clock, Digest, Signature, Timestamp};
 use crate::runtime::{Limits, Module, Runtime};
 use crate::store::{
-    Activation, Deployment, Item, ModuleStore, Outcome, PreflightSummary, ProjectionPlan,
-    SIGNATURES_MAX, StoredModule,
+    Deployment, ModuleStore, ProjectionPlan, SIGNATURES_MAX, StoredModule, TypeStore,
 };
-
-/// How often an activation is checked anew because another host was first.
-const ACTIVATIONS_MAX: u32 = 10;
 
 /// Compiled modules that are kept though they are not active: a few MiB each.
 const RECENT_MAX: usize = 8;
+/// Plans before the current one that are kept: readers compare what they read under them.
+const PLANS_MAX: usize = 16;
 
 /// Uploads, activates, and knows what is active.
 pub struct Registry {
@@ -51,6 +53,7 @@ pub struct Registry {
     committer: commit::Handle,
     clock: Arc<dyn Clock>,
     folder: Arc<Folder>,
+    types: Arc<dyn TypeStore>,
     plan: Arc<Current>,
     /// Held by an activation from its checks on, and shared by those whose work rests on
     /// what is active: no anchor is taken between the look at all anchors and the new plan.
@@ -71,36 +74,6 @@ pub struct Uploaded {
     pub is_new: bool,
 }
 
-/// What the history of the plan says of an activation, besides what became active.
-#[derive(Debug, Clone, Default)]
-pub struct Entry {
-    /// By whom.
-    pub by: Option<String>,
-    /// What the preflight before it said.
-    pub preflight: Option<PreflightSummary>,
-}
-
-impl Entry {
-    /// An activation without a preflight.
-    pub fn by(by: Option<String>) -> Self {
-        Self {
-            by,
-            preflight: None,
-        }
-    }
-}
-
-/// What would be active with a module in place of the one of its name.
-#[derive(Debug)]
-pub struct Prospect {
-    /// The module.
-    pub module: Arc<Module>,
-    /// Categories that would be served otherwise.
-    pub categories: Vec<String>,
-    /// The plan that would come next.
-    pub next: Arc<Plan>,
-}
-
 impl Registry {
     /// Reads the plan of a store and loads the modules that are active in it.
     ///
@@ -111,7 +84,7 @@ impl Registry {
         modules: Arc<dyn ModuleStore>,
         committer: commit::Handle,
         clock: Arc<dyn Clock>,
-        folder: Arc<Folder>,
+        (folder, types): (Arc<Folder>, Arc<dyn TypeStore>),
     ) -> Result<Self, Error> {
         let registry = Self {
             runtime,
@@ -120,6 +93,7 @@ impl Registry {
             committer,
             clock,
             folder,
+            types,
             plan: Arc::default(),
             changing: tokio::sync::RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
@@ -141,19 +115,7 @@ impl Registry {
         if number <= known.number {
             return Ok(());
         }
-        let newest: BTreeMap<&str, Digest> = history
-            .iter()
-            .map(|deployment| (deployment.name.as_str(), deployment.digest))
-            .collect();
-        let mut active = BTreeMap::new();
-        for (name, digest) in newest {
-            active.insert(name.into(), self.module(digest).await?);
-        }
-        let nothing = ProjectionPlan::default();
-        let projections = history.last().map_or(&nothing, |last| &last.projections);
-        let inline = self.inline_modules(projections).await?;
-        let projections = (projections, &inline);
-        let plan = Plan::of(number, active, since(&history), projections, &known)?;
+        let plan = self.composed(&history, number, &known).await?;
         self.plan.publish(plan);
         Ok(())
     }
@@ -230,146 +192,6 @@ impl Registry {
         }
         let signatures = self.modules.signatures(digest).await?;
         self.signing.check(digest, bytes, &signatures)
-    }
-
-    /// Makes a module the active one under its manifest's name: from a position on,
-    /// everything of the categories that it decides or lifts is decided by it. Raises the
-    /// plan, also when the module was active already.
-    ///
-    /// # Errors
-    /// When the module is not in the store, contradicts another one, can't read an anchor or
-    /// has no such projection, a build can't turn, the plan is not the one of the preflight, or
-    /// the store does not answer.
-    pub async fn activate(
-        &self,
-        digest: Digest,
-        entry: Entry,
-        keeping: &Keeping,
-    ) -> Result<Deployment, Error> {
-        // Compiled before others have to wait.
-        let module = self.module(digest).await?;
-        let _changing = self.changing.write().await;
-        // It may have been pruned until here.
-        let bytes = self.bytes(digest).await?;
-        // A turn changes how what is active is folded, and nothing of the code.
-        if keeping.turning.is_none() {
-            self.check_signed(digest, &bytes).await?;
-        }
-        let mut tries = 0;
-        loop {
-            if let Some(looked_at) = entry.preflight.as_ref().map(|found| found.plan)
-                && looked_at != self.plan().number
-            {
-                let now = self.plan().number;
-                return Err(Error::LookedAt { looked_at, now });
-            }
-            let (activation, next) = self.prepare(&module, entry.clone(), keeping).await?;
-            if let Some(deployment) = self.stage(activation, next).await? {
-                return Ok(deployment);
-            }
-            // Another host was first: what was checked may not hold any more.
-            tries += 1;
-            if tries == ACTIVATIONS_MAX {
-                return Err(Error::Raced);
-            }
-            self.refresh().await?;
-        }
-    }
-
-    /// What would become of the store if a module were activated now. Nothing is.
-    ///
-    /// # Errors
-    /// Why it can't be activated.
-    pub async fn prospect(&self, digest: Digest, keeping: &Keeping) -> Result<Prospect, Error> {
-        self.refresh().await?;
-        let bytes = self.bytes(digest).await?;
-        self.check_signed(digest, &bytes).await?;
-        let module = self.module(digest).await?;
-        let (activation, next) = self.prepare(&module, Entry::default(), keeping).await?;
-        Ok(Prospect {
-            module,
-            categories: activation.categories,
-            next: Arc::new(next),
-        })
-    }
-
-    /// What activates a module, checked against what is active now.
-    async fn prepare(
-        &self,
-        module: &Arc<Module>,
-        entry: Entry,
-        keeping: &Keeping,
-    ) -> Result<(Activation, Plan), Error> {
-        let plan = self.plan();
-        let candidate = plan.with(module, keeping)?;
-        let mut trusted = Vec::new();
-        for category in &candidate.categories {
-            if let Some(rules) = candidate.rules(category)? {
-                trusted.extend(self.compare_snapshots(category, rules).await?);
-            }
-        }
-        let mut categories = candidate.categories.clone();
-        // Also without a change it is a new decider: its state is folded anew.
-        let own = module.category().map(|own| own.as_str().to_owned());
-        let is_turning = keeping.turning.is_some();
-        categories.extend(own.filter(|own| !is_turning && !categories.contains(own)));
-        let activation = Activation {
-            name: module.manifest().name.as_str().to_owned(),
-            digest: module.digest(),
-            categories,
-            trusted,
-            projections: candidate.projections.clone(),
-            turns: candidate.turns.clone(),
-            plan: plan.number,
-            at: self.clock.now(),
-            by: entry.by,
-            preflight: entry.preflight,
-        };
-        let mut inline = self.inline_modules(&activation.projections).await?;
-        inline.insert(module.digest(), Arc::clone(module));
-        let next = plan.next(candidate, &activation, &inline)?;
-        Ok((activation, next))
-    }
-
-    /// Raises the plan in the store. None when it is another one by now.
-    async fn stage(&self, activation: Activation, next: Plan) -> Result<Option<Deployment>, Error> {
-        let (tell, told) = oneshot::channel();
-        let current = Arc::clone(&self.plan);
-        let done = Box::new(move |item: Item, verdict: Verdict| {
-            // Published before any later item of the queue is answered, so that what is
-            // refused for an old plan is decided under this one.
-            if matches!(verdict, Verdict::Outcome(Outcome::Activated(number)) if number == next.number)
-            {
-                current.publish(next);
-            }
-            _ = tell.send((item, verdict));
-        });
-        self.committer.stage(Staged {
-            item: Item::Activate(Box::new(activation)),
-            run: None,
-            done,
-        });
-        match told.await {
-            Ok((Item::Activate(activation), Verdict::Outcome(Outcome::Activated(plan)))) => {
-                Ok(Some(Deployment {
-                    plan,
-                    name: activation.name,
-                    digest: activation.digest,
-                    activated_at: activation.at,
-                    activated_by: activation.by,
-                    categories: activation.categories,
-                    trusted: activation.trusted,
-                    projections: activation.projections,
-                    preflight: activation.preflight,
-                }))
-            }
-            Ok((_, Verdict::Outcome(Outcome::PlanMoved))) => Ok(None),
-            Ok((_, Verdict::Outcome(Outcome::NotSettled(reason)))) => {
-                Err(Error::NotSettled(reason))
-            }
-            Ok((_, Verdict::Failed(error))) => Err(error.into()),
-            _ => Err(Error::Stopped),
-        }
     }
 
     /// The modules of inline projections.
@@ -489,10 +311,11 @@ impl Registry {
     }
 }
 
-/// The current plan.
+/// The current plan, and the last ones before it.
 #[derive(Debug, Default)]
 struct Current {
     plan: RwLock<Arc<Plan>>,
+    before: Mutex<VecDeque<Arc<Plan>>>,
     raised: watch::Sender<u64>,
 }
 
@@ -501,20 +324,40 @@ impl Current {
         Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A plan that was the current one a short time ago.
+    fn recent(&self, number: u64) -> Option<Arc<Plan>> {
+        let current = self.get();
+        if current.number == number {
+            return Some(current);
+        }
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plans = before.iter();
+        plans.find(|plan| plan.number == number).map(Arc::clone)
+    }
+
+    fn keep(&self, plan: Arc<Plan>) {
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        if before.len() >= PLANS_MAX {
+            before.pop_front();
+        }
+        before.push_back(plan);
+    }
+
     /// Makes a plan the current one, unless a later one is.
     fn publish(&self, plan: Plan) {
         let mut current = self.plan.write().unwrap_or_else(PoisonError::into_inner);
         if current.number < plan.number {
             let number = plan.number;
-            *current = Arc::new(plan);
+            let before = std::mem::replace(&mut *current, Arc::new(plan));
             drop(current);
+            self.keep(before);
             self.raised.send_replace(number);
         }
     }
 }
 
 /// By category: the plan that last changed it, and what it trusts since.
-fn since(history: &[Deployment]) -> HashMap<String, Since> {
+fn since<'a>(history: impl Iterator<Item = &'a Deployment>) -> HashMap<String, Since> {
     let mut since = HashMap::new();
     for deployment in history {
         for category in &deployment.categories {

@@ -4,11 +4,12 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::plan::{categories, compose};
-use super::{Error, Registry};
+use super::plan::{Plan, categories, compose, named, read};
+use super::{Error, Registry, since};
 use crate::fold::Rules;
 use crate::model::Digest;
 use crate::runtime::Module;
+use crate::store::{Deployment, ProjectionPlan};
 
 /// The deciders of every plan, with the steps that events took to them.
 #[derive(Debug, Default)]
@@ -61,18 +62,70 @@ impl Registry {
         let mut modules: HashMap<Digest, Arc<Module>> = HashMap::new();
         let mut active: BTreeMap<Box<str>, Arc<Module>> = BTreeMap::new();
         for deployment in self.history().await? {
-            let module = match modules.entry(deployment.digest) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(self.module(deployment.digest).await?),
-            };
-            active.insert(deployment.name.as_str().into(), Arc::clone(module));
-            for category in categories(&active) {
-                let (chain, decider) = compose(&active, &category)?;
-                let rules = decider.map(|module| Rules::new(module, chain, Vec::new()));
-                past.serve(category, deployment.plan, rules);
+            let before = categories(&active);
+            for (name, digest) in deployment.members() {
+                let Some(digest) = digest else {
+                    active.remove(name);
+                    continue;
+                };
+                let module = match modules.entry(digest) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(self.module(digest).await?),
+                };
+                active.insert(name.into(), Arc::clone(module));
+            }
+            let aliases = deployment.projections.aliases.as_ref().map(read);
+            for category in categories(&active).union(&before) {
+                let (chain, decider) = compose(&active, category)?;
+                let names = named(decider.as_ref(), aliases.as_ref(), category, &chain);
+                let rules = decider.map(|module| Rules::new(module, chain, names, Vec::new()));
+                past.serve(category.clone(), deployment.plan, rules);
             }
             past.last = deployment.plan;
         }
         Ok(past)
+    }
+
+    /// The plan of a number: the current one, or one that was.
+    ///
+    /// # Errors
+    /// When a module of it is not in the store, or can't be loaded any more.
+    pub async fn plan_at(&self, number: u64) -> Result<Arc<Plan>, Error> {
+        if let Some(plan) = self.plan.recent(number) {
+            return Ok(plan);
+        }
+        let history = self.history().await?;
+        let plan = Arc::new(self.composed(&history, number, &Plan::default()).await?);
+        self.plan.keep(Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// The plan of a number, by the history. What has not changed since a plan is taken from it.
+    pub(super) async fn composed(
+        &self,
+        history: &[Deployment],
+        number: u64,
+        known: &Plan,
+    ) -> Result<Plan, Error> {
+        let history = || history.iter().filter(|it| it.plan <= number);
+        let newest: BTreeMap<&str, Option<Digest>> =
+            history().flat_map(Deployment::members).collect();
+        let mut active = BTreeMap::new();
+        for (name, digest) in newest {
+            if let Some(digest) = digest {
+                active.insert(name.into(), self.module(digest).await?);
+            }
+        }
+        let nothing = ProjectionPlan::default();
+        let projections = history().last().map_or(&nothing, |last| &last.projections);
+        let inline = self.inline_modules(projections).await?;
+        let projections = (projections, &inline);
+        Ok(Plan::of(
+            number,
+            active,
+            since(history()),
+            projections,
+            known,
+        )?)
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::projected::{self, Active, InlineProjection, Keeping, Projected};
 use crate::fold::Rules;
-use crate::model::{Digest, MessageType};
+use crate::model::{Digest, MessageType, Name};
 use crate::runtime::Module;
 use crate::store::{Activation, ProjectionPlan, Turn};
-use crate::upcast::{Chain, Conflict, Lift, Names};
+use crate::upcast::{Aliases, Chain, Conflict, Lift, Names};
 
 /// What serves a category.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Plan {
     inline: BTreeMap<Box<str>, InlineProjection>,
     /// Who has projections that several define.
     owners: BTreeMap<String, String>,
+    /// By category, names that deciders had for the same types; none: it was not recorded.
+    aliases: Option<BTreeMap<String, Aliases>>,
 }
 
 /// What the history says of a category.
@@ -85,6 +87,12 @@ impl Plan {
         &self.owners
     }
 
+    /// By category, names of event types that mean the same, of every decider that was ever
+    /// active; none: some were active before this was recorded.
+    pub fn aliases(&self) -> Option<&BTreeMap<String, Aliases>> {
+        self.aliases.as_ref()
+    }
+
     /// Every projection that is folded inline, by name.
     pub fn inline(&self) -> impl Iterator<Item = (&str, &InlineProjection)> {
         self.inline.iter().map(|(name, inline)| (&**name, inline))
@@ -117,21 +125,41 @@ impl Plan {
         all.find(|active| active.digest() == digest)
     }
 
-    /// The same with a module in place of the one of its name.
+    /// The same with modules in place of those of their names, and without those of some names.
+    /// `aliases` are those of every decider, the new ones included.
     ///
     /// # Errors
-    /// When it contradicts another one.
-    pub fn with(&self, module: &Arc<Module>, keeping: &Keeping) -> Result<Candidate, Conflict> {
+    /// When they contradict each other, or others.
+    pub fn with(
+        &self,
+        modules: &[Arc<Module>],
+        retired: &[String],
+        aliases: BTreeMap<String, Aliases>,
+        keeping: &Keeping,
+    ) -> Result<Candidate, Conflict> {
         let mut active = self.active.clone();
-        let name: Box<str> = module.manifest().name.as_str().into();
-        let before = active.insert(name, Arc::clone(module));
-        if before.is_some_and(|before| before.has_decider() && !module.has_decider()) {
-            return Err(Conflict::new(format!(
-                "{module:?} has no decider, and would take the place of one; give it another name"
-            )));
+        for name in retired {
+            active.remove(name.as_str());
+        }
+        let mut names = BTreeSet::new();
+        for module in modules {
+            let name: Box<str> = module.manifest().name.as_str().into();
+            if !names.insert(name.clone()) || retired.iter().any(|retired| **retired == *name) {
+                return Err(Conflict::new(format!(
+                    "two components of the release have the name {name}; a name has one"
+                )));
+            }
+            let before = active.insert(name, Arc::clone(module));
+            if before.is_some_and(|before| before.has_decider() && !module.has_decider()) {
+                return Err(Conflict::new(format!(
+                    "{module:?} has no decider, and would take the place of one; give it another \
+                     name"
+                )));
+            }
         }
         let categories = self.changed(&active)?;
-        let (projections, turns) = projected::kept(self, &active, module, keeping)?;
+        let (mut projections, turns) = projected::kept(self, &active, modules, keeping)?;
+        projections.aliases = Some(written(&aliases));
         Ok(Candidate {
             active,
             categories,
@@ -146,7 +174,11 @@ impl Plan {
         let name = module.manifest().name.as_str();
         let others = self.active.iter().filter(|(other, _)| ***other != *name);
         let modules = others.map(|(_, other)| other).chain([module]);
-        Rules::new(Arc::clone(module), Chain::new(name, modules), Vec::new())
+        let chain = Chain::new(name, modules);
+        let remembered = self.aliases.as_ref().and_then(|all| all.get(name));
+        let names = Names::of_decider(&module.manifest().events);
+        let names = names.remembering(remembered.unwrap_or(&NONE), &chain);
+        Rules::new(Arc::clone(module), chain, names, Vec::new())
     }
 
     /// What serves each category if these modules are active. What has not changed stays
@@ -164,6 +196,7 @@ impl Plan {
         let mut plan = Self {
             projections: projected::defined(&active, &projections.settings, &projections.owners)?,
             owners: projections.owners.clone(),
+            aliases: projections.aliases.as_ref().map(read),
             inline: inline(projections, inline_modules),
             number,
             since,
@@ -171,9 +204,8 @@ impl Plan {
         };
         for category in categories(&active) {
             let (chain, decider) = compose(&active, &category)?;
-            let names = |module: &Arc<Module>| Names::of_decider(&module.manifest().events);
-            let named = decider.as_ref().map(names).unwrap_or_default();
-            let named = named.taking_others();
+            let names = named(decider.as_ref(), plan.aliases.as_ref(), &category, &chain);
+            let named = names.clone().taking_others();
             let same = before
                 .reader(&category)
                 .filter(|known| known.chain().is_same(&chain) && *known.names() == named);
@@ -181,7 +213,7 @@ impl Plan {
             let lift = lift.unwrap_or_else(|| Arc::new(Lift::new(chain.clone(), named)));
             let since = plan.since.get(&*category).cloned().unwrap_or_default();
             if let Some(module) = decider {
-                let rules = Rules::new(module, chain, since.trusted);
+                let rules = Rules::new(module, chain, names, since.trusted);
                 let same = before
                     .decider(&category)
                     .filter(|known| known.plan == since.plan && known.rules.fold == rules.fold);
@@ -265,8 +297,47 @@ impl Candidate {
     /// When modules contradict each other.
     pub fn rules(&self, category: &str) -> Result<Option<Rules>, Conflict> {
         let (chain, decider) = compose(&self.active, category)?;
-        Ok(decider.map(|module| Rules::new(module, chain, Vec::new())))
+        let aliases = self.projections.aliases.as_ref().map(read);
+        let names = named(decider.as_ref(), aliases.as_ref(), category, &chain);
+        Ok(decider.map(|module| Rules::new(module, chain, names, Vec::new())))
     }
+}
+
+static NONE: Aliases = Aliases::new();
+
+/// What the decider of a category names, with what deciders of it named before.
+pub(super) fn named(
+    decider: Option<&Arc<Module>>,
+    aliases: Option<&BTreeMap<String, Aliases>>,
+    category: &str,
+    chain: &Chain,
+) -> Names {
+    let events = decider.map(|module| module.manifest().events.as_slice());
+    let remembered = aliases.and_then(|all| all.get(category));
+    let names = Names::of_decider(events.unwrap_or_default());
+    names.remembering(remembered.unwrap_or(&NONE), chain)
+}
+
+/// Aliases as the history of the plan holds them.
+fn written(aliases: &BTreeMap<String, Aliases>) -> BTreeMap<String, BTreeSet<(String, String)>> {
+    let text = |name: &Name| name.as_str().to_owned();
+    let all = aliases.iter().map(|(category, pairs)| {
+        let pairs = pairs.iter().map(|(alias, name)| (text(alias), text(name)));
+        (category.clone(), pairs.collect())
+    });
+    all.collect()
+}
+
+/// Aliases from the history of the plan.
+pub(super) fn read(
+    aliases: &BTreeMap<String, BTreeSet<(String, String)>>,
+) -> BTreeMap<String, Aliases> {
+    let all = aliases.iter().map(|(category, pairs)| {
+        let pairs = pairs.iter();
+        let pairs = pairs.map(|(alias, name)| (Name::stored(alias), Name::stored(name)));
+        (category.clone(), pairs.collect())
+    });
+    all.collect()
 }
 
 /// Inline projections whose modules are there.

@@ -38,8 +38,10 @@ pub(super) type Active = BTreeMap<Box<str>, Arc<Module>>;
 pub struct Keeping {
     /// How some of the module's projections are kept from then on.
     pub changes: BTreeMap<String, SettingsChange>,
-    /// Names that other components hold, and that the module takes.
+    /// Names that other components hold, and that the release takes.
     pub take_over: Vec<String>,
+    /// New builds wait for the order to switch.
+    pub hold: bool,
     /// Builds that change how they are folded, and what is inline of them then.
     pub turning: Option<Turning>,
 }
@@ -109,17 +111,18 @@ pub(super) fn defined(
 fn owners(
     plan: &Plan,
     active: &Active,
-    module: &Arc<Module>,
+    modules: &[Arc<Module>],
     keeping: &Keeping,
 ) -> Result<BTreeMap<String, String>, Conflict> {
     let mut owners = plan.owners().clone();
     for name in &keeping.take_over {
-        if module.projection(name).is_none() {
+        let Some(module) = modules.iter().find(|it| it.projection(name).is_some()) else {
             return Err(Conflict::new(format!(
-                "{module:?} has no projection {name} that could be taken over; it has {}",
-                names(module)
+                "{} no projection {name} that could be taken over; {}",
+                lack(modules),
+                names(modules)
             )));
-        }
+        };
         owners.insert(name.clone(), module.manifest().name.clone());
     }
     let defines = |module: &Arc<Module>, name: &str| module.projection(name).is_some();
@@ -141,7 +144,7 @@ fn owners(
 pub(super) fn kept(
     plan: &Plan,
     active: &Active,
-    module: &Arc<Module>,
+    modules: &[Arc<Module>],
     keeping: &Keeping,
 ) -> Result<(ProjectionPlan, Vec<Turn>), Conflict> {
     let mut settings = BTreeMap::new();
@@ -151,16 +154,18 @@ pub(super) fn kept(
         settings.insert(name.to_owned(), before.unwrap_or_default());
     }
     for (name, change) in &keeping.changes {
-        let own = module.projection(name).and_then(|_| settings.get_mut(name));
+        let mut owners = modules.iter().filter(|it| it.projection(name).is_some());
+        let own = owners.next().and_then(|_| settings.get_mut(name));
         let Some(own) = own else {
             return Err(Conflict::new(format!(
-                "{module:?} has no projection {name}; it has {}",
-                names(module)
+                "{} no projection {name}; {}",
+                lack(modules),
+                names(modules)
             )));
         };
         *own = own.with(*change);
     }
-    let owners = owners(plan, active, module, keeping)?;
+    let owners = owners(plan, active, modules, keeping)?;
     let all = defined(active, &settings, &owners)?;
     for (name, projected) in &all {
         if let Some(before) = plan.projection(name) {
@@ -199,6 +204,7 @@ pub(super) fn kept(
         inline,
         owners,
         categories: moved.into_iter().collect(),
+        aliases: None,
     };
     Ok((projections, turns))
 }
@@ -234,10 +240,21 @@ fn categories(definition: Option<&Definition>) -> impl Iterator<Item = String> {
     sources.map(|source| source.category.as_deref().unwrap_or_default().to_owned())
 }
 
-fn names(module: &Module) -> String {
-    let names = module.projections().iter().map(|it| &*it.name);
-    match names.collect::<Vec<_>>() {
-        none if none.is_empty() => "none".to_owned(),
-        some => some.join(", "),
+/// Who has not what was asked for.
+fn lack(modules: &[Arc<Module>]) -> String {
+    match modules {
+        [only] => format!("{only:?} has"),
+        _ => "the components of the release have".to_owned(),
+    }
+}
+
+fn names(modules: &[Arc<Module>]) -> String {
+    let all = modules.iter().flat_map(|module| module.projections());
+    let names: Vec<&str> = all.map(|it| &*it.name).collect();
+    match (names.as_slice(), modules) {
+        ([], [_]) => "it has none".to_owned(),
+        ([], _) => "they have none".to_owned(),
+        (some, [_]) => format!("it has {}", some.join(", ")),
+        (some, _) => format!("they have {}", some.join(", ")),
     }
 }

@@ -8,7 +8,7 @@ use super::read::{Readable, Recorded, lift_by};
 use crate::model::{Name, RecordedEvent};
 use crate::runtime::{Definition, Source};
 use crate::store::Filter;
-use crate::upcast::{Chain, Lift, Lifter, Names, Route};
+use crate::upcast::{Chain, Lift, Lifter, Names, Route, Way};
 
 /// Ways to a projection by category that are remembered: a store may have any number.
 const LIFTS_MAX: usize = 1_000;
@@ -49,6 +49,34 @@ impl Sources {
     pub fn takes(&self, event: &RecordedEvent) -> bool {
         let lift = self.lift(event.stream.category());
         lift.is_some_and(|lift| lift.route(&event.name, event.schema_version) != Route::LeftOut)
+    }
+
+    /// Whether every event, stored or to come, takes the same way to another reader.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let categories = |sources: &Self| -> BTreeSet<Box<str>> {
+            let own = sources.own.keys().cloned();
+            let readers = sources.plan.readers().map(|(category, _)| category.into());
+            own.chain(readers.filter(|_| sources.every.is_some()))
+                .collect()
+        };
+        let all: BTreeSet<_> = categories(self)
+            .union(&categories(other))
+            .cloned()
+            .collect();
+        all.iter().all(
+            |category| match (self.lift(category), other.lift(category)) {
+                (Some(one), Some(other)) => {
+                    one.chain().is_same(other.chain()) && one.names() == other.names()
+                }
+                (one, other) => one.is_none() && other.is_none(),
+            },
+        )
+    }
+
+    /// The way of a stored form of events to it; none when it is given nothing of that.
+    pub fn way(&self, category: &str, name: &Name, version: u32) -> Option<Way> {
+        let lift = self.lift(category)?;
+        Some(lift.way(name, version)).filter(|way| !way.is_left_out())
     }
 
     fn source(&self, category: &str) -> Option<&Source> {

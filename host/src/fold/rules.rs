@@ -76,10 +76,9 @@ impl Start {
 }
 
 impl Rules {
-    /// A decider with the steps of its category.
-    pub fn new(module: Arc<Module>, chain: Chain, trusted: Vec<Digest>) -> Self {
+    /// A decider with the steps of its category, and what it names.
+    pub fn new(module: Arc<Module>, chain: Chain, names: Names, trusted: Vec<Digest>) -> Self {
         let fold = chain.fold(&module);
-        let names = Names::of_decider(&module.manifest().events);
         Self {
             lift: Lift::new(chain, names),
             fold,

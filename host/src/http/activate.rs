@@ -20,25 +20,33 @@ use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::runs::{self, Run, RunLine, Telling};
 use super::{App, answer};
 use crate::Host;
-use crate::deploy::Keeping;
+use crate::deploy::{Keeping, Release};
 use crate::model::{Digest, Invalid, SettingsChange};
 use crate::proof::{Policy, Preflight, Scope};
 
-/// Which module to activate.
+/// What to activate: one module, or a release of several.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentBody<'a> {
-    /// SHA-256 of a component that was uploaded.
-    #[serde(borrow)]
-    digest: Cow<'a, str>,
+    /// SHA-256 of a component that was uploaded. Either this or `digests`.
+    #[serde(borrow, default)]
+    digest: Option<Cow<'a, str>>,
+    /// The same for 1 to 64 components that become active together, in one plan. The first one
+    /// stands for the release in the history.
+    #[serde(default)]
+    digests: Option<Vec<String>>,
     /// `require`: it is activated if a preflight of up to 60 s passes; `report`: whatever that
-    /// says; `skip`: without one. Absent: `require` where it takes the place of another
-    /// decider, else `skip`.
+    /// says; `skip`: without one. Absent: `require` where a component takes the place of
+    /// another one or has projections, else `skip`.
     #[serde(borrow, default)]
     preflight: Option<Cow<'a, str>>,
-    /// Kinds of objections that do not block it, besides `fuel` and `snapshot`.
+    /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
+    /// `unwritten`.
     #[serde(default)]
     allow: Vec<String>,
+    /// Builds of projections that begin with this release wait for the order to switch.
+    #[serde(default)]
+    hold: bool,
     /// Projections of the module that another component has, and that are its own from then
     /// on. One of the same version keeps its documents, a higher one is built anew. Without
     /// this a name that another component holds is a conflict.
@@ -77,13 +85,13 @@ impl SettingsBody {
     }
 }
 
-/// Activates a module under its manifest's name.
+/// Activates a module under its manifest's name, or several in one plan.
 ///
-/// From one position on, everything of its category is decided by it. No command
+/// From one position on, everything of their categories is decided by them. No command
 /// fails because of that. Its projections are built from the first event on; one whose
 /// version has risen is built anew beside the running one, which answers until then. One that
-/// is to become inline is built first, and that is waited for, 5 s at most. A module that takes
-/// the place of another decider is looked at by a preflight first. The same module may be activated again to say otherwise how its projections are kept.
+/// is to become inline is built first, and that is waited for, 5 s at most. A preflight
+/// comes first where a component takes the place of another one or has projections. The same module may be activated again to say otherwise how its projections are kept.
 ///
 /// With `Accept: application/x-ndjson` the answer comes in lines: progress, what the preflight
 /// found with its examples, then the deployment or a problem. The preflight may take 60 s then,
@@ -114,10 +122,11 @@ pub async fn activate(
         changes.insert(name.clone(), change);
     }
     let activating = Activating {
-        digest: given.digest.parse()?,
+        release: release(given.digest.as_deref(), given.digests.as_deref())?,
         keeping: Keeping {
             changes,
             take_over: given.take_over,
+            hold: given.hold,
             turning: None,
         },
         demand: demand(given.preflight.as_deref())?,
@@ -127,6 +136,24 @@ pub async fn activate(
     answered(app, &headers, activating).await
 }
 
+/// What a request wants to be activated.
+pub(super) fn release(
+    digest: Option<&str>,
+    digests: Option<&[String]>,
+) -> std::result::Result<Release, Invalid> {
+    match (digest, digests) {
+        (Some(digest), None) => Ok(Release::from(digest.parse::<Digest>()?)),
+        (None, Some(digests)) => Ok(Release {
+            digests: digests
+                .iter()
+                .map(|digest| digest.parse())
+                .collect::<std::result::Result<_, _>>()?,
+            retired: Vec::new(),
+        }),
+        _ => Err(Invalid("give either digest or digests".to_owned())),
+    }
+}
+
 /// Whether a roll-back is looked at first.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -134,14 +161,19 @@ pub struct RollbackBody {
     /// `require`, `report` or `skip`, as of an activation. Absent: `require` for a decider.
     #[serde(default)]
     preflight: Option<String>,
-    /// Kinds of objections that do not block it, besides `fuel` and `snapshot`.
+    /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
+    /// `unwritten`.
     #[serde(default)]
     allow: Vec<String>,
+    /// Builds of projections that begin with it wait for the order to switch.
+    #[serde(default)]
+    hold: bool,
 }
 
 /// Activates the module that was active under a name before the one that is.
 ///
-/// It is as atomic as any activation, and answered like one. The preflight looks at what has
+/// When that one was released together with others, everything that the release replaced is
+/// restored in one plan; a name that it introduced is active no longer. It is as atomic as any activation, and answered like one. The preflight looks at what has
 /// been written meanwhile: types of events that the module can't read are named before anything
 /// happens.
 #[utoipa::path(
@@ -162,16 +194,23 @@ pub async fn roll_back(
     body: OptionalJson,
 ) -> Result<Response> {
     params.finish()?;
-    let RollbackBody { preflight, allow } = body.parse()?;
+    let RollbackBody {
+        preflight,
+        allow,
+        hold,
+    } = body.parse()?;
     let (demand, policy) = (demand(preflight.as_deref())?, Policy::allowing(&allow)?);
-    let before = app.host.active_before(&name).await?;
-    let Some(digest) = before else {
+    let before = app.host.release_before(&name).await?;
+    let Some(release) = before else {
         let detail = format!("under the name {name:?} no other module was active before");
         return Err(Box::new(Problem::new(Code::ModuleNotFound, detail)));
     };
     let activating = Activating {
-        digest,
-        keeping: Keeping::default(),
+        release,
+        keeping: Keeping {
+            hold,
+            ..Keeping::default()
+        },
         demand,
         policy,
         time: Duration::from_millis(TIME_MS),
@@ -191,11 +230,11 @@ async fn answered(app: App, headers: &HeaderMap, mut activating: Activating) -> 
     answer::json(StatusCode::CREATED, &view)
 }
 
-/// A module that is to become active.
+/// What is to become active.
 struct Activating {
-    digest: Digest,
+    release: Release,
     keeping: Keeping,
-    /// None: it is required where another decider is replaced.
+    /// None: it is required where a component is replaced, or has projections.
     demand: Option<Demand>,
     policy: Policy,
     /// How long the preflight may look at events.
@@ -232,7 +271,8 @@ impl Activating {
         let deployment = match demand {
             Demand::Skip => {
                 let keeping = &self.keeping;
-                host.activate_keeping(self.digest, None, keeping).await?
+                let release = self.release.clone();
+                host.activate_keeping(release, None, keeping).await?
             }
             Demand::Require | Demand::Report => {
                 let found = self.preflight(host, &mut telling).await?;
@@ -252,7 +292,7 @@ impl Activating {
         };
         let mut tell = |progress| telling.progress(progress);
         let given = (&self.keeping, &self.policy);
-        let found = host.preflight_keeping(self.digest, given, &scope, &mut tell);
+        let found = host.preflight_keeping(self.release.clone(), given, &scope, &mut tell);
         let found = found.await?;
         let view = Box::new(PreflightView::of(found.clone()));
         telling.tell(RunLine::Preflight(view)).await;
@@ -260,12 +300,18 @@ impl Activating {
     }
 
     async fn usual(&self, host: &Host) -> Result<Demand> {
-        let module = host.module(self.digest).await?;
-        let active = host.plan().active(module.manifest().name.as_str());
-        let replaces = active.is_some_and(|active| active != self.digest);
-        Ok(match replaces && module.has_decider() {
-            true => Demand::Require,
-            false => Demand::Skip,
+        let plan = host.plan();
+        for digest in &self.release.digests {
+            let module = host.module(*digest).await?;
+            let active = plan.active(module.manifest().name.as_str());
+            let replaces = active.is_some_and(|active| active != *digest);
+            if replaces || !module.projections().is_empty() {
+                return Ok(Demand::Require);
+            }
+        }
+        Ok(match self.release.retired.is_empty() {
+            true => Demand::Skip,
+            false => Demand::Require,
         })
     }
 }

@@ -42,12 +42,16 @@ pub struct DeploymentView {
     pub name: String,
     /// The module.
     pub digest: String,
+    /// The other components of its release, which became active in the same plan. Absent where
+    /// it has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<MemberView>,
     /// When.
     #[schema(format = "date-time")]
     pub activated_at: String,
     /// By whom; null when the host does not know.
     pub activated_by: Option<String>,
-    /// Whether it is in force.
+    /// Whether it is in force: the module is active under its name.
     pub active: bool,
     /// By name, how the projections of the store were kept from then on.
     #[serde(default)]
@@ -55,6 +59,15 @@ pub struct DeploymentView {
     /// What the preflight before it said; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<SummaryView>,
+}
+
+/// Another component of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberView {
+    /// Name of its manifest.
+    pub name: String,
+    /// The module; null: nothing is active under the name any more.
+    pub digest: Option<String>,
 }
 
 /// What a preflight said, without its examples.
@@ -147,11 +160,13 @@ async fn history(app: &App, name: Option<&str>) -> Result<DeploymentList> {
     let all = app.host.deployments().await?;
     let mut newest = std::collections::HashMap::new();
     for deployment in &all {
-        newest.insert(deployment.name.clone(), deployment.plan);
+        for (name, _) in deployment.members() {
+            newest.insert(name.to_owned(), deployment.plan);
+        }
     }
     let wanted = all
         .into_iter()
-        .filter(|deployment| name.is_none_or(|name| name == deployment.name));
+        .filter(|it| name.is_none_or(|name| it.members().any(|(member, _)| member == name)));
     let deployments = wanted
         .map(|deployment| {
             let active = newest.get(&deployment.name) == Some(&deployment.plan);
@@ -168,10 +183,15 @@ impl DeploymentView {
     /// The view of an activation.
     pub(super) fn of(deployment: Deployment, active: bool) -> Self {
         let settings = deployment.projections.settings.into_iter();
+        let others = deployment.others.into_iter().map(|other| MemberView {
+            name: other.name,
+            digest: other.digest.map(|digest| digest.to_string()),
+        });
         Self {
             plan: deployment.plan,
             name: deployment.name,
             digest: deployment.digest.to_string(),
+            others: others.collect(),
             activated_at: deployment.activated_at.to_string(),
             activated_by: deployment.activated_by,
             active,

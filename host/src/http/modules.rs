@@ -171,7 +171,11 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
     let plan = app.host.plan();
     let mut names: HashMap<_, String> = HashMap::new();
     for deployment in app.host.deployments().await? {
-        names.insert(deployment.digest, deployment.name);
+        for (name, digest) in deployment.members() {
+            if let Some(digest) = digest {
+                names.insert(digest, name.to_owned());
+            }
+        }
     }
     let modules = app.host.modules().await?;
     let entry = |stored: crate::store::StoredModule| ModuleEntry {

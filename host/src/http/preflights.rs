@@ -11,13 +11,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::App;
+use super::activate::release;
 use super::params::Params;
 use super::problem::{Problem, Result};
 use super::request::JsonBytes;
 use super::runs::{self, Run, RunLine, Telling};
 use super::verify::{FindingView, scope};
 use crate::Host;
-use crate::model::{Digest, Invalid};
+use crate::deploy::{Keeping, Release};
+use crate::model::Invalid;
 use crate::proof::{Policy, Preflight, Scope};
 
 /// How long events are looked at without a word.
@@ -25,13 +27,16 @@ pub(super) const TIME_MS: u64 = 60_000;
 /// How long they may be read at most.
 const TIME_MS_MAX: u64 = 24 * 3_600_000;
 
-/// Which module to look at, and how much of the history.
+/// What to check, and how much of the history.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PreflightBody<'a> {
-    /// SHA-256 of a component that was uploaded.
-    #[serde(borrow)]
-    digest: Cow<'a, str>,
+    /// SHA-256 of a component that was uploaded. Either this or `digests`.
+    #[serde(borrow, default)]
+    digest: Option<Cow<'a, str>>,
+    /// The same for 1 to 64 components that would become active together.
+    #[serde(default)]
+    digests: Option<Vec<String>>,
     /// So many streams, drawn at random: 1 to 1000000; all without it.
     #[serde(default)]
     sample: Option<usize>,
@@ -41,7 +46,8 @@ pub struct PreflightBody<'a> {
     /// Events are read for so many milliseconds: up to 86400000, 60000 without it.
     #[serde(default)]
     time_ms: Option<u64>,
-    /// Kinds of objections that do not block it, besides `fuel` and `snapshot`.
+    /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
+    /// `unwritten`.
     #[serde(default)]
     allow: Vec<String>,
 }
@@ -55,6 +61,9 @@ pub struct PreflightView {
     pub module: String,
     /// The name under which it would be active.
     pub name: String,
+    /// The names of the other components of the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// The plan that it would raise.
     pub plan: u64,
     /// Categories that it would serve otherwise.
@@ -80,7 +89,10 @@ pub struct ObjectionView {
     /// can't fold; `decision`: other events; `rejected`: newly rejected; `accepted`:
     /// newly accepted; `rejection`: rejected with another code; `command`: a command
     /// that it can't read; `fault`: it fails; `impure`: a fresh instance decides otherwise;
-    /// `projection`: one can't read what it writes; `snapshot`: they would not be used;
+    /// `projection`: one could not read what would be written, or would be given less of what is
+    /// stored; `unlifted`: stored events would be read as a later version to which no step leads;
+    /// `unwritten`: a type that a projection names would not be written any more; `rebuild`: a
+    /// projection is folded from scratch; `snapshot`: they would not be used;
     /// `fuel`: more than three times as much; `order`: the log itself has holes.
     pub kind: String,
     /// How often.
@@ -100,6 +112,10 @@ pub struct JudgedView {
     pub command: String,
     /// They come to the recorded events, byte for byte.
     pub same: u64,
+    /// They come to what the candidate reads of the recorded events, which have another form or
+    /// name in the store.
+    #[serde(default)]
+    pub lifted: u64,
     /// They come to other events, or to none.
     pub different: u64,
     /// They are rejected.
@@ -151,6 +167,7 @@ impl PreflightView {
                     category: category.to_string(),
                     command: command.to_string(),
                     same: tally.same,
+                    lifted: tally.lifted,
                     different: tally.different,
                     rejected: tally.rejected,
                     unread: tally.unread,
@@ -169,6 +186,7 @@ impl PreflightView {
                 })
                 .collect(),
             name: found.name,
+            others: found.others,
             plan: found.plan,
             categories: found.categories,
             until: found.decided.until.0,
@@ -200,7 +218,7 @@ fn nanos(time: Duration) -> u64 {
 
 /// A preflight that was asked for.
 struct Asked {
-    digest: Digest,
+    release: Release,
     policy: Policy,
     scope: Scope,
 }
@@ -215,7 +233,7 @@ impl PreflightBody<'_> {
             return Err(Invalid("events begin at 1".to_owned()));
         }
         Ok(Asked {
-            digest: self.digest.parse()?,
+            release: release(self.digest.as_deref(), self.digests.as_deref())?,
             policy: Policy::allowing(&self.allow)?,
             scope: Scope {
                 events: self.events,
@@ -230,7 +248,10 @@ impl Run for Asked {
     fn run<'a>(&'a self, host: &'a Host, mut telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
         async move {
             let mut tell = |progress| telling.progress(progress);
-            let found = host.preflight(self.digest, &self.policy, &self.scope, &mut tell);
+            let keeping = Keeping::default();
+            let given = (&keeping, &self.policy);
+            let release = self.release.clone();
+            let found = host.preflight_keeping(release, given, &self.scope, &mut tell);
             let view = PreflightView::of(found.await?);
             Ok(RunLine::Preflight(Box::new(view)))
         }
@@ -238,7 +259,7 @@ impl Run for Asked {
     }
 }
 
-/// Says what would be different if a module were activated.
+/// Says what would be different if a module, or a release of several, were activated.
 ///
 /// Recorded commands of the categories that it would serve otherwise are decided by it, each
 /// on the state that the recorded events before it lead to, some of them by a fresh instance

@@ -25,6 +25,7 @@ mod rules;
 mod runner;
 mod service;
 mod shared;
+mod staleness;
 mod status;
 mod takeover;
 mod tend;

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::compare::compare;
 use super::takeover::turn;
 use super::{BuildStatus, Comparison, Deployed, Error, Order, Service, State, Status, Trouble};
-use crate::deploy::{Entry, Keeping, Plan, Turning};
+use crate::deploy::{Entry, Keeping, Plan, Release, Turning};
 use crate::model::{Lifecycle, Position, SettingsChange, Timestamp};
 use crate::store::{Build, ParkedFilter, Role, Steer, StoredProjection, Turn};
 
@@ -123,17 +123,21 @@ impl Service {
         let is_live = plan
             .projection(&stored.name)
             .is_some_and(|it| it.settings.lifecycle == Lifecycle::Live);
+        // Until then nobody knows whether its documents are still right.
+        let is_judged = build.plan.is_some_and(|judged| judged >= plan.number);
         let state = match build.role {
             Role::Previous => State::Kept,
             _ if plan.projection(&stored.name).is_none() || is_live => State::Orphaned,
             _ if build.is_inline && trouble.is_some() => State::Failing,
+            _ if build.is_inline && build.stale.is_some() => State::Stale,
             _ if build.is_inline => State::Inline,
             _ if trouble.as_ref().is_some_and(|it| it.is_stopped) => State::Stopped,
             _ if stored.is_paused => State::Paused,
             _ if trouble.is_some() => State::Retrying,
-            Role::Next if waits.is_some() && position >= log_head => State::Ready,
-            Role::Next if stored.is_held && position >= log_head => State::Ready,
-            _ if position >= log_head => State::CaughtUp,
+            _ if build.stale.is_some() => State::Stale,
+            Role::Next if waits.is_some() && position >= log_head && is_judged => State::Ready,
+            Role::Next if stored.is_held && position >= log_head && is_judged => State::Ready,
+            _ if position >= log_head && is_judged => State::CaughtUp,
             _ => State::CatchingUp,
         };
         let remaining = match state {
@@ -150,6 +154,8 @@ impl Service {
             started_at: build.started_at,
             is_owned: build.is_owned,
             trouble,
+            plan: build.plan,
+            stale: build.stale.clone(),
             comparison: Comparison::read(build.comparison.as_deref()),
             waits,
             remaining,
@@ -250,7 +256,7 @@ impl Service {
             return Err(under_way());
         }
         documents.steer(name, Steer::Held(hold)).await?;
-        let begun = documents.begin(name, Role::Next, version, module, now);
+        let begun = documents.begin(name, Role::Next, version, module, (now, plan.number));
         begun.await?.map(|_| ()).ok_or_else(under_way)
     }
 
@@ -315,6 +321,7 @@ impl Service {
         let keeping = Keeping {
             changes: [(name.to_owned(), change)].into(),
             take_over: Vec::new(),
+            hold: false,
             // Nothing else of the component is looked at anew.
             turning: Some(Turning {
                 projection: name.into(),
@@ -322,10 +329,10 @@ impl Service {
                 inline: None,
             }),
         };
-        let digest = projected.module.digest();
+        let release = Release::from(projected.module.digest());
         let registry = &self.shared.registry;
         registry
-            .activate(digest, Entry::default(), &keeping)
+            .activate(&release, Entry::default(), &keeping)
             .await?;
         self.shared.inline.resume(name);
         Ok(())

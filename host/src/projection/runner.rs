@@ -69,6 +69,12 @@ pub(super) struct Owner {
     /// What is to be written beside the documents.
     pub(super) aside: BuildBatch,
     pub(super) token: u64,
+    /// The plan whose rules folded everything so far; none: it is not known.
+    pub(super) judged: Option<u64>,
+    /// Why the build is stale.
+    pub(super) stale: Option<Box<str>>,
+    /// The store does not have these two yet.
+    pub(super) verdict_is_new: bool,
     /// Everything up to here is folded.
     pub(super) at: Position,
     /// Everything up to here is stored.
@@ -213,6 +219,9 @@ impl Owner {
             writing: None,
             aside: BuildBatch::default(),
             token: claim.token,
+            judged: claim.plan,
+            stale: claim.stale,
+            verdict_is_new: false,
             at: claim.position,
             kept_at: claim.position,
             due: now + shared.options.lease / 3,
@@ -244,6 +253,8 @@ impl Owner {
     async fn follow(&mut self) -> Result<(), End> {
         let mut control = self.shared.control.subscribe();
         control.borrow_and_update();
+        let mut raised = self.shared.registry.raised();
+        raised.borrow_and_update();
         // Also while events come all the time, and nothing is waited for.
         if self.looked_at.elapsed() >= self.shared.options.poll {
             self.look().await?;
@@ -283,21 +294,48 @@ impl Owner {
             self.caught_up().await?;
         }
         if is_quiet {
-            self.wait(&mut grown, &mut control).await?;
+            self.wait(&mut grown, &mut control, &mut raised).await?;
         }
         Ok(())
     }
 
-    /// A new plan may bring other upcasters, and other settings.
+    /// A new plan may bring other upcasters, and other settings. Everything so far was folded by
+    /// the rules before: whether that is what the new ones would fold is found out first.
     async fn renew_rules(&mut self) -> Result<(), End> {
         let plan = self.shared.registry.plan();
-        if plan.number == self.rules.plan.number {
+        if self.judged == Some(plan.number) && plan.number == self.rules.plan.number {
             return Ok(());
         }
+        if self.at > self.kept_at {
+            self.flush(None).await?;
+        }
         let rules = self.shared.rules(&self.name, self.build.module).await;
-        self.rules = Arc::new(rules.map_err(End::Failed)?);
+        let rules = Arc::new(rules.map_err(End::Failed)?);
+        if self.stale.is_none() {
+            let build = Build {
+                position: self.at,
+                plan: self.judged,
+                ..self.build.clone()
+            };
+            let (shared, judging) = (Arc::clone(&self.shared), Arc::clone(&rules));
+            let judging = async move {
+                let folded_by = (&*judging.name, &judging.module);
+                shared.stale_since(folded_by, &build, &judging.plan).await
+            };
+            self.stale = self.holding(judging).await?.map_err(End::Failed)?;
+            if let Some(reason) = &self.stale {
+                tracing::info!(projection = &*self.name, %reason, "a build is stale");
+            }
+        }
+        self.judged = Some(rules.plan.number);
+        self.verdict_is_new = true;
+        self.rules = rules;
         let settings = self.rules.plan.projection(&self.name);
         self.on_error = settings.map(|it| it.settings).unwrap_or_default().on_error;
+        self.keep_judgement().await?;
+        if self.stale.is_some() {
+            self.shared.tell();
+        }
         Ok(())
     }
 
@@ -507,12 +545,14 @@ impl Owner {
         &mut self,
         grown: &mut watch::Receiver<u64>,
         control: &mut watch::Receiver<u64>,
+        raised: &mut watch::Receiver<u64>,
     ) -> Result<(), End> {
         let poll = self.shared.options.poll;
         let work = async {
             tokio::select! {
                 changed = grown.changed() => changed.map(|()| false),
                 _ = control.changed() => Ok(true),
+                _ = raised.changed() => Ok(false),
                 () = sleep(poll) => Ok(true),
             }
         };

@@ -16,7 +16,7 @@ use super::shared::{Options, Shared};
 use super::{Error, tend};
 use crate::deploy::Registry;
 use crate::model::{Clock, Lifecycle};
-use crate::store::{BuildId, DocumentStore, EventReader, ProjectionPlan};
+use crate::store::{BuildId, DocumentStore, EventReader, ProjectionPlan, TypeStore};
 
 /// How long an activation waits until its projections are inline.
 const SETTLED_IN: Duration = Duration::from_secs(5);
@@ -31,7 +31,11 @@ impl Service {
     /// Starts to keep going what is deployed. Must be called within a tokio runtime.
     pub fn start(
         options: Options,
-        (reader, documents): (Arc<dyn EventReader>, Arc<dyn DocumentStore>),
+        (reader, documents, types): (
+            Arc<dyn EventReader>,
+            Arc<dyn DocumentStore>,
+            Arc<dyn TypeStore>,
+        ),
         grown: watch::Receiver<u64>,
         registry: &Arc<Registry>,
         inline: &Arc<Inline>,
@@ -47,6 +51,7 @@ impl Service {
             reader,
             pages,
             documents,
+            types,
             registry: Arc::clone(registry),
             guests,
             inline: Arc::clone(inline),

@@ -13,7 +13,7 @@ use super::rules::{Guests, Rules};
 use crate::deploy::{self, Registry};
 use crate::fold::off_the_reactor;
 use crate::model::{Clock, Digest};
-use crate::store::{DocumentStore, EventReader};
+use crate::store::{DocumentStore, EventReader, TypeStore};
 
 /// How projections are kept going.
 #[derive(Debug, Clone)]
@@ -82,6 +82,7 @@ pub(super) struct Shared {
     pub(super) reader: Arc<dyn EventReader>,
     pub(super) pages: Pages,
     pub(super) documents: Arc<dyn DocumentStore>,
+    pub(super) types: Arc<dyn TypeStore>,
     pub(super) registry: Arc<Registry>,
     pub(super) guests: Arc<Guests>,
     pub(super) inline: Arc<Inline>,

@@ -57,6 +57,11 @@ pub struct BuildStatus {
     pub is_owned: bool,
     /// Why it does not go on.
     pub trouble: Option<Trouble>,
+    /// The plan under which its documents were last judged: those that a rebuild under it would
+    /// make, unless it is stale. None where it is not known yet.
+    pub plan: Option<u64>,
+    /// Why its documents are not those that a rebuild would make; none while they are.
+    pub stale: Option<Box<str>>,
     /// How a rebuild compares, or compared, with what it replaces.
     pub comparison: Option<Comparison>,
     /// Why a rebuild does not take over by itself, and what to do; none when nothing is in its
@@ -83,6 +88,9 @@ pub enum State {
     Retrying,
     /// Something failed, and someone has to look.
     Stopped,
+    /// Events that it has folded are read in another way by now. It goes on, while another
+    /// build is folded from scratch.
+    Stale,
     /// An operator asked it to wait.
     Paused,
     /// A rebuild that has caught up, and waits for the order to take over: it is held, or lacks
@@ -104,6 +112,7 @@ impl State {
             Self::Failing => "failing",
             Self::Retrying => "retrying",
             Self::Stopped => "stopped",
+            Self::Stale => "stale",
             Self::Paused => "paused",
             Self::Ready => "ready",
             Self::Kept => "kept",

@@ -15,7 +15,7 @@ use super::rules::{Event, Rules};
 use super::runner::{End, Owner};
 use super::shared::{Shared, blocking};
 use super::{Comparison, Error};
-use crate::deploy::{self, Entry, Keeping, Turning};
+use crate::deploy::{self, Entry, Keeping, Release, Turning};
 use crate::model::{Lifecycle, Position};
 use crate::store::{
     self, BuildId, Direction, DocumentStore, DocumentWrite, EventReader, InlineBuild, LOG_PAGE_MAX,
@@ -32,6 +32,9 @@ const SETTLED_MAX: usize = 2_000;
 impl Owner {
     /// The build holds everything that is committed, or did a moment ago.
     pub(super) async fn caught_up(&mut self) -> Result<(), End> {
+        if self.stale.is_some() {
+            return Ok(());
+        }
         let settings = self.rules.plan.projection(&self.name);
         let wants_inline = settings.is_some_and(|it| it.settings.lifecycle == Lifecycle::Inline);
         match self.build.role {
@@ -162,9 +165,9 @@ pub(super) async fn turn(shared: &Shared, name: &str, turning: Turning) -> Resul
         ..Keeping::default()
     };
     let entry = Entry::by(Some("quipu".to_owned()));
-    let digest = projected.module.digest();
+    let release = Release::from(projected.module.digest());
     let registry = &shared.registry;
-    let raised = registry.activate(digest, entry, &keeping).await;
+    let raised = registry.activate(&release, entry, &keeping).await;
     raised.map(|_| ()).map_err(deploy::Error::into)
 }
 

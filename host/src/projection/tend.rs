@@ -44,20 +44,36 @@ async fn tended(
     let documents = &shared.documents;
     let (version, module) = (projected.definition().version, projected.module.digest());
     // Another host may do the same at the same time: what is there afterwards counts.
-    for _ in 0..4 {
+    for _ in 0..8 {
         let stored = documents.projection(name).await?.unwrap_or_default();
         let of = |role| {
             let mut builds = stored.builds.iter();
             builds.find(|build| build.role == role).cloned()
         };
         let (active, next) = (of(Role::Active), of(Role::Next));
-        let now = shared.clock.now();
+        let plan = shared.registry.plan();
+        let begun = (shared.clock.now(), plan.number);
         let Some(active) = active else {
-            let beginning = documents.begin(name, Role::Active, version, module, now);
+            let beginning = documents.begin(name, Role::Active, version, module, begun);
             beginning.await?;
             continue;
         };
-        if let Some(next) = next.as_ref().filter(|next| next.version != version) {
+        if active.is_inline && active.plan.is_none_or(|judged| judged < plan.number) {
+            let folded_by = shared.registry.module(active.module).await?;
+            shared
+                .judge_inline((name, &folded_by), &active, &plan)
+                .await?;
+            continue;
+        }
+        // An operator went back to the version before: that is the one to be kept right.
+        let mut builds = stored.builds.iter();
+        let went_back = active.version != version && builds.any(|it| it.version == version);
+        let wanted = match went_back && of(Role::Previous).is_some_and(|it| it.version == version) {
+            true => (active.version, active.module),
+            false => (version, module),
+        };
+        let is_of_no_use = |next: &&Build| next.version != wanted.0 || next.stale.is_some();
+        if let Some(next) = next.as_ref().filter(is_of_no_use) {
             tracing::info!(
                 projection = name,
                 version = next.version,
@@ -76,9 +92,13 @@ async fn tended(
             continue;
         }
         let mut builds = stored.builds.iter();
-        let is_there = builds.any(|build| build.version == version);
-        if !is_there {
-            let beginning = documents.begin(name, Role::Next, version, module, now);
+        let is_there = builds.any(|build| build.version == wanted.0);
+        if next.is_none() && (!is_there || active.stale.is_some()) {
+            if let Some(reason) = &active.stale {
+                tracing::info!(projection = name, %reason, "a stale projection is rebuilt");
+            }
+            let (version, module) = wanted;
+            let beginning = documents.begin(name, Role::Next, version, module, begun);
             beginning.await?;
             continue;
         }

@@ -52,6 +52,8 @@ impl Owner {
             writes,
             trouble: trouble.map(Trouble::written),
             waits: self.waits.clone(),
+            plan: self.judged,
+            stale: self.stale.clone(),
             ..aside
         };
         let has_news = self.at > self.kept_at
@@ -62,15 +64,24 @@ impl Owner {
             || !batch.retried.is_empty()
             || batch.trouble.is_some()
             || self.build.trouble.is_some()
-            || batch.waits != self.build.waits;
+            || batch.waits != self.build.waits
+            || self.verdict_is_new;
         if !has_news {
             return Ok(());
         }
         self.build.trouble.clone_from(&batch.trouble);
         self.build.waits.clone_from(&batch.waits);
+        self.verdict_is_new = false;
         (self.events, self.since) = (0, Instant::now());
         self.write(batch);
         Ok(())
+    }
+
+    /// Writes under which plan the build was judged, and what came of it; what else is said of
+    /// the build stays.
+    pub(super) async fn keep_judgement(&mut self) -> Result<(), End> {
+        let trouble = Trouble::read(self.build.trouble.as_deref());
+        self.flush(trouble.as_ref()).await
     }
 
     fn write(&mut self, batch: BuildBatch) {

@@ -13,6 +13,7 @@ mod judge;
 mod lane;
 mod preflight;
 mod prover;
+mod readers;
 mod refusals;
 mod report;
 mod shadow;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::FINDINGS_MAX;
+use super::readers::readers;
 use super::report::{Kind, Tally, Verified, shortened};
-use crate::deploy::{Prospect, Sources};
+use crate::deploy::{Prospect, Release};
 use crate::fold::{self, Agreement, Rules};
 use crate::model::{Digest, Invalid, Name, StreamId};
 use crate::store::{PreflightSummary, SummaryObjection, TypeUse};
@@ -24,10 +25,11 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// What costs time alone blocks nothing: more fuel, and snapshots that are not used.
+    /// What only costs time blocks nothing: more fuel, snapshots that are not used, projections
+    /// that are folded from scratch; nor does a type that is not written any more.
     fn default() -> Self {
         Self {
-            allowed: [Kind::Fuel, Kind::Snapshot].into(),
+            allowed: [Kind::Fuel, Kind::Snapshot, Kind::Rebuild, Kind::Unwritten].into(),
         }
     }
 }
@@ -49,10 +51,14 @@ impl Policy {
 /// What a preflight found.
 #[derive(Debug, Clone)]
 pub struct Preflight {
-    /// The candidate.
+    /// The candidate: what a release consists of.
+    pub release: Release,
+    /// Its first component.
     pub module: Digest,
-    /// The name under which it would be active.
+    /// The name under which that would be active.
     pub name: String,
+    /// The names of the other components.
+    pub others: Vec<String>,
     /// The plan that it would raise.
     pub plan: u64,
     /// Categories that it would serve otherwise.
@@ -98,9 +104,9 @@ impl Preflight {
             until: self.decided.until.0,
             head: self.decided.head.0,
             decided: decisions()
-                .map(|tally| tally.same + tally.not_the_same())
+                .map(|tally| tally.all_same() + tally.not_the_same())
                 .sum(),
-            same: decisions().map(|tally| tally.same).sum(),
+            same: decisions().map(Tally::all_same).sum(),
             objections: objections.collect(),
         }
     }
@@ -142,30 +148,9 @@ impl Objections {
         }
     }
 
-    /// Projections that can't read what it writes.
-    pub(super) fn projections(&mut self, prospect: &Prospect) {
-        let Some(category) = prospect.module.category() else {
-            return;
-        };
-        for (projection, projected) in prospect.next.projections() {
-            let sources = Sources::new(&prospect.next, projected.definition());
-            let Some(lift) = sources.lift(category.as_str()) else {
-                continue;
-            };
-            for event in &prospect.module.manifest().events {
-                let (name, version) = (&event.name, event.schema_version);
-                let why = match lift.route(name, version) {
-                    Route::Unknown => "does not know it".to_owned(),
-                    Route::TooNew(named) => format!("reads version {named}"),
-                    _ => continue,
-                };
-                let text = format!(
-                    "it writes {category} events {name} of schema version {version}; projection \
-                     {projection} {why}"
-                );
-                self.found.push((Kind::Projection, 1, text));
-            }
-        }
+    /// What projections could not read, or would be given no longer.
+    pub(super) fn readers(&mut self, prospect: &Prospect) {
+        self.found.extend(readers(prospect));
     }
 
     /// A stored snapshot that was compared with what it folds.
@@ -212,6 +197,8 @@ impl Objections {
         for ((category, command), tally) in &decided.commands {
             self.command(category, command, tally);
         }
+        let names = prospect.modules.iter();
+        let mut names = names.map(|module| module.manifest().name.as_str().to_owned());
         let objections = self.found.into_iter();
         let objections = objections.map(|(kind, count, text)| Objection {
             kind,
@@ -220,8 +207,15 @@ impl Objections {
             text,
         });
         Preflight {
-            module: prospect.module.digest(),
-            name: prospect.module.manifest().name.as_str().to_owned(),
+            module: prospect
+                .release
+                .digests
+                .first()
+                .copied()
+                .unwrap_or(Digest([0; 32])),
+            name: names.next().unwrap_or_default(),
+            others: names.collect(),
+            release: prospect.release.clone(),
             plan: prospect.next.number - 1,
             categories: prospect.categories.clone(),
             objections: objections.collect(),
@@ -230,7 +224,7 @@ impl Objections {
     }
 
     fn command(&mut self, category: &str, command: &Name, tally: &Tally) {
-        let all = tally.same + tally.not_the_same();
+        let all = tally.all_same() + tally.not_the_same();
         for (kind, count, what) in [
             (Kind::Decision, tally.different, "come to other events"),
             (Kind::Rejected, tally.rejected, "are rejected"),

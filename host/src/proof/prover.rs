@@ -17,9 +17,9 @@ use super::preflight::{Objections, Policy, Preflight};
 use super::report::{Finding, Kind, Progress, Verified};
 use super::states::Source;
 use super::stop::Stop;
-use crate::deploy::{Keeping, Prospect, Registry};
+use crate::deploy::{Keeping, Prospect, Registry, Release};
 use crate::fold::{Agreement, Folder, Rules};
-use crate::model::{Digest, Position, StreamId};
+use crate::model::{Position, StreamId};
 use crate::store::{
     self, ArchivedStreams, Direction, EventReader, LOG_PAGE_MAX, REJECTIONS_PAGE_MAX, Rejected,
     RejectionStore, SNAPSHOTS_PAGE_MAX, StoredEvent, StoredSnapshot, StreamFilter, TypeStore,
@@ -109,25 +109,35 @@ impl Prover {
         Ok(verified)
     }
 
-    /// Says what would be different if a module decided, up to the event that is the last
+    /// Says what would be different after a release, up to the event that is the last
     /// one now. Dropping the future ends it.
     ///
     /// # Errors
     /// When a run is under way, the module can't be activated, or the store fails.
     pub async fn preflight(
         &self,
-        module: Digest,
+        release: &Release,
         (keeping, policy): (&Keeping, &Policy),
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, Error> {
+        let prospect = self.registry.prospect(release, keeping).await?;
+        let rules: ByCategory = served(&prospect).collect();
+        let mut objections = Objections::default();
+        objections.readers(&prospect);
+        if rules.is_empty() {
+            // Nothing would be decided or folded by others.
+            let head = self.reader.log_head().await?;
+            let nothing = Verified {
+                until: head,
+                head,
+                ..Verified::default()
+            };
+            return Ok(objections.concluded(&prospect, nothing, policy));
+        }
         let Ok(_alone) = self.under_way.try_lock() else {
             return Err(Error::UnderWay);
         };
-        let prospect = self.registry.prospect(module, keeping).await?;
-        let rules: ByCategory = served(&prospect).collect();
-        let mut objections = Objections::default();
-        objections.projections(&prospect);
         for (category, rules) in &rules {
             let newest = self.folder.newest(category, SNAPSHOTS_COMPARED).await?;
             for (stream, snapshot) in newest {

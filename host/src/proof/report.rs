@@ -44,6 +44,9 @@ pub struct Verified {
 pub struct Tally {
     /// They came to the recorded events, byte for byte.
     pub same: u64,
+    /// They came to what the candidate reads of the recorded events: these have another form
+    /// in the store, or another name.
+    pub lifted: u64,
     /// They came to other events, or to none, or the commit names what it can't.
     pub different: u64,
     /// They were rejected.
@@ -150,15 +153,21 @@ pub enum Kind {
     Order,
     /// A snapshot says something else than the events, or would not be used.
     Snapshot,
-    /// A projection can't read what the candidate writes.
+    /// A projection can't read what would be written, or is given less of what is stored.
     Projection,
+    /// A projection names a type that would be written no longer.
+    Unwritten,
+    /// Stored events would be read as a later version, to which no step leads.
+    Unlifted,
+    /// A projection would be folded from scratch.
+    Rebuild,
     /// Decisions take much more fuel than before.
     Fuel,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::EventType,
         Self::Decision,
         Self::Rejected,
@@ -172,6 +181,9 @@ impl Kind {
         Self::Order,
         Self::Snapshot,
         Self::Projection,
+        Self::Unwritten,
+        Self::Unlifted,
+        Self::Rebuild,
         Self::Fuel,
     ];
 
@@ -191,6 +203,9 @@ impl Kind {
             Self::Order => "order",
             Self::Snapshot => "snapshot",
             Self::Projection => "projection",
+            Self::Unwritten => "unwritten",
+            Self::Unlifted => "unlifted",
+            Self::Rebuild => "rebuild",
             Self::Fuel => "fuel",
         }
     }
@@ -225,6 +240,11 @@ impl Times {
 }
 
 impl Tally {
+    /// Those that came to what is recorded.
+    pub fn all_same(&self) -> u64 {
+        self.same + self.lifted
+    }
+
     /// Those that did not come to what is recorded.
     pub fn not_the_same(&self) -> u64 {
         self.different + self.rejected + self.unread + self.failed + self.impure
@@ -255,6 +275,7 @@ impl Tally {
     fn add(&mut self, other: Self) {
         let Self {
             same,
+            lifted,
             different,
             rejected,
             unread,
@@ -267,6 +288,7 @@ impl Tally {
             refusals,
         } = other;
         self.same += same;
+        self.lifted += lifted;
         self.different += different;
         self.rejected += rejected;
         self.unread += unread;

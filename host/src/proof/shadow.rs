@@ -19,7 +19,7 @@ use super::prover::{Prover, served};
 use super::report::Verified;
 use super::states::Source;
 use super::stop::Stop;
-use crate::deploy::{Keeping, Prospect};
+use crate::deploy::{Keeping, Prospect, Release};
 use crate::model::{Digest, Position, StreamId};
 use crate::store::{self, Direction, REJECTIONS_PAGE_MAX, Rejected, StoredEvent};
 
@@ -187,7 +187,8 @@ impl Prover {
 
     /// Who may decide under the plan that is in force.
     async fn candidate(&self, module: Digest) -> Result<(Prospect, Judge), Error> {
-        let prospect = self.registry.prospect(module, &Keeping::default()).await?;
+        let (release, keeping) = (Release::from(module), Keeping::default());
+        let prospect = self.registry.prospect(&release, &keeping).await?;
         let judge = Judge::Candidate(self.candidates(served(&prospect).collect()));
         Ok((prospect, judge))
     }
@@ -313,6 +314,6 @@ impl Lane {
 
 fn concluded(prospect: &Prospect, verified: &Verified, policy: &Policy) -> Preflight {
     let mut objections = Objections::default();
-    objections.projections(prospect);
+    objections.readers(prospect);
     objections.concluded(prospect, verified.clone(), policy)
 }

@@ -25,6 +25,10 @@ pub struct Manifest {
     pub annotations: Annotations,
 }
 
+/// Begins the name of an annotation which says that older versions of an event type have the
+/// form of the current one; its value is the oldest of them.
+const UNCHANGED: &str = "unchanged.";
+
 /// Message types of one kind, migrations.
 const ENTRIES_MAX: usize = 1_000;
 /// Aliases of one type, annotations.
@@ -43,6 +47,16 @@ impl Manifest {
     /// The event of this name, which may be an alias.
     pub fn event(&self, name: &str) -> Option<&MessageType> {
         find(&self.events, name)
+    }
+
+    /// The oldest version of an event type whose form is that of the current one; none when its
+    /// author does not say so. It is the annotation `unchanged.TYPE`.
+    pub fn unchanged_since(&self, name: &str) -> Option<u32> {
+        let event = self.event(name)?;
+        let wanted = |written: &str| written.strip_prefix(UNCHANGED) == Some(event.name.as_str());
+        let mut annotations = self.annotations.iter();
+        let (_, version) = annotations.find(|(written, _)| wanted(written))?;
+        version.parse().ok()
     }
 
     /// Checks what a guest answered.

@@ -8,6 +8,10 @@ use super::{Build, BuildId, Error, Result, Role, Steer};
 /// have two of them the same.
 pub type Roles = Vec<(BuildId, Option<Role>)>;
 
+/// Why a build is stale that ceased to be inline before its rules were judged.
+pub const UNJUDGED: &str =
+    "it ceased to be inline while the plan changed; its documents are folded from scratch";
+
 /// The role's name in a store; one that is dropped has a name, too.
 pub fn role_name(role: Option<Role>) -> &'static str {
     match role {

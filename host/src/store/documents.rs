@@ -76,6 +76,11 @@ pub struct Build {
     pub trouble: Option<Box<str>>,
     /// How it compares with the active one, as its owner wrote it.
     pub comparison: Option<Box<str>>,
+    /// The plan whose rules folded it: what a rebuild under that plan would make of the same
+    /// events, unless it is stale. None of one that was begun before this was recorded.
+    pub plan: Option<u64>,
+    /// Why its documents are not those of a rebuild; none while they are.
+    pub stale: Option<Box<str>>,
     /// Whether events are parked in it.
     pub has_parked: bool,
     /// An operator ordered it to take over, whatever it lacks.
@@ -120,7 +125,7 @@ pub enum Steer {
 }
 
 /// A build that is owned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildClaim {
     /// Proves the ownership.
     pub token: u64,
@@ -128,6 +133,10 @@ pub struct BuildClaim {
     pub position: Position,
     /// The greatest change of a document.
     pub changes: u64,
+    /// See [`Build::plan`].
+    pub plan: Option<u64>,
+    /// See [`Build::stale`].
+    pub stale: Option<Box<str>>,
 }
 
 /// A document.
@@ -268,6 +277,10 @@ pub struct BuildBatch {
     pub retried: Vec<(Subject, u64)>,
     /// Why the build does not go on from here; none removes what was said.
     pub trouble: Option<Box<str>>,
+    /// The plan whose rules folded everything up to the position; none leaves it.
+    pub plan: Option<u64>,
+    /// Why the build is stale; none leaves it. The first reason stays.
+    pub stale: Option<Box<str>>,
     /// Why the build does not take over by itself; none removes what was said.
     pub waits: Option<Box<str>>,
 }
@@ -328,16 +341,26 @@ pub trait DocumentStore: Send + Sync {
     /// One of them.
     fn projection<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredProjection>>>;
 
-    /// Begins a build from the first event on, and makes the projection's view for SQL.
-    /// None when the projection has one of this role.
+    /// Begins a build from the first event on, under a plan, and makes the projection's view
+    /// for SQL. None when the projection has one of this role.
     fn begin<'a>(
         &'a self,
         name: &'a str,
         role: Role,
         version: u32,
         module: Digest,
-        at: Timestamp,
+        begun: (Timestamp, u64),
     ) -> BoxFuture<'a, Result<Option<Build>>>;
+
+    /// Notes that an inline build, which was judged under the plan `from` (0: none is known),
+    /// was judged under a later one, and why it is stale if it is. Nothing is changed when
+    /// another host was first.
+    fn judge<'a>(
+        &'a self,
+        build: BuildId,
+        plans: (u64, u64),
+        stale: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<()>>;
 
     /// Lets another module go on with a build, and forgets why it stopped. Its owner
     /// loses it.

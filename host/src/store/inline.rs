@@ -1,6 +1,6 @@
 //! What is folded in the transaction of an append.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -98,6 +98,8 @@ pub enum Turn {
         /// The next build.
         next: BuildId,
     },
+    /// Its next build waits for the order to switch.
+    Hold(Box<str>),
     /// The previous build and the active one change places.
     RollBack {
         /// The projection.
@@ -126,6 +128,7 @@ impl fmt::Debug for Turn {
         match self {
             Self::Inline { build, .. } => write!(f, "Inline({})", build.0),
             Self::Async(build) => write!(f, "Async({})", build.0),
+            Self::Hold(projection) => write!(f, "Hold({projection})"),
             Self::Switch { projection, next } => write!(f, "Switch({projection}, {})", next.0),
             Self::RollBack {
                 projection,
@@ -152,6 +155,11 @@ pub struct ProjectionPlan {
     /// Categories whose inline projections have changed by this activation; the empty name
     /// stands for every category.
     pub categories: Vec<String>,
+    /// By category, names of event types that mean the same, each an alias with the name that
+    /// a decider gave with it: of every decider that was ever active. None: the activation was
+    /// made before this was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<BTreeMap<String, BTreeSet<(String, String)>>>,
 }
 
 impl ProjectionPlan {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Member;
 use super::{Deployment, PreflightSummary, ProjectionPlan, StoredSnapshot, Turn, Unprojected};
 use crate::model::{
     Body, CommandId, CommandRecord, CommitData, Digest, EventId, ExpectedVersion, Name, NewEvent,
@@ -94,6 +95,8 @@ pub struct Activation {
     pub name: String,
     /// The module, already in the store.
     pub digest: Digest,
+    /// The others of its release.
+    pub others: Vec<Member>,
     /// Categories whose decider or upcasters it changes.
     pub categories: Vec<String>,
     /// Folds whose snapshots the new ones may open.
@@ -119,6 +122,7 @@ impl Activation {
             plan,
             name: self.name.clone(),
             digest: self.digest,
+            others: self.others.clone(),
             activated_at: self.at,
             activated_by: self.by.clone(),
             categories: self.categories.clone(),

@@ -240,6 +240,8 @@ pub struct Deployment {
     pub name: String,
     /// The module that became active.
     pub digest: Digest,
+    /// The others of its release: what becomes active or retires together with it.
+    pub others: Vec<Member>,
     /// When.
     pub activated_at: Timestamp,
     /// By whom, as far as the host knows.
@@ -255,7 +257,31 @@ pub struct Deployment {
     pub preflight: Option<PreflightSummary>,
 }
 
+/// A name whose module a release changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Name of a manifest.
+    pub name: String,
+    /// The module that became active under it; none: nothing is active under it any more.
+    pub digest: Option<Digest>,
+}
+
+/// Most components of one release.
+pub const RELEASE_MAX: usize = 64;
+
 impl Deployment {
+    /// Every name that it changed, each once, with the module that is active since.
+    pub fn members(&self) -> impl Iterator<Item = (&str, Option<Digest>)> {
+        let others = self.others.iter();
+        let others = others.map(|member| (member.name.as_str(), member.digest));
+        std::iter::once((self.name.as_str(), Some(self.digest))).chain(others)
+    }
+
+    /// Whether a module became active by it.
+    pub fn activates(&self, digest: Digest) -> bool {
+        self.members().any(|(_, member)| member == Some(digest))
+    }
+
     /// What an export holds of it: builds belong to the store that they are in.
     pub(crate) fn exported(&self) -> Self {
         let mut exported = self.clone();

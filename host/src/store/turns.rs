@@ -41,14 +41,25 @@ pub trait BuildRows: Send {
     /// Gives builds other roles.
     fn take_roles(&mut self, roles: Roles) -> BoxFuture<'_, Tried<(), Self>>;
 
-    /// Lets it be inline no longer, with everything up to a position in it.
-    fn detach(&mut self, build: BuildId, last: Position) -> BoxFuture<'_, Tried<(), Self>>;
+    /// Lets a projection's next build wait for the order to switch.
+    fn hold<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Tried<(), Self>>;
 
-    /// Lets it be inline, with these documents behind those it has. Its owner loses it.
+    /// Lets it be inline no longer, with everything up to a position in it. One whose rules
+    /// were not judged under the plan before is stale.
+    fn detach(
+        &mut self,
+        build: BuildId,
+        last: Position,
+        plan: u64,
+    ) -> BoxFuture<'_, Tried<(), Self>>;
+
+    /// Lets it be inline from a plan on, with these documents after those it has. Its owner
+    /// loses it.
     fn attach(
         &mut self,
         build: BuildId,
         last: Position,
+        plan: u64,
         writes: Vec<DocumentWrite>,
     ) -> BoxFuture<'_, Tried<(), Self>>;
 }
@@ -70,19 +81,20 @@ pub fn turns(items: &[Item]) -> Result<&[Turn]> {
     }
 }
 
-/// Takes turns in order; the last event of the log stands at `last`. Tells why not, if one
+/// Takes turns in order, under a plan that comes with them; the last event of the log is at
+/// `last`. Tells why not, if one
 /// can't be taken: then nothing of the activation may be stored.
 pub async fn take<R: BuildRows>(
     turns: &[Turn],
     rows: &mut R,
-    last: Position,
+    (last, plan): (Position, u64),
 ) -> Tried<Option<String>, R> {
     for turn in turns {
         let refusal = match turn {
             Turn::Async(build) => {
                 let row = rows.one(*build).await?;
                 if row.is_some_and(|row| row.is_inline) {
-                    rows.detach(*build, last).await?;
+                    rows.detach(*build, last, plan).await?;
                 }
                 None
             }
@@ -97,7 +109,11 @@ pub async fn take<R: BuildRows>(
                 let builds = rows.of(projection).await?;
                 take_roles(rows, rolled_back(&builds, *previous)).await?
             }
-            Turn::Inline { build, settle } => attach(rows, *build, &**settle, last).await?,
+            Turn::Inline { build, settle } => attach(rows, *build, &**settle, (last, plan)).await?,
+            Turn::Hold(projection) => {
+                rows.hold(projection).await?;
+                None
+            }
         };
         if refusal.is_some() {
             return Ok(refusal);
@@ -120,7 +136,7 @@ async fn attach<R: BuildRows>(
     rows: &mut R,
     build: BuildId,
     settle: &dyn Settle,
-    last: Position,
+    (last, plan): (Position, u64),
 ) -> Tried<Option<String>, R> {
     let id = build.0;
     let row = match rows.one(build).await? {
@@ -155,7 +171,7 @@ async fn attach<R: BuildRows>(
             )));
         }
     };
-    rows.attach(build, last, writes).await.map(|()| None)
+    rows.attach(build, last, plan, writes).await.map(|()| None)
 }
 
 fn of_role(builds: &[BuildRow], role: Role) -> Option<&BuildRow> {

@@ -100,7 +100,7 @@ impl Export {
         let plans = self.modules.deployments().await?;
         let mut modules = self.modules.list().await?;
         // One that was never activated is no part of the history, and may be pruned.
-        modules.retain(|module| plans.iter().any(|plan| plan.digest == module.digest));
+        modules.retain(|module| plans.iter().any(|plan| plan.activates(module.digest)));
         Ok(Next::Modules(modules.into_iter(), plans))
     }
 

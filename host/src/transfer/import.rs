@@ -206,7 +206,8 @@ impl<'a> Importing<'a> {
             return Err(self.wrong("the first line is no quipu.export".to_owned()));
         }
         if before <= Part::Modules && part > Part::Modules {
-            let mut needed = self.present.plans.iter().map(|plan| plan.digest);
+            let plans = self.present.plans.iter();
+            let mut needed = plans.flat_map(modules_of);
             if let Some(module) = needed.find(|module| !self.known.contains(module)) {
                 let reason = format!("it has module {module}, the file has not");
                 return Err(Error::Differs(reason));
@@ -296,7 +297,7 @@ impl<'a> Importing<'a> {
             let expected = self.counts.plans + 1;
             return Err(self.wrong(format!("plan {number} stands where {expected} belongs")));
         }
-        self.check_module(plan.digest)?;
+        modules_of(&plan).try_for_each(|digest| self.check_module(digest))?;
         match self.present.plans.get(self.counts.plans as usize) {
             Some(there) if there.exported() == *plan => {}
             None if self.extends => {
@@ -378,4 +379,9 @@ impl<'a> Importing<'a> {
         let last = self.line;
         Error::Part { first, last, error }
     }
+}
+
+/// The modules that an activation names.
+fn modules_of(plan: &Deployment) -> impl Iterator<Item = Digest> {
+    plan.members().filter_map(|(_, digest)| digest)
 }

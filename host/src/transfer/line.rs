@@ -1,7 +1,7 @@
 //! One line of the file: a CloudEvent in its JSON form.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -17,7 +17,7 @@ use crate::store::PreflightSummary;
 pub type Result<T> = std::result::Result<T, Invalid>;
 
 /// Number of the file's form. A change that an older program can't read takes the next.
-pub const FORMAT: u64 = 3;
+pub const FORMAT: u64 = 4;
 /// The oldest form that is still read: one without anchors, without what an activation
 /// changed, what a preflight said, and signatures.
 pub const FORMAT_OLDEST: u64 = 1;
@@ -130,6 +130,14 @@ pub struct PlanData<'a> {
     /// Who has projections that several components define.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: BTreeMap<String, String>,
+    /// The others of its release, by name: a module, or null where nothing is active under the
+    /// name any more.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, Option<String>>,
+    /// By category, names of event types that mean the same: an alias, and the name that a
+    /// decider gave with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<BTreeMap<String, BTreeSet<(String, String)>>>,
     /// What the preflight before it said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<PreflightSummary>,

@@ -1,6 +1,6 @@
 //! Lines, as what they say. Everything is checked: a file may come from anywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -15,8 +15,8 @@ use crate::model::{
     Position, Settings, Signature, StreamId, Timestamp, Version,
 };
 use crate::store::{
-    Anchor, Decided, Deployment, ProjectionPlan, SIGNATURES_MAX, StoredCommit, StoredEvent,
-    StoredSnapshot,
+    Anchor, Decided, Deployment, Member, ProjectionPlan, RELEASE_MAX, SIGNATURES_MAX, StoredCommit,
+    StoredEvent, StoredSnapshot,
 };
 use crate::store::{PreflightSummary, SummaryObjection};
 
@@ -204,8 +204,10 @@ fn plan(line: &Line<'_>) -> Result<Entry> {
         projections: ProjectionPlan {
             settings: settings(data.projections)?,
             owners: owners(data.owners)?,
+            aliases: data.aliases.map(aliases).transpose()?,
             ..ProjectionPlan::default()
         },
+        others: others(data.others)?,
         preflight: data.preflight.map(preflight).transpose()?,
     })))
 }
@@ -235,6 +237,35 @@ fn owners(owners: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> 
         name("component", component)?;
     }
     Ok(owners)
+}
+
+fn others(others: BTreeMap<String, Option<String>>) -> Result<Vec<Member>> {
+    if others.len() >= RELEASE_MAX {
+        let found = others.len() + 1;
+        return Err(Invalid(format!(
+            "others: a release has at most {RELEASE_MAX} components, this one {found}"
+        )));
+    }
+    let member = |(text, module): (String, Option<String>)| {
+        Ok(Member {
+            name: name("name", &text)?.as_str().to_owned(),
+            digest: module.map(|module| digest("module", &module)).transpose()?,
+        })
+    };
+    others.into_iter().map(member).collect()
+}
+
+fn aliases(
+    aliases: BTreeMap<String, BTreeSet<(String, String)>>,
+) -> Result<BTreeMap<String, BTreeSet<(String, String)>>> {
+    for (category, pairs) in &aliases {
+        name("category", category)?;
+        for (alias, canonical) in pairs {
+            name("alias", alias)?;
+            name("event type", canonical)?;
+        }
+    }
+    Ok(aliases)
 }
 
 fn categories(names: &[String]) -> Result<Vec<String>> {

@@ -61,6 +61,12 @@ pub fn plan(deployment: &Deployment, out: &mut Vec<u8>) -> Result<()> {
         trusted: deployment.trusted.iter().map(Digest::to_string).collect(),
         projections: deployment.projections.settings.clone(),
         owners: deployment.projections.owners.clone(),
+        others: deployment
+            .others
+            .iter()
+            .map(|other| (other.name.clone(), other.digest.map(|it| it.to_string())))
+            .collect(),
+        aliases: deployment.projections.aliases.clone(),
         preflight: deployment.preflight.clone(),
     };
     let id = format!("{PLAN}.{}", deployment.plan);

@@ -11,13 +11,15 @@ mod event;
 mod lift;
 mod lifter;
 mod names;
+mod way;
 
 pub use chain::{Chain, Conflict};
 pub use error::Error;
 pub use event::Liftable;
 pub use lift::{Lift, Route};
 pub use lifter::Lifter;
-pub use names::Names;
+pub use names::{Aliases, Names, aliases_of};
+pub use way::Way;
 
 /// How events are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,13 +1,17 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::Chain;
 use crate::model::{MessageType, Name};
 
-/// What a reader names: types by their canonical names, each with the schema version that
-/// it reads.
+/// What a reader names: types, each with the schema version that it reads.
+///
+/// Names that mean the same type form a group: a name, and its aliases. A reader receives the
+/// events of a group under the name that it uses itself, whichever of them they are stored
+/// under.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
     versions: HashMap<Name, u32>,
-    /// Older names, each with the canonical one.
+    /// Other names of a type, each with the one that this reader uses.
     aliases: HashMap<Name, Name>,
     /// Named, whichever version is at the end of its chain.
     open: HashSet<Name>,
@@ -26,24 +30,68 @@ pub enum Others {
     LeftOut,
 }
 
+/// Pairs of names that mean the same type of one category: an alias, and the name that a
+/// decider gave with it.
+pub type Aliases = BTreeSet<(Name, Name)>;
+
 impl Names {
     /// What a decider names: its own events. Others are an error for it.
     pub fn of_decider(events: &[MessageType]) -> Self {
         let versions = events.iter().map(|it| (it.name.clone(), it.schema_version));
-        let aliases = events.iter().flat_map(|event| {
-            let aliases = event.aliases.iter();
-            aliases.map(|alias| (alias.clone(), event.name.clone()))
-        });
         Self {
             versions: versions.collect(),
-            aliases: aliases.collect(),
+            aliases: aliases_of(events).collect(),
             ..Self::default()
+        }
+    }
+
+    /// The same with aliases that deciders of the category had before, so that a decider reads
+    /// what a later one wrote under a newer name. A group of which it names several types is
+    /// left as the decider has it. Nothing is added when the steps of the chain would
+    /// contradict each other then.
+    #[must_use]
+    pub fn remembering(self, remembered: &Aliases, chain: &Chain) -> Self {
+        if remembered.is_empty() {
+            return self;
+        }
+        let own = self.aliases.iter().map(|(alias, name)| (alias, name));
+        let known = remembered.iter().map(|(alias, name)| (alias, name));
+        let mut aliases = self.aliases.clone();
+        for group in groups(own.chain(known)) {
+            let mut named = group.iter().filter(|name| self.is_named(name));
+            let (Some(used), None) = (named.next(), named.next()) else {
+                continue;
+            };
+            // What a step turns into another type of the group is not the same type.
+            let is_parted = chain.links().iter().any(|link| {
+                let step = link.step();
+                let mut to = step.to.iter();
+                group.contains(&step.name)
+                    && to.any(|(name, _)| *name != step.name && group.contains(name))
+            });
+            if is_parted {
+                continue;
+            }
+            let others = group.iter().filter(|name| *name != used);
+            for name in others {
+                aliases.entry(name.clone()).or_insert_with(|| used.clone());
+            }
+        }
+        let remembering = Self {
+            aliases,
+            ..self.clone()
+        };
+        match chain.check(&remembering, None) {
+            Ok(()) => remembering,
+            Err(_) => self,
         }
     }
 
     /// What a projection names of a category: types, each with a version, 0 standing for
     /// that of the category's decider, without one for the end of its chain. No types:
     /// all of them, as readers that are no guests see them.
+    ///
+    /// Types are named by any of the names that the decider has for them.
     pub fn of_source(types: &[(Name, u32)], decider: Option<&Names>) -> Self {
         let decider = decider.cloned().unwrap_or_default();
         if types.is_empty() {
@@ -51,15 +99,30 @@ impl Names {
         }
         let (mut versions, mut open) = (HashMap::new(), HashSet::new());
         for (name, version) in types {
-            match decider.version(name.as_str()).filter(|_| *version == 0) {
+            let current = decider.version(decider.canonical(name).as_str());
+            match current.filter(|_| *version == 0) {
                 Some(current) => _ = versions.insert(name.clone(), current),
                 None if *version == 0 => _ = open.insert(name.clone()),
                 None => _ = versions.insert(name.clone(), *version),
             }
         }
+        let mut aliases = decider.aliases.clone();
+        for group in groups(decider.aliases.iter()) {
+            let mut named = types.iter().map(|(name, _)| name);
+            let is_deciders = |name: &&Name| decider.is_named(name);
+            let used = named
+                .clone()
+                .filter(|name| group.contains(*name))
+                .find(is_deciders)
+                .or_else(|| named.find(|name| group.contains(*name)));
+            let Some(used) = used else { continue };
+            for name in &group {
+                aliases.insert(name.clone(), used.clone());
+            }
+        }
         Self {
             versions,
-            aliases: decider.aliases,
+            aliases,
             open,
             others: Others::LeftOut,
         }
@@ -78,23 +141,28 @@ impl Names {
         self.versions.get(name).copied()
     }
 
-    /// The canonical name of a type.
+    fn is_named(&self, name: &Name) -> bool {
+        self.versions.contains_key(name) || self.open.contains(name)
+    }
+
+    /// The name that this reader uses for a type.
     pub fn canonical<'a>(&'a self, name: &'a Name) -> &'a Name {
-        if self.versions.contains_key(name) || self.open.contains(name) {
+        if self.is_named(name) {
             return name;
         }
         self.aliases.get(name).unwrap_or(name)
     }
 
-    /// Older names of a type.
+    /// Other names of a type that come to the reader under this one.
     pub fn aliases<'a>(&'a self, canonical: &'a Name) -> impl Iterator<Item = &'a Name> {
-        let aliases = self.aliases.iter();
+        let aliases = self.aliased();
         aliases.filter_map(move |(alias, name)| (name == canonical).then_some(alias))
     }
 
-    /// Every older name, with the canonical one.
+    /// Every other name, with the one that the reader uses.
     pub fn aliased(&self) -> impl Iterator<Item = (&Name, &Name)> {
-        self.aliases.iter()
+        let aliases = self.aliases.iter();
+        aliases.filter(|(alias, name)| alias != name && !self.is_named(alias))
     }
 
     /// Whether a type is named at whichever version is at the end of its chain.
@@ -106,4 +174,29 @@ impl Names {
     pub fn others(&self) -> Others {
         self.others
     }
+}
+
+/// The older names of types, each with the newest one.
+pub fn aliases_of(events: &[MessageType]) -> impl Iterator<Item = (Name, Name)> {
+    events.iter().flat_map(|event| {
+        let aliases = event.aliases.iter();
+        aliases.map(|alias| (alias.clone(), event.name.clone()))
+    })
+}
+
+/// Names that mean the same, by pairs of which each does.
+fn groups<'a>(pairs: impl Iterator<Item = (&'a Name, &'a Name)>) -> Vec<BTreeSet<Name>> {
+    let mut groups: Vec<BTreeSet<Name>> = Vec::new();
+    for (one, other) in pairs {
+        let mut group = BTreeSet::from([one.clone(), other.clone()]);
+        groups.retain(|known| {
+            let is_apart = !known.contains(one) && !known.contains(other);
+            if !is_apart {
+                group.extend(known.iter().cloned());
+            }
+            is_apart
+        });
+        groups.push(group);
+    }
+    groups
 }

@@ -27,6 +27,8 @@ pub struct Config {
     state: u32,
     migrations: Vec<(u32, u32)>,
     events: Vec<(String, u32, Vec<String>)>,
+    #[serde(default)]
+    unchanged: Vec<(String, u32)>,
     steps: Vec<Step>,
     /// What its snapshots and the opening of one do: "as-it-is", "none", "refuse", "trap",
     /// "lie".
@@ -48,7 +50,7 @@ pub struct Step {
     r#type: String,
     from: u32,
     to: Vec<(String, u32)>,
-    /// "lift", "trap", "bad-event", "undeclared", "too-few".
+    /// "lift", "twice", "trap", "bad-event", "undeclared", "too-few".
     does: String,
 }
 
@@ -86,6 +88,9 @@ impl manifest::Guest for Probe {
     fn describe() -> manifest::Info {
         let config = config();
         let events = config.events.iter();
+        let unchanged = config.unchanged.iter();
+        let unchanged =
+            unchanged.map(|(name, since)| (format!("unchanged.{name}"), since.to_string()));
         manifest::Info {
             name: config.name.clone(),
             version: config.version.clone(),
@@ -95,7 +100,7 @@ impl manifest::Guest for Probe {
             events: events
                 .map(|(name, version, aliases)| message_type(name, *version, aliases))
                 .collect(),
-            annotations: Vec::new(),
+            annotations: unchanged.collect(),
         }
     }
 }
@@ -285,7 +290,11 @@ impl upcaster::Guest for Probe {
             for (name, version) in &step.to {
                 let old: Value = serde_json::from_str(body)
                     .map_err(|error| types::FoldError::BadEvent(error.to_string()))?;
-                let made = serde_json::json!([old, format!("{name}@{version}")]);
+                let mark = format!("{name}@{version}");
+                let made = match step.does.as_str() {
+                    "twice" => serde_json::json!([[old, mark], mark]),
+                    _ => serde_json::json!([old, mark]),
+                };
                 parts.push(upcaster::Upcasted {
                     type_: match step.does.as_str() {
                         "undeclared" => "something-else".to_owned(),

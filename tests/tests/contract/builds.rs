@@ -68,7 +68,7 @@ async fn a_build_begins_at_the_beginning(place: Place) {
     assert!(store.projection("sums").await.unwrap().is_none());
     assert!(store.projections().await.unwrap().is_empty());
     let module = Digest([9; 32]);
-    let begun = store.begin("sums", Role::Active, u32::MAX, module, Timestamp(77));
+    let begun = store.begin("sums", Role::Active, u32::MAX, module, (Timestamp(77), 1));
     let begun = begun.await.unwrap().unwrap();
     let found = projection(&*store, "sums").await;
     assert_eq!(*found.name, *"sums");
@@ -90,7 +90,7 @@ async fn a_projection_has_one_build_of_a_role(place: Place) {
     for name in ["a", "b"] {
         for role in [Role::Active, Role::Next, Role::Previous] {
             begun.push(begin(&*store, name, role).await.id);
-            let again = store.begin(name, role, 2, Digest([8; 32]), Timestamp(9));
+            let again = store.begin(name, role, 2, Digest([8; 32]), (Timestamp(9), 1));
             assert!(again.await.unwrap().is_none());
         }
     }
@@ -105,7 +105,7 @@ async fn a_projection_has_one_build_of_a_role(place: Place) {
 async fn a_projection_begins_with_a_name_that_is_one(place: Place) {
     let store = place.open().await.documents;
     for wrong in ["", "A", "a b", "a\"b", "a'b", "é", &"a".repeat(49)] {
-        let begun = store.begin(wrong, Role::Active, 1, Digest([1; 32]), Timestamp(1));
+        let begun = store.begin(wrong, Role::Active, 1, Digest([1; 32]), (Timestamp(1), 1));
         assert!(begun.await.is_err(), "{wrong}");
     }
     assert!(store.projections().await.unwrap().is_empty());
@@ -143,7 +143,7 @@ async fn hosts_that_begin_at_once_make_one_build(place: Place) {
         let all = join_all((0..12).map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
-                let begun = store.begin(name, Role::Active, 1, Digest([1; 32]), Timestamp(1));
+                let begun = store.begin(name, Role::Active, 1, Digest([1; 32]), (Timestamp(1), 1));
                 begun.await.unwrap()
             })
         }));

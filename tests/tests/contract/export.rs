@@ -97,6 +97,7 @@ pub async fn filled(place: &Place) -> Store {
     let activation = Activation {
         name: "notes".to_owned(),
         digest: MODULE,
+        others: Vec::new(),
         categories: vec!["note".to_owned(), "é \"'".to_owned()],
         trusted: vec![Digest([8; 32]), Digest([9; 32])],
         projections: ProjectionPlan {
@@ -463,6 +464,7 @@ async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
     let activation = Activation {
         name: "other".to_owned(),
         digest: MODULE,
+        others: Vec::new(),
         categories: vec!["other".to_owned()],
         trusted: Vec::new(),
         projections: ProjectionPlan::default(),

@@ -33,7 +33,7 @@ pub async fn counting(place: &Place, wants: fn(&str) -> bool) -> (Store, Countin
 pub async fn begin(store: &Store, role: Role) -> BuildId {
     let begun = store
         .documents
-        .begin("counting", role, 1, MODULE, Timestamp(1));
+        .begin("counting", role, 1, MODULE, (Timestamp(1), 1));
     begun.await.unwrap().unwrap().id
 }
 

@@ -316,6 +316,7 @@ fn plan(categories: &[&str]) -> ProjectionPlan {
     ProjectionPlan {
         settings: BTreeMap::from([("counting".to_owned(), settings)]),
         inline: BTreeMap::from([("counting".to_owned(), inline)]),
+        aliases: None,
         owners: BTreeMap::from([("counting".to_owned(), "some".to_owned())]),
         categories: categories.iter().map(|it| (*it).to_owned()).collect(),
     }

@@ -43,7 +43,7 @@ impl Bank {
             .await
             .unwrap();
         let digest = examples::deploy(&host, examples::account()).await;
-        let begun = documents.begin("counting", Role::Active, 1, digest, Timestamp(1));
+        let begun = documents.begin("counting", Role::Active, 1, digest, (Timestamp(1), 1));
         let build = begun.await.unwrap().unwrap().id;
         faults.inline(Arc::new(
             Counting::new(build, |_| true).failing_at(unfolded),

@@ -26,9 +26,13 @@ async fn feed(mut store: Store, name: char, counting: Counting) -> Store {
 async fn a_document_that_two_hosts_feed_counts_each_event_once_and_in_order() {
     let place = Place::postgres();
     let (here, there) = (place.open().await, place.open().await);
-    let begun = here
-        .documents
-        .begin("counting", Role::Active, 1, Digest([1; 32]), Timestamp(1));
+    let begun = here.documents.begin(
+        "counting",
+        Role::Active,
+        1,
+        Digest([1; 32]),
+        (Timestamp(1), 1),
+    );
     let build = begun.await.unwrap().unwrap().id;
     let here = tokio::spawn(feed(here, 'a', Counting::new(build, |_| true)));
     let there = tokio::spawn(feed(there, 'b', Counting::new(build, |_| true)));
@@ -44,10 +48,13 @@ async fn a_document_that_two_hosts_feed_counts_each_event_once_and_in_order() {
 async fn hosts_that_touch_documents_in_any_order_do_not_stop_each_other() {
     let place = Place::postgres();
     let stores = [place.open().await, place.open().await, place.open().await];
-    let begun =
-        stores[0]
-            .documents
-            .begin("counting", Role::Active, 1, Digest([1; 32]), Timestamp(1));
+    let begun = stores[0].documents.begin(
+        "counting",
+        Role::Active,
+        1,
+        Digest([1; 32]),
+        (Timestamp(1), 1),
+    );
     let build = begun.await.unwrap().unwrap().id;
     let feeding = stores.into_iter().enumerate().map(|(host, mut store)| {
         tokio::spawn(async move {

@@ -173,11 +173,13 @@ async fn an_append_on_locked_streams_whose_answer_was_lost_is_stored_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_with_documents_whose_answer_was_lost_is_folded_once() {
     let mut stores = Stores::open().await;
-    let begun =
-        stores
-            .other
-            .documents
-            .begin("counting", Role::Active, 1, Digest([1; 32]), Timestamp(1));
+    let begun = stores.other.documents.begin(
+        "counting",
+        Role::Active,
+        1,
+        Digest([1; 32]),
+        (Timestamp(1), 1),
+    );
     let build = begun.await.unwrap().unwrap().id;
     let counting = Counting::new(build, |category| category == "note");
     for round in 1..=3 {
@@ -208,6 +210,7 @@ async fn an_activation_whose_answer_was_lost_raises_the_plan_once() {
             .commit(Item::Activate(Box::new(Activation {
                 name: "note".to_owned(),
                 digest,
+                others: Vec::new(),
                 categories: vec!["note".to_owned()],
                 trusted: Vec::new(),
                 projections: store::ProjectionPlan::default(),

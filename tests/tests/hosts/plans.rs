@@ -109,6 +109,7 @@ async fn of_two_activations_on_one_plan_one_is_refused() {
             Item::Activate(Box::new(Activation {
                 name: name.to_owned(),
                 digest,
+                others: Vec::new(),
                 categories: vec![format!("{name}-1"), format!("{name}-2")],
                 trusted: vec![Digest([2; 32]), Digest([3; 32])],
                 projections: quipu::store::ProjectionPlan::default(),

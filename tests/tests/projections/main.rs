@@ -6,6 +6,7 @@ mod child;
 mod crash;
 mod dropping;
 mod errors;
+mod evolving;
 mod failing;
 mod folding;
 mod fresh;

@@ -8,8 +8,8 @@ use quipu_tests::{Place, on_every_store};
 use serde_json::json;
 
 use super::support::{
-    self, NOTES, active, deploy, document, documents, host, kept, note, now, quick, until,
-    until_state,
+    self, NOTES, active, deploy, deploy_held, document, documents, host, kept, note, now, quick,
+    until, until_state,
 };
 
 on_every_store!(
@@ -170,7 +170,8 @@ async fn what_waits_for_a_document_keeps_its_order_when_lifting_fails(place: Pla
             .step_that("note", ("noted", 1), &[("noted", 2)], does)
             .projection(NOTES, 1, json!({"keys": "body", "does": heals}))
     };
-    deploy(&host, &lifting("bad-event", "2.0.0", ""), park).await;
+    // The steps make the build stale: it goes on, and the one that is folded from scratch waits.
+    deploy_held(&host, &lifting("bad-event", "2.0.0", ""), park).await;
     host.order(NOTES, Order::RetryParked).await.unwrap();
     let asked = Subject::Document("a".into());
     until_parked(&host, |events| {
@@ -183,7 +184,7 @@ async fn what_waits_for_a_document_keeps_its_order_when_lifting_fails(place: Pla
     })
     .await;
     assert_eq!(document(&host, "a").await["sum"], 1);
-    deploy(&host, &lifting("lift", "2.0.1", "heal"), park).await;
+    deploy_held(&host, &lifting("lift", "2.0.1", "heal"), park).await;
     host.order(NOTES, Order::RetryParked).await.unwrap();
     until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
     assert_eq!(document(&host, "a").await["sum"], 13);

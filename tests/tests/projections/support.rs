@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use quipu::Host;
 use quipu::app::Builder;
+use quipu::deploy::Keeping;
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, OnError, Position, SettingsChange};
 use quipu::projection::{self, BuildStatus, Freshness, Options, Order, State, Status};
@@ -59,6 +60,18 @@ pub async fn deploy(host: &Host, probe: &Probe, change: SettingsChange) {
     let digest = digest.module.digest();
     let changes = BTreeMap::from([(NOTES.to_owned(), change)]);
     host.activate_with(digest, None, &changes).await.unwrap();
+}
+
+/// The same; a build that begins with it does not take over.
+pub async fn deploy_held(host: &Host, probe: &Probe, change: SettingsChange) {
+    let digest = host.upload(probe.component()).await.unwrap();
+    let keeping = Keeping {
+        changes: BTreeMap::from([(NOTES.to_owned(), change)]),
+        hold: true,
+        ..Keeping::default()
+    };
+    let digest = digest.module.digest();
+    host.activate_keeping(digest, None, &keeping).await.unwrap();
 }
 
 /// Appends an event of type `noted` with this body.

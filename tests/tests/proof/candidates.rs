@@ -228,7 +228,8 @@ async fn one_whose_writes_a_projection_can_not_read_is_named(place: Place) {
         .find(|it| it.kind == Kind::Projection);
     assert_eq!(
         objection.unwrap().text,
-        "it writes note events noted of schema version 2; projection words reads version 1"
+        "its decider writes note events noted of schema version 2; projection words reads \
+         version 1"
     );
     assert!(!found.passes());
 }

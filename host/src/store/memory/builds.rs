@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::model::{Digest, Position, Timestamp};
-use crate::store::builds::{Roles, Steered};
+use crate::store::builds::{Roles, Steered, UNJUDGED};
 use crate::store::{Build, BuildBatch, BuildClaim, BuildId, Kept, Role, StoredProjection};
 
 /// Projections, and builds of all of them.
@@ -91,7 +91,7 @@ impl Builds {
         role: Role,
         version: u32,
         module: Digest,
-        at: Timestamp,
+        (at, plan): (Timestamp, u64),
     ) -> Option<Build> {
         self.steered.entry(name.into()).or_default();
         if self.of(name).iter().any(|build| build.role == role) {
@@ -110,6 +110,8 @@ impl Builds {
             is_owned: false,
             trouble: None,
             comparison: None,
+            plan: Some(plan),
+            stale: None,
             has_parked: false,
             is_confirmed: false,
             waits: None,
@@ -212,6 +214,8 @@ impl Builds {
             token: row.token,
             position: row.build.position,
             changes: row.build.changes,
+            plan: row.build.plan,
+            stale: row.build.stale.clone(),
         })
     }
 
@@ -231,6 +235,8 @@ impl Builds {
         build.position = build.position.max(batch.position);
         build.changes = build.changes.max(batch.changes);
         build.trouble.clone_from(&batch.trouble);
+        build.plan = batch.plan.or(build.plan);
+        build.stale = build.stale.take().or_else(|| batch.stale.clone());
         build.waits.clone_from(&batch.waits);
         row.until = Some(until(lease));
         let steering = self.steered.get(&row.projection);
@@ -255,21 +261,46 @@ impl Builds {
     }
 
     /// Lets a build be inline no longer, with everything up to a position in it.
-    pub fn detach(&mut self, build: BuildId, last: Position) {
+    pub fn detach(&mut self, build: BuildId, last: Position, plan: u64) {
         if let Some(row) = self.living(build) {
             row.build.is_inline = false;
             row.build.position = last;
             row.build.changes = row.build.changes.max(last.0);
+            if row
+                .build
+                .plan
+                .is_some_and(|judged| judged < plan.saturating_sub(1))
+            {
+                row.build.stale.get_or_insert_with(|| UNJUDGED.into());
+            }
         }
     }
 
     /// Lets a build be inline; its owner loses it.
-    pub fn attach(&mut self, build: BuildId, last: Position) {
+    pub fn attach(&mut self, build: BuildId, last: Position, plan: u64) {
         if let Some(row) = self.living(build) {
             row.build.is_inline = true;
             row.build.position = last;
+            row.build.plan = Some(plan);
             row.build.trouble = None;
             row.lose_owner();
+        }
+    }
+
+    /// Lets a projection's next build wait for the order to switch.
+    pub fn hold(&mut self, name: &str) {
+        self.steered.entry(name.into()).or_default().is_held = true;
+    }
+
+    /// Notes under which plan an inline build was judged.
+    pub fn judge(&mut self, build: BuildId, (from, to): (u64, u64), stale: Option<&str>) {
+        let Some(row) = self.living(build) else {
+            return;
+        };
+        let build = &mut row.build;
+        if build.is_inline && build.plan.unwrap_or_default() == from {
+            build.plan = Some(to);
+            build.stale = build.stale.take().or_else(|| stale.map(Into::into));
         }
     }
 

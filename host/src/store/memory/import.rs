@@ -28,7 +28,9 @@ impl Log {
                 if deployment.plan != self.parts.plan + 1 {
                     return Err(plan_out_of_order(deployment.plan, self.parts.plan));
                 }
-                self.check_module(deployment.digest)?;
+                for digest in deployment.members().filter_map(|(_, digest)| digest) {
+                    self.check_module(digest)?;
+                }
                 self.parts
                     .activate(&deployment.categories, &deployment.projections);
                 self.deployments.push((**deployment).clone());

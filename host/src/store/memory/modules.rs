@@ -28,7 +28,7 @@ impl Log {
                 .decided
                 .is_some_and(|decided| decided.module == digest)
         };
-        self.deployments.iter().any(|it| it.digest == digest)
+        self.deployments.iter().any(|it| it.activates(digest))
             || self
                 .events
                 .iter()

@@ -72,10 +72,23 @@ impl DocumentStore for Shared {
         role: Role,
         version: u32,
         module: Digest,
-        at: Timestamp,
+        begun: (Timestamp, u64),
     ) -> BoxFuture<'a, Result<Option<Build>>> {
-        let begin = |_| self.lock().builds.begin(name, role, version, module, at);
+        let begin = |_| {
+            let mut log = self.lock();
+            log.builds.begin(name, role, version, module, begun)
+        };
         ready(view_name(name).map(begin)).boxed()
+    }
+
+    fn judge<'a>(
+        &'a self,
+        build: BuildId,
+        plans: (u64, u64),
+        stale: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.lock().builds.judge(build, plans, stale);
+        done(())
     }
 
     fn hand_over(&self, build: BuildId, module: Digest) -> BoxFuture<'_, Result<()>> {

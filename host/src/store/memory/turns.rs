@@ -33,7 +33,7 @@ impl Shared {
     pub(super) async fn turn<T>(
         &self,
         turns: &[Turn],
-        last: Position,
+        (last, plan): (Position, u64),
         done: impl FnOnce(&mut Log) -> T,
     ) -> Result<std::result::Result<T, String>> {
         for _ in 0..TRIES_MAX {
@@ -47,7 +47,7 @@ impl Shared {
                 shared: self,
                 turned,
             };
-            if let Some(reason) = take(turns, &mut turning, last).await? {
+            if let Some(reason) = take(turns, &mut turning, (last, plan)).await? {
                 return Ok(Err(reason));
             }
             let turned = turning.turned;
@@ -90,8 +90,13 @@ impl BuildRows for Turning<'_> {
         done(())
     }
 
-    fn detach(&mut self, build: BuildId, last: Position) -> BoxFuture<'_, Result<()>> {
-        self.turned.builds.detach(build, last);
+    fn hold<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.turned.builds.hold(projection);
+        done(())
+    }
+
+    fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> BoxFuture<'_, Result<()>> {
+        self.turned.builds.detach(build, last, plan);
         done(())
     }
 
@@ -99,9 +104,10 @@ impl BuildRows for Turning<'_> {
         &mut self,
         build: BuildId,
         last: Position,
+        plan: u64,
         writes: Vec<DocumentWrite>,
     ) -> BoxFuture<'_, Result<()>> {
-        self.turned.builds.attach(build, last);
+        self.turned.builds.attach(build, last, plan);
         self.turned.writes.extend(writes);
         done(())
     }

@@ -31,7 +31,7 @@ impl Shared {
         } = projected;
         let turns = turns(items)?;
         if !turns.is_empty() && matches!(classified.outcomes[..], [Outcome::Activated(_)]) {
-            let last = self.lock().last_position();
+            let last = (self.lock().last_position(), classified.parts.plan);
             let turned = self.turn(turns, last, |log| log.commit(items, classified));
             let refused = |reason| vec![Outcome::NotSettled(reason)];
             return Ok(turned.await?.unwrap_or_else(refused));

@@ -160,7 +160,7 @@ impl Attempt<'_> {
         }
         let mut turning = Turning(&mut *self.connection);
         let last = turning.last(self.namespace).await?;
-        take(turns, &mut turning, last).await
+        take(turns, &mut turning, (last, classified.parts.plan)).await
     }
 
     /// Sends what was classified, with positions if they are drawn already. The answer, and

@@ -15,8 +15,8 @@ use crate::store::{Build, BuildBatch, BuildClaim, BuildId, Error, Kept, Role, St
 
 const LIST: &str = "SELECT p.name, p.paused, p.held, p.retries, b.id, b.role, b.version, \
         b.module, b.position, b.changes, b.is_inline, b.started_at, \
-        coalesce(b.held_until > clock_timestamp(), false), b.trouble, b.comparison, \
-        EXISTS (SELECT FROM parked_events AS e WHERE e.build = b.id), b.confirmed, b.waits \
+        coalesce(b.held_until > clock_timestamp(), false), b.trouble, b.comparison, b.plan, \
+        b.stale, EXISTS (SELECT FROM parked_events AS e WHERE e.build = b.id), b.confirmed, b.waits \
     FROM projections AS p LEFT JOIN builds AS b ON b.projection = p.name AND b.role <> 'dropped' \
     WHERE $1 IS NULL OR p.name = $1 ORDER BY p.name, b.id";
 const KNOW: &str = "INSERT INTO projections (name) VALUES ($1) \
@@ -25,8 +25,8 @@ const KNOW: &str = "INSERT INTO projections (name) VALUES ($1) \
 const LOCK: &str = "SELECT name FROM projections WHERE name = $1 FOR UPDATE";
 const LOCK_BUILDS: &str = "SELECT id FROM builds WHERE projection = $1 AND role <> 'dropped' \
     ORDER BY id FOR UPDATE";
-const BEGIN: &str = "INSERT INTO builds (projection, role, version, module, started_at) \
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (projection, role) WHERE role <> 'dropped' \
+const BEGIN: &str = "INSERT INTO builds (projection, role, version, module, started_at, plan) \
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (projection, role) WHERE role <> 'dropped' \
     DO NOTHING RETURNING id";
 const VIEW: &str = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
 const HAND_OVER: &str = "UPDATE builds \
@@ -48,13 +48,16 @@ const CLAIM: &str = "UPDATE builds SET token = token + 1, \
         held_until = clock_timestamp() + $2 * interval '1 microsecond' \
     WHERE id = $1 AND NOT is_inline AND role <> 'dropped' \
         AND (held_until IS NULL OR held_until <= clock_timestamp()) \
-    RETURNING token, position, changes";
+    RETURNING token, position, changes, plan, stale";
 const ADVANCE: &str = "UPDATE builds SET position = greatest(position, $3), \
-        changes = greatest(changes, $4), trouble = $5, waits = $7, \
+        changes = greatest(changes, $4), trouble = $5, \
+        plan = coalesce($7, plan), stale = coalesce(stale, $8), waits = $9, \
         held_until = clock_timestamp() + $6 * interval '1 microsecond' \
     WHERE id = $1 AND token = $2 AND NOT is_inline AND role <> 'dropped' \
     RETURNING (SELECT retries FROM projections WHERE name = projection), \
         (SELECT paused FROM projections WHERE name = projection)";
+const JUDGE: &str = "UPDATE builds SET plan = $3, stale = coalesce(stale, $4) \
+    WHERE id = $1 AND coalesce(plan, 0) = $2 AND is_inline AND role <> 'dropped'";
 const RELEASE: &str = "UPDATE builds SET held_until = NULL WHERE id = $1 AND token = $2";
 
 type Done<T> = Result<T, Failure>;
@@ -111,9 +114,11 @@ fn build(row: &PgRow) -> Result<Build, Error> {
         is_owned: row.cell(12)?,
         trouble: text(13)?,
         comparison: text(14)?,
-        has_parked: row.cell(15)?,
-        is_confirmed: row.cell(16)?,
-        waits: text(17)?,
+        plan: row.maybe_number(15)?,
+        stale: text(16)?,
+        has_parked: row.cell(17)?,
+        is_confirmed: row.cell(18)?,
+        waits: text(19)?,
     })
 }
 
@@ -124,7 +129,7 @@ pub async fn begin(
     role: Role,
     version: u32,
     module: Digest,
-    at: Timestamp,
+    (at, plan): (Timestamp, u64),
 ) -> Done<Option<Build>> {
     let view = view_name(name)?;
     sqlx::query(KNOW)
@@ -142,6 +147,7 @@ pub async fn begin(
         .bind(i64::from(version))
         .bind(&module.0[..])
         .bind(signed(at.0))
+        .bind(signed(plan))
         .fetch_optional(&mut *connection)
         .await?;
     let Some(row) = row else { return Ok(None) };
@@ -241,6 +247,8 @@ pub async fn claim(
             token: row.number(0)?,
             position: Position(row.number(1)?),
             changes: row.number(2)?,
+            plan: row.maybe_number(3)?,
+            stale: row.cell::<Option<&str>>(4)?.map(Into::into),
         })
     });
     claim.transpose()
@@ -261,6 +269,8 @@ pub async fn advance(
         .bind(signed(batch.changes))
         .bind(batch.trouble.as_deref().map(without_nul))
         .bind(micros(lease))
+        .bind(batch.plan.map(signed))
+        .bind(batch.stale.as_deref().map(without_nul))
         .bind(batch.waits.as_deref().map(without_nul))
         .fetch_optional(connection)
         .await?;
@@ -271,6 +281,22 @@ pub async fn advance(
         retries: row.number(0)?,
         is_paused: row.cell(1)?,
     })
+}
+
+/// Notes under which plan an inline build was judged.
+pub async fn judge(
+    connection: &mut PgConnection,
+    build: BuildId,
+    (from, to): (u64, u64),
+    stale: Option<&str>,
+) -> Done<()> {
+    let query = sqlx::query(JUDGE)
+        .bind(signed(build.0))
+        .bind(signed(from))
+        .bind(signed(to))
+        .bind(stale.map(without_nul));
+    query.execute(connection).await?;
+    Ok(())
 }
 
 /// Gives a build back.

@@ -1,5 +1,7 @@
 //! Components and the history of the plan.
 
+use std::collections::HashMap;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
@@ -11,19 +13,25 @@ use crate::model::{Digest, PublicKey, Signature, Timestamp};
 use crate::store::preflight;
 use crate::store::signature::signature;
 use crate::store::{
-    Deployment, Error, ModuleStore, ProjectionPlan, Result, SIGNATURES_MAX, StoredModule,
+    Deployment, Error, Member, ModuleStore, ProjectionPlan, Result, SIGNATURES_MAX, StoredModule,
 };
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES ($1, $2, $3) \
     ON CONFLICT (digest) DO NOTHING";
 const AGAIN: &str = "UPDATE modules SET uploaded_at = $2 \
-    WHERE digest = $1 AND module_id NOT IN (SELECT module_id FROM deployments)";
+    WHERE digest = $1 AND module_id NOT IN (SELECT module_id FROM activated_modules)";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = $1";
 const LIST: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
     ORDER BY module_id";
 const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
     coalesce(d.categories, ARRAY[d.name]), coalesce(d.trusted, ARRAY[]::bytea[]), d.projections, \
     d.preflight FROM deployments AS d JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
+const MEMBERS: &str = "SELECT r.plan, r.name, m.digest FROM release_members AS r \
+    LEFT JOIN modules AS m ON m.module_id = r.module_id ORDER BY r.plan, r.name";
+/// One that retires a name has no module.
+const MEMBER: &str = "INSERT INTO release_members (plan, name, module_id) \
+    SELECT $1, $2, module_id FROM modules WHERE digest = $3 \
+    UNION ALL SELECT $1, $2, NULL WHERE $3 IS NULL";
 const ACTIVATE: &str = "INSERT INTO deployments \
     (plan, name, module_id, activated_at, activated_by, categories, trusted, projections, preflight) \
     SELECT $1, $2, module_id, $3, $4, $5, $6, $8, $9 FROM modules WHERE digest = $7";
@@ -39,12 +47,12 @@ const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
     JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = $1 ORDER BY s.key";
 /// The log is read once, for all of them.
 const UNUSED: &str = "SELECT digest, length(bytes)::bigint, uploaded_at FROM modules \
-    WHERE uploaded_at <= $1 AND module_id NOT IN (SELECT module_id FROM deployments) \
+    WHERE uploaded_at <= $1 AND module_id NOT IN (SELECT module_id FROM activated_modules) \
         AND module_id NOT IN (SELECT module_id FROM events WHERE module_id IS NOT NULL) \
     ORDER BY module_id";
 /// What was activated meanwhile stays. No event comes before an activation of its module.
 const PRUNE: &str = "WITH pruned AS (SELECT module_id FROM modules WHERE digest = $1 \
-        AND module_id NOT IN (SELECT module_id FROM deployments) FOR UPDATE), \
+        AND module_id NOT IN (SELECT module_id FROM activated_modules) FOR UPDATE), \
     unsigned AS (DELETE FROM module_signatures WHERE module_id IN (SELECT module_id FROM pruned)) \
     DELETE FROM modules WHERE module_id IN (SELECT module_id FROM pruned)";
 
@@ -63,6 +71,23 @@ impl Modules {
         let rows = sqlx::query(UNUSED).bind(signed(before.0));
         let rows = rows.fetch_all(&self.pool).await.map_err(store_error)?;
         rows.iter().map(module).collect()
+    }
+
+    /// The others of each release, by its plan.
+    async fn members(&self) -> Result<HashMap<u64, Vec<Member>>> {
+        let rows = sqlx::query(MEMBERS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(store_error)?;
+        let mut members: HashMap<u64, Vec<Member>> = HashMap::new();
+        for row in &rows {
+            let member = Member {
+                name: row.cell(1)?,
+                digest: row.maybe_digest(2)?,
+            };
+            members.entry(row.number(0)?).or_default().push(member);
+        }
+        Ok(members)
     }
 
     /// Those that were removed.
@@ -191,9 +216,12 @@ impl ModuleStore for Modules {
                 .fetch_all(&self.pool)
                 .await
                 .map_err(store_error)?;
+            // Later: whatever is in the history has its members there by then.
+            let mut members = self.members().await?;
             rows.iter()
                 .map(|row| {
                     Ok(Deployment {
+                        others: members.remove(&row.number(0)?).unwrap_or_default(),
                         plan: row.number(0)?,
                         name: row.cell(1)?,
                         digest: row.digest(2)?,
@@ -211,7 +239,7 @@ impl ModuleStore for Modules {
     }
 }
 
-/// Keeps an activation; false when its module is not in the store.
+/// Keeps an activation, within a transaction; false when a module of it is not in the store.
 pub async fn activate(
     connection: &mut PgConnection,
     deployment: &Deployment,
@@ -227,9 +255,19 @@ pub async fn activate(
         .bind(&deployment.digest.0[..])
         .bind(deployment.projections.to_json())
         .bind(preflight::to_json(deployment.preflight.as_ref()))
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    Ok(done.rows_affected() == 1)
+    let mut is_there = done.rows_affected() == 1;
+    for member in &deployment.others {
+        let done = sqlx::query(MEMBER)
+            .bind(signed(deployment.plan))
+            .bind(&member.name)
+            .bind(member.digest.map(|digest| digest.0.to_vec()))
+            .execute(&mut *connection)
+            .await?;
+        is_there &= done.rows_affected() == 1;
+    }
+    Ok(is_there)
 }
 
 fn digests(row: &PgRow, column: usize) -> Result<Vec<Digest>> {

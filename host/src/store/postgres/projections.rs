@@ -42,10 +42,10 @@ impl Projections {
         role: Role,
         version: u32,
         module: Digest,
-        at: Timestamp,
+        begun: (Timestamp, u64),
     ) -> Done<Option<Build>> {
         let mut writing = self.pool.begin().await?;
-        let begun = builds::begin(&mut writing, name, role, version, module, at).await?;
+        let begun = builds::begin(&mut writing, name, role, version, module, begun).await?;
         writing.commit().await?;
         Ok(begun)
     }
@@ -209,9 +209,22 @@ impl DocumentStore for Projections {
         role: Role,
         version: u32,
         module: Digest,
-        at: Timestamp,
+        begun: (Timestamp, u64),
     ) -> BoxFuture<'a, Result<Option<Build>>> {
-        told(self.begin(name, role, version, module, at)).boxed()
+        told(self.begin(name, role, version, module, begun)).boxed()
+    }
+
+    fn judge<'a>(
+        &'a self,
+        build: BuildId,
+        plans: (u64, u64),
+        stale: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<()>> {
+        told(async move {
+            let mut connection = self.connection().await?;
+            builds::judge(&mut connection, build, plans, stale).await
+        })
+        .boxed()
     }
 
     fn hand_over(&self, build: BuildId, module: Digest) -> BoxFuture<'_, Result<()>> {

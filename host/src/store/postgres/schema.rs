@@ -40,6 +40,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "dropped",
         include_str!("../../../../migrations/postgres/0006_dropped.sql"),
     ),
+    (
+        8,
+        "releases",
+        include_str!("../../../../migrations/postgres/0008_releases.sql"),
+    ),
 ];
 
 /// Makes the tables when the schema has none; refuses one that is older or newer than

@@ -19,14 +19,14 @@ const LIST: &str = concat!(
     "SELECT p.name, p.paused, p.held, p.retries, b.id, b.role, b.version, b.module, b.position, \
      b.changes, b.is_inline, b.started_at, coalesce(b.held_until > ",
     now!(),
-    ", 0), b.trouble, b.comparison, \
+    ", 0), b.trouble, b.comparison, b.plan, b.stale, \
      EXISTS (SELECT 1 FROM parked_events AS e WHERE e.build = b.id), b.confirmed, b.waits \
      FROM projections AS p LEFT JOIN builds AS b ON b.projection = p.name AND b.role <> 'dropped' \
      WHERE ?1 IS NULL OR p.name = ?1 ORDER BY p.name, b.id"
 );
 const KNOW: &str = "INSERT INTO projections (name) VALUES (?1) ON CONFLICT (name) DO NOTHING";
-const BEGIN: &str = "INSERT INTO builds (projection, role, version, module, started_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (projection, role) WHERE role <> 'dropped' \
+const BEGIN: &str = "INSERT INTO builds (projection, role, version, module, started_at, plan) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (projection, role) WHERE role <> 'dropped' \
      DO NOTHING RETURNING id";
 const HAND_OVER: &str = "UPDATE builds \
      SET module = ?2, trouble = NULL, token = token + 1, held_until = NULL \
@@ -45,16 +45,18 @@ const CLAIM: &str = concat!(
     " + ?2 WHERE id = ?1 AND is_inline = 0 AND role <> 'dropped' \
      AND (held_until IS NULL OR held_until <= ",
     now!(),
-    ") RETURNING token, position, changes"
+    ") RETURNING token, position, changes, plan, stale"
 );
 const ADVANCE: &str = concat!(
     "UPDATE builds SET position = max(position, ?3), changes = max(changes, ?4), trouble = ?5, \
-     waits = ?7, held_until = ",
+     plan = coalesce(?7, plan), stale = coalesce(stale, ?8), waits = ?9, held_until = ",
     now!(),
     " + ?6 WHERE id = ?1 AND token = ?2 AND is_inline = 0 AND role <> 'dropped' \
      RETURNING (SELECT retries FROM projections WHERE name = projection), \
          (SELECT paused FROM projections WHERE name = projection)"
 );
+const JUDGE: &str = "UPDATE builds SET plan = ?3, stale = coalesce(stale, ?4) \
+     WHERE id = ?1 AND coalesce(plan, 0) = ?2 AND is_inline = 1 AND role <> 'dropped'";
 const RELEASE: &str = "UPDATE builds SET held_until = NULL WHERE id = ?1 AND token = ?2";
 const RELEASE_ALL: &str = "UPDATE builds SET held_until = NULL WHERE held_until IS NOT NULL";
 
@@ -107,9 +109,11 @@ fn build(row: &SqliteRow) -> Result<Build> {
         is_owned: row.cell::<i64>(12)? != 0,
         trouble: text(13)?,
         comparison: text(14)?,
-        has_parked: row.cell::<i64>(15)? != 0,
-        is_confirmed: row.cell::<i64>(16)? != 0,
-        waits: text(17)?,
+        plan: row.maybe_number(15)?,
+        stale: text(16)?,
+        has_parked: row.cell::<i64>(17)? != 0,
+        is_confirmed: row.cell::<i64>(18)? != 0,
+        waits: text(19)?,
     })
 }
 
@@ -120,7 +124,7 @@ pub async fn begin(
     role: Role,
     version: u32,
     module: Digest,
-    at: Timestamp,
+    (at, plan): (Timestamp, u64),
 ) -> Result<Option<Build>> {
     let view = view_name(name)?;
     execute(connection, sqlx::query(KNOW).bind(name)).await?;
@@ -130,6 +134,7 @@ pub async fn begin(
         .bind(i64::from(version))
         .bind(module.0.to_vec())
         .bind(signed(at.0))
+        .bind(signed(plan))
         .fetch_optional(&mut *connection)
         .await
         .map_err(|error| store_error(&error))?;
@@ -219,6 +224,8 @@ pub async fn claim(
             token: row.number(0)?,
             position: Position(row.number(1)?),
             changes: row.number(2)?,
+            plan: row.maybe_number(3)?,
+            stale: row.cell::<Option<&str>>(4)?.map(Into::into),
         })
     });
     claim.transpose()
@@ -239,6 +246,8 @@ pub async fn advance(
         .bind(signed(batch.changes))
         .bind(batch.trouble.as_deref().map(without_nul))
         .bind(millis(lease))
+        .bind(batch.plan.map(signed))
+        .bind(batch.stale.as_deref().map(without_nul))
         .bind(batch.waits.as_deref().map(without_nul))
         .fetch_optional(connection)
         .await
@@ -250,6 +259,21 @@ pub async fn advance(
         retries: row.number(0)?,
         is_paused: row.cell::<i64>(1)? != 0,
     })
+}
+
+/// Notes under which plan an inline build was judged.
+pub async fn judge(
+    connection: &mut SqliteConnection,
+    build: BuildId,
+    (from, to): (u64, u64),
+    stale: Option<&str>,
+) -> Result<()> {
+    let query = sqlx::query(JUDGE)
+        .bind(signed(build.0))
+        .bind(signed(from))
+        .bind(signed(to))
+        .bind(stale.map(without_nul));
+    execute(connection, query).await.map(|_| ())
 }
 
 /// Gives a build back.

@@ -14,7 +14,7 @@ pub trait Cells {
     /// A number that is never negative.
     fn number(&self, column: usize) -> Result<u64>;
 
-    /// A number that is never negative, or none.
+    /// The same, where there may be none.
     fn maybe_number(&self, column: usize) -> Result<Option<u64>>;
 
     /// Length of a value in bytes; 0 for none, or for one of another kind.
@@ -43,10 +43,8 @@ impl Cells for SqliteRow {
     }
 
     fn maybe_number(&self, column: usize) -> Result<Option<u64>> {
-        match self.cell::<Option<i64>>(column)? {
-            Some(_) => self.number(column).map(Some),
-            None => Ok(None),
-        }
+        let number: Option<i64> = self.cell(column)?;
+        number.map(|_| self.number(column)).transpose()
     }
 
     fn bytes(&self, column: usize) -> usize {

@@ -59,6 +59,7 @@ impl Writer {
         let activation = Activation {
             name: deployment.name.clone(),
             digest: deployment.digest,
+            others: deployment.others.clone(),
             categories: deployment.categories.clone(),
             trusted: deployment.trusted.clone(),
             projections: deployment.projections.clone(),
@@ -68,9 +69,13 @@ impl Writer {
             by: deployment.activated_by.clone(),
             preflight: deployment.preflight.clone(),
         };
-        if !self.activate(&activation, deployment.plan).await? {
-            return Err(module_missing(deployment.digest));
-        }
+        self.begin().await?;
+        let activated = match self.activate(&activation, deployment.plan).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(module_missing(deployment.digest)),
+            Err(error) => Err(error),
+        };
+        self.end(activated).await?;
         memory
             .parts
             .activate(&deployment.categories, &deployment.projections);

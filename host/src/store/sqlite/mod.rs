@@ -88,6 +88,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "dropped",
         include_str!("../../../../migrations/sqlite/0006_dropped.sql"),
     ),
+    (
+        8,
+        "releases",
+        include_str!("../../../../migrations/sqlite/0008_releases.sql"),
+    ),
 ];
 
 /// Rows that a reading connection is ahead of who reads: each may have a MiB.

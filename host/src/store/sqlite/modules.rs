@@ -1,5 +1,7 @@
 //! Components and the history of the plan.
 
+use std::collections::HashMap;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
@@ -13,18 +15,21 @@ use crate::model::{Digest, PublicKey, Signature, Timestamp};
 use crate::store::preflight;
 use crate::store::signature::signature;
 use crate::store::{
-    Deployment, Error, ModuleStore, ProjectionPlan, Result, SIGNATURES_MAX, StoredModule,
+    Deployment, Error, Member, ModuleStore, ProjectionPlan, Result, SIGNATURES_MAX, StoredModule,
 };
 
 const PUT: &str = "INSERT INTO modules (digest, bytes, uploaded_at) VALUES (?1, ?2, ?3) \
     ON CONFLICT (digest) DO NOTHING";
 const AGAIN: &str = "UPDATE modules SET uploaded_at = ?2 \
-    WHERE digest = ?1 AND module_id NOT IN (SELECT module_id FROM deployments)";
+    WHERE digest = ?1 AND module_id NOT IN (SELECT module_id FROM activated_modules)";
 const GET: &str = "SELECT bytes FROM modules WHERE digest = ?1";
 const LIST: &str = "SELECT digest, length(bytes), uploaded_at FROM modules ORDER BY module_id";
 const DEPLOYMENTS: &str = "SELECT d.plan, d.name, m.digest, d.activated_at, d.activated_by, \
     d.categories, d.trusted, d.projections, d.preflight FROM deployments AS d \
     JOIN modules AS m ON m.module_id = d.module_id ORDER BY d.plan";
+
+const MEMBERS: &str = "SELECT r.plan, r.name, m.digest FROM release_members AS r \
+    LEFT JOIN modules AS m ON m.module_id = r.module_id ORDER BY r.plan, r.name";
 
 const SIGN: &str = "INSERT INTO module_signatures (module_id, key, signature) \
     SELECT m.module_id, ?2, ?3 FROM modules AS m WHERE m.digest = ?1 AND ?4 > (\
@@ -37,12 +42,12 @@ const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
     JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = ?1 ORDER BY s.key";
 /// The log is read once, for all of them.
 const UNUSED: &str = "SELECT digest, length(bytes), uploaded_at FROM modules \
-    WHERE uploaded_at <= ?1 AND module_id NOT IN (SELECT module_id FROM deployments) \
+    WHERE uploaded_at <= ?1 AND module_id NOT IN (SELECT module_id FROM activated_modules) \
         AND module_id NOT IN (SELECT module_id FROM events WHERE module_id IS NOT NULL) \
     ORDER BY module_id";
 /// What was activated meanwhile stays. No event comes before an activation of its module.
 const PRUNE: &str = "DELETE FROM modules WHERE digest = ?1 \
-    AND module_id NOT IN (SELECT module_id FROM deployments)";
+    AND module_id NOT IN (SELECT module_id FROM activated_modules)";
 const UNSIGN: &str = "DELETE FROM module_signatures \
     WHERE module_id NOT IN (SELECT module_id FROM modules)";
 
@@ -102,6 +107,23 @@ impl Modules {
             .await
             .map_err(|error| store_error(&error))?;
         rows.iter().map(module).collect()
+    }
+
+    /// The others of each release, by its plan.
+    async fn members(&self) -> Result<HashMap<u64, Vec<Member>>> {
+        let rows = sqlx::query(MEMBERS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let mut members: HashMap<u64, Vec<Member>> = HashMap::new();
+        for row in &rows {
+            let member = Member {
+                name: row.cell(1)?,
+                digest: row.maybe_digest(2)?,
+            };
+            members.entry(row.number(0)?).or_default().push(member);
+        }
+        Ok(members)
     }
 
     /// Those that were removed.
@@ -242,9 +264,12 @@ impl ModuleStore for Modules {
                 .fetch_all(&self.pool)
                 .await
                 .map_err(|error| store_error(&error))?;
+            // Later: whatever is in the history has its members there by then.
+            let mut members = self.members().await?;
             rows.iter()
                 .map(|row| {
                     Ok(Deployment {
+                        others: members.remove(&row.number(0)?).unwrap_or_default(),
                         plan: row.number(0)?,
                         name: row.cell(1)?,
                         digest: row.digest(2)?,

@@ -43,11 +43,11 @@ impl Projections {
         role: Role,
         version: u32,
         module: Digest,
-        at: Timestamp,
+        begun: (Timestamp, u64),
     ) -> Result<Option<Build>> {
         let mut turn = self.side.turn().await?;
         let mut writing = turn.begin().await?;
-        let begun = builds::begin(&mut writing, name, role, version, module, at).await?;
+        let begun = builds::begin(&mut writing, name, role, version, module, begun).await?;
         commit(writing).await?;
         Ok(begun)
     }
@@ -210,9 +210,22 @@ impl DocumentStore for Projections {
         role: Role,
         version: u32,
         module: Digest,
-        at: Timestamp,
+        begun: (Timestamp, u64),
     ) -> BoxFuture<'a, Result<Option<Build>>> {
-        self.begin(name, role, version, module, at).boxed()
+        self.begin(name, role, version, module, begun).boxed()
+    }
+
+    fn judge<'a>(
+        &'a self,
+        build: BuildId,
+        plans: (u64, u64),
+        stale: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let mut turn = self.side.turn().await?;
+            builds::judge(&mut turn.connection, build, plans, stale).await
+        }
+        .boxed()
     }
 
     fn hand_over(&self, build: BuildId, module: Digest) -> BoxFuture<'_, Result<()>> {

@@ -9,7 +9,7 @@ use super::documents;
 use super::encode::signed;
 use super::error::store_error;
 use crate::model::Position;
-use crate::store::builds::{Roles, role, role_name};
+use crate::store::builds::{Roles, UNJUDGED, role, role_name};
 use crate::store::turns::{BuildRow, BuildRows};
 use crate::store::{BuildId, DocumentWrite, Error, Result};
 
@@ -19,11 +19,14 @@ const OF: &str = "SELECT id, role, is_inline, position FROM builds \
     WHERE projection = ?1 AND role <> 'dropped'";
 const PARKED: &str = "SELECT EXISTS (SELECT 1 FROM parked_events WHERE build = ?1)";
 const ROLE: &str = "UPDATE builds SET role = ?2, confirmed = 0, waits = NULL WHERE id = ?1";
+const HOLD: &str = "INSERT INTO projections (name, held) VALUES (?1, 1) \
+    ON CONFLICT (name) DO UPDATE SET held = 1";
 const DETACH: &str = "UPDATE builds \
-    SET is_inline = 0, position = ?2, changes = max(changes, ?2) WHERE id = ?1";
+    SET is_inline = 0, position = ?2, changes = max(changes, ?2), \
+        stale = CASE WHEN plan < ?3 THEN coalesce(stale, ?4) ELSE stale END WHERE id = ?1";
 const ATTACH: &str = "UPDATE builds \
-    SET is_inline = 1, position = ?2, token = token + 1, held_until = NULL, trouble = NULL \
-    WHERE id = ?1";
+    SET is_inline = 1, position = ?2, plan = ?3, token = token + 1, held_until = NULL, \
+        trouble = NULL WHERE id = ?1";
 const INLINE: &str = "SELECT projection FROM builds \
     WHERE is_inline = 1 AND role <> 'dropped' LIMIT 1";
 
@@ -97,21 +100,33 @@ impl BuildRows for Turning<'_> {
         .boxed()
     }
 
-    fn detach(&mut self, build: BuildId, last: Position) -> BoxFuture<'_, Result<()>> {
-        let query = sqlx::query(DETACH).bind(signed(build.0));
-        self.execute(query.bind(signed(last.0))).boxed()
+    fn hold<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.execute(sqlx::query(HOLD).bind(projection)).boxed()
+    }
+
+    fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> BoxFuture<'_, Result<()>> {
+        let query = sqlx::query(DETACH)
+            .bind(signed(build.0))
+            .bind(signed(last.0))
+            .bind(signed(plan.saturating_sub(1)))
+            .bind(UNJUDGED);
+        self.execute(query).boxed()
     }
 
     fn attach(
         &mut self,
         build: BuildId,
         last: Position,
+        plan: u64,
         writes: Vec<DocumentWrite>,
     ) -> BoxFuture<'_, Result<()>> {
         async move {
             documents::write(&mut *self.0, &writes).await?;
-            let query = sqlx::query(ATTACH).bind(signed(build.0));
-            self.execute(query.bind(signed(last.0))).await
+            let query = sqlx::query(ATTACH)
+                .bind(signed(build.0))
+                .bind(signed(last.0))
+                .bind(signed(plan));
+            self.execute(query).await
         }
         .boxed()
     }

@@ -40,6 +40,10 @@ const ACTIVATE: &str = "INSERT INTO deployments \
     (plan, name, module_id, activated_at, activated_by, categories, trusted, projections, \
     preflight) \
     SELECT ?1, ?2, module_id, ?3, ?4, ?6, ?7, ?8, ?9 FROM modules WHERE digest = ?5";
+/// One that retires a name has no module.
+const MEMBER: &str = "INSERT INTO release_members (plan, name, module_id) \
+    SELECT ?1, ?2, module_id FROM modules WHERE digest = ?3 \
+    UNION ALL SELECT ?1, ?2, NULL WHERE ?3 IS NULL";
 
 /// The writer, and what it remembers of what it wrote: no one else writes.
 pub struct Writer {
@@ -188,7 +192,8 @@ impl Writer {
         }
         if written.is_ok() && !turns.is_empty() {
             let last = Position(memory.last_position.unsigned_abs());
-            match take(turns, &mut Turning(&mut self.connection), last).await {
+            let plan = classified.parts.plan;
+            match take(turns, &mut Turning(&mut self.connection), (last, plan)).await {
                 Ok(None) => {}
                 Ok(refusal) => {
                     self.roll_back().await?;
@@ -213,7 +218,10 @@ impl Writer {
     ) -> Result<()> {
         for (activation, plan) in activations {
             if !self.activate(activation, *plan).await? {
-                return Err(missing(activation.digest));
+                return Err(Error::Unexpected(format!(
+                    "a module of {:?} is not in the store",
+                    activation.name
+                )));
             }
         }
         self.insert(base, batch, store_error).await?;
@@ -358,7 +366,18 @@ impl Writer {
             .execute(&mut self.connection)
             .await
             .map_err(|error| store_error(&error))?;
-        Ok(done.rows_affected() == 1)
+        let mut is_there = done.rows_affected() == 1;
+        for member in &activation.others {
+            let done = sqlx::query(MEMBER)
+                .bind(signed(plan))
+                .bind(&member.name)
+                .bind(member.digest.map(|digest| digest.0.to_vec()))
+                .execute(&mut self.connection)
+                .await
+                .map_err(|error| store_error(&error))?;
+            is_there &= done.rows_affected() == 1;
+        }
+        Ok(is_there)
     }
 
     /// Begins a transaction of several statements.

@@ -1,0 +1,381 @@
+//! Activations: components become active together, in one plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Error, Keeping, Plan, Registry, Sources, moved};
+use crate::commit::{Staged, Verdict};
+use crate::model::Digest;
+use crate::runtime::Module;
+use crate::store::{
+    Activation, Deployment, Item, Member, Outcome, PreflightSummary, RELEASE_MAX, Turn, TypeUse,
+};
+use crate::upcast::{Aliases, Conflict, aliases_of};
+
+/// How often an activation is checked a second time because another host was first.
+const ACTIVATIONS_MAX: u32 = 10;
+
+/// Names of one category that are remembered to mean the same.
+const ALIASES_MAX: usize = 1_000;
+
+/// Components that become active together, in one plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Release {
+    /// The components, each under its manifest's name, at most [`RELEASE_MAX`]. The first one
+    /// stands for the release in the history.
+    pub digests: Vec<Digest>,
+    /// Names under which nothing is active from then on.
+    pub retired: Vec<String>,
+}
+
+/// What the history of the plan says of an activation, besides what became active.
+#[derive(Debug, Clone, Default)]
+pub struct Entry {
+    /// By whom.
+    pub by: Option<String>,
+    /// What the preflight before it said.
+    pub preflight: Option<PreflightSummary>,
+}
+
+/// What would be active after a release.
+#[derive(Debug)]
+pub struct Prospect {
+    /// What was asked for.
+    pub release: Release,
+    /// Its components.
+    pub modules: Vec<Arc<Module>>,
+    /// Categories that would be served otherwise.
+    pub categories: Vec<String>,
+    /// The plan that it would replace.
+    pub before: Arc<Plan>,
+    /// The plan that would come next.
+    pub next: Arc<Plan>,
+    /// The forms in which events are stored.
+    pub stored: Vec<TypeUse>,
+}
+
+impl From<Digest> for Release {
+    fn from(digest: Digest) -> Self {
+        Self {
+            digests: vec![digest],
+            retired: Vec::new(),
+        }
+    }
+}
+
+impl Entry {
+    /// An activation without a preflight.
+    pub fn by(by: Option<String>) -> Self {
+        Self {
+            by,
+            preflight: None,
+        }
+    }
+}
+
+impl Registry {
+    /// Makes the components of a release the active ones under their manifests' names: from a
+    /// position on, everything of the categories that they decide or lift is decided by them.
+    /// Raises the plan by one, also when all were active already.
+    ///
+    /// # Errors
+    /// When a module is not in the store, contradicts another one, can't read an anchor or
+    /// has no such projection, a build can't turn, the plan is not the one of the preflight, or
+    /// the store does not answer. Nothing was activated.
+    pub async fn activate(
+        &self,
+        release: &Release,
+        entry: Entry,
+        keeping: &Keeping,
+    ) -> Result<Deployment, Error> {
+        // Compiled before others have to wait.
+        let modules = self.members(release).await?;
+        let _changing = self.changing.write().await;
+        for digest in &release.digests {
+            // It may have been pruned until here.
+            let bytes = self.bytes(*digest).await?;
+            // A turn changes how what is active is folded, and nothing of the code.
+            if keeping.turning.is_none() {
+                self.check_signed(*digest, &bytes).await?;
+            }
+        }
+        let mut tries = 0;
+        loop {
+            if let Some(looked_at) = entry.preflight.as_ref().map(|found| found.plan)
+                && looked_at != self.plan().number
+            {
+                let now = self.plan().number;
+                return Err(Error::LookedAt { looked_at, now });
+            }
+            let prepared = self.prepare(&modules, &release.retired, entry.clone(), keeping);
+            let (activation, next) = prepared.await?;
+            if let Some(deployment) = self.stage(activation, next).await? {
+                return Ok(deployment);
+            }
+            // Another host was first: what was checked may not hold any more.
+            tries += 1;
+            if tries == ACTIVATIONS_MAX {
+                return Err(Error::Raced);
+            }
+            self.refresh().await?;
+        }
+    }
+
+    /// What would become of the store if a release were activated now. Nothing is.
+    ///
+    /// # Errors
+    /// Why it can't be activated.
+    pub async fn prospect(&self, release: &Release, keeping: &Keeping) -> Result<Prospect, Error> {
+        self.refresh().await?;
+        for digest in &release.digests {
+            let bytes = self.bytes(*digest).await?;
+            self.check_signed(*digest, &bytes).await?;
+        }
+        let modules = self.members(release).await?;
+        let before = self.plan();
+        let entry = Entry::default();
+        let prepared = self.prepare(&modules, &release.retired, entry, keeping);
+        let (activation, next) = prepared.await?;
+        Ok(Prospect {
+            release: release.clone(),
+            modules,
+            categories: activation.categories,
+            before,
+            next: Arc::new(next),
+            stored: self.types.types().await?,
+        })
+    }
+
+    /// What restores what was active before the module that is active under a name: of all that
+    /// was activated together with it. None when nothing was active under any of their names.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn before(&self, name: &str) -> Result<Option<Release>, Error> {
+        let history = self.history().await?;
+        let of = |deployment: &Deployment, name: &str| {
+            let mut members = deployment.members();
+            members
+                .find(|(member, _)| *member == name)
+                .map(|(_, it)| it)
+        };
+        let touching = || {
+            let numbered = history.iter().enumerate().rev();
+            numbered.filter_map(|(at, it)| of(it, name).map(|digest| (at, digest)))
+        };
+        let Some((_, active)) = touching().next() else {
+            return Ok(None);
+        };
+        // The same module may have been activated several times.
+        let same = touching().take_while(|(_, digest)| *digest == active);
+        let Some((begun, _)) = same.last() else {
+            return Ok(None);
+        };
+        let mut release = Release::default();
+        for (member, _) in history[begun].members() {
+            let mut earlier = history[..begun].iter().rev();
+            match earlier.find_map(|it| of(it, member)).flatten() {
+                // The one that was asked for stands for the release.
+                Some(digest) if member == name => release.digests.insert(0, digest),
+                Some(digest) => release.digests.push(digest),
+                None => release.retired.push(member.to_owned()),
+            }
+        }
+        Ok(Some(release).filter(|release| !release.digests.is_empty()))
+    }
+
+    async fn members(&self, release: &Release) -> Result<Vec<Arc<Module>>, Error> {
+        let found = release.digests.len() + release.retired.len();
+        if release.digests.is_empty() || found > RELEASE_MAX {
+            return Err(Conflict::new(format!(
+                "a release has 1 to {RELEASE_MAX} components, this one {found}"
+            ))
+            .into());
+        }
+        let mut modules = Vec::with_capacity(release.digests.len());
+        for digest in &release.digests {
+            modules.push(self.module(*digest).await?);
+        }
+        Ok(modules)
+    }
+
+    /// What activates modules, checked against what is active now.
+    async fn prepare(
+        &self,
+        modules: &[Arc<Module>],
+        retired: &[String],
+        entry: Entry,
+        keeping: &Keeping,
+    ) -> Result<(Activation, Plan), Error> {
+        let plan = self.plan();
+        let aliases = self.aliases(&plan, modules).await?;
+        let candidate = plan.with(modules, retired, aliases, keeping)?;
+        let mut trusted = Vec::new();
+        for category in &candidate.categories {
+            if let Some(rules) = candidate.rules(category)? {
+                trusted.extend(self.compare_snapshots(category, rules).await?);
+            }
+        }
+        let mut categories = candidate.categories.clone();
+        if keeping.turning.is_none() {
+            // Also without a change it is a new decider: its state is folded from scratch.
+            let own = modules.iter().filter_map(|module| module.category());
+            categories.extend(own.map(|own| own.as_str().to_owned()));
+            categories.sort();
+            categories.dedup();
+        }
+        let [first, others @ ..] = modules else {
+            return Err(Conflict::new("the release has no component".to_owned()).into());
+        };
+        let mut activation = Activation {
+            name: first.manifest().name.as_str().to_owned(),
+            digest: first.digest(),
+            others: others_of(others, retired),
+            categories,
+            trusted,
+            projections: candidate.projections.clone(),
+            turns: candidate.turns.clone(),
+            plan: plan.number,
+            at: self.clock.now(),
+            by: entry.by,
+            preflight: entry.preflight,
+        };
+        let mut inline = self.inline_modules(&activation.projections).await?;
+        for module in modules {
+            inline.insert(module.digest(), Arc::clone(module));
+        }
+        let next = plan.next(candidate, &activation, &inline)?;
+        if keeping.hold {
+            let next = Arc::new(next.clone());
+            let built = self.built_from_scratch(&plan, &next).await?;
+            let hold = built.into_iter().map(|name| Turn::Hold(name.into()));
+            activation.turns.splice(0..0, hold);
+        }
+        Ok((activation, next))
+    }
+
+    /// Projections of which a plan begins another build next to the one that answers.
+    async fn built_from_scratch(
+        &self,
+        before: &Arc<Plan>,
+        next: &Arc<Plan>,
+    ) -> Result<Vec<String>, Error> {
+        let stored = self.types.types().await?;
+        let mut built = Vec::new();
+        for (name, now) in next.projections() {
+            let Some(known) = before.projection(name) else {
+                continue;
+            };
+            let of = |plan, definition| Sources::new(plan, definition);
+            let is_other = known.definition().version != now.definition().version;
+            let has_moved = || {
+                let before = of(before, known.definition());
+                !moved(&before, &of(next, now.definition()), &stored).is_empty()
+            };
+            if is_other || has_moved() {
+                built.push(name.to_owned());
+            }
+        }
+        Ok(built)
+    }
+
+    /// Names that mean the same by the deciders that were ever active, and by some modules.
+    async fn aliases(
+        &self,
+        plan: &Plan,
+        modules: &[Arc<Module>],
+    ) -> Result<BTreeMap<String, Aliases>, Error> {
+        let mut all = match plan.aliases() {
+            Some(known) => known.clone(),
+            None => self.aliases_of_history().await?,
+        };
+        for module in modules {
+            remember(&mut all, module);
+        }
+        Ok(all)
+    }
+
+    /// The same of a history that was made before aliases were recorded.
+    async fn aliases_of_history(&self) -> Result<BTreeMap<String, Aliases>, Error> {
+        let mut all = BTreeMap::new();
+        for deployment in self.history().await? {
+            for digest in deployment.members().filter_map(|(_, digest)| digest) {
+                match self.module(digest).await {
+                    Ok(module) => remember(&mut all, &module),
+                    Err(Error::Store(error)) => return Err(error.into()),
+                    Err(error) => tracing::warn!(module = %digest.short(), %error,
+                        "the names that a former module gave to event types are not known"),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Raises the plan in the store. None when it is another one by now.
+    async fn stage(&self, activation: Activation, next: Plan) -> Result<Option<Deployment>, Error> {
+        let (tell, told) = oneshot::channel();
+        let current = Arc::clone(&self.plan);
+        let done = Box::new(move |item: Item, verdict: Verdict| {
+            // Published before any later item of the queue is answered, so that what is
+            // refused for an old plan is decided under this one.
+            if matches!(verdict, Verdict::Outcome(Outcome::Activated(number)) if number == next.number)
+            {
+                current.publish(next);
+            }
+            _ = tell.send((item, verdict));
+        });
+        self.committer.stage(Staged {
+            item: Item::Activate(Box::new(activation)),
+            run: None,
+            done,
+        });
+        match told.await {
+            Ok((Item::Activate(activation), Verdict::Outcome(Outcome::Activated(plan)))) => {
+                Ok(Some(activation.deployment(plan)))
+            }
+            Ok((_, Verdict::Outcome(Outcome::PlanMoved))) => Ok(None),
+            Ok((_, Verdict::Outcome(Outcome::NotSettled(reason)))) => {
+                Err(Error::NotSettled(reason))
+            }
+            Ok((_, Verdict::Failed(error))) => Err(error.into()),
+            _ => Err(Error::Stopped),
+        }
+    }
+}
+
+/// The names that a release changes besides the first one, in their order.
+fn others_of(modules: &[Arc<Module>], retired: &[String]) -> Vec<Member> {
+    let others = modules.iter().map(|module| Member {
+        name: module.manifest().name.as_str().to_owned(),
+        digest: Some(module.digest()),
+    });
+    let retired = retired.iter().map(|name| Member {
+        name: name.clone(),
+        digest: None,
+    });
+    let mut all: Vec<Member> = others.chain(retired).collect();
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+/// Adds the names that a decider gives to the same types.
+fn remember(all: &mut BTreeMap<String, Aliases>, module: &Module) {
+    let Some(category) = module.category() else {
+        return;
+    };
+    let mut pairs = aliases_of(&module.manifest().events).peekable();
+    if pairs.peek().is_none() {
+        return;
+    }
+    let known = all.entry(category.as_str().to_owned()).or_default();
+    for pair in pairs {
+        if known.len() < ALIASES_MAX {
+            known.insert(pair);
+        } else if !known.contains(&pair) {
+            tracing::warn!(category = category.as_str(), max = ALIASES_MAX, alias = %pair.0,
+                "an alias is not remembered: the category has as many as are kept");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Whether the documents of a build are those that a rebuild would make.
+//!
+//! A build knows the plan whose rules folded it. When another plan comes, every stored form of
+//! events that the build has passed is compared: if one comes to the projection in another way
+//! than before, the build is stale, and is folded from scratch next to the one that answers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Error;
+use super::shared::{Shared, blocking};
+use crate::deploy::{self, Moved, Plan, Sources, moved};
+use crate::model::{Position, RecordedEvent};
+use crate::runtime::{Definition, Module};
+use crate::store::{Build, Direction, Filter, LOG_PAGE_MAX, TypeUse};
+
+/// Events that are lifted both ways to find out whether other components lift them the same
+/// way; a build that has passed more of them is stale without a look.
+const COMPARED_MAX: usize = 200_000;
+
+/// Forms that a reason names.
+const NAMED_MAX: usize = 3;
+
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1_000;
+
+/// What a build has folded.
+#[derive(Debug, Clone, Copy)]
+enum Passed {
+    /// Everything up to a position.
+    Position(Position),
+    /// Everything that was committed under a plan, or an earlier one.
+    Plan(u64),
+}
+
+impl Passed {
+    fn has(self, event: &RecordedEvent) -> bool {
+        match self {
+            Self::Position(position) => event.position <= position,
+            Self::Plan(plan) => event.commit.plan <= plan,
+        }
+    }
+}
+
+impl Shared {
+    /// Why a build is stale under a plan, which has everything up to a position, folded by the
+    /// rules of another plan; none when it is not.
+    pub(super) async fn stale_since(
+        &self,
+        (name, module): (&str, &Arc<Module>),
+        build: &Build,
+        now: &Arc<Plan>,
+    ) -> Result<Option<Box<str>>, Error> {
+        let passed = Passed::Position(build.position);
+        if let Some(judged) = build.plan {
+            return self
+                .stale_between((name, module), (judged, now), |_| passed)
+                .await;
+        }
+        // Whichever rules folded it: none of them may have changed since it was begun.
+        for plan in self.plan_of(build).await?..now.number {
+            let next = self.plan_at(plan + 1, now).await;
+            let reason = match next {
+                Ok(next) => {
+                    let found = self.stale_between((name, module), (plan, &next), |_| passed);
+                    found.await?
+                }
+                Err(why) => Some(why),
+            };
+            if reason.is_some() {
+                return Ok(reason);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Judges an inline build, which is folded with each append by the rules of its plan, by
+    /// each plan that has come since. The store keeps what is found.
+    pub(super) async fn judge_inline(
+        &self,
+        (name, module): (&str, &Arc<Module>),
+        build: &Build,
+        now: &Arc<Plan>,
+    ) -> Result<(), Error> {
+        let from = build.plan.unwrap_or_default();
+        let mut reason = None;
+        if build.stale.is_none() {
+            let first = match build.plan {
+                Some(plan) => plan,
+                None => self.plan_of(build).await?,
+            };
+            for plan in first..now.number {
+                let next = self.plan_at(plan + 1, now).await;
+                reason = match next {
+                    Ok(next) => {
+                        let between = (plan, &next);
+                        let found = self.stale_between((name, module), between, Passed::Plan);
+                        found.await?
+                    }
+                    Err(why) => Some(why),
+                };
+                if reason.is_some() {
+                    break;
+                }
+            }
+        }
+        let plans = (from, now.number);
+        let judging = self.documents.judge(build.id, plans, reason.as_deref());
+        judging.await?;
+        if let Some(reason) = reason {
+            tracing::info!(projection = name, %reason, "an inline build is stale");
+            self.tell();
+        }
+        Ok(())
+    }
+
+    /// The plan under which a build was begun, where the store does not say it.
+    async fn plan_of(&self, build: &Build) -> Result<u64, Error> {
+        let history = self.registry.history().await?;
+        let before = history.iter().rev();
+        let mut before = before.filter(|it| it.activated_at <= build.started_at);
+        Ok(before.next().map_or(0, |it| it.plan))
+    }
+
+    /// A plan that was, or the current one; or why it is not known any more.
+    async fn plan_at(&self, number: u64, now: &Arc<Plan>) -> Result<Arc<Plan>, Box<str>> {
+        if number == now.number {
+            return Ok(Arc::clone(now));
+        }
+        let plan = self.registry.plan_at(number).await;
+        plan.map_err(|error| format!("plan {number} can't be read any more: {error}").into())
+    }
+
+    /// Why what a build has folded under one plan is not what the next one would fold.
+    async fn stale_between(
+        &self,
+        (name, module): (&str, &Arc<Module>),
+        (from, to): (u64, &Arc<Plan>),
+        passed: impl Fn(u64) -> Passed,
+    ) -> Result<Option<Box<str>>, Error> {
+        let Some(definition) = module.projection(name).filter(|_| from != to.number) else {
+            return Ok(None);
+        };
+        let before = match self.plan_at(from, to).await {
+            Ok(before) => before,
+            Err(why) => return Ok(Some(why)),
+        };
+        let (before, now) = (sources(&before, definition), sources(to, definition));
+        if before.is_same(&now) {
+            return Ok(None);
+        }
+        let stored = self.types.types().await?;
+        let moved = moved(&before, &now, &stored);
+        let moved = self.passed(moved, passed(from)).await?;
+        let is_alike = !moved.is_empty() && moved.iter().all(Moved::is_alike);
+        if moved.is_empty()
+            || is_alike
+                && self
+                    .lifts_alike((&before, &now), &moved, passed(from))
+                    .await?
+        {
+            return Ok(None);
+        }
+        Ok(Some(reason(&moved, to.number)))
+    }
+
+    /// Those forms of which the build has folded an event.
+    async fn passed(&self, moved: Vec<Moved>, passed: Passed) -> Result<Vec<Moved>, Error> {
+        let mut found = Vec::with_capacity(moved.len());
+        for moved in moved {
+            let oldest = moved.form.oldest.0;
+            let is_passed = match passed {
+                Passed::Position(position) => oldest <= position,
+                Passed::Plan(_) => {
+                    let after = Position(oldest.0.saturating_sub(1));
+                    let all = Filter::default();
+                    let page = self.reader.read_log(after, Direction::Forward, 1, &all);
+                    let page = page.await?;
+                    page.events.first().is_some_and(|first| passed.has(first))
+                }
+            };
+            if is_passed {
+                found.push(moved);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether stored events of some forms are lifted to the same under two plans.
+    async fn lifts_alike(
+        &self,
+        (before, now): (&Arc<Sources>, &Arc<Sources>),
+        moved: &[Moved],
+        passed: Passed,
+    ) -> Result<bool, Error> {
+        let forms: Vec<TypeUse> = moved.iter().map(|moved| moved.form.clone()).collect();
+        let categories: BTreeSet<&str> = forms.iter().map(|form| &*form.category).collect();
+        let filter = Filter {
+            categories: Some(categories.into_iter().map(Into::into).collect()),
+            types: Some(forms.iter().map(|form| form.name.clone()).collect()),
+            ..Filter::default()
+        };
+        let is_wanted = move |event: &RecordedEvent| {
+            let mut forms = forms.iter();
+            passed.has(event)
+                && forms.any(|form| {
+                    *form.category == *event.stream.category()
+                        && form.name == event.name
+                        && form.schema_version == event.schema_version
+                })
+        };
+        let (mut at, mut compared) = (Position(0), 0);
+        loop {
+            let page = self
+                .reader
+                .read_log(at, Direction::Forward, LOG_PAGE_MAX, &filter);
+            let page = page.await?;
+            let events: Vec<Arc<RecordedEvent>> = page
+                .events
+                .into_iter()
+                .filter(&is_wanted)
+                .map(Arc::new)
+                .collect();
+            compared += events.len();
+            if compared > COMPARED_MAX {
+                return Ok(false);
+            }
+            let (before, now) = (Arc::clone(before), Arc::clone(now));
+            let lifter = Arc::clone(&self.guests.lifter);
+            let is_same = blocking(move || {
+                let lift = |sources: &Sources, events| sources.lift_all(&lifter, events);
+                is_same(&lift(&before, events.clone()), &lift(&now, events.clone()))
+                    || events.into_iter().all(|event| {
+                        let one = vec![event];
+                        is_same(&lift(&before, one.clone()), &lift(&now, one))
+                    })
+            });
+            if !is_same.await? {
+                return Ok(false);
+            }
+            match page.next {
+                Some(next) if !matches!(passed, Passed::Position(last) if next > last) => at = next,
+                _ => return Ok(true),
+            }
+        }
+    }
+}
+
+fn sources(plan: &Arc<Plan>, definition: &Definition) -> Arc<Sources> {
+    Arc::new(Sources::new(plan, definition))
+}
+
+/// Whether a reader can't tell events that were lifted in two ways from each other.
+fn is_same(
+    one: &deploy::Readable<Arc<RecordedEvent>>,
+    other: &deploy::Readable<Arc<RecordedEvent>>,
+) -> bool {
+    let is_same_event = |(one, other): (&Arc<RecordedEvent>, &Arc<RecordedEvent>)| {
+        one.position == other.position
+            && one.name == other.name
+            && one.schema_version == other.schema_version
+            && one.body == other.body
+    };
+    let failed = |readable: &deploy::Readable<_>| readable.failed.as_ref().map(|it| it.position);
+    failed(one) == failed(other)
+        && one.events.len() == other.events.len()
+        && one.events.iter().zip(&other.events).all(is_same_event)
+}
+
+/// What has changed, for people.
+fn reason(moved: &[Moved], plan: u64) -> Box<str> {
+    let form = |moved: &Moved| {
+        let TypeUse {
+            category,
+            name,
+            schema_version,
+            events,
+            ..
+        } = &moved.form;
+        let change = match (&moved.before, &moved.now) {
+            (None, _) => "are read now",
+            (_, None) => "are not read any more",
+            _ => "are read in another way",
+        };
+        format!("{events} {category} events {name} of version {schema_version} {change}")
+    };
+    let mut reason = format!("since plan {plan} ");
+    let named: Vec<String> = moved.iter().take(NAMED_MAX).map(form).collect();
+    reason += &named.join(", ");
+    if moved.len() > NAMED_MAX {
+        reason += &format!(", and {} other forms", moved.len() - NAMED_MAX);
+    }
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    reason.into()
+}

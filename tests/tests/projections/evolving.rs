@@ -1,0 +1,348 @@
+//! Projections follow upcasters and aliases: once builds are settled, documents equal those of
+//! a rebuild from the first event under the present plan, also in an imported copy.
+
+use std::collections::BTreeMap;
+
+use futures::stream;
+use quipu::Host;
+use quipu::deploy::{Keeping, Release};
+use quipu::model::{Command, Digest, Lifecycle, OnError, Position, SettingsChange};
+use quipu::projection::{Order, State, Status};
+use quipu::store::Role;
+use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{Place, build, on_every_store};
+use serde_json::{Value, json};
+
+use super::support::{NOTES, build_of, builder, document, documents, host, kept, until};
+
+on_every_store!(
+    views_before_the_decider_count_what_was_stored_before,
+    a_decider_before_the_views_with_an_alias_reaches_them,
+    a_roll_back_in_between_loses_no_event,
+    the_same_with_an_inline_projection,
+    a_step_that_changes_folds_the_documents_from_scratch,
+    an_inline_projection_is_rebuilt_when_a_step_changes,
+    a_new_module_with_the_same_steps_rebuilds_nothing,
+    a_step_of_a_form_that_is_not_stored_rebuilds_nothing,
+    a_stale_build_says_so,
+    a_projection_names_a_type_by_any_of_its_names;
+    a_plan_that_changed_while_no_host_ran_is_noticed,
+);
+
+/// The stream and document of most tests.
+const CHAIR: &str = "stock-chair";
+
+/// Decider of version 1: it writes `received` and `corrected`.
+fn decider_1() -> Probe {
+    probe("stock").event("received", 1).event("corrected", 1)
+}
+
+/// Decider of version 2: `received` is `goods-received` now, with a step.
+fn decider_2() -> Probe {
+    probe("stock")
+        .version("2.0.0")
+        .event("goods-received", 1)
+        .event("corrected", 1)
+        .step("stock", ("received", 1), &[("goods-received", 1)])
+}
+
+fn views(version: u32, types: &[(&str, u32)]) -> Probe {
+    let sources = json!([{"category": "stock", "events": types}]);
+    probe("stock_views")
+        .version(&format!("{version}.0.0"))
+        .projection(NOTES, version, json!({"sources": sources}))
+}
+
+async fn upload(host: &Host, probe: &Probe) -> Digest {
+    let uploaded = host.upload(probe.component()).await.unwrap();
+    uploaded.module.digest()
+}
+
+async fn deploy(host: &Host, probe: &Probe) {
+    let digest = upload(host, probe).await;
+    host.activate(digest, None).await.unwrap();
+}
+
+async fn deploy_as(host: &Host, probe: &Probe, change: SettingsChange) {
+    super::support::deploy(host, probe, change).await;
+}
+
+/// Records events, each a type and the number that its body has.
+async fn record(host: &Host, events: &[(&str, i64)]) -> Position {
+    let events: Vec<Value> = events
+        .iter()
+        .map(|(name, n)| json!([name, {"n": n}]))
+        .collect();
+    let command = Command::new("note", json!(events).to_string()).unwrap();
+    let answer = host.execute(&build::stream(CHAIR), command).await.unwrap();
+    answer.position.unwrap()
+}
+
+/// Waits until the projection has one build that was judged under the present plan.
+async fn settled(host: &Host) -> Status {
+    until(host, "settled", |status| {
+        let active = build_of(status, Role::Active);
+        let is_right = active.is_some_and(|build| {
+            build.stale.is_none()
+                && build.plan == Some(host.plan().number)
+                && matches!(build.state, State::CaughtUp | State::Inline)
+        });
+        is_right && build_of(status, Role::Next).is_none()
+    })
+    .await
+}
+
+async fn export(host: &Host) -> Vec<u8> {
+    let mut export = host.export(Position(0)).await.unwrap();
+    let mut file = Vec::new();
+    while let Some(part) = export.next().await.unwrap() {
+        file.extend_from_slice(&part);
+    }
+    file
+}
+
+/// Documents, once settled: the same on this host, in an imported copy, and after a rebuild.
+async fn right(place: &Place, host: &Host) -> BTreeMap<String, String> {
+    settled(host).await;
+    let found = documents(host, NOTES).await;
+    let other = place.another();
+    let copy = super::support::host(&other).await;
+    let file = stream::iter([Ok::<_, std::io::Error>(export(host).await.into())]);
+    copy.import(file, &mut |_| {}).await.unwrap();
+    settled(&copy).await;
+    assert_eq!(documents(&copy, NOTES).await, found, "an imported copy");
+    copy.shutdown().await.unwrap();
+    host.order(NOTES, Order::Rebuild { hold: false })
+        .await
+        .unwrap();
+    settled(host).await;
+    assert_eq!(documents(host, NOTES).await, found, "a rebuild");
+    found
+}
+
+async fn sum(place: &Place, host: &Host) -> i64 {
+    let found = right(place, host).await;
+    let document: Value = serde_json::from_str(&found[CHAIR]).unwrap();
+    document["sum"].as_i64().unwrap()
+}
+
+/// Recipe A.
+async fn views_before_the_decider_count_what_was_stored_before(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &decider_1()).await;
+    deploy(&host, &views(1, &[("received", 1)])).await;
+    for _ in 0..10 {
+        record(&host, &[("received", 1)]).await;
+    }
+    assert_eq!(document(&host, CHAIR).await["sum"], 10);
+    deploy(&host, &views(2, &[("goods-received", 1)])).await;
+    deploy(&host, &decider_2()).await;
+    until(&host, "version 2", |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.version == 2)
+    })
+    .await;
+    assert_eq!(sum(&place, &host).await, 10);
+    record(&host, &[("goods-received", 1)]).await;
+    assert_eq!(sum(&place, &host).await, 11);
+    host.shutdown().await.unwrap();
+}
+
+/// Recipe B: `corrected` becomes `counted`, with an alias alone.
+async fn a_decider_before_the_views_with_an_alias_reaches_them(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &decider_1()).await;
+    deploy(&host, &views(1, &[("received", 1), ("corrected", 0)])).await;
+    record(&host, &[("received", 5), ("corrected", 3)]).await;
+    let renamed = probe("stock")
+        .version("2.0.0")
+        .event("received", 1)
+        .event_once_called("counted", 1, &["corrected"]);
+    deploy(&host, &renamed).await;
+    record(&host, &[("counted", 12), ("received", 1)]).await;
+    assert_eq!(sum(&place, &host).await, 21);
+    // Nothing that was stored comes in another way.
+    let status = settled(&host).await;
+    assert_eq!(build_of(&status, Role::Active).unwrap().version, 1);
+    let seen = document(&host, CHAIR).await["seen"].to_string();
+    assert!(
+        seen.contains("corrected@1") && !seen.contains("counted"),
+        "{seen}"
+    );
+    // And back: the decider that only knows the older name reads what the newer one wrote.
+    deploy(&host, &decider_1()).await;
+    record(&host, &[("corrected", 2)]).await;
+    assert_eq!(sum(&place, &host).await, 23);
+    host.shutdown().await.unwrap();
+}
+
+/// Recipe C.
+async fn a_roll_back_in_between_loses_no_event(place: Place) {
+    let host = host(&place).await;
+    roll_back_in_between(&place, &host, Lifecycle::Async).await;
+    host.shutdown().await.unwrap();
+}
+
+async fn the_same_with_an_inline_projection(place: Place) {
+    let host = super::support::patient(&place).await;
+    roll_back_in_between(&place, &host, Lifecycle::Inline).await;
+    host.shutdown().await.unwrap();
+}
+
+async fn roll_back_in_between(place: &Place, host: &Host, lifecycle: Lifecycle) {
+    let old = upload(host, &decider_1()).await;
+    host.activate(old, None).await.unwrap();
+    record(host, &[("received", 1)]).await;
+    let new = upload(host, &decider_2()).await;
+    host.activate(new, None).await.unwrap();
+    let views = views(1, &[("goods-received", 1)]);
+    deploy_as(host, &views, kept(lifecycle, OnError::Stop)).await;
+    record(host, &[("goods-received", 1)]).await;
+    assert_eq!(sum(place, host).await, 2);
+    // A stream of its own: the old decider can't read what the new one wrote.
+    host.activate(old, None).await.unwrap();
+    let command = Command::new("note", json!([["received", {"n": 1}]]).to_string()).unwrap();
+    host.execute(&build::stream("stock-table"), command)
+        .await
+        .unwrap();
+    host.activate(new, None).await.unwrap();
+    let found = right(place, host).await;
+    let table: Value = serde_json::from_str(&found["stock-table"]).unwrap();
+    assert_eq!(table["sum"], 1);
+    let chair: Value = serde_json::from_str(&found[CHAIR]).unwrap();
+    assert_eq!(chair["sum"], 2);
+}
+
+async fn a_step_that_changes_folds_the_documents_from_scratch(place: Place) {
+    let host = host(&place).await;
+    changed_step(&place, &host, Lifecycle::Async).await;
+    host.shutdown().await.unwrap();
+}
+
+async fn an_inline_projection_is_rebuilt_when_a_step_changes(place: Place) {
+    let host = super::support::patient(&place).await;
+    changed_step(&place, &host, Lifecycle::Inline).await;
+    host.shutdown().await.unwrap();
+}
+
+/// First there is a step where there was none, then the same declared step does something else.
+async fn changed_step(place: &Place, host: &Host, lifecycle: Lifecycle) {
+    deploy(host, &decider_1()).await;
+    let types = &[("goods-received", 1), ("received", 1)];
+    deploy_as(host, &views(1, types), kept(lifecycle, OnError::Stop)).await;
+    record(host, &[("received", 1)]).await;
+    let expected = [
+        r#"received@1 0 {"n":1}"#,
+        r#"goods-received@1 0 [{"n":1},"goods-received@1"]"#,
+        r#"goods-received@1 0 [[{"n":1},"goods-received@1"],"goods-received@1"]"#,
+    ];
+    let deciders = [decider_1(), decider_2(), stepping_twice()];
+    for (decider, expected) in deciders.iter().zip(expected) {
+        deploy(host, decider).await;
+        let found = right(place, host).await;
+        let document: Value = serde_json::from_str(&found[CHAIR]).unwrap();
+        assert_eq!(document["seen"][0], expected);
+        assert_eq!(document["count"], 1);
+    }
+}
+
+/// Declared like the step of version 2.
+fn stepping_twice() -> Probe {
+    let to = &[("goods-received", 1)];
+    probe("stock")
+        .version("3.0.0")
+        .event("goods-received", 1)
+        .event("corrected", 1)
+        .step_that("stock", ("received", 1), to, "twice")
+}
+
+async fn a_new_module_with_the_same_steps_rebuilds_nothing(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &decider_1()).await;
+    record(&host, &[("received", 1)]).await;
+    deploy(&host, &decider_2()).await;
+    deploy(&host, &views(1, &[("goods-received", 1)])).await;
+    record(&host, &[("goods-received", 1)]).await;
+    let before = build_of(&settled(&host).await, Role::Active).unwrap();
+    // Its steps do the same: the events tell.
+    deploy(&host, &decider_2().version("2.0.1")).await;
+    deploy(&host, &probe("other").event("unrelated", 1)).await;
+    let after = build_of(&settled(&host).await, Role::Active).unwrap();
+    assert_eq!(after.started_at, before.started_at);
+    assert_eq!(sum(&place, &host).await, 2);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_step_of_a_form_that_is_not_stored_rebuilds_nothing(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &decider_1()).await;
+    deploy(&host, &views(1, &[("goods-received", 1), ("corrected", 1)])).await;
+    record(&host, &[("corrected", 1)]).await;
+    let before = build_of(&settled(&host).await, Role::Active).unwrap();
+    deploy(&host, &decider_2()).await;
+    let after = build_of(&settled(&host).await, Role::Active).unwrap();
+    assert_eq!(after.started_at, before.started_at);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_stale_build_says_so(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &decider_1()).await;
+    deploy(&host, &views(1, &[("goods-received", 1), ("corrected", 1)])).await;
+    record(&host, &[("received", 1), ("corrected", 1)]).await;
+    settled(&host).await;
+    // The rebuild waits, so that the stale build goes on answering.
+    let release = Release::from(upload(&host, &decider_2()).await);
+    let keeping = Keeping {
+        hold: true,
+        ..Keeping::default()
+    };
+    host.activate_keeping(release, None, &keeping)
+        .await
+        .unwrap();
+    let status = until(&host, "held", |status| {
+        build_of(status, Role::Next).is_some_and(|build| build.state == State::Ready)
+    })
+    .await;
+    let active = build_of(&status, Role::Active).unwrap();
+    assert_eq!(active.state, State::Stale);
+    let why = active.stale.unwrap();
+    assert!(
+        why.contains("1 stock events received of version 1 are read now"),
+        "{why}"
+    );
+    host.order(NOTES, Order::Switch).await.unwrap();
+    assert_eq!(sum(&place, &host).await, 2);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_projection_names_a_type_by_any_of_its_names(place: Place) {
+    let host = host(&place).await;
+    let decider = probe("stock").event_once_called("counted", 1, &["corrected", "set"]);
+    deploy(&host, &decider).await;
+    deploy(&host, &views(1, &[("set", 0)])).await;
+    record(&host, &[("counted", 4)]).await;
+    assert_eq!(sum(&place, &host).await, 4);
+    let seen = document(&host, CHAIR).await["seen"].to_string();
+    assert!(seen.contains("set@1"), "{seen}");
+    host.shutdown().await.unwrap();
+}
+
+async fn a_plan_that_changed_while_no_host_ran_is_noticed(place: Place) {
+    let first = host(&place).await;
+    deploy(&first, &decider_1()).await;
+    deploy(
+        &first,
+        &views(1, &[("goods-received", 1), ("corrected", 1)]),
+    )
+    .await;
+    record(&first, &[("received", 1), ("corrected", 1)]).await;
+    settled(&first).await;
+    let release = upload(&first, &decider_2()).await;
+    first.order(NOTES, Order::Pause).await.unwrap();
+    first.activate(release, None).await.unwrap();
+    first.shutdown().await.unwrap();
+    let second = builder(&place).build().await.unwrap();
+    second.order(NOTES, Order::Resume).await.unwrap();
+    assert_eq!(sum(&place, &second).await, 2);
+    second.shutdown().await.unwrap();
+}
