@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use quipu::Host;
 use quipu::model::{Digest, Lifecycle, SettingsChange};
-use quipu::projection::{BuildStatus, Freshness, Order, Query, State, Status};
+use quipu::projection::{
+    BuildStatus, Error, Freshness, NotFreshReason, Order, Query, State, Status,
+};
 use quipu::store::Role;
 
 use crate::examples;
@@ -104,12 +106,37 @@ pub fn build_of(status: &Status, role: Role) -> Option<BuildStatus> {
     builds.find(|build| build.role == role).cloned()
 }
 
-/// Every document of a projection by key, as fresh as the log, byte for byte.
-pub async fn documents(host: &Host, name: &str) -> BTreeMap<String, String> {
+/// As fresh as the log, or as fresh as it gets where events are parked: their documents are
+/// never fresh.
+pub async fn fresh(host: &Host, name: &str) -> Freshness {
+    let after = host.log_head().await.unwrap();
     let fresh = Freshness {
-        after: host.log_head().await.unwrap(),
+        after,
         wait: Duration::from_secs(20),
     };
+    let query = Query {
+        limit: 1,
+        ..Query::default()
+    };
+    match host.views(name, &query, fresh).await {
+        Err(Error::NotFresh {
+            reason: NotFreshReason::Parked,
+            ..
+        }) => {
+            settle(host, name, |status| {
+                let build = build_of(status, Role::Active);
+                build.is_some_and(|build| build.position >= after)
+            })
+            .await;
+            Freshness::default()
+        }
+        _ => fresh,
+    }
+}
+
+/// Every document of a projection by key, byte for byte: see [`fresh`].
+pub async fn documents(host: &Host, name: &str) -> BTreeMap<String, String> {
+    let fresh = fresh(host, name).await;
     let mut all = BTreeMap::new();
     let mut query = Query {
         limit: 1_000,

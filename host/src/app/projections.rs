@@ -7,7 +7,7 @@ use crate::model::{Position, StreamId};
 use crate::projection::{
     Change, ChangePlace, Error, Freshness, Live, Order, ParkedPage, Query, Status, View, ViewPage,
 };
-use crate::store::{Role, Subject};
+use crate::store::{ParkedFilter, Role, Subject};
 
 impl Host {
     /// Every projection that is deployed, or of which something is left, by name.
@@ -48,6 +48,22 @@ impl Host {
     ) -> Result<ParkedPage, Error> {
         let projections = &self.tenant.projections;
         projections.parked(name, role, after, limit).await
+    }
+
+    /// The same of one document or stream, or of one event for it.
+    ///
+    /// # Errors
+    /// As [`parked`](Self::parked), and when a position is given without a subject.
+    pub async fn parked_of(
+        &self,
+        name: &str,
+        role: Role,
+        which: &ParkedFilter,
+        after: Option<&(Subject, Position)>,
+        limit: usize,
+    ) -> Result<ParkedPage, Error> {
+        let projections = &self.tenant.projections;
+        projections.parked_of(name, role, which, after, limit).await
     }
 
     /// Events that a projection left out, at most 1,000, behind one of them.

@@ -72,6 +72,23 @@ struct Page<'a> {
     #[serde(borrow)]
     documents: Vec<&'a RawValue>,
     next: Option<String>,
+    #[serde(default)]
+    parked: u64,
+}
+
+/// A document that was read by its key.
+#[derive(Deserialize)]
+struct One<'a> {
+    #[serde(borrow)]
+    document: Option<&'a RawValue>,
+    parked: Option<Parked>,
+}
+
+/// What is parked for it.
+#[derive(Deserialize)]
+struct Parked {
+    events: u64,
+    first_position: u64,
 }
 
 /// A document of a list, or a change of one.
@@ -99,7 +116,17 @@ impl View {
         let path = ["v1", "views", &self.projection, key];
         let request = client.request(Method::GET, &path).query(&self.freshness());
         let body = client.send(request).await?.bytes().await?;
-        let found: Entry<'_> = serde_json::from_slice(&body)?;
+        let found: One<'_> = serde_json::from_slice(&body)?;
+        if let Some(parked) = &found.parked {
+            let (name, first) = (&self.projection, parked.first_position);
+            // Nobody may be left to read it.
+            _ = writeln!(
+                io::stderr(),
+                "note: {} events are parked for this document, the first at position {first}: \
+                 `quipu projection {name} parked --document KEY` lists them",
+                parked.events
+            );
+        }
         self.print_one(found.document.map_or("null", RawValue::get))
     }
 
@@ -130,6 +157,14 @@ impl View {
             let request = client.request(Method::GET, &path).query(&query);
             let body = client.send(request).await?.bytes().await?;
             let page: Page<'_> = serde_json::from_slice(&body)?;
+            if cursor.is_none() && page.parked > 0 {
+                let (name, parked) = (&self.projection, page.parked);
+                _ = writeln!(
+                    io::stderr(),
+                    "note: events are parked for {parked} documents or streams of {name}: `quipu \
+                     projection {name} parked` lists them"
+                );
+            }
             left -= left.min(page.documents.len() as u64);
             self.print(&page.documents)?;
             cursor = page.next;

@@ -56,7 +56,7 @@ pub struct BuildView {
     /// `caught-up`; `catching-up`; `inline`: folded with the appends; `failing`: inline, and
     /// appends that it wants are refused; `retrying`: something failed and is tried again;
     /// `stopped`: something failed and someone has to look; `paused`; `ready`: a rebuild
-    /// waits for the order to take over; `kept`: for a roll-back; `orphaned`: no active
+    /// waits for the order to take over, held or because of what `waits` says; `kept`: for a roll-back; `orphaned`: no active
     /// component folds it.
     pub state: String,
     /// Everything up to this position is in it.
@@ -81,6 +81,11 @@ pub struct BuildView {
     /// Why it does not go on; absent while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<TroubleView>,
+    /// Why a rebuild does not take over by itself, and what to do: it has parked or skipped more
+    /// than the active build, or has no trace of some of its documents. Absent when nothing is
+    /// in its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<String>,
     /// How a rebuild compares with what it replaces; absent before it has caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<ComparisonView>,
@@ -254,6 +259,7 @@ impl BuildView {
             owned: build.is_owned,
             remaining_ms: remaining.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
             trouble: build.trouble.as_ref().map(TroubleView::of),
+            waits: owned(build.waits.as_deref()),
             comparison: build.comparison.as_ref().map(ComparisonView::of),
         }
     }

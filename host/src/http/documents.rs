@@ -12,7 +12,7 @@ use super::problem::{Problem, Result};
 use super::{App, answer};
 use crate::model::StreamId;
 use crate::projection::{Condition, Live, OrderBy, Query, View, ViewPage};
-use crate::store::DOCUMENTS_PAGE_MAX;
+use crate::store::{DOCUMENTS_PAGE_MAX, ParkedDocument};
 
 /// Conditions of one query.
 const CONDITIONS_MAX: usize = 16;
@@ -29,8 +29,33 @@ pub struct DocumentView<'a> {
     document: &'a RawValue,
     /// Rises with each change of a document in its build.
     change: u64,
-    /// Everything up to this position of the log is in it.
+    /// Everything up to this position of the log is in it, except what is parked.
     position: u64,
+    /// Events that are parked for it; absent when none are. Of an event that is parked for its
+    /// stream nobody knows which documents it concerns: the projection's status counts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parked: Option<ParkedView<'a>>,
+}
+
+/// What is parked for a document.
+#[derive(Serialize, ToSchema)]
+pub struct ParkedView<'a> {
+    /// How many events.
+    events: u64,
+    /// Position of the first of them, for which the others wait.
+    first_position: u64,
+    /// Why the first one could not be folded; null when it was never tried.
+    error: Option<&'a str>,
+}
+
+impl<'a> ParkedView<'a> {
+    fn of(parked: &'a ParkedDocument) -> Self {
+        Self {
+            events: parked.events,
+            first_position: parked.first_position.0,
+            error: parked.error.as_deref(),
+        }
+    }
 }
 
 /// Some documents.
@@ -41,8 +66,11 @@ pub struct DocumentPage<'a> {
     documents: Vec<DocumentEntry<'a>>,
     /// `cursor` of the next page; null at the end.
     next: Option<&'a str>,
-    /// Everything up to this position of the log is in them.
+    /// Everything up to this position of the log is in them, except what is parked.
     position: u64,
+    /// For how many documents and streams of the projection events are parked, whether they
+    /// are in this page or not.
+    parked: u64,
 }
 
 /// A document of a page.
@@ -96,8 +124,10 @@ fn members<S: Serializer>(
 /// Reads a document of a projection by its key.
 ///
 /// From the active build; while that is behind, it answers what it has, unless `after` asks
-/// for more: then that is waited for, and in vain it is `not-fresh`, with the position
-/// reached. Of a live projection nothing is stored: see `/v1/projections/{name}/live/{stream}`.
+/// for more: then that is waited for. When it does not come in time, the answer is
+/// `not-fresh`, with the position reached and the `reason` `behind`. When it can't come, that
+/// is answered at once, with the reason `stopped`, `paused`, or `parked`: an event up to
+/// `after` is parked for this document, or for a stream, whose events may concern any. Of a live projection nothing is stored: see `/v1/projections/{name}/live/{stream}`.
 #[utoipa::path(
     get, path = "/v1/views/{projection}/{key}", operation_id = "read_document", tag = "views",
     params(
@@ -124,6 +154,7 @@ pub async fn read(
         document: answer::raw(&view.document)?,
         change: view.change,
         position: view.position.0,
+        parked: view.parked.as_ref().map(ParkedView::of),
     };
     answer::json(StatusCode::OK, &shown)
 }
@@ -134,6 +165,9 @@ pub async fn read(
 /// written as the index has it: text as it is, numbers in decimal, `true` or `false`. Texts
 /// are compared by their bytes. A document whose index has several values, of an array, is
 /// found by each, and stands once for each in an order by that index.
+///
+/// With `after`, the answer is `not-fresh` with the reason `parked` while any event up to that
+/// position is parked in the projection: nobody knows which documents would be found with it.
 #[utoipa::path(
     get, path = "/v1/views/{projection}", operation_id = "read_documents", tag = "views",
     params(
@@ -175,6 +209,7 @@ impl<'a> DocumentPage<'a> {
             documents: page.documents.iter().map(entry).collect::<Result<_>>()?,
             next: page.cursor.as_deref(),
             position: page.position.0,
+            parked: page.parked,
         })
     }
 }

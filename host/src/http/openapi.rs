@@ -50,6 +50,7 @@ use super::{
         projections::show,
         projections::order,
         projections::rebuild,
+        projections::retry_parked,
         projections::drop_parked,
         projections::parked,
         projections::skipped,

@@ -55,6 +55,10 @@ pub struct Problem {
     /// With `not-fresh` and `document-not-found`: how far the projection has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
+    /// With `not-fresh`: `behind`, or why it is of no use to wait: `stopped`, `paused`,
+    /// `parked` or `stale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Why the domain says no.
@@ -148,7 +152,7 @@ codes! {
     StoreUnavailable "store-unavailable" 503 "the store is not available";
     StoreDamaged "store-damaged" 500 "the store holds what can't be read";
     Timeout "timeout" 504 "the request took too long";
-    NotFresh "not-fresh" 504 "the projection has not come so far in time";
+    NotFresh "not-fresh" 504 "the projection is not as fresh as asked for";
 }
 
 impl Problem {
@@ -170,6 +174,7 @@ impl Problem {
             expected: None,
             found: None,
             position: None,
+            reason: None,
         }
     }
 
@@ -383,6 +388,9 @@ impl From<projection::Error> for Box<Problem> {
             Error::Store(error) => return error.clone().into(),
         };
         let mut problem = Problem::new(code, error.to_string());
+        if let Error::NotFresh { reason, .. } = &error {
+            problem.reason = Some(reason.as_str().to_owned());
+        }
         match error {
             Error::NotFresh {
                 projection,

@@ -15,7 +15,7 @@ use super::request::{JsonBytes, OptionalJson};
 use super::{App, answer};
 use crate::model::{Position, StreamId};
 use crate::projection::Order;
-use crate::store::{DOCUMENTS_PAGE_MAX, Subject};
+use crate::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Subject};
 
 /// Longest reason for leaving events out, in bytes.
 const REASON_BYTES_MAX: usize = 1_024;
@@ -64,20 +64,19 @@ pub async fn show(
 /// | --- | --- |
 /// | `pause` | nothing of it is folded until it is resumed; an inline one goes on |
 /// | `resume` | it goes on, also after it has stopped, with the event that it stopped at |
-/// | `switch` | the rebuild that is ready takes over; what it replaces is kept |
+/// | `switch` | the rebuild that is ready takes over, whatever it lacks; what it replaces is kept |
 /// | `rollback` | the build before answers again |
-/// | `retry-parked` | parked events are tried again |
 /// | `detach` | an inline one is asynchronous from here on |
 /// | `cancel` | the rebuild is given up |
 /// | `drop` | the build before is removed; of a projection that is no longer deployed, all |
 ///
-/// There are also `rebuild` and `drop-parked`, which have bodies. An order that does not go
+/// There are also `rebuild`, `retry-parked` and `drop-parked`, which have bodies. An order that does not go
 /// with how the projection stands is `projection-refused`, and says what does.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/{order}", operation_id = "order_projection", tag = "projections",
     params(
         ("name" = String, Path, description = "The projection"),
-        ("order" = String, Path, description = "`pause`, `resume`, `switch`, `rollback`, `retry-parked`, `detach`, `cancel` or `drop`"),
+        ("order" = String, Path, description = "`pause`, `resume`, `switch`, `rollback`, `detach`, `cancel` or `drop`"),
     ),
     responses(
         (status = 200, body = ProjectionView, description = "Done, or begun; how it stands"),
@@ -95,7 +94,6 @@ pub async fn order(
         "resume" => Order::Resume,
         "switch" => Order::Switch,
         "rollback" => Order::RollBack,
-        "retry-parked" => Order::RetryParked,
         "detach" => Order::Detach,
         "cancel" => Order::Cancel,
         "drop" => Order::Drop,
@@ -118,7 +116,9 @@ pub struct RebuildBody {
 /// Builds a projection anew from the first event, beside the running build.
 ///
 /// That one answers until the new one has caught up and takes over, in one transaction. It
-/// is kept as the previous one; one that was kept before is removed.
+/// is kept as the previous one; one that was kept before is removed. The new one waits for
+/// `switch`, and says why in `waits`, when it has parked or skipped more events than the
+/// running build, or has no trace of a document that this one has.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/rebuild", operation_id = "rebuild_projection", tag = "projections",
     params(("name" = String, Path, description = "The projection")),
@@ -139,7 +139,59 @@ pub async fn rebuild(
     carry_out(&app, &name, Order::Rebuild { hold }).await
 }
 
-/// Which parked events to leave out.
+/// Which parked events to retry.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryParkedBody {
+    /// Those that wait for the document with this key; without it and `stream`: all.
+    document: Option<String>,
+    /// Those that wait for this stream; excludes `document`.
+    stream: Option<String>,
+    /// With `document` or `stream`: only if the event at this position is the first that
+    /// waits for it.
+    position: Option<u64>,
+}
+
+/// Retries parked events of the active build and of a rebuild.
+///
+/// The events of each document or stream are retried in order of position, up to the first
+/// that fails again; under the policy `skip` that one is skipped and the others go on. The
+/// request is stored: whichever host owns the build carries it out. With a `position` that is
+/// not the first of its document or stream the request is refused as `projection-refused`,
+/// which names the events that wait before it.
+#[utoipa::path(
+    post, path = "/v1/projections/{name}/retry-parked", operation_id = "retry_parked_events", tag = "projections",
+    params(("name" = String, Path, description = "The projection")),
+    request_body = Option<RetryParkedBody>,
+    responses(
+        (status = 200, body = ProjectionView, description = "The request is stored; the projection's status"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing has changed"),
+    ),
+)]
+pub async fn retry_parked(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+    body: OptionalJson,
+) -> Result<Response> {
+    params.finish()?;
+    let RetryParkedBody {
+        document,
+        stream,
+        position,
+    } = body.parse()?;
+    let which = which("the body", document, stream, position)?;
+    let order = match which.subject {
+        None => Order::RetryParked,
+        Some(subject) => Order::RetryParkedOf {
+            subject,
+            position: which.position,
+        },
+    };
+    carry_out(&app, &name, order).await
+}
+
+/// Which parked events to drop.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropParkedBody {
@@ -149,14 +201,20 @@ pub struct DropParkedBody {
     /// Those that wait for this stream; excludes `document`.
     #[serde(default)]
     stream: Option<String>,
+    /// With `document` or `stream`: only the event at this position.
+    #[serde(default)]
+    position: Option<u64>,
     /// Why: 1 to 1,024 bytes without control characters. It is recorded.
     reason: String,
 }
 
-/// Leaves parked events out for good, of the active build and of a rebuild.
+/// Drops parked events for good, from every build of the projection.
 ///
-/// They are recorded among the skipped ones, with the reason. What comes later for the same
-/// document is folded into what the document is without them.
+/// The decision belongs to the projection: a rebuild leaves the events out, too, for the
+/// document for which they were parked; those that were parked for their stream are left out
+/// as a whole. Each build lists them among its skipped events, with the reason. Later events
+/// of the same document are folded into what the document is without them; with a `position`
+/// those that waited only for that event are retried at once.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/drop-parked", operation_id = "drop_parked_events", tag = "projections",
     params(("name" = String, Path, description = "The projection")),
@@ -176,20 +234,47 @@ pub async fn drop_parked(
     let DropParkedBody {
         document,
         stream,
+        position,
         reason,
     } = body.parse()?;
+    let ParkedFilter { subject, position } = which("the body", document, stream, position)?;
+    check_reason(&reason)?;
+    let order = Order::DropParked {
+        subject,
+        position,
+        reason,
+    };
+    carry_out(&app, &name, order).await
+}
+
+/// The parked events that `document`, `stream` and `position` name.
+fn which(
+    place: &str,
+    document: Option<String>,
+    stream: Option<String>,
+    position: Option<u64>,
+) -> Result<ParkedFilter> {
     let subject = match (document, stream) {
+        (None, None) if position.is_some() => {
+            let detail = format!("{place}: position goes with document or stream");
+            return Err(Problem::bad_request(detail));
+        }
         (None, None) => None,
         (Some(key), None) => Some(Subject::Document(key.into())),
         (None, Some(stream)) => Some(Subject::Stream(stream.into())),
         (Some(_), Some(_)) => {
-            let detail = "the body: document and stream exclude each other";
+            let detail = format!("{place}: document and stream exclude each other");
             return Err(Problem::bad_request(detail));
         }
     };
-    check_reason(&reason)?;
-    let order = Order::DropParked { subject, reason };
-    carry_out(&app, &name, order).await
+    if let Some(position) = position {
+        // The highest number of the databases.
+        number("position", &position.to_string())?;
+    }
+    Ok(ParkedFilter {
+        subject,
+        position: position.map(Position),
+    })
 }
 
 fn check_reason(reason: &str) -> Result<()> {
@@ -216,6 +301,9 @@ async fn carry_out(app: &App, name: &str, order: Order) -> Result<Response> {
     params(
         ("name" = String, Path, description = "The projection"),
         ("build" = Option<String>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
+        ("document" = Option<String>, Query, description = "Only events that wait for the document with this key"),
+        ("stream" = Option<String>, Query, description = "Only events that wait for this stream; excludes `document`"),
+        ("position" = Option<u64>, Query, description = "With `document` or `stream`: only the event at this position"),
         ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
         ("cursor" = Option<String>, Query, description = "Where another page ended"),
     ),
@@ -231,8 +319,14 @@ pub async fn parked(
 ) -> Result<Response> {
     let role = params.role()?;
     let (limit, after) = page(&mut params)?;
+    let (document, stream) = (params.one("document")?, params.one("stream")?);
+    let position = params.number("position")?;
     params.finish()?;
-    let page = app.host.parked(&name, role, after.as_ref(), limit).await?;
+    let which = which("query", document, stream, position)?;
+    let parked = app
+        .host
+        .parked_of(&name, role, &which, after.as_ref(), limit);
+    let page = parked.await?;
     answer::json(StatusCode::OK, &SetAsideList::of(&page))
 }
 

@@ -70,6 +70,10 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/projections/{name}/{order}", post(projections::order))
         .route("/v1/projections/{name}/rebuild", post(projections::rebuild))
         .route(
+            "/v1/projections/{name}/retry-parked",
+            post(projections::retry_parked),
+        )
+        .route(
             "/v1/projections/{name}/drop-parked",
             post(projections::drop_parked),
         )

@@ -1,4 +1,6 @@
+use super::NotFreshReason;
 use crate::model::{Invalid, Position, StreamId};
+use crate::store::ParkedDocument;
 use crate::{deploy, fold, store};
 
 /// Why a projection does not answer.
@@ -11,7 +13,7 @@ pub enum Error {
     #[error("projection {0} is not there; `quipu projections` lists those that are")]
     NotFound(String),
     /// It has no such document.
-    #[error("projection {projection} has no document {key:?} up to position {position}")]
+    #[error("projection {projection} has no document {key:?} up to position {position}{}", waits(.parked.as_ref()))]
     NoDocument {
         /// The projection.
         projection: String,
@@ -19,19 +21,24 @@ pub enum Error {
         key: String,
         /// How far the projection has come.
         position: Position,
+        /// Events that are parked for it.
+        parked: Option<ParkedDocument>,
     },
-    /// It has not come as far as it was asked to be.
+    /// It has not come as far as it was asked to be. This is answered at once when it is of no
+    /// use to wait.
     #[error(
-        "projection {projection} has come to position {position}, not to {after}, in the time that \
-         was given"
+        "projection {projection} has come to position {position}, not to {after}: {}",
+        .reason.advice(.projection)
     )]
     NotFresh {
         /// The projection.
         projection: String,
-        /// How far it is.
+        /// How far it is: everything up to here is in what was asked for.
         position: Position,
         /// How far it was to be.
         after: Position,
+        /// Why.
+        reason: NotFreshReason,
     },
     /// Its documents are stored nowhere.
     #[error(
@@ -69,6 +76,16 @@ pub enum Error {
     /// The host ends.
     #[error("the host is shutting down")]
     Stopped,
+}
+
+/// What is parked for a document that is not there, in words.
+fn waits(parked: Option<&ParkedDocument>) -> String {
+    parked.map_or_else(String::new, |parked| {
+        format!(
+            "; {} events are parked for it, the first at position {}",
+            parked.events, parked.first_position
+        )
+    })
 }
 
 impl From<deploy::Error> for Error {

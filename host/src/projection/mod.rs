@@ -8,7 +8,11 @@ mod ahead;
 mod cache;
 mod compare;
 mod cursor;
+mod decisions;
+mod dropped;
 mod error;
+mod freshness;
+mod guard;
 mod inline;
 mod live;
 mod orders;
@@ -30,11 +34,11 @@ mod writing;
 use self::shared::Shared;
 
 pub use error::Error;
+pub use freshness::{NotFreshReason, WAIT_MAX};
 pub use inline::Inline;
 pub use query::{
     Change, ChangePlace, Compares, Condition, Freshness, Live, OrderBy, Query, View, ViewPage,
 };
-pub use reading::WAIT_MAX;
 pub use service::Service;
 pub use shared::Options;
 pub use status::{

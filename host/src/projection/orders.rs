@@ -6,22 +6,16 @@ use tokio::time::{Instant, sleep};
 
 use super::compare::compare;
 use super::takeover::turn;
-use super::{
-    BuildStatus, Comparison, Deployed, Error, Order, ParkedPage, Service, State, Status, Trouble,
-};
+use super::{BuildStatus, Comparison, Deployed, Error, Order, Service, State, Status, Trouble};
 use crate::deploy::{Entry, Keeping, Plan, Release, Turning};
-use crate::model::{Invalid, Lifecycle, Position, SettingsChange, Timestamp};
-use crate::store::{
-    Build, DOCUMENTS_PAGE_MAX, Role, SetAside, Steer, StoredProjection, Subject, Turn,
-};
+use crate::model::{Lifecycle, Position, SettingsChange, Timestamp};
+use crate::store::{Build, ParkedFilter, Role, Steer, StoredProjection, Turn};
 
 /// How long the order to switch waits until that is done, and between two looks.
 const SWITCHED_IN: Duration = Duration::from_secs(3);
 const SWITCHED_LOOK: Duration = Duration::from_millis(20);
 /// Longest name of a projection, in bytes.
 const NAME_BYTES_MAX: usize = 48;
-/// Longest reason, in bytes.
-const REASON_BYTES_MAX: usize = 1 << 10;
 
 impl Service {
     /// Every projection that is deployed, or of which something is left, by name.
@@ -125,6 +119,7 @@ impl Service {
             true => log_head,
             false => build.position,
         };
+        let waits = build.waits.clone().filter(|_| build.role == Role::Next);
         let is_live = plan
             .projection(&stored.name)
             .is_some_and(|it| it.settings.lifecycle == Lifecycle::Live);
@@ -140,6 +135,7 @@ impl Service {
             _ if stored.is_paused => State::Paused,
             _ if trouble.is_some() => State::Retrying,
             _ if build.stale.is_some() => State::Stale,
+            Role::Next if waits.is_some() && position >= log_head && is_judged => State::Ready,
             Role::Next if stored.is_held && position >= log_head && is_judged => State::Ready,
             _ if position >= log_head && is_judged => State::CaughtUp,
             _ => State::CatchingUp,
@@ -161,6 +157,7 @@ impl Service {
             plan: build.plan,
             stale: build.stale.clone(),
             comparison: Comparison::read(build.comparison.as_deref()),
+            waits,
             remaining,
         })
     }
@@ -194,15 +191,24 @@ impl Service {
             }
             Order::Rebuild { hold } => self.rebuild(&plan, &stored, hold).await?,
             Order::RetryParked => documents.steer(name, Steer::Retry).await?,
-            Order::DropParked { subject, reason } => {
-                self.drop_parked(&stored, subject.as_ref(), &reason).await?;
+            Order::RetryParkedOf { subject, position } => {
+                self.retry_parked(&stored, &subject, position).await?;
+            }
+            Order::DropParked {
+                subject,
+                position,
+                reason,
+            } => {
+                let which = ParkedFilter { subject, position };
+                self.drop_parked(name, &which, &reason).await?;
             }
             Order::Switch => {
-                if !stored.builds.iter().any(|build| build.role == Role::Next) {
-                    return Err(refused(
-                        name,
-                        "no rebuild is under way; begin one with `rebuild`",
-                    ));
+                let none = || refused(name, "no rebuild is under way; begin one with `rebuild`");
+                let mut builds = stored.builds.iter();
+                let next = builds.find(|build| build.role == Role::Next);
+                // First, so that nobody checks what it lacks when it is no longer held.
+                if !documents.confirm(next.ok_or_else(none)?.id).await? {
+                    return Err(none());
                 }
                 documents.steer(name, Steer::Held(false)).await?;
                 self.shared.tell();
@@ -265,29 +271,6 @@ impl Service {
                 break;
             }
             sleep(SWITCHED_LOOK).await;
-        }
-        Ok(())
-    }
-
-    async fn drop_parked(
-        &self,
-        stored: &StoredProjection,
-        subject: Option<&Subject>,
-        reason: &str,
-    ) -> Result<(), Error> {
-        if reason.is_empty() || reason.len() > REASON_BYTES_MAX {
-            let rule = "a reason for dropping parked events has 1 to 1,024 bytes";
-            return Err(Invalid(rule.to_owned()).into());
-        }
-        let (documents, now) = (&self.shared.documents, self.shared.clock.now());
-        let mut dropped = 0;
-        for build in stored.builds.iter().filter(|it| it.role != Role::Previous) {
-            dropped += documents
-                .drop_parked(build.id, subject, reason, now)
-                .await?;
-        }
-        if dropped == 0 {
-            return Err(refused(&stored.name, "no such event waits"));
         }
         Ok(())
     }
@@ -375,45 +358,7 @@ impl Service {
         }
     }
 
-    /// Events of a projection that wait, at most 1,000, behind one of them.
-    ///
-    /// # Errors
-    /// When there is no such projection, or the store fails.
-    pub async fn parked(
-        &self,
-        name: &str,
-        role: Role,
-        after: Option<&(Subject, Position)>,
-        limit: usize,
-    ) -> Result<ParkedPage, Error> {
-        let build = self.build(name, role).await?;
-        let limit = limit.clamp(1, DOCUMENTS_PAGE_MAX);
-        let events = self.shared.documents.parked(build.id, after, limit).await?;
-        Ok(ParkedPage::of(events, limit))
-    }
-
-    /// Events that a projection left out, at most 1,000, behind one of them.
-    ///
-    /// # Errors
-    /// When there is no such projection, or the store fails.
-    pub async fn skipped(
-        &self,
-        name: &str,
-        role: Role,
-        after: Option<&(Subject, Position)>,
-        limit: usize,
-    ) -> Result<ParkedPage, Error> {
-        let build = self.build(name, role).await?;
-        let limit = limit.clamp(1, DOCUMENTS_PAGE_MAX);
-        let events = self
-            .shared
-            .documents
-            .skipped(build.id, after, limit)
-            .await?;
-        Ok(ParkedPage::of(events, limit))
-    }
-
-    async fn build(&self, name: &str, role: Role) -> Result<Build, Error> {
+    pub(super) async fn build(&self, name: &str, role: Role) -> Result<Build, Error> {
         let plan = self.shared.registry.plan();
         let stored = self.stored(&plan, name).await?;
         let mut builds = stored.builds.into_iter();
@@ -442,18 +387,10 @@ fn named(name: &str) -> StoredProjection {
     }
 }
 
-fn refused(projection: &str, why: &str) -> Error {
+pub(super) fn refused(projection: &str, why: &str) -> Error {
     Error::Refused {
         projection: projection.to_owned(),
         why: why.to_owned(),
-    }
-}
-
-impl ParkedPage {
-    fn of(events: Vec<SetAside>, limit: usize) -> Self {
-        let last = events.last().filter(|_| events.len() >= limit);
-        let next = last.map(|last| (last.subject.clone(), last.position));
-        Self { events, next }
     }
 }
 

@@ -9,7 +9,7 @@ use super::rules::{Event, Rules, Stuck, Task};
 use super::runner::{End, Owner};
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::store::{Direction, Filter, SetAside, Subject};
+use crate::store::{DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};
 
 /// Events that are tried again before what came of it is written.
 const RETRIED_AT_ONCE: usize = 500;
@@ -91,7 +91,7 @@ impl Owner {
                 self.parked.add(&subject, position);
                 self.aside.parked.push(aside);
             } else {
-                aside.reason = Some("the policy skips what fails".into());
+                aside.reason = Some(SKIPPED_BY_POLICY.into());
                 self.aside.skipped.push(aside);
             }
         }
@@ -122,10 +122,12 @@ impl Owner {
                 failed: vec![(subject, stuck)],
             });
         }
+        let at = self.shared.clock.now();
+        let dropped = self.drops.take_documents(&mut keyed, at);
+        self.aside.skipped.extend(dropped);
         match only {
             Some(only) => keyed.works.retain(|(key, _)| key == only),
             None => {
-                let at = self.shared.clock.now();
                 for (subject, position) in self.parked.take_documents(&mut keyed) {
                     self.set_aside(subject, position, at);
                 }
@@ -159,23 +161,35 @@ impl Owner {
         }
     }
 
-    /// Tries parked events again, of each subject in order, up to one that fails still.
+    /// Retries the parked events that operators asked for, of each subject in order, up to the
+    /// first that fails again. Under the policy `skip` an event that fails again is skipped,
+    /// and its sequence goes on.
     pub(super) async fn retry_parked(&mut self) -> Result<(), End> {
         self.retry_is_wanted = false;
         let mut tried = 0;
-        for subject in self.parked.subjects() {
-            while let Some(position) = self.parked.first(&subject) {
-                let has_passed = self.retry_one(&subject, position).await?;
-                tried += 1;
-                if tried % RETRIED_AT_ONCE == 0 {
-                    self.flush(None).await?;
-                }
-                if !has_passed {
-                    break;
-                }
+        loop {
+            let (shared, build) = (Arc::clone(&self.shared), self.build.id);
+            let asking = async move { shared.documents.retries(build, DOCUMENTS_PAGE_MAX).await };
+            let asked = self.holding(asking).await?;
+            let asked = asked.map_err(|error| End::Failed(error.into()))?;
+            if asked.is_empty() {
+                return Ok(());
             }
+            for (subject, number) in asked {
+                while let Some(position) = self.parked.first(&subject) {
+                    let has_passed = self.retry_one(&subject, position).await?;
+                    tried += 1;
+                    if tried % RETRIED_AT_ONCE == 0 {
+                        self.flush(None).await?;
+                    }
+                    if !has_passed {
+                        break;
+                    }
+                }
+                self.aside.retried.push((subject, number));
+            }
+            self.flush(None).await?;
         }
-        self.flush(None).await
     }
 
     async fn retry_one(&mut self, subject: &Subject, position: Position) -> Result<bool, End> {
@@ -189,16 +203,23 @@ impl Owner {
         for (failed, stuck) in tried.failed {
             // What waits for a document goes on waiting for it, whatever fails.
             let failed = only.map_or(failed, |_| subject.clone());
-            has_passed &= failed != *subject;
-            self.parked.add(&failed, position);
-            self.aside.parked.push(SetAside {
+            let mut aside = SetAside {
                 subject: failed,
                 position,
                 at,
                 error: Some(stuck.error),
                 attempts: 1,
                 reason: None,
-            });
+            };
+            if self.on_error == OnError::Skip {
+                // The same as for an event that fails for the first time.
+                aside.reason = Some(SKIPPED_BY_POLICY.into());
+                self.aside.skipped.push(aside);
+                continue;
+            }
+            has_passed &= aside.subject != *subject;
+            self.parked.add(&aside.subject, position);
+            self.aside.parked.push(aside);
         }
         for (key, document) in tried.documents {
             self.cache.put(&key, document, position);

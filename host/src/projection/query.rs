@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Invalid, Position, Version};
-use crate::store::BuildId;
+use crate::store::{BuildId, ParkedDocument};
 
 /// How far a projection has to be before it is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,8 +24,11 @@ pub struct View {
     pub document: Arc<str>,
     /// Rises with each change of a document in its build.
     pub change: u64,
-    /// Everything up to here is in it.
+    /// Everything up to here is in it, except what is parked.
     pub position: Position,
+    /// Events that are parked for it; none when nothing is. Of a page it is not looked at: see
+    /// [`ViewPage::parked`].
+    pub parked: Option<ParkedDocument>,
 }
 
 /// Which documents to read.
@@ -83,8 +86,11 @@ pub struct ViewPage {
     pub documents: Vec<View>,
     /// Where to go on; none at the end.
     pub cursor: Option<String>,
-    /// Everything up to here is in them.
+    /// Everything up to here is in them, except what is parked.
     pub position: Position,
+    /// Documents and streams of the projection for which events are parked, whether they are
+    /// in this page or not.
+    pub parked: u64,
 }
 
 /// The documents that the events of one stream alone make.

@@ -8,24 +8,18 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cursor::Cursor;
-use super::orders::check_name;
-use super::tend::tend;
+use super::freshness::Active;
 use super::{
     Change, ChangePlace, Compares, Condition, Error, Freshness, Query, Service, Shared, View,
     ViewPage,
 };
-use crate::deploy::Plan;
-use crate::model::{Index, Invalid, Lifecycle, Position};
-use crate::store::{Build, DOCUMENTS_PAGE_MAX, Found, PAGE_BYTES_MAX, Role, Scan};
+use crate::model::{Index, Invalid};
+use crate::store::{DOCUMENTS_PAGE_MAX, Found, PAGE_BYTES_MAX, Scan};
 
 /// Conditions of one query.
 const CONDITIONS_MAX: usize = 16;
 /// Documents that one page looks through.
 const LOOKED_THROUGH_MAX: usize = 5_000;
-/// Longest time that a read waits until a projection is fresh.
-pub const WAIT_MAX: Duration = Duration::from_secs(30);
-/// Between two looks at what another host may have written: at first, and at most.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 /// Documents that are read at once before anything is known of their length.
 const AT_FIRST: usize = 32;
 /// Changes that are read at once: more than one event may make.
@@ -39,7 +33,13 @@ impl Service {
     /// When there is no such projection or document, the projection is live, is not as
     /// fresh as asked for in time, or the store fails.
     pub async fn view(&self, name: &str, key: &str, freshness: Freshness) -> Result<View, Error> {
-        let (build, position) = self.fresh(name, freshness).await?;
+        let (build, position) = self.fresh(name, Some(key), freshness).await?;
+        // Before the document is read: what is folded meanwhile may be counted, but nothing
+        // that is missing is left uncounted.
+        let parked = match build.has_parked {
+            true => self.shared.documents.parked_for(build.id, key).await?,
+            false => None,
+        };
         let keys = [Arc::from(key)];
         let mut read = self.shared.documents.documents(build.id, &keys).await?;
         let found = read.pop().flatten().and_then(|read| {
@@ -48,12 +48,14 @@ impl Service {
                 document: read.document?,
                 change: read.change,
                 position,
+                parked: parked.clone(),
             })
         });
         found.ok_or_else(|| Error::NoDocument {
             projection: name.to_owned(),
             key: key.to_owned(),
             position,
+            parked,
         })
     }
 
@@ -71,7 +73,11 @@ impl Service {
             let rule = format!("limits are from 1 to {DOCUMENTS_PAGE_MAX}");
             return Err(Invalid(rule).into());
         }
-        let (build, position) = self.fresh(name, freshness).await?;
+        let (build, position) = self.fresh(name, None, freshness).await?;
+        let parked = match build.has_parked {
+            true => self.shared.documents.parked_heads(build.id).await?.subjects,
+            false => 0,
+        };
         let module = self.shared.registry.module(build.module).await?;
         let definition = module.projection(name);
         let indexes = definition.map_or(&[][..], |definition| &definition.indexes);
@@ -96,6 +102,7 @@ impl Service {
                         document: found.document,
                         change: found.change,
                         position,
+                        parked: None,
                     });
                 }
                 if documents.len() == query.limit {
@@ -109,40 +116,8 @@ impl Service {
             documents,
             cursor: after.map(|after| Cursor::of(plan.scan.index, after).written()),
             position,
+            parked,
         })
-    }
-
-    /// The build that is answered from, once it is as fresh as asked for, and how far it is
-    /// at least.
-    async fn fresh(&self, name: &str, freshness: Freshness) -> Result<(Build, Position), Error> {
-        let until = Instant::now() + freshness.wait.min(WAIT_MAX);
-        let mut progress = self.shared.progress.subscribe();
-        let mut grown = self.shared.grown.clone();
-        let mut pause = LOOKS.0;
-        loop {
-            progress.borrow_and_update();
-            grown.borrow_and_update();
-            let (build, position) = self.shared.active(name).await?;
-            if position >= freshness.after {
-                return Ok((build, position));
-            }
-            if Instant::now() >= until {
-                return Err(Error::NotFresh {
-                    projection: name.to_owned(),
-                    position,
-                    after: freshness.after,
-                });
-            }
-            tokio::select! {
-                _ = progress.changed() => {}
-                changed = grown.changed(), if build.is_inline => {
-                    changed.map_err(|_| Error::Stopped)?;
-                }
-                () = sleep(pause) => pause = (pause * 2).min(LOOKS.1),
-                () = sleep_until(until) => {}
-                () = self.shared.ending.cancelled() => return Err(Error::Stopped),
-            }
-        }
     }
 
     /// Tells of changes of a projection's documents: those behind a place, without one all
@@ -157,7 +132,7 @@ impl Service {
         name: &str,
         after: Option<ChangePlace>,
     ) -> Result<BoxStream<'static, Result<Change, Error>>, Error> {
-        let (build, _) = self.shared.active(name).await?;
+        let build = self.shared.active(name).await?.build;
         let following = Following {
             shared: Arc::clone(&self.shared),
             name: name.into(),
@@ -169,45 +144,6 @@ impl Service {
             has_failed: false,
         };
         Ok(stream::unfold(following, Following::next).boxed())
-    }
-}
-
-impl Shared {
-    /// The build that is answered from, and how far it is at least: what is read of it
-    /// later is as new or newer.
-    async fn active(&self, name: &str) -> Result<(Build, Position), Error> {
-        check_name(name)?;
-        let plan: Arc<Plan> = self.registry.plan();
-        let projected = plan.projection(name);
-        if projected.is_some_and(|it| it.settings.lifecycle == Lifecycle::Live) {
-            return Err(Error::IsLive(name.to_owned()));
-        }
-        // Before the look at the build: what is committed by then is in an inline one.
-        let head = match plan.inline_projection(name) {
-            Some(_) => Some(self.reader.log_head().await?),
-            None => None,
-        };
-        let mut build = self.active_build(name).await?;
-        if build.is_none() && projected.is_some() {
-            // It was deployed a moment ago.
-            tend(self).await?;
-            self.tell();
-            build = self.active_build(name).await?;
-        }
-        let build = build.ok_or_else(|| Error::NotFound(name.to_owned()))?;
-        let position = match head.filter(|_| build.is_inline) {
-            Some(head) => head.max(build.position),
-            None => build.position,
-        };
-        Ok((build, position))
-    }
-}
-
-impl Shared {
-    async fn active_build(&self, name: &str) -> Result<Option<Build>, Error> {
-        let stored = self.documents.projection(name).await?;
-        let mut builds = stored.into_iter().flat_map(|stored| stored.builds);
-        Ok(builds.find(|build| build.role == Role::Active))
     }
 }
 
@@ -401,7 +337,9 @@ impl Following {
 
     /// Reads what has changed. False when nothing has.
     async fn read(&mut self) -> Result<bool, Error> {
-        let (build, position) = self.shared.active(&self.name).await?;
+        let Active {
+            build, position, ..
+        } = self.shared.active(&self.name).await?;
         if build.id != self.at.build {
             self.at = ChangePlace {
                 build: build.id,

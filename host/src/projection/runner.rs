@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ahead::Ahead;
 use super::cache::Cache;
+use super::dropped::Drops;
+use super::guard::{Checked, Replaced};
 use super::parked::Parked;
 use super::rules::{Event, Keyed, Rules, Stuck, Task};
 use super::shared::{Shared, blocking};
@@ -62,6 +64,8 @@ pub(super) struct Owner {
     /// What is written while more is folded.
     pub(super) writing: Option<Writing>,
     pub(super) parked: Parked,
+    /// What operators dropped; who drops more takes the build from its owner.
+    pub(super) drops: Drops,
     /// What is to be written beside the documents.
     pub(super) aside: BuildBatch,
     pub(super) token: u64,
@@ -81,12 +85,18 @@ pub(super) struct Owner {
     pub(super) events: usize,
     pub(super) since: Instant,
     pub(super) retries: u64,
-    /// Parked events are to be tried again.
+    /// Operators may have asked to retry parked events.
     pub(super) retry_is_wanted: bool,
     /// A rebuild waits for the order to take over.
     pub(super) is_held: bool,
     /// How it compares with what it is to replace, and when that was looked at.
     pub(super) comparison: Option<(Instant, Option<String>)>,
+    /// Why a rebuild does not take over by itself.
+    pub(super) waits: Option<Box<str>>,
+    /// When that was checked.
+    pub(super) checked: Option<Checked>,
+    /// What a rebuild replaces, as it was a moment ago.
+    pub(super) replaced: Option<Replaced>,
     looked_at: Instant,
 }
 
@@ -194,12 +204,15 @@ impl Owner {
         let rules = shared.rules(&runner.name, build.module).await?;
         let settings = rules.plan.projection(&runner.name).map(|it| it.settings);
         let parked = Parked::read(&*shared.documents, build.id).await?;
+        // After the claim: what is dropped from now on ends it.
+        let drops = Drops::read(&*shared.documents, &runner.name, Position(0)).await?;
         let (now, has_parked) = (Instant::now(), parked.len() > 0);
         Ok(Self {
             shared: Arc::clone(shared),
             name: Arc::clone(&runner.name),
             on_error: settings.unwrap_or_default().on_error,
             parked,
+            drops,
             rules: Arc::new(rules),
             cache: Cache::new(build.id, claim.changes),
             ahead: None,
@@ -216,9 +229,12 @@ impl Owner {
             since: now,
             retries: stored.retries,
             // The last owner may have gone before it came to it.
-            retry_is_wanted: stored.retries > 0 && has_parked,
+            retry_is_wanted: has_parked,
             is_held: stored.is_held,
             comparison: None,
+            waits: build.waits.clone(),
+            checked: None,
+            replaced: Replaced::of(&stored.builds),
             looked_at: now,
             build,
         })
@@ -334,7 +350,9 @@ impl Owner {
             if let Some(stuck) = &first_stuck {
                 events.truncate(events.partition_point(|it| it.position < stuck.position));
             }
-            let (known, behind) = self.parked.without_streams(&events);
+            let at = self.shared.clock.now();
+            let (known, mut dropped) = self.drops.without_streams(&events, at);
+            let (known, behind) = self.parked.without_streams(&known);
             let rules = Arc::clone(&self.rules);
             let keying = self.folding(move || rules.key(known));
             let (mut keyed, stuck) = keying.await?;
@@ -342,11 +360,12 @@ impl Owner {
                 first_stuck = stuck;
                 continue;
             }
+            dropped.extend(self.drops.take_documents(&mut keyed, at));
             let waiting = self.parked.take_documents(&mut keyed);
             match self.apply(&keyed, is_behind).await? {
                 Ok(()) => {
                     self.events += events.len();
-                    let at = self.shared.clock.now();
+                    self.aside.skipped.extend(dropped);
                     let waiting = waiting.into_iter().chain(behind);
                     for (subject, position) in waiting {
                         self.set_aside(subject, position, at);
@@ -492,6 +511,7 @@ impl Owner {
             || self.cache.changed() >= options.flush_documents
             || self.cache.bytes() >= options.cache_bytes
             || self.aside.parked.len() >= options.flush_documents
+            || self.aside.skipped.len() >= options.flush_documents
             || self.since.elapsed() >= options.flush_interval
     }
 
@@ -563,6 +583,8 @@ impl Owner {
             return Err(End::Waiting);
         }
         self.build.role = build.role;
+        self.build.is_confirmed = build.is_confirmed;
+        self.replaced = Replaced::of(&stored.builds);
         self.is_held = stored.is_held;
         self.wants_retry(stored.retries);
         Ok(())

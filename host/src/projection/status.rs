@@ -64,6 +64,9 @@ pub struct BuildStatus {
     pub stale: Option<Box<str>>,
     /// How a rebuild compares, or compared, with what it replaces.
     pub comparison: Option<Comparison>,
+    /// Why a rebuild does not take over by itself, and what to do; none when nothing is in its
+    /// way.
+    pub waits: Option<Box<str>>,
     /// How long it takes to catch up if it goes on as it did on average; none while nothing
     /// can be said.
     pub remaining: Option<Duration>,
@@ -90,7 +93,8 @@ pub enum State {
     Stale,
     /// An operator asked it to wait.
     Paused,
-    /// A rebuild that has caught up, and waits for the order to take over.
+    /// A rebuild that has caught up, and waits for the order to take over: it is held, or lacks
+    /// something of the active build.
     Ready,
     /// A previous one, kept for a roll-back.
     Kept,
@@ -182,16 +186,25 @@ pub enum Order {
         /// Wait for [`Switch`](Self::Switch) when it has caught up.
         hold: bool,
     },
-    /// Try parked events again.
+    /// Retry all parked events.
     RetryParked,
-    /// Leave parked events out for good: those of one subject, or all.
+    /// Retry the parked events of one subject, in order, from the first on.
+    RetryParkedOf {
+        /// For whom they wait.
+        subject: Subject,
+        /// Only if this one is the first of them.
+        position: Option<Position>,
+    },
+    /// Drop parked events for good, from every build: those of one subject, or all.
     DropParked {
         /// For whom they wait.
         subject: Option<Subject>,
+        /// Only this one of the subject's; those that wait only for it are retried at once.
+        position: Option<Position>,
         /// Why.
         reason: String,
     },
-    /// Let the rebuild take over.
+    /// Let the rebuild take over, whatever it lacks.
     Switch,
     /// Back to the build before.
     RollBack,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::cache::Diff;
 use super::compare::compare;
+use super::dropped::Drops;
 use super::rules::{Event, Rules};
 use super::runner::{End, Owner};
 use super::shared::{Shared, blocking};
@@ -54,6 +55,9 @@ impl Owner {
 
     /// The rebuild takes the place of the active build.
     async fn take_over(&mut self) -> Result<(), End> {
+        if !self.may_take_over().await? {
+            return Ok(());
+        }
         let comparison = self.compared().await?;
         let inline = self.rules.plan.inline_projection(&self.name);
         if let Some(inline) = inline {
@@ -81,6 +85,8 @@ impl Owner {
                 "a rebuild took over"
             );
             self.build.role = Role::Active;
+            (self.build.is_confirmed, self.build.waits) = (false, None);
+            self.waits = None;
             self.shared.tell();
         }
         Ok(())
@@ -193,10 +199,21 @@ impl Settling {
         let Some(events) = self.events(from, to).await? else {
             return Ok(None);
         };
+        let name = &self.rules.name;
         let failed = |why: &str| {
-            let name = &self.rules.name;
             store::Error::Unexpected(format!("projection {name} can't become inline: {why}"))
         };
+        if !events.is_empty() {
+            let drops = Drops::read(&*self.documents, name, from).await?;
+            if let Some(event) = events.iter().find(|event| drops.hold(event.position)) {
+                // Its owner leaves it out and records that; then it is not in the way any more.
+                let position = event.position;
+                return Err(failed(&format!(
+                    "the event at position {position}, which an operator dropped, is not left out \
+                     yet; let the build catch up, then try again"
+                )));
+            }
+        }
         let rules = Arc::clone(&self.rules);
         let keying = blocking(move || rules.key(events)).await;
         let (keyed, stuck) = keying.map_err(|error| failed(&error.to_string()))?;

@@ -1,5 +1,6 @@
 //! The owner of a build writes documents with the checkpoint, while it folds on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Trouble;
 use super::runner::{End, Owner};
 use crate::model::{Backoff, Position};
-use crate::store::{BuildBatch, BuildId, DocumentStore, Kept};
+use crate::store::{BuildBatch, BuildId, DocumentStore, Kept, SetAside};
 
 /// A batch that is being written. At most one at a time.
 pub(super) struct Writing {
@@ -41,12 +42,16 @@ impl Owner {
         // Not while something is folded: it may be what is forgotten.
         self.cache.trim(self.shared.options.cache_bytes);
         let (writes, changes) = self.cache.writes(&self.rules.definition().indexes);
-        let aside = std::mem::take(&mut self.aside);
+        let mut aside = std::mem::take(&mut self.aside);
+        // What is tried twice between two flushes is set aside once.
+        last_of_each(&mut aside.parked);
+        last_of_each(&mut aside.skipped);
         let batch = BuildBatch {
             position: self.at,
             changes,
             writes,
             trouble: trouble.map(Trouble::written),
+            waits: self.waits.clone(),
             plan: self.judged,
             stale: self.stale.clone(),
             ..aside
@@ -56,13 +61,16 @@ impl Owner {
             || !batch.parked.is_empty()
             || !batch.unparked.is_empty()
             || !batch.skipped.is_empty()
+            || !batch.retried.is_empty()
             || batch.trouble.is_some()
             || self.build.trouble.is_some()
+            || batch.waits != self.build.waits
             || self.verdict_is_new;
         if !has_news {
             return Ok(());
         }
         self.build.trouble.clone_from(&batch.trouble);
+        self.build.waits.clone_from(&batch.waits);
         self.verdict_is_new = false;
         (self.events, self.since) = (0, Instant::now());
         self.write(batch);
@@ -119,10 +127,19 @@ impl Owner {
             position: self.kept_at,
             changes: self.cache.changes(),
             trouble: self.build.trouble.clone(),
+            waits: self.build.waits.clone(),
             ..BuildBatch::default()
         });
         self.settle().await
     }
+}
+
+/// Keeps, of what was set aside for one subject at one position, what was said last.
+fn last_of_each(events: &mut Vec<SetAside>) {
+    let mut known = HashSet::new();
+    events.reverse();
+    events.retain(|event| known.insert((event.subject.clone(), event.position)));
+    events.reverse();
 }
 
 /// Writes a batch, however often that has to be tried.

@@ -1,5 +1,6 @@
 //! What a store keeps of projections.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,13 @@ use crate::model::{Digest, Position, Timestamp};
 
 /// Most documents or records in a page.
 pub const DOCUMENTS_PAGE_MAX: usize = 1_000;
+
+/// Most keys that are named as examples of lost documents.
+pub const LOST_KEYS_MAX: usize = 10;
+
+/// The reason that is recorded with an event that the policy `skip` left out. Migration 0006
+/// tells operators' decisions from the policy's by this text.
+pub const SKIPPED_BY_POLICY: &str = "the policy skips what fails";
 
 /// One copy of a projection's documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,6 +81,12 @@ pub struct Build {
     pub plan: Option<u64>,
     /// Why its documents are not those of a rebuild; none while they are.
     pub stale: Option<Box<str>>,
+    /// Whether events are parked in it.
+    pub has_parked: bool,
+    /// An operator ordered it to take over, whatever it lacks.
+    pub is_confirmed: bool,
+    /// Why it does not take over by itself, as its owner wrote it.
+    pub waits: Option<Box<str>>,
 }
 
 /// How many there are of what in a build.
@@ -84,6 +98,17 @@ pub struct BuildCounts {
     pub parked: u64,
     /// Events that were left out, each once for each subject.
     pub skipped: u64,
+    /// Those of them that the policy skipped, not an operator.
+    pub skipped_by_policy: u64,
+}
+
+/// Documents of the active build of which another build has no trace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LostDocuments {
+    /// How many.
+    pub count: u64,
+    /// The first of their keys, at most [`LOST_KEYS_MAX`].
+    pub keys: Vec<Arc<str>>,
 }
 
 /// What an operator asks of a projection.
@@ -93,7 +118,7 @@ pub enum Steer {
     Paused(bool),
     /// Let a next build wait for the order to take over, or don't.
     Held(bool),
-    /// Try parked events again.
+    /// Retry all parked events.
     Retry,
     /// Forget why its builds stopped.
     Resume,
@@ -155,6 +180,15 @@ pub enum Subject {
     Stream(Arc<str>),
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(key) => write!(f, "document {key:?}"),
+            Self::Stream(stream) => write!(f, "stream {stream}"),
+        }
+    }
+}
+
 /// An event that waits, or was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {
@@ -172,6 +206,58 @@ pub struct SetAside {
     pub reason: Option<Box<str>>,
 }
 
+/// Which parked events of a projection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParkedFilter {
+    /// Those that wait for this document or stream; none: all.
+    pub subject: Option<Subject>,
+    /// The one at this position of the log; none: all.
+    pub position: Option<Position>,
+}
+
+impl ParkedFilter {
+    /// Whether an event that waits is one of them.
+    pub fn holds(&self, subject: &Subject, position: Position) -> bool {
+        self.subject.as_ref().is_none_or(|of| of == subject)
+            && self.position.is_none_or(|at| at == position)
+    }
+}
+
+/// The events that are parked for one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedDocument {
+    /// How many there are: one at least.
+    pub events: u64,
+    /// The first of them, for which the others wait.
+    pub first_position: Position,
+    /// Why the first one could not be folded; none when it was never tried.
+    pub error: Option<Box<str>>,
+}
+
+/// What is parked in a build.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParkedHeads {
+    /// Documents and streams for which events are parked.
+    pub subjects: u64,
+    /// The first event that is parked for a document.
+    pub documents: Option<Position>,
+    /// The first event that is parked for a stream: it may concern any document.
+    pub streams: Option<Position>,
+}
+
+/// An event that an operator dropped from a projection: every build leaves it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedEvent {
+    /// For whom: a document, or a stream, for which it is left out as a whole.
+    pub subject: Subject,
+    /// The event's place in the log.
+    pub position: Position,
+    /// When it was dropped.
+    pub at: Timestamp,
+    /// Why, in the operator's words.
+    pub reason: Box<str>,
+}
+
 /// What a build is given at once.
 #[derive(Debug, Clone, Default)]
 pub struct BuildBatch {
@@ -187,12 +273,16 @@ pub struct BuildBatch {
     pub unparked: Vec<(Subject, Position)>,
     /// Events that were left out.
     pub skipped: Vec<SetAside>,
+    /// Requests to retry that were done: see [`DocumentStore::retries`].
+    pub retried: Vec<(Subject, u64)>,
     /// Why the build does not go on from here; none removes what was said.
     pub trouble: Option<Box<str>>,
     /// The plan whose rules folded everything up to the position; none leaves it.
     pub plan: Option<u64>,
     /// Why the build is stale; none leaves it. The first reason stays.
     pub stale: Option<Box<str>>,
+    /// Why the build does not take over by itself; none removes what was said.
+    pub waits: Option<Box<str>>,
 }
 
 /// What became of a batch.
@@ -289,6 +379,19 @@ pub trait DocumentStore: Send + Sync {
         comparison: Option<&'a str>,
     ) -> BoxFuture<'a, Result<bool>>;
 
+    /// Notes that an operator ordered a next build to take over, whatever it lacks, and removes
+    /// why it waits. False when it is not the next build.
+    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>>;
+
+    /// Living documents of one build under whose keys another one has neither a document nor
+    /// a tombstone; with `up_to`, without those that changed after that change.
+    fn lost(
+        &self,
+        active: BuildId,
+        next: BuildId,
+        up_to: Option<u64>,
+    ) -> BoxFuture<'_, Result<LostDocuments>>;
+
     /// Lets the previous build and the active one change places. False, and nothing is
     /// changed, when there is no previous one or either is inline.
     fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>>;
@@ -354,15 +457,48 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<SetAside>>>;
 
-    /// Leaves parked events out for good, with a reason: all of a subject, or all there
-    /// are. Tells how many. The owner loses the build, so that it learns of it.
-    fn drop_parked<'a>(
+    /// What is parked for a document of a build; none when nothing is.
+    fn parked_for<'a>(
         &'a self,
         build: BuildId,
-        subject: Option<&'a Subject>,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>>;
+
+    /// What is parked in a build.
+    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>>;
+
+    /// Drops parked events of every build of a projection, for good and with a reason, and
+    /// records them for the projection. Returns how many were parked, counted once for each
+    /// build. If any was, the owners of all builds of the projection lose them, so that they
+    /// learn of it. With a position, what waited for that event only is to be retried.
+    fn drop_parked<'a>(
+        &'a self,
+        name: &'a str,
+        which: &'a ParkedFilter,
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>>;
+
+    /// Asks the owners of a projection's builds to retry the parked events of a subject, or all
+    /// there are. Returns for how many subjects, counted once for each build.
+    fn retry_parked<'a>(
+        &'a self,
+        name: &'a str,
+        of: Option<&'a Subject>,
+    ) -> BoxFuture<'a, Result<u64>>;
+
+    /// For whom parked events of a build are to be retried, streams first, each with the number
+    /// of the request. They are asked for until a batch says that they were done.
+    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>>;
+
+    /// Events that operators dropped from a projection, in order of position and subject,
+    /// after one of them. They are removed with the projection's last build.
+    fn dropped<'a>(
+        &'a self,
+        name: &'a str,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>>;
 
     /// How many there are of what.
     fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>>;

@@ -39,8 +39,9 @@ use futures::future::BoxFuture;
 
 pub use documents::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
-    DocumentWrite, Found, IndexEntry, Kept, Role, Scan, SetAside, Steer, StoredDocument,
-    StoredProjection, Subject,
+    DocumentWrite, DroppedEvent, Found, IndexEntry, Kept, LOST_KEYS_MAX, LostDocuments,
+    ParkedDocument, ParkedFilter, ParkedHeads, Role, SKIPPED_BY_POLICY, Scan, SetAside, Steer,
+    StoredDocument, StoredProjection, Subject,
 };
 pub use error::Error;
 pub use inline::{

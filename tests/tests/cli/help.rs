@@ -53,7 +53,7 @@ fn wrong_use_ends_with_2() {
     run(&["projection", "notes", "explode"]).fails(2, "drop-parked");
     run(&["projection", "notes", "pause", "--hold"]).fails(2, "go with rebuild");
     run(&["projection", "notes", "drop-parked"]).fails(2, "needs --reason");
-    run(&["projection", "notes", "resume", "--reason", "x"]).fails(2, "go with drop-parked");
+    run(&["projection", "notes", "resume", "--reason", "x"]).fails(2, "goes with drop-parked");
     run(&["projection", "notes", "--build", "next"]).fails(2, "parked and skipped");
     run(&["view", "notes", "a", "--limit", "1"]).fails(2, "cannot be used");
     run(&["view", "notes", "a", "--timeout", "1"]).fails(2, "--after");

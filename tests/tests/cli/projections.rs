@@ -188,6 +188,23 @@ fn parked_events_are_listed_and_dropped() {
         table[2].ends_with("waits behind the one before"),
         "{table:?}"
     );
+    let one = ["--document", "note-1", "--position", "2"];
+    let shown = host.run(&[&["projection", "notes", "parked"], &one[..]].concat());
+    let shown = rows(&shown.ok());
+    assert!(shown[1].starts_with("document note-1 2 "), "{shown:?}");
+    assert_eq!(shown[shown.len() - 2..], ["noted version 1", "{\"n\":1}"]);
+    let json = ["projection", "notes", "parked", "--json"];
+    let json = lines(&host.run(&[&json, &one[..]].concat()).ok());
+    assert_eq!(
+        (json.len(), &json[0]["position"], &json[0]["event"]["data"]),
+        (1, &json!(2), &json!({"n": 1}))
+    );
+    host.run(&[&["projection", "notes", "retry-parked"], &one[..]].concat())
+        .fails(1, "wait those at 1;");
+    host.run(&["projection", "notes", "parked", "--position", "2"])
+        .fails(2, "--position goes with --document or --stream");
+    host.run(&["projection", "notes", "pause", "--document", "a"])
+        .fails(2, "go with parked, retry-parked and drop-parked");
     let drop = ["projection", "notes", "drop-parked", "--reason", "a typo"];
     let other = [&drop[..], &["--document", "note-2"]].concat();
     host.run(&other).fails(1, "projection-refused");

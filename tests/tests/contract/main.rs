@@ -37,3 +37,4 @@ mod truncation_marks;
 mod turns;
 mod type_counts;
 mod unfit;
+mod waiting;

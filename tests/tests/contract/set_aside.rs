@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use quipu::model::{Position, Timestamp};
-use quipu::store::{BuildBatch, BuildId, DocumentStore, Kept, Role, SetAside, Steer, Subject};
+use quipu::store::{
+    BuildBatch, BuildId, DocumentStore, DroppedEvent, Kept, ParkedFilter, Role, SetAside, Steer,
+    Subject,
+};
 use quipu_tests::documents::{LONG, begin, claim, keep, moved};
 use quipu_tests::{Place, on_every_store};
 
@@ -14,7 +17,10 @@ on_every_store! {
     an_event_may_wait_with_another_error,
     an_event_waits_no_longer,
     dropped_events_are_left_out_for_good,
-    who_drops_events_takes_the_build_from_its_owner,
+    who_drops_events_takes_every_build_from_its_owner,
+    a_drop_belongs_to_the_projection_until_its_last_build_is_gone,
+    a_retry_is_asked_for_until_it_is_done,
+    what_waits_only_for_a_dropped_event_is_to_be_retried,
     events_of_builds_are_apart;
         events_that_wait_outlive_the_host,
 }
@@ -215,7 +221,11 @@ async fn dropped_events_are_left_out_for_good(place: Place) {
     let drop = |subject: Option<Subject>| {
         let store = store.clone();
         async move {
-            let dropped = store.drop_parked(build, subject.as_ref(), "it's of no use", at);
+            let which = ParkedFilter {
+                subject,
+                position: None,
+            };
+            let dropped = store.drop_parked("a", &which, "it's of no use", at);
             dropped.await.unwrap()
         }
     };
@@ -237,7 +247,7 @@ async fn dropped_events_are_left_out_for_good(place: Place) {
     assert_eq!((counts.parked, counts.skipped), (0, 4));
 }
 
-async fn who_drops_events_takes_the_build_from_its_owner(place: Place) {
+async fn who_drops_events_takes_every_build_from_its_owner(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     keep(
@@ -247,14 +257,149 @@ async fn who_drops_events_takes_the_build_from_its_owner(place: Place) {
         &park(&[waiting(of_document("k"), 3)]),
     )
     .await;
-    let (reason, at) = ("no use", Timestamp(9));
-    assert_eq!(store.drop_parked(build, None, reason, at).await.unwrap(), 1);
+    let next = begin(&*store, "a", Role::Next).await.id;
+    let others = claim(&*store, next).await.token;
+    let (all, reason, at) = (ParkedFilter::default(), "no use", Timestamp(9));
+    assert_eq!(store.drop_parked("a", &all, reason, at).await.unwrap(), 1);
+    // Nothing was parked in this one, and it is to leave out the same.
+    let kept = store.keep(next, others, &moved(5), LONG).await.unwrap();
+    assert_eq!(kept, Kept::Lost);
     let kept = store.keep(build, token, &moved(5), LONG).await.unwrap();
     assert_eq!(kept, Kept::Lost);
     let token = claim(&*store, build).await.token;
     // Nothing to drop, nothing to learn.
-    assert_eq!(store.drop_parked(build, None, reason, at).await.unwrap(), 0);
+    assert_eq!(store.drop_parked("a", &all, reason, at).await.unwrap(), 0);
     keep(&*store, build, token, &moved(5)).await;
+}
+
+async fn a_drop_belongs_to_the_projection_until_its_last_build_is_gone(place: Place) {
+    let store = place.open().await.documents;
+    let events = [
+        waiting(of_stream("s"), 3),
+        waiting(of_document("k"), 4),
+        waiting(of_document("l"), 4),
+        waiting(of_document("k"), 5),
+    ];
+    for role in [Role::Active, Role::Next] {
+        let build = begin(&*store, "a", role).await.id;
+        let token = claim(&*store, build).await.token;
+        keep(&*store, build, token, &park(&events)).await;
+    }
+    let (other, token) = owned(&*store, "b").await;
+    keep(&*store, other, token, &park(&events)).await;
+    let at = Timestamp(9);
+    for (subject, position, expected) in [
+        (Some(of_document("k")), Some(6), 0),
+        (Some(of_document("k")), Some(5), 2),
+        (None, Some(4), 4),
+        (None, None, 2),
+    ] {
+        let which = ParkedFilter {
+            subject,
+            position: position.map(Position),
+        };
+        let dropped = store.drop_parked("a", &which, "no use", at).await.unwrap();
+        assert_eq!(dropped, expected, "{which:?}");
+    }
+    let mut dropped: Vec<DroppedEvent> = Vec::new();
+    loop {
+        let last = dropped.last();
+        let after = last.map(|last| (last.subject.clone(), last.position));
+        let page = store.dropped("a", after.as_ref(), 2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        dropped.extend(page);
+    }
+    let expected = events.each_ref().map(|event| DroppedEvent {
+        subject: event.subject.clone(),
+        position: event.position,
+        at,
+        reason: "no use".into(),
+    });
+    assert_eq!(dropped, expected);
+    assert!(store.dropped("b", None, 10).await.unwrap().is_empty());
+    assert!(store.drop_build("a", Role::Next).await.unwrap());
+    assert_eq!(store.dropped("a", None, 10).await.unwrap(), expected);
+    assert!(store.drop_build("a", Role::Active).await.unwrap());
+    assert!(store.dropped("a", None, 10).await.unwrap().is_empty());
+}
+
+async fn a_retry_is_asked_for_until_it_is_done(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let events = [
+        waiting(of_document("k"), 3),
+        waiting(of_document("k"), 5),
+        waiting(of_document("l"), 4),
+        waiting(of_stream("k"), 6),
+    ];
+    keep(&*store, build, token, &park(&events)).await;
+    let retries = |limit| store.retries(build, limit);
+    assert!(retries(10).await.unwrap().is_empty());
+    let k = of_document("k");
+    assert_eq!(store.retry_parked("a", Some(&k)).await.unwrap(), 1);
+    assert_eq!(retries(10).await.unwrap(), [(k.clone(), 1)]);
+    let none = of_document("none");
+    assert_eq!(store.retry_parked("a", Some(&none)).await.unwrap(), 0);
+    store.steer("a", Steer::Retry).await.unwrap();
+    let all = [
+        (of_stream("k"), 3),
+        (of_document("k"), 3),
+        (of_document("l"), 3),
+    ];
+    assert_eq!(retries(10).await.unwrap().len(), 3);
+    assert_eq!(retries(1).await.unwrap(), all[..1]);
+    // An earlier request than the last one is done: that one is still asked for.
+    let done = |retried: &[(Subject, u64)]| BuildBatch {
+        retried: retried.to_vec(),
+        ..moved(1)
+    };
+    keep(
+        &*store,
+        build,
+        token,
+        &done(&[(k.clone(), 1), (of_stream("k"), 3)]),
+    )
+    .await;
+    let left = retries(10).await.unwrap();
+    assert!(
+        left.contains(&(k.clone(), 3)) && left.len() == 2,
+        "{left:?}"
+    );
+    keep(&*store, build, token, &done(&all)).await;
+    assert!(retries(10).await.unwrap().is_empty());
+}
+
+async fn what_waits_only_for_a_dropped_event_is_to_be_retried(place: Place) {
+    let store = place.open().await.documents;
+    let (build, token) = owned(&*store, "a").await;
+    let events = [
+        waiting(of_document("k"), 3),
+        waiting(of_document("k"), 5),
+        waiting(of_document("k"), 7),
+        waiting(of_document("l"), 2),
+        waiting(of_document("l"), 5),
+    ];
+    keep(&*store, build, token, &park(&events)).await;
+    let drop = async |key: &str, position| {
+        let which = ParkedFilter {
+            subject: Some(of_document(key)),
+            position: Some(Position(position)),
+        };
+        let dropped = store.drop_parked("a", &which, "no use", Timestamp(9));
+        assert_eq!(dropped.await.unwrap(), 1);
+        let retries = store.retries(build, 10).await.unwrap();
+        retries
+            .into_iter()
+            .map(|(subject, _)| subject)
+            .collect::<Vec<_>>()
+    };
+    assert!(drop("k", 5).await.is_empty());
+    assert!(drop("l", 5).await.is_empty());
+    assert_eq!(drop("k", 3).await, [of_document("k")]);
+    // Nothing is left that waits.
+    assert_eq!(drop("l", 2).await, [of_document("k")]);
 }
 
 async fn events_of_builds_are_apart(place: Place) {
@@ -269,7 +414,7 @@ async fn events_of_builds_are_apart(place: Place) {
     store.steer("one", Steer::Retry).await.unwrap();
     assert_eq!(
         store
-            .drop_parked(one, None, "no use", Timestamp(9))
+            .drop_parked("one", &ParkedFilter::default(), "no use", Timestamp(9))
             .await
             .unwrap(),
         1

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod clients;
+mod drops;
 mod horizon;
 mod inline;
 mod lost_answers;

@@ -111,6 +111,27 @@ async fn an_order_of_another_shape_is_refused() {
             "exclude each other",
         ),
         ("drop-parked", "{\"reason\":\"x\",\"key\":\"a\"}", "key"),
+        (
+            "drop-parked",
+            "{\"reason\":\"x\",\"position\":1}",
+            "position goes with document or stream",
+        ),
+        (
+            "retry-parked",
+            "{\"position\":1}",
+            "position goes with document or stream",
+        ),
+        (
+            "retry-parked",
+            "{\"document\":\"a\",\"position\":9223372036854775808}",
+            "no whole number",
+        ),
+        (
+            "retry-parked",
+            "{\"document\":\"a\",\"stream\":\"b\"}",
+            "exclude each other",
+        ),
+        ("retry-parked", "{\"reason\":\"x\"}", "reason"),
     ] {
         let path = format!("/v1/projections/notes/{path}");
         let answer = send(server.post(&path, body)).await;
@@ -118,7 +139,7 @@ async fn an_order_of_another_shape_is_refused() {
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(said), "{body}: {detail}");
     }
-    for path in ["rebuild", "drop-parked"] {
+    for path in ["rebuild", "drop-parked", "retry-parked"] {
         let path = format!("/v1/projections/notes/{path}");
         let plain = server.request("POST", &path).body("{}");
         send(plain).await.problem(415, "bad-request");
@@ -129,6 +150,9 @@ async fn an_order_of_another_shape_is_refused() {
         "/parked?limit=1001",
         "/parked?build=last",
         "/parked?cursor=7",
+        "/parked?position=7",
+        "/parked?document=a&position=x",
+        "/parked?document=a&stream=b",
         "/skipped?cursor=document.x.a",
         "/changes?after=7",
         "/live/?x=1",
@@ -312,8 +336,39 @@ async fn parked_events_are_listed_by_page_and_dropped_with_a_reason() {
         (1, &Value::Null)
     );
 
-    let drop = json!({"document": "note-1", "reason": "a typo"}).to_string();
+    let view = server.get("/v1/views/notes").await.ok();
+    assert_eq!(view["parked"], 2);
+    for path in ["", "/note-1"] {
+        let path = format!("/v1/views/notes{path}?after={first}&timeout=20000");
+        let problem = server.get(&path).await.problem(504, "not-fresh");
+        assert_eq!(problem["reason"], "parked");
+        assert_eq!(problem["position"], first - 1);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("`quipu projection notes parked`"),
+            "{detail}"
+        );
+    }
+
+    let path = "/v1/projections/notes/parked?document=note-1";
+    let of_one = server.get(path).await.ok();
+    assert_eq!(of_one["events"].as_array().unwrap().len(), 3);
+    let second = of_one["events"][1]["position"].as_u64().unwrap();
+    let one = server.get(&format!("{path}&position={second}")).await.ok();
+    assert_eq!(one["events"], json!([of_one["events"][1]]));
+    let retry = json!({"document": "note-1", "position": second}).to_string();
+    let retry = server.post("/v1/projections/notes/retry-parked", &retry);
+    let problem = send(retry).await.problem(409, "projection-refused");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains(&format!("wait those at {first};")),
+        "{detail}"
+    );
+
+    let drop = json!({"document": "note-1", "reason": "a typo", "position": second}).to_string();
     let path = "/v1/projections/notes/drop-parked";
+    send(server.post(path, &drop)).await.ok();
+    let drop = json!({"document": "note-1", "reason": "a typo"}).to_string();
     send(server.post(path, &drop)).await.ok();
     let left = server.get("/v1/projections/notes/parked").await.ok();
     assert_eq!(left["events"].as_array().unwrap().len(), 1);

@@ -10,8 +10,8 @@ use quipu_tests::{Place, build, on_every_store};
 use serde_json::{Value, json};
 
 use super::support::{
-    NOTES, active, build_of, builder, deploy, documents, host, kept, note, quick, try_note, until,
-    until_state,
+    NOTES, active, build_of, builder, deploy, documents, host, kept, note, quick, switch_to,
+    try_note, until, until_state,
 };
 
 on_every_store!(
@@ -212,11 +212,8 @@ async fn a_rebuild_of_an_inline_projection_takes_over_inline(place: Place) {
     };
     let rebuilding = async {
         deploy(&host, &all(2), inline()).await;
-        until(&host, "taken over", |status| {
-            build_of(status, Role::Active)
-                .is_some_and(|it| it.version == 2 && it.state == State::Inline)
-        })
-        .await;
+        switch_to(&host, 2).await;
+        until_state(&host, State::Inline).await;
     };
     tokio::join!(appending, rebuilding);
     let documents = documents(&host, NOTES).await;
@@ -233,10 +230,7 @@ async fn a_roll_back_of_an_inline_projection_becomes_inline_again(place: Place) 
     until_state(&host, State::Inline).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     deploy(&host, &all(2), inline()).await;
-    until(&host, "taken over", |status| {
-        build_of(status, Role::Active).is_some_and(|it| it.version == 2)
-    })
-    .await;
+    switch_to(&host, 2).await;
     note(&host, "note-1", &json!({"n": 2})).await;
     host.order(NOTES, Order::RollBack).await.unwrap();
     let status = until(&host, "inline again", |status| {

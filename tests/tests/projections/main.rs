@@ -4,11 +4,14 @@
 
 mod child;
 mod crash;
+mod dropping;
 mod errors;
 mod evolving;
 mod failing;
 mod folding;
 mod fresh;
+mod guarded;
+mod honest;
 mod hosts;
 mod inline;
 mod loans;

@@ -2,7 +2,7 @@
 
 use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Options, Order, State};
-use quipu::store::{Role, Subject};
+use quipu::store::{Role, SKIPPED_BY_POLICY, Subject};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
@@ -18,18 +18,19 @@ on_every_store!(
     what_is_parked_is_folded_after_a_fix_as_if_nothing_had_been,
     what_is_parked_may_be_dropped_with_a_reason,
     a_retry_that_fails_again_leaves_everything_waiting,
+    a_retry_under_the_policy_skip_skips_what_fails_again,
     what_waits_for_a_document_keeps_its_order_when_lifting_fails,
     a_build_in_which_too_much_waits_stops_and_says_so;
     what_is_parked_outlives_the_host,
 );
 
-fn broken() -> Probe {
+pub fn broken() -> Probe {
     probe("note")
         .event("noted", 1)
         .projection(NOTES, 1, json!({"keys": "body"}))
 }
 
-fn healed() -> Probe {
+pub fn healed() -> Probe {
     let other = json!({"keys": "body", "does": "heal"});
     probe("note")
         .event("noted", 1)
@@ -37,7 +38,7 @@ fn healed() -> Probe {
         .projection(NOTES, 1, other)
 }
 
-async fn feed(host: &quipu::Host) {
+pub async fn feed(host: &quipu::Host) {
     let park = kept(Lifecycle::Async, OnError::Park);
     deploy(host, &broken(), park).await;
     note(host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;
@@ -115,6 +116,7 @@ async fn what_is_parked_may_be_dropped_with_a_reason(place: Place) {
     feed(&host).await;
     let order = Order::DropParked {
         subject: Some(Subject::Document("a".into())),
+        position: None,
         reason: "known to be wrong".to_owned(),
     };
     let status = host.order(NOTES, order.clone()).await.unwrap();
@@ -138,6 +140,22 @@ async fn a_retry_that_fails_again_leaves_everything_waiting(place: Place) {
     assert_eq!(document(&host, "b").await["sum"], 18);
     assert_eq!(document(&host, "a").await["sum"], 1);
     assert_eq!(active(&host).await.counts.parked, 3);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_retry_under_the_policy_skip_skips_what_fails_again(place: Place) {
+    let host = host(&place).await;
+    feed(&host).await;
+    deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
+    host.order(NOTES, Order::RetryParked).await.unwrap();
+    let status = until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
+    assert_eq!(status.builds[0].counts.skipped, 1);
+    assert_eq!(document(&host, "a").await["sum"], 3);
+    let skipped = host.skipped(NOTES, Role::Active, None, 10).await.unwrap();
+    let event = &skipped.events[0];
+    assert_eq!(event.subject, Subject::Document("a".into()));
+    assert_eq!(event.reason.as_deref(), Some(SKIPPED_BY_POLICY));
+    assert!(event.error.is_some(), "{event:?}");
     host.shutdown().await.unwrap();
 }
 
@@ -204,6 +222,7 @@ async fn a_build_in_which_too_much_waits_stops_and_says_so(place: Place) {
     assert!(trouble.error.contains("at most 3 may"), "{trouble:?}");
     let order = Order::DropParked {
         subject: None,
+        position: None,
         reason: "a test".to_owned(),
     };
     host.order(NOTES, order).await.unwrap();

@@ -6,7 +6,7 @@ use quipu::app::Builder;
 use quipu::deploy::Keeping;
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, OnError, Position, SettingsChange};
-use quipu::projection::{self, BuildStatus, Freshness, Options, State, Status};
+use quipu::projection::{self, BuildStatus, Freshness, Options, Order, State, Status};
 use quipu::store::Role;
 use quipu_tests::probe::Probe;
 use quipu_tests::{Place, build};
@@ -106,9 +106,10 @@ pub async fn now(host: &Host) -> Freshness {
     after(host.log_head().await.unwrap())
 }
 
-/// A document of [`NOTES`], as fresh as the log.
+/// A document of [`NOTES`], as fresh as the log, or as it gets where events are parked.
 pub async fn document(host: &Host, key: &str) -> Value {
-    let view = host.view(NOTES, key, now(host).await).await.unwrap();
+    let fresh = quipu_tests::loan_documents::fresh(host, NOTES).await;
+    let view = host.view(NOTES, key, fresh).await.unwrap();
     serde_json::from_str(&view.document).unwrap()
 }
 
@@ -138,4 +139,22 @@ pub async fn until_state(host: &Host, state: State) -> BuildStatus {
         build_of(status, Role::Active).is_some_and(|build| build.state == state)
     });
     build_of(&status.await, Role::Active).unwrap()
+}
+
+/// Lets a version that has other keys on purpose take over. Nothing tells that from lost
+/// documents, so an operator orders it, unless it was there before anything could be lost.
+pub async fn switch_to(host: &Host, version: u32) {
+    let is_active = |status: &Status| {
+        build_of(status, Role::Active).is_some_and(|build| build.version == version)
+    };
+    let begun = until(host, "begun", |status| {
+        is_active(status) || build_of(status, Role::Next).is_some()
+    });
+    if !is_active(&begun.await) {
+        match host.order(NOTES, Order::Switch).await {
+            Ok(_) | Err(projection::Error::Refused { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    until(host, "taken over", is_active).await;
 }

@@ -19,26 +19,41 @@ struct Page<'a> {
     next: Option<String>,
 }
 
+/// What to list.
+pub struct Asked {
+    /// `parked` or `skipped`.
+    pub which: &'static str,
+    pub build: Option<Role>,
+    /// Parameters of the query.
+    pub filter: Vec<(&'static str, String)>,
+    /// The one event, which is printed, too.
+    pub position: Option<u64>,
+    pub json: bool,
+}
+
 /// Lists events that wait (`parked`) or were left out (`skipped`), page by page.
-pub async fn list(
-    client: &Client,
-    name: &str,
-    which: &str,
-    build: Option<Role>,
-    json: bool,
-) -> Result<()> {
+pub async fn list(client: &Client, name: &str, asked: &Asked) -> Result<()> {
+    let (which, json) = (asked.which, asked.json);
     let mut cursor: Option<String> = None;
     let mut is_first = true;
     loop {
         let mut query = vec![("limit", PAGE.to_string())];
-        query.extend(build.map(|role| ("build", role.as_str().to_owned())));
+        query.extend(asked.build.map(|role| ("build", role.as_str().to_owned())));
+        query.extend(asked.filter.iter().cloned());
         query.extend(cursor.iter().map(|cursor| ("cursor", cursor.clone())));
         let path = ["v1", "projections", name, which];
         let request = client.request(Method::GET, &path).query(&query);
         let body = client.send(request).await?.bytes().await?;
         let page: Page<'_> = serde_json::from_slice(&body)?;
         if is_first && page.events.is_empty() && !json {
-            return Ok(writeln!(io::stdout(), "no event of {name} is {which}")?);
+            let such = if asked.filter.is_empty() { "" } else { "such " };
+            return Ok(writeln!(
+                io::stdout(),
+                "no {such}event of {name} is {which}"
+            )?);
+        }
+        if let (Some(position), [parked]) = (asked.position, &page.events[..]) {
+            return one(client, parked, position, json).await;
         }
         print(&page.events, is_first, json)?;
         is_first = false;
@@ -47,6 +62,48 @@ pub async fn list(
             return Ok(());
         }
     }
+}
+
+/// The type and data of an event, as it is stored.
+#[derive(Deserialize)]
+struct Stored<'a> {
+    r#type: String,
+    schema_version: u32,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
+}
+
+/// Prints one event that waits, and what it holds.
+async fn one(client: &Client, parked: &RawValue, position: u64, json: bool) -> Result<()> {
+    let position = position.to_string();
+    let path = ["v1", "events", &position];
+    let body = client.send(client.request(Method::GET, &path)).await?;
+    let body = body.text().await?;
+    if json {
+        let parked = one_lined(parked.get());
+        let parked = parked.trim_end();
+        let parked = parked.strip_suffix('}').unwrap_or(parked);
+        return Ok(writeln!(
+            io::stdout(),
+            "{parked},\"event\":{}}}",
+            one_lined(&body)
+        )?);
+    }
+    print(&[parked], true, false)?;
+    let event: Stored<'_> = serde_json::from_str(&body)?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "\n{} version {}",
+        one_lined(&event.r#type),
+        event.schema_version
+    )?;
+    match (event.data, event.data_base64) {
+        (Some(data), _) => writeln!(out, "{}", data.get())?,
+        (None, data) => writeln!(out, "{}", data.unwrap_or_default())?,
+    }
+    Ok(())
 }
 
 fn print(events: &[&RawValue], with_headings: bool, json: bool) -> Result<()> {

@@ -40,6 +40,9 @@ pub fn print(view: &ProjectionView, out: &mut impl Write) -> io::Result<()> {
             writeln!(out)?;
             of_trouble(&view.name, &build.role, trouble, out)?;
         }
+        if let Some(waits) = &build.waits {
+            writeln!(out, "\nthe rebuild waits: {}", one_lined(waits))?;
+        }
         if let Some(comparison) = &build.comparison {
             writeln!(out)?;
             of_comparison(comparison, out)?;
@@ -159,7 +162,7 @@ fn hints(view: &ProjectionView) -> Vec<String> {
     let name = &view.name;
     let mut hints = Vec::new();
     let next = view.builds.iter().find(|build| build.role == "next");
-    if next.is_some_and(|next| next.state == "ready") {
+    if next.is_some_and(|next| next.state == "ready" && next.waits.is_none()) {
         hints.push(format!(
             "the rebuild is ready: `quipu projection {name} switch` lets it take over, `cancel` \
              gives it up"

@@ -36,12 +36,17 @@ pub struct Projection {
     /// With drop-parked: why; it is recorded
     #[arg(long)]
     reason: Option<String>,
-    /// With drop-parked: only events that wait for the document with this key
+    /// With parked, retry-parked and drop-parked: only events that wait for the document with
+    /// this key
     #[arg(long, value_name = "KEY", conflicts_with = "stream")]
     document: Option<String>,
-    /// With drop-parked: only events that wait for this stream
+    /// With parked, retry-parked and drop-parked: only events that wait for this stream
     #[arg(long)]
     stream: Option<String>,
+    /// With --document or --stream: only the event at this position of the log; parked then
+    /// prints the event, too
+    #[arg(long)]
+    position: Option<u64>,
     /// With parked and skipped: of this build [default: active]
     #[arg(long, value_enum)]
     build: Option<Role>,
@@ -63,7 +68,7 @@ enum Action {
     Rebuild,
     /// Show the progress of a rebuild, or of catching up, to its end
     Watch,
-    /// Let the rebuild that is ready take over
+    /// Let the rebuild that is ready take over, whatever it lacks
     Switch,
     /// Let the build before answer again
     Rollback,
@@ -71,9 +76,9 @@ enum Action {
     Cancel,
     /// List events that wait until they can be folded
     Parked,
-    /// Try parked events again
+    /// Retry parked events, for each document in order up to the first that fails again
     RetryParked,
-    /// Leave parked events out for good; needs --reason
+    /// Drop parked events for good, also from later rebuilds; needs --reason
     DropParked,
     /// List events that were left out
     Skipped,
@@ -101,7 +106,14 @@ impl Projection {
                 self.print(&client.send(request).await?.text().await?)
             }
             Some(action @ (Action::Parked | Action::Skipped)) => {
-                aside::list(&client, &self.name, word(action), self.build, self.json).await
+                let asked = aside::Asked {
+                    which: word(action),
+                    build: self.build,
+                    filter: self.filter(),
+                    position: self.position,
+                    json: self.json,
+                };
+                aside::list(&client, &self.name, &asked).await
             }
             Some(Action::Watch) => {
                 let request = client.request(Method::GET, &["v1", "projections", &self.name]);
@@ -120,7 +132,11 @@ impl Projection {
 
     /// Flags that go with other actions are mistakes.
     fn check(&self) -> Result<(), WrongUse> {
-        let of_parked = self.reason.is_some() || self.document.is_some() || self.stream.is_some();
+        let names_one = self.document.is_some() || self.stream.is_some();
+        let of_parked = matches!(
+            self.action,
+            Some(Action::Parked | Action::RetryParked | Action::DropParked)
+        );
         let wrong = match self.action {
             action if action != Some(Action::Rebuild) && (self.hold || self.wait) => {
                 Some("--hold and --wait go with rebuild")
@@ -128,8 +144,14 @@ impl Projection {
             Some(Action::DropParked) if self.reason.is_none() => {
                 Some("drop-parked needs --reason, which is recorded")
             }
-            action if action != Some(Action::DropParked) && of_parked => {
-                Some("--reason, --document and --stream go with drop-parked")
+            action if action != Some(Action::DropParked) && self.reason.is_some() => {
+                Some("--reason goes with drop-parked")
+            }
+            _ if !of_parked && (names_one || self.position.is_some()) => Some(
+                "--document, --stream and --position go with parked, retry-parked and drop-parked",
+            ),
+            _ if self.position.is_some() && !names_one => {
+                Some("--position goes with --document or --stream")
             }
             action
                 if !matches!(action, Some(Action::Parked | Action::Skipped))
@@ -142,19 +164,34 @@ impl Projection {
         wrong.map_or(Ok(()), |why| Err(WrongUse(why.to_owned())))
     }
 
+    /// Which parked events are meant, as parameters of a query.
+    fn filter(&self) -> Vec<(&'static str, String)> {
+        let document = self.document.iter().map(|key| ("document", key.clone()));
+        let stream = self.stream.iter().map(|stream| ("stream", stream.clone()));
+        let position = self.position.iter();
+        let position = position.map(|position| ("position", position.to_string()));
+        document.chain(stream).chain(position).collect()
+    }
+
     async fn order(&self, client: &Client, action: Action) -> Result<String> {
         let path = ["v1", "projections", &self.name, word(action)];
         let mut request = client.request(Method::POST, &path);
         if action == Action::Rebuild {
             request = request.json(&json!({ "hold": self.hold }));
         }
-        if action == Action::DropParked {
-            let mut body = json!({ "reason": self.reason });
+        if matches!(action, Action::DropParked | Action::RetryParked) {
+            let mut body = json!({});
+            if let Some(reason) = &self.reason {
+                body["reason"] = reason.as_str().into();
+            }
             if let Some(key) = &self.document {
                 body["document"] = key.as_str().into();
             }
             if let Some(stream) = &self.stream {
                 body["stream"] = stream.as_str().into();
+            }
+            if let Some(position) = self.position {
+                body["position"] = position.into();
             }
             request = request.json(&body);
         }

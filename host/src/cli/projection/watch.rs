@@ -99,6 +99,10 @@ impl Watched {
         };
         let version = build.version;
         let seen = match (build.state.as_str(), build.role.as_str()) {
+            ("ready", _) if build.waits.is_some() => {
+                let waits = build.waits.as_deref().unwrap_or_default();
+                Seen::Failed(format!("the rebuild of {name} waits: {waits}"))
+            }
             ("ready", _) => Seen::Done(format!(
                 "version {version} of {name} is ready; `quipu projection {name} switch` lets it \
                  take over"

@@ -112,6 +112,9 @@ impl Builds {
             comparison: None,
             plan: Some(plan),
             stale: None,
+            has_parked: false,
+            is_confirmed: false,
+            waits: None,
         };
         let row = Row {
             projection: name.into(),
@@ -151,12 +154,21 @@ impl Builds {
         }
     }
 
+    /// How often parked events of a projection were asked to be retried.
+    pub fn retries(&self, name: &str) -> u64 {
+        self.steered
+            .get(name)
+            .map_or(0, |steering| steering.retries)
+    }
+
     /// Lets builds take roles.
     pub fn take_roles(&mut self, roles: Roles) {
         for (build, role) in roles {
             if let Some(row) = self.rows.get_mut(&build) {
                 row.is_dropped = role.is_none();
                 row.build.role = role.unwrap_or(row.build.role);
+                row.build.is_confirmed = false;
+                row.build.waits = None;
             }
         }
     }
@@ -166,6 +178,17 @@ impl Builds {
         if let Some(row) = self.rows.get_mut(&build) {
             row.build.comparison = comparison.map(Into::into);
         }
+    }
+
+    /// Notes that a next build is to take over, whatever it lacks.
+    pub fn confirm(&mut self, build: BuildId) -> bool {
+        let row = self.living(build);
+        let Some(row) = row.filter(|row| row.build.role == Role::Next) else {
+            return false;
+        };
+        row.build.is_confirmed = true;
+        row.build.waits = None;
+        true
     }
 
     /// The first build that is dropped.
@@ -214,6 +237,7 @@ impl Builds {
         build.trouble.clone_from(&batch.trouble);
         build.plan = batch.plan.or(build.plan);
         build.stale = build.stale.take().or_else(|| batch.stale.clone());
+        build.waits.clone_from(&batch.waits);
         row.until = Some(until(lease));
         let steering = self.steered.get(&row.projection);
         Kept::Done {

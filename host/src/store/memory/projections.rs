@@ -11,8 +11,9 @@ use super::{Log, Shared};
 use crate::model::{Digest, Position, Timestamp};
 use crate::store::builds::{self, Roles, view_name};
 use crate::store::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, Found,
-    Kept, Result, Role, Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
+    DroppedEvent, Found, Kept, LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result,
+    Role, Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
 };
 
 impl Log {
@@ -23,9 +24,29 @@ impl Log {
         is_some
     }
 
+    /// Every projection, or the one of a name.
+    fn projections(&mut self, name: Option<&str>) -> Vec<StoredProjection> {
+        let mut found = self.builds.projections(name);
+        for build in found.iter_mut().flat_map(|it| &mut it.builds) {
+            build.has_parked = !self.documents.of(build.id).parked.is_empty();
+        }
+        found
+    }
+
+    /// Asks to retry parked events of a projection's builds; for how many subjects.
+    fn request(&mut self, name: &str, of: Option<&Subject>) -> u64 {
+        let number = self.builds.retries(name);
+        let builds = self.builds.of(name);
+        let requested = builds.iter().map(|build| {
+            let contents = self.documents.of(build.id);
+            contents.request(of, number)
+        });
+        requested.sum()
+    }
+
     fn sweep(&mut self) -> bool {
         if let Some(build) = self.builds.first_dropped() {
-            self.documents.0.remove(&build);
+            self.documents.remove(build);
             self.builds.remove(build);
         }
         self.builds.first_dropped().is_some()
@@ -38,11 +59,11 @@ fn done<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, Result<T>> {
 
 impl DocumentStore for Shared {
     fn projections(&self) -> BoxFuture<'_, Result<Vec<StoredProjection>>> {
-        done(self.lock().builds.projections(None))
+        done(self.lock().projections(None))
     }
 
     fn projection<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredProjection>>> {
-        done(self.lock().builds.projections(Some(name)).pop())
+        done(self.lock().projections(Some(name)).pop())
     }
 
     fn begin<'a>(
@@ -76,7 +97,11 @@ impl DocumentStore for Shared {
     }
 
     fn steer<'a>(&'a self, name: &'a str, steer: Steer) -> BoxFuture<'a, Result<()>> {
-        self.lock().builds.steer(name, &steer.into());
+        let mut log = self.lock();
+        log.builds.steer(name, &steer.into());
+        if steer == Steer::Retry {
+            log.request(name, None);
+        }
         done(())
     }
 
@@ -95,6 +120,19 @@ impl DocumentStore for Shared {
         done(is_switched)
     }
 
+    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
+        done(self.lock().builds.confirm(build))
+    }
+
+    fn lost(
+        &self,
+        active: BuildId,
+        next: BuildId,
+        up_to: Option<u64>,
+    ) -> BoxFuture<'_, Result<LostDocuments>> {
+        done(self.lock().documents.lost((active, next), up_to))
+    }
+
     fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
         let mut log = self.lock();
         let roles = builds::roll_back(&log.builds.of(name));
@@ -104,7 +142,11 @@ impl DocumentStore for Shared {
     fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
         let mut log = self.lock();
         let roles = builds::dropped(&log.builds.of(name), role);
-        done(log.take_roles(roles))
+        let is_dropped = log.take_roles(roles);
+        if is_dropped && log.builds.of(name).is_empty() {
+            log.documents.forget(name);
+        }
+        done(is_dropped)
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
@@ -188,19 +230,72 @@ impl DocumentStore for Shared {
         done(skipped.take(limit.min(DOCUMENTS_PAGE_MAX)).collect())
     }
 
-    fn drop_parked<'a>(
+    fn parked_for<'a>(
         &'a self,
         build: BuildId,
-        subject: Option<&'a Subject>,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>> {
+        done(self.lock().documents.of(build).parked_for(key))
+    }
+
+    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>> {
+        done(self.lock().documents.of(build).parked_heads())
+    }
+
+    fn drop_parked<'a>(
+        &'a self,
+        name: &'a str,
+        which: &'a ParkedFilter,
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
         let mut log = self.lock();
-        let dropped = log.documents.of(build).drop_parked(subject, reason, at);
-        if dropped > 0 {
+        let builds = log.builds.of(name);
+        let builds: Vec<BuildId> = builds.iter().map(|build| build.id).collect();
+        let dropped = log
+            .documents
+            .drop_parked((name, &builds), which, reason, at);
+        if dropped == 0 {
+            return done(0);
+        }
+        let number = which.position.map(|position| {
+            log.builds.steer(name, &Steer::Retry.into());
+            (position, log.builds.retries(name))
+        });
+        for build in builds {
             log.builds.lose_owner(build);
+            if let Some((position, number)) = number {
+                let contents = log.documents.of(build);
+                contents.request_behind(which, position, number);
+            }
         }
         done(dropped)
+    }
+
+    fn retry_parked<'a>(
+        &'a self,
+        name: &'a str,
+        of: Option<&'a Subject>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        let mut log = self.lock();
+        log.builds.steer(name, &Steer::Retry.into());
+        done(log.request(name, of))
+    }
+
+    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
+        let mut log = self.lock();
+        let retries = log.documents.of(build).retries.iter().rev();
+        let retries = retries.map(|(subject, number)| (subject.clone(), *number));
+        done(retries.take(limit.min(DOCUMENTS_PAGE_MAX)).collect())
+    }
+
+    fn dropped<'a>(
+        &'a self,
+        name: &'a str,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>> {
+        done(self.lock().documents.dropped(name, after, limit))
     }
 
     fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {

@@ -10,7 +10,9 @@ use super::cell::Cells;
 use super::error::Failure;
 use crate::model::{Position, Timestamp};
 use crate::store::builds::without_nul;
-use crate::store::{BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, SetAside, Subject};
+use crate::store::{
+    BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, ParkedDocument, ParkedHeads, SetAside, Subject,
+};
 
 const PARK: &str = "INSERT INTO parked_events \
         (build, is_stream, subject, position, at, error, attempts) \
@@ -37,17 +39,16 @@ const SKIPPED: &str = "SELECT is_stream, subject, position, at, error, attempts,
     FROM skipped_events \
     WHERE build = $1 AND (position, is_stream, subject) > ($4, $2, $3) \
     ORDER BY position, is_stream, subject LIMIT $5";
-const DROP_PARKED: &str = "WITH dropped AS (\
-        DELETE FROM parked_events \
-        WHERE build = $1 AND ($2::boolean IS NULL OR (is_stream = $2 AND subject = $3)) \
-        RETURNING *\
-    ) \
-    INSERT INTO skipped_events (build, is_stream, subject, position, at, error, attempts, reason) \
-    SELECT build, is_stream, subject, position, $4, error, attempts, $5 FROM dropped \
-    ON CONFLICT ON CONSTRAINT skipped_event DO UPDATE SET at = excluded.at, \
-        error = excluded.error, attempts = excluded.attempts, reason = excluded.reason";
+const PARKED_FOR: &str = "SELECT count(*) OVER (), position, error FROM parked_events \
+    WHERE build = $1 AND NOT is_stream AND subject = $2 ORDER BY position LIMIT 1";
+const PARKED_HEADS: &str = "SELECT \
+    (SELECT count(*) FROM (SELECT DISTINCT is_stream, subject FROM parked_events \
+        WHERE build = $1) AS s), \
+    (SELECT min(position) FROM parked_events WHERE build = $1 AND NOT is_stream), \
+    (SELECT min(position) FROM parked_events WHERE build = $1 AND is_stream)";
 
-fn parts(subject: &Subject) -> (bool, &str) {
+/// How a subject is stored: whether it is a stream, and its name.
+pub fn parts(subject: &Subject) -> (bool, &str) {
     match subject {
         Subject::Document(key) => (false, key),
         Subject::Stream(stream) => (true, stream),
@@ -156,6 +157,35 @@ pub async fn skipped(
     page(pool, SKIPPED, build, after, limit).await
 }
 
+/// What is parked for a document.
+pub async fn parked_for(
+    pool: &PgPool,
+    build: BuildId,
+    key: &str,
+) -> Result<Option<ParkedDocument>, Failure> {
+    let query = sqlx::query(PARKED_FOR).bind(signed(build.0));
+    let row = query.bind(without_nul(key)).fetch_optional(pool).await?;
+    let found = row.map(|row| {
+        Ok::<_, Error>(ParkedDocument {
+            events: row.number(0)?,
+            first_position: Position(row.number(1)?),
+            error: row.cell::<Option<&str>>(2)?.map(Into::into),
+        })
+    });
+    Ok(found.transpose()?)
+}
+
+/// What is parked in a build.
+pub async fn parked_heads(pool: &PgPool, build: BuildId) -> Result<ParkedHeads, Failure> {
+    let query = sqlx::query(PARKED_HEADS).bind(signed(build.0));
+    let row = query.fetch_one(pool).await?;
+    Ok(ParkedHeads {
+        subjects: row.number(0)?,
+        documents: row.maybe_number(1)?.map(Position),
+        streams: row.maybe_number(2)?.map(Position),
+    })
+}
+
 async fn page(
     pool: &PgPool,
     sql: &'static str,
@@ -180,38 +210,23 @@ async fn page(
     Ok(page?)
 }
 
+/// The subject in the first two columns of a row.
+pub fn subject(row: &PgRow) -> Result<Subject, Error> {
+    let subject: Arc<str> = row.cell::<&str>(1)?.into();
+    Ok(match row.cell(0)? {
+        false => Subject::Document(subject),
+        true => Subject::Stream(subject),
+    })
+}
+
 fn set_aside(row: &PgRow) -> Result<SetAside, Error> {
     let text = |column| Ok::<_, Error>(row.cell::<Option<&str>>(column)?.map(Into::into));
-    let subject: Arc<str> = row.cell::<&str>(1)?.into();
     Ok(SetAside {
-        subject: match row.cell(0)? {
-            false => Subject::Document(subject),
-            true => Subject::Stream(subject),
-        },
+        subject: subject(row)?,
         position: Position(row.number(2)?),
         at: Timestamp(row.number(3)?),
         error: text(4)?,
         attempts: u32::try_from(row.number(5)?).unwrap_or(u32::MAX),
         reason: text(6)?,
     })
-}
-
-/// Leaves parked events out for good; how many.
-pub async fn drop_parked(
-    connection: &mut PgConnection,
-    build: BuildId,
-    subject: Option<&Subject>,
-    reason: &str,
-    at: Timestamp,
-) -> sqlx::Result<u64> {
-    let (is_stream, subject) = subject.map(parts).unzip();
-    let done = sqlx::query(DROP_PARKED)
-        .bind(signed(build.0))
-        .bind(is_stream)
-        .bind(subject.map(without_nul))
-        .bind(signed(at.0))
-        .bind(without_nul(reason))
-        .execute(connection)
-        .await?;
-    Ok(done.rows_affected())
 }

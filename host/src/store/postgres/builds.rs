@@ -15,7 +15,8 @@ use crate::store::{Build, BuildBatch, BuildClaim, BuildId, Error, Kept, Role, St
 
 const LIST: &str = "SELECT p.name, p.paused, p.held, p.retries, b.id, b.role, b.version, \
         b.module, b.position, b.changes, b.is_inline, b.started_at, \
-        coalesce(b.held_until > clock_timestamp(), false), b.trouble, b.comparison, b.plan, b.stale \
+        coalesce(b.held_until > clock_timestamp(), false), b.trouble, b.comparison, b.plan, \
+        b.stale, EXISTS (SELECT FROM parked_events AS e WHERE e.build = b.id), b.confirmed, b.waits \
     FROM projections AS p LEFT JOIN builds AS b ON b.projection = p.name AND b.role <> 'dropped' \
     WHERE $1 IS NULL OR p.name = $1 ORDER BY p.name, b.id";
 const KNOW: &str = "INSERT INTO projections (name) VALUES ($1) \
@@ -37,8 +38,11 @@ const STEER: &str = "INSERT INTO projections AS p (name, paused, held, retries) 
         held = coalesce($3, p.held), retries = p.retries + $4";
 const FORGET: &str = "UPDATE builds SET trouble = NULL \
     WHERE projection = $1 AND trouble IS NOT NULL";
-const TAKE_ROLE: &str = "UPDATE builds SET role = $2 WHERE id = $1";
+const TAKE_ROLE: &str =
+    "UPDATE builds SET role = $2, confirmed = false, waits = NULL WHERE id = $1";
 const COMPARE: &str = "UPDATE builds SET comparison = $2 WHERE id = $1";
+const CONFIRM: &str = "UPDATE builds SET confirmed = true, waits = NULL \
+    WHERE id = $1 AND role = 'next'";
 /// The server's clock counts: hosts need not agree on the time.
 const CLAIM: &str = "UPDATE builds SET token = token + 1, \
         held_until = clock_timestamp() + $2 * interval '1 microsecond' \
@@ -47,7 +51,7 @@ const CLAIM: &str = "UPDATE builds SET token = token + 1, \
     RETURNING token, position, changes, plan, stale";
 const ADVANCE: &str = "UPDATE builds SET position = greatest(position, $3), \
         changes = greatest(changes, $4), trouble = $5, \
-        plan = coalesce($7, plan), stale = coalesce(stale, $8), \
+        plan = coalesce($7, plan), stale = coalesce(stale, $8), waits = $9, \
         held_until = clock_timestamp() + $6 * interval '1 microsecond' \
     WHERE id = $1 AND token = $2 AND NOT is_inline AND role <> 'dropped' \
     RETURNING (SELECT retries FROM projections WHERE name = projection), \
@@ -55,8 +59,6 @@ const ADVANCE: &str = "UPDATE builds SET position = greatest(position, $3), \
 const JUDGE: &str = "UPDATE builds SET plan = $3, stale = coalesce(stale, $4) \
     WHERE id = $1 AND coalesce(plan, 0) = $2 AND is_inline AND role <> 'dropped'";
 const RELEASE: &str = "UPDATE builds SET held_until = NULL WHERE id = $1 AND token = $2";
-const LOSE_OWNER: &str = "UPDATE builds SET token = token + 1, held_until = NULL \
-    WHERE id = $1 AND role <> 'dropped'";
 
 type Done<T> = Result<T, Failure>;
 
@@ -114,6 +116,9 @@ fn build(row: &PgRow) -> Result<Build, Error> {
         comparison: text(14)?,
         plan: row.maybe_number(15)?,
         stale: text(16)?,
+        has_parked: row.cell(17)?,
+        is_confirmed: row.cell(18)?,
+        waits: text(19)?,
     })
 }
 
@@ -220,6 +225,12 @@ pub async fn compare(
     Ok(())
 }
 
+/// Notes that a next build is to take over, whatever it lacks; false when it is not one.
+pub async fn confirm(connection: &mut PgConnection, build: BuildId) -> Done<bool> {
+    let query = sqlx::query(CONFIRM).bind(signed(build.0));
+    Ok(query.execute(connection).await?.rows_affected() > 0)
+}
+
 /// Claims a build, unless somebody owns it.
 pub async fn claim(
     connection: &mut PgConnection,
@@ -260,6 +271,7 @@ pub async fn advance(
         .bind(micros(lease))
         .bind(batch.plan.map(signed))
         .bind(batch.stale.as_deref().map(without_nul))
+        .bind(batch.waits.as_deref().map(without_nul))
         .fetch_optional(connection)
         .await?;
     let Some(row) = row else {
@@ -294,10 +306,4 @@ pub async fn release(connection: &mut PgConnection, build: BuildId, token: u64) 
         .bind(signed(token));
     query.execute(connection).await?;
     Ok(())
-}
-
-/// Takes a build from its owner, who then writes to it no more. False when it is dropped.
-pub async fn lose_owner(connection: &mut PgConnection, build: BuildId) -> Done<bool> {
-    let query = sqlx::query(LOSE_OWNER).bind(signed(build.0));
-    Ok(query.execute(connection).await?.rows_affected() == 1)
 }

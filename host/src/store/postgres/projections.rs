@@ -10,12 +10,13 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
 
 use super::error::Failure;
-use super::{aside, builds, documents, pages};
+use super::{aside, builds, documents, dropped, pages, retries};
 use crate::model::{Digest, Position, Timestamp};
-use crate::store::builds::{Roles, dropped, roll_back, switch};
+use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, Found, Kept, Result, Role,
-    Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, Found, Kept,
+    LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan, SetAside, Steer,
+    StoredDocument, StoredProjection, Subject,
 };
 
 type Done<T> = std::result::Result<T, Failure>;
@@ -56,6 +57,11 @@ impl Projections {
     async fn steer(&self, name: &str, steer: Steer) -> Done<()> {
         let mut writing = self.pool.begin().await?;
         builds::steer(&mut writing, name, &steer.into()).await?;
+        if steer == Steer::Retry {
+            // No owner says meanwhile that it has done what was asked before.
+            builds::locked(&mut writing, name).await?;
+            retries::request(&mut writing, name, None).await?;
+        }
         Ok(writing.commit().await?)
     }
 
@@ -89,6 +95,10 @@ impl Projections {
         Ok(is_switched)
     }
 
+    async fn confirm(&self, build: BuildId) -> Done<bool> {
+        builds::confirm(&mut *self.connection().await?, build).await
+    }
+
     async fn change_roles(
         &self,
         name: &str,
@@ -113,6 +123,7 @@ impl Projections {
         if kept != Kept::Lost {
             documents::write(&mut writing, &batch.writes).await?;
             aside::write(&mut writing, build, batch).await?;
+            retries::done(&mut writing, build, &batch.retried).await?;
             writing.commit().await?;
         }
         Ok(kept)
@@ -127,17 +138,42 @@ impl Projections {
         documents::read(&mut *self.connection().await?, &keys).await
     }
 
+    async fn drop_build(&self, name: &str, role: Role) -> Done<bool> {
+        let mut writing = self.pool.begin().await?;
+        let roles = rules::dropped(&builds::locked(&mut writing, name).await?, role);
+        let is_dropped = take_roles(&mut writing, roles).await?;
+        if is_dropped {
+            dropped::forget(&mut writing, name).await?;
+        }
+        writing.commit().await?;
+        Ok(is_dropped)
+    }
+
+    async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Done<u64> {
+        let mut writing = self.pool.begin().await?;
+        builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+        builds::locked(&mut writing, name).await?;
+        let requested = retries::request(&mut writing, name, of).await?;
+        writing.commit().await?;
+        Ok(requested)
+    }
+
     async fn drop_parked(
         &self,
-        build: BuildId,
-        subject: Option<&Subject>,
+        name: &str,
+        which: &ParkedFilter,
         reason: &str,
         at: Timestamp,
     ) -> Done<u64> {
         let mut writing = self.pool.begin().await?;
-        // First, so that the owner parks nothing meanwhile.
-        builds::lose_owner(&mut writing, build).await?;
-        let dropped = aside::drop_parked(&mut writing, build, subject, reason, at).await?;
+        // First, so that no owner parks anything meanwhile.
+        builds::locked(&mut writing, name).await?;
+        dropped::lose_owners(&mut writing, name).await?;
+        let dropped = dropped::drop_parked(&mut writing, name, which, reason, at).await?;
+        if let Some(position) = which.position.filter(|_| dropped > 0) {
+            builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+            retries::request_behind(&mut writing, name, (which, position)).await?;
+        }
         if dropped > 0 {
             writing.commit().await?;
         }
@@ -208,12 +244,25 @@ impl DocumentStore for Projections {
         told(self.switch(name, next, comparison)).boxed()
     }
 
+    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
+        told(self.confirm(build)).boxed()
+    }
+
+    fn lost(
+        &self,
+        active: BuildId,
+        next: BuildId,
+        up_to: Option<u64>,
+    ) -> BoxFuture<'_, Result<LostDocuments>> {
+        told(pages::lost(&self.pool, (active, next), up_to)).boxed()
+    }
+
     fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
         told(self.change_roles(name, roll_back)).boxed()
     }
 
     fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
-        told(self.change_roles(name, move |builds: &[Build]| dropped(builds, role))).boxed()
+        told(self.drop_build(name, role)).boxed()
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
@@ -277,14 +326,47 @@ impl DocumentStore for Projections {
         told(aside::skipped(&self.pool, build, after, limit)).boxed()
     }
 
-    fn drop_parked<'a>(
+    fn parked_for<'a>(
         &'a self,
         build: BuildId,
-        subject: Option<&'a Subject>,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>> {
+        told(aside::parked_for(&self.pool, build, key)).boxed()
+    }
+
+    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>> {
+        told(aside::parked_heads(&self.pool, build)).boxed()
+    }
+
+    fn drop_parked<'a>(
+        &'a self,
+        name: &'a str,
+        which: &'a ParkedFilter,
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
-        told(self.drop_parked(build, subject, reason, at)).boxed()
+        told(self.drop_parked(name, which, reason, at)).boxed()
+    }
+
+    fn retry_parked<'a>(
+        &'a self,
+        name: &'a str,
+        of: Option<&'a Subject>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        told(self.retry_parked(name, of)).boxed()
+    }
+
+    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
+        told(retries::retries(&self.pool, build, limit)).boxed()
+    }
+
+    fn dropped<'a>(
+        &'a self,
+        name: &'a str,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>> {
+        told(dropped::dropped(&self.pool, name, after, limit)).boxed()
     }
 
     fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {

@@ -36,6 +36,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../../../migrations/postgres/0005_proof.sql"),
     ),
     (
+        6,
+        "dropped",
+        include_str!("../../../../migrations/postgres/0006_dropped.sql"),
+    ),
+    (
         8,
         "releases",
         include_str!("../../../../migrations/postgres/0008_releases.sql"),

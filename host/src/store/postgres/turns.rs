@@ -18,7 +18,7 @@ const ONE: &str = "SELECT id, role, is_inline, position FROM builds \
 const OF: &str = "SELECT id, role, is_inline, position FROM builds \
     WHERE projection = $1 AND role <> 'dropped' ORDER BY id FOR UPDATE";
 const PARKED: &str = "SELECT EXISTS (SELECT FROM parked_events WHERE build = $1)";
-const ROLE: &str = "UPDATE builds SET role = $2 WHERE id = $1";
+const ROLE: &str = "UPDATE builds SET role = $2, confirmed = false, waits = NULL WHERE id = $1";
 const HOLD: &str = "INSERT INTO projections (name, held) VALUES ($1, true) \
     ON CONFLICT ON CONSTRAINT projection_name DO UPDATE SET held = true";
 const DETACH: &str = "UPDATE builds \

@@ -11,7 +11,10 @@ use super::encode::signed;
 use super::error::store_error;
 use crate::model::{Position, Timestamp};
 use crate::store::builds::without_nul;
-use crate::store::{BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, Result, SetAside, Subject};
+use crate::store::{
+    BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, ParkedDocument, ParkedHeads, Result, SetAside,
+    Subject,
+};
 
 /// ?2: a JSON array of [`Record`]s.
 const PARK: &str = "INSERT OR REPLACE INTO parked_events \
@@ -36,12 +39,13 @@ const SKIPPED: &str = "SELECT is_stream, subject, position, at, error, attempts,
      FROM skipped_events \
      WHERE build = ?1 AND (position, is_stream, subject) > (?4, ?2, ?3) \
      ORDER BY position, is_stream, subject LIMIT ?5";
-const SKIP_PARKED: &str = "INSERT OR REPLACE INTO skipped_events \
-     (build, is_stream, subject, position, at, error, attempts, reason) \
-     SELECT build, is_stream, subject, position, ?4, error, attempts, ?5 FROM parked_events \
-     WHERE build = ?1 AND (?2 IS NULL OR (is_stream = ?2 AND subject = ?3))";
-const DROP_PARKED: &str = "DELETE FROM parked_events \
-     WHERE build = ?1 AND (?2 IS NULL OR (is_stream = ?2 AND subject = ?3))";
+const PARKED_FOR: &str = "SELECT count(*) OVER (), position, error FROM parked_events \
+     WHERE build = ?1 AND is_stream = 0 AND subject = ?2 ORDER BY position LIMIT 1";
+const PARKED_HEADS: &str = "SELECT \
+     (SELECT count(*) FROM (SELECT DISTINCT is_stream, subject FROM parked_events \
+         WHERE build = ?1)), \
+     (SELECT min(position) FROM parked_events WHERE build = ?1 AND is_stream = 0), \
+     (SELECT min(position) FROM parked_events WHERE build = ?1 AND is_stream = 1)";
 
 /// A row: whether the subject is a stream, its name, position, time, error, attempts, reason.
 #[derive(Serialize)]
@@ -70,7 +74,8 @@ impl<'a> Record<'a> {
     }
 }
 
-fn parts(subject: &Subject) -> (i64, &str) {
+/// How a subject is stored: whether it is a stream, and its name.
+pub fn parts(subject: &Subject) -> (i64, &str) {
     match subject {
         Subject::Document(key) => (0, key),
         Subject::Stream(stream) => (1, stream),
@@ -135,6 +140,37 @@ pub async fn skipped(
     page(pool, SKIPPED, build, after, limit).await
 }
 
+/// What is parked for a document.
+pub async fn parked_for(
+    pool: &SqlitePool,
+    build: BuildId,
+    key: &str,
+) -> Result<Option<ParkedDocument>> {
+    let query = sqlx::query(PARKED_FOR).bind(signed(build.0)).bind(key);
+    let row = query.fetch_optional(pool).await;
+    let row = row.map_err(|error| store_error(&error))?;
+    let found = row.map(|row| {
+        Ok(ParkedDocument {
+            events: row.number(0)?,
+            first_position: Position(row.number(1)?),
+            error: row.cell::<Option<&str>>(2)?.map(Into::into),
+        })
+    });
+    found.transpose()
+}
+
+/// What is parked in a build.
+pub async fn parked_heads(pool: &SqlitePool, build: BuildId) -> Result<ParkedHeads> {
+    let query = sqlx::query(PARKED_HEADS).bind(signed(build.0));
+    let row = query.fetch_one(pool).await;
+    let row = row.map_err(|error| store_error(&error))?;
+    Ok(ParkedHeads {
+        subjects: row.number(0)?,
+        documents: row.maybe_number(1)?.map(Position),
+        streams: row.maybe_number(2)?.map(Position),
+    })
+}
+
 async fn page(
     pool: &SqlitePool,
     sql: &'static str,
@@ -159,47 +195,23 @@ async fn page(
     rows.iter().map(set_aside).collect()
 }
 
+/// The subject in the first two columns of a row.
+pub fn subject(row: &SqliteRow) -> Result<Subject> {
+    let subject: Arc<str> = row.cell::<&str>(1)?.into();
+    Ok(match row.cell::<i64>(0)? {
+        0 => Subject::Document(subject),
+        _ => Subject::Stream(subject),
+    })
+}
+
 fn set_aside(row: &SqliteRow) -> Result<SetAside> {
     let text = |column| Ok::<_, Error>(row.cell::<Option<&str>>(column)?.map(Into::into));
-    let subject: Arc<str> = row.cell::<&str>(1)?.into();
     Ok(SetAside {
-        subject: match row.cell::<i64>(0)? {
-            0 => Subject::Document(subject),
-            _ => Subject::Stream(subject),
-        },
+        subject: subject(row)?,
         position: Position(row.number(2)?),
         at: Timestamp(row.number(3)?),
         error: text(4)?,
         attempts: row.cell(5)?,
         reason: text(6)?,
     })
-}
-
-/// Leaves parked events out for good; how many.
-pub async fn drop_parked(
-    connection: &mut SqliteConnection,
-    build: BuildId,
-    subject: Option<&Subject>,
-    reason: &str,
-    at: Timestamp,
-) -> Result<u64> {
-    let (is_stream, subject) = subject.map(parts).unzip();
-    sqlx::query(SKIP_PARKED)
-        .bind(signed(build.0))
-        .bind(is_stream)
-        .bind(subject)
-        .bind(signed(at.0))
-        .bind(without_nul(reason))
-        .execute(&mut *connection)
-        .await
-        .map_err(|error| store_error(&error))?;
-    let dropped = sqlx::query(DROP_PARKED)
-        .bind(signed(build.0))
-        .bind(is_stream)
-        .bind(subject)
-        .execute(connection)
-        .await;
-    dropped
-        .map(|done| done.rows_affected())
-        .map_err(|error| store_error(&error))
 }

@@ -19,7 +19,8 @@ const LIST: &str = concat!(
     "SELECT p.name, p.paused, p.held, p.retries, b.id, b.role, b.version, b.module, b.position, \
      b.changes, b.is_inline, b.started_at, coalesce(b.held_until > ",
     now!(),
-    ", 0), b.trouble, b.comparison, b.plan, b.stale \
+    ", 0), b.trouble, b.comparison, b.plan, b.stale, \
+     EXISTS (SELECT 1 FROM parked_events AS e WHERE e.build = b.id), b.confirmed, b.waits \
      FROM projections AS p LEFT JOIN builds AS b ON b.projection = p.name AND b.role <> 'dropped' \
      WHERE ?1 IS NULL OR p.name = ?1 ORDER BY p.name, b.id"
 );
@@ -34,8 +35,10 @@ const STEER: &str = "INSERT INTO projections (name, paused, held, retries) \
      VALUES (?1, coalesce(?2, 0), coalesce(?3, 0), ?4) ON CONFLICT (name) DO UPDATE SET \
      paused = coalesce(?2, paused), held = coalesce(?3, held), retries = retries + ?4";
 const FORGET: &str = "UPDATE builds SET trouble = NULL WHERE projection = ?1";
-const TAKE_ROLE: &str = "UPDATE builds SET role = ?2 WHERE id = ?1";
+const TAKE_ROLE: &str = "UPDATE builds SET role = ?2, confirmed = 0, waits = NULL WHERE id = ?1";
 const COMPARE: &str = "UPDATE builds SET comparison = ?2 WHERE id = ?1";
+const CONFIRM: &str = "UPDATE builds SET confirmed = 1, waits = NULL \
+     WHERE id = ?1 AND role = 'next'";
 const CLAIM: &str = concat!(
     "UPDATE builds SET token = token + 1, held_until = ",
     now!(),
@@ -46,7 +49,7 @@ const CLAIM: &str = concat!(
 );
 const ADVANCE: &str = concat!(
     "UPDATE builds SET position = max(position, ?3), changes = max(changes, ?4), trouble = ?5, \
-     plan = coalesce(?7, plan), stale = coalesce(stale, ?8), held_until = ",
+     plan = coalesce(?7, plan), stale = coalesce(stale, ?8), waits = ?9, held_until = ",
     now!(),
     " + ?6 WHERE id = ?1 AND token = ?2 AND is_inline = 0 AND role <> 'dropped' \
      RETURNING (SELECT retries FROM projections WHERE name = projection), \
@@ -56,8 +59,6 @@ const JUDGE: &str = "UPDATE builds SET plan = ?3, stale = coalesce(stale, ?4) \
      WHERE id = ?1 AND coalesce(plan, 0) = ?2 AND is_inline = 1 AND role <> 'dropped'";
 const RELEASE: &str = "UPDATE builds SET held_until = NULL WHERE id = ?1 AND token = ?2";
 const RELEASE_ALL: &str = "UPDATE builds SET held_until = NULL WHERE held_until IS NOT NULL";
-const LOSE_OWNER: &str = "UPDATE builds SET token = token + 1, held_until = NULL \
-     WHERE id = ?1 AND role <> 'dropped'";
 
 /// Every projection, or the one of a name.
 pub async fn list(
@@ -110,6 +111,9 @@ fn build(row: &SqliteRow) -> Result<Build> {
         comparison: text(14)?,
         plan: row.maybe_number(15)?,
         stale: text(16)?,
+        has_parked: row.cell::<i64>(17)? != 0,
+        is_confirmed: row.cell::<i64>(18)? != 0,
+        waits: text(19)?,
     })
 }
 
@@ -197,6 +201,12 @@ pub async fn compare(
     execute(connection, query).await.map(|_| ())
 }
 
+/// Notes that a next build is to take over, whatever it lacks; false when it is not one.
+pub async fn confirm(connection: &mut SqliteConnection, build: BuildId) -> Result<bool> {
+    let query = sqlx::query(CONFIRM).bind(signed(build.0));
+    execute(connection, query).await.map(|rows| rows > 0)
+}
+
 /// Claims a build, unless somebody owns it.
 pub async fn claim(
     connection: &mut SqliteConnection,
@@ -238,6 +248,7 @@ pub async fn advance(
         .bind(millis(lease))
         .bind(batch.plan.map(signed))
         .bind(batch.stale.as_deref().map(without_nul))
+        .bind(batch.waits.as_deref().map(without_nul))
         .fetch_optional(connection)
         .await
         .map_err(|error| store_error(&error))?;
@@ -276,12 +287,6 @@ pub async fn release(connection: &mut SqliteConnection, build: BuildId, token: u
 /// Gives every build back when a store is opened, as names are.
 pub async fn release_all(connection: &mut SqliteConnection) -> Result<()> {
     let query = sqlx::query(RELEASE_ALL);
-    execute(connection, query).await.map(|_| ())
-}
-
-/// Takes a build from its owner.
-pub async fn lose_owner(connection: &mut SqliteConnection, build: BuildId) -> Result<()> {
-    let query = sqlx::query(LOSE_OWNER).bind(signed(build.0));
     execute(connection, query).await.map(|_| ())
 }
 

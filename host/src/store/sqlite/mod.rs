@@ -11,6 +11,7 @@ mod builds;
 mod cell;
 mod checkpoints;
 mod documents;
+mod dropped;
 mod encode;
 mod error;
 mod file;
@@ -25,6 +26,7 @@ mod pages;
 mod projections;
 mod reader;
 mod rejections;
+mod retries;
 mod rows;
 mod side;
 mod snapshots;
@@ -80,6 +82,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         5,
         "proof",
         include_str!("../../../../migrations/sqlite/0005_proof.sql"),
+    ),
+    (
+        6,
+        "dropped",
+        include_str!("../../../../migrations/sqlite/0006_dropped.sql"),
     ),
     (
         8,

@@ -8,7 +8,10 @@ use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
 use crate::store::scan::{Bounds, changes_limit, page, whole_changes};
-use crate::store::{BuildCounts, BuildId, Found, Result, Scan, StoredDocument};
+use crate::store::{
+    BuildCounts, BuildId, Found, LOST_KEYS_MAX, LostDocuments, Result, SKIPPED_BY_POLICY, Scan,
+    StoredDocument,
+};
 
 /// Rows that a sweep removes at once.
 const SWEEP: u64 = 2_000;
@@ -53,17 +56,37 @@ const CHANGED: &str = "SELECT key, document, change FROM documents \
 const COUNTS: &str = "SELECT (SELECT count(*) FROM documents WHERE build = ?1) \
          - (SELECT count(*) FROM documents WHERE build = ?1 AND document IS NULL), \
      (SELECT count(*) FROM parked_events WHERE build = ?1), \
-     (SELECT count(*) FROM skipped_events WHERE build = ?1)";
+     (SELECT count(*) FROM skipped_events WHERE build = ?1), \
+     (SELECT count(*) FROM skipped_events WHERE build = ?1 AND reason = ?2)";
+/// Living documents of build ?1 of which ?2 has no trace.
+macro_rules! lost {
+    ($what:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $what,
+            " FROM documents AS a WHERE a.build = ?1 AND a.document IS NOT NULL \
+             AND (?3 IS NULL OR a.change <= ?3) \
+             AND NOT EXISTS (SELECT 1 FROM documents AS n \
+                 WHERE n.build = ?2 AND n.key = a.key)",
+            $rest
+        )
+    };
+}
+
+const LOST: &str = lost!("count(*)", "");
+const LOST_KEYS: &str = lost!("a.key", " ORDER BY a.key LIMIT ?4");
 
 const DROPPED: &str = "SELECT id FROM builds WHERE role = 'dropped' ORDER BY id LIMIT 1";
 /// Each removes up to ?2 rows of a build.
-const SWEEPS: [&str; 4] = [
+const SWEEPS: [&str; 5] = [
     "DELETE FROM document_entries WHERE build = ?1 AND (number, value, key) <= (\
          SELECT number, value, key FROM (SELECT number, value, key FROM document_entries \
              WHERE build = ?1 ORDER BY number, value, key LIMIT ?2) \
          ORDER BY number DESC, value DESC, key DESC LIMIT 1)",
     "DELETE FROM parked_events WHERE rowid IN (\
          SELECT rowid FROM parked_events WHERE build = ?1 LIMIT ?2)",
+    "DELETE FROM parked_retries WHERE rowid IN (\
+         SELECT rowid FROM parked_retries WHERE build = ?1 LIMIT ?2)",
     "DELETE FROM skipped_events WHERE rowid IN (\
          SELECT rowid FROM skipped_events WHERE build = ?1 LIMIT ?2)",
     "DELETE FROM documents WHERE rowid IN (\
@@ -138,6 +161,7 @@ pub async fn changed(
 pub async fn counts(pool: &SqlitePool, build: BuildId) -> Result<BuildCounts> {
     let row = sqlx::query(COUNTS)
         .bind(signed(build.0))
+        .bind(SKIPPED_BY_POLICY)
         .fetch_one(pool)
         .await
         .map_err(|error| store_error(&error))?;
@@ -145,7 +169,33 @@ pub async fn counts(pool: &SqlitePool, build: BuildId) -> Result<BuildCounts> {
         documents: row.number(0)?,
         parked: row.number(1)?,
         skipped: row.number(2)?,
+        skipped_by_policy: row.number(3)?,
     })
+}
+
+/// Documents of a build of which another one has no trace.
+pub async fn lost(
+    pool: &SqlitePool,
+    (active, next): (BuildId, BuildId),
+    up_to: Option<u64>,
+) -> Result<LostDocuments> {
+    let query = |sql: &'static str| {
+        let query = sqlx::query(sql).bind(signed(active.0));
+        query.bind(signed(next.0)).bind(up_to.map(signed))
+    };
+    let examples = query(LOST_KEYS).bind(signed(LOST_KEYS_MAX as u64));
+    let rows = examples.fetch_all(pool).await;
+    let rows = rows.map_err(|error| store_error(&error))?;
+    let keys = rows.iter().map(|row| Ok(row.cell::<&str>(0)?.into()));
+    let keys: Vec<Arc<str>> = keys.collect::<Result<_>>()?;
+    let count = match keys.len() < LOST_KEYS_MAX {
+        true => keys.len() as u64,
+        false => {
+            let row = query(LOST).fetch_one(pool).await;
+            row.map_err(|error| store_error(&error))?.number(0)?
+        }
+    };
+    Ok(LostDocuments { count, keys })
 }
 
 /// Removes a part of what the first dropped build holds; true when there is more.

@@ -10,12 +10,13 @@ use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 
 use super::error::store_error;
 use super::side::{Side, commit};
-use super::{aside, builds, documents, pages};
+use super::{aside, builds, documents, dropped, pages, retries};
 use crate::model::{Digest, Position, Timestamp};
-use crate::store::builds::{Roles, dropped, roll_back, switch};
+use crate::store::builds::{self as rules, Roles, roll_back, switch};
 use crate::store::{
-    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, Found, Kept, Result, Role,
-    Scan, SetAside, Steer, StoredDocument, StoredProjection, Subject,
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DocumentStore, DroppedEvent, Found, Kept,
+    LostDocuments, ParkedDocument, ParkedFilter, ParkedHeads, Result, Role, Scan, SetAside, Steer,
+    StoredDocument, StoredProjection, Subject,
 };
 
 /// Reads through the pool, and writes through the side connection: documents and their
@@ -60,6 +61,9 @@ impl Projections {
         let mut turn = self.side.turn().await?;
         let mut writing = turn.begin().await?;
         builds::steer(&mut writing, name, &steer.into()).await?;
+        if steer == Steer::Retry {
+            retries::request(&mut writing, name, None).await?;
+        }
         commit(writing).await
     }
 
@@ -93,6 +97,11 @@ impl Projections {
         Ok(is_switched)
     }
 
+    async fn confirm(&self, build: BuildId) -> Result<bool> {
+        let mut turn = self.side.turn().await?;
+        builds::confirm(&mut turn.connection, build).await
+    }
+
     async fn change_roles(
         &self,
         name: &str,
@@ -119,6 +128,7 @@ impl Projections {
         if kept != Kept::Lost {
             documents::write(&mut writing, &batch.writes).await?;
             aside::write(&mut writing, build, batch).await?;
+            retries::done(&mut writing, build, &batch.retried).await?;
             commit(writing).await?;
         }
         Ok(kept)
@@ -133,18 +143,40 @@ impl Projections {
         documents::read(&mut *self.reading().await?, &keys).await
     }
 
+    async fn drop_build(&self, name: &str, role: Role) -> Result<bool> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        let roles = builds::of(&mut writing, name).await?;
+        let is_dropped = take_roles(&mut writing, rules::dropped(&roles, role)).await?;
+        if is_dropped {
+            dropped::forget(&mut writing, name).await?;
+        }
+        commit(writing).await?;
+        Ok(is_dropped)
+    }
+
+    async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Result<u64> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+        let requested = retries::request(&mut writing, name, of).await?;
+        commit(writing).await?;
+        Ok(requested)
+    }
+
     async fn drop_parked(
         &self,
-        build: BuildId,
-        subject: Option<&Subject>,
+        name: &str,
+        which: &ParkedFilter,
         reason: &str,
         at: Timestamp,
     ) -> Result<u64> {
         let mut turn = self.side.turn().await?;
         let mut writing = turn.begin().await?;
-        let dropped = aside::drop_parked(&mut writing, build, subject, reason, at).await?;
-        if dropped > 0 {
-            builds::lose_owner(&mut writing, build).await?;
+        let dropped = dropped::drop_parked(&mut writing, name, which, reason, at).await?;
+        if let Some(position) = which.position.filter(|_| dropped > 0) {
+            builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+            retries::request_behind(&mut writing, name, (which, position)).await?;
         }
         commit(writing).await?;
         Ok(dropped)
@@ -213,13 +245,25 @@ impl DocumentStore for Projections {
         self.switch(name, next, comparison).boxed()
     }
 
+    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
+        self.confirm(build).boxed()
+    }
+
+    fn lost(
+        &self,
+        active: BuildId,
+        next: BuildId,
+        up_to: Option<u64>,
+    ) -> BoxFuture<'_, Result<LostDocuments>> {
+        pages::lost(&self.pool, (active, next), up_to).boxed()
+    }
+
     fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
         self.change_roles(name, roll_back).boxed()
     }
 
     fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
-        self.change_roles(name, move |builds: &[Build]| dropped(builds, role))
-            .boxed()
+        self.drop_build(name, role).boxed()
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
@@ -283,14 +327,47 @@ impl DocumentStore for Projections {
         aside::skipped(&self.pool, build, after, limit).boxed()
     }
 
-    fn drop_parked<'a>(
+    fn parked_for<'a>(
         &'a self,
         build: BuildId,
-        subject: Option<&'a Subject>,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>> {
+        aside::parked_for(&self.pool, build, key).boxed()
+    }
+
+    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>> {
+        aside::parked_heads(&self.pool, build).boxed()
+    }
+
+    fn drop_parked<'a>(
+        &'a self,
+        name: &'a str,
+        which: &'a ParkedFilter,
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
-        self.drop_parked(build, subject, reason, at).boxed()
+        self.drop_parked(name, which, reason, at).boxed()
+    }
+
+    fn retry_parked<'a>(
+        &'a self,
+        name: &'a str,
+        of: Option<&'a Subject>,
+    ) -> BoxFuture<'a, Result<u64>> {
+        self.retry_parked(name, of).boxed()
+    }
+
+    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
+        retries::retries(&self.pool, build, limit).boxed()
+    }
+
+    fn dropped<'a>(
+        &'a self,
+        name: &'a str,
+        after: Option<&'a (Subject, Position)>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>> {
+        dropped::dropped(&self.pool, name, after, limit).boxed()
     }
 
     fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {

@@ -18,7 +18,7 @@ const ONE: &str = "SELECT id, role, is_inline, position FROM builds \
 const OF: &str = "SELECT id, role, is_inline, position FROM builds \
     WHERE projection = ?1 AND role <> 'dropped'";
 const PARKED: &str = "SELECT EXISTS (SELECT 1 FROM parked_events WHERE build = ?1)";
-const ROLE: &str = "UPDATE builds SET role = ?2 WHERE id = ?1";
+const ROLE: &str = "UPDATE builds SET role = ?2, confirmed = 0, waits = NULL WHERE id = ?1";
 const HOLD: &str = "INSERT INTO projections (name, held) VALUES (?1, 1) \
     ON CONFLICT (name) DO UPDATE SET held = 1";
 const DETACH: &str = "UPDATE builds \

@@ -1,0 +1,235 @@
+//! How fresh a read is, and why it can't be fresher.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::orders::check_name;
+use super::tend::tend;
+use super::{Error, Freshness, Service, Shared, Trouble};
+use crate::deploy::Plan;
+use crate::model::{Lifecycle, Position};
+use crate::store::{Build, Role};
+
+/// Longest time that a read waits until a projection is fresh.
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Between two looks at what another host may have written: at first, and at most.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// Why a projection is not as fresh as a read asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotFreshReason {
+    /// The active build has stopped before an event.
+    Stopped,
+    /// The projection is paused.
+    Paused,
+    /// An event that the read asks for is parked.
+    Parked,
+    /// The projection was not there in time.
+    Behind,
+    /// The documents were folded by rules that have changed since.
+    Stale,
+}
+
+impl NotFreshReason {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Paused => "paused",
+            Self::Parked => "parked",
+            Self::Behind => "behind",
+            Self::Stale => "stale",
+        }
+    }
+
+    /// What is the matter with the projection, and what to do.
+    pub(super) fn advice(self, projection: &str) -> String {
+        match self {
+            Self::Stopped => format!(
+                "its active build has stopped; `quipu projection {projection}` says before which \
+                 event and why"
+            ),
+            Self::Paused => {
+                format!("it is paused; `quipu projection {projection} resume` lets it go on")
+            }
+            Self::Parked => format!(
+                "the event after it is parked; `quipu projection {projection} parked` lists what \
+                 waits, `retry-parked` retries it after a fix, `drop-parked` leaves it out"
+            ),
+            Self::Behind => "the time that was given is over; try again, or wait longer".to_owned(),
+            Self::Stale => format!(
+                "its documents were folded by rules that have changed since; `quipu projection \
+                 {projection}` shows the rebuild"
+            ),
+        }
+    }
+}
+
+/// The build that is answered from.
+pub(super) struct Active {
+    pub build: Build,
+    /// How far it is at least: what is read of it later is as new or newer.
+    pub position: Position,
+    is_paused: bool,
+    /// Another module is deployed with the same version: it goes on with the build, also when
+    /// that has stopped.
+    is_replaced: bool,
+}
+
+impl Service {
+    /// The build that is answered from, once it is as fresh as a read of one document, or of
+    /// any, asks for, and how far it is at least.
+    pub(super) async fn fresh(
+        &self,
+        name: &str,
+        key: Option<&str>,
+        freshness: Freshness,
+    ) -> Result<(Build, Position), Error> {
+        let until = Instant::now() + freshness.wait.min(WAIT_MAX);
+        let mut progress = self.shared.progress.subscribe();
+        let mut grown = self.shared.grown.clone();
+        let mut pause = LOOKS.0;
+        loop {
+            progress.borrow_and_update();
+            grown.borrow_and_update();
+            let active = self.shared.active(name).await?;
+            if let Some((reason, position)) = self.obstacle(&active, key, freshness.after).await? {
+                return Err(not_fresh(name, freshness, reason, position));
+            }
+            let Active {
+                build, position, ..
+            } = active;
+            if position >= freshness.after {
+                return Ok((build, position));
+            }
+            if Instant::now() >= until {
+                return Err(not_fresh(name, freshness, NotFreshReason::Behind, position));
+            }
+            tokio::select! {
+                _ = progress.changed() => {}
+                changed = grown.changed(), if build.is_inline => {
+                    changed.map_err(|_| Error::Stopped)?;
+                }
+                () = sleep(pause) => pause = (pause * 2).min(LOOKS.1),
+                () = sleep_until(until) => {}
+                () = self.shared.ending.cancelled() => return Err(Error::Stopped),
+            }
+        }
+    }
+
+    /// Why it is of no use to wait until everything up to a position is in a document, or in
+    /// all, and how far that is.
+    async fn obstacle(
+        &self,
+        active: &Active,
+        key: Option<&str>,
+        after: Position,
+    ) -> Result<Option<(NotFreshReason, Position)>, Error> {
+        let (build, position) = (&active.build, active.position);
+        if after == Position(0) {
+            return Ok(None);
+        }
+        if build.has_parked {
+            let first = self.first_parked(build, key).await?;
+            if let Some(first) = first.filter(|first| *first <= after) {
+                let before = Position(first.0.saturating_sub(1));
+                return Ok(Some((NotFreshReason::Parked, before)));
+            }
+        }
+        if position >= after || build.is_inline {
+            return Ok(None);
+        }
+        let trouble = Trouble::read(build.trouble.as_deref());
+        let is_stopped = trouble.is_some_and(|trouble| trouble.is_stopped);
+        Ok(match is_stopped && !active.is_replaced {
+            true => Some((NotFreshReason::Stopped, position)),
+            false if active.is_paused => Some((NotFreshReason::Paused, position)),
+            false => None,
+        })
+    }
+
+    /// The first event that is parked for a document, or for any. Of an event that is parked
+    /// for its stream nobody knows which documents it concerns.
+    async fn first_parked(
+        &self,
+        build: &Build,
+        key: Option<&str>,
+    ) -> Result<Option<Position>, Error> {
+        let documents = &self.shared.documents;
+        let heads = documents.parked_heads(build.id).await?;
+        let of_document = match key {
+            Some(key) => {
+                let parked = documents.parked_for(build.id, key).await?;
+                parked.map(|parked| parked.first_position)
+            }
+            None => heads.documents,
+        };
+        Ok([of_document, heads.streams].into_iter().flatten().min())
+    }
+}
+
+fn not_fresh(
+    name: &str,
+    freshness: Freshness,
+    reason: NotFreshReason,
+    position: Position,
+) -> Error {
+    Error::NotFresh {
+        projection: name.to_owned(),
+        position,
+        after: freshness.after,
+        reason,
+    }
+}
+
+impl Shared {
+    /// The build that is answered from.
+    pub(super) async fn active(&self, name: &str) -> Result<Active, Error> {
+        check_name(name)?;
+        let plan: Arc<Plan> = self.registry.plan();
+        let projected = plan.projection(name);
+        if projected.is_some_and(|it| it.settings.lifecycle == Lifecycle::Live) {
+            return Err(Error::IsLive(name.to_owned()));
+        }
+        // Before the look at the build: what is committed by then is in an inline one.
+        let head = match plan.inline_projection(name) {
+            Some(_) => Some(self.reader.log_head().await?),
+            None => None,
+        };
+        let mut found = self.active_build(name).await?;
+        if found.is_none() && projected.is_some() {
+            // It was deployed a moment ago.
+            tend(self).await?;
+            self.tell();
+            found = self.active_build(name).await?;
+        }
+        let (build, is_paused) = found.ok_or_else(|| Error::NotFound(name.to_owned()))?;
+        let position = match head.filter(|_| build.is_inline) {
+            Some(head) => head.max(build.position),
+            None => build.position,
+        };
+        let is_replaced = projected.is_some_and(|it| {
+            it.definition().version == build.version && it.module.digest() != build.module
+        });
+        Ok(Active {
+            build,
+            position,
+            is_paused,
+            is_replaced,
+        })
+    }
+
+    async fn active_build(&self, name: &str) -> Result<Option<(Build, bool)>, Error> {
+        let Some(stored) = self.documents.projection(name).await? else {
+            return Ok(None);
+        };
+        let is_paused = stored.is_paused;
+        let mut builds = stored.builds.into_iter();
+        let active = builds.find(|build| build.role == Role::Active);
+        Ok(active.map(|build| (build, is_paused)))
+    }
+}
