@@ -1,5 +1,6 @@
 //! A store in this process's memory: for tests and experiments.
 
+mod acknowledged;
 mod builds;
 mod documents;
 mod import;
@@ -23,10 +24,10 @@ use super::projected::Basis;
 use super::seen::{self, Origin};
 use super::wake::Waker;
 use super::{
-    Change, CheckpointStore, Claim, Deployment, Direction, EventReader, Filter, Head, Item,
-    KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, Outcome, Result,
-    STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredPage, StreamFilter, StreamInfo,
-    StreamPage, StreamsPage,
+    Acknowledgement, Change, CheckpointStore, Claim, Deployment, Direction, EventReader, Filter,
+    Head, Item, KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, Outcome,
+    Result, STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredPage, StreamFilter,
+    StreamInfo, StreamPage, StreamsPage,
 };
 use crate::model::{CommandId, EventId, Position, RecordedEvent, StreamId, Timestamp, Version};
 
@@ -42,7 +43,8 @@ pub fn open() -> Store {
         snapshots: Arc::new(shared.clone()),
         types: Arc::new(shared.clone()),
         documents: Arc::new(shared.clone()),
-        rejections: Arc::new(shared),
+        rejections: Arc::new(shared.clone()),
+        acknowledgements: Arc::new(shared),
         wakes,
         secret: rand::random(),
     }
@@ -68,6 +70,7 @@ struct Log {
     builds: builds::Builds,
     documents: documents::Documents,
     rejections: rejections::Kept,
+    acknowledged: BTreeMap<Box<str>, Acknowledgement>,
 }
 
 /// An event, as it is kept and as readers see it.

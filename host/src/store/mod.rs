@@ -5,6 +5,7 @@
 //! of an append that back-ends share stand in `classify`; each
 //! back-end brings its own statements.
 
+mod acknowledged;
 mod assemble;
 mod builds;
 pub(crate) mod classify;
@@ -37,6 +38,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+pub use acknowledged::{
+    ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore,
+};
 pub use documents::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
     DocumentWrite, DroppedEvent, Found, IndexEntry, Kept, LOST_KEYS_MAX, LostDocuments,
@@ -319,6 +323,8 @@ pub struct Store {
     pub documents: Arc<dyn DocumentStore>,
     /// The last rejections.
     pub rejections: Arc<dyn RejectionStore>,
+    /// Acknowledged findings.
+    pub acknowledgements: Arc<dyn AcknowledgementStore>,
     /// Tells that there may be something new.
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.

@@ -2,6 +2,7 @@
 //! number that it has in the semantics.
 #![allow(clippy::unwrap_used)]
 
+mod acknowledgements;
 mod appending;
 mod archiving;
 mod atomic;

@@ -4,6 +4,7 @@
 //! function, a pool that reads, and one that listens. Positions become readable in
 //! order by a fence of advisory locks; `horizon` in the first migration says how.
 
+mod acknowledged;
 mod arrays;
 mod aside;
 mod batch;
@@ -108,6 +109,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         types: Arc::new(types::Types::new(pool.clone(), namespace)),
         documents: Arc::new(projections::Projections::new(pool.clone())),
         rejections: Arc::new(rejections::Rejections::new(pool.clone())),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements::new(pool.clone())),
         writer: Box::new(writer::Writer::new(settings, pool, told)),
         wakes,
         secret,

@@ -41,6 +41,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../../../migrations/postgres/0006_dropped.sql"),
     ),
     (
+        7,
+        "acknowledged",
+        include_str!("../../../../migrations/postgres/0007_acknowledged.sql"),
+    ),
+    (
         8,
         "releases",
         include_str!("../../../../migrations/postgres/0008_releases.sql"),

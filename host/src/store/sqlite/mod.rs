@@ -5,6 +5,7 @@
 //! side connection that does not wait for the disk. A lock file beside the store keeps a
 //! second host out.
 
+mod acknowledged;
 mod aside;
 mod backup;
 mod builds;
@@ -87,6 +88,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         6,
         "dropped",
         include_str!("../../../../migrations/sqlite/0006_dropped.sql"),
+    ),
+    (
+        7,
+        "acknowledged",
+        include_str!("../../../../migrations/sqlite/0007_acknowledged.sql"),
     ),
     (
         8,
@@ -173,12 +179,17 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     Ok(Store {
         reader: Arc::new(reader::Reader::new(pool.clone(), holes)),
         writer: Box::new(writer),
-        modules: Arc::new(modules::Modules::new(pool.clone(), side.clone(), writing)),
+        modules: Arc::new(modules::Modules::new(
+            pool.clone(),
+            side.clone(),
+            writing.clone(),
+        )),
         checkpoints: Arc::new(checkpoints::Checkpoints::new(side.clone())),
         snapshots: Arc::new(snapshots::Snapshots::new(pool.clone(), side.clone())),
         types: Arc::new(types::Types::new(pool.clone(), side.clone())),
         documents: Arc::new(projections::Projections::new(pool.clone(), side.clone())),
-        rejections: Arc::new(rejections::Rejections::new(pool, side)),
+        rejections: Arc::new(rejections::Rejections::new(pool.clone(), side.clone())),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements::new(pool, side, writing)),
         wakes,
         secret,
     })
