@@ -121,6 +121,7 @@ struct Projections {
     failing_after: Option<u32>,
     /// Time for the comparison before a rebuild takes over.
     comparison_ms: Option<u64>,
+    verify_bytes: Option<usize>,
 }
 
 impl Config {
@@ -227,6 +228,7 @@ impl Config {
         set(&mut options.inline_time, time(given.inline_ms));
         set(&mut options.failing_after, given.failing_after);
         set(&mut options.comparison_time, time(given.comparison_ms));
+        set(&mut options.verify_bytes, given.verify_bytes);
         options
     }
 

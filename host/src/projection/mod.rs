@@ -11,10 +11,12 @@ mod cursor;
 mod decisions;
 mod dropped;
 mod error;
+mod folded;
 mod freshness;
 mod guard;
 mod inline;
 mod live;
+mod mismatched;
 mod orders;
 mod overcome;
 mod pages;
@@ -24,11 +26,13 @@ mod reading;
 mod rules;
 mod runner;
 mod service;
+mod settle;
 mod shared;
 mod staleness;
 mod status;
 mod takeover;
 mod tend;
+mod verify;
 mod writing;
 
 use self::shared::Shared;
@@ -44,3 +48,4 @@ pub use shared::Options;
 pub use status::{
     BuildStatus, Comparison, Deployed, Difference, Order, ParkedPage, State, Status, Trouble,
 };
+pub use verify::{Compared, Found, Mismatched, Reached};

@@ -49,6 +49,8 @@ pub struct Options {
     pub poll: Duration,
     /// How long the comparison before a rebuild takes over may take.
     pub comparison_time: Duration,
+    /// Documents that a verification folds at once, in bytes.
+    pub verify_bytes: usize,
 }
 
 impl Default for Options {
@@ -72,6 +74,7 @@ impl Default for Options {
             failing_after: 5,
             poll: Duration::from_secs(1),
             comparison_time: Duration::from_secs(10),
+            verify_bytes: 64 << 20,
         }
     }
 }

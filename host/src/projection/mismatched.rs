@@ -1,0 +1,79 @@
+//! What is said of a document that is not as it should be.
+
+use std::sync::Arc;
+
+use super::rules::Stuck;
+use super::settle::Suspect;
+use super::verify::{Checking, Mismatched};
+use crate::model::{Mismatch, Position};
+
+/// Streams of unreadable events that are reported once each.
+const UNREADABLE_MAX: usize = 10_000;
+/// Bytes of a document in a text; the rest is left out.
+const TEXT_MAX: usize = 400;
+/// Bytes of these before the first one that differs.
+const TEXT_BEFORE: usize = 100;
+
+impl Checking<'_> {
+    fn report(&mut self, key: Arc<str>, mismatch: Mismatch, position: Position, text: String) {
+        self.compared.different += 1;
+        (self.found)(Mismatched {
+            projection: Arc::clone(&self.rules.name),
+            key,
+            mismatch,
+            position,
+            text,
+        });
+    }
+
+    pub(super) fn report_unfoldable(&mut self, key: Arc<str>, stuck: &Stuck) {
+        let (position, stream) = (stuck.position, &stuck.stream);
+        let text = format!("stream {stream}, position {position}: {}", stuck.error);
+        self.report(key, Mismatch::Unfoldable, position, text);
+    }
+
+    pub(super) fn report_unreadable(&mut self, stuck: Stuck) {
+        if self.unreadable.contains(&stuck.stream) {
+            return;
+        }
+        if self.unreadable.len() < UNREADABLE_MAX {
+            self.unreadable.insert(stuck.stream.clone());
+        }
+        let key = stuck.stream.as_str().into();
+        let text = stuck.error.into_string();
+        self.report(key, Mismatch::Unreadable, stuck.position, text);
+    }
+
+    pub(super) fn report_different(&mut self, suspect: &Suspect, stored: Option<&Arc<str>>) {
+        let folded = suspect.folded.as_ref();
+        let mismatch = match (stored, folded) {
+            (Some(_), Some(_)) => Mismatch::Different,
+            (Some(_), None) => Mismatch::OnlyStored,
+            (None, _) => Mismatch::OnlyFolded,
+        };
+        let from = match (stored, folded) {
+            (Some(stored), Some(folded)) => common(stored, folded).saturating_sub(TEXT_BEFORE),
+            _ => 0,
+        };
+        let stored = stored.map(|stored| format!("- {}", excerpt(stored, from)));
+        let folded = folded.map(|folded| format!("+ {}", excerpt(folded, from)));
+        let lines: Vec<String> = stored.into_iter().chain(folded).collect();
+        let key = Arc::clone(&suspect.key);
+        self.report(key, mismatch, suspect.at, lines.join("\n"));
+    }
+}
+
+/// How many bytes two texts begin with together.
+fn common(one: &str, other: &str) -> usize {
+    let pairs = one.bytes().zip(other.bytes());
+    pairs.take_while(|(one, other)| one == other).count()
+}
+
+/// A part of a text, from about a byte on.
+fn excerpt(text: &str, from: usize) -> String {
+    let from = text.floor_char_boundary(from);
+    let to = text.floor_char_boundary(from + TEXT_MAX);
+    let (before, after) = (from > 0, to < text.len());
+    let mark = |is_cut: bool| if is_cut { "…" } else { "" };
+    format!("{}{}{}", mark(before), &text[from..to], mark(after))
+}

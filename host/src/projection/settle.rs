@@ -1,0 +1,163 @@
+//! Documents that differ from what was folded are looked at a second time: their build goes on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::folded::{Folded, Skips, Value};
+use super::parked::Parked;
+use super::verify::{Checking, Halt};
+use crate::model::Position;
+use crate::store::{Role, Subject};
+
+/// How often a document that goes on changing is looked at, and the first pause between two
+/// looks, which doubles each time: about a second in all.
+const LOOKS_MAX: u32 = 8;
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+
+/// A document that is not what was folded, when it was looked at last.
+pub(super) struct Suspect {
+    pub key: Arc<str>,
+    pub folded: Option<Arc<str>>,
+    /// Up to here it is folded.
+    pub at: Position,
+    /// What was stored then: the document and its change; 0 where there was none.
+    pub seen: (Option<Arc<str>>, u64),
+}
+
+impl Checking<'_> {
+    /// Looks at documents a second time, as often as they go on changing.
+    pub(super) async fn settle(&mut self, mut suspects: Vec<Suspect>) -> Result<(), Halt> {
+        for look in 1..=LOOKS_MAX {
+            if suspects.is_empty() {
+                break;
+            }
+            if look > 1 {
+                tokio::time::sleep(LOOK_PAUSE * (1 << (look - 2))).await;
+            }
+            let (reached, _) = self.reached().await?;
+            let keys: Vec<Arc<str>> = suspects.iter().map(|it| Arc::clone(&it.key)).collect();
+            let documents = &self.shared.documents;
+            let stored = documents.documents(self.build.id, &keys).await?;
+            // Later than the documents: something may be parked for them by now.
+            let parked = Parked::read(&**documents, self.build.id).await?;
+            if streams(&parked) != streams(&self.parked) {
+                return Err(Halt::Changed);
+            }
+            // A document may be there before the log can be read up to its change.
+            let (_, head) = self.reached().await?;
+            let mut looked_at = Vec::with_capacity(suspects.len());
+            for (suspect, stored) in suspects.into_iter().zip(stored) {
+                if parked.holds_document(&suspect.key) {
+                    self.compared.parked += 1;
+                    continue;
+                }
+                let stored = stored.map_or((None, 0), |it| (it.document, it.change));
+                looked_at.push((suspect, stored));
+            }
+            // A change may have a greater number than its event. So it is compared first where
+            // its build was, then where its own number is.
+            for may_go_on in [false, true] {
+                let until = |change: u64| match may_go_on {
+                    true => Position(change).min(head),
+                    false => Position(change).min(reached),
+                };
+                looked_at = self.fold_on(looked_at, until).await?;
+                looked_at.retain(|(suspect, (stored, _))| {
+                    let is_same = suspect.folded == *stored;
+                    self.compared.same += u64::from(is_same && stored.is_some());
+                    !is_same
+                });
+            }
+            suspects = Vec::new();
+            for (mut suspect, stored) in looked_at {
+                let is_settled = suspect.seen == stored && stored.1 <= head.0;
+                if is_settled || look == LOOKS_MAX {
+                    self.report_different(&suspect, stored.0.as_ref());
+                } else {
+                    suspect.seen = stored;
+                    suspects.push(suspect);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How far the build is, and how far the log can be read. The build has to be as it was when
+    /// it began to be folded.
+    async fn reached(&mut self) -> Result<(Position, Position), Halt> {
+        let name = &*self.rules.name;
+        let head = self.shared.reader.log_head().await?;
+        let stored = self.shared.documents.projection(name).await?;
+        let mut builds = stored.into_iter().flat_map(|stored| stored.builds);
+        let build = builds.find(|build| build.id == self.build.id);
+        let build = build.filter(|it| it.module == self.build.module && it.role == Role::Active);
+        let build = build.ok_or(Halt::Changed)?;
+        if self.shared.registry.plan().number != self.rules.plan.number {
+            return Err(Halt::Changed);
+        }
+        let position = match build.is_inline {
+            true => head,
+            false => build.position,
+        };
+        Ok((position, head))
+    }
+
+    /// Folds suspects on, each up to a position that depends on its stored change. Those that
+    /// can't be folded on are reported, and left out.
+    async fn fold_on<S>(
+        &mut self,
+        suspects: Vec<(Suspect, (S, u64))>,
+        until: impl Fn(u64) -> Position,
+    ) -> Result<Vec<(Suspect, (S, u64))>, Halt> {
+        let mut targets: HashMap<Arc<str>, (Position, Position)> = HashMap::new();
+        let mut folded = Folded::default();
+        for (suspect, (_, change)) in &suspects {
+            let until = until(*change);
+            if until > suspect.at {
+                targets.insert(Arc::clone(&suspect.key), (suspect.at, until));
+                folded.put(Arc::clone(&suspect.key), suspect.folded.clone());
+            }
+        }
+        let from = targets.values().map(|(from, _)| *from).min();
+        let to = targets.values().map(|(_, to)| *to).max();
+        let (Some(mut at), Some(to)) = (from, to) else {
+            return Ok(suspects);
+        };
+        let mut skips = Skips::after(at);
+        let wanted = |key: &Arc<str>| targets.get(key).copied();
+        while at < to {
+            let (events, next) = self.page(at, to).await?;
+            self.fold(events, &wanted, &mut folded, &mut skips).await?;
+            at = next;
+        }
+        let mut all = Vec::with_capacity(suspects.len());
+        for (mut suspect, stored) in suspects {
+            if let Some((_, until)) = targets.get(&suspect.key) {
+                suspect.at = *until;
+                suspect.folded = match folded.take(&suspect.key) {
+                    Some(Value::Document(document)) => Some(document),
+                    None => None,
+                    Some(Value::Failed(stuck)) => {
+                        self.report_unfoldable(suspect.key, &stuck);
+                        continue;
+                    }
+                };
+            }
+            all.push((suspect, stored));
+        }
+        Ok(all)
+    }
+}
+
+/// The streams for which events are parked, and the first event of each.
+fn streams(parked: &Parked) -> Vec<(Subject, Option<Position>)> {
+    let subjects = parked.subjects().into_iter();
+    let streams = subjects.filter(|subject| matches!(subject, Subject::Stream(_)));
+    streams
+        .map(|subject| {
+            let first = parked.first(&subject);
+            (subject, first)
+        })
+        .collect()
+}
