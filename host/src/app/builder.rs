@@ -192,13 +192,14 @@ impl Builder {
             grown,
             &registry,
             &inline,
-            clock,
+            Arc::clone(&clock),
         );
         let prover = Prover::new(
             Arc::clone(&registry),
             folder,
             Arc::clone(&store.types),
             store.rejections,
+            (store.acknowledgements, clock),
         );
         let tenant = Tenant {
             engine,

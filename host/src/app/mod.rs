@@ -8,6 +8,7 @@ mod projections;
 mod provenance;
 mod reads;
 mod types;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use crate::deploy::{Keeping, Plan, Release};
 use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
-use crate::proof::{self, Policy, Preflight, Progress, Report, Scope, Shadow, Shadowing, Verified};
+use crate::proof::{self, Policy, Preflight, Progress, Report, Scope, Shadow, Shadowing};
 use crate::store::{Direction, Filter, LogPage, Rejected, StreamFilter, StreamPage, StreamsPage};
 use crate::upcast::Form;
 
@@ -240,22 +240,6 @@ impl Host {
         sample: usize,
     ) -> Result<Vec<Checked>, Error> {
         self.tenant.engine.check_snapshots(category, sample).await
-    }
-
-    /// Decides recorded commands again, each by what its commit's plan had, and compares
-    /// what comes of it with what is recorded, byte for byte. One run at a time; dropping
-    /// the future ends it.
-    ///
-    /// # Errors
-    /// When a run is under way, a module of the history is gone, or the store fails. What
-    /// is not as it should be is no error, but a finding.
-    pub async fn verify(
-        &self,
-        scope: &Scope,
-        progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Verified, proof::Error> {
-        self.keep_rejections().await;
-        self.tenant.prover.verify(scope, progress).await
     }
 
     /// Lets a module decide beside the one that is active: the commands that are decided from

@@ -67,12 +67,23 @@ impl<S: Stream<Item = reqwest::Result<Bytes>> + Unpin + Send> Watch<S> {
 
 /// Writes a finding for people.
 pub fn write_finding(finding: &FindingView, out: &mut impl Write) -> Result<()> {
-    let place = match finding.position {
-        Some(position) => format!("position {position}, "),
-        None => String::new(),
+    let position = finding.position.map(|at| format!("position {at}"));
+    let stream = finding.stream.as_ref().zip(finding.version);
+    let stream = stream.map(|(stream, version)| format!("{stream} version {version}"));
+    let document = finding.projection.as_ref().zip(finding.key.as_ref());
+    let document = document.map(|(projection, key)| format!("{projection} {key}"));
+    let place = [position, stream, document, finding.mismatch.clone()];
+    let place: Vec<String> = place.into_iter().flatten().collect();
+    let weight = match finding.weight.as_str() {
+        "acknowledged" => " (acknowledged)",
+        "shared" => " (the active decider can't fold it either)",
+        _ => "",
     };
-    let (stream, version) = (printable(&finding.stream), finding.version);
-    writeln!(out, "{}: {place}{stream} version {version}", finding.kind)?;
+    let place = printable(&place.join(", "));
+    writeln!(out, "{}: {place}{weight}", finding.kind)?;
+    if let Some(name) = &finding.name {
+        writeln!(out, "  name {}", printable(name))?;
+    }
     if let (Some(command), Some(id)) = (&finding.command, &finding.command_id) {
         let (command, id) = (printable(command), printable(id));
         writeln!(out, "  command {command} {id}, plan {}", finding.plan)?;

@@ -6,19 +6,28 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::execute::one_lined;
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, printable};
 use super::{Client, Connection, runs};
-use crate::http::{RunLine, VerifiedView};
+use crate::http::{
+    AcknowledgementList, AcknowledgementView, FindingView, RunLine, TallyView, VerifiedView,
+};
 
 /// Findings that are printed.
 const PRINTED_MAX: usize = 10;
+
+/// Characters of a projection's name in a table.
+const NAME_MAX: usize = 32;
 
 /// Decide the whole history again, and compare it with what is recorded
 ///
 /// Every recorded command is decided anew by the module and the upcasters of its commit's
 /// plan, on the state that the recorded events before it lead to; the events have to come
 /// out the same, byte for byte. Snapshots are compared with the events, versions and commits
-/// are checked. Nothing is written. Ends with 1 when something is found.
+/// are checked. Nothing is written. Ends with 1 when something is found that is not
+/// acknowledged.
+///
+/// Each finding has a name, as decision:loan-17@42. A finding that is acknowledged by its name
+/// is counted, and does not fail the run.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Streams of this category alone
@@ -31,6 +40,34 @@ pub struct Verify {
         value_parser = clap::value_parser!(u64).range(1..=1_000_000)
     )]
     sample: Option<u64>,
+    /// Fold the documents of every projection from the first event as well, and compare them
+    /// with the stored ones
+    #[arg(long)]
+    projections: bool,
+    /// Acknowledge the finding of this name, and verify nothing
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "reason",
+        conflicts_with_all = ["category", "sample", "projections"]
+    )]
+    acknowledge: Option<String>,
+    /// Why it is acknowledged
+    #[arg(long, value_name = "TEXT", requires = "acknowledge")]
+    reason: Option<String>,
+    /// List acknowledged findings, and verify nothing
+    #[arg(
+        long,
+        conflicts_with_all = ["category", "sample", "projections", "acknowledge"]
+    )]
+    acknowledged: bool,
+    /// Withdraw the acknowledgement of the finding of this name, and verify nothing
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["category", "sample", "projections", "acknowledge", "acknowledged"]
+    )]
+    withdraw: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,12 +78,28 @@ pub struct Verify {
 impl Verify {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
+        if let (Some(finding), Some(reason)) = (&self.acknowledge, &self.reason) {
+            return self.acknowledge(&client, finding, reason).await;
+        }
+        if self.acknowledged {
+            return self.list(&client).await;
+        }
+        if let Some(finding) = &self.withdraw {
+            return self.withdraw(&client, finding).await;
+        }
+        self.verify(&client).await
+    }
+
+    async fn verify(&self, client: &Client) -> Result<()> {
         let mut body = json!({});
         if let Some(category) = &self.category {
             body["category"] = category.as_str().into();
         }
         if let Some(sample) = self.sample {
             body["sample"] = sample.into();
+        }
+        if self.projections {
+            body["projections"] = true.into();
         }
         let request = client.request(Method::POST, &["v1", "verify"]).json(&body);
         let response = client.send(request).await?;
@@ -59,17 +112,77 @@ impl Verify {
         } else {
             print(&verified)?;
         }
-        match verified.found {
-            0 => Ok(()),
+        match verified.found.saturating_sub(verified.acknowledged) {
+            0 => {}
             1 => bail!("the history is not sound: 1 finding"),
             found => bail!("the history is not sound: {} findings", grouped(found)),
         }
+        let mut projections = verified.projections.iter();
+        if let Some(changed) = projections.find(|it| !it.complete) {
+            let name = printable(&changed.projection);
+            bail!("projection {name}, or the plan, changed meanwhile; run it again");
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&self, client: &Client, finding: &str, reason: &str) -> Result<()> {
+        let body = json!({ "finding": finding, "reason": reason });
+        let request = client.request(Method::POST, &["v1", "verify", "acknowledgements"]);
+        let acknowledged: AcknowledgementView = client.json(request.json(&body)).await?;
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", serde_json::to_string(&acknowledged)?)?,
+            false => writeln!(out, "{} is acknowledged", printable(&acknowledged.finding))?,
+        }
+        Ok(())
+    }
+
+    async fn withdraw(&self, client: &Client, finding: &str) -> Result<()> {
+        let path = ["v1", "verify", "acknowledgements", finding];
+        client.send(client.request(Method::DELETE, &path)).await?;
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", json!({ "withdrawn": finding }))?,
+            false => writeln!(out, "{} is not acknowledged any more", printable(finding))?,
+        }
+        Ok(())
+    }
+
+    /// Lists acknowledged findings, each on two lines: names and reasons are long.
+    async fn list(&self, client: &Client) -> Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let (mut after, mut count) = (None::<String>, 0);
+        loop {
+            let mut query = vec![("limit", "1000".to_owned())];
+            query.extend(after.take().map(|after| ("after", after)));
+            let request = client.request(Method::GET, &["v1", "verify", "acknowledgements"]);
+            let page: AcknowledgementList = client.json(request.query(&query)).await?;
+            count += page.acknowledgements.len();
+            for it in page.acknowledgements {
+                if self.json {
+                    writeln!(out, "{}", serde_json::to_string(&it)?)?;
+                    continue;
+                }
+                writeln!(out, "{}", printable(&it.finding))?;
+                let by = it.by.map_or_else(String::new, |by| format!(", {by}"));
+                let told = format!("{}{by}: {}", it.at, it.reason);
+                writeln!(out, "  {}", printable(&told))?;
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        if count == 0 && !self.json {
+            writeln!(out, "no finding is acknowledged")?;
+        }
+        Ok(out.flush()?)
     }
 }
 
 fn print(verified: &VerifiedView) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let sum = |count: fn(&crate::http::TallyView) -> u64| verified.commands.iter().map(count).sum();
+    let sum = |count: fn(&TallyView) -> u64| verified.commands.iter().map(count).sum();
     let (same, different): (u64, u64) = (sum(|it| it.same), sum(|it| it.different));
     writeln!(
         out,
@@ -111,7 +224,16 @@ fn print(verified: &VerifiedView) -> Result<()> {
         grouped(snapshots.differ),
         grouped(snapshots.unusable),
     )?;
-    for finding in verified.findings.iter().take(PRINTED_MAX) {
+    print_projections(verified, &mut out)?;
+    match verified.acknowledged {
+        0 => {}
+        1 => writeln!(out, "\n1 finding is acknowledged")?,
+        count => writeln!(out, "\n{} findings are acknowledged", grouped(count))?,
+    }
+    // What fails the run first.
+    let is_open = |finding: &&FindingView| finding.weight == "open";
+    let (open, others): (Vec<_>, Vec<_>) = verified.findings.iter().partition(is_open);
+    for finding in open.into_iter().chain(others).take(PRINTED_MAX) {
         writeln!(out)?;
         runs::write_finding(finding, &mut out)?;
     }
@@ -120,4 +242,35 @@ fn print(verified: &VerifiedView) -> Result<()> {
         writeln!(out, "\n{} more; --json has up to 100", grouped(left))?;
     }
     Ok(out.flush()?)
+}
+
+fn print_projections(verified: &VerifiedView, out: &mut impl Write) -> Result<()> {
+    let projections = &verified.projections;
+    if projections.is_empty() {
+        return Ok(());
+    }
+    let same: u64 = projections.iter().map(|it| it.same).sum();
+    let different: u64 = projections.iter().map(|it| it.different).sum();
+    writeln!(
+        out,
+        "\n{} documents folded from the first event, {} the same\n",
+        grouped(same + different),
+        grouped(same),
+    )?;
+    let mut table = Table::new(&["projection", "same", "different", "parked", "position"]);
+    for tally in projections {
+        let mut name = one_lined(&tally.projection);
+        if name.chars().count() > NAME_MAX {
+            name = name.chars().take(NAME_MAX - 1).collect();
+            name.push('…');
+        }
+        table.row([
+            name,
+            grouped(tally.same),
+            grouped(tally.different),
+            grouped(tally.parked),
+            grouped(tally.position),
+        ]);
+    }
+    Ok(table.write(out)?)
 }

@@ -4,6 +4,7 @@
 //! meaning. Data and metadata pass through as they are, byte for byte; they are
 //! scanned once and never built up as a tree.
 
+mod acknowledgements;
 mod activate;
 mod answer;
 mod appends;
@@ -44,6 +45,7 @@ mod types;
 mod verify;
 mod view;
 
+pub use acknowledgements::{AcknowledgementList, AcknowledgementView};
 pub use builds::{
     BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
     SetAsideList, SetAsideView, TroubleView,
@@ -67,7 +69,7 @@ pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
     TypeVersion,
 };
-pub use verify::{FindingView, SnapshotTallyView, TallyView, VerifiedView};
+pub use verify::{FindingView, ProjectionTallyView, SnapshotTallyView, TallyView, VerifiedView};
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 use utoipa::OpenApi;
 
 use super::{
-    activate, appends, changes, commands, deployments, documents, export, health, lines, log,
-    marks, modules, preflights, projections, rejections, shadows, snapshots, state, streams,
-    subscribe, types, verify,
+    acknowledgements, activate, appends, changes, commands, deployments, documents, export, health,
+    lines, log, marks, modules, preflights, projections, rejections, shadows, snapshots, state,
+    streams, subscribe, types, verify,
 };
 
 /// The interface's description.
@@ -28,6 +28,9 @@ use super::{
         snapshots::take,
         snapshots::check,
         verify::verify,
+        acknowledgements::acknowledge,
+        acknowledgements::list,
+        acknowledgements::withdraw,
         log::read,
         log::read_one,
         subscribe::log,

@@ -86,7 +86,8 @@ pub struct PreflightView {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ObjectionView {
     /// `event-type`: it can't read a type or version that is stored; `fold`: streams that it
-    /// can't fold; `decision`: other events; `rejected`: newly rejected; `accepted`:
+    /// can't fold; of both those that the active decider can't read or fold either are an
+    /// objection of their own, which does not block; `decision`: other events; `rejected`: newly rejected; `accepted`:
     /// newly accepted; `rejection`: rejected with another code; `command`: a command
     /// that it can't read; `fault`: it fails; `impure`: a fresh instance decides otherwise;
     /// `projection`: one could not read what would be written, or would be given less of what is
@@ -206,7 +207,7 @@ impl PreflightView {
                 .decided
                 .findings
                 .into_iter()
-                .map(FindingView::of)
+                .map(FindingView::of_candidate)
                 .collect(),
         }
     }

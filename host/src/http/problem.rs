@@ -126,6 +126,7 @@ codes! {
     ModuleNotFound "module-not-found" 404 "there is no such module";
     ProjectionNotFound "projection-not-found" 404 "there is no such projection";
     DocumentNotFound "document-not-found" 404 "the projection has no such document";
+    FindingNotAcknowledged "finding-not-acknowledged" 404 "the finding is not acknowledged";
     MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
     Conflict "conflict" 409 "other writers came first until the deadline";
     PartialDuplicate "partial-duplicate" 409 "some of the events were appended before";
@@ -139,6 +140,7 @@ codes! {
     PreflightFailed "preflight-failed" 409 "a preflight speaks against the module";
     NotSettled "not-settled" 409 "a projection can't become inline now";
     ProjectionRefused "projection-refused" 409 "the projection does not stand so that this can be done";
+    TooManyAcknowledged "too-many-acknowledged" 409 "no more findings may be acknowledged";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";
     WrongExpectedVersion "wrong-expected-version" 412 "the stream stands at another version";
     TooLarge "too-large" 413 "the request exceeds a bound";
@@ -363,6 +365,10 @@ impl From<proof::Error> for Box<Problem> {
         let code = match &error {
             Error::UnderWay | Error::Shadowing | Error::Stopped => Code::Overloaded,
             Error::Active(_) => Code::Conflict,
+            Error::Invalid(_) => Code::BadRequest,
+            Error::TooManyAcknowledged(_) => Code::TooManyAcknowledged,
+            Error::NotAcknowledged(_) => Code::FindingNotAcknowledged,
+            Error::Projections(_) => Code::ProjectionRefused,
             Error::Store(error) => return error.clone().into(),
             Error::Modules(error) => return error.into(),
             Error::Fold(error) => return engine::Error::from(error.clone()).into(),

@@ -6,15 +6,15 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::problem::{Code, Problem, Result};
 use super::{
-    App, Options, activate, appends, changes, commands, deployments, documents, export, health,
-    lines, log, marks, modules, openapi, params, preflights, projections, rejections, shadows,
-    snapshots, state, streams, subscribe, types, verify,
+    App, Options, acknowledgements, activate, appends, changes, commands, deployments, documents,
+    export, health, lines, log, marks, modules, openapi, params, preflights, projections,
+    rejections, shadows, snapshots, state, streams, subscribe, types, verify,
 };
 use crate::Host;
 
@@ -50,6 +50,14 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/events/{position}", get(log::read_one))
         .route("/v1/snapshots/check", post(snapshots::check))
         .route("/v1/verify", post(verify::verify))
+        .route(
+            "/v1/verify/acknowledgements",
+            get(acknowledgements::list).post(acknowledgements::acknowledge),
+        )
+        .route(
+            "/v1/verify/acknowledgements/{finding}",
+            delete(acknowledgements::withdraw),
+        )
         .route("/v1/preflights", post(preflights::preflight))
         .route("/v1/shadows", post(shadows::shadow))
         .route("/v1/rejections", get(rejections::list))

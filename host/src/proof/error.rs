@@ -1,4 +1,5 @@
-use crate::model::Digest;
+use super::name::FindingName;
+use crate::model::{Digest, Invalid};
 use crate::{deploy, fold, store};
 
 /// Why a history could not be looked at to its end.
@@ -13,6 +14,21 @@ pub enum Error {
     /// The module is active already.
     #[error("module {0} is active already; a shadow runs beside the one that is")]
     Active(Digest),
+    /// A name or a reason is not well-formed.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// There is no room for another acknowledgement.
+    #[error(
+        "{0} findings are acknowledged, and no more than these may be; withdraw some that no \
+         longer come up, or mend what is found"
+    )]
+    TooManyAcknowledged(usize),
+    /// The finding is not acknowledged.
+    #[error("finding {0} is not acknowledged; `quipu verify --acknowledged` lists those that are")]
+    NotAcknowledged(FindingName),
+    /// A projection could not be folded from the first event.
+    #[error("documents were not compared: {0}")]
+    Projections(String),
     /// The store failed, or what it holds can't be read.
     #[error(transparent)]
     Store(#[from] store::Error),

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::acknowledge::Acknowledged;
 use super::commits::{Commits, Taken, Whole};
 use super::judge::Judge;
-use super::report::{Finding, Kind, Tally, Times, Verified, diff};
+use super::name::FindingName;
+use super::report::{Finding, Kind, Tally, Times, Verified, Weight, diff};
 use super::states::{Source, States};
 use super::stop::Stop;
 use crate::fold::{Error, Rules};
@@ -26,7 +28,8 @@ pub(super) struct Lane {
     pub(super) judge: Arc<Judge>,
     pub(super) commits: Commits,
     pub(super) states: States,
-    source: Source,
+    pub(super) source: Source,
+    pub(super) acknowledged: Arc<Acknowledged>,
     pub(super) stop: Arc<Stop>,
     /// The first event that was not looked at, since it was to stop.
     cut_at: Option<Position>,
@@ -55,6 +58,8 @@ enum Again {
     SameLifted,
     Undecided,
     Found(Kind, String),
+    /// The events before it can't be folded by these rules.
+    Unfoldable(Arc<Rules>, String),
 }
 
 impl Lane {
@@ -62,7 +67,7 @@ impl Lane {
     pub(super) fn new(
         judge: &Arc<Judge>,
         source: &Source,
-        stop: &Arc<Stop>,
+        (stop, acknowledged): (&Arc<Stop>, &Arc<Acknowledged>),
         rejections: Vec<Rejected>,
     ) -> Self {
         let mut by_stream: HashMap<StreamId, VecDeque<Rejected>> = HashMap::new();
@@ -80,6 +85,7 @@ impl Lane {
             commits: Commits::default(),
             states: States::new(source.clone()),
             source: source.clone(),
+            acknowledged: Arc::clone(acknowledged),
             stop: Arc::clone(stop),
             cut_at: None,
             decided: 0,
@@ -106,7 +112,7 @@ impl Lane {
                 Taken::Whole(whole) => self.look(&whole)?,
                 Taken::Misplaced(event, why) => {
                     let finding = finding(Kind::Order, &event, None, why);
-                    self.verified.find(finding);
+                    self.find(finding);
                 }
             }
         }
@@ -124,7 +130,9 @@ impl Lane {
             let (found, expected) = (whole.events.len(), whole.commit.events);
             let why = format!("its commit has {found} events of {expected}");
             let first = whole.events.first()?;
-            Some(finding(Kind::Order, first, Some(&whole), why))
+            let mut finding = finding(Kind::Order, first, Some(&whole), why);
+            finding.weight = self.acknowledged.weight(&finding.name);
+            Some(finding)
         });
         Ok(Ended {
             unfinished: unfinished.collect(),
@@ -142,7 +150,7 @@ impl Lane {
         match (&whole.commit.decided, &whole.commit.command) {
             (Some(decided), Some(command)) => {
                 let again = self.again(first, whole, *decided, command)?;
-                self.count(first, whole, command, again);
+                self.count(first, whole, command, again)?;
             }
             _ => self.verified.raw += 1,
         }
@@ -174,7 +182,7 @@ impl Lane {
             Ok(Err(failure)) => return Ok(Again::Found(Kind::Fault, failure.to_string())),
             Err(error) if is_of_the_stream(&error) => {
                 self.lost.insert(stream.clone());
-                return Ok(Again::Found(Kind::Fold, error.to_string()));
+                return Ok(Again::Unfoldable(rules, error.to_string()));
             }
             Err(error) => return Err(failed(error)),
         };
@@ -289,7 +297,13 @@ impl Lane {
         commands.entry(key).or_default()
     }
 
-    fn count(&mut self, first: &StoredEvent, whole: &Whole, command: &CommandRecord, again: Again) {
+    fn count(
+        &mut self,
+        first: &StoredEvent,
+        whole: &Whole,
+        command: &CommandRecord,
+        again: Again,
+    ) -> Result<(), store::Error> {
         let tally = self.tally(&first.stream, command);
         match again {
             Again::Same => tally.same += 1,
@@ -297,9 +311,15 @@ impl Lane {
             Again::Undecided => tally.undecided += 1,
             Again::Found(kind, text) => {
                 tally.count(kind);
-                self.verified.find(finding(kind, first, Some(whole), text));
+                self.find(finding(kind, first, Some(whole), text));
+            }
+            Again::Unfoldable(rules, text) => {
+                tally.count(Kind::Fold);
+                let finding = finding(Kind::Fold, first, Some(whole), text);
+                self.find_fold(finding, Some(&rules), whole)?;
             }
         }
+        Ok(())
     }
 
     /// Takes recorded events into the states.
@@ -313,19 +333,19 @@ impl Lane {
         }
         let events = whole.events.iter().map(loaded).collect();
         // Also a stream on which nothing is decided has to be folded by what is to come.
-        let rules = self.judge.rules_to_come(stream.category());
+        let rules = self.judge.rules_to_come(stream.category()).cloned();
+        // Those that fold it, if it can't be folded further.
+        let by = rules.clone().or_else(|| self.states.rules(stream));
         let folded = match rules {
-            Some(rules) => self.states.fold(rules, stream, events),
+            Some(rules) => self.states.fold(&rules, stream, events),
             None => self.states.take(stream, events),
         };
         match folded {
             Ok(()) => Ok(()),
             Err(error) if is_of_the_stream(&error) => {
                 self.lost.insert(stream.clone());
-                let text = error.to_string();
-                self.verified
-                    .find(finding(Kind::Fold, first, Some(whole), text));
-                Ok(())
+                let finding = finding(Kind::Fold, first, Some(whole), error.to_string());
+                self.find_fold(finding, by.as_ref(), whole)
             }
             Err(error) => Err(failed(error)),
         }
@@ -387,6 +407,8 @@ fn finding(kind: Kind, event: &StoredEvent, whole: Option<&Whole>, text: String)
     let commit = whole.map(|whole| &whole.commit).or(event.commit.as_ref());
     let command = commit.and_then(|commit| commit.command.as_ref());
     Finding {
+        name: FindingName::at(kind, &event.stream, event.version),
+        weight: Weight::Open,
         kind,
         position: event.position,
         stream: event.stream.clone(),

@@ -7,10 +7,12 @@
 //! would be different; [`Prover::shadow`] lets it decide what is decided meanwhile. Streams
 //! are shared out among threads; nothing is written.
 
+mod acknowledge;
 mod commits;
 mod error;
 mod judge;
 mod lane;
+mod name;
 mod preflight;
 mod prover;
 mod readers;
@@ -20,10 +22,15 @@ mod shadow;
 mod states;
 mod stop;
 
+pub use acknowledge::{REASON_BYTES_MAX, Run};
 pub use error::Error;
+pub use name::FindingName;
 pub use preflight::{Objection, Policy, Preflight};
 pub use prover::{Prover, Scope};
-pub use report::{Finding, Kind, Progress, Refusals, Snapshots, Tally, Times, Verified};
+pub use report::{
+    DocumentFinding, Finding, Kind, Progress, ProjectionTally, Refusals, Snapshots, Tally, Times,
+    Verified, Weight,
+};
 pub use shadow::{End, Report, Shadow, Shadowing};
 
 /// Findings that are told of: those of the earliest positions.

@@ -1,13 +1,13 @@
 //! What speaks against a module that may become active.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::FINDINGS_MAX;
+use super::judge::ByCategory;
 use super::readers::readers;
-use super::report::{Kind, Tally, Verified, shortened};
+use super::report::{Kind, Tally, Verified, Weight, shortened};
 use crate::deploy::{Prospect, Release};
-use crate::fold::{self, Agreement, Rules};
+use crate::fold::{self, Agreement};
 use crate::model::{Digest, Invalid, Name, StreamId};
 use crate::store::{PreflightSummary, SummaryObjection, TypeUse};
 use crate::upcast::Route;
@@ -121,13 +121,20 @@ impl Preflight {
 #[derive(Debug, Default)]
 pub(super) struct Objections {
     found: Vec<(Kind, u64, String)>,
+    /// They block nothing, whatever the policy says.
+    excused: Vec<(Kind, u64, String)>,
     /// Snapshots by what they are worth to it; and the first reason.
     snapshots: BTreeMap<&'static str, (u64, String)>,
 }
 
 impl Objections {
-    /// Types and versions in the log that it can't read.
-    pub(super) fn types(&mut self, rules: &HashMap<Box<str>, Arc<Rules>>, stored: Vec<TypeUse>) {
+    /// Types and versions in the log that it can't read. Those that the active decider can't
+    /// read either block nothing.
+    pub(super) fn types(
+        &mut self,
+        (rules, active): (&ByCategory, &ByCategory),
+        stored: Vec<TypeUse>,
+    ) {
         for used in stored {
             let Some(rules) = rules.get(&*used.category) else {
                 continue;
@@ -144,7 +151,15 @@ impl Objections {
                  position {first}",
                 used.events
             );
-            self.found.push((Kind::EventType, used.events, text));
+            let active = active.get(&*used.category);
+            let route = active.map(|active| active.lift.route(name, version));
+            match route {
+                Some(Route::Unknown | Route::TooNew(_)) => {
+                    let text = format!("{text}; the active decider can't read it either");
+                    self.excused.push((Kind::EventType, used.events, text));
+                }
+                _ => self.found.push((Kind::EventType, used.events, text)),
+            }
         }
     }
 
@@ -184,28 +199,26 @@ impl Objections {
             (Kind::Fold, "streams that it can't fold"),
             (Kind::Order, "places where the log has holes"),
         ] {
-            if let Some(count) = decided.found.get(&kind) {
-                let first = decided.findings.iter().find(|found| found.kind == kind);
-                let why = first.map_or_else(String::new, |found| {
-                    let (stream, version) = (&found.stream, found.version);
-                    format!(", {stream} at version {version} first: {}", found.text)
-                });
-                let text = format!("{what}: {count}{why}");
-                self.found.push((kind, *count, text));
-            }
+            self.log(&decided, kind, what);
         }
         for ((category, command), tally) in &decided.commands {
             self.command(category, command, tally);
         }
         let names = prospect.modules.iter();
         let mut names = names.map(|module| module.manifest().name.as_str().to_owned());
-        let objections = self.found.into_iter();
-        let objections = objections.map(|(kind, count, text)| Objection {
+        let objection = |(kind, count, text), blocks| Objection {
             kind,
             count,
-            blocks: !policy.allowed.contains(&kind),
+            blocks,
             text,
+        };
+        let found = self.found.into_iter();
+        let found = found.map(|it| {
+            let blocks = !policy.allowed.contains(&it.0);
+            objection(it, blocks)
         });
+        let excused = self.excused.into_iter().map(|it| objection(it, false));
+        let objections = found.chain(excused);
         Preflight {
             module: prospect
                 .release
@@ -220,6 +233,41 @@ impl Objections {
             categories: prospect.categories.clone(),
             objections: objections.collect(),
             decided,
+        }
+    }
+
+    /// What is wrong with the log itself, for it and perhaps for the active decider too.
+    fn log(&mut self, decided: &Verified, kind: Kind, what: &str) {
+        let all = decided.found.get(&kind).copied().unwrap_or_default();
+        let acknowledged = decided.acknowledged.get(&kind).copied();
+        let acknowledged = acknowledged.unwrap_or_default();
+        let shared = match kind {
+            Kind::Fold => decided.shared,
+            _ => 0,
+        };
+        let open = all.saturating_sub(acknowledged + shared);
+        let text = |weight: Weight, what: &str, count: u64| {
+            let mut findings = decided.findings.iter();
+            let first = findings.find(|found| found.kind == kind && found.weight == weight);
+            let why = first.map_or_else(String::new, |found| {
+                let (stream, version) = (&found.stream, found.version);
+                format!(", {stream} at version {version} first: {}", found.text)
+            });
+            format!("{what}: {count}{why}")
+        };
+        if open > 0 {
+            let text = text(Weight::Open, what, open);
+            self.found.push((kind, open, text));
+        }
+        if acknowledged > 0 {
+            let what = format!("{what}, which are acknowledged");
+            let text = text(Weight::Acknowledged, &what, acknowledged);
+            self.excused.push((kind, acknowledged, text));
+        }
+        if shared > 0 {
+            let what = "streams that the active decider can't fold either";
+            let text = text(Weight::Shared, what, shared);
+            self.excused.push((kind, shared, text));
         }
     }
 

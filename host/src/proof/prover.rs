@@ -10,19 +10,22 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::Error;
+use super::acknowledge::{Acknowledged, Run};
 use super::commits::hash;
 use super::judge::{ByCategory, Candidates, Judge};
 use super::lane::{Ended, Lane};
+use super::name::FindingName;
 use super::preflight::{Objections, Policy, Preflight};
 use super::report::{Finding, Kind, Progress, Verified};
 use super::states::Source;
 use super::stop::Stop;
 use crate::deploy::{Keeping, Prospect, Registry, Release};
 use crate::fold::{Agreement, Folder, Rules};
-use crate::model::{Position, StreamId};
+use crate::model::{Clock, Position, StreamId};
 use crate::store::{
-    self, ArchivedStreams, Direction, EventReader, LOG_PAGE_MAX, REJECTIONS_PAGE_MAX, Rejected,
-    RejectionStore, SNAPSHOTS_PAGE_MAX, StoredEvent, StoredSnapshot, StreamFilter, TypeStore,
+    self, AcknowledgementStore, ArchivedStreams, Direction, EventReader, LOG_PAGE_MAX,
+    REJECTIONS_PAGE_MAX, Rejected, RejectionStore, SNAPSHOTS_PAGE_MAX, StoredEvent, StoredSnapshot,
+    StreamFilter, TypeStore,
 };
 
 /// Batches of events that wait for a thread.
@@ -46,6 +49,9 @@ pub struct Scope {
     pub events: Option<u64>,
     /// Events are looked at for so long.
     pub time: Option<Duration>,
+    /// Documents of projections are folded from the first event as well, of all projections
+    /// and whatever streams are looked at. A preflight passes over it.
+    pub projections: bool,
 }
 
 /// Decides the history of a store again. One run at a time, and one shadow beside it.
@@ -55,7 +61,9 @@ pub struct Prover {
     folder: Arc<Folder>,
     types: Arc<dyn TypeStore>,
     pub(super) rejections: Arc<dyn RejectionStore>,
-    under_way: Mutex<()>,
+    pub(super) acknowledgements: Arc<dyn AcknowledgementStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) under_way: Mutex<()>,
     pub(super) shadowing: Mutex<()>,
 }
 
@@ -74,6 +82,7 @@ impl Prover {
         folder: Arc<Folder>,
         types: Arc<dyn TypeStore>,
         rejections: Arc<dyn RejectionStore>,
+        (acknowledgements, clock): (Arc<dyn AcknowledgementStore>, Arc<dyn Clock>),
     ) -> Self {
         Self {
             registry,
@@ -81,32 +90,11 @@ impl Prover {
             folder,
             types,
             rejections,
+            acknowledgements,
+            clock,
             under_way: Mutex::default(),
             shadowing: Mutex::default(),
         }
-    }
-
-    /// Decides recorded commands again and compares, up to the event that is the last one
-    /// now. Dropping the future ends it.
-    ///
-    /// # Errors
-    /// When a run is under way, a module of the history is gone, or the store fails.
-    pub async fn verify(
-        &self,
-        scope: &Scope,
-        progress: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<Verified, Error> {
-        let Ok(_alone) = self.under_way.try_lock() else {
-            return Err(Error::UnderWay);
-        };
-        // Before the history of the plan, which then has that of every event up to here.
-        let head = self.reader.log_head().await?;
-        let judge = Arc::new(Judge::Past(self.registry.past().await?));
-        let chosen = self.chosen(scope).await?;
-        let mut verified = self.run(&judge, head, (scope, &chosen), progress).await?;
-        self.compare_snapshots(scope, &chosen, &mut verified)
-            .await?;
-        Ok(verified)
     }
 
     /// Says what would be different after a release, up to the event that is the last
@@ -146,18 +134,21 @@ impl Prover {
             }
         }
         let chosen = self.chosen(scope).await?;
-        let judge = Arc::new(Judge::Candidate(self.candidates(rules.clone())));
+        let candidates = self.candidates(rules.clone());
+        let active = candidates.active.clone();
+        let judge = Arc::new(Judge::Candidate(candidates));
+        let by = (&judge, &self.acknowledged_of_log().await?);
         let head = self.reader.log_head().await?;
-        let verified = self.run(&judge, head, (scope, &chosen), progress).await?;
+        let verified = self.run(by, head, (scope, &chosen), progress).await?;
         // Last, so that what was written meanwhile is among them.
-        objections.types(&rules, self.types.types().await?);
+        objections.types((&rules, &active), self.types.types().await?);
         Ok(objections.concluded(&prospect, verified, policy))
     }
 
     /// Reads the log, and lets it be decided again.
     async fn run(
         &self,
-        judge: &Arc<Judge>,
+        (judge, acknowledged): (&Arc<Judge>, &Arc<Acknowledged>),
         head: Position,
         (scope, chosen): (&Scope, &Option<HashSet<StreamId>>),
         progress: &mut (dyn FnMut(Progress) + Send),
@@ -173,7 +164,7 @@ impl Prover {
         };
         let rejections = self.rejections(judge, (scope, chosen)).await?;
         let lanes = Lanes::begin(&stop, rejections, |rejections| {
-            Lane::new(judge, &source, &stop, rejections)
+            Lane::new(judge, &source, (&stop, acknowledged), rejections)
         });
         let (mut at, mut read) = (Position(0), 0);
         let is_enough = |read: u64| scope.events.is_some_and(|max| read >= max);
@@ -286,7 +277,7 @@ impl Prover {
         &self,
         scope: &Scope,
         chosen: &Option<HashSet<StreamId>>,
-        verified: &mut Verified,
+        (verified, acknowledged): (&mut Verified, &Acknowledged),
     ) -> Result<(), Error> {
         let plan = self.registry.plan();
         for (category, _) in plan.readers() {
@@ -303,6 +294,7 @@ impl Prover {
             let newest = self.folder.newest(category, SNAPSHOTS_PAGE_MAX).await?;
             for (stream, snapshot) in newest {
                 if is_chosen(&stream, scope, chosen) {
+                    let verified = (&mut *verified, acknowledged);
                     let found = self.compare(&deployed.rules, stream, snapshot, verified);
                     found.await?;
                 }
@@ -316,8 +308,9 @@ impl Prover {
         rules: &Arc<Rules>,
         stream: StreamId,
         snapshot: StoredSnapshot,
-        verified: &mut Verified,
+        (verified, acknowledged): (&mut Verified, &Acknowledged),
     ) -> Result<(), Error> {
+        let name = FindingName::of_snapshot(&stream, snapshot.version, snapshot.fold);
         let (version, is_used) = (snapshot.version, rules.trusts(snapshot.fold));
         if !is_used && !snapshot.is_anchor {
             verified.snapshots.unusable += 1;
@@ -329,6 +322,8 @@ impl Prover {
             Agreement::Differs => {
                 verified.snapshots.differ += 1;
                 verified.find(Finding {
+                    weight: acknowledged.weight(&name),
+                    name,
                     kind: Kind::Snapshot,
                     position: Position(0),
                     stream,
@@ -359,6 +354,30 @@ pub(super) fn served(prospect: &Prospect) -> impl Iterator<Item = (Box<str>, Arc
         let deployed = prospect.next.decider(category)?;
         Some((category.as_str().into(), Arc::clone(&deployed.rules)))
     })
+}
+
+impl Run<'_> {
+    /// Decides recorded commands again and compares, up to the event that is the last one
+    /// now. Dropping the future ends it.
+    ///
+    /// # Errors
+    /// When a module of the history is gone, or the store fails.
+    pub async fn verify(
+        &self,
+        scope: &Scope,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verified, Error> {
+        let (prover, acknowledged) = (self.prover, &self.acknowledged);
+        // Before the history of the plan, which then has that of every event up to here.
+        let head = prover.reader.log_head().await?;
+        let judge = Arc::new(Judge::Past(prover.registry.past().await?));
+        let chosen = prover.chosen(scope).await?;
+        let running = prover.run((&judge, acknowledged), head, (scope, &chosen), progress);
+        let mut verified = running.await?;
+        let found = (&mut verified, &**acknowledged);
+        prover.compare_snapshots(scope, &chosen, found).await?;
+        Ok(verified)
+    }
 }
 
 impl Lanes {

@@ -1,7 +1,8 @@
 //! Rejections that are kept, decided again.
 
 use super::lane::{Lane, failed, fitted, is_of_the_stream};
-use super::report::{Finding, Kind, diff, shortened};
+use super::name::FindingName;
+use super::report::{Finding, Kind, Weight, diff, shortened};
 use crate::model::{Position, StreamId, Version};
 use crate::runtime::Outcome;
 use crate::store::{self, Rejected};
@@ -42,6 +43,7 @@ impl Lane {
     pub(super) fn decide_rejected(&mut self, rejected: &Rejected) -> Result<(), store::Error> {
         let (stream, command) = (&rejected.stream, &*rejected.command);
         let judged = self.judge.rules(stream, rejected.plan, rejected.module);
+        let mut by = None;
         let found = match judged {
             Err(why) => Some((Kind::Module, why)),
             Ok(_) if self.lost.contains(stream) => Some((Kind::Fold, String::new())),
@@ -55,6 +57,7 @@ impl Lane {
                     Ok(Err(failure)) => Some((Kind::Fault, failure.to_string())),
                     Err(error) if is_of_the_stream(&error) => {
                         self.lost.insert(stream.clone());
+                        by = Some(rules);
                         Some((Kind::Fold, error.to_string()))
                     }
                     Err(error) => return Err(failed(error)),
@@ -66,7 +69,10 @@ impl Lane {
         let Some((kind, text)) = found.filter(|(_, text)| !text.is_empty()) else {
             return Ok(());
         };
-        self.verified.find(Finding {
+        let place = (stream, rejected.version);
+        let finding = Finding {
+            name: FindingName::of_rejection(kind, place, &command.id),
+            weight: Weight::Open,
             kind,
             position: Position(0),
             stream: stream.clone(),
@@ -75,8 +81,14 @@ impl Lane {
             module: Some(rejected.module),
             plan: rejected.plan,
             text,
-        });
-        Ok(())
+        };
+        match by {
+            Some(rules) => self.find_fold_before(finding, &rules),
+            None => {
+                self.find(finding);
+                Ok(())
+            }
+        }
     }
 
     /// Compares a decision with the rejection that is kept.

@@ -5,8 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::name::FindingName;
 use super::{ALIKE_MAX, FINDINGS_MAX, TEXT_MAX};
-use crate::model::{CommandId, Digest, Invalid, Name, NewEvent, Position, StreamId, Version};
+use crate::model::{
+    CommandId, Digest, Invalid, Mismatch, Name, NewEvent, Position, StreamId, Version,
+};
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +36,70 @@ pub struct Verified {
     /// Stored snapshots that were compared with the events.
     pub snapshots: Snapshots,
     /// What is not as it should be, in the order of the log: the first ones of each kind
-    /// and type of command.
+    /// and type of command. Those that nobody has acknowledged come before the others where
+    /// there are more than fit.
     pub findings: Vec<Finding>,
+    /// Projections whose documents were folded from the first event, by name.
+    pub projections: Vec<ProjectionTally>,
+    /// Documents that are not as they should be: the first ones of each projection and
+    /// mismatch.
+    pub documents: Vec<DocumentFinding>,
     /// How many findings there are, by kind.
     pub found: BTreeMap<Kind, u64>,
+    /// How many of these are acknowledged.
+    pub acknowledged: BTreeMap<Kind, u64>,
+    /// How many of these, in streams that a candidate can't fold, the active decider can't
+    /// fold either.
+    pub shared: u64,
+}
+
+/// How much a finding counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Weight {
+    /// It fails the run.
+    #[default]
+    Open,
+    /// An operator has acknowledged it.
+    Acknowledged,
+    /// A candidate can't fold the stream, and the active decider can't either.
+    Shared,
+}
+
+/// Documents of one projection, compared with what is folded from the first event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectionTally {
+    /// The projection.
+    pub projection: Box<str>,
+    /// Up to here it was folded; documents that changed meanwhile, further.
+    pub position: Position,
+    /// They are equal, byte for byte.
+    pub same: u64,
+    /// They are not, or are missing on one side, or can't be folded.
+    pub different: u64,
+    /// Documents and streams that were left out, because events are parked for them.
+    pub parked: u64,
+    /// Every document was compared. False when the plan, the build, or what is parked for streams
+    /// changed meanwhile.
+    pub is_complete: bool,
+}
+
+/// A document that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentFinding {
+    /// Its name.
+    pub name: FindingName,
+    /// How much it counts.
+    pub weight: Weight,
+    /// The projection.
+    pub projection: Box<str>,
+    /// The document's key; of an unreadable event, its stream.
+    pub key: Box<str>,
+    /// What is wrong with it.
+    pub mismatch: Mismatch,
+    /// Up to here it was folded, or the event that fails.
+    pub position: Position,
+    /// For people: `-` as it is stored, `+` as it is folded.
+    pub text: String,
 }
 
 /// Decisions on commands of one type.
@@ -108,6 +171,10 @@ pub struct Snapshots {
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// Its name.
+    pub name: FindingName,
+    /// How much it counts.
+    pub weight: Weight,
     /// What it is.
     pub kind: Kind,
     /// Position of the first event that it concerns.
@@ -163,11 +230,13 @@ pub enum Kind {
     Rebuild,
     /// Decisions take much more fuel than before.
     Fuel,
+    /// A stored document is not what its events fold to.
+    Document,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::EventType,
         Self::Decision,
         Self::Rejected,
@@ -185,6 +254,7 @@ impl Kind {
         Self::Unlifted,
         Self::Rebuild,
         Self::Fuel,
+        Self::Document,
     ];
 
     /// Its stable name.
@@ -207,6 +277,7 @@ impl Kind {
             Self::Unlifted => "unlifted",
             Self::Rebuild => "rebuild",
             Self::Fuel => "fuel",
+            Self::Document => "document",
         }
     }
 }
@@ -311,17 +382,51 @@ impl Verified {
         self.found.values().sum()
     }
 
-    /// Whether nothing was found.
-    pub fn is_sound(&self) -> bool {
-        self.found.is_empty()
+    /// How many of them are acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.values().sum()
     }
 
-    /// Takes a finding. Those of the earliest positions are kept.
+    /// How many of them fail the run.
+    pub fn open(&self) -> u64 {
+        let others = self.acknowledged() + self.shared;
+        self.found().saturating_sub(others)
+    }
+
+    /// Whether nothing was found that nobody has acknowledged.
+    pub fn is_sound(&self) -> bool {
+        self.open() == 0
+    }
+
+    /// Takes a finding, whose weight is known. Those of the earliest positions are kept.
     pub(super) fn find(&mut self, finding: Finding) {
-        *self.found.entry(finding.kind).or_default() += 1;
+        self.count(finding.kind, finding.weight);
         self.findings.push(finding);
         if self.findings.len() >= FINDINGS_MAX * 4 {
             self.trim();
+        }
+    }
+
+    /// Takes a document, whose weight is known. The first ones are kept.
+    pub(super) fn find_document(&mut self, finding: DocumentFinding) {
+        self.count(Kind::Document, finding.weight);
+        let is_alike = |it: &&DocumentFinding| {
+            (&it.projection, it.mismatch, it.weight)
+                == (&finding.projection, finding.mismatch, finding.weight)
+        };
+        if self.documents.iter().filter(is_alike).count() < ALIKE_MAX {
+            self.documents.push(finding);
+            self.documents.sort_by_key(|it| it.weight);
+            self.documents.truncate(FINDINGS_MAX);
+        }
+    }
+
+    fn count(&mut self, kind: Kind, weight: Weight) {
+        *self.found.entry(kind).or_default() += 1;
+        match weight {
+            Weight::Open => {}
+            Weight::Acknowledged => *self.acknowledged.entry(kind).or_default() += 1,
+            Weight::Shared => self.shared += 1,
         }
     }
 
@@ -335,21 +440,29 @@ impl Verified {
         for (kind, found) in other.found {
             *self.found.entry(kind).or_default() += found;
         }
+        for (kind, acknowledged) in other.acknowledged {
+            *self.acknowledged.entry(kind).or_default() += acknowledged;
+        }
+        self.shared += other.shared;
         self.findings.extend(other.findings);
         self.trim();
     }
 
     fn trim(&mut self) {
+        // What is acknowledged must not push out what is new.
         self.findings
-            .sort_by_key(|finding| (finding.position, finding.kind));
-        let mut alike: HashMap<(Kind, Option<Name>), usize> = HashMap::new();
+            .sort_by_key(|finding| (finding.weight, finding.position, finding.kind));
+        let mut alike: HashMap<(Kind, Weight, Option<Name>), usize> = HashMap::new();
         self.findings.retain(|finding| {
             let command = finding.command.as_ref().map(|(_, name)| name.clone());
-            let alike = alike.entry((finding.kind, command)).or_default();
+            let key = (finding.kind, finding.weight, command);
+            let alike = alike.entry(key).or_default();
             *alike += 1;
             *alike <= ALIKE_MAX
         });
         self.findings.truncate(FINDINGS_MAX);
+        self.findings
+            .sort_by_key(|finding| (finding.position, finding.kind));
     }
 }
 

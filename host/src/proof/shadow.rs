@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
+use super::acknowledge::Acknowledged;
 use super::commits::{Commits, hash};
 use super::judge::Judge;
 use super::lane::Lane;
@@ -136,7 +137,8 @@ impl Prover {
             skipped: 0,
         };
         let stop = Arc::new(Stop::after(Some(how.time)));
-        let decider = self.decider(&judge, &stop);
+        let acknowledged = self.acknowledged_of_log().await?;
+        let decider = self.decider(&judge, &stop, &acknowledged);
         let (mut verified, mut told_at) = (Verified::default(), Instant::now());
         let mut new_judge = None;
         let end = loop {
@@ -193,14 +195,19 @@ impl Prover {
         Ok((prospect, judge))
     }
 
-    fn decider(&self, judge: &Arc<Judge>, stop: &Arc<Stop>) -> Decider {
+    fn decider(
+        &self,
+        judge: &Arc<Judge>,
+        stop: &Arc<Stop>,
+        acknowledged: &Arc<Acknowledged>,
+    ) -> Decider {
         let source = Source {
             reader: Arc::clone(&self.reader),
             lifter: self.registry.lifter(),
             runtime: Handle::current(),
             limits: None,
         };
-        let mut lane = Lane::new(judge, &source, stop, Vec::new());
+        let mut lane = Lane::new(judge, &source, (stop, acknowledged), Vec::new());
         lane.commits = Commits::following();
         let (sender, mut batches) = mpsc::channel::<(Batch, oneshot::Sender<Done>)>(1);
         tokio::task::spawn_blocking(move || {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::lane::is_of_the_stream;
 use crate::fold::{Error, Rules};
 use crate::model::{Annotations, CommandRecord, Digest, StreamId, Version};
 use crate::runtime::{Aggregate, Decision, Failure, FoldEvent, Instance, Limits};
@@ -142,6 +143,57 @@ impl States {
             self.bring(rules, stream, before)?;
         }
         self.apply(stream, events)
+    }
+
+    /// By what the open state of a stream is folded; none when it is not open.
+    pub(super) fn rules(&self, stream: &StreamId) -> Option<Arc<Rules>> {
+        self.open.get(stream).map(|state| Arc::clone(&state.rules))
+    }
+
+    /// The first version up to `until` that these rules can't fold; none when they can fold
+    /// all of it. Found by halving, from the first event each time: which states are open
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) fn first_unfoldable(
+        &mut self,
+        rules: &Arc<Rules>,
+        stream: &StreamId,
+        until: Version,
+    ) -> Result<Option<Version>, Error> {
+        if self.can_fold(rules, stream, until)? {
+            return Ok(None);
+        }
+        let (mut good, mut bad) = (0, until.0);
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            match self.can_fold(rules, stream, Version(middle))? {
+                true => good = middle,
+                false => bad = middle,
+            }
+        }
+        Ok(Some(Version(bad)))
+    }
+
+    /// Whether these rules can fold a stream from its first event up to a version.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) fn can_fold(
+        &mut self,
+        rules: &Arc<Rules>,
+        stream: &StreamId,
+        until: Version,
+    ) -> Result<bool, Error> {
+        self.forget(stream);
+        let folded = self.bring(rules, stream, until);
+        self.forget(stream);
+        match folded {
+            Ok(()) => Ok(true),
+            Err(error) if is_of_the_stream(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens a stream's state at a version, under these rules.

@@ -1,8 +1,9 @@
 //! Deciding the history again.
 
-use serde_json::Value;
+use quipu_tests::probe::probe;
+use serde_json::{Value, json};
 
-use crate::program::{Served, quipu, said};
+use crate::program::{Served, quipu, said, text};
 
 /// A host with an account at version 3.
 fn account() -> Served {
@@ -57,6 +58,108 @@ fn an_event_that_was_changed_in_an_export_is_found() {
     ] {
         assert!(told.out.lines().any(|told| told == line), "{}", told.out);
     }
+}
+
+#[test]
+fn a_finding_is_acknowledged_listed_and_withdrawn() {
+    let file = account().run(&["export"]).ok();
+    let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
+    let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
+    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    host.run_with(&["import"], &changed).ok();
+    let name = "decision:account-1@3";
+    let told = host.run(&["verify"]);
+    let line = format!("  name {name}");
+    assert!(told.out.lines().any(|it| it == line), "{}", told.out);
+    let none = host.run(&["verify", "--acknowledged"]).ok();
+    assert_eq!(none, "no finding is acknowledged\n");
+    let acknowledge = ["verify", "--acknowledge", name, "--reason", "it is known"];
+    let told = host.run(&acknowledge).ok();
+    assert_eq!(told, format!("{name} is acknowledged\n"));
+    let told = host.run(&["verify"]).ok();
+    for line in [
+        "1 finding is acknowledged",
+        "decision: position 3, account-1 version 3 (acknowledged)",
+    ] {
+        assert!(told.lines().any(|it| it == line), "{told}");
+    }
+    let json: Value = serde_json::from_str(&host.run(&["verify", "--json"]).ok()).unwrap();
+    assert_eq!(json["sound"], true);
+    assert_eq!(
+        (&json["found"], &json["acknowledged"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(json["findings"][0]["weight"], "acknowledged");
+    let list = host.run(&["verify", "--acknowledged"]).ok();
+    assert!(list.starts_with(&format!("{name}\n  2")), "{list}");
+    assert!(list.ends_with("Z: it is known\n"), "{list}");
+    let list = host.run(&["verify", "--acknowledged", "--json"]).ok();
+    let listed: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(
+        (&listed["finding"], &listed["by"]),
+        (&name.into(), &Value::Null)
+    );
+    host.run(&["verify", "--withdraw", name]).ok();
+    host.run(&["verify", "--withdraw", name])
+        .fails(1, "is not acknowledged");
+    assert_eq!(host.run(&["verify"]).code, 1);
+    host.run(&["verify", "--acknowledge", name])
+        .fails(2, "--reason");
+    host.run(&["verify", "--acknowledge", "x", "--reason", "y"])
+        .fails(2, "no kind before a colon");
+    host.run(&["verify", "--acknowledged", "--sample", "3"])
+        .fails(2, "cannot be used");
+}
+
+#[test]
+fn documents_are_compared_in_a_table() {
+    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    let long = "p".repeat(48);
+    let guest = probe("note")
+        .event("noted", 1)
+        .projection("notes", 1, json!({}))
+        .projection(&long, 1, json!({}));
+    let file = host.path("note.wasm");
+    std::fs::write(&file, guest.component()).unwrap();
+    host.run(&["deploy", &text(&file)]).ok();
+    for stream in ["note-1", "note-2", "note-1"] {
+        let data = json!([["noted", {"n": 1}]]).to_string();
+        host.run(&["execute", stream, "note", &data]).ok();
+    }
+    host.run(&[
+        "view",
+        "notes",
+        "note-1",
+        "--after",
+        "3",
+        "--timeout",
+        "20000",
+    ])
+    .ok();
+    let told = host.run(&["verify", "--projections"]).ok();
+    let table: Vec<&str> = told
+        .lines()
+        .skip_while(|line| !line.starts_with("projection "))
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let headings: Vec<&str> = table[0].split_whitespace().collect();
+    assert_eq!(
+        headings,
+        ["projection", "same", "different", "parked", "position"]
+    );
+    assert_eq!(table.len(), 3);
+    assert!(table.iter().all(|line| line.chars().count() <= 80));
+    let notes: Vec<&str> = table[1].split_whitespace().collect();
+    assert_eq!(notes, ["notes", "2", "0", "0", "3"]);
+    let out = host.run(&["verify", "--projections", "--json"]).ok();
+    let json: Value = serde_json::from_str(&out).unwrap();
+    let projections = json["projections"].as_array().unwrap();
+    assert_eq!(projections.len(), table.len() - 1);
+    assert!(
+        projections
+            .iter()
+            .all(|it| it["complete"] == true && it["different"] == 0)
+    );
 }
 
 #[test]

@@ -105,6 +105,7 @@ async fn a_finding_names_its_place_and_shows_both() {
     );
     let finding = &verified["findings"][0];
     assert_eq!(finding["kind"], "decision");
+    assert_eq!(finding["name"], "decision:account-1@3");
     assert_eq!(
         (&finding["position"], &finding["version"]),
         (&json!(3), &json!(3))
@@ -121,4 +122,66 @@ async fn a_finding_names_its_place_and_shows_both() {
         finding["text"],
         "- deposited 1 {\"amount\":8}\n+ deposited 1 {\"amount\":7}"
     );
+}
+
+#[tokio::test]
+async fn findings_are_acknowledged_listed_and_withdrawn() {
+    let server = Server::empty().await;
+    let path = "/v1/verify/acknowledgements";
+    let names = ["decision:loan-1@4", "document:notes/different/a/b é"];
+    for name in names {
+        let body = json!({"finding": name, "reason": "it is known"}).to_string();
+        let answered = send(server.post(path, &body)).await.ok();
+        assert_eq!(
+            (&answered["finding"], &answered["reason"], &answered["by"]),
+            (&json!(name), &json!("it is known"), &Value::Null)
+        );
+        assert!(answered["at"].as_str().unwrap().ends_with('Z'));
+    }
+    let list = server.get(&format!("{path}?limit=1")).await.ok();
+    assert_eq!(list["acknowledgements"][0]["finding"], names[0]);
+    assert_eq!(list["next"], names[0]);
+    let list = server
+        .get(&format!("{path}?limit=2&after=decision%3Aloan-1%404"))
+        .await
+        .ok();
+    assert_eq!(list["acknowledgements"][0]["finding"], names[1]);
+    assert_eq!(list["next"], Value::Null);
+    let encoded = format!("{path}/document%3Anotes%2Fdifferent%2Fa%2Fb%20%C3%A9");
+    let withdraw = || send(server.request("DELETE", &encoded));
+    let withdrawn = withdraw().await;
+    assert_eq!((withdrawn.status, withdrawn.text.as_str()), (204, ""));
+    withdraw().await.problem(404, "finding-not-acknowledged");
+    for body in [
+        json!({"finding": "nonsense", "reason": "known"}),
+        json!({"finding": names[0], "reason": ""}),
+        json!({"finding": names[0]}),
+        json!({"finding": names[0], "reason": "known", "by": "me"}),
+    ] {
+        let answered = send(server.post(path, &body.to_string())).await;
+        answered.problem(400, "bad-request");
+    }
+    server
+        .get(&format!("{path}?limit=1001"))
+        .await
+        .problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn documents_are_compared_when_that_is_asked_for() {
+    use crate::projections::{note, notes, projected};
+    let server = projected(&notes(1, json!({})), json!({"lifecycle": "async"})).await;
+    let position = note(&server, "note-1", &json!({"n": 1})).await;
+    let view = format!("/v1/views/notes/note-1?after={position}&timeout=20000");
+    server.get(&view).await.ok();
+    let answered = send(server.post("/v1/verify", r#"{"projections": true}"#)).await;
+    let verified = &last(&answered.text)["verified"];
+    assert_eq!(verified["sound"], true);
+    let tally = json!({
+        "projection": "notes", "position": position, "same": 1, "different": 0, "parked": 0,
+        "complete": true,
+    });
+    assert_eq!(verified["projections"], json!([tally]));
+    let answered = send(server.post("/v1/verify", "{}")).await;
+    assert_eq!(last(&answered.text)["verified"]["projections"], json!([]));
 }

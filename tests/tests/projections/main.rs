@@ -19,3 +19,4 @@ mod parking;
 mod reading;
 mod rebuilding;
 mod support;
+mod verifying;

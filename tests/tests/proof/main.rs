@@ -1,6 +1,7 @@
 //! Recorded decisions, made again, by hosts on every store.
 #![allow(clippy::unwrap_used)]
 
+mod acknowledged;
 mod candidates;
 mod damage;
 mod refusals;

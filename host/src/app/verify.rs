@@ -1,0 +1,97 @@
+//! The history and the documents of a host, made again and compared; and which findings are
+//! acknowledged.
+
+use super::Host;
+use crate::projection::{self, Compared, Mismatched};
+use crate::proof::{Error, Progress, ProjectionTally, Scope, Verified};
+use crate::store::Acknowledgement;
+
+impl Host {
+    /// Decides recorded commands again, each by what its commit's plan had, and compares
+    /// what comes of it with what is recorded, byte for byte. Where the scope asks for
+    /// projections, then folds their documents from the first event, and compares those. One run
+    /// at a time; dropping the future ends it.
+    ///
+    /// # Errors
+    /// When a run is under way, a module of the history is gone, or the store fails. What
+    /// is not as it should be is no error, but a finding.
+    pub async fn verify(
+        &self,
+        scope: &Scope,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verified, Error> {
+        self.keep_rejections().await;
+        let run = self.tenant.prover.begin().await?;
+        let mut verified = run.verify(scope, &mut *progress).await?;
+        if scope.projections {
+            let mut found = |it: Mismatched| {
+                let document = (&*it.projection, it.mismatch, &*it.key);
+                run.find_document(&mut verified, document, it.position, it.text);
+            };
+            let mut reached = |position, head| progress(Progress { position, head });
+            let projections = &self.tenant.projections;
+            let compared = projections.verify(&mut found, &mut reached).await?;
+            verified.projections = compared.iter().map(tally).collect();
+        }
+        Ok(verified)
+    }
+
+    /// Acknowledges a finding by its name, with a reason of 1 to 1,024 bytes: it is counted
+    /// from then on, and fails no run. There need not be such a finding; only the form of its
+    /// name is checked. One that is acknowledged already gets the new reason. Acknowledgements
+    /// belong to the store: an export does not hold them.
+    ///
+    /// # Errors
+    /// When the name or the reason is not well-formed, 10,000 others are acknowledged, or the
+    /// store fails.
+    pub async fn acknowledge(
+        &self,
+        finding: &str,
+        reason: &str,
+        by: Option<&str>,
+    ) -> Result<Acknowledgement, Error> {
+        self.tenant.prover.acknowledge(finding, reason, by).await
+    }
+
+    /// Withdraws an acknowledgement.
+    ///
+    /// # Errors
+    /// When the finding is not acknowledged, its name is not well-formed, or the store fails.
+    pub async fn withdraw(&self, finding: &str) -> Result<(), Error> {
+        self.tenant.prover.withdraw(finding).await
+    }
+
+    /// Up to `limit` acknowledgements, at most 1,000, in the order of the bytes of their names,
+    /// after a name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn acknowledged(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Acknowledgement>, Error> {
+        self.tenant.prover.acknowledged(after, limit).await
+    }
+}
+
+fn tally(compared: &Compared) -> ProjectionTally {
+    ProjectionTally {
+        projection: (*compared.projection).into(),
+        position: compared.position,
+        same: compared.same,
+        different: compared.different,
+        parked: compared.parked,
+        is_complete: compared.is_complete,
+    }
+}
+
+impl From<projection::Error> for Error {
+    fn from(error: projection::Error) -> Self {
+        match error {
+            projection::Error::Store(error) => Self::Store(error),
+            projection::Error::Stopped => Self::Stopped,
+            other => Self::Projections(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Findings that an operator has acknowledged: they are counted, and fail no run.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::MutexGuard;
+
+use super::Error;
+use super::commits::Whole;
+use super::lane::{Lane, failed, is_of_the_stream};
+use super::name::FindingName;
+use super::prover::Prover;
+use super::report::{DocumentFinding, Finding, Kind, Verified, Weight};
+use super::states::States;
+use crate::fold::Rules;
+use crate::model::{Context, Invalid, Mismatch, Position, StreamId, Version};
+use crate::store::{self, ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, Direction};
+
+/// Longest reason of an acknowledgement, in bytes.
+pub const REASON_BYTES_MAX: usize = 1_024;
+
+/// The names that are acknowledged when a run begins.
+#[derive(Debug, Default)]
+pub(super) struct Acknowledged {
+    names: HashSet<Box<str>>,
+}
+
+impl Acknowledged {
+    /// How much a finding of this name counts.
+    pub(super) fn weight(&self, name: &FindingName) -> Weight {
+        match self.names.contains(name.as_str()) {
+            true => Weight::Acknowledged,
+            false => Weight::Open,
+        }
+    }
+}
+
+impl Prover {
+    /// Acknowledges a finding by its name, in place of an earlier acknowledgement of it.
+    /// There need not be such a finding: only the form of the name is checked.
+    ///
+    /// # Errors
+    /// When the name, the reason or `by` is not well-formed, the store holds as many others
+    /// as it may, or it fails.
+    pub async fn acknowledge(
+        &self,
+        finding: &str,
+        reason: &str,
+        by: Option<&str>,
+    ) -> Result<Acknowledgement, Error> {
+        let finding: FindingName = finding.parse()?;
+        let found = reason.len();
+        if !(1..=REASON_BYTES_MAX).contains(&found) {
+            return Err(Error::Invalid(Invalid(format!(
+                "a reason has 1 to {REASON_BYTES_MAX} bytes, this one has {found}"
+            ))));
+        }
+        if reason.trim().is_empty() || reason.chars().any(char::is_control) {
+            let why = "a reason is one line of text, without control characters";
+            return Err(Error::Invalid(Invalid(why.to_owned())));
+        }
+        let by = Context {
+            principal: by.map(Into::into),
+            ..Context::default()
+        };
+        let by = by.checked()?.principal;
+        let acknowledgement = Acknowledgement {
+            finding: finding.as_str().into(),
+            reason: reason.into(),
+            at: self.clock.now(),
+            by: by.as_deref().map(Into::into),
+        };
+        let store = &self.acknowledgements;
+        match store.acknowledge(&acknowledgement).await? {
+            true => Ok(acknowledgement),
+            false => Err(Error::TooManyAcknowledged(ACKNOWLEDGED_MAX)),
+        }
+    }
+
+    /// Withdraws an acknowledgement.
+    ///
+    /// # Errors
+    /// When the finding is not acknowledged, the name is not well-formed, or the store fails.
+    pub async fn withdraw(&self, finding: &str) -> Result<(), Error> {
+        let name: FindingName = finding.parse()?;
+        match self.acknowledgements.withdraw(name.as_str()).await? {
+            true => Ok(()),
+            false => Err(Error::NotAcknowledged(name)),
+        }
+    }
+
+    /// Up to `limit` acknowledgements, at most 1,000, in the order of their names, after a name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn acknowledged(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Acknowledgement>, Error> {
+        Ok(self.acknowledgements.acknowledged(after, limit).await?)
+    }
+
+    /// Begins a verification. It is the only run until it is dropped.
+    ///
+    /// # Errors
+    /// When a run is under way, or the store fails.
+    pub async fn begin(&self) -> Result<Run<'_>, Error> {
+        let Ok(alone) = self.under_way.try_lock() else {
+            return Err(Error::UnderWay);
+        };
+        Ok(Run {
+            prover: self,
+            acknowledged: self.acknowledged_names(|_| true).await?,
+            _alone: alone,
+        })
+    }
+
+    /// The acknowledged names that a candidate is looked at with: it is to fold the log, as it
+    /// is, but whatever else it does is its own.
+    pub(super) async fn acknowledged_of_log(&self) -> Result<Arc<Acknowledged>, Error> {
+        let of_log = |name: &str| {
+            let kind = name.split_once(':').map(|(kind, _)| kind);
+            kind == Some(Kind::Fold.as_str()) || kind == Some(Kind::Order.as_str())
+        };
+        self.acknowledged_names(of_log).await
+    }
+
+    async fn acknowledged_names(
+        &self,
+        takes: impl Fn(&str) -> bool,
+    ) -> Result<Arc<Acknowledged>, Error> {
+        let mut names = HashSet::new();
+        let mut after: Option<Box<str>> = None;
+        loop {
+            let page = self.acknowledged(after.as_deref(), ACKNOWLEDGED_PAGE_MAX);
+            let page = page.await?;
+            let Some(last) = page.last() else {
+                return Ok(Arc::new(Acknowledged { names }));
+            };
+            after = Some(last.finding.clone());
+            let taken = page.into_iter().map(|it| it.finding);
+            names.extend(taken.filter(|name| takes(name)));
+        }
+    }
+}
+
+/// A verification, which is the only run of its host while it lasts.
+pub struct Run<'a> {
+    pub(super) prover: &'a Prover,
+    pub(super) acknowledged: Arc<Acknowledged>,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl Run<'_> {
+    /// Takes a document that is not as it should be.
+    pub fn find_document(
+        &self,
+        verified: &mut Verified,
+        (projection, mismatch, key): (&str, Mismatch, &str),
+        position: Position,
+        text: String,
+    ) {
+        let name = FindingName::of_document(projection, mismatch, key);
+        verified.find_document(DocumentFinding {
+            weight: self.acknowledged.weight(&name),
+            name,
+            projection: projection.into(),
+            key: key.into(),
+            mismatch,
+            position,
+            text,
+        });
+    }
+}
+
+impl Lane {
+    /// Takes a finding.
+    pub(super) fn find(&mut self, mut finding: Finding) {
+        finding.weight = self.acknowledged.weight(&finding.name);
+        self.verified.find(finding);
+    }
+
+    /// Takes a commit whose stream can't be folded that far: the finding is about the first
+    /// version that can't be, whichever commit it was noticed at.
+    pub(super) fn find_fold(
+        &mut self,
+        mut finding: Finding,
+        rules: Option<&Arc<Rules>>,
+        whole: &Whole,
+    ) -> Result<(), store::Error> {
+        let last = whole
+            .events
+            .last()
+            .map_or(finding.version, |last| last.version);
+        let mut fresh = States::new(self.source.clone());
+        let first = match rules {
+            Some(rules) => fresh.first_unfoldable(rules, &finding.stream, last),
+            None => Ok(None),
+        };
+        if let Some(first) = first.map_err(failed)? {
+            let mut events = whole.events.iter();
+            let known = events.find(|event| event.version == first);
+            let position = match known.map(|event| event.position) {
+                Some(position) => Some(position),
+                None => self.position(&finding.stream, first)?,
+            };
+            // Events before the mark of a truncated stream can't be read by version.
+            finding.position = position.unwrap_or(finding.position);
+            finding.version = first;
+        }
+        self.find_located(finding)
+    }
+
+    /// The same for a rejection that was made at a version.
+    pub(super) fn find_fold_before(
+        &mut self,
+        mut finding: Finding,
+        rules: &Arc<Rules>,
+    ) -> Result<(), store::Error> {
+        let mut fresh = States::new(self.source.clone());
+        let first = fresh.first_unfoldable(rules, &finding.stream, finding.version);
+        if let Some(first) = first.map_err(failed)? {
+            finding.version = first;
+        }
+        self.find_located(finding)
+    }
+
+    fn find_located(&mut self, mut finding: Finding) -> Result<(), store::Error> {
+        let (stream, version) = (&finding.stream, finding.version);
+        finding.name = FindingName::at(Kind::Fold, stream, version);
+        finding.weight = self.acknowledged.weight(&finding.name);
+        if finding.weight == Weight::Open
+            && let Some(active) = self.judge.active(stream.category())
+        {
+            let mut fresh = States::new(self.source.clone());
+            let can_fold = fresh.can_fold(active, stream, version);
+            if !can_fold.map_err(failed)? {
+                finding.weight = Weight::Shared;
+            }
+        }
+        self.verified.find(finding);
+        Ok(())
+    }
+
+    fn position(
+        &self,
+        stream: &StreamId,
+        version: Version,
+    ) -> Result<Option<Position>, store::Error> {
+        let reader = &self.source.reader;
+        let reading = reader.read_stream(stream, version, Direction::Forward, 1);
+        match self.source.runtime.block_on(reading) {
+            Ok(page) => {
+                let mut events = page.into_iter().flat_map(|page| page.events);
+                let found = events.find(|event| event.version == version);
+                Ok(found.map(|event| event.position))
+            }
+            // Whoever reads its page fails at a damaged event; the finding is about it.
+            Err(error) if is_of_the_stream(&error.clone().into()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

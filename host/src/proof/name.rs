@@ -1,0 +1,251 @@
+//! Names of findings.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::report::Kind;
+use crate::model::{CommandId, Digest, Invalid, Mismatch, StreamId, Version};
+
+/// Name of a finding: the same in every run, and what an operator acknowledges.
+///
+/// | form | of |
+/// | --- | --- |
+/// | `KIND:STREAM@VERSION` | a recorded command or event: `decision`, `rejected`, `command`, `module`, `fault`, `fold`, `order` |
+/// | `KIND:STREAM@VERSION#DIGEST` | a kept rejection (`accepted`, `rejection`, `command`, `module`, `fault`), with the digest of the command's id; a `snapshot`, with that of its fold |
+/// | `document:PROJECTION/MISMATCH/KEY` | a document: `different`, `only-stored`, `only-folded`, `unfoldable`; or `unreadable`, where KEY is a stream |
+///
+/// VERSION is the first version that the finding concerns; of `fold` the first one that can't
+/// be folded. DIGEST is the first 12 hexadecimal digits of a SHA-256 digest. The kind is part
+/// of the name: what is found to be wrong in another way has another name.
+///
+/// ```
+/// let name: quipu::proof::FindingName = "decision:loan-17@42".parse().unwrap();
+/// assert_eq!(name.as_str(), "decision:loan-17@42");
+/// assert!("decision:loan-17".parse::<quipu::proof::FindingName>().is_err());
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FindingName(Box<str>);
+
+/// Whether a name ends in a digest.
+#[derive(PartialEq, Eq)]
+enum Suffix {
+    Never,
+    May,
+    Must,
+}
+
+impl FindingName {
+    /// Longest name, in bytes.
+    pub const BYTES_MAX: usize = 512;
+
+    /// Of a recorded command or event.
+    pub(super) fn at(kind: Kind, stream: &StreamId, version: Version) -> Self {
+        Self(format!("{kind}:{stream}@{version}").into())
+    }
+
+    /// Of a kept rejection.
+    pub(super) fn of_rejection(
+        kind: Kind,
+        (stream, version): (&StreamId, Version),
+        command: &CommandId,
+    ) -> Self {
+        let digest = Digest::of(command.as_str().as_bytes()).short();
+        Self(format!("{kind}:{stream}@{version}#{digest}").into())
+    }
+
+    /// Of a snapshot.
+    pub(super) fn of_snapshot(stream: &StreamId, version: Version, fold: Digest) -> Self {
+        let digest = fold.short();
+        Self(format!("{}:{stream}@{version}#{digest}", Kind::Snapshot).into())
+    }
+
+    /// Of a document.
+    pub(super) fn of_document(projection: &str, mismatch: Mismatch, key: &str) -> Self {
+        Self(format!("{}:{projection}/{mismatch}/{key}", Kind::Document).into())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FindingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for FindingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for FindingName {
+    type Err = Invalid;
+
+    /// Checks the form alone: there need not be such a finding.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let found = text.len();
+        if found > Self::BYTES_MAX {
+            let max = Self::BYTES_MAX;
+            return Err(Invalid(format!(
+                "a finding's name has at most {max} bytes, this one has {found}"
+            )));
+        }
+        let wrong = |why: &str| {
+            Invalid(format!(
+                "finding {text:?}: {why}; names are as decision:loan-17@42 or \
+                 document:applications/different/17, and `quipu verify` prints them"
+            ))
+        };
+        if text.chars().any(char::is_control) {
+            return Err(wrong("it holds a control character"));
+        }
+        let (kind, rest) = text
+            .split_once(':')
+            .ok_or_else(|| wrong("there is no kind before a colon"))?;
+        let kind: Kind = kind.parse()?;
+        let suffix = match kind {
+            Kind::Document => {
+                check_document(rest).map_err(|why| wrong(&why))?;
+                return Ok(Self(text.into()));
+            }
+            Kind::Decision | Kind::Rejected | Kind::Fold | Kind::Order => Suffix::Never,
+            Kind::Command | Kind::Module | Kind::Fault => Suffix::May,
+            Kind::Accepted | Kind::Rejection | Kind::Snapshot => Suffix::Must,
+            Kind::EventType
+            | Kind::Impure
+            | Kind::Projection
+            | Kind::Unwritten
+            | Kind::Unlifted
+            | Kind::Rebuild
+            | Kind::Fuel => {
+                let why = format!("a verification finds no {kind}; a preflight takes --allow");
+                return Err(wrong(&why));
+            }
+        };
+        check_place(rest, &suffix).map_err(|why| wrong(&why))?;
+        Ok(Self(text.into()))
+    }
+}
+
+/// `STREAM@VERSION`, or `STREAM@VERSION#DIGEST`.
+fn check_place(place: &str, suffix: &Suffix) -> Result<(), String> {
+    let is_digest = |text: &str| {
+        text.len() == 12 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    // A version has no #, so that the last one belongs to a digest, or to the stream.
+    let (place, has_digest) = match place.rsplit_once('#') {
+        Some((before, digest)) if is_digest(digest) && version(before).is_some() => (before, true),
+        _ => (place, false),
+    };
+    let Some((stream, _)) = version(place) else {
+        return Err("there is no @ and version after the stream".to_owned());
+    };
+    if has_digest && *suffix == Suffix::Never {
+        return Err("this kind has no # and digest".to_owned());
+    }
+    if !has_digest && *suffix == Suffix::Must {
+        return Err("this kind has a # and 12 hexadecimal digits after the version".to_owned());
+    }
+    stream.parse::<StreamId>().map_err(|why| why.0)?;
+    Ok(())
+}
+
+/// The stream and the version of a place, which is written in one way alone.
+fn version(place: &str) -> Option<(&str, u64)> {
+    let (stream, version) = place.rsplit_once('@')?;
+    let number = version.parse::<u64>().ok()?;
+    let is_canonical = number.to_string() == version && i64::try_from(number).is_ok();
+    is_canonical.then_some((stream, number))
+}
+
+/// `PROJECTION/MISMATCH/KEY`.
+fn check_document(place: &str) -> Result<(), String> {
+    let mut parts = place.splitn(3, '/');
+    let (Some(projection), Some(mismatch), Some(key)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err("it is not a projection, what is wrong, and a key".to_owned());
+    };
+    if !is_projection(projection) {
+        return Err(format!("{projection:?} is not the name of a projection"));
+    }
+    mismatch.parse::<Mismatch>().map_err(|why| why.0)?;
+    match key.is_empty() {
+        true => Err("the key is empty".to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn is_projection(name: &str) -> bool {
+    let is_plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    (1..=48).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<FindingName, Invalid> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_name_is_read_as_it_was_made() {
+        let stream: StreamId = "loan-17@3#0123456789ab".parse().unwrap();
+        let id = CommandId::new("a/b @ c").unwrap();
+        for name in [
+            FindingName::at(Kind::Decision, &stream, Version(42)),
+            FindingName::of_rejection(Kind::Accepted, (&stream, Version(0)), &id),
+            FindingName::of_rejection(Kind::Fault, (&stream, Version(1)), &id),
+            FindingName::of_snapshot(&stream, Version(7), Digest([3; 32])),
+            FindingName::of_document("notes-2", Mismatch::OnlyFolded, "a/b@1#é"),
+        ] {
+            assert_eq!(check(name.as_str()).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn the_longest_name_is_taken() {
+        let stream: StreamId = "é".repeat(127).parse().unwrap();
+        let id = CommandId::new("x").unwrap();
+        let place = (&stream, Version(i64::MAX.unsigned_abs()));
+        let name = FindingName::of_rejection(Kind::Rejection, place, &id);
+        assert_eq!(check(name.as_str()).unwrap(), name);
+        let projection = "p".repeat(48);
+        let key = "é".repeat(127);
+        let name = FindingName::of_document(&projection, Mismatch::OnlyStored, &key);
+        assert_eq!(check(name.as_str()).unwrap(), name);
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("", "no kind"),
+            ("loan-17@42", "no kind"),
+            ("nonsense:loan-17@42", "no kind of finding"),
+            ("fuel:loan-17@42", "finds no fuel"),
+            ("decision:loan-17", "no @ and version"),
+            ("decision:loan-17@", "no @ and version"),
+            ("decision:loan-17@042", "no @ and version"),
+            ("decision:loan-17@-1", "no @ and version"),
+            ("decision:loan-17@9223372036854775808", "no @ and version"),
+            ("decision:@1", "stream"),
+            ("decision:loan-17@1#0123456789ab", "no # and digest"),
+            ("accepted:loan-17@1", "has a # and 12"),
+            ("snapshot:loan-17@1#0123456789AB", "no @ and version"),
+            ("decision:loan\n17@1", "control character"),
+            ("document:notes", "not a projection, what is wrong"),
+            ("document:notes/different/", "key is empty"),
+            ("document:No/different/a", "not the name of a projection"),
+            ("document:notes/wrong/a", "mismatch"),
+        ] {
+            let error = check(text).unwrap_err().0;
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let long = format!("document:notes/different/{}", "x".repeat(500));
+        assert!(check(&long).unwrap_err().0.contains("at most 512 bytes"));
+    }
+}
