@@ -81,6 +81,13 @@ pub struct BuildView {
     /// Why it does not go on; absent while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<TroubleView>,
+    /// The plan under which its documents were last judged; absent where that is not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<u64>,
+    /// Why its documents are not those that a rebuild under the present plan would make; absent
+    /// while they are. It goes on, and another build is folded from scratch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<String>,
     /// Why a rebuild does not take over by itself, and what to do: it has parked or skipped more
     /// than the active build, or has no trace of some of its documents. Absent when nothing is
     /// in its way.
@@ -259,6 +266,8 @@ impl BuildView {
             owned: build.is_owned,
             remaining_ms: remaining.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
             trouble: build.trouble.as_ref().map(TroubleView::of),
+            plan: build.plan,
+            stale: owned(build.stale.as_deref()),
             waits: owned(build.waits.as_deref()),
             comparison: build.comparison.as_ref().map(ComparisonView::of),
         }

@@ -31,6 +31,10 @@ pub struct DocumentView<'a> {
     change: u64,
     /// Everything up to this position of the log is in it, except what is parked.
     position: u64,
+    /// True while it may not be what a rebuild under the present plan would make: events that it
+    /// was folded from are read in another way by now, or that is being found out. Absent else.
+    #[serde(skip_serializing_if = "is_false")]
+    stale: bool,
     /// Events that are parked for it; absent when none are. Of an event that is parked for its
     /// stream nobody knows which documents it concerns: the projection's status counts it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +72,9 @@ pub struct DocumentPage<'a> {
     next: Option<&'a str>,
     /// Everything up to this position of the log is in them, except what is parked.
     position: u64,
+    /// As of a single document. Absent unless true.
+    #[serde(skip_serializing_if = "is_false")]
+    stale: bool,
     /// For how many documents and streams of the projection events are parked, whether they
     /// are in this page or not.
     parked: u64,
@@ -83,6 +90,10 @@ pub struct DocumentEntry<'a> {
     document: &'a RawValue,
     /// Rises with each change of a document in its build.
     change: u64,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// The documents that one stream's events alone make.
@@ -126,7 +137,8 @@ fn members<S: Serializer>(
 /// From the active build; while that is behind, it answers what it has, unless `after` asks
 /// for more: then that is waited for. When it does not come in time, the answer is
 /// `not-fresh`, with the position reached and the `reason` `behind`. When it can't come, that
-/// is answered at once, with the reason `stopped`, `paused`, or `parked`: an event up to
+/// is answered at once, with the reason `stopped`, `paused`, `stale` (events that it has folded are read in another way
+/// by now, and it is rebuilt), or `parked`: an event up to
 /// `after` is parked for this document, or for a stream, whose events may concern any. Of a live projection nothing is stored: see `/v1/projections/{name}/live/{stream}`.
 #[utoipa::path(
     get, path = "/v1/views/{projection}/{key}", operation_id = "read_document", tag = "views",
@@ -154,6 +166,7 @@ pub async fn read(
         document: answer::raw(&view.document)?,
         change: view.change,
         position: view.position.0,
+        stale: view.is_stale,
         parked: view.parked.as_ref().map(ParkedView::of),
     };
     answer::json(StatusCode::OK, &shown)
@@ -209,6 +222,7 @@ impl<'a> DocumentPage<'a> {
             documents: page.documents.iter().map(entry).collect::<Result<_>>()?,
             next: page.cursor.as_deref(),
             position: page.position.0,
+            stale: page.is_stale,
             parked: page.parked,
         })
     }

@@ -74,6 +74,9 @@ pub(super) struct Active {
     pub build: Build,
     /// How far it is at least: what is read of it later is as new or newer.
     pub position: Position,
+    /// Its documents may not be those that a rebuild under the present plan would make: they
+    /// are not, or that is being found out.
+    pub is_stale: bool,
     is_paused: bool,
     /// Another module is deployed with the same version: it goes on with the build, also when
     /// that has stopped.
@@ -82,13 +85,13 @@ pub(super) struct Active {
 
 impl Service {
     /// The build that is answered from, once it is as fresh as a read of one document, or of
-    /// any, asks for, and how far it is at least.
+    /// any, asks for.
     pub(super) async fn fresh(
         &self,
         name: &str,
         key: Option<&str>,
         freshness: Freshness,
-    ) -> Result<(Build, Position), Error> {
+    ) -> Result<Active, Error> {
         let until = Instant::now() + freshness.wait.min(WAIT_MAX);
         let mut progress = self.shared.progress.subscribe();
         let mut grown = self.shared.grown.clone();
@@ -100,12 +103,12 @@ impl Service {
             if let Some((reason, position)) = self.obstacle(&active, key, freshness.after).await? {
                 return Err(not_fresh(name, freshness, reason, position));
             }
-            let Active {
-                build, position, ..
-            } = active;
-            if position >= freshness.after {
-                return Ok((build, position));
+            let position = active.position;
+            let is_known = freshness.after == Position(0) || !active.is_stale;
+            if position >= freshness.after && is_known {
+                return Ok(active);
             }
+            let build = active.build;
             if Instant::now() >= until {
                 return Err(not_fresh(name, freshness, NotFreshReason::Behind, position));
             }
@@ -133,6 +136,9 @@ impl Service {
         if after == Position(0) {
             return Ok(None);
         }
+        if build.stale.is_some() {
+            return Ok(Some((NotFreshReason::Stale, position)));
+        }
         if build.has_parked {
             let first = self.first_parked(build, key).await?;
             if let Some(first) = first.filter(|first| *first <= after) {
@@ -140,7 +146,7 @@ impl Service {
                 return Ok(Some((NotFreshReason::Parked, before)));
             }
         }
-        if position >= after || build.is_inline {
+        if position >= after && !active.is_stale || build.is_inline {
             return Ok(None);
         }
         let trouble = Trouble::read(build.trouble.as_deref());
@@ -212,12 +218,15 @@ impl Shared {
             Some(head) => head.max(build.position),
             None => build.position,
         };
+        let is_judged = build.plan.is_some_and(|judged| judged >= plan.number);
+        let is_stale = build.stale.is_some() || projected.is_some() && !is_judged;
         let is_replaced = projected.is_some_and(|it| {
             it.definition().version == build.version && it.module.digest() != build.module
         });
         Ok(Active {
             build,
             position,
+            is_stale,
             is_paused,
             is_replaced,
         })

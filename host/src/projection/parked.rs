@@ -52,6 +52,11 @@ impl Parked {
         }
     }
 
+    /// For whom something waits, streams first.
+    pub(super) fn subjects(&self) -> Vec<Subject> {
+        self.subjects.keys().rev().cloned().collect()
+    }
+
     /// The first event that waits for a subject.
     pub(super) fn first(&self, subject: &Subject) -> Option<Position> {
         self.subjects.get(subject)?.first().copied()

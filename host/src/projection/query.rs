@@ -26,6 +26,9 @@ pub struct View {
     pub change: u64,
     /// Everything up to here is in it, except what is parked.
     pub position: Position,
+    /// It may not be what a rebuild under the present plan would make: events that it was folded
+    /// from are read in another way by now, or that is being found out.
+    pub is_stale: bool,
     /// Events that are parked for it; none when nothing is. Of a page it is not looked at: see
     /// [`ViewPage::parked`].
     pub parked: Option<ParkedDocument>,
@@ -88,6 +91,8 @@ pub struct ViewPage {
     pub cursor: Option<String>,
     /// Everything up to here is in them, except what is parked.
     pub position: Position,
+    /// See [`View::is_stale`].
+    pub is_stale: bool,
     /// Documents and streams of the projection for which events are parked, whether they are
     /// in this page or not.
     pub parked: u64,

@@ -33,7 +33,12 @@ impl Service {
     /// When there is no such projection or document, the projection is live, is not as
     /// fresh as asked for in time, or the store fails.
     pub async fn view(&self, name: &str, key: &str, freshness: Freshness) -> Result<View, Error> {
-        let (build, position) = self.fresh(name, Some(key), freshness).await?;
+        let Active {
+            build,
+            position,
+            is_stale,
+            ..
+        } = self.fresh(name, Some(key), freshness).await?;
         // Before the document is read: what is folded meanwhile may be counted, but nothing
         // that is missing is left uncounted.
         let parked = match build.has_parked {
@@ -48,6 +53,7 @@ impl Service {
                 document: read.document?,
                 change: read.change,
                 position,
+                is_stale,
                 parked: parked.clone(),
             })
         });
@@ -73,7 +79,12 @@ impl Service {
             let rule = format!("limits are from 1 to {DOCUMENTS_PAGE_MAX}");
             return Err(Invalid(rule).into());
         }
-        let (build, position) = self.fresh(name, None, freshness).await?;
+        let Active {
+            build,
+            position,
+            is_stale,
+            ..
+        } = self.fresh(name, None, freshness).await?;
         let parked = match build.has_parked {
             true => self.shared.documents.parked_heads(build.id).await?.subjects,
             false => 0,
@@ -102,6 +113,7 @@ impl Service {
                         document: found.document,
                         change: found.change,
                         position,
+                        is_stale,
                         parked: None,
                     });
                 }
@@ -116,6 +128,7 @@ impl Service {
             documents,
             cursor: after.map(|after| Cursor::of(plan.scan.index, after).written()),
             position,
+            is_stale,
             parked,
         })
     }

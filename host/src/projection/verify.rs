@@ -86,7 +86,7 @@ impl Service {
                 continue;
             }
             let (build, position) = match self.shared.active(name).await {
-                Ok(active) => active,
+                Ok(active) => (active.build, active.position),
                 // It is live, or gone, by now.
                 Err(Error::IsLive(_) | Error::NotFound(_)) => continue,
                 Err(error) => return Err(error),

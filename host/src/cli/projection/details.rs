@@ -40,6 +40,10 @@ pub fn print(view: &ProjectionView, out: &mut impl Write) -> io::Result<()> {
             writeln!(out)?;
             of_trouble(&view.name, &build.role, trouble, out)?;
         }
+        if let Some(stale) = &build.stale {
+            let role = &build.role;
+            writeln!(out, "\nthe {role} build is stale: {}", one_lined(stale))?;
+        }
         if let Some(waits) = &build.waits {
             writeln!(out, "\nthe rebuild waits: {}", one_lined(waits))?;
         }
