@@ -55,7 +55,8 @@ pub struct BuildView {
     pub module: String,
     /// `caught-up`; `catching-up`; `inline`: folded with the appends; `failing`: inline, and
     /// appends that it wants are refused; `retrying`: something failed and is tried again;
-    /// `stopped`: something failed and someone has to look; `paused`; `ready`: a rebuild
+    /// `stopped`: something failed and someone has to look; `stale`: events that it has folded are
+    /// read in another way by now, and another build is folded from scratch; `paused`; `ready`: a rebuild
     /// waits for the order to take over, held or because of what `waits` says; `kept`: for a roll-back; `orphaned`: no active
     /// component folds it.
     pub state: String,

@@ -181,6 +181,7 @@ async fn events_that_were_dropped_are_no_findings(place: Place) {
     let host = host(&place).await;
     feed(&host, OnError::Park).await;
     let order = Order::DropParked {
+        position: None,
         subject: None,
         reason: "known".to_owned(),
     };
