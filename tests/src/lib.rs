@@ -8,6 +8,7 @@
 pub mod account;
 pub mod build;
 pub mod clock;
+pub mod coin;
 pub mod counting;
 pub mod documents;
 pub mod examples;

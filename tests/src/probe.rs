@@ -64,7 +64,7 @@ impl Probe {
     /// stream, unless `other` has other members: `sources` `[{"category", "events"?: [["type",
     /// version]]}]`, `tags`, `annotations`, `indexes` `[{"name", "pointer", "kind"}]`, `keys`
     /// (`stream`, `one`: the one key `all`, `body`: what the bodies name), `does` (`fail`:
-    /// nothing works, `heal`: takes no notice of `bad`).
+    /// nothing works, `heal`: takes no notice of `bad`, `spell-otherwise`: writes the count 1 as 10e-1).
     pub fn projection(mut self, name: &str, version: u32, other: Value) -> Self {
         let own = json!([{"category": self.0["name"]}]);
         let mut projection = json!({"name": name, "version": version, "sources": own});

@@ -1,7 +1,6 @@
 use std::fmt::Debug;
 
-use serde_json::Value;
-
+use super::exact::Json;
 use super::{Event, check_steps};
 use crate::driver::FoldError;
 use crate::message::{Unreadable, decode};
@@ -28,17 +27,23 @@ pub struct Lifted(Result<Vec<Upcasted>, FoldError>);
 
 impl Lifted {
     /// Exactly these events, in this order: type, schema version, and the body's JSON,
-    /// compared by value. None: the event is dropped.
+    /// compared by value, with every digit of its numbers. None: the event is dropped.
     #[track_caller]
     pub fn to<const N: usize>(self, expected: [(&str, u32, &str); N]) {
         let expected: Vec<_> = expected
             .into_iter()
-            .map(|(t, v, body)| (t, v, json(body)))
+            .map(|(t, v, body)| (t, v, Json::new(body)))
             .collect();
         let events = self.events();
         let found: Vec<_> = events
             .iter()
-            .map(|event| (&*event.event_type, event.schema_version, json(&event.body)))
+            .map(|event| {
+                (
+                    &*event.event_type,
+                    event.schema_version,
+                    Json::new(&event.body),
+                )
+            })
             .collect();
         assert_eq!(found, expected);
     }
@@ -94,12 +99,4 @@ fn read<G: Guest>(manifest: &Manifest, event: &Upcasted) -> Event<G> {
         Unreadable::UnknownType => panic!("event {event_type} can't be read"),
         Unreadable::Body(error) => panic!("event {event_type} {body}: {error}"),
     })
-}
-
-#[track_caller]
-fn json(text: &str) -> Value {
-    match serde_json::from_str(text) {
-        Ok(value) => value,
-        Err(error) => panic!("{text} is no JSON: {error}"),
-    }
 }

@@ -31,6 +31,7 @@
 //! ```
 
 mod check;
+mod exact;
 mod given;
 mod lifted;
 mod projected;

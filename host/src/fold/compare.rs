@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::folder::off_the_reactor;
 use super::{Error, Folder, Open, Rules, Until};
-use crate::model::{Body, StreamId, Timestamp, Version};
+use crate::model::{StreamId, Timestamp, Version};
 use crate::runtime::Snapshot;
 use crate::store::StoredSnapshot;
 
@@ -177,10 +177,11 @@ impl Folder {
             Err(failure) => return Ok(Agreement::Unusable(failure.to_string())),
         };
         let (_, opened) = self.stored_form(open).await?;
-        Ok(match (opened, state) {
+        off_the_reactor(move || match (opened, state) {
             (Some(opened), Some(state)) if is_same(&opened, &state) => Agreement::Agrees,
             _ => Agreement::Differs,
         })
+        .await
     }
 
     /// The version of a state, and the state as it can be stored.
@@ -205,11 +206,8 @@ fn sealed(
     StoredSnapshot::new(stream, version, form, &state.body, rules.fold, now)
 }
 
-/// Whether two snapshots hold one state: JSON may name its members in another order,
-/// since a guest's maps may have been filled in another order.
+/// Whether two snapshots hold one state. A guest's maps may have been filled in another order,
+/// so JSON is compared as a value.
 fn is_same(one: &Snapshot, other: &Snapshot) -> bool {
-    let json = |body: &Body| serde_json::from_slice::<serde_json::Value>(body.bytes()).ok();
-    one.state_schema_version == other.state_schema_version
-        && (one.body == other.body
-            || json(&one.body).is_some_and(|one| json(&other.body) == Some(one)))
+    one.state_schema_version == other.state_schema_version && one.body.is_same_content(&other.body)
 }

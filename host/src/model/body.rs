@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Invalid, check_json};
+use super::{Invalid, check_json, is_same_json};
 
 /// How the bytes of a body are to be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -123,6 +123,16 @@ impl Body {
             ContentType::Json => std::str::from_utf8(&self.bytes).ok(),
             ContentType::Other(_) => None,
         }
+    }
+
+    /// Whether both have one content type and one content: the same JSON value, however it
+    /// is written (see [`is_same_json`]), or the same bytes.
+    pub fn is_same_content(&self, other: &Self) -> bool {
+        self.content_type == other.content_type
+            && match self.content_type {
+                ContentType::Json => is_same_json(&self.bytes, &other.bytes),
+                ContentType::Other(_) => self.bytes == other.bytes,
+            }
     }
 
     /// Length in bytes.

@@ -5,6 +5,8 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 use super::{Comparison, Difference, Error};
+use crate::fold::off_the_reactor;
+use crate::model::is_same_json;
 use crate::store::{Build, BuildId, DOCUMENTS_PAGE_MAX, Found, Role, Scan, StoredProjection};
 
 /// Differences that are told.
@@ -50,7 +52,8 @@ pub(super) async fn compare(
         if other.is_some() {
             others.pass();
         }
-        comparison.count(one, other);
+        let is_same = is_same_document(&one, &other).await?;
+        comparison.count(one, other, is_same);
         if Instant::now() >= until {
             break;
         }
@@ -66,15 +69,29 @@ async fn position(shared: &Shared, build: &Build) -> Result<crate::model::Positi
     })
 }
 
+/// Whether both builds have the document, with the same JSON value. Two guests may write one
+/// value differently.
+async fn is_same_document(active: &Option<Found>, next: &Option<Found>) -> Result<bool, Error> {
+    let (Some(active), Some(next)) = (active, next) else {
+        return Ok(false);
+    };
+    if active.document == next.document {
+        return Ok(true);
+    }
+    let (active, next) = (Arc::clone(&active.document), Arc::clone(&next.document));
+    let compare = move || is_same_json(active.as_bytes(), next.as_bytes());
+    off_the_reactor(compare).await.map_err(|_| Error::Stopped)
+}
+
 impl Comparison {
     /// Takes a document in that one of the builds has, or both.
-    fn count(&mut self, active: Option<Found>, next: Option<Found>) {
+    fn count(&mut self, active: Option<Found>, next: Option<Found>, is_same: bool) {
         let key = active.as_ref().or(next.as_ref());
         let Some(key) = key.map(|found| Arc::clone(&found.key)) else {
             return;
         };
         let count = match (&active, &next) {
-            (Some(active), Some(next)) if active.document == next.document => {
+            (Some(_), Some(_)) if is_same => {
                 self.same += 1;
                 return;
             }

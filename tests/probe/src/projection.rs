@@ -18,7 +18,7 @@ pub struct Projection {
     indexes: Vec<Index>,
     /// "stream", "one", "body".
     keys: String,
-    /// "", "fail", "heal".
+    /// "", "fail", "heal", "spell-otherwise".
     does: String,
 }
 
@@ -131,7 +131,11 @@ impl Projection {
             let len = next.to_string().len();
             next["pad"] = "x".repeat((bytes as usize).saturating_sub(len)).into();
         }
-        Ok(Some(next.to_string()))
+        let document = next.to_string();
+        Ok(Some(match self.does.as_str() {
+            "spell-otherwise" => document.replace("\"count\":1,", " \"\\u0063ount\" : 10e-1 ,"),
+            _ => document,
+        }))
     }
 
     fn next(&self, document: Option<&str>, event: &types::Recorded, body: &Value) -> Value {

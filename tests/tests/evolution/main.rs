@@ -5,6 +5,7 @@
 mod anchors;
 mod chains;
 mod conflicts;
+mod exact;
 mod folds;
 mod guards;
 mod loan;

@@ -18,6 +18,7 @@ on_every_store!(
     a_higher_version_is_built_beside_the_running_one_and_takes_over,
     the_same_version_in_a_new_module_keeps_its_documents,
     a_rebuild_may_wait_for_the_order_to_take_over,
+    documents_of_two_builds_are_compared_as_json_values,
     a_rebuild_can_be_cancelled,
     a_roll_back_brings_the_old_documents_back_and_they_catch_up,
     what_is_kept_is_dropped_on_order,
@@ -124,6 +125,30 @@ async fn a_rebuild_may_wait_for_the_order_to_take_over(place: Place) {
     })
     .await;
     assert_eq!(documents(&host, NOTES).await.len(), 6);
+    host.shutdown().await.unwrap();
+}
+
+async fn documents_of_two_builds_are_compared_as_json_values(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    for n in 1..=5 {
+        note(&host, &format!("note-{n}"), &json!({"n": n})).await;
+    }
+    until_state(&host, State::CaughtUp).await;
+    let otherwise = json!({"keys": "stream", "does": "spell-otherwise"});
+    let otherwise = probe("note")
+        .event("noted", 1)
+        .version("2.0.0")
+        .projection(NOTES, 2, otherwise);
+    deploy(&host, &otherwise, kept_async()).await;
+    let status = until(&host, "taken over", |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.version == 2)
+    });
+    let active = build_of(&status.await, Role::Active).unwrap();
+    let comparison = active.comparison.unwrap();
+    assert_eq!((comparison.same, comparison.different), (5, 0));
+    let view = host.view(NOTES, "note-1", crate::support::now(&host).await);
+    assert!(view.await.unwrap().document.contains("10e-1"));
     host.shutdown().await.unwrap();
 }
 

@@ -1,0 +1,95 @@
+//! A purse of wei, of which one coin is a number of 19 digits.
+//!
+//! `deposit` and `spend` take `{"wei"}`; `check` takes `{"at_least"}` and is rejected as
+//! `too-little` when there is less. An event that spends more than there is traps.
+
+use quipu_guest::{Decider, Rejection, decider};
+use serde::{Deserialize, Serialize};
+
+/// What precedes the digit that says how many wei each deposit loses. Tests write another digit
+/// into the component, and so make the next version of this guest.
+pub const MARK: &[u8; 18] = b"QUIPU-COIN-LOSES: ";
+static LOSS: [u8; 19] = *b"QUIPU-COIN-LOSES: 0";
+
+/// What is asked.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Pays in.
+    Deposit {
+        /// How much.
+        wei: u128,
+    },
+    /// Pays out.
+    Spend {
+        /// How much.
+        wei: u128,
+    },
+    /// Asks whether there is enough.
+    Check {
+        /// How much is enough.
+        at_least: u128,
+    },
+}
+
+/// What happened.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// Something was paid in.
+    Deposited {
+        /// How much.
+        wei: u128,
+    },
+    /// Something was paid out.
+    Spent {
+        /// How much.
+        wei: u128,
+    },
+    /// There was enough.
+    Checked {
+        /// How much there was.
+        wei: u128,
+    },
+}
+
+/// The state.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Coin {
+    wei: u128,
+}
+
+impl Decider for Coin {
+    const CATEGORY: &'static str = "coin";
+    type Command = Command;
+    type Event = Event;
+
+    fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+        let (least, event) = match command {
+            Command::Deposit { wei } => (0, Event::Deposited { wei }),
+            Command::Spend { wei } => (wei, Event::Spent { wei }),
+            Command::Check { at_least } => (at_least, Event::Checked { wei: self.wei }),
+        };
+        if self.wei < least {
+            let message = format!("it has {}", self.wei);
+            return Err(Rejection::new("too-little", message));
+        }
+        Ok(vec![event])
+    }
+
+    fn evolve(self, event: Event) -> Self {
+        let wei = match event {
+            Event::Deposited { wei } => self.wei + wei - loss(),
+            Event::Spent { wei } => self.wei - wei,
+            Event::Checked { .. } => self.wei,
+        };
+        Self { wei }
+    }
+}
+
+decider!(Coin);
+
+fn loss() -> u128 {
+    let digit = std::hint::black_box(&LOSS)[MARK.len()];
+    u128::from(digit - b'0')
+}
