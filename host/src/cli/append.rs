@@ -16,7 +16,7 @@ use crate::model::{StreamId, check_json};
 
 /// Append an event as it is, or events to several streams
 ///
-/// No decider is asked. A file holds one JSON document; all of it is appended, or
+/// No decider decides. A file holds one JSON document; all of it is appended, or
 /// nothing:
 ///
 ///   {"streams": [{"stream", "expected_version", "events": [{"id"?, "type",
@@ -56,7 +56,7 @@ pub struct Append {
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "file",
           value_parser = clap::value_parser!(u32).range(1..))]
     schema_version: u32,
-    /// Also when a decider serves the category
+    /// Also when a decider serves the category; it must be able to fold the events
     #[arg(long)]
     raw: bool,
     /// Append what this file says; `-` is stdin

@@ -2,16 +2,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::request::{executed, replay, replayed};
+use super::stage::pause;
 use super::{Engine, Error, Executed};
 use crate::commit::{Staged, Verdict};
-use crate::deploy::Plan;
 use crate::model::{
     Body, CommandId, CommandRecord, ContentType, Context, ExpectedVersion, Invalid, Name, NewEvent,
-    StreamId, TooLarge, Version,
+    StreamId, Timestamp, TooLarge, Version,
 };
 use crate::store::{Commit, Item, KnownCommit, Outcome, Write};
 
@@ -26,7 +27,8 @@ pub struct Append {
     pub id: Option<CommandId>,
     /// Where the request comes from.
     pub context: Context,
-    /// Append to a category that a decider serves, too.
+    /// Append to a category that a decider serves, too. The decider folds the events before
+    /// they are stored; an append with one that it can't fold is refused.
     pub into_owned_category: bool,
 }
 
@@ -39,7 +41,8 @@ pub struct AppendAll {
     pub id: Option<CommandId>,
     /// Where the request comes from.
     pub context: Context,
-    /// Append to categories that a decider serves, too.
+    /// Append to categories that a decider serves, too. Each decider folds the events before
+    /// they are stored; an append with one that it can't fold is refused.
     pub into_owned_category: bool,
 }
 
@@ -101,49 +104,52 @@ impl Engine {
         let permit = self.permit()?;
         let id = append.id.clone().unwrap_or_else(CommandId::made_by_host);
         let records: Vec<_> = self.append_records(&id, &append);
+        let deadline = Instant::now() + self.shared.options.deadline;
+        let mut conflicts = 0;
         loop {
             let plan = self.shared.registry.plan();
-            let refusal = check_categories(&plan, &append).err();
-            let item = self.append_item(&append, &records, plan.number, refusal.is_some());
-            match self.stage(&permit, item).await? {
-                Outcome::Appended(appended) => {
+            let recorded_at = self.shared.clock.now();
+            let checked = self.check_owned(&plan, &append, recorded_at).await;
+            let (expected, refusal) = match checked {
+                Ok(expected) => (expected, None),
+                Err(refusal) => (look_up_only(&append), Some(refusal)),
+            };
+            let writes = writes(&append, &records, &expected, plan.number, recorded_at);
+            let item = Item::Append { run: None, writes };
+            match (self.stage(&permit, item).await?, refusal) {
+                (Outcome::Appended(appended), _) => {
                     let parts = append.streams.into_iter().zip(&appended);
                     return Ok(parts
                         .map(|(part, appended)| executed(part.stream, part.events, appended, None))
                         .collect());
                 }
-                Outcome::Known(known) => {
+                (Outcome::Known(known), _) => {
                     return self.first_outcome(&append, &known, Some(&records)).await;
                 }
-                Outcome::Repeated(known) => return self.first_outcome(&append, &known, None).await,
-                Outcome::EventIdReused(stream, id) => {
+                (Outcome::Repeated(known), _) => {
+                    return self.first_outcome(&append, &known, None).await;
+                }
+                (Outcome::EventIdReused(stream, id), _) => {
                     return Err(Error::EventIdReused { stream, id });
                 }
-                Outcome::PartialDuplicate(stream, id) => {
+                (Outcome::PartialDuplicate(stream, id), _) => {
                     return Err(Error::PartialDuplicate { stream, id });
                 }
-                outcome => {
-                    if let Some(refusal) = refusal {
-                        return Err(refusal);
+                // The plan has moved: look again who owns the category.
+                (Outcome::PlanMoved, _) => self.refresh_plan().await,
+                (_, Some(refusal)) => return Err(refusal),
+                (Outcome::WrongVersion { stream, found, .. }, None) => {
+                    check_expected(&append, &stream, found)?;
+                    // Another writer came first: the events are folded on the new state.
+                    if Instant::now() >= deadline {
+                        return Err(Error::Conflict(stream));
                     }
-                    match outcome {
-                        Outcome::WrongVersion {
-                            stream,
-                            expected,
-                            found,
-                        } => {
-                            return Err(Error::WrongExpectedVersion {
-                                stream,
-                                expected,
-                                found,
-                            });
-                        }
-                        Outcome::Archived(stream) => return Err(Error::Archived(stream)),
-                        Outcome::Unprojected(failed) => return Err(failed.into()),
-                        // The plan has moved: look again who owns the category.
-                        _ => self.refresh_plan().await,
-                    }
+                    conflicts += 1;
+                    tokio::time::sleep(pause(conflicts)).await;
                 }
+                (Outcome::Archived(stream), None) => return Err(Error::Archived(stream)),
+                (Outcome::Unprojected(failed), None) => return Err(failed.into()),
+                (_, None) => self.refresh_plan().await,
             }
         }
     }
@@ -192,39 +198,6 @@ impl Engine {
         }
         let events = append.streams.iter().flat_map(|part| &part.events);
         Ok(self.shared.options.limits.check(events)?)
-    }
-
-    /// The append for the store. One that is refused already passes nowhere: only
-    /// its ids are looked up, since their record goes before any refusal.
-    fn append_item(
-        &self,
-        append: &AppendAll,
-        records: &[Arc<CommandRecord>],
-        plan: u64,
-        is_refused: bool,
-    ) -> Item {
-        let is_one = append.streams.len() == 1;
-        let recorded_at = self.shared.clock.now();
-        let parts = append.streams.iter().zip(records);
-        let writes = parts
-            .map(|(part, record)| Write {
-                stream: part.stream.clone(),
-                expected: if is_refused {
-                    ExpectedVersion::Exact(Version(u64::MAX))
-                } else {
-                    part.expected_version
-                },
-                commit: Commit {
-                    command: (is_one || !part.events.is_empty()).then(|| Arc::clone(record)),
-                    decided: None,
-                    plan,
-                    recorded_at,
-                    events: part.events.clone(),
-                    id_is_new: false,
-                },
-            })
-            .collect();
-        Item::Append { run: None, writes }
     }
 
     /// The answer to an append whose id, or whose events' ids, are known. With the
@@ -312,36 +285,55 @@ impl Engine {
     }
 }
 
-/// A category that a decider serves takes raw events only when asked to, and then only
-/// types and schema versions that the decider names.
-fn check_categories(plan: &Plan, append: &AppendAll) -> Result<(), Error> {
-    for part in append.streams.iter().filter(|part| !part.events.is_empty()) {
-        let category = part.stream.category();
-        let Some(deployed) = plan.decider(category) else {
-            continue;
-        };
-        if !append.into_owned_category {
-            return Err(Error::CategoryOwned(category.to_owned()));
-        }
-        let manifest = deployed.rules.module.manifest();
-        for event in &part.events {
-            let named = manifest.event(event.name.as_str()).is_some_and(|known| {
-                known.name == event.name
-                    && event.schema_version == known.schema_version
-                    && *event.body.content_type() == known.content_type
-            });
-            if !named {
-                return Err(Error::Invalid(Invalid(format!(
-                    "the decider of category {category} names no event {} of schema version {} \
-                     and content type {}",
-                    event.name,
-                    event.schema_version,
-                    event.body.content_type()
-                ))));
-            }
-        }
+/// An append that is refused already must not pass, but the record of its ids comes before any
+/// refusal. The last stream is therefore expected at a version that no stream has; the plan is
+/// still compared for all of them.
+fn look_up_only(append: &AppendAll) -> Vec<ExpectedVersion> {
+    let mut expected = vec![ExpectedVersion::Any; append.streams.len()];
+    if let Some(last) = expected.last_mut() {
+        *last = ExpectedVersion::Exact(Version(u64::MAX));
     }
-    Ok(())
+    expected
+}
+
+/// What the store writes, each stream at the version that is expected of it.
+fn writes(
+    append: &AppendAll,
+    records: &[Arc<CommandRecord>],
+    expected: &[ExpectedVersion],
+    plan: u64,
+    recorded_at: Timestamp,
+) -> Vec<Write> {
+    let is_one = append.streams.len() == 1;
+    let parts = append.streams.iter().zip(records).zip(expected);
+    parts
+        .map(|((part, record), expected)| Write {
+            stream: part.stream.clone(),
+            expected: *expected,
+            commit: Commit {
+                command: (is_one || !part.events.is_empty()).then(|| Arc::clone(record)),
+                decided: None,
+                plan,
+                recorded_at,
+                events: part.events.clone(),
+                id_is_new: false,
+            },
+        })
+        .collect()
+}
+
+/// Whether the version at which the store found a stream is one that the caller expects.
+fn check_expected(append: &AppendAll, stream: &StreamId, found: Version) -> Result<(), Error> {
+    let part = append.streams.iter().find(|part| part.stream == *stream);
+    let expected = part.map_or(ExpectedVersion::Any, |part| part.expected_version);
+    if expected.admits(found) {
+        return Ok(());
+    }
+    Err(Error::WrongExpectedVersion {
+        stream: stream.clone(),
+        expected,
+        found,
+    })
 }
 
 /// A digest of types and data, each with its length before it; of several streams, with

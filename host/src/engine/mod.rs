@@ -14,6 +14,7 @@ mod ids;
 mod keep;
 mod load;
 mod pool;
+mod raw;
 mod rejections;
 mod request;
 mod slot;
@@ -116,6 +117,8 @@ pub struct Engine {
     workers: Vec<Worker>,
     hasher: RandomState,
     permits: Arc<Semaphore>,
+    /// Raw appends that are being folded.
+    trials: Semaphore,
     secret: [u8; 32],
     enrichers: Enrichers,
 }
@@ -161,9 +164,11 @@ impl Engine {
         let workers = (0..shared.options.workers.max(1))
             .map(|number| Worker::start(number, &shared))
             .collect::<std::io::Result<_>>()?;
+        let trials = Semaphore::new(shared.options.workers.max(1));
         Ok(Self {
             shared,
             workers,
+            trials,
             hasher: RandomState::new(),
             permits,
             secret,

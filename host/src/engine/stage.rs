@@ -238,11 +238,18 @@ fn conflicted(runtime: &tokio::runtime::Handle, worker: &Inbox, mut request: Req
     if request.conflicts == 1 {
         return worker.send(Message::Again(request));
     }
-    let pause_max_ms = 1u64 << request.conflicts.min(PAUSE_DOUBLINGS_MAX);
-    let pause = Duration::from_micros(rand::random_range(0..=pause_max_ms * 1_000));
-    let worker = worker.clone();
+    let (pause, worker) = (pause(request.conflicts), worker.clone());
     runtime.spawn(async move {
         tokio::time::sleep(pause).await;
         worker.send(Message::Again(request));
     });
+}
+
+/// How long to wait after so many conflicts: not at all after the first one, else a random time.
+pub(super) fn pause(conflicts: u32) -> Duration {
+    if conflicts <= 1 {
+        return Duration::ZERO;
+    }
+    let pause_max_ms = 1u64 << conflicts.min(PAUSE_DOUBLINGS_MAX);
+    Duration::from_micros(rand::random_range(0..=pause_max_ms * 1_000))
 }

@@ -236,10 +236,20 @@ impl Folder {
         let folder = Arc::clone(self);
         off_the_reactor(move || {
             let answer = ask(&mut open)?;
-            folder.idle.keep(open.close());
+            folder.keep(open);
             Ok(answer)
         })
         .await?
+    }
+
+    /// Closes a state and keeps its instance for the next fold.
+    pub(super) fn keep(&self, open: Open) {
+        self.idle.keep(open.close());
+    }
+
+    /// Drops the kept instances, so that the next folds begin in fresh ones.
+    pub(super) fn drop_idle(&self) {
+        self.idle.clear();
     }
 
     /// Opens a state, off the reactor.

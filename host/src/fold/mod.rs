@@ -12,6 +12,7 @@ mod error;
 mod folder;
 mod open;
 mod rules;
+mod trial;
 
 pub use compare::{Agreement, Found, Taken};
 pub use counts::{Counts, Snapshots};
@@ -19,3 +20,4 @@ pub use error::Error;
 pub use folder::{Folder, From, Until, no_anchor, off_the_reactor};
 pub use open::Open;
 pub use rules::{Rules, Start, Unusable};
+pub use trial::Trial;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Error, Rules, Start};
-use crate::model::{StreamId, Timestamp, Version};
+use crate::model::{NewEvent, StreamId, Timestamp, Version};
 use crate::runtime::{Aggregate, Failure, FoldEvent, Instance, Snapshot};
 use crate::store::LoadedEvent;
 use crate::upcast::{Liftable, Lifter};
@@ -57,6 +57,25 @@ impl Open {
         applied.map_err(|failure| Error::of_guest(&self.stream, &failure))?;
         (self.version, self.recorded_at) = (version, recorded_at);
         Ok(())
+    }
+
+    /// Folds an event that is not stored yet as the next one of the stream, exactly as it
+    /// will be folded once it is. After an error the state is undefined.
+    pub(super) fn take_new(
+        &mut self,
+        lifter: &Lifter,
+        event: &NewEvent,
+        recorded_at: Timestamp,
+    ) -> Result<(), Error> {
+        let event = LoadedEvent {
+            name: event.name.clone(),
+            schema_version: event.schema_version,
+            version: self.version.next(),
+            recorded_at,
+            body: event.body.clone(),
+            command_id: None,
+        };
+        self.take(lifter, vec![event])
     }
 
     /// The state for people and programs; none when the decider does not show it.

@@ -60,14 +60,14 @@ pub struct AppendEvent<'a> {
     tags: Vec<Cow<'a, str>>,
 }
 
-/// Appends events as they are, without a decider.
+/// Appends events as they are, without a decision.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/events", tag = "streams",
     params(
         ("stream" = String, Path, description = "The stream"),
         ("Idempotency-Key" = Option<String>, Header, description = "The append's id within its stream"),
         headers::Preconditions,
-        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves the category"),
+        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves the category. The decider folds the events first; an event that it can't fold is a `bad-request`, and nothing is stored"),
         headers::Origin,
     ),
     request_body = AppendBody,
@@ -139,7 +139,7 @@ pub struct AppendAllOutcome<'a> {
     post, path = "/v1/appends", tag = "streams",
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "The append's id within each stream that it writes"),
-        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves a category"),
+        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves a category. The decider folds the events first; an event that it can't fold is a `bad-request`, and nothing is stored"),
         headers::Origin,
     ),
     request_body = AppendAllBody,

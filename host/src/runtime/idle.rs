@@ -34,6 +34,15 @@ impl Idle {
         Some(idle.remove(index))
     }
 
+    /// Drops all that are kept.
+    pub fn clear(&self) {
+        let mut idle = self
+            .instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        idle.clear();
+    }
+
     /// Keeps one, if it is worth it.
     pub fn keep(&self, instance: Instance) {
         if instance.is_spent() || instance.memory_bytes() > MEMORY_MARK {

@@ -6,5 +6,6 @@ mod injected;
 mod inline;
 mod property;
 mod purity;
+mod raw;
 mod same_ids;
 mod stale_head;

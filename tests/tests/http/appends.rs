@@ -112,6 +112,15 @@ async fn a_category_with_a_decider_takes_raw_events_only_when_asked() {
         .await
         .problem(400, "bad-request");
     send(append(opened).header("Quipu-Raw", "allow")).await.ok();
+    let unreadable = r#"{"type":"deposited","data":{"amount":-3}}"#;
+    let problem = send(append(unreadable).header("Quipu-Raw", "allow"))
+        .await
+        .problem(400, "bad-request");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("account-1: event 0 (deposited)"),
+        "{detail}"
+    );
     let unknown = r#"{"type":"renamed","data":{}}"#;
     send(append(unknown).header("Quipu-Raw", "allow"))
         .await

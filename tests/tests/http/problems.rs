@@ -4,7 +4,7 @@ use quipu::http::Options;
 use quipu::store::Error;
 use quipu::{Host, engine};
 use quipu_tests::faults::{Faults, Injection};
-use quipu_tests::{Place, examples};
+use quipu_tests::{Place, build, examples, guest};
 
 use crate::server::{Server, send};
 
@@ -105,12 +105,12 @@ async fn a_stream_longer_than_its_category_allows_is_refused() {
 
 #[tokio::test]
 async fn an_event_that_the_decider_can_not_fold_is_409() {
-    let server = Server::probe("picky").await;
-    let raw = server.post(
-        "/v1/streams/probe-1/events",
-        "{\"events\":[{\"type\":\"went\",\"data\":{}}]}",
-    );
-    send(raw.header("Quipu-Raw", "allow")).await.ok();
+    let host = Place::memory().host().await;
+    // Nobody decides the category yet.
+    let went = build::append(vec![build::event("went", "{}")]);
+    host.append(&build::stream("probe-1"), went).await.unwrap();
+    examples::deploy(&host, guest::component("picky")).await;
+    let server = Server::start(host, Options::default()).await;
     send(server.command("probe-1", "go", "{}"))
         .await
         .problem(409, "unreadable-event");

@@ -1,0 +1,148 @@
+//! Raw appends to categories that a decider serves: the decider folds the events before they
+//! are stored, so that it can always load what they leave.
+
+use std::sync::Arc;
+
+use super::{AppendAll, Engine, Error, StreamAppend};
+use crate::deploy::{Deployed, Plan};
+use crate::fold::{self, Trial};
+use crate::model::{ExpectedVersion, Invalid, NewEvent, Timestamp, Version};
+use crate::store::Head;
+
+impl Engine {
+    /// Checks an append against the deciders that serve its categories. Returns the version
+    /// that each stream must have when the append is stored: for a stream whose events were
+    /// folded the one on which they were, for any other what the caller expects.
+    ///
+    /// # Errors
+    /// When a decider does not take the events. A stream that is archived, or that is not at
+    /// the version that the caller expects, is reported before a fold that fails.
+    pub(super) async fn check_owned(
+        &self,
+        plan: &Plan,
+        append: &AppendAll,
+        recorded_at: Timestamp,
+    ) -> Result<Vec<ExpectedVersion>, Error> {
+        check_categories(plan, append)?;
+        let parts = append.streams.iter();
+        let mut expected: Vec<_> = parts.map(|part| part.expected_version).collect();
+        let parts = append.streams.iter().enumerate();
+        let owned: Vec<_> = parts
+            .filter_map(|(index, part)| Some((index, part, owner(plan, part)?)))
+            .collect();
+        if owned.is_empty() {
+            return Ok(expected);
+        }
+        let mut heads = Vec::with_capacity(append.streams.len());
+        for part in &append.streams {
+            let head = self.shared.reader.head(&part.stream).await?;
+            check_head(part, head)?;
+            heads.push(head);
+        }
+        // Guests take memory and processors, of which there are not as many as callers.
+        let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
+        for (index, part, decider) in owned {
+            let head = heads[index];
+            self.fold_part(part, decider, head, recorded_at).await?;
+            let version = head.map_or(Version::NONE, |head| head.version);
+            expected[index] = ExpectedVersion::Exact(version);
+        }
+        Ok(expected)
+    }
+
+    /// Folds the events of one part. A stream that moves meanwhile is no error here: the store
+    /// finds it at another version than the one expected.
+    async fn fold_part(
+        &self,
+        part: &StreamAppend,
+        decider: &Deployed,
+        head: Option<Head>,
+        recorded_at: Timestamp,
+    ) -> Result<(), Error> {
+        let events: Arc<[NewEvent]> = part.events.clone().into();
+        let (folder, rules) = (&self.shared.folder, &decider.rules);
+        let tried = folder.try_events(rules, &part.stream, head, &events, recorded_at);
+        match tried.await? {
+            Trial::Folded | Trial::Moved => Ok(()),
+            Trial::Failed { index, error } => Err(not_folded(part, index, error)),
+        }
+    }
+}
+
+/// The decider that has to take the events of a part.
+fn owner<'a>(plan: &'a Plan, part: &StreamAppend) -> Option<&'a Arc<Deployed>> {
+    let decider = plan.decider(part.stream.category());
+    decider.filter(|_| !part.events.is_empty())
+}
+
+/// A category that a decider serves takes raw events only when asked to, and then only
+/// types and schema versions that the decider names.
+fn check_categories(plan: &Plan, append: &AppendAll) -> Result<(), Error> {
+    for part in &append.streams {
+        let Some(deployed) = owner(plan, part) else {
+            continue;
+        };
+        let category = part.stream.category();
+        if !append.into_owned_category {
+            return Err(Error::CategoryOwned(category.to_owned()));
+        }
+        let manifest = deployed.rules.module.manifest();
+        for event in &part.events {
+            let named = manifest.event(event.name.as_str()).is_some_and(|known| {
+                known.name == event.name
+                    && event.schema_version == known.schema_version
+                    && *event.body.content_type() == known.content_type
+            });
+            if !named {
+                return Err(Error::Invalid(Invalid(format!(
+                    "the decider of category {category} names no event {} of schema version {} \
+                     and content type {}",
+                    event.name,
+                    event.schema_version,
+                    event.body.content_type()
+                ))));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the store checks before a fold counts.
+fn check_head(part: &StreamAppend, head: Option<Head>) -> Result<(), Error> {
+    let stream = part.stream.clone();
+    if head.is_some_and(|head| head.archived) {
+        return Err(Error::Archived(stream));
+    }
+    let found = head.map_or(Version::NONE, |head| head.version);
+    let expected = part.expected_version;
+    if expected.admits(found) {
+        return Ok(());
+    }
+    Err(Error::WrongExpectedVersion {
+        stream,
+        expected,
+        found,
+    })
+}
+
+/// An event that can't be folded is the caller's mistake, unless the guest faulted.
+fn not_folded(part: &StreamAppend, index: usize, error: fold::Error) -> Error {
+    let stream = &part.stream;
+    let name = part
+        .events
+        .get(index)
+        .map_or("?", |event| event.name.as_str());
+    match error {
+        fold::Error::Fault(mut fault) => {
+            let text = &fault.text;
+            fault.text = format!("stream {stream}: event {index} ({name}) of the append: {text}");
+            Error::Fault(fault)
+        }
+        fold::Error::Unreadable { text, .. } => Error::Invalid(Invalid(format!(
+            "stream {stream}: event {index} ({name}) of the append can't be folded by the decider \
+             of category {}: {text}; nothing was appended",
+            stream.category()
+        ))),
+        other => other.into(),
+    }
+}
