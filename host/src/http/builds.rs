@@ -129,7 +129,7 @@ pub struct ComparisonView {
     pub active_position: u64,
     /// How far the rebuild had come.
     pub next_position: u64,
-    /// Documents that are equal, byte for byte.
+    /// Documents that are the same JSON value.
     pub same: u64,
     /// Documents with the same key that are not.
     pub different: u64,

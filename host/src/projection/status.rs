@@ -149,7 +149,7 @@ pub struct Comparison {
     pub active_position: Position,
     /// How far those of the rebuild had come.
     pub next_position: Position,
-    /// Documents that are equal, byte for byte.
+    /// Documents that are the same JSON value.
     pub same: u64,
     /// Documents with the same key that are not.
     pub different: u64,
