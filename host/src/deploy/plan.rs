@@ -134,7 +134,7 @@ impl Plan {
         &self,
         modules: &[Arc<Module>],
         retired: &[String],
-        aliases: BTreeMap<String, Aliases>,
+        aliases: &BTreeMap<String, Aliases>,
         keeping: &Keeping,
     ) -> Result<Candidate, Conflict> {
         let mut active = self.active.clone();
@@ -159,7 +159,7 @@ impl Plan {
         }
         let categories = self.changed(&active)?;
         let (mut projections, turns) = projected::kept(self, &active, modules, keeping)?;
-        projections.aliases = Some(written(&aliases));
+        projections.aliases = Some(written(aliases));
         Ok(Candidate {
             active,
             categories,

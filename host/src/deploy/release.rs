@@ -211,7 +211,7 @@ impl Registry {
     ) -> Result<(Activation, Plan), Error> {
         let plan = self.plan();
         let aliases = self.aliases(&plan, modules).await?;
-        let candidate = plan.with(modules, retired, aliases, keeping)?;
+        let candidate = plan.with(modules, retired, &aliases, keeping)?;
         let mut trusted = Vec::new();
         for category in &candidate.categories {
             if let Some(rules) = candidate.rules(category)? {

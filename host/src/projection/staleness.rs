@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Error;
+use super::runner::{End, Owner};
 use super::shared::{Shared, blocking};
 use crate::deploy::{self, Moved, Plan, Sources, moved};
 use crate::model::{Position, RecordedEvent};
@@ -39,6 +40,48 @@ impl Passed {
             Self::Position(position) => event.position <= position,
             Self::Plan(plan) => event.commit.plan <= plan,
         }
+    }
+}
+
+impl Owner {
+    /// A new plan may bring other upcasters, and other settings. Everything so far was folded by
+    /// the rules before: whether that is what the new ones would fold is found out first.
+    pub(super) async fn renew_rules(&mut self) -> Result<(), End> {
+        let plan = self.shared.registry.plan();
+        if self.judged == Some(plan.number) && plan.number == self.rules.plan.number {
+            return Ok(());
+        }
+        if self.at > self.kept_at {
+            self.flush(None).await?;
+        }
+        let rules = self.shared.rules(&self.name, self.build.module).await;
+        let rules = Arc::new(rules.map_err(End::Failed)?);
+        if self.stale.is_none() {
+            let build = Build {
+                position: self.at,
+                plan: self.judged,
+                ..self.build.clone()
+            };
+            let (shared, judging) = (Arc::clone(&self.shared), Arc::clone(&rules));
+            let judging = async move {
+                let folded_by = (&*judging.name, &judging.module);
+                shared.stale_since(folded_by, &build, &judging.plan).await
+            };
+            self.stale = self.holding(judging).await?.map_err(End::Failed)?;
+            if let Some(reason) = &self.stale {
+                tracing::info!(projection = &*self.name, %reason, "a build is stale");
+            }
+        }
+        self.judged = Some(rules.plan.number);
+        self.verdict_is_new = true;
+        self.rules = rules;
+        let settings = self.rules.plan.projection(&self.name);
+        self.on_error = settings.map(|it| it.settings).unwrap_or_default().on_error;
+        self.keep_judgement().await?;
+        if self.stale.is_some() {
+            self.shared.tell();
+        }
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use super::report::{Finding, Kind, Tally, Times, Verified, Weight, diff};
 use super::states::{Source, States};
 use super::stop::Stop;
 use crate::fold::{Error, Rules};
-use crate::model::{Body, CommandRecord, Name, NewEvent, Position, StreamId, Version};
+use crate::model::{CommandRecord, Name, NewEvent, Position, StreamId, Version};
 use crate::runtime::{Decision, Outcome};
 use crate::store::{self, Decided, LoadedEvent, Rejected, StoredEvent};
 
@@ -242,7 +242,7 @@ impl Lane {
                 let recorded = &recorded.event;
                 part.name == decided.name
                     && part.schema_version == decided.schema_version
-                    && is_same_body(&part.body, &decided.body)
+                    && part.body.is_same_content(&decided.body)
                     && (!is_whole
                         || recorded.metadata == decided.metadata && recorded.tags == decided.tags)
             })
@@ -391,16 +391,6 @@ fn compared(recorded: &[NewEvent], outcome: &Outcome) -> Again {
         return Again::Same;
     }
     Again::Found(Kind::Decision, diff(recorded, events))
-}
-
-/// Whether two bodies say the same: a step may write the same JSON in another way.
-fn is_same_body(one: &Body, other: &Body) -> bool {
-    let json = |body: &Body| {
-        body.as_json()
-            .map(serde_json::from_str::<serde_json::Value>)
-    };
-    one == other
-        || matches!((json(one), json(other)), (Some(Ok(one)), Some(Ok(other))) if one == other)
 }
 
 fn finding(kind: Kind, event: &StoredEvent, whole: Option<&Whole>, text: String) -> Finding {

@@ -535,6 +535,7 @@ mod tests {
     #[test]
     fn an_append_decided_under_an_older_plan_is_refused() {
         let activation = crate::store::Activation {
+            others: Vec::new(),
             name: "account".to_owned(),
             digest: crate::model::Digest([0; 32]),
             categories: vec!["account".to_owned()],

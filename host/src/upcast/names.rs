@@ -54,7 +54,7 @@ impl Names {
         if remembered.is_empty() {
             return self;
         }
-        let own = self.aliases.iter().map(|(alias, name)| (alias, name));
+        let own = self.aliases.iter();
         let known = remembered.iter().map(|(alias, name)| (alias, name));
         let mut aliases = self.aliases.clone();
         for group in groups(own.chain(known)) {

@@ -432,7 +432,7 @@ async fn a_release_that_contradicts_itself_activates_nothing(place: Place) {
             .to_string()
             .contains("1 to 64 components")
     );
-    let step = |name: &str| probe(name).step("stock", ("received", 1), &[("counted", 1)]);
+    let step = |name: &str| probe(name).step("stock", ("older", 1), &[("counted", 1)]);
     let same = release(&host, &[step("one"), step("other")]).await;
     let refused = host
         .activate_keeping(same, None, &keeping)
