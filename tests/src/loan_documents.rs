@@ -130,6 +130,17 @@ pub async fn fresh(host: &Host, name: &str) -> Freshness {
             .await;
             Freshness::default()
         }
+        // It is folded from scratch, and takes over by itself.
+        Err(Error::NotFresh {
+            reason: NotFreshReason::Stale,
+            ..
+        }) => {
+            settle(host, name, |status| {
+                build_of(status, Role::Active).is_some_and(|build| build.stale.is_none())
+            })
+            .await;
+            fresh
+        }
         _ => fresh,
     }
 }

@@ -82,6 +82,12 @@ impl Probe {
         self
     }
 
+    /// Whether it defines a projection.
+    pub fn defines(&self, projection: &str) -> bool {
+        let all = self.0["projections"].as_array().unwrap();
+        all.iter().any(|it| it["name"] == projection)
+    }
+
     /// Version of the component.
     pub fn version(self, version: &str) -> Self {
         self.with("version", json!(version))

@@ -117,7 +117,9 @@ impl Registry {
             }
         }
         let nothing = ProjectionPlan::default();
-        let projections = history().next_back().map_or(&nothing, |last| &last.projections);
+        let projections = history()
+            .next_back()
+            .map_or(&nothing, |last| &last.projections);
         let inline = self.inline_modules(projections).await?;
         let projections = (projections, &inline);
         Ok(Plan::of(

@@ -288,7 +288,8 @@ impl Owner {
             self.begin_flush(None).await?;
         }
         if is_quiet || is_due {
-            if self.retry_is_wanted {
+            // Else the module that is deployed by now does it, once the build is its own.
+            if self.retry_is_wanted && !self.is_replaced() {
                 self.retry_parked().await?;
             }
             self.caught_up().await?;
@@ -297,6 +298,15 @@ impl Owner {
             self.wait(&mut grown, &mut control, &mut raised).await?;
         }
         Ok(())
+    }
+
+    /// Whether another module is deployed with this version of the projection.
+    fn is_replaced(&self) -> bool {
+        let plan = self.shared.registry.plan();
+        plan.projection(&self.name).is_some_and(|projected| {
+            projected.definition().version == self.build.version
+                && projected.module.digest() != self.build.module
+        })
     }
 
     /// Folds events as far as they can be: tells the first that can't.

@@ -16,6 +16,7 @@ mod hosts;
 mod inline;
 mod loans;
 mod parking;
+mod random_releases;
 mod reading;
 mod rebuilding;
 mod support;

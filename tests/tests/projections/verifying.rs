@@ -158,7 +158,7 @@ async fn feed(host: &Host, on_error: OnError) {
     note(host, "note-3", &json!({"keys": ["b"], "bad": bad})).await;
     note(host, "note-3", &json!({"n": 5, "keys": ["c"]})).await;
     note(host, "note-4", &json!({"n": 7, "keys": ["b"]})).await;
-    host.view(NOTES, "b", now(host).await).await.unwrap();
+    until_state(host, State::CaughtUp).await;
 }
 
 async fn events_that_were_skipped_are_no_findings(place: Place) {

@@ -397,7 +397,10 @@ async fn a_release_is_one_plan_and_rolled_back_as_one(place: Place) {
         )
         .await;
     let refused = refused.unwrap_err();
-    assert_eq!(refused.to_string(), "no decider serves category \"extra\"");
+    assert_eq!(
+        refused.to_string(),
+        "no decider serves category \"extra\"; deploy one"
+    );
     record(&host, &json!([["received", {"n": 1}]])).await;
     // And forward again, as one.
     let again = host.release_before("stock").await.unwrap().unwrap();

@@ -1,0 +1,345 @@
+//! At random: whatever is released, rolled back and recorded, once builds are settled their
+//! documents equal those of a rebuild from the first event and those of an imported copy; and no
+//! read says that it is as fresh as was asked for while its documents are others.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::stream;
+use quipu::Host;
+use quipu::deploy::{Keeping, Release};
+use quipu::model::{Command, Lifecycle, OnError, Position, SettingsChange};
+use quipu::projection::{Freshness, Order, Query, State};
+use quipu::store::Role;
+use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{Place, build, on_every_store, seed};
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde_json::json;
+
+use super::support::{NOTES, build_of, patient};
+
+on_every_store!(
+    documents_are_those_of_a_rebuild_whatever_is_released;
+    documents_are_those_of_a_rebuild_whatever_is_released_across_restarts,
+);
+
+type Documents = BTreeMap<String, String>;
+
+async fn documents_are_those_of_a_rebuild_whatever_is_released(place: Place) {
+    for seed in seed::seeds(2) {
+        let own = place.another();
+        let mut history = History::begin(&own, seed).await;
+        for _ in 0..rounds() {
+            history.round().await;
+        }
+        history.host.shutdown().await.unwrap();
+    }
+}
+
+async fn documents_are_those_of_a_rebuild_whatever_is_released_across_restarts(place: Place) {
+    for seed in seed::seeds(1) {
+        let own = place.another();
+        let mut history = History::begin(&own, seed).await;
+        for _ in 0..rounds() {
+            history.round().await;
+            if history.random.random_bool(0.4) {
+                history.restart(&own).await;
+            }
+        }
+        history.host.shutdown().await.unwrap();
+    }
+}
+
+/// Rounds of one seed; more of them with `QUIPU_LONG`.
+fn rounds() -> usize {
+    match std::env::var_os("QUIPU_LONG") {
+        None => 8,
+        Some(_) => 60,
+    }
+}
+
+/// One store, and what happens to it.
+struct History {
+    host: Host,
+    random: StdRng,
+    seed: u64,
+    place: Place,
+    /// Version of the projection, which rises with each change of its sources.
+    version: u32,
+    builds: u32,
+}
+
+/// Deciders of one category whose events have one another's names, aliases and steps.
+fn decider(number: u32, version: u32) -> Probe {
+    let probe = probe("stock").version(&format!("1.0.{version}"));
+    let to = &[("goods-received", 1)];
+    match number {
+        0 => probe.event("received", 1).event("corrected", 1),
+        1 => probe.event("goods-received", 1).event("corrected", 1).step(
+            "stock",
+            ("received", 1),
+            to,
+        ),
+        2 => probe
+            .event("goods-received", 1)
+            .event("corrected", 1)
+            .step_that("stock", ("received", 1), to, "twice"),
+        3 => probe
+            .event("received", 1)
+            .event_once_called("counted", 1, &["corrected"]),
+        4 => probe.event("received", 2).event("corrected", 1).step(
+            "stock",
+            ("received", 1),
+            &[("received", 2)],
+        ),
+        _ => probe
+            .event("corrected", 1)
+            .step(
+                "stock",
+                ("received", 1),
+                &[("corrected", 1), ("corrected", 1)],
+            )
+            .step("stock", ("goods-received", 1), &[]),
+    }
+}
+
+impl History {
+    async fn begin(place: &Place, seed: u64) -> Self {
+        let host = patient(place).await;
+        let mut history = Self {
+            host,
+            random: seed::random(seed),
+            seed,
+            place: place.another(),
+            version: 0,
+            builds: 0,
+        };
+        let release = [history.decider(), history.views()];
+        history.release(&release).await;
+        history
+    }
+
+    async fn restart(&mut self, place: &Place) {
+        let memory = Place::memory();
+        let host = std::mem::replace(&mut self.host, patient(&memory).await);
+        host.shutdown().await.unwrap();
+        let spare = std::mem::replace(&mut self.host, patient(place).await);
+        spare.shutdown().await.unwrap();
+    }
+
+    fn decider(&mut self) -> Probe {
+        self.builds += 1;
+        decider(self.random.random_range(0..6), self.builds)
+    }
+
+    /// The next version of the projection, with sources of its own.
+    fn views(&mut self) -> Probe {
+        self.version += 1;
+        let all = [
+            ("received", 0),
+            ("goods-received", 1),
+            ("corrected", 0),
+            ("counted", 1),
+        ];
+        let named: Vec<_> = all
+            .into_iter()
+            .filter(|_| self.random.random_bool(0.7))
+            .collect();
+        let sources = json!([{"category": "stock", "events": named}]);
+        probe("stock_views")
+            .version(&format!("1.0.{}", self.version))
+            .projection(NOTES, self.version, json!({"sources": sources}))
+    }
+
+    async fn release(&mut self, probes: &[Probe]) {
+        let mut release = Release::default();
+        for probe in probes {
+            let uploaded = self.host.upload(probe.component()).await.unwrap();
+            release.digests.push(uploaded.module.digest());
+        }
+        let inline = self.random.random_bool(0.3);
+        let change = SettingsChange {
+            lifecycle: Some(if inline {
+                Lifecycle::Inline
+            } else {
+                Lifecycle::Async
+            }),
+            on_error: Some(if self.random.random_bool(0.5) {
+                OnError::Park
+            } else {
+                OnError::Skip
+            }),
+        };
+        let has_views = probes.iter().any(|probe| probe.defines(NOTES));
+        let keeping = Keeping {
+            changes: has_views
+                .then(|| (NOTES.to_owned(), change))
+                .into_iter()
+                .collect(),
+            ..Keeping::default()
+        };
+        self.activate(release, &keeping).await;
+    }
+
+    /// Activates, and reads at once: what says that it is fresh has to be right. A new version
+    /// has documents of its own; until it takes over, those of the one before are right.
+    async fn activate(&mut self, release: Release, keeping: &Keeping) {
+        let is_new = !keeping.changes.is_empty();
+        self.host
+            .activate_keeping(release, None, keeping)
+            .await
+            .unwrap();
+        let early = fresh(&self.host).await;
+        let found = self.settled().await;
+        if let Some(early) = early.filter(|_| !is_new) {
+            assert_eq!(early, found, "seed {}: a read was not fresh", self.seed);
+        }
+    }
+
+    async fn round(&mut self) {
+        for _ in 0..self.random.random_range(1..5) {
+            self.record().await;
+        }
+        match self.random.random_range(0..6) {
+            0 | 1 => {
+                let decider = self.decider();
+                self.release(&[decider]).await;
+            }
+            2 => {
+                let views = self.views();
+                self.release(&[views]).await;
+            }
+            3 => {
+                let release = [self.views(), self.decider()];
+                self.release(&release).await;
+            }
+            4 => {
+                if let Some(back) = self.host.release_before("stock").await.unwrap()
+                    && self.can_go_back(&back).await
+                {
+                    self.activate(back, &Keeping::default()).await;
+                }
+            }
+            _ => {}
+        }
+        for _ in 0..self.random.random_range(0..3) {
+            self.record().await;
+        }
+        self.check().await;
+    }
+
+    /// A projection does not go back to an older version: its number says what it is.
+    async fn can_go_back(&self, release: &Release) -> bool {
+        for digest in &release.digests {
+            let module = self.host.module(*digest).await.unwrap();
+            if module.projection(NOTES).is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Records an event that the active decider names; a stream that it can't read refuses it.
+    async fn record(&mut self) {
+        let digest = self.host.plan().active("stock").unwrap();
+        let module = self.host.module(digest).await.unwrap();
+        let events = &module.manifest().events;
+        let event = &events[self.random.random_range(0..events.len())];
+        let n = self.random.random_range(1..100);
+        let command = json!([[event.name.as_str(), {"n": n}]]).to_string();
+        let command = Command::new("note", command).unwrap();
+        let stream = format!("stock-{}", self.random.random_range(0..4));
+        _ = self.host.execute(&build::stream(&stream), command).await;
+    }
+
+    /// Waits until one build is there, judged under the present plan. One that waits for an
+    /// operator is told to take over: it has other sources.
+    async fn settled(&self) -> Documents {
+        for _ in 0..4_000 {
+            let status = self.host.projection(NOTES).await.unwrap();
+            let next = build_of(&status, Role::Next);
+            if next.as_ref().is_some_and(|next| next.waits.is_some()) {
+                _ = self.host.order(NOTES, Order::Switch).await;
+            }
+            let wants_inline = status.settings.lifecycle == Lifecycle::Inline;
+            let is_right = build_of(&status, Role::Active).is_some_and(|build| {
+                let is_there = match build.state {
+                    State::Inline => true,
+                    State::CaughtUp => !wants_inline || build.counts.parked > 0,
+                    _ => false,
+                };
+                is_there && build.stale.is_none() && build.plan == Some(self.host.plan().number)
+            });
+            if is_right && next.is_none() {
+                return unread(&self.host).await;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let status = self.host.projection(NOTES).await;
+        panic!("seed {}: never settled: {status:#?}", self.seed);
+    }
+
+    async fn check(&mut self) {
+        let found = self.settled().await;
+        let mut export = self.host.export(Position(0)).await.unwrap();
+        let mut file = Vec::new();
+        while let Some(part) = export.next().await.unwrap() {
+            file.extend_from_slice(&part);
+        }
+        let place = self.place.another();
+        let copy = History {
+            host: patient(&place).await,
+            random: seed::random(self.seed),
+            seed: self.seed,
+            place,
+            version: 0,
+            builds: 0,
+        };
+        let lines = stream::iter([Ok::<_, std::io::Error>(file.into())]);
+        copy.host.import(lines, &mut |_| {}).await.unwrap();
+        let imported = copy.settled().await;
+        assert_eq!(imported, found, "seed {}: an imported copy", self.seed);
+        copy.host.shutdown().await.unwrap();
+        let order = Order::Rebuild { hold: false };
+        self.host.order(NOTES, order).await.unwrap();
+        let rebuilt = self.settled().await;
+        assert_eq!(rebuilt, found, "seed {}: a rebuild", self.seed);
+    }
+}
+
+/// Every document, whatever waits.
+async fn unread(host: &Host) -> Documents {
+    let query = Query {
+        limit: 1_000,
+        ..Query::default()
+    };
+    let page = host
+        .views(NOTES, &query, Freshness::default())
+        .await
+        .unwrap();
+    let views = page.documents.into_iter();
+    views
+        .map(|view| (view.key.to_string(), view.document.to_string()))
+        .collect()
+}
+
+/// Every document, if they are as fresh as the log at once.
+async fn fresh(host: &Host) -> Option<Documents> {
+    let freshness = Freshness {
+        after: host.log_head().await.unwrap(),
+        wait: Duration::ZERO,
+    };
+    let query = Query {
+        limit: 1_000,
+        ..Query::default()
+    };
+    let page = host.views(NOTES, &query, freshness).await.ok()?;
+    assert!(!page.is_stale);
+    let views = page.documents.into_iter();
+    Some(
+        views
+            .map(|view| (view.key.to_string(), view.document.to_string()))
+            .collect(),
+    )
+}
