@@ -73,6 +73,8 @@ struct Page<'a> {
     documents: Vec<&'a RawValue>,
     next: Option<String>,
     #[serde(default)]
+    stale: bool,
+    #[serde(default)]
     parked: u64,
 }
 
@@ -81,6 +83,8 @@ struct Page<'a> {
 struct One<'a> {
     #[serde(borrow)]
     document: Option<&'a RawValue>,
+    #[serde(default)]
+    stale: bool,
     parked: Option<Parked>,
 }
 
@@ -117,6 +121,7 @@ impl View {
         let request = client.request(Method::GET, &path).query(&self.freshness());
         let body = client.send(request).await?.bytes().await?;
         let found: One<'_> = serde_json::from_slice(&body)?;
+        self.warn_of_stale(found.stale);
         if let Some(parked) = &found.parked {
             let (name, first) = (&self.projection, parked.first_position);
             // Nobody may be left to read it.
@@ -128,6 +133,17 @@ impl View {
             );
         }
         self.print_one(found.document.map_or("null", RawValue::get))
+    }
+
+    fn warn_of_stale(&self, is_stale: bool) {
+        if is_stale {
+            let name = &self.projection;
+            _ = writeln!(
+                io::stderr(),
+                "note: {name} is stale: events that it was folded from are read in another way by \
+                 now; `quipu projection {name}` shows the rebuild"
+            );
+        }
     }
 
     fn print_one(&self, document: &str) -> Result<()> {
@@ -157,6 +173,9 @@ impl View {
             let request = client.request(Method::GET, &path).query(&query);
             let body = client.send(request).await?.bytes().await?;
             let page: Page<'_> = serde_json::from_slice(&body)?;
+            if cursor.is_none() {
+                self.warn_of_stale(page.stale);
+            }
             if cursor.is_none() && page.parked > 0 {
                 let (name, parked) = (&self.projection, page.parked);
                 _ = writeln!(

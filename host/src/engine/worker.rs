@@ -269,10 +269,11 @@ impl Core {
 
     /// Opens an aggregate and begins to read its stream.
     fn load(&mut self, stream: &StreamId, deployed: Arc<Deployed>) {
+        let check = self.shared.options.check_purity;
+        let plan = self.plan_of(stream, &deployed);
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
         };
-        let (check, plan) = (self.shared.options.check_purity, deployed.plan);
         match Homes::open(
             &mut self.pool,
             &deployed,
@@ -466,7 +467,9 @@ impl Core {
     /// may help; else every command that waits for it is told.
     fn unreadable(&mut self, stream: &StreamId, error: &fold::Error) {
         let plan = match self.slots.get(stream).map(|slot| &slot.state) {
-            Some(State::Loading(warm) | State::Warm(warm)) => Some(warm.deployed.plan),
+            Some(State::Loading(warm) | State::Warm(warm)) => {
+                Some(self.plan_of(stream, &warm.deployed))
+            }
             _ => None,
         };
         self.retire(stream);
@@ -480,6 +483,18 @@ impl Core {
         }
         self.refuse_all(stream, plan, |_| error.clone().into());
         self.advance(stream);
+    }
+
+    /// A plan under which a decider serves the category of a stream: the current one while it
+    /// does. Others may have changed since it became what it is, as inline projections of the
+    /// category: an answer that names the older plan would be refused for ever.
+    fn plan_of(&self, stream: &StreamId, deployed: &Deployed) -> u64 {
+        let plan = self.shared.registry.plan();
+        let current = plan.decider(stream.category());
+        match current.is_some_and(|current| current.plan == deployed.plan) {
+            true => plan.number,
+            false => deployed.plan,
+        }
     }
 
     /// Keeps the number of warm aggregates, and their memory, within bounds.

@@ -74,19 +74,15 @@ pub fn config() -> &'static Config {
     })
 }
 
-/// The name that a type has by now: by an alias, or by a step with one result.
-fn renamed(name: String) -> String {
-    let events = &config().events;
-    if events.iter().any(|known| known.0 == name) {
-        return name;
-    }
-    let alias = events.iter().find(|known| known.2.contains(&name));
+/// What a type is by now: what its step makes of it, or the name whose alias it is.
+fn renamed(name: String) -> Vec<String> {
     let step = config().steps.iter().find(|step| step.r#type == name);
-    let to = step.and_then(|step| step.to.first());
-    alias
-        .map(|known| known.0.clone())
-        .or_else(|| to.map(|to| to.0.clone()))
-        .unwrap_or(name)
+    if let Some(step) = step {
+        return step.to.iter().map(|to| to.0.clone()).collect();
+    }
+    let events = &config().events;
+    let alias = events.iter().find(|known| known.2.contains(&name));
+    vec![alias.map_or(name, |known| known.0.clone())]
 }
 
 fn message_type(name: &str, schema_version: u32, aliases: &[String]) -> manifest::MessageType {
@@ -236,23 +232,26 @@ impl decider::GuestAggregate for Held {
         let events: Vec<(String, Box<RawValue>)> = serde_json::from_str(&body)
             .map_err(|error| types::DecideError::BadCommand(error.to_string()))?;
         let new = |(name, data): (String, Box<RawValue>)| {
-            let name = match config().decides.as_str() {
+            let names = match config().decides.as_str() {
                 "rename" => renamed(name),
-                _ => name,
+                _ => vec![name],
             };
-            let mut known = config().events.iter();
-            let version = known
-                .find(|known| known.0 == name)
-                .map_or(1, |known| known.1);
-            types::NewEvent {
-                type_: name,
-                schema_version: version,
-                body: types::Body::Json(data.get().to_owned()),
-                tags: Vec::new(),
-                annotations: Vec::new(),
-            }
+            let new = move |name: String| {
+                let mut known = config().events.iter();
+                let version = known
+                    .find(|known| known.0 == name)
+                    .map_or(1, |known| known.1);
+                types::NewEvent {
+                    type_: name,
+                    schema_version: version,
+                    body: types::Body::Json(data.get().to_owned()),
+                    tags: Vec::new(),
+                    annotations: Vec::new(),
+                }
+            };
+            names.into_iter().map(new)
         };
-        Ok(events.into_iter().map(new).collect())
+        Ok(events.into_iter().flat_map(new).collect())
     }
 
     fn snapshot(&self) -> Option<decider::Snapshot> {

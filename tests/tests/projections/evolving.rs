@@ -25,7 +25,8 @@ on_every_store!(
     a_new_module_with_the_same_steps_rebuilds_nothing,
     a_step_of_a_form_that_is_not_stored_rebuilds_nothing,
     a_stale_build_says_so,
-    a_projection_names_a_type_by_any_of_its_names;
+    a_projection_names_a_type_by_any_of_its_names,
+    a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection;
     a_plan_that_changed_while_no_host_ran_is_noticed,
 );
 
@@ -345,4 +346,31 @@ async fn a_plan_that_changed_while_no_host_ran_is_noticed(place: Place) {
     second.order(NOTES, Order::Resume).await.unwrap();
     assert_eq!(sum(&place, &second).await, 2);
     second.shutdown().await.unwrap();
+}
+
+/// The projection became inline in a later plan than the decider: the answer rests on that.
+async fn a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection(place: Place) {
+    let host = super::support::patient(&place).await;
+    deploy(&host, &decider_1()).await;
+    record(&host, &[("received", 1)]).await;
+    deploy(
+        &host,
+        &probe("stock").version("9.0.0").event("corrected", 1),
+    )
+    .await;
+    let views = views(1, &[("corrected", 1)]);
+    deploy_as(&host, &views, kept(Lifecycle::Inline, OnError::Stop)).await;
+    settled(&host).await;
+    let command = Command::new("note", json!([["corrected", {"n": 1}]]).to_string()).unwrap();
+    let stream = build::stream(CHAIR);
+    let answer = host.execute(&stream, command);
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(10), answer).await;
+    let error = answer.expect("it is answered").unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("nobody knows events of type received"),
+        "{error}"
+    );
+    host.shutdown().await.unwrap();
 }

@@ -27,7 +27,7 @@ on_every_store!(
 type Documents = BTreeMap<String, String>;
 
 async fn documents_are_those_of_a_rebuild_whatever_is_released(place: Place) {
-    for seed in seed::seeds(2) {
+    for seed in seed::seeds(1) {
         let own = place.another();
         let mut history = History::begin(&own, seed).await;
         for _ in 0..rounds() {
@@ -54,7 +54,7 @@ async fn documents_are_those_of_a_rebuild_whatever_is_released_across_restarts(p
 /// Rounds of one seed; more of them with `QUIPU_LONG`.
 fn rounds() -> usize {
     match std::env::var_os("QUIPU_LONG") {
-        None => 8,
+        None => 5,
         Some(_) => 60,
     }
 }
@@ -158,7 +158,7 @@ impl History {
             let uploaded = self.host.upload(probe.component()).await.unwrap();
             release.digests.push(uploaded.module.digest());
         }
-        let inline = self.random.random_bool(0.3);
+        let inline = self.random.random_bool(0.2);
         let change = SettingsChange {
             lifecycle: Some(if inline {
                 Lifecycle::Inline
