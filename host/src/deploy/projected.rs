@@ -55,6 +55,9 @@ pub struct Turning {
     pub turns: Vec<Turn>,
     /// What is inline of it then.
     pub inline: Option<InlineBuild>,
+    /// The plan under which a build that becomes inline was judged: under another one nothing
+    /// is activated. None where nothing becomes inline.
+    pub judged: Option<u64>,
 }
 
 impl Projected {

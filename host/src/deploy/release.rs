@@ -109,6 +109,11 @@ impl Registry {
                 let now = self.plan().number;
                 return Err(Error::LookedAt { looked_at, now });
             }
+            let judged = keeping.turning.as_ref().and_then(|turning| turning.judged);
+            if judged.is_some_and(|judged| judged != self.plan().number) {
+                let why = "the plan was raised; the build is judged under it first";
+                return Err(Error::NotSettled(why.to_owned()));
+            }
             let prepared = self.prepare(&modules, &release.retired, entry.clone(), keeping);
             let (activation, next) = prepared.await?;
             if let Some(deployment) = self.stage(activation, next).await? {

@@ -294,6 +294,7 @@ impl Service {
                 projection: name.into(),
                 turns: vec![Turn::Async(active.id), back],
                 inline: None,
+                judged: None,
             };
             return turn(&self.shared, name, turning).await;
         }
@@ -327,6 +328,7 @@ impl Service {
                 projection: name.into(),
                 turns: Vec::new(),
                 inline: None,
+                judged: None,
             }),
         };
         let release = Release::from(projected.module.digest());

@@ -136,6 +136,7 @@ impl Owner {
             projection: (*self.name).into(),
             turns,
             inline: Some(inline),
+            judged: Some(self.rules.plan.number),
         };
         let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
         let raising = async move { turn(&shared, &name, turning).await };

@@ -65,10 +65,12 @@ async fn tended(
                 .await?;
             continue;
         }
-        // An operator went back to the version before: that is the one to be kept right.
-        let mut builds = stored.builds.iter();
-        let went_back = active.version != version && builds.any(|it| it.version == version);
-        let wanted = match went_back && of(Role::Previous).is_some_and(|it| it.version == version) {
+        // An operator went back to the version before: that is the one to be kept right. When the
+        // component went back, its documents follow.
+        let previous = of(Role::Previous);
+        let went_back = active.version < version
+            && previous.is_some_and(|previous| previous.version == version);
+        let wanted = match went_back {
             true => (active.version, active.module),
             false => (version, module),
         };
@@ -91,8 +93,7 @@ async fn tended(
             shared.tell();
             continue;
         }
-        let mut builds = stored.builds.iter();
-        let is_there = builds.any(|build| build.version == wanted.0);
+        let is_there = active.version == wanted.0;
         if next.is_none() && (!is_there || active.stale.is_some()) {
             if let Some(reason) = &active.stale {
                 tracing::info!(projection = name, %reason, "a stale projection is rebuilt");

@@ -26,7 +26,8 @@ on_every_store!(
     a_step_of_a_form_that_is_not_stored_rebuilds_nothing,
     a_stale_build_says_so,
     a_projection_names_a_type_by_any_of_its_names,
-    a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection;
+    a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection,
+    documents_go_back_with_their_component;
     a_plan_that_changed_while_no_host_ran_is_noticed,
 );
 
@@ -372,5 +373,34 @@ async fn a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection(
             .contains("nobody knows events of type received"),
         "{error}"
     );
+    host.shutdown().await.unwrap();
+}
+
+async fn documents_go_back_with_their_component(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &decider_1()).await;
+    deploy(&host, &views(1, &[("received", 1)])).await;
+    record(&host, &[("received", 1), ("corrected", 5)]).await;
+    assert_eq!(document(&host, CHAIR).await["sum"], 1);
+    let both = [
+        decider_1().version("1.0.1"),
+        views(2, &[("received", 1), ("corrected", 1)]),
+    ];
+    let mut release = Release::default();
+    for probe in &both {
+        release.digests.push(upload(&host, probe).await);
+    }
+    let keeping = Keeping::default();
+    host.activate_keeping(release, None, &keeping)
+        .await
+        .unwrap();
+    assert_eq!(sum(&place, &host).await, 6);
+    let back = host.release_before("stock").await.unwrap().unwrap();
+    host.activate_keeping(back, None, &keeping).await.unwrap();
+    until(&host, "version 1", |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.version == 1)
+    })
+    .await;
+    assert_eq!(sum(&place, &host).await, 1);
     host.shutdown().await.unwrap();
 }
