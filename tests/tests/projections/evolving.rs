@@ -29,6 +29,7 @@ on_every_store!(
     a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection,
     documents_go_back_with_their_component;
     a_plan_that_changed_while_no_host_ran_is_noticed,
+    a_build_that_does_not_know_its_plan_is_judged_by_the_whole_history,
 );
 
 /// The stream and document of most tests.
@@ -403,4 +404,28 @@ async fn documents_go_back_with_their_component(place: Place) {
     .await;
     assert_eq!(sum(&place, &host).await, 1);
     host.shutdown().await.unwrap();
+}
+
+/// As stores of earlier versions have them.
+async fn a_build_that_does_not_know_its_plan_is_judged_by_the_whole_history(place: Place) {
+    let first = host(&place).await;
+    deploy(&first, &decider_1()).await;
+    let types = &[("goods-received", 1), ("corrected", 1)];
+    deploy(&first, &views(1, types)).await;
+    record(&first, &[("received", 1), ("corrected", 1)]).await;
+    deploy(&first, &probe("other").event("unrelated", 1)).await;
+    let before = build_of(&settled(&first).await, Role::Active).unwrap();
+    first.shutdown().await.unwrap();
+    place.tamper("UPDATE builds SET plan = NULL").await;
+    let second = host(&place).await;
+    let after = build_of(&settled(&second).await, Role::Active).unwrap();
+    assert_eq!(after.started_at, before.started_at);
+    second.order(NOTES, Order::Pause).await.unwrap();
+    deploy(&second, &decider_2()).await;
+    second.shutdown().await.unwrap();
+    place.tamper("UPDATE builds SET plan = NULL").await;
+    let third = host(&place).await;
+    third.order(NOTES, Order::Resume).await.unwrap();
+    assert_eq!(sum(&place, &third).await, 2);
+    third.shutdown().await.unwrap();
 }
