@@ -20,4 +20,5 @@ mod random_releases;
 mod reading;
 mod rebuilding;
 mod support;
+mod under_load;
 mod verifying;
