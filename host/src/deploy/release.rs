@@ -10,15 +10,13 @@ use crate::commit::{Staged, Verdict};
 use crate::model::Digest;
 use crate::runtime::Module;
 use crate::store::{
-    Activation, Deployment, Item, Member, Outcome, PreflightSummary, RELEASE_MAX, Turn, TypeUse,
+    ALIASES_MAX, Activation, Deployment, Item, Member, Outcome, PreflightSummary, RELEASE_MAX,
+    Turn, TypeUse,
 };
 use crate::upcast::{Aliases, Conflict, aliases_of};
 
 /// How often an activation is checked a second time because another host was first.
 const ACTIVATIONS_MAX: u32 = 10;
-
-/// Names of one category that are remembered to mean the same.
-const ALIASES_MAX: usize = 1_000;
 
 /// Components that become active together, in one plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

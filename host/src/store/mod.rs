@@ -270,6 +270,9 @@ pub struct Member {
     pub digest: Option<Digest>,
 }
 
+/// Most names of event types of one category that are remembered to mean the same, in pairs.
+pub const ALIASES_MAX: usize = 1_000;
+
 /// Most components of one release.
 pub const RELEASE_MAX: usize = 64;
 

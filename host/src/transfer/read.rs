@@ -15,8 +15,8 @@ use crate::model::{
     Position, Settings, Signature, StreamId, Timestamp, Version,
 };
 use crate::store::{
-    Anchor, Decided, Deployment, Member, ProjectionPlan, RELEASE_MAX, SIGNATURES_MAX, StoredCommit,
-    StoredEvent, StoredSnapshot,
+    ALIASES_MAX, Anchor, Decided, Deployment, Member, ProjectionPlan, RELEASE_MAX, SIGNATURES_MAX,
+    StoredCommit, StoredEvent, StoredSnapshot,
 };
 use crate::store::{PreflightSummary, SummaryObjection};
 
@@ -260,6 +260,12 @@ fn aliases(
 ) -> Result<BTreeMap<String, BTreeSet<(String, String)>>> {
     for (category, pairs) in &aliases {
         name("category", category)?;
+        if pairs.len() > ALIASES_MAX {
+            return Err(Invalid(format!(
+                "aliases: category {category} has {} pairs of names, at most {ALIASES_MAX} are taken",
+                pairs.len()
+            )));
+        }
         for (alias, canonical) in pairs {
             name("alias", alias)?;
             name("event type", canonical)?;
