@@ -175,9 +175,7 @@ impl Plan {
         let others = self.active.iter().filter(|(other, _)| ***other != *name);
         let modules = others.map(|(_, other)| other).chain([module]);
         let chain = Chain::new(name, modules);
-        let remembered = self.aliases.as_ref().and_then(|all| all.get(name));
-        let names = Names::of_decider(&module.manifest().events);
-        let names = names.remembering(remembered.unwrap_or(&NONE), &chain);
+        let names = named(Some(module), self.aliases.as_ref(), name, &chain);
         Rules::new(Arc::clone(module), chain, names, Vec::new())
     }
 

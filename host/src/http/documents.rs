@@ -136,7 +136,7 @@ fn members<S: Serializer>(
 ///
 /// From the active build; while that is behind, it answers what it has, unless `after` asks
 /// for more: then that is waited for. When it does not come in time, the answer is
-/// `not-fresh`, with the position reached and the `reason` `behind`. When it can't come, that
+/// `not-fresh`, with the position reached and the `reason` `lagging`. When it can't come, that
 /// is answered at once, with the reason `stopped`, `paused`, `stale` (events that it has folded are read in another way
 /// by now, and it is rebuilt), or `parked`: an event up to
 /// `after` is parked for this document, or for a stream, whose events may concern any. Of a live projection nothing is stored: see `/v1/projections/{name}/live/{stream}`.

@@ -55,7 +55,7 @@ pub struct Problem {
     /// With `not-fresh` and `document-not-found`: how far the projection has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
-    /// With `not-fresh`: `behind`, or why it is of no use to wait: `stopped`, `paused`,
+    /// With `not-fresh`: `lagging`, or why it is of no use to wait: `stopped`, `paused`,
     /// `parked` or `stale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -29,7 +29,7 @@ pub enum NotFreshReason {
     /// An event that the read asks for is parked.
     Parked,
     /// The projection was not there in time.
-    Behind,
+    Lagging,
     /// The documents were folded by rules that have changed since.
     Stale,
 }
@@ -41,7 +41,7 @@ impl NotFreshReason {
             Self::Stopped => "stopped",
             Self::Paused => "paused",
             Self::Parked => "parked",
-            Self::Behind => "behind",
+            Self::Lagging => "lagging",
             Self::Stale => "stale",
         }
     }
@@ -60,7 +60,7 @@ impl NotFreshReason {
                 "the event after it is parked; `quipu projection {projection} parked` lists what \
                  waits, `retry-parked` retries it after a fix, `drop-parked` leaves it out"
             ),
-            Self::Behind => "the time that was given is over; try again, or wait longer".to_owned(),
+            Self::Lagging => "the time to wait is over; try again, or wait longer".to_owned(),
             Self::Stale => format!(
                 "its documents were folded by rules that have changed since; `quipu projection \
                  {projection}` shows the rebuild"
@@ -110,7 +110,12 @@ impl Service {
             }
             let build = active.build;
             if Instant::now() >= until {
-                return Err(not_fresh(name, freshness, NotFreshReason::Behind, position));
+                return Err(not_fresh(
+                    name,
+                    freshness,
+                    NotFreshReason::Lagging,
+                    position,
+                ));
             }
             tokio::select! {
                 _ = progress.changed() => {}

@@ -163,7 +163,7 @@ async fn a_read_waits_for_a_projection_that_is_behind(place: Place) {
     };
     let begun_at = Instant::now();
     let (_, reason) = at_once(host.view(NOTES, "k", fresh)).await;
-    assert_eq!(reason, NotFreshReason::Behind);
+    assert_eq!(reason, NotFreshReason::Lagging);
     assert!(begun_at.elapsed() >= fresh.wait);
     host.shutdown().await.unwrap();
 }
