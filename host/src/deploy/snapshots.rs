@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Error, Registry};
-use crate::fold::{Agreement, Rules};
+use crate::fold::{self, Agreement, Rules};
 use crate::model::{Digest, StreamId};
 use crate::store::{SNAPSHOTS_PAGE_MAX, StoredSnapshot};
 
@@ -19,7 +19,8 @@ const NAMED_MAX: usize = 10;
 impl Registry {
     /// Looks at the snapshots of a category before rules become active. The answer is
     /// the folds whose snapshots the rules may open: some were compared with the states
-    /// that the rules fold from the events, and all agreed.
+    /// that the rules fold from the events, and all agreed. None while something is stored that
+    /// the rules can't read: a snapshot would hide it.
     pub(super) async fn compare_snapshots(
         &self,
         category: &str,
@@ -27,6 +28,9 @@ impl Registry {
     ) -> Result<Vec<Digest>, Error> {
         let rules = Arc::new(rules);
         self.check_anchors(category, &rules).await?;
+        if self.leaves_unread(category, &rules).await? {
+            return Ok(Vec::new());
+        }
         let begun = Instant::now();
         let mut agree: BTreeMap<Digest, bool> = BTreeMap::new();
         let sample = self.folder.newest(category, SAMPLE).await?;
@@ -60,9 +64,22 @@ impl Registry {
     ) -> Agreement {
         match self.folder.compare(rules, stream, snapshot).await {
             Ok(agreement) => agreement,
-            // A stream that can't be folded says nothing of its snapshot.
-            Err(error) => Agreement::Unusable(error.to_string()),
+            Err(error @ (fold::Error::Store(_) | fold::Error::Stopped)) => {
+                Agreement::Unusable(error.to_string())
+            }
+            // The events lead to no state, so the snapshot holds another one.
+            Err(_) => Agreement::Differs,
         }
+    }
+
+    /// Whether a form of events is stored that the rules can't read.
+    async fn leaves_unread(&self, category: &str, rules: &Rules) -> Result<bool, Error> {
+        let stored = self.types.types().await?;
+        let mut own = stored.iter().filter(|stored| &*stored.category == category);
+        Ok(own.any(|stored| {
+            let way = rules.lift.way(&stored.name, stored.schema_version);
+            way.is_unknown() || way.too_new().is_some()
+        }))
     }
 
     /// Refuses rules that can't open every anchor of a category.

@@ -49,8 +49,7 @@ impl Owner {
         if self.rules.plan.inline_projection(&self.name).is_some() || self.parked.len() > 0 {
             return Ok(());
         }
-        let turns = vec![self.inline_turn()];
-        self.turn(turns).await
+        self.turn(Vec::new(), true).await
     }
 
     /// The rebuild takes the place of the active build.
@@ -65,8 +64,9 @@ impl Owner {
                 projection: (*self.name).into(),
                 next: self.build.id,
             };
-            let turns = vec![Turn::Async(inline.build), switch, self.inline_turn()];
-            return self.turn(turns).await;
+            let turns = vec![Turn::Async(inline.build), switch];
+            // What waits in it can't be folded within an append: it is inline once nothing does.
+            return self.turn(turns, self.parked.len() == 0).await;
         }
         let (shared, name, id) = (
             Arc::clone(&self.shared),
@@ -125,8 +125,9 @@ impl Owner {
         }
     }
 
-    /// Raises the plan.
-    async fn turn(&mut self, turns: Vec<Turn>) -> Result<(), End> {
+    /// Raises the plan, so that the build is inline from then on, or not.
+    async fn turn(&mut self, mut turns: Vec<Turn>, is_inline: bool) -> Result<(), End> {
+        turns.extend(is_inline.then(|| self.inline_turn()));
         let inline = InlineBuild {
             build: self.build.id,
             version: self.build.version,
@@ -135,7 +136,7 @@ impl Owner {
         let turning = Turning {
             projection: (*self.name).into(),
             turns,
-            inline: Some(inline),
+            inline: is_inline.then_some(inline),
             judged: Some(self.rules.plan.number),
         };
         let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));

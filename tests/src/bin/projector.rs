@@ -7,6 +7,7 @@
 //! | order | does |
 //! | --- | --- |
 //! | `async=PATH`, `inline=PATH` | activates the component and keeps the projection so |
+//! | `release=PATH,PATH` | activates the components at once |
 //! | `rebuild`, `hold` | begins a rebuild, which takes over by itself or when it may |
 //! | `switch`, `detach` | as operators do |
 //! | `owned`, `ready`, `inline` | waits until its build is owned, its rebuild ready, it inline |
@@ -19,6 +20,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use quipu::Host;
+use quipu::deploy::{Keeping, Release};
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, SettingsChange};
 use quipu::projection::{Options, Order, State};
@@ -71,6 +73,7 @@ async fn obey(host: &Host, order: &str) {
         ("inline", path) if !path.is_empty() => {
             return activate(host, path, Lifecycle::Inline).await;
         }
+        ("release", paths) => return release(host, paths).await,
         ("noting", _) => {
             tokio::spawn(note(host.clone()));
             return;
@@ -99,6 +102,20 @@ async fn activate(host: &Host, path: &str, lifecycle: Lifecycle) {
     // Its own turn of the plan may come between.
     if let Err(error) = host.activate_with(digest, None, &changes).await {
         eprintln!("{lifecycle:?}: {error}");
+    }
+}
+
+async fn release(host: &Host, paths: &str) {
+    let mut release = Release::default();
+    for path in paths.split(',') {
+        let component = std::fs::read(path).unwrap();
+        let uploaded = host.upload(component).await.unwrap();
+        release.digests.push(uploaded.module.digest());
+    }
+    let keeping = Keeping::default();
+    // Its own change of the plan may come between.
+    if let Err(error) = host.activate_keeping(release, None, &keeping).await {
+        eprintln!("release: {error}");
     }
 }
 

@@ -16,6 +16,7 @@ on_every_store!(
     every_wrong_kind_of_snapshot_is_ignored,
     a_snapshot_that_lies_is_found_by_the_sample_check,
     a_snapshot_of_older_rules_is_used_only_when_a_sample_agrees,
+    a_snapshot_hides_no_event_that_the_decider_can_not_read,
     a_snapshot_is_migrated_through_the_chain,
     a_guest_that_does_not_open_snapshots_is_folded_from_its_events,
     a_retried_command_is_the_first_one_after_a_new_state_form,
@@ -234,6 +235,25 @@ async fn a_snapshot_of_older_rules_is_used_only_when_a_sample_agrees(place: Plac
         (used, Some(&1))
     );
     assert_eq!(seen(&host, &thing()).await[3], r#"gone@1 [3,"gone@1"]"#);
+}
+
+async fn a_snapshot_hides_no_event_that_the_decider_can_not_read(place: Place) {
+    let (agreeing, hiding) = (build::stream("thing-1"), build::stream("thing-2"));
+    let host = engine(&place, Policy::Off).build().await.unwrap();
+    deploy(&host, &decider().event("came", 1)).await;
+    for (stream, name) in [(&agreeing, "went"), (&hiding, "came")] {
+        host.execute(stream, note(&json!([[name, 1]])))
+            .await
+            .unwrap();
+        host.snapshot(stream).await.unwrap();
+    }
+    deploy(&host, &decider().version("2.0.0")).await;
+    assert_eq!(seen(&host, &agreeing).await, ["went@1 1"]);
+    let error = host.state(&hiding).await.unwrap_err();
+    assert_eq!(error.code(), "unreadable-event");
+    let decided = host.execute(&hiding, note(&json!([["went", 2]]))).await;
+    assert_eq!(decided.unwrap_err().code(), "unreadable-event");
+    host.shutdown().await.unwrap();
 }
 
 async fn a_snapshot_is_migrated_through_the_chain(place: Place) {

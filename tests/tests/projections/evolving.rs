@@ -13,7 +13,9 @@ use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, on_every_store};
 use serde_json::{Value, json};
 
-use super::support::{NOTES, build_of, builder, document, documents, host, kept, until};
+use super::support::{
+    NOTES, build_of, builder, document, documents, host, is_settled, kept, until,
+};
 
 on_every_store!(
     views_before_the_decider_count_what_was_stored_before,
@@ -81,18 +83,9 @@ async fn record(host: &Host, events: &[(&str, i64)]) -> Position {
     answer.position.unwrap()
 }
 
-/// Waits until the projection has one build that was judged under the present plan.
+/// Waits until what is deployed is there, judged under the present plan.
 async fn settled(host: &Host) -> Status {
-    until(host, "settled", |status| {
-        let active = build_of(status, Role::Active);
-        let is_right = active.is_some_and(|build| {
-            build.stale.is_none()
-                && build.plan == Some(host.plan().number)
-                && matches!(build.state, State::CaughtUp | State::Inline)
-        });
-        is_right && build_of(status, Role::Next).is_none()
-    })
-    .await
+    until(host, "settled", |status| is_settled(host, status)).await
 }
 
 async fn export(host: &Host) -> Vec<u8> {

@@ -22,6 +22,7 @@ on_every_store!(
     a_rebuild_whose_policy_skips_more_waits,
     a_rebuild_with_tombstones_in_place_of_documents_takes_over,
     a_rebuild_of_an_inline_projection_waits_too,
+    a_rebuild_of_an_inline_projection_that_parked_events_takes_over_when_ordered_to,
     a_rebuild_that_waits_can_be_cancelled;
     a_rebuild_still_waits_after_a_restart,
 );
@@ -209,6 +210,27 @@ async fn a_rebuild_of_an_inline_projection_waits_too(place: Place) {
         build.is_some_and(|build| build.version == 3 && build.state == State::Inline)
     })
     .await;
+    host.shutdown().await.unwrap();
+}
+
+async fn a_rebuild_of_an_inline_projection_that_parked_events_takes_over_when_ordered_to(
+    place: Place,
+) {
+    let host = patient(&place).await;
+    let inline = (Lifecycle::Inline, OnError::Park);
+    feed(&host, inline).await;
+    waits(&host).await;
+    let status = host.order(NOTES, Order::Switch).await.unwrap();
+    let build = build_of(&status, Role::Active).unwrap();
+    assert_eq!((build.version, build.counts.parked), (2, 9));
+    assert_eq!(until_state(&host, State::CaughtUp).await.version, 2);
+    note(&host, "note-6", &json!({"n": 1, "keys": ["d6"]})).await;
+    assert_eq!(document(&host, "d6").await["count"], 8);
+    // It is folded within appends once nothing waits in it any more.
+    deploy(&host, &version(2, "heal"), kept(inline.0, inline.1)).await;
+    host.order(NOTES, Order::RetryParked).await.unwrap();
+    until_state(&host, State::Inline).await;
+    assert_eq!(document(&host, "d1").await["count"], 3);
     host.shutdown().await.unwrap();
 }
 

@@ -1,6 +1,7 @@
-//! At random: whatever is released, rolled back and recorded, once builds are settled their
-//! documents equal those of a rebuild from the first event and those of an imported copy; and no
-//! read says that it is as fresh as was asked for while its documents are others.
+//! At random: whatever is released, rolled back and recorded, and whenever the host is killed,
+//! once builds are settled their documents equal those of a rebuild from the first event and
+//! those of an imported copy; states equal those folded from the first event; and no read says
+//! that it is as fresh as was asked for while its documents are others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use futures::stream;
 use quipu::Host;
 use quipu::deploy::{Keeping, Release};
-use quipu::model::{Command, Lifecycle, OnError, Position, SettingsChange};
-use quipu::projection::{Freshness, Order, Query, State};
+use quipu::engine::At;
+use quipu::model::{Command, Lifecycle, OnError, Position, SettingsChange, StreamId};
+use quipu::projection::{Freshness, Order, Query};
 use quipu::store::Role;
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, on_every_store, seed};
@@ -17,14 +19,22 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::json;
 
-use super::support::{NOTES, build_of, patient};
+use super::child::Projector;
+use super::support::{NOTES, build_of, is_settled, patient};
 
 on_every_store!(
     documents_are_those_of_a_rebuild_whatever_is_released;
     documents_are_those_of_a_rebuild_whatever_is_released_across_restarts,
+    documents_are_those_of_a_rebuild_whenever_a_release_is_killed,
 );
 
 type Documents = BTreeMap<String, String>;
+
+const STREAMS: usize = 4;
+
+fn stream_of(number: usize) -> StreamId {
+    build::stream(&format!("stock-{number}"))
+}
 
 async fn documents_are_those_of_a_rebuild_whatever_is_released(place: Place) {
     for seed in seed::seeds(1) {
@@ -46,6 +56,19 @@ async fn documents_are_those_of_a_rebuild_whatever_is_released_across_restarts(p
             if history.random.random_bool(0.4) {
                 history.restart(&own).await;
             }
+        }
+        history.host.shutdown().await.unwrap();
+    }
+}
+
+async fn documents_are_those_of_a_rebuild_whenever_a_release_is_killed(place: Place) {
+    for seed in seed::seeds(1) {
+        let own = place.another();
+        let mut history = History::begin(&own, seed).await;
+        for _ in 0..rounds() {
+            history.round().await;
+            history.killed(&own).await;
+            history.check().await;
         }
         history.host.shutdown().await.unwrap();
     }
@@ -121,11 +144,47 @@ impl History {
     }
 
     async fn restart(&mut self, place: &Place) {
+        self.stop().await;
+        self.open(place).await;
+    }
+
+    /// Leaves the store to others; a host in memory takes the place of the one that had it.
+    async fn stop(&mut self) {
         let memory = Place::memory();
         let host = std::mem::replace(&mut self.host, patient(&memory).await);
         host.shutdown().await.unwrap();
+    }
+
+    async fn open(&mut self, place: &Place) {
         let spare = std::mem::replace(&mut self.host, patient(place).await);
         spare.shutdown().await.unwrap();
+    }
+
+    /// Another process releases something, and is killed while it does or soon after.
+    async fn killed(&mut self, place: &Place) {
+        let probes = match self.random.random_range(0..3) {
+            0 => vec![self.decider()],
+            1 => vec![self.views()],
+            _ => vec![self.views(), self.decider()],
+        };
+        let mut paths = Vec::new();
+        for (number, probe) in probes.iter().enumerate() {
+            let path = place.path(&format!("release-{number}.wasm"));
+            std::fs::write(&path, probe.component()).unwrap();
+            paths.push(path.to_str().unwrap().to_owned());
+        }
+        self.stop().await;
+        let release = [format!("release={}", paths.join(","))];
+        let mut process = Projector::start(place, Duration::from_millis(500), &release);
+        process.until("started");
+        if self.random.random_bool(0.5) {
+            process.until(&release[0]);
+        }
+        let pause = Duration::from_micros(self.random.random_range(0..100_000));
+        std::thread::sleep(pause);
+        process.kill();
+        eprintln!("seed {}: killed {pause:?} later", self.seed);
+        self.open(place).await;
     }
 
     fn decider(&mut self) -> Probe {
@@ -249,8 +308,28 @@ impl History {
         let n = self.random.random_range(1..100);
         let command = json!([[event.name.as_str(), {"n": n}]]).to_string();
         let command = Command::new("note", command).unwrap();
-        let stream = format!("stock-{}", self.random.random_range(0..4));
-        _ = self.host.execute(&build::stream(&stream), command).await;
+        let stream = self.random.random_range(0..STREAMS);
+        _ = self.host.execute(&stream_of(stream), command).await;
+        if self.random.random_bool(0.2) {
+            _ = self.host.snapshot(&stream_of(stream)).await;
+        }
+    }
+
+    /// States, read with the help of snapshots, are those that all events lead to.
+    async fn check_states(&self) {
+        let active = self.host.plan().active("stock");
+        for stream in (0..STREAMS).map(stream_of) {
+            let (host, stream) = (&self.host, &stream);
+            let state = |module| async move {
+                let view = host.state_at(stream, At::Now, module).await;
+                view.map_or_else(
+                    |error| format!("{}: {error}", error.code()),
+                    |view| view.state,
+                )
+            };
+            let (found, folded) = (state(None).await, state(active).await);
+            assert_eq!(found, folded, "seed {}: the state of {stream}", self.seed);
+        }
     }
 
     /// Waits until one build is there, judged under the present plan. One that waits for an
@@ -262,16 +341,7 @@ impl History {
             if next.as_ref().is_some_and(|next| next.waits.is_some()) {
                 _ = self.host.order(NOTES, Order::Switch).await;
             }
-            let wants_inline = status.settings.lifecycle == Lifecycle::Inline;
-            let is_right = build_of(&status, Role::Active).is_some_and(|build| {
-                let is_there = match build.state {
-                    State::Inline => true,
-                    State::CaughtUp => !wants_inline || build.counts.parked > 0,
-                    _ => false,
-                };
-                is_there && build.stale.is_none() && build.plan == Some(self.host.plan().number)
-            });
-            if is_right && next.is_none() {
+            if is_settled(&self.host, &status) {
                 return unread(&self.host).await;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -282,6 +352,7 @@ impl History {
 
     async fn check(&mut self) {
         let found = self.settled().await;
+        self.check_states().await;
         let mut export = self.host.export(Position(0)).await.unwrap();
         let mut file = Vec::new();
         while let Some(part) = export.next().await.unwrap() {

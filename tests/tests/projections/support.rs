@@ -118,6 +118,25 @@ pub async fn active(host: &Host) -> BuildStatus {
     build_of(&host.projection(NOTES).await.unwrap(), Role::Active).unwrap()
 }
 
+/// Whether the active build is of the deployed version, is judged under the present plan, and no
+/// rebuild is on its way.
+pub fn is_settled(host: &Host, status: &Status) -> bool {
+    let version = status.deployed.as_ref().map(|deployed| deployed.version);
+    let wants_inline = status.settings.lifecycle == Lifecycle::Inline;
+    let is_right = build_of(status, Role::Active).is_some_and(|build| {
+        let is_there = match build.state {
+            State::Inline => true,
+            State::CaughtUp => !wants_inline || build.counts.parked > 0,
+            _ => false,
+        };
+        is_there
+            && build.stale.is_none()
+            && Some(build.version) == version
+            && build.plan == Some(host.plan().number)
+    });
+    is_right && build_of(status, Role::Next).is_none()
+}
+
 /// Waits until [`NOTES`] stands so.
 pub async fn until(host: &Host, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
     let mut last = None;

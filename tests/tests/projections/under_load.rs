@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use quipu::Host;
 use quipu::deploy::{Keeping, Release};
 use quipu::model::{Command, Lifecycle, OnError};
-use quipu::projection::{Order, State};
-use quipu::store::Role;
+use quipu::projection::Order;
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build};
 use serde_json::json;
 
-use super::support::{build_of, documents, kept, patient};
+use super::support::{documents, is_settled, kept, patient};
 
 const CLIENTS: u64 = 64;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -148,16 +147,7 @@ async fn release_under_load(hosts: Vec<Host>) {
 async fn settled(host: &Host, name: &str) {
     for _ in 0..6_000 {
         let status = host.projection(name).await.unwrap();
-        let wants_inline = status.settings.lifecycle == Lifecycle::Inline;
-        let is_right = build_of(&status, Role::Active).is_some_and(|build| {
-            let is_there = match build.state {
-                State::Inline => true,
-                State::CaughtUp => !wants_inline,
-                _ => false,
-            };
-            is_there && build.stale.is_none() && build.plan == Some(host.plan().number)
-        });
-        if is_right && build_of(&status, Role::Next).is_none() {
+        if is_settled(host, &status) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
