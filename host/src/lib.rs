@@ -17,6 +17,7 @@ pub mod proof;
 pub mod runtime;
 pub mod store;
 pub mod subscribe;
+pub mod supervise;
 pub mod transfer;
 pub mod upcast;
 

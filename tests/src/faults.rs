@@ -128,6 +128,10 @@ impl EventWriter for Writer {
         self.inner.import(part)
     }
 
+    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.inner.check()
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         self.inner.close()
     }

@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["upcast"],
     &["commit"],
     &["store", "runtime"],
+    &["supervise"],
     &["model"],
 ];
 

@@ -143,12 +143,13 @@ impl Builder {
                 store::open(&url).await?
             }
         };
+        let supervisor = store.supervisor;
         // Behind the store, so that a start that fails leaves no cache folder.
         let runtime = Runtime::new(self.runtime)?;
         let inline = Arc::new(projection::Inline::new(self.projections.clone()));
         let folded = Arc::clone(&inline);
         let current: commit::Inline = Arc::new(move || folded.current());
-        let (committer, closing) = commit::start(store.writer, self.commit, current)?;
+        let (committer, closing) = commit::start(store.writer, self.commit, current, &supervisor)?;
         let modules = store.modules;
         let folder = Arc::new(Folder::new(
             Arc::clone(&store.reader),
@@ -164,7 +165,9 @@ impl Builder {
         )
         .await?;
         let registry = Arc::new(registry);
-        tokio::spawn(follow(Arc::downgrade(&registry), store.wakes.plan));
+        let (followed, raised) = (Arc::downgrade(&registry), store.wakes.plan);
+        let begin = move || follow(Weak::clone(&followed), raised.clone());
+        tokio::spawn(supervisor.restarting("follower of the plan", begin));
         let engine = Engine::start(
             self.engine,
             Arc::clone(&folder),
@@ -172,7 +175,7 @@ impl Builder {
             Arc::clone(&registry),
             Arc::clone(&clock),
             (store.secret, Arc::clone(&store.rejections)),
-            self.enrichers,
+            (self.enrichers, &supervisor),
         )?;
         let (reader, grown) = (Arc::clone(&store.reader), store.wakes.log.clone());
         let hub = Hub::new(
@@ -181,6 +184,7 @@ impl Builder {
             store.wakes.log,
             self.subscriptions,
             &registry,
+            &supervisor,
         );
         let projections = projection::Service::start(
             self.projections,
@@ -193,6 +197,7 @@ impl Builder {
             &registry,
             &inline,
             Arc::clone(&clock),
+            &supervisor,
         );
         let prover = Prover::new(
             Arc::clone(&registry),
@@ -213,6 +218,7 @@ impl Builder {
             types: store.types,
             committer,
             closing: Mutex::new(Some(closing)),
+            supervisor,
         };
         Ok(Host {
             tenant: Arc::new(tenant),

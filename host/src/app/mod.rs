@@ -6,6 +6,7 @@ mod builder;
 mod error;
 mod projections;
 mod provenance;
+mod readiness;
 mod reads;
 mod types;
 mod verify;
@@ -17,9 +18,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use tokio::sync::{Mutex, oneshot};
+use tokio::time::timeout;
 
 pub use builder::Builder;
 pub use error::Error;
+pub use readiness::{Check, Readiness};
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::commit;
@@ -33,6 +36,7 @@ use crate::proof::{Preflight, Prover};
 use crate::runtime::Module;
 use crate::store::{self, Deployment, EventReader, ModuleStore, SnapshotStore, TypeStore};
 use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
+use crate::supervise::{Part, Supervisor};
 use crate::transfer::{self, Export, Failed, Imported};
 use crate::upcast::Form;
 
@@ -74,6 +78,7 @@ struct Tenant {
     committer: commit::Handle,
     /// Tells how the store was closed.
     closing: Mutex<Option<oneshot::Receiver<store::Result<()>>>>,
+    supervisor: Supervisor,
 }
 
 impl Host {
@@ -472,6 +477,37 @@ impl Host {
             .load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// What of this host runs by itself, and how it is.
+    pub fn parts(&self) -> Vec<Part> {
+        self.tenant.supervisor.parts()
+    }
+
+    /// The first part that failed without which the host can not work; none while all can.
+    pub fn failed(&self) -> Option<Part> {
+        self.tenant.supervisor.failed()
+    }
+
+    /// Waits until a part fails without which the host can not work: then it should be shut
+    /// down, and the process end. Everything that was answered is durable.
+    pub async fn until_failed(&self) -> Part {
+        self.tenant.supervisor.until_failed().await
+    }
+
+    /// Makes a part panic, for tests; false when there is none of that name.
+    #[doc(hidden)]
+    pub fn trip(&self, part: &str) -> bool {
+        self.tenant.supervisor.trip(part)
+    }
+
+    /// Looks whether the host can work, for so long at most.
+    pub async fn readiness(&self, wait_max: Duration) -> Readiness {
+        let writing = timeout(wait_max, self.tenant.committer.check());
+        let reading = timeout(wait_max, self.tenant.reader.log_head());
+        let (writing, reading) = tokio::join!(writing, reading);
+        let reading = reading.map(|read| read.map(|_| ()));
+        Readiness::of(&self.tenant.supervisor, (writing, reading), wait_max)
+    }
+
     /// Ends all subscriptions, refuses what is new, waits until everything in flight has
     /// been answered, and closes the store. Other clones of this host answer `overloaded` from then on.
     ///
@@ -485,8 +521,13 @@ impl Host {
         let closing = self.tenant.closing.lock().await.take();
         self.tenant.committer.close();
         match closing {
-            Some(closing) => closing.await.unwrap_or(Ok(())),
+            Some(closing) => closing.await.unwrap_or_else(|_| Err(failed())),
             None => Ok(()),
         }
     }
+}
+
+/// The committer panicked. What it was about to answer was not answered.
+fn failed() -> store::Error {
+    store::Error::Unavailable("the committer failed before the store was closed".to_owned())
 }

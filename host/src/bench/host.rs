@@ -257,6 +257,7 @@ pub async fn bare(
             store.writer,
             commit::Options::default(),
             commit::no_inline(),
+            &store.supervisor,
         )?;
         committers.push(committer);
         closings.push(closing);

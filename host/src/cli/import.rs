@@ -74,6 +74,7 @@ async fn into_store(url: &str, bar: &Arc<Bar>) -> Result<ImportView> {
         store.writer,
         commit::Options::default(),
         commit::no_inline(),
+        &store.supervisor,
     )?;
     let target = Target {
         reader: store.reader,

@@ -46,6 +46,7 @@ mod view;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -121,6 +122,9 @@ struct Connection {
     token: Option<String>,
 }
 
+/// How long the end of a command waits for what runs on a thread of its own.
+const LEFT_RUNNING: Duration = Duration::from_secs(1);
+
 /// Runs the command line of this process. An error has been told on stderr.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -128,7 +132,12 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run(cli.command)));
+        .and_then(|runtime| {
+            let told = runtime.block_on(run(cli.command));
+            // What still runs on a thread of its own has nobody to answer.
+            runtime.shutdown_timeout(LEFT_RUNNING);
+            told
+        });
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Gauge, Handle, Message, Staged, Verdict};
 use crate::store::{self, EventWriter, Import, InlineFold, Item, Outcome};
+use crate::supervise::Supervisor;
 
 /// How batches are formed.
 #[derive(Debug, Clone)]
@@ -42,7 +43,8 @@ pub fn no_inline() -> Inline {
 }
 
 /// Starts the committer of a store on a thread of its own, with a runtime of its
-/// own. The receiver tells how the store was closed, once the last handle is gone.
+/// own. The receiver tells how the store was closed, once the last handle is gone; it fails when
+/// the committer panicked.
 ///
 /// # Errors
 /// When the operating system gives no thread.
@@ -50,6 +52,7 @@ pub fn start(
     writer: Box<dyn EventWriter>,
     options: Options,
     inline: Inline,
+    supervisor: &Supervisor,
 ) -> std::io::Result<(Handle, oneshot::Receiver<store::Result<()>>)> {
     let (queue, staged) = mpsc::unbounded_channel();
     let gauge = Arc::new(Gauge::default());
@@ -61,6 +64,7 @@ pub fn start(
         .enable_all()
         .build()?;
     let (closed, closing) = oneshot::channel();
+    let supervisor = supervisor.clone();
     std::thread::Builder::new()
         .name("quipu-committer".to_owned())
         .spawn(move || {
@@ -71,8 +75,12 @@ pub fn start(
                 staged,
                 gauge,
             };
-            // Nobody may be left to hear it.
-            _ = closed.send(runtime.block_on(committer.run()));
+            // What a batch left behind when it panicked is not known.
+            let running = supervisor.essential("committer", committer.run());
+            if let Some(end) = runtime.block_on(running) {
+                // Nobody may be left to hear it.
+                _ = closed.send(end);
+            }
         })?;
     Ok((handle, closing))
 }
@@ -111,12 +119,16 @@ impl Committer {
                             self.import(part, tell).await;
                             continue;
                         }
+                        Some(Message::Check(tell)) => {
+                            self.check(tell).await;
+                            continue;
+                        }
                         Some(Message::Close) | None => break,
                     }
                 }
                 self.gather(&batch).await;
             }
-            let mut import = None;
+            let (mut import, mut checks) = (None, Vec::new());
             while !is_closing
                 && import.is_none()
                 && batch.len() < self.options.batch_max
@@ -125,6 +137,7 @@ impl Committer {
                 match message {
                     Message::Staged(staged) => batch.push(staged),
                     Message::Import(part, tell) => import = Some((part, tell)),
+                    Message::Check(tell) => checks.push(tell),
                     Message::Close => {
                         is_closing = true;
                         self.staged.close();
@@ -133,6 +146,9 @@ impl Committer {
             }
             if !batch.is_empty() {
                 finished = self.commit(&mut batch, finished).await;
+            }
+            for tell in checks {
+                self.check(tell).await;
             }
             if let Some((part, tell)) = import {
                 self.import(part, tell).await;
@@ -144,6 +160,13 @@ impl Committer {
     async fn import(&mut self, part: Import, tell: oneshot::Sender<store::Result<()>>) {
         // Whoever asked may have gone.
         _ = tell.send(self.writer.import(&part).await);
+    }
+
+    async fn check(&mut self, tell: oneshot::Sender<store::Result<()>>) {
+        // Whoever asked may have gone.
+        if !tell.is_closed() {
+            _ = tell.send(self.writer.check().await);
+        }
     }
 
     /// Lets a small batch wait until the decisions under way have been staged.

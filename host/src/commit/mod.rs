@@ -47,6 +47,8 @@ enum Message {
     Staged(Staged),
     /// Take in a part of an export, and tell.
     Import(Import, oneshot::Sender<store::Result<()>>),
+    /// Look whether the next batch could be stored, and tell.
+    Check(oneshot::Sender<store::Result<()>>),
     /// End, behind everything that came before.
     Close,
 }
@@ -93,6 +95,17 @@ impl Handle {
         let (tell, told) = oneshot::channel();
         // What is not sent drops the teller, so that the receiver fails.
         _ = self.queue.send(Message::Import(part, tell));
+        told.await.unwrap_or_else(|_| Err(shut_down()))
+    }
+
+    /// Looks whether the next batch could be stored, behind everything that has been staged.
+    ///
+    /// # Errors
+    /// When it could not, or the committer has ended.
+    pub async fn check(&self) -> store::Result<()> {
+        let (tell, told) = oneshot::channel();
+        // As with an import.
+        _ = self.queue.send(Message::Check(tell));
         told.await.unwrap_or_else(|_| Err(shut_down()))
     }
 

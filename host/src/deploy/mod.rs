@@ -39,6 +39,7 @@ use crate::runtime::{Limits, Module, Runtime};
 use crate::store::{
     Deployment, ModuleStore, ProjectionPlan, SIGNATURES_MAX, StoredModule, TypeStore,
 };
+use crate::supervise::joined;
 
 /// Compiled modules that are kept though they are not active: a few MiB each.
 const RECENT_MAX: usize = 8;
@@ -294,7 +295,7 @@ impl Registry {
             let module = runtime.load(&bytes)?;
             Ok::<_, Error>((module, bytes))
         });
-        let (module, bytes) = compiling.await.map_err(|_| Error::Stopped)??;
+        let (module, bytes) = joined(compiling.await).ok_or(Error::Stopped)??;
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|known| known.digest() != module.digest());
         if recent.len() >= RECENT_MAX {

@@ -261,7 +261,7 @@ impl Engine {
         match told.await {
             Ok(Verdict::Outcome(outcome)) => Ok(outcome),
             Ok(Verdict::Failed(error)) => Err(error.into()),
-            Err(_) => Err(Error::Stopped),
+            Err(_) => Err(Error::unanswered()),
         }
     }
 

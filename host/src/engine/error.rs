@@ -153,6 +153,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// A part of the host failed that had the request: only its id tells what became of it.
+    pub(super) fn unanswered() -> Self {
+        Self::Store(store::Error::Unavailable(
+            "a part of the host failed while it had the request; whether it was stored is not \
+             known: send it again with the same id"
+                .to_owned(),
+        ))
+    }
+
     /// What it means to a caller that a guest failed at a stream.
     pub(super) fn of_guest(stream: &StreamId, failure: &Failure) -> Self {
         fold::Error::of_guest(stream, failure).into()

@@ -79,7 +79,9 @@ impl Core {
         let (deployed, head) = (Arc::clone(&warm.deployed), warm.version);
         self.shared.runtime.spawn(async move {
             let stream = &request.stream;
-            if let Some(version) = load::newest_start(&shared, &deployed, stream, head).await {
+            let newest = load::newest_start(&shared, &deployed, stream, head);
+            let newest = shared.loading.attempt(newest).await.unwrap_or_default();
+            if let Some(version) = newest {
                 myself.send(Message::Snapshotted(stream.clone(), Some(version)));
             }
             myself.send(Message::Again(request));

@@ -49,6 +49,7 @@ use crate::model::{
     AppendLimits, Clock, Command, CommandId, CommandRecord, Invalid, StreamId, check_metadata,
 };
 use crate::store::{EventReader, RejectionStore};
+use crate::supervise::{Seat, Supervisor};
 
 /// How commands are executed.
 #[derive(Debug, Clone)]
@@ -109,6 +110,8 @@ struct Shared {
     folder: Arc<Folder>,
     snapshotter: Snapshotter,
     rejections: Rejections,
+    /// Where reads for the workers are watched.
+    loading: Seat,
 }
 
 /// Executes commands. One for a store; cheap to share.
@@ -137,19 +140,20 @@ impl Engine {
         registry: Arc<Registry>,
         clock: Arc<dyn Clock>,
         (secret, rejections): ([u8; 32], Arc<dyn RejectionStore>),
-        enrichers: Enrichers,
+        (enrichers, supervisor): (Enrichers, &Supervisor),
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Handle::current();
         let permits = Arc::new(Semaphore::new(
             options.in_flight_max.min(Semaphore::MAX_PERMITS),
         ));
         let snapshotter = Snapshotter::start(
-            &runtime,
+            (&runtime, supervisor),
             Arc::clone(&folder),
             Arc::clone(&registry),
             Arc::clone(&clock),
         );
-        let rejections = Rejections::start(&runtime, rejections, options.rejections_max);
+        let rejections =
+            Rejections::start((&runtime, supervisor), rejections, options.rejections_max);
         let shared = Arc::new(Shared {
             options,
             reader: Arc::clone(folder.reader()),
@@ -160,9 +164,10 @@ impl Engine {
             folder,
             snapshotter,
             rejections,
+            loading: supervisor.seat("loading of streams".to_owned()),
         });
         let workers = (0..shared.options.workers.max(1))
-            .map(|number| Worker::start(number, &shared))
+            .map(|number| Worker::start(number, &shared, supervisor))
             .collect::<std::io::Result<_>>()?;
         let trials = Semaphore::new(shared.options.workers.max(1));
         Ok(Self {
@@ -211,7 +216,7 @@ impl Engine {
             snapshot_was_sought: false,
         };
         self.worker(stream).execute(request);
-        answer.await.unwrap_or(Err(Error::Stopped))
+        answer.await.unwrap_or_else(|_| Err(Error::unanswered()))
     }
 
     /// The last rejections.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::store::{self, Rejected, RejectionStore};
+use crate::supervise::Supervisor;
 
 /// Between the first rejection that waits and the transaction that keeps it with those
 /// that came behind it.
@@ -42,7 +43,7 @@ struct Waiting {
 impl Rejections {
     /// Starts the task that writes them. It ends with the last of these.
     pub fn start(
-        runtime: &tokio::runtime::Handle,
+        (runtime, supervisor): (&tokio::runtime::Handle, &Supervisor),
         store: Arc<dyn RejectionStore>,
         max: usize,
     ) -> Self {
@@ -55,7 +56,9 @@ impl Rejections {
             writing: tokio::sync::Mutex::default(),
             is_failing: AtomicBool::new(false),
         });
-        runtime.spawn(write_on(Arc::downgrade(&keeper), begun));
+        let weak = Arc::downgrade(&keeper);
+        let begin = move || write_on(Weak::clone(&weak), Arc::clone(&begun));
+        runtime.spawn(supervisor.restarting("rejections", begin));
         Self(keeper)
     }
 

@@ -10,6 +10,7 @@ use super::worker::{Inbox, Message};
 use crate::deploy::Registry;
 use crate::fold::Folder;
 use crate::model::{Clock, StreamId, Version};
+use crate::supervise::Supervisor;
 
 /// Streams that wait for a snapshot; one more is asked for again by its next command.
 const WAITING_MAX: usize = 1_024;
@@ -57,7 +58,7 @@ struct Taking {
 impl Snapshotter {
     /// Starts the task.
     pub fn start(
-        runtime: &tokio::runtime::Handle,
+        (runtime, supervisor): (&tokio::runtime::Handle, &Supervisor),
         folder: Arc<Folder>,
         registry: Arc<Registry>,
         clock: Arc<dyn Clock>,
@@ -68,10 +69,11 @@ impl Snapshotter {
             registry,
             clock,
         };
+        let seat = supervisor.seat("snapshots".to_owned());
         runtime.spawn(async move {
             while let Some((stream, worker)) = asked.recv().await {
-                let version = taking.take(&stream).await;
-                worker.send(Message::Snapshotted(stream, version));
+                let version = seat.attempt(taking.take(&stream)).await;
+                worker.send(Message::Snapshotted(stream, version.unwrap_or_default()));
             }
         });
         Self(ask)

@@ -115,8 +115,7 @@ impl Core {
         mut request: Request,
         passed: impl FnOnce(Request, Item, Vec<store::Appended>) + Send + 'static,
     ) {
-        let (myself, runtime) = (self.myself.clone(), self.shared.runtime.clone());
-        let registry = Arc::clone(&self.shared.registry);
+        let (myself, shared) = (self.myself.clone(), Arc::clone(&self.shared));
         let answering = Arc::clone(&run);
         // A look-up outlives its run: it asks for no version.
         let run_of_item = match &item {
@@ -140,13 +139,15 @@ impl Core {
                     }
                 }
                 Verdict::Outcome(Outcome::WrongVersion { .. }) => {
-                    conflicted(&runtime, &myself, request);
+                    conflicted(&shared.runtime, &myself, request);
                 }
                 Verdict::Outcome(Outcome::PlanMoved) => {
+                    let runtime = shared.runtime.clone();
                     runtime.spawn(async move {
                         // Another host may have raised it. What can't be read now is
                         // refused again, and read again.
-                        if let Err(error) = registry.refresh().await {
+                        let refreshed = shared.loading.attempt(shared.registry.refresh()).await;
+                        if let Ok(Err(error)) = refreshed {
                             tracing::warn!(%error, "the plan was not read");
                         }
                         myself.send(Message::Again(request));

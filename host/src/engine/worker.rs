@@ -16,7 +16,8 @@ use crate::deploy::Deployed;
 use crate::fold::{self, Start};
 use crate::model::{StreamId, Version};
 use crate::runtime::{Failure, FoldEvent};
-use crate::store::{LoadPage, RunId};
+use crate::store::{self, LoadPage, RunId};
+use crate::supervise::{Seat, Supervisor};
 use crate::upcast::Liftable;
 
 /// Slots that are looked at for one that can be evicted.
@@ -32,6 +33,7 @@ const DIRECT_FUEL_MAX: u64 = 100_000;
 pub struct Worker {
     core: Arc<Mutex<Core>>,
     inbox: Inbox,
+    seat: Arc<Seat>,
 }
 
 /// What a worker is told. The queue has no bound of its own: each message belongs
@@ -75,27 +77,24 @@ impl Inbox {
 
 impl Worker {
     /// Starts a worker.
-    pub fn start(number: usize, shared: &Arc<Shared>) -> std::io::Result<Self> {
+    pub fn start(
+        number: usize,
+        shared: &Arc<Shared>,
+        supervisor: &Supervisor,
+    ) -> std::io::Result<Self> {
         let (messages, queue) = mpsc::unbounded_channel();
         let inbox = Inbox {
             messages,
             pending: Arc::default(),
         };
-        let core = Arc::new(Mutex::new(Core {
-            shared: Arc::clone(shared),
-            myself: inbox.clone(),
-            slots: LinkedHashMap::new(),
-            pool: Pool::default(),
-            number: 0,
-            recent_fuel: 0,
-            looks: 0,
-            is_over_memory: false,
-        }));
+        let core = Arc::new(Mutex::new(Core::new(shared, &inbox)));
+        let seat = Arc::new(supervisor.seat(format!("worker {number}")));
         let (working, pending) = (Arc::clone(&core), Arc::clone(&inbox.pending));
+        let steps = Arc::clone(&seat);
         std::thread::Builder::new()
             .name(format!("quipu-worker-{number}"))
-            .spawn(move || run(&working, queue, &pending))?;
-        Ok(Self { core, inbox })
+            .spawn(move || run(&working, queue, &pending, &steps))?;
+        Ok(Self { core, inbox, seat })
     }
 
     /// Tells that a stream has a snapshot of a version.
@@ -117,7 +116,7 @@ impl Worker {
             && let Ok(mut core) = self.core.try_lock()
             && core.recent_fuel <= DIRECT_FUEL_MAX
         {
-            return core.execute(request);
+            return core.step(&self.seat, |core| core.execute(request));
         }
         self.inbox.send(Message::Execute(request));
     }
@@ -129,12 +128,17 @@ impl Drop for Worker {
     }
 }
 
-fn run(core: &Mutex<Core>, mut queue: mpsc::UnboundedReceiver<Message>, pending: &AtomicUsize) {
+fn run(
+    core: &Mutex<Core>,
+    mut queue: mpsc::UnboundedReceiver<Message>,
+    pending: &AtomicUsize,
+    seat: &Seat,
+) {
     while let Some(message) = queue.blocking_recv() {
         let is_over = matches!(message, Message::Stop);
-        core.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .deal_with(message);
+        let mut core = core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.step(seat, |core| core.deal_with(message));
+        drop(core);
         pending.fetch_sub(1, Ordering::SeqCst);
         if is_over {
             return;
@@ -159,6 +163,31 @@ pub(super) struct Core {
 }
 
 impl Core {
+    fn new(shared: &Arc<Shared>, myself: &Inbox) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            myself: myself.clone(),
+            slots: LinkedHashMap::new(),
+            pool: Pool::default(),
+            number: 0,
+            recent_fuel: 0,
+            looks: 0,
+            is_over_memory: false,
+        }
+    }
+
+    /// Does one step. After a panic in it nothing of what the worker knew is trusted: streams
+    /// are loaded again, and whoever waited at them is told.
+    fn step(&mut self, seat: &Seat, step: impl FnOnce(&mut Self)) {
+        if seat.step(|| step(self)).is_some() {
+            return;
+        }
+        let number = self.number;
+        *self = Self::new(&self.shared, &self.myself);
+        // A look-up of before must not pass for one of later.
+        self.number = number;
+    }
+
     fn deal_with(&mut self, message: Message) {
         match message {
             Message::Execute(request) => self.execute(request),
@@ -300,7 +329,9 @@ impl Core {
         let (shared, myself) = (Arc::clone(&self.shared), self.myself.clone());
         let stream = stream.clone();
         self.shared.runtime.spawn(async move {
-            let loaded = load::begin(&shared, &deployed, &stream, passed_by).await;
+            let loading = load::begin(&shared, &deployed, &stream, passed_by);
+            let loaded = shared.loading.attempt(loading).await;
+            let loaded = loaded.unwrap_or_else(|cause| Err(not_loaded(&cause)));
             myself.send(Message::Page(stream, run, Box::new(loaded)));
         });
     }
@@ -311,13 +342,16 @@ impl Core {
         let stream = stream.clone();
         self.shared.runtime.spawn(async move {
             let limit = shared.options.load_page;
-            let page = shared.reader.load(&stream, after, limit).await;
-            let loaded = page.map(|page| Loaded {
-                start: None,
-                page,
-                is_too_long: false,
-            });
-            let loaded = loaded.map_err(fold::Error::Store);
+            let loading = shared.reader.load(&stream, after, limit);
+            let loaded = match shared.loading.attempt(loading).await {
+                Ok(Ok(page)) => Ok(Loaded {
+                    start: None,
+                    page,
+                    is_too_long: false,
+                }),
+                Ok(Err(error)) => Err(fold::Error::Store(error)),
+                Err(cause) => Err(not_loaded(&cause)),
+            };
             myself.send(Message::Page(stream, run, Box::new(loaded)));
         });
     }
@@ -520,4 +554,10 @@ impl Core {
         self.retire(&stream);
         self.slots.remove(&stream);
     }
+}
+
+/// A load that panicked; it may be tried again.
+fn not_loaded(cause: &str) -> fold::Error {
+    let text = format!("the stream was not loaded: a part of the host panicked: {cause}");
+    fold::Error::Store(store::Error::Unavailable(text))
 }

@@ -7,6 +7,7 @@ use crate::runtime::{Failure, Idle};
 use crate::store::{
     Anchor, EventReader, Head, LoadPage, LoadedEvent, SnapshotStore, StoredSnapshot,
 };
+use crate::supervise::joined;
 use crate::upcast::Lifter;
 
 /// Instances kept for the next fold.
@@ -310,7 +311,7 @@ pub async fn off_the_reactor<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let running = tokio::task::spawn_blocking(run).await;
-    running.map_err(|_| Error::Stopped)
+    joined(running).ok_or(Error::Stopped)
 }
 
 /// Events of a page up to where a fold ends, and whether it ends with them.

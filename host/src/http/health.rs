@@ -1,6 +1,7 @@
 //! Whether the process lives, whether it can work, and what it has done.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,16 +10,66 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::params::Params;
-use super::problem::{Problem, Result};
+use super::problem::{Code, Problem, Result};
 use super::{App, ProjectionView, answer};
+use crate::app::Check;
 use crate::projection;
 
 /// How the host is.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
-    /// `ok` or `ready`.
+    /// `ok`.
     status: &'static str,
 }
+
+/// That the host can work, and how what it needs is.
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    /// `ready`.
+    status: &'static str,
+    /// What was looked at.
+    checks: Vec<CheckView>,
+}
+
+/// How something is that callers need.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CheckView {
+    /// `writer`, `reader`, or a part of the host that runs by itself, as `committer`,
+    /// `worker 1` or `listener`.
+    pub name: String,
+    /// Whether it works.
+    pub is_ready: bool,
+    /// Why it does not work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// How often it panicked and was begun again since the host was started; absent: never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u64,
+    /// What the last panic said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+impl CheckView {
+    fn of(check: &Check) -> Self {
+        Self {
+            name: check.name.clone(),
+            is_ready: check.fault.is_none(),
+            fault: check.fault.clone(),
+            restarts: check.restarts,
+            cause: check.cause.clone(),
+        }
+    }
+}
+
+// Serde hands it over so.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// How long it is looked whether the host is ready, so that the answer comes within a second.
+const READY_WAIT: Duration = Duration::from_millis(900);
 
 /// Answers as long as the process lives.
 #[utoipa::path(
@@ -29,18 +80,35 @@ pub async fn live() -> Result<Response> {
     answer::json(StatusCode::OK, &Health { status: "ok" })
 }
 
-/// Answers when the store can be read and the modules are loaded.
+/// Answers within a second whether commands can be executed: the store can be written and read,
+/// and every part of the host that callers need works.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
-        (status = 200, body = Health, description = "It is ready"),
+        (status = 200, body = Ready, description = "It is ready"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "It is not: `not-ready`, with `checks`"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "It is not"),
     ),
 )]
 pub async fn ready(State(app): State<App>) -> Result<Response> {
     // What is active was loaded before the server began to listen.
-    app.host.log_head().await?;
-    answer::json(StatusCode::OK, &Health { status: "ready" })
+    let readiness = app.host.readiness(READY_WAIT).await;
+    let checks: Vec<_> = readiness.checks.iter().map(CheckView::of).collect();
+    if readiness.is_ready() {
+        let ready = Ready {
+            status: "ready",
+            checks,
+        };
+        return answer::json(StatusCode::OK, &ready);
+    }
+    let faults = readiness.checks.iter().filter_map(|check| {
+        let fault = check.fault.as_ref()?;
+        Some(format!("{}: {fault}", check.name))
+    });
+    let faults: Vec<_> = faults.collect();
+    let mut problem = Problem::new(Code::NotReady, faults.join("; "));
+    problem.checks = Some(checks);
+    Err(Box::new(problem))
 }
 
 /// What a host does now, and has done since it was started.

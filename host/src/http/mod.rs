@@ -53,7 +53,7 @@ pub use builds::{
 pub use definitions::{DefinitionView, IndexView, SourceEventView, SourceView};
 pub use deployments::{DeploymentList, DeploymentView, SettingsView, SummaryView};
 pub use export::ImportView;
-pub use health::{ProjectionState, SnapshotCounts, Status};
+pub use health::{CheckView, ProjectionState, SnapshotCounts, Status};
 pub use lines::LineAnswer;
 pub use modules::{ModuleEntry, ModuleList, ModuleView, PrunedModule, PrunedView, TypeView};
 pub use openapi::openapi;

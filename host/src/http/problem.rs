@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::health::CheckView;
 use crate::model::{ExpectedVersion, Invalid, Version};
 use crate::{deploy, engine, projection, proof, runtime, store, subscribe, upcast};
 
@@ -59,6 +60,9 @@ pub struct Problem {
     /// `parked` or `stale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// With `not-ready`: what was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Vec<CheckView>>,
 }
 
 /// Why the domain says no.
@@ -150,6 +154,7 @@ codes! {
     Internal "internal" 500 "the host made a mistake";
     GuestFault "guest-fault" 502 "the guest faulted";
     ProjectionFailing "projection-failing" 503 "an inline projection keeps failing";
+    NotReady "not-ready" 503 "a part of the host does not work";
     Overloaded "overloaded" 503 "too much is in flight";
     StoreUnavailable "store-unavailable" 503 "the store is not available";
     StoreDamaged "store-damaged" 500 "the store holds what can't be read";
@@ -177,6 +182,7 @@ impl Problem {
             found: None,
             position: None,
             reason: None,
+            checks: None,
         }
     }
 
@@ -194,7 +200,7 @@ impl Problem {
     pub fn is_passing(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "overloaded" | "store-unavailable" | "timeout" | "not-fresh"
+            "overloaded" | "not-ready" | "store-unavailable" | "timeout" | "not-fresh"
         )
     }
 }

@@ -1,11 +1,13 @@
 //! Long looks at the history, whose progress is told on the way.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -113,8 +115,11 @@ pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
             lines: Some(lines.clone()),
             told_at: None,
         };
+        let running = AssertUnwindSafe(run.run(&app.host, telling)).catch_unwind();
         let last = tokio::select! {
-            last = run.run(&app.host, telling) => last,
+            last = running => {
+                last.unwrap_or_else(|_| Err(Problem::internal(&"a run panicked")))
+            }
             () = lines.closed() => return,
             () = app.ending.cancelled() => Err(Error::Stopped.into()),
         };

@@ -13,13 +13,17 @@ use crate::Host;
 /// goes on sending, or sends half a request, can't hold up the end for longer.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves the host until `shutdown` is done: then no connection is accepted, requests
-/// in flight are answered within 10 s, and the host is shut down. Requests of many
-/// lines read no further: what was read is answered, the rest is not executed;
-/// subscriptions end at once. A command that is cut off after 10 s is recorded or not; its id tells.
+/// How long the host has to close its store, once nothing is in flight any more.
+const CLOSE: Duration = Duration::from_secs(10);
+
+/// Serves the host until `shutdown` is done, or a part of the host fails without which it can not
+/// work: then no connection is accepted, requests in flight are answered within 10 s, and the
+/// host is shut down within 10 s more. Requests of many lines read no further: what was read is
+/// answered, the rest is not executed; subscriptions end at once. A command that is cut off after
+/// 10 s is recorded or not; its id tells.
 ///
 /// # Errors
-/// When the listener or the store fails.
+/// When the listener, the store or a part of the host fails.
 pub async fn serve(
     listener: TcpListener,
     host: Host,
@@ -29,9 +33,12 @@ pub async fn serve(
     let ending = CancellationToken::new();
     let listener = Patient::new(listener, options.slow_reader_max);
     let router = router_until(host.clone(), options, ending.clone());
-    let told = ending.clone();
+    let (failing, told) = (host.clone(), ending.clone());
     let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            _ = failing.until_failed() => {}
+        }
         told.cancel();
     });
     let too_late = async {
@@ -42,6 +49,20 @@ pub async fn serve(
         served = serving.into_future() => served?,
         () = too_late => tracing::warn!("requests were still open when the host ended"),
     }
-    host.shutdown().await?;
-    Ok(())
+    let failed = host.failed();
+    let closed = tokio::time::timeout(CLOSE, host.shutdown()).await;
+    if let Some(part) = failed {
+        let cause = part.cause.unwrap_or_default();
+        anyhow::bail!(
+            "the {} of the host failed ({cause}), so it ended; start it again: what was answered is durable",
+            part.name
+        );
+    }
+    match closed {
+        Ok(closed) => Ok(closed?),
+        Err(_) => anyhow::bail!(
+            "the store was not closed within {} s; what was answered is durable",
+            CLOSE.as_secs()
+        ),
+    }
 }

@@ -12,6 +12,7 @@ use super::Error;
 use super::rules::Event;
 use crate::model::{Position, RecordedEvent};
 use crate::store::{Direction, EventReader, Filter, LOG_PAGE_MAX, LogPage};
+use crate::supervise::joined;
 
 /// Pages that are remembered.
 const PAGES_MAX: usize = 64;
@@ -103,8 +104,7 @@ impl Pages {
             reading.await
         });
         let reading = async {
-            // Else the host ends.
-            let page = task.await.map_err(|_| Error::Stopped)??;
+            let page = joined(task.await).ok_or(Error::Stopped)??;
             Ok(Arc::new(Page::from(page)))
         };
         reading.boxed().shared()

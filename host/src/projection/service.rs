@@ -17,6 +17,7 @@ use super::{Error, tend};
 use crate::deploy::Registry;
 use crate::model::{Clock, Lifecycle};
 use crate::store::{BuildId, DocumentStore, EventReader, ProjectionPlan, TypeStore};
+use crate::supervise::Supervisor;
 
 /// How long an activation waits until its projections are inline.
 const SETTLED_IN: Duration = Duration::from_secs(5);
@@ -40,6 +41,7 @@ impl Service {
         registry: &Arc<Registry>,
         inline: &Arc<Inline>,
         clock: Arc<dyn Clock>,
+        supervisor: &Supervisor,
     ) -> Self {
         let guests = Arc::new(Guests::new(registry.lifter()));
         inline.begin(registry.reading(), Arc::clone(&guests));
@@ -63,8 +65,11 @@ impl Service {
             ending: CancellationToken::new(),
             running,
             runtime: Handle::current(),
+            supervisor: supervisor.clone(),
         });
-        let keeping = keep_going(Arc::clone(&shared));
+        let kept = Arc::clone(&shared);
+        let begin = move || keep_going(Arc::clone(&kept));
+        let keeping = supervisor.restarting("keeper of projections", begin);
         shared.running.spawn_on(keeping, &shared.runtime);
         Self { shared }
     }
@@ -106,16 +111,17 @@ impl Drop for Service {
 async fn keep_going(shared: Arc<Shared>) {
     let mut raised = shared.registry.raised();
     let mut control = shared.control.subscribe();
-    let mut running: HashMap<BuildId, CancellationToken> = HashMap::new();
+    // A keeper that panics takes its builds along, and begins them again.
+    let mut running = Running::default();
     while !shared.ending.is_cancelled() {
         raised.borrow_and_update();
         control.borrow_and_update();
         match tend::tend(&shared).await {
-            Ok(wanted) => run(&shared, &mut running, wanted),
+            Ok(wanted) => run(&shared, &mut running.0, wanted),
             Err(Error::Stopped) => break,
             Err(error) => tracing::warn!(%error, "projections were not looked after"),
         }
-        let is_idle = running.is_empty() && shared.registry.plan().projections().next().is_none();
+        let is_idle = running.0.is_empty() && shared.registry.plan().projections().next().is_none();
         let pause = async {
             match is_idle {
                 true => std::future::pending().await,
@@ -129,8 +135,17 @@ async fn keep_going(shared: Arc<Shared>) {
             () = shared.ending.cancelled() => {}
         }
     }
-    for stop in running.values() {
-        stop.cancel();
+}
+
+/// What runs; it ends when this is dropped.
+#[derive(Default)]
+struct Running(HashMap<BuildId, CancellationToken>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for stop in self.0.values() {
+            stop.cancel();
+        }
     }
 }
 
@@ -151,16 +166,21 @@ fn run(
         let id = wanted.build.id;
         running.entry(id).or_insert_with(|| {
             let stop = shared.ending.child_token();
-            let runner = Runner {
-                shared: Arc::clone(shared),
-                name: wanted.name.as_str().into(),
-                build: wanted.build,
-                stop: stop.clone(),
+            let part = format!("projection {}, build {}", wanted.name, wanted.build.id.0);
+            let (kept, name, stopping) = (Arc::clone(shared), wanted.name, stop.clone());
+            let begin = move || {
+                let runner = Runner {
+                    shared: Arc::clone(&kept),
+                    name: name.as_str().into(),
+                    build: wanted.build.clone(),
+                    stop: stopping.clone(),
+                };
+                runner.run()
             };
+            let (running, stopping) = (shared.supervisor.restarting(part, begin), stop.clone());
             let running = async move {
-                let stop = runner.stop.clone();
-                runner.run().await;
-                stop.cancel();
+                running.await;
+                stopping.cancel();
             };
             shared.running.spawn_on(running, &shared.runtime);
             stop

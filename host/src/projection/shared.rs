@@ -14,6 +14,7 @@ use crate::deploy::{self, Registry};
 use crate::fold::off_the_reactor;
 use crate::model::{Clock, Digest};
 use crate::store::{DocumentStore, EventReader, TypeStore};
+use crate::supervise::Supervisor;
 
 /// How projections are kept going.
 #[derive(Debug, Clone)]
@@ -101,6 +102,7 @@ pub(super) struct Shared {
     pub(super) ending: CancellationToken,
     pub(super) running: TaskTracker,
     pub(super) runtime: Handle,
+    pub(super) supervisor: Supervisor,
 }
 
 impl Shared {

@@ -11,6 +11,7 @@ use super::Trouble;
 use super::runner::{End, Owner};
 use crate::model::{Backoff, Position};
 use crate::store::{BuildBatch, BuildId, DocumentStore, Kept, SetAside};
+use crate::supervise::joined;
 
 /// A batch that is being written. At most one at a time.
 pub(super) struct Writing {
@@ -103,8 +104,7 @@ impl Owner {
         let Some(writing) = self.writing.take() else {
             return Ok(());
         };
-        // Else the host ends.
-        let written = writing.written.await.map_err(|_| End::Gone)??;
+        let written = joined(writing.written.await).ok_or(End::Gone)??;
         self.due = written.asked_at + self.shared.options.lease / 3;
         if self.kept_at < writing.at {
             self.kept_at = writing.at;

@@ -27,6 +27,7 @@ use crate::store::{
     REJECTIONS_PAGE_MAX, Rejected, RejectionStore, SNAPSHOTS_PAGE_MAX, StoredEvent, StoredSnapshot,
     StreamFilter, TypeStore,
 };
+use crate::supervise::joined;
 
 /// Batches of events that wait for a thread.
 const WAITING_MAX: usize = 2;
@@ -424,7 +425,7 @@ impl Lanes {
         let (lanes, running): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         drop(lanes);
         for running in running {
-            let mut ended = running.await.map_err(|_| Error::Stopped)??;
+            let mut ended = joined(running.await).ok_or(Error::Stopped)??;
             if is_whole && ended.cut_at.is_none() {
                 for finding in ended.unfinished {
                     ended.verified.find(finding);

@@ -30,6 +30,7 @@ use super::{
     StreamInfo, StreamPage, StreamsPage,
 };
 use crate::model::{CommandId, EventId, Position, RecordedEvent, StreamId, Timestamp, Version};
+use crate::supervise::Supervisor;
 
 /// An empty store.
 pub fn open() -> Store {
@@ -47,6 +48,7 @@ pub fn open() -> Store {
         acknowledgements: Arc::new(shared),
         wakes,
         secret: rand::random(),
+        supervisor: Supervisor::default(),
     }
 }
 

@@ -70,6 +70,7 @@ pub use url::{Backup, Migrated, StoreUrl, backup, migrate, open, open_reading};
 pub use wake::Wakes;
 
 use crate::model::{Digest, Position, PublicKey, Signature, StreamId, Timestamp, Version};
+use crate::supervise::Supervisor;
 
 /// What a read or a write ends in.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -151,6 +152,12 @@ pub trait EventWriter: Send {
     /// # Errors
     /// When the part can't stand behind what is there: then nothing of it is stored.
     fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>>;
+
+    /// Looks whether a commit would find what it needs, without writing.
+    ///
+    /// # Errors
+    /// When it would not.
+    fn check(&mut self) -> BoxFuture<'_, Result<()>>;
 
     /// Flushes what can be flushed and releases the store.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
@@ -332,4 +339,6 @@ pub struct Store {
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.
     pub secret: [u8; 32],
+    /// What runs by itself: parts of the store, and of the host that is built on it.
+    pub supervisor: Supervisor,
 }

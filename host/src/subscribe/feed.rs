@@ -52,7 +52,8 @@ async fn begin(shared: &Shared) -> Position {
                 // Behind the head: the plan is known under which all before it was committed.
                 learn_plan(shared).await;
                 shared.tell(|board| board.begin(head));
-                return head;
+                // A ring that follows the log already goes on where it ends.
+                return shared.board().end();
             }
             Err(error) => pause(shared, &error, &mut backoff).await,
         }

@@ -17,6 +17,7 @@ use super::{Error, Options, feed};
 use crate::deploy::{Reading, Registry};
 use crate::model::{Position, Version};
 use crate::store::{CheckpointStore, EventReader};
+use crate::supervise::Supervisor;
 use crate::upcast::Form;
 
 /// Feeds all subscriptions of a host from one reading of the log, which begins with
@@ -48,6 +49,7 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
     /// Taken by the reading of the log when it begins.
     grown: Mutex<Option<watch::Receiver<u64>>>,
+    supervisor: Supervisor,
 }
 
 impl Hub {
@@ -59,6 +61,7 @@ impl Hub {
         grown: watch::Receiver<u64>,
         options: Options,
         registry: &Arc<Registry>,
+        supervisor: &Supervisor,
     ) -> Self {
         let reading = registry.reading();
         let shared = Shared {
@@ -74,6 +77,7 @@ impl Hub {
             runners: TaskTracker::new(),
             runtime: Handle::current(),
             grown: Mutex::new(Some(grown)),
+            supervisor: supervisor.clone(),
             options,
         };
         Self {
@@ -201,7 +205,10 @@ impl Shared {
         };
         let mut grown = self.grown.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(grown) = grown.take() {
-            self.runtime.spawn(feed::run(Arc::clone(self), grown));
+            let shared = Arc::clone(self);
+            let begin = move || feed::run(Arc::clone(&shared), grown.clone());
+            let feeding = self.supervisor.restarting("feed of subscriptions", begin);
+            self.runtime.spawn(feeding);
         }
         self.joined.notify_one();
         Ok(seat)

@@ -11,6 +11,7 @@ use super::hub::Shared;
 use crate::model::Backoff;
 use crate::model::Position;
 use crate::store;
+use crate::supervise::joined;
 
 /// A name that is held, and renewed while something goes on. Given back when dropped.
 pub(super) struct Lease {
@@ -44,7 +45,7 @@ impl Lease {
             // A task of its own: when the caller goes, the claim is given back.
             let asking = Self::ask(Arc::clone(shared), key.to_owned(), length);
             let asked = shared.runtime.spawn(asking).await;
-            let pause = match asked.map_err(|_| Error::Stopped)? {
+            let pause = match joined(asked).ok_or(Error::Stopped)? {
                 Ok(Some(lease)) => return Ok(Some(lease)),
                 Ok(None) => rand::rng().random_range(length / 8..=length / 4),
                 Err(error) if error.is_lasting() => return Err(error.into()),

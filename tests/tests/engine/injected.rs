@@ -185,7 +185,13 @@ async fn check_run(place: Place, batch_max: usize) {
         batch_max,
         ..commit::Options::default()
     };
-    let (handle, closed) = commit::start(store.writer, options, commit::no_inline()).unwrap();
+    let (handle, closed) = commit::start(
+        store.writer,
+        options,
+        commit::no_inline(),
+        &store.supervisor,
+    )
+    .unwrap();
     let mut arrivals = faults.hold();
 
     // Given a batch at the store, and behind it three appends of one run
@@ -353,6 +359,7 @@ async fn what_is_staged_behind_the_end_fails_and_the_committer_ends(place: Place
         store.writer,
         commit::Options::default(),
         commit::no_inline(),
+        &store.supervisor,
     )
     .unwrap();
     let mut arrivals = faults.hold();

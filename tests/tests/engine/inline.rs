@@ -166,7 +166,13 @@ async fn turns_are_committed_behind_what_was_staged_before_them(place: Place) {
     store.modules.put(digest, b"x", Timestamp(1)).await.unwrap();
     let (store, faults) = Faults::before(store, Faults::listed([]));
     let options = commit::Options::default();
-    let (handle, closed) = commit::start(store.writer, options, commit::no_inline()).unwrap();
+    let (handle, closed) = commit::start(
+        store.writer,
+        options,
+        commit::no_inline(),
+        &store.supervisor,
+    )
+    .unwrap();
     let stage = |item| {
         let (tell, told) = oneshot::channel();
         let done = Box::new(move |_, verdict| _ = tell.send(verdict));

@@ -9,3 +9,4 @@ mod purity;
 mod raw;
 mod same_ids;
 mod stale_head;
+mod supervised;

@@ -71,7 +71,13 @@ async fn what_is_not_there_is_a_problem_too() {
 async fn a_host_says_that_it_lives_and_is_ready() {
     let server = Server::empty().await;
     assert_eq!(server.get("/healthz").await.ok(), json!({"status": "ok"}));
-    assert_eq!(server.get("/readyz").await.ok(), json!({"status": "ready"}));
+    let ready = server.get("/readyz").await.ok();
+    assert_eq!(ready["status"], "ready");
+    let checks = ready["checks"].as_array().unwrap();
+    for name in ["writer", "reader", "committer", "worker 0"] {
+        let found = checks.iter().find(|check| check["name"] == name);
+        assert_eq!(found.unwrap()["is_ready"], true, "{name}");
+    }
 }
 
 /// The codes and statuses of the contract that exist so far.

@@ -83,6 +83,10 @@ impl EventWriter for Shared {
         ready(done).boxed()
     }
 
+    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
+        ready(Ok(())).boxed()
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         ready(Ok(())).boxed()
     }

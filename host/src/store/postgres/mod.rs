@@ -45,6 +45,7 @@ use self::error::store_error;
 use self::session::Settings;
 pub use self::url::Url;
 use super::{Error, Migrated, Result, Store};
+use crate::supervise::Supervisor;
 
 /// How to use a database.
 #[derive(Debug, Clone)]
@@ -100,7 +101,8 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         namespace,
         options: options.clone(),
     };
-    let told = wakes::start(&settings, &pool, waker);
+    let supervisor = Supervisor::default();
+    let told = wakes::start(&settings, &pool, waker, &supervisor);
     Ok(Store {
         reader: Arc::new(reader::Reader::new(pool.clone(), namespace)),
         modules: Arc::new(modules::Modules::new(pool.clone())),
@@ -113,6 +115,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         writer: Box::new(writer::Writer::new(settings, pool, told)),
         wakes,
         secret,
+        supervisor,
     })
 }
 

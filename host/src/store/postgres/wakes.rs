@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::session::Settings;
 use crate::store::Outcome;
 use crate::store::wake::Waker;
+use crate::supervise::Supervisor;
 
 /// Between two notifications of one host.
 const DEBOUNCE: Duration = Duration::from_millis(2);
@@ -64,14 +65,23 @@ impl Told {
 }
 
 /// Begins to tell and to hear. Must be called within a tokio runtime.
-pub fn start(settings: &Settings, pool: &PgPool, waker: Waker) -> Told {
+pub fn start(settings: &Settings, pool: &PgPool, waker: Waker, supervisor: &Supervisor) -> Told {
     let channel = format!("quipu_{}", settings.namespace);
     let (waker, poll) = (Arc::new(waker), settings.options.poll);
     let (log, plan) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let telling = |what: &'static str, news: &Arc<Notify>| {
+        let (pool, channel, news) = (pool.clone(), channel.clone(), Arc::clone(news));
+        let begin = move || tell(pool.clone(), channel.clone(), what, Arc::clone(&news));
+        tokio::spawn(supervisor.restarting(format!("notifier of the {what}"), begin))
+    };
+    let hearing = {
+        let (pool, channel, waker) = (pool.clone(), channel.clone(), Arc::clone(&waker));
+        move || hear(pool.clone(), channel.clone(), Arc::clone(&waker), poll)
+    };
     let tasks = vec![
-        tokio::spawn(tell(pool.clone(), channel.clone(), LOG, Arc::clone(&log))),
-        tokio::spawn(tell(pool.clone(), channel.clone(), PLAN, Arc::clone(&plan))),
-        tokio::spawn(hear(pool.clone(), channel, Arc::clone(&waker), poll)),
+        telling(LOG, &log),
+        telling(PLAN, &plan),
+        tokio::spawn(supervisor.restarting("listener", hearing)),
     ];
     Told {
         waker,

@@ -23,6 +23,8 @@ use crate::store::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result
 
 /// How often what failed for a reason that passes is tried at once.
 const TRIES: u32 = 10;
+/// How long it is looked whether the server answers.
+const CHECKED_IN: Duration = Duration::from_millis(400);
 /// The longest pause between two attempts to connect.
 const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 
@@ -207,6 +209,26 @@ impl Writer {
         Ok(outcomes)
     }
 
+    async fn check(&mut self) -> Result<()> {
+        // Batches wait for the server, whether or not somebody looks meanwhile.
+        let was_down = self.is_down;
+        if let Err(error) = self.ready(Instant::now() + CHECKED_IN).await {
+            self.is_down = was_down;
+            return Err(error);
+        }
+        let Some(session) = &mut self.session else {
+            return Err(Error::Unavailable("no connection".to_owned()));
+        };
+        let asking = sqlx::query("SELECT 1").execute(&mut session.connection);
+        let failure = match tokio::time::timeout(CHECKED_IN, asking).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => Failure::from(error),
+            Err(_) => Failure::Lost(Error::Unavailable("the server does not answer".to_owned())),
+        };
+        self.failed(&failure);
+        Err(failure.into_error())
+    }
+
     async fn import(&mut self, part: &Import) -> Result<()> {
         let until = self.until();
         self.ready(until).await?;
@@ -235,6 +257,10 @@ impl EventWriter for Writer {
 
     fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
         Self::import(self, part).boxed()
+    }
+
+    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
+        Self::check(self).boxed()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {

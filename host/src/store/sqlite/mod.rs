@@ -56,6 +56,7 @@ use self::error::store_error;
 use self::side::{Gate, Side};
 use super::wake::Waker;
 use super::{Error, Migrated, Result, Source, Store};
+use crate::supervise::Supervisor;
 
 /// Numbered, forward-only; a number that has been released never changes.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -192,6 +193,7 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         acknowledgements: Arc::new(acknowledged::Acknowledgements::new(pool, side, writing)),
         wakes,
         secret,
+        supervisor: Supervisor::default(),
     })
 }
 

@@ -462,6 +462,10 @@ impl EventWriter for Writer {
         .boxed()
     }
 
+    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
         async move {
             for pool in &self.pools {

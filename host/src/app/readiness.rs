@@ -1,0 +1,73 @@
+//! Whether a host can work.
+
+use std::time::Duration;
+
+use tokio::time::error::Elapsed;
+
+use crate::store;
+use crate::supervise::{Part, PartState, Supervisor};
+
+/// Whether a host can work, by what callers need of it.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    /// What was looked at, in the order of what callers miss first.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that callers need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// `writer`, `reader`, or the name of a part.
+    pub name: String,
+    /// Why it does not work; none while it does.
+    pub fault: Option<String>,
+    /// How often it panicked and was begun again, and why the last time.
+    pub restarts: u64,
+    /// What the last panic said.
+    pub cause: Option<String>,
+}
+
+type Tried = Result<store::Result<()>, Elapsed>;
+
+impl Readiness {
+    /// Whether nothing that callers need is missing.
+    pub fn is_ready(&self) -> bool {
+        self.checks.iter().all(|check| check.fault.is_none())
+    }
+
+    pub(super) fn of(
+        supervisor: &Supervisor,
+        (writing, reading): (Tried, Tried),
+        wait_max: Duration,
+    ) -> Self {
+        let tried = |name: &str, tried: Tried| Check {
+            name: name.to_owned(),
+            fault: match tried {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("no answer within {wait_max:?}")),
+            },
+            restarts: 0,
+            cause: None,
+        };
+        let mut checks = vec![tried("writer", writing), tried("reader", reading)];
+        checks.extend(supervisor.parts().into_iter().map(Check::of));
+        Self { checks }
+    }
+}
+
+impl Check {
+    fn of(part: Part) -> Self {
+        let fault = match part.state {
+            PartState::Running => None,
+            PartState::Restarting => Some("it panicked and is begun again".to_owned()),
+            PartState::Failed => Some("it panicked: the host has to end".to_owned()),
+        };
+        Self {
+            name: part.name,
+            fault,
+            restarts: part.restarts,
+            cause: part.cause,
+        }
+    }
+}

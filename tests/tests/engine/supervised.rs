@@ -1,0 +1,171 @@
+//! Whatever part of a host panics, it is begun again and the host goes on; or the host says that
+//! it has to end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::StreamExt;
+use quipu::Host;
+use quipu::engine::{Options, Policies, Policy};
+use quipu::model::{Command, Position};
+use quipu::store::Filter;
+use quipu::subscribe::{Message, Subscribe};
+use quipu::supervise::{Part, PartState};
+use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{Place, build, loan_documents, on_every_store};
+use serde_json::{Value, json};
+
+on_every_store!(
+    every_part_that_panics_is_begun_again_and_nothing_is_lost,
+    a_host_whose_committer_panics_says_that_it_has_to_end,
+);
+
+const NOTES: &str = "notes";
+const STREAMS: usize = 40;
+
+fn notes() -> Probe {
+    probe("note")
+        .event("noted", 1)
+        .projection(NOTES, 1, json!({}))
+}
+
+async fn noting(place: &Place) -> Host {
+    let options = Options {
+        snapshots: Policies {
+            others: Policy::Every(2),
+            ..Policies::default()
+        },
+        ..Options::default()
+    };
+    let host = place.builder().engine(options).build().await.unwrap();
+    let uploaded = host.upload(notes().component()).await.unwrap();
+    host.activate(uploaded.module.digest(), None).await.unwrap();
+    host
+}
+
+/// Records an event in a stream; who does so while a part panics may be told to try again.
+async fn note(host: &Host, stream: usize) -> Result<Position, quipu::engine::Error> {
+    let command = Command::new("note", json!([["noted", {"n": 1}]]).to_string()).unwrap();
+    let stream = build::stream(&format!("note-{stream}"));
+    let executed = host.execute(&stream, command).await?;
+    Ok(executed.position.unwrap())
+}
+
+fn part(host: &Host, name: &str) -> Option<Part> {
+    host.parts().into_iter().find(|part| part.name == name)
+}
+
+/// Names of all parts; of a build and a worker without its number.
+fn names(host: &Host) -> BTreeSet<String> {
+    let parts = host.parts().into_iter();
+    let names = parts.map(|part| {
+        let name = part.name.trim_end_matches(|c: char| c.is_ascii_digit());
+        name.trim_end().to_owned()
+    });
+    names.collect()
+}
+
+async fn every_part_that_panics_is_begun_again_and_nothing_is_lost(place: Place) {
+    let host = noting(&place).await;
+    let mut subscription = host
+        .subscribe(Subscribe::log(Position(0), Filter::default()))
+        .await
+        .unwrap();
+    let (mut recorded, mut streams) = (BTreeSet::new(), 0..);
+    recorded.insert(note(&host, 0).await.unwrap());
+    loan_documents::fresh(&host, NOTES).await;
+    let mut expected = BTreeSet::from([
+        "committer",
+        "feed of subscriptions",
+        "follower of the plan",
+        "keeper of projections",
+        "loading of streams",
+        "projection notes, build",
+        "rejections",
+        "snapshots",
+        "worker",
+    ]);
+    if place.url().starts_with("postgres") {
+        expected.extend(["listener", "notifier of the log", "notifier of the plan"]);
+    }
+    let expected: BTreeSet<_> = expected.into_iter().map(str::to_owned).collect();
+    assert_eq!(names(&host), expected, "each part is tried below");
+    for Part { name, .. } in host.parts() {
+        if name == "committer" {
+            continue;
+        }
+        let before = part(&host, &name).map_or(0, |part| part.restarts);
+        assert!(host.trip(&name), "{name}");
+        // Commands go on meanwhile, in streams that are known and in new ones.
+        let begun = std::time::Instant::now();
+        loop {
+            for stream in [streams.next().unwrap(), streams.start % STREAMS] {
+                recorded.extend(note(&host, stream).await);
+            }
+            let now = part(&host, &name);
+            let is_back = now
+                .as_ref()
+                .is_none_or(|now| now.state == PartState::Running && now.restarts > before);
+            if is_back {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{name}: {now:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Nobody is told anything but the truth any more.
+        for stream in 0..STREAMS {
+            recorded.insert(note(&host, stream).await.unwrap());
+        }
+        assert!(host.readiness(Duration::from_secs(10)).await.is_ready());
+    }
+    assert!(host.failed().is_none());
+    // The subscription misses nothing of what was acknowledged.
+    let last = *recorded.last().unwrap();
+    let mut seen = BTreeSet::new();
+    while !seen.contains(&last) {
+        if let Message::Event(event) = subscription.next().await.unwrap().unwrap() {
+            seen.insert(event.position);
+        }
+    }
+    assert!(recorded.is_subset(&seen));
+    // Nor does the projection.
+    let fresh = loan_documents::fresh(&host, NOTES).await;
+    let view = host.view(NOTES, "note-0", fresh).await.unwrap();
+    let document: Value = serde_json::from_str(&view.document).unwrap();
+    let state = host.state(&build::stream("note-0")).await.unwrap();
+    assert_eq!(document["count"], state.version.0);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_host_whose_committer_panics_says_that_it_has_to_end(place: Place) {
+    let host = noting(&place).await;
+    let recorded = note(&host, 1).await.unwrap();
+    assert!(host.readiness(Duration::from_secs(10)).await.is_ready());
+    assert!(host.trip("committer"));
+    let failed = tokio::time::timeout(Duration::from_secs(30), host.until_failed()).await;
+    let failed = failed.unwrap();
+    assert_eq!(
+        (&*failed.name, failed.state),
+        ("committer", PartState::Failed)
+    );
+    let error = note(&host, 1).await.unwrap_err();
+    assert_eq!(error.code(), "store-unavailable");
+    let readiness = host.readiness(Duration::from_secs(1)).await;
+    assert!(!readiness.is_ready(), "{readiness:?}");
+    host.shutdown().await.unwrap_err();
+    if place.url() == "memory:" {
+        return;
+    }
+    let mut opened = None;
+    for _ in 0..200 {
+        if let Ok(host) = place.builder().build().await {
+            opened = Some(host);
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let host = opened.expect("the store is left");
+    assert!(host.log_head().await.unwrap() >= recorded);
+    note(&host, 1).await.unwrap();
+    host.shutdown().await.unwrap();
+}
