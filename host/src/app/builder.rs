@@ -88,6 +88,14 @@ impl Builder {
         self
     }
 
+    /// Lets a program compile components, within limits of time and memory: see
+    /// [`runtime::Options::compiler`](crate::runtime::Options::compiler).
+    #[must_use]
+    pub fn compiler(mut self, compiler: runtime::Compiler) -> Self {
+        self.runtime.compiler = Some(compiler);
+        self
+    }
+
     /// Takes modules alone that one of these keys has signed: what is uploaded, looked at,
     /// activated or imported. What is active already stays. Without keys, everybody's are taken.
     #[must_use]

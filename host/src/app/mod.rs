@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 pub use builder::Builder;
 pub use error::Error;
-pub use readiness::{Check, Readiness};
+pub use readiness::{Check, Readiness, STORE_READER, STORE_WRITER};
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::commit;

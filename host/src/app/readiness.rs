@@ -7,6 +7,11 @@ use tokio::time::error::Elapsed;
 use crate::store;
 use crate::supervise::{Part, PartState, Supervisor};
 
+/// Name of the check whether the store can be written.
+pub const STORE_WRITER: &str = "writer";
+/// Name of the check whether the store can be read.
+pub const STORE_READER: &str = "reader";
+
 /// Whether a host can work, by what callers need of it.
 #[derive(Debug, Clone)]
 pub struct Readiness {
@@ -50,7 +55,7 @@ impl Readiness {
             restarts: 0,
             cause: None,
         };
-        let mut checks = vec![tried("writer", writing), tried("reader", reading)];
+        let mut checks = vec![tried(STORE_WRITER, writing), tried(STORE_READER, reading)];
         checks.extend(supervisor.parts().into_iter().map(Check::of));
         Self { checks }
     }

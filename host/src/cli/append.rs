@@ -35,7 +35,11 @@ pub struct Append {
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     r#type: Option<String>,
     /// The event's data, JSON; `-` reads it from stdin
-    #[arg(default_value = "{}", conflicts_with = "file")]
+    #[arg(
+        default_value = "{}",
+        conflicts_with = "file",
+        allow_negative_numbers = true
+    )]
     data: String,
     /// The event's id, a UUID: the same id again is the same event
     #[arg(long, value_name = "UUID", conflicts_with = "file")]
@@ -114,6 +118,7 @@ impl Append {
             _ => (path.display().to_string(), std::fs::read_to_string(path)),
         };
         let text = text.with_context(|| name.clone())?;
+        let text = text.trim_start_matches('\u{feff}').to_owned();
         json(&name, &text)?;
         let request = client.request(Method::POST, &["v1", "appends"]);
         let answer = self.send(client, request, text.into_bytes()).await?;

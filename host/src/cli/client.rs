@@ -4,6 +4,7 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::Connection;
+use super::execute::one_lined;
 use super::exit::WrongUse;
 use crate::http::Problem;
 
@@ -25,7 +26,13 @@ impl std::fmt::Display for Answered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Problem { code, detail, .. } = &*self.0;
         match &self.0.rejection {
-            Some(rejection) => write!(f, "rejected as {}: {detail}", rejection.code),
+            Some(rejection) => {
+                write!(f, "rejected as {}: {detail}", rejection.code)?;
+                match &rejection.details {
+                    Some(details) => write!(f, "; details: {}", one_lined(details.get())),
+                    None => Ok(()),
+                }
+            }
             None => write!(f, "{detail} ({code})"),
         }
     }

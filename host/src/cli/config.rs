@@ -74,6 +74,10 @@ struct Guests {
     memory_bytes_max: Option<usize>,
     output_bytes_max: Option<usize>,
     component_bytes_max: Option<usize>,
+    /// Address space that compiling one component may take.
+    compile_memory_bytes_max: Option<u64>,
+    /// How long that may take.
+    compile_time_max_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -124,6 +128,14 @@ struct Projections {
     verify_bytes: Option<usize>,
 }
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// A time in milliseconds.
+const TIME: (u64, u64) = (1, DAY_MS);
+/// A number of which there must be one.
+const SOME: (u64, u64) = (1, u64::MAX);
+/// Threads, or what keeps one busy.
+const THREADS: (u64, u64) = (1, 1_024);
+
 impl Config {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self> {
@@ -131,7 +143,142 @@ impl Config {
         let wrong = |why: String| WrongUse(format!("{}: {why}", path.display()));
         let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         config.check_metadata().map_err(wrong)?;
+        config.check_numbers().map_err(wrong)?;
         Ok(config)
+    }
+
+    /// Refuses numbers with which the host could not work.
+    fn check_numbers(&self) -> Result<(), String> {
+        let (engine, limits, guests) = (&self.engine, &self.limits, &self.guests);
+        let (http, projections) = (&self.http, &self.projections);
+        let subscriptions = &self.subscriptions;
+        let count = |count: Option<usize>| count.map(|count| count as u64);
+        let small = |count: Option<u32>| count.map(u64::from);
+        for (key, given, (least, most)) in [
+            ("engine.workers", count(engine.workers), THREADS),
+            (
+                "engine.in_flight_max",
+                count(engine.in_flight_max),
+                (1, 1_000_000),
+            ),
+            ("engine.deadline_ms", engine.deadline_ms, TIME),
+            (
+                "engine.warm_aggregates_max",
+                count(engine.warm_aggregates_max),
+                SOME,
+            ),
+            ("engine.warm_bytes_max", count(engine.warm_bytes_max), SOME),
+            ("limits.events_max", count(limits.events_max), SOME),
+            (
+                "limits.event_bytes_max",
+                count(limits.event_bytes_max),
+                SOME,
+            ),
+            (
+                "limits.append_bytes_max",
+                count(limits.append_bytes_max),
+                SOME,
+            ),
+            ("limits.type_bytes_max", count(limits.type_bytes_max), SOME),
+            ("guests.fuel_per_call", guests.fuel_per_call, SOME),
+            ("guests.deadline_ms", guests.deadline_ms, TIME),
+            (
+                "guests.memory_bytes_max",
+                count(guests.memory_bytes_max),
+                (1 << 16, 4 << 30),
+            ),
+            (
+                "guests.output_bytes_max",
+                count(guests.output_bytes_max),
+                SOME,
+            ),
+            (
+                "guests.component_bytes_max",
+                count(guests.component_bytes_max),
+                SOME,
+            ),
+            (
+                "guests.compile_memory_bytes_max",
+                guests.compile_memory_bytes_max,
+                (256 << 20, u64::MAX),
+            ),
+            (
+                "guests.compile_time_max_ms",
+                guests.compile_time_max_ms,
+                (1_000, DAY_MS),
+            ),
+            ("http.body_bytes_max", count(http.body_bytes_max), SOME),
+            ("http.line_bytes_max", count(http.line_bytes_max), SOME),
+            (
+                "http.lines_in_flight_max",
+                count(http.lines_in_flight_max),
+                SOME,
+            ),
+            ("http.request_time_max_ms", http.request_time_max_ms, TIME),
+            ("http.slow_reader_max_ms", http.slow_reader_max_ms, TIME),
+            ("subscriptions.max", count(subscriptions.max), SOME),
+            (
+                "subscriptions.ring_events_max",
+                count(subscriptions.ring_events_max),
+                SOME,
+            ),
+            (
+                "subscriptions.ring_bytes_max",
+                count(subscriptions.ring_bytes_max),
+                SOME,
+            ),
+            (
+                "subscriptions.heartbeat_ms",
+                subscriptions.heartbeat_ms,
+                TIME,
+            ),
+            ("projections.lease_ms", projections.lease_ms, (100, DAY_MS)),
+            (
+                "projections.cache_bytes",
+                count(projections.cache_bytes),
+                SOME,
+            ),
+            ("projections.attempts", small(projections.attempts), SOME),
+            (
+                "projections.retry_first_ms",
+                projections.retry_first_ms,
+                TIME,
+            ),
+            ("projections.retry_max_ms", projections.retry_max_ms, TIME),
+            (
+                "projections.parked_max",
+                count(projections.parked_max),
+                SOME,
+            ),
+            (
+                "projections.folding_max",
+                count(projections.folding_max),
+                THREADS,
+            ),
+            ("projections.threads", count(projections.threads), THREADS),
+            ("projections.inline_ms", projections.inline_ms, TIME),
+            (
+                "projections.failing_after",
+                small(projections.failing_after),
+                SOME,
+            ),
+            ("projections.comparison_ms", projections.comparison_ms, TIME),
+            (
+                "projections.verify_bytes",
+                count(projections.verify_bytes),
+                SOME,
+            ),
+        ] {
+            let Some(given) = given.filter(|given| !(least..=most).contains(given)) else {
+                continue;
+            };
+            let allowed = match most {
+                u64::MAX => format!("{least} or more"),
+                most => format!("{least} to {most}"),
+            };
+            return Err(format!("{key} is {given}; it must be {allowed}"));
+        }
+        Ok(())
     }
 
     /// Refuses metadata with which the host would refuse every request.
@@ -198,6 +345,22 @@ impl Config {
         set(&mut limits.component_bytes_max, given.component_bytes_max);
         self.limits.apply(&mut limits.decision);
         limits
+    }
+
+    /// Who compiles components: this program, in a process of its own.
+    ///
+    /// # Errors
+    /// When it does not know where it is.
+    pub fn compiler(&self) -> std::io::Result<runtime::Compiler> {
+        let mut compiler = runtime::Compiler::new(std::env::current_exe()?);
+        let given = &self.guests;
+        set(
+            &mut compiler.memory_bytes_max,
+            given.compile_memory_bytes_max,
+        );
+        let time_max = given.compile_time_max_ms.map(Duration::from_millis);
+        set(&mut compiler.time_max, time_max);
+        Ok(compiler)
     }
 
     /// Bounds of subscriptions.
@@ -279,6 +442,39 @@ mod tests {
             let error = toml::from_str::<Config>(text).unwrap_err().to_string();
             assert!(error.contains("unknown field"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_number_with_which_no_host_could_work_is_refused_with_what_is_allowed() {
+        let check = |text: &str| toml::from_str::<Config>(text).unwrap().check_numbers();
+        for (text, said) in [
+            (
+                "[engine]\nin_flight_max = 0",
+                "engine.in_flight_max is 0; it must be 1 to 1000000",
+            ),
+            (
+                "[guests]\nfuel_per_call = 0",
+                "guests.fuel_per_call is 0; it must be 1 or more",
+            ),
+            (
+                "[guests]\noutput_bytes_max = 0",
+                "guests.output_bytes_max is 0",
+            ),
+            (
+                "[http]\nrequest_time_max_ms = 0",
+                "it must be 1 to 86400000",
+            ),
+            ("[limits]\nevents_max = 0", "limits.events_max is 0"),
+            (
+                "[projections]\nlease_ms = 99",
+                "projections.lease_ms is 99; it must be 100",
+            ),
+        ] {
+            let error = check(text).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        let right = "[engine]\nrejections_max = 0\nworkers = 2\n[limits]\ntags_max = 0";
+        assert_eq!(check(right), Ok(()));
     }
 
     #[test]

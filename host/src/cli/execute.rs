@@ -26,9 +26,10 @@ use crate::model::{StreamId, check_json};
 ///
 /// `id` is a key in the category of --category; `at` and `actor` become members of
 /// the metadata. The lines of one stream are executed in order, different streams
-/// concurrently. A line without `command_id` gets one from the file's content and
-/// its number, so that running a file twice records nothing twice; stdin is read to
-/// its end first. A file with rejections ends with 0, one with failures with 1.
+/// concurrently. A line without `command_id` gets one from the name of the batch, the
+/// stream and what it says: when a file is run again, also a corrected one, lines that
+/// were accepted are replays. So give other commands a file of another name, or --batch.
+/// A file with rejections ends with 0, one with failures with 1.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Execute {
@@ -39,7 +40,11 @@ pub struct Execute {
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     r#type: Option<String>,
     /// The command's data, JSON; `-` reads it from stdin
-    #[arg(default_value = "{}", conflicts_with = "file")]
+    #[arg(
+        default_value = "{}",
+        conflicts_with = "file",
+        allow_negative_numbers = true
+    )]
     data: String,
     /// The command's id: the same id again is the same command
     #[arg(long, value_name = "KEY", conflicts_with = "file")]
@@ -50,6 +55,9 @@ pub struct Execute {
     /// Execute every line of a file; `-` is stdin
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The name of the batch [default: the file's name; of stdin, a digest of it]
+    #[arg(long, value_name = "NAME", requires = "file")]
+    batch: Option<String>,
     /// The category that ids of lines are keys of
     #[arg(long, requires = "file")]
     category: Option<String>,
@@ -118,13 +126,17 @@ impl Execute {
 
     async fn file(&self, path: &Path, client: Client) -> Result<()> {
         client.check().await?;
-        let input = Input::open(path)?;
+        let mut input = Input::open(path)?;
+        if let Some(batch) = &self.batch {
+            input.batch.clone_from(batch);
+        }
         let options = file::Options {
             category: self.category.clone(),
             in_flight: self.in_flight as usize,
             resume: self.resume.clone(),
         };
         let target = Target::http(&client, options.in_flight);
+        let batch = input.batch.clone();
         let mut bar = Bar::new();
         let summary = file::run(&target, input, options, &mut bar).await;
         bar.finish();
@@ -134,6 +146,14 @@ impl Execute {
             writeln!(out, "{}", serde_json::to_string(&summary)?)?;
         } else {
             print(&summary, &mut out)?;
+        }
+        if summary.replayed > 0 {
+            _ = writeln!(
+                io::stderr(),
+                "note: {} lines were accepted before, by their command_id or in a batch called \
+                 {batch}; for other commands give the file another name, or --batch",
+                summary.replayed
+            );
         }
         if summary.failed > 0 {
             tell_failures(&summary);

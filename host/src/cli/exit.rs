@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::http::Problem;
@@ -52,6 +52,20 @@ impl From<Exit> for ExitCode {
             Exit::Conflict => 4,
         })
     }
+}
+
+/// Writes what a host answered instead of what was asked for, for programs: the problem document.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_json(error: &anyhow::Error, out: &mut impl Write) -> io::Result<()> {
+    let mut causes = error.chain();
+    let answered = causes.find_map(|cause| cause.downcast_ref::<super::client::Answered>());
+    let Some(answered) = answered else {
+        return Ok(());
+    };
+    serde_json::to_writer(&mut *out, &answered.0)?;
+    writeln!(out)
 }
 
 /// Whether stdout was closed by its reader.

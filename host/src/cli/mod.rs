@@ -7,6 +7,7 @@ mod backup;
 mod bench;
 mod build;
 mod client;
+mod compile;
 mod config;
 mod demo;
 mod deploy;
@@ -49,6 +50,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::runtime::Compiler;
 
 pub use client::Client;
 pub use exit::Exit;
@@ -104,6 +107,8 @@ enum Command {
     Backup(backup::Backup),
     Migrate(migrate::Migrate),
     Bench(bench::Bench),
+    #[command(name = Compiler::ARGUMENT, hide = true)]
+    CompileComponent(compile::CompileComponent),
 }
 
 /// Where the host is, for the commands that are its clients.
@@ -144,6 +149,9 @@ pub fn main() -> ExitCode {
             // A reader that has seen enough, as `head` does, is no failure.
             if exit::is_broken_pipe(&error) {
                 return ExitCode::SUCCESS;
+            }
+            if std::env::args_os().any(|argument| argument == "--json") {
+                _ = exit::write_json(&error, &mut io::stdout().lock());
             }
             // Nobody may be left to read it.
             _ = writeln!(io::stderr(), "error: {error:#}");
@@ -188,5 +196,6 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Backup(backup) => backup.run().await,
         Command::Migrate(migrate) => migrate.run().await,
         Command::Bench(bench) => bench.run().await,
+        Command::CompileComponent(compile) => compile.run(),
     }
 }

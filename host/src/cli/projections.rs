@@ -92,6 +92,9 @@ fn note(projection: &ProjectionView) -> String {
     let next = projection.builds.iter().find(|build| build.role == "next");
     if let Some(next) = next.filter(|_| projection.builds.len() > 1) {
         notes.push(match next.state.as_str() {
+            "ready" if next.waits.is_some() => {
+                format!("version {} waits for the order to switch", next.version)
+            }
             "ready" => format!("version {} is ready to take over", next.version),
             _ => format!("version {} is {}", next.version, progress(next)),
         });

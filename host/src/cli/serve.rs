@@ -47,7 +47,7 @@ impl Serve {
     pub async fn run(self) -> Result<()> {
         let _written = log();
         // Before anything else, so that no signal finds its default.
-        let signals = (
+        let mut signals = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
         );
@@ -67,13 +67,27 @@ impl Serve {
             .await
             .with_context(|| format!("can't listen on {listen}"))?;
 
-        let host = open(&url, &config).await?;
-        if let Some(dir) = self.modules.as_ref().or(config.modules.as_ref()) {
-            modules::bring(&host, dir, self.modules_force).await?;
-        }
+        let (http, force) = (config.http(), self.modules_force);
+        let modules = self.modules.clone().or_else(|| config.modules.clone());
+        // On a task of its own: a store that does not answer, or a file that never ends, keeps no
+        // signal from being heard.
+        let starting = tokio::spawn(async move {
+            let host = open(&url, &config).await?;
+            if let Some(dir) = modules {
+                modules::bring(&host, &dir, force).await?;
+            }
+            anyhow::Ok(host)
+        });
+        let host = tokio::select! {
+            host = starting => host??,
+            () = either(&mut signals.0, &mut signals.1) => {
+                tracing::info!("asked to end before the host was ready");
+                return Ok(());
+            }
+        };
         writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
         io::stdout().flush()?;
-        http::serve(listener, host, config.http(), asked_to_end(signals)).await
+        http::serve(listener, host, http, asked_to_end(signals)).await
     }
 }
 
@@ -82,6 +96,7 @@ async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
         .opened_store(store::open(url).await?)
         .engine(config.engine())
         .limits(config.guests())
+        .compiler(config.compiler()?)
         .subscriptions(config.subscriptions())
         .projections(config.projections())
         .keys(config.keys()?);

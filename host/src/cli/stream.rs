@@ -10,6 +10,7 @@ use super::events::{PAGE, each, form, print};
 use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::follow::Follow;
+use super::pretty::pretty;
 use super::{Client, Connection};
 use crate::model::StreamId;
 
@@ -136,8 +137,7 @@ impl Stream {
             Some(_) => writeln!(out, "{stream} at version {version} by {}", state.module)?,
             None => writeln!(out, "{stream} at version {version}")?,
         }
-        let value: serde_json::Value = serde_json::from_str(state.state.get())?;
-        writeln!(out, "{}", serde_json::to_string_pretty(&value)?)?;
+        writeln!(out, "{}", pretty(state.state.get()))?;
         Ok(())
     }
 }

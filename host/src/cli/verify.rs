@@ -120,7 +120,11 @@ impl Verify {
         let mut projections = verified.projections.iter();
         if let Some(changed) = projections.find(|it| !it.complete) {
             let name = printable(&changed.projection);
-            bail!("projection {name}, or the plan, changed meanwhile; run it again");
+            bail!(
+                "projection {name} was not compared as a whole: it, or the plan, changed meanwhile, \
+                 or it is stale until its rebuild takes over; `quipu projection {name}` shows \
+                 which, then run it again"
+            );
         }
         Ok(())
     }

@@ -224,10 +224,7 @@ impl InlineProjection {
 
 /// Documents that another definition made would be read as those of this one.
 fn check_same(name: &str, before: &Definition, now: &Definition) -> Result<(), Conflict> {
-    let has_changed = before.sources != now.sources
-        || before.indexes != now.indexes
-        || before.detail != now.detail;
-    if before.version == now.version && has_changed {
+    if before.version == now.version && !before.makes_the_same_as(now) {
         return Err(Conflict::new(format!(
             "projection {name} has other sources, details or indexes than the active one of the \
              same version {}; raise its version, so that its documents are built anew",

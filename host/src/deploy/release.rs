@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Error, Keeping, Plan, Registry, Sources, moved};
 use crate::commit::{Staged, Verdict};
-use crate::model::Digest;
+use crate::model::{Digest, Settings, SettingsChange};
 use crate::runtime::Module;
 use crate::store::{
     ALIASES_MAX, Activation, Deployment, Item, Member, Outcome, PreflightSummary, RELEASE_MAX,
@@ -26,6 +26,29 @@ pub struct Release {
     pub digests: Vec<Digest>,
     /// Names under which nothing is active from then on.
     pub retired: Vec<String>,
+    /// How projections are kept from then on, unless something else is asked for: a roll-back
+    /// restores that too.
+    pub kept: BTreeMap<String, Settings>,
+}
+
+impl Release {
+    /// What an activation of these components changes of how projections are kept.
+    fn keeping(&self, modules: &[Arc<Module>], given: &Keeping) -> Keeping {
+        let mut keeping = given.clone();
+        for (name, settings) in &self.kept {
+            if modules
+                .iter()
+                .any(|module| module.projection(name).is_some())
+            {
+                let change = SettingsChange {
+                    lifecycle: Some(settings.lifecycle),
+                    on_error: Some(settings.on_error),
+                };
+                keeping.changes.entry(name.clone()).or_insert(change);
+            }
+        }
+        keeping
+    }
 }
 
 /// What the history of the plan says of an activation, besides what became active.
@@ -58,7 +81,7 @@ impl From<Digest> for Release {
     fn from(digest: Digest) -> Self {
         Self {
             digests: vec![digest],
-            retired: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -90,6 +113,7 @@ impl Registry {
     ) -> Result<Deployment, Error> {
         // Compiled before others have to wait.
         let modules = self.members(release).await?;
+        let keeping = &release.keeping(&modules, keeping);
         let _changing = self.changing.write().await;
         for digest in &release.digests {
             // It may have been pruned until here.
@@ -137,6 +161,7 @@ impl Registry {
             self.check_signed(*digest, &bytes).await?;
         }
         let modules = self.members(release).await?;
+        let keeping = &release.keeping(&modules, keeping);
         let before = self.plan();
         let entry = Entry::default();
         let prepared = self.prepare(&modules, &release.retired, entry, keeping);
@@ -177,6 +202,9 @@ impl Registry {
             return Ok(None);
         };
         let mut release = Release::default();
+        if let Some(before) = history[..begun].last() {
+            release.kept.clone_from(&before.projections.settings);
+        }
         for (member, _) in history[begun].members() {
             let mut earlier = history[..begun].iter().rev();
             match earlier.find_map(|it| of(it, member)).flatten() {

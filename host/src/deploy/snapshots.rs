@@ -1,13 +1,14 @@
 //! What an activation has to know of the snapshots of a category.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Error, Registry};
 use crate::fold::{self, Agreement, Rules};
-use crate::model::{Digest, StreamId};
-use crate::store::{SNAPSHOTS_PAGE_MAX, StoredSnapshot};
+use crate::model::{Digest, Position, StreamId};
+use crate::store::{Direction, Filter, SNAPSHOTS_PAGE_MAX, StoredSnapshot, TypeUse};
+use crate::upcast::Lift;
 
 /// Snapshots that are compared: the ones that were taken last.
 const SAMPLE: usize = 50;
@@ -19,8 +20,9 @@ const NAMED_MAX: usize = 10;
 impl Registry {
     /// Looks at the snapshots of a category before rules become active. The answer is
     /// the folds whose snapshots the rules may open: some were compared with the states
-    /// that the rules fold from the events, and all agreed. None while something is stored that
-    /// the rules can't read: a snapshot would hide it.
+    /// that the rules fold from the events, and all agreed. Among them are streams of each form
+    /// that comes to the rules in another way than to the active ones. None while something is
+    /// stored that the rules can't read: a snapshot would hide it.
     pub(super) async fn compare_snapshots(
         &self,
         category: &str,
@@ -28,17 +30,31 @@ impl Registry {
     ) -> Result<Vec<Digest>, Error> {
         let rules = Arc::new(rules);
         self.check_anchors(category, &rules).await?;
-        if self.leaves_unread(category, &rules).await? {
+        let Some(moved) = self.moved_forms(category, &rules).await? else {
             return Ok(Vec::new());
-        }
+        };
         let begun = Instant::now();
         let mut agree: BTreeMap<Digest, bool> = BTreeMap::new();
-        let sample = self.folder.newest(category, SAMPLE).await?;
-        for (stream, snapshot) in sample {
+        let newest = self.folder.newest(category, SAMPLE).await?;
+        if newest.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sample = Vec::new();
+        for form in &moved {
+            sample.extend(self.snapshots_with(form).await?);
+        }
+        let of_moved = sample.len();
+        sample.extend(newest);
+        for (number, (stream, snapshot)) in sample.into_iter().enumerate() {
             let fold = snapshot.fold;
-            let is_known = fold == rules.fold || agree.get(&fold) == Some(&false);
-            if is_known || begun.elapsed() > SAMPLE_TIME {
+            if fold == rules.fold || agree.get(&fold) == Some(&false) {
                 continue;
+            }
+            if begun.elapsed() > SAMPLE_TIME {
+                if number < of_moved {
+                    return Ok(Vec::new());
+                }
+                break;
             }
             match self.worth(&rules, &stream, snapshot).await {
                 Agreement::Agrees => _ = agree.entry(fold).or_insert(true),
@@ -72,14 +88,66 @@ impl Registry {
         }
     }
 
-    /// Whether a form of events is stored that the rules can't read.
-    async fn leaves_unread(&self, category: &str, rules: &Rules) -> Result<bool, Error> {
-        let stored = self.types.types().await?;
-        let mut own = stored.iter().filter(|stored| &*stored.category == category);
-        Ok(own.any(|stored| {
-            let way = rules.lift.way(&stored.name, stored.schema_version);
-            way.is_unknown() || way.too_new().is_some()
-        }))
+    /// The stored forms that come to the rules in another way than to the active ones; none when
+    /// the rules can't read a form at all.
+    async fn moved_forms(
+        &self,
+        category: &str,
+        rules: &Rules,
+    ) -> Result<Option<Vec<TypeUse>>, Error> {
+        let plan = self.plan();
+        let active = plan.decider(category).map(|active| &active.rules.lift);
+        let mut moved = Vec::new();
+        for stored in self.types.types().await? {
+            if &*stored.category != category {
+                continue;
+            }
+            let way = |lift: &Lift| lift.way(&stored.name, stored.schema_version);
+            let now = way(&rules.lift);
+            if now.is_unknown() || now.too_new().is_some() {
+                return Ok(None);
+            }
+            if active.is_some_and(|active| way(active) != now) {
+                moved.push(stored);
+            }
+        }
+        Ok(Some(moved))
+    }
+
+    /// Snapshots of the first and last streams with events of a form.
+    async fn snapshots_with(
+        &self,
+        form: &TypeUse,
+    ) -> Result<Vec<(StreamId, StoredSnapshot)>, Error> {
+        let filter = Filter {
+            categories: Some(vec![(*form.category).into()]),
+            types: Some(vec![form.name.clone()]),
+            ..Filter::default()
+        };
+        let mut streams = BTreeSet::new();
+        let (first, last) = (Position(form.oldest.0.0.saturating_sub(1)), form.newest.0);
+        for (from, direction) in [
+            (first, Direction::Forward),
+            (Position(last.0 + 1), Direction::Backward),
+        ] {
+            let reading = self
+                .folder
+                .reader()
+                .read_log(from, direction, SAMPLE, &filter);
+            let events = reading.await?.events.into_iter();
+            let of_form = events.filter(|event| event.schema_version == form.schema_version);
+            streams.extend(of_form.map(|event| event.stream).take(SAMPLE));
+        }
+        let mut found = Vec::new();
+        for stream in streams {
+            let snapshots = self.folder.store().find(&stream).await?;
+            found.extend(
+                snapshots
+                    .into_iter()
+                    .map(|snapshot| (stream.clone(), snapshot)),
+            );
+        }
+        Ok(found)
     }
 
     /// Refuses rules that can't open every anchor of a category.

@@ -1,6 +1,7 @@
 //! One decision on warm state, and what is staged of it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::ids::Knowledge;
 use super::request::Request;
@@ -9,7 +10,7 @@ use super::worker::Core;
 use super::{Error, Executed, Shared};
 use crate::commit::Run;
 use crate::model::Version;
-use crate::runtime::{Decision, Failure, FoldEvent, Outcome as Decided};
+use crate::runtime::{Decision, Failure, FaultKind, FoldEvent, Outcome as Decided};
 use crate::store::{self, Commit};
 
 impl Core {
@@ -45,6 +46,19 @@ impl Core {
             let (run, version) = (Arc::clone(&warm.run), warm.version);
             return self.answer_negatively(request, run, version, plan, Err(error));
         }
+        if !self.brakes.is_empty() {
+            // Calls are dear now: none is made for whom nobody waits.
+            if request.reply.is_closed() {
+                return;
+            }
+            let module = warm.deployed.rules.module.digest();
+            let (run, version) = (Arc::clone(&warm.run), warm.version);
+            if let Some(resting) = self.brakes.rests(module, &request.stream, Instant::now()) {
+                let error = Error::of_guest(&request.stream, &resting);
+                return self.answer_negatively(request, run, version, plan, Err(error));
+            }
+        }
+        let begun = Instant::now();
         let annotations =
             crate::model::annotations(request.command.metadata.as_ref(), &request.command.context);
         let (deployed, pool) = (&warm.deployed, &mut self.pool);
@@ -55,6 +69,9 @@ impl Core {
             slot.waiting.push_front(request);
             return;
         };
+        if let Err(failure) = &decided {
+            self.brakes.failed(failure, &request.stream, begun);
+        }
         let fuel = match &decided {
             Ok(decision) => decision.fuel,
             Err(Failure::Fault(fault)) => fault.fuel.unwrap_or(u64::MAX),
@@ -117,9 +134,11 @@ impl Core {
             .enumerate()
             .map(|(n, event)| FoldEvent::decided(event, version.plus(n + 1), recorded_at))
             .collect();
-        match warm.homes.fold(&mut self.pool, &events) {
+        let begun = Instant::now();
+        match warm.homes.fold(&mut self.pool, &events, false) {
             Some(Ok(())) => {}
             Some(Err(failure)) => {
+                self.brakes.failed(&failure, &request.stream, begun);
                 let plan = commit.plan;
                 return self.faulted(request, run, version, plan, &failure, true);
             }
@@ -155,13 +174,22 @@ impl Core {
         let Some(slot) = self.slots.get_mut(&stream) else {
             return;
         };
+        let was_apart = slot.is_apart;
         // Other streams fell with it: the next time it has an instance of its own.
-        slot.is_apart |= match &slot.state {
+        let has_fallen = match &slot.state {
             State::Warm(warm) => !warm.homes.are_there(&self.pool),
             _ => false,
         };
-        if may_pass(failure) && !request.was_tried_again {
-            slot.is_apart = true;
+        // It has had an instance of its own: only memory may be what it filled before.
+        let may_help = !was_apart || is_out_of_memory(failure);
+        let is_tried_again = may_pass(failure) && !request.was_tried_again && may_help;
+        if has_fallen || is_tried_again {
+            self.keep_apart(&stream);
+        }
+        let Some(slot) = self.slots.get_mut(&stream) else {
+            return;
+        };
+        if is_tried_again {
             request.was_tried_again = true;
             slot.wait(request);
             return self.retire(&stream);
@@ -195,6 +223,10 @@ fn refusal(shared: &Shared, warm: &Warm, request: &Request) -> Option<Error> {
         events,
         max,
     })
+}
+
+fn is_out_of_memory(failure: &Failure) -> bool {
+    matches!(failure, Failure::Fault(fault) if fault.kind == FaultKind::OutOfMemory)
 }
 
 /// Whether a fresh instance deserves one more try.

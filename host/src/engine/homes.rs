@@ -36,8 +36,13 @@ impl Homes {
         Ok(Self { first, second })
     }
 
-    /// Folds events. None when an instance is gone.
-    pub fn fold(&self, pool: &mut Pool, events: &[FoldEvent<'_>]) -> Option<Result<(), Failure>> {
+    /// Folds events. None when an instance is gone. `each`: one by one.
+    pub fn fold(
+        &self,
+        pool: &mut Pool,
+        events: &[FoldEvent<'_>],
+        each: bool,
+    ) -> Option<Result<(), Failure>> {
         if events.is_empty() {
             return Some(Ok(()));
         }
@@ -45,7 +50,11 @@ impl Homes {
             .into_iter()
             .flatten()
         {
-            if let Err(failure) = pool.call(home, |guest, state| guest.apply(state, events))? {
+            let folded = pool.call(home, |guest, state| match each {
+                true => guest.apply_each(state, events),
+                false => guest.apply(state, events),
+            });
+            if let Err(failure) = folded? {
                 return Some(Err(failure));
             }
         }

@@ -8,7 +8,7 @@ use super::snapshots::Policy;
 use crate::deploy::Deployed;
 use crate::fold::{self, Start, Until, Unusable};
 use crate::model::{StreamId, Timestamp, Version};
-use crate::store::{Head, LoadPage};
+use crate::store::{self, Head, LoadPage};
 
 /// What a state is folded from.
 pub struct Loaded {
@@ -133,4 +133,10 @@ pub async fn newest_start(
     let starts = starts(shared, deployed, stream).await.ok()?;
     let mut versions = starts.iter().map(|start| start.version);
     versions.find(|version| *version <= head)
+}
+
+/// A load that panicked; it may be tried again.
+pub(super) fn not_loaded(cause: &str) -> fold::Error {
+    let text = format!("the stream was not loaded: a part of the host panicked: {cause}");
+    fold::Error::Store(store::Error::Unavailable(text))
 }

@@ -6,6 +6,7 @@
 
 mod append;
 mod archive;
+mod brakes;
 mod decide;
 mod enrich;
 mod error;
@@ -182,7 +183,8 @@ impl Engine {
     }
 
     /// Executes a command on a stream: decided on its current state, committed, and
-    /// only then answered. Dropping the future does not take the command back.
+    /// only then answered. Dropping the future does not take the command back; only while a module
+    /// rests whose calls took too long, a command is not decided any more once its caller has gone.
     ///
     /// # Errors
     /// See [`Error`]. Nothing was stored, unless the error is a store that failed

@@ -1,12 +1,19 @@
 //! Instances of a worker: many aggregates share one, and fall with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::model::Digest;
 use crate::runtime::{Aggregate, Failure, Fault, Instance, Module, Snapshot};
 
 /// Aggregates in one instance: what a trap throws away at once.
 const AGGREGATES_MAX: usize = 1_024;
+/// The same of a module whose instances fell lately.
+const FRAGILE_AGGREGATES_MAX: usize = 16;
+/// Falls from which a module counts as fragile, and how long it does after the last one.
+const FALLS_MIN: u32 = 3;
+const FRAGILE: Duration = Duration::from_secs(60);
 /// Guest memory from which an instance takes no more aggregates, since it never shrinks.
 const MEMORY_MARK: usize = 64 << 20;
 
@@ -23,6 +30,10 @@ pub struct Home {
 pub struct Pool {
     places: Vec<Place>,
     generations: u64,
+    /// Guest memory of all instances.
+    bytes: usize,
+    /// How often shared instances of a module fell, and when the last time.
+    falls: HashMap<Digest, (u32, Instant)>,
 }
 
 #[derive(Default)]
@@ -36,6 +47,8 @@ struct Resident {
     aggregates: usize,
     /// Takes aggregates of other streams.
     is_shared: bool,
+    /// Its memory when it was last called.
+    bytes: usize,
 }
 
 impl Pool {
@@ -59,6 +72,7 @@ impl Pool {
         match opened {
             Ok(aggregate) => {
                 resident.aggregates += 1;
+                self.called(index);
                 Ok(Home {
                     index,
                     generation,
@@ -66,7 +80,7 @@ impl Pool {
                 })
             }
             Err(failure) => {
-                self.clear_if_spent(index);
+                self.called(index);
                 Err(failure)
             }
         }
@@ -85,7 +99,7 @@ impl Pool {
             .as_mut()
             .filter(|_| place.generation == home.generation)?;
         let result = call(&mut resident.instance, &home.aggregate);
-        self.clear_if_spent(home.index);
+        self.called(home.index);
         Some(result)
     }
 
@@ -109,37 +123,40 @@ impl Pool {
         let is_over = resident.aggregates == 0
             && (!resident.is_shared || resident.instance.memory_bytes() >= MEMORY_MARK);
         if is_over || resident.instance.is_spent() {
-            self.places[home.index].resident = None;
+            self.clear(home.index);
         }
     }
 
-    /// Guest memory of all instances.
+    /// Guest memory of all instances, as each was when it was last called.
     pub fn memory_bytes(&self) -> usize {
-        self.residents()
-            .map(|resident| resident.instance.memory_bytes())
-            .sum()
+        self.bytes
     }
 
     /// Drops instances without aggregates of modules that are not in use any more.
     pub fn retain_modules(&mut self, in_use: impl Fn(Digest) -> bool) {
-        for place in &mut self.places {
-            place
-                .resident
-                .take_if(|one| one.aggregates == 0 && !in_use(one.instance.module().digest()));
+        for index in 0..self.places.len() {
+            let resident = self.places[index].resident.as_ref();
+            if resident
+                .is_some_and(|one| one.aggregates == 0 && !in_use(one.instance.module().digest()))
+            {
+                self.clear(index);
+            }
         }
-    }
-
-    fn residents(&self) -> impl Iterator<Item = &Resident> {
-        self.places
-            .iter()
-            .filter_map(|place| place.resident.as_ref())
+        self.falls.retain(|_, (_, last)| last.elapsed() < FRAGILE);
     }
 
     fn with_room(&self, digest: Digest) -> Option<usize> {
+        let fell = self.falls.get(&digest);
+        let is_fragile =
+            fell.is_some_and(|(falls, last)| *falls >= FALLS_MIN && last.elapsed() < FRAGILE);
+        let aggregates_max = match is_fragile {
+            true => FRAGILE_AGGREGATES_MAX,
+            false => AGGREGATES_MAX,
+        };
         self.places.iter().position(|place| {
             place.resident.as_ref().is_some_and(|one| {
                 one.is_shared
-                    && one.aggregates < AGGREGATES_MAX
+                    && one.aggregates < aggregates_max
                     && one.instance.module().digest() == digest
                     && one.instance.memory_bytes() < MEMORY_MARK
             })
@@ -151,6 +168,7 @@ impl Pool {
             instance: Instance::new(module)?,
             aggregates: 0,
             is_shared,
+            bytes: 0,
         };
         self.generations += 1;
         let place = Place {
@@ -182,10 +200,33 @@ impl Pool {
             .map(|resident| (resident, generation))
     }
 
-    fn clear_if_spent(&mut self, index: usize) {
-        let place = &mut self.places[index];
-        place
-            .resident
-            .take_if(|resident| resident.instance.is_spent());
+    /// After a call: counts what the instance has by now, and gives it up when the call ended it.
+    fn called(&mut self, index: usize) {
+        let Some(resident) = &mut self.places[index].resident else {
+            return;
+        };
+        if !resident.instance.is_spent() {
+            let bytes = resident.instance.memory_bytes();
+            self.bytes = self.bytes - resident.bytes + bytes;
+            resident.bytes = bytes;
+            return;
+        }
+        if resident.is_shared {
+            let digest = resident.instance.module().digest();
+            let (falls, last) = self.falls.entry(digest).or_insert((0, Instant::now()));
+            *falls = if last.elapsed() < FRAGILE {
+                *falls + 1
+            } else {
+                1
+            };
+            *last = Instant::now();
+        }
+        self.clear(index);
+    }
+
+    fn clear(&mut self, index: usize) {
+        if let Some(resident) = self.places[index].resident.take() {
+            self.bytes -= resident.bytes;
+        }
     }
 }

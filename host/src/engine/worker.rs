@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use hashlink::LinkedHashMap;
 use tokio::sync::mpsc;
 
+use super::brakes::Brakes;
 use super::homes::Homes;
 use super::load::{self, Loaded};
 use super::pool::Pool;
@@ -16,14 +18,16 @@ use crate::deploy::Deployed;
 use crate::fold::{self, Start};
 use crate::model::{StreamId, Version};
 use crate::runtime::{Failure, FoldEvent};
-use crate::store::{self, LoadPage, RunId};
+use crate::store::{LoadPage, RunId};
 use crate::supervise::{Seat, Supervisor};
 use crate::upcast::Liftable;
 
 /// Slots that are looked at for one that can be evicted.
 const EVICTION_LOOKS: usize = 32;
-/// Commands after which the guests' memory is looked at.
-const MEMORY_LOOK: u64 = 1_024;
+/// Commands after which instances of modules that are not in use any more are given up.
+const MODULES_LOOK: u64 = 1_024;
+/// Streams that are remembered as to be kept apart.
+const APART_MAX: usize = 4_096;
 
 /// Fuel of recent decisions up to which a caller's own thread may decide: about
 /// 100 µs, during which a thread of the reactor does nothing else.
@@ -158,8 +162,11 @@ pub(super) struct Core {
     pub(super) recent_fuel: u64,
     /// Counts looks at what could be evicted.
     looks: u64,
-    /// The guests used more memory than they may when it was last looked at.
-    is_over_memory: bool,
+    /// Modules that are not called for a while.
+    pub(super) brakes: Brakes,
+    /// Streams whose guest faulted lately, the last one last: they are kept apart although
+    /// nothing else is known of them any more.
+    apart: LinkedHashMap<StreamId, ()>,
 }
 
 impl Core {
@@ -172,7 +179,8 @@ impl Core {
             number: 0,
             recent_fuel: 0,
             looks: 0,
-            is_over_memory: false,
+            brakes: Brakes::default(),
+            apart: LinkedHashMap::new(),
         }
     }
 
@@ -221,7 +229,12 @@ impl Core {
     /// Queues a command at its stream and goes on there.
     pub(super) fn take(&mut self, request: Request) {
         let stream = request.stream.clone();
-        let slot = self.slots.entry(stream.clone()).or_insert_with(Slot::new);
+        let apart = &self.apart;
+        let slot = self.slots.entry(stream.clone()).or_insert_with(|| {
+            let mut slot = Slot::new();
+            slot.is_apart = !apart.is_empty() && apart.contains_key(&stream);
+            slot
+        });
         let direct = slot.waiting.is_empty() && matches!(slot.state, State::Warm(_));
         if direct {
             // Kept as it is, with its claim on the next batch.
@@ -296,10 +309,30 @@ impl Core {
         }
     }
 
+    /// From now on a stream has an instance of its own, also when it comes back.
+    pub(super) fn keep_apart(&mut self, stream: &StreamId) {
+        if let Some(slot) = self.slots.get_mut(stream) {
+            slot.is_apart = true;
+        }
+        self.apart.remove(stream);
+        self.apart.insert(stream.clone(), ());
+        if self.apart.len() > APART_MAX {
+            self.apart.pop_front();
+        }
+    }
+
     /// Opens an aggregate and begins to read its stream.
     fn load(&mut self, stream: &StreamId, deployed: Arc<Deployed>) {
         let check = self.shared.options.check_purity;
         let plan = self.plan_of(stream, &deployed);
+        let module = deployed.rules.module.digest();
+        if !self.brakes.is_empty()
+            && let Some(resting) = self.brakes.rests(module, stream, Instant::now())
+        {
+            return self.refuse_all(stream, Some(plan), |request| {
+                Error::of_guest(&request.stream, &resting)
+            });
+        }
         let Some(slot) = self.slots.get_mut(stream) else {
             return;
         };
@@ -331,7 +364,7 @@ impl Core {
         self.shared.runtime.spawn(async move {
             let loading = load::begin(&shared, &deployed, &stream, passed_by);
             let loaded = shared.loading.attempt(loading).await;
-            let loaded = loaded.unwrap_or_else(|cause| Err(not_loaded(&cause)));
+            let loaded = loaded.unwrap_or_else(|cause| Err(load::not_loaded(&cause)));
             myself.send(Message::Page(stream, run, Box::new(loaded)));
         });
     }
@@ -350,7 +383,7 @@ impl Core {
                     is_too_long: false,
                 }),
                 Ok(Err(error)) => Err(fold::Error::Store(error)),
-                Err(cause) => Err(not_loaded(&cause)),
+                Err(cause) => Err(load::not_loaded(&cause)),
             };
             myself.send(Message::Page(stream, run, Box::new(loaded)));
         });
@@ -423,7 +456,9 @@ impl Core {
                 folder.ignore(stream, "refused-by-the-guest", &failure);
                 slot.refused_snapshots += 1;
                 // It may have thrown away other streams' states with it.
-                slot.is_apart |= matches!(failure, Failure::Fault(_));
+                if matches!(failure, Failure::Fault(_)) {
+                    self.keep_apart(stream);
+                }
                 self.retire(stream);
                 self.advance(stream);
                 false
@@ -457,9 +492,12 @@ impl Core {
             }
         };
         let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
-        match warm.homes.fold(&mut self.pool, &events) {
+        let begun = Instant::now();
+        // A stream that failed so far is tried with all that its events may take.
+        match warm.homes.fold(&mut self.pool, &events, slot.is_apart) {
             Some(Ok(())) => {}
             Some(Err(failure)) => {
+                self.brakes.failed(&failure, stream, begun);
                 let error = fold::Error::of_guest(stream, &failure);
                 return self.unreadable(stream, &error);
             }
@@ -512,7 +550,7 @@ impl Core {
         };
         let may_pass = matches!(error, fold::Error::Fault(fault) if fault.kind.may_pass());
         if may_pass && !slot.is_apart {
-            slot.is_apart = true;
+            self.keep_apart(stream);
             return self.advance(stream);
         }
         self.refuse_all(stream, plan, |_| error.clone().into());
@@ -535,12 +573,12 @@ impl Core {
     fn evict(&mut self) {
         let options = &self.shared.options;
         self.looks += 1;
-        if self.looks.is_multiple_of(MEMORY_LOOK) {
+        if self.looks.is_multiple_of(MODULES_LOOK) {
             let plan = self.shared.registry.plan();
             self.pool.retain_modules(|digest| plan.serves(digest));
-            self.is_over_memory = self.pool.memory_bytes() > options.warm_bytes_max;
         }
-        if self.slots.len() <= options.warm_aggregates_max && !self.is_over_memory {
+        let is_over = self.pool.memory_bytes() > options.warm_bytes_max;
+        if self.slots.len() <= options.warm_aggregates_max && !is_over {
             return;
         }
         let idle = self
@@ -554,10 +592,4 @@ impl Core {
         self.retire(&stream);
         self.slots.remove(&stream);
     }
-}
-
-/// A load that panicked; it may be tried again.
-fn not_loaded(cause: &str) -> fold::Error {
-    let text = format!("the stream was not loaded: a part of the host panicked: {cause}");
-    fold::Error::Store(store::Error::Unavailable(text))
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::deployments::DeploymentView;
-use super::params::{NamePath, Params};
+use super::params::{NamePath, Params, digest};
 use super::preflights::{PreflightView, TIME_MS};
 use super::problem::{Code, Problem, Result};
 use super::request::{JsonBytes, OptionalJson, named_objects};
@@ -21,7 +21,7 @@ use super::runs::{self, Run, RunLine, Telling};
 use super::{App, answer};
 use crate::Host;
 use crate::deploy::{Keeping, Release};
-use crate::model::{Digest, Invalid, SettingsChange};
+use crate::model::{Invalid, SettingsChange};
 use crate::proof::{Policy, Preflight, Scope};
 
 /// What to activate: one module, or a release of several.
@@ -122,7 +122,7 @@ pub async fn activate(
         changes.insert(name.clone(), change);
     }
     let activating = Activating {
-        release: release(given.digest.as_deref(), given.digests.as_deref())?,
+        release: release(&app, given.digest.as_deref(), given.digests.as_deref()).await?,
         keeping: Keeping {
             changes,
             take_over: given.take_over,
@@ -137,20 +137,21 @@ pub async fn activate(
 }
 
 /// What a request wants to be activated.
-pub(super) fn release(
-    digest: Option<&str>,
-    digests: Option<&[String]>,
-) -> std::result::Result<Release, Invalid> {
-    match (digest, digests) {
-        (Some(digest), None) => Ok(Release::from(digest.parse::<Digest>()?)),
-        (None, Some(digests)) => Ok(Release {
-            digests: digests
-                .iter()
-                .map(|digest| digest.parse())
-                .collect::<std::result::Result<_, _>>()?,
-            retired: Vec::new(),
-        }),
-        _ => Err(Invalid("give either digest or digests".to_owned())),
+pub(super) async fn release(
+    app: &App,
+    only: Option<&str>,
+    several: Option<&[String]>,
+) -> Result<Release> {
+    match (only, several) {
+        (Some(only), None) => Ok(Release::from(digest(app, only).await?)),
+        (None, Some(several)) => {
+            let mut release = Release::default();
+            for one in several {
+                release.digests.push(digest(app, one).await?);
+            }
+            Ok(release)
+        }
+        _ => Err(Problem::bad_request("give either digest or digests")),
     }
 }
 

@@ -25,7 +25,7 @@ pub struct CommandBody<'a> {
     /// Schema version of the data; without one, the decider's current one.
     #[serde(default)]
     schema_version: Option<u32>,
-    /// JSON, kept byte for byte. Either this or `data_base64`.
+    /// JSON, kept byte for byte. Either this or `data_base64`; without both, `{}`.
     #[serde(borrow, default, deserialize_with = "view::given")]
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
@@ -72,7 +72,7 @@ pub async fn execute(
         id: headers::command_id(&headers)?,
         name: Name::new(&given.r#type)?,
         schema_version: given.schema_version,
-        body: view::body(
+        body: view::command_body(
             given.data,
             given.data_base64.as_deref(),
             given.content_type.as_deref(),

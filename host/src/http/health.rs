@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::params::Params;
 use super::problem::{Code, Problem, Result};
 use super::{App, ProjectionView, answer};
-use crate::app::Check;
+use crate::app::{Check, STORE_READER, STORE_WRITER};
 use crate::projection;
 
 /// How the host is.
@@ -55,7 +55,14 @@ impl CheckView {
         Self {
             name: check.name.clone(),
             is_ready: check.fault.is_none(),
-            fault: check.fault.clone(),
+            fault: match &*check.name {
+                // What a store says may name what is not for everyone.
+                STORE_WRITER | STORE_READER => {
+                    let told = check.fault.as_ref();
+                    told.map(|_| "the store is not available; the host's log says why".to_owned())
+                }
+                _ => check.fault.clone(),
+            },
             restarts: check.restarts,
             cause: check.cause.clone(),
         }
@@ -94,6 +101,11 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
     // What is active was loaded before the server began to listen.
     let readiness = app.host.readiness(READY_WAIT).await;
     let checks: Vec<_> = readiness.checks.iter().map(CheckView::of).collect();
+    for check in &readiness.checks {
+        if let Some(fault) = &check.fault {
+            tracing::warn!(name = %check.name, %fault, "not ready");
+        }
+    }
     if readiness.is_ready() {
         let ready = Ready {
             status: "ready",
@@ -101,7 +113,7 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
         };
         return answer::json(StatusCode::OK, &ready);
     }
-    let faults = readiness.checks.iter().filter_map(|check| {
+    let faults = checks.iter().filter_map(|check| {
         let fault = check.fault.as_ref()?;
         Some(format!("{}: {fault}", check.name))
     });

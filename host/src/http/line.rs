@@ -28,7 +28,7 @@ pub struct Line<'a> {
     /// Schema version of the data; without one, the decider's current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<u32>,
-    /// JSON.
+    /// JSON; without it and `data_base64`, `{}`.
     #[serde(
         borrow,
         default,
@@ -138,7 +138,7 @@ impl Line<'_> {
             },
             name: Name::new(&self.r#type)?,
             schema_version: self.schema_version,
-            body: view::body(self.data, self.data_base64.as_deref(), content_type)?,
+            body: view::command_body(self.data, self.data_base64.as_deref(), content_type)?,
             metadata: self.composed_metadata()?,
             expected_version: match self.expected_version {
                 Some(version) => ExpectedVersion::Exact(Version(version)),

@@ -20,7 +20,7 @@ use super::request::NdjsonBody;
 use super::{App, headers, line};
 use crate::Host;
 use crate::engine::{self, Executed};
-use crate::model::{Command, Context, StreamId};
+use crate::model::{Command, Context, StreamId, without_mark};
 
 /// The answer to one line. Answers come in order within a stream, and as they are
 /// ready across streams.
@@ -156,7 +156,11 @@ fn answers(
                             if text.trim_ascii().is_empty() {
                                 continue;
                             }
-                            let (key, read) = match line::read(&text, None) {
+                            let text = match number {
+                                1 => without_mark(&text),
+                                _ => &text,
+                            };
+                            let (key, read) = match line::read(text, None) {
                                 Ok((stream, command)) => {
                                     let command = Command { context: context.clone(), ..command };
                                     (Key::Stream(stream), Ok(command))

@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 
-use super::problem::{Problem, Result};
-use crate::model::{Digest, Invalid, Position, StreamId, Timestamp};
+use super::App;
+use super::problem::{Code, Problem, Result};
+use crate::model::{Digest, Position, StreamId, Timestamp};
 use crate::projection::{Freshness, WAIT_MAX};
 use crate::store::{ArchivedStreams, Direction, Role};
 use crate::upcast::Form;
@@ -36,14 +37,42 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
     }
 }
 
-/// `{digest}`.
+/// `{digest}`, whole or its first digits.
 pub struct DigestPath(pub Digest);
 
-impl<S: Send + Sync> FromRequestParts<S> for DigestPath {
+impl FromRequestParts<App> for DigestPath {
     type Rejection = Box<Problem>;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        Ok(Self(segment(parts, state).await?.parse()?))
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        Ok(Self(digest(app, &segment(parts, app).await?).await?))
+    }
+}
+
+/// Digits of a digest from which a module may be named.
+const DIGEST_DIGITS_MIN: usize = 4;
+
+/// A module's digest: all of its 64 digits, or so many of the first that no other module of the
+/// store begins with them, but at least 4.
+pub async fn digest(app: &App, text: &str) -> Result<Digest> {
+    let is_prefix = (DIGEST_DIGITS_MIN..64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_prefix {
+        return Ok(text.parse()?);
+    }
+    let prefix = text.to_ascii_lowercase();
+    let modules = app.host.modules().await?;
+    let digests = modules.iter().map(|module| module.digest.to_string());
+    let mut named = digests.filter(|digest| digest.starts_with(&prefix));
+    match (named.next(), named.count()) {
+        (Some(digest), 0) => Ok(digest.parse()?),
+        (Some(_), others) => Err(Problem::bad_request(format!(
+            "digest {text:?}: {} modules begin with it; give more of its digits",
+            others + 1
+        ))),
+        (None, _) => {
+            let detail = format!("no module of the store has a digest that begins with {text:?}");
+            Err(Box::new(Problem::new(Code::ModuleNotFound, detail)))
+        }
     }
 }
 
@@ -196,13 +225,6 @@ impl Params {
         })?;
         let micros = u64::try_from(time.as_microsecond()).unwrap_or(0);
         Ok(Some(Timestamp(micros)))
-    }
-
-    /// A module's digest.
-    pub fn digest(&mut self, name: &str) -> Result<Option<Digest>> {
-        let text = self.one(name)?;
-        let digest = text.map(|text| text.parse()).transpose();
-        digest.map_err(|error: Invalid| Problem::bad_request(format!("query: {name}: {error}")))
     }
 
     /// `after` and `timeout`: how far a projection has to be before it is read, and how long

@@ -19,7 +19,6 @@ use super::runs::{self, Run, RunLine, Telling};
 use super::verify::{FindingView, scope};
 use crate::Host;
 use crate::deploy::{Keeping, Release};
-use crate::model::Invalid;
 use crate::proof::{Policy, Preflight, Scope};
 
 /// How long events are looked at without a word.
@@ -117,6 +116,9 @@ pub struct JudgedView {
     /// name in the store.
     #[serde(default)]
     pub lifted: u64,
+    /// They come to what the active decider comes to by now, which is not what is recorded.
+    #[serde(default)]
+    pub as_active: u64,
     /// They come to other events, or to none.
     pub different: u64,
     /// They are rejected.
@@ -169,6 +171,7 @@ impl PreflightView {
                     command: command.to_string(),
                     same: tally.same,
                     lifted: tally.lifted,
+                    as_active: tally.as_active,
                     different: tally.different,
                     rejected: tally.rejected,
                     unread: tally.unread,
@@ -225,16 +228,18 @@ struct Asked {
 }
 
 impl PreflightBody<'_> {
-    fn asked(self) -> std::result::Result<Asked, Invalid> {
+    async fn asked(self, app: &App) -> Result<Asked> {
         let time_ms = self.time_ms.unwrap_or(TIME_MS);
         if !(1..=TIME_MS_MAX).contains(&time_ms) {
-            return Err(Invalid(format!("time_ms is 1 to {TIME_MS_MAX}")));
+            return Err(Problem::bad_request(format!(
+                "time_ms is 1 to {TIME_MS_MAX}"
+            )));
         }
         if self.events == Some(0) {
-            return Err(Invalid("events begin at 1".to_owned()));
+            return Err(Problem::bad_request("events begin at 1"));
         }
         Ok(Asked {
-            release: release(self.digest.as_deref(), self.digests.as_deref())?,
+            release: release(app, self.digest.as_deref(), self.digests.as_deref()).await?,
             policy: Policy::allowing(&self.allow)?,
             scope: Scope {
                 events: self.events,
@@ -281,6 +286,6 @@ pub async fn preflight(
     body: JsonBytes,
 ) -> Result<Response> {
     params.finish()?;
-    let asked = body.parse::<PreflightBody<'_>>()?.asked()?;
+    let asked = body.parse::<PreflightBody<'_>>()?.asked(&app).await?;
     runs::answer(app, asked).await
 }

@@ -152,13 +152,27 @@ fn check_content_type(request: &Request, wanted: &str) -> Result<()> {
         .unwrap_or_default()
         .trim();
     if essence.eq_ignore_ascii_case(wanted) {
-        return Ok(());
+        return check_encoding(request);
     }
     let given = match &given {
         Some(given) => format!("{given:?}"),
         None => "none".to_owned(),
     };
     let detail = format!("the body must have Content-Type {wanted}, not {given}");
+    let mut problem = Problem::bad_request(detail);
+    problem.status = 415;
+    Err(problem)
+}
+
+/// Bodies are taken as they are.
+fn check_encoding(request: &Request) -> Result<()> {
+    let mut given = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    let encoded = given.find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let Some(encoded) = encoded else {
+        return Ok(());
+    };
+    let encoded = String::from_utf8_lossy(encoded.as_bytes());
+    let detail = format!("the body has Content-Encoding {encoded:?}; send it as it is");
     let mut problem = Problem::bad_request(detail);
     problem.status = 415;
     Err(problem)

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::App;
-use super::params::Params;
+use super::params::{Params, digest};
 use super::preflights::PreflightView;
 use super::problem::{Problem, Result};
 use super::request::JsonBytes;
 use super::runs::{self, Run, RunLine, Telling};
 use crate::Host;
-use crate::model::{Digest, Invalid};
+use crate::model::Digest;
 use crate::proof::{End, Policy, Shadow, Shadowing};
 
 /// How long one takes at most.
@@ -81,11 +81,13 @@ struct Asked {
 }
 
 impl ShadowBody<'_> {
-    fn asked(self) -> std::result::Result<Asked, Invalid> {
+    async fn asked(self, app: &App) -> Result<Asked> {
         let usual = Shadowing::default();
         let seconds = self.seconds.unwrap_or(usual.time.as_secs());
         if !(1..=SECONDS_MAX).contains(&seconds) {
-            return Err(Invalid(format!("seconds is 1 to {SECONDS_MAX}")));
+            return Err(Problem::bad_request(format!(
+                "seconds is 1 to {SECONDS_MAX}"
+            )));
         }
         let (share, cpu) = (
             self.share.unwrap_or(usual.share),
@@ -93,11 +95,11 @@ impl ShadowBody<'_> {
         );
         for (name, percent) in [("share", share), ("cpu", cpu)] {
             if !(1..=100).contains(&percent) {
-                return Err(Invalid(format!("{name} is 1 to 100")));
+                return Err(Problem::bad_request(format!("{name} is 1 to 100")));
             }
         }
         Ok(Asked {
-            digest: self.digest.parse()?,
+            digest: digest(app, &self.digest).await?,
             policy: Policy::allowing(&self.allow)?,
             how: Shadowing {
                 time: Duration::from_secs(seconds),
@@ -137,6 +139,6 @@ impl Run for Asked {
 )]
 pub async fn shadow(State(app): State<App>, params: Params, body: JsonBytes) -> Result<Response> {
     params.finish()?;
-    let asked = body.parse::<ShadowBody<'_>>()?.asked()?;
+    let asked = body.parse::<ShadowBody<'_>>()?.asked(&app).await?;
     runs::answer(app, asked).await
 }

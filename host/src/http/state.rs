@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::params::{Params, StreamPath};
+use super::params::{Params, StreamPath, digest};
 use super::problem::{Problem, Result};
 use super::{App, answer};
 use crate::engine::At;
@@ -51,8 +51,18 @@ pub async fn state(
 ) -> Result<Response> {
     let version = params.number("at_version")?;
     let time = params.time("at_time")?;
-    let module = params.digest("module")?;
+    let module = params.one("module")?;
     params.finish()?;
+    let module = match module {
+        Some(module) => {
+            let found = digest(&app, &module).await;
+            Some(found.map_err(|mut problem| {
+                problem.detail = format!("query: module: {}", problem.detail);
+                problem
+            })?)
+        }
+        None => None,
+    };
     let at = match (version, time) {
         (None, None) => At::Now,
         (Some(version), None) => At::Version(Version(version)),

@@ -24,7 +24,7 @@ const NOW: &str = "now";
 /// only the last has the id; one that it drops does not come. `heartbeat` comes when
 /// nothing was sent for a while (15 s by default); its id is how far the log has been
 /// looked through, so that a client that comes back with `Last-Event-ID` goes on there. A
-/// position that the log has not reached is waited for. `caught-up` comes again when the
+/// position that the log has not reached is refused. `caught-up` comes again when the
 /// client was so slow that the log had to be read again. A client that leaves for 30 s
 /// unread what is ready is cut off, with `too-slow` if that can still be sent. `error`
 /// carries a problem and ends the subscription, also where an event can't be lifted;
@@ -56,11 +56,8 @@ pub async fn log(
     let form = params.form()?;
     params.finish()?;
     let after = last_event_id(&headers)?.or(after);
-    if let Some(after) = after.filter(|after| *after > 0) {
-        check_end(after, app.host.log_head().await?)?;
-    }
     let subscribe = match after {
-        Some(after) => Subscribe::log(Position(after), filter),
+        Some(after) => Subscribe::log(Position(after), filter).seen(),
         None => Subscribe::log(Position(0), filter).from_now(),
     };
     answer(&app, subscribe, form).await
@@ -69,7 +66,7 @@ pub async fn log(
 /// Subscribes to a stream.
 ///
 /// As a subscription to the log, with versions for positions. The stream need not exist:
-/// its first event is waited for.
+/// its first event is waited for. A version behind the next one is refused.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/subscribe", operation_id = "subscribe_stream", tag = "streams",
     params(
@@ -92,23 +89,14 @@ pub async fn stream(
     let from = start(&mut params, "from", 1)?;
     let form = params.form()?;
     params.finish()?;
-    let subscribe = match last_event_id(&headers)?.map(|seen| seen + 1).or(from) {
-        Some(from) => Subscribe::stream(stream, Version(from)),
+    let subscribe = match last_event_id(&headers)?
+        .map(|seen| seen.saturating_add(1))
+        .or(from)
+    {
+        Some(from) => Subscribe::stream(stream, Version(from)).seen(),
         None => Subscribe::stream(stream, Version(1)).from_now(),
     };
     answer(&app, subscribe, form).await
-}
-
-/// Refuses a place behind the end of the log: nobody has been there, and what comes next
-/// would be passed over without a word.
-fn check_end(after: u64, end: Position) -> Result<()> {
-    if after <= end.0 {
-        return Ok(());
-    }
-    Err(Problem::bad_request(format!(
-        "position {after} is behind the end of the log, {end}: was the store restored from \
-         an older copy? Begin at {end} or before"
-    )))
 }
 
 async fn answer(app: &App, subscribe: Subscribe, form: Form) -> Result<Response> {

@@ -80,7 +80,7 @@ pub struct ProjectionTallyView {
     /// Documents and streams that were left out, because events are parked for them.
     pub parked: u64,
     /// Every document was compared. False when the plan, the build, or what is parked for streams
-    /// changed meanwhile: run it again then.
+    /// changed meanwhile, or when the build is stale: run it again then.
     pub complete: bool,
 }
 

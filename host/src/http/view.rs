@@ -314,6 +314,18 @@ impl<'a> AppendOutcome<'a> {
     }
 }
 
+/// The body of a command, which has none when it has nothing to say.
+pub fn command_body(
+    data: Option<&RawValue>,
+    data_base64: Option<&str>,
+    content_type: Option<&str>,
+) -> Result<Body> {
+    if data.is_none() && data_base64.is_none() && content_type.is_none() {
+        return Ok(Body::json(b"{}".to_vec())?);
+    }
+    body(data, data_base64, content_type)
+}
+
 /// A body from `data`, or from `data_base64` and its content type.
 pub fn body(
     data: Option<&RawValue>,

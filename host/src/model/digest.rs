@@ -36,7 +36,7 @@ impl std::str::FromStr for Digest {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let wrong = || Invalid(format!("digest {text:?}: 64 hexadecimal digits"));
+        let wrong = || Invalid(format!("digest {text:?} is not 64 hexadecimal digits"));
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(wrong());
         }

@@ -7,6 +7,11 @@ use super::Invalid;
 /// Deepest nesting of arrays and objects in a JSON body.
 pub const DEPTH_MAX: usize = 128;
 
+/// Text without the byte order mark with which some programs begin a file.
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
+}
+
 /// Scans a text without building a tree.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ pub enum Error {
     /// It has not come as far as it was asked to be. This is answered at once when it is of no
     /// use to wait.
     #[error(
-        "projection {projection} has come to position {position}, not to {after}: {}",
+        "projection {projection} has come to position {position}, {after} is asked for: {}",
         .reason.advice(.projection)
     )]
     NotFresh {

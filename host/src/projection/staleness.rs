@@ -272,7 +272,10 @@ impl Shared {
             let lifter = Arc::clone(&self.guests.lifter);
             let is_same = blocking(move || {
                 let lift = |sources: &Sources, events| sources.lift_all(&lifter, events);
-                is_same(&lift(&before, events.clone()), &lift(&now, events.clone()))
+                let (one, other) = (lift(&before, events.clone()), lift(&now, events.clone()));
+                // An event that can't be lifted hides those behind it.
+                let is_whole = one.failed.is_none() && other.failed.is_none();
+                is_whole && is_same(&one, &other)
                     || events.into_iter().all(|event| {
                         let one = vec![event];
                         is_same(&lift(&before, one.clone()), &lift(&now, one))

@@ -2,8 +2,9 @@
 
 use super::Error;
 use super::shared::Shared;
-use crate::deploy::Projected;
+use crate::deploy::{self, Projected};
 use crate::model::Lifecycle;
+use crate::runtime::Definition;
 use crate::store::{Build, Role, StoredProjection};
 
 /// A build that is to be kept going.
@@ -65,16 +66,33 @@ async fn tended(
                 .await?;
             continue;
         }
-        // An operator went back to the version before: that is the one to be kept right. When the
-        // component went back, its documents follow.
-        let previous = of(Role::Previous);
-        let went_back = active.version < version
-            && previous.is_some_and(|previous| previous.version == version);
+        // An operator went back to the version before: that is the one to be kept right, until
+        // another module of its component becomes active.
+        let replaced = of(Role::Previous).filter(|previous| previous.version == version);
+        let went_back = match replaced {
+            Some(replaced) if active.version < version => {
+                let component = projected.module.manifest().name.as_str();
+                !was_replaced(shared, component, replaced.plan.unwrap_or_default()).await?
+            }
+            _ => false,
+        };
         let wanted = match went_back {
             true => (active.version, active.module),
             false => (version, module),
         };
-        let is_of_no_use = |next: &&Build| next.version != wanted.0 || next.stale.is_some();
+        // Documents of another definition are not this one's, though its version is the same.
+        let definition = projected.definition();
+        let (mut active_fits, mut next_fits) = (true, true);
+        for (build, fits) in [
+            (Some(&active), &mut active_fits),
+            (next.as_ref(), &mut next_fits),
+        ] {
+            if let Some(build) = build.filter(|it| it.version == version && it.module != module) {
+                *fits = is_of(shared, build, (name, definition)).await?;
+            }
+        }
+        let is_of_no_use =
+            |next: &&Build| next.version != wanted.0 || next.stale.is_some() || !next_fits;
         if let Some(next) = next.as_ref().filter(is_of_no_use) {
             tracing::info!(
                 projection = name,
@@ -84,8 +102,10 @@ async fn tended(
             documents.drop_build(name, Role::Next).await?;
             continue;
         }
-        let own = [Some(&active), next.as_ref()].into_iter().flatten();
+        let own = [Some(&active).filter(|_| active_fits), next.as_ref()];
         let mut other = own
+            .into_iter()
+            .flatten()
             .filter(|build| build.version == version && build.module != module)
             .map(|build| build.id);
         if let Some(build) = other.next() {
@@ -93,7 +113,7 @@ async fn tended(
             shared.tell();
             continue;
         }
-        let is_there = active.version == wanted.0;
+        let is_there = active.version == wanted.0 && active_fits;
         if next.is_none() && (!is_there || active.stale.is_some()) {
             if let Some(reason) = &active.stale {
                 tracing::info!(projection = name, %reason, "a stale projection is rebuilt");
@@ -106,4 +126,39 @@ async fn tended(
         return Ok(stored);
     }
     Ok(documents.projection(name).await?.unwrap_or_default())
+}
+
+/// Whether another module became active under a name after a plan.
+async fn was_replaced(shared: &Shared, name: &str, plan: u64) -> Result<bool, Error> {
+    let mut active = None;
+    for deployment in shared.registry.history().await.map_err(Error::from)? {
+        let named = deployment.members().find(|(member, _)| *member == name);
+        let Some((_, module)) = named else {
+            continue;
+        };
+        if deployment.plan > plan && module != active {
+            return Ok(true);
+        }
+        active = module;
+    }
+    Ok(false)
+}
+
+/// Whether a build was made by a definition. One whose module is gone is not known to be.
+async fn is_of(
+    shared: &Shared,
+    build: &Build,
+    (name, definition): (&str, &Definition),
+) -> Result<bool, Error> {
+    match shared.registry.module(build.module).await {
+        Ok(module) => {
+            let made = module.projection(name);
+            Ok(made.is_some_and(|made| definition.makes_the_same_as(made)))
+        }
+        Err(deploy::Error::Store(error)) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(projection = name, %error, "a build's module can't be read");
+            Ok(false)
+        }
+    }
 }

@@ -36,7 +36,7 @@ pub struct Compared {
     /// Documents and streams that were left out, because events are parked for them.
     pub parked: u64,
     /// Every document was compared. False when the plan, the build, or what is parked for streams
-    /// changed meanwhile.
+    /// changed meanwhile, or when the build is stale: then nothing was.
     pub is_complete: bool,
 }
 
@@ -92,6 +92,18 @@ impl Service {
                 Err(error) => return Err(error),
             };
             let rules = Arc::new(self.shared.rules(name, build.module).await?);
+            if build.stale.is_some() {
+                // It says so itself, and a rebuild is on its way.
+                all.push(Compared {
+                    projection: Arc::clone(&rules.name),
+                    position,
+                    same: 0,
+                    different: 0,
+                    parked: 0,
+                    is_complete: false,
+                });
+                continue;
+            }
             // Later than the position: it holds whatever was parked up to there.
             let parked = Parked::read(&*self.shared.documents, build.id).await?;
             let checking = Checking {

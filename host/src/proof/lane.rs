@@ -28,6 +28,8 @@ pub(super) struct Lane {
     pub(super) judge: Arc<Judge>,
     pub(super) commits: Commits,
     pub(super) states: States,
+    /// By the active deciders, where a candidate comes to something else than is recorded.
+    active: States,
     pub(super) source: Source,
     pub(super) acknowledged: Arc<Acknowledged>,
     pub(super) stop: Arc<Stop>,
@@ -56,6 +58,8 @@ enum Again {
     Same,
     /// Once the recorded events have been lifted to what the candidate reads.
     SameLifted,
+    /// The active decider comes to the same by now.
+    AsActive,
     Undecided,
     Found(Kind, String),
     /// The events before it can't be folded by these rules.
@@ -84,6 +88,7 @@ impl Lane {
             judge: Arc::clone(judge),
             commits: Commits::default(),
             states: States::new(source.clone()),
+            active: States::new(source.clone()),
             source: source.clone(),
             acknowledged: Arc::clone(acknowledged),
             stop: Arc::clone(stop),
@@ -216,8 +221,37 @@ impl Lane {
             {
                 Again::SameLifted
             }
+            Again::Found(Kind::Decision | Kind::Rejected | Kind::Command, _)
+                if self.is_as_active(
+                    place,
+                    whole.commit.command.as_ref(),
+                    &decision.outcome,
+                )? =>
+            {
+                Again::AsActive
+            }
             again => again,
         })
+    }
+
+    /// Whether the active decider comes to the same by now. Then a candidate changes nothing.
+    fn is_as_active(
+        &mut self,
+        place: (&StreamId, Version),
+        command: Option<&CommandRecord>,
+        outcome: &Outcome,
+    ) -> Result<bool, store::Error> {
+        let active = self.judge.active(place.0.category()).cloned();
+        let (Some(active), Some(command)) = (active, command) else {
+            return Ok(false);
+        };
+        let command = fitted(command, &active);
+        let annotations = crate::model::annotations(command.metadata.as_ref(), &command.context);
+        match self.active.decide(&active, place, &command, &annotations) {
+            Ok(decided) => Ok(decided.is_ok_and(|decided| decided.outcome.is_same(outcome))),
+            Err(error) if is_of_the_stream(&error) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Whether a decision came to what its decider reads of the recorded events. Of an event
@@ -308,6 +342,7 @@ impl Lane {
         match again {
             Again::Same => tally.same += 1,
             Again::SameLifted => tally.lifted += 1,
+            Again::AsActive => tally.as_active += 1,
             Again::Undecided => tally.undecided += 1,
             Again::Found(kind, text) => {
                 tally.count(kind);

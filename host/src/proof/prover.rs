@@ -20,7 +20,7 @@ use super::report::{Finding, Kind, Progress, Verified};
 use super::states::Source;
 use super::stop::Stop;
 use crate::deploy::{Keeping, Prospect, Registry, Release};
-use crate::fold::{Agreement, Folder, Rules};
+use crate::fold::{self, Agreement, Folder, Rules};
 use crate::model::{Clock, Position, StreamId};
 use crate::store::{
     self, AcknowledgementStore, ArchivedStreams, Direction, EventReader, LOG_PAGE_MAX,
@@ -317,25 +317,32 @@ impl Prover {
             verified.snapshots.unusable += 1;
             return Ok(());
         }
-        match self.folder.compare(rules, &stream, snapshot).await? {
-            Agreement::Agrees => verified.snapshots.agree += 1,
-            Agreement::Unusable(_) => verified.snapshots.unusable += 1,
-            Agreement::Differs => {
-                verified.snapshots.differ += 1;
-                verified.find(Finding {
-                    weight: acknowledged.weight(&name),
-                    name,
-                    kind: Kind::Snapshot,
-                    position: Position(0),
-                    stream,
-                    version,
-                    command: None,
-                    module: Some(rules.module.digest()),
-                    plan: self.registry.plan().number,
-                    text: "a snapshot says something else than the events".to_owned(),
-                });
+        let text = match self.folder.compare(rules, &stream, snapshot).await {
+            Err(error @ (fold::Error::Store(_) | fold::Error::Stopped)) => return Err(error.into()),
+            Err(error) => format!("a snapshot opens although the events lead to no state: {error}"),
+            Ok(Agreement::Differs) => "a snapshot says something else than the events".to_owned(),
+            Ok(Agreement::Agrees) => {
+                verified.snapshots.agree += 1;
+                return Ok(());
             }
-        }
+            Ok(Agreement::Unusable(_)) => {
+                verified.snapshots.unusable += 1;
+                return Ok(());
+            }
+        };
+        verified.snapshots.differ += 1;
+        verified.find(Finding {
+            weight: acknowledged.weight(&name),
+            name,
+            kind: Kind::Snapshot,
+            position: Position(0),
+            stream,
+            version,
+            command: None,
+            module: Some(rules.module.digest()),
+            plan: self.registry.plan().number,
+            text,
+        });
         Ok(())
     }
 }

@@ -110,6 +110,8 @@ pub struct Tally {
     /// They came to what the candidate reads of the recorded events: these have another form
     /// in the store, or another name.
     pub lifted: u64,
+    /// They came to what the active decider comes to by now, which is not what is recorded.
+    pub as_active: u64,
     /// They came to other events, or to none, or the commit names what it can't.
     pub different: u64,
     /// They were rejected.
@@ -313,7 +315,7 @@ impl Times {
 impl Tally {
     /// Those that came to what is recorded.
     pub fn all_same(&self) -> u64 {
-        self.same + self.lifted
+        self.same + self.lifted + self.as_active
     }
 
     /// Those that did not come to what is recorded.
@@ -347,6 +349,7 @@ impl Tally {
         let Self {
             same,
             lifted,
+            as_active,
             different,
             rejected,
             unread,
@@ -360,6 +363,7 @@ impl Tally {
         } = other;
         self.same += same;
         self.lifted += lifted;
+        self.as_active += as_active;
         self.different += different;
         self.rejected += rejected;
         self.unread += unread;

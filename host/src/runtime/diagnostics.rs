@@ -78,6 +78,8 @@ impl Diagnostics {
 }
 
 fn emit(component: &str, level: Level, message: &str) {
+    // A guest writes one line, and none that looks like the host's.
+    let message = message.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
     match level {
         Level::Trace => tracing::trace!(target: "quipu::guest", component, "{message}"),
         Level::Debug => tracing::debug!(target: "quipu::guest", component, "{message}"),

@@ -185,14 +185,39 @@ impl Instance {
         let resource = self.own(aggregate);
         let limits = self.limits();
         let (count_max, bytes_max) = (limits.events_per_call_max, limits.call_bytes_max);
+        let budget = limits.fuel_per_call / 2;
         let (mut rest, mut total) = (events, 0);
+        let mut few = match events.len() {
+            one_commit if one_commit <= TOGETHER => one_commit,
+            _ => 1,
+        };
         while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(rest, count_max, bytes_max));
+            let (batch, after) = rest.split_at(batch_len(rest, count_max.min(few), bytes_max));
             let batch: Vec<_> = batch.iter().map(event_param).collect();
             let (answer, fuel) =
                 self.call(|guest, store| guest.aggregate().call_apply(store, resource, &batch))?;
             answer.map_err(|error| self.failure(error, fuel))?;
             total += fuel;
+            rest = after;
+            few = next_batch(batch.len(), fuel, budget);
+        }
+        Ok(total)
+    }
+
+    /// The same, each event with limits of its own: what a guest took one by one it takes again.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_each(
+        &mut self,
+        aggregate: &Aggregate,
+        events: &[FoldEvent<'_>],
+    ) -> Result<Fuel, Failure> {
+        let mut total = 0;
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (one, after) = rest.split_at(batch_len(rest, 1, usize::MAX));
+            total += self.apply(aggregate, one)?;
             rest = after;
         }
         Ok(total)
@@ -416,6 +441,19 @@ impl std::fmt::Debug for Instance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}#{}", self.module, self.id)
     }
+}
+
+/// Events that are applied in one call before anything is known of what they take: those of one
+/// commit were decided together.
+const TOGETHER: usize = 8;
+/// How many times more events the next call has at most.
+const GROWTH: usize = 8;
+
+/// How many events the next call has, so that it is likely to stay within a part of its fuel.
+fn next_batch(events: usize, fuel: Fuel, budget: Fuel) -> usize {
+    let each = (fuel / events.max(1) as u64).max(1);
+    let fitting = usize::try_from(budget / each).unwrap_or(usize::MAX);
+    fitting.clamp(1, events.saturating_mul(GROWTH).max(1))
 }
 
 /// How many events go into the next call: within both bounds, at least one stored

@@ -1,17 +1,19 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use super::bindings::{decider, manifest, projection, upcaster};
-use super::compiled::Cache;
+use super::compiled::{Cache, compiled_by};
+use super::compiler::NO_PROCESS;
 use super::fault::bounded;
 use super::sandbox::{Sandbox, State};
 use super::surface::Surface;
 use super::ticker::Ticker;
 use super::{
-    Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics, projections, steps,
+    Compiler, Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics, projections,
+    steps,
 };
 use crate::model::Digest;
 
@@ -27,12 +29,18 @@ struct Shared {
     linker: Linker<State>,
     limits: Limits,
     cache: Option<Cache>,
+    compiler: Option<Compiler>,
     loaded: Mutex<HashMap<Digest, Weak<Module>>>,
+    /// Held while something is compiled: one component at a time. What was refused last, so that
+    /// the same bytes are not compiled again.
+    compiling: Mutex<VecDeque<(Digest, Refused)>>,
     _ticker: Ticker,
 }
 
 /// Stack of the thread that compiles: deeply nested code takes much.
 const COMPILER_STACK_BYTES: usize = 16 << 20;
+/// Components that were refused and are remembered.
+const REFUSED_MAX: usize = 16;
 /// Longest report of the compiler that is passed on.
 const REPORT_BYTES_MAX: usize = 4 << 10;
 
@@ -42,7 +50,11 @@ impl Runtime {
     /// # Errors
     /// When the machine or the options don't allow it.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let Options { limits, cache_dir } = options;
+        let Options {
+            limits,
+            cache_dir,
+            compiler,
+        } = options;
         let broken = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
         let engine = Engine::new(&configuration(&limits)).map_err(broken)?;
         let mut linker = Linker::new(&engine);
@@ -60,7 +72,9 @@ impl Runtime {
             linker,
             limits,
             cache,
+            compiler,
             loaded: Mutex::default(),
+            compiling: Mutex::default(),
         })))
     }
 
@@ -78,8 +92,42 @@ impl Runtime {
         if let Some(module) = self.loaded().get(&digest).and_then(Weak::upgrade) {
             return Ok(module);
         }
-        let component = self.component(digest, bytes)?;
-        let module = Arc::new(self.module(digest, bytes.len(), &component)?);
+        if let Some(component) = self.kept(digest) {
+            return self.loaded_of(digest, bytes, &component);
+        }
+        let mut refused = self
+            .0
+            .compiling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have compiled it meanwhile.
+        if let Some(module) = self.loaded().get(&digest).and_then(Weak::upgrade) {
+            return Ok(module);
+        }
+        if let Some((_, why)) = refused.iter().find(|(known, _)| *known == digest) {
+            return Err(why.clone());
+        }
+        let component = self.compiled(bytes).inspect_err(|why| {
+            if !why.to_string().contains(NO_PROCESS) {
+                refused.truncate(REFUSED_MAX - 1);
+                refused.push_front((digest, why.clone()));
+            }
+        })?;
+        let module = self.loaded_of(digest, bytes, &component)?;
+        // Not before: what is refused is not kept.
+        if let Some(cache) = &self.0.cache {
+            cache.keep(digest, &component);
+        }
+        Ok(module)
+    }
+
+    fn loaded_of(
+        &self,
+        digest: Digest,
+        bytes: &[u8],
+        component: &Component,
+    ) -> Result<Arc<Module>, Refused> {
+        let module = Arc::new(self.module(digest, bytes.len(), component)?);
         let mut loaded = self.loaded();
         loaded.retain(|_, module| module.strong_count() > 0);
         loaded.insert(digest, Arc::downgrade(&module));
@@ -107,16 +155,20 @@ impl Runtime {
         Err(Refused::NotAComponent(reason.to_owned()))
     }
 
-    fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Component, Refused> {
-        let Shared { engine, cache, .. } = &*self.0;
-        if let Some(component) = cache.as_ref().and_then(|cache| cache.load(engine, digest)) {
-            return Ok(component);
-        }
-        let component = compile(engine, bytes)?;
-        if let Some(cache) = cache {
-            cache.keep(digest, &component);
-        }
-        Ok(component)
+    /// A component that was compiled before.
+    fn kept(&self, digest: Digest) -> Option<Component> {
+        let cache = self.0.cache.as_ref()?;
+        cache.load(&self.0.engine, digest)
+    }
+
+    fn compiled(&self, bytes: &[u8]) -> Result<Component, Refused> {
+        let engine = &self.0.engine;
+        let Some(compiler) = &self.0.compiler else {
+            return compile(engine, bytes);
+        };
+        let compiled = compiler.compile(&self.0.limits, bytes);
+        let component = compiled.and_then(|bytes| compiled_by(engine, &bytes));
+        component.map_err(|why| Refused::DoesNotCompile(bounded(&why, REPORT_BYTES_MAX).to_owned()))
     }
 
     fn module(
@@ -197,7 +249,7 @@ impl std::fmt::Debug for Runtime {
 }
 
 /// Everything here makes a guest's result a function of its input, or bounds it.
-fn configuration(limits: &Limits) -> Config {
+pub(super) fn configuration(limits: &Limits) -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)

@@ -12,6 +12,7 @@
 mod answer;
 mod bindings;
 mod compiled;
+mod compiler;
 mod diagnostics;
 mod documents;
 mod fault;
@@ -30,6 +31,7 @@ mod surface;
 mod ticker;
 
 pub use answer::{Decision, Outcome};
+pub use compiler::{Compiler, FAILED as COMPILER_FAILED};
 pub use documents::Work;
 pub use fault::{Failure, Fault, FaultKind};
 pub use idle::Idle;

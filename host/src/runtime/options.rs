@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Compiler;
 use crate::model::AppendLimits;
 
 /// How a [`Runtime`](super::Runtime) works.
@@ -15,6 +16,8 @@ pub struct Options {
     /// machine code. The folder belongs to the host alone. Files are never
     /// deleted by the host, and all of them may be deleted while none runs.
     pub cache_dir: Option<PathBuf>,
+    /// Who compiles components; none: this process, without a limit of time and memory.
+    pub compiler: Option<Compiler>,
 }
 
 /// What a guest may use. A guest that exceeds a bound has a fault.

@@ -58,6 +58,14 @@ pub struct Detail {
 }
 
 impl Definition {
+    /// Whether it is given the same, and is found by the same indexes: then its documents are
+    /// those of the other one, as far as a host can know.
+    pub fn makes_the_same_as(&self, other: &Self) -> bool {
+        self.sources == other.sources
+            && self.indexes == other.indexes
+            && self.detail == other.detail
+    }
+
     /// Longest document, in bytes.
     pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
     /// Most documents that one event can concern.

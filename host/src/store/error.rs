@@ -53,11 +53,7 @@ impl Error {
     pub fn is_lasting(&self) -> bool {
         matches!(
             self,
-            Self::Damaged(_)
-                | Self::Unexpected(_)
-                | Self::ReadOnly(_)
-                | Self::TooNew { .. }
-                | Self::TooOld { .. }
+            Self::Damaged(_) | Self::Unexpected(_) | Self::TooNew { .. } | Self::TooOld { .. }
         )
     }
 

@@ -20,7 +20,12 @@ impl FromStr for StoreUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |reason: &str| Error::Url(format!("store {text:?}: {reason}"));
+        // What stands before an @ may be a password.
+        let shown = match text.rsplit_once('@') {
+            Some((_, place)) => format!("…@{place}"),
+            None => text.to_owned(),
+        };
+        let wrong = |reason: &str| Error::Url(format!("store {shown:?}: {reason}"));
         match text.split_once(':') {
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("sqlite", path)) => {

@@ -15,7 +15,7 @@ use super::subscription::Subscription;
 use super::wants::{SeatId, Wants, Which};
 use super::{Error, Options, feed};
 use crate::deploy::{Reading, Registry};
-use crate::model::{Position, Version};
+use crate::model::{Invalid, Position, Version};
 use crate::store::{CheckpointStore, EventReader};
 use crate::supervise::Supervisor;
 use crate::upcast::Form;
@@ -179,6 +179,9 @@ impl Shared {
         let form = subscribe.form;
         let wants = Arc::new(Wants { which, form });
         let seat = this.join(Arc::clone(&wants))?;
+        if subscribe.is_seen && !subscribe.from_now {
+            this.check_end(&wants.which, at, seen).await?;
+        }
         if subscribe.from_now {
             match &wants.which {
                 Which::Stream(stream) => {
@@ -189,6 +192,36 @@ impl Shared {
             }
         }
         Ok(Subscription::new(seat, wants, at, seen, heartbeat))
+    }
+
+    /// Refuses a place behind the end: nobody has been there, and what comes next would be
+    /// passed over without a word.
+    pub(super) async fn check_end(
+        &self,
+        which: &Which,
+        at: Position,
+        seen: Version,
+    ) -> Result<(), Error> {
+        let (place, asked, end) = match which {
+            Which::Stream(stream) if seen > Version::NONE => {
+                let head = self.reader.head(stream).await?;
+                let end = head.map_or(Version::NONE, |head| head.version);
+                (format!("version {seen} of stream {stream}"), seen.0, end.0)
+            }
+            Which::Log(_) if at > self.board().end() => {
+                let end = self.reader.log_head().await?;
+                (format!("position {at} of the log"), at.0, end.0)
+            }
+            _ => return Ok(()),
+        };
+        if asked <= end {
+            return Ok(());
+        }
+        Err(Invalid(format!(
+            "{place} does not exist, the last one is {end}: was the store restored from an older \
+             copy? Begin at {end} or before"
+        ))
+        .into())
     }
 
     /// What comes of something, unless the host ends first.

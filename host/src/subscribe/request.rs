@@ -10,6 +10,7 @@ use crate::upcast::Form;
 pub struct Subscribe {
     pub(super) source: Source,
     pub(super) from_now: bool,
+    pub(super) is_seen: bool,
     pub(super) heartbeat: Option<Duration>,
     pub(super) form: Form,
 }
@@ -54,7 +55,7 @@ impl Subscribe {
     }
 
     /// To the events of a stream from a version on, 1 for all. The stream need not
-    /// exist: its first event is waited for.
+    /// exist: its first event is waited for, as is a version behind the next one.
     pub fn stream(stream: StreamId, from: Version) -> Self {
         Self::to(Source::Stream { stream, from })
     }
@@ -63,6 +64,7 @@ impl Subscribe {
         Self {
             source,
             from_now: false,
+            is_seen: false,
             heartbeat: None,
             form: Form::Lifted,
         }
@@ -72,6 +74,14 @@ impl Subscribe {
     #[must_use]
     pub fn from_now(mut self) -> Self {
         self.from_now = true;
+        self
+    }
+
+    /// From a place that somebody has seen: one behind the end is refused. Whoever was there has
+    /// read another history, and would miss what comes until that place is reached.
+    #[must_use]
+    pub fn seen(mut self) -> Self {
+        self.is_seen = true;
         self
     }
 

@@ -12,7 +12,7 @@ use super::resume::{Open, Present};
 use super::{Error, Failed};
 use crate::commit;
 use crate::deploy::Signing;
-use crate::model::{Digest, Position, StreamId, Timestamp};
+use crate::model::{Digest, Position, StreamId, Timestamp, without_mark};
 use crate::store::{
     self, Anchor, Deployment, EventReader, ModuleStore, SnapshotStore, StoredCommit, StoredEvent,
 };
@@ -163,7 +163,15 @@ impl<'a> Importing<'a> {
     {
         while let Some(text) = lines.next().await? {
             self.line = lines.number();
-            let entry = entry(&text).map_err(|invalid| self.wrong(invalid.0))?;
+            let text = match self.line {
+                1 => without_mark(&text),
+                _ => &text,
+            };
+            // Editors leave an empty last line.
+            if self.part == Part::End && text.trim_ascii().is_empty() {
+                continue;
+            }
+            let entry = entry(text).map_err(|invalid| self.wrong(invalid.0))?;
             self.take(entry).await?;
         }
         match self.part {

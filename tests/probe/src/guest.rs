@@ -50,7 +50,7 @@ pub struct Step {
     r#type: String,
     from: u32,
     to: Vec<(String, u32)>,
-    /// "lift", "same", "twice", "trap", "bad-event", "undeclared", "too-few".
+    /// "lift", "same", "twice", "trap", "bad-event", "bad-event-twice", "undeclared", "too-few".
     does: String,
 }
 
@@ -299,7 +299,7 @@ impl upcaster::Guest for Probe {
             let is_bad = body.contains("bad");
             match step.does.as_str() {
                 "trap" if is_bad => panic!("it can't lift {body}"),
-                "bad-event" if is_bad => {
+                "bad-event" | "bad-event-twice" if is_bad => {
                     return Err(types::FoldError::BadEvent(format!("it can't lift {body}")));
                 }
                 _ => {}
@@ -310,7 +310,7 @@ impl upcaster::Guest for Probe {
                     .map_err(|error| types::FoldError::BadEvent(error.to_string()))?;
                 let mark = format!("{name}@{version}");
                 let made = match step.does.as_str() {
-                    "twice" => serde_json::json!([[old, mark], mark]),
+                    "twice" | "bad-event-twice" => serde_json::json!([[old, mark], mark]),
                     "same" => old,
                     _ => serde_json::json!([old, mark]),
                 };

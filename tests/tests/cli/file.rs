@@ -82,6 +82,8 @@ fn a_file_that_is_executed_twice_is_recorded_once() {
         "--json",
         "--in-flight",
         "1",
+        "--batch",
+        "commands.ndjson",
     ];
     let piped = summary(&host.run_with(&args, &lines(40, 9)).ok());
     assert_eq!(

@@ -7,6 +7,7 @@ mod clients;
 mod evolution;
 mod file;
 mod follow;
+mod forgiving;
 mod help;
 mod log;
 mod program;

@@ -121,11 +121,15 @@ impl Said {
         self.out
     }
 
-    /// It ended with this code and said this on stderr, and nothing on stdout.
+    /// It ended with this code and said this on stderr, and nothing on stdout, but for the
+    /// problem that a program gets.
     pub fn fails(self, code: i32, said: &str) {
         assert_eq!(self.code, code, "{}", self.err);
         assert!(self.err.contains(said), "{}", self.err);
-        assert_eq!(self.out, "");
+        if !self.out.is_empty() {
+            let problem: serde_json::Value = serde_json::from_str(&self.out).unwrap();
+            assert!(problem["code"].is_string(), "{}", self.out);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quipu_tests::examples;
 
-use crate::program::{Served, run, text};
+use crate::program::{Served, quipu, run, text};
 
 #[test]
 fn the_only_line_on_stdout_is_that_it_is_ready() {
@@ -157,4 +157,93 @@ fn an_address_or_a_store_in_use_is_named() {
     run(&["serve", "--store", "memory:", "--listen", listen]).fails(1, listen);
     let store = format!("sqlite:{}", text(&host.path("q.db")));
     run(&["serve", "--store", &store, "--listen", "127.0.0.1:0"]).fails(1, "another host has");
+}
+
+#[test]
+fn a_signal_is_heard_before_the_host_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let modules = dir.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    // Reading it never ends.
+    let pipe = text(&modules.join("endless.wasm"));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let lock = dir.path().join("q.db.lock");
+    let store = format!("sqlite:{}", text(&dir.path().join("q.db")));
+    let modules = text(&modules);
+    let mut command = quipu(&["serve", "--store", &store, "--listen", "127.0.0.1:0"]);
+    let mut child = command
+        .args(["--modules", &modules])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // By then it hears signals, and is on its way to the pipe.
+    while !lock.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-s", "TERM", &pid])
+        .status();
+    assert!(sent.unwrap().success());
+    for _ in 0..1_000 {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    panic!("the signal was not heard");
+}
+
+#[test]
+fn a_wrong_address_of_a_store_shows_no_password() {
+    let wrong = "postgre://ann:s3cret@db.example/bank";
+    let said = run(&["serve", "--store", wrong, "--listen", "127.0.0.1:0"]);
+    assert!(!said.err.contains("s3cret"), "{}", said.err);
+    said.fails(2, "db.example/bank");
+}
+
+/// A few bytes that stand for a billion instances.
+fn bomb() -> Vec<u8> {
+    let mut text = "(component (component)".to_owned();
+    for level in 0..30 {
+        let twice = "(instance (instantiate 0)) (instance (instantiate 0))";
+        text += &format!("(component (alias outer 1 {level} (component)) {twice})");
+    }
+    text += "(instance (instantiate 30)))";
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn a_component_that_is_dear_to_compile_is_refused_and_disturbs_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("quipu.toml");
+    let limits = "[guests]\ncompile_time_max_ms = 3000\ncompile_memory_bytes_max = 1073741824\n";
+    std::fs::write(&config, limits).unwrap();
+    let file = dir.path().join("bomb.wasm");
+    std::fs::write(&file, bomb()).unwrap();
+    assert!(std::fs::metadata(&file).unwrap().len() < 4_000);
+    let account = dir.path().join("account.wasm");
+    std::fs::write(&account, examples::account()).unwrap();
+    let (file, account) = (text(&file), text(&account));
+    let host = Served::start_in(dir, &["--config", &text(&config)]);
+    for _ in 0..2 {
+        host.run(&["deploy", &file])
+            .fails(1, "takes more than 1024 MiB of memory or 3 s");
+        host.run(&["append", "note-1", "noted", "{}"]).ok();
+    }
+    // What is not dear is compiled as ever, in the same way.
+    host.run(&["deploy", &account]).ok();
+    host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
+        .ok();
+    let kept = std::fs::read_dir(host.path("q.db.compiled")).unwrap();
+    let kept = kept.filter(|entry| {
+        let path = entry.as_ref().unwrap().path();
+        path.extension().is_some_and(|it| it == "compiled")
+    });
+    assert_eq!(kept.count(), 1);
 }

@@ -15,6 +15,8 @@ use sqlx::{ConnectOptions, Connection};
 on_sqlite! {
     a_second_host_on_the_same_file_is_refused,
     a_second_host_by_another_path_is_refused,
+    a_second_host_is_refused_although_the_lock_file_was_deleted,
+    nothing_is_acknowledged_once_a_file_is_deleted_or_replaced,
     a_newer_schema_is_refused,
     a_file_that_is_no_database_is_damaged,
     a_database_of_another_program_is_refused_and_left_alone,
@@ -87,6 +89,59 @@ async fn a_second_host_by_another_path_is_refused(place: Place) {
         assert!(matches!(error, Some(Error::InUse(_))), "{link}: {error:?}");
     }
     host.shutdown().await.unwrap();
+}
+
+async fn a_second_host_is_refused_although_the_lock_file_was_deleted(place: Place) {
+    filled(&place, 1).await;
+    // In a process of its own, as two hosts are.
+    let held = std::fs::File::open(file(&place)).unwrap();
+    held.lock().unwrap();
+    let lock = format!("{}.lock", file(&place));
+    std::fs::remove_file(lock).unwrap();
+    if cfg!(target_os = "linux") {
+        assert!(matches!(why(&place).await, Error::InUse(_)));
+    }
+    drop(held);
+    place.open().await.writer.close().await.unwrap();
+}
+
+async fn nothing_is_acknowledged_once_a_file_is_deleted_or_replaced(_: Place) {
+    for (what, suffix) in [
+        ("deleted", ""),
+        ("replaced", ""),
+        ("deleted", "-wal"),
+        ("deleted", ".lock"),
+    ] {
+        let place = Place::sqlite();
+        filled(&place, 1).await;
+        let host = place.host().await;
+        let append = async || {
+            let append = build::append(build::events(1));
+            host.append(&build::stream("note-2"), append).await
+        };
+        append().await.unwrap();
+        let wait = std::time::Duration::from_secs(5);
+        assert!(host.readiness(wait).await.is_ready());
+        let path = format!("{}{suffix}", file(&place));
+        match what {
+            "deleted" => std::fs::remove_file(&path).unwrap(),
+            _ => {
+                let copy = format!("{path}.copy");
+                std::fs::copy(&path, &copy).unwrap();
+                std::fs::rename(&copy, &path).unwrap();
+            }
+        }
+        let readiness = host.readiness(wait).await;
+        let fault = readiness.checks[0].fault.clone().unwrap();
+        assert!(fault.contains(&format!("{path} was {what}")), "{fault}");
+        for _ in 0..2 {
+            let error = append().await.unwrap_err();
+            assert_eq!(error.code(), "store-unavailable", "{path} {what}");
+            assert!(error.to_string().contains("stop the host"), "{error}");
+        }
+        // It may not be able to close what is gone.
+        _ = host.shutdown().await;
+    }
 }
 
 async fn a_newer_schema_is_refused(place: Place) {

@@ -17,6 +17,7 @@ on_every_store!(
     a_snapshot_that_lies_is_found_by_the_sample_check,
     a_snapshot_of_older_rules_is_used_only_when_a_sample_agrees,
     a_snapshot_hides_no_event_that_the_decider_can_not_read,
+    a_snapshot_hides_no_event_that_comes_in_another_way,
     a_snapshot_is_migrated_through_the_chain,
     a_guest_that_does_not_open_snapshots_is_folded_from_its_events,
     a_retried_command_is_the_first_one_after_a_new_state_form,
@@ -253,6 +254,28 @@ async fn a_snapshot_hides_no_event_that_the_decider_can_not_read(place: Place) {
     assert_eq!(error.code(), "unreadable-event");
     let decided = host.execute(&hiding, note(&json!([["went", 2]]))).await;
     assert_eq!(decided.unwrap_err().code(), "unreadable-event");
+    host.shutdown().await.unwrap();
+}
+
+/// The newest snapshots are of streams that the new step has nothing to do with.
+async fn a_snapshot_hides_no_event_that_comes_in_another_way(place: Place) {
+    let (old, others) = (build::stream("thing-old"), 0..52);
+    let host = engine(&place, Policy::Off).build().await.unwrap();
+    deploy(&host, &decider().event("came", 1)).await;
+    host.execute(&old, note(&json!([["came", 1]])))
+        .await
+        .unwrap();
+    host.snapshot(&old).await.unwrap();
+    for number in others {
+        let stream = build::stream(&format!("thing-{number}"));
+        let command = note(&json!([["went", 1]]));
+        host.execute(&stream, command).await.unwrap();
+        host.snapshot(&stream).await.unwrap();
+    }
+    let stepped = decider().version("2.0.0").event("came", 2);
+    let stepped = stepped.step("thing", ("came", 1), &[("came", 2)]);
+    deploy(&host, &stepped).await;
+    assert_eq!(seen(&host, &old).await, [r#"came@2 [1,"came@2"]"#]);
     host.shutdown().await.unwrap();
 }
 

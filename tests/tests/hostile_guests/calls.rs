@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use quipu::model::{AppendLimits, Body, CommandRecord, ContentType};
-use quipu::runtime::{Failure, FaultKind, Instance, Limits, Outcome};
+use quipu::model::{AppendLimits, Body, CommandRecord, ContentType, Name, Timestamp, Version};
+use quipu::runtime::{Failure, FaultKind, FoldEvent, Instance, Limits, Outcome};
+use quipu_tests::probe::probe;
 
 use crate::{apply, check_fault, check_obedient, decide, fault, go, load, open, runtime, tight};
 
@@ -367,4 +368,51 @@ fn a_command_of_another_content_type_is_a_bad_command() {
         text,
         "command go is application/json, this one is application/cbor"
     );
+}
+
+/// What a guest has folded event by event has to be folded again when all of it is loaded.
+#[test]
+fn events_that_each_stay_within_the_fuel_of_a_call_are_folded_together() {
+    const EVENTS: u64 = 200;
+    const FUEL: u64 = 3_000_000;
+    let component = probe("thing").event("went", 1).traps_on_rare().component();
+    let opened = |fuel_per_call| {
+        let limits = Limits {
+            fuel_per_call,
+            ..Limits::default()
+        };
+        open(&runtime(limits).load(&component).unwrap())
+    };
+    let name = Name::new("went").unwrap();
+    let (mut bytes, mut one) = (1_000, 0);
+    let (mut instance, aggregate) = opened(500_000_000);
+    let mut body = Body::empty();
+    while one * EVENTS < 2 * FUEL {
+        bytes *= 2;
+        body = Body::json(format!("\"{}\"", "x".repeat(bytes)).into_bytes()).unwrap();
+        let event = event_of(&name, &body, 1);
+        one = instance.apply(&aggregate, &[event]).unwrap();
+    }
+    assert!(one < FUEL / 4, "one event takes {one}");
+    let events: Vec<_> = (1..=EVENTS)
+        .map(|version| event_of(&name, &body, version))
+        .collect();
+    for each in [false, true] {
+        let (mut instance, aggregate) = opened(FUEL);
+        let folded = match each {
+            true => instance.apply_each(&aggregate, &events),
+            false => instance.apply(&aggregate, &events),
+        };
+        assert!(folded.unwrap() > FUEL);
+    }
+}
+
+fn event_of<'a>(name: &'a Name, body: &'a Body, version: u64) -> FoldEvent<'a> {
+    FoldEvent {
+        name,
+        schema_version: 1,
+        version: Version(version),
+        recorded_at: Timestamp(version),
+        body,
+    }
 }

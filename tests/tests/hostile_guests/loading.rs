@@ -151,6 +151,7 @@ fn cached(dir: &std::path::Path) -> Runtime {
     Runtime::new(Options {
         limits: tight(),
         cache_dir: Some(dir.to_owned()),
+        compiler: None,
     })
     .unwrap()
 }

@@ -23,7 +23,7 @@ use quipu_tests::guest;
 pub fn runtime(limits: Limits) -> Runtime {
     Runtime::new(Options {
         limits,
-        cache_dir: None,
+        ..Options::default()
     })
     .unwrap()
 }

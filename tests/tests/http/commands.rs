@@ -122,3 +122,54 @@ async fn a_command_that_nobody_reads_is_refused() {
     let problem = send(server.command("account-1", "open", &large)).await;
     problem.problem(413, "too-large");
 }
+
+#[tokio::test]
+async fn a_command_without_data_has_an_empty_object() {
+    let server = Server::bank().await;
+    let command = server
+        .post("/v1/streams/account-1/commands", "{\"type\":\"open\"}")
+        .header("Idempotency-Key", "o1");
+    // The decider reads `{}`, which lacks the owner.
+    let problem = send(command).await;
+    let problem = problem.problem(400, "invalid-command");
+    assert!(
+        problem["detail"].as_str().unwrap().contains("owner"),
+        "{problem}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_is_encoded_is_415() {
+    let server = Server::bank().await;
+    for (encoding, is_taken) in [("gzip", false), ("br, identity", false), ("identity", true)] {
+        let command = server.command("account-1", "open", "{\"owner\":\"ann\"}");
+        let answer = send(command.header("Content-Encoding", encoding)).await;
+        match is_taken {
+            true => _ = answer.ok(),
+            false => {
+                let problem = answer.problem(415, "bad-request");
+                let detail = problem["detail"].as_str().unwrap();
+                assert!(detail.contains("Content-Encoding"), "{detail}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_shorter_than_its_reader_has_seen_is_refused() {
+    let server = Server::bank().await.opened().await;
+    for (header, query) in [(Some("100"), ""), (None, "?from=3")] {
+        let path = format!("/v1/streams/account-1/subscribe{query}");
+        let request = server.request("GET", &path);
+        let request = match header {
+            Some(id) => request.header("Last-Event-ID", id),
+            None => request,
+        };
+        let problem = send(request).await.problem(400, "bad-request");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("does not exist, the last one is 1"),
+            "{detail}"
+        );
+    }
+}

@@ -29,7 +29,11 @@ on_every_store!(
     a_stale_build_says_so,
     a_projection_names_a_type_by_any_of_its_names,
     a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection,
-    documents_go_back_with_their_component;
+    documents_go_back_and_forth_with_their_component,
+    inline_documents_go_back_and_forth_with_their_component,
+    a_roll_back_restores_how_projections_were_kept,
+    documents_of_another_definition_are_made_from_scratch,
+    an_event_that_can_not_be_lifted_hides_no_change_behind_it;
     a_plan_that_changed_while_no_host_ran_is_noticed,
     a_build_that_does_not_know_its_plan_is_judged_by_the_whole_history,
 );
@@ -370,10 +374,20 @@ async fn a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection(
     host.shutdown().await.unwrap();
 }
 
-async fn documents_go_back_with_their_component(place: Place) {
+async fn documents_go_back_and_forth_with_their_component(place: Place) {
     let host = host(&place).await;
+    back_and_forth(&place, host, Lifecycle::Async).await;
+}
+
+async fn inline_documents_go_back_and_forth_with_their_component(place: Place) {
+    let host = super::support::patient(&place).await;
+    back_and_forth(&place, host, Lifecycle::Inline).await;
+}
+
+async fn back_and_forth(place: &Place, host: Host, lifecycle: Lifecycle) {
     deploy(&host, &decider_1()).await;
-    deploy(&host, &views(1, &[("received", 1)])).await;
+    let kept = kept(lifecycle, OnError::Stop);
+    deploy_as(&host, &views(1, &[("received", 1)]), kept).await;
     record(&host, &[("received", 1), ("corrected", 5)]).await;
     assert_eq!(document(&host, CHAIR).await["sum"], 1);
     let both = [
@@ -388,14 +402,103 @@ async fn documents_go_back_with_their_component(place: Place) {
     host.activate_keeping(release, None, &keeping)
         .await
         .unwrap();
-    assert_eq!(sum(&place, &host).await, 6);
-    let back = host.release_before("stock").await.unwrap().unwrap();
-    host.activate_keeping(back, None, &keeping).await.unwrap();
-    until(&host, "version 1", |status| {
-        build_of(status, Role::Active).is_some_and(|build| build.version == 1)
+    assert_eq!(sum(place, &host).await, 6);
+    for (wanted, added) in [(1, 1), (6 + 1, 1), (1 + 2, 0), (6 + 2, 0)] {
+        // Back, forth, back and forth again; the first two with an event in between.
+        let back = host.release_before("stock").await.unwrap().unwrap();
+        host.activate_keeping(back, None, &keeping).await.unwrap();
+        assert_eq!(sum(place, &host).await, wanted);
+        for _ in 0..added {
+            record(&host, &[("received", 1)]).await;
+        }
+    }
+    host.shutdown().await.unwrap();
+}
+
+async fn a_roll_back_restores_how_projections_were_kept(place: Place) {
+    let host = super::support::patient(&place).await;
+    deploy(&host, &decider_1()).await;
+    let first = kept(Lifecycle::Async, OnError::Skip);
+    deploy_as(&host, &views(1, &[("received", 1)]), first).await;
+    record(&host, &[("received", 1)]).await;
+    let second = kept(Lifecycle::Inline, OnError::Park);
+    deploy_as(&host, &views(2, &[("received", 1)]), second).await;
+    settled(&host).await;
+    for kept in [first, second, first] {
+        let back = host.release_before("stock_views").await.unwrap().unwrap();
+        let keeping = Keeping::default();
+        host.activate_keeping(back, None, &keeping).await.unwrap();
+        let settings = settled(&host).await.settings;
+        assert_eq!(
+            (Some(settings.lifecycle), Some(settings.on_error)),
+            (kept.lifecycle, kept.on_error)
+        );
+        assert_eq!(sum(&place, &host).await, 1);
+    }
+    host.shutdown().await.unwrap();
+}
+
+/// Version 1 again, but of other events, after a version 2 that never took over.
+async fn documents_of_another_definition_are_made_from_scratch(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &decider_1()).await;
+    deploy(&host, &views(1, &[("received", 1)])).await;
+    record(&host, &[("received", 1), ("corrected", 5)]).await;
+    settled(&host).await;
+    let others = [("corrected", 1)];
+    let held = Release::from(upload(&host, &views(2, &others)).await);
+    let keeping = Keeping {
+        hold: true,
+        ..Keeping::default()
+    };
+    host.activate_keeping(held, None, &keeping).await.unwrap();
+    let module = upload(&host, &views(1, &others)).await;
+    host.activate(module, None).await.unwrap();
+    // The order to hold is still in force.
+    until(&host, "ready", |status| {
+        let next = build_of(status, Role::Next);
+        next.is_some_and(|next| next.module == module && next.state == State::Ready)
     })
     .await;
-    assert_eq!(sum(&place, &host).await, 1);
+    host.order(NOTES, Order::Switch).await.unwrap();
+    let keeps_version = |status: &Status| {
+        let active = build_of(status, Role::Active);
+        active.is_some_and(|build| build.version == 1) && build_of(status, Role::Next).is_none()
+    };
+    until(&host, "of one version", keeps_version).await;
+    assert_eq!(sum(&place, &host).await, 5);
+    host.shutdown().await.unwrap();
+}
+
+async fn an_event_that_can_not_be_lifted_hides_no_change_behind_it(place: Place) {
+    let host = host(&place).await;
+    let to = &[("received", 2)];
+    let lifting = |version: &str, does: &str| {
+        probe("lifting")
+            .version(version)
+            .step_that("stock", ("received", 1), to, does)
+    };
+    deploy(&host, &decider_1()).await;
+    let bad = json!([["received", {"n": 1, "is": "bad"}]]).to_string();
+    let command = Command::new("note", bad).unwrap();
+    host.execute(&build::stream("stock-bad"), command)
+        .await
+        .unwrap();
+    record(&host, &[("received", 1), ("received", 2)]).await;
+    let raised = probe("stock").version("1.0.1").event("received", 2);
+    deploy(&host, &raised.event("corrected", 1)).await;
+    deploy(&host, &lifting("1.0.0", "bad-event")).await;
+    let skipping = kept(Lifecycle::Async, OnError::Skip);
+    deploy_as(&host, &views(1, to), skipping).await;
+    settled(&host).await;
+    // The same declared step, but what it makes of the others is not the same.
+    deploy(&host, &lifting("2.0.0", "bad-event-twice")).await;
+    let found = right(&place, &host).await;
+    assert_eq!(
+        found[CHAIR].matches("received@2").count(),
+        2 * 3,
+        "{found:?}"
+    );
     host.shutdown().await.unwrap();
 }
 

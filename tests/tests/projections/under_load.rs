@@ -116,7 +116,7 @@ async fn release_under_load(hosts: Vec<Host>) {
         })
         .collect();
     let (begun, mut number) = (Instant::now(), 0);
-    while begun.elapsed() < time() {
+    while begun.elapsed() < time() || number <= 2 {
         tokio::time::sleep(PAUSE).await;
         number += 1;
         let release = prepared[number % 2].clone();
@@ -128,7 +128,6 @@ async fn release_under_load(hosts: Vec<Host>) {
     for client in clients {
         client.await.unwrap();
     }
-    assert!(number > 2, "{number} releases");
     for (name, _) in PROJECTIONS {
         settled(&host, name).await;
         let found = documents(&host, name).await;

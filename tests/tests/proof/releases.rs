@@ -14,6 +14,7 @@ on_every_store! {
     a_release_that_is_right_is_not_objected_to,
     decisions_are_compared_once_recorded_events_are_lifted,
     what_the_active_plan_can_not_do_either_is_no_objection,
+    a_decision_that_the_active_decider_makes_too_is_no_objection,
     a_release_is_one_plan_and_rolled_back_as_one,
     a_release_that_contradicts_itself_activates_nothing;
     a_release_outlives_its_host_and_is_exported,
@@ -355,6 +356,32 @@ async fn what_the_active_plan_can_not_do_either_is_no_objection(place: Place) {
         "{:#?}",
         found.objections
     );
+}
+
+async fn a_decision_that_the_active_decider_makes_too_is_no_objection(place: Place) {
+    let host = place.host().await;
+    activate(&host, &[stock()]).await;
+    for n in 0..3 {
+        record(&host, &json!([["received", {"n": n, "is": "odd"}]])).await;
+    }
+    let other = |version: &str| stock().version(version).decides("other");
+    let changed = release(&host, &[other("2.0.0")]).await;
+    let found = preflight(&host, changed.clone()).await;
+    assert!(!found.passes());
+    let keeping = Keeping::default();
+    host.activate_keeping(changed, None, &keeping)
+        .await
+        .unwrap();
+    // It was allowed once: the next release changes nothing of it, the one after that does.
+    let same = release(&host, &[other("2.0.1")]).await;
+    let found = preflight(&host, same).await;
+    let tally = found.decided.commands.values().next().unwrap();
+    assert_eq!((tally.as_active, tally.different), (3, 0));
+    assert!(found.passes(), "{:#?}", found.objections);
+    let rejecting = stock().version("3.0.0").decides("reject");
+    let found = preflight(&host, release(&host, &[rejecting]).await).await;
+    assert!(!found.passes());
+    host.shutdown().await.unwrap();
 }
 
 async fn a_release_is_one_plan_and_rolled_back_as_one(place: Place) {

@@ -1,6 +1,7 @@
 //! Subscriptions: none misses an event or gets it twice, none is buffered without end.
 #![allow(clippy::unwrap_used)]
 
+mod ahead;
 mod bounds;
 mod broken;
 mod commits;

@@ -14,6 +14,7 @@ pub fn simulated(seed: u64, commands: u64) -> Input {
     Input {
         reader: Box::new(BufReader::with_capacity(1 << 16, lines)),
         digest: format!("simulation-{seed}-{commands}"),
+        batch: format!("simulation-{seed}-{commands}"),
         lines: Some(commands),
     }
 }

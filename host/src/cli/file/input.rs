@@ -9,9 +9,12 @@ use flate2::read::MultiGzDecoder;
 pub struct Input {
     /// The lines: NDJSON.
     pub reader: Box<dyn BufRead + Send>,
-    /// Stands for the content: lines without an id get theirs from this and their
-    /// number, so that the same content never counts twice.
+    /// Digest of the content.
     pub digest: String,
+    /// Name of the batch: a line without an id gets one that is derived from this, its stream
+    /// and what it says, so that a line that was accepted is a replay when the batch is run
+    /// again, corrected or not.
+    pub batch: String,
     /// How many lines there are, if that is known.
     pub lines: Option<u64>,
 }
@@ -19,7 +22,8 @@ pub struct Input {
 impl Input {
     /// A file, plain or gzipped; `-` is stdin. It is read twice, first to know its
     /// digest: the BLAKE3 of what it holds unpacked. So stdin is kept in a temporary
-    /// file until its end, and a growing file is executed as far as it went.
+    /// file until its end, and a growing file is executed as far as it went. The batch is
+    /// called like the file, without `.gz`; that of stdin by its digest.
     ///
     /// # Errors
     /// When it can't be read.
@@ -35,8 +39,14 @@ impl Input {
         let (digest, bytes, lines) =
             digest(unpacked(&file).with_context(named)?).with_context(named)?;
         let reader = unpacked(&file).with_context(named)?.take(bytes);
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        let name = name.map(|name| name.strip_suffix(".gz").unwrap_or(&name).to_owned());
+        let batch = name
+            .filter(|name| name != "-")
+            .unwrap_or_else(|| digest.clone());
         Ok(Self {
             reader: Box::new(BufReader::with_capacity(1 << 16, reader)),
+            batch,
             digest,
             lines: Some(lines),
         })

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Input;
 use crate::http::{Code, Problem, line};
-use crate::model::{Command, CommandId, StreamId};
+use crate::model::{Command, CommandId, StreamId, without_mark};
 
 /// Longest line in bytes, as a host takes it by default.
 const LINE_BYTES_MAX: u64 = 2 << 20;
@@ -16,6 +16,47 @@ const LINE_BYTES_MAX: u64 = 2 << 20;
 const BATCH: usize = 128;
 /// Batches that wait to be taken.
 const BATCHES_MAX: usize = 8;
+
+/// Lines without an id that a file may have: each is remembered.
+const LINES_MAX: usize = 20_000_000;
+
+/// Ids for lines that have none.
+struct Ids {
+    batch: blake3::Hash,
+    /// How often each line came.
+    seen: HashMap<u128, u32>,
+}
+
+impl Ids {
+    fn new(batch: &str) -> Self {
+        Self {
+            batch: blake3::hash(batch.as_bytes()),
+            seen: HashMap::new(),
+        }
+    }
+
+    /// The id of a line of a stream: the same for the same line of a batch of the same name,
+    /// wherever it stands. A line that comes again has another one.
+    fn of(&mut self, stream: &StreamId, text: &[u8]) -> Result<CommandId, Box<Problem>> {
+        let mut hasher = blake3::Hasher::new_keyed(self.batch.as_bytes());
+        hasher.update(stream.as_str().as_bytes());
+        hasher.update(&[0]);
+        hasher.update(text);
+        let hash = hasher.finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.as_bytes()[..16]);
+        let bad = |text: String| Box::new(Problem::new(Code::BadRequest, text));
+        if self.seen.len() >= LINES_MAX {
+            return Err(bad(format!(
+                "a file has at most {LINES_MAX} lines without a command_id; give each one"
+            )));
+        }
+        let seen = self.seen.entry(u128::from_le_bytes(key)).or_default();
+        *seen += 1;
+        let id = format!("{}:{seen}", &hash.to_hex()[..32]);
+        CommandId::new(&id).map_err(|error| bad(error.0))
+    }
+}
 
 /// One line.
 pub struct Line {
@@ -51,6 +92,7 @@ fn read(
 ) -> Result<()> {
     let mut batch = Vec::with_capacity(BATCH);
     let mut text = Vec::new();
+    let mut ids = Ids::new(&input.batch);
     for number in 1.. {
         text.clear();
         let mut bounded = input.reader.by_ref().take(LINE_BYTES_MAX + 1);
@@ -61,7 +103,11 @@ fn read(
             anyhow::bail!("line {number} has more than {LINE_BYTES_MAX} bytes");
         }
         if count > 0 {
-            batch.push(work(number, &text, category, &input.digest, answered));
+            let line = match number {
+                1 => without_mark(&text),
+                _ => &text,
+            };
+            batch.push(work(number, line, category, &mut ids, answered));
         }
         let is_done = count == 0;
         // Whoever waits for few lines gets them: the reader seldom waits itself.
@@ -79,7 +125,7 @@ fn work(
     number: u64,
     text: &[u8],
     category: Option<&str>,
-    digest: &str,
+    ids: &mut Ids,
     answered: &HashMap<StreamId, u64>,
 ) -> Work {
     let text = text.trim_ascii();
@@ -88,8 +134,7 @@ fn work(
     }
     let command = line::read(text, category).and_then(|(stream, mut command)| {
         if command.id.is_none() {
-            let id = CommandId::new(&format!("{digest}:{number}"));
-            command.id = Some(id.map_err(|error| Problem::new(Code::BadRequest, error.0))?);
+            command.id = Some(ids.of(&stream, text)?);
         }
         Ok((stream, command))
     });

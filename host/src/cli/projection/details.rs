@@ -38,7 +38,11 @@ pub fn print(view: &ProjectionView, out: &mut impl Write) -> io::Result<()> {
     for build in &view.builds {
         if let Some(trouble) = &build.trouble {
             writeln!(out)?;
-            of_trouble(&view.name, &build.role, trouble, out)?;
+            let is_replaced = view
+                .builds
+                .iter()
+                .any(|it| it.role == "next" && it.state == "ready");
+            of_trouble((&view.name, &build.role), trouble, is_replaced, out)?;
         }
         if let Some(stale) = &build.stale {
             let role = &build.role;
@@ -93,9 +97,9 @@ fn of_builds(builds: &[BuildView]) -> Table {
 }
 
 fn of_trouble(
-    name: &str,
-    role: &str,
+    (name, role): (&str, &str),
     trouble: &TroubleView,
+    is_replaced: bool,
     out: &mut impl Write,
 ) -> io::Result<()> {
     let doing = match trouble.stopped {
@@ -124,7 +128,12 @@ fn of_trouble(
         }
     }
     table.write(out)?;
-    if trouble.stopped {
+    if trouble.stopped && is_replaced {
+        writeln!(
+            out,
+            "  another version is there: `quipu projection {name} switch` lets it take over"
+        )?;
+    } else if trouble.stopped {
         writeln!(
             out,
             "  deploy what can fold it, or another policy (`quipu deploy FILE --on-error {name}=park`), \
@@ -178,9 +187,14 @@ fn hints(view: &ProjectionView) -> Vec<String> {
              asynchronous with `quipu projection {name} detach`"
         ));
     }
-    if view.builds.iter().any(|build| build.parked > 0) {
+    let mut parked = view.builds.iter().filter(|build| build.parked > 0);
+    if let Some(build) = parked.find(|build| build.role != "previous") {
+        let of = match &*build.role {
+            "next" => " --build next",
+            _ => "",
+        };
         hints.push(format!(
-            "events wait: `quipu projection {name} parked` lists them; after a fix \
+            "events wait: `quipu projection {name} parked{of}` lists them; after a fix \
              `retry-parked` tries them again"
         ));
     }

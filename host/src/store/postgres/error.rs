@@ -50,7 +50,11 @@ impl From<sqlx::Error> for Failure {
             (_, "40001" | "40P01" | "55P03" | "57014") => Self::Again(Error::Unavailable(text)),
             (_, "53100") => Self::Refused(Error::Full(text)),
             (Some("53"), _) => Self::Lost(Error::Unavailable(text)),
-            (_, "25006") => Self::Refused(Error::ReadOnly(text)),
+            // A standby, or one that is about to be promoted: another connection may lead to
+            // the server that takes writes.
+            (_, "25006") => Self::Lost(Error::Unavailable(format!(
+                "the server takes no writes now: {text}"
+            ))),
             (Some("28"), _) | (_, "3D000") => Self::Refused(Error::Url(format!(
                 "PostgreSQL refuses the connection: {text}"
             ))),

@@ -77,7 +77,8 @@ impl Default for Options {
 /// Opens a store; makes it when the schema is empty or not there.
 pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     let base = url.options()?;
-    let mut connection = session::connect(&base).await?;
+    let mut connection = session::connect(&session::bounded(&base)).await?;
+    session::check(&mut connection, url.schema()).await?;
     schema::check(&mut connection, url.schema()).await?;
     let secret = secret(&mut connection).await?;
     let namespace = sqlx::query("SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = $1")
@@ -121,7 +122,8 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
 
 /// Brings a schema to the form that this program knows.
 pub async fn migrate(url: &Url) -> Result<Migrated> {
-    let mut connection = session::connect(&url.options()?).await?;
+    let mut connection = session::connect(&session::bounded(&url.options()?)).await?;
+    session::check(&mut connection, url.schema()).await?;
     let migrated = schema::migrate(&mut connection, url.schema()).await?;
     secret(&mut connection).await?;
     Ok(migrated)

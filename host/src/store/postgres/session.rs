@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use super::Options;
 use super::cell::Cells;
 use super::error::Failure;
-use crate::store::Result;
+use crate::store::{Error, Result};
 
 /// What every connection of a store is made with.
 #[derive(Debug, Clone)]
@@ -50,6 +50,39 @@ const GONE_LOOK: Duration = Duration::from_millis(20);
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
     let options = options.clone().disable_statement_logging();
     options.connect().await.map_err(super::error::store_error)
+}
+
+/// Checks that a server, and whatever is between, gives what was asked of them.
+pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
+    const ASKED: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
+        current_setting('synchronous_commit'), current_setting('default_transaction_isolation'), \
+        current_setting('lock_timeout')";
+    let row = sqlx::query(ASKED).fetch_one(connection).await;
+    let row = row.map_err(super::error::store_error)?;
+    let encoding: String = row.cell(0)?;
+    if encoding != "UTF8" {
+        return Err(Error::Url(format!(
+            "the database has encoding {encoding}, in which not every text can be stored; make \
+             one with `CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0`"
+        )));
+    }
+    let asked = [
+        ("search_path", schema),
+        ("synchronous_commit", "on"),
+        ("default_transaction_isolation", "read committed"),
+        ("lock_timeout", "10s"),
+    ];
+    for (column, (name, asked)) in (1..).zip(asked) {
+        let found: String = row.cell(column)?;
+        if found != asked {
+            return Err(Error::Url(format!(
+                "the connection has {name} {found:?} although {asked:?} was asked for: what is \
+                 between leaves out the `options` of a connection. Connect to PostgreSQL \
+                 directly, or remove `options` from the pooler's ignore_startup_parameters"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// How to connect for transactions that others may have to wait for.

@@ -219,9 +219,15 @@ impl Writer {
         let Some(session) = &mut self.session else {
             return Err(Error::Unavailable("no connection".to_owned()));
         };
-        let asking = sqlx::query("SELECT 1").execute(&mut session.connection);
+        let asking = sqlx::query("SELECT current_setting('transaction_read_only') = 'on'")
+            .fetch_one(&mut session.connection);
         let failure = match tokio::time::timeout(CHECKED_IN, asking).await {
-            Ok(Ok(_)) => return Ok(()),
+            Ok(Ok(row)) => match row.cell::<bool>(0)? {
+                false => return Ok(()),
+                true => Failure::Lost(Error::Unavailable(
+                    "the server takes no writes now: it is a standby, or read-only".to_owned(),
+                )),
+            },
             Ok(Err(error)) => Failure::from(error),
             Err(_) => Failure::Lost(Error::Unavailable("the server does not answer".to_owned())),
         };

@@ -4,11 +4,18 @@ use crate::store::Error;
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const READ_ONLY: i32 = 8;
+const IO: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CAN_NOT_OPEN: i32 = 14;
 const CONSTRAINT: i32 = 19;
 const NOT_A_DATABASE: i32 = 26;
+
+/// Among I/O errors: what was read is not what was written, and no room for the index of the WAL.
+const IO_SHORT_READ: i32 = IO | (2 << 8);
+const IO_CORRUPT: i32 = IO | (33 << 8);
+const IO_DATA: i32 = IO | (32 << 8);
+const IO_INDEX_SIZE: i32 = IO | (19 << 8);
 
 /// What an error of the driver means to a caller.
 pub fn store_error(error: &sqlx::Error) -> Error {
@@ -22,8 +29,14 @@ pub fn store_error(error: &sqlx::Error) -> Error {
         };
     };
     let (text, code) = (database.message().to_owned(), code(error));
+    match code {
+        IO_SHORT_READ | IO_CORRUPT | IO_DATA => return Error::Damaged(text),
+        IO_INDEX_SIZE => return Error::Full(text),
+        _ => {}
+    }
     match code & 0xff {
         FULL => Error::Full(text),
+        IO => Error::Unavailable(format!("{text} (SQLite code {code})")),
         READ_ONLY => Error::ReadOnly(text),
         CORRUPT | NOT_A_DATABASE => Error::Damaged(text),
         BUSY | LOCKED | CAN_NOT_OPEN => Error::Unavailable(text),

@@ -57,16 +57,81 @@ pub fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// The lock file of a store; released when it is dropped, also when the process dies.
+/// The lock of a store; released when it is dropped, also when the process dies.
 #[derive(Debug)]
-pub struct Lock(File);
+pub struct Lock {
+    /// The lock file, and where nothing else minds, the database itself: a lock file can be
+    /// deleted.
+    files: Vec<File>,
+    /// Every file that belongs to the store, as it was found.
+    found: Vec<(PathBuf, Identity)>,
+}
+
+/// What tells a file from another one under the same path.
+type Identity = (u64, u64);
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing is not enough: a program that was started meanwhile may still hold a
         // copy of the file. An error leaves it to the end of the process.
-        _ = self.0.unlock();
+        for file in &self.files {
+            _ = file.unlock();
+        }
     }
+}
+
+impl Lock {
+    /// Locks the database, too, which is there by now. On Linux alone: elsewhere SQLite's own
+    /// locks are of the same kind.
+    pub fn take_database(&mut self, path: &Path) -> Result<()> {
+        if cfg!(target_os = "linux") {
+            let file = File::open(path).map_err(|error| unavailable(path, &error))?;
+            self.files.push(locked(file, path, path)?);
+        }
+        Ok(())
+    }
+
+    /// Remembers which files the store has, once they are open.
+    pub fn remember(&mut self, path: &Path) -> Result<()> {
+        let wal = PathBuf::from(format!("{}-wal", path.display()));
+        for file in [path.to_owned(), wal, lock_file(path)] {
+            let identity = identity(&file).map_err(|error| unavailable(&file, &error))?;
+            self.found.push((file, identity));
+        }
+        Ok(())
+    }
+
+    /// Looks whether the store still has the files that were opened: what is written to one
+    /// that was deleted or replaced is lost.
+    pub fn check(&self) -> Result<()> {
+        for (path, known) in &self.found {
+            let why = match identity(path) {
+                Ok(found) if found == *known => continue,
+                Ok(_) => "was replaced".to_owned(),
+                Err(error) if error.kind() == ErrorKind::NotFound => "was deleted".to_owned(),
+                Err(error) => format!("can't be looked at: {error}"),
+            };
+            return Err(Error::Unavailable(format!(
+                "{} {why} while the host has it open, so that nothing more is stored; stop the \
+                 host, put the file back or restore a backup, then start it",
+                path.display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Elsewhere a file that is open can be neither deleted nor replaced.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    std::fs::metadata(path).map(|_| (0, 0))
 }
 
 /// Refuses a store that another host has locked. To be asked before the file is opened:
@@ -95,10 +160,17 @@ fn lock_file(path: &Path) -> PathBuf {
 }
 
 fn try_lock(file: File, path: &Path) -> Result<Lock> {
+    Ok(Lock {
+        files: vec![locked(file, &lock_file(path), path)?],
+        found: Vec::new(),
+    })
+}
+
+fn locked(file: File, what: &Path, store: &Path) -> Result<File> {
     match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse(path.display().to_string())),
-        Err(TryLockError::Error(error)) => Err(unavailable(&lock_file(path), &error)),
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(store.display().to_string())),
+        Err(TryLockError::Error(error)) => Err(unavailable(what, &error)),
     }
 }
 

@@ -132,10 +132,11 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     file::check_free(path)?;
     file::check_names(path)?;
     let is_new = file::is_new(path)?;
-    let lock = file::lock(path)?;
+    let mut lock = file::lock(path)?;
     if is_new {
         create(path).await?;
     }
+    lock.take_database(path)?;
     file::grow_wal(path)?;
     let base = SqliteConnectOptions::new()
         .filename(path)
@@ -176,6 +177,7 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     let (waker, wakes) = Waker::new();
     let holes = log::Holes::default();
     let pools = vec![pool.clone(), side.pool()];
+    lock.remember(path)?;
     let writer = writer::Writer::open(connection, gate, pools, holes.clone(), waker, lock).await?;
     Ok(Store {
         reader: Arc::new(reader::Reader::new(pool.clone(), holes)),

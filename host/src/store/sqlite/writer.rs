@@ -57,7 +57,7 @@ pub struct Writer {
     /// None after a failed transaction: everything is read anew.
     pub(super) memory: Option<Memory>,
     /// Released last: a second host must not come in before the flush.
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Writer {
@@ -77,7 +77,7 @@ impl Writer {
             holes,
             waker,
             memory: None,
-            _lock: lock,
+            lock,
         };
         writer.memory = Some(Memory::read(&mut writer.connection, &writer.holes).await?);
         Ok(writer)
@@ -103,6 +103,8 @@ impl Writer {
             classified, writes, ..
         } = projected;
         let refusal = self.write(&mut memory, items, &classified, &writes).await?;
+        // Nothing is answered that is in a file which nobody finds any more.
+        self.lock.check()?;
         if let Some(reason) = refusal {
             // Nothing of the activation is stored, and it was alone.
             self.memory = Some(memory);
@@ -457,13 +459,14 @@ impl EventWriter for Writer {
     fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
         async move {
             let _passed = self.gate.pass().await;
-            self.take_in(part).await
+            self.take_in(part).await?;
+            self.lock.check()
         }
         .boxed()
     }
 
     fn check(&mut self) -> BoxFuture<'_, Result<()>> {
-        async { Ok(()) }.boxed()
+        async { self.lock.check() }.boxed()
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
