@@ -255,7 +255,7 @@ mod tests {
             "the active build has stopped: in trouble since t1, tried 5 times",
             "event 1201 (`quipu event 1201`)",
             "error it traps",
-            "then `quipu projection notes resume`",
+            "another version is there: `quipu projection notes switch`",
             "compared at t2: 4 documents are the same, 1 differ, 0 only before, 1 only after",
             "before {} after not there",
             "`quipu projection notes switch` lets it take over",

@@ -77,7 +77,7 @@ impl Default for Options {
 /// Opens a store; makes it when the schema is empty or not there.
 pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     let base = url.options()?;
-    let mut connection = session::connect(&session::bounded(&base)).await?;
+    let mut connection = session::connect(&base).await?;
     session::check(&mut connection, url.schema()).await?;
     schema::check(&mut connection, url.schema()).await?;
     let secret = secret(&mut connection).await?;
@@ -122,7 +122,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
 
 /// Brings a schema to the form that this program knows.
 pub async fn migrate(url: &Url) -> Result<Migrated> {
-    let mut connection = session::connect(&session::bounded(&url.options()?)).await?;
+    let mut connection = session::connect(&url.options()?).await?;
     session::check(&mut connection, url.schema()).await?;
     let migrated = schema::migrate(&mut connection, url.schema()).await?;
     secret(&mut connection).await?;

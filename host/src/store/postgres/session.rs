@@ -55,8 +55,7 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
 /// Checks that a server, and whatever is between, gives what was asked of them.
 pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
     const ASKED: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
-        current_setting('synchronous_commit'), current_setting('default_transaction_isolation'), \
-        current_setting('lock_timeout')";
+        current_setting('synchronous_commit'), current_setting('default_transaction_isolation')";
     let row = sqlx::query(ASKED).fetch_one(connection).await;
     let row = row.map_err(super::error::store_error)?;
     let encoding: String = row.cell(0)?;
@@ -70,7 +69,6 @@ pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
         ("search_path", schema),
         ("synchronous_commit", "on"),
         ("default_transaction_isolation", "read committed"),
-        ("lock_timeout", "10s"),
     ];
     for (column, (name, asked)) in (1..).zip(asked) {
         let found: String = row.cell(column)?;
