@@ -26,7 +26,7 @@ pub struct Check {
     pub name: String,
     /// Why it does not work; none while it does.
     pub fault: Option<String>,
-    /// How often it panicked and was begun again, and why the last time.
+    /// How often it panicked and was restarted.
     pub restarts: u64,
     /// What the last panic said.
     pub cause: Option<String>,
@@ -65,7 +65,7 @@ impl Check {
     fn of(part: Part) -> Self {
         let fault = match part.state {
             PartState::Running => None,
-            PartState::Restarting => Some("it panicked and is begun again".to_owned()),
+            PartState::Restarting => Some("it panicked and is being restarted".to_owned()),
             PartState::Failed => Some("it panicked: the host has to end".to_owned()),
         };
         Self {

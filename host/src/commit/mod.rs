@@ -98,7 +98,7 @@ impl Handle {
         told.await.unwrap_or_else(|_| Err(shut_down()))
     }
 
-    /// Looks whether the next batch could be stored, behind everything that has been staged.
+    /// Checks whether the next batch could be stored, after everything that has been staged.
     ///
     /// # Errors
     /// When it could not, or the committer has ended.

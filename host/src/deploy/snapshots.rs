@@ -30,15 +30,15 @@ impl Registry {
     ) -> Result<Vec<Digest>, Error> {
         let rules = Arc::new(rules);
         self.check_anchors(category, &rules).await?;
+        let newest = self.folder.newest(category, SAMPLE).await?;
+        if newest.is_empty() {
+            return Ok(Vec::new());
+        }
         let Some(moved) = self.moved_forms(category, &rules).await? else {
             return Ok(Vec::new());
         };
         let begun = Instant::now();
         let mut agree: BTreeMap<Digest, bool> = BTreeMap::new();
-        let newest = self.folder.newest(category, SAMPLE).await?;
-        if newest.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut sample = Vec::new();
         for form in &moved {
             sample.extend(self.snapshots_with(form).await?);

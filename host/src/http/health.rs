@@ -42,7 +42,7 @@ pub struct CheckView {
     /// Why it does not work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// How often it panicked and was begun again since the host was started; absent: never.
+    /// How often it panicked and was restarted since the host was started; absent: never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u64,
     /// What the last panic said.

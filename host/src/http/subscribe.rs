@@ -66,7 +66,7 @@ pub async fn log(
 /// Subscribes to a stream.
 ///
 /// As a subscription to the log, with versions for positions. The stream need not exist:
-/// its first event is waited for. A version behind the next one is refused.
+/// its first event is waited for. A version after the next one is refused.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/subscribe", operation_id = "subscribe_stream", tag = "streams",
     params(

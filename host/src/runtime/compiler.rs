@@ -23,9 +23,13 @@ pub struct Compiler {
     pub time_max: Duration,
 }
 
-/// The limits hold from before the program begins, and it comes behind everything else.
+/// Sets the limits before the program starts, at a low priority. A system that has no such limit,
+/// or a lower one already, keeps what it has; the wall-clock time is limited in any case.
 #[cfg(unix)]
-const SCRIPT: &str = "ulimit -v \"$1\" && ulimit -t \"$2\" && exec nice -n 10 \"$3\" \"$4\" \"$5\"";
+const SCRIPT: &str = "ulimit -v \"$1\" 2>/dev/null; ulimit -t \"$2\" 2>/dev/null; \
+    exec nice -n 10 \"$3\" \"$4\" \"$5\"";
+/// How a shell ends when it cannot start a program, as one that an upgrade has replaced.
+const NOT_STARTED: [i32; 2] = [126, 127];
 /// What is said where the fault is not the component's.
 pub(super) const NO_PROCESS: &str = "no process for the compiler";
 /// Longest compiled component.
@@ -102,6 +106,9 @@ impl Compiler {
         match status {
             Ok(Some(status)) if status.success() => Ok(compiled),
             Ok(Some(status)) if status.code() == Some(FAILED) => Err(report),
+            Ok(Some(status)) if status.code().is_some_and(|it| NOT_STARTED.contains(&it)) => {
+                Err(format!("{NO_PROCESS}: {report}"))
+            }
             Ok(Some(_) | None) => Err(format!(
                 "compiling it takes more than {} MiB of memory or {} s; what is larger than that \
                  can be allowed by `[guests] compile_memory_bytes_max` and `compile_time_max_ms`",
@@ -125,7 +132,7 @@ impl Compiler {
         piped(command)
     }
 
-    /// Elsewhere its time alone is limited.
+    /// On other systems only its time is limited.
     #[cfg(not(unix))]
     fn command(&self, limits: &Limits) -> Command {
         let mut command = Command::new(&self.program);
@@ -169,5 +176,17 @@ fn wait(child: &mut Child, until: Instant) -> std::io::Result<Option<ExitStatus>
             return Ok(None);
         }
         std::thread::sleep(LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_missing_is_not_the_components_fault() {
+        let compiler = Compiler::new("/no/such/program".into());
+        let error = compiler.compile(&Limits::default(), b"").unwrap_err();
+        assert!(error.starts_with(NO_PROCESS), "{error}");
     }
 }

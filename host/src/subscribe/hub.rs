@@ -194,7 +194,7 @@ impl Shared {
         Ok(Subscription::new(seat, wants, at, seen, heartbeat))
     }
 
-    /// Refuses a place behind the end: nobody has been there, and what comes next would be
+    /// Refuses a place after the end: nobody has been there, and what comes next would be
     /// passed over without a word.
     pub(super) async fn check_end(
         &self,

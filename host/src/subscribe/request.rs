@@ -55,7 +55,7 @@ impl Subscribe {
     }
 
     /// To the events of a stream from a version on, 1 for all. The stream need not
-    /// exist: its first event is waited for, as is a version behind the next one.
+    /// exist: its first event is waited for, as is a version after the next one.
     pub fn stream(stream: StreamId, from: Version) -> Self {
         Self::to(Source::Stream { stream, from })
     }
@@ -77,7 +77,7 @@ impl Subscribe {
         self
     }
 
-    /// From a place that somebody has seen: one behind the end is refused. Whoever was there has
+    /// From a place that somebody has seen: one after the end is refused. Whoever was there has
     /// read another history, and would miss what comes until that place is reached.
     #[must_use]
     pub fn seen(mut self) -> Self {

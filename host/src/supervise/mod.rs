@@ -1,5 +1,5 @@
 //! The parts of a host that run by themselves. None of them ends unnoticed: one that panics is
-//! begun again, or, where that would not be safe, is reported as failed, and the host with it.
+//! restarted, or, where that would not be safe, is reported as failed, and the host with it.
 
 mod part;
 
@@ -20,7 +20,7 @@ pub use part::{Part, PartState};
 
 use crate::model::Backoff;
 
-/// The first and the longest pause before a part is begun again.
+/// The first and the longest pause before a part is restarted.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// The parts of one host. Cheap to clone.
@@ -87,7 +87,7 @@ impl Supervisor {
         }
     }
 
-    /// A task that is begun again whenever it panics, after a pause. It ends when it returns.
+    /// A task that is restarted after a pause whenever it panics. It ends when it returns.
     pub fn restarting<N, B, F>(
         &self,
         name: N,
@@ -233,7 +233,7 @@ impl Seat {
 
     fn restarted(&self, panic: &(dyn Any + Send)) {
         let cause = cause(panic);
-        tracing::error!(part = %self.name, %cause, "a part of the host panicked; it is begun again");
+        tracing::error!(part = %self.name, %cause, "a part of the host panicked; it is restarted");
         if let Some(known) = self.supervisor.lock().get_mut(&self.number) {
             known.part.state = PartState::Restarting;
             known.part.restarts += 1;

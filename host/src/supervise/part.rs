@@ -1,5 +1,3 @@
-use std::fmt;
-
 /// A part of a host, and how it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -7,7 +5,7 @@ pub struct Part {
     pub name: String,
     /// What it does now.
     pub state: PartState,
-    /// How often it panicked and was begun again since the host was started.
+    /// How often it panicked and was restarted since the host was started.
     pub restarts: u64,
     /// What the last panic said.
     pub cause: Option<String>,
@@ -29,18 +27,8 @@ impl Part {
 pub enum PartState {
     /// It works, or waits for work.
     Running,
-    /// It panicked, and is about to begin again.
+    /// It panicked, and is about to restart.
     Restarting,
-    /// It panicked, and will not begin again: the host has to end.
+    /// It panicked, and does not restart: the host has to end.
     Failed,
-}
-
-impl fmt::Display for PartState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "running",
-            Self::Restarting => "restarting",
-            Self::Failed => "failed",
-        })
-    }
 }

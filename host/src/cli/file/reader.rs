@@ -36,7 +36,7 @@ impl Ids {
     }
 
     /// The id of a line of a stream: the same for the same line of a batch of the same name,
-    /// wherever it stands. A line that comes again has another one.
+    /// wherever it stands. The second copy of a line gets a second id.
     fn of(&mut self, stream: &StreamId, text: &[u8]) -> Result<CommandId, Box<Problem>> {
         let mut hasher = blake3::Hasher::new_keyed(self.batch.as_bytes());
         hasher.update(stream.as_str().as_bytes());

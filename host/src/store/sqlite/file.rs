@@ -81,7 +81,7 @@ impl Drop for Lock {
 }
 
 impl Lock {
-    /// Locks the database, too, which is there by now. On Linux alone: elsewhere SQLite's own
+    /// Locks the database, too, which exists by now. Only on Linux: on other systems SQLite's own
     /// locks are of the same kind.
     pub fn take_database(&mut self, path: &Path) -> Result<()> {
         if cfg!(target_os = "linux") {
