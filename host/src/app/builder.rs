@@ -198,7 +198,7 @@ impl Builder {
             self.projections,
             (
                 Arc::clone(&store.reader),
-                store.documents,
+                Arc::clone(&store.documents),
                 Arc::clone(&store.types),
             ),
             grown,
@@ -223,6 +223,7 @@ impl Builder {
             reader: store.reader,
             modules,
             snapshots: store.snapshots,
+            documents: store.documents,
             types: store.types,
             committer,
             closing: Mutex::new(Some(closing)),

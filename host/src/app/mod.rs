@@ -8,6 +8,7 @@ mod projections;
 mod provenance;
 mod readiness;
 mod reads;
+mod subscriptions;
 mod types;
 mod verify;
 
@@ -34,7 +35,9 @@ use crate::model::{
 use crate::projection::Service;
 use crate::proof::{Preflight, Prover};
 use crate::runtime::Module;
-use crate::store::{self, Deployment, EventReader, ModuleStore, SnapshotStore, TypeStore};
+use crate::store::{
+    self, Deployment, DocumentStore, EventReader, ModuleStore, SnapshotStore, Source, TypeStore,
+};
 use crate::subscribe::{self, Committed, Hub, Named, OnCommit, Subscribe, Subscription};
 use crate::supervise::{Part, Supervisor};
 use crate::transfer::{self, Export, Failed, Imported};
@@ -74,6 +77,7 @@ struct Tenant {
     prover: Prover,
     modules: Arc<dyn ModuleStore>,
     snapshots: Arc<dyn SnapshotStore>,
+    documents: Arc<dyn DocumentStore>,
     types: Arc<dyn TypeStore>,
     committer: commit::Handle,
     /// Tells how the store was closed.
@@ -419,12 +423,13 @@ impl Host {
     /// # Errors
     /// When the store fails.
     pub async fn export(&self, after: Position) -> store::Result<Export> {
-        let (reader, modules, snapshots) = (
-            Arc::clone(&self.tenant.reader),
-            Arc::clone(&self.tenant.modules),
-            Arc::clone(&self.tenant.snapshots),
-        );
-        Export::begin(reader, modules, snapshots, after).await
+        let source = Source {
+            reader: Arc::clone(&self.tenant.reader),
+            modules: Arc::clone(&self.tenant.modules),
+            snapshots: Arc::clone(&self.tenant.snapshots),
+            documents: Arc::clone(&self.tenant.documents),
+        };
+        Export::begin(source, after).await
     }
 
     /// Takes in an export; the store has to be empty, or to hold what an interrupted
@@ -452,6 +457,7 @@ impl Host {
             reader: Arc::clone(&self.tenant.reader),
             modules: Arc::clone(&self.tenant.modules),
             snapshots: Arc::clone(&self.tenant.snapshots),
+            documents: Arc::clone(&self.tenant.documents),
             committer: self.tenant.committer.clone(),
             signing: self.tenant.registry.signing().clone(),
         };

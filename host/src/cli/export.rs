@@ -42,13 +42,8 @@ impl Export {
     }
 
     async fn write_store(&self, url: &str, out: &mut Output) -> Result<()> {
-        let store::Source {
-            reader,
-            modules,
-            snapshots,
-        } = store::open_reading(&store_url(url)?).await?;
-        let after = Position(self.after);
-        let mut export = transfer::Export::begin(reader, modules, snapshots, after).await?;
+        let source = store::open_reading(&store_url(url)?).await?;
+        let mut export = transfer::Export::begin(source, Position(self.after)).await?;
         while let Some(chunk) = export.next().await? {
             out.write(&chunk)?;
         }

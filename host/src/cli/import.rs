@@ -56,6 +56,7 @@ impl Import {
             ("activations", imported.plans),
             ("events", imported.events),
             ("events that were there", imported.skipped),
+            ("dropped events", imported.dropped),
             ("archived streams", imported.streams),
             ("truncated streams", imported.anchors),
             ("last position", imported.head),
@@ -80,6 +81,7 @@ async fn into_store(url: &str, bar: &Arc<Bar>) -> Result<ImportView> {
         reader: store.reader,
         modules: store.modules,
         snapshots: store.snapshots,
+        documents: store.documents,
         committer: committer.clone(),
         signing: Signing::default(),
     };

@@ -39,6 +39,7 @@ mod snapshot;
 mod status;
 mod stream;
 mod streams;
+mod subscriptions;
 mod table;
 mod transfer;
 mod types;
@@ -91,6 +92,8 @@ enum Command {
     Event(event::Event),
     Streams(streams::Streams),
     Stream(stream::Stream),
+    Subscriptions(subscriptions::Subscriptions),
+    Subscription(subscriptions::Subscription),
     Rejections(rejections::Rejections),
     Types(types::Types),
     Archive(marks::Archive),
@@ -180,6 +183,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Event(event) => event.run().await,
         Command::Streams(streams) => streams.run().await,
         Command::Stream(stream) => stream.run().await,
+        Command::Subscriptions(subscriptions) => subscriptions.run().await,
+        Command::Subscription(subscription) => subscription.run().await,
         Command::Rejections(rejections) => rejections.run().await,
         Command::Types(types) => types.run().await,
         Command::Archive(archive) => archive.run().await,

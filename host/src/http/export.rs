@@ -30,6 +30,9 @@ pub struct ImportView {
     pub modules: u64,
     /// Activations in the file.
     pub plans: u64,
+    /// Events in the file that were dropped from projections.
+    #[serde(default)]
+    pub dropped: u64,
     /// Events that were taken in.
     pub events: u64,
     /// Events that an earlier, interrupted import had taken in.
@@ -48,6 +51,7 @@ impl ImportView {
         Self {
             modules: imported.modules,
             plans: imported.plans,
+            dropped: imported.dropped,
             events: imported.events,
             skipped: imported.skipped,
             streams: imported.streams,

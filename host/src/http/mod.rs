@@ -41,6 +41,7 @@ mod sse;
 mod state;
 mod streams;
 mod subscribe;
+mod subscriptions;
 mod types;
 mod verify;
 mod view;
@@ -65,6 +66,7 @@ pub use runs::{ProgressView, RunLine};
 pub use server::serve;
 pub use shadows::ShadowView;
 pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
+pub use subscriptions::{ClaimView, NamedList, NamedView};
 pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
     TypeVersion,

@@ -3,7 +3,7 @@ use utoipa::OpenApi;
 use super::{
     acknowledgements, activate, appends, changes, commands, deployments, documents, export, health,
     lines, log, marks, modules, preflights, projections, rejections, shadows, snapshots, state,
-    streams, subscribe, types, verify,
+    streams, subscribe, subscriptions, types, verify,
 };
 
 /// The interface's description.
@@ -35,6 +35,14 @@ use super::{
         log::read_one,
         subscribe::log,
         subscribe::stream,
+        subscriptions::list,
+        subscriptions::show,
+        subscriptions::claim,
+        subscriptions::read,
+        subscriptions::acknowledge,
+        subscriptions::release,
+        subscriptions::seek,
+        subscriptions::forget,
         rejections::list,
         types::list,
         modules::upload,

@@ -131,6 +131,7 @@ codes! {
     ProjectionNotFound "projection-not-found" 404 "there is no such projection";
     DocumentNotFound "document-not-found" 404 "the projection has no such document";
     FindingNotAcknowledged "finding-not-acknowledged" 404 "the finding is not acknowledged";
+    SubscriptionNotFound "subscription-not-found" 404 "there is no such named subscription";
     MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
     Conflict "conflict" 409 "other writers came first until the deadline";
     PartialDuplicate "partial-duplicate" 409 "some of the events were appended before";
@@ -145,6 +146,9 @@ codes! {
     NotSettled "not-settled" 409 "a projection can't become inline now";
     ProjectionRefused "projection-refused" 409 "the projection does not stand so that this can be done";
     TooManyAcknowledged "too-many-acknowledged" 409 "no more findings may be acknowledged";
+    SubscriptionHeld "subscription-held" 409 "another client holds the named subscription";
+    ClaimLost "claim-lost" 409 "the claim of the named subscription counts no more";
+    TooManySubscriptions "too-many-subscriptions" 409 "no more named subscriptions may be made";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";
     WrongExpectedVersion "wrong-expected-version" 412 "the stream stands at another version";
     TooLarge "too-large" 413 "the request exceeds a bound";
@@ -321,6 +325,10 @@ impl From<subscribe::Error> for Box<Problem> {
         let code = match &error {
             Error::Invalid(_) => Code::BadRequest,
             Error::TooMany(_) | Error::Stopped => Code::Overloaded,
+            Error::Held { .. } => Code::SubscriptionHeld,
+            Error::Lost(_) => Code::ClaimLost,
+            Error::Unknown(_) => Code::SubscriptionNotFound,
+            Error::TooManyNames(_) => Code::TooManySubscriptions,
             Error::Unreadable(unreadable) => match &unreadable.error {
                 upcast::Error::Fault { .. } => Code::GuestFault,
                 _ => Code::UnreadableEvent,

@@ -14,7 +14,7 @@ use super::problem::{Code, Problem, Result};
 use super::{
     App, Options, acknowledgements, activate, appends, changes, commands, deployments, documents,
     export, health, lines, log, marks, modules, openapi, params, preflights, projections,
-    rejections, shadows, snapshots, state, streams, subscribe, types, verify,
+    rejections, shadows, snapshots, state, streams, subscribe, subscriptions, types, verify,
 };
 use crate::Host;
 
@@ -48,6 +48,22 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         .route("/v1/events", get(log::read))
         .route("/v1/events/subscribe", get(subscribe::log))
         .route("/v1/events/{position}", get(log::read_one))
+        .route("/v1/subscriptions", get(subscriptions::list))
+        .route(
+            "/v1/subscriptions/{name}",
+            get(subscriptions::show).delete(subscriptions::forget),
+        )
+        .route("/v1/subscriptions/{name}/claim", post(subscriptions::claim))
+        .route("/v1/subscriptions/{name}/events", get(subscriptions::read))
+        .route(
+            "/v1/subscriptions/{name}/acknowledge",
+            post(subscriptions::acknowledge),
+        )
+        .route(
+            "/v1/subscriptions/{name}/release",
+            post(subscriptions::release),
+        )
+        .route("/v1/subscriptions/{name}/seek", post(subscriptions::seek))
         .route("/v1/snapshots/check", post(snapshots::check))
         .route("/v1/verify", post(verify::verify))
         .route(

@@ -57,6 +57,7 @@ impl Service {
             registry: Arc::clone(registry),
             guests,
             inline: Arc::clone(inline),
+            history: tokio::sync::Mutex::new((0, [].into())),
             clock,
             grown,
             progress: watch::Sender::new(0),

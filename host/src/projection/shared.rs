@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +13,7 @@ use super::rules::{Guests, Rules};
 use crate::deploy::{self, Registry};
 use crate::fold::off_the_reactor;
 use crate::model::{Clock, Digest};
-use crate::store::{DocumentStore, EventReader, TypeStore};
+use crate::store::{Deployment, DocumentStore, EventReader, TypeStore};
 use crate::supervise::Supervisor;
 
 /// How projections are kept going.
@@ -90,6 +90,8 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) guests: Arc<Guests>,
     pub(super) inline: Arc<Inline>,
+    /// Every activation, as it was read under a plan; read again under the next one.
+    pub(super) history: Mutex<(u64, Arc<[Deployment]>)>,
     pub(super) clock: Arc<dyn Clock>,
     /// Told when the log may have grown.
     pub(super) grown: watch::Receiver<u64>,
@@ -115,6 +117,15 @@ impl Shared {
             projection: name.to_owned(),
             why: format!("{module:?} does not define it"),
         })
+    }
+
+    /// Every activation up to a plan.
+    pub(super) async fn history(&self, plan: u64) -> Result<Arc<[Deployment]>, Error> {
+        let mut known = self.history.lock().await;
+        if known.0 != plan {
+            *known = (plan, self.registry.history().await?.into());
+        }
+        Ok(Arc::clone(&known.1))
     }
 
     /// The plan under which some events were committed is known here from now on. A module

@@ -72,7 +72,8 @@ async fn tended(
         let went_back = match replaced {
             Some(replaced) if active.version < version => {
                 let component = projected.module.manifest().name.as_str();
-                !was_replaced(shared, component, replaced.plan.unwrap_or_default()).await?
+                let since = replaced.plan.unwrap_or_default();
+                !was_replaced(shared, component, (since, plan.number)).await?
             }
             _ => false,
         };
@@ -128,10 +129,14 @@ async fn tended(
     Ok(documents.projection(name).await?.unwrap_or_default())
 }
 
-/// Whether another module became active under a name after a plan.
-async fn was_replaced(shared: &Shared, name: &str, plan: u64) -> Result<bool, Error> {
+/// Whether another module became active under a name after a plan, up to the present one.
+async fn was_replaced(
+    shared: &Shared,
+    name: &str,
+    (plan, present): (u64, u64),
+) -> Result<bool, Error> {
     let mut active = None;
-    for deployment in shared.registry.history().await.map_err(Error::from)? {
+    for deployment in shared.history(present).await?.iter() {
         let named = deployment.members().find(|(member, _)| *member == name);
         let Some((_, module)) = named else {
             continue;

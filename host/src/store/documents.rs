@@ -258,6 +258,16 @@ pub struct DroppedEvent {
     pub reason: Box<str>,
 }
 
+impl DroppedEvent {
+    /// The same event where it is parked.
+    pub(super) fn filter(&self) -> ParkedFilter {
+        ParkedFilter {
+            subject: Some(self.subject.clone()),
+            position: Some(self.position),
+        }
+    }
+}
+
 /// What a build is given at once.
 #[derive(Debug, Clone, Default)]
 pub struct BuildBatch {
@@ -490,6 +500,18 @@ pub trait DocumentStore: Send + Sync {
     /// For whom parked events of a build are to be retried, streams first, each with the number
     /// of the request. They are asked for until a batch says that they were done.
     fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>>;
+
+    /// Records an event as dropped from a projection, as an import says it; where it is parked
+    /// it is dropped as by [`drop_parked`](Self::drop_parked). Nothing is changed when it is
+    /// recorded already, with the same time and reason.
+    fn record_drop<'a>(
+        &'a self,
+        name: &'a str,
+        event: &'a DroppedEvent,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// Projections from which events were dropped, in the order of their names.
+    fn dropped_from(&self) -> BoxFuture<'_, Result<Vec<String>>>;
 
     /// Events that operators dropped from a projection, in order of position and subject,
     /// after one of them. They are removed with the projection's last build.

@@ -2,6 +2,7 @@
 
 mod acknowledged;
 mod builds;
+mod checkpoints;
 mod documents;
 mod import;
 mod modules;
@@ -13,7 +14,6 @@ mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -24,10 +24,10 @@ use super::projected::Basis;
 use super::seen::{self, Origin};
 use super::wake::Waker;
 use super::{
-    Acknowledgement, Change, CheckpointStore, Claim, Deployment, Direction, EventReader, Filter,
-    Head, Item, KnownCommit, KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, Outcome,
-    Result, STREAMS_PAGE_MAX, Store, StoredCommit, StoredEvent, StoredPage, StreamFilter,
-    StreamInfo, StreamPage, StreamsPage,
+    Acknowledgement, Change, Deployment, Direction, EventReader, Filter, Head, Item, KnownCommit,
+    KnownEvent, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, Outcome, Result, STREAMS_PAGE_MAX,
+    Store, StoredCommit, StoredEvent, StoredPage, StreamFilter, StreamInfo, StreamPage,
+    StreamsPage,
 };
 use crate::model::{CommandId, EventId, Position, RecordedEvent, StreamId, Timestamp, Version};
 use crate::supervise::Supervisor;
@@ -68,7 +68,7 @@ struct Log {
     modules: Vec<modules::Kept>,
     deployments: Vec<Deployment>,
     parts: Parts,
-    checkpoints: HashMap<String, Checkpoint>,
+    checkpoints: checkpoints::Checkpoints,
     builds: builds::Builds,
     documents: documents::Documents,
     rejections: rejections::Kept,
@@ -88,13 +88,6 @@ struct Places {
     events: Vec<usize>,
     archived_at: Option<Timestamp>,
     kept: snapshots::Kept,
-}
-
-struct Checkpoint {
-    token: u64,
-    position: Position,
-    /// None when nobody holds it.
-    until: Option<Instant>,
 }
 
 impl Shared {
@@ -446,56 +439,5 @@ impl EventReader for Shared {
         }
         let head = log.last_position();
         ready(Ok(StoredPage { events, head })).boxed()
-    }
-}
-
-impl CheckpointStore for Shared {
-    fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>> {
-        let (mut log, now) = (self.lock(), Instant::now());
-        let checkpoint = log
-            .checkpoints
-            .entry(name.to_owned())
-            .or_insert(Checkpoint {
-                token: 0,
-                position: Position(0),
-                until: None,
-            });
-        let is_free = checkpoint.until.is_none_or(|until| until <= now);
-        let claim = is_free.then(|| {
-            checkpoint.token += 1;
-            checkpoint.until = Some(now + lease);
-            Claim {
-                token: checkpoint.token,
-                position: checkpoint.position,
-            }
-        });
-        ready(Ok(claim)).boxed()
-    }
-
-    fn advance<'a>(
-        &'a self,
-        name: &'a str,
-        token: u64,
-        position: Position,
-        lease: Duration,
-    ) -> BoxFuture<'a, Result<bool>> {
-        let mut log = self.lock();
-        let checkpoint = log.checkpoints.get_mut(name);
-        let held = checkpoint.filter(|checkpoint| checkpoint.token == token);
-        let is_held = held.is_some();
-        if let Some(checkpoint) = held {
-            checkpoint.position = position;
-            checkpoint.until = Some(Instant::now() + lease);
-        }
-        ready(Ok(is_held)).boxed()
-    }
-
-    fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
-        let mut log = self.lock();
-        let checkpoint = log.checkpoints.get_mut(name);
-        if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.token == token) {
-            checkpoint.until = None;
-        }
-        ready(Ok(())).boxed()
     }
 }

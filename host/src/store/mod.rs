@@ -208,8 +208,8 @@ pub trait CheckpointStore: Send + Sync {
     /// was never claimed begins at position 0.
     fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>>;
 
-    /// Moves the checkpoint, and holds the name for a time from now on. False when
-    /// someone else has claimed it since: then nothing is moved.
+    /// Moves the checkpoint on, never back, and holds the name for a time from now on. False
+    /// when someone else has claimed it since: then nothing is moved.
     fn advance<'a>(
         &'a self,
         name: &'a str,
@@ -218,9 +218,53 @@ pub trait CheckpointStore: Send + Sync {
         lease: Duration,
     ) -> BoxFuture<'a, Result<bool>>;
 
+    /// Holds a name for a time from now on; how far it has come. None when someone else has
+    /// claimed it since, or it is gone.
+    fn renew<'a>(
+        &'a self,
+        name: &'a str,
+        token: u64,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Option<Position>>>;
+
     /// Gives a name back, if the token is still the last one.
     fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>>;
+
+    /// Makes a checkpoint under a name that has none. False when it has one.
+    fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>>;
+
+    /// Moves a checkpoint to any position, and takes the name from its owner. False when there
+    /// is no such name.
+    fn seek<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>>;
+
+    /// Removes a name that nobody holds; false when there is none. No later claim gets a token
+    /// that an earlier one had.
+    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>>;
+
+    /// The checkpoint under a name.
+    fn checkpoint<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>>;
+
+    /// Checkpoints whose names are after one and before another, in the order of their bytes.
+    fn checkpoints<'a>(
+        &'a self,
+        between: (&'a str, &'a str),
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Checkpoint>>>;
 }
+
+/// How far a named reader has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its name.
+    pub name: String,
+    /// Everything up to here is done.
+    pub position: Position,
+    /// For how long an owner holds the name from now on; none when nobody does.
+    pub held_for: Option<Duration>,
+}
+
+/// Checkpoints that are read at once.
+pub const CHECKPOINTS_PAGE_MAX: usize = 1_000;
 
 /// A name that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,6 +357,8 @@ pub struct Source {
     pub modules: Arc<dyn ModuleStore>,
     /// Snapshots, of which the anchors are exported.
     pub snapshots: Arc<dyn SnapshotStore>,
+    /// Documents, of which the dropped events are exported.
+    pub documents: Arc<dyn DocumentStore>,
 }
 
 /// A store that has been opened.

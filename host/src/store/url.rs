@@ -80,6 +80,7 @@ pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
                 reader: store.reader,
                 modules: store.modules,
                 snapshots: store.snapshots,
+                documents: store.documents,
             })
         }
         StoreUrl::Memory => Err(Error::Url(

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::deploy::Unreadable;
 use crate::model::Invalid;
 use crate::store;
@@ -18,6 +20,31 @@ pub enum Error {
     /// The host has as many subscriptions as it takes.
     #[error("the host has {0} subscriptions, as many as it takes; try again later")]
     TooMany(usize),
+    /// Another owner holds the name.
+    #[error(
+        "subscription {name} is held by another client for {} s, unless it goes on; claim it then",
+        held_for.as_secs_f32().ceil()
+    )]
+    Held {
+        /// The name.
+        name: String,
+        /// For how long from now on.
+        held_for: Duration,
+    },
+    /// The name was claimed by another owner since, or moved by an operator.
+    #[error(
+        "the claim of subscription {0} counts no more: another client has claimed it, or it was \
+         moved; claim it again"
+    )]
+    Lost(String),
+    /// There is no such name.
+    #[error("there is no subscription {0}; a claim makes it")]
+    Unknown(String),
+    /// The store has as many names as it takes.
+    #[error(
+        "the store has {0} named subscriptions, as many as it takes; delete one that is not used"
+    )]
+    TooManyNames(usize),
     /// The host is being shut down.
     #[error("the host is shutting down")]
     Stopped,

@@ -23,7 +23,7 @@ use crate::upcast::Form;
 /// Feeds all subscriptions of a host from one reading of the log, which begins with
 /// the first subscription. Ends when it is dropped.
 pub struct Hub {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What subscriptions hold on to.

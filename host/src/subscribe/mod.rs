@@ -11,7 +11,9 @@
 //! concern a filter of types is judged by all names that it could come to have under the
 //! plan that is current when it is put up; no guest is asked for that.
 
+mod batch;
 mod board;
+mod claimed;
 mod commits;
 mod error;
 mod feed;
@@ -25,6 +27,7 @@ mod ring;
 mod subscription;
 mod wants;
 
+pub use claimed::{NAMES_MAX, Owner, Reading, Start, Told};
 pub use commits::{Committed, OnCommit};
 pub use error::Error;
 pub use hub::Hub;

@@ -1,20 +1,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::batch::{Batch, Bounds, Over};
 use super::hub::Shared;
 use super::lease::Lease;
-use super::ring::bytes_of;
-use super::{Error, Message, Place, Subscribe, Subscription};
+use super::{Error, Subscribe};
 use crate::model::Backoff;
-use crate::model::{Invalid, Position, RecordedEvent};
+use crate::model::{Invalid, RecordedEvent};
 use crate::store::Filter;
 use crate::upcast::Form;
 
 /// Longest name in bytes.
 const NAME_BYTES_MAX: usize = 200;
+/// Before every name, as a key; and behind the key of every name.
+pub(super) const PREFIX: &str = "subscription/";
+pub(super) const BEHIND: &str = "subscription0";
 
 /// A subscription whose place is kept in the store under a name. It begins at the first
 /// event of the log, and hands every event that passes its filter to a handler, in
@@ -26,8 +29,7 @@ pub struct Named {
     shared: Arc<Shared>,
     key: String,
     filter: Filter,
-    events_max: usize,
-    bytes_max: usize,
+    bounds: Bounds,
     lease: Duration,
     retry: (Duration, Duration),
     form: Form,
@@ -42,30 +44,28 @@ enum End {
     Failed(Error),
 }
 
-/// Events for one call of the handler, and where they lead to.
-struct Batch {
-    events: Vec<Arc<RecordedEvent>>,
-    up_to: Position,
-    /// Why nothing comes behind them.
-    end: Option<End>,
+/// The key of a name: others keep checkpoints in the store, too.
+pub(super) fn key_of(name: &str) -> Result<String, Invalid> {
+    let has_form = (1..=NAME_BYTES_MAX).contains(&name.len());
+    if !has_form || name.chars().any(char::is_control) {
+        return Err(Invalid(format!(
+            "subscription {name:?}: a name has 1 to {NAME_BYTES_MAX} bytes, none of them a control \
+             character"
+        )));
+    }
+    Ok(format!("{PREFIX}{name}"))
 }
 
 impl Named {
     pub(super) fn new(shared: &Arc<Shared>, name: &str) -> Result<Self, Error> {
-        let has_form = (1..=NAME_BYTES_MAX).contains(&name.len());
-        if !has_form || name.chars().any(char::is_control) {
-            let rule = format!(
-                "subscription {name:?}: a name has 1 to {NAME_BYTES_MAX} bytes, none of them a control character"
-            );
-            return Err(Invalid(rule).into());
-        }
         Ok(Self {
             shared: Arc::clone(shared),
-            // Others keep checkpoints in the store too.
-            key: format!("subscription/{name}"),
+            key: key_of(name)?,
             filter: Filter::default(),
-            events_max: 100,
-            bytes_max: 1 << 20,
+            bounds: Bounds {
+                events: 100,
+                bytes: 1 << 20,
+            },
             lease: Duration::from_secs(15),
             retry: (Duration::from_millis(100), Duration::from_secs(30)),
             form: Form::Lifted,
@@ -91,7 +91,7 @@ impl Named {
     /// one call.
     #[must_use]
     pub fn batch_max(mut self, events: usize) -> Self {
-        self.events_max = events.max(1);
+        self.bounds.events = events.max(1);
         self
     }
 
@@ -142,8 +142,8 @@ impl Named {
     /// ```
     ///
     /// # Errors
-    /// When the filter makes no sense, or the store is damaged. A store that is not
-    /// available is waited for.
+    /// When the filter makes no sense, the log has not reached the stored place, or the store is
+    /// damaged. A store that is not available is waited for.
     pub async fn run<H, E>(self, mut handler: H) -> Result<(), Error>
     where
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
@@ -202,6 +202,7 @@ impl Named {
     {
         let mut subscribe =
             Subscribe::log(lease.position(), self.filter.clone()).heartbeat(self.lease / 3);
+        subscribe = subscribe.seen();
         subscribe.form = self.form;
         let mut subscription = match Shared::subscribe(&self.shared, subscribe).await {
             Ok(subscription) => subscription,
@@ -209,8 +210,9 @@ impl Named {
             Err(error) => return End::Failed(error),
         };
         loop {
-            let batch = self.gather(&mut subscription).await;
-            if matches!(batch.end, Some(End::Stopped)) {
+            let first = subscription.next().await;
+            let batch = Batch::gather(first, &mut subscription, self.bounds).await;
+            if matches!(batch.over, Some(Over::Stopped)) {
                 return End::Stopped;
             }
             if !batch.events.is_empty()
@@ -221,45 +223,10 @@ impl Named {
             if !lease.advance(batch.up_to).await {
                 return End::Lost;
             }
-            if let Some(end) = batch.end {
-                return end;
+            if let Some(Over::Failed(error)) = batch.over {
+                return End::Failed(error);
             }
         }
-    }
-
-    /// What comes next: at least an event, or a sign of how far the subscription is. Never
-    /// a part of an event without the others.
-    async fn gather(&self, subscription: &mut Subscription) -> Batch {
-        let (mut events, mut end) = (Vec::new(), None);
-        let (mut bytes, mut next) = (0usize, subscription.next().await);
-        loop {
-            let mut is_whole = true;
-            match next {
-                None => end = Some(End::Stopped),
-                Some(Err(error)) => end = Some(End::Failed(error)),
-                Some(Ok(Message::Event(event))) => {
-                    is_whole = subscription.has_told(&event);
-                    bytes = bytes.saturating_add(bytes_of(&event));
-                    events.push(event);
-                }
-                Some(Ok(Message::CaughtUp(_) | Message::Heartbeat(_))) => {}
-            }
-            let is_full = events.len() >= self.events_max || bytes >= self.bytes_max;
-            if end.is_some() || is_full && is_whole {
-                break;
-            }
-            // What is there already, without waiting for more.
-            next = match subscription.next().now_or_never() {
-                Some(more) => more,
-                None if is_whole => break,
-                None => subscription.next().await,
-            };
-        }
-        let up_to = match subscription.place() {
-            Place::Log(position) => position,
-            Place::Stream(_) => Position(0),
-        };
-        Batch { events, up_to, end }
     }
 
     /// Calls the handler until it succeeds.

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::vec;
 
@@ -7,8 +8,9 @@ use super::line::Totals;
 use super::write;
 use crate::model::{Digest, EventId, Position, RecordedEvent, StreamId, Version};
 use crate::store::{
-    ArchivedStreams, Deployment, Direction, Error, EventReader, Filter, LOG_PAGE_MAX, ModuleStore,
-    Result, STREAMS_PAGE_MAX, SnapshotStore, StoredModule, StreamFilter,
+    ArchivedStreams, DOCUMENTS_PAGE_MAX, Deployment, Direction, DocumentStore, Error, EventReader,
+    Filter, LOG_PAGE_MAX, ModuleStore, Result, STREAMS_PAGE_MAX, SnapshotStore, Source,
+    StoredModule, StreamFilter, Subject,
 };
 
 /// Anchors that are read at once: each holds a state.
@@ -22,6 +24,7 @@ pub struct Export {
     reader: Arc<dyn EventReader>,
     modules: Arc<dyn ModuleStore>,
     snapshots: Arc<dyn SnapshotStore>,
+    documents: Arc<dyn DocumentStore>,
     after: Option<(Position, EventId)>,
     head: Position,
     totals: Totals,
@@ -32,6 +35,8 @@ pub struct Export {
 enum Next {
     Begin,
     Modules(vec::IntoIter<StoredModule>, Vec<Deployment>),
+    /// Of these projections, the first one's behind an event.
+    Dropped(VecDeque<String>, Option<(Subject, Position)>),
     Events(Position),
     /// Behind this stream's id.
     Streams(Option<String>),
@@ -45,12 +50,13 @@ impl Export {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn begin(
-        reader: Arc<dyn EventReader>,
-        modules: Arc<dyn ModuleStore>,
-        snapshots: Arc<dyn SnapshotStore>,
-        after: Position,
-    ) -> Result<Self> {
+    pub async fn begin(source: Source, after: Position) -> Result<Self> {
+        let Source {
+            reader,
+            modules,
+            snapshots,
+            documents,
+        } = source;
         let last = last_event(&*reader, reader.log_head().await?).await?;
         let head = last.map_or(Position(0), |last| last.position);
         let after = last_event(&*reader, after.min(head)).await?;
@@ -59,6 +65,7 @@ impl Export {
             reader,
             modules,
             snapshots,
+            documents,
             after,
             head,
             totals: Totals {
@@ -84,6 +91,7 @@ impl Export {
             self.next = match std::mem::replace(&mut self.next, Next::Nothing) {
                 Next::Begin => self.write_begin(&mut out).await?,
                 Next::Modules(left, plans) => self.write_module(left, plans, &mut out).await?,
+                Next::Dropped(of, after) => self.write_dropped(of, after, &mut out).await?,
                 Next::Events(after) => self.write_events(after, &mut out).await?,
                 Next::Streams(after) => self.write_streams(after, &mut out).await?,
                 Next::Anchors(after) => self.write_anchors(after, &mut out).await?,
@@ -124,8 +132,35 @@ impl Export {
             write::plan(plan, out)?;
             self.totals.plans += 1;
         }
-        let after = self.after.map_or(Position(0), |(position, _)| position);
-        Ok(Next::Events(after))
+        let of = self.documents.dropped_from().await?;
+        Ok(Next::Dropped(of.into(), None))
+    }
+
+    /// A page of events that operators dropped from projections.
+    async fn write_dropped(
+        &mut self,
+        mut of: VecDeque<String>,
+        after: Option<(Subject, Position)>,
+        out: &mut Vec<u8>,
+    ) -> Result<Next> {
+        let Some(name) = of.front() else {
+            let after = self.after.map_or(Position(0), |(position, _)| position);
+            return Ok(Next::Events(after));
+        };
+        let page = self
+            .documents
+            .dropped(name, after.as_ref(), DOCUMENTS_PAGE_MAX);
+        let page = page.await?;
+        for event in page.iter().filter(|event| event.position <= self.head) {
+            write::dropped(name, event, out)?;
+            self.totals.dropped += 1;
+        }
+        let last = page.last().filter(|_| page.len() == DOCUMENTS_PAGE_MAX);
+        let last = last.map(|last| (last.subject.clone(), last.position));
+        if last.is_none() {
+            of.pop_front();
+        }
+        Ok(Next::Dropped(of, last))
     }
 
     async fn write_events(&mut self, after: Position, out: &mut Vec<u8>) -> Result<Next> {

@@ -14,8 +14,12 @@ use crate::commit;
 use crate::deploy::Signing;
 use crate::model::{Digest, Position, StreamId, Timestamp, without_mark};
 use crate::store::{
-    self, Anchor, Deployment, EventReader, ModuleStore, SnapshotStore, StoredCommit, StoredEvent,
+    self, Anchor, Deployment, DocumentStore, DroppedEvent, EventReader, ModuleStore, SnapshotStore,
+    StoredCommit, StoredEvent,
 };
+
+/// Most events that were dropped from a projection: owners of builds hold all in memory.
+const DROPPED_MAX: u64 = 1_000_000;
 
 /// Where an import goes.
 #[derive(Clone)]
@@ -26,6 +30,8 @@ pub struct Target {
     pub modules: Arc<dyn ModuleStore>,
     /// Tells which streams are truncated already.
     pub snapshots: Arc<dyn SnapshotStore>,
+    /// Takes the dropped events.
+    pub documents: Arc<dyn DocumentStore>,
     /// Takes everything else.
     pub committer: commit::Handle,
     /// Whose components are taken.
@@ -39,6 +45,8 @@ pub struct Imported {
     pub modules: u64,
     /// Activations in the file.
     pub plans: u64,
+    /// Events in the file that were dropped from projections.
+    pub dropped: u64,
     /// Events that were taken in.
     pub events: u64,
     /// Events that an earlier, interrupted import had taken in.
@@ -94,6 +102,7 @@ enum Part {
     Begin,
     Modules,
     Plans,
+    Dropped,
     Log,
     Streams,
     Anchors,
@@ -117,6 +126,8 @@ pub(super) struct Importing<'a> {
     /// Of the whole file.
     begin: Option<Begin>,
     pub(super) counts: Totals,
+    /// The projection whose dropped events are at hand, and how many they are.
+    drops: Option<(String, u64)>,
     known: HashSet<Digest>,
     /// A commit whose first event is the next line.
     pub(super) commit: Option<(Position, StoredCommit)>,
@@ -147,6 +158,7 @@ impl<'a> Importing<'a> {
             is_found: false,
             begin: None,
             counts: Totals::default(),
+            drops: None,
             known: HashSet::new(),
             commit: None,
             open: None,
@@ -185,6 +197,7 @@ impl<'a> Importing<'a> {
             Entry::Begin(_) => Part::Begin,
             Entry::Module(_) => Part::Modules,
             Entry::Plan(_) => Part::Plans,
+            Entry::Dropped(..) => Part::Dropped,
             Entry::Commit(..) | Entry::Event(_) => Part::Log,
             Entry::Archived(..) => Part::Streams,
             Entry::Truncated(_) => Part::Anchors,
@@ -195,6 +208,7 @@ impl<'a> Importing<'a> {
             Entry::Begin(begin) => self.begin(begin),
             Entry::Module(module) => self.module(module).await,
             Entry::Plan(plan) => self.plan(plan).await,
+            Entry::Dropped(projection, event) => self.dropped(&projection, &event).await,
             Entry::Commit(first, commit) => self.commit(first, *commit).await,
             Entry::Event(event) => self.event(*event).await,
             Entry::Archived(stream, since) => self.archived(stream, since).await,
@@ -324,6 +338,39 @@ impl<'a> Importing<'a> {
         }
         self.counts.plans += 1;
         self.imported.plans += 1;
+        Ok(())
+    }
+
+    /// Comes before the log, so that no build folds the event.
+    async fn dropped(&mut self, projection: &str, event: &DroppedEvent) -> Result<(), Error> {
+        let head = self.begin.as_ref().map_or(Position(0), |begin| begin.head);
+        if event.position > head {
+            let position = event.position;
+            return Err(self.wrong(format!(
+                "position {position} is dropped, the last is {head}"
+            )));
+        }
+        self.drops = match self.drops.take() {
+            Some((of, _)) if *of > *projection => {
+                let order = "dropped events stand in the order of their projections' names";
+                return Err(self.wrong(order.to_owned()));
+            }
+            Some((of, count)) if of == projection => Some((of, count + 1)),
+            _ => Some((projection.to_owned(), 1)),
+        };
+        if self
+            .drops
+            .as_ref()
+            .is_some_and(|(_, count)| *count > DROPPED_MAX)
+        {
+            return Err(self.wrong(format!(
+                "more than {DROPPED_MAX} events are dropped from projection {projection}"
+            )));
+        }
+        let recorded = self.target.documents.record_drop(projection, event).await;
+        recorded?;
+        self.counts.dropped += 1;
+        self.imported.dropped += 1;
         Ok(())
     }
 

@@ -17,8 +17,8 @@ use crate::store::PreflightSummary;
 pub type Result<T> = std::result::Result<T, Invalid>;
 
 /// Number of the file's form. A change that an older program can't read takes the next.
-pub const FORMAT: u64 = 4;
-/// The oldest form that is still read: one without anchors, without what an activation
+pub const FORMAT: u64 = 5;
+/// The oldest form that is still read: one without dropped events, anchors, what an activation
 /// changed, what a preflight said, and signatures.
 pub const FORMAT_OLDEST: u64 = 1;
 
@@ -35,6 +35,8 @@ pub const BEGIN: &str = "quipu.export";
 pub const MODULE: &str = "quipu.module";
 /// Type of a line with an activation.
 pub const PLAN: &str = "quipu.plan";
+/// Type of a line with an event that an operator dropped from a projection.
+pub const DROPPED: &str = "quipu.dropped";
 /// Type of the line before a commit's events.
 pub const COMMIT: &str = "quipu.commit";
 /// Type of a line with the mark of an archived stream.
@@ -143,6 +145,21 @@ pub struct PlanData<'a> {
     pub preflight: Option<PreflightSummary>,
 }
 
+/// What the line of a dropped event says besides when it was dropped.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DroppedData<'a> {
+    #[serde(borrow)]
+    pub projection: Cow<'a, str>,
+    pub position: u64,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub reason: Cow<'a, str>,
+}
+
 /// What a commit's line says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,6 +243,8 @@ pub struct AnchorData<'a> {
 pub struct Totals {
     pub modules: u64,
     pub plans: u64,
+    #[serde(default)]
+    pub dropped: u64,
     pub commits: u64,
     pub events: u64,
     pub streams: u64,
@@ -239,6 +258,7 @@ impl std::fmt::Display for Totals {
         let Self {
             modules,
             plans,
+            dropped,
             commits,
             events,
             streams,
@@ -248,7 +268,8 @@ impl std::fmt::Display for Totals {
         write!(
             f,
             "{events} events of {commits} commits up to position {head}, {modules} modules, \
-             {plans} plans, {streams} archived and {anchors} truncated streams"
+             {plans} plans, {dropped} dropped events, {streams} archived and {anchors} truncated \
+             streams"
         )
     }
 }
@@ -267,6 +288,16 @@ pub fn source(stream: &StreamId) -> String {
         }
     }
     text
+}
+
+/// The id of a dropped event's line: it stands once for each projection and subject.
+pub fn dropped_id(data: &DroppedData<'_>) -> String {
+    let (kind, subject) = match (&data.document, &data.stream) {
+        (Some(document), _) => ("document", document),
+        (None, stream) => ("stream", stream.as_ref().unwrap_or(&Cow::Borrowed(""))),
+    };
+    let (projection, position) = (&data.projection, data.position);
+    format!("{DROPPED}.{position}.{kind}.{projection}/{subject}")
 }
 
 /// A body as `data`, or as `data_base64` when it is no JSON or would not come back

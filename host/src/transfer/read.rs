@@ -6,17 +6,17 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::line::{
-    ANCHOR, AnchorData, BEGIN, BeginData, COMMIT, CommandData, CommitData, END, FORMAT,
-    FORMAT_OLDEST, Line, MODULE, PLAN, PlanData, Result, SOURCE, SPEC, STREAM, Totals, WASM, body,
-    decoded, metadata_bytes, source,
+    ANCHOR, AnchorData, BEGIN, BeginData, COMMIT, CommandData, CommitData, DROPPED, DroppedData,
+    END, FORMAT, FORMAT_OLDEST, Line, MODULE, PLAN, PlanData, Result, SOURCE, SPEC, STREAM, Totals,
+    WASM, body, decoded, dropped_id, metadata_bytes, source,
 };
 use crate::model::{
     CommandId, CommandRecord, ContentType, Context, Digest, EventId, Invalid, Name, NewEvent,
     Position, Settings, Signature, StreamId, Timestamp, Version,
 };
 use crate::store::{
-    ALIASES_MAX, Anchor, Decided, Deployment, Member, ProjectionPlan, RELEASE_MAX, SIGNATURES_MAX,
-    StoredCommit, StoredEvent, StoredSnapshot,
+    ALIASES_MAX, Anchor, Decided, Deployment, DroppedEvent, Member, ProjectionPlan, RELEASE_MAX,
+    SIGNATURES_MAX, StoredCommit, StoredEvent, StoredSnapshot, Subject,
 };
 use crate::store::{PreflightSummary, SummaryObjection};
 
@@ -30,6 +30,8 @@ pub enum Entry {
     Begin(Begin),
     Module(Module),
     Plan(Box<Deployment>),
+    /// With the projection from which it was dropped.
+    Dropped(String, DroppedEvent),
     /// With the position of its first event.
     Commit(Position, Box<StoredCommit>),
     /// Without its commit, which the line before it says.
@@ -88,6 +90,7 @@ pub fn entry(text: &[u8]) -> Result<Entry> {
         BEGIN => begin(&line),
         MODULE => module(&line),
         PLAN => plan(&line),
+        DROPPED => dropped(&line),
         COMMIT => commit(&line),
         STREAM => archived(&line),
         ANCHOR => anchor(&line),
@@ -210,6 +213,25 @@ fn plan(line: &Line<'_>) -> Result<Entry> {
         others: others(data.others)?,
         preflight: data.preflight.map(preflight).transpose()?,
     })))
+}
+
+fn dropped(line: &Line<'_>) -> Result<Entry> {
+    let data: DroppedData<'_> = json(line)?;
+    check(line, &dropped_id(&data), JSON)?;
+    let reason = optional("reason", Some(&data.reason))?.unwrap_or_default();
+    let subject = match (data.document.as_deref(), data.stream.as_deref()) {
+        (Some(key), None) => Subject::Document(name("document", key)?.as_str().into()),
+        (None, Some(stream)) => Subject::Stream(StreamId::new(stream)?.as_str().into()),
+        _ => return Err(Invalid("either document or stream".to_owned())),
+    };
+    let event = DroppedEvent {
+        subject,
+        position: Position(number("position", data.position)?),
+        at: time(line)?,
+        reason: (&*reason).into(),
+    };
+    let projection = name("projection", &data.projection)?;
+    Ok(Entry::Dropped(projection.as_str().to_owned(), event))
 }
 
 fn preflight(said: PreflightSummary) -> Result<PreflightSummary> {

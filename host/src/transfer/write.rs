@@ -1,18 +1,23 @@
 //! What a store holds, as lines.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::line::{
-    ANCHOR, AnchorData, BEGIN, BeginData, COMMIT, CommandData, CommitData, END, FORMAT, Line,
-    MODULE, PLAN, PlanData, SOURCE, SPEC, STREAM, Totals, WASM, data, encoded, metadata, source,
+    ANCHOR, AnchorData, BEGIN, BeginData, COMMIT, CommandData, CommitData, DROPPED, DroppedData,
+    END, FORMAT, Line, MODULE, PLAN, PlanData, SOURCE, SPEC, STREAM, Totals, WASM, data,
+    dropped_id, encoded, metadata, source,
 };
 use crate::model::{
     Body, CommandRecord, ContentType, Digest, EventId, Position, Signature, StreamId, Timestamp,
 };
-use crate::store::{Anchor, Deployment, Error, Result, StoredCommit, StoredEvent, StoredModule};
+use crate::store::{
+    Anchor, Deployment, DroppedEvent, Error, Result, StoredCommit, StoredEvent, StoredModule,
+    Subject,
+};
 
 /// Writes the first line.
 pub fn begin(after: Option<(Position, EventId)>, head: Position, out: &mut Vec<u8>) -> Result<()> {
@@ -71,6 +76,22 @@ pub fn plan(deployment: &Deployment, out: &mut Vec<u8>) -> Result<()> {
     };
     let id = format!("{PLAN}.{}", deployment.plan);
     json(PLAN, id, Some(deployment.activated_at), &data, out)
+}
+
+/// Writes an event that an operator dropped from a projection.
+pub fn dropped(projection: &str, event: &DroppedEvent, out: &mut Vec<u8>) -> Result<()> {
+    let (document, stream) = match &event.subject {
+        Subject::Document(key) => (Some(Cow::Borrowed(&**key)), None),
+        Subject::Stream(stream) => (None, Some(Cow::Borrowed(&**stream))),
+    };
+    let data = DroppedData {
+        projection: projection.into(),
+        position: event.position.0,
+        document,
+        stream,
+        reason: (&*event.reason).into(),
+    };
+    json(DROPPED, dropped_id(&data), Some(event.at), &data, out)
 }
 
 /// Writes an event, and before the first of a commit what led to it.

@@ -19,6 +19,12 @@ on_every_store! {
     an_unknown_name_is_moved_by_nobody,
     names_are_independent,
     of_claims_that_race_one_is_granted,
+    a_checkpoint_never_moves_back,
+    a_name_is_held_on_without_being_moved,
+    a_name_is_made_once,
+    a_name_is_moved_and_lost_by_its_owner,
+    a_name_that_is_made_again_knows_no_earlier_token,
+    names_are_listed_in_the_order_of_their_bytes,
     a_checkpoint_does_not_hold_the_writer;
         a_checkpoint_is_kept_beyond_a_restart,
 }
@@ -155,6 +161,99 @@ async fn of_claims_that_race_one_is_granted(place: Place) {
         assert_eq!(granted.len(), 1, "{granted:?}");
         store.release(&name, granted[0].token).await.unwrap();
     }
+}
+
+async fn position(store: &dyn CheckpointStore, name: &str) -> Option<u64> {
+    let found = store.checkpoint(name).await.unwrap();
+    found.map(|found| found.position.0)
+}
+
+async fn a_checkpoint_never_moves_back(place: Place) {
+    let store = place.open().await.checkpoints;
+    let token = claim(&*store, "reader").await.unwrap().token;
+    for (to, stored) in [(5, 5), (3, 5), (6, 6), (0, 6)] {
+        assert!(advance(&*store, "reader", token, to).await);
+        assert_eq!(position(&*store, "reader").await, Some(stored));
+    }
+}
+
+async fn a_name_is_held_on_without_being_moved(place: Place) {
+    let store = place.open().await.checkpoints;
+    let first = store.claim("reader", NONE).await.unwrap().unwrap();
+    assert!(advance(&*store, "reader", first.token, 4).await);
+    let renewed = store.renew("reader", first.token, NONE).await.unwrap();
+    assert_eq!(renewed, Some(Position(4)));
+    let held = store.checkpoint("reader").await.unwrap().unwrap();
+    assert_eq!(held.held_for, None);
+    let renewed = store.renew("reader", first.token, LONG).await.unwrap();
+    assert_eq!(renewed, Some(Position(4)));
+    let held = store.checkpoint("reader").await.unwrap().unwrap();
+    let left = held.held_for.unwrap();
+    assert!(left > LONG / 2 && left <= LONG, "{left:?}");
+    assert_eq!(claim(&*store, "reader").await, None);
+    for (name, stale) in [("reader", first.token + 1), ("nobody", 1)] {
+        assert_eq!(store.renew(name, stale, LONG).await.unwrap(), None);
+    }
+}
+
+async fn a_name_is_made_once(place: Place) {
+    let store = place.open().await.checkpoints;
+    assert!(store.create("reader", Position(7)).await.unwrap());
+    assert!(!store.create("reader", Position(8)).await.unwrap());
+    assert_eq!(
+        claim(&*store, "reader").await.unwrap().position,
+        Position(7)
+    );
+    assert!(!store.create("reader", Position(9)).await.unwrap());
+}
+
+async fn a_name_is_moved_and_lost_by_its_owner(place: Place) {
+    let store = place.open().await.checkpoints;
+    assert!(!store.seek("reader", Position(1)).await.unwrap());
+    let token = claim(&*store, "reader").await.unwrap().token;
+    assert!(advance(&*store, "reader", token, 9).await);
+    assert!(store.seek("reader", Position(2)).await.unwrap());
+    assert!(!advance(&*store, "reader", token, 10).await);
+    let next = claim(&*store, "reader").await.unwrap();
+    assert!(next.token > token);
+    assert_eq!(next.position, Position(2));
+}
+
+async fn a_name_that_is_made_again_knows_no_earlier_token(place: Place) {
+    let store = place.open().await.checkpoints;
+    assert!(!store.forget("reader").await.unwrap());
+    let mut last = 0;
+    for _ in 0..3 {
+        let token = claim(&*store, "reader").await.unwrap().token;
+        assert!(token > last, "{token} after {last}");
+        assert!(!store.forget("reader").await.unwrap());
+        store.release("reader", token).await.unwrap();
+        assert!(store.forget("reader").await.unwrap());
+        assert_eq!(position(&*store, "reader").await, None);
+        // Tokens may be times.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        last = token;
+    }
+    assert!(store.create("reader", Position(1)).await.unwrap());
+    assert!(!advance(&*store, "reader", last, 5).await);
+    assert!(claim(&*store, "reader").await.unwrap().token > last);
+}
+
+async fn names_are_listed_in_the_order_of_their_bytes(place: Place) {
+    let store = place.open().await.checkpoints;
+    for name in ["s/b", "s/B", "s/é", "s/", "s/a b", "t", "s0", "r/z"] {
+        store.create(name, Position(1)).await.unwrap();
+    }
+    let listed = |after: &'static str, limit| {
+        let store = store.clone();
+        async move {
+            let page = store.checkpoints((after, "s0"), limit).await.unwrap();
+            page.into_iter().map(|it| it.name).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(listed("s/", 100).await, ["s/B", "s/a b", "s/b", "s/é"]);
+    assert_eq!(listed("s/B", 2).await, ["s/a b", "s/b"]);
+    assert_eq!(listed("s0", 100).await, [""; 0]);
 }
 
 async fn a_checkpoint_does_not_hold_the_writer(place: Place) {

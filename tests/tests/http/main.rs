@@ -20,6 +20,7 @@ mod reads;
 mod server;
 mod snapshots;
 mod streams;
+mod subscriptions;
 mod transfer;
 mod truncation;
 mod types;

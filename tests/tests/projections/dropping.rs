@@ -1,21 +1,25 @@
 //! Events that an operator drops: every build of the projection leaves them out.
 
+use futures::stream;
 use quipu::Host;
 use quipu::model::{Lifecycle, OnError, Position};
-use quipu::projection::{Error, Order, State};
+use quipu::projection::{Error, Order, State, Status};
 use quipu::store::{ParkedFilter, Role, Subject};
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
 
 use super::parking::{broken, feed, healed};
 use super::support::{
-    NOTES, active, build_of, deploy, document, documents, host, kept, note, until, until_state,
+    NOTES, active, build_of, deploy, document, documents, export, host, kept, note, until,
+    until_state,
 };
 
 on_every_store!(
     a_dropped_event_stays_dropped_in_a_rebuild,
     an_event_dropped_for_its_stream_is_left_out_whole,
     a_dropped_event_stays_dropped_when_the_projection_becomes_inline,
+    a_dropped_event_stays_dropped_in_an_imported_copy,
+    what_is_dropped_between_two_imports_is_dropped_in_the_copy,
     one_event_of_a_sequence_is_dropped_and_the_later_ones_count,
     one_event_that_waits_for_another_is_dropped_and_the_first_waits_on,
     only_the_first_event_of_a_sequence_is_retried_by_itself,
@@ -136,6 +140,56 @@ async fn a_dropped_event_stays_dropped_when_the_projection_becomes_inline(place:
     note(&host, "note-4", &json!({"n": 7, "keys": ["a"]})).await;
     assert_eq!(document(&host, "a").await["sum"], 8);
     host.shutdown().await.unwrap();
+}
+
+async fn import(copy: &Host, file: &[u8]) {
+    let chunks = stream::iter([Ok::<_, std::io::Error>(file.to_vec().into())]);
+    copy.import(chunks, &mut |_| {}).await.unwrap();
+}
+
+async fn a_dropped_event_stays_dropped_in_an_imported_copy(place: Place) {
+    let host = host(&place).await;
+    feed(&host).await;
+    drop_a(&host).await;
+    until_state(&host, State::CaughtUp).await;
+    let file = export(&host).await;
+    let other = place.another();
+    let copy = super::support::host(&other).await;
+    import(&copy, &file).await;
+    until_state(&copy, State::CaughtUp).await;
+    check(&copy).await;
+    assert_eq!(documents(&copy, NOTES).await, documents(&host, NOTES).await);
+    assert!(export(&copy).await == file, "the copy's file is another");
+    for host in [host, copy] {
+        host.shutdown().await.unwrap();
+    }
+}
+
+async fn what_is_dropped_between_two_imports_is_dropped_in_the_copy(place: Place) {
+    let host = host(&place).await;
+    feed(&host).await;
+    until_state(&host, State::CaughtUp).await;
+    let other = place.another();
+    let copy = super::support::host(&other).await;
+    import(&copy, &export(&host).await).await;
+    let is_parked = |status: &Status| {
+        let build = build_of(status, Role::Active);
+        build.is_some_and(|build| build.state == State::CaughtUp && build.counts.parked == 2)
+    };
+    until(&copy, "parked", is_parked).await;
+    drop_a(&host).await;
+    let file = export(&host).await;
+    // The second time nothing is new.
+    for _ in 0..2 {
+        import(&copy, &file).await;
+        until_state(&copy, State::CaughtUp).await;
+        check(&copy).await;
+    }
+    note(&copy, "note-4", &json!({"n": 7, "keys": ["a"]})).await;
+    assert_eq!(document(&copy, "a").await["sum"], 8);
+    for host in [host, copy] {
+        host.shutdown().await.unwrap();
+    }
 }
 
 async fn a_dropped_event_stays_dropped_after_a_restart(place: Place) {

@@ -14,7 +14,7 @@ use quipu_tests::{Place, build, on_every_store};
 use serde_json::{Value, json};
 
 use super::support::{
-    NOTES, build_of, builder, document, documents, host, is_settled, kept, until,
+    NOTES, build_of, builder, document, documents, export, host, is_settled, kept, until,
 };
 
 on_every_store!(
@@ -90,15 +90,6 @@ async fn record(host: &Host, events: &[(&str, i64)]) -> Position {
 /// Waits until what is deployed is there, judged under the present plan.
 async fn settled(host: &Host) -> Status {
     until(host, "settled", |status| is_settled(host, status)).await
-}
-
-async fn export(host: &Host) -> Vec<u8> {
-    let mut export = host.export(Position(0)).await.unwrap();
-    let mut file = Vec::new();
-    while let Some(part) = export.next().await.unwrap() {
-        file.extend_from_slice(&part);
-    }
-    file
 }
 
 /// Documents, once settled: the same on this host, in an imported copy, and after a rebuild.

@@ -10,7 +10,7 @@ use futures::stream;
 use quipu::Host;
 use quipu::deploy::{Keeping, Release};
 use quipu::engine::At;
-use quipu::model::{Command, Lifecycle, OnError, Position, SettingsChange, StreamId};
+use quipu::model::{Command, Lifecycle, OnError, SettingsChange, StreamId};
 use quipu::projection::{Freshness, Order, Query};
 use quipu::store::Role;
 use quipu_tests::probe::{Probe, probe};
@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use serde_json::json;
 
 use super::child::Projector;
-use super::support::{NOTES, build_of, is_settled, patient};
+use super::support::{NOTES, build_of, export, is_settled, patient};
 
 on_every_store!(
     documents_are_those_of_a_rebuild_whatever_is_released;
@@ -350,11 +350,7 @@ impl History {
     async fn check(&mut self) {
         let found = self.settled().await;
         self.check_states().await;
-        let mut export = self.host.export(Position(0)).await.unwrap();
-        let mut file = Vec::new();
-        while let Some(part) = export.next().await.unwrap() {
-            file.extend_from_slice(&part);
-        }
+        let file = export(&self.host).await;
         let place = self.place.another();
         let copy = History {
             host: patient(&place).await,

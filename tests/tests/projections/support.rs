@@ -106,6 +106,16 @@ pub async fn now(host: &Host) -> Freshness {
     after(host.log_head().await.unwrap())
 }
 
+/// The whole log of a host as a file.
+pub async fn export(host: &Host) -> Vec<u8> {
+    let mut export = host.export(Position(0)).await.unwrap();
+    let mut file = Vec::new();
+    while let Some(part) = export.next().await.unwrap() {
+        file.extend_from_slice(&part);
+    }
+    file
+}
+
 /// A document of [`NOTES`], as fresh as the log, or as it gets where events are parked.
 pub async fn document(host: &Host, key: &str) -> Value {
     let fresh = quipu_tests::loan_documents::fresh(host, NOTES).await;

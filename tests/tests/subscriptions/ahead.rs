@@ -1,14 +1,41 @@
 //! A reader that is ahead of what there is: it has read another history.
 
+use std::time::Duration;
+
 use quipu::model::{Position, Version};
 use quipu::store::Filter;
-use quipu::subscribe::{Error, Options, Subscribe};
+use quipu::subscribe::{Error, Options, Start, Subscribe};
 use quipu_tests::build::stream;
 use quipu_tests::{Place, on_every_store};
 
 use super::follow::{host, note};
 
-on_every_store!(a_place_that_nobody_can_have_seen_is_refused);
+on_every_store!(
+    a_place_that_nobody_can_have_seen_is_refused;
+    a_name_that_is_ahead_of_the_log_is_refused,
+);
+
+/// Checkpoints came from another copy of the store than the log.
+async fn a_name_that_is_ahead_of_the_log_is_refused(place: Place) {
+    let host = host(&place, Options::default()).await;
+    note(&host, "note-1", 3).await;
+    let lease = Duration::from_secs(60);
+    let claimed = host.claim("mailer", None, lease).await.unwrap();
+    host.release("mailer", claimed.token).await.unwrap();
+    place.tamper("UPDATE checkpoints SET position = 9").await;
+    let said = "position 9 of the log does not exist, the last one is 3";
+    let claim = host.claim("mailer", None, lease).await.unwrap_err();
+    assert!(claim.to_string().contains(said), "{claim}");
+    let named = host.subscription("mailer").unwrap();
+    let run = named.run(async |_: &[_]| Ok::<_, std::io::Error>(()));
+    let ended = run.await.unwrap_err();
+    assert!(ended.to_string().contains(said), "{ended}");
+    // An operator says where it goes on.
+    let moved = host.seek("mailer", Start::After(Position(2))).await;
+    assert_eq!(moved.unwrap().position, Position(2));
+    host.claim("mailer", None, lease).await.unwrap();
+    host.shutdown().await.unwrap();
+}
 
 async fn a_place_that_nobody_can_have_seen_is_refused(place: Place) {
     let host = host(&place, Options::default()).await;

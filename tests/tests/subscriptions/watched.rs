@@ -9,8 +9,8 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use quipu::model::{Position, StreamId, Version};
 use quipu::store::{
-    CheckpointStore, Claim, Direction, Error, EventReader, Filter, Head, LoadPage, LogPage, Result,
-    Store, StoredPage, StreamFilter, StreamPage, StreamsPage,
+    Checkpoint, CheckpointStore, Claim, Direction, Error, EventReader, Filter, Head, LoadPage,
+    LogPage, Result, Store, StoredPage, StreamFilter, StreamPage, StreamsPage,
 };
 
 use tokio::sync::Semaphore;
@@ -191,5 +191,38 @@ impl CheckpointStore for Checkpoints {
 
     fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
         self.0.release(name, token)
+    }
+
+    fn renew<'a>(
+        &'a self,
+        name: &'a str,
+        token: u64,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Option<Position>>> {
+        self.0.renew(name, token, lease)
+    }
+
+    fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
+        self.0.create(name, position)
+    }
+
+    fn seek<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
+        self.0.seek(name, position)
+    }
+
+    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
+        self.0.forget(name)
+    }
+
+    fn checkpoint<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
+        self.0.checkpoint(name)
+    }
+
+    fn checkpoints<'a>(
+        &'a self,
+        between: (&'a str, &'a str),
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Checkpoint>>> {
+        self.0.checkpoints(between, limit)
     }
 }

@@ -2,7 +2,7 @@
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Body, Position, Version};
-use quipu::store::{Store, StreamInfo};
+use quipu::store::{Source, Store, StreamInfo};
 use quipu::transfer::Export;
 use quipu_tests::{Place, build, log, on_every_store};
 
@@ -37,10 +37,13 @@ async fn truncated(place: &Place) -> Store {
 }
 
 async fn begun(store: &Store) -> Export {
-    let (reader, modules) = (store.reader.clone(), store.modules.clone());
-    let snapshots = store.snapshots.clone();
-    let begun = Export::begin(reader, modules, snapshots, Position(0)).await;
-    begun.unwrap()
+    let source = Source {
+        reader: store.reader.clone(),
+        modules: store.modules.clone(),
+        snapshots: store.snapshots.clone(),
+        documents: store.documents.clone(),
+    };
+    Export::begin(source, Position(0)).await.unwrap()
 }
 
 async fn written(mut export: Export) -> Vec<u8> {
@@ -261,7 +264,8 @@ async fn a_file_of_the_first_format_is_taken_in(place: Place) {
     let file = exported(&source).await;
     let mut old = text(&file).to_owned();
     for (new, oldest) in [
-        ("\"format\":4", "\"format\":1"),
+        ("\"format\":5", "\"format\":1"),
+        ("\"dropped\":0,", ""),
         ("\"anchors\":0,", ""),
         (",\"categories\":[\"account\"]", ""),
     ] {

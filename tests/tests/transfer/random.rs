@@ -161,8 +161,8 @@ fn command_id(random: &mut StdRng) -> CommandId {
     CommandId::new(&format!("append \"{}\"", random.random::<u32>())).unwrap()
 }
 
-/// The same file, in which some streams are truncated.
-pub fn with_anchors(file: &[u8], random: &mut StdRng) -> Vec<u8> {
+/// The same file, in which some streams are truncated, and some events dropped.
+pub fn with_marks(file: &[u8], random: &mut StdRng) -> Vec<u8> {
     let text = crate::text(file);
     let mut versions = BTreeMap::new();
     for line in text.lines() {
@@ -179,7 +179,48 @@ pub fn with_anchors(file: &[u8], random: &mut StdRng) -> Vec<u8> {
             anchors.push(anchor_line(&stream, before, at, &body(random)));
         }
     }
-    crate::with_anchor_lines(text, &anchors).into_bytes()
+    let file = crate::with_anchor_lines(text, &anchors);
+    with_dropped(file.as_bytes(), random)
+}
+
+/// The same file, in which some events are dropped from projections.
+fn with_dropped(file: &[u8], random: &mut StdRng) -> Vec<u8> {
+    let text = crate::text(file);
+    let positions: Vec<u64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter_map(|line| line["position"].as_u64())
+        .collect();
+    let mut dropped = Vec::new();
+    for projection in ["a.b", "notes"] {
+        for position in &positions {
+            if dropped.is_empty() || random.random_bool(0.1) {
+                let kind = ["document", "stream"][random.random_range(0..2)];
+                let subject = STREAMS.choose(random).unwrap();
+                dropped.push(dropped_line(projection, *position, (kind, subject)));
+            }
+        }
+    }
+    let count = dropped.len();
+    let log = text.find("{\"specversion\":\"1.0\",\"id\":\"quipu.commit.");
+    let (before, log) = text.split_at(log.unwrap());
+    let log = log.replace("\"dropped\":0,", &format!("\"dropped\":{count},"));
+    format!("{before}{}\n{log}", dropped.join("\n")).into_bytes()
+}
+
+/// The line of a dropped event.
+fn dropped_line(projection: &str, position: u64, (kind, subject): (&str, &str)) -> String {
+    let quoted = |text: String| Value::from(text).to_string();
+    format!(
+        "{{\"specversion\":\"1.0\",\"id\":{},\"source\":\"/v1/export\",\
+         \"type\":\"quipu.dropped\",\"time\":\"1970-01-01T00:00:05.000000Z\",\
+         \"datacontenttype\":\"application/json\",\"data\":{{\"projection\":\"{projection}\",\
+         \"position\":{position},\"{kind}\":{},\"reason\":\"no \\\"use\\\"\"}}}}",
+        quoted(format!(
+            "quipu.dropped.{position}.{kind}.{projection}/{subject}"
+        )),
+        quoted((*subject).to_owned()),
+    )
 }
 
 /// The line of a truncated stream.

@@ -27,7 +27,7 @@ async fn a_random_log_comes_back_byte_for_byte_in_every_kind_of_store(place: Pla
         let source = random::host(&own, &mut random, 120).await;
         let file = exported(&source).await;
         assert_same(&exported(&source).await, &file);
-        let file = random::with_anchors(&file, &mut random);
+        let file = random::with_marks(&file, &mut random);
         for target in every_kind() {
             let host = target.host().await;
             let imported = import(&host, &file).await.unwrap();
@@ -186,7 +186,7 @@ async fn an_export_ends_where_the_log_ended_when_it_began(place: Place) {
 
 async fn each_line_is_a_cloud_event(place: Place) {
     let source = random::host(&place, &mut seed::random(13), 80).await;
-    let file = random::with_anchors(&exported(&source).await, &mut seed::random(17));
+    let file = random::with_marks(&exported(&source).await, &mut seed::random(17));
     let mut ids = std::collections::HashSet::new();
     for line in text(&file).lines() {
         assert!(!line.contains('\r'), "{line}");

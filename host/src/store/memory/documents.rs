@@ -82,6 +82,19 @@ impl Documents {
         count
     }
 
+    /// Records a dropped event; false when it is recorded already.
+    pub fn record_drop(&mut self, name: &str, event: &DroppedEvent) -> bool {
+        let of = self.dropped.entry(name.into()).or_default();
+        let key = (event.position, event.subject.clone());
+        of.insert(key, event.clone()).as_ref() != Some(event)
+    }
+
+    /// Projections from which events were dropped.
+    pub fn dropped_from(&self) -> Vec<String> {
+        let of = self.dropped.iter().filter(|(_, events)| !events.is_empty());
+        of.map(|(name, _)| name.to_string()).collect()
+    }
+
     /// Events that operators dropped from a projection, after one of them.
     pub fn dropped(
         &self,

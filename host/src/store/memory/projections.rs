@@ -44,6 +44,36 @@ impl Log {
         requested.sum()
     }
 
+    /// Drops parked events of a projection's builds; how many were parked.
+    fn drop_parked(
+        &mut self,
+        name: &str,
+        which: &ParkedFilter,
+        reason: &str,
+        at: Timestamp,
+    ) -> u64 {
+        let builds = self.builds.of(name);
+        let builds: Vec<BuildId> = builds.iter().map(|build| build.id).collect();
+        let dropped = self
+            .documents
+            .drop_parked((name, &builds), which, reason, at);
+        if dropped == 0 {
+            return 0;
+        }
+        let number = which.position.map(|position| {
+            self.builds.steer(name, &Steer::Retry.into());
+            (position, self.builds.retries(name))
+        });
+        for build in builds {
+            self.builds.lose_owner(build);
+            if let Some((position, number)) = number {
+                let contents = self.documents.of(build);
+                contents.request_behind(which, position, number);
+            }
+        }
+        dropped
+    }
+
     fn sweep(&mut self) -> bool {
         if let Some(build) = self.builds.first_dropped() {
             self.documents.remove(build);
@@ -249,27 +279,22 @@ impl DocumentStore for Shared {
         reason: &'a str,
         at: Timestamp,
     ) -> BoxFuture<'a, Result<u64>> {
+        done(self.lock().drop_parked(name, which, reason, at))
+    }
+
+    fn record_drop<'a>(
+        &'a self,
+        name: &'a str,
+        event: &'a DroppedEvent,
+    ) -> BoxFuture<'a, Result<()>> {
         let mut log = self.lock();
-        let builds = log.builds.of(name);
-        let builds: Vec<BuildId> = builds.iter().map(|build| build.id).collect();
-        let dropped = log
-            .documents
-            .drop_parked((name, &builds), which, reason, at);
-        if dropped == 0 {
-            return done(0);
-        }
-        let number = which.position.map(|position| {
-            log.builds.steer(name, &Steer::Retry.into());
-            (position, log.builds.retries(name))
-        });
-        for build in builds {
-            log.builds.lose_owner(build);
-            if let Some((position, number)) = number {
-                let contents = log.documents.of(build);
-                contents.request_behind(which, position, number);
+        if log.documents.record_drop(name, event) {
+            for build in log.builds.of(name) {
+                log.builds.lose_owner(build.id);
             }
+            log.drop_parked(name, &event.filter(), &event.reason, event.at);
         }
-        done(dropped)
+        done(())
     }
 
     fn retry_parked<'a>(
@@ -287,6 +312,10 @@ impl DocumentStore for Shared {
         let retries = log.documents.of(build).retries.iter().rev();
         let retries = retries.map(|(subject, number)| (subject.clone(), *number));
         done(retries.take(limit.min(DOCUMENTS_PAGE_MAX)).collect())
+    }
+
+    fn dropped_from(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        done(self.lock().documents.dropped_from())
     }
 
     fn dropped<'a>(

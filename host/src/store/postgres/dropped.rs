@@ -27,11 +27,17 @@ const DROP_PARKED: &str = "WITH gone AS (\
     SELECT build, is_stream, subject, position, $5, error, attempts, $6 FROM gone \
     ON CONFLICT ON CONSTRAINT skipped_event DO UPDATE SET at = excluded.at, \
         error = excluded.error, attempts = excluded.attempts, reason = excluded.reason";
+const RECORD_ONE: &str = "INSERT INTO dropped_events AS known \
+        (projection, position, is_stream, subject, at, reason) VALUES ($1, $2, $3, $4, $5, $6) \
+    ON CONFLICT ON CONSTRAINT dropped_event DO UPDATE \
+    SET at = excluded.at, reason = excluded.reason \
+    WHERE (known.at, known.reason) <> (excluded.at, excluded.reason)";
 const LOSE_OWNERS: &str = "UPDATE builds SET token = token + 1, held_until = NULL \
     WHERE projection = $1 AND role <> 'dropped'";
 const DROPPED: &str = "SELECT is_stream, subject, position, at, reason FROM dropped_events \
     WHERE projection = $1 AND (position, is_stream, subject) > ($4, $2, $3) \
     ORDER BY position, is_stream, subject LIMIT $5";
+const DROPPED_FROM: &str = "SELECT DISTINCT projection FROM dropped_events ORDER BY projection";
 /// With its last build, nothing of a projection is left.
 const FORGET: &str = "DELETE FROM dropped_events WHERE projection = $1 AND NOT EXISTS (\
         SELECT FROM builds WHERE projection = $1 AND role <> 'dropped')";
@@ -61,6 +67,32 @@ pub async fn drop_parked(
         .execute(connection)
         .await?;
     Ok(done.rows_affected())
+}
+
+/// Records a dropped event; false when it is recorded already.
+pub async fn record(
+    connection: &mut PgConnection,
+    name: &str,
+    event: &DroppedEvent,
+) -> sqlx::Result<bool> {
+    let (is_stream, subject) = parts(&event.subject);
+    let done = sqlx::query(RECORD_ONE)
+        .bind(name)
+        .bind(signed(event.position.0))
+        .bind(is_stream)
+        .bind(without_nul(subject))
+        .bind(signed(event.at.0))
+        .bind(without_nul(&event.reason))
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Projections from which events were dropped.
+pub async fn dropped_from(pool: &PgPool) -> Result<Vec<String>, Failure> {
+    let rows = sqlx::query(DROPPED_FROM).fetch_all(pool).await?;
+    let names = rows.iter().map(|row| row.cell(0));
+    Ok(names.collect::<Result<_, Error>>()?)
 }
 
 /// Events that were dropped from a projection.

@@ -169,16 +169,40 @@ impl Projections {
         // First, so that no owner parks anything meanwhile.
         builds::locked(&mut writing, name).await?;
         dropped::lose_owners(&mut writing, name).await?;
-        let dropped = dropped::drop_parked(&mut writing, name, which, reason, at).await?;
-        if let Some(position) = which.position.filter(|_| dropped > 0) {
-            builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
-            retries::request_behind(&mut writing, name, (which, position)).await?;
-        }
+        let dropped = drop_parked(&mut writing, name, which, reason, at).await?;
         if dropped > 0 {
             writing.commit().await?;
         }
         Ok(dropped)
     }
+
+    async fn record_drop(&self, name: &str, event: &DroppedEvent) -> Done<()> {
+        let mut writing = self.pool.begin().await?;
+        builds::locked(&mut writing, name).await?;
+        if dropped::record(&mut writing, name, event).await? {
+            dropped::lose_owners(&mut writing, name).await?;
+            let (which, reason) = (event.filter(), &*event.reason);
+            drop_parked(&mut writing, name, &which, reason, event.at).await?;
+        }
+        writing.commit().await?;
+        Ok(())
+    }
+}
+
+/// Drops parked events, and asks to retry what waited for one that is named.
+async fn drop_parked(
+    connection: &mut PgConnection,
+    name: &str,
+    which: &ParkedFilter,
+    reason: &str,
+    at: Timestamp,
+) -> Done<u64> {
+    let dropped = dropped::drop_parked(connection, name, which, reason, at).await?;
+    if let Some(position) = which.position.filter(|_| dropped > 0) {
+        builds::steer(connection, name, &Steer::Retry.into()).await?;
+        retries::request_behind(connection, name, (which, position)).await?;
+    }
+    Ok(dropped)
 }
 
 /// Lets builds take roles; false when there are none to take.
@@ -358,6 +382,18 @@ impl DocumentStore for Projections {
 
     fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
         told(retries::retries(&self.pool, build, limit)).boxed()
+    }
+
+    fn record_drop<'a>(
+        &'a self,
+        name: &'a str,
+        event: &'a DroppedEvent,
+    ) -> BoxFuture<'a, Result<()>> {
+        told(self.record_drop(name, event)).boxed()
+    }
+
+    fn dropped_from(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        told(dropped::dropped_from(&self.pool)).boxed()
     }
 
     fn dropped<'a>(

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::signed;
 use super::error::store_error;
 use super::side::Side;
 use crate::model::Position;
-use crate::store::{CheckpointStore, Claim, Result};
+use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, CheckpointStore, Claim, Result};
 
 /// Milliseconds since 1970 UTC.
 macro_rules! now {
@@ -21,8 +21,11 @@ macro_rules! now {
 }
 pub(super) use now;
 
+/// The first token is the time, so that a name which is made again gets no earlier one.
 const CLAIM: &str = concat!(
-    "INSERT INTO checkpoints (name, position, token, held_until) VALUES (?1, 0, 1, ",
+    "INSERT INTO checkpoints (name, position, token, held_until) VALUES (?1, 0, ",
+    now!(),
+    ", ",
     now!(),
     " + ?2) ON CONFLICT (name) DO UPDATE SET token = token + 1, held_until = excluded.held_until \
      WHERE held_until IS NULL OR held_until <= ",
@@ -30,9 +33,36 @@ const CLAIM: &str = concat!(
     " RETURNING token, position"
 );
 const ADVANCE: &str = concat!(
-    "UPDATE checkpoints SET position = ?3, held_until = ",
+    "UPDATE checkpoints SET position = max(position, ?3), held_until = ",
     now!(),
     " + ?4 WHERE name = ?1 AND token = ?2"
+);
+const RENEW: &str = concat!(
+    "UPDATE checkpoints SET held_until = ",
+    now!(),
+    " + ?3 WHERE name = ?1 AND token = ?2 RETURNING position"
+);
+const CREATE: &str = concat!(
+    "INSERT INTO checkpoints (name, position, token) VALUES (?1, ?2, ",
+    now!(),
+    ") ON CONFLICT DO NOTHING"
+);
+const SEEK: &str = "UPDATE checkpoints SET position = ?2, token = token + 1, held_until = NULL \
+     WHERE name = ?1";
+const FORGET: &str = concat!(
+    "DELETE FROM checkpoints WHERE name = ?1 AND (held_until IS NULL OR held_until <= ",
+    now!(),
+    ")"
+);
+const ONE: &str = concat!(
+    "SELECT name, position, nullif(max(coalesce(held_until, 0) - ",
+    now!(),
+    ", 0), 0) FROM checkpoints WHERE name = ?1"
+);
+const BETWEEN: &str = concat!(
+    "SELECT name, position, nullif(max(coalesce(held_until, 0) - ",
+    now!(),
+    ", 0), 0) FROM checkpoints WHERE name > ?1 AND name < ?2 ORDER BY name LIMIT ?3"
 );
 const RELEASE: &str = "UPDATE checkpoints SET held_until = NULL WHERE name = ?1 AND token = ?2";
 const RELEASE_ALL: &str = "UPDATE checkpoints SET held_until = NULL WHERE held_until IS NOT NULL";
@@ -86,6 +116,57 @@ impl Checkpoints {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn renew(&self, name: &str, token: u64, lease: Duration) -> Result<Option<Position>> {
+        let row = sqlx::query(RENEW)
+            .bind(name)
+            .bind(signed(token))
+            .bind(millis(lease))
+            .fetch_optional(&mut *self.side.turn().await?.connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        row.map(|row| Ok(Position(row.number(0)?))).transpose()
+    }
+
+    /// Changes the row of a name; false when there is none to be changed.
+    async fn change(
+        &self,
+        sql: &'static str,
+        name: &str,
+        position: Option<Position>,
+    ) -> Result<bool> {
+        let mut query = sqlx::query(sql).bind(name);
+        if let Some(position) = position {
+            query = query.bind(signed(position.0));
+        }
+        let mut turn = self.side.turn().await?;
+        let done = query.execute(&mut *turn.connection).await;
+        Ok(done.map_err(|error| store_error(&error))?.rows_affected() > 0)
+    }
+
+    async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
+        let row = sqlx::query(ONE)
+            .bind(name)
+            .fetch_optional(&mut *self.side.turn().await?.connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        row.as_ref().map(checkpoint).transpose()
+    }
+
+    async fn checkpoints(
+        &self,
+        (after, before): (&str, &str),
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>> {
+        let rows = sqlx::query(BETWEEN)
+            .bind(after)
+            .bind(before)
+            .bind(signed(limit.min(CHECKPOINTS_PAGE_MAX) as u64))
+            .fetch_all(&mut *self.side.turn().await?.connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        rows.iter().map(checkpoint).collect()
+    }
+
     async fn release(&self, name: &str, token: u64) -> Result<()> {
         let done = sqlx::query(RELEASE)
             .bind(name)
@@ -94,6 +175,16 @@ impl Checkpoints {
             .await;
         done.map(|_| ()).map_err(|error| store_error(&error))
     }
+}
+
+/// A row: name, position, milliseconds for which it is held.
+fn checkpoint(row: &SqliteRow) -> Result<Checkpoint> {
+    let held_for = row.cell::<Option<i64>>(2)?;
+    Ok(Checkpoint {
+        name: row.cell(0)?,
+        position: Position(row.number(1)?),
+        held_for: held_for.map(|millis| Duration::from_millis(millis.unsigned_abs())),
+    })
 }
 
 /// Gives every name back when a store is opened: the lock says that no host is left
@@ -126,5 +217,38 @@ impl CheckpointStore for Checkpoints {
 
     fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
         self.release(name, token).boxed()
+    }
+
+    fn renew<'a>(
+        &'a self,
+        name: &'a str,
+        token: u64,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Option<Position>>> {
+        self.renew(name, token, lease).boxed()
+    }
+
+    fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
+        self.change(CREATE, name, Some(position)).boxed()
+    }
+
+    fn seek<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
+        self.change(SEEK, name, Some(position)).boxed()
+    }
+
+    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
+        self.change(FORGET, name, None).boxed()
+    }
+
+    fn checkpoint<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
+        self.checkpoint(name).boxed()
+    }
+
+    fn checkpoints<'a>(
+        &'a self,
+        between: (&'a str, &'a str),
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Checkpoint>>> {
+        self.checkpoints(between, limit).boxed()
     }
 }

@@ -25,6 +25,10 @@ const RECORD: &str = concat!(
      SELECT DISTINCT ?1, position, is_stream, subject, ?5, ?6 FROM parked_events WHERE ",
     meant!()
 );
+const RECORD_ONE: &str = "INSERT INTO dropped_events \
+         (projection, position, is_stream, subject, at, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+     ON CONFLICT DO UPDATE SET at = excluded.at, reason = excluded.reason \
+         WHERE at <> excluded.at OR reason <> excluded.reason";
 const SKIP: &str = concat!(
     "INSERT OR REPLACE INTO skipped_events \
      (build, is_stream, subject, position, at, error, attempts, reason) \
@@ -37,6 +41,7 @@ const LOSE_OWNERS: &str = "UPDATE builds SET token = token + 1, held_until = NUL
 const DROPPED: &str = "SELECT is_stream, subject, position, at, reason FROM dropped_events \
      WHERE projection = ?1 AND (position, is_stream, subject) > (?4, ?2, ?3) \
      ORDER BY position, is_stream, subject LIMIT ?5";
+const DROPPED_FROM: &str = "SELECT DISTINCT projection FROM dropped_events ORDER BY projection";
 /// With its last build, nothing of a projection is left.
 const FORGET: &str = "DELETE FROM dropped_events WHERE projection = ?1 AND NOT EXISTS (\
          SELECT 1 FROM builds WHERE projection = ?1 AND role <> 'dropped')";
@@ -66,11 +71,43 @@ pub async fn drop_parked(
         dropped = done.map_err(|error| store_error(&error))?.rows_affected();
     }
     if dropped > 0 {
-        let losing = sqlx::query(LOSE_OWNERS).bind(name);
-        let done = losing.execute(connection).await;
-        done.map_err(|error| store_error(&error))?;
+        lose_owners(connection, name).await?;
     }
     Ok(dropped)
+}
+
+/// Records a dropped event; false when it is recorded already.
+pub async fn record(
+    connection: &mut SqliteConnection,
+    name: &str,
+    event: &DroppedEvent,
+) -> Result<bool> {
+    let (is_stream, subject) = parts(&event.subject);
+    let done = sqlx::query(RECORD_ONE)
+        .bind(name)
+        .bind(signed(event.position.0))
+        .bind(is_stream)
+        .bind(subject)
+        .bind(signed(event.at.0))
+        .bind(&*without_nul(&event.reason))
+        .execute(connection)
+        .await
+        .map_err(|error| store_error(&error))?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Takes the builds of a projection from their owners, who then write to them no more.
+pub async fn lose_owners(connection: &mut SqliteConnection, name: &str) -> Result<()> {
+    let losing = sqlx::query(LOSE_OWNERS).bind(name);
+    let done = losing.execute(connection).await;
+    done.map(|_| ()).map_err(|error| store_error(&error))
+}
+
+/// Projections from which events were dropped.
+pub async fn dropped_from(pool: &SqlitePool) -> Result<Vec<String>> {
+    let rows = sqlx::query(DROPPED_FROM).fetch_all(pool).await;
+    let rows = rows.map_err(|error| store_error(&error))?;
+    rows.iter().map(|row| row.cell(0)).collect()
 }
 
 /// Events that were dropped from a projection.

@@ -256,11 +256,13 @@ pub async fn open_reading(path: &Path) -> Result<Source> {
         .connect_lazy_with(reading(path).row_buffer_size(ROWS_AHEAD));
     let side = Side::reading(pool.clone());
     let modules = modules::Modules::new(pool.clone(), side.clone(), reading(path));
-    let snapshots = snapshots::Snapshots::new(pool.clone(), side);
+    let snapshots = snapshots::Snapshots::new(pool.clone(), side.clone());
+    let documents = projections::Projections::new(pool.clone(), side);
     Ok(Source {
         reader: Arc::new(reader::Reader::new(pool, holes)),
         modules: Arc::new(modules),
         snapshots: Arc::new(snapshots),
+        documents: Arc::new(documents),
     })
 }
 

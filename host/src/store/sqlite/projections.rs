@@ -173,14 +173,37 @@ impl Projections {
     ) -> Result<u64> {
         let mut turn = self.side.turn().await?;
         let mut writing = turn.begin().await?;
-        let dropped = dropped::drop_parked(&mut writing, name, which, reason, at).await?;
-        if let Some(position) = which.position.filter(|_| dropped > 0) {
-            builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
-            retries::request_behind(&mut writing, name, (which, position)).await?;
-        }
+        let dropped = drop_parked(&mut writing, name, which, reason, at).await?;
         commit(writing).await?;
         Ok(dropped)
     }
+
+    async fn record_drop(&self, name: &str, event: &DroppedEvent) -> Result<()> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        if dropped::record(&mut writing, name, event).await? {
+            let (which, reason) = (event.filter(), &*event.reason);
+            drop_parked(&mut writing, name, &which, reason, event.at).await?;
+            dropped::lose_owners(&mut writing, name).await?;
+        }
+        commit(writing).await
+    }
+}
+
+/// Drops parked events, and asks to retry what waited for one that is named.
+async fn drop_parked(
+    connection: &mut SqliteConnection,
+    name: &str,
+    which: &ParkedFilter,
+    reason: &str,
+    at: Timestamp,
+) -> Result<u64> {
+    let dropped = dropped::drop_parked(connection, name, which, reason, at).await?;
+    if let Some(position) = which.position.filter(|_| dropped > 0) {
+        builds::steer(connection, name, &Steer::Retry.into()).await?;
+        retries::request_behind(connection, name, (which, position)).await?;
+    }
+    Ok(dropped)
 }
 
 /// Lets builds take roles; false when there are none to take.
@@ -359,6 +382,18 @@ impl DocumentStore for Projections {
 
     fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
         retries::retries(&self.pool, build, limit).boxed()
+    }
+
+    fn record_drop<'a>(
+        &'a self,
+        name: &'a str,
+        event: &'a DroppedEvent,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.record_drop(name, event).boxed()
+    }
+
+    fn dropped_from(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        dropped::dropped_from(&self.pool).boxed()
     }
 
     fn dropped<'a>(
