@@ -127,10 +127,14 @@ fn compile(
     if options.locked {
         cargo.arg("--locked");
     }
-    let flags = remaps(toolchain, &package.workspace);
+    // The same for every project of a machine: the standard library is compiled again where
+    // they differ.
+    let flags = shared_remaps(toolchain);
     cargo
         .arg("--config")
         .arg(format!("target.{TARGET}.rustflags={}", json!(flags)))
+        .arg("--")
+        .args(remaps(package.workspace.clone(), "/guest"))
         .envs(PROFILE)
         .current_dir(&package.workspace);
 
@@ -172,25 +176,25 @@ fn artefact(message: &Value, manifest: &Path) -> Option<PathBuf> {
     wasm.map(Path::to_owned)
 }
 
-/// Panics carry paths of source files; these must not depend on the machine.
-fn remaps(toolchain: &Toolchain, workspace: &Path) -> Vec<String> {
+/// Panics carry paths of source files; these must not depend on the machine. What a workspace has
+/// beside the package is compiled under paths that begin at it.
+fn shared_remaps(toolchain: &Toolchain) -> Vec<String> {
     let cargo_home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    let places = [
-        (Some(workspace.to_owned()), "/guest"),
-        (cargo_home, "/cargo"),
-        (toolchain.std_source(), "/rust"),
-    ];
-    let mut flags = Vec::new();
-    for (place, to) in places {
-        let Some(place) = place else { continue };
-        let canonical = place.canonicalize().ok().filter(|it| *it != place);
-        for from in [Some(place), canonical].into_iter().flatten() {
-            flags.push(format!("--remap-path-prefix={}={to}", from.display()));
-        }
-    }
-    flags
+    let places = [(cargo_home, "/cargo"), (toolchain.std_source(), "/rust")];
+    let known = places
+        .into_iter()
+        .filter_map(|(from, to)| Some((from?, to)));
+    known.flat_map(|(from, to)| remaps(from, to)).collect()
+}
+
+/// A place under another name, however it is written.
+fn remaps(place: PathBuf, to: &str) -> Vec<String> {
+    let canonical = place.canonicalize().ok().filter(|it| *it != place);
+    let places = [Some(place), canonical].into_iter().flatten();
+    let remap = |from: PathBuf| format!("--remap-path-prefix={}={to}", from.display());
+    places.map(remap).collect()
 }
 
 fn encode(module: &[u8]) -> Result<Vec<u8>, String> {

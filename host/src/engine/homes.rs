@@ -9,7 +9,8 @@ use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Snapshot};
 /// The aggregates of one stream.
 pub struct Homes {
     first: Home,
-    /// In an instance of its own; it is given everything that the first is given.
+    /// In an instance of its own, at another place of its memory; it is given everything that the
+    /// first is given, event by event.
     second: Option<Home>,
 }
 
@@ -23,9 +24,9 @@ impl Homes {
         apart: bool,
         check: bool,
     ) -> Result<Self, Failure> {
-        let mut open = |apart| pool.open(&deployed.rules.module, stream.key(), snapshot, apart);
-        let first = open(apart)?;
-        let second = match check.then(|| open(true)) {
+        let (module, key) = (&deployed.rules.module, stream.key());
+        let first = pool.open(module, key, snapshot, apart)?;
+        let second = match check.then(|| pool.open_beside(module, key, snapshot)) {
             None => None,
             Some(Ok(second)) => Some(second),
             Some(Err(failure)) => {
@@ -46,10 +47,9 @@ impl Homes {
         if events.is_empty() {
             return Some(Ok(()));
         }
-        for home in [Some(&self.first), self.second.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        // The second one by one in any case: a state must not tell how events came in batches.
+        let second = self.second.as_ref().map(|second| (second, true));
+        for (home, each) in [Some((&self.first, each)), second].into_iter().flatten() {
             let folded = pool.call(home, |guest, state| match each {
                 true => guest.apply_each(state, events),
                 false => guest.apply(state, events),

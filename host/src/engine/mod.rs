@@ -30,7 +30,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 pub use append::{Append, AppendAll, StreamAppend};
 pub use enrich::{Additions, Enrichers, Enrichment};
@@ -42,7 +42,7 @@ pub use state::{At, Checked, StateView};
 
 use self::request::Request;
 use self::snapshots::Snapshotter;
-use self::worker::Worker;
+use self::worker::{Inbox, Message, Worker};
 use crate::commit;
 use crate::deploy::Registry;
 use crate::fold::Folder;
@@ -169,7 +169,12 @@ impl Engine {
         });
         let workers = (0..shared.options.workers.max(1))
             .map(|number| Worker::start(number, &shared, supervisor))
-            .collect::<std::io::Result<_>>()?;
+            .collect::<std::io::Result<Vec<Worker>>>()?;
+        let inboxes: Vec<Inbox> = workers.iter().map(Worker::inbox).collect();
+        let raised = shared.registry.raised();
+        let begin = move || tell_of_plans(raised.clone(), inboxes.clone());
+        let telling = supervisor.restarting("notifier of workers", begin);
+        shared.runtime.spawn(telling);
         let trials = Semaphore::new(shared.options.workers.max(1));
         Ok(Self {
             shared,
@@ -298,4 +303,13 @@ fn check(stream: &StreamId, metadata: Option<&[u8]>) -> Result<(), Invalid> {
         )));
     }
     metadata.map_or(Ok(()), check_metadata)
+}
+
+/// Tells the workers of each plan that becomes the current one, for as long as there is one.
+async fn tell_of_plans(mut raised: watch::Receiver<u64>, inboxes: Vec<Inbox>) {
+    while raised.changed().await.is_ok() {
+        for inbox in &inboxes {
+            inbox.send(Message::Raised);
+        }
+    }
 }

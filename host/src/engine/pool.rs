@@ -65,6 +65,32 @@ impl Pool {
             Some(index) => index,
             None => self.add(module, !apart)?,
         };
+        self.open_at(index, key, snapshot)
+    }
+
+    /// Opens an aggregate in an instance of its own, beside one of which nobody asks anything:
+    /// what depends on where a state lies in memory is another here than elsewhere.
+    pub fn open_beside(
+        &mut self,
+        module: &Arc<Module>,
+        key: &str,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<Home, Failure> {
+        let index = self.add(module, false)?;
+        if let Some((resident, _)) = self.resident(index) {
+            let beside = resident.instance.open(key, None);
+            self.called(index);
+            _ = beside?;
+        }
+        self.open_at(index, key, snapshot)
+    }
+
+    fn open_at(
+        &mut self,
+        index: usize,
+        key: &str,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<Home, Failure> {
         let Some((resident, generation)) = self.resident(index) else {
             unreachable!("a place that was just found or filled has a resident")
         };

@@ -24,8 +24,6 @@ use crate::upcast::Liftable;
 
 /// Slots that are looked at for one that can be evicted.
 const EVICTION_LOOKS: usize = 32;
-/// Commands after which instances of modules that are not in use any more are given up.
-const MODULES_LOOK: u64 = 1_024;
 /// Streams that are remembered as to be kept apart.
 const APART_MAX: usize = 4_096;
 
@@ -58,6 +56,8 @@ pub(super) enum Message {
     Snapshotted(StreamId, Option<Version>),
     /// Everything that was staged on a run has been answered.
     Drained(StreamId),
+    /// Another plan is the current one: modules may not be in use any more.
+    Raised,
     /// The handle was dropped.
     Stop,
 }
@@ -105,6 +105,11 @@ impl Worker {
     pub fn snapshotted(&self, stream: &StreamId, version: Version) {
         let message = Message::Snapshotted(stream.clone(), Some(version));
         self.inbox.send(message);
+    }
+
+    /// How to tell it something.
+    pub(super) fn inbox(&self) -> Inbox {
+        self.inbox.clone()
     }
 
     /// Lets a stream be loaded anew by its next command.
@@ -160,8 +165,6 @@ pub(super) struct Core {
     pub(super) number: u64,
     /// What decisions took lately.
     pub(super) recent_fuel: u64,
-    /// Counts looks at what could be evicted.
-    looks: u64,
     /// Modules that are not called for a while.
     pub(super) brakes: Brakes,
     /// Streams whose guest faulted lately, the last one last: they are kept apart although
@@ -178,7 +181,6 @@ impl Core {
             pool: Pool::default(),
             number: 0,
             recent_fuel: 0,
-            looks: 0,
             brakes: Brakes::default(),
             apart: LinkedHashMap::new(),
         }
@@ -216,6 +218,7 @@ impl Core {
                 }
                 self.advance(&stream);
             }
+            Message::Raised => self.give_up_replaced(),
             Message::Stop => {}
         }
     }
@@ -569,14 +572,30 @@ impl Core {
         }
     }
 
+    /// Gives up what is warm in modules that are not in use any more: each holds memory, and its
+    /// streams are loaded anew with their next command anyway.
+    fn give_up_replaced(&mut self) {
+        let plan = self.shared.registry.plan();
+        let is_replaced = |slot: &Slot| match &slot.state {
+            State::Warm(warm) => !plan.serves(warm.deployed.rules.module.digest()),
+            _ => false,
+        };
+        let replaced: Vec<StreamId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.is_idle() && is_replaced(slot))
+            .map(|(stream, _)| stream.clone())
+            .collect();
+        for stream in replaced {
+            self.retire(&stream);
+            self.slots.remove(&stream);
+        }
+        self.pool.retain_modules(|digest| plan.serves(digest));
+    }
+
     /// Keeps the number of warm aggregates, and their memory, within bounds.
     fn evict(&mut self) {
         let options = &self.shared.options;
-        self.looks += 1;
-        if self.looks.is_multiple_of(MODULES_LOOK) {
-            let plan = self.shared.registry.plan();
-            self.pool.retain_modules(|digest| plan.serves(digest));
-        }
         let is_over = self.pool.memory_bytes() > options.warm_bytes_max;
         if self.slots.len() <= options.warm_aggregates_max && !is_over {
             return;

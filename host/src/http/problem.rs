@@ -1,3 +1,5 @@
+use std::sync::{LazyLock, Mutex, PoisonError};
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::health::CheckView;
-use crate::model::{ExpectedVersion, Invalid, Version};
+use crate::model::{ExpectedVersion, Invalid, Throttle, Version};
 use crate::{deploy, engine, projection, proof, runtime, store, subscribe, upcast};
 
 /// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
@@ -239,9 +241,18 @@ impl From<Invalid> for Box<Problem> {
     }
 }
 
+/// What was logged of the store lately: each request meets a store that is gone.
+static SAID: LazyLock<Mutex<Throttle>> = LazyLock::new(Mutex::default);
+
 impl From<store::Error> for Box<Problem> {
     fn from(error: store::Error) -> Self {
-        tracing::error!(%error, "the store failed");
+        let passed = SAID
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pass(&error.to_string());
+        if let Some(left_out) = passed {
+            tracing::error!(%error, left_out, "the store failed");
+        }
         if error.is_lasting() {
             return Box::new(Problem::new(Code::StoreDamaged, error.to_string()));
         }

@@ -20,6 +20,7 @@ mod mismatch;
 mod projection;
 mod signature;
 mod stream;
+mod throttle;
 
 pub use annotations::{Annotations, add_members, annotations, check_metadata};
 pub(crate) use backoff::Backoff;
@@ -41,6 +42,7 @@ pub use mismatch::Mismatch;
 pub use projection::{Lifecycle, OnError, Settings, SettingsChange};
 pub use signature::{PublicKey, Signature};
 pub use stream::{Category, ExpectedVersion, Position, StreamId, Version};
+pub use throttle::Throttle;
 
 /// A value that breaks a rule of the model, in words for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

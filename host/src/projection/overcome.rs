@@ -75,10 +75,13 @@ impl Owner {
         (at, attempts): (Timestamp, u32),
     ) -> Result<(), End> {
         for (subject, stuck) in std::mem::take(&mut tried.failed) {
-            tracing::warn!(
-                projection = &*self.name, position = position.0, stream = %stuck.stream,
-                error = &*stuck.error, policy = %self.on_error, "an event was set aside"
-            );
+            if let Some(left_out) = self.shared.may_say(&self.name, &stuck.error) {
+                tracing::warn!(
+                    projection = &*self.name, position = position.0, stream = %stuck.stream,
+                    error = &*stuck.error, policy = %self.on_error, left_out,
+                    "an event was set aside; others for the same reason are not logged for a minute"
+                );
+            }
             let mut aside = SetAside {
                 subject: subject.clone(),
                 position,

@@ -57,6 +57,7 @@ impl Service {
             registry: Arc::clone(registry),
             guests,
             inline: Arc::clone(inline),
+            said: std::sync::Mutex::default(),
             history: tokio::sync::Mutex::new((0, [].into())),
             clock,
             grown,

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -12,7 +12,7 @@ use super::pages::Pages;
 use super::rules::{Guests, Rules};
 use crate::deploy::{self, Registry};
 use crate::fold::off_the_reactor;
-use crate::model::{Clock, Digest};
+use crate::model::{Clock, Digest, Throttle};
 use crate::store::{Deployment, DocumentStore, EventReader, TypeStore};
 use crate::supervise::Supervisor;
 
@@ -90,6 +90,8 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) guests: Arc<Guests>,
     pub(super) inline: Arc<Inline>,
+    /// What was logged lately of events that were set aside.
+    pub(super) said: std::sync::Mutex<Throttle>,
     /// Every activation, as it was read under a plan; read again under the next one.
     pub(super) history: Mutex<(u64, Arc<[Deployment]>)>,
     pub(super) clock: Arc<dyn Clock>,
@@ -117,6 +119,13 @@ impl Shared {
             projection: name.to_owned(),
             why: format!("{module:?} does not define it"),
         })
+    }
+
+    /// Whether to log why an event of a projection was set aside: then how many lines were left
+    /// out before.
+    pub(super) fn may_say(&self, name: &str, error: &str) -> Option<u64> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.pass(&format!("{name}: {error}"))
     }
 
     /// Every activation up to a plan.

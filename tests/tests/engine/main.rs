@@ -7,6 +7,7 @@ mod inline;
 mod property;
 mod purity;
 mod raw;
+mod replaced;
 mod same_ids;
 mod stale_head;
 mod supervised;

@@ -8,6 +8,8 @@ use quipu_tests::{Place, examples, guest, on_every_store};
 on_every_store! {
     a_decision_that_a_second_instance_does_not_make_is_a_fault,
     a_guest_that_is_pure_passes_the_check,
+    a_guest_that_tells_where_its_state_lies_is_found;
+    a_guest_that_tells_how_events_came_in_batches_is_found,
 }
 
 async fn decide(place: &Place, guest: &str) -> Vec<Result<u64, Error>> {
@@ -32,13 +34,7 @@ async fn decide(place: &Place, guest: &str) -> Vec<Result<u64, Error>> {
 async fn a_decision_that_a_second_instance_does_not_make_is_a_fault(place: Place) {
     let answers = decide(&place, "leaky").await;
     assert!(matches!(answers[0], Ok(1)), "{:?}", answers[0]);
-    match &answers[1] {
-        Err(Error::Fault(fault)) => {
-            assert_eq!(fault.kind, FaultKind::Contract);
-            assert!(fault.text.contains("not pure"), "{}", fault.text);
-        }
-        other => panic!("{other:?}"),
-    }
+    assert_impure(&answers[1]);
 }
 
 async fn a_guest_that_is_pure_passes_the_check(place: Place) {
@@ -47,4 +43,31 @@ async fn a_guest_that_is_pure_passes_the_check(place: Place) {
         answers.iter().all(|answer| matches!(answer, Ok(1))),
         "{answers:?}"
     );
+}
+
+fn assert_impure(answer: &Result<u64, Error>) {
+    match answer {
+        Err(Error::Fault(fault)) => {
+            assert_eq!(fault.kind, FaultKind::Contract);
+            assert!(fault.text.contains("not pure"), "{}", fault.text);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_guest_that_tells_where_its_state_lies_is_found(place: Place) {
+    assert_impure(&decide(&place, "places").await[0]);
+}
+
+async fn a_guest_that_tells_how_events_came_in_batches_is_found(place: Place) {
+    let host = place.host().await;
+    examples::deploy(&host, guest::component("batches")).await;
+    let stream = StreamId::new("probe-1").unwrap();
+    for _ in 0..3 {
+        let command = Command::new("go", "{}").unwrap();
+        host.execute(&stream, command).await.unwrap();
+    }
+    host.shutdown().await.unwrap();
+    // Loaded anew, the three events come in one call.
+    assert_impure(&decide(&place, "batches").await[0]);
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod asked;
 mod clients;
 mod drops;
 mod horizon;

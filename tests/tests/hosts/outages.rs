@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::future::join_all;
 use quipu::Host;
 use quipu::engine::{Error, Executed};
 use quipu_tests::postgres::{Server, fresh_schema};
 use quipu_tests::{build, examples, log, place};
+use sqlx::Executor;
 
 /// Clients that deposit until they are told to end, each command under an id of its own
 /// until it is answered.
@@ -140,6 +142,28 @@ async fn connections_that_are_cut_lose_nothing_acknowledged() {
         for _ in 0..30 {
             server.kill_backends().await;
             load.answered_more(20).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_writes_for_a_while_loses_nothing_acknowledged() {
+    check(async |server, load| {
+        let mut connection = server.connect().await;
+        for _ in 0..2 {
+            for state in ["on", "off"] {
+                let set = format!(
+                    "ALTER SYSTEM SET default_transaction_read_only = {state}; \
+                     SELECT pg_reload_conf()"
+                );
+                for sql in set.split("; ") {
+                    let sql = sqlx::AssertSqlSafe(sql.to_owned());
+                    connection.execute(sql).await.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            load.answered_more(100).await;
         }
     })
     .await;

@@ -17,9 +17,19 @@ const MARK: std::ops::Range<usize> = 68..72;
 pub const WAL_PAGES: usize = 4_000;
 /// Bytes by which a new WAL is grown beforehand: a flush of a file that does not
 /// grow costs half.
-const WAL_BYTES: usize = (WAL_PAGES + 200) * (PAGE_BYTES + 24) + 32;
+const WAL_BYTES: usize = wal_bytes(WAL_PAGES + 200);
 /// SQLite's usual page.
 const PAGE_BYTES: usize = 4096;
+
+/// Bytes of a WAL of so many pages.
+pub const fn wal_bytes(pages: usize) -> usize {
+    pages * (PAGE_BYTES + 24) + 32
+}
+
+/// The WAL of a file.
+pub fn wal(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}-wal", path.display()))
+}
 
 /// Whether the store is still to be made. Reads the header alone and changes nothing,
 /// so that a file that is no store is left as it is.
@@ -93,8 +103,7 @@ impl Lock {
 
     /// Remembers which files the store has, once they are open.
     pub fn remember(&mut self, path: &Path) -> Result<()> {
-        let wal = PathBuf::from(format!("{}-wal", path.display()));
-        for file in [path.to_owned(), wal, lock_file(path)] {
+        for file in [path.to_owned(), wal(path), lock_file(path)] {
             let identity = identity(&file).map_err(|error| unavailable(&file, &error))?;
             self.found.push((file, identity));
         }
@@ -208,7 +217,7 @@ pub fn check_names(_: &Path) -> Result<()> {
 /// Writes zeros where SQLite will write its WAL: a file without the magic number
 /// counts as an empty WAL, and is written from its beginning on.
 pub fn grow_wal(path: &Path) -> Result<()> {
-    let wal = PathBuf::from(format!("{}-wal", path.display()));
+    let wal = wal(path);
     // One page at a time: one large write would be cached in large pieces, and
     // Linux's file systems then walk such a piece at every small write into it.
     let grow = || -> std::io::Result<()> {

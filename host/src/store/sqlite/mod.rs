@@ -36,6 +36,7 @@ mod streams;
 mod tests;
 mod turns;
 mod types;
+mod wal;
 mod writer;
 
 use std::cmp::Ordering;
@@ -114,6 +115,11 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// Most pages that the file may have; none for as many as the disk takes.
     pub pages_max: Option<u32>,
+    /// Pages of the WAL from which on those who read are waited for, so that it is written from
+    /// its beginning again.
+    pub wal_pages_max: u32,
+    /// How often it is looked at.
+    pub wal_look: Duration,
 }
 
 impl Default for Options {
@@ -122,6 +128,8 @@ impl Default for Options {
             readers: 4,
             busy_timeout: Duration::from_secs(5),
             pages_max: None,
+            wal_pages_max: 16_000,
+            wal_look: Duration::from_secs(5),
         }
     }
 }
@@ -176,9 +184,14 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
     let side = Side::new(writing.clone(), gate.clone());
     let (waker, wakes) = Waker::new();
     let holes = log::Holes::default();
-    let pools = vec![pool.clone(), side.pool()];
+    let bounds = (options.wal_pages_max, options.wal_look);
+    let wal = wal::Wal::new((path, &writing), gate.clone(), bounds);
+    let pools = vec![pool.clone(), side.pool(), wal.pool()];
     lock.remember(path)?;
     let writer = writer::Writer::open(connection, gate, pools, holes.clone(), waker, lock).await?;
+    let supervisor = Supervisor::default();
+    let keeping = supervisor.restarting("keeper of the WAL", move || wal.clone().keep_short());
+    tokio::spawn(keeping);
     Ok(Store {
         reader: Arc::new(reader::Reader::new(pool.clone(), holes)),
         writer: Box::new(writer),
@@ -195,7 +208,7 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         acknowledgements: Arc::new(acknowledged::Acknowledgements::new(pool, side, writing)),
         wakes,
         secret,
-        supervisor: Supervisor::default(),
+        supervisor,
     })
 }
 

@@ -1,6 +1,7 @@
-//! A disk that is full, and pages in one row.
+//! A disk that is full, pages in one row, and a WAL under constant readers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
@@ -152,4 +153,55 @@ async fn a_page_of_many_events_is_read_in_one_row() {
     assert_eq!(events, page.await.unwrap().events);
     assert!(packed(bounds, Direction::Backward).await.is_none());
     assert!(packed((2, PACKED_MIN), Direction::Forward).await.is_none());
+}
+
+/// Reads for as long as it lives: there is always a transaction that began before the last one
+/// ended.
+async fn read_on(path: std::path::PathBuf, begun: Arc<tokio::sync::Barrier>) {
+    let options = SqliteConnectOptions::new().filename(&path).read_only(true);
+    let pool = SqlitePoolOptions::new().max_connections(2);
+    let pool = pool.connect_with(options).await.unwrap();
+    let mut before = None;
+    for number in 0u64.. {
+        let mut reading = pool.begin().await.unwrap();
+        let count = sqlx::query("SELECT count(*) FROM events");
+        count.fetch_one(&mut *reading).await.unwrap();
+        drop(before.replace(reading));
+        if number == 0 {
+            begun.wait().await;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Bytes of a WAL to which 100 MB were written under constant readers.
+async fn wal_of(wal_pages_max: u32) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let options = Options {
+        wal_pages_max,
+        wal_look: Duration::from_millis(5),
+        ..Options::default()
+    };
+    let mut store = open(&path, &options).await.unwrap();
+    let begun = Arc::new(tokio::sync::Barrier::new(2));
+    let reading = tokio::spawn(read_on(path.clone(), Arc::clone(&begun)));
+    begun.wait().await;
+    for number in 0..100 {
+        let item = append("note-1", 1_000_000);
+        store.writer.commit(&[item], None).await.unwrap();
+        assert_eq!(head(&store).await, number + 1);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let bytes = std::fs::metadata(super::file::wal(&path)).unwrap().len();
+    reading.abort();
+    store.writer.close().await.unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wal_stays_short_under_constant_readers() {
+    let (bounded, free) = (wal_of(5_000).await, wal_of(u32::MAX).await);
+    assert!(bounded < 60_000_000, "{bounded}");
+    assert!(free > 90_000_000, "nobody was in the way: {free}");
 }

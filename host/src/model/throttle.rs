@@ -1,0 +1,76 @@
+//! What is logged over and over, once a minute.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// For how long a cause is logged once.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Causes that are logged in that time.
+const CAUSES_MAX: usize = 10;
+
+/// Lets the first line of a cause pass, and counts the others. After a minute the cause passes
+/// again, and so many causes in it at most that a text which is always another floods nothing.
+#[derive(Debug)]
+pub struct Throttle {
+    since: Instant,
+    causes: HashSet<String>,
+    left_out: u64,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            causes: HashSet::new(),
+            left_out: 0,
+        }
+    }
+}
+
+impl Throttle {
+    /// Whether to log: then how many lines were left out before. None otherwise.
+    pub fn pass(&mut self, cause: &str) -> Option<u64> {
+        self.pass_at(cause, Instant::now())
+    }
+
+    fn pass_at(&mut self, cause: &str, now: Instant) -> Option<u64> {
+        if now.duration_since(self.since) >= WINDOW {
+            self.since = now;
+            self.causes.clear();
+        }
+        if self.causes.len() >= CAUSES_MAX || self.causes.contains(cause) {
+            self.left_out += 1;
+            return None;
+        }
+        self.causes.insert(cause.to_owned());
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_passes_once_a_minute_and_tells_what_was_left_out() {
+        let mut throttle = Throttle::default();
+        let begun = throttle.since;
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert_eq!(throttle.pass_at("a", at(0)), Some(0));
+        for _ in 0..3 {
+            assert_eq!(throttle.pass_at("a", at(59)), None);
+        }
+        assert_eq!(throttle.pass_at("b", at(59)), Some(3));
+        assert_eq!(throttle.pass_at("a", at(60)), Some(0));
+    }
+
+    #[test]
+    fn causes_that_are_always_others_are_bounded() {
+        let mut throttle = Throttle::default();
+        let now = throttle.since;
+        let passed = (0..1_000).filter(|n| throttle.pass_at(&n.to_string(), now).is_some());
+        assert_eq!(passed.count(), CAUSES_MAX);
+        let later = throttle.pass_at("0", now + WINDOW);
+        assert_eq!(later, Some(1_000 - CAUSES_MAX as u64));
+    }
+}

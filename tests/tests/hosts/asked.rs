@@ -1,0 +1,101 @@
+//! What a host asks of its database is checked when it starts.
+
+use quipu::store::{self, Error, StoreUrl};
+use quipu_tests::Place;
+use quipu_tests::postgres::{self, server};
+use sqlx::AssertSqlSafe;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+async fn refused(url: &str) -> String {
+    let url: StoreUrl = url.parse().unwrap();
+    match store::open(&url).await {
+        Err(Error::Url(why)) => why,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was opened"),
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_can_not_hold_every_text_is_refused() {
+    let name = postgres::fresh_schema();
+    let mut connection = server().connect().await;
+    let sql = format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    );
+    let making = sqlx::raw_sql(AssertSqlSafe(sql));
+    making.execute(&mut connection).await.unwrap();
+    let mut url = reqwest::Url::parse(&server().url("store")).unwrap();
+    url.set_path(&name);
+    let why = refused(url.as_str()).await;
+    assert!(why.contains("LATIN1") && why.contains("UTF8"), "{why}");
+    let sql = format!("DROP DATABASE {name} WITH (FORCE)");
+    let dropping = sqlx::raw_sql(AssertSqlSafe(sql));
+    dropping.execute(&mut connection).await.unwrap();
+}
+
+/// The first message of a client without its `options`, as poolers are told to leave them out.
+fn without_options(message: &[u8]) -> Vec<u8> {
+    let (version, rest) = message.split_at(4);
+    let words: Vec<&[u8]> = rest.split(|byte| *byte == 0).collect();
+    let mut kept = version.to_vec();
+    for pair in words.chunks(2) {
+        if let [name, value] = pair
+            && !name.is_empty()
+            && *name != b"options"
+        {
+            for word in [name, value] {
+                kept.extend_from_slice(word);
+                kept.push(0);
+            }
+        }
+    }
+    kept.push(0);
+    let length = u32::try_from(kept.len() + 4).unwrap();
+    [&length.to_be_bytes()[..], &kept].concat()
+}
+
+/// Asks for TLS begin so; the answer is no.
+const TLS: [u8; 4] = 80_877_103u32.to_be_bytes();
+
+async fn pass_on(mut client: TcpStream, to: String) -> std::io::Result<()> {
+    let mut server = TcpStream::connect(to).await?;
+    loop {
+        let length = client.read_u32().await?;
+        let mut message = vec![0; length as usize - 4];
+        client.read_exact(&mut message).await?;
+        if message.starts_with(&TLS) {
+            client.write_all(b"N").await?;
+            continue;
+        }
+        server.write_all(&without_options(&message)).await?;
+        break;
+    }
+    tokio::io::copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_leaves_out_what_is_asked_for_is_refused() {
+    let place = Place::postgres();
+    let mut url = reqwest::Url::parse(place.url()).unwrap();
+    let to = format!("127.0.0.1:{}", url.port().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(pass_on(client, to.clone()));
+        }
+    });
+    url.set_port(Some(own)).unwrap();
+    let why = refused(url.as_str()).await;
+    assert!(
+        why.contains("search_path") && why.contains("pooler"),
+        "{why}"
+    );
+    // The tables of nobody were made.
+    let mut connection = server().connect().await;
+    let made = sqlx::query("SELECT 1 FROM pg_tables WHERE schemaname = 'public'");
+    let made = made.fetch_optional(&mut connection).await.unwrap();
+    assert!(made.is_none());
+}
