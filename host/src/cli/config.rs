@@ -88,6 +88,22 @@ struct Http {
     lines_in_flight_max: Option<usize>,
     request_time_max_ms: Option<u64>,
     slow_reader_max_ms: Option<u64>,
+    /// Open connections.
+    connections_max: Option<usize>,
+    /// Requests of one HTTP/2 connection in flight.
+    connection_requests_max: Option<u32>,
+    /// For a request's line and headers.
+    head_time_max_ms: Option<u64>,
+    /// For a connection on which nothing is in flight.
+    idle_max_ms: Option<u64>,
+    /// For 16 KiB of a body, or its rest.
+    body_wait_max_ms: Option<u64>,
+    /// For the next line of NDJSON.
+    lines_wait_max_ms: Option<u64>,
+    /// Of all bodies in memory.
+    bodies_bytes_max: Option<usize>,
+    /// Of all answers with pages in memory.
+    answers_bytes_max: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +113,8 @@ struct Subscriptions {
     /// Newest events that are kept in memory for all of them.
     ring_events_max: Option<usize>,
     ring_bytes_max: Option<usize>,
+    /// Of what all of them hold while they catch up.
+    catch_up_bytes_max: Option<usize>,
     heartbeat_ms: Option<u64>,
 }
 
@@ -135,6 +153,8 @@ const TIME: (u64, u64) = (1, DAY_MS);
 const SOME: (u64, u64) = (1, u64::MAX);
 /// Threads, or what keeps one busy.
 const THREADS: (u64, u64) = (1, 1_024);
+/// What each takes a little memory.
+const MANY: (u64, u64) = (1, 1_000_000);
 
 impl Config {
     /// Reads a file.
@@ -154,13 +174,11 @@ impl Config {
         let subscriptions = &self.subscriptions;
         let count = |count: Option<usize>| count.map(|count| count as u64);
         let small = |count: Option<u32>| count.map(u64::from);
+        // Each of them has to fit in, whatever else there is.
+        let bodies = (self.http().bodies_bytes_least() as u64, u64::MAX);
         for (key, given, (least, most)) in [
             ("engine.workers", count(engine.workers), THREADS),
-            (
-                "engine.in_flight_max",
-                count(engine.in_flight_max),
-                (1, 1_000_000),
-            ),
+            ("engine.in_flight_max", count(engine.in_flight_max), MANY),
             ("engine.deadline_ms", engine.deadline_ms, TIME),
             (
                 "engine.warm_aggregates_max",
@@ -216,6 +234,26 @@ impl Config {
             ),
             ("http.request_time_max_ms", http.request_time_max_ms, TIME),
             ("http.slow_reader_max_ms", http.slow_reader_max_ms, TIME),
+            ("http.connections_max", count(http.connections_max), MANY),
+            (
+                "http.connection_requests_max",
+                small(http.connection_requests_max),
+                (1, 10_000),
+            ),
+            ("http.head_time_max_ms", http.head_time_max_ms, TIME),
+            ("http.idle_max_ms", http.idle_max_ms, TIME),
+            ("http.body_wait_max_ms", http.body_wait_max_ms, TIME),
+            ("http.lines_wait_max_ms", http.lines_wait_max_ms, TIME),
+            (
+                "http.bodies_bytes_max",
+                count(http.bodies_bytes_max),
+                bodies,
+            ),
+            (
+                "http.answers_bytes_max",
+                count(http.answers_bytes_max),
+                (64 << 20, u64::MAX),
+            ),
             ("subscriptions.max", count(subscriptions.max), SOME),
             (
                 "subscriptions.ring_events_max",
@@ -225,6 +263,11 @@ impl Config {
             (
                 "subscriptions.ring_bytes_max",
                 count(subscriptions.ring_bytes_max),
+                SOME,
+            ),
+            (
+                "subscriptions.catch_up_bytes_max",
+                count(subscriptions.catch_up_bytes_max),
                 SOME,
             ),
             (
@@ -370,6 +413,7 @@ impl Config {
         set(&mut options.subscriptions_max, given.max);
         set(&mut options.ring_events_max, given.ring_events_max);
         set(&mut options.ring_bytes_max, given.ring_bytes_max);
+        set(&mut options.catch_up_bytes_max, given.catch_up_bytes_max);
         let heartbeat = given.heartbeat_ms.map(Duration::from_millis);
         set(&mut options.heartbeat, heartbeat);
         options
@@ -406,10 +450,19 @@ impl Config {
         set(&mut options.request_time_max, time_max);
         let slow_max = given.slow_reader_max_ms.map(Duration::from_millis);
         set(&mut options.slow_reader_max, slow_max);
-        set(
-            &mut options.module_bytes_max,
-            self.guests.component_bytes_max,
-        );
+        let component_max = self.guests.component_bytes_max;
+        set(&mut options.module_bytes_max, component_max);
+        set(&mut options.connections_max, given.connections_max);
+        let requests_max = given.connection_requests_max;
+        set(&mut options.connection_requests_max, requests_max);
+        let time = |ms: Option<u64>| ms.map(Duration::from_millis);
+        set(&mut options.head_time_max, time(given.head_time_max_ms));
+        set(&mut options.idle_max, time(given.idle_max_ms));
+        set(&mut options.body_wait_max, time(given.body_wait_max_ms));
+        set(&mut options.lines_wait_max, time(given.lines_wait_max_ms));
+        let wider = options.bodies_bytes_least().max(options.bodies_bytes_max);
+        options.bodies_bytes_max = given.bodies_bytes_max.unwrap_or(wider);
+        set(&mut options.answers_bytes_max, given.answers_bytes_max);
         options
     }
 }
@@ -466,6 +519,14 @@ mod tests {
             ),
             ("[limits]\nevents_max = 0", "limits.events_max is 0"),
             (
+                "[http]\nbody_bytes_max = 1000\nbodies_bytes_max = 268435455",
+                "http.bodies_bytes_max is 268435455; it must be 268435456 or more",
+            ),
+            (
+                "[http]\nconnections_max = 0",
+                "http.connections_max is 0; it must be 1 to 1000000",
+            ),
+            (
                 "[projections]\nlease_ms = 99",
                 "projections.lease_ms is 99; it must be 100",
             ),
@@ -473,6 +534,9 @@ mod tests {
             let error = check(text).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
+        let wide = "[guests]\ncomponent_bytes_max = 1000000000";
+        let wide: Config = toml::from_str(wide).unwrap();
+        assert_eq!(wide.http().bodies_bytes_max, 4_000_000_000);
         let right = "[engine]\nrejections_max = 0\nworkers = 2\n[limits]\ntags_max = 0";
         assert_eq!(check(right), Ok(()));
     }

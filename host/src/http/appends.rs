@@ -84,10 +84,13 @@ pub async fn append(
     body: JsonBytes,
 ) -> Result<Response> {
     params.finish()?;
-    let given: AppendBody<'_> = body.parse()?;
+    let events = body.away(|bytes| {
+        let given: AppendBody<'_> = request::parse(bytes)?;
+        new_events(given.events)
+    })?;
     let append = Append {
         expected_version: headers::expected_version(&headers)?,
-        events: new_events(given.events)?,
+        events,
         id: headers::command_id(&headers)?,
         context: headers::context(&headers)?,
         into_owned_category: headers::allows_raw(&headers)?,
@@ -160,12 +163,14 @@ pub async fn append_all(
             its expected_version";
         return Err(Problem::bad_request(detail));
     }
-    let given: AppendAllBody<'_> = body.parse()?;
-    let streams = given.streams.into_iter().enumerate();
+    let streams = body.away(|bytes| {
+        let given: AppendAllBody<'_> = request::parse(bytes)?;
+        let streams = given.streams.into_iter().enumerate();
+        let streams = streams.map(|(index, part)| part.into_append().map_err(at("stream", index)));
+        streams.collect::<Result<_>>()
+    })?;
     let append = AppendAll {
-        streams: streams
-            .map(|(index, part)| part.into_append().map_err(at("stream", index)))
-            .collect::<Result<_>>()?,
+        streams,
         id: headers::command_id(&headers)?,
         context: headers::context(&headers)?,
         into_owned_category: headers::allows_raw(&headers)?,

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::params::{Params, StreamPath};
 use super::problem::{Problem, Result};
 use super::request::JsonBytes;
-use super::{App, answer, headers, view};
+use super::{App, answer, headers, request, view};
 use crate::model::{Command, Name};
 
 /// A command.
@@ -67,9 +67,15 @@ pub async fn execute(
     body: JsonBytes,
 ) -> Result<Response> {
     params.finish()?;
-    let given: CommandBody<'_> = body.parse()?;
-    let command = Command {
-        id: headers::command_id(&headers)?,
+    let command = body.away(|bytes| command(bytes, &headers))?;
+    let executed = app.host.execute(&stream, command).await?;
+    answer::json(StatusCode::OK, &view::Outcome::of(&executed))
+}
+
+fn command(bytes: &[u8], headers: &HeaderMap) -> Result<Command> {
+    let given: CommandBody<'_> = request::parse(bytes)?;
+    Ok(Command {
+        id: headers::command_id(headers)?,
         name: Name::new(&given.r#type)?,
         schema_version: given.schema_version,
         body: view::command_body(
@@ -78,9 +84,7 @@ pub async fn execute(
             given.content_type.as_deref(),
         )?,
         metadata: given.metadata.map(view::metadata).transpose()?,
-        expected_version: headers::expected_version(&headers)?,
-        context: headers::context(&headers)?,
-    };
-    let executed = app.host.execute(&stream, command).await?;
-    answer::json(StatusCode::OK, &view::Outcome::of(&executed))
+        expected_version: headers::expected_version(headers)?,
+        context: headers::context(headers)?,
+    })
 }

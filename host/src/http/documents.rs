@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::answering::Visit;
 use super::params::{NamePath, Params, TwoPath};
 use super::problem::{Problem, Result};
 use super::{App, answer};
@@ -199,14 +200,24 @@ pub async fn read(
 )]
 pub async fn list(
     State(app): State<App>,
+    visit: Visit,
     NamePath(name): NamePath,
     mut params: Params,
 ) -> Result<Response> {
     let freshness = params.freshness(app.options.request_time_max)?;
     let query = query(&mut params)?;
     params.finish()?;
-    let page = app.host.views(&name, &query, freshness).await?;
-    answer::json(StatusCode::OK, &DocumentPage::of(&page)?)
+    let view = async || {
+        let page = app.host.views(&name, &query, freshness).await?;
+        answer::json(StatusCode::OK, &DocumentPage::of(&page)?)
+    };
+    if freshness.wait.is_zero() {
+        let room = visit.room(&app).await?;
+        return Ok(room.of(view().await?));
+    }
+    // Who waits for a position takes no room meanwhile.
+    let answer = view().await?;
+    Ok(visit.room(&app).await?.of(answer))
 }
 
 impl<'a> DocumentPage<'a> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use super::pace::Paced;
 use super::params::Params;
 use super::problem::{Code, Problem, Result};
 use super::request::NdjsonBody;
@@ -93,7 +94,8 @@ pub async fn export(State(app): State<App>, mut params: Params) -> Result<Respon
 ///
 /// The store has to be empty, or to hold what an interrupted import of the same log
 /// left: then it goes on behind the last event. What was taken in before a problem
-/// stays. Commands that are recorded meanwhile make it fail.
+/// stays. From its first byte on it holds off all writes; when nothing more comes for 20 s, it
+/// ends with `body-timeout`. Commands that another host records meanwhile make it fail.
 #[utoipa::path(
     post, path = "/v1/import", operation_id = "import_log", tag = "operations",
     request_body(content = String, content_type = "application/x-ndjson", description = "The lines of an export"),
@@ -102,28 +104,28 @@ pub async fn export(State(app): State<App>, mut params: Params) -> Result<Respon
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; `detail` says how far it came"),
     ),
 )]
-pub async fn import(
-    State(app): State<App>,
-    params: Params,
-    NdjsonBody(body): NdjsonBody,
-) -> Result<Response> {
+pub async fn import(State(app): State<App>, params: Params, body: NdjsonBody) -> Result<Response> {
     params.finish()?;
-    let mut chunks = Box::pin(chunks(body, app.ending.clone()).fuse());
+    let body = body.steady();
+    let verdict = body.verdict();
+    // Writes are held off by an import that sends something only.
+    let mut chunks = Box::pin(chunks(body, app.ending.clone()).fuse().peekable());
+    _ = chunks.as_mut().peek().await;
     match app.host.import(chunks.by_ref(), &mut |_| {}).await {
         Ok(imported) => answer::json(StatusCode::OK, &ImportView::of(&imported)),
         Err(failed) => {
             read_on(chunks).await;
-            Err(problem(&failed))
+            Err(verdict.instead_of(problem(&failed)))
         }
     }
 }
 
 /// The body, which breaks off when the server is told to end.
 fn chunks(
-    body: Body,
+    body: Paced<BodyDataStream>,
     ending: CancellationToken,
 ) -> impl Stream<Item = std::result::Result<Bytes, String>> {
-    let begin = (body.into_data_stream(), ending);
+    let begin = (body, ending);
     futures::stream::unfold(begin, |(mut body, ending)| async {
         let chunk = tokio::select! {
             () = ending.cancelled() => Err("the host is shutting down".to_owned()),

@@ -11,9 +11,12 @@ use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use super::budget::{Bodies, BodyHeld};
 use super::lanes::Lanes;
+use super::pace::{Paced, Verdict};
 use super::params::Params;
 use super::problem::{Code, Problem, Result};
 use super::request::NdjsonBody;
@@ -56,7 +59,8 @@ pub struct LineAnswer {
 /// lines of one stream are executed in order, each after the answer to the one
 /// before it, whatever that answer is; different streams concurrently. Answers
 /// come while lines are still being sent. A line waits while the host is
-/// overloaded. What has been sent when the connection breaks may have been
+/// overloaded. The next line may be 10 minutes late, the rest of a line 20 s: then the last
+/// answer is `body-timeout`. What has been sent when the connection breaks may have been
 /// executed: send it again with the same `command_id`. A host that shuts down
 /// answers what it has read and ends the response.
 #[utoipa::path(
@@ -75,7 +79,7 @@ pub async fn execute_lines(
     State(app): State<App>,
     mut params: Params,
     headers: HeaderMap,
-    NdjsonBody(body): NdjsonBody,
+    body: NdjsonBody,
 ) -> Result<Response> {
     let in_flight_max = app.options.lines_in_flight_max;
     let in_flight = match params.number("in_flight")? {
@@ -90,7 +94,7 @@ pub async fn execute_lines(
     };
     params.finish()?;
     let context = headers::context(&headers)?;
-    let answers = answers(&app, in_flight, context, body);
+    let answers = answers(&app, in_flight, context, body.with_pauses(&app));
     let ndjson = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(answers)).into_response())
 }
@@ -102,18 +106,20 @@ fn answers(
     app: &App,
     in_flight: usize,
     context: Context,
-    body: Body,
+    body: Paced<BodyDataStream>,
 ) -> impl Stream<Item = std::result::Result<Bytes, axum::Error>> + use<> {
     let patience = app.options.request_time_max;
-    let lines = Lines::new(body.into_data_stream(), app.options.line_bytes_max);
+    let verdict = body.verdict();
+    let lines = Lines::new(body, app.options.line_bytes_max);
     let host = app.host.clone();
     let ending = app.ending.clone();
     let lanes = Lanes::new(
         in_flight,
         app.options.lines_waiting_max,
-        move |key: Key, (number, read): (u64, Read)| {
+        move |key: Key, (number, read, held): (u64, Read, BodyHeld)| {
             let host = host.clone();
             async move {
+                let _held = held;
                 match (read, key) {
                     (Ok(command), Key::Stream(stream)) => {
                         answered(number, patiently(&host, &stream, command, patience).await)
@@ -127,9 +133,17 @@ fn answers(
             }
         },
     );
+    let bodies = app.bodies.clone();
+    let given = Given {
+        context,
+        bodies,
+        verdict,
+        ending,
+    };
     futures::stream::unfold(
-        (lanes, lines, context, ending),
-        |(mut lanes, mut lines, context, ending)| async move {
+        (lanes, lines, given),
+        |(mut lanes, mut lines, given)| async move {
+            let ending = &given.ending;
             let mut chunk = BytesMut::new();
             loop {
                 // Answers first: what is answered makes room.
@@ -140,7 +154,7 @@ fn answers(
                     }
                 }
                 if !chunk.is_empty() {
-                    return Some((Ok(chunk.freeze()), (lanes, lines, context, ending)));
+                    return Some((Ok(chunk.freeze()), (lanes, lines, given)));
                 }
                 let is_idle = lanes.is_idle();
                 let may_read = !lines.is_done() && !ending.is_cancelled() && lanes.has_room();
@@ -160,22 +174,53 @@ fn answers(
                                 1 => without_mark(&text),
                                 _ => &text,
                             };
-                            let (key, read) = match line::read(text, None) {
-                                Ok((stream, command)) => {
-                                    let command = Command { context: context.clone(), ..command };
-                                    (Key::Stream(stream), Ok(command))
+                            let mut held = given.bodies.nothing();
+                            // Lines that are executed make room.
+                            while !held.resize(text.len()) && !lanes.is_idle() {
+                                if let Some(answer) = lanes.next().await {
+                                    write(&answer, &mut chunk);
                                 }
-                                Err(problem) => (Key::Line(number), Err(problem)),
-                            };
-                            lanes.push(key, (number, read));
+                            }
+                            let has_room = held.resize(text.len());
+                            let (key, read) = given.read(number, text, has_room);
+                            lanes.push(key, (number, read, held));
                         }
                         Ok(None) => {}
-                        Err((number, problem)) => lanes.push(Key::Line(number), (number, Err(problem))),
+                        Err((number, problem)) => {
+                            let problem = given.verdict.instead_of(problem);
+                            let held = given.bodies.nothing();
+                            lanes.push(Key::Line(number), (number, Err(problem), held));
+                        }
                     },
                 }
             }
         },
     )
+}
+
+/// What all lines of a request share.
+struct Given {
+    context: Context,
+    bodies: Bodies,
+    verdict: Verdict,
+    ending: CancellationToken,
+}
+
+impl Given {
+    fn read(&self, number: u64, text: &[u8], has_room: bool) -> (Key, Read) {
+        if !has_room {
+            let detail = "there is no memory for the line; try again, with the same command_id";
+            let problem = Problem::new(Code::Overloaded, detail);
+            return (Key::Line(number), Err(Box::new(problem)));
+        }
+        match line::read(text, None) {
+            Ok((stream, command)) => {
+                let context = self.context.clone();
+                (Key::Stream(stream), Ok(Command { context, ..command }))
+            }
+            Err(problem) => (Key::Line(number), Err(problem)),
+        }
+    }
 }
 
 /// From this size on a chunk is sent.

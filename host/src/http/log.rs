@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::answering::Visit;
 use super::appends::tag_of;
 use super::params::{DigestPath, Params, PositionPath, printable};
 use super::problem::{Code, Problem, Result};
@@ -58,7 +59,7 @@ impl<'a> LogEvents<'a> {
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn read(State(app): State<App>, mut params: Params) -> Result<Response> {
+pub async fn read(State(app): State<App>, visit: Visit, mut params: Params) -> Result<Response> {
     let direction = params.direction()?;
     let after = params.number("after")?.unwrap_or(match direction {
         Direction::Forward => 0,
@@ -68,12 +69,14 @@ pub async fn read(State(app): State<App>, mut params: Params) -> Result<Response
     let form = params.form()?;
     let filter = filter(&mut params)?;
     params.finish()?;
+    let room = visit.room(&app).await?;
     let page = app
         .host
         .read_log_as(form, Position(after), direction, limit, &filter)
         .await
         .map_err(view::not_lifted)?;
-    answer::json(StatusCode::OK, &LogEvents::of(&page))
+    let answer = answer::json(StatusCode::OK, &LogEvents::of(&page))?;
+    Ok(room.of(answer))
 }
 
 /// Reads the events that a module decided.
@@ -93,16 +96,19 @@ pub async fn read(State(app): State<App>, mut params: Params) -> Result<Response
 )]
 pub async fn decided_by(
     State(app): State<App>,
+    visit: Visit,
     DigestPath(digest): DigestPath,
     mut params: Params,
 ) -> Result<Response> {
     let after = params.number("after")?.unwrap_or_default();
     let limit = params.limit(LOG_PAGE_MAX)?;
     params.finish()?;
+    let room = visit.room(&app).await?;
     // Says so when there is no such module.
     app.host.module_bytes(digest).await?;
     let page = app.host.decided_by(digest, Position(after), limit).await?;
-    answer::json(StatusCode::OK, &LogEvents::of(&page))
+    let answer = answer::json(StatusCode::OK, &LogEvents::of(&page))?;
+    Ok(room.of(answer))
 }
 
 /// The filter that the query describes.

@@ -6,11 +6,16 @@
 
 mod acknowledgements;
 mod activate;
+mod activity;
 mod answer;
+mod answering;
 mod appends;
+mod budget;
 mod builds;
 mod changes;
 mod commands;
+mod connection;
+mod connections;
 mod definitions;
 mod deployments;
 mod documents;
@@ -25,6 +30,7 @@ mod marks;
 mod modules;
 mod openapi;
 mod options;
+mod pace;
 mod params;
 mod patience;
 mod preflights;
@@ -75,15 +81,23 @@ pub use verify::{FindingView, ProjectionTallyView, SnapshotTallyView, TallyView,
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Host;
+use budget::{Bodies, Budget};
 
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     host: Host,
     options: Arc<Options>,
+    /// Memory for bodies.
+    bodies: Bodies,
+    /// Memory for answers with pages.
+    answers: Budget,
+    /// Turns at reading large bodies.
+    readings: Arc<Semaphore>,
     /// The server was told to end: long requests come to theirs.
     ending: CancellationToken,
 }

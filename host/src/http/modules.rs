@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::answering::Visit;
 use super::params::{DigestPath, Params};
 use super::problem::{Problem, Result};
 use super::request::{OptionalJson, WasmBytes};
@@ -144,12 +145,16 @@ pub async fn upload(
     State(app): State<App>,
     params: Params,
     headers: HeaderMap,
-    WasmBytes(bytes): WasmBytes,
+    body: WasmBytes,
 ) -> Result<Response> {
     params.finish()?;
     let uploaded = match headers::signature(&headers)? {
-        Some(signature) => app.host.upload_signed(bytes.into(), signature).await?,
-        None => app.host.upload(bytes.into()).await?,
+        Some(signature) => {
+            app.host
+                .upload_signed(body.bytes().into(), signature)
+                .await?
+        }
+        None => app.host.upload(body.bytes().into()).await?,
     };
     let status = match uploaded.is_new {
         true => StatusCode::CREATED,
@@ -283,11 +288,13 @@ pub async fn show(
 )]
 pub async fn download(
     State(app): State<App>,
+    visit: Visit,
     DigestPath(digest): DigestPath,
     params: Params,
 ) -> Result<Response> {
     params.finish()?;
+    let room = visit.room(&app).await?;
     let bytes = app.host.module_bytes(digest).await?;
     let wasm = HeaderValue::from_static("application/wasm");
-    Ok(([(header::CONTENT_TYPE, wasm)], bytes).into_response())
+    Ok(room.of(([(header::CONTENT_TYPE, wasm)], bytes).into_response()))
 }

@@ -1,62 +1,31 @@
-//! Connections that cut off who does not read.
+//! Streams that fail when the client does not read, and note what they do.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 
-/// A listener whose connections fail when what is to be sent can't be sent for a time.
-pub struct Patient {
-    listener: TcpListener,
-    write_max: Duration,
-}
-
-impl Patient {
-    pub fn new(listener: TcpListener, write_max: Duration) -> Self {
-        Self {
-            listener,
-            write_max,
-        }
-    }
-}
-
-impl Listener for Patient {
-    type Io = PatientStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        // An event goes at once, not with the next one.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-        (PatientStream::new(stream, self.write_max), address)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.listener.local_addr()
-    }
-}
+use super::activity::Activity;
 
 /// A connection. The timer runs only while something can't be sent.
 pub struct PatientStream<S> {
     stream: S,
     write_max: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    activity: Arc<Activity>,
 }
 
 impl<S> PatientStream<S> {
-    fn new(stream: S, write_max: Duration) -> Self {
+    pub fn new(stream: S, write_max: Duration, activity: Arc<Activity>) -> Self {
         Self {
             stream,
             write_max,
             waiting: None,
+            activity,
         }
     }
 
@@ -67,6 +36,7 @@ impl<S> PatientStream<S> {
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.waiting = None;
+            self.activity.written();
             return polled;
         }
         let write_max = self.write_max;
@@ -89,7 +59,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.activity.read();
+        }
+        polled
     }
 }
 
@@ -134,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn who_reads_nothing_is_cut_off_and_who_reads_is_not() {
         let (near, mut far) = duplex(4);
-        let mut patient = PatientStream::new(near, Duration::from_millis(20));
+        let mut patient = PatientStream::new(near, Duration::from_millis(20), Activity::new(1));
         let (sent, read) = tokio::join!(patient.write_all(b"eight by"), async {
             let mut all = [0; 8];
             far.read_exact(&mut all).await.map(|_| all)

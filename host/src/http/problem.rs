@@ -135,6 +135,7 @@ codes! {
     FindingNotAcknowledged "finding-not-acknowledged" 404 "the finding is not acknowledged";
     SubscriptionNotFound "subscription-not-found" 404 "there is no such named subscription";
     MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
+    BodyTimeout "body-timeout" 408 "the body came too slowly";
     Conflict "conflict" 409 "other writers came first until the deadline";
     PartialDuplicate "partial-duplicate" 409 "some of the events were appended before";
     StreamArchived "stream-archived" 409 "the stream is archived";
@@ -206,7 +207,12 @@ impl Problem {
     pub fn is_passing(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "overloaded" | "not-ready" | "store-unavailable" | "timeout" | "not-fresh"
+            "overloaded"
+                | "not-ready"
+                | "store-unavailable"
+                | "timeout"
+                | "not-fresh"
+                | "body-timeout"
         )
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use axum::body::{Body, HttpBody};
+use axum::body::{BodyDataStream, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use bytes::{Bytes, BytesMut};
@@ -12,17 +13,29 @@ use futures::StreamExt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
+use super::answering::Visit;
+use super::budget::BodyHeld;
+use super::pace::Paced;
 use super::problem::{Code, Problem, Result};
 
 /// The bytes of a body of `application/json`.
-pub struct JsonBytes(Bytes);
+pub struct JsonBytes(Read);
 
 impl JsonBytes {
     /// Reads it as `T`, which may borrow. Unknown members are refused by name.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
-        parse(&self.0)
+        self.away(|bytes| parse(bytes))
+    }
+
+    /// Makes something of them, away from the threads that serve connections when they are
+    /// many.
+    pub fn away<'a, T>(&'a self, work: impl FnOnce(&'a [u8]) -> T) -> T {
+        let bytes = &self.0.bytes;
+        away(bytes.len(), || work(bytes))
     }
 }
 
@@ -32,7 +45,7 @@ impl FromRequest<App> for JsonBytes {
     async fn from_request(request: Request, app: &App) -> Result<Self> {
         check_content_type(&request, "application/json")?;
         let max = app.options.body_bytes_max;
-        Ok(Self(read(request.into_body(), max).await?))
+        Ok(Self(read(request, max, app).await?))
     }
 }
 
@@ -57,12 +70,19 @@ impl FromRequest<App> for OptionalJson {
             return Ok(Self(None));
         }
         let json = JsonBytes::from_request(request, app).await?;
-        Ok(Self(Some(json).filter(|json| !json.0.is_empty())))
+        Ok(Self(Some(json).filter(|json| !json.0.bytes.is_empty())))
     }
 }
 
 /// The bytes of a component.
-pub struct WasmBytes(pub Bytes);
+pub struct WasmBytes(Read);
+
+impl WasmBytes {
+    /// The same bytes.
+    pub fn bytes(&self) -> Bytes {
+        self.0.bytes.clone()
+    }
+}
 
 impl FromRequest<App> for WasmBytes {
     type Rejection = Box<Problem>;
@@ -70,19 +90,32 @@ impl FromRequest<App> for WasmBytes {
     async fn from_request(request: Request, app: &App) -> Result<Self> {
         check_content_type(&request, "application/wasm")?;
         let max = app.options.module_bytes_max;
-        Ok(Self(read(request.into_body(), max).await?))
+        Ok(Self(read(request, max, app).await?))
     }
 }
 
 /// The lines of a body of `application/x-ndjson`, not yet read.
-pub struct NdjsonBody(pub Body);
+pub struct NdjsonBody(Paced<BodyDataStream>);
+
+impl NdjsonBody {
+    /// Its chunks, which have to keep coming.
+    pub fn steady(self) -> Paced<BodyDataStream> {
+        self.0
+    }
+
+    /// Its chunks, between whose lines nothing need come for long.
+    pub fn with_pauses(self, app: &App) -> Paced<BodyDataStream> {
+        let held = app.bodies.nothing();
+        self.0.with_lines(app.options.lines_wait_max, held)
+    }
+}
 
 impl FromRequest<App> for NdjsonBody {
     type Rejection = Box<Problem>;
 
-    async fn from_request(request: Request, _: &App) -> Result<Self> {
+    async fn from_request(request: Request, app: &App) -> Result<Self> {
         check_content_type(&request, "application/x-ndjson")?;
-        Ok(Self(request.into_body()))
+        Ok(Self(paced(request, app)))
     }
 }
 
@@ -178,24 +211,73 @@ fn check_encoding(request: &Request) -> Result<()> {
     Err(problem)
 }
 
-/// What is too long is read on for a while, so that the client hears the answer.
-async fn read(body: Body, max: usize) -> Result<Bytes> {
-    let mut stream = body.into_data_stream();
-    let mut bytes = BytesMut::new();
-    let mut total = 0usize;
+fn paced(request: Request, app: &App) -> Paced<BodyDataStream> {
+    let visit = Visit::of(&request);
+    let chunks = request.into_body().into_data_stream();
+    Paced::new(chunks, app.options.body_wait_max, &visit)
+}
+
+/// The bytes of a body, which count as long as they are there.
+struct Read {
+    bytes: Bytes,
+    _held: BodyHeld,
+    /// A large one's turn.
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+/// From this size on a body is read away from the threads that serve connections.
+const LARGE_BYTES: usize = 256 << 10;
+/// Large bodies that are read, and executed, at once.
+pub const LARGE_MAX: usize = 4;
+
+/// Reads a body. What is too long, or has no room, is read on for a while, so that the
+/// client hears the answer.
+async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
+    let mut stream = paced(request, app);
+    let mut held = app.bodies.nothing();
+    let (mut bytes, mut total) = (BytesMut::new(), 0usize);
+    let mut has_room = true;
     while let Some(chunk) = stream.next().await {
-        let chunk =
-            chunk.map_err(|error| Problem::bad_request(format!("the body broke off: {error}")))?;
+        let chunk = chunk?;
         total = total.saturating_add(chunk.len());
-        if total <= max {
-            bytes.extend_from_slice(&chunk);
-        } else if total > max.saturating_mul(4) {
+        if total > max.saturating_mul(4) {
             break;
+        }
+        if total > max || !has_room {
+            continue;
+        }
+        bytes.extend_from_slice(&chunk);
+        has_room = held.resize(bytes.capacity());
+        if !has_room {
+            (bytes, held) = (BytesMut::new(), app.bodies.nothing());
         }
     }
     if total > max {
         let detail = format!("the body has more than {max} bytes");
         return Err(Box::new(Problem::new(Code::TooLarge, detail)));
     }
-    Ok(bytes.freeze())
+    if !has_room {
+        let detail = "the bodies of all requests take as much memory as they may; try again";
+        return Err(Box::new(Problem::new(Code::Overloaded, detail)));
+    }
+    let turn = match total > LARGE_BYTES {
+        true => Arc::clone(&app.readings).acquire_owned().await.ok(),
+        false => None,
+    };
+    Ok(Read {
+        bytes: bytes.freeze(),
+        _held: held,
+        _turn: turn,
+    })
+}
+
+/// Does something with a number of bytes, away from the threads that serve connections
+/// when they are many.
+pub fn away<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
+    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    let has_others = matches!(flavor, Ok(RuntimeFlavor::MultiThread));
+    match bytes > LARGE_BYTES && has_others {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
 }

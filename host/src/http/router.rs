@@ -8,9 +8,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use futures::FutureExt;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::answering::Visit;
+use super::budget::{Bodies, Budget};
 use super::problem::{Code, Problem, Result};
+use super::request::LARGE_MAX;
 use super::{
     App, Options, acknowledgements, activate, appends, changes, commands, deployments, documents,
     export, health, lines, log, marks, modules, openapi, params, preflights, projections,
@@ -27,6 +31,9 @@ pub fn router(host: Host, options: Options) -> Router {
 pub(super) fn router_until(host: Host, options: Options, ending: CancellationToken) -> Router {
     let app = App {
         host,
+        bodies: Bodies::new(options.bodies_bytes_max),
+        answers: Budget::new(options.answers_bytes_max),
+        readings: Arc::new(Semaphore::new(LARGE_MAX)),
         options: Arc::new(options),
         ending,
     };
@@ -139,15 +146,22 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
 
 /// Around every handler: the address makes sense, the answer comes in time, and a
 /// mistake of the host stays with its request.
-async fn guard(State(app): State<App>, request: Request, next: Next) -> Result<Response> {
+async fn guard(
+    State(app): State<App>,
+    visit: Visit,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
     params::check_encoding(request.uri().path())?;
     params::check_encoding(request.uri().query().unwrap_or_default())?;
     let time_max = app.options.request_time_max;
     let is_long = request.uri().path() == export::IMPORT;
+    // Also what it waited before anyone looked at it.
+    let due = visit.arrived + time_max;
     let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
     let answered = match is_long {
         true => Ok(answering.await),
-        false => tokio::time::timeout(time_max, answering).await,
+        false => tokio::time::timeout_at(due, answering).await,
     };
     match answered {
         Ok(Ok(response)) => Ok(response),

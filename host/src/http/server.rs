@@ -1,11 +1,13 @@
-use std::future::{Future, IntoFuture};
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Options;
-use super::patience::Patient;
+use super::connection::Serving;
+use super::connections::Connections;
 use super::router::router_until;
 use crate::Host;
 
@@ -30,24 +32,30 @@ pub async fn serve(
     options: Options,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let ending = CancellationToken::new();
-    let listener = Patient::new(listener, options.slow_reader_max);
-    let router = router_until(host.clone(), options, ending.clone());
+    let (ending, cut) = (CancellationToken::new(), CancellationToken::new());
+    let router = router_until(host.clone(), options.clone(), ending.clone());
+    let serving = Serving::new(router, &options, ending.clone(), cut.clone());
+    let connections = Connections::new(serving, &options);
     let (failing, told) = (host.clone(), ending.clone());
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+    tokio::spawn(async move {
         tokio::select! {
             () = shutdown => {}
             _ = failing.until_failed() => {}
         }
         told.cancel();
     });
+    let mut serving = pin!(connections.run(listener, ending.clone()));
     let too_late = async {
         ending.cancelled().await;
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        served = serving.into_future() => served?,
-        () = too_late => tracing::warn!("requests were still open when the host ended"),
+        () = &mut serving => {}
+        () = too_late => {
+            tracing::warn!("requests were still open when the host ended");
+            cut.cancel();
+            serving.await;
+        }
     }
     let failed = host.failed();
     let closed = tokio::time::timeout(CLOSE, host.shutdown()).await;

@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::answering::Visit;
 use super::params::{Params, StreamPath};
 use super::problem::{Problem, Result};
 use super::{App, answer, view};
@@ -126,6 +127,7 @@ pub struct StreamEvents<'a> {
 )]
 pub async fn read(
     State(app): State<App>,
+    visit: Visit,
     StreamPath(stream): StreamPath,
     mut params: Params,
 ) -> Result<Response> {
@@ -137,6 +139,7 @@ pub async fn read(
     let limit = params.limit(STREAM_PAGE_MAX)?;
     let form = params.form()?;
     params.finish()?;
+    let room = visit.room(&app).await?;
     let page = app
         .host
         .read_stream_as(form, &stream, Version(from), direction, limit)
@@ -149,5 +152,5 @@ pub async fn read(
         events: page.events.iter().map(view::Event::of).collect(),
         next: page.next.map(|version| version.0),
     };
-    answer::tagged(page.version, &view)
+    Ok(room.of(answer::tagged(page.version, &view)?))
 }

@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) released: Notify,
     /// Pages that are read for catching up, or lifted.
     pub(super) reads: Semaphore,
+    /// Pages of full size that may be held.
+    pub(super) pages: Arc<Semaphore>,
     pub(super) ending: CancellationToken,
     /// Named subscriptions that are being run.
     pub(super) runners: TaskTracker,
@@ -73,6 +75,7 @@ impl Hub {
             joined: Notify::new(),
             released: Notify::new(),
             reads: Semaphore::new(options.reads_max.clamp(1, Semaphore::MAX_PERMITS)),
+            pages: Arc::new(Semaphore::new(pages_max(&options))),
             ending: CancellationToken::new(),
             runners: TaskTracker::new(),
             runtime: Handle::current(),
@@ -143,6 +146,12 @@ impl Hub {
         self.shared.ending.cancel();
         self.shared.tell(Board::close);
     }
+}
+
+/// Pages of full size for which there is memory.
+fn pages_max(options: &Options) -> usize {
+    let pages = options.catch_up_bytes_max / options.page_bytes_max.max(1);
+    pages.min(Semaphore::MAX_PERMITS)
 }
 
 impl Drop for Hub {

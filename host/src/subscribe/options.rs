@@ -14,6 +14,9 @@ pub struct Options {
     pub page_events_max: usize,
     /// Bytes of them that it keeps, unless the first alone has more.
     pub page_bytes_max: usize,
+    /// Bytes of such pages that all subscriptions hold. Where there is no room for another
+    /// page, it has one event.
+    pub catch_up_bytes_max: usize,
     /// Pages that are read for catching up at the same time.
     pub reads_max: usize,
     /// A subscription that has told nothing for so long tells how far it is.
@@ -25,11 +28,12 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            subscriptions_max: 50_000,
+            subscriptions_max: 4_000,
             ring_events_max: 8_192,
             ring_bytes_max: 32 << 20,
             page_events_max: 256,
             page_bytes_max: 256 << 10,
+            catch_up_bytes_max: 128 << 20,
             reads_max: 16,
             heartbeat: Duration::from_secs(15),
             shutdown_wait: Duration::from_secs(5),

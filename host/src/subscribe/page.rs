@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Error;
 use super::hub::Shared;
 use super::ring::bytes_of;
@@ -23,6 +25,8 @@ pub(super) struct Page {
     pub(super) cut_to: Option<usize>,
     /// What came behind it can't be lifted.
     pub(super) failed: Option<Error>,
+    /// Its place among the pages that are held; none when it has one event.
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Page {
@@ -67,6 +71,7 @@ impl Page {
             is_last,
             cut_to: None,
             failed: None,
+            held: None,
         };
         page.with(&shared, &wants, &plan, (at, events)).await
     }
@@ -87,6 +92,7 @@ impl Page {
             is_last: true,
             cut_to: None,
             failed: None,
+            held: None,
         };
         page.with(&shared, &wants, &plan, (at, events)).await
     }
@@ -109,7 +115,11 @@ impl Page {
         plan: &Arc<Plan>,
         (at, mut events): (Position, Vec<Arc<RecordedEvent>>),
     ) -> Result<Self, Error> {
-        let bytes_max = shared.options.page_bytes_max;
+        self.held = Arc::clone(&shared.pages).try_acquire_owned().ok();
+        let bytes_max = match &self.held {
+            Some(_) => shared.options.page_bytes_max,
+            None => 0,
+        };
         let seen = self.seen;
         events.retain(|event| wants.admits(event, seen, plan));
         self.cut(&mut events, bytes_max);

@@ -49,12 +49,24 @@ impl Served {
         if !args.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        let mut child = command
-            .args(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.args(args);
+        Self::run_in(dir, command)
+    }
+
+    /// A host that may open only so many files.
+    pub fn start_with_files(dir: TempDir, files: u32) -> Self {
+        let store = format!("sqlite:{}", dir.path().join("q.db").display());
+        let script =
+            format!("ulimit -n {files}; exec \"$0\" serve --store \"$1\" --listen 127.0.0.1:0");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_quipu-program"), &store]);
+        command.stdin(Stdio::null()).env_remove("QUIPU_LOG");
+        Self::run_in(dir, command)
+    }
+
+    fn run_in(dir: TempDir, mut command: Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();

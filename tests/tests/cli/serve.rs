@@ -247,3 +247,36 @@ fn a_component_that_is_dear_to_compile_is_refused_and_disturbs_nobody() {
     });
     assert_eq!(kept.count(), 1);
 }
+
+#[test]
+fn silent_connections_keep_nobody_out_where_few_files_may_be_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Served::start_with_files(dir, 80);
+    let address = host.url.trim_start_matches("http://").trim_end_matches('/');
+    let mut silent = Vec::new();
+    for _ in 0..120 {
+        let client = TcpStream::connect(address).unwrap();
+        silent.push(client);
+    }
+    for _ in 0..30 {
+        let mut client = TcpStream::connect(address).unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let get = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        client.write_all(get.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let append = ["append", "note-1", "noted", "{}"];
+    host.run(&append).ok();
+    host.signal("TERM");
+    let (said, _dir) = host.ended();
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.err.contains("fewer connections than configured"),
+        "{}",
+        said.err
+    );
+}

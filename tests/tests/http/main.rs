@@ -5,10 +5,12 @@
 mod appends;
 mod atomic;
 mod commands;
+mod connections;
 mod hostile;
 mod interface;
 mod lifted;
 mod lines;
+mod memory;
 mod metadata;
 mod modules;
 mod past;

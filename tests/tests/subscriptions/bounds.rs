@@ -9,6 +9,7 @@ use crate::follow::{host, log, note, positions, stream_from, until_caught_up};
 
 on_every_store! {
     subscriptions_are_bounded_and_a_place_is_given_back,
+    without_memory_for_pages_events_come_all_the_same,
     a_shutdown_ends_subscriptions,
     what_makes_no_sense_is_refused,
     a_place_that_is_never_reached_is_waited_for,
@@ -29,6 +30,21 @@ async fn subscriptions_are_bounded_and_a_place_is_given_back(place: Place) {
     drop(first);
     assert_eq!(host.subscriptions(), 1);
     log(&host, 0).await;
+}
+
+async fn without_memory_for_pages_events_come_all_the_same(place: Place) {
+    let options = Options {
+        ring_events_max: 2,
+        catch_up_bytes_max: 0,
+        ..Options::default()
+    };
+    let host = host(&place, options).await;
+    note(&host, "note-1", 20).await;
+    let mut all = log(&host, 0).await;
+    let (found, _) = until_caught_up(&mut all).await;
+    assert_eq!(found, crate::follow::all_positions(&host).await);
+    let mut of_stream = stream_from(&host, "note-1", 5).await;
+    assert_eq!(positions(&mut of_stream, 16).await, found[4..]);
 }
 
 async fn a_shutdown_ends_subscriptions(place: Place) {

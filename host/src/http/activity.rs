@@ -1,0 +1,282 @@
+//! What a connection does, and since when it does nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::Budget;
+
+/// How long a connection may do nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// From the first byte of a head to its end; of a connection's first head, from the
+    /// connection on.
+    pub head: Duration,
+    /// Between an answer and the next head.
+    pub idle: Duration,
+    /// Until a part of an answer is read.
+    pub unread: Duration,
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overdue {
+    Head,
+    Idle,
+    Unread,
+}
+
+/// How a connection does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// There was no request yet.
+    Silent,
+    /// All of them are answered.
+    Idle,
+    /// All requests wait for their bodies.
+    Waiting,
+}
+
+/// One connection's.
+#[derive(Debug)]
+pub struct Activity {
+    state: Mutex<State>,
+    /// Cancelled when it has to make room.
+    pub gone: CancellationToken,
+    /// What its answers may hold of the budget of all.
+    pub answers: Budget,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests that are not answered to the end.
+    in_flight: usize,
+    /// Those of them whose body has to go on.
+    waiting: usize,
+    waiting_since: Instant,
+    /// Whether there was one.
+    is_used: bool,
+    is_http2: bool,
+    /// Since when none is in flight.
+    idle_since: Instant,
+    /// When the first byte of the next head came.
+    head_since: Option<Instant>,
+    written_at: Instant,
+    /// Parts of answers that are ready and were not taken yet: since when.
+    unread: BTreeMap<u64, Instant>,
+    requests: u64,
+}
+
+/// A request that is not answered to the end.
+#[derive(Debug)]
+pub struct InFlight {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Activity {
+    pub fn new(answer_bytes_max: usize) -> Arc<Self> {
+        let now = Instant::now();
+        let state = State {
+            in_flight: 0,
+            waiting: 0,
+            waiting_since: now,
+            is_used: false,
+            is_http2: false,
+            idle_since: now,
+            head_since: None,
+            written_at: now,
+            unread: BTreeMap::new(),
+            requests: 0,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            gone: CancellationToken::new(),
+            answers: Budget::new(answer_bytes_max),
+        })
+    }
+
+    /// A request begins.
+    pub fn begin(self: &Arc<Self>, is_http2: bool) -> InFlight {
+        let mut state = self.state();
+        state.in_flight += 1;
+        state.requests += 1;
+        state.is_used = true;
+        state.is_http2 = is_http2;
+        state.head_since = None;
+        InFlight {
+            activity: Arc::clone(self),
+            number: state.requests,
+        }
+    }
+
+    /// Bytes came.
+    pub fn read(&self) {
+        let mut state = self.state();
+        if state.in_flight == 0 {
+            state.head_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Bytes were taken by the client's side.
+    pub fn written(&self) {
+        self.state().written_at = Instant::now();
+    }
+
+    /// The body of a request in flight has to go on.
+    pub fn wait(self: &Arc<Self>) -> Waiting {
+        let mut state = self.state();
+        state.waiting += 1;
+        state.waiting_since = Instant::now();
+        Waiting(Arc::clone(self))
+    }
+
+    /// Since when it does nothing, if so.
+    pub fn rest(&self) -> Option<(Rest, Instant)> {
+        let state = self.state();
+        match (state.in_flight, state.is_used) {
+            (0, false) => Some((Rest::Silent, state.idle_since)),
+            (0, true) => Some((Rest::Idle, state.idle_since)),
+            (in_flight, _) if in_flight <= state.waiting => {
+                Some((Rest::Waiting, state.waiting_since))
+            }
+            _ => None,
+        }
+    }
+
+    /// Since when nothing is in flight or sent any more.
+    pub fn quiet_since(&self) -> Option<Instant> {
+        let state = self.state();
+        let since = state.idle_since.max(state.written_at);
+        (state.in_flight == 0).then_some(since)
+    }
+
+    /// When it has to be closed unless something comes before, as far as that is known now.
+    pub fn due(&self, patience: &Patience) -> Option<(Instant, Overdue)> {
+        let state = self.state();
+        if let Some(oldest) = state.unread.values().min() {
+            return Some((*oldest + patience.unread, Overdue::Unread));
+        }
+        if state.in_flight > 0 {
+            return None;
+        }
+        // On HTTP/2, whatever comes between requests is none.
+        let due = match (state.is_used, state.is_http2, state.head_since) {
+            (false, ..) => (state.idle_since + patience.head, Overdue::Head),
+            (true, false, Some(since)) => (since + patience.head, Overdue::Head),
+            (true, true, _) => (state.idle_since + patience.idle, Overdue::Idle),
+            (true, false, None) => {
+                let since = state.idle_since.max(state.written_at);
+                (since + patience.idle, Overdue::Idle)
+            }
+        };
+        Some(due)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InFlight {
+    /// A part of the answer is ready, or the one before it was taken.
+    pub fn offer(&self, is_ready: bool) {
+        let mut state = self.activity.state();
+        match is_ready {
+            true => _ = state.unread.insert(self.number, Instant::now()),
+            false => _ = state.unread.remove(&self.number),
+        }
+    }
+}
+
+/// A body that has to go on.
+#[derive(Debug)]
+pub struct Waiting(Arc<Activity>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut state = self.activity.state();
+        state.unread.remove(&self.number);
+        state.in_flight -= 1;
+        state.idle_since = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(1),
+        idle: Duration::from_secs(10),
+        unread: Duration::from_secs(100),
+    };
+
+    fn overdue(activity: &Activity) -> Option<Overdue> {
+        activity.due(&PATIENCE).map(|(_, overdue)| overdue)
+    }
+
+    #[tokio::test]
+    async fn the_next_head_is_waited_for_and_has_to_end() {
+        let activity = Activity::new(1 << 20);
+        assert_eq!(overdue(&activity), Some(Overdue::Head));
+        let first = activity.begin(false);
+        assert_eq!(overdue(&activity), None);
+        // The rest of its body.
+        activity.read();
+        drop(first);
+        assert_eq!(overdue(&activity), Some(Overdue::Idle));
+        activity.read();
+        let (due, overdue) = activity.due(&PATIENCE).unwrap();
+        assert_eq!(overdue, Overdue::Head);
+        // Further bytes buy no time.
+        activity.read();
+        assert_eq!(activity.due(&PATIENCE).unwrap().0, due);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_bodies_only_does_nothing() {
+        let activity = Activity::new(1 << 20);
+        let rest = || activity.rest().map(|(rest, _)| rest);
+        assert_eq!(rest(), Some(Rest::Silent));
+        let (first, second) = (activity.begin(true), activity.begin(true));
+        let waiting = activity.wait();
+        assert_eq!(rest(), None);
+        drop(second);
+        assert_eq!(rest(), Some(Rest::Waiting));
+        drop(waiting);
+        assert_eq!(rest(), None);
+        drop(first);
+        assert_eq!(rest(), Some(Rest::Idle));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_read_is_due_while_other_requests_are_in_flight() {
+        let activity = Activity::new(1 << 20);
+        let (first, _second) = (activity.begin(true), activity.begin(true));
+        first.offer(true);
+        assert_eq!(overdue(&activity), Some(Overdue::Unread));
+        first.offer(false);
+        assert_eq!(overdue(&activity), None);
+        first.offer(true);
+        drop(first);
+        assert_eq!(overdue(&activity), None);
+    }
+
+    #[tokio::test]
+    async fn frames_between_requests_begin_no_head_on_http2() {
+        let activity = Activity::new(1 << 20);
+        drop(activity.begin(true));
+        activity.read();
+        assert_eq!(overdue(&activity), Some(Overdue::Idle));
+    }
+}

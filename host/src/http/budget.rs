@@ -1,0 +1,177 @@
+//! Bytes that requests hold in memory, bounded together.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What a budget counts in.
+const UNIT_BYTES: usize = 1 << 10;
+
+/// A bound on bytes that many hold.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    units: Arc<Semaphore>,
+    units_max: u32,
+}
+
+/// A part of a budget, given back when it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    budget: Budget,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+    pub fn new(bytes_max: usize) -> Self {
+        let units_max = units(bytes_max).max(1);
+        Self {
+            units: Arc::new(Semaphore::new(units_max as usize)),
+            units_max,
+        }
+    }
+
+    /// Nothing of it yet.
+    pub fn nothing(&self) -> Held {
+        Held {
+            budget: self.clone(),
+            permit: None,
+        }
+    }
+
+    /// Waits for a number of bytes, or for all where that is more. Who asks first is first.
+    pub async fn hold(&self, bytes: usize) -> Held {
+        let wanted = units(bytes).min(self.units_max);
+        let permit = Arc::clone(&self.units).acquire_many_owned(wanted).await;
+        Held {
+            budget: self.clone(),
+            permit: permit.ok(),
+        }
+    }
+}
+
+impl Held {
+    /// Holds this number of bytes instead. False when they are not free; then it holds what
+    /// it held before.
+    pub fn resize(&mut self, bytes: usize) -> bool {
+        let (wanted, held) = (units(bytes), self.units());
+        if wanted <= held {
+            let over = (held - wanted) as usize;
+            drop(self.permit.as_mut().and_then(|permit| permit.split(over)));
+            return true;
+        }
+        let free = Arc::clone(&self.budget.units);
+        let Ok(more) = free.try_acquire_many_owned(wanted - held) else {
+            return false;
+        };
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            None => self.permit = Some(more),
+        }
+        true
+    }
+
+    fn units(&self) -> u32 {
+        let permit = self.permit.as_ref();
+        permit.map_or(0, |permit| {
+            u32::try_from(permit.num_permits()).unwrap_or(u32::MAX)
+        })
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
+}
+
+/// The budget of bodies that are read. Small ones have a part of their own, so that large
+/// ones can't keep them out.
+#[derive(Debug, Clone)]
+pub struct Bodies {
+    small: Budget,
+    large: Budget,
+}
+
+/// What one body holds.
+#[derive(Debug)]
+pub struct BodyHeld {
+    bodies: Bodies,
+    held: Held,
+    is_large: bool,
+}
+
+/// Up to this size a body is a small one.
+const SMALL_BYTES: usize = 64 << 10;
+
+impl Bodies {
+    pub fn new(bytes_max: usize) -> Self {
+        let small = bytes_max / 8;
+        Self {
+            small: Budget::new(small),
+            large: Budget::new(bytes_max - small),
+        }
+    }
+
+    /// For a body of which nothing was read yet.
+    pub fn nothing(&self) -> BodyHeld {
+        BodyHeld {
+            bodies: self.clone(),
+            held: self.small.nothing(),
+            is_large: false,
+        }
+    }
+}
+
+impl BodyHeld {
+    /// As [`Held::resize`].
+    pub fn resize(&mut self, bytes: usize) -> bool {
+        if !self.is_large && bytes <= SMALL_BYTES && self.held.resize(bytes) {
+            return true;
+        }
+        if self.is_large {
+            return self.held.resize(bytes);
+        }
+        let mut held = self.bodies.large.nothing();
+        let is_free = held.resize(bytes);
+        if is_free {
+            (self.held, self.is_large) = (held, true);
+        }
+        is_free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_held_is_bounded_and_given_back() {
+        let budget = Budget::new(10 << 10);
+        let mut first = budget.hold(4 << 10).await;
+        let mut second = budget.nothing();
+        assert!(second.resize(6 << 10));
+        assert!(!first.resize(5 << 10));
+        assert!(budget.hold(1).now_or_never().is_none());
+        assert!(second.resize(5 << 10));
+        assert!(first.resize(5 << 10));
+        drop((first, second));
+        // More than there ever is: all of it.
+        assert!(budget.hold(1 << 30).now_or_never().is_some());
+    }
+
+    #[test]
+    fn large_bodies_keep_no_small_one_out() {
+        let bodies = Bodies::new(1 << 20);
+        let mut large = bodies.nothing();
+        assert!(large.resize(896 << 10));
+        assert!(!large.resize(897 << 10));
+        let mut small = bodies.nothing();
+        assert!(small.resize(64 << 10));
+        assert!(!small.resize(65 << 10));
+        let mut other = bodies.nothing();
+        assert!(other.resize(64 << 10));
+        assert!(!bodies.nothing().resize(1));
+        drop(large);
+        assert!(bodies.nothing().resize(1));
+    }
+}

@@ -1,0 +1,181 @@
+//! One connection: HTTP/1 or HTTP/2, whatever carries it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{Response, Version};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Options;
+use super::activity::{Activity, Overdue, Patience};
+use super::answering::{Answering, PART_BYTES, Visit};
+use super::patience::PatientStream;
+
+/// What a connection that is to be closed has for a farewell, once nothing is in flight.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Resets of a client, and errors of its streams, that are borne on HTTP/2.
+const RESETS_MAX: usize = 20;
+const STREAM_ERRORS_MAX: usize = 100;
+/// Bytes of all headers of a request, on HTTP/2.
+const HEADERS_BYTES_MAX: u32 = 64 << 10;
+
+/// How connections are served.
+#[derive(Clone)]
+pub struct Serving {
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    patience: Patience,
+    write_max: Duration,
+    /// No further requests.
+    ending: CancellationToken,
+    /// Not even those in flight.
+    cut: CancellationToken,
+}
+
+impl Serving {
+    pub fn new(
+        router: Router,
+        options: &Options,
+        ending: CancellationToken,
+        cut: CancellationToken,
+    ) -> Self {
+        let write_max = options.slow_reader_max;
+        let mut builder = Builder::new(TokioExecutor::new());
+        // Its own time-out, which needs a timer, counts an idle connection as a slow head.
+        builder.http1().max_buf_size(PART_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(options.connection_requests_max)
+            .max_pending_accept_reset_streams(RESETS_MAX)
+            .max_local_error_reset_streams(STREAM_ERRORS_MAX)
+            .max_header_list_size(HEADERS_BYTES_MAX)
+            .max_send_buf_size(PART_BYTES)
+            .keep_alive_interval(write_max)
+            .keep_alive_timeout(write_max);
+        Self {
+            builder,
+            router,
+            patience: Patience {
+                head: options.head_time_max,
+                idle: options.idle_max,
+                // A subscription says first that it is too slow.
+                unread: write_max + write_max / 2,
+            },
+            write_max,
+            ending,
+            cut,
+        }
+    }
+
+    /// Serves a connection to its end.
+    pub async fn serve<S>(self, stream: S, activity: Arc<Activity>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let requests = Requests {
+            router: TowerToHyperService::new(self.router),
+            activity: Arc::clone(&activity),
+        };
+        let stream = PatientStream::new(stream, self.write_max, Arc::clone(&activity));
+        let serving = self
+            .builder
+            .serve_connection(TokioIo::new(stream), requests);
+        let mut serving = pin!(serving);
+        let overdue = tokio::select! {
+            ended = serving.as_mut() => return log(ended),
+            () = self.ending.cancelled() => None,
+            () = activity.gone.cancelled() => {
+                tracing::debug!("a connection was closed to make room");
+                return;
+            }
+            overdue = overdue(&activity, &self.patience) => Some(overdue),
+        };
+        match overdue {
+            Some(overdue @ (Overdue::Head | Overdue::Unread)) => {
+                tracing::debug!(?overdue, "a connection was closed");
+                return;
+            }
+            Some(Overdue::Idle) | None => serving.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            ended = serving => log(ended),
+            () = quiet(&activity, &self.patience) => {}
+            () = self.cut.cancelled() => {}
+        }
+    }
+}
+
+fn log(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection failed");
+    }
+}
+
+/// Done when the connection has to be closed.
+async fn overdue(activity: &Activity, patience: &Patience) -> Overdue {
+    // What makes it due sooner is seen at the next look.
+    let shortest = patience.head.min(patience.idle).min(patience.unread);
+    let between = (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(5));
+    loop {
+        let next = Instant::now() + between;
+        match activity.due(patience) {
+            Some((due, overdue)) if due <= Instant::now() => return overdue,
+            Some((due, _)) => sleep_until(due.min(next)).await,
+            None => sleep_until(next).await,
+        }
+    }
+}
+
+/// Done when nothing has been in flight or sent for a while, or an answer is not read.
+async fn quiet(activity: &Activity, patience: &Patience) {
+    let begun = Instant::now();
+    loop {
+        let since = activity.quiet_since().map(|since| since.max(begun));
+        if since.is_some_and(|since| since.elapsed() >= FAREWELL) {
+            return;
+        }
+        let due = activity.due(patience);
+        if due.is_some_and(|(due, why)| why == Overdue::Unread && due <= Instant::now()) {
+            return;
+        }
+        sleep(FAREWELL / 10).await;
+    }
+}
+
+/// The requests of one connection.
+struct Requests {
+    router: TowerToHyperService<Router>,
+    activity: Arc<Activity>,
+}
+
+type Answer = Result<Response<Answering>, Infallible>;
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Answering>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let in_flight = self.activity.begin(request.version() == Version::HTTP_2);
+        request.extensions_mut().insert(Visit::new(&self.activity));
+        let answering = self.router.call(request);
+        Box::pin(async move {
+            let response = answering.await?;
+            Ok(response.map(|body: Body| Answering::new(body, in_flight)))
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! All connections: how many there are, and who has to make room.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Options;
+use super::activity::{Activity, Rest};
+use super::connection::Serving;
+
+/// Open files that are left for everything else.
+const FILES_KEPT: u64 = 64;
+/// What a connection has to say its first request, or to go on with a body, before it makes
+/// room for others.
+const GRACE: Duration = Duration::from_secs(1);
+/// Between two tries to find room, or to accept after an error.
+const RETRY: Duration = Duration::from_millis(100);
+/// Between two lines of the log about the same.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Of what all answers may hold one connection's may hold this part.
+const CONNECTION_PART: usize = 8;
+
+/// The connections of a listener.
+pub struct Connections {
+    serving: Serving,
+    seats: Arc<Semaphore>,
+    open: Arc<Open>,
+    answer_bytes_max: usize,
+    tasks: TaskTracker,
+    logged_at: Option<Instant>,
+}
+
+/// What the connections that are open do.
+#[derive(Default)]
+struct Open {
+    activities: Mutex<HashMap<u64, Arc<Activity>>>,
+}
+
+impl Connections {
+    pub fn new(serving: Serving, options: &Options) -> Self {
+        let wanted = options.connections_max.clamp(1, Semaphore::MAX_PERMITS);
+        let max = match getrlimit(Resource::Nofile).current {
+            Some(files) => wanted.min(within(files)),
+            None => wanted,
+        };
+        if max < wanted {
+            tracing::warn!(
+                max,
+                wanted,
+                "fewer connections than configured: the process may not open more files"
+            );
+        }
+        Self {
+            serving,
+            seats: Arc::new(Semaphore::new(max)),
+            open: Arc::default(),
+            answer_bytes_max: options.answers_bytes_max / CONNECTION_PART,
+            tasks: TaskTracker::new(),
+            logged_at: None,
+        }
+    }
+
+    /// Accepts connections until `ending`; then those that are open come to their end. At
+    /// the bound the one that has been idle for longest makes room; while none is, new
+    /// ones wait.
+    pub async fn run(mut self, listener: TcpListener, ending: CancellationToken) {
+        let accepting = async {
+            let mut number = 0;
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        number += 1;
+                        let seat = self.seat().await;
+                        self.spawn(number, stream, seat);
+                    }
+                    Err(error) if is_of_connection(&error) => {}
+                    Err(error) => {
+                        self.log(&format!("no connection can be accepted: {error}"));
+                        self.open.close_one();
+                        sleep(RETRY).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = ending.cancelled() => {}
+            () = accepting => {}
+        }
+        drop(listener);
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn seat(&mut self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() {
+                return seat;
+            }
+            self.log("as many connections are open as may be: the longest idle ones are closed");
+            self.open.close_one();
+            let waiting = Arc::clone(&self.seats).acquire_owned();
+            if let Ok(Ok(seat)) = timeout(RETRY, waiting).await {
+                return seat;
+            }
+        }
+    }
+
+    fn spawn(&self, number: u64, stream: TcpStream, seat: OwnedSemaphorePermit) {
+        // An event goes at once, not with the next one.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+        let activity = Activity::new(self.answer_bytes_max);
+        let open = Arc::clone(&self.open);
+        open.activities().insert(number, Arc::clone(&activity));
+        let serving = self.serving.clone();
+        self.tasks.spawn(async move {
+            let _left = Left { open, number, seat };
+            serving.serve(stream, activity).await;
+        });
+    }
+
+    fn log(&mut self, what: &str) {
+        let is_due = self.logged_at.is_none_or(|at| at.elapsed() >= LOG_EVERY);
+        if is_due {
+            self.logged_at = Some(Instant::now());
+            tracing::warn!("{what}");
+        }
+    }
+}
+
+impl Open {
+    fn activities(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        let activities = self.activities.lock();
+        activities.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the connection that has done nothing for longest: first one that has never
+    /// said a whole request, unless it is new; last one whose requests wait for their bodies.
+    fn close_one(&self) {
+        let activities = self.activities();
+        let candidates = activities.values().filter(|it| !it.gone.is_cancelled());
+        let resting = candidates.filter_map(|activity| {
+            let (rest, since) = activity.rest()?;
+            let is_new = since.elapsed() < GRACE;
+            let order = match rest {
+                Rest::Silent if !is_new => 0,
+                Rest::Silent | Rest::Idle => 1,
+                Rest::Waiting if !is_new => 2,
+                Rest::Waiting => return None,
+            };
+            Some(((order, since), activity))
+        });
+        if let Some((_, activity)) = resting.min_by_key(|(order, _)| *order) {
+            activity.gone.cancel();
+        }
+    }
+}
+
+/// Gives up a connection's place when it is closed, however that comes.
+struct Left {
+    open: Arc<Open>,
+    number: u64,
+    #[expect(dead_code, reason = "it is given back when it is dropped")]
+    seat: OwnedSemaphorePermit,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.open.activities().remove(&self.number);
+    }
+}
+
+/// Connections for which there are files, when the process may open so many.
+fn within(files: u64) -> usize {
+    let rest = files.saturating_sub(FILES_KEPT).max(files / 4).max(1);
+    usize::try_from(rest).unwrap_or(usize::MAX)
+}
+
+/// An error of the connection that was to be accepted, not of the listener.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_files_are_left_for_everything_else() {
+        for (files, connections) in [(0, 1), (8, 2), (80, 20), (1_024, 960)] {
+            assert_eq!(within(files), connections, "{files}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_longest_idle_one_makes_room_and_none_that_works_does() {
+        let open = Open::default();
+        let activities: Vec<_> = (0..3).map(|_| Activity::new(1)).collect();
+        let requests: Vec<_> = activities.iter().map(|it| it.begin(false)).collect();
+        for (number, activity) in (0..).zip(&activities) {
+            open.activities().insert(number, Arc::clone(activity));
+        }
+        let gone = || {
+            let gone = activities.iter().map(|it| it.gone.is_cancelled());
+            gone.collect::<Vec<_>>()
+        };
+        open.close_one();
+        assert_eq!(gone(), [false, false, false]);
+        let mut requests = requests.into_iter();
+        let first = requests.next();
+        drop(requests.next());
+        drop(first);
+        open.close_one();
+        assert_eq!(gone(), [false, true, false]);
+        open.close_one();
+        assert_eq!(gone(), [true, true, false]);
+        open.close_one();
+        assert_eq!(gone(), [true, true, false]);
+    }
+}

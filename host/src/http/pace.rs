@@ -1,0 +1,265 @@
+//! Bodies that come too slowly.
+
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::activity::{Activity, Waiting};
+use super::answering::Visit;
+use super::budget::BodyHeld;
+use super::problem::{Code, Problem};
+
+/// How many bytes have to come within the time that a body is waited for, if it does not
+/// end before. Much less than what the slowest line brings.
+const BYTES_MIN: usize = 16 << 10;
+
+/// The chunks of a body, which is waited for only so long.
+pub struct Paced<S> {
+    stream: S,
+    wait_max: Duration,
+    lines: Option<Between>,
+    /// For how long it was waited for the last few bytes.
+    waited: Duration,
+    /// How many those are.
+    bytes: usize,
+    /// Since when it is waited for.
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    verdict: Verdict,
+    activity: Option<Arc<Activity>>,
+    /// While it is waited for, where it has a connection.
+    waiting: Option<Waiting>,
+    is_done: bool,
+}
+
+/// A body of lines.
+struct Between {
+    /// How long the next line is waited for.
+    wait_max: Duration,
+    /// Bytes of the line that has begun.
+    bytes: usize,
+    held: BodyHeld,
+}
+
+/// What made a body break off, for those who hear of it as text only.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict(Arc<OnceLock<Code>>);
+
+impl Verdict {
+    /// The problem that an error is after all.
+    pub fn instead_of(&self, mut problem: Box<Problem>) -> Box<Problem> {
+        match self.0.get() {
+            Some(code) => Box::new(Problem::new(*code, std::mem::take(&mut problem.detail))),
+            None => problem,
+        }
+    }
+}
+
+/// Why a body is read no further.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    #[error("{0}")]
+    Connection(axum::Error),
+    #[error("too little of it came for {0:?}")]
+    Slow(Duration),
+    #[error("the bodies of all requests take as much memory as they may; try again")]
+    Overloaded,
+}
+
+impl Broken {
+    fn code(&self) -> Code {
+        match self {
+            Self::Connection(_) => Code::BadRequest,
+            Self::Slow(_) => Code::BodyTimeout,
+            Self::Overloaded => Code::Overloaded,
+        }
+    }
+}
+
+impl From<Broken> for Box<Problem> {
+    fn from(broken: Broken) -> Self {
+        let detail = format!("the body broke off: {broken}");
+        Box::new(Problem::new(broken.code(), detail))
+    }
+}
+
+impl<S> Paced<S> {
+    /// A body that has to keep coming.
+    pub fn new(stream: S, wait_max: Duration, visit: &Visit) -> Self {
+        Self {
+            stream,
+            wait_max,
+            lines: None,
+            waited: Duration::ZERO,
+            bytes: 0,
+            since: None,
+            timer: None,
+            verdict: Verdict::default(),
+            activity: visit.activity(),
+            waiting: None,
+            is_done: false,
+        }
+    }
+
+    /// A body of lines, between which nothing need come for longer. A line that has begun
+    /// counts in the budget of all bodies.
+    pub fn with_lines(self, wait_max: Duration, held: BodyHeld) -> Self {
+        let lines = Some(Between {
+            wait_max,
+            bytes: 0,
+            held,
+        });
+        Self { lines, ..self }
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        self.verdict.clone()
+    }
+
+    /// For how long more it is waited for.
+    fn rest(&self) -> Duration {
+        match &self.lines {
+            Some(lines) if lines.bytes == 0 => lines.wait_max,
+            Some(_) => self.wait_max,
+            None => self.wait_max.saturating_sub(self.waited),
+        }
+    }
+
+    fn take(&mut self, chunk: &Bytes) -> Result<(), Broken> {
+        let waited = self.since.take().map(|since| since.elapsed());
+        self.waited += waited.unwrap_or_default();
+        self.bytes += chunk.len();
+        if self.bytes >= BYTES_MIN {
+            (self.waited, self.bytes) = (Duration::ZERO, 0);
+        }
+        let Some(lines) = &mut self.lines else {
+            return Ok(());
+        };
+        let end = chunk.iter().rposition(|byte| *byte == b'\n');
+        lines.bytes = match end {
+            Some(end) => chunk.len() - end - 1,
+            None => lines.bytes + chunk.len(),
+        };
+        match lines.held.resize(lines.bytes) {
+            true => Ok(()),
+            false => Err(Broken::Overloaded),
+        }
+    }
+
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Broken> {
+        if let Some(activity) = self.activity.as_ref().filter(|_| self.waiting.is_none()) {
+            self.waiting = Some(activity.wait());
+        }
+        let rest = self.rest();
+        let due = *self.since.get_or_insert_with(Instant::now) + rest;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        let is_up = timer.as_mut().poll(context);
+        is_up.map(|()| Broken::Slow(rest.max(self.wait_max)))
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Stream for Paced<S> {
+    type Item = Result<Bytes, Broken>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.is_done {
+            return Poll::Ready(None);
+        }
+        let next = match this.stream.poll_next_unpin(context) {
+            Poll::Ready(Some(Ok(chunk))) => Some(this.take(&chunk).map(|()| chunk)),
+            Poll::Ready(Some(Err(error))) => Some(Err(Broken::Connection(error))),
+            Poll::Ready(None) => None,
+            Poll::Pending => match this.wait(context) {
+                Poll::Ready(broken) => Some(Err(broken)),
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        this.waiting = None;
+        this.is_done = !matches!(next, Some(Ok(_)));
+        if let Some(Err(broken)) = &next {
+            _ = this.verdict.0.set(broken.code());
+        }
+        Poll::Ready(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+
+    use super::super::budget::Bodies;
+    use super::*;
+
+    type Sender = UnboundedSender<Result<Bytes, axum::Error>>;
+
+    fn paced(max: Duration) -> (Sender, Paced<UnboundedReceiver<Result<Bytes, axum::Error>>>) {
+        let (send, chunks) = unbounded();
+        (send, Paced::new(chunks, max, &Visit::unknown()))
+    }
+
+    fn send(sender: &Sender, bytes: &'static [u8]) {
+        sender
+            .unbounded_send(Ok(Bytes::from_static(bytes)))
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_body_of_which_nothing_comes_is_given_up() {
+        let (_sender, mut paced) = paced(Duration::from_millis(20));
+        let verdict = paced.verdict();
+        let problem = verdict.instead_of(Problem::bad_request("the body broke off"));
+        assert_eq!(problem.status, 400);
+        let next = paced.next().await;
+        assert!(matches!(next, Some(Err(Broken::Slow(_)))), "{next:?}");
+        assert!(paced.next().await.is_none());
+        assert_eq!(verdict.instead_of(problem).code, "body-timeout");
+    }
+
+    #[tokio::test]
+    async fn a_byte_now_and_then_buys_no_time_and_a_steady_body_does() {
+        let second = Duration::from_secs(1);
+        let (sender, mut paced) = paced(20 * second);
+        paced.waited = 18 * second;
+        send(&sender, b"x");
+        paced.next().await.unwrap().unwrap();
+        assert_eq!(paced.rest(), 2 * second);
+        send(&sender, &[b'x'; BYTES_MIN]);
+        paced.next().await.unwrap().unwrap();
+        assert_eq!(paced.rest(), 20 * second);
+    }
+
+    #[tokio::test]
+    async fn between_lines_it_is_waited_for_longer_than_within_one() {
+        let second = Duration::from_secs(1);
+        let (sender, lines) = paced(20 * second);
+        let mut lines = lines.with_lines(600 * second, Bodies::new(1 << 20).nothing());
+        for (chunk, rest) in [("a line\n", 600), ("a li", 20), ("ne\nan", 20), ("\n", 600)] {
+            send(&sender, chunk.as_bytes());
+            lines.next().await.unwrap().unwrap();
+            assert_eq!(lines.rest(), rest * second, "{chunk}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_has_begun_counts_as_a_body() {
+        let (sender, lines) = paced(Duration::from_secs(20));
+        let bodies = Bodies::new(1 << 20);
+        let mut other = bodies.nothing();
+        assert!(other.resize(800 << 10));
+        let mut lines = lines.with_lines(Duration::from_secs(600), bodies.nothing());
+        send(&sender, &[b'x'; 90 << 10]);
+        lines.next().await.unwrap().unwrap();
+        send(&sender, &[b'x'; 90 << 10]);
+        let next = lines.next().await;
+        assert!(matches!(next, Some(Err(Broken::Overloaded))), "{next:?}");
+    }
+}

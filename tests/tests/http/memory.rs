@@ -1,0 +1,166 @@
+//! What requests hold in memory together.
+
+use quipu::http::Options;
+use quipu_tests::{Place, build};
+
+use crate::connections::{
+    APPEND, NOTE, SHORT, ask, bounded, head, raw, rest, server, unreading, until,
+};
+use crate::server::{Answered, Server, send};
+
+fn large(bytes: usize) -> String {
+    let frame = "{\"events\":[{\"type\":\"n\",\"data\":\"\"}]}".len();
+    let text = "x".repeat(bytes - frame);
+    format!("{{\"events\":[{{\"type\":\"n\",\"data\":\"{text}\"}}]}}")
+}
+
+/// Sends it until it is answered so.
+async fn until_answered(server: &Server, body: &str, status: u16) -> Answered {
+    bounded(async {
+        loop {
+            let answer = send(server.post(APPEND, body)).await;
+            if answer.status == status {
+                return answer;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_are_bounded_together_and_small_ones_go_on() {
+    let options = Options {
+        body_bytes_max: 1 << 20,
+        bodies_bytes_max: 2 << 20,
+        ..Options::default()
+    };
+    let server = server(options).await;
+    let body = large(700_000);
+    send(server.post(APPEND, &body)).await.ok();
+    // All but their last byte.
+    let mut halves = Vec::new();
+    for _ in 0..3 {
+        let said = head(APPEND, "application/json", body.len()) + &body[1..];
+        halves.push(raw(&server, &said).await);
+    }
+    let answer = until_answered(&server, &body, 503).await;
+    answer.problem(503, "overloaded");
+    assert_eq!(answer.header("retry-after"), "1");
+    send(server.post(APPEND, NOTE)).await.ok();
+    drop(halves);
+    until_answered(&server, &body, 200).await;
+}
+
+#[tokio::test]
+async fn lines_count_as_bodies_until_they_are_executed() {
+    let options = Options {
+        bodies_bytes_max: 1 << 20,
+        ..Options::default()
+    };
+    let server = server(options).await;
+    let said = head("/v1/commands", "application/x-ndjson", 5_000_000);
+    let part = |bytes: usize| said.clone() + &"x".repeat(bytes);
+    // A line that does not end leaves less than 100,000 bytes.
+    let begun = raw(&server, &part(800 << 10)).await;
+    until_answered(&server, &large(150_000), 503).await;
+    let answer = rest(&mut raw(&server, &part(100_000)).await).await;
+    assert!(answer.contains("\"line\":1,\"status\":503"), "{answer}");
+    assert!(answer.contains("\"code\":\"overloaded\""), "{answer}");
+    drop(begun);
+    until_answered(&server, &large(150_000), 200).await;
+    // Many that fit, one after the other.
+    let line = format!(
+        "{{\"stream\":\"note-1\",\"type\":\"n\",\"data\":\"{}\"}}\n",
+        "x".repeat(300_000)
+    );
+    let answers = server.lines(&line.repeat(12)).await.lines();
+    assert_eq!(answers.len(), 12);
+    for answer in answers {
+        assert_eq!(answer["code"], "unknown-category", "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_that_are_not_read_are_bounded_together() {
+    let options = Options {
+        answers_bytes_max: 16 << 20,
+        request_time_max: SHORT * 5,
+        ..Options::default()
+    };
+    let server = server(options).await;
+    let text = format!("\"{}\"", "x".repeat(900_000));
+    for _ in 0..12 {
+        let append = build::append(vec![build::event("n", &text)]);
+        let stream = build::stream("note-1");
+        server.host.append(&stream, append).await.unwrap();
+    }
+    let (requests, connected) = unreading(&server).await;
+    let page = ask(requests, &server, "/v1/events?limit=1000").await;
+    assert_eq!(page.unwrap().status(), 200);
+    // There is no room for another page.
+    for path in ["/v1/events?limit=1", "/v1/streams/note-1/events"] {
+        let answer = server.get(path).await;
+        answer.problem(503, "overloaded");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    server.get("/healthz").await.ok();
+    send(server.post(APPEND, NOTE)).await.ok();
+    connected.abort();
+    bounded(async { while server.get("/v1/events?limit=1").await.status != 200 {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_bodies_at_once_are_all_answered() {
+    let server = Server::start(Place::memory().host().await, Options::default()).await;
+    let event = "{\"type\":\"n\",\"data\":1},";
+    let events = event.repeat(100_000);
+    let body = format!("{{\"events\":[{}]}}", events.trim_end_matches(','));
+    let sending = (0..12).map(|_| send(server.post(APPEND, &body)));
+    for answer in futures::future::join_all(sending).await {
+        answer.problem(413, "too-large");
+    }
+    server.get("/healthz").await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_waits_for_no_client_that_says_or_reads_nothing() {
+    let host = Place::memory().host().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (end, ending) = tokio::sync::oneshot::channel::<()>();
+    let options = Options {
+        body_wait_max: SHORT * 10,
+        slow_reader_max: SHORT * 10,
+        ..Options::default()
+    };
+    let serving = tokio::spawn(quipu::http::serve(listener, host, options, async {
+        _ = ending.await;
+    }));
+    let ndjson = "application/x-ndjson";
+    let mut clients = Vec::new();
+    for said in [
+        String::new(),
+        "GET /heal".to_owned(),
+        "GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n".to_owned(),
+        "GET /v1/events/subscribe HTTP/1.1\r\nhost: h\r\n\r\n".to_owned(),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+        head(APPEND, "application/json", 500) + "{",
+        head("/v1/import", ndjson, 500),
+        head("/v1/import", ndjson, 500) + "{",
+        head("/v1/commands", ndjson, 500),
+        head("/v1/commands", ndjson, 500) + "{",
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let said = said.as_bytes();
+        tokio::io::AsyncWriteExt::write_all(&mut socket, said)
+            .await
+            .unwrap();
+        clients.push(socket);
+    }
+    until(&mut clients[3], "event: caught-up").await;
+    end.send(()).unwrap();
+    bounded(serving).await.unwrap().unwrap();
+    for client in &mut clients {
+        rest(client).await;
+    }
+}
