@@ -72,8 +72,7 @@ impl Serving {
             patience: Patience {
                 head: options.head_time_max,
                 idle: options.idle_max,
-                // A subscription says first that it is too slow.
-                unread: write_max + write_max / 2,
+                unread: write_max,
             },
             write_max,
             ending,

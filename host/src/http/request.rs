@@ -228,7 +228,7 @@ struct Read {
 /// From this size on a body is read away from the threads that serve connections.
 const LARGE_BYTES: usize = 256 << 10;
 /// Large bodies that are read, and executed, at once.
-pub const LARGE_MAX: usize = 4;
+pub const LARGE_MAX: usize = 2;
 
 /// Reads a body. What is too long, or has no room, is read on for a while, so that the
 /// client hears the answer.

@@ -83,7 +83,7 @@ async fn lines_count_as_bodies_until_they_are_executed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_that_are_not_read_are_bounded_together() {
     let options = Options {
-        answers_bytes_max: 16 << 20,
+        answers_bytes_max: 12 << 20,
         request_time_max: SHORT * 5,
         ..Options::default()
     };
