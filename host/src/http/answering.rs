@@ -17,6 +17,8 @@ use super::App;
 use super::activity::{Activity, InFlight};
 use super::budget::Held;
 use super::problem::{Code, Problem, Result};
+use super::request::away;
+use crate::model::RecordedEvent;
 use crate::store::PAGE_BYTES_MAX;
 
 /// A body is given to the connection in parts of this size, so that it shows whether the
@@ -98,6 +100,16 @@ pub struct Room {
 }
 
 impl Room {
+    /// The answer with a page of events, which has the room until it is sent.
+    pub fn with(
+        self,
+        events: &[RecordedEvent],
+        answer: impl FnOnce() -> Result<Response>,
+    ) -> Result<Response> {
+        let bytes = events.iter().map(|event| event.body.len()).sum();
+        Ok(self.of(away(bytes, answer)?))
+    }
+
     /// The answer, which has the room until it is sent.
     pub fn of(mut self, response: Response) -> Response {
         if let Some(bytes) = response.body().size_hint().exact() {

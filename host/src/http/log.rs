@@ -75,8 +75,8 @@ pub async fn read(State(app): State<App>, visit: Visit, mut params: Params) -> R
         .read_log_as(form, Position(after), direction, limit, &filter)
         .await
         .map_err(view::not_lifted)?;
-    let answer = answer::json(StatusCode::OK, &LogEvents::of(&page))?;
-    Ok(room.of(answer))
+    let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));
+    room.with(&page.events, answer)
 }
 
 /// Reads the events that a module decided.
@@ -107,8 +107,8 @@ pub async fn decided_by(
     // Says so when there is no such module.
     app.host.module_bytes(digest).await?;
     let page = app.host.decided_by(digest, Position(after), limit).await?;
-    let answer = answer::json(StatusCode::OK, &LogEvents::of(&page))?;
-    Ok(room.of(answer))
+    let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));
+    room.with(&page.events, answer)
 }
 
 /// The filter that the query describes.

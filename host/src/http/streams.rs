@@ -152,5 +152,5 @@ pub async fn read(
         events: page.events.iter().map(view::Event::of).collect(),
         next: page.next.map(|version| version.0),
     };
-    Ok(room.of(answer::tagged(page.version, &view)?))
+    room.with(&page.events, || answer::tagged(page.version, &view))
 }
