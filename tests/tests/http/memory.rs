@@ -96,7 +96,8 @@ async fn pages_that_are_not_read_are_bounded_together() {
     }
     let (requests, connected) = unreading(&server).await;
     let page = ask(requests, &server, "/v1/events?limit=1000").await;
-    assert_eq!(page.unwrap().status(), 200);
+    let page = page.unwrap();
+    assert_eq!(page.status(), 200);
     // There is no room for another page.
     for path in ["/v1/events?limit=1", "/v1/streams/note-1/events"] {
         let answer = server.get(path).await;
@@ -105,6 +106,7 @@ async fn pages_that_are_not_read_are_bounded_together() {
     }
     server.get("/healthz").await.ok();
     send(server.post(APPEND, NOTE)).await.ok();
+    drop(page);
     connected.abort();
     bounded(async { while server.get("/v1/events?limit=1").await.status != 200 {} }).await;
 }
