@@ -71,7 +71,10 @@
 //! message's type is its variant's name as serde has it, its body the variant's
 //! content as JSON: `Event::Deposited { amount: 5 }` above is of type `deposited`
 //! with the body `{"amount":5}`. A variant without content has the body `{}`;
-//! `null` is read as well. The manifest lists the variants of both enums, so
+//! `null` is read as well. A struct is read from an object only: an array with its
+//! fields in order, which serde takes as well, does not fit, at any depth. (Except
+//! inside of `#[serde(flatten)]`, `#[serde(untagged)]` and `#[serde(tag = "…")]`, whose
+//! content serde reads by itself.) Tuples are arrays. The manifest lists the variants of both enums, so
 //! nothing has to be declared twice. Renaming a variant renames stored events:
 //! keep the old name with `#[serde(rename = "…")]`, or let it go on as an alias.
 //!

@@ -8,6 +8,8 @@ use serde::forward_to_deserialize_any;
 use serde_json::Error;
 use serde_json::de::{Deserializer as JsonDeserializer, StrRead};
 
+use super::objects::Objects;
+
 /// Why a message can't be read.
 pub(crate) enum Unreadable {
     UnknownType,
@@ -16,7 +18,7 @@ pub(crate) enum Unreadable {
 }
 
 /// The variant named `message_type` with the content of `body`, read without a tree
-/// between.
+/// between. A struct is read from an object only, never from an array.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(
     message_type: &'de str,
     body: &'de str,
@@ -85,10 +87,10 @@ struct Body<'de>(&'de str);
 impl<'de> Body<'de> {
     fn read<T>(
         self,
-        read: impl FnOnce(&mut JsonDeserializer<StrRead<'de>>) -> Result<T, Error>,
+        read: impl FnOnce(Objects<&mut JsonDeserializer<StrRead<'de>>>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut json = JsonDeserializer::from_str(self.0);
-        let value = read(&mut json)?;
+        let value = read(Objects(&mut json))?;
         json.end()?;
         Ok(value)
     }
@@ -195,5 +197,143 @@ mod tests {
                 .contains("trailing characters")
         );
         assert!(read("tuple", "").unwrap_err().contains("EOF"));
+    }
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    struct Book {
+        id: String,
+        copies: u8,
+    }
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    struct Wrapped(Book);
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    struct Place(u8, u8);
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    enum Kind {
+        Plain,
+        Named { name: String },
+        Placed(u8, u8),
+        Held(Book),
+    }
+
+    #[derive(serde::Deserialize, Debug, PartialEq)]
+    #[serde(rename_all = "kebab-case")]
+    enum Nested {
+        Book(Book),
+        Wrapped(Wrapped),
+        Maybe(Option<Book>),
+        List(Vec<Book>),
+        Map(std::collections::BTreeMap<String, Book>),
+        Kind(Kind),
+        Place(Place),
+        Pairs(Vec<(u8, Book)>),
+        Empty {},
+        Unit,
+    }
+
+    fn nested(message_type: &str, body: &str) -> Result<Nested, String> {
+        decode(message_type, body).map_err(|unreadable| match unreadable {
+            Unreadable::UnknownType => "unknown".to_owned(),
+            Unreadable::Body(error) => error.to_string(),
+        })
+    }
+
+    #[test]
+    fn an_array_is_no_struct_at_any_depth() {
+        for (message_type, body) in [
+            ("book", r#"["o-1", 9]"#),
+            ("wrapped", r#"["o-1", 9]"#),
+            ("maybe", r#"["o-1", 9]"#),
+            ("list", r#"[{"id": "o-1", "copies": 9}, ["o-2", 9]]"#),
+            ("map", r#"{"a": ["o-1", 9]}"#),
+            ("kind", r#"{"Named": ["o-1"]}"#),
+            ("kind", r#"{"Held": ["o-1", 9]}"#),
+            ("pairs", r#"[[1, ["o-1", 9]]]"#),
+            ("empty", "[]"),
+            ("unit", "[]"),
+        ] {
+            let error = nested(message_type, body).unwrap_err();
+            assert!(error.contains("invalid type: sequence"), "{error}");
+            assert!(error.contains(" as a JSON object at line 1"), "{error}");
+        }
+        let told = nested("book", r#"["o-1", 9]"#).unwrap_err();
+        assert!(
+            told.contains("expected struct Book as a JSON object"),
+            "{told}"
+        );
+        assert!(read("struct", r#"["é", []]"#).is_err());
+    }
+
+    #[test]
+    fn what_is_no_struct_is_read_as_before() {
+        let book = || Book {
+            id: "o-1".to_owned(),
+            copies: 9,
+        };
+        let object = r#"{"id": "o-1", "copies": 9}"#;
+        for (message_type, body, expected) in [
+            ("book", object.to_owned(), Nested::Book(book())),
+            (
+                "wrapped",
+                object.to_owned(),
+                Nested::Wrapped(Wrapped(book())),
+            ),
+            ("maybe", "null".to_owned(), Nested::Maybe(None)),
+            ("maybe", object.to_owned(), Nested::Maybe(Some(book()))),
+            ("list", format!("[{object}]"), Nested::List(vec![book()])),
+            (
+                "map",
+                format!("{{\"a\": {object}}}"),
+                Nested::Map([("a".to_owned(), book())].into()),
+            ),
+            ("kind", "\"Plain\"".to_owned(), Nested::Kind(Kind::Plain)),
+            (
+                "kind",
+                r#"{"Named": {"name": "n"}}"#.to_owned(),
+                Nested::Kind(Kind::Named {
+                    name: "n".to_owned(),
+                }),
+            ),
+            (
+                "kind",
+                r#"{"Placed": [1, 2]}"#.to_owned(),
+                Nested::Kind(Kind::Placed(1, 2)),
+            ),
+            (
+                "kind",
+                format!("{{\"Held\": {object}}}"),
+                Nested::Kind(Kind::Held(book())),
+            ),
+            ("place", "[1, 2]".to_owned(), Nested::Place(Place(1, 2))),
+            (
+                "pairs",
+                format!("[[1, {object}]]"),
+                Nested::Pairs(vec![(1, book())]),
+            ),
+            ("empty", "{}".to_owned(), Nested::Empty {}),
+            ("unit", "null".to_owned(), Nested::Unit),
+        ] {
+            assert_eq!(nested(message_type, &body), Ok(expected), "{body}");
+        }
+    }
+
+    #[test]
+    fn raw_json_and_numbers_are_read_as_before() {
+        #[derive(serde::Deserialize)]
+        enum Raw {
+            Raw {
+                raw: Box<serde_json::value::RawValue>,
+                value: serde_json::Value,
+            },
+        }
+        let body = r#"{"raw": [1.50, {"a": [ ]}], "value": [18446744073709551615, -1, 1.5]}"#;
+        let Ok(Raw::Raw { raw, value }) = decode::<Raw>("Raw", body) else {
+            panic!("not read");
+        };
+        assert_eq!(raw.get(), r#"[1.50, {"a": [ ]}]"#);
+        assert_eq!(value.to_string(), "[18446744073709551615,-1,1.5]");
     }
 }

@@ -4,6 +4,7 @@ mod attributes;
 mod decode;
 mod encode;
 mod names;
+mod objects;
 
 pub use attributes::{Attributes, Message, Plain, Probe};
 pub(crate) use attributes::{command_version, event_version};
