@@ -8,7 +8,9 @@ use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::proof::{self, Policy, Preflight, Progress, Report, Scope, Shadow, Shadowing};
-use crate::store::{Direction, Filter, LogPage, Rejected, StreamFilter, StreamPage, StreamsPage};
+use crate::store::{
+    Direction, Filter, LogPage, Rejected, StreamFilter, StreamPage, StreamsPage, Versions,
+};
 use crate::upcast::Form;
 
 impl Host {
@@ -81,16 +83,49 @@ impl Host {
         direction: Direction,
         limit: usize,
     ) -> Result<StreamPage, Error> {
-        if from.0 == 0 || limit == 0 {
+        let versions = Versions {
+            from,
+            to: None,
+            direction,
+        };
+        self.read_versions(form, stream, versions, limit).await
+    }
+
+    /// Up to `limit` events of a stream, none of them after `versions.to`; the page says
+    /// where to go on.
+    ///
+    /// # Errors
+    /// As [`read_stream`](Self::read_stream).
+    pub async fn read_versions(
+        &self,
+        form: Form,
+        stream: &StreamId,
+        versions: Versions,
+        limit: usize,
+    ) -> Result<StreamPage, Error> {
+        if versions.from.0 == 0 || limit == 0 {
             return Err(Invalid("versions and limits begin at 1".to_owned()).into());
         }
+        let (from, limit) = versions.start(limit);
         let reader = &self.tenant.reader;
-        let page = reader.read_stream(stream, from, direction, limit).await?;
+        let page = reader.read_stream(stream, from, versions.direction, limit);
+        let page = page.await?;
         let mut page = page.ok_or_else(|| Error::StreamNotFound(stream.clone()))?;
+        page.events.retain(|event| versions.has(event.version));
+        page.next = page.next.filter(|next| versions.has(*next));
         if form == Form::Lifted {
             page.events = self.lifted(page.events).await?;
         }
         Ok(page)
+    }
+
+    /// The version of a stream; none when there is no such stream.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn version(&self, stream: &StreamId) -> Result<Option<Version>, Error> {
+        let head = self.tenant.reader.head(stream).await?;
+        Ok(head.map(|head| head.version))
     }
 
     /// Up to `limit` events of the log that pass the filter, lifted; the page says where
@@ -132,10 +167,16 @@ impl Host {
         let wide = plan.widened(filter);
         let reader = &self.tenant.reader;
         let mut page = reader.read_log(after, direction, limit, &wide).await?;
+        if let (Some(to), Direction::Forward) = (filter.to, direction) {
+            page.next = page.next.filter(|next| *next < to);
+        }
         page.events.retain(|event| plan.may_admit(filter, event));
-        if form == Form::Lifted {
-            self.lift_page(&plan, &mut page).await?;
-            page.events.retain(|event| plan.admits(filter, event));
+        match form {
+            Form::Lifted => {
+                self.lift_page(&plan, &mut page).await?;
+                page.events.retain(|event| plan.admits(filter, event));
+            }
+            Form::Stored => page.events.retain(|event| !plan.excludes(filter, event)),
         }
         Ok(page)
     }

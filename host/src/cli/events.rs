@@ -20,18 +20,11 @@ pub struct Events {
     /// Only behind this position; with --backward, only before it
     #[arg(long, value_name = "N")]
     after: Option<u64>,
-    /// Only of this category; may be repeated
-    #[arg(long)]
-    category: Vec<String>,
-    /// Only of this type; may be repeated
-    #[arg(long)]
-    r#type: Vec<String>,
-    /// Only with this tag, name:value; may be repeated
-    #[arg(long)]
-    tag: Vec<String>,
-    /// Only of streams whose id begins so
-    #[arg(long)]
-    prefix: Option<String>,
+    /// No events after this position
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+    #[command(flatten)]
+    filters: Filters,
     /// Events of archived streams; without this, they are left out with --category only
     #[arg(long, value_enum)]
     archived: Option<Archived>,
@@ -39,7 +32,7 @@ pub struct Events {
     #[arg(
         long,
         value_name = "DIGEST",
-        conflicts_with_all = ["category", "type", "tag", "prefix", "archived", "backward", "follow", "stored"]
+        conflicts_with_all = ["Filters", "to", "archived", "backward", "follow", "stored"]
     )]
     module: Option<String>,
     /// From newer to older
@@ -47,7 +40,7 @@ pub struct Events {
     backward: bool,
     /// Go on with new events until interrupted, over connections that are lost; also
     /// with those of archived streams
-    #[arg(long, conflicts_with_all = ["backward", "archived"])]
+    #[arg(long, conflicts_with_all = ["backward", "archived", "to"])]
     follow: bool,
     /// Events as they are stored, not lifted to what the active decider reads
     #[arg(long)]
@@ -60,6 +53,35 @@ pub struct Events {
     json: bool,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// Which events.
+#[derive(Debug, Args)]
+struct Filters {
+    /// Only of this category; may be repeated
+    #[arg(long)]
+    category: Vec<String>,
+    /// Only of this type; may be repeated
+    #[arg(long)]
+    r#type: Vec<String>,
+    /// Only with this tag, name:value; may be repeated
+    #[arg(long)]
+    tag: Vec<String>,
+    /// Only of streams whose id begins so
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Not of this category; may be repeated
+    #[arg(long, value_name = "CATEGORY")]
+    not_category: Vec<String>,
+    /// Not of this type; may be repeated
+    #[arg(long, value_name = "TYPE")]
+    not_type: Vec<String>,
+    /// Not with this tag, name:value; may be repeated
+    #[arg(long, value_name = "TAG")]
+    not_tag: Vec<String>,
+    /// Not of streams whose id begins so; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    not_prefix: Vec<String>,
 }
 
 /// What becomes of archived streams.
@@ -110,6 +132,7 @@ impl Events {
                 None => {
                     let direction = if self.backward { "backward" } else { "forward" };
                     query.push(("direction", direction.to_owned()));
+                    query.extend(self.to.map(|to| ("to", to.to_string())));
                     query.extend(form(self.stored));
                     client.request(Method::GET, &["v1", "events"])
                 }
@@ -131,10 +154,19 @@ impl Events {
 impl Events {
     fn filter(&self) -> Vec<(&'static str, String)> {
         let mut query = Vec::new();
-        query.extend(self.category.iter().map(|name| ("category", name.clone())));
-        query.extend(self.r#type.iter().map(|name| ("type", name.clone())));
-        query.extend(self.tag.iter().map(|tag| ("tag", tag.clone())));
-        query.extend(self.prefix.iter().map(|name| ("prefix", name.clone())));
+        let filters = &self.filters;
+        for (name, values) in [
+            ("category", &filters.category),
+            ("type", &filters.r#type),
+            ("tag", &filters.tag),
+            ("not_category", &filters.not_category),
+            ("not_type", &filters.not_type),
+            ("not_tag", &filters.not_tag),
+            ("not_prefix", &filters.not_prefix),
+        ] {
+            query.extend(values.iter().map(|value| (name, value.clone())));
+        }
+        query.extend(filters.prefix.iter().map(|name| ("prefix", name.clone())));
         let archived = self.archived.map(|archived| match archived {
             Archived::With => "with",
             Archived::Without => "without",

@@ -22,11 +22,14 @@ pub struct Stream {
     /// The first version to read
     #[arg(long, value_name = "N", conflicts_with = "state")]
     from: Option<u64>,
+    /// No events after this version
+    #[arg(long, value_name = "N", conflicts_with = "state")]
+    to: Option<u64>,
     /// From newer to older
     #[arg(long, conflicts_with = "state")]
     backward: bool,
     /// Go on with new events until interrupted, over connections that are lost
-    #[arg(long, conflicts_with_all = ["state", "backward"])]
+    #[arg(long, conflicts_with_all = ["state", "backward", "to"])]
     follow: bool,
     /// Events as they are stored, not lifted to what the active decider reads
     #[arg(long, conflicts_with = "state")]
@@ -84,6 +87,7 @@ impl Stream {
             query.push(("limit", PAGE.to_string()));
             query.extend(form(self.stored));
             query.extend(from.map(|from| ("from", from.to_string())));
+            query.extend(self.to.map(|to| ("to", to.to_string())));
             let path = ["v1", "streams", &self.stream, "events"];
             let request = client.request(Method::GET, &path).query(&query);
             let body = client.send(request).await?.bytes().await?;

@@ -260,12 +260,21 @@ impl Plan {
             || filter.types.is_some() && names.any(|name| filter.admits_as(event, name.as_str()))
     }
 
-    /// Whether an event passes a filter by its type: under the name that it has now, or
-    /// under the one by which it is stored.
+    /// Whether a lifted event passes a filter by its type.
     pub fn admits(&self, filter: &Filter, event: &RecordedEvent) -> bool {
-        let Some(types) = &filter.types else {
-            return true;
-        };
+        let types = filter.types.as_ref();
+        types.is_none_or(|types| self.is_of(types, event)) && !self.excludes(filter, event)
+    }
+
+    /// Whether an event, lifted or as it is stored, is of a type that a filter excludes.
+    pub fn excludes(&self, filter: &Filter, event: &RecordedEvent) -> bool {
+        let types = filter.not_types.as_ref();
+        types.is_some_and(|types| self.is_of(types, event))
+    }
+
+    /// Whether an event is of one of these types: under the name that it has now, or under
+    /// the one by which it is stored.
+    fn is_of(&self, types: &[Name], event: &RecordedEvent) -> bool {
         let stored = event.stored_as.as_ref().map(|stored| &stored.name);
         let reader = self.reader(event.stream.category());
         types.iter().any(|wanted| {

@@ -31,6 +31,14 @@ pub struct Executed {
     pub fuel: Option<u64>,
 }
 
+impl Executed {
+    /// Whether it has made the stream: its first event is the stream's first.
+    pub fn has_created(&self) -> bool {
+        let first = self.events.first();
+        first.is_some_and(|event| event.version == Version(1))
+    }
+}
+
 /// A command on its way through a worker.
 pub struct Request {
     pub stream: StreamId,

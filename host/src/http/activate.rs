@@ -18,7 +18,7 @@ use super::preflights::{PreflightView, TIME_MS};
 use super::problem::{Code, Problem, Result};
 use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::runs::{self, Run, RunLine, Telling};
-use super::{App, answer};
+use super::{App, answer, choices};
 use crate::Host;
 use crate::deploy::{Keeping, Release};
 use crate::model::{Invalid, SettingsChange};
@@ -39,6 +39,7 @@ pub struct DeploymentBody<'a> {
     /// says; `skip`: without one. Absent: `require` where a component takes the place of
     /// another one or has projections, else `skip`.
     #[serde(borrow, default)]
+    #[schema(value_type = Option<choices::PreflightPolicy>)]
     preflight: Option<Cow<'a, str>>,
     /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
     /// `unwritten`.
@@ -66,11 +67,13 @@ pub struct SettingsBody {
     /// `async`: behind the log; `inline`: in the transaction of the append, which fails with
     /// it; `live`: on demand, stored nowhere.
     #[serde(default)]
+    #[schema(value_type = Option<choices::Lifecycle>)]
     lifecycle: Option<String>,
     /// What becomes of an event that can't be folded. `stop`: the projection stops before it;
     /// `skip`: it is left out, with a record; `park`: it waits, and so does what comes later
     /// for the same document.
     #[serde(default)]
+    #[schema(value_type = Option<choices::OnError>)]
     on_error: Option<String>,
 }
 
@@ -161,6 +164,7 @@ pub(super) async fn release(
 pub struct RollbackBody {
     /// `require`, `report` or `skip`, as of an activation. Absent: `require` for a decider.
     #[serde(default)]
+    #[schema(value_type = Option<choices::PreflightPolicy>)]
     preflight: Option<String>,
     /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
     /// `unwritten`.

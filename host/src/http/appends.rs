@@ -53,7 +53,7 @@ pub struct AppendEvent<'a> {
     content_type: Option<Cow<'a, str>>,
     /// An object, kept byte for byte.
     #[serde(borrow, default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     metadata: Option<&'a RawValue>,
     /// `name:value` labels.
     #[serde(borrow, default)]
@@ -72,7 +72,8 @@ pub struct AppendEvent<'a> {
     ),
     request_body = AppendBody,
     responses(
-        (status = 200, body = view::AppendOutcome, description = "Appended; or, replayed, its first outcome"),
+        (status = 200, body = view::AppendOutcome, description = "Appended; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the append, as in `version`"))),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream is at another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" for no stream"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
 )]
@@ -96,7 +97,7 @@ pub async fn append(
         into_owned_category: headers::allows_raw(&headers)?,
     };
     let appended = app.host.append(&stream, append).await?;
-    answer::json(StatusCode::OK, &view::AppendOutcome::of(&appended))
+    answer::tagged(appended.version, &view::AppendOutcome::of(&appended))
 }
 
 /// Events to be appended to several streams.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::choices;
 use crate::model::Lifecycle;
 use crate::projection::{self, BuildStatus, Comparison, Deployed, Difference, Status, Trouble};
 use crate::store::{Role, SetAside, Subject};
@@ -15,11 +16,14 @@ pub struct ProjectionView {
     /// What is deployed of it; null when no active component has it any more.
     pub deployed: Option<DeployedView>,
     /// `async`, `inline` or `live`.
+    #[schema(value_type = choices::Lifecycle)]
     pub lifecycle: String,
     /// `stop`, `skip` or `park`.
+    #[schema(value_type = choices::OnError)]
     pub on_error: String,
     /// What its active build does, without one its next build; `not-built` where there is
     /// none yet, `live` for a live one, whatever was built of it before.
+    #[schema(value_type = choices::ProjectionStatus)]
     pub state: String,
     /// Whether an operator asked it to wait.
     pub paused: bool,
@@ -48,6 +52,7 @@ pub struct DeployedView {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct BuildView {
     /// `active`, `next` or `previous`.
+    #[schema(value_type = choices::BuildRole)]
     pub role: String,
     /// Version of the definition that it is of.
     pub version: u32,
@@ -59,6 +64,7 @@ pub struct BuildView {
     /// read in another way by now, and another build is folded from scratch; `paused`; `ready`: a rebuild
     /// waits for the order to take over, held or because of what `waits` says; `kept`: for a roll-back; `orphaned`: no active
     /// component folds it.
+    #[schema(value_type = choices::BuildState)]
     pub state: String,
     /// Everything up to this position is in it.
     pub position: u64,

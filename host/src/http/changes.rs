@@ -53,7 +53,7 @@ pub struct ChangeView<'a> {
         ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; goes before `after`"),
     ),
     responses(
-        (status = 200, body = ChangeView, content_type = "text/event-stream", description = "`document`, `switched`, `heartbeat`, `too-slow`, `error`. The data of the first three are shown here"),
+        (status = 200, body = String, content_type = "text/event-stream", description = "`document`, `switched`, `heartbeat`, `too-slow`, `error`. The data of the first three are a `ChangeView`"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

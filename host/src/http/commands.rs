@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -37,7 +37,7 @@ pub struct CommandBody<'a> {
     content_type: Option<Cow<'a, str>>,
     /// An object, kept byte for byte.
     #[serde(borrow, default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     metadata: Option<&'a RawValue>,
 }
 
@@ -55,7 +55,8 @@ pub struct CommandBody<'a> {
     ),
     request_body = CommandBody,
     responses(
-        (status = 200, body = view::Outcome, description = "Executed; or, replayed, its first outcome"),
+        (status = 200, body = view::Outcome, description = "Executed; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the command, as in `version`"))),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream is at another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" for no stream"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
 )]
@@ -69,7 +70,7 @@ pub async fn execute(
     params.finish()?;
     let command = body.away(|bytes| command(bytes, &headers))?;
     let executed = app.host.execute(&stream, command).await?;
-    answer::json(StatusCode::OK, &view::Outcome::of(&executed))
+    answer::tagged(executed.version, &view::Outcome::of(&executed))
 }
 
 fn command(bytes: &[u8], headers: &HeaderMap) -> Result<Command> {

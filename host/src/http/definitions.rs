@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::choices;
 use crate::model::Index;
 use crate::runtime::{Definition, Source};
 
@@ -50,6 +51,7 @@ pub struct IndexView {
     /// JSON pointer into the document.
     pub pointer: String,
     /// `text`, `integer`, `number` or `boolean`.
+    #[schema(value_type = choices::IndexKind)]
     pub kind: String,
 }
 

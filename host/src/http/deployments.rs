@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::params::{NamePath, Params};
 use super::preflights::ObjectionView;
 use super::problem::{Code, Problem, Result};
-use super::{App, answer};
+use super::{App, answer, choices};
 use crate::model::Settings;
 use crate::store::{Deployment, PreflightSummary};
 
@@ -19,8 +19,10 @@ use crate::store::{Deployment, PreflightSummary};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SettingsView {
     /// `async`, `inline` or `live`.
+    #[schema(value_type = choices::Lifecycle)]
     pub lifecycle: String,
     /// `stop`, `skip` or `park`.
+    #[schema(value_type = choices::OnError)]
     pub on_error: String,
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::pace::Paced;
 use super::params::Params;
 use super::problem::{Code, Problem, Result};
 use super::request::NdjsonBody;
-use super::{App, answer};
+use super::{App, answer, choices};
 use crate::model::Position;
 use crate::store;
 use crate::transfer::{Error, Failed, Imported};
@@ -73,7 +73,7 @@ impl ImportView {
         ("after" = Option<u64>, Query, description = "Only what stands behind this position; by default all"),
     ),
     responses(
-        (status = 200, body = String, content_type = "application/x-ndjson", description = "The lines"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "The lines"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -86,8 +86,7 @@ pub async fn export(State(app): State<App>, mut params: Params) -> Result<Respon
         let chunk = chunk.inspect_err(|error| tracing::error!(%error, "an export was cut off"))?;
         Ok::<_, store::Error>(chunk.map(|chunk| (chunk, export)))
     });
-    let ndjson = HeaderValue::from_static("application/x-ndjson");
-    Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(chunks)).into_response())
+    Ok(answer::ndjson(Body::from_stream(chunks)))
 }
 
 /// Imports an export.
@@ -98,7 +97,10 @@ pub async fn export(State(app): State<App>, mut params: Params) -> Result<Respon
 /// ends with `body-timeout`. Commands that another host records meanwhile make it fail.
 #[utoipa::path(
     post, path = "/v1/import", operation_id = "import_log", tag = "operations",
-    request_body(content = String, content_type = "application/x-ndjson", description = "The lines of an export"),
+    request_body(description = "The lines of an export", content(
+        (choices::Binary = "application/x-ndjson"),
+        (choices::Binary = "application/octet-stream"),
+    )),
     responses(
         (status = 200, body = ImportView, description = "All of it was taken in"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; `detail` says how far it came"),

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::params::Params;
 use super::problem::{Code, Problem, Result};
-use super::{App, ProjectionView, answer};
+use super::{App, ProjectionView, answer, choices};
 use crate::app::{Check, STORE_READER, STORE_WRITER};
 use crate::projection;
 
@@ -149,6 +149,7 @@ pub struct ProjectionState {
     /// Its name.
     pub name: String,
     /// What its active build does, as in `GET /v1/projections`.
+    #[schema(value_type = choices::ProjectionStatus)]
     pub state: String,
     /// Positions of the log that it is behind; absent of a live one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -51,7 +51,7 @@ pub struct Line<'a> {
     pub expected_version: Option<u64>,
     /// An object.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     pub metadata: Option<&'a RawValue>,
     /// When it happened; becomes a member of the metadata.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]

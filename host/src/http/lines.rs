@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, Stream, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use super::pace::{Paced, Verdict};
 use super::params::Params;
 use super::problem::{Code, Problem, Result};
 use super::request::NdjsonBody;
-use super::{App, headers, line};
+use super::{App, answer, choices, headers, line};
 use crate::Host;
 use crate::engine::{self, Executed};
 use crate::model::{Command, Context, StreamId, without_mark};
@@ -42,11 +42,15 @@ pub struct LineAnswer {
     /// Position of the command's last event; absent without events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
+    /// Whether the command has made the stream.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub created: bool,
     /// Whether this is the recorded outcome of an earlier request.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
     /// The problem's code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Code>)]
     pub code: Option<String>,
     /// The whole problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +73,10 @@ pub struct LineAnswer {
         ("in_flight" = Option<u64>, Query, description = "Streams with a command in flight; at most 256, the default"),
         headers::Origin,
     ),
-    request_body(content = line::Line, content_type = "application/x-ndjson", description = "One line for each command"),
+    request_body(description = "One `Line` for each command", content(
+        (choices::Binary = "application/x-ndjson"),
+        (choices::Binary = "application/octet-stream"),
+    )),
     responses(
         (status = 200, body = LineAnswer, content_type = "application/x-ndjson", description = "One line for each line"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -95,8 +102,7 @@ pub async fn execute_lines(
     params.finish()?;
     let context = headers::context(&headers)?;
     let answers = answers(&app, in_flight, context, body.with_pauses(&app));
-    let ndjson = HeaderValue::from_static("application/x-ndjson");
-    Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(answers)).into_response())
+    Ok(answer::ndjson(Body::from_stream(answers)))
 }
 
 /// A line that was read: a command, or what is wrong with it.
@@ -270,6 +276,7 @@ fn answered(number: u64, result: Result<Executed>) -> LineAnswer {
             stream: Some(executed.stream.as_str().to_owned()),
             version: Some(executed.version.0),
             position: executed.position.map(|position| position.0),
+            created: executed.has_created(),
             replayed: executed.replayed,
             code: None,
             problem: None,
@@ -286,6 +293,7 @@ impl LineAnswer {
             stream: None,
             version: None,
             position: None,
+            created: false,
             replayed: false,
             code: Some(problem.code.clone()),
             problem: Some(problem),

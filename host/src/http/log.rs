@@ -1,16 +1,19 @@
 //! The log of all events.
 
+use std::sync::Arc;
+
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answering::Visit;
 use super::appends::tag_of;
-use super::params::{DigestPath, Params, PositionPath, printable};
+use super::long_read::{LongRead, Range};
+use super::params::{DigestPath, Limit, Params, PositionPath, printable};
 use super::problem::{Code, Problem, Result};
-use super::{App, answer, view};
+use super::{App, answer, choices, view};
 use crate::model::{Name, Position};
 use crate::store::{ArchivedStreams, Direction, Filter, LOG_PAGE_MAX, LogPage};
 
@@ -40,35 +43,51 @@ impl<'a> LogEvents<'a> {
 ///
 /// Events are lifted to what the active decider of their category reads. The parts of a split
 /// one follow each other, on one page, which may have more events than `limit` by them; a
-/// dropped one is left out. A `type` stands for what is stored under its older names, too.
+/// dropped one is left out. A `type` stands for what is stored under its older names, too, and
+/// `not_type` likewise. An event passes that each of the filters passes.
+///
+/// With `direction=backward&limit=1` the answer has the newest event only. With `Accept:
+/// application/x-ndjson` all events of the range come as lines, each an `EventLine`: those up to the
+/// last one when the request comes, or as many as `limit` says. The last line is `end`; `problem`
+/// when the range was not read to its end. An answer without either was cut off.
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "read_log", tag = "events",
     params(
         ("after" = Option<u64>, Query, description = "Events behind this position, backward those before it; by default all"),
-        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
-        ("category" = Option<Vec<String>>, Query, description = "Any of these categories; may be repeated"),
-        ("type" = Option<Vec<String>>, Query, description = "Any of these types; may be repeated"),
-        ("tag" = Option<Vec<String>>, Query, description = "Any of these tags; may be repeated"),
-        ("prefix" = Option<String>, Query, description = "Streams whose id begins so"),
-        ("archived" = Option<String>, Query, description = "Events of archived streams: `without` them, the default for a `category`, or `with` them, the default otherwise"),
-        ("direction" = Option<String>, Query, description = "`forward` (the default) or `backward`"),
-        ("form" = Option<String>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
+        ("to" = Option<u64>, Query, description = "No events after this position, in either direction; by default up to the last one"),
+        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; as lines any number, by default all"),
+        Filters,
+        ("archived" = Option<choices::WithArchived>, Query, description = "Events of archived streams: `without` them, the default for a `category`, or `with` them, the default otherwise"),
+        ("direction" = Option<choices::Direction>, Query, description = "`forward` (the default) or `backward`"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
     ),
     responses(
         (status = 200, body = LogEvents, description = "Events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn read(State(app): State<App>, visit: Visit, mut params: Params) -> Result<Response> {
+pub async fn read(
+    State(app): State<App>,
+    visit: Visit,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
     let direction = params.direction()?;
     let after = params.number("after")?.unwrap_or(match direction {
         Direction::Forward => 0,
         Direction::Backward => i64::MAX.unsigned_abs(),
     });
-    let limit = params.limit(LOG_PAGE_MAX)?;
+    let limit = params.limit_for(&headers, LOG_PAGE_MAX)?;
     let form = params.form()?;
     let filter = filter(&mut params)?;
     params.finish()?;
+    let limit = match limit {
+        Limit::Page(limit) => limit,
+        Limit::Lines(limit) => {
+            let range = Range::Log(Position(after), direction, filter);
+            return LongRead::new(&app, form, range, limit).answer().await;
+        }
+    };
     let room = visit.room(&app).await?;
     let page = app
         .host
@@ -76,7 +95,7 @@ pub async fn read(State(app): State<App>, visit: Visit, mut params: Params) -> R
         .await
         .map_err(view::not_lifted)?;
     let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));
-    room.with(&page.events, answer)
+    Ok(answer::varying(room.with(&page.events, answer)?))
 }
 
 /// Reads the events that a module decided.
@@ -111,6 +130,29 @@ pub async fn decided_by(
     room.with(&page.events, answer)
 }
 
+/// Which events of the log to read, for the description.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct Filters {
+    /// Any of these categories; may be repeated
+    category: Option<Vec<String>>,
+    /// Any of these types; may be repeated
+    r#type: Option<Vec<String>>,
+    /// Any of these tags; may be repeated
+    tag: Option<Vec<String>>,
+    /// Streams whose id begins so
+    prefix: Option<String>,
+    /// None of these categories; may be repeated
+    not_category: Option<Vec<String>>,
+    /// None of these types; may be repeated
+    not_type: Option<Vec<String>>,
+    /// None of these tags; may be repeated
+    not_tag: Option<Vec<String>>,
+    /// No streams whose id begins so; may be repeated
+    not_prefix: Option<Vec<String>>,
+}
+
 /// The filter that the query describes.
 fn filter(params: &mut Params) -> Result<Filter> {
     let without_archived = match params.archived()? {
@@ -122,8 +164,10 @@ fn filter(params: &mut Params) -> Result<Filter> {
             return Err(Problem::bad_request(detail));
         }
     };
+    let to = params.number("to")?.map(Position);
     let filter = whole_filter(params)?;
     Ok(Filter {
+        to,
         without_archived: without_archived.unwrap_or(filter.categories.is_some()),
         ..filter
     })
@@ -139,16 +183,27 @@ pub fn whole_filter(params: &mut Params) -> Result<Filter> {
         })
     };
     let (categories, types, tags) = (named("category"), named("type"), named("tag"));
+    let (not_categories, not_types) = (named("not_category"), named("not_type"));
+    let (not_prefixes, not_tags) = (named("not_prefix"), named("not_tag"));
+    let name_of = |name: String| -> Result<Name> { Ok(Name::new(&name)?) };
+    let tag_of = |tag: String| tag_of(&tag);
     Ok(Filter {
-        categories: each(categories, |name| Ok(printable("category", name)?.into()))?,
-        types: each(types, |name| Ok(Name::new(&name)?))?,
-        tags: each(tags, |tag| tag_of(&tag))?,
-        prefix: match params.one("prefix")? {
-            Some(prefix) => Some(printable("prefix", prefix)?.into()),
-            None => None,
-        },
+        categories: each(categories, text("category"))?,
+        types: each(types, name_of)?,
+        tags: each(tags, tag_of)?,
+        prefix: params.one("prefix")?.map(text("prefix")).transpose()?,
+        not_categories: each(not_categories, text("not_category"))?,
+        not_types: each(not_types, name_of)?,
+        not_prefixes: each(not_prefixes, text("not_prefix"))?,
+        not_tags: each(not_tags, tag_of)?,
         without_archived: false,
+        to: None,
     })
+}
+
+/// Reads a text of a parameter.
+fn text(name: &'static str) -> impl Fn(String) -> Result<Arc<str>> {
+    move |text| Ok(printable(name, text)?.into())
 }
 
 fn each<T>(

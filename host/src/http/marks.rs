@@ -1,7 +1,7 @@
 //! Marks of streams: whether they are archived, and where they are truncated.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -32,7 +32,7 @@ pub struct ArchivedStream<'a> {
     post, path = "/v1/streams/{stream}/archive", tag = "streams",
     params(("stream" = String, Path, description = "The stream"), headers::Origin),
     responses(
-        (status = 200, body = ArchivedStream, description = "It is archived"),
+        (status = 200, body = ArchivedStream, description = "It is archived", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -45,7 +45,7 @@ pub async fn archive(
     params.finish()?;
     let context = headers::context(&headers)?;
     let position = app.host.archive(&stream, context).await?;
-    archived_stream(&stream, true, position)
+    archived_stream(&app, &stream, true, position).await
 }
 
 /// Restores an archived stream.
@@ -55,7 +55,7 @@ pub async fn archive(
     post, path = "/v1/streams/{stream}/restore", tag = "streams",
     params(("stream" = String, Path, description = "The stream"), headers::Origin),
     responses(
-        (status = 200, body = ArchivedStream, description = "It is not archived"),
+        (status = 200, body = ArchivedStream, description = "It is not archived", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -68,10 +68,11 @@ pub async fn restore(
     params.finish()?;
     let context = headers::context(&headers)?;
     let position = app.host.restore(&stream, context).await?;
-    archived_stream(&stream, false, position)
+    archived_stream(&app, &stream, false, position).await
 }
 
-fn archived_stream(
+async fn archived_stream(
+    app: &App,
     stream: &StreamId,
     archived: bool,
     position: Option<Position>,
@@ -81,7 +82,7 @@ fn archived_stream(
         archived,
         position: position.map(|position| position.0),
     };
-    answer::json(StatusCode::OK, &view)
+    answer::about(app, stream, &view).await
 }
 
 /// Where a stream is to be truncated.
@@ -114,7 +115,7 @@ pub struct TruncatedStream<'a> {
     params(("stream" = String, Path, description = "The stream"), headers::Origin),
     request_body = TruncateBody,
     responses(
-        (status = 200, body = TruncatedStream, description = "It is truncated there"),
+        (status = 200, body = TruncatedStream, description = "It is truncated there", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing has changed"),
     ),
 )]
@@ -134,5 +135,5 @@ pub async fn truncate(
         truncated_before: before,
         position: truncated.await?.map(|position| position.0),
     };
-    answer::json(StatusCode::OK, &view)
+    answer::about(&app, &stream, &view).await
 }

@@ -13,7 +13,7 @@ use super::answering::Visit;
 use super::params::{DigestPath, Params};
 use super::problem::{Problem, Result};
 use super::request::{OptionalJson, WasmBytes};
-use super::{App, DefinitionView, answer, headers};
+use super::{App, DefinitionView, answer, choices, headers};
 use crate::model::MessageType;
 use crate::runtime::Module;
 
@@ -134,7 +134,10 @@ pub struct ModuleEntry {
 #[utoipa::path(
     post, path = "/v1/modules", tag = "modules",
     params(("Quipu-Signature" = Option<String>, Header, description = "`ed25519`, the public key and the signature of the body, both in base64")),
-    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    request_body(description = "The component", content(
+        (choices::Bytes = "application/wasm"),
+        (choices::Binary = "application/octet-stream"),
+    )),
     responses(
         (status = 201, body = ModuleView, description = "Accepted"),
         (status = 200, body = ModuleView, description = "The store had it already"),
@@ -282,7 +285,7 @@ pub async fn show(
     get, path = "/v1/modules/{digest}/wasm", tag = "modules",
     params(("digest" = String, Path, description = "SHA-256 of the component")),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/wasm", description = "Its bytes"),
+        (status = 200, body = choices::Binary, content_type = "application/wasm", description = "Its bytes"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

@@ -1,9 +1,11 @@
 use utoipa::OpenApi;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::Operation;
 
 use super::{
     acknowledgements, activate, appends, changes, commands, deployments, documents, export, health,
-    lines, log, marks, modules, preflights, projections, rejections, shadows, snapshots, state,
-    streams, subscribe, subscriptions, types, verify,
+    line, lines, log, long_read, marks, modules, preflights, projections, rejections, shadows,
+    snapshots, sse, state, streams, subscribe, subscriptions, types, verify,
 };
 
 /// The interface's description.
@@ -74,13 +76,32 @@ use super::{
         health::status,
         health::live,
         health::ready,
-    )
+    ),
+    components(schemas(line::Line<'static>, long_read::EventLine<'static>, sse::Reached, changes::ChangeView)),
 )]
 struct Api;
 
 /// The description of the interface as OpenAPI 3.1, in JSON.
 pub fn openapi() -> String {
-    Api::openapi()
-        .to_pretty_json()
-        .expect("a description is JSON")
+    let mut description = Api::openapi();
+    for path in description.paths.paths.values_mut() {
+        path.head = path.get.as_ref().map(head_of);
+    }
+    description.to_pretty_json().expect("a description is JSON")
+}
+
+/// `HEAD`, which is answered wherever `GET` is: with its status and headers, without its body.
+fn head_of(get: &Operation) -> Operation {
+    let mut head = get.clone();
+    let id = head.operation_id.unwrap_or_default();
+    head.operation_id = Some(format!("{id}_head"));
+    let summary = head.summary.unwrap_or_default();
+    head.summary = Some(format!("{summary} Without a body."));
+    head.description = None;
+    for response in head.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            response.content.clear();
+        }
+    }
+    head
 }

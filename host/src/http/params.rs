@@ -4,9 +4,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
 use super::App;
+use super::headers;
 use super::problem::{Code, Problem, Result};
 use crate::model::{Digest, Position, StreamId, Timestamp};
 use crate::projection::{Freshness, WAIT_MAX};
@@ -126,6 +128,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
+/// How much a read answers.
+pub enum Limit {
+    /// A page with so many events at most.
+    Page(usize),
+    /// Lines: so many events at most, or all.
+    Lines(Option<u64>),
+}
+
 impl Params {
     /// Every value of a parameter; none when it is not given.
     pub fn all(&mut self, name: &str) -> Option<Vec<String>> {
@@ -187,6 +197,17 @@ impl Params {
             _ => Err(Problem::bad_request(format!(
                 "query: limit {limit} is not between 1 and {max}"
             ))),
+        }
+    }
+
+    /// `limit` of a read that answers a page, or lines where `Accept` names them.
+    pub fn limit_for(&mut self, headers: &HeaderMap, max: usize) -> Result<Limit> {
+        if !headers::accepts_ndjson(headers) {
+            return self.limit(max).map(Limit::Page);
+        }
+        match self.number("limit")? {
+            Some(0) => Err(Problem::bad_request("query: limit 0 is not 1 or more")),
+            limit => Ok(Limit::Lines(limit)),
         }
     }
 

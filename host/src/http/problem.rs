@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::health::CheckView;
+use super::{answer, choices};
 use crate::model::{ExpectedVersion, Invalid, Throttle, Version};
 use crate::{deploy, engine, projection, proof, runtime, store, subscribe, upcast};
 
@@ -26,12 +27,14 @@ pub struct Problem {
     /// What went wrong this time, and what to do about it.
     pub detail: String,
     /// Stable and machine-readable.
+    #[schema(value_type = Code)]
     pub code: String,
     /// With `rejected`: the guest's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Box<Rejection>>,
     /// With `guest-fault` and `projection-failing`: the kind of the guest's fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<choices::FaultKind>)]
     pub fault: Option<String>,
     /// With `guest-fault`: the component's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +55,7 @@ pub struct Problem {
     /// With `wrong-expected-version`: what the request expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
-    /// With `wrong-expected-version`: the stream's version; 0 for no stream.
+    /// With `wrong-expected-version`: the stream's version, also in `ETag`; 0 for no stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<u64>,
     /// With `not-fresh` and `document-not-found`: how far the projection has come.
@@ -61,6 +64,7 @@ pub struct Problem {
     /// With `not-fresh`: `lagging`, or why it is of no use to wait: `stopped`, `paused`,
     /// `parked` or `stale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<choices::NotFreshReason>)]
     pub reason: Option<String>,
     /// With `not-ready`: what was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +85,7 @@ pub struct Rejection {
 }
 
 /// What a request expected of its stream.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(untagged)]
 pub enum Expected {
     /// This version.
@@ -230,12 +234,16 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let is_passing = self.is_passing();
+        let tag = self.found.map(|found| answer::tag(Version(found)));
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem);
         if status == StatusCode::SERVICE_UNAVAILABLE && is_passing {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(Ok(tag)) = tag {
+            headers.insert(header::ETAG, tag);
         }
         response
     }

@@ -12,7 +12,7 @@ use super::documents::LiveView;
 use super::params::{NamePath, Params, TwoPath, number};
 use super::problem::{Code, Problem, Result};
 use super::request::{JsonBytes, OptionalJson};
-use super::{App, answer};
+use super::{App, answer, choices};
 use crate::model::{Position, StreamId};
 use crate::projection::Order;
 use crate::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Subject};
@@ -76,7 +76,7 @@ pub async fn show(
     post, path = "/v1/projections/{name}/{order}", operation_id = "order_projection", tag = "projections",
     params(
         ("name" = String, Path, description = "The projection"),
-        ("order" = String, Path, description = "`pause`, `resume`, `switch`, `rollback`, `detach`, `cancel` or `drop`"),
+        ("order" = choices::ProjectionOrder, Path, description = "`pause`, `resume`, `switch`, `rollback`, `detach`, `cancel` or `drop`"),
     ),
     responses(
         (status = 200, body = ProjectionView, description = "Done, or begun; how it stands"),
@@ -300,7 +300,7 @@ async fn carry_out(app: &App, name: &str, order: Order) -> Result<Response> {
     get, path = "/v1/projections/{name}/parked", operation_id = "list_parked_events", tag = "projections",
     params(
         ("name" = String, Path, description = "The projection"),
-        ("build" = Option<String>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
+        ("build" = Option<choices::BuildRole>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
         ("document" = Option<String>, Query, description = "Only events that wait for the document with this key"),
         ("stream" = Option<String>, Query, description = "Only events that wait for this stream; excludes `document`"),
         ("position" = Option<u64>, Query, description = "With `document` or `stream`: only the event at this position"),
@@ -337,7 +337,7 @@ pub async fn parked(
     get, path = "/v1/projections/{name}/skipped", operation_id = "list_skipped_events", tag = "projections",
     params(
         ("name" = String, Path, description = "The projection"),
-        ("build" = Option<String>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
+        ("build" = Option<choices::BuildRole>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
         ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
         ("cursor" = Option<String>, Query, description = "Where another page ended"),
     ),
@@ -399,7 +399,7 @@ fn place(cursor: &str) -> Result<(Subject, Position)> {
         ("stream" = String, Path, description = "The stream"),
     ),
     responses(
-        (status = 200, body = LiveView, description = "The documents"),
+        (status = 200, body = LiveView, description = "The documents", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -415,7 +415,7 @@ pub async fn live(
     let documents: Vec<(&str, &RawValue)> = documents
         .map(|(key, document)| Ok((&**key, answer::raw(document)?)))
         .collect::<Result<_>>()?;
-    answer::json(StatusCode::OK, &LiveView::of(&stream, &live, &documents))
+    answer::tagged(live.version, &LiveView::of(&stream, &live, &documents))
 }
 
 #[cfg(test)]

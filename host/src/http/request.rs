@@ -43,7 +43,7 @@ impl FromRequest<App> for JsonBytes {
     type Rejection = Box<Problem>;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
-        check_content_type(&request, "application/json")?;
+        check_content_type(&request, &["application/json"])?;
         let max = app.options.body_bytes_max;
         Ok(Self(read(request, max, app).await?))
     }
@@ -88,7 +88,7 @@ impl FromRequest<App> for WasmBytes {
     type Rejection = Box<Problem>;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
-        check_content_type(&request, "application/wasm")?;
+        check_content_type(&request, &["application/wasm", BYTES])?;
         let max = app.options.module_bytes_max;
         Ok(Self(read(request, max, app).await?))
     }
@@ -114,7 +114,7 @@ impl FromRequest<App> for NdjsonBody {
     type Rejection = Box<Problem>;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
-        check_content_type(&request, "application/x-ndjson")?;
+        check_content_type(&request, &["application/x-ndjson", BYTES])?;
         Ok(Self(paced(request, app)))
     }
 }
@@ -175,8 +175,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// What clients that know no other type for a body of bytes say.
+const BYTES: &str = "application/octet-stream";
+
+/// Refuses a body of another type than these, of which the first is the one that is asked for.
 /// A parameter such as `charset=utf-8` may follow.
-fn check_content_type(request: &Request, wanted: &str) -> Result<()> {
+fn check_content_type(request: &Request, wanted: &[&str]) -> Result<()> {
     let given = request.headers().get(header::CONTENT_TYPE);
     let given = given.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let essence = given
@@ -184,13 +188,15 @@ fn check_content_type(request: &Request, wanted: &str) -> Result<()> {
         .and_then(|given| given.split(';').next())
         .unwrap_or_default()
         .trim();
-    if essence.eq_ignore_ascii_case(wanted) {
+    let is_wanted = |wanted: &&str| essence.eq_ignore_ascii_case(wanted);
+    if wanted.iter().any(is_wanted) {
         return check_encoding(request);
     }
     let given = match &given {
         Some(given) => format!("{given:?}"),
         None => "none".to_owned(),
     };
+    let wanted = wanted.first().unwrap_or(&BYTES);
     let detail = format!("the body must have Content-Type {wanted}, not {given}");
     let mut problem = Problem::bad_request(detail);
     problem.status = 415;

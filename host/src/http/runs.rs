@@ -4,8 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
-use super::App;
 use super::deployments::DeploymentView;
 use super::preflights::PreflightView;
 use super::problem::{Problem, Result};
 use super::shadows::ShadowView;
 use super::verify::VerifiedView;
+use super::{App, answer as answers};
 use crate::Host;
 use crate::proof::{Error, Progress};
 
@@ -143,6 +142,5 @@ pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
         });
         Some((written, (None, told)))
     });
-    let ndjson = HeaderValue::from_static("application/x-ndjson");
-    Ok(([(header::CONTENT_TYPE, ndjson)], Body::from_stream(lines)).into_response())
+    Ok(answers::ndjson(Body::from_stream(lines)))
 }

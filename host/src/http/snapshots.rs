@@ -112,7 +112,7 @@ impl TakenView {
     post, path = "/v1/streams/{stream}/snapshot", operation_id = "take_snapshot", tag = "snapshots",
     params(("stream" = String, Path, description = "The stream")),
     responses(
-        (status = 200, body = TakenView, description = "The snapshot, and what was there before"),
+        (status = 200, body = TakenView, description = "The snapshot, and what was there before", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
 )]
@@ -123,7 +123,7 @@ pub async fn take(
 ) -> Result<Response> {
     params.finish()?;
     let taken = app.host.snapshot(&stream).await?;
-    answer::json(StatusCode::OK, &TakenView::of(&stream, &taken))
+    answer::about(&app, &stream, &TakenView::of(&stream, &taken)).await
 }
 
 /// Which snapshots to compare.

@@ -1,7 +1,7 @@
 //! The state of a stream, now and in the past.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::params::{Params, StreamPath, digest};
 use super::problem::{Problem, Result};
-use super::{App, answer};
+use super::{App, answer, headers};
 use crate::engine::At;
 use crate::model::Version;
 
@@ -38,9 +38,11 @@ pub struct StreamState<'a> {
         ("at_version" = Option<u64>, Query, description = "The state at this version; 0: before the first event"),
         ("at_time" = Option<String>, Query, description = "The state at this time, as 2026-01-31T12:00:00Z; excludes `at_version`"),
         ("module" = Option<String>, Query, description = "As the module with this digest renders it, which decides the same category; by default the active one"),
+        headers::Known,
     ),
     responses(
-        (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match; not with `at_version` or `at_time`"))),
+        (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match; not with `at_version` or `at_time`"))),
+        (status = 304, description = "The stream is at a version that If-None-Match names; not with `at_version` or `at_time`. The state at a version is another after an activation", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -48,6 +50,7 @@ pub async fn state(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
     mut params: Params,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let version = params.number("at_version")?;
     let time = params.time("at_time")?;
@@ -81,6 +84,7 @@ pub async fn state(
         module: view.module.to_string(),
     };
     match at {
+        At::Now if headers::has_seen(&headers, view.version) => answer::unchanged(view.version),
         At::Now => answer::tagged(view.version, &shown),
         _ => answer::json(StatusCode::OK, &shown),
     }

@@ -1,17 +1,20 @@
 //! Streams: which there are, and their events.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answering::Visit;
-use super::params::{Params, StreamPath};
+use super::long_read::{LongRead, Range};
+use super::params::{Limit, Params, StreamPath};
 use super::problem::{Problem, Result};
-use super::{App, answer, view};
+use super::{App, answer, choices, headers, view};
 use crate::model::{StreamId, Version};
-use crate::store::{Direction, STREAM_PAGE_MAX, STREAMS_PAGE_MAX, StreamFilter, StreamInfo};
+use crate::store::{
+    Direction, STREAM_PAGE_MAX, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, Versions,
+};
 
 /// Streams in the order of the bytes of their ids.
 #[derive(Serialize, ToSchema)]
@@ -46,7 +49,7 @@ pub struct StreamEntry<'a> {
     get, path = "/v1/streams", operation_id = "list_streams", tag = "streams",
     params(
         ("category" = Option<String>, Query, description = "Only of this category"),
-        ("archived" = Option<String>, Query, description = "Archived streams: `without` them (the default), `with` them, or `only` them"),
+        ("archived" = Option<choices::Archived>, Query, description = "Archived streams: `without` them (the default), `with` them, or `only` them"),
         ("after" = Option<String>, Query, description = "Streams behind this id; by default all"),
         ("limit" = Option<u64>, Query, description = "Streams at most: 1 to 1000, by default 100"),
     ),
@@ -86,7 +89,7 @@ impl<'a> StreamEntry<'a> {
 }
 
 /// The mark of a truncated stream.
-fn mark(before: Version) -> Option<u64> {
+pub fn mark(before: Version) -> Option<u64> {
     (before > Version::NONE).then_some(before.0)
 }
 
@@ -111,17 +114,25 @@ pub struct StreamEvents<'a> {
 /// Events are lifted to what the active decider reads. The parts of a split one follow each
 /// other, on one page, which may have more events than `limit` by them; a dropped one is left
 /// out. The events before the mark of a truncated stream are left out, too.
+///
+/// With `direction=backward&limit=1` the answer has the newest event only. With `Accept:
+/// application/x-ndjson` all events of the range come as lines, each an `EventLine`: those up to the
+/// stream's version when the request comes, or as many as `limit` says. The last line is `end`;
+/// `problem` when the range was not read to its end. An answer without either was cut off.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
     params(
         ("stream" = String, Path, description = "The stream"),
         ("from" = Option<u64>, Query, description = "The first version to read; by default the oldest, or backward the newest"),
-        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
-        ("direction" = Option<String>, Query, description = "`forward` (the default) or `backward`"),
-        ("form" = Option<String>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
+        ("to" = Option<u64>, Query, description = "No events after this version, in either direction; by default up to the newest"),
+        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; as lines any number, by default all"),
+        ("direction" = Option<choices::Direction>, Query, description = "`forward` (the default) or `backward`"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
+        headers::Known,
     ),
     responses(
-        (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match"))),
+        (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match"))),
+        (status = 304, description = "The stream is at a version that If-None-Match names. What is read at a version is another after an activation or a truncation", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -130,19 +141,38 @@ pub async fn read(
     visit: Visit,
     StreamPath(stream): StreamPath,
     mut params: Params,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let direction = params.direction()?;
     let from = params.number("from")?.unwrap_or(match direction {
         Direction::Forward => 1,
         Direction::Backward => i64::MAX.unsigned_abs(),
     });
-    let limit = params.limit(STREAM_PAGE_MAX)?;
+    let versions = Versions {
+        from: Version(from),
+        to: params.number("to")?.map(Version),
+        direction,
+    };
+    let limit = params.limit_for(&headers, STREAM_PAGE_MAX)?;
     let form = params.form()?;
     params.finish()?;
+    if headers.contains_key(header::IF_NONE_MATCH)
+        && let Some(version) = app.host.version(&stream).await?
+        && headers::has_seen(&headers, version)
+    {
+        return Ok(answer::varying(answer::unchanged(version)?));
+    }
+    let limit = match limit {
+        Limit::Page(limit) => limit,
+        Limit::Lines(limit) => {
+            let range = Range::Stream(stream, versions);
+            return LongRead::new(&app, form, range, limit).answer().await;
+        }
+    };
     let room = visit.room(&app).await?;
     let page = app
         .host
-        .read_stream_as(form, &stream, Version(from), direction, limit)
+        .read_versions(form, &stream, versions, limit)
         .await
         .map_err(view::not_lifted)?;
     let view = StreamEvents {
@@ -152,5 +182,6 @@ pub async fn read(
         events: page.events.iter().map(view::Event::of).collect(),
         next: page.next.map(|version| version.0),
     };
-    room.with(&page.events, || answer::tagged(page.version, &view))
+    let answer = || answer::tagged(page.version, &view);
+    Ok(answer::varying(room.with(&page.events, answer)?))
 }

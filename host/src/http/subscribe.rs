@@ -4,11 +4,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::App;
-use super::log;
 use super::params::{Params, StreamPath, number};
 use super::problem::{Problem, Result};
 use super::sse;
+use super::{App, choices, log};
 use crate::model::{Position, Version};
 use crate::subscribe::Subscribe;
 use crate::upcast::Form;
@@ -34,15 +33,12 @@ const NOW: &str = "now";
     get, path = "/v1/events/subscribe", operation_id = "subscribe_log", tag = "events",
     params(
         ("after" = Option<String>, Query, description = "Events behind this position; 0, the default, for all, `now` for new ones only"),
-        ("category" = Option<Vec<String>>, Query, description = "Any of these categories; may be repeated"),
-        ("type" = Option<Vec<String>>, Query, description = "Any of these types; may be repeated"),
-        ("tag" = Option<Vec<String>>, Query, description = "Any of these tags; may be repeated"),
-        ("prefix" = Option<String>, Query, description = "Streams whose id begins so"),
-        ("form" = Option<String>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
+        log::Filters,
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
         ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `after`"),
     ),
     responses(
-        (status = 200, body = sse::Reached, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `caught-up` and `heartbeat` are shown here; those of `event` are an Event"),
+        (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -72,11 +68,11 @@ pub async fn log(
     params(
         ("stream" = String, Path, description = "The stream"),
         ("from" = Option<String>, Query, description = "The first version to send; 1, the default, for all, `now` for new ones only"),
-        ("form" = Option<String>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
         ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `from`"),
     ),
     responses(
-        (status = 200, body = sse::Reached, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `caught-up` and `heartbeat` are shown here; those of `event` are an Event"),
+        (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

@@ -37,7 +37,7 @@ pub struct Event<'a> {
     #[serde(flatten)]
     data: Data<'a>,
     /// The command's, then the event's own; `{}` without any.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     metadata: &'a RawValue,
     /// `name:value` labels.
     tags: Vec<&'a str>,
@@ -218,6 +218,8 @@ pub struct Outcome<'a> {
     position: Option<u64>,
     /// The command's events.
     events: Vec<DecidedEvent<'a>>,
+    /// Whether the command has made the stream: its first event is the stream's first.
+    created: bool,
     /// Whether this is the recorded outcome of an earlier request.
     replayed: bool,
     /// Digest of the module that decided.
@@ -251,6 +253,7 @@ impl<'a> Outcome<'a> {
             version: executed.version.0,
             position: executed.position.map(|position| position.0),
             events: executed.events.iter().map(DecidedEvent::of).collect(),
+            created: executed.has_created(),
             replayed: executed.replayed,
             module: executed.module,
             fuel: executed.fuel,
@@ -281,6 +284,8 @@ pub struct AppendOutcome<'a> {
     position: Option<u64>,
     /// Where each event came to stand.
     events: Vec<AppendedEvent>,
+    /// Whether the append has made the stream: its first event is the stream's first.
+    created: bool,
     /// Whether this is the recorded outcome of an earlier request.
     replayed: bool,
 }
@@ -309,6 +314,7 @@ impl<'a> AppendOutcome<'a> {
             version: appended.version.0,
             position: appended.position.map(|position| position.0),
             events: appended.events.iter().map(place).collect(),
+            created: appended.has_created(),
             replayed: appended.replayed,
         }
     }

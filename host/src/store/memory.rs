@@ -337,14 +337,15 @@ impl EventReader for Shared {
         };
         let limit = limit.min(LOG_PAGE_MAX);
         let seen = |range: std::ops::Range<usize>| log.events[range].iter().map(|kept| &kept.seen);
+        let end = log.behind(filter.end(head));
         let (events, may_go_on) = match direction {
             Direction::Forward => {
-                let behind = seen(log.behind(after)..log.events.len());
+                let behind = seen(log.behind(after).min(end)..end);
                 page(behind.filter(passes), limit)
             }
             Direction::Backward => {
-                let before = seen(0..log.behind(Position(after.0.saturating_sub(1))));
-                page(before.rev().filter(passes), limit)
+                let before = log.behind(Position(after.0.saturating_sub(1)));
+                page(seen(0..before.min(end)).rev().filter(passes), limit)
             }
         };
         let next = events

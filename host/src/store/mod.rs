@@ -57,7 +57,7 @@ pub use item::{
 };
 pub use page::{
     Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, PAGE_BYTES_MAX,
-    STREAM_PAGE_MAX, StreamPage,
+    STREAM_PAGE_MAX, StreamPage, Versions,
 };
 pub use postgres::drop_schema;
 pub use preflight::{PreflightSummary, SummaryObjection};
@@ -92,8 +92,9 @@ pub trait EventReader: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<StreamPage>>>;
 
     /// Up to `limit` events of the log, at most [`LOG_PAGE_MAX`]: forward those
-    /// after position `after`, backward those before it. A page may hold fewer
-    /// events than the limit, or none, before the end: go on from its `next`.
+    /// after position `after`, backward those before it; neither reads on after
+    /// [`Filter::to`]. A page may hold fewer events than the limit, or none, before the
+    /// end: go on from its `next`.
     fn read_log<'a>(
         &'a self,
         after: Position,

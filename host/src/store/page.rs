@@ -23,6 +23,17 @@ pub enum Direction {
     Backward,
 }
 
+/// Which events of a stream to read, and which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// The first version to read: forward the oldest, backward the newest.
+    pub from: Version,
+    /// No events after this version, in either direction; none: up to the newest.
+    pub to: Option<Version>,
+    /// Which way.
+    pub direction: Direction,
+}
+
 /// Where a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -101,6 +112,16 @@ pub struct Filter {
     pub prefix: Option<Arc<str>>,
     /// Events that carry any of these tags.
     pub tags: Option<Vec<Arc<str>>>,
+    /// None of these categories.
+    pub not_categories: Option<Vec<Arc<str>>>,
+    /// None of these types.
+    pub not_types: Option<Vec<Name>>,
+    /// No streams whose id begins with one of these.
+    pub not_prefixes: Option<Vec<Arc<str>>>,
+    /// No events that carry any of these tags.
+    pub not_tags: Option<Vec<Arc<str>>>,
+    /// No events after this position, in either direction.
+    pub to: Option<Position>,
     /// Leave out the events of archived streams.
     pub without_archived: bool,
 }
@@ -112,24 +133,40 @@ impl Filter {
     /// When a part is an empty list or an empty text: that would read nothing, and
     /// is more likely meant to read all.
     pub fn check(&self) -> Result<(), Invalid> {
+        fn names_nothing<T>(part: &Option<Vec<T>>) -> bool {
+            part.as_ref().is_some_and(Vec::is_empty)
+        }
+        let has_empty = |prefix: &Arc<str>| prefix.is_empty();
+        let mut not_prefixes = self.not_prefixes.iter().flatten();
         let empty = [
-            (
-                "category",
-                self.categories.as_ref().is_some_and(Vec::is_empty),
-            ),
-            ("type", self.types.as_ref().is_some_and(Vec::is_empty)),
-            ("tag", self.tags.as_ref().is_some_and(Vec::is_empty)),
-            (
-                "prefix",
-                self.prefix.as_ref().is_some_and(|prefix| prefix.is_empty()),
-            ),
+            ("category", names_nothing(&self.categories)),
+            ("type", names_nothing(&self.types)),
+            ("tag", names_nothing(&self.tags)),
+            ("prefix", self.prefix.as_ref().is_some_and(has_empty)),
         ];
-        match empty.iter().find(|(_, empty)| *empty) {
-            Some((part, _)) => Err(Invalid(format!(
+        let excluded = [
+            ("category", names_nothing(&self.not_categories)),
+            ("type", names_nothing(&self.not_types)),
+            ("tag", names_nothing(&self.not_tags)),
+            ("prefix", names_nothing(&self.not_prefixes)),
+            ("prefix", not_prefixes.any(has_empty)),
+        ];
+        if let Some((part, _)) = empty.iter().find(|(_, empty)| *empty) {
+            return Err(Invalid(format!(
                 "the filter names no {part}; leave it out to read every {part}"
+            )));
+        }
+        match excluded.iter().find(|(_, empty)| *empty) {
+            Some((part, _)) => Err(Invalid(format!(
+                "the filter excludes no {part}: not_{part} is empty; leave it out to exclude none"
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Up to where the log is read, of one that can be read up to a position.
+    pub(crate) fn end(&self, head: Position) -> Position {
+        self.to.map_or(head, |to| to.min(head))
     }
 
     /// Whether an event passes, but for [`without_archived`](Self::without_archived).
@@ -137,7 +174,7 @@ impl Filter {
         self.admits_as(event, event.name.as_str())
     }
 
-    /// Whether an event would pass if it had this type.
+    /// Whether an event would pass if [`types`](Self::types) asked for it by this name.
     pub(crate) fn admits_as(&self, event: &RecordedEvent, name: &str) -> bool {
         let (stream, category) = (event.stream.as_str(), event.stream.category());
         self.categories
@@ -155,11 +192,54 @@ impl Filter {
                 .tags
                 .as_ref()
                 .is_none_or(|tags| tags.iter().any(|tag| event.tags.contains(tag)))
+            && self.to.is_none_or(|to| event.position <= to)
+            && !self.excludes(event)
     }
 
-    /// Whether every event passes.
+    /// Whether an event is one of those that are named to be left out.
+    fn excludes(&self, event: &RecordedEvent) -> bool {
+        let (stream, category) = (event.stream.as_str(), event.stream.category());
+        let mut categories = self.not_categories.iter().flatten();
+        let mut types = self.not_types.iter().flatten();
+        let mut prefixes = self.not_prefixes.iter().flatten();
+        let mut tags = self.not_tags.iter().flatten();
+        categories.any(|one| **one == *category)
+            || types.any(|one| *one == event.name)
+            || prefixes.any(|prefix| stream.starts_with(&**prefix))
+            || tags.any(|tag| event.tags.contains(tag))
+    }
+
+    /// Whether every event passes, up to where it reads.
     pub(crate) fn is_all(&self) -> bool {
-        *self == Self::default()
+        let rest = Self {
+            to: None,
+            ..self.clone()
+        };
+        rest == Self::default()
+    }
+}
+
+impl Versions {
+    /// Where to begin, and how many events there can be.
+    pub(crate) fn start(&self, limit: usize) -> (Version, usize) {
+        let Some(to) = self.to else {
+            return (self.from, limit);
+        };
+        let from = match self.direction {
+            Direction::Forward => self.from,
+            Direction::Backward => self.from.min(to).max(Version(1)),
+        };
+        let events = match self.direction {
+            Direction::Forward if from > to => 0,
+            Direction::Forward => (to.0 - from.0).saturating_add(1),
+            Direction::Backward => to.0,
+        };
+        (from, limit.min(usize::try_from(events).unwrap_or(limit)))
+    }
+
+    /// Whether a version is among those that are read.
+    pub(crate) fn has(&self, version: Version) -> bool {
+        self.to.is_none_or(|to| version <= to)
     }
 }
 
@@ -295,6 +375,22 @@ mod tests {
         assert!(
             Filter {
                 prefix: Some("".into()),
+                ..Filter::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Filter {
+                not_prefixes: Some(vec!["a".into(), "".into()]),
+                ..Filter::default()
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Filter {
+                not_types: Some(vec![]),
                 ..Filter::default()
             }
             .check()

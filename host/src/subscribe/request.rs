@@ -104,6 +104,9 @@ impl Subscribe {
             Source::Log { filter, .. } if filter.without_archived => Err(Invalid(
                 "a subscription sees the events of archived streams too".to_owned(),
             )),
+            Source::Log { filter, .. } if filter.to.is_some() => Err(Invalid(
+                "a subscription has no end; its filter names none".to_owned(),
+            )),
             Source::Log { filter, .. } => filter.check(),
             Source::Stream { from, .. } if *from == Version::NONE => {
                 Err(Invalid("versions begin at 1".to_owned()))

@@ -47,7 +47,10 @@ impl Wants {
     /// Whether a stored event may concern it, when it has seen a version of the stream.
     pub(super) fn admits(&self, event: &RecordedEvent, seen: Version, plan: &Plan) -> bool {
         match &self.which {
-            Which::Log(filter) => plan.may_admit(filter, event),
+            Which::Log(filter) => {
+                let is_read_so = self.form == Form::Stored;
+                plan.may_admit(filter, event) && !(is_read_so && plan.excludes(filter, event))
+            }
             Which::Stream(stream) => event.stream == *stream && event.version > seen,
             Which::Commits => true,
         }

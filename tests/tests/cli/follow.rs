@@ -51,7 +51,7 @@ fn followers_see_what_comes_and_go_on_when_the_host_is_back() {
     let mut log = Following::start(&host, &["events", "--follow", "--json"]);
     let to_stream = ["stream", "account-1", "--follow", "--from", "2", "--json"];
     let mut stream = Following::start(&host, &to_stream);
-    let filtered = ["events", "--follow", "--type", "deposited", "--limit", "3"];
+    let filtered = ["events", "--follow", "--not-type", "opened", "--limit", "3"];
     let mut limited = Following::start(&host, &filtered);
     assert_eq!(log.json()["version"], 1);
     deposit(&host);

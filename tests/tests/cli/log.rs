@@ -233,6 +233,42 @@ fn the_log_is_filtered_and_read_both_ways() {
     assert_eq!(read(&["--backward", "--limit", "2"]), [5, 4]);
     assert_eq!(read(&["--backward", "--after", "3"]), [2, 1]);
     assert_eq!(read(&["--after", "3"]), [4, 5]);
+    assert_eq!(read(&["--to", "2"]), [1, 2]);
+    assert_eq!(read(&["--after", "1", "--to", "3"]), [2, 3]);
+    assert_eq!(read(&["--to", "3", "--backward"]), [3, 2, 1]);
+    assert_eq!(
+        read(&["--not-category", "note", "--not-category", "$streams"]),
+        [2, 4]
+    );
+    assert_eq!(read(&["--not-type", "noted", "--to", "4"]), [3]);
+    assert_eq!(
+        read(&["--not-prefix", "note-2", "--not-prefix", "$"]),
+        [1, 2, 4]
+    );
+    assert_eq!(read(&["--not-tag", "b:1", "--type", "noted"]), [1, 2]);
+    let stream = |args: &[&str]| {
+        let args = [&["stream", "many-1", "--json"][..], args].concat();
+        let lines = json_lines(&host.run(&args).ok());
+        let version = |line: &Value| line["version"].as_u64().unwrap();
+        lines.iter().map(version).collect::<Vec<_>>()
+    };
+    for _ in 0..4 {
+        host.run(&["append", "many-1", "noted"]).ok();
+    }
+    assert_eq!(stream(&["--to", "2"]), [1, 2]);
+    assert_eq!(stream(&["--from", "2", "--to", "3"]), [2, 3]);
+    assert_eq!(stream(&["--to", "3", "--backward"]), [3, 2, 1]);
+    run(&["stream", "many-1", "--to", "2", "--follow"]).fails(2, "cannot be used");
+    run(&["stream", "many-1", "--to", "2", "--state"]).fails(2, "cannot be used");
+    run(&["events", "--to", "2", "--follow"]).fails(2, "cannot be used");
+    for filter in [
+        ["--not-type", "noted"],
+        ["--category", "note"],
+        ["--to", "3"],
+    ] {
+        run(&[&["events", "--module", "abcd"][..], &filter].concat()).fails(2, "cannot be used");
+    }
+    host.run(&["events", "--not-type="]).fails(2, "not_type");
     run(&["events", "--archived", "only"]).fails(2, "--archived");
     run(&["events", "--backward", "--follow"]).fails(2, "cannot be used");
     host.run(&["events", "--tag", "plain"])

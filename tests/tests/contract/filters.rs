@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quipu::model::ExpectedVersion::Any;
-use quipu::model::{NewEvent, Position};
+use quipu::model::{Name, NewEvent, Position};
 use quipu::store::Direction::{Backward, Forward};
 use quipu::store::{Filter, Item, Store};
 use quipu_tests::build::tagged;
@@ -14,6 +14,10 @@ on_every_store! {
     a_filter_by_tags_goes_together_with_others,
     a_filter_leaves_out_archived_streams,
     an_empty_list_of_tags_is_refused,
+    a_filter_leaves_out_what_it_excludes,
+    exclusions_go_together_with_what_is_included,
+    an_empty_exclusion_is_refused,
+    no_event_after_a_bound_is_read_in_either_direction,
     the_head_of_the_log_is_the_last_event,
     readers_are_woken_by_what_was_written,
 }
@@ -140,6 +144,149 @@ async fn an_empty_list_of_tags_is_refused(place: Place) {
     assert_eq!(answer.unwrap_err().code(), "bad-request");
     let answer = host.read_log(Position(0), Forward, 10, &active()).await;
     assert!(answer.unwrap().events.is_empty());
+}
+
+/// A filter that excludes categories, types, prefixes and tags.
+fn excluding(categories: &[&str], types: &[&str], prefixes: &[&str], tags: &[&str]) -> Filter {
+    let texts = |all: &[&str]| -> Option<Vec<Arc<str>>> {
+        let texts = all.iter().map(|text| Arc::from(*text));
+        (!all.is_empty()).then(|| texts.collect())
+    };
+    let names = types.iter().map(|name| Name::new(name).unwrap());
+    Filter {
+        not_categories: texts(categories),
+        not_types: (!types.is_empty()).then(|| names.collect()),
+        not_prefixes: texts(prefixes),
+        not_tags: texts(tags),
+        ..Filter::default()
+    }
+}
+
+async fn a_filter_leaves_out_what_it_excludes(place: Place) {
+    let mut store = marked(&place).await;
+    let mut seen = tagged(&["z:1"]);
+    seen.name = Name::new("seen").unwrap();
+    let items = [to("a%-1", vec![seen]), build::noted("A-1", Any, 1)];
+    commit(&mut store, &items).await;
+    let a = ["a-1 1", "a-1 2", "a-2 1", "a-2 2", "a-1 3"];
+    let b = ["b-1 1", "b-1 2", "b-1 3"];
+    let rest = ["a%-1 1", "A-1 1"];
+    let all = passing(&store, &Filter::default()).await;
+    let without = |left_out: &[&str]| -> Vec<String> {
+        let all = all.iter().filter(|it| !left_out.contains(&it.as_str()));
+        all.cloned().collect()
+    };
+    type Names = &'static [&'static str];
+    let cases: [(Names, Names, Names, Names, Vec<String>); 10] = [
+        (&["a"], &[], &[], &[], without(&a)),
+        (&["b", "none", "b"], &[], &[], &[], without(&b)),
+        (&["a", "b", "a%", "A"], &[], &[], &[], Vec::new()),
+        (&[], &["seen"], &[], &[], without(&["a%-1 1"])),
+        (&[], &["none"], &[], &[], all.clone()),
+        (&[], &[], &["a-"], &[], without(&a)),
+        (
+            &[],
+            &[],
+            &["a%", "b-1", "A"],
+            &[],
+            without(&[&b[..], &rest].concat()),
+        ),
+        (&[], &[], &["a_", "none"], &[], all.clone()),
+        (
+            &[],
+            &[],
+            &[],
+            &["x:1", "%"],
+            without(&["a-1 1", "a-1 2", "a-2 1"]),
+        ),
+        (
+            &["b"],
+            &["seen"],
+            &["a-2"],
+            &["x:1"],
+            vec!["a-1 3".to_owned(), "A-1 1".to_owned()],
+        ),
+    ];
+    for (categories, types, prefixes, tags, expected) in cases {
+        let filter = excluding(categories, types, prefixes, tags);
+        assert_eq!(passing(&store, &filter).await, expected, "{filter:?}");
+    }
+}
+
+async fn exclusions_go_together_with_what_is_included(place: Place) {
+    let mut store = marked(&place).await;
+    let filter = Filter {
+        categories: Some(vec!["a".into()]),
+        ..excluding(&[], &[], &["a-2"], &["y:2"])
+    };
+    assert_eq!(passing(&store, &filter).await, ["a-1 1", "a-1 3"]);
+    let both = Filter {
+        categories: Some(vec!["a".into()]),
+        ..excluding(&["a"], &[], &[], &[])
+    };
+    assert!(passing(&store, &both).await.is_empty());
+    commit(&mut store, &[build::mark("a-1", true)]).await;
+    let active = Filter {
+        without_archived: true,
+        ..excluding(&["$streams"], &[], &[], &["y:2"])
+    };
+    let rest = ["b-1 1", "b-1 3", "a-2 1", "a-2 2"];
+    assert_eq!(passing(&store, &active).await, rest);
+}
+
+async fn an_empty_exclusion_is_refused(place: Place) {
+    let host = place.host().await;
+    let empty = || Filter::default();
+    for filter in [
+        Filter {
+            not_categories: Some(vec![]),
+            ..empty()
+        },
+        Filter {
+            not_types: Some(vec![]),
+            ..empty()
+        },
+        Filter {
+            not_tags: Some(vec![]),
+            ..empty()
+        },
+        Filter {
+            not_prefixes: Some(vec![]),
+            ..empty()
+        },
+        Filter {
+            not_prefixes: Some(vec!["".into()]),
+            ..empty()
+        },
+    ] {
+        let answer = host.read_log(Position(0), Forward, 10, &filter).await;
+        assert_eq!(answer.unwrap_err().code(), "bad-request", "{filter:?}");
+    }
+}
+
+async fn no_event_after_a_bound_is_read_in_either_direction(place: Place) {
+    let store = marked(&place).await;
+    let all = passing(&store, &Filter::default()).await;
+    let up_to = |to: u64, filter: Filter| Filter {
+        to: Some(Position(to)),
+        ..filter
+    };
+    for to in 0..=all.len() + 1 {
+        let filter = up_to(to as u64, Filter::default());
+        let expected = &all[..to.min(all.len())];
+        assert_eq!(passing(&store, &filter).await, expected, "{to}");
+    }
+    let most = up_to(u64::MAX, Filter::default());
+    assert_eq!(passing(&store, &most).await, all);
+    let some = up_to(3, excluding(&[], &[], &[], &["y:2"]));
+    assert_eq!(passing(&store, &some).await, ["a-1 1", "b-1 1"]);
+    // The page says how far the log goes, whatever the bound.
+    let page = store.reader.read_log(Position(0), Forward, 100, &some);
+    let head = Position(all.len() as u64);
+    assert_eq!(page.await.unwrap().head, head);
+    let page = store.reader.read_log(Position(3), Forward, 100, &some);
+    let page = page.await.unwrap();
+    assert_eq!((page.events.len(), page.next), (0, None));
 }
 
 async fn the_head_of_the_log_is_the_last_event(place: Place) {

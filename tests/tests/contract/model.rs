@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use quipu::model::ExpectedVersion::{Any, NoStream, StreamExists};
-use quipu::model::{ExpectedVersion, NewEvent, RecordedEvent, Version};
+use quipu::model::{ExpectedVersion, NewEvent, Position, RecordedEvent, Version};
 use quipu::store::Direction::{Backward, Forward};
 use quipu::store::{ArchivedStreams, Direction, Filter, Item, Outcome, Store, StreamFilter, Write};
 use quipu_tests::{Place, build, log, on_every_store, seed};
@@ -301,5 +301,22 @@ fn some_filter(random: &mut StdRng) -> Filter {
         );
     }
     filter.without_archived = random.random_bool(0.3);
+    if random.random_bool(0.2) {
+        filter.not_categories = Some(vec![["a", "é", "none"][random.random_range(0..3)].into()]);
+    }
+    if random.random_bool(0.2) {
+        let name = ["noted", "seen"][random.random_range(0..2)];
+        filter.not_types = Some(vec![quipu::model::Name::new(name).unwrap()]);
+    }
+    if random.random_bool(0.2) {
+        let prefix = ["a", "b-1", "é", "$"][random.random_range(0..4)];
+        filter.not_prefixes = Some(vec![prefix.into(), "none".into()]);
+    }
+    if random.random_bool(0.2) {
+        filter.not_tags = Some(vec![TAGS[random.random_range(0..2)].into()]);
+    }
+    if random.random_bool(0.2) {
+        filter.to = Some(Position(random.random_range(0..60)));
+    }
     filter
 }

@@ -135,6 +135,9 @@ impl Model {
             all.as_ref()
                 .is_none_or(|all| all.iter().any(|it| &**it == one))
         };
+        let is_named = |all: &Option<Vec<std::sync::Arc<str>>>, one: &str| {
+            all.iter().flatten().any(|it| &**it == one)
+        };
         let passes = |it: &&Event| {
             let tags = filter.tags.as_ref();
             let types = filter.types.as_ref();
@@ -146,6 +149,23 @@ impl Model {
                     .is_none_or(|prefix| it.stream.starts_with(&**prefix))
                 && tags.is_none_or(|tags| it.event.tags.iter().any(|tag| tags.contains(tag)))
                 && !(filter.without_archived && self.archived.contains(&it.stream))
+                && filter.to.is_none_or(|to| it.position <= to)
+                && !is_named(&filter.not_categories, category(&it.stream))
+                && !filter
+                    .not_types
+                    .iter()
+                    .flatten()
+                    .any(|name| *name == it.event.name)
+                && !it
+                    .event
+                    .tags
+                    .iter()
+                    .any(|tag| is_named(&filter.not_tags, tag))
+                && !filter
+                    .not_prefixes
+                    .iter()
+                    .flatten()
+                    .any(|prefix| it.stream.starts_with(&**prefix))
         };
         read(self.log.iter().filter(passes), direction)
     }

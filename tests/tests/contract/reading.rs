@@ -8,13 +8,15 @@ use quipu::engine::Error;
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Body, ContentType, Context, Name, Position, RecordedEvent, Version};
 use quipu::store::Direction::{Backward, Forward};
-use quipu::store::{Direction, Filter, LOG_PAGE_MAX, Outcome, STREAM_PAGE_MAX};
+use quipu::store::{Direction, Filter, LOG_PAGE_MAX, Outcome, STREAM_PAGE_MAX, Versions};
+use quipu::upcast::Form;
 use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store! {
     a_missing_stream_is_an_error_of_its_own,
     bounds_of_zero_are_refused,
     a_stream_is_read_from_a_version_in_both_directions,
+    no_version_after_a_bound_is_read_in_either_direction,
     a_page_behind_the_end_is_empty_and_no_error,
     paging_a_stream_never_skips_or_repeats,
     paging_the_log_never_skips_or_repeats,
@@ -98,6 +100,46 @@ async fn a_stream_is_read_from_a_version_in_both_directions(place: Place) {
         assert_eq!(found, versions, "{from} {direction:?} {limit}");
         assert_eq!((page.next.map(|it| it.0), page.version.0), (next, 10));
     }
+}
+
+async fn no_version_after_a_bound_is_read_in_either_direction(place: Place) {
+    let host = filled(&place).await;
+    let stream = build::stream("note-1");
+    for (from, to, direction, limit, versions, next) in [
+        (1, 3, Forward, 100, vec![1, 2, 3], None),
+        (1, 3, Forward, 2, vec![1, 2], Some(3)),
+        (1, 3, Forward, 3, vec![1, 2, 3], None),
+        (3, 3, Forward, 100, vec![3], None),
+        (4, 3, Forward, 100, vec![], None),
+        (1, 0, Forward, 100, vec![], None),
+        (9, 100, Forward, 100, vec![9, 10], None),
+        (9, u64::MAX, Forward, 100, vec![9, 10], None),
+        (1, u64::MAX, Forward, 1, vec![1], Some(2)),
+        (u64::MAX, 3, Backward, 100, vec![3, 2, 1], None),
+        (u64::MAX, 3, Backward, 2, vec![3, 2], Some(1)),
+        (2, 3, Backward, 100, vec![2, 1], None),
+        (u64::MAX, 0, Backward, 100, vec![], None),
+        (u64::MAX, u64::MAX, Backward, 1, vec![10], Some(9)),
+    ] {
+        let range = Versions {
+            from: Version(from),
+            to: Some(Version(to)),
+            direction,
+        };
+        let page = host.read_versions(Form::Stored, &stream, range, limit);
+        let page = page.await.unwrap();
+        let found: Vec<u64> = page.events.iter().map(|event| event.version.0).collect();
+        assert_eq!(found, versions, "{range:?} {limit}");
+        assert_eq!((page.next.map(|it| it.0), page.version.0), (next, 10));
+    }
+    let none = Versions {
+        from: Version(1),
+        to: Some(Version(1)),
+        direction: Forward,
+    };
+    let missing = build::stream("note-2");
+    let answer = host.read_versions(Form::Stored, &missing, none, 1).await;
+    assert_eq!(answer.unwrap_err().code(), "stream-not-found");
 }
 
 async fn a_page_behind_the_end_is_empty_and_no_error(place: Place) {

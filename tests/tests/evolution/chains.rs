@@ -163,6 +163,17 @@ async fn an_alias_passes_under_the_canonical_name(place: Place) {
             .await
             .unwrap();
         assert_eq!(told(&found.events), ["was@1 1", "is@1 2"], "{name}");
+        let rest = Filter {
+            not_types: filter.types,
+            ..Filter::default()
+        };
+        let found = log(&host, &rest).await;
+        assert_eq!(told(&found), ["other@1 3"], "{name}");
+        let found = host
+            .read_log_as(Form::Stored, Position(0), Direction::Forward, 10, &rest)
+            .await
+            .unwrap();
+        assert_eq!(told(&found.events), ["other@1 3"], "{name}");
     }
 }
 
@@ -201,6 +212,22 @@ async fn a_filter_passes_what_is_stored_under_older_names(place: Place) {
     assert_eq!(found("both").await, [new, r#"b@1 [1,"b@1"]"#, "both@1 4"]);
     assert_eq!(found("c").await, ["c@1 3"]);
     assert!(found("a").await.is_empty());
+    let without = async |name: &str| {
+        let filter = Filter {
+            not_types: Some(vec![Name::new(name).unwrap()]),
+            ..Filter::default()
+        };
+        told(&log(&host, &filter).await)
+    };
+    // Of a split event, the parts of another type are read.
+    assert_eq!(
+        without("new").await,
+        [r#"b@1 [1,"b@1"]"#, "b@1 2", "c@1 3", "both@1 4"]
+    );
+    assert_eq!(without("b").await, [new, "c@1 3", "both@1 4"]);
+    // What is stored under a name is left out by it, in each category.
+    assert_eq!(without("both").await, ["b@1 2", "c@1 3"]);
+    assert_eq!(without("a").await.len(), 5);
 }
 
 /// A decider of version 2 can be asked again when version 3 is active, and the other way

@@ -85,14 +85,27 @@ async fn an_append_has_preconditions_and_an_idempotency_key() {
         (&json!(false), &json!(true))
     );
     assert_eq!(first["events"], again["events"]);
+    assert_eq!(
+        (&first["created"], &again["created"]),
+        (&json!(true), &json!(true))
+    );
     send(append(2).header("Idempotency-Key", "k"))
         .await
         .problem(422, "idempotency-key-reused");
-    send(append(2).header("If-Match", "\"4\""))
-        .await
-        .problem(412, "wrong-expected-version");
+    let stale = send(append(2).header("If-Match", "\"4\"")).await;
+    assert_eq!(stale.header("etag"), "\"1\"");
+    stale.problem(412, "wrong-expected-version");
+    let taken = send(append(2).header("If-None-Match", "*")).await;
+    assert_eq!(taken.header("etag"), "\"1\"");
+    taken.problem(412, "wrong-expected-version");
     let empty = server.post("/v1/streams/note-1/events", "{\"events\":[]}");
-    let checked = send(empty.header("If-Match", "\"1\"")).await.ok();
+    let checked = send(empty.header("If-Match", "W/\"1\"")).await;
+    assert_eq!(checked.header("etag"), "\"1\"");
+    let checked = checked.ok();
+    assert_eq!(checked["created"], false);
+    let next = send(append(3).header("If-Match", "1")).await;
+    assert_eq!(next.header("etag"), "\"2\"");
+    assert_eq!(next.ok()["created"], false);
     assert_eq!(
         (&checked["version"], &checked["position"]),
         (&json!(1), &json!(null))
@@ -121,6 +134,11 @@ async fn a_category_with_a_decider_takes_raw_events_only_when_asked() {
         detail.contains("account-1: event 0 (deposited)"),
         "{detail}"
     );
+    let listed = r#"{"type":"deposited","data":[3]}"#;
+    let problem = send(append(listed).header("Quipu-Raw", "allow")).await;
+    let problem = problem.problem(400, "bad-request");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("as a JSON object"), "{detail}");
     let unknown = r#"{"type":"renamed","data":{}}"#;
     send(append(unknown).header("Quipu-Raw", "allow"))
         .await

@@ -15,6 +15,7 @@ async fn a_command_is_answered_with_its_events() {
         (&json!(1), &json!(1))
     );
     assert_eq!(answer["replayed"], false);
+    assert_eq!(answer["created"], true);
     assert_eq!(answer["module"].as_str().unwrap().len(), 64);
     assert!(answer["fuel"].as_u64().unwrap() > 0);
     let event = &answer["events"][0];
@@ -35,9 +36,12 @@ async fn the_same_idempotency_key_gets_the_first_outcome() {
             .command("account-1", "deposit", &data)
             .header("Idempotency-Key", "d1")
     };
-    let first = send(pay(5)).await.ok();
-    let again = send(pay(5)).await.ok();
+    let first = send(pay(5)).await;
+    let again = send(pay(5)).await;
+    assert_eq!(first.header("etag"), again.header("etag"));
+    let (first, again) = (first.ok(), again.ok());
     assert_eq!(again["replayed"], true);
+    assert_eq!(again["created"], false);
     for member in ["version", "position", "events", "module", "fuel"] {
         assert_eq!(first[member], again[member]);
     }
@@ -48,9 +52,12 @@ async fn the_same_idempotency_key_gets_the_first_outcome() {
 async fn preconditions_hold_or_name_what_was_found() {
     let server = Server::bank().await.opened().await;
     let pay = || server.command("account-1", "deposit", "{\"amount\":5}");
-    send(pay().header("If-Match", "\"1\"")).await.ok();
+    let paid = send(pay().header("If-Match", "\"1\"")).await;
+    assert_eq!(paid.header("etag"), "\"2\"");
+    paid.ok();
     send(pay().header("If-Match", "*")).await.ok();
     let problem = send(pay().header("If-Match", "\"1\"")).await;
+    assert_eq!(problem.header("etag"), "\"3\"");
     let problem = problem.problem(412, "wrong-expected-version");
     assert_eq!(
         (&problem["expected"], &problem["found"]),
@@ -61,14 +68,23 @@ async fn preconditions_hold_or_name_what_was_found() {
     assert_eq!(problem["expected"], "no-stream");
     let other = server.command("account-2", "deposit", "{\"amount\":5}");
     let problem = send(other.header("If-Match", "*")).await;
+    assert_eq!(problem.header("etag"), "\"0\"");
     let problem = problem.problem(412, "wrong-expected-version");
     assert_eq!(
         (&problem["expected"], &problem["found"]),
         (&json!("stream-exists"), &json!(0))
     );
+    // As proxies and clients write what they got.
+    for (found, tag) in [(3, "W/\"3\""), (4, "4")] {
+        let paid = send(pay().header("If-Match", tag)).await.ok();
+        assert_eq!(paid["version"], found + 1, "{tag}");
+        let stale = send(pay().header("If-Match", tag)).await;
+        stale.problem(412, "wrong-expected-version");
+    }
     for (name, value) in [
-        ("If-Match", "1"),
-        ("If-Match", "W/\"1\""),
+        ("If-Match", "W/1"),
+        ("If-Match", "\"1"),
+        ("If-Match", "-1"),
         ("If-None-Match", "\"1\""),
     ] {
         send(pay().header(name, value))
@@ -115,6 +131,11 @@ async fn a_command_that_nobody_reads_is_refused() {
         .problem(404, "unknown-category");
     let unreadable = server.command("account-1", "open", "{\"owner\":7}");
     send(unreadable).await.problem(400, "invalid-command");
+    // The fields of a struct in order are no struct.
+    let listed = server.command("account-1", "open", "[\"ann\"]");
+    let problem = send(listed).await.problem(400, "invalid-command");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("as a JSON object"), "{detail}");
     send(server.command("$quipu-1", "go", "{}"))
         .await
         .problem(400, "bad-request");

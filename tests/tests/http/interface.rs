@@ -25,6 +25,95 @@ fn operation_ids_are_unique() {
     assert_eq!(ids.len(), all, "{ids:?}");
 }
 
+/// Every operation: method, path and id.
+fn operations() -> Vec<(String, String, String)> {
+    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let mut all = Vec::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            all.push((method.to_uppercase(), path.clone(), id.to_owned()));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Generated clients call operations by these names.
+#[test]
+fn operation_ids_are_as_published() {
+    let lines = operations().into_iter();
+    let lines = lines.map(|(method, path, id)| format!("{id} {method} {path}\n"));
+    let mut lines: Vec<String> = lines.collect();
+    lines.sort();
+    golden::check("operations.txt", &lines.concat());
+}
+
+#[test]
+fn head_is_described_wherever_get_is() {
+    let of = |wanted: &str| -> Vec<String> {
+        let all = operations().into_iter();
+        let of = all.filter(|(method, _, _)| method == wanted);
+        of.map(|(_, path, _)| path).collect()
+    };
+    assert!(of("GET").len() >= 20);
+    assert_eq!(of("GET"), of("HEAD"));
+}
+
+#[test]
+fn every_code_is_listed() {
+    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let schemas = &description["components"]["schemas"];
+    let listed = schemas["ProblemCode"]["enum"].as_array().unwrap();
+    let all = Code::ALL.iter().map(|code| code.as_str());
+    assert!(listed.iter().filter_map(Value::as_str).eq(all));
+    let code = &schemas["Problem"]["properties"]["code"];
+    assert!(code.to_string().contains("ProblemCode"), "{code}");
+}
+
+/// Of an object without named members, generators make one that can have none.
+#[test]
+fn every_object_of_the_description_says_what_it_holds() {
+    fn check(place: &str, value: &Value) {
+        if let Some(object) = value.as_object() {
+            let kind = &object.get("type").unwrap_or(&Value::Null).to_string();
+            let says = ["properties", "additionalProperties", "allOf", "oneOf"];
+            let is_said = says.iter().any(|name| object.contains_key(*name));
+            assert!(!kind.contains("\"object\"") || is_said, "{place}: {value}");
+            for (name, value) in object {
+                check(&format!("{place}/{name}"), value);
+            }
+        }
+        for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+            check(&format!("{place}/{index}"), value);
+        }
+    }
+    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    check("", &description);
+}
+
+/// Generators drop an operation whose body has only types that they do not know.
+#[test]
+fn every_body_has_a_type_that_generators_know() {
+    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let Some(body) = operation.get("requestBody") else {
+                continue;
+            };
+            let types = body["content"].as_object().unwrap();
+            let is_known = |name: &String| {
+                ["application/json", "application/octet-stream"].contains(&name.as_str())
+            };
+            assert!(types.keys().any(is_known), "{method} {path}: {types:?}");
+            if let Some(bytes) = types.get("application/octet-stream") {
+                let schema = bytes["schema"].to_string();
+                assert!(!schema.contains("array"), "{path}: {schema}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_described_path_and_method_is_served() {
     let server = Server::empty().await;

@@ -74,6 +74,16 @@ async fn each_line_has_its_own_answer() {
         "insufficient-funds"
     );
     assert_eq!(answers[5]["replayed"], true);
+    assert_eq!(
+        (&answers[0]["created"], &answers[5]["created"]),
+        (&json!(true), &json!(true))
+    );
+    let deposit = "{\"stream\":\"account-1\",\"type\":\"deposit\",\"data\":{\"amount\":1}}";
+    let deposited = &server.lines(deposit).await.lines()[0];
+    assert_eq!(
+        (&deposited["status"], deposited.get("created")),
+        (&json!(200), None)
+    );
     let event = server.get("/v1/events/1").await.ok();
     assert_eq!(event["metadata"], json!({"at": "2011", "actor": "7"}));
 }
@@ -105,4 +115,9 @@ async fn the_number_in_flight_is_bounded() {
     }
     let wrong_type = server.post("/v1/commands", "");
     send(wrong_type).await.problem(415, "bad-request");
+    // Clients that know no other type for lines.
+    let bytes = server
+        .request("POST", "/v1/commands")
+        .header("Content-Type", "application/octet-stream");
+    assert!(send(bytes).await.lines().is_empty());
 }

@@ -10,6 +10,7 @@ mod hostile;
 mod interface;
 mod lifted;
 mod lines;
+mod long_reads;
 mod memory;
 mod metadata;
 mod modules;

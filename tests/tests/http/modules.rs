@@ -52,6 +52,20 @@ async fn the_same_bytes_are_the_same_module() {
 }
 
 #[tokio::test]
+async fn a_component_is_taken_as_plain_bytes_too() {
+    let server = Server::empty().await;
+    let typed = |content_type: &str| {
+        let request = server.request("POST", "/v1/modules");
+        request
+            .header("Content-Type", content_type)
+            .body(examples::account())
+    };
+    assert_eq!(send(typed("application/octet-stream")).await.status, 201);
+    let wrong = send(typed("application/json")).await;
+    wrong.problem(415, "bad-request");
+}
+
+#[tokio::test]
 async fn a_refused_module_names_the_reason() {
     let server = Server::empty().await;
     let problem = upload(&server, b"no wasm".to_vec())

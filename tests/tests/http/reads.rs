@@ -1,7 +1,7 @@
 use quipu_tests::build::{append, events, stream};
 use serde_json::json;
 
-use crate::server::Server;
+use crate::server::{Server, send};
 
 async fn noted(streams: &[(&str, usize)]) -> Server {
     let server = Server::empty().await;
@@ -103,6 +103,116 @@ async fn the_log_is_filtered_and_says_where_it_ends() {
 }
 
 #[tokio::test]
+async fn a_read_ends_at_a_bound_in_both_directions() {
+    let server = noted(&[("note-1", 5), ("other-1", 1)]).await;
+    let read = async |query: &str| {
+        let path = format!("/v1/streams/note-1/events?{query}");
+        let page = server.get(&path).await.ok();
+        assert_eq!(page["version"], 5);
+        (versions(&page), page["next"].as_u64())
+    };
+    assert_eq!(read("to=3").await, (vec![1, 2, 3], None));
+    assert_eq!(read("to=3&limit=2").await, (vec![1, 2], Some(3)));
+    assert_eq!(read("from=2&to=3").await, (vec![2, 3], None));
+    assert_eq!(read("from=4&to=3").await, (vec![], None));
+    assert_eq!(read("direction=backward&to=3").await, (vec![3, 2, 1], None));
+    let newest = read("direction=backward&limit=1").await;
+    assert_eq!(newest, (vec![5], Some(4)));
+    let log = async |query: &str| {
+        let page = server.get(&format!("/v1/events?{query}")).await.ok();
+        assert_eq!(page["head"], 6);
+        let events = page["events"].as_array().unwrap().iter();
+        let found: Vec<u64> = events.map(|it| it["position"].as_u64().unwrap()).collect();
+        (found, page["next"].as_u64())
+    };
+    assert_eq!(log("to=2").await, (vec![1, 2], None));
+    assert_eq!(log("to=2&limit=2").await, (vec![1, 2], None));
+    assert_eq!(log("to=2&limit=1").await, (vec![1], Some(1)));
+    assert_eq!(log("after=2&to=2").await, (vec![], None));
+    assert_eq!(log("to=0").await, (vec![], None));
+    assert_eq!(log("category=other&to=5").await, (vec![], None));
+    assert_eq!(log("direction=backward&to=3").await, (vec![3, 2, 1], None));
+    let before = log("direction=backward&to=3&after=3").await;
+    assert_eq!(before, (vec![2, 1], None));
+    assert_eq!(log("direction=backward&limit=1").await.0, [6]);
+}
+
+#[tokio::test]
+async fn what_is_excluded_is_left_out() {
+    let server = noted(&[("a-1", 2), ("b-1", 1), ("c-1", 1)]).await;
+    let body = r#"{"events":[{"type":"seen","data":1,"tags":["x:1"]}]}"#;
+    send(server.post("/v1/streams/c-2/events", body)).await.ok();
+    let read = async |query: &str| {
+        let page = server.get(&format!("/v1/events?{query}")).await.ok();
+        let events = page["events"].as_array().unwrap().iter();
+        let position = |event: &serde_json::Value| event["position"].as_u64().unwrap();
+        events.map(position).collect::<Vec<_>>()
+    };
+    assert_eq!(read("not_category=a").await, [3, 4, 5]);
+    assert_eq!(read("not_category=a&not_category=b").await, [4, 5]);
+    assert_eq!(read("not_type=noted").await, [5]);
+    assert_eq!(read("not_prefix=c-2&not_prefix=a").await, [3, 4]);
+    assert_eq!(read("not_tag=x:1").await, [1, 2, 3, 4]);
+    assert_eq!(read("category=c&not_type=noted").await, [5]);
+    assert_eq!(read("not_category=a&direction=backward&limit=1").await, [5]);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_a_version_gets_no_body() {
+    let server = Server::bank().await.opened().await;
+    for path in [
+        "/v1/streams/account-1/events",
+        "/v1/streams/account-1/events?form=stored&direction=backward&limit=1",
+        "/v1/streams/account-1/state",
+    ] {
+        let seen = |tag: &str| send(server.request("GET", path).header("If-None-Match", tag));
+        for tag in ["\"1\"", "W/\"1\"", "1", "*", "\"7\", \"1\""] {
+            let answer = seen(tag).await;
+            assert_eq!(
+                (answer.status, answer.text.as_str()),
+                (304, ""),
+                "{path} {tag}"
+            );
+            assert_eq!(answer.header("etag"), "\"1\"");
+        }
+        for tag in ["\"0\"", "\"2\"", "\"abc\"", ""] {
+            let answer = seen(tag).await;
+            assert_eq!(answer.header("etag"), "\"1\"", "{path} {tag}");
+            answer.ok();
+        }
+    }
+    let missing = server.request("GET", "/v1/streams/account-9/events");
+    let missing = send(missing.header("If-None-Match", "*")).await;
+    missing.problem(404, "stream-not-found");
+    let past = server.request("GET", "/v1/streams/account-1/state?at_version=1");
+    send(past.header("If-None-Match", "\"1\"")).await.ok();
+    let wrong = server.request("GET", "/v1/streams/account-1/events?limit=0");
+    let wrong = send(wrong.header("If-None-Match", "\"1\"")).await;
+    wrong.problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn every_answer_about_a_stream_has_its_version_as_tag() {
+    let server = Server::bank().await.opened().await;
+    for (path, body) in [
+        ("archive", ""),
+        ("archive", ""),
+        ("restore", ""),
+        ("snapshot", ""),
+        ("truncate", "{\"before\":0}"),
+    ] {
+        let answer = send(server.post(&format!("/v1/streams/account-1/{path}"), body)).await;
+        assert_eq!(answer.header("etag"), "\"1\"", "{path}: {}", answer.text);
+        answer.ok();
+    }
+    for path in ["events", "state", "state?at_version=1"] {
+        let tag = server.get(&format!("/v1/streams/account-1/{path}")).await;
+        let of_now = !path.contains("at_version");
+        assert_eq!(tag.header("etag") == "\"1\"", of_now, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn bounds_and_unknown_parameters_are_refused_by_name() {
     let server = noted(&[("note-1", 1)]).await;
     for (path, said) in [
@@ -119,6 +229,16 @@ async fn bounds_and_unknown_parameters_are_refused_by_name() {
         ("/v1/events?tag=a:b%00", "name:value"),
         ("/v1/events?category=a%00", "control character"),
         ("/v1/events?prefix=a%00", "control character"),
+        ("/v1/events?not_category=", "not_category"),
+        ("/v1/events?not_type=", "not_type"),
+        ("/v1/events?not_prefix=", "not_prefix"),
+        ("/v1/events?not_prefix=a&not_prefix=", "not_prefix"),
+        ("/v1/events?not_tag=plain", "name:value"),
+        ("/v1/events?not_category=a%00", "control character"),
+        ("/v1/events?to=-1", "to"),
+        ("/v1/events?to=1&to=2", "to"),
+        ("/v1/streams/note-1/events?to=x", "to"),
+        ("/v1/modules/abcd/events?to=1", "to"),
         ("/v1/events?archived=only", "archived"),
         ("/v1/events?archived=no", "archived"),
         ("/v1/events/x", "position"),

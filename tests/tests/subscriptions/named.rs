@@ -19,6 +19,7 @@ on_every_store! {
     a_handler_that_fails_gets_the_same_events_again,
     of_two_runners_one_handles_until_it_is_gone,
     a_place_moves_over_what_does_not_pass,
+    a_named_subscription_leaves_out_what_its_filter_excludes,
     a_name_is_taken_over_when_its_owner_gives_no_sign_of_life;
         every_event_is_handled_at_least_once_over_restarts,
         a_runner_goes_on_where_the_last_host_ended,
@@ -151,6 +152,29 @@ async fn a_place_moves_over_what_does_not_pass(place: Place) {
     }
     host.shutdown().await.unwrap();
     running.await.unwrap().unwrap();
+}
+
+async fn a_named_subscription_leaves_out_what_its_filter_excludes(place: Place) {
+    let host = host(&place, small()).await;
+    for to in ["note-1", "other-1", "note-2"] {
+        note(&host, to, 2).await;
+    }
+    let handled = Handled::default();
+    let keeps = Arc::clone(&handled);
+    let filter = Filter {
+        not_categories: Some(vec!["other".into()]),
+        not_prefixes: Some(vec!["note-1".into()]),
+        ..Filter::default()
+    };
+    let named = named(&host, "mailer").filter(filter);
+    let running = tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
+        keeps.lock().unwrap().extend(of(events));
+        Ok::<_, String>(())
+    }));
+    until(|| count(&handled) == 2).await;
+    host.shutdown().await.unwrap();
+    running.await.unwrap().unwrap();
+    assert_eq!(*handled.lock().unwrap(), [5, 6]);
 }
 
 async fn a_name_is_taken_over_when_its_owner_gives_no_sign_of_life(place: Place) {

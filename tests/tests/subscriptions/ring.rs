@@ -167,6 +167,20 @@ fn filters() -> Vec<Filter> {
             types: Some(vec![Name::new("paid").unwrap()]),
             tags: Some(vec!["to:ann".into(), "to:bob".into()]),
             prefix: Some("loan-2".into()),
+            ..all.clone()
+        },
+        Filter {
+            not_categories: texts("note"),
+            ..all.clone()
+        },
+        Filter {
+            categories: texts("loan"),
+            not_types: Some(vec![Name::new("paid").unwrap()]),
+            not_prefixes: texts("loan-1"),
+            ..all.clone()
+        },
+        Filter {
+            not_tags: texts("to:bob"),
             ..all
         },
     ]

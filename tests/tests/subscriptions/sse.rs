@@ -194,7 +194,16 @@ async fn filters_are_those_of_the_log_and_a_heartbeat_moves_the_id() {
         ..subscribe::Options::default()
     };
     let server = Server::start(options, Options::default()).await;
-    let filters = ["category=b", "type=paid", "tag=to:ann", "prefix=b-"];
+    let filters = [
+        "category=b",
+        "type=paid",
+        "tag=to:ann",
+        "prefix=b-",
+        "not_category=a",
+        "not_type=noted",
+        "not_prefix=a-&not_prefix=c",
+        "category=a&category=b&not_prefix=a",
+    ];
     let mut clients = Vec::new();
     for filter in filters {
         let path = format!("/v1/events/subscribe?{filter}");
@@ -225,6 +234,9 @@ async fn what_makes_no_sense_is_refused_by_name() {
         "/v1/events/subscribe?after=9223372036854775808",
         "/v1/events/subscribe?category=",
         "/v1/events/subscribe?tag=",
+        "/v1/events/subscribe?not_category=",
+        "/v1/events/subscribe?not_prefix=",
+        "/v1/events/subscribe?to=5",
         "/v1/events/subscribe?archived=with",
         "/v1/events/subscribe?limit=1",
         "/v1/events/subscribe?from=1",

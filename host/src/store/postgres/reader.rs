@@ -73,6 +73,12 @@ macro_rules! log {
                  AND ($6::text IS NULL OR starts_with(s.name, $6)) \
                  AND ($7::text[] IS NULL OR e.tags && $7) \
                  AND NOT ($8 AND s.archived_at IS NOT NULL) \
+                 AND (t.category = ANY ($9::text[])) IS NOT TRUE \
+                 AND (t.name = ANY ($10::text[])) IS NOT TRUE \
+                 AND ($11::text[] IS NULL OR NOT EXISTS (\
+                     SELECT 1 FROM unnest($11) AS other (prefix) \
+                     WHERE starts_with(s.name, other.prefix))) \
+                 AND (e.tags && $12::text[]) IS NOT TRUE \
                  ORDER BY e.position "
             ),
             $order,
@@ -155,20 +161,19 @@ impl Reader {
             Direction::Forward => LOG_FORWARD,
             Direction::Backward => LOG_BACKWARD,
         };
-        let texts = |all: &Vec<Arc<str>>| -> Vec<String> {
-            all.iter().map(|one| String::from(&**one)).collect()
-        };
-        let types = filter.types.as_ref();
-        let types = types.map(|all| all.iter().map(Name::as_str).collect::<Vec<_>>());
         let query = sqlx::query(sql)
             .bind(signed(first))
             .bind(signed(last))
             .bind(bound(limit))
-            .bind(filter.categories.as_ref().map(texts))
-            .bind(types)
+            .bind(texts(&filter.categories))
+            .bind(names(&filter.types))
             .bind(filter.prefix.as_deref())
-            .bind(filter.tags.as_ref().map(texts))
-            .bind(filter.without_archived);
+            .bind(texts(&filter.tags))
+            .bind(filter.without_archived)
+            .bind(texts(&filter.not_categories))
+            .bind(names(&filter.not_types))
+            .bind(texts(&filter.not_prefixes))
+            .bind(texts(&filter.not_tags));
         self.page(query, SIZED).await
     }
 
@@ -186,6 +191,18 @@ impl Reader {
         }
         Ok((rows, false))
     }
+}
+
+/// Texts of a filter.
+fn texts(all: &Option<Vec<Arc<str>>>) -> Option<Vec<&str>> {
+    let all = all.as_ref()?;
+    Some(all.iter().map(|one| &**one).collect())
+}
+
+/// Types of a filter.
+fn names(all: &Option<Vec<Name>>) -> Option<Vec<&str>> {
+    let all = all.as_ref()?;
+    Some(all.iter().map(Name::as_str).collect())
 }
 
 impl EventReader for Reader {
@@ -244,16 +261,18 @@ impl EventReader for Reader {
         async move {
             let head = horizon(&self.pool, self.namespace).await?;
             let limit = limit.min(LOG_PAGE_MAX);
+            let up_to = filter.end(head);
             let window = if filter.is_all() { u64::MAX } else { WINDOW };
             // What has been looked through: forward up to here, backward down to here.
             let mut at = match direction {
                 Direction::Forward => after.0,
-                Direction::Backward => after.0.min(head.0.saturating_add(1)),
+                Direction::Backward => after.0.min(up_to.0.saturating_add(1)),
             };
             loop {
                 let bounds = match direction {
                     Direction::Forward => {
-                        (at.saturating_add(1), at.saturating_add(window).min(head.0))
+                        let end = at.saturating_add(window).min(up_to.0);
+                        (at.saturating_add(1), end)
                     }
                     Direction::Backward => (at.saturating_sub(window).max(1), at.saturating_sub(1)),
                 };
@@ -271,7 +290,7 @@ impl EventReader for Reader {
                     .map(|row| assembler.event(event_row(row)?))
                     .collect::<Result<Vec<_>>>()?;
                 let (end, is_last) = match direction {
-                    Direction::Forward => (bounds.1, bounds.1 >= head.0),
+                    Direction::Forward => (bounds.1, bounds.1 >= up_to.0),
                     Direction::Backward => (bounds.0, bounds.0 == 1),
                 };
                 let next = match events.last() {
@@ -285,7 +304,7 @@ impl EventReader for Reader {
                 at = match (self.next_to(end, direction).await?, direction) {
                     (Some(next), Direction::Forward) => next.saturating_sub(1),
                     (Some(next), Direction::Backward) => next.saturating_add(1),
-                    (None, Direction::Forward) => head.0,
+                    (None, Direction::Forward) => up_to.0,
                     (None, Direction::Backward) => 1,
                 };
             }

@@ -35,6 +35,12 @@ macro_rules! log {
              AND (?7 IS NULL OR EXISTS (SELECT 1 FROM json_each(e.tags) AS own \
                  JOIN json_each(?7) AS asked ON own.value = asked.value)) \
              AND (NOT ?8 OR s.archived_at IS NULL) \
+             AND (?9 IS NULL OR (t.category IN (SELECT value FROM json_each(?9))) IS NOT TRUE) \
+             AND (?10 IS NULL OR (t.name IN (SELECT value FROM json_each(?10))) IS NOT TRUE) \
+             AND (?11 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(?11) AS other \
+                 WHERE substr(s.name, 1, length(other.value)) = other.value)) \
+             AND (?12 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(e.tags) AS own \
+                 JOIN json_each(?12) AS other ON own.value = other.value)) \
              ORDER BY e.position ",
             $order,
             " LIMIT ?3"
@@ -130,14 +136,15 @@ impl Reader {
         filter: &Filter,
     ) -> Result<LogPage> {
         let head = self.last_position().await?;
+        let last = filter.end(head);
         let limit = limit.min(LOG_PAGE_MAX);
         // What has been looked through: forward up to here, backward down to here.
         let mut at = match direction {
             Direction::Forward => after.0,
-            Direction::Backward => after.0.min(head.0.saturating_add(1)),
+            Direction::Backward => after.0.min(last.0.saturating_add(1)),
         };
         loop {
-            let bounds = self.bounds(at, direction, head, filter).await?;
+            let bounds = self.bounds(at, direction, last, filter).await?;
             let Some(bounds) = bounds.filter(|(first, last)| first <= last && limit > 0) else {
                 return Ok(LogPage {
                     events: Vec::new(),
@@ -147,7 +154,7 @@ impl Reader {
             };
             let (events, is_cut) = self.window(bounds, direction, limit, filter).await?;
             let (end, is_last) = match direction {
-                Direction::Forward => (bounds.1, bounds.1 >= head.0),
+                Direction::Forward => (bounds.1, bounds.1 >= last.0),
                 Direction::Backward => (bounds.0, bounds.0 == 1),
             };
             let next = match events.last() {
@@ -168,7 +175,7 @@ impl Reader {
         &self,
         mut at: u64,
         direction: Direction,
-        head: Position,
+        last: Position,
         filter: &Filter,
     ) -> Result<Option<(u64, u64)>> {
         let window = if filter.is_all() { u64::MAX } else { WINDOW };
@@ -184,7 +191,7 @@ impl Reader {
             }
         }
         Ok(Some(match direction {
-            Direction::Forward => (at.saturating_add(1), at.saturating_add(window).min(head.0)),
+            Direction::Forward => (at.saturating_add(1), at.saturating_add(window).min(last.0)),
             Direction::Backward => (at.saturating_sub(window).max(1), at.saturating_sub(1)),
         }))
     }
@@ -284,14 +291,21 @@ fn asked<'q>(
         let all = all.as_ref()?;
         Some(names(all.iter().map(|one| &**one)))
     };
-    let types = filter.types.as_ref();
+    let types = |all: &Option<Vec<Name>>| {
+        let all = all.as_ref()?;
+        Some(names(all.iter().map(Name::as_str)))
+    };
     sqlx::query(sql)
         .bind(signed(bounds.0))
         .bind(signed(bounds.1))
         .bind(signed(limit as u64))
         .bind(texts(&filter.categories))
-        .bind(types.map(|all| names(all.iter().map(Name::as_str))))
+        .bind(types(&filter.types))
         .bind(filter.prefix.as_deref())
         .bind(texts(&filter.tags))
         .bind(filter.without_archived)
+        .bind(texts(&filter.not_categories))
+        .bind(types(&filter.not_types))
+        .bind(texts(&filter.not_prefixes))
+        .bind(texts(&filter.not_tags))
 }
