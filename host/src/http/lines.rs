@@ -78,7 +78,7 @@ pub struct LineAnswer {
         (choices::Binary = "application/octet-stream"),
     )),
     responses(
-        (status = 200, body = LineAnswer, content_type = "application/x-ndjson", description = "One line for each line"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "One `LineAnswer` for each line"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

@@ -3,9 +3,10 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::path::Operation;
 
 use super::{
-    acknowledgements, activate, appends, changes, commands, deployments, documents, export, health,
-    line, lines, log, long_read, marks, modules, preflights, projections, rejections, shadows,
-    snapshots, sse, state, streams, subscribe, subscriptions, types, verify,
+    acknowledgements, activate, appends, changes, choices, commands, deployments, documents,
+    export, health, line, lines, log, long_read, marks, modules, preflights, projections,
+    rejections, runs, shadows, snapshots, sse, state, streams, subscribe, subscriptions, types,
+    verify,
 };
 
 /// The interface's description.
@@ -77,7 +78,21 @@ use super::{
         health::live,
         health::ready,
     ),
-    components(schemas(line::Line<'static>, long_read::EventLine<'static>, sse::Reached, changes::ChangeView)),
+    components(schemas(
+        line::Line<'static>,
+        lines::LineAnswer,
+        runs::RunLine,
+        long_read::EventLine<'static>,
+        sse::Reached,
+        changes::ChangeView,
+        // Those of parameters are not found by themselves.
+        choices::Direction,
+        choices::Form,
+        choices::Archived,
+        choices::WithArchived,
+        choices::BuildRole,
+        choices::ProjectionOrder,
+    )),
 )]
 struct Api;
 

@@ -10,13 +10,13 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::App;
 use super::activate::release;
 use super::params::Params;
 use super::problem::{Problem, Result};
 use super::request::JsonBytes;
 use super::runs::{self, Run, RunLine, Telling};
 use super::verify::{FindingView, scope};
+use super::{App, choices};
 use crate::Host;
 use crate::deploy::{Keeping, Release};
 use crate::proof::{Policy, Preflight, Scope};
@@ -276,7 +276,7 @@ impl Run for Asked {
     post, path = "/v1/preflights", operation_id = "preflight", tag = "modules",
     request_body(content = PreflightBody, description = "The module"),
     responses(
-        (status = 200, body = RunLine, content_type = "application/x-ndjson", description = "Lines, the last of which says what was found"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`, the last of which says what was found"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, as why it could not be activated at all"),
     ),
 )]

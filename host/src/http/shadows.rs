@@ -10,12 +10,12 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::App;
 use super::params::{Params, digest};
 use super::preflights::PreflightView;
 use super::problem::{Problem, Result};
 use super::request::JsonBytes;
 use super::runs::{self, Run, RunLine, Telling};
+use super::{App, choices};
 use crate::Host;
 use crate::model::Digest;
 use crate::proof::{End, Policy, Shadow, Shadowing};
@@ -133,7 +133,7 @@ impl Run for Asked {
     post, path = "/v1/shadows", operation_id = "shadow", tag = "modules",
     request_body(content = ShadowBody, description = "The module"),
     responses(
-        (status = 200, body = RunLine, content_type = "application/x-ndjson", description = "Lines, one a second"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`, one a second"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, as why it could not be activated at all"),
     ),
 )]

@@ -7,11 +7,11 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::App;
 use super::params::Params;
 use super::problem::{Problem, Result};
 use super::request::OptionalJson;
 use super::runs::{self, Run, RunLine, Telling};
+use super::{App, choices};
 use crate::Host;
 use crate::model::{Category, Invalid};
 use crate::proof::{DocumentFinding, Finding, Kind, Scope, Verified, Weight};
@@ -302,7 +302,7 @@ impl Run for Scope {
     post, path = "/v1/verify", operation_id = "verify", tag = "operations",
     request_body(content = Option<VerifyBody>, description = "What is decided again; all without it"),
     responses(
-        (status = 200, body = RunLine, content_type = "application/x-ndjson", description = "Lines, the last of which says what was found"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`, the last of which says what was found"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
