@@ -129,7 +129,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::model::{IndexKind as Kind, Lifecycle as Kept, OnError as Policy};
+    use crate::model::{Kind, Lifecycle as Kept, OnError as Policy};
     use crate::projection::{NotFreshReason as Reason, State};
     use crate::runtime::FaultKind as Fault;
 

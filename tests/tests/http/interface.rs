@@ -147,7 +147,11 @@ async fn every_described_path_and_method_is_served() {
             // It has no body that could say more.
             if method == "head" {
                 let got = server.get(&path).await;
-                assert_eq!((answer.status, answer.text.as_str()), (got.status, ""), "{path}");
+                assert_eq!(
+                    (answer.status, answer.text.as_str()),
+                    (got.status, ""),
+                    "{path}"
+                );
                 continue;
             }
             let is_problem = answer.header("content-type").contains("problem");
