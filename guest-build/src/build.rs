@@ -62,7 +62,7 @@ pub struct Built {
 /// # Errors
 ///
 /// [`Error::NoWasm`] without a toolchain, [`Error::NotAGuest`] when `dir` has no
-/// package with a `cdylib`, [`Error::Compile`], and [`Error::NotAComponent`]
+/// package with a `cdylib`, [`Error::DependsOnGuest`], [`Error::Compile`], and [`Error::NotAComponent`]
 /// when the module exports no WIT world.
 pub fn build(dir: &Path, options: &Options) -> Result<Built, Error> {
     let manifest = package::manifest(dir)?;

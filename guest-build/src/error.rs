@@ -42,6 +42,19 @@ pub enum Error {
         detail: String,
     },
 
+    /// The guest depends on another guest: both export a component, which no linker can make one.
+    #[error(
+        "guest {} can't depend on guest {} ({}): each exports a component of its own; move the \
+         types that they share into a library crate without `cdylib`, and let both depend on it",
+        .path.first().map_or("", String::as_str),
+        .path.last().map_or("", String::as_str),
+        .path.join(" depends on ")
+    )]
+    DependsOnGuest {
+        /// Names of packages, from the guest to the one that it depends on.
+        path: Vec<String>,
+    },
+
     /// cargo failed; it has told the person why.
     #[error("guest {package}: cargo could not compile it ({status}); its messages are above")]
     Compile {

@@ -15,6 +15,7 @@
 
 pub mod apt;
 mod build;
+mod dependencies;
 mod ensure;
 mod error;
 mod package;

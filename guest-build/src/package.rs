@@ -6,7 +6,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Error, Toolchain};
+use crate::{Error, Toolchain, dependencies};
 
 /// What cargo says about the package in a folder.
 #[derive(Debug)]
@@ -27,27 +27,46 @@ pub(crate) fn manifest(dir: &Path) -> Result<PathBuf, Error> {
     })
 }
 
+/// What cargo says of the package with this manifest and of its workspace, or why it can't.
+pub(crate) fn metadata(
+    toolchain: &Toolchain,
+    manifest: &Path,
+) -> Result<Result<Value, String>, Error> {
+    let output = toolchain
+        .cargo()
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .args([OsStr::new("--manifest-path"), manifest.as_os_str()])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(Error::io(&toolchain.cargo))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        return Ok(Err(told.trim().to_owned()));
+    }
+    let metadata = serde_json::from_slice(&output.stdout);
+    Ok(metadata.map_err(|error| format!("cargo metadata: {error}")))
+}
+
+/// Whether a package has a `cdylib`.
+pub(crate) fn has_cdylib(package: &Value) -> bool {
+    let targets = package["targets"].as_array().into_iter().flatten();
+    let types = targets.filter_map(|target| target["crate_types"].as_array());
+    types.flatten().any(|it| it == "cdylib")
+}
+
 impl Package {
-    /// The package in `dir`, which must have a `cdylib`.
+    /// The package in `dir`, which must have a `cdylib`, and depend on no other guest.
     pub fn read(toolchain: &Toolchain, dir: &Path, manifest: PathBuf) -> Result<Self, Error> {
         let refuse = |detail: String| Error::NotAGuest {
             dir: dir.to_owned(),
             detail,
         };
-        let output = toolchain
-            .cargo()
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .args([OsStr::new("--manifest-path"), manifest.as_os_str()])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(Error::io(&toolchain.cargo))?;
-        if !output.status.success() {
-            let told = String::from_utf8_lossy(&output.stderr);
-            return Err(refuse(told.trim().to_owned()));
+        let metadata = metadata(toolchain, &manifest)?.map_err(refuse)?;
+        let package = Self::from_metadata(&metadata, manifest).map_err(refuse)?;
+        match dependencies::path_to_guest(toolchain, &metadata, &package.manifest) {
+            Some(path) => Err(Error::DependsOnGuest { path }),
+            None => Ok(package),
         }
-        let metadata: Value = serde_json::from_slice(&output.stdout)
-            .map_err(|error| refuse(format!("cargo metadata: {error}")))?;
-        Self::from_metadata(&metadata, manifest).map_err(refuse)
     }
 
     fn from_metadata(metadata: &Value, manifest: PathBuf) -> Result<Self, String> {
@@ -64,11 +83,7 @@ impl Package {
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let name = text(&package["name"]);
-        let targets = package["targets"].as_array().into_iter().flatten();
-        let mut types = targets
-            .filter_map(|target| target["crate_types"].as_array())
-            .flatten();
-        if !types.any(|it| it == "cdylib") {
+        if !has_cdylib(package) {
             return Err(format!(
                 "package {name} is no guest: its Cargo.toml lacks `crate-type = [\"cdylib\"]` under [lib]"
             ));

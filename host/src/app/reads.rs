@@ -6,10 +6,11 @@ use super::Host;
 use crate::deploy::{Keeping, Plan, Release};
 use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
-use crate::model::{Digest, Invalid, Position, RecordedEvent, StreamId, Version};
+use crate::model::{CommandRecord, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::proof::{self, Policy, Preflight, Progress, Report, Scope, Shadow, Shadowing};
 use crate::store::{
-    Direction, Filter, LogPage, Rejected, StreamFilter, StreamPage, StreamsPage, Versions,
+    Direction, Filter, LogPage, Rejected, StoredEvent, StreamFilter, StreamPage, StreamsPage,
+    Versions,
 };
 use crate::upcast::Form;
 
@@ -227,6 +228,43 @@ impl Host {
             .into_iter()
             .next()
             .filter(|event| event.position == position))
+    }
+
+    /// The command that a module decided, as it was accepted, which led to an event of the log.
+    /// None for events that no module decided.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn command_of(&self, event: &RecordedEvent) -> Result<Option<CommandRecord>, Error> {
+        if event.commit.module.is_none() {
+            return Ok(None);
+        }
+        let Some(stored) = self.stored(event.position).await? else {
+            return Ok(None);
+        };
+        // What led to a commit is stored with its first event; positions of a commit follow each
+        // other within a stream.
+        let offset = stored.commit_offset;
+        let first = match (offset, event.position.0.checked_sub(offset)) {
+            (0, _) => Some(stored),
+            (_, Some(first)) => self.stored(Position(first)).await?,
+            (_, None) => None,
+        };
+        let is_its = |first: &StoredEvent| {
+            let version = event.version.0.checked_sub(offset);
+            first.stream == event.stream && Some(first.version.0) == version
+        };
+        let commit = first.filter(is_its).and_then(|first| first.commit);
+        Ok(commit.and_then(|commit| commit.command))
+    }
+
+    async fn stored(&self, position: Position) -> Result<Option<StoredEvent>, Error> {
+        let Some(before) = position.0.checked_sub(1) else {
+            return Ok(None);
+        };
+        let page = self.tenant.reader.read_stored(Position(before), 1).await?;
+        let mut events = page.events.into_iter();
+        Ok(events.find(|event| event.position == position))
     }
 
     /// Position of the last event; 0 for an empty log.

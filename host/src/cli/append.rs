@@ -14,7 +14,7 @@ use super::{Client, Connection};
 use crate::http::line::one_line;
 use crate::model::{StreamId, check_json};
 
-/// Append an event as it is, or events to several streams
+/// Append events that need no decision
 ///
 /// No decider decides. A file holds one JSON document; all of it is appended, or
 /// nothing:

@@ -9,7 +9,7 @@ use super::table::grouped;
 use super::transfer::{Bar, store_url};
 use crate::store;
 
-/// Copy a SQLite store into a folder, also beside its host
+/// Copy a SQLite store into a folder, also while its host runs
 ///
 /// The copy has the name of the store's file, holds the log as it stands at one moment,
 /// and is a store itself. A file that is there already is left alone. PostgreSQL has

@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::bench;
 
-/// Measure the whole path beside the bare append, in one run
+/// Measure commands and guests on this machine
 ///
 /// Durable commands on new SQLite files, with a closed loop of callers: commands/s,
 /// latencies, processor time, bytes written and flushes, each beside the bare

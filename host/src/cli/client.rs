@@ -45,8 +45,9 @@ impl Client {
     /// When the address is none, or the token can't be sent in a header.
     pub fn new(url: &str, token: Option<String>) -> Result<Self> {
         let wrong = || {
+            let url = url.rsplit_once('@').map_or(url, |(_, place)| place);
             WrongUse(format!(
-                "{url:?} is no address of a host, as http://127.0.0.1:7878"
+                "{url:?} is not an address of a host, as http://127.0.0.1:7878"
             ))
         };
         let parsed = Url::parse(url).map_err(|_| wrong())?;
@@ -104,7 +105,7 @@ impl Client {
             Ok(problem) => Err(Answered(problem).into()),
             Err(_) => Err(anyhow!(
                 "{} answered {status} and no problem document; is it a quipu host?",
-                self.url
+                self.shown()
             )),
         }
     }
@@ -113,7 +114,7 @@ impl Client {
     pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         let body = self.send(request).await?.bytes().await?;
         serde_json::from_slice(&body)
-            .with_context(|| format!("{} answered something unexpected", self.url))
+            .with_context(|| format!("{} answered something unexpected", self.shown()))
     }
 
     /// Whether a host answers there.
@@ -122,11 +123,20 @@ impl Client {
         Ok(())
     }
 
+    /// The address without user and password.
+    fn shown(&self) -> Url {
+        let mut url = self.url.clone();
+        // An address of a host may have both.
+        _ = url.set_username("");
+        _ = url.set_password(None);
+        url
+    }
+
     pub(super) fn unreached(&self, error: &reqwest::Error) -> anyhow::Error {
         if error.is_connect() {
             return anyhow!(
                 "no host answers at {}; is it running? start one with `quipu serve`, or name it with --url",
-                self.url
+                self.shown()
             );
         }
         let mut causes = String::new();
@@ -135,6 +145,6 @@ impl Client {
             causes = inner.to_string();
             cause = inner.source();
         }
-        anyhow!("the connection to {} failed: {causes}", self.url)
+        anyhow!("the connection to {} failed: {causes}", self.shown())
     }
 }

@@ -161,7 +161,7 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
         let wrong = |why: String| WrongUse(format!("{}: {why}", path.display()));
-        let config: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let config: Self = toml::from_str(&text).map_err(|error| wrong(shown(&text, &error)))?;
         config.check_metadata().map_err(wrong)?;
         config.check_numbers().map_err(wrong)?;
         Ok(config)
@@ -479,6 +479,18 @@ impl Limits {
     }
 }
 
+/// An error with the lines that it is about, unless they may hold the address of a store: then
+/// the number of the line alone.
+fn shown(text: &str, error: &toml::de::Error) -> String {
+    let shown = error.to_string();
+    if !shown.contains("store =") && !shown.contains(['@', '?']) {
+        return shown;
+    }
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("line {line}: {}", error.message())
+}
+
 fn set<T>(place: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *place = given;
@@ -551,6 +563,24 @@ mod tests {
         let error = check(&format!("{bounded}\"12345678\"")).unwrap_err();
         assert!(error.contains("21 bytes, more than 20"), "{error}");
         assert!(toml::from_str::<Config>("[metadata]\nregion = 1").is_err());
+    }
+
+    #[test]
+    fn an_error_shows_no_address_of_a_store() {
+        for text in [
+            "listen = \"x\"\nstore = \"postgres://ann:s3cret@db\" x",
+            "listen = \"x\"\nstore = postgres://ann:s3cret@db",
+            "listen = \"x\"\nstor = \"postgres://ann:s3cret@db\"",
+            "listen = \"x\"\nstore = [\"s3cret\"]",
+        ] {
+            let error = toml::from_str::<Config>(text).unwrap_err();
+            let said = shown(text, &error);
+            assert!(said.starts_with("line 2: "), "{said}");
+            assert!(!said.contains("s3cret"), "{said}");
+        }
+        let text = "[engine]\nworker = 2";
+        let error = toml::from_str::<Config>(text).unwrap_err();
+        assert!(shown(text, &error).contains("worker = 2"));
     }
 
     #[test]

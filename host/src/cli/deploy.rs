@@ -5,17 +5,18 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use console::Term;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use super::exit::WrongUse;
 use super::runs::Watch;
-use super::table::{Table, grouped, printable};
+use super::table::{self, Table, grouped, id, number, printable, short, text, time, word};
 use super::{Client, Connection, preflight, signing};
 use crate::http::{DeploymentList, DeploymentView, ModuleView, RunLine, SummaryView};
 use crate::model::{Invalid, Lifecycle, OnError, SettingsChange};
 
-/// Upload components and make them the active ones under their names, in one plan
+/// Upload components and activate them together, in one plan
 #[derive(Debug, Args)]
 pub struct Deploy {
     /// The components: they become active together, and are rolled back together
@@ -81,7 +82,7 @@ async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<Deplo
                 let mut out = io::stderr().lock();
                 is_blocked = !found.passes;
                 if is_blocked {
-                    preflight::print(&found, &mut out)?;
+                    preflight::print(&found, table::width(&Term::stderr()), &mut out)?;
                     continue;
                 }
                 for objection in &found.objections {
@@ -104,10 +105,11 @@ async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<Deplo
     }
 }
 
-/// Make the module active again that was active under a name before
+/// Activate the module that was active under a name before
 ///
-/// If that was replaced together with others by one deploy, all of them are restored. It is looked at first as any decider that takes another one's place: what was written
-/// meanwhile, and that it can't read, is named before anything happens.
+/// If it was replaced together with others by one deploy, all of them are restored. A preflight
+/// comes first, as before any activation: it names events that were written meanwhile and that
+/// the module can't read.
 #[derive(Debug, Args)]
 pub struct Rollback {
     /// The name, as `deployments` lists it
@@ -259,7 +261,7 @@ fn named<T: FromStr<Err = Invalid>>(text: &str) -> Result<(String, T), String> {
     }
 }
 
-/// List what was made active, and when
+/// List activations: which module, when and by whom
 #[derive(Debug, Args)]
 pub struct Deployments {
     /// Only under this name
@@ -287,47 +289,29 @@ impl Deployments {
             return Ok(());
         }
         let mut table = Table::new(&[
-            "plan",
-            "name",
-            "digest",
-            "activated at",
-            "by",
-            "preflight",
-            "",
+            number("plan"),
+            id("name"),
+            id("digest"),
+            time("activated at"),
+            word("by").if_not_empty(),
+            text("preflight"),
+            word(""),
         ]);
         for deployment in list.deployments {
             let active = if deployment.active { "active" } else { "" };
-            let others = deployment.others.iter();
-            let others: Vec<_> = others
-                .map(|other| {
-                    let digest = other.digest.as_deref().unwrap_or("-");
-                    let digest: String = digest.chars().take(12).collect();
-                    (other.name.clone(), digest)
-                })
-                .collect();
             let plan = deployment.plan.to_string();
             table.row([
                 plan.clone(),
                 deployment.name,
-                // A digest may be of digits alone.
-                format!("{} ", &deployment.digest[..12]),
+                short(&deployment.digest),
                 deployment.activated_at,
-                deployment.activated_by.unwrap_or_else(|| "-".to_owned()),
+                deployment.activated_by.unwrap_or_else(dash),
                 deployment.preflight.as_ref().map_or_else(dash, said),
                 active.to_owned(),
             ]);
-            for (name, digest) in others {
-                let empty = String::new;
-                let digest = format!("{digest} ");
-                table.row([
-                    plan.clone(),
-                    name,
-                    digest,
-                    empty(),
-                    empty(),
-                    empty(),
-                    empty(),
-                ]);
+            for other in deployment.others {
+                let digest = other.digest.as_deref().map_or_else(dash, short);
+                table.cells([plan.clone(), other.name, digest]);
             }
         }
         table.write(&mut out)?;

@@ -8,11 +8,13 @@ use serde_json::value::RawValue;
 
 use super::client::Answered;
 use super::execute::one_lined;
-use super::table::Table;
+use super::table::{Table, printable};
 use super::{Client, Connection};
 use crate::http::ModuleView;
 
-/// Show one event whole, as it is stored, with what led to it and what it is lifted to
+/// Show one event, the command that led to it, and its lifted form
+///
+/// The event is shown as it is stored. An event that was appended has no command.
 #[derive(Debug, Args)]
 pub struct Event {
     /// Its position in the log
@@ -42,6 +44,8 @@ struct Shown<'a> {
     tags: Vec<String>,
     commit: Commit,
     #[serde(borrow)]
+    command: Option<Command<'a>>,
+    #[serde(borrow)]
     lifted: Option<Vec<Part<'a>>>,
     not_lifted: Option<String>,
 }
@@ -53,6 +57,26 @@ struct Part<'a> {
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     data_base64: Option<String>,
+}
+
+/// The command that led to it.
+#[derive(Deserialize)]
+struct Command<'a> {
+    id: String,
+    r#type: String,
+    schema_version: u32,
+    content_type: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    data_base64: Option<String>,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+    accepted_at: String,
+    seed: String,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+    principal: Option<String>,
+    traceparent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -82,19 +106,19 @@ impl Event {
         let mut out = io::stdout().lock();
         table(&event, decided_by).write(&mut out)?;
         writeln!(out)?;
-        match (event.data, &event.data_base64) {
-            (Some(data), _) => writeln!(out, "{}", data.get())?,
-            (None, Some(base64)) => writeln!(out, "{base64}")?,
-            (None, None) => {}
+        print_data(event.data, event.data_base64.as_deref(), &mut out)?;
+        print_lifted(&event, &mut out)?;
+        match &event.command {
+            Some(command) => print_command(command, &mut out),
+            None => Ok(()),
         }
-        print_lifted(&event, &mut out)
     }
 }
 
 /// What becomes of the event, if something does.
 fn print_lifted(event: &Shown<'_>, out: &mut impl Write) -> Result<()> {
     if let Some(why) = &event.not_lifted {
-        writeln!(out, "\nit can't be lifted: {why}")?;
+        writeln!(out, "\nit can't be lifted: {}", printable(why))?;
         return Ok(());
     }
     let Some(parts) = &event.lifted else {
@@ -117,6 +141,49 @@ fn print_lifted(event: &Shown<'_>, out: &mut impl Write) -> Result<()> {
         ]);
     }
     Ok(table.write(out)?)
+}
+
+/// The command that led to the event.
+fn print_command(command: &Command<'_>, out: &mut impl Write) -> Result<()> {
+    let json = "application/json";
+    let optional = [
+        ("correlation id", &command.correlation_id),
+        ("causation id", &command.causation_id),
+        ("principal", &command.principal),
+        ("traceparent", &command.traceparent),
+    ];
+    let mut facts = vec![
+        ("command", command.r#type.clone()),
+        ("id", command.id.clone()),
+        ("schema version", command.schema_version.to_string()),
+        (
+            "content type",
+            command
+                .content_type
+                .clone()
+                .unwrap_or_else(|| json.to_owned()),
+        ),
+        ("accepted at", command.accepted_at.clone()),
+        ("seed", command.seed.clone()),
+        ("metadata", one_lined(command.metadata.get())),
+    ];
+    for (name, value) in optional {
+        facts.extend(value.clone().map(|value| (name, value)));
+    }
+    writeln!(out)?;
+    facts_table(facts).write(out)?;
+    writeln!(out)?;
+    print_data(command.data, command.data_base64.as_deref(), out)
+}
+
+/// Data as they are, JSON or base64.
+fn print_data(data: Option<&RawValue>, base64: Option<&str>, out: &mut impl Write) -> Result<()> {
+    match (data, base64) {
+        (Some(data), _) => writeln!(out, "{}", data.get())?,
+        (None, Some(base64)) => writeln!(out, "{base64}")?,
+        (None, None) => {}
+    }
+    Ok(())
 }
 
 /// Name and version of the module that decided.
@@ -159,9 +226,13 @@ fn table(event: &Shown<'_>, decided_by: String) -> Table {
         ("principal", or_none(&commit.principal)),
         ("traceparent", or_none(&commit.traceparent)),
     ];
+    facts_table(rows)
+}
+
+fn facts_table(facts: impl IntoIterator<Item = (&'static str, String)>) -> Table {
     let mut table = Table::bare();
-    for (name, value) in rows {
-        // Behind a space nothing is taken for a number, which would stand to the right.
+    for (name, value) in facts {
+        // With a space at its end nothing is taken for a number, which would be to the right.
         table.row([name.to_owned(), format!("{value} ")]);
     }
     table

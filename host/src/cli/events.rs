@@ -8,16 +8,18 @@ use serde_json::value::RawValue;
 
 use super::execute::one_lined;
 use super::follow::Follow;
-use super::table::Table;
+use super::table::{Table, id, number, text, time, word};
 use super::{Client, Connection};
 
 /// Events that one request asks for.
 pub const PAGE: u64 = 500;
 
 /// Read the log of all events
+///
+/// In a terminal a table, cut to its width; elsewhere whole lines without a heading.
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Only behind this position; with --backward, only before it
+    /// Only after this position; with --backward, only before it
     #[arg(long, value_name = "N")]
     after: Option<u64>,
     /// No events after this position
@@ -28,7 +30,8 @@ pub struct Events {
     /// Events of archived streams; without this, they are left out with --category only
     #[arg(long, value_enum)]
     archived: Option<Archived>,
-    /// Only those that this module decided, by its digest; as they are stored
+    /// Only events that this module decided, as they are stored; by its digest or the first
+    /// digits of it
     #[arg(
         long,
         value_name = "DIGEST",
@@ -115,13 +118,14 @@ impl Events {
         let client = Client::of(&self.connection)?;
         let mut after = self.after;
         let mut left = self.limit.unwrap_or(u64::MAX);
+        let mut printer = Printer::new(self.json);
         if self.follow {
             let path = ["v1", "events", "subscribe"];
             let mut query = self.filter();
             query.extend(after.map(|after| ("after", after.to_string())));
             query.extend(form(self.stored));
             let following = Follow::new(&client, &path, query);
-            return following.run(each(left, self.json)).await;
+            return following.run(each(left, printer)).await;
         }
         while left > 0 {
             let mut query = self.filter();
@@ -141,7 +145,7 @@ impl Events {
             let body = client.send(request).await?.bytes().await?;
             let page: Page<'_> = serde_json::from_slice(&body)?;
             left -= left.min(positions(&page.events)?);
-            print(&page.events, self.json)?;
+            printer.print(&page.events)?;
             match page.next {
                 Some(next) => after = Some(next),
                 None => break,
@@ -196,43 +200,64 @@ fn positions(events: &[&RawValue]) -> Result<u64> {
 }
 
 /// Prints events, each with all its parts, as many as are left.
-pub fn each(mut left: u64, json: bool) -> impl FnMut(&[Vec<u8>]) -> Result<bool> {
+pub fn each(mut left: u64, mut printer: Printer) -> impl FnMut(&[Vec<u8>]) -> Result<bool> {
     move |parts| {
         let parts: Vec<&RawValue> = parts
             .iter()
             .map(|part| serde_json::from_slice(part))
             .collect::<Result<_, _>>()?;
-        print(&parts, json)?;
+        printer.print(&parts)?;
         left -= 1;
         Ok(left > 0)
     }
 }
 
-pub fn print(events: &[&RawValue], json: bool) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    if json {
-        for event in events {
-            writeln!(out, "{}", one_lined(event.get()))?;
+/// Prints events, page by page: NDJSON, or a table.
+pub struct Printer {
+    json: bool,
+    table: Table,
+}
+
+impl Printer {
+    pub fn new(json: bool) -> Self {
+        let columns = [
+            number("position"),
+            time("recorded at").if_there_is_room(),
+            id("stream"),
+            number("version"),
+            word("type"),
+            text("data"),
+        ];
+        Self {
+            json,
+            table: Table::of_lines(&columns),
         }
-        return Ok(out.flush()?);
     }
-    let mut table = Table::bare();
-    for event in events {
-        let event: Event<'_> = serde_json::from_str(event.get())?;
-        let data = match (event.data, event.content_type) {
-            (Some(data), _) => one_lined(data.get()),
-            (None, content_type) => content_type.unwrap_or_default(),
-        };
-        table.row([
-            event.position.to_string(),
-            event.recorded_at,
-            // A stream's name may look like a number.
-            format!("{} ", event.stream),
-            event.version.to_string(),
-            event.r#type,
-            data,
-        ]);
+
+    pub fn print(&mut self, events: &[&RawValue]) -> Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        if self.json {
+            for event in events {
+                writeln!(out, "{}", one_lined(event.get()))?;
+            }
+            return Ok(out.flush()?);
+        }
+        for event in events {
+            let event: Event<'_> = serde_json::from_str(event.get())?;
+            let data = match (event.data, event.content_type) {
+                (Some(data), _) => one_lined(data.get()),
+                (None, content_type) => content_type.unwrap_or_default(),
+            };
+            self.table.row([
+                event.position.to_string(),
+                event.recorded_at,
+                event.stream,
+                event.version.to_string(),
+                event.r#type,
+                data,
+            ]);
+        }
+        self.table.write(&mut out)?;
+        Ok(out.flush()?)
     }
-    table.write(&mut out)?;
-    Ok(out.flush()?)
 }

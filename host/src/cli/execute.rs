@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::exit::WrongUse;
 use super::expected::Expected;
 use super::file::{self, Input, Progress, Summary, Target};
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, id, number, text};
 use super::{Client, Connection};
 use crate::http::line::one_line;
 use crate::model::{StreamId, check_json};
@@ -211,7 +211,7 @@ pub fn print(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
         return Ok(());
     }
     writeln!(out)?;
-    let mut table = Table::new(&["rejected as", "count", "for example"]);
+    let mut table = Table::new(&[id("rejected as"), number("count"), text("for example")]);
     for (code, count) in &summary.rejections {
         let example = summary.examples.get(code).map(ToString::to_string);
         table.row([code.clone(), grouped(*count), example.unwrap_or_default()]);

@@ -18,7 +18,7 @@ use crate::http::ImportView;
 use crate::transfer::{self, Imported, Target};
 use crate::{commit, store};
 
-/// Take in an export from stdin
+/// Import an export from stdin
 ///
 /// The store has to be empty. It then holds the same log: ids, versions, positions,
 /// times, commands, components and the history of the plan. An import that was

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::table::{Table, grouped};
-use crate::http::{DefinitionView, IndexView, ModuleView, SourceView, TypeView};
+use super::table::{Table, grouped, id, number, text, word};
+use super::types::shown;
+use crate::http::{
+    DefinitionView, IndexView, MigrationView, ModuleView, SourceView, TypeView, UpcastView,
+};
 use crate::runtime::Runtime;
 
-/// Show what a component is
+/// Show what a component decides, lifts and projects
 #[derive(Debug, Args)]
 pub struct Inspect {
     /// The component
@@ -41,7 +44,7 @@ fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
         [] => "nothing".to_owned(),
         imports => imports.join(", "),
     };
-    let facts = [
+    let mut facts = vec![
         ("name", view.name.clone()),
         ("version", view.version.clone()),
         ("world", view.world.clone()),
@@ -50,6 +53,11 @@ fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
         ("digest", view.digest.clone()),
         ("size", format!("{} bytes", grouped(view.bytes))),
     ];
+    if view.state_schema_version > 0 {
+        let version = view.state_schema_version.to_string();
+        facts.push(("state schema version", version));
+        facts.push(("migrations of the state", migrations(&view.migrations)));
+    }
     for (name, value) in facts {
         // A version such as 1.0 is no number to be set to the right.
         table.row([name.to_owned(), format!("{value} ")]);
@@ -61,6 +69,10 @@ fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
             of_types(heading, types).write(out)?;
         }
     }
+    if !view.steps.is_empty() {
+        writeln!(out)?;
+        of_steps(&view.steps).write(out)?;
+    }
     if !view.projections.is_empty() {
         writeln!(out)?;
         of_projections(&view.projections).write(out)?;
@@ -68,8 +80,37 @@ fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// `1 to 2, 2 to 3`.
+fn migrations(migrations: &[MigrationView]) -> String {
+    let each = migrations.iter();
+    let each: Vec<_> = each.map(|it| format!("{} to {}", it.from, it.to)).collect();
+    match each.is_empty() {
+        true => "none".to_owned(),
+        false => each.join(", "),
+    }
+}
+
+/// What its upcaster lifts.
+fn of_steps(steps: &[UpcastView]) -> Table {
+    let mut table = Table::new(&[id("category"), id("step from"), text("to")]);
+    for step in steps {
+        let to: Vec<String> = step.to.iter().map(shown).collect();
+        let to = match to.is_empty() {
+            true => "nothing: it is dropped".to_owned(),
+            false => to.join(", "),
+        };
+        table.row([step.category.clone(), shown(&step.from), to]);
+    }
+    table
+}
+
 fn of_projections(projections: &[DefinitionView]) -> Table {
-    let mut table = Table::new(&["projection", "version", "sources", "indexes"]);
+    let mut table = Table::new(&[
+        id("projection"),
+        number("version"),
+        text("sources"),
+        text("indexes"),
+    ]);
     for known in projections {
         let sources: Vec<_> = known.sources.iter().map(source).collect();
         let indexes: Vec<_> = known.indexes.iter().map(index).collect();
@@ -98,8 +139,13 @@ fn index(index: &IndexView) -> String {
     format!("{} {} {}", index.name, index.pointer, index.kind)
 }
 
-fn of_types(heading: &str, types: &[TypeView]) -> Table {
-    let mut table = Table::new(&[heading, "schema version", "content type", "older names"]);
+fn of_types(heading: &'static str, types: &[TypeView]) -> Table {
+    let mut table = Table::new(&[
+        id(heading),
+        number("schema version"),
+        word("content type").if_there_is_room(),
+        text("older names"),
+    ]);
     for known in types {
         table.row([
             known.name.clone(),

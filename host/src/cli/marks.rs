@@ -11,7 +11,7 @@ use super::exit::WrongUse;
 use super::{Client, Connection};
 use crate::model::StreamId;
 
-/// Archive a stream: it takes no appends then, its events stay
+/// Archive a stream: it takes no more appends, its events stay
 ///
 /// Lists and pages by category leave it out unless asked. Archiving it again does
 /// nothing.
@@ -28,10 +28,10 @@ pub struct Restore {
     marking: Marking,
 }
 
-/// Truncate a stream: events before a version leave its reads and loading
+/// Truncate a stream: hide events before a version
 ///
-/// They stay in the log. A snapshot of all events is taken first and stands for them; the
-/// last event always stays.
+/// They leave reads and loading of the stream, and stay in the log. A snapshot of all events is
+/// taken first and replaces them; the last event always stays.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("where").required(true))]
 pub struct Truncate {

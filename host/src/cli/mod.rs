@@ -19,8 +19,10 @@ mod expected;
 mod export;
 pub mod file;
 mod follow;
+mod groups;
 mod import;
 mod inspect;
+mod log;
 mod marks;
 mod migrate;
 mod modules;
@@ -50,7 +52,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::runtime::Compiler;
 
@@ -135,7 +137,8 @@ const LEFT_RUNNING: Duration = Duration::from_secs(1);
 
 /// Runs the command line of this process. An error has been told on stderr.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = groups::grouped(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let told = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -157,10 +160,17 @@ pub fn main() -> ExitCode {
                 _ = exit::write_json(&error, &mut io::stdout().lock());
             }
             // Nobody may be left to read it.
-            _ = writeln!(io::stderr(), "error: {error:#}");
+            _ = writeln!(io::stderr(), "error: {}", shown(&error));
             Exit::of(&error).into()
         }
     }
+}
+
+/// An error for people. Lines stay; whatever a host or a guest said, nothing steers the terminal.
+fn shown(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let lines: Vec<String> = text.split('\n').map(table::printable).collect();
+    lines.join("\n")
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {

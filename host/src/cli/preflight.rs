@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use console::Term;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::deploy::upload;
 use super::execute::one_lined;
-use super::table::{Table, grouped, printable};
+use super::table::{self, Table, grouped, id, number, printable, short};
 use super::{Client, Connection, runs};
 use crate::http::{PreflightView, RunLine};
 
 /// Examples that are printed.
 const PRINTED_MAX: usize = 5;
 
-/// Say what would be different if components were deployed; nothing is activated
+/// Re-decide recorded commands with components before activation
 ///
 /// They are uploaded, and decide the recorded commands of the categories that they would serve
 /// otherwise, each on the state that the recorded events before it lead to. What they decide
@@ -78,7 +79,7 @@ impl Preflight {
             writeln!(io::stdout(), "{}", line["preflight"])?;
         } else {
             let mut out = io::BufWriter::new(io::stdout().lock());
-            print(&found, &mut out)?;
+            print(&found, table::width(&Term::stdout()), &mut out)?;
             out.flush()?;
         }
         match found.passes {
@@ -98,10 +99,10 @@ pub async fn asked(client: &Client, body: &Value) -> Result<(Value, Box<Prefligh
     }
 }
 
-/// Writes what was found for people.
-pub fn print(found: &PreflightView, out: &mut impl Write) -> Result<()> {
+/// Writes what was found for people, with tables that are cut to a width.
+pub fn print(found: &PreflightView, width: Option<usize>, out: &mut impl Write) -> Result<()> {
     let name = one_lined(&found.name);
-    let module: String = found.module.chars().take(12).collect();
+    let module = short(&found.module);
     let categories = match found.categories.is_empty() {
         true => "nothing would be served otherwise".to_owned(),
         false => format!("it would serve {}", one_lined(&found.categories.join(", "))),
@@ -121,7 +122,7 @@ pub fn print(found: &PreflightView, out: &mut impl Write) -> Result<()> {
     writeln!(out, "{events} events, up to position {until} of {head}")?;
     if !found.commands.is_empty() {
         writeln!(out)?;
-        write_commands(found, out)?;
+        write_commands(found, width, out)?;
     }
     writeln!(out)?;
     if found.objections.is_empty() {
@@ -156,21 +157,21 @@ pub fn print(found: &PreflightView, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-fn write_commands(found: &PreflightView, out: &mut impl Write) -> Result<()> {
+fn write_commands(found: &PreflightView, width: Option<usize>, out: &mut impl Write) -> Result<()> {
     let mut table = Table::new(&[
-        "category",
-        "command",
-        "same",
-        "lifted",
-        "as active",
-        "different",
-        "rejected",
-        "unread",
-        "failed",
-        "impure",
-        "undecided",
-        "fuel",
-        "time",
+        id("category"),
+        id("command"),
+        number("same"),
+        number("lifted").if_not_empty(),
+        number("as active").if_not_empty(),
+        number("different").if_not_empty(),
+        number("rejected").if_not_empty(),
+        number("unread").if_not_empty(),
+        number("failed").if_not_empty(),
+        number("impure").if_not_empty(),
+        number("undecided").if_not_empty(),
+        number("fuel").if_there_is_room(),
+        number("time").if_there_is_room(),
     ]);
     for judged in &found.commands {
         let fuel = times(judged.fuel, judged.fuel_recorded);
@@ -190,8 +191,8 @@ fn write_commands(found: &PreflightView, out: &mut impl Write) -> Result<()> {
             times(judged.time_ns, judged.time_active_ns),
         ]);
     }
-    table.write(out)?;
-    write_refusals(found, out)
+    table.write_within(width, out)?;
+    write_refusals(found, width, out)
 }
 
 fn times(now: u64, before: u64) -> String {
@@ -202,14 +203,14 @@ fn times(now: u64, before: u64) -> String {
 }
 
 /// What becomes of kept rejections, if there are any.
-fn write_refusals(found: &PreflightView, out: &mut impl Write) -> Result<()> {
+fn write_refusals(found: &PreflightView, width: Option<usize>, out: &mut impl Write) -> Result<()> {
     let mut table = Table::new(&[
-        "category",
-        "rejected command",
-        "same code",
-        "other code",
-        "accepted",
-        "failed",
+        id("category"),
+        id("rejected command"),
+        number("same code"),
+        number("other code"),
+        number("accepted"),
+        number("failed"),
     ]);
     let mut is_empty = true;
     for judged in &found.commands {
@@ -230,5 +231,5 @@ fn write_refusals(found: &PreflightView, out: &mut impl Write) -> Result<()> {
         return Ok(());
     }
     writeln!(out)?;
-    Ok(table.write(out)?)
+    Ok(table.write_within(width, out)?)
 }

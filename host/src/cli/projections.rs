@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::execute::one_lined;
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, id, number, text, word};
 use super::{Client, Connection};
 use crate::http::{BuildView, ProjectionView};
 
-/// List projections: how they are kept, how far they are, and what troubles them
+/// List projections with lifecycle, progress and errors
 #[derive(Debug, Args)]
 pub struct Projections {
     /// Print NDJSON
@@ -41,17 +41,17 @@ impl Projections {
             return Ok(out.flush()?);
         }
         let mut table = Table::new(&[
-            "projection",
-            "kept",
-            "on error",
-            "state",
-            "version",
-            "position",
-            "behind",
-            "documents",
-            "parked",
-            "skipped",
-            "",
+            id("projection"),
+            word("kept").if_there_is_room(),
+            word("on error").if_there_is_room(),
+            word("state"),
+            number("version"),
+            number("position").if_there_is_room(),
+            number("behind"),
+            number("documents").if_there_is_room(),
+            number("parked").if_not_empty(),
+            number("skipped").if_not_empty(),
+            text(""),
         ]);
         for projection in list.projections {
             let projection: ProjectionView = serde_json::from_str(projection.get())?;

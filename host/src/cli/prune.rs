@@ -5,7 +5,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, id, number, short, time};
 use super::{Client, Connection};
 use crate::http::PrunedView;
 
@@ -42,9 +42,9 @@ impl Prune {
         }
         let bytes: u64 = pruned.modules.iter().map(|module| module.bytes).sum();
         if !pruned.modules.is_empty() {
-            let mut table = Table::new(&["digest", "bytes", "uploaded at"]);
+            let mut table = Table::new(&[id("digest"), number("bytes"), time("uploaded at")]);
             for module in &pruned.modules {
-                let digest = format!("{} ", &module.digest[..12]);
+                let digest = short(&module.digest);
                 table.row([digest, grouped(module.bytes), module.uploaded_at.clone()]);
             }
             table.write(&mut out)?;

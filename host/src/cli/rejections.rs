@@ -7,18 +7,18 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::execute::one_lined;
-use super::table::Table;
+use super::table::{Table, id, number, text, time, word};
 use super::{Client, Connection};
 
 /// Rejections that are asked for at once.
 const PAGE: u64 = 100;
 
-/// List the last commands that the domain said no to, the newest first
+/// List the last commands that the domain rejected, newest first
 #[derive(Debug, Args)]
 pub struct Rejections {
-    /// Of streams of this category alone
+    /// Only of streams of this category
     category: Option<String>,
-    /// At most so many
+    /// At most N rejections
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
     /// Print NDJSON
@@ -46,6 +46,9 @@ struct Rejected<'a> {
     content_type: Option<String>,
     code: String,
     message: String,
+    #[serde(borrow)]
+    details: Option<&'a RawValue>,
+    details_content_type: Option<String>,
 }
 
 impl Rejections {
@@ -53,13 +56,14 @@ impl Rejections {
         let client = Client::of(&self.connection)?;
         let mut out = io::BufWriter::new(io::stdout().lock());
         let mut table = Table::new(&[
-            "accepted at",
-            "stream",
-            "version",
-            "command",
-            "data",
-            "code",
-            "message",
+            time("accepted at").if_there_is_room(),
+            id("stream"),
+            number("version").if_there_is_room(),
+            word("command"),
+            text("data").if_there_is_room(),
+            word("code"),
+            text("message"),
+            text("details").if_not_empty(),
         ]);
         let (mut left, mut before) = (self.limit, None::<u64>);
         while left > 0 {
@@ -88,18 +92,23 @@ impl Rejections {
     }
 }
 
-fn row(rejected: Rejected<'_>) -> [String; 7] {
-    let data = match (rejected.data, rejected.content_type) {
-        (Some(data), _) => one_lined(data.get()),
-        (None, content_type) => content_type.unwrap_or_default(),
-    };
+fn row(rejected: Rejected<'_>) -> [String; 8] {
     [
         rejected.accepted_at,
-        format!("{} ", one_lined(&rejected.stream)),
+        one_lined(&rejected.stream),
         rejected.version.to_string(),
         one_lined(&rejected.command),
-        data,
+        shown(rejected.data, rejected.content_type),
         one_lined(&rejected.code),
         one_lined(&rejected.message),
+        shown(rejected.details, rejected.details_content_type),
     ]
+}
+
+/// JSON on one line; of anything else the media type.
+fn shown(data: Option<&RawValue>, content_type: Option<String>) -> String {
+    match data {
+        Some(data) => one_lined(data.get()),
+        None => content_type.unwrap_or_default(),
+    }
 }

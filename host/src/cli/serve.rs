@@ -5,11 +5,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use super::config::Config;
 use super::exit::WrongUse;
-use super::modules;
+use super::{log, modules};
 use crate::store::{self, StoreUrl};
 use crate::{Host, http};
 
@@ -40,12 +39,9 @@ pub struct Serve {
     config: Option<PathBuf>,
 }
 
-/// Lines of the log that wait to be written; further ones are lost.
-const LOG_LINES_MAX: usize = 10_000;
-
 impl Serve {
     pub async fn run(self) -> Result<()> {
-        let _written = log();
+        let _written = log::start();
         // Before anything else, so that no signal finds its default.
         let mut signals = (
             signal(SignalKind::terminate())?,
@@ -130,28 +126,4 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-/// `QUIPU_LOG` says what is logged, as `info` or `quipu=debug`. Lines are written by a thread of
-/// their own until what is returned is dropped: a reader that is slow or gone costs lines, never a
-/// request.
-fn log() -> WorkerGuard {
-    use std::io::IsTerminal;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LOG_LINES_MAX)
-        .finish(io::stderr());
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_env_var("QUIPU_LOG")
-        .with_default_directive(tracing::Level::INFO.into())
-        .from_env_lossy();
-    // In a test of this process there may be one already.
-    _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        .with_ansi(io::stderr().is_terminal())
-        // It would write its own errors where the lines could not be written, and panic there.
-        .log_internal_errors(false)
-        .try_init();
-    guard
 }

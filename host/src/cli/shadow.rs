@@ -3,17 +3,18 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::deploy::upload;
 use super::runs::Watch;
-use super::table::grouped;
+use super::table::{self, grouped};
 use super::{Client, Connection, preflight};
 use crate::http::{RunLine, ShadowView};
 
-/// Let a component decide beside the active one for a while; nothing of it is stored
+/// Let a component decide live commands without effect
 ///
 /// It is uploaded, and asked for the commands that are decided meanwhile, accepted or rejected,
 /// on every host of the store: behind those who asked, whom it holds up no longer than any
@@ -128,7 +129,7 @@ impl Shadow {
 fn print(shadow: &ShadowView, out: &mut impl Write) -> Result<()> {
     let (after, skipped) = (grouped(shadow.after), grouped(shadow.skipped));
     writeln!(out, "from position {after} on; {skipped} went by unseen")?;
-    preflight::print(&shadow.found, out)
+    preflight::print(&shadow.found, table::width(&Term::stdout()), out)
 }
 
 /// Seconds on stderr; nothing when that is no terminal.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::execute::one_lined;
 use super::exit::WrongUse;
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, id, number, text, time, word};
 use super::{Client, Connection};
 use crate::http::{CheckedView, FoundView, TakenView};
 use crate::model::StreamId;
@@ -15,7 +15,7 @@ use crate::model::StreamId;
 /// Streams that an error names.
 const NAMED_MAX: usize = 10;
 
-/// Take a snapshot of a stream, or compare those of a category with the events
+/// Take a snapshot of a stream, or check those of a category
 ///
 /// A snapshot is folded from the first event; what was stored before is compared on the
 /// way. --check takes none, and ends with 1 when one differs from what the events say.
@@ -107,12 +107,17 @@ fn print(checked: &CheckedView) -> Result<()> {
         out,
         "{total} compared: {agree} agree, {differ} differ, {unusable} unusable"
     )?;
-    let mut table = Table::new(&["stream", "version", "taken at", "", "worth"]);
+    let mut table = Table::new(&[
+        id("stream"),
+        number("version"),
+        time("taken at"),
+        word("").if_not_empty(),
+        text("worth"),
+    ]);
     let bad = checked.snapshots.iter();
     for one in bad.filter(|one| one.found.worth != "agrees") {
         let [version, taken_at, kind, worth] = cells(&one.found);
-        // A stream's name may look like a number.
-        table.row([format!("{} ", one.stream), version, taken_at, kind, worth]);
+        table.row([one.stream.clone(), version, taken_at, kind, worth]);
     }
     if agree < total as u64 {
         writeln!(out)?;

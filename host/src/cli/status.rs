@@ -5,7 +5,7 @@ use clap::Args;
 use reqwest::Method;
 
 use super::execute::one_lined;
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, id, number, word};
 use super::{Client, Connection};
 use crate::http;
 
@@ -53,7 +53,7 @@ impl Status {
             return Ok(());
         }
         writeln!(out)?;
-        let mut table = Table::new(&["projection", "state", "behind"]);
+        let mut table = Table::new(&[id("projection"), word("state"), number("behind")]);
         for projection in status.projections {
             let lag = projection.lag.map_or_else(|| "-".to_owned(), grouped);
             table.row([projection.name, projection.state, lag]);

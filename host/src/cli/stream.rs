@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::events::{PAGE, each, form, print};
+use super::events::{PAGE, Printer, each, form};
 use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::follow::Follow;
@@ -14,7 +14,9 @@ use super::pretty::pretty;
 use super::{Client, Connection};
 use crate::model::StreamId;
 
-/// Read the events of a stream, or its state now or in the past
+/// Read the events of a stream, or its state, also in the past
+///
+/// In a terminal events are a table, cut to its width; elsewhere whole lines without a heading.
 #[derive(Debug, Args)]
 pub struct Stream {
     /// The stream, as account-1
@@ -48,7 +50,8 @@ pub struct Stream {
         conflicts_with = "at_version"
     )]
     at_time: Option<String>,
-    /// With --state: as the module with this digest renders it, which decides the same category
+    /// With --state: as the module with this digest, or these first digits, renders it; it
+    /// decides the same category
     #[arg(long, value_name = "DIGEST", requires = "state")]
     module: Option<String>,
     /// Print NDJSON
@@ -73,12 +76,13 @@ impl Stream {
         if self.state {
             return self.print_state(&client).await;
         }
+        let mut printer = Printer::new(self.json);
         if self.follow {
             let path = ["v1", "streams", &self.stream, "subscribe"];
             let from = self.from.map(|from| ("from", from.to_string()));
             let query = from.into_iter().chain(form(self.stored)).collect();
             let following = Follow::new(&client, &path, query);
-            return following.run(each(u64::MAX, self.json)).await;
+            return following.run(each(u64::MAX, printer)).await;
         }
         let direction = if self.backward { "backward" } else { "forward" };
         let (mut from, mut is_first) = (self.from, true);
@@ -96,7 +100,7 @@ impl Stream {
                 self.note_mark(page.truncated_before);
             }
             is_first = false;
-            print(&page.events, self.json)?;
+            printer.print(&page.events)?;
             from = page.next;
             if from.is_none() {
                 return Ok(());

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::events::PAGE;
 use super::execute::one_lined;
-use super::table::Table;
+use super::table::{Table, id, number, time};
 use super::{Client, Connection};
 
 /// List streams, in the order of their ids
@@ -20,10 +20,10 @@ pub struct Streams {
     /// List archived ones, too, or only those
     #[arg(long, value_enum, default_value_t = Archived::Without)]
     archived: Archived,
-    /// Only behind this stream
+    /// Only after this stream
     #[arg(long, value_name = "STREAM")]
     after: Option<String>,
-    /// At most so many streams
+    /// At most N streams
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Print NDJSON
@@ -72,7 +72,13 @@ impl Streams {
         let client = Client::of(&self.connection)?;
         let mut after = self.after.clone();
         let mut left = self.limit.unwrap_or(u64::MAX);
-        let mut is_first = true;
+        let mut table = Table::new(&[
+            id("stream"),
+            number("version"),
+            time("last event"),
+            time("archived").if_not_empty(),
+            number("truncated before").if_not_empty(),
+        ]);
         while left > 0 {
             let mut query = vec![("archived", self.archived.as_str().to_owned())];
             query.push(("limit", PAGE.min(left).to_string()));
@@ -84,8 +90,7 @@ impl Streams {
             let body = client.send(request).await?.bytes().await?;
             let page: Page<'_> = serde_json::from_slice(&body)?;
             left -= left.min(page.streams.len() as u64);
-            self.print(&page.streams, is_first)?;
-            is_first = false;
+            self.print(&page.streams, &mut table)?;
             after = page.next;
             if after.is_none() {
                 break;
@@ -94,7 +99,7 @@ impl Streams {
         Ok(())
     }
 
-    fn print(&self, streams: &[&RawValue], with_headings: bool) -> Result<()> {
+    fn print(&self, streams: &[&RawValue], table: &mut Table) -> Result<()> {
         let mut out = io::BufWriter::new(io::stdout().lock());
         if self.json {
             for stream in streams {
@@ -102,22 +107,11 @@ impl Streams {
             }
             return Ok(out.flush()?);
         }
-        let mut table = match with_headings {
-            true => Table::new(&[
-                "stream",
-                "version",
-                "last event",
-                "archived",
-                "truncated before",
-            ]),
-            false => Table::bare(),
-        };
         for stream in streams {
             let entry: Entry = serde_json::from_str(stream.get())?;
             let mark = entry.truncated_before.map(|mark| mark.to_string());
             table.row([
-                // A stream's name may look like a number.
-                format!("{} ", entry.stream),
+                entry.stream,
                 entry.version.to_string(),
                 entry.recorded_at,
                 entry.archived_at.unwrap_or_default(),

@@ -7,15 +7,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::execute::one_lined;
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, id, number, text, time, word};
 use super::{Client, Connection};
 use crate::http::{EventTypeView, StepView, StoredFormView, TypeList, TypeVersion};
 
-/// List types of events: who knows them, and as what they are stored
+/// List types of events: who knows them, and how they are stored
 ///
-/// Older names of a type stand in parentheses. Under "read": how stored events come to the active decider, without one to whoever reads
-/// the log: as stored, renamed, or lifted by upcasters; too-new and unknown ones fail the
-/// load of their streams.
+/// Older names of a type are in parentheses. Under "read": how stored events come to the active
+/// decider, or without one to readers of the log: as stored, renamed, or lifted by upcasters.
+/// Too-new and unknown ones fail the load of their streams.
 #[derive(Debug, Args)]
 pub struct Types {
     /// Only of this category
@@ -57,14 +57,14 @@ impl Types {
 
 fn print(list: &TypeList, out: &mut impl Write) -> Result<()> {
     let mut table = Table::new(&[
-        "category",
-        "type",
-        "version",
-        "written by",
-        "stored as",
-        "events",
-        "last event",
-        "read",
+        id("category"),
+        id("type"),
+        number("version"),
+        word("written by").if_there_is_room(),
+        text("stored as"),
+        number("events"),
+        time("last event").if_there_is_room(),
+        text("read"),
     ]);
     for known in &list.types {
         let first = first_cells(known);
@@ -111,9 +111,8 @@ fn first_cells(known: &EventTypeView) -> [String; 4] {
         name = format!("{name} ({})", known.aliases.join(", "));
     }
     [
-        // Behind a space nothing is taken for a number, which would stand to the right.
-        format!("{} ", known.category),
-        format!("{name} "),
+        known.category.clone(),
+        name,
         version.unwrap_or_else(|| "-".to_owned()),
         writer,
     ]
@@ -151,7 +150,12 @@ fn print_steps(list: &TypeList, out: &mut impl Write) -> Result<()> {
         return Ok(());
     }
     writeln!(out)?;
-    let mut table = Table::new(&["category", "step from", "to", "of"]);
+    let mut table = Table::new(&[
+        id("category"),
+        word("step from"),
+        text("to"),
+        word("of").if_there_is_room(),
+    ]);
     for (category, step) in steps {
         let to: Vec<String> = step.to.iter().map(shown).collect();
         let to = match to.is_empty() {
@@ -164,6 +168,7 @@ fn print_steps(list: &TypeList, out: &mut impl Write) -> Result<()> {
     Ok(table.write(out)?)
 }
 
-fn shown(it: &TypeVersion) -> String {
+/// `deposited 2`.
+pub fn shown(it: &TypeVersion) -> String {
     format!("{} {}", it.r#type, it.schema_version)
 }

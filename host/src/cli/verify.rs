@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::execute::one_lined;
-use super::table::{Table, grouped, printable};
+use super::table::{Table, grouped, id, number, printable, text, time, word};
 use super::{Client, Connection, runs};
 use crate::http::{
     AcknowledgementList, AcknowledgementView, FindingView, RunLine, TallyView, VerifiedView,
@@ -15,10 +15,7 @@ use crate::http::{
 /// Findings that are printed.
 const PRINTED_MAX: usize = 10;
 
-/// Characters of a projection's name in a table.
-const NAME_MAX: usize = 32;
-
-/// Decide the whole history again, and compare it with what is recorded
+/// Re-decide the whole history, and compare it with the log
 ///
 /// Every recorded command is decided anew by the module and the upcasters of its commit's
 /// plan, on the state that the recorded events before it lead to; the events have to come
@@ -152,9 +149,15 @@ impl Verify {
         Ok(())
     }
 
-    /// Lists acknowledged findings, each on two lines: names and reasons are long.
+    /// Lists acknowledged findings.
     async fn list(&self, client: &Client) -> Result<()> {
         let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut table = Table::new(&[
+            id("finding"),
+            time("acknowledged at").if_there_is_room(),
+            word("by").if_not_empty(),
+            text("reason"),
+        ]);
         let (mut after, mut count) = (None::<String>, 0);
         loop {
             let mut query = vec![("limit", "1000".to_owned())];
@@ -167,18 +170,18 @@ impl Verify {
                     writeln!(out, "{}", serde_json::to_string(&it)?)?;
                     continue;
                 }
-                writeln!(out, "{}", printable(&it.finding))?;
-                let by = it.by.map_or_else(String::new, |by| format!(", {by}"));
-                let told = format!("{}{by}: {}", it.at, it.reason);
-                writeln!(out, "  {}", printable(&told))?;
+                let by = it.by.unwrap_or_else(|| "-".to_owned());
+                table.row([it.finding, it.at, by, one_lined(&it.reason)]);
             }
             match page.next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
-        if count == 0 && !self.json {
-            writeln!(out, "no finding is acknowledged")?;
+        match (self.json, count) {
+            (true, _) => {}
+            (false, 0) => writeln!(out, "no finding is acknowledged")?,
+            (false, _) => table.write(&mut out)?,
         }
         Ok(out.flush()?)
     }
@@ -198,7 +201,13 @@ fn print(verified: &VerifiedView) -> Result<()> {
     )?;
     if !verified.commands.is_empty() {
         writeln!(out)?;
-        let mut table = Table::new(&["category", "command", "same", "different", "undecided"]);
+        let mut table = Table::new(&[
+            id("category"),
+            id("command"),
+            number("same"),
+            number("different"),
+            number("undecided").if_not_empty(),
+        ]);
         for tally in &verified.commands {
             table.row([
                 one_lined(&tally.category),
@@ -261,15 +270,16 @@ fn print_projections(verified: &VerifiedView, out: &mut impl Write) -> Result<()
         grouped(same + different),
         grouped(same),
     )?;
-    let mut table = Table::new(&["projection", "same", "different", "parked", "position"]);
+    let mut table = Table::new(&[
+        id("projection"),
+        number("same"),
+        number("different"),
+        number("parked").if_not_empty(),
+        number("position").if_there_is_room(),
+    ]);
     for tally in projections {
-        let mut name = one_lined(&tally.projection);
-        if name.chars().count() > NAME_MAX {
-            name = name.chars().take(NAME_MAX - 1).collect();
-            name.push('…');
-        }
         table.row([
-            name,
+            one_lined(&tally.projection),
             grouped(tally.same),
             grouped(tally.different),
             grouped(tally.parked),

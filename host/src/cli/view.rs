@@ -11,14 +11,14 @@ use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::follow::Follow;
 use super::pretty::pretty;
-use super::table::Table;
+use super::table::{Table, id, text};
 use super::{Client, Connection};
 use crate::model::StreamId;
 
 /// Documents of a list without --limit.
 const LIMIT: u64 = 100;
 
-/// Read documents of a projection: one by its key, or those that indexes find
+/// Read documents of a projection, by key or by index
 ///
 /// A document is printed for people on a terminal, elsewhere and with --json as it is. A list
 /// is a table of keys and documents, on a terminal cut to its width; with --json each
@@ -163,6 +163,7 @@ impl View {
         };
         let mut left = limit;
         let mut cursor: Option<String> = None;
+        let mut out = Printer::new(self.json);
         loop {
             let mut query = self.freshness();
             query.extend(self.conditions.iter().map(|it| ("where", it.clone())));
@@ -185,7 +186,10 @@ impl View {
                 );
             }
             left -= left.min(page.documents.len() as u64);
-            self.print(&page.documents)?;
+            for document in page.documents {
+                out.entry(document)?;
+            }
+            out.flush()?;
             cursor = page.next;
             if cursor.is_none() {
                 return Ok(());
@@ -228,22 +232,14 @@ impl View {
         for (key, document) in documents {
             out.document(&key, Some(document))?;
         }
-        out.finish()
-    }
-
-    fn print(&self, documents: &[&RawValue]) -> Result<()> {
-        let mut out = Printer::new(self.json);
-        for document in documents {
-            out.entry(document)?;
-        }
-        out.finish()
+        out.flush()
     }
 
     async fn follow(&self, client: &Client) -> Result<()> {
         let path = ["v1", "projections", &self.projection, "changes"];
         let following = Follow::new(client, &path, Vec::new());
+        let mut out = Printer::new(self.json);
         let following = following.run(|parts| {
-            let mut out = Printer::new(self.json);
             for part in parts {
                 let change: &RawValue = serde_json::from_slice(part)?;
                 let entry: Entry<'_> = serde_json::from_str(change.get())?;
@@ -259,7 +255,7 @@ impl View {
                     _ => out.entry(change)?,
                 }
             }
-            out.finish()?;
+            out.flush()?;
             Ok(true)
         });
         following.await
@@ -283,7 +279,6 @@ struct Printer {
     out: io::BufWriter<io::StdoutLock<'static>>,
     json: bool,
     table: Table,
-    width: Option<usize>,
 }
 
 impl Printer {
@@ -291,10 +286,7 @@ impl Printer {
         Self {
             out: io::BufWriter::new(io::stdout().lock()),
             json,
-            table: Table::bare(),
-            width: console::Term::stdout()
-                .size_checked()
-                .map(|(_, columns)| columns.into()),
+            table: Table::of_lines(&[id("key"), text("document")]),
         }
     }
 
@@ -315,14 +307,15 @@ impl Printer {
             return Ok(());
         }
         let text = document.map_or_else(|| "deleted".to_owned(), |it| one_lined(it.get()));
-        // Behind a space nothing is taken for a number, which would stand to the right.
-        let (key, text) = (format!("{} ", one_lined(key)), format!("{text} "));
-        self.table.row([key, text]);
+        self.table.row([one_lined(key), text]);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<()> {
-        self.table.write_within(self.width, &mut self.out)?;
+    /// Writes what was taken in.
+    fn flush(&mut self) -> Result<()> {
+        if !self.json {
+            self.table.write(&mut self.out)?;
+        }
         Ok(self.out.flush()?)
     }
 }

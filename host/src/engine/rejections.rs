@@ -65,10 +65,10 @@ impl Rejections {
     /// Keeps one, in place of the oldest of its category when too many wait. Never waits.
     pub(super) fn keep(&self, rejected: Rejected) {
         let keeper = &self.0;
-        let size = size(&rejected);
-        if keeper.max == 0 || size > COMMAND_BYTES_MAX {
+        if keeper.max == 0 || command_size(&rejected) > COMMAND_BYTES_MAX {
             return;
         }
+        let size = size(&rejected);
         let mut waiting = keeper.lock();
         let was_empty = waiting.by_category.is_empty();
         let category = rejected.stream.category();
@@ -151,7 +151,13 @@ async fn write_on(keeper: Weak<Keeper>, begun: Arc<Notify>) {
     }
 }
 
+/// Bytes that wait, with the details, which have a bound of their own.
 fn size(rejected: &Rejected) -> usize {
+    let details = rejected.details.as_ref();
+    command_size(rejected) + details.map_or(0, |details| details.len())
+}
+
+fn command_size(rejected: &Rejected) -> usize {
     let metadata = rejected.command.metadata.as_ref();
     rejected.command.body.len() + metadata.map_or(0, |bytes| bytes.len()) + rejected.message.len()
 }

@@ -83,6 +83,7 @@ impl Core {
                     command: Arc::clone(&request.command),
                     code: Rejected::kept(&rejection.code),
                     message: Rejected::kept(&rejection.message),
+                    details: Rejected::kept_details(rejection.details.as_ref()),
                 });
             }
             request.answer(answer);

@@ -214,11 +214,15 @@ fn each<T>(
     values.transpose()
 }
 
-/// An event as it is stored, and what readers see of it.
+/// An event as it is stored, what led to it, and what readers see of it.
 #[derive(Serialize, ToSchema)]
 pub struct OneEvent<'a> {
     #[serde(flatten)]
     event: view::Event<'a>,
+    /// The command that a module decided, which led to it; absent for an event that no module
+    /// decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<view::Command<'a>>,
     /// What it is lifted to; empty when it is dropped, absent when nothing becomes of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     lifted: Option<Vec<view::LiftedPart<'a>>>,
@@ -227,7 +231,7 @@ pub struct OneEvent<'a> {
     not_lifted: Option<String>,
 }
 
-/// Reads one event, as it is stored.
+/// Reads one event, as it is stored, with the command that led to it.
 #[utoipa::path(
     get, path = "/v1/events/{position}", tag = "events",
     params(("position" = u64, Path, description = "The event's position")),
@@ -252,10 +256,12 @@ pub async fn read_one(
         Err(error) if view::is_lifting(&error) => (vec![event.clone()], Some(error.to_string())),
         Err(error) => return Err(error.into()),
     };
+    let command = app.host.command_of(&event).await?;
     let is_same = matches!(&lifted[..], [one] if one.stored_as.is_none());
     let parts = || lifted.iter().map(view::LiftedPart::of).collect();
     let view = OneEvent {
         event: view::Event::of(&event),
+        command: command.as_ref().map(view::Command::of),
         lifted: (!is_same).then(parts),
         not_lifted,
     };

@@ -64,7 +64,10 @@ pub use deployments::{DeploymentList, DeploymentView, SettingsView, SummaryView}
 pub use export::ImportView;
 pub use health::{CheckView, ProjectionState, SnapshotCounts, Status};
 pub use lines::LineAnswer;
-pub use modules::{ModuleEntry, ModuleList, ModuleView, PrunedModule, PrunedView, TypeView};
+pub use modules::{
+    MigrationView, ModuleEntry, ModuleList, ModuleView, PrunedModule, PrunedView, TypeView,
+    UpcastView,
+};
 pub use openapi::openapi;
 pub use options::Options;
 pub use preflights::{JudgedView, ObjectionView, PreflightView};

@@ -13,9 +13,9 @@ use super::answering::Visit;
 use super::params::{DigestPath, Params};
 use super::problem::{Problem, Result};
 use super::request::{OptionalJson, WasmBytes};
-use super::{App, DefinitionView, answer, choices, headers};
-use crate::model::MessageType;
-use crate::runtime::Module;
+use super::{App, DefinitionView, TypeVersion, answer, choices, headers};
+use crate::model::{MessageType, Name};
+use crate::runtime::{Module, Step};
 
 /// What a component is.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -41,9 +41,38 @@ pub struct ModuleView {
     /// Projections that it defines.
     #[serde(default)]
     pub projections: Vec<DefinitionView>,
+    /// Schema version of its decider's state, as snapshots have it; 0 without a decider.
+    #[serde(default)]
+    pub state_schema_version: u32,
+    /// Older schema versions of the state that it migrates.
+    #[serde(default)]
+    pub migrations: Vec<MigrationView>,
+    /// Steps of its upcaster.
+    #[serde(default)]
+    pub steps: Vec<UpcastView>,
     /// Public keys of those who signed it, in base64.
     #[serde(default)]
     pub signed_by: Vec<String>,
+}
+
+/// A migration of the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MigrationView {
+    /// The schema version that it takes.
+    pub from: u32,
+    /// The schema version that it leads to.
+    pub to: u32,
+}
+
+/// A step of an upcaster, as its component declares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UpcastView {
+    /// Category whose events it lifts.
+    pub category: String,
+    /// What it lifts.
+    pub from: TypeVersion,
+    /// What may come out; empty: the event is dropped.
+    pub to: Vec<TypeVersion>,
 }
 
 /// A type of commands or events.
@@ -78,6 +107,9 @@ impl ModuleView {
                 .iter()
                 .map(DefinitionView::of)
                 .collect(),
+            state_schema_version: manifest.state_schema_version,
+            migrations: manifest.migrations.iter().map(MigrationView::of).collect(),
+            steps: module.steps().iter().map(UpcastView::of).collect(),
             signed_by: Vec::new(),
         }
     }
@@ -90,6 +122,30 @@ impl ModuleView {
             signed_by: keys.collect(),
             ..Self::of(module)
         })
+    }
+}
+
+impl MigrationView {
+    fn of((from, to): &(u32, u32)) -> Self {
+        Self {
+            from: *from,
+            to: *to,
+        }
+    }
+}
+
+impl UpcastView {
+    fn of(step: &Step) -> Self {
+        let version = |name: &Name, schema_version: u32| TypeVersion {
+            r#type: name.to_string(),
+            schema_version,
+        };
+        let to = step.to.iter();
+        Self {
+            category: step.category.as_str().to_owned(),
+            from: version(&step.name, step.from_version),
+            to: to.map(|(name, to)| version(name, *to)).collect(),
+        }
     }
 }
 

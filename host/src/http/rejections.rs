@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::params::{Params, printable};
@@ -49,11 +50,24 @@ pub struct RejectedView<'a> {
     code: &'a str,
     /// For people.
     message: &'a str,
+    /// More for programs, JSON as the guest gave it; absent when it gave none, or more than 16
+    /// KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    details: Option<&'a RawValue>,
+    /// Media type of `details_base64`; absent for JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details_content_type: Option<&'a str>,
+    /// Details that are not JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details_base64: Option<String>,
 }
 
 impl<'a> RejectedView<'a> {
     fn of(rejected: &'a Rejected) -> Self {
         let command = &rejected.command;
+        let details = rejected.details.as_ref().map(Data::of);
+        let details = details.map(Data::into_parts).unwrap_or_default();
         Self {
             id: rejected.id,
             accepted_at: command.accepted_at.to_string(),
@@ -67,6 +81,9 @@ impl<'a> RejectedView<'a> {
             data: Data::of(&command.body),
             code: &rejected.code,
             message: &rejected.message,
+            details: details.0,
+            details_content_type: details.1,
+            details_base64: details.2,
         }
     }
 }
@@ -75,7 +92,7 @@ impl<'a> RejectedView<'a> {
 ///
 /// They are kept apart from the log, up to 10000 of each category by default, and may be lost
 /// with the process: half a second of them, commands of more than 64 KiB, and what does not
-/// wait within 32 MiB. A preflight decides them again.
+/// wait within 32 MiB. Details of more than 16 KiB are left out. A preflight decides them again.
 #[utoipa::path(
     get, path = "/v1/rejections", operation_id = "list_rejections", tag = "operations",
     params(

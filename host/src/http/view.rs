@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::problem::{Problem, Result};
 use crate::engine::{self, Executed};
-use crate::model::{Body, ContentType, RecordedEvent, check_json};
+use crate::model::{Body, CommandRecord, ContentType, RecordedEvent, check_json};
 use crate::store::KnownEvent;
 
 /// An event of the log.
@@ -95,6 +95,39 @@ pub struct Commit<'a> {
     traceparent: Option<&'a str>,
 }
 
+/// The command that led to an event, with all that its decision depended on besides the state.
+#[derive(Serialize, ToSchema)]
+pub struct Command<'a> {
+    /// Its id, the caller's or the host's.
+    id: &'a str,
+    /// Its type, as the module saw it.
+    r#type: &'a str,
+    /// Schema version of the data, as the module saw it.
+    schema_version: u32,
+    #[serde(flatten)]
+    data: Data<'a>,
+    /// The caller's; `{}` without any.
+    #[schema(value_type = Object)]
+    metadata: &'a RawValue,
+    /// When the host accepted it.
+    #[schema(format = "date-time")]
+    accepted_at: String,
+    /// The decision's only source of randomness, 32 bytes in hex.
+    seed: String,
+    /// Groups what belongs to one conversation; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    /// The message that led to the command; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation_id: Option<&'a str>,
+    /// Who asked; absent when the host can't vouch for anybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+    /// W3C trace context of the request; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+}
+
 /// Data on its way out: JSON as `data`, anything else as `data_base64`.
 #[derive(Serialize, ToSchema)]
 pub struct Data<'a> {
@@ -122,15 +155,36 @@ impl<'a> Data<'a> {
             data: json,
         }
     }
+
+    /// JSON, the media type of anything else, and its bytes in base64.
+    pub fn into_parts(self) -> (Option<&'a RawValue>, Option<&'a str>, Option<String>) {
+        (self.data, self.content_type, self.data_base64)
+    }
+}
+
+impl<'a> Command<'a> {
+    /// The view of a command.
+    pub fn of(command: &'a CommandRecord) -> Self {
+        let context = &command.context;
+        Self {
+            id: command.id.as_str(),
+            r#type: command.name.as_str(),
+            schema_version: command.schema_version,
+            data: Data::of(&command.body),
+            metadata: metadata_of(command.metadata.as_deref()),
+            accepted_at: command.accepted_at.to_string(),
+            seed: command.seed.map(|part| format!("{part:016x}")).concat(),
+            correlation_id: context.correlation_id.as_deref(),
+            causation_id: context.causation_id.as_deref(),
+            principal: context.principal.as_deref(),
+            traceparent: context.traceparent.as_deref(),
+        }
+    }
 }
 
 impl<'a> Event<'a> {
     /// The view of an event.
     pub fn of(event: &'a RecordedEvent) -> Self {
-        let metadata = event
-            .metadata
-            .as_deref()
-            .and_then(|bytes| serde_json::from_slice::<&RawValue>(bytes).ok());
         let commit = &*event.commit;
         Self {
             id: event.id.to_string(),
@@ -142,7 +196,7 @@ impl<'a> Event<'a> {
             part: part(event),
             stored_as: StoredForm::of(event),
             data: Data::of(&event.body),
-            metadata: metadata.unwrap_or_else(empty_object),
+            metadata: metadata_of(event.metadata.as_deref()),
             tags: event.tags.iter().map(|tag| &**tag).collect(),
             recorded_at: event.recorded_at.to_string(),
             commit: Commit {
@@ -201,6 +255,12 @@ pub fn not_lifted(error: engine::Error) -> Box<Problem> {
         problem.detail += "; form=stored (--stored) reads events as they are stored";
     }
     problem
+}
+
+/// Stored metadata; an empty object without any.
+fn metadata_of(bytes: Option<&[u8]>) -> &RawValue {
+    let given = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    given.unwrap_or_else(empty_object)
 }
 
 fn empty_object<'a>() -> &'a RawValue {

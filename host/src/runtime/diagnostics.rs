@@ -10,6 +10,7 @@ use super::bindings::{DIAGNOSTICS, Level};
 use super::fault::bounded;
 use super::sandbox::State;
 use super::{Fuel, Limits};
+use crate::model::escaped;
 
 /// What a message costs, besides one unit for each byte: a guest that logs
 /// without end runs out of fuel.
@@ -79,7 +80,7 @@ impl Diagnostics {
 
 fn emit(component: &str, level: Level, message: &str) {
     // A guest writes one line, and none that looks like the host's.
-    let message = message.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
+    let message = escaped(message, &['\t']);
     match level {
         Level::Trace => tracing::trace!(target: "quipu::guest", component, "{message}"),
         Level::Debug => tracing::debug!(target: "quipu::guest", component, "{message}"),

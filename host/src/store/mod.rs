@@ -61,7 +61,7 @@ pub use page::{
 };
 pub use postgres::drop_schema;
 pub use preflight::{PreflightSummary, SummaryObjection};
-pub use rejection::{REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
+pub use rejection::{DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
 pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
 pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
 pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};

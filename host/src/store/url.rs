@@ -20,9 +20,11 @@ impl FromStr for StoreUrl {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        // What stands before an @ may be a password.
-        let shown = match text.rsplit_once('@') {
-            Some((_, place)) => format!("…@{place}"),
+        // Anything after the scheme may be a password, wherever it is put by mistake.
+        let shown = match text.split_once(':') {
+            Some((scheme, "")) => format!("{scheme}:"),
+            Some((scheme, _)) => format!("{scheme}:…"),
+            None if text.contains(['@', '=']) => "…".to_owned(),
             None => text.to_owned(),
         };
         let wrong = |reason: &str| Error::Url(format!("store {shown:?}: {reason}"));
@@ -31,7 +33,7 @@ impl FromStr for StoreUrl {
             Some(("sqlite", path)) => {
                 let path = path.strip_prefix("//").unwrap_or(path);
                 if path.is_empty() || path.contains('\0') {
-                    return Err(wrong("a path belongs behind sqlite:"));
+                    return Err(wrong("a path belongs after sqlite:"));
                 }
                 Ok(Self::Sqlite(path.into()))
             }
@@ -138,5 +140,35 @@ pub async fn migrate(url: &StoreUrl) -> Result<Migrated> {
         StoreUrl::Sqlite(path) => sqlite::migrate(path).await,
         StoreUrl::Postgres(url) => postgres::migrate(url).await,
         StoreUrl::Memory => Ok(Migrated { from: 0, to: 0 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_refused_shows_no_password() {
+        for text in [
+            "postgre://ann:s3cret@db/bank",
+            "mysql://ann:s3cret@db/bank",
+            "mysql://ann:s3cr@3cret@db/bank",
+            "mysql://db/bank?user=ann&password=s3cret",
+            "postgres;//ann:s3cret@db/bank",
+            "postgres://ann:s3cret/bank",
+            "postgres://ann:s3cret@db:port/bank",
+            "postgres://ann:x?s3cret@db/bank",
+            "postgres://ann:x/s3cret@db/bank",
+            "postgres://ann:x#s3cret@:port/bank",
+            "postgres://[ann:s3cret@db/bank",
+            "ann;s3cret@db/bank",
+            "password=s3cret",
+            "sqlite:s3cret\0",
+        ] {
+            let error = text.parse::<StoreUrl>().unwrap_err().to_string();
+            assert!(!error.contains("3cret"), "{text}: {error}");
+        }
+        let error = "quipu.db".parse::<StoreUrl>().unwrap_err().to_string();
+        assert!(error.starts_with("store \"quipu.db\": expected sqlite:PATH"));
     }
 }

@@ -5,41 +5,70 @@ use crate::program::run;
 #[test]
 fn help_is_as_published() {
     let mut text = run(&["--help"]).ok();
-    for command in [
-        "serve",
-        "demo",
-        "build",
-        "inspect",
-        "deploy",
-        "preflight",
-        "rollback",
-        "deployments",
-        "execute",
-        "append",
-        "events",
-        "event",
-        "streams",
-        "stream",
-        "types",
-        "archive",
-        "restore",
-        "truncate",
-        "projections",
-        "projection",
-        "view",
-        "snapshot",
-        "verify",
-        "status",
-        "export",
-        "import",
-        "backup",
-        "migrate",
-        "bench",
-    ] {
+    for command in commands(&text) {
         text += &format!("\n\n$ quipu {command} --help\n");
-        text += &run(&[command, "--help"]).ok();
+        text += &run(&[&command, "--help"]).ok();
     }
     golden::check("help.txt", &text);
+}
+
+/// The commands that the help lists, which another test compares with all of them.
+fn commands(help: &str) -> Vec<String> {
+    let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let lines = lines.filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()));
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_list_of_commands_is_in_groups_and_fits_80_columns() {
+    let help = run(&["--help"]).ok();
+    for heading in [
+        "Author components:",
+        "Run a host:",
+        "Read:",
+        "Evolve:",
+        "Operate:",
+    ] {
+        assert!(
+            help.lines().any(|line| line == heading),
+            "{heading}\n{help}"
+        );
+    }
+    assert!(
+        help.lines().all(|line| line.chars().count() <= 80),
+        "{help}"
+    );
+    assert!(commands(&help).len() > 30, "{help}");
+    assert_eq!(run(&["help"]).ok(), help);
+    assert_eq!(run(&["-h"]).ok(), help);
+}
+
+#[test]
+fn an_address_that_is_refused_shows_no_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("quipu.toml");
+    std::fs::write(&config, "store = \"postgres://ann:s3cret@db/bank\" x\n").unwrap();
+    let config = config.display().to_string();
+    let out = dir.path().display().to_string();
+    let wrong = "mysql://ann:s3cret@db/bank";
+    for args in [
+        &["serve", "--store", wrong][..],
+        &["serve", "--store", "postgres://ann:s3cret/bank"],
+        &["serve", "--config", &config],
+        &["export", "--store", wrong],
+        &["import", "--store", wrong],
+        &["backup", "--store", wrong, &out],
+        &["migrate", "--store", wrong],
+        &["events", "--url", "https://ann:s3cret@db/bank"],
+    ] {
+        let said = run(args);
+        assert_eq!(said.code, 2, "{args:?}: {}", said.err);
+        assert!(!said.err.contains("s3cret"), "{args:?}: {}", said.err);
+    }
+    let said = run(&["events", "--url", "http://ann:s3cret@127.0.0.1:1"]);
+    assert!(!said.err.contains("s3cret"), "{}", said.err);
+    assert!(said.err.contains("http://127.0.0.1:1"), "{}", said.err);
 }
 
 #[test]
@@ -61,5 +90,5 @@ fn wrong_use_ends_with_2() {
     run(&["deploy", "x.wasm", "--projection", "notes"]).fails(2, "NAME=VALUE");
     run(&["deploy", "x.wasm", "--projection", "notes=eager"]).fails(2, "async, inline or live");
     run(&["deploy", "x.wasm", "--on-error", "notes=hope"]).fails(2, "stop, skip or park");
-    run(&["events", "--url", "nonsense"]).fails(2, "no address of a host");
+    run(&["events", "--url", "nonsense"]).fails(2, "not an address of a host");
 }

@@ -330,7 +330,21 @@ fn one_event_is_shown_with_what_led_to_it() {
     }
     assert_eq!(value(&decided, "module").len(), 64);
     assert!(value(&decided, "fuel").parse::<u64>().unwrap() > 0);
-    assert!(decided.ends_with("\n{\"owner\":\"ann\"}\n"), "{decided}");
+    let (event, command) = decided.split_once("\ncommand  ").unwrap();
+    assert!(event.ends_with("\n{\"owner\":\"ann\"}\n"), "{decided}");
+    let command = format!("command  {command}");
+    for (name, expected) in [
+        ("command", "open"),
+        ("id", "k1"),
+        ("content type", "application/json"),
+        ("correlation id", "k1"),
+        ("metadata", "{}"),
+    ] {
+        assert_eq!(value(&command, name), expected, "{name}");
+    }
+    assert_eq!(value(&command, "seed").len(), 64);
+    assert!(value(&command, "accepted at") <= value(&decided, "recorded at"));
+    assert!(command.ends_with("\n{\"owner\":\"ann\"}\n"), "{command}");
     let raw = host.run(&["event", "2"]).ok();
     assert_eq!(
         value(&raw, "decided by"),
@@ -339,7 +353,12 @@ fn one_event_is_shown_with_what_led_to_it() {
     assert_eq!(value(&raw, "tags"), "a:b");
     assert!(raw.ends_with("\n{\"n\": 1.50}\n"), "{raw}");
     let json = json_lines(&host.run(&["event", "2", "--json"]).ok());
-    assert_eq!(json[0]["position"], 2);
+    assert_eq!(
+        (&json[0]["position"], json[0].get("command")),
+        (&json!(2), None)
+    );
+    let json = json_lines(&host.run(&["event", "1", "--json"]).ok());
+    assert_eq!(json[0]["command"]["data"], json!({"owner": "ann"}));
     host.run(&["event", "3"]).fails(1, "event-not-found");
     run(&["event", "x"]).fails(2, "<POSITION>");
 }

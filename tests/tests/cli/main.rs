@@ -16,5 +16,6 @@ mod proving;
 mod serve;
 mod subscriptions;
 mod swapping;
+mod tables;
 mod transfer;
 mod verify;

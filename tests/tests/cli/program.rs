@@ -9,7 +9,7 @@ use tempfile::TempDir;
 pub fn quipu(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quipu-program"));
     command.args(args).stdin(Stdio::null());
-    for name in ["QUIPU_URL", "QUIPU_TOKEN", "QUIPU_LOG"] {
+    for name in ["QUIPU_URL", "QUIPU_TOKEN", "QUIPU_LOG", "COLUMNS"] {
         command.env_remove(name);
     }
     command
@@ -88,6 +88,14 @@ impl Served {
     /// Runs a client command to its end.
     pub fn run(&self, args: &[&str]) -> Said {
         self.run_with(args, "")
+    }
+
+    /// Runs a client command as in a terminal with so many columns.
+    pub fn run_in(&self, columns: usize, args: &[&str]) -> Said {
+        let mut command = quipu(args);
+        command.env("QUIPU_URL", &self.url);
+        command.env("COLUMNS", columns.to_string());
+        said(&command.output().unwrap())
     }
 
     pub fn run_with(&self, args: &[&str], stdin: &str) -> Said {

@@ -125,7 +125,7 @@ fn documents_are_read_by_key_and_found_by_index() {
     assert_eq!(keys(&["--order", "-$key", "--limit", "2"]), "note-3 note-2");
     assert_eq!(keys(&["--all"]), "note-1 note-2 note-3");
     let table = host.run(&["view", "notes", "--where", "status=shut"]).ok();
-    assert!(table.starts_with("note-2   {\"count\":1,"), "{table}");
+    assert!(table.starts_with("note-2  {\"count\":1,"), "{table}");
     host.run(&["view", "notes", "note-9"])
         .fails(1, "no document \"note-9\"");
     host.run(&["view", "notes", "--where", "colour=red"])
@@ -184,10 +184,7 @@ fn parked_events_are_listed_and_dropped() {
     let table = rows(&host.run(&["projection", "notes", "parked"]).ok());
     assert_eq!(table.len(), 3);
     assert!(table[1].starts_with("document note-1 1 "), "{table:?}");
-    assert!(
-        table[2].ends_with("waits behind the one before"),
-        "{table:?}"
-    );
+    assert!(table[2].ends_with("waits for the one before"), "{table:?}");
     let one = ["--document", "note-1", "--position", "2"];
     let shown = host.run(&[&["projection", "notes", "parked"], &one[..]].concat());
     let shown = rows(&shown.ok());

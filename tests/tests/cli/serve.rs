@@ -2,7 +2,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use quipu_tests::examples;
+use quipu_tests::{examples, guest};
 
 use crate::program::{Served, quipu, run, text};
 
@@ -279,4 +279,27 @@ fn silent_connections_keep_nobody_out_where_few_files_may_be_open() {
         "{}",
         said.err
     );
+}
+
+#[test]
+fn a_guest_writes_no_line_of_the_log_that_is_not_its_own() {
+    let said = "first\\0a2026-11-30T00:00:00.000000Z ERROR quipu: forged\\0d\\1b[2Jlast";
+    let forms = format!(
+        "(data (i32.const 0x4000) \"{said}\")
+        (func $decide (type $decide)
+          (call $log (i32.const 2) (i32.const 0x4000) (i32.const 60))
+          unreachable)"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("probe.wasm");
+    std::fs::write(&file, guest::decider_with(&forms)).unwrap();
+    let host = Served::start_in(dir, &[]);
+    host.run(&["deploy", &text(&file)]).ok();
+    host.run(&["execute", "probe-1", "go", "{}"]);
+    host.signal("TERM");
+    let (said, _dir) = host.ended();
+    let line = said.err.lines().find(|line| line.contains("forged"));
+    let line = line.unwrap_or_else(|| panic!("nothing logged: {}", said.err));
+    assert!(line.contains("first\\n2026-11-30"), "{}", said.err);
+    assert!(!said.err.contains(['\r', '\u{1b}']), "{}", said.err);
 }

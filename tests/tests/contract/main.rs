@@ -19,6 +19,7 @@ mod files;
 mod filters;
 mod idempotency;
 mod inline;
+mod led_to;
 mod limits;
 mod listing;
 mod metadata;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quipu::engine::{self, Error};
-use quipu::model::{Digest, Version};
-use quipu::store::{Direction, Rejected, Store};
+use quipu::model::{Body, ContentType, Digest, Version};
+use quipu::store::{DETAILS_BYTES_MAX, Direction, Rejected, Store};
 use quipu_tests::{Place, build, examples, on_every_store};
 
 on_every_store! {
@@ -14,7 +14,9 @@ on_every_store! {
     none_are_kept_where_none_are_wanted,
     pages_follow_each_other_in_both_directions,
     what_is_too_large_is_not_kept,
-    rejections_are_written_by_themselves;
+    rejections_are_written_by_themselves,
+    details_are_kept_as_they_were_given,
+    details_that_are_too_large_are_left_out;
         rejections_outlive_the_host,
 }
 
@@ -42,6 +44,8 @@ async fn a_rejection_is_kept_with_its_command_version_and_plan(place: Place) {
         (&one.code, &one.message),
         (&rejection.code, &rejection.message)
     );
+    assert!(one.details.is_some());
+    assert_eq!(one.details, rejection.details);
     let command = &one.command;
     assert_eq!(
         (command.id.as_str(), command.name.as_str()),
@@ -69,6 +73,7 @@ fn rejected(stream: &str, version: u64) -> Rejected {
         command: Arc::new(build::record(&format!("c-{version}"))),
         code: "no".to_owned(),
         message: "é \"'".to_owned(),
+        details: None,
     }
 }
 
@@ -184,6 +189,46 @@ async fn rejections_are_written_by_themselves(place: Place) {
         waited += 1;
         assert!(waited < 400, "they were never written");
     }
+}
+
+async fn details_are_kept_as_they_were_given(place: Place) {
+    let store = place.open().await;
+    let binary = ContentType::new("application/x-thing").unwrap();
+    let details = [
+        None,
+        Some(Body::json(r#"{"a": "\u0000", "b": 1.00}"#).unwrap()),
+        Some(Body::new(binary.clone(), vec![0, 255, 10]).unwrap()),
+        Some(Body::new(binary, Vec::new()).unwrap()),
+        Some(Body::json("null").unwrap()),
+    ];
+    let with = |(n, details): (u64, &Option<Body>)| Rejected {
+        details: details.clone(),
+        ..rejected("note-1", n)
+    };
+    let all: Vec<Rejected> = (1..).zip(&details).map(with).collect();
+    store.rejections.keep(&all, 100).await.unwrap();
+    let read = store.rejections.read(None, 0, Direction::Forward, 10).await;
+    let read: Vec<_> = read.unwrap().into_iter().map(|one| one.details).collect();
+    assert_eq!(read, details);
+}
+
+async fn details_that_are_too_large_are_left_out(place: Place) {
+    let body = |bytes: usize| Body::json(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap();
+    let (most, more) = (body(DETAILS_BYTES_MAX), body(DETAILS_BYTES_MAX + 1));
+    let kept = [&most, &more].map(|details| Rejected::kept_details(Some(details)));
+    assert_eq!(kept, [Some(most), None]);
+    let store = place.open().await;
+    let all: Vec<Rejected> = (1..)
+        .zip(kept.clone())
+        .map(|(n, details)| Rejected {
+            details,
+            ..rejected("note-1", n)
+        })
+        .collect();
+    store.rejections.keep(&all, 100).await.unwrap();
+    let read = store.rejections.read(None, 0, Direction::Forward, 10).await;
+    let read: Vec<_> = read.unwrap().into_iter().map(|one| one.details).collect();
+    assert_eq!(read, kept);
 }
 
 async fn rejections_outlive_the_host(place: Place) {

@@ -108,6 +108,13 @@ async fn a_rejection_carries_the_guests_words() {
     assert_eq!(rejection["code"], "insufficient-funds");
     assert_eq!(rejection["details"], json!({"balance": 0}));
     assert_eq!(rejection["message"], problem["detail"]);
+    // The list of the last ones has the same.
+    let list = server.get("/v1/rejections").await.ok();
+    let listed = &list["rejections"][0];
+    for member in ["code", "message", "details"] {
+        assert_eq!(listed[member], rejection[member], "{member}");
+    }
+    assert!(listed.get("details_content_type").is_none(), "{listed}");
 }
 
 #[tokio::test]

@@ -284,3 +284,38 @@ async fn a_streams_id_is_percent_decoded() {
         .ok();
     assert_eq!(page["stream"], "dé/p?-a b%");
 }
+
+#[tokio::test]
+async fn an_event_shows_the_command_that_led_to_it() {
+    let server = Server::bank().await;
+    let open = server
+        .command("account-1", "open", "{\"owner\": \"ann\"}")
+        .header("Idempotency-Key", "o1")
+        .header("Quipu-Correlation-Id", "talk-1");
+    send(open).await.ok();
+    let event = server.get("/v1/events/1").await;
+    assert!(
+        event.text.contains("\"data\":{\"owner\": \"ann\"}"),
+        "{}",
+        event.text
+    );
+    let event = event.ok();
+    let command = &event["command"];
+    assert_eq!(
+        (&command["id"], &command["type"], &command["schema_version"]),
+        (&json!("o1"), &json!("open"), &json!(1))
+    );
+    assert_eq!(command["data"], json!({"owner": "ann"}));
+    assert_eq!(command["metadata"], json!({}));
+    assert_eq!(command["correlation_id"], "talk-1");
+    assert_eq!(command["seed"].as_str().unwrap().len(), 64);
+    let accepted = command["accepted_at"].as_str().unwrap();
+    assert!(accepted <= event["recorded_at"].as_str().unwrap());
+    assert!(command.get("principal").is_none(), "{command}");
+    let append = r#"{"events":[{"type":"noted","data":1}]}"#;
+    send(server.post("/v1/streams/note-1/events", append))
+        .await
+        .ok();
+    let event = server.get("/v1/events/2").await.ok();
+    assert!(event.get("command").is_none(), "{event}");
+}

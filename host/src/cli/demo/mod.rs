@@ -15,7 +15,7 @@ use super::execute::Bar;
 use super::file::{self, Input, Options, Target};
 use crate::{Host, guests};
 
-/// Run the main job: loan applications, decided by a guest, durable on SQLite
+/// Run a loan process on a new store, and show its read side
 ///
 /// Builds the loan guest and its projections, starts a host on a new SQLite file, deploys
 /// both, and executes the commands of a simulated loan process, whose figures follow the

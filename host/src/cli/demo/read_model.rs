@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Host;
-use crate::cli::table::{Table, grouped};
+use crate::cli::table::{Table, grouped, number, word};
 use crate::model::Position;
 use crate::projection::{Error, Freshness, OrderBy, Query, View, WAIT_MAX};
 
@@ -117,7 +117,12 @@ impl ReadModel {
         if let Some(pipeline) = &self.pipeline {
             print_pipeline(&Pipeline::deserialize(pipeline)?, out)?;
         }
-        let mut table = Table::new(&["busiest officers", "events", "offers", "euros approved"]);
+        let mut table = Table::new(&[
+            word("busiest officers"),
+            number("events"),
+            number("offers"),
+            number("euros approved"),
+        ]);
         for officer in &self.busiest_officers {
             let officer = Officer::deserialize(officer)?;
             table.row([

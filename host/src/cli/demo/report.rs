@@ -8,7 +8,7 @@ use super::read_model::ReadModel;
 use crate::Host;
 use crate::cli::execute;
 use crate::cli::file::Summary;
-use crate::cli::table::{Table, grouped};
+use crate::cli::table::{Table, grouped, number, word};
 
 /// What the demo came to.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,7 @@ impl Report {
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         execute::print(&self.summary, out)?;
         writeln!(out)?;
-        let mut table = Table::new(&["applications", "count"]);
+        let mut table = Table::new(&[word("applications"), number("count")]);
         for (status, count) in &self.applications {
             table.row([status.clone(), grouped(*count)]);
         }

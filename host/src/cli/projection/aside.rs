@@ -9,7 +9,7 @@ use super::Role;
 use crate::cli::Client;
 use crate::cli::events::PAGE;
 use crate::cli::execute::one_lined;
-use crate::cli::table::Table;
+use crate::cli::table::{Table, id, number, text, time};
 use crate::http::SetAsideView;
 
 #[derive(Deserialize)]
@@ -35,6 +35,13 @@ pub struct Asked {
 pub async fn list(client: &Client, name: &str, asked: &Asked) -> Result<()> {
     let (which, json) = (asked.which, asked.json);
     let mut cursor: Option<String> = None;
+    let mut table = Table::new(&[
+        id("for"),
+        number("position"),
+        time("since"),
+        number("tried"),
+        text("why"),
+    ]);
     let mut is_first = true;
     loop {
         let mut query = vec![("limit", PAGE.to_string())];
@@ -53,9 +60,9 @@ pub async fn list(client: &Client, name: &str, asked: &Asked) -> Result<()> {
             )?);
         }
         if let (Some(position), [parked]) = (asked.position, &page.events[..]) {
-            return one(client, parked, position, json).await;
+            return one(client, parked, (position, json), &mut table).await;
         }
-        print(&page.events, is_first, json)?;
+        print(&page.events, &mut table, json)?;
         is_first = false;
         cursor = page.next;
         if cursor.is_none() {
@@ -75,7 +82,12 @@ struct Stored<'a> {
 }
 
 /// Prints one event that waits, and what it holds.
-async fn one(client: &Client, parked: &RawValue, position: u64, json: bool) -> Result<()> {
+async fn one(
+    client: &Client,
+    parked: &RawValue,
+    (position, json): (u64, bool),
+    table: &mut Table,
+) -> Result<()> {
     let position = position.to_string();
     let path = ["v1", "events", &position];
     let body = client.send(client.request(Method::GET, &path)).await?;
@@ -90,7 +102,7 @@ async fn one(client: &Client, parked: &RawValue, position: u64, json: bool) -> R
             one_lined(&body)
         )?);
     }
-    print(&[parked], true, false)?;
+    print(&[parked], table, false)?;
     let event: Stored<'_> = serde_json::from_str(&body)?;
     let mut out = io::stdout().lock();
     writeln!(
@@ -106,7 +118,7 @@ async fn one(client: &Client, parked: &RawValue, position: u64, json: bool) -> R
     Ok(())
 }
 
-fn print(events: &[&RawValue], with_headings: bool, json: bool) -> Result<()> {
+fn print(events: &[&RawValue], table: &mut Table, json: bool) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {
         for event in events {
@@ -114,10 +126,6 @@ fn print(events: &[&RawValue], with_headings: bool, json: bool) -> Result<()> {
         }
         return Ok(out.flush()?);
     }
-    let mut table = match with_headings {
-        true => Table::new(&["for", "position", "since", "tried", "why"]),
-        false => Table::bare(),
-    };
     for event in events {
         table.row(row(serde_json::from_str(event.get())?));
     }
@@ -133,7 +141,7 @@ fn row(event: SetAsideView) -> [String; 5] {
     let why = match (event.error, event.reason) {
         (Some(error), Some(reason)) => format!("{reason}: {error}"),
         (Some(why), None) | (None, Some(why)) => why,
-        (None, None) => "waits behind the one before".to_owned(),
+        (None, None) => "waits for the one before".to_owned(),
     };
     [
         one_lined(&subject),
@@ -157,7 +165,7 @@ mod tests {
             json!({"document": "a", "position": 7, "at": "t", "error": "x\ny", "attempts": 3});
         assert_eq!(row(first), "document a|7|t|3|x y");
         let behind = json!({"stream": "s-1", "position": 8, "at": "t", "attempts": 0});
-        assert_eq!(row(behind), "stream s-1|8|t|0|waits behind the one before");
+        assert_eq!(row(behind), "stream s-1|8|t|0|waits for the one before");
         let dropped = json!({
             "document": "a", "position": 7, "at": "t", "error": "x", "attempts": 3, "reason": "old",
         });

@@ -16,7 +16,7 @@ use super::exit::WrongUse;
 use super::{Client, Connection};
 use crate::http::ProjectionView;
 
-/// Show how a projection stands, or order something of it
+/// Show a projection's status, or control it
 ///
 /// Without an action: every build, what troubles it, and how a rebuild compares with what it
 /// replaces. Orders print how the projection stands afterwards.

@@ -18,16 +18,18 @@ use crate::store::{Direction, REJECTIONS_PAGE_MAX, Rejected, RejectionStore, Res
 const CHUNK: usize = 1_000;
 
 const KEEP: &str = "INSERT INTO rejections \
-    (category, stream, version, plan, module, accepted_at, command, code, message) \
+    (category, stream, version, plan, module, accepted_at, command, code, message, details, \
+     details_type) \
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[], \
-        $6::bigint[], $7::bytea[], $8::text[], $9::text[])";
+        $6::bigint[], $7::bytea[], $8::text[], $9::text[], $10::bytea[], $11::text[])";
 const FORGET: &str = "DELETE FROM rejections WHERE category = $1 AND id <= (\
     SELECT id FROM rejections WHERE category = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
 
 macro_rules! rejections {
     ($rest:literal) => {
         concat!(
-            "SELECT id, stream, version, plan, module, command, code, message FROM rejections ",
+            "SELECT id, stream, version, plan, module, command, code, message, details, \
+             details_type FROM rejections ",
             $rest
         )
     };
@@ -77,6 +79,8 @@ impl Rejections {
             let numbers = rejected.iter().map(|one| signed(of(one)));
             numbers.collect::<Vec<i64>>()
         };
+        let details = rejected.iter().map(Rejected::stored_details);
+        let (details, details_types): (Vec<_>, Vec<_>) = details.unzip();
         let modules: Vec<&[u8]> = rejected.iter().map(|one| &one.module.0[..]).collect();
         let done = sqlx::query(KEEP)
             .bind(texts(|one| one.stream.category()))
@@ -88,6 +92,8 @@ impl Rejections {
             .bind(commands)
             .bind(texts(|one| &one.code))
             .bind(texts(|one| &one.message))
+            .bind(details)
+            .bind(details_types)
             .execute(&self.pool)
             .await;
         done.map(|_| ()).map_err(store_error)
@@ -127,6 +133,7 @@ fn rejected(row: &PgRow) -> Result<Rejected> {
         command: Arc::new(record::decode(row.cell(5)?)?),
         code: row.cell(6)?,
         message: row.cell(7)?,
+        details: Rejected::details_of(row.cell(8)?, row.cell(9)?)?,
     })
 }
 

@@ -50,6 +50,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "releases",
         include_str!("../../../../migrations/postgres/0008_releases.sql"),
     ),
+    (
+        9,
+        "rejection_details",
+        include_str!("../../../../migrations/postgres/0009_rejection_details.sql"),
+    ),
 ];
 
 /// Makes the tables when the schema has none; refuses one that is older or newer than

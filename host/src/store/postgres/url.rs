@@ -26,7 +26,7 @@ impl Url {
     /// How to connect to the database, with `schema` as the only one on the search path.
     pub fn options(&self) -> Result<PgConnectOptions> {
         let options = PgConnectOptions::from_str(&self.database)
-            .map_err(|error| Error::Url(format!("store {self}: {error}")))?;
+            .map_err(|error| Error::Url(format!("store postgres:…: {error}")))?;
         Ok(options.application_name("quipu").options([
             ("search_path", self.schema.as_str()),
             // Whatever the server's default is.
@@ -50,7 +50,15 @@ impl FromStr for Url {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("schema", name)) => schema = name,
-                _ => others.push(pair),
+                Some((name, _)) if is_known(name) => others.push(pair),
+                // The driver would log it with its value, which may be a secret.
+                Some((name, _)) if is_word(name) => {
+                    tracing::warn!(
+                        name,
+                        "an unknown parameter of the store's address is ignored"
+                    );
+                }
+                _ => tracing::warn!("a parameter of the store's address is ignored"),
             }
         }
         let well_formed = schema.len() <= 63
@@ -75,6 +83,35 @@ impl FromStr for Url {
         url.options()?;
         Ok(url)
     }
+}
+
+/// Whether the driver knows a parameter.
+fn is_known(name: &str) -> bool {
+    const NAMES: &[&str] = &[
+        "sslmode",
+        "ssl-mode",
+        "sslrootcert",
+        "ssl-root-cert",
+        "ssl-ca",
+        "sslcert",
+        "ssl-cert",
+        "sslkey",
+        "ssl-key",
+        "statement-cache-capacity",
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "password",
+        "application_name",
+    ];
+    NAMES.contains(&name) || name.starts_with("options")
+}
+
+fn is_word(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 impl fmt::Display for Url {
@@ -102,6 +139,14 @@ mod tests {
             shown("postgres://db/bank"),
             "postgres://db/bank?schema=quipu"
         );
+    }
+
+    #[test]
+    fn only_parameters_that_the_driver_knows_reach_it() {
+        let url: Url = "postgres://db/bank?sslmode=disable&passwd=s3cret&x@y&port=7&schema=loans"
+            .parse()
+            .unwrap();
+        assert_eq!(url.database, "postgres://db/bank?sslmode=disable&port=7");
     }
 
     #[test]

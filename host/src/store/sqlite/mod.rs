@@ -101,6 +101,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "releases",
         include_str!("../../../../migrations/sqlite/0008_releases.sql"),
     ),
+    (
+        9,
+        "rejection_details",
+        include_str!("../../../../migrations/sqlite/0009_rejection_details.sql"),
+    ),
 ];
 
 /// Rows that a reading connection is ahead of who reads: each may have a MiB.

@@ -19,15 +19,16 @@ use crate::store::{Direction, REJECTIONS_PAGE_MAX, Rejected, RejectionStore, Res
 const CHUNK: usize = 200;
 
 const KEEP: &str = "INSERT INTO rejections \
-    (category, stream, version, plan, module, accepted_at, command, code, message) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    (category, stream, version, plan, module, accepted_at, command, code, message, details, \
+     details_type) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 const FORGET: &str = "DELETE FROM rejections WHERE category = ?1 AND id <= (\
     SELECT id FROM rejections WHERE category = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
 
 macro_rules! rejections {
     ($rest:literal) => {
         concat!(
-            "SELECT id, stream, version, plan, module, command, code, message FROM rejections ",
+            "SELECT id, stream, version, plan, module, command, code, message, details, \
+             details_type FROM rejections ",
             $rest
         )
     };
@@ -57,6 +58,7 @@ impl Rejections {
             for one in chunk {
                 let mut command = Vec::new();
                 record::encode(&one.command, &mut command)?;
+                let (details, details_type) = one.stored_details();
                 sqlx::query(KEEP)
                     .bind(one.stream.category())
                     .bind(one.stream.as_str())
@@ -67,6 +69,8 @@ impl Rejections {
                     .bind(command)
                     .bind(&one.code)
                     .bind(&one.message)
+                    .bind(details)
+                    .bind(details_type)
                     .execute(&mut *writing)
                     .await
                     .map_err(|error| store_error(&error))?;
@@ -121,6 +125,7 @@ fn rejected(row: &SqliteRow) -> Result<Rejected> {
         command: Arc::new(record::decode(row.cell(5)?)?),
         code: row.cell(6)?,
         message: row.cell(7)?,
+        details: Rejected::details_of(row.cell(8)?, row.cell(9)?)?,
     })
 }
 
