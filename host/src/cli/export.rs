@@ -13,9 +13,9 @@ use crate::model::Position;
 use crate::store;
 use crate::transfer::{self, END};
 
-/// Write the log to stdout: NDJSON of CloudEvents, which `import` takes
+/// Write the log to stdout as CloudEvents, which `import` takes
 ///
-/// It holds everything that the store keeps of its log, up to the event that is the
+/// It is NDJSON and holds everything that the store keeps of its log, up to the event that is the
 /// last one when it begins. Without --store a running host is asked.
 #[derive(Debug, Args)]
 pub struct Export {

@@ -44,7 +44,7 @@ fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
         [] => "nothing".to_owned(),
         imports => imports.join(", "),
     };
-    let mut facts = vec![
+    let facts = [
         ("name", view.name.clone()),
         ("version", view.version.clone()),
         ("world", view.world.clone()),
@@ -53,16 +53,20 @@ fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
         ("digest", view.digest.clone()),
         ("size", format!("{} bytes", grouped(view.bytes))),
     ];
-    if view.state_schema_version > 0 {
-        let version = view.state_schema_version.to_string();
-        facts.push(("state schema version", version));
-        facts.push(("migrations of the state", migrations(&view.migrations)));
-    }
     for (name, value) in facts {
         // A version such as 1.0 is no number to be set to the right.
         table.row([name.to_owned(), format!("{value} ")]);
     }
     table.write(out)?;
+    if view.state_schema_version > 0 {
+        let mut table = Table::bare();
+        let version = format!("{} ", view.state_schema_version);
+        table.row(["state schema version".to_owned(), version]);
+        let migrations = migrations(&view.migrations);
+        table.row(["migrations of the state".to_owned(), migrations]);
+        writeln!(out)?;
+        table.write(out)?;
+    }
     for (heading, types) in [("command", &view.commands), ("event", &view.events)] {
         if !types.is_empty() {
             writeln!(out)?;

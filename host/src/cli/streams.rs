@@ -75,7 +75,7 @@ impl Streams {
         let mut table = Table::new(&[
             id("stream"),
             number("version"),
-            time("last event"),
+            time("last event").if_there_is_room(),
             time("archived").if_not_empty(),
             number("truncated before").if_not_empty(),
         ]);

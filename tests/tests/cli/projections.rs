@@ -248,7 +248,7 @@ fn a_stream_is_folded_live() {
     let host = served(&["--projection", "notes=live"]);
     note(&host, "note-1", &json!({"n": 5}));
     let all = host.run(&["view", "notes", "--live", "note-1"]).ok();
-    assert!(all.starts_with("note-1   {\"count\":1,"), "{all}");
+    assert!(all.starts_with("note-1  {\"count\":1,"), "{all}");
     let live = ["view", "notes", "note-1", "--live", "note-1", "--json"];
     assert_eq!(lines(&host.run(&live).ok())[0]["sum"], 5);
     host.run(&["view", "notes", "x", "--live", "note-1"])

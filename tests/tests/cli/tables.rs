@@ -52,7 +52,7 @@ fn every_list_fits_a_terminal_and_has_a_heading() {
     for (args, heading, rows) in [
         (&["events"][..], "position", 5),
         (&["stream", "note-1"], "position", 3),
-        (&["streams", "--archived", "with"], "stream", 2),
+        (&["streams", "--archived", "with"], "stream", 3),
         (&["types"], "category", 2),
         (&["rejections"], "accepted at", 1),
         (&["projections"], "projection", 2),
@@ -91,6 +91,9 @@ fn what_a_person_copies_is_whole_and_text_is_cut() {
         projections.iter().any(|line| line.contains(long)),
         "{projections:?}"
     );
+    let streams = shown(&host, &["streams", "--archived", "with"]);
+    let archived = streams.iter().find(|line| line.starts_with(STREAM));
+    assert!(archived.unwrap().ends_with('Z'), "{streams:?}");
     let narrow = host.run_in(20, &["streams", "--archived", "with"]).ok();
     assert!(narrow.lines().any(|line| line == STREAM), "{narrow}");
 }
