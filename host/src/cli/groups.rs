@@ -38,6 +38,8 @@ const GROUPS: &[(&str, &[&str])] = &[
         &[
             "projections",
             "projection",
+            "subscriptions",
+            "subscription",
             "snapshot",
             "archive",
             "restore",

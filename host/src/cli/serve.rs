@@ -1,7 +1,8 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,6 +48,7 @@ impl Serve {
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
         );
+        check_clock(SystemTime::now())?;
         let config = match &self.config {
             Some(path) => Config::read(path)?,
             None => Config::default(),
@@ -125,5 +127,30 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+/// Times are counted from 1970 on, in stores and in answers.
+fn check_clock(now: SystemTime) -> Result<()> {
+    match now.duration_since(UNIX_EPOCH) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            bail!("the clock of this machine stands before 1970: set it, then start the host")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_refused() {
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        let why = check_clock(before).unwrap_err().to_string();
+        assert!(why.contains("before 1970"), "{why}");
+        assert!(check_clock(SystemTime::now()).is_ok());
     }
 }

@@ -7,11 +7,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::execute::one_lined;
-use super::table::{Table, grouped};
+use super::table::{Table, grouped, id, number, word};
 use super::{Client, Connection};
 use crate::http::{NamedList, NamedView};
 
-/// List the named subscriptions: how far each has come, and whether it is held
+/// List the named subscriptions, and how far each has come
 #[derive(Debug, Args)]
 pub struct Subscriptions {
     /// Print NDJSON
@@ -68,7 +68,12 @@ impl Subscriptions {
     pub async fn run(self) -> Result<()> {
         let client = Client::of(&self.connection)?;
         let mut out = io::BufWriter::new(io::stdout().lock());
-        let mut table = Table::new(&["name", "position", "behind", "held for"]);
+        let mut table = Table::new(&[
+            id("name"),
+            number("position"),
+            number("behind"),
+            word("held for"),
+        ]);
         let mut after: Option<String> = None;
         loop {
             let mut query = vec![("limit", PAGE.to_owned())];
@@ -135,7 +140,7 @@ impl Subscription {
 
 fn row(named: &NamedView, head: u64) -> [String; 4] {
     [
-        format!("{} ", one_lined(&named.name)),
+        one_lined(&named.name),
         grouped(named.position),
         grouped(head.saturating_sub(named.position)),
         held_for(named),

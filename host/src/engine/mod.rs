@@ -10,6 +10,7 @@ mod brakes;
 mod decide;
 mod enrich;
 mod error;
+mod evict;
 mod homes;
 mod ids;
 mod keep;

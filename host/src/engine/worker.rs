@@ -22,8 +22,6 @@ use crate::store::{LoadPage, RunId};
 use crate::supervise::{Seat, Supervisor};
 use crate::upcast::Liftable;
 
-/// Slots that are looked at for one that can be evicted.
-const EVICTION_LOOKS: usize = 32;
 /// Streams that are remembered as to be kept apart.
 const APART_MAX: usize = 4_096;
 
@@ -570,45 +568,5 @@ impl Core {
             true => plan.number,
             false => deployed.plan,
         }
-    }
-
-    /// Gives up what is warm in modules that are not in use any more: each holds memory, and its
-    /// streams are loaded anew with their next command anyway.
-    fn give_up_replaced(&mut self) {
-        let plan = self.shared.registry.plan();
-        let is_replaced = |slot: &Slot| match &slot.state {
-            State::Warm(warm) => !plan.serves(warm.deployed.rules.module.digest()),
-            _ => false,
-        };
-        let replaced: Vec<StreamId> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.is_idle() && is_replaced(slot))
-            .map(|(stream, _)| stream.clone())
-            .collect();
-        for stream in replaced {
-            self.retire(&stream);
-            self.slots.remove(&stream);
-        }
-        self.pool.retain_modules(|digest| plan.serves(digest));
-    }
-
-    /// Keeps the number of warm aggregates, and their memory, within bounds.
-    fn evict(&mut self) {
-        let options = &self.shared.options;
-        let is_over = self.pool.memory_bytes() > options.warm_bytes_max;
-        if self.slots.len() <= options.warm_aggregates_max && !is_over {
-            return;
-        }
-        let idle = self
-            .slots
-            .iter()
-            .take(EVICTION_LOOKS)
-            .find(|(_, slot)| slot.is_idle());
-        let Some(stream) = idle.map(|(stream, _)| stream.clone()) else {
-            return;
-        };
-        self.retire(&stream);
-        self.slots.remove(&stream);
     }
 }

@@ -8,11 +8,11 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::log::whole_filter;
+use super::answering::Visit;
 use super::params::{NamePath, Params, number};
 use super::problem::{Problem, Result};
 use super::request::{JsonBytes, OptionalJson};
-use super::{App, answer, view};
+use super::{App, answer, choices, log, view};
 use crate::model::Position;
 use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, LOG_PAGE_MAX};
 use crate::subscribe::{Owner, Reading, Start, Told};
@@ -245,11 +245,8 @@ pub async fn claim(
         ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; from 1 MiB of them on no more come"),
         ("wait_ms" = Option<u64>, Query, description = "How long to wait when there is nothing, in milliseconds: by default 0, at most half of the lease, and of the time that a request may take"),
         ("lease_ms" = Option<u64>, Query, description = "For how long the name is held from then on: 1000 to 3600000, by default 15000"),
-        ("category" = Option<Vec<String>>, Query, description = "Any of these categories; may be repeated"),
-        ("type" = Option<Vec<String>>, Query, description = "Any of these types; may be repeated"),
-        ("tag" = Option<Vec<String>>, Query, description = "Any of these tags; may be repeated"),
-        ("prefix" = Option<String>, Query, description = "Streams whose id begins so"),
-        ("form" = Option<String>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
+        log::Filters,
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
     ),
     responses(
         (status = 200, body = ClaimedEvents, description = "Events"),
@@ -258,6 +255,7 @@ pub async fn claim(
 )]
 pub async fn read(
     State(app): State<App>,
+    visit: Visit,
     NamePath(name): NamePath,
     mut params: Params,
 ) -> Result<Response> {
@@ -269,7 +267,7 @@ pub async fn read(
     let wait = Duration::from_millis(params.number("wait_ms")?.unwrap_or_default());
     let lease = lease(params.number("lease_ms")?)?;
     let form = params.form()?;
-    let filter = whole_filter(&mut params)?;
+    let filter = log::whole_filter(&mut params)?;
     params.finish()?;
     let reading = Reading {
         filter,
@@ -283,12 +281,13 @@ pub async fn read(
         lease,
     };
     let Told { events, next } = app.host.read_claimed(owner, reading).await?;
+    let room = visit.room(&app).await?;
     let view = ClaimedEvents {
         events: events.iter().map(|event| view::Event::of(event)).collect(),
         next: next.0,
         head: app.host.log_head().await?.0.max(next.0),
     };
-    answer::json(StatusCode::OK, &view)
+    Ok(room.of(answer::json(StatusCode::OK, &view)?))
 }
 
 /// Acknowledges what is handled.

@@ -107,7 +107,7 @@ pub struct Command<'a> {
     #[serde(flatten)]
     data: Data<'a>,
     /// The caller's; `{}` without any.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     metadata: &'a RawValue,
     /// When the host accepted it.
     #[schema(format = "date-time")]

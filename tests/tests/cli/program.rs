@@ -50,7 +50,7 @@ impl Served {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(args);
-        Self::run_in(dir, command)
+        Self::ready(dir, command)
     }
 
     /// A host that may open only so many files.
@@ -61,10 +61,10 @@ impl Served {
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_quipu-program"), &store]);
         command.stdin(Stdio::null()).env_remove("QUIPU_LOG");
-        Self::run_in(dir, command)
+        Self::ready(dir, command)
     }
 
-    fn run_in(dir: TempDir, mut command: Command) -> Self {
+    fn ready(dir: TempDir, mut command: Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

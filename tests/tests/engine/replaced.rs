@@ -4,34 +4,36 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use quipu::Host;
-use quipu_tests::probe::probe;
-use quipu_tests::{Place, build, examples, on_every_store};
-use serde_json::json;
+use quipu_tests::{Place, build, examples, guest, on_every_store};
 
 on_every_store!(a_replaced_module_is_given_up_with_what_is_warm_in_it);
 
-async fn note(host: &Host, number: usize) {
-    let stream = build::stream(&format!("note-{number}"));
-    let command = quipu::model::Command::new("note", json!([["noted", {}]]).to_string());
-    host.execute(&stream, command.unwrap()).await.unwrap();
+/// A host knows the last plans and the modules that were compiled last: so many at most.
+const KNOWN: usize = 16 + 8;
+const REPLACED: usize = 10;
+
+async fn go(host: &Host, number: usize) {
+    let stream = build::stream(&format!("probe-{number}"));
+    host.execute(&stream, build::command("go", "{}"))
+        .await
+        .unwrap();
 }
 
 async fn a_replaced_module_is_given_up_with_what_is_warm_in_it(place: Place) {
     let host = place.host().await;
-    let version = |number: usize| {
-        let version = format!("1.0.{number}");
-        let probe = probe("note").event("noted", 1).version(&version);
-        probe.component()
-    };
-    let mut replaced: Vec<Weak<_>> = Vec::new();
-    for number in 0..4 {
-        let active = examples::deploy(&host, version(number)).await;
-        for stream in 0..20 {
-            note(&host, stream).await;
+    let mut modules: Vec<Weak<_>> = Vec::new();
+    for number in 0..REPLACED + KNOWN {
+        let mut component = guest::component("skeleton");
+        // A section of its own makes another module of it.
+        component.extend([0, 3, 1, b'x', u8::try_from(number).unwrap()]);
+        let digest = examples::deploy(&host, component).await;
+        modules.push(Arc::downgrade(&host.module(digest).await.unwrap()));
+        for stream in 0..10 {
+            // Some streams are not asked for again.
+            go(&host, stream + number).await;
         }
-        replaced.push(Arc::downgrade(&host.module(active).await.unwrap()));
     }
-    let active = replaced.pop().unwrap();
+    let replaced = &modules[..REPLACED];
     for _ in 0..1_000 {
         if replaced.iter().all(|module| module.strong_count() == 0) {
             break;
@@ -39,8 +41,8 @@ async fn a_replaced_module_is_given_up_with_what_is_warm_in_it(place: Place) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let held: Vec<_> = replaced.iter().map(Weak::strong_count).collect();
-    assert_eq!(held, [0, 0, 0], "who holds a replaced module");
-    assert!(active.strong_count() > 0);
-    note(&host, 1).await;
+    assert_eq!(held, [0; REPLACED], "who holds a replaced module");
+    assert!(modules[REPLACED + KNOWN - 1].strong_count() > 0);
+    go(&host, 0).await;
     host.shutdown().await.unwrap();
 }

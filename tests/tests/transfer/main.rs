@@ -5,6 +5,7 @@
 mod anchors;
 mod backup;
 mod damage;
+mod fixtures;
 mod interruption;
 mod random;
 mod round_trip;
