@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     path::Path,
     process::{Command, exit},
+    thread,
     time::Instant,
 };
 
@@ -26,6 +27,9 @@ Usage: cargo xtask <WORD> [ARGS]…
 test and ci run setup first, demo and bench what they need of it. Exit codes: 2 for wrong use, else
 that of the command that was run.
 ";
+
+/// How many tests of a binary run at once.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Guests that tests find in `guests/components/` of the target folder.
 const EXAMPLE_GUESTS: [&str; 4] = ["loan", "loan-v2", "loan-views", "account"];
@@ -96,7 +100,13 @@ fn test(args: &[&str]) -> Result<()> {
         let component = built.component.display();
         eprintln!("{guest}: {} KiB, {component}", built.bytes / 1024);
     }
-    run(cargo("test").args(["--workspace", "--locked"]).args(args))
+    let mut cargo = cargo("test");
+    if env::var_os(THREADS).is_none() {
+        // Most tests wait for most of their time.
+        let cores = thread::available_parallelism().map_or(2, usize::from);
+        cargo.env(THREADS, (2 * cores).to_string());
+    }
+    run(cargo.args(["--workspace", "--locked"]).args(args))
 }
 
 fn ci() -> Result<()> {

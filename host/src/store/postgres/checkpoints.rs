@@ -12,12 +12,12 @@ use super::error::store_error;
 use crate::model::Position;
 use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, CheckpointStore, Claim, Result};
 
-/// Name, position, microseconds for which the name is held.
+/// Name, position, microseconds for which the name is held; the time is that of the statement,
+/// so that it is the same at both places.
 macro_rules! columns {
     () => {
-        "name, position, (extract(epoch FROM \
-         nullif(greatest(held_until, clock_timestamp()), clock_timestamp()) - clock_timestamp()) \
-         * 1000000)::bigint"
+        "name, position, CASE WHEN held_until > statement_timestamp() THEN (extract(epoch FROM \
+         held_until - statement_timestamp()) * 1000000)::bigint END"
     };
 }
 
