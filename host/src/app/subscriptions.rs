@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Host;
 use crate::model::Position;
 use crate::store::{Checkpoint, Claim};
-use crate::subscribe::{Error, Owner, Reading, Start, Told};
+use crate::subscribe::{Error, EventBatch, Owner, Reading, Start};
 
 impl Host {
     /// Claims a named subscription for a time, for a handler elsewhere: it reads with
@@ -25,13 +25,17 @@ impl Host {
         self.tenant.hub.claim(name, start, lease).await
     }
 
-    /// Reads what comes behind the place of a named subscription, and holds it from then on.
-    /// Events come again until they are acknowledged.
+    /// Reads the events after the checkpoint of a named subscription, and extends its lease. The
+    /// same events are returned until they are acknowledged.
     ///
     /// # Errors
     /// When the name is another's by now or gone, the next event can't be lifted, the filter
     /// makes no sense, or the store fails.
-    pub async fn read_claimed(&self, owner: Owner<'_>, reading: Reading) -> Result<Told, Error> {
+    pub async fn read_claimed(
+        &self,
+        owner: Owner<'_>,
+        reading: Reading,
+    ) -> Result<EventBatch, Error> {
         self.tenant.hub.read(owner, reading).await
     }
 

@@ -77,7 +77,7 @@ pub use runs::{ProgressView, RunLine};
 pub use server::serve;
 pub use shadows::ShadowView;
 pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
-pub use subscriptions::{ClaimView, NamedList, NamedView};
+pub use subscriptions::{NamedList, NamedView};
 pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
     TypeVersion,

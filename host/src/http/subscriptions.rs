@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answering::Visit;
-use super::params::{NamePath, Params, number};
+use super::params::{NamePath, Params};
 use super::problem::{Problem, Result};
 use super::request::{JsonBytes, OptionalJson};
 use super::{App, answer, choices, log, view};
 use crate::model::Position;
 use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, LOG_PAGE_MAX};
-use crate::subscribe::{Owner, Reading, Start, Told};
+use crate::subscribe::{EventBatch, Owner, Reading, Start};
 
 /// Bounds of a lease, and what it is unless the client says, in milliseconds.
 const LEASE_MIN: u64 = 1_000;
@@ -26,7 +26,7 @@ const LEASE: u64 = 15_000;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum StartBody {
-    /// Behind this position; 0 for all events.
+    /// After this position; 0 for all events.
     After(u64),
     /// `now`: with what is committed from now on.
     Word(String),
@@ -36,7 +36,7 @@ pub enum StartBody {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClaimBody {
-    /// Where one that is new begins: behind a position, 0, the default, for all events, or `now`.
+    /// Where one that is new begins: after a position, 0, the default, for all events, or `now`.
     after: Option<StartBody>,
     /// For how long the name is held after each call, in milliseconds: 1000 to 3600000, by
     /// default 15000.
@@ -80,7 +80,7 @@ pub struct TokenBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SeekBody {
-    /// Behind a position, 0 for all events, or `now`.
+    /// After a position, 0 for all events, or `now`.
     after: StartBody,
 }
 
@@ -109,7 +109,7 @@ pub struct NamedList {
 /// Events for the owner of a named subscription.
 #[derive(Serialize, ToSchema)]
 pub struct ClaimedEvents<'a> {
-    /// The events that pass, in the order of the log. They come again until `next` is
+    /// The events that pass, in the order of the log. The same are returned until `next` is
     /// acknowledged.
     events: Vec<view::Event<'a>>,
     /// What to acknowledge once all of them are handled. It may have moved although no event
@@ -132,10 +132,7 @@ impl NamedView {
 impl StartBody {
     fn read(&self) -> Result<Start> {
         match self {
-            Self::After(position) => Ok(Start::After(Position(number(
-                "after",
-                &position.to_string(),
-            )?))),
+            Self::After(position) => Ok(Start::After(Position(*position))),
             Self::Word(word) if word == "now" => Ok(Start::Now),
             Self::Word(word) => Err(Problem::bad_request(format!(
                 "after {word:?} is neither a position nor `now`"
@@ -149,7 +146,7 @@ impl StartBody {
     get, path = "/v1/subscriptions", operation_id = "list_subscriptions", tag = "subscriptions",
     params(
         ("after" = Option<String>, Query, description = "Those after this name"),
-        ("limit" = Option<u64>, Query, description = "At most so many: 1 to 1000, by default 100"),
+        ("limit" = Option<u64>, Query, description = "Subscriptions at most: 1 to 1000, by default 100"),
     ),
     responses(
         (status = 200, body = NamedList, description = "Named subscriptions"),
@@ -232,10 +229,10 @@ pub async fn claim(
 
 /// Reads the next events of a named subscription.
 ///
-/// Those behind its stored position, in the order of the log, each at least once: the same come
-/// again until `next` is acknowledged. When there is nothing, the answer waits for up to
-/// `wait_ms`, and comes without events. The parts of a split event come in one answer. An event
-/// that can't be lifted is a problem, behind all before it; `form=stored` goes past it.
+/// Events after its checkpoint, in the order of the log, each at least once: the same are returned
+/// until `next` is acknowledged. When there are none, the host waits for up to `wait_ms`, then
+/// answers without events. The parts of a split event come in one answer. An event
+/// that can't be lifted is a problem, once all before it are acknowledged; `form=stored` goes past it.
 #[utoipa::path(
     get, path = "/v1/subscriptions/{name}/events", operation_id = "read_subscription",
     tag = "subscriptions",
@@ -280,7 +277,7 @@ pub async fn read(
         token,
         lease,
     };
-    let Told { events, next } = app.host.read_claimed(owner, reading).await?;
+    let EventBatch { events, next } = app.host.read_claimed(owner, reading).await?;
     let room = visit.room(&app).await?;
     let view = ClaimedEvents {
         events: events.iter().map(|event| view::Event::of(event)).collect(),
@@ -292,7 +289,7 @@ pub async fn read(
 
 /// Acknowledges what is handled.
 ///
-/// Everything up to the position: it does not come again. A position before the stored one
+/// All events up to the position; they are not returned any more. A position before the stored one
 /// changes nothing, one that the log has not reached is refused. Without events to acknowledge
 /// it is the sign of life of a handler that works for long.
 #[utoipa::path(
@@ -317,13 +314,15 @@ pub async fn acknowledge(
         position,
         lease_ms,
     } = body.parse()?;
-    let position = Position(number("position", &position.to_string())?);
     let owner = Owner {
         name: &name,
         token,
         lease: lease(lease_ms)?,
     };
-    let stored = app.host.acknowledge_events(owner, position).await?;
+    let stored = app
+        .host
+        .acknowledge_events(owner, Position(position))
+        .await?;
     let view = NamedView {
         position: stored.0,
         held_ms: Some(millis(owner.lease)),
@@ -359,8 +358,8 @@ pub async fn release(
 
 /// Moves a named subscription anywhere in the log.
 ///
-/// For operators: its owner loses it, and what is behind the new position comes, again or not
-/// at all.
+/// For operators. Its owner loses the lease. The next read returns the events after the new
+/// position.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/seek", operation_id = "seek_subscription",
     tag = "subscriptions",

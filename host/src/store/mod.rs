@@ -209,22 +209,14 @@ pub trait CheckpointStore: Send + Sync {
     /// was never claimed begins at position 0.
     fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>>;
 
-    /// Moves the checkpoint on, never back, and holds the name for a time from now on. False
-    /// when someone else has claimed it since: then nothing is moved.
+    /// Moves the checkpoint forward, never back, and extends the lease. Returns the stored
+    /// position; none, and nothing is moved, when another owner has claimed the name since or
+    /// it was removed.
     fn advance<'a>(
         &'a self,
         name: &'a str,
         token: u64,
         position: Position,
-        lease: Duration,
-    ) -> BoxFuture<'a, Result<bool>>;
-
-    /// Holds a name for a time from now on; how far it has come. None when someone else has
-    /// claimed it since, or it is gone.
-    fn renew<'a>(
-        &'a self,
-        name: &'a str,
-        token: u64,
         lease: Duration,
     ) -> BoxFuture<'a, Result<Option<Position>>>;
 

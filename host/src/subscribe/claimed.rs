@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::batch::{Batch, Bounds, Over};
 use super::hub::Shared;
-use super::named::{BEHIND, PREFIX, key_of};
+use super::named::{PREFIX, PREFIX_END, key_of};
 use super::wants::Which;
 use super::{Error, Hub, Message, Subscribe};
 use crate::model::{Position, RecordedEvent, Version};
@@ -19,13 +19,13 @@ use crate::upcast::Form;
 pub const NAMES_MAX: usize = 1_000;
 /// Bytes of events in one answer, from which on no more come.
 const BYTES_MAX: usize = 1 << 20;
-/// A reading that has not caught up and found nothing for so long tells how far it is.
+/// A read that has not caught up, and finds nothing for this long, returns how far it is.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Where a name that is new begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// Behind this position; 0 for all events.
+    /// After this position; 0 for all events.
     After(Position),
     /// With what is committed from now on.
     Now,
@@ -57,7 +57,7 @@ pub struct Reading {
 
 /// Events for the owner of a name.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct EventBatch {
     /// In the order of the log.
     pub events: Vec<Arc<RecordedEvent>>,
     /// What to acknowledge once all of them are handled. It may move on without an event.
@@ -78,42 +78,34 @@ impl Hub {
     ) -> Result<Claim, Error> {
         let (key, shared) = (key_of(name)?, &self.shared);
         if shared.checkpoints.checkpoint(&key).await?.is_none() {
-            let known = self.names(None, NAMES_MAX).await?.len();
-            if known >= NAMES_MAX {
+            if self.names(None, NAMES_MAX).await?.len() >= NAMES_MAX {
                 return Err(Error::TooManyNames(NAMES_MAX));
             }
-            let at = match start {
-                None => Position(0),
-                Some(Start::After(position)) => shared.existing(position).await?,
-                Some(Start::Now) => shared.reader.log_head().await?,
-            };
-            shared.checkpoints.create(&key, at).await?;
+            if let Some(start) = start {
+                let position = shared.position_of(start).await?;
+                shared.checkpoints.create(&key, position).await?;
+            }
         }
         let Some(claim) = shared.checkpoints.claim(&key, lease).await? else {
-            let held = shared.checkpoints.checkpoint(&key).await?;
-            return Err(Error::Held {
-                name: name.to_owned(),
-                held_for: held.and_then(|it| it.held_for).unwrap_or_default(),
-            });
+            return Err(self.held(name).await?);
         };
         if let Err(error) = shared.existing(claim.position).await {
-            shared.checkpoints.release(&key, claim.token).await?;
-            shared.released.notify_waiters();
+            self.release(name, claim.token).await?;
             return Err(error);
         }
         Ok(claim)
     }
 
-    /// Reads what comes behind the place of a name, and holds the name from then on. Events come
-    /// again until they are acknowledged. Nothing comes when there is nothing for the time that
+    /// Reads the events after the checkpoint of a name, and extends the lease. The same events are
+    /// returned until they are acknowledged. Returns no events when none come for the time that
     /// the owner waits, or when the host ends.
     ///
     /// # Errors
     /// When the name is another's by now or gone, the next event can't be lifted, the filter
     /// makes no sense, or the store fails.
-    pub async fn read(&self, owner: Owner<'_>, reading: Reading) -> Result<Told, Error> {
+    pub async fn read(&self, owner: Owner<'_>, reading: Reading) -> Result<EventBatch, Error> {
         let until = Instant::now() + reading.wait.min(owner.lease / 2);
-        let at = self.renew(owner).await?;
+        let at = self.advance(owner, Position(0)).await?;
         let mut subscribe = Subscribe::log(at, reading.filter).heartbeat(LOOK).seen();
         subscribe.form = reading.form;
         let mut subscription = self.subscribe(subscribe).await?;
@@ -135,11 +127,11 @@ impl Hub {
             is_caught_up |= batch.is_caught_up;
             let is_over = batch.over.is_some() || Instant::now() >= until;
             match batch.over {
-                // What comes before it is told first.
+                // Events before it are returned first.
                 Some(Over::Failed(error)) if batch.events.is_empty() => return Err(error),
                 _ if is_over || !batch.events.is_empty() => {
-                    self.renew(owner).await?;
-                    return Ok(Told {
+                    self.advance(owner, Position(0)).await?;
+                    return Ok(EventBatch {
                         events: batch.events,
                         next: batch.up_to,
                     });
@@ -160,15 +152,8 @@ impl Hub {
         owner: Owner<'_>,
         position: Position,
     ) -> Result<Position, Error> {
-        let (key, position) = (key_of(owner.name)?, self.shared.existing(position).await?);
-        let checkpoints = &self.shared.checkpoints;
-        match checkpoints
-            .advance(&key, owner.token, position, owner.lease)
-            .await?
-        {
-            true => self.renew(owner).await,
-            false => Err(self.lost(owner.name, &key).await?),
-        }
+        let position = self.shared.existing(position).await?;
+        self.advance(owner, position).await
     }
 
     /// Gives a name back. Nothing is done when it is another's by now.
@@ -190,11 +175,8 @@ impl Hub {
     /// When there is no such name, the log has not reached the position, or the store fails.
     pub async fn seek(&self, name: &str, start: Start) -> Result<Checkpoint, Error> {
         let (key, shared) = (key_of(name)?, &self.shared);
-        let at = match start {
-            Start::After(position) => shared.existing(position).await?,
-            Start::Now => shared.reader.log_head().await?,
-        };
-        if !shared.checkpoints.seek(&key, at).await? {
+        let position = shared.position_of(start).await?;
+        if !shared.checkpoints.seek(&key, position).await? {
             return Err(Error::Unknown(name.to_owned()));
         }
         shared.released.notify_waiters();
@@ -206,15 +188,10 @@ impl Hub {
     /// # Errors
     /// When there is no such name, it is held, or the store fails.
     pub async fn forget(&self, name: &str) -> Result<(), Error> {
-        let key = key_of(name)?;
-        if self.shared.checkpoints.forget(&key).await? {
-            return Ok(());
+        match self.shared.checkpoints.forget(&key_of(name)?).await? {
+            true => Ok(()),
+            false => Err(self.held(name).await?),
         }
-        let held = self.name(name).await?;
-        Err(Error::Held {
-            name: name.to_owned(),
-            held_for: held.held_for.unwrap_or_default(),
-        })
     }
 
     /// How far a name has come, and whether it is held.
@@ -238,7 +215,10 @@ impl Hub {
     /// When the store fails.
     pub async fn names(&self, after: Option<&str>, limit: usize) -> Result<Vec<Checkpoint>, Error> {
         let after = format!("{PREFIX}{}", after.unwrap_or_default());
-        let names = self.shared.checkpoints.checkpoints((&after, BEHIND), limit);
+        let names = self
+            .shared
+            .checkpoints
+            .checkpoints((&after, PREFIX_END), limit);
         let named = names.await?.into_iter().map(|found| Checkpoint {
             name: found.name[PREFIX.len()..].to_owned(),
             ..found
@@ -246,29 +226,33 @@ impl Hub {
         Ok(named.collect())
     }
 
-    async fn renew(&self, owner: Owner<'_>) -> Result<Position, Error> {
-        let key = key_of(owner.name)?;
-        let renewing = self
-            .shared
-            .checkpoints
-            .renew(&key, owner.token, owner.lease);
-        match renewing.await? {
+    /// Moves the checkpoint to a position, unless it is further already, and extends the lease.
+    async fn advance(&self, owner: Owner<'_>, position: Position) -> Result<Position, Error> {
+        let (key, checkpoints) = (key_of(owner.name)?, &self.shared.checkpoints);
+        let advancing = checkpoints.advance(&key, owner.token, position, owner.lease);
+        match advancing.await? {
             Some(position) => Ok(position),
-            None => Err(self.lost(owner.name, &key).await?),
+            // Says so when there is no such name.
+            None => Err(Error::Lost(self.name(owner.name).await?.name)),
         }
     }
 
-    /// Why a token counts no more.
-    async fn lost(&self, name: &str, key: &str) -> Result<Error, Error> {
-        let found = self.shared.checkpoints.checkpoint(key).await?;
-        Ok(match found {
-            Some(_) => Error::Lost(name.to_owned()),
-            None => Error::Unknown(name.to_owned()),
-        })
+    /// Says for how long another owner holds a name.
+    async fn held(&self, name: &str) -> Result<Error, Error> {
+        let Checkpoint { name, held_for, .. } = self.name(name).await?;
+        let held_for = held_for.unwrap_or_default();
+        Ok(Error::Held { name, held_for })
     }
 }
 
 impl Shared {
+    async fn position_of(&self, start: Start) -> Result<Position, Error> {
+        match start {
+            Start::After(position) => self.existing(position).await,
+            Start::Now => Ok(self.reader.log_head().await?),
+        }
+    }
+
     /// A position that the log has reached.
     async fn existing(&self, position: Position) -> Result<Position, Error> {
         let log = Which::Log(Filter::default());

@@ -98,11 +98,11 @@ impl Lease {
                     .checkpoints
                     .advance(&self.key, self.token, self.position, self.length);
             match tokio::time::timeout_at(self.until, advancing).await {
-                Ok(Ok(true)) => {
+                Ok(Ok(Some(_))) => {
                     self.until = asked_at + self.length;
                     return true;
                 }
-                Ok(Ok(false)) | Err(_) => self.is_held = false,
+                Ok(Ok(None)) | Err(_) => self.is_held = false,
                 Ok(Err(error)) => {
                     tracing::warn!(name = self.key, %error, "a checkpoint was not stored");
                     let next = Instant::now() + backoff.next();

@@ -27,7 +27,7 @@ mod ring;
 mod subscription;
 mod wants;
 
-pub use claimed::{NAMES_MAX, Owner, Reading, Start, Told};
+pub use claimed::{EventBatch, NAMES_MAX, Owner, Reading, Start};
 pub use commits::{Committed, OnCommit};
 pub use error::Error;
 pub use hub::Hub;

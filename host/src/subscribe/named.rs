@@ -15,9 +15,9 @@ use crate::upcast::Form;
 
 /// Longest name in bytes.
 const NAME_BYTES_MAX: usize = 200;
-/// Before every name, as a key; and behind the key of every name.
+/// The prefix of every key, and the first text after all keys.
 pub(super) const PREFIX: &str = "subscription/";
-pub(super) const BEHIND: &str = "subscription0";
+pub(super) const PREFIX_END: &str = "subscription0";
 
 /// A subscription whose place is kept in the store under a name. It begins at the first
 /// event of the log, and hands every event that passes its filter to a handler, in
@@ -44,7 +44,7 @@ enum End {
     Failed(Error),
 }
 
-/// The key of a name: others keep checkpoints in the store, too.
+/// The key of a name. Checkpoints of other kinds have other prefixes.
 pub(super) fn key_of(name: &str) -> Result<String, Invalid> {
     let has_form = (1..=NAME_BYTES_MAX).contains(&name.len());
     if !has_form || name.chars().any(char::is_control) {

@@ -41,6 +41,7 @@ async fn advance(store: &dyn CheckpointStore, name: &str, token: u64, to: u64) -
         .advance(name, token, Position(to), LONG)
         .await
         .unwrap()
+        .is_some()
 }
 
 async fn a_name_begins_at_the_beginning(place: Place) {
@@ -92,7 +93,7 @@ async fn an_owner_may_hold_on(place: Place) {
     let moved = store
         .advance("reader", first.token, Position(8), NONE)
         .await;
-    assert!(moved.unwrap());
+    assert_eq!(moved.unwrap(), Some(Position(8)));
     assert_eq!(
         claim(&*store, "reader").await.unwrap().position,
         Position(8)
@@ -181,18 +182,27 @@ async fn a_name_is_held_on_without_being_moved(place: Place) {
     let store = place.open().await.checkpoints;
     let first = store.claim("reader", NONE).await.unwrap().unwrap();
     assert!(advance(&*store, "reader", first.token, 4).await);
-    let renewed = store.renew("reader", first.token, NONE).await.unwrap();
+    let renewed = store
+        .advance("reader", first.token, Position(0), NONE)
+        .await
+        .unwrap();
     assert_eq!(renewed, Some(Position(4)));
     let held = store.checkpoint("reader").await.unwrap().unwrap();
     assert_eq!(held.held_for, None);
-    let renewed = store.renew("reader", first.token, LONG).await.unwrap();
+    let renewed = store
+        .advance("reader", first.token, Position(0), LONG)
+        .await
+        .unwrap();
     assert_eq!(renewed, Some(Position(4)));
     let held = store.checkpoint("reader").await.unwrap().unwrap();
     let left = held.held_for.unwrap();
     assert!(left > LONG / 2 && left <= LONG, "{left:?}");
     assert_eq!(claim(&*store, "reader").await, None);
     for (name, stale) in [("reader", first.token + 1), ("nobody", 1)] {
-        assert_eq!(store.renew(name, stale, LONG).await.unwrap(), None);
+        assert_eq!(
+            store.advance(name, stale, Position(0), LONG).await.unwrap(),
+            None
+        );
     }
 }
 

@@ -173,7 +173,7 @@ impl CheckpointStore for Checkpoints {
         token: u64,
         position: Position,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<bool>> {
+    ) -> BoxFuture<'a, Result<Option<Position>>> {
         if !self.1.0.is_lost.swap(false, Ordering::SeqCst) {
             return async move {
                 let is_held = self.0.advance(name, token, position, lease).await?;
@@ -184,22 +184,13 @@ impl CheckpointStore for Checkpoints {
         }
         async move {
             self.0.release(name, token).await?;
-            Ok(false)
+            Ok(None)
         }
         .boxed()
     }
 
     fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
         self.0.release(name, token)
-    }
-
-    fn renew<'a>(
-        &'a self,
-        name: &'a str,
-        token: u64,
-        lease: Duration,
-    ) -> BoxFuture<'a, Result<Option<Position>>> {
-        self.0.renew(name, token, lease)
     }
 
     fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {

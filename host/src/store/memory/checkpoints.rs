@@ -88,23 +88,10 @@ impl CheckpointStore for Shared {
         token: u64,
         position: Position,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<bool>> {
-        let mut log = self.lock();
-        let held = log.checkpoints.held(name, token).map(|kept| {
-            kept.position = kept.position.max(position);
-            kept.until = Some(Instant::now() + lease);
-        });
-        done(held.is_some())
-    }
-
-    fn renew<'a>(
-        &'a self,
-        name: &'a str,
-        token: u64,
-        lease: Duration,
     ) -> BoxFuture<'a, Result<Option<Position>>> {
         let mut log = self.lock();
         done(log.checkpoints.held(name, token).map(|kept| {
+            kept.position = kept.position.max(position);
             kept.until = Some(Instant::now() + lease);
             kept.position
         }))

@@ -31,9 +31,6 @@ const CLAIM: &str = "INSERT INTO checkpoints AS c (name, token, held_until) \
     RETURNING token, position";
 const ADVANCE: &str = "UPDATE checkpoints \
     SET position = greatest(position, $3), held_until = clock_timestamp() + $4 * interval '1 microsecond' \
-    WHERE name = $1 AND token = $2";
-const RENEW: &str = "UPDATE checkpoints \
-    SET held_until = clock_timestamp() + $3 * interval '1 microsecond' \
     WHERE name = $1 AND token = $2 RETURNING position";
 const CREATE: &str = "INSERT INTO checkpoints (name, position, token) \
     VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) \
@@ -119,17 +116,17 @@ impl CheckpointStore for Checkpoints {
         token: u64,
         position: Position,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<bool>> {
+    ) -> BoxFuture<'a, Result<Option<Position>>> {
         async move {
-            let done = sqlx::query(ADVANCE)
+            let row = sqlx::query(ADVANCE)
                 .bind(name)
                 .bind(signed(token))
                 .bind(signed(position.0))
                 .bind(micros(lease))
-                .execute(&self.pool)
+                .fetch_optional(&self.pool)
                 .await
                 .map_err(store_error)?;
-            Ok(done.rows_affected() == 1)
+            row.map(|row| Ok(Position(row.number(0)?))).transpose()
         }
         .boxed()
     }
@@ -143,25 +140,6 @@ impl CheckpointStore for Checkpoints {
                 .await
                 .map_err(store_error)?;
             Ok(())
-        }
-        .boxed()
-    }
-
-    fn renew<'a>(
-        &'a self,
-        name: &'a str,
-        token: u64,
-        lease: Duration,
-    ) -> BoxFuture<'a, Result<Option<Position>>> {
-        async move {
-            let row = sqlx::query(RENEW)
-                .bind(name)
-                .bind(signed(token))
-                .bind(micros(lease))
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(store_error)?;
-            row.map(|row| Ok(Position(row.number(0)?))).transpose()
         }
         .boxed()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::signed;
@@ -35,12 +35,7 @@ const CLAIM: &str = concat!(
 const ADVANCE: &str = concat!(
     "UPDATE checkpoints SET position = max(position, ?3), held_until = ",
     now!(),
-    " + ?4 WHERE name = ?1 AND token = ?2"
-);
-const RENEW: &str = concat!(
-    "UPDATE checkpoints SET held_until = ",
-    now!(),
-    " + ?3 WHERE name = ?1 AND token = ?2 RETURNING position"
+    " + ?4 WHERE name = ?1 AND token = ?2 RETURNING position"
 );
 const CREATE: &str = concat!(
     "INSERT INTO checkpoints (name, position, token) VALUES (?1, ?2, ",
@@ -73,13 +68,14 @@ const LEASE_MS_MAX: u64 = 1_000 * 366 * 24 * 3_600 * 1_000;
 /// Written through the side connection: a checkpoint that is lost with the power lets
 /// its reader begin earlier, which at least once allows.
 pub struct Checkpoints {
+    pool: SqlitePool,
     side: Side,
 }
 
 impl Checkpoints {
-    /// Checkpoints of the store behind the side connection.
-    pub fn new(side: Side) -> Self {
-        Self { side }
+    /// Checkpoints of the store of these connections.
+    pub fn new(pool: SqlitePool, side: Side) -> Self {
+        Self { pool, side }
     }
 
     async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>> {
@@ -104,22 +100,11 @@ impl Checkpoints {
         token: u64,
         position: Position,
         lease: Duration,
-    ) -> Result<bool> {
-        let done = sqlx::query(ADVANCE)
+    ) -> Result<Option<Position>> {
+        let row = sqlx::query(ADVANCE)
             .bind(name)
             .bind(signed(token))
             .bind(signed(position.0))
-            .bind(millis(lease))
-            .execute(&mut *self.side.turn().await?.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    async fn renew(&self, name: &str, token: u64, lease: Duration) -> Result<Option<Position>> {
-        let row = sqlx::query(RENEW)
-            .bind(name)
-            .bind(signed(token))
             .bind(millis(lease))
             .fetch_optional(&mut *self.side.turn().await?.connection)
             .await
@@ -146,7 +131,7 @@ impl Checkpoints {
     async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
         let row = sqlx::query(ONE)
             .bind(name)
-            .fetch_optional(&mut *self.side.turn().await?.connection)
+            .fetch_optional(&self.pool)
             .await
             .map_err(|error| store_error(&error))?;
         row.as_ref().map(checkpoint).transpose()
@@ -161,7 +146,7 @@ impl Checkpoints {
             .bind(after)
             .bind(before)
             .bind(signed(limit.min(CHECKPOINTS_PAGE_MAX) as u64))
-            .fetch_all(&mut *self.side.turn().await?.connection)
+            .fetch_all(&self.pool)
             .await
             .map_err(|error| store_error(&error))?;
         rows.iter().map(checkpoint).collect()
@@ -211,21 +196,12 @@ impl CheckpointStore for Checkpoints {
         token: u64,
         position: Position,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<bool>> {
+    ) -> BoxFuture<'a, Result<Option<Position>>> {
         self.advance(name, token, position, lease).boxed()
     }
 
     fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
         self.release(name, token).boxed()
-    }
-
-    fn renew<'a>(
-        &'a self,
-        name: &'a str,
-        token: u64,
-        lease: Duration,
-    ) -> BoxFuture<'a, Result<Option<Position>>> {
-        self.renew(name, token, lease).boxed()
     }
 
     fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {

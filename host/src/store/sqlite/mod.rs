@@ -205,7 +205,7 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
             side.clone(),
             writing.clone(),
         )),
-        checkpoints: Arc::new(checkpoints::Checkpoints::new(side.clone())),
+        checkpoints: Arc::new(checkpoints::Checkpoints::new(pool.clone(), side.clone())),
         snapshots: Arc::new(snapshots::Snapshots::new(pool.clone(), side.clone())),
         types: Arc::new(types::Types::new(pool.clone(), side.clone())),
         documents: Arc::new(projections::Projections::new(pool.clone(), side.clone())),
