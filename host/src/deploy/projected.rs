@@ -44,6 +44,8 @@ pub struct Keeping {
     pub hold: bool,
     /// Builds that change how they are folded, and what is inline of them then.
     pub turning: Option<Turning>,
+    /// Owners of projections that several active components define, as a roll-back restores them.
+    pub owners: BTreeMap<String, String>,
 }
 
 /// A projection that changes how it is folded while everything else stays as it is.
@@ -118,6 +120,16 @@ fn owners(
     keeping: &Keeping,
 ) -> Result<BTreeMap<String, String>, Conflict> {
     let mut owners = plan.owners().clone();
+    let defines = |module: &Arc<Module>, name: &str| module.projection(name).is_some();
+    let is_defined_by = |name: &str, owner: &str| {
+        let owner = active.get(owner);
+        owner.is_some_and(|module| defines(module, name))
+    };
+    for (name, owner) in &keeping.owners {
+        if is_defined_by(name, owner) {
+            owners.insert(name.clone(), owner.clone());
+        }
+    }
     for name in &keeping.take_over {
         let Some(module) = modules.iter().find(|it| it.projection(name).is_some()) else {
             return Err(Conflict::new(format!(
@@ -128,13 +140,9 @@ fn owners(
         };
         owners.insert(name.clone(), module.manifest().name.clone());
     }
-    let defines = |module: &Arc<Module>, name: &str| module.projection(name).is_some();
     owners.retain(|name, owner| {
-        let is_owners = active
-            .get(owner.as_str())
-            .is_some_and(|it| defines(it, name));
         let all = active.values().filter(|module| defines(module, name));
-        is_owners && all.count() > 1
+        is_defined_by(name, owner) && all.count() > 1
     });
     Ok(owners)
 }

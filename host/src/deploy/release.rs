@@ -29,12 +29,16 @@ pub struct Release {
     /// How projections are kept from then on, unless something else is asked for: a roll-back
     /// restores that too.
     pub kept: BTreeMap<String, Settings>,
+    /// The owners of projections that several components define, where the release that is rolled
+    /// back changed them.
+    pub owners: BTreeMap<String, String>,
 }
 
 impl Release {
     /// What an activation of these components changes of how projections are kept.
     fn keeping(&self, modules: &[Arc<Module>], given: &Keeping) -> Keeping {
         let mut keeping = given.clone();
+        keeping.owners.extend(self.owners.clone());
         for (name, settings) in &self.kept {
             if modules
                 .iter()
@@ -204,6 +208,11 @@ impl Registry {
         let mut release = Release::default();
         if let Some(before) = history[..begun].last() {
             release.kept.clone_from(&before.projections.settings);
+            release.owners.clone_from(&before.projections.owners);
+            let since = &history[begun].projections.owners;
+            release
+                .owners
+                .retain(|name, owner| since.get(name) != Some(owner));
         }
         for (member, _) in history[begun].members() {
             let mut earlier = history[..begun].iter().rev();

@@ -130,7 +130,7 @@ pub async fn activate(
             changes,
             take_over: given.take_over,
             hold: given.hold,
-            turning: None,
+            ..Keeping::default()
         },
         demand: demand(given.preflight.as_deref())?,
         policy: Policy::allowing(&given.allow)?,

@@ -321,8 +321,6 @@ impl Service {
         };
         let keeping = Keeping {
             changes: [(name.to_owned(), change)].into(),
-            take_over: Vec::new(),
-            hold: false,
             // Nothing else of the component is looked at anew.
             turning: Some(Turning {
                 projection: name.into(),
@@ -330,6 +328,7 @@ impl Service {
                 inline: None,
                 judged: None,
             }),
+            ..Keeping::default()
         };
         let release = Release::from(projected.module.digest());
         let registry = &self.shared.registry;

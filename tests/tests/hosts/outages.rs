@@ -50,6 +50,18 @@ impl Load {
         answers
     }
 
+    /// Waits until no command is answered for a while.
+    async fn is_blocked(&self) {
+        for _ in 0..600 {
+            let before = self.answered.load(Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if self.answered.load(Ordering::SeqCst) == before {
+                return;
+            }
+        }
+        panic!("commands are answered although the server takes no writes");
+    }
+
     /// Waits until so many more commands have been answered.
     async fn answered_more(&self, more: u64) {
         let from = self.answered.load(Ordering::SeqCst);
@@ -153,15 +165,16 @@ async fn a_server_that_takes_no_writes_for_a_while_loses_nothing_acknowledged() 
         let mut connection = server.connect().await;
         for _ in 0..2 {
             for state in ["on", "off"] {
-                let set = format!(
-                    "ALTER SYSTEM SET default_transaction_read_only = {state}; \
-                     SELECT pg_reload_conf()"
-                );
-                for sql in set.split("; ") {
-                    let sql = sqlx::AssertSqlSafe(sql.to_owned());
+                for sql in [
+                    format!("ALTER SYSTEM SET default_transaction_read_only = {state}"),
+                    "SELECT pg_reload_conf()".to_owned(),
+                ] {
+                    let sql = sqlx::AssertSqlSafe(sql);
                     connection.execute(sql).await.unwrap();
                 }
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                if state == "on" {
+                    load.is_blocked().await;
+                }
             }
             load.answered_more(100).await;
         }

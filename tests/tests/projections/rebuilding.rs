@@ -357,6 +357,17 @@ async fn a_name_is_taken_over_where_that_is_asked_for(place: Place) {
     // The one that had it may change, and still defines it.
     deploy_plain(&host, &version(1).version("1.0.1")).await;
     assert_eq!(owner(&host), digest);
+    // A release that takes the name back is rolled back with it.
+    let back = version(1).version("1.0.2").component();
+    let back = host.upload(back).await.unwrap().module.digest();
+    host.activate_keeping(back, None, &taking(NOTES))
+        .await
+        .unwrap();
+    assert_eq!(owner(&host), back);
+    let before = host.release_before("note").await.unwrap().unwrap();
+    let kept = Keeping::default();
+    host.activate_keeping(before, None, &kept).await.unwrap();
+    assert_eq!(owner(&host), digest);
     // A higher version is built anew, and the ownership outlives the host.
     deploy_plain(&host, &other(2)).await;
     until(&host, "taken over", |status| {
