@@ -73,6 +73,13 @@ pub enum Error {
         detail: String,
     },
 
+    /// There is no checkout of Quipu around the current folder.
+    #[error("no example-guests/{name} here; run this in a checkout of Quipu")]
+    NoExample {
+        /// The example's name.
+        name: String,
+    },
+
     /// A file or process of this machine.
     #[error("{}: {source}", .path.display())]
     Io {

@@ -18,10 +18,12 @@ mod build;
 mod dependencies;
 mod ensure;
 mod error;
+mod examples;
 mod package;
 pub mod toolchain;
 
 pub use build::{Built, Options, build};
 pub use ensure::{Ensured, Installer, ensure};
 pub use error::Error;
+pub use examples::{component, example};
 pub use toolchain::{TARGET, Toolchain};

@@ -85,7 +85,7 @@ fn quipu(subcommand: &str, args: &[&str]) -> Result<()> {
     // Where the person stands, so that paths among the arguments hold.
     cargo.current_dir(env::current_dir()?);
     cargo.arg("--manifest-path").arg(root().join("Cargo.toml"));
-    cargo.args(["--release", "--locked", "--package", "quipu", "--"]);
+    cargo.args(["--release", "--locked", "--package", "quipu-cli", "--"]);
     run(cargo.arg(subcommand).args(args))
 }
 

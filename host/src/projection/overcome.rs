@@ -36,7 +36,7 @@ impl Owner {
         while attempts < self.shared.options.attempts {
             let trouble = Trouble::of(&last, since, attempts, false);
             self.flush(Some(&trouble)).await?;
-            let pause = backoff.next();
+            let pause = backoff.next_pause();
             self.holding(sleep(pause)).await?;
             let outcome = self.try_one(last.position, None).await?;
             attempts += 1;

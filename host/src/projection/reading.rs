@@ -196,7 +196,8 @@ impl Search {
         };
         for (other, compares, value) in &conditions {
             if Some(*other) == index {
-                scan.narrow(*compares, value);
+                let (from, to) = compares.bounds(value);
+                scan.narrow(from, to);
             }
         }
         if let Some(cursor) = &query.cursor {
@@ -251,30 +252,12 @@ impl Compares {
             Self::AtLeast => value >= wanted,
         }
     }
-}
 
-impl Scan {
-    /// Leaves out what a condition leaves out, or most of it: its bounds are inside.
-    fn narrow(&mut self, compares: Compares, value: &[u8]) {
-        let from = matches!(
-            compares,
-            Compares::Equal | Compares::Greater | Compares::AtLeast
-        );
-        let to = matches!(
-            compares,
-            Compares::Equal | Compares::Less | Compares::AtMost
-        );
-        if from && self.from.as_deref().is_none_or(|from| from < value) {
-            self.from = Some(value.into());
-        }
-        if to && self.to.as_deref().is_none_or(|to| to > value) {
-            self.to = Some(value.into());
-        }
-    }
-
-    fn admits(&self, value: &[u8]) -> bool {
-        self.from.as_deref().is_none_or(|from| from <= value)
-            && self.to.as_deref().is_none_or(|to| to >= value)
+    /// Values between which all are that it holds of, and perhaps the bounds themselves.
+    fn bounds(self, value: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
+        let from = matches!(self, Self::Equal | Self::Greater | Self::AtLeast);
+        let to = matches!(self, Self::Equal | Self::Less | Self::AtMost);
+        (from.then_some(value), to.then_some(value))
     }
 }
 

@@ -124,7 +124,7 @@ impl Runner {
                 }
                 End::Failed(error) => {
                     tracing::warn!(projection = &*self.name, %error, "a build did not go on");
-                    backoff.next()
+                    backoff.next_pause()
                 }
             };
             tokio::select! {

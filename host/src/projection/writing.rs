@@ -165,7 +165,7 @@ async fn written(
             Err(error) if error.is_lasting() => return Err(End::Failed(error.into())),
             Err(error) => {
                 tracing::warn!(projection = name, %error, "documents were not written");
-                sleep(backoff.next()).await;
+                sleep(backoff.next_pause()).await;
             }
         }
     }

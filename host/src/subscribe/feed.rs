@@ -122,5 +122,5 @@ async fn pause(shared: &Shared, error: &store::Error, backoff: &mut Backoff) {
     if error.is_lasting() {
         shared.tell(|board| board.fail(error));
     }
-    tokio::time::sleep(backoff.next()).await;
+    tokio::time::sleep(backoff.next_pause()).await;
 }

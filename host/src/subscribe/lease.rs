@@ -51,7 +51,7 @@ impl Lease {
                 Err(error) if error.is_lasting() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(name = key, %error, "a name was not claimed");
-                    backoff.next()
+                    backoff.next_pause()
                 }
             };
             tokio::select! {
@@ -105,7 +105,7 @@ impl Lease {
                 Ok(Ok(None)) | Err(_) => self.is_held = false,
                 Ok(Err(error)) => {
                     tracing::warn!(name = self.key, %error, "a checkpoint was not stored");
-                    let next = Instant::now() + backoff.next();
+                    let next = Instant::now() + backoff.next_pause();
                     sleep_until(next.min(self.until)).await;
                     self.is_held = Instant::now() < self.until;
                 }

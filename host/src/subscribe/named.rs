@@ -164,7 +164,7 @@ impl Named {
                 End::Failed(Error::Store(error)) if !error.is_lasting() => {
                     tracing::warn!(name = self.key, %error, "the store failed");
                     let mut backoff = Backoff::of_reads();
-                    self.shared.unless_ended(sleep(backoff.next())).await;
+                    self.shared.unless_ended(sleep(backoff.next_pause())).await;
                 }
                 End::Failed(error) => return Err(error),
             }
@@ -254,7 +254,7 @@ impl Named {
 
     /// Waits for another attempt, with the name held.
     async fn pause(&self, lease: &mut Lease, backoff: &mut Backoff) -> Result<(), End> {
-        let until = Instant::now() + backoff.next();
+        let until = Instant::now() + backoff.next_pause();
         let pausing = self.shared.unless_ended(sleep_until(until));
         let paused = lease.hold_during(pausing).await.ok_or(End::Lost)?;
         paused.ok_or(End::Stopped)

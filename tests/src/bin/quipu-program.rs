@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    quipu::cli::main()
+    quipu_cli::main()
 }

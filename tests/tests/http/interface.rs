@@ -1,4 +1,4 @@
-use quipu::http::Code;
+use quipu_server::Code;
 use quipu_tests::golden;
 use serde_json::{Value, json};
 
@@ -6,12 +6,12 @@ use crate::server::{Server, send};
 
 #[test]
 fn the_description_is_as_published() {
-    golden::check("openapi.json", &(quipu::http::openapi() + "\n"));
+    golden::check("openapi.json", &(quipu_server::openapi() + "\n"));
 }
 
 #[test]
 fn operation_ids_are_unique() {
-    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     let mut ids: Vec<&str> = description["paths"]
         .as_object()
         .unwrap()
@@ -27,7 +27,7 @@ fn operation_ids_are_unique() {
 
 /// Every operation: method, path and id.
 fn operations() -> Vec<(String, String, String)> {
-    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     let mut all = Vec::new();
     for (path, methods) in description["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -62,7 +62,7 @@ fn head_is_described_wherever_get_is() {
 
 #[test]
 fn every_code_is_listed() {
-    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     let schemas = &description["components"]["schemas"];
     let listed = schemas["ProblemCode"]["enum"].as_array().unwrap();
     let all = Code::ALL.iter().map(|code| code.as_str());
@@ -73,7 +73,7 @@ fn every_code_is_listed() {
 
 #[test]
 fn every_reference_of_the_description_leads_to_a_schema() {
-    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     let mut references = 0;
     walk("", &description, &mut |place, value| {
         let Some(reference) = value["$ref"].as_str() else {
@@ -90,7 +90,7 @@ fn every_reference_of_the_description_leads_to_a_schema() {
 /// Of an object without named members, generators make one that can have none.
 #[test]
 fn every_object_of_the_description_says_what_it_holds() {
-    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     walk("", &description, &mut |place, value| {
         let says = ["properties", "additionalProperties", "allOf", "oneOf"];
         let is_said = says.iter().any(|name| value.get(name).is_some());
@@ -115,7 +115,7 @@ fn walk(place: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
 /// Generators drop an operation whose body has only types that they do not know.
 #[test]
 fn every_body_has_a_type_that_generators_know() {
-    let description: Value = serde_json::from_str(&quipu::http::openapi()).unwrap();
+    let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     for (path, methods) in description["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let Some(body) = operation.get("requestBody") else {

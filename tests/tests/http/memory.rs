@@ -1,6 +1,6 @@
 //! What requests hold in memory together.
 
-use quipu::http::Options;
+use quipu_server::Options;
 use quipu_tests::{Place, build};
 
 use crate::connections::{
@@ -135,7 +135,7 @@ async fn a_shutdown_waits_for_no_client_that_says_or_reads_nothing() {
         slow_reader_max: SHORT * 10,
         ..Options::default()
     };
-    let serving = tokio::spawn(quipu::http::serve(listener, host, options, async {
+    let serving = tokio::spawn(quipu_server::serve(listener, host, options, async {
         _ = ending.await;
     }));
     let ndjson = "application/x-ndjson";

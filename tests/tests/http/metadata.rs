@@ -1,7 +1,7 @@
 //! Metadata, and where a request comes from.
 
 use quipu::engine::{Additions, Enrichment};
-use quipu::http::Options;
+use quipu_server::Options;
 use quipu_tests::{Place, examples};
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use quipu::http::Options;
 use quipu::model::{ManualClock, Timestamp};
+use quipu_server::Options;
 use quipu_tests::build::{deposit, open_account, stream};
 use quipu_tests::{Place, examples};
 use serde_json::{Value, json};

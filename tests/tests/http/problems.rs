@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use quipu::http::Options;
 use quipu::store::Error;
 use quipu::{Host, engine};
+use quipu_server::Options;
 use quipu_tests::faults::{Faults, Injection};
 use quipu_tests::{Place, build, examples, guest};
 

@@ -18,7 +18,7 @@ pub fn notes(version: u32, other: Value) -> Probe {
 /// A host on which it is active, with its projection kept so.
 pub async fn projected(probe: &Probe, settings: Value) -> Server {
     let host = Place::memory().host().await;
-    let server = Server::start(host, quipu::http::Options::default()).await;
+    let server = Server::start(host, quipu_server::Options::default()).await;
     deploy(&server, probe, settings).await.ok();
     server
 }

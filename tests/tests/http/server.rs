@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use quipu::Host;
-use quipu::http::Options;
+use quipu_server::Options;
 use quipu_tests::{Place, examples, guest};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
@@ -26,7 +26,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = host.clone();
-        tokio::spawn(quipu::http::serve(
+        tokio::spawn(quipu_server::serve(
             listener,
             serving,
             options,

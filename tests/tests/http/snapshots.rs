@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use quipu::Host;
-use quipu::http::Options;
 use quipu::model::{Body, Digest, Timestamp, Version};
 use quipu::store::{SnapshotStore, StoredSnapshot};
+use quipu_server::Options;
 use quipu_tests::build::{deposit, open_account, stream};
 use quipu_tests::{Place, examples, guest};
 use serde_json::{Value, json};

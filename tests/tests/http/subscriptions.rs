@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quipu::http::Options;
+use quipu_server::Options;
 use quipu_tests::build::{append, events, stream};
 use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use quipu::http::Options;
+use quipu_server::Options;
 use quipu_tests::{Place, build};
 
 use crate::server::{Answered, Server, send};

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use futures::stream;
-use quipu::http::Options;
 use quipu::model::Position;
+use quipu_server::Options;
 use quipu_tests::build::{self, deposit, open_account};
 use quipu_tests::{Place, examples};
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use quipu::Host;
-use quipu::http::Options;
 use quipu::subscribe;
+use quipu_server::Options;
 use quipu_tests::Place;
 use quipu_tests::build::{append, event, stream};
 use quipu_tests::clock::until;
@@ -42,7 +42,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (end, told) = oneshot::channel();
-        let serving = quipu::http::serve(listener, host.clone(), http, async {
+        let serving = quipu_server::serve(listener, host.clone(), http, async {
             _ = told.await;
         });
         let ended = tokio::spawn(serving);

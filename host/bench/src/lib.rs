@@ -1,0 +1,191 @@
+//! Load against a host in this process, beside the bare limit of the same store.
+//!
+//! Everything is measured in one run, so that the ratios hold on whatever machine
+//! it is. The bare append stages the same rows (event, command record, caller's id)
+//! through the same committer, without a decision; the native decider is the guest's
+//! own Rust code, JSON included, without the sandbox.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod evolution;
+mod guest;
+mod host;
+mod load;
+mod machine;
+mod place;
+mod projections;
+mod reading;
+mod report;
+mod swaps;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+pub use report::Report;
+
+use self::host::{Guests, Ids, Kind};
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Seconds for each figure; below 5 the indexes have not grown to their usual cost
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub seconds: u64,
+    /// Commands in flight
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64, 256])]
+    pub in_flight: Vec<usize>,
+    /// Loads to measure; without one all of them, reading, and what change costs
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub load: Vec<Load>,
+    /// Streams, all warm, of which each command takes one at random
+    #[arg(long, default_value_t = 10_000)]
+    pub streams: usize,
+    /// A compiled loan guest; without one it is built
+    #[arg(long, value_name = "FILE")]
+    pub component: Option<PathBuf>,
+    /// Folder for the SQLite stores; without one, that for temporary files
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// A PostgreSQL database, `postgres://USER:PASSWORD@HOST/DATABASE`, in place of
+    /// SQLite; each figure has a schema of its own there, removed afterwards
+    #[arg(long, value_name = "URL", conflicts_with = "dir")]
+    pub store: Option<String>,
+    /// Hosts on one store, among which the commands are divided
+    #[arg(long, default_value_t = 1, requires = "store",
+          value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub hosts: u8,
+    /// Events to append and to read back, and commands whose events are projected; 0 leaves
+    /// that out, and what change costs
+    #[arg(long, default_value_t = 250_000)]
+    pub events: usize,
+}
+
+/// A load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Load {
+    /// Many streams, callers' ids
+    Many,
+    /// Many streams, no ids
+    ManyWithoutIds,
+    /// One hot stream, callers' ids
+    Hot,
+    /// Ids that were executed before
+    Replays,
+    /// Documents: catching up, and inline
+    Projections,
+    /// Swaps of the decider under load
+    Swaps,
+}
+
+/// Components with projections of what the loan guest stores.
+struct Views {
+    loan: Vec<u8>,
+    spread: Vec<u8>,
+}
+
+impl Load {
+    const ALL: [Self; 6] = [
+        Self::Many,
+        Self::ManyWithoutIds,
+        Self::Hot,
+        Self::Replays,
+        Self::Projections,
+        Self::Swaps,
+    ];
+
+    fn parts(self) -> Option<(Kind, Ids)> {
+        match self {
+            Self::Many => Some((Kind::ManyStreams, Ids::Callers)),
+            Self::ManyWithoutIds => Some((Kind::ManyStreams, Ids::None)),
+            Self::Hot => Some((Kind::HotStream, Ids::Callers)),
+            Self::Replays => Some((Kind::Replays, Ids::Callers)),
+            Self::Projections | Self::Swaps => None,
+        }
+    }
+}
+
+/// Measures, and tells what is being measured on the way.
+///
+/// # Errors
+/// When the guest can't be built, a store can't be made, or a command fails.
+pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
+    let component = match &options.component {
+        Some(file) => std::fs::read(file)?,
+        None => built("loan", &tell).await?,
+    };
+    tell("a warm command in the guest, and natively");
+    let guest = guest::measure(&component)?;
+    tell("memory with 10,000 warm applications");
+    let memory = host::memory(options, &component).await?;
+    let loads = match options.load.as_slice() {
+        [] => &Load::ALL[..],
+        named => named,
+    };
+    let rows = rows(options, loads, &component, &tell).await?;
+    let mut swaps = None;
+    if loads.contains(&Load::Swaps) {
+        tell("swaps of the decider");
+        swaps = Some(swaps::measure(options, &component).await?);
+    }
+    let (mut projections, mut reading, mut evolution) = (None, None, None);
+    if options.events > 0 && loads.contains(&Load::Projections) {
+        let views = Views {
+            loan: built("loan-views", &tell).await?,
+            spread: built("loan-spread", &tell).await?,
+        };
+        tell("projections");
+        projections = Some(projections::measure(options, &component, &views).await?);
+    }
+    if options.events > 0 && options.load.is_empty() {
+        tell(&format!("reading {} events", options.events));
+        reading = Some(reading::measure(options, options.events).await?);
+        let next = built("loan-v2", &tell).await?;
+        tell("what change costs");
+        evolution = Some(evolution::measure(options, &component, &next).await?);
+    }
+    Ok(Report {
+        guest,
+        memory,
+        evolution,
+        reading,
+        rows,
+        swaps,
+        projections,
+    })
+}
+
+/// An example guest's component.
+async fn built(name: &str, tell: &impl Fn(&str)) -> Result<Vec<u8>> {
+    tell(&format!("building the guest {name}"));
+    let dir = quipu_guest_build::example(name)?;
+    Ok(tokio::task::spawn_blocking(move || quipu_guest_build::component(&dir)).await??)
+}
+
+/// Commands, and the bare append beside them.
+async fn rows(
+    options: &Options,
+    loads: &[Load],
+    component: &[u8],
+    tell: &impl Fn(&str),
+) -> Result<Vec<report::Row>> {
+    let mut rows = Vec::new();
+    let guests = Guests::only(component);
+    for (kind, ids) in loads.iter().filter_map(|load| load.parts()) {
+        for &in_flight in &options.in_flight {
+            tell(&format!("{kind}, {ids}, {in_flight} in flight"));
+            let duration = Duration::from_secs(options.seconds);
+            let bare = host::bare(options, component, ids, in_flight, duration).await?;
+            let whole = host::whole(options, &guests, kind, ids, in_flight, duration).await?;
+            rows.push(report::Row {
+                kind,
+                ids,
+                in_flight,
+                bare,
+                whole,
+            });
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,50 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::table::grouped;
+use super::transfer::{Bar, store_url};
+use quipu::store;
+
+/// Copy a SQLite store into a folder, also while its host runs
+///
+/// The copy has the name of the store's file, holds the log as it stands at one moment,
+/// and is a store itself. A file that is there already is left alone. PostgreSQL has
+/// `pg_dump` for it.
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The folder; made if missing
+    dir: PathBuf,
+    /// The store
+    #[arg(long, value_name = "URL", default_value = "sqlite:quipu.db")]
+    store: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Backup {
+    pub async fn run(self) -> Result<()> {
+        let url = store_url(&self.store)?;
+        let bytes = match &url {
+            store::StoreUrl::Sqlite(path) => path.metadata().map(|it| it.len()).ok(),
+            _ => None,
+        };
+        let bar = Bar::new(bytes);
+        let copied = store::backup(&url, &self.dir, &mut |bytes| bar.advance(bytes)).await;
+        bar.finish();
+        let copied = copied?;
+        let (path, bytes) = (copied.path.display(), copied.bytes);
+        let mut out = io::stdout().lock();
+        if self.json {
+            let json = json!({ "path": path.to_string(), "bytes": bytes });
+            writeln!(out, "{json}")?;
+        } else {
+            writeln!(out, "{path}: {} bytes", grouped(bytes))?;
+        }
+        Ok(())
+    }
+}

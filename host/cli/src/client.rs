@@ -1,0 +1,150 @@
+use anyhow::{Context, Result, anyhow};
+use reqwest::header::HeaderValue;
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::de::DeserializeOwned;
+
+use super::Connection;
+use super::execute::one_lined;
+use super::exit::WrongUse;
+use quipu_server::Problem;
+
+/// A client of a host.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    token: Option<String>,
+}
+
+/// The host answered with a problem.
+#[derive(Debug)]
+pub struct Answered(pub Box<Problem>);
+
+impl std::error::Error for Answered {}
+
+impl std::fmt::Display for Answered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Problem { code, detail, .. } = &*self.0;
+        match &self.0.rejection {
+            Some(rejection) => {
+                write!(f, "rejected as {}: {detail}", rejection.code)?;
+                match &rejection.details {
+                    Some(details) => write!(f, "; details: {}", one_lined(details.get())),
+                    None => Ok(()),
+                }
+            }
+            None => write!(f, "{detail} ({code})"),
+        }
+    }
+}
+
+impl Client {
+    /// A client of the host at an address.
+    ///
+    /// # Errors
+    /// When the address is none, or the token can't be sent in a header.
+    pub fn new(url: &str, token: Option<String>) -> Result<Self> {
+        let wrong = || {
+            let url = url.rsplit_once('@').map_or(url, |(_, place)| place);
+            WrongUse(format!(
+                "{url:?} is not an address of a host, as http://127.0.0.1:7878"
+            ))
+        };
+        let parsed = Url::parse(url).map_err(|_| wrong())?;
+        if !matches!(parsed.scheme(), "http") || parsed.cannot_be_a_base() {
+            return Err(wrong().into());
+        }
+        if let Some(token) = &token
+            && HeaderValue::from_str(token).is_err()
+        {
+            let why = "the token has a line break or another control character";
+            return Err(WrongUse(why.to_owned()).into());
+        }
+        // The host is near; a proxy of the environment is for what is far.
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self {
+            http,
+            url: parsed,
+            token,
+        })
+    }
+
+    pub(super) fn of(connection: &Connection) -> Result<Self> {
+        Self::new(&connection.url, connection.token.clone())
+    }
+
+    /// A request for a path, whose segments are percent-encoded here.
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// [`Answered`] when the host answers with a problem; otherwise when it does not
+    /// answer at all.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreached(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.bytes().await?;
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(Answered(problem).into()),
+            Err(_) => Err(anyhow!(
+                "{} answered {status} and no problem document; is it a quipu host?",
+                self.shown()
+            )),
+        }
+    }
+
+    /// Sends a request and reads the answer.
+    pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let body = self.send(request).await?.bytes().await?;
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{} answered something unexpected", self.shown()))
+    }
+
+    /// Whether a host answers there.
+    pub(super) async fn check(&self) -> Result<()> {
+        self.send(self.request(Method::GET, &["readyz"])).await?;
+        Ok(())
+    }
+
+    /// The address without user and password.
+    fn shown(&self) -> Url {
+        let mut url = self.url.clone();
+        // An address of a host may have both.
+        _ = url.set_username("");
+        _ = url.set_password(None);
+        url
+    }
+
+    pub(super) fn unreached(&self, error: &reqwest::Error) -> anyhow::Error {
+        if error.is_connect() {
+            return anyhow!(
+                "no host answers at {}; is it running? start one with `quipu serve`, or name it with --url",
+                self.shown()
+            );
+        }
+        let mut causes = String::new();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            causes = inner.to_string();
+            cause = inner.source();
+        }
+        anyhow!("the connection to {} failed: {causes}", self.shown())
+    }
+}

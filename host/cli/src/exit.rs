@@ -1,0 +1,78 @@
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use quipu_server::Problem;
+
+/// How a command ended, as the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 1: it failed.
+    Failed,
+    /// 2: it was used wrongly.
+    WrongUse,
+    /// 3: the domain rejects.
+    Rejected,
+    /// 4: the stream does not stand where it was expected, or others came first.
+    Conflict,
+}
+
+/// An error that says that the command was used wrongly.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUse(pub String);
+
+impl Exit {
+    /// What an error means for the exit code.
+    pub fn of(error: &anyhow::Error) -> Self {
+        if error.chain().any(|cause| cause.is::<WrongUse>()) {
+            return Self::WrongUse;
+        }
+        let problem = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<super::client::Answered>());
+        problem.map_or(Self::Failed, |answered| Self::of_problem(&answered.0))
+    }
+
+    fn of_problem(problem: &Problem) -> Self {
+        match problem.code.as_str() {
+            "rejected" => Self::Rejected,
+            "conflict" | "wrong-expected-version" => Self::Conflict,
+            "bad-request" | "duplicate-in-append" => Self::WrongUse,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Failed => 1,
+            Exit::WrongUse => 2,
+            Exit::Rejected => 3,
+            Exit::Conflict => 4,
+        })
+    }
+}
+
+/// Writes what a host answered instead of what was asked for, for programs: the problem document.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_json(error: &anyhow::Error, out: &mut impl Write) -> io::Result<()> {
+    let mut causes = error.chain();
+    let answered = causes.find_map(|cause| cause.downcast_ref::<super::client::Answered>());
+    let Some(answered) = answered else {
+        return Ok(());
+    };
+    serde_json::to_writer(&mut *out, &answered.0)?;
+    writeln!(out)
+}
+
+/// Whether stdout was closed by its reader.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,131 @@
+use std::io::{self, Write};
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use clap::Args;
+use reqwest::Method;
+use serde::Deserialize;
+
+use super::table::grouped;
+use super::transfer::{Bar, store_url};
+use super::{Client, Connection};
+use quipu::model::Position;
+use quipu::store;
+use quipu::transfer::{self, END};
+
+/// Write the log to stdout as CloudEvents, which `import` takes
+///
+/// It is NDJSON and holds everything that the store keeps of its log, up to the event that is the
+/// last one when it begins. Without --store a running host is asked.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Only what stands behind this position
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    after: u64,
+    /// Read this store itself, also beside its host: sqlite:PATH or postgres://…
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Export {
+    pub async fn run(self) -> Result<()> {
+        let mut out = Output::default();
+        let written = match &self.store {
+            Some(url) => self.write_store(url, &mut out).await,
+            None => self.write_host(&mut out).await,
+        };
+        out.bar.finish();
+        written?;
+        out.finish()
+    }
+
+    async fn write_store(&self, url: &str, out: &mut Output) -> Result<()> {
+        let source = store::open_reading(&store_url(url)?).await?;
+        let mut export = transfer::Export::begin(source, Position(self.after)).await?;
+        while let Some(chunk) = export.next().await? {
+            out.write(&chunk)?;
+        }
+        Ok(())
+    }
+
+    async fn write_host(&self, out: &mut Output) -> Result<()> {
+        let client = Client::of(&self.connection)?;
+        let request = client.request(Method::GET, &["v1", "export"]);
+        let request = request.query(&[("after", self.after)]);
+        let mut response = client.send(request).await?;
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => out.write(&chunk)?,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(client.unreached(&error)),
+            }
+        }
+    }
+}
+
+/// Longest line that is looked at: the last one is short.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// Stdout, and what has been written to it.
+#[derive(Default)]
+struct Output {
+    bar: Bar,
+    bytes: u64,
+    lines: u64,
+    /// The last whole line; empty when it was a long one.
+    last: Vec<u8>,
+    /// What stands behind it.
+    rest: Vec<u8>,
+}
+
+impl Output {
+    fn write(&mut self, chunk: &Bytes) -> Result<()> {
+        io::stdout().lock().write_all(chunk)?;
+        self.bytes += chunk.len() as u64;
+        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            if self.rest.len() + part.len() <= LINE_BYTES_MAX {
+                self.rest.extend_from_slice(part);
+            } else {
+                self.rest.clear();
+            }
+            if part.ends_with(b"\n") {
+                self.lines += 1;
+                self.last.clear();
+                self.last.append(&mut self.rest);
+            }
+        }
+        self.bar.advance(self.bytes);
+        self.bar.say(format!("{} lines", grouped(self.lines)));
+        Ok(())
+    }
+
+    /// Says what was written, if it is whole.
+    fn finish(self) -> Result<()> {
+        io::stdout().lock().flush()?;
+        let end: Option<End<'_>> = serde_json::from_slice(&self.last).ok();
+        let Some(End { data, .. }) = end.filter(|end| end.r#type == END && self.rest.is_empty())
+        else {
+            bail!("the export was cut off; what was written can't be imported as a whole");
+        };
+        let (events, head) = (grouped(data.events), data.head);
+        _ = writeln!(
+            io::stderr(),
+            "exported {events} events, up to position {head}"
+        );
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct End<'a> {
+    r#type: &'a str,
+    data: Counts,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    events: u64,
+    head: u64,
+}

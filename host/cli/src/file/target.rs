@@ -1,0 +1,109 @@
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+
+use super::HttpTarget;
+use crate::Client;
+use quipu::Host;
+use quipu::model::{Command, StreamId};
+use quipu_server::Problem;
+
+/// How long what may pass later is tried again.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Who executes the commands.
+pub enum Target {
+    /// A host in another process.
+    Http(HttpTarget),
+    /// A host in this process.
+    Host(Host),
+}
+
+/// What became of a command.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// It was recorded now.
+    Accepted,
+    /// It had been recorded before.
+    Replayed,
+    /// The domain says no.
+    Rejected {
+        /// The guest's code.
+        code: String,
+        /// The guest's words.
+        message: String,
+    },
+    /// The host refused it, for good.
+    Failed {
+        /// The host's code.
+        code: String,
+        /// The host's words.
+        message: String,
+    },
+    /// It was tried for a minute, and may or may not have been recorded.
+    GaveUp(String),
+}
+
+/// Why there is no answer yet.
+pub(super) struct Passing(pub String);
+
+impl Target {
+    /// A host in another process, over as many connections as `in_flight` deserves.
+    pub fn http(client: &Client, in_flight: usize) -> Self {
+        Self::Http(HttpTarget::new(client, in_flight))
+    }
+
+    /// Executes a command. What may pass later is tried again with growing pauses,
+    /// so the command should have an id.
+    pub async fn execute(&self, stream: &StreamId, command: &Command) -> Answer {
+        let begun = Instant::now();
+        let mut pause = PAUSE_MIN;
+        loop {
+            let result = match self {
+                Self::Http(http) => http.execute(stream, command).await,
+                Self::Host(host) => in_process(host, stream, command).await,
+            };
+            match result {
+                Ok(answer) => return answer,
+                Err(Passing(why)) if begun.elapsed() > PATIENCE => return Answer::GaveUp(why),
+                Err(Passing(_)) => {}
+            }
+            let jitter = rand::rng().random_range(0.5..1.0);
+            tokio::time::sleep(pause.mul_f64(jitter)).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+async fn in_process(host: &Host, stream: &StreamId, command: &Command) -> Result<Answer, Passing> {
+    match host.execute(stream, command.clone()).await {
+        Ok(executed) if executed.replayed => Ok(Answer::Replayed),
+        Ok(_) => Ok(Answer::Accepted),
+        Err(error) => Answer::or_passing(*Box::<Problem>::from(error)),
+    }
+}
+
+impl Answer {
+    pub(super) fn or_passing(problem: Problem) -> Result<Self, Passing> {
+        if problem.is_passing() || problem.code == "conflict" {
+            let Problem { code, detail, .. } = problem;
+            return Err(Passing(format!("{detail} ({code})")));
+        }
+        Ok(Self::of_problem(problem))
+    }
+
+    pub(super) fn of_problem(problem: Problem) -> Self {
+        match problem.rejection {
+            Some(rejection) => Self::Rejected {
+                code: rejection.code,
+                message: rejection.message,
+            },
+            None => Self::Failed {
+                code: problem.code,
+                message: problem.detail,
+            },
+        }
+    }
+}

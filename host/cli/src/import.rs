@@ -1,0 +1,129 @@
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use bytes::{Bytes, BytesMut};
+use clap::Args;
+use futures::Stream;
+use reqwest::{Body, Method, header};
+use tokio::io::AsyncReadExt;
+
+use super::table::{Table, grouped};
+use super::transfer::{Bar, store_url};
+use super::{Client, Connection};
+use quipu::deploy::Signing;
+use quipu::transfer::{self, Imported, Target};
+use quipu::{commit, store};
+use quipu_server::ImportView;
+
+/// Import an export from stdin
+///
+/// The store has to be empty. It then holds the same log: ids, versions, positions,
+/// times, commands, components and the history of the plan. An import that was
+/// interrupted goes on when the same export is imported again. Without --store a
+/// running host takes it in.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Write to this store itself, which no host may have open: sqlite:PATH or postgres://…
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Import {
+    pub async fn run(self) -> Result<()> {
+        let bar = Arc::new(Bar::new(length_of_stdin()));
+        let imported = match &self.store {
+            Some(url) => into_store(url, &bar).await,
+            None => into_host(&Client::of(&self.connection)?, &bar).await,
+        };
+        bar.finish();
+        let imported = imported?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&imported)?)?;
+            return Ok(());
+        }
+        let mut table = Table::bare();
+        let counts = [
+            ("modules", imported.modules),
+            ("activations", imported.plans),
+            ("events", imported.events),
+            ("events that were there", imported.skipped),
+            ("dropped events", imported.dropped),
+            ("archived streams", imported.streams),
+            ("truncated streams", imported.anchors),
+            ("last position", imported.head),
+        ];
+        for (name, count) in counts {
+            table.row([name.to_owned(), grouped(count)]);
+        }
+        table.write(&mut out)?;
+        Ok(())
+    }
+}
+
+async fn into_store(url: &str, bar: &Arc<Bar>) -> Result<ImportView> {
+    let store = store::open(&store_url(url)?).await?;
+    let (committer, closing) = commit::start(
+        store.writer,
+        commit::Options::default(),
+        commit::no_inline(),
+        &store.supervisor,
+    )?;
+    let target = Target {
+        reader: store.reader,
+        modules: store.modules,
+        snapshots: store.snapshots,
+        documents: store.documents,
+        committer: committer.clone(),
+        signing: Signing::default(),
+    };
+    let mut told = |imported: &Imported| {
+        bar.say(format!("{} events", grouped(imported.events)));
+    };
+    let imported = transfer::import(&target, chunks(Arc::clone(bar)), &mut told).await;
+    committer.close();
+    closing.await.context("the store was not closed")??;
+    Ok(ImportView::of(&imported?))
+}
+
+async fn into_host(client: &Client, bar: &Arc<Bar>) -> Result<ImportView> {
+    let request = client
+        .request(Method::POST, &["v1", "import"])
+        .header(header::CONTENT_TYPE, "application/x-ndjson")
+        .body(Body::wrap_stream(chunks(Arc::clone(bar))));
+    client.json(request).await
+}
+
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Stdin, told to the bar.
+fn chunks(bar: Arc<Bar>) -> impl Stream<Item = io::Result<Bytes>> {
+    let begin = (tokio::io::stdin(), 0, bar);
+    futures::stream::try_unfold(begin, |(mut stdin, read, bar)| async move {
+        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        match stdin.read_buf(&mut chunk).await? {
+            0 => Ok(None),
+            bytes => {
+                let read = read + bytes as u64;
+                bar.advance(read);
+                Ok(Some((chunk.freeze(), (stdin, read, bar))))
+            }
+        }
+    })
+}
+
+/// Bytes of a file on stdin; none for a pipe.
+fn length_of_stdin() -> Option<u64> {
+    let stdin = io::stdin().as_fd().try_clone_to_owned().ok()?;
+    let metadata = File::from(stdin).metadata().ok()?;
+    metadata.is_file().then_some(metadata.len())
+}

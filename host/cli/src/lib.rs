@@ -1,0 +1,218 @@
+//! The command line: one binary, `quipu`.
+//!
+//! Data goes to stdout, everything else to stderr. [`Exit`] says how a command ended.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod append;
+mod backup;
+mod bench;
+mod build;
+mod client;
+mod compile;
+mod config;
+mod demo;
+mod deploy;
+mod event;
+mod events;
+mod execute;
+mod exit;
+mod expected;
+mod export;
+pub mod file;
+mod follow;
+mod groups;
+mod import;
+mod inspect;
+mod log;
+mod marks;
+mod migrate;
+mod modules;
+mod policies;
+mod preflight;
+mod pretty;
+mod projection;
+mod projections;
+mod prune;
+mod rejections;
+mod runs;
+mod serve;
+mod shadow;
+mod signing;
+mod snapshot;
+mod status;
+mod stream;
+mod streams;
+mod subscriptions;
+mod table;
+mod transfer;
+mod types;
+mod verify;
+mod view;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use quipu::runtime::Compiler;
+
+pub use client::Client;
+pub use exit::Exit;
+
+/// An event-sourcing host whose domain logic runs as WebAssembly components
+#[derive(Debug, Parser)]
+#[command(
+    name = "quipu",
+    bin_name = "quipu",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 90,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 rejected by the domain, 4 conflict"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    Build(build::Build),
+    Inspect(inspect::Inspect),
+    Deploy(deploy::Deploy),
+    Preflight(preflight::Preflight),
+    Shadow(shadow::Shadow),
+    Rollback(deploy::Rollback),
+    Deployments(deploy::Deployments),
+    Prune(prune::Prune),
+    Key(signing::Key),
+    Sign(signing::Sign),
+    Execute(execute::Execute),
+    Append(append::Append),
+    Events(events::Events),
+    Event(event::Event),
+    Streams(streams::Streams),
+    Stream(stream::Stream),
+    Subscriptions(subscriptions::Subscriptions),
+    Subscription(subscriptions::Subscription),
+    Rejections(rejections::Rejections),
+    Types(types::Types),
+    Archive(marks::Archive),
+    Restore(marks::Restore),
+    Truncate(marks::Truncate),
+    Projections(projections::Projections),
+    Projection(projection::Projection),
+    View(view::View),
+    Snapshot(snapshot::Snapshot),
+    Verify(verify::Verify),
+    Status(status::Status),
+    Export(export::Export),
+    Import(import::Import),
+    Backup(backup::Backup),
+    Migrate(migrate::Migrate),
+    Bench(bench::Bench),
+    #[command(name = Compiler::ARGUMENT, hide = true)]
+    CompileComponent(compile::CompileComponent),
+}
+
+/// Where the host is, for the commands that are its clients.
+#[derive(Debug, Args)]
+struct Connection {
+    /// The host's address
+    #[arg(
+        long,
+        env = "QUIPU_URL",
+        default_value = "http://127.0.0.1:7878",
+        hide_env_values = true
+    )]
+    url: String,
+    /// Sent as a bearer token
+    #[arg(long, env = "QUIPU_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// How long the end of a command waits for what runs on a thread of its own.
+const LEFT_RUNNING: Duration = Duration::from_secs(1);
+
+/// Runs the command line of this process. An error has been told on stderr.
+pub fn main() -> ExitCode {
+    let matches = groups::grouped(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let told = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let told = runtime.block_on(run(cli.command));
+            // What still runs on a thread of its own has nobody to answer.
+            runtime.shutdown_timeout(LEFT_RUNNING);
+            told
+        });
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A reader that has seen enough, as `head` does, is no failure.
+            if exit::is_broken_pipe(&error) {
+                return ExitCode::SUCCESS;
+            }
+            if std::env::args_os().any(|argument| argument == "--json") {
+                _ = exit::write_json(&error, &mut io::stdout().lock());
+            }
+            // Nobody may be left to read it.
+            _ = writeln!(io::stderr(), "error: {}", shown(&error));
+            Exit::of(&error).into()
+        }
+    }
+}
+
+/// An error for people. Lines stay; whatever a host or a guest said, nothing steers the terminal.
+fn shown(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let lines: Vec<String> = text.split('\n').map(table::printable).collect();
+    lines.join("\n")
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(serve) => serve.run().await,
+        Command::Demo(demo) => demo.run().await,
+        Command::Build(build) => build.run(),
+        Command::Inspect(inspect) => inspect.run(),
+        Command::Deploy(deploy) => deploy.run().await,
+        Command::Preflight(preflight) => preflight.run().await,
+        Command::Shadow(shadow) => shadow.run().await,
+        Command::Rollback(rollback) => rollback.run().await,
+        Command::Deployments(deployments) => deployments.run().await,
+        Command::Prune(prune) => prune.run().await,
+        Command::Key(key) => key.run(),
+        Command::Sign(sign) => sign.run(),
+        Command::Execute(execute) => execute.run().await,
+        Command::Append(append) => append.run().await,
+        Command::Events(events) => events.run().await,
+        Command::Event(event) => event.run().await,
+        Command::Streams(streams) => streams.run().await,
+        Command::Stream(stream) => stream.run().await,
+        Command::Subscriptions(subscriptions) => subscriptions.run().await,
+        Command::Subscription(subscription) => subscription.run().await,
+        Command::Rejections(rejections) => rejections.run().await,
+        Command::Types(types) => types.run().await,
+        Command::Archive(archive) => archive.run().await,
+        Command::Restore(restore) => restore.run().await,
+        Command::Truncate(truncate) => truncate.run().await,
+        Command::Projections(projections) => projections.run().await,
+        Command::Projection(projection) => projection.run().await,
+        Command::View(view) => view.run().await,
+        Command::Snapshot(snapshot) => snapshot.run().await,
+        Command::Verify(verify) => verify.run().await,
+        Command::Status(status) => status.run().await,
+        Command::Export(export) => export.run().await,
+        Command::Import(import) => import.run().await,
+        Command::Backup(backup) => backup.run().await,
+        Command::Migrate(migrate) => migrate.run().await,
+        Command::Bench(bench) => bench.run().await,
+        Command::CompileComponent(compile) => compile.run(),
+    }
+}

@@ -1,0 +1,78 @@
+//! The log of a host on stderr: one line for each event, whatever guests and clients say.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+use quipu::model::escaped;
+
+/// Lines that wait to be written; further ones are lost.
+const LINES_MAX: usize = 10_000;
+
+/// `QUIPU_LOG` says what is logged, as `info` or `quipu=debug`. Lines are written by a thread of
+/// their own until what is returned is dropped: a reader that is slow or gone costs lines, never a
+/// request.
+pub fn start() -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES_MAX)
+        .finish(io::stderr());
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("QUIPU_LOG")
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy();
+    // In a test of this process there may be one already.
+    _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || Lines(writer.clone()))
+        .with_ansi(io::stderr().is_terminal())
+        // It would write its own errors where the lines could not be written, and panic there.
+        .log_internal_errors(false)
+        .try_init();
+    guard
+}
+
+/// Writes each event on one line.
+struct Lines(NonBlocking);
+
+impl Write for Lines {
+    /// Takes a whole event, as the formatter gives it.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_all(&one_line(event))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// An event without line breaks inside. Colours of the formatter stay; those of others it has
+/// escaped.
+fn one_line(event: &[u8]) -> Cow<'_, [u8]> {
+    let text = String::from_utf8_lossy(event);
+    let (line, end) = match text.strip_suffix('\n') {
+        Some(line) => (line, "\n"),
+        None => (&*text, ""),
+    };
+    match escaped(line, &['\t', '\u{1b}']) {
+        Cow::Borrowed(_) => Cow::Borrowed(event),
+        Cow::Owned(line) => Cow::Owned((line + end).into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let colours = b"\x1b[32m INFO\x1b[0m quipu: ready\tnow\n";
+        assert_eq!(&*one_line(colours), colours);
+        let forged = b" WARN quipu: it said x\n2026-11-30T00:00:00Z ERROR quipu: y\r\n";
+        let line = " WARN quipu: it said x\\n2026-11-30T00:00:00Z ERROR quipu: y\\r\n";
+        assert_eq!(one_line(forged), line.as_bytes());
+        assert_eq!(&*one_line(b""), b"");
+    }
+}

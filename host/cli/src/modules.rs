@@ -1,0 +1,65 @@
+//! `--modules DIR`: components that a host starts with.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::signing;
+use quipu::Host;
+use quipu::model::Digest;
+
+/// Uploads every component of a folder and activates those under whose name nothing
+/// was ever active; with `force` also those that differ from what is active.
+pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
+    for file in components(dir)? {
+        let path = file.display();
+        let bytes = std::fs::read(&file).with_context(|| format!("{path}"))?;
+        let digest = Digest::of(&bytes);
+        if host.plan().serves(digest) {
+            // As it is, also where keys were configured since.
+            continue;
+        }
+        let uploaded = match signing::beside(&file)? {
+            Some(signature) => host.upload_signed(bytes, signature).await,
+            None => host.upload(bytes).await,
+        };
+        let module = uploaded.with_context(|| format!("{path}"))?.module;
+        let name = &module.manifest().name;
+        let digest = module.digest();
+        match host.plan().active(name) {
+            Some(active) if active == digest => {}
+            Some(active) if !force => {
+                _ = writeln!(
+                    io::stderr(),
+                    "{name}: {active} stays active, {path} is {digest}; \
+                     `quipu deploy {path}` or --modules-force activates it"
+                );
+            }
+            _ => {
+                let deployment = host.activate(digest, None).await?;
+                let plan = deployment.plan;
+                _ = writeln!(io::stderr(), "{name}: {digest} is active by plan {plan}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In the order of their names, so that each start does the same.
+fn components(dir: &Path) -> Result<Vec<PathBuf>> {
+    let shown = dir.display();
+    let entries = std::fs::read_dir(dir).with_context(|| format!("{shown}"))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let file = entry.with_context(|| format!("{shown}"))?.path();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "wasm")
+        {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

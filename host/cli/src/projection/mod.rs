@@ -1,0 +1,248 @@
+//! One projection: how it stands, what it is told to do, what it set aside.
+
+mod aside;
+mod details;
+mod watch;
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use reqwest::Method;
+use serde_json::json;
+
+use super::execute::one_lined;
+use super::exit::WrongUse;
+use super::{Client, Connection};
+use quipu_server::ProjectionView;
+
+/// Show a projection's status, or control it
+///
+/// Without an action: every build, what troubles it, and how a rebuild compares with what it
+/// replaces. Orders print how the projection stands afterwards.
+#[derive(Debug, Args)]
+pub struct Projection {
+    /// The projection
+    name: String,
+    /// What to do
+    #[arg(value_enum)]
+    action: Option<Action>,
+    /// With rebuild: wait for `switch` when it has caught up
+    #[arg(long)]
+    hold: bool,
+    /// With rebuild: show its progress until it has taken over or is ready
+    #[arg(long)]
+    wait: bool,
+    /// With drop-parked: why; it is recorded
+    #[arg(long)]
+    reason: Option<String>,
+    /// With parked, retry-parked and drop-parked: only events that wait for the document with
+    /// this key
+    #[arg(long, value_name = "KEY", conflicts_with = "stream")]
+    document: Option<String>,
+    /// With parked, retry-parked and drop-parked: only events that wait for this stream
+    #[arg(long)]
+    stream: Option<String>,
+    /// With --document or --stream: only the event at this position of the log; parked then
+    /// prints the event, too
+    #[arg(long)]
+    position: Option<u64>,
+    /// With parked and skipped: of this build [default: active]
+    #[arg(long, value_enum)]
+    build: Option<Role>,
+    /// Print JSON; events that were set aside as NDJSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What to do with a projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Action {
+    /// Fold nothing until it is resumed; an inline one goes on
+    Pause,
+    /// Go on, also after it has stopped, with the event that it stopped at
+    Resume,
+    /// Build it anew from the first event, beside the running build
+    Rebuild,
+    /// Show the progress of a rebuild, or of catching up, to its end
+    Watch,
+    /// Let the rebuild that is ready take over, whatever it lacks
+    Switch,
+    /// Let the build before answer again
+    Rollback,
+    /// Give the rebuild up
+    Cancel,
+    /// List events that wait until they can be folded
+    Parked,
+    /// Retry parked events, for each document in order up to the first that fails again
+    RetryParked,
+    /// Drop parked events for good, also from later rebuilds; needs --reason
+    DropParked,
+    /// List events that were left out
+    Skipped,
+    /// Make an inline one asynchronous from here on
+    Detach,
+    /// Remove the build before; of a projection that is no longer deployed: all of it
+    Drop,
+}
+
+/// Which build.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Role {
+    Active,
+    Next,
+    Previous,
+}
+
+impl Projection {
+    pub async fn run(self) -> Result<()> {
+        self.check()?;
+        let client = Client::of(&self.connection)?;
+        match self.action {
+            None => {
+                let request = client.request(Method::GET, &["v1", "projections", &self.name]);
+                self.print(&client.send(request).await?.text().await?)
+            }
+            Some(action @ (Action::Parked | Action::Skipped)) => {
+                let asked = aside::Asked {
+                    which: word(action),
+                    build: self.build,
+                    filter: self.filter(),
+                    position: self.position,
+                    json: self.json,
+                };
+                aside::list(&client, &self.name, &asked).await
+            }
+            Some(Action::Watch) => {
+                let request = client.request(Method::GET, &["v1", "projections", &self.name]);
+                let body = client.send(request).await?.text().await?;
+                self.watch(&client, body).await
+            }
+            Some(action) => {
+                let body = self.order(&client, action).await?;
+                match self.wait {
+                    true => self.watch(&client, body).await,
+                    false => self.print(&body),
+                }
+            }
+        }
+    }
+
+    /// Flags that go with other actions are mistakes.
+    fn check(&self) -> Result<(), WrongUse> {
+        let names_one = self.document.is_some() || self.stream.is_some();
+        let of_parked = matches!(
+            self.action,
+            Some(Action::Parked | Action::RetryParked | Action::DropParked)
+        );
+        let wrong = match self.action {
+            action if action != Some(Action::Rebuild) && (self.hold || self.wait) => {
+                Some("--hold and --wait go with rebuild")
+            }
+            Some(Action::DropParked) if self.reason.is_none() => {
+                Some("drop-parked needs --reason, which is recorded")
+            }
+            action if action != Some(Action::DropParked) && self.reason.is_some() => {
+                Some("--reason goes with drop-parked")
+            }
+            _ if !of_parked && (names_one || self.position.is_some()) => Some(
+                "--document, --stream and --position go with parked, retry-parked and drop-parked",
+            ),
+            _ if self.position.is_some() && !names_one => {
+                Some("--position goes with --document or --stream")
+            }
+            action
+                if !matches!(action, Some(Action::Parked | Action::Skipped))
+                    && self.build.is_some() =>
+            {
+                Some("--build goes with parked and skipped")
+            }
+            _ => None,
+        };
+        wrong.map_or(Ok(()), |why| Err(WrongUse(why.to_owned())))
+    }
+
+    /// Which parked events are meant, as parameters of a query.
+    fn filter(&self) -> Vec<(&'static str, String)> {
+        let document = self.document.iter().map(|key| ("document", key.clone()));
+        let stream = self.stream.iter().map(|stream| ("stream", stream.clone()));
+        let position = self.position.iter();
+        let position = position.map(|position| ("position", position.to_string()));
+        document.chain(stream).chain(position).collect()
+    }
+
+    async fn order(&self, client: &Client, action: Action) -> Result<String> {
+        let path = ["v1", "projections", &self.name, word(action)];
+        let mut request = client.request(Method::POST, &path);
+        if action == Action::Rebuild {
+            request = request.json(&json!({ "hold": self.hold }));
+        }
+        if matches!(action, Action::DropParked | Action::RetryParked) {
+            let mut body = json!({});
+            if let Some(reason) = &self.reason {
+                body["reason"] = reason.as_str().into();
+            }
+            if let Some(key) = &self.document {
+                body["document"] = key.as_str().into();
+            }
+            if let Some(stream) = &self.stream {
+                body["stream"] = stream.as_str().into();
+            }
+            if let Some(position) = self.position {
+                body["position"] = position.into();
+            }
+            request = request.json(&body);
+        }
+        Ok(client.send(request).await?.text().await?)
+    }
+
+    async fn watch(&self, client: &Client, first: String) -> Result<()> {
+        let (body, said) = watch::to_the_end(client, &self.name, first).await?;
+        if self.json {
+            return self.print(&body);
+        }
+        Ok(writeln!(io::stdout(), "{said}")?)
+    }
+
+    fn print(&self, body: &str) -> Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        if self.json {
+            writeln!(out, "{}", one_lined(body))?;
+        } else {
+            let view: ProjectionView = serde_json::from_str(body)?;
+            details::print(&view, &mut out)?;
+        }
+        Ok(out.flush()?)
+    }
+}
+
+/// The word for an action in a path.
+fn word(action: Action) -> &'static str {
+    match action {
+        Action::Pause => "pause",
+        Action::Resume => "resume",
+        Action::Rebuild => "rebuild",
+        Action::Watch => "watch",
+        Action::Switch => "switch",
+        Action::Rollback => "rollback",
+        Action::Cancel => "cancel",
+        Action::Parked => "parked",
+        Action::RetryParked => "retry-parked",
+        Action::DropParked => "drop-parked",
+        Action::Skipped => "skipped",
+        Action::Detach => "detach",
+        Action::Drop => "drop",
+    }
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Next => "next",
+            Self::Previous => "previous",
+        }
+    }
+}

@@ -1,0 +1,187 @@
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
+
+use crate::Client;
+use crate::projections::spoken;
+use quipu_server::{BuildView, ProjectionView};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What is found at a look.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// It goes on.
+    UnderWay,
+    /// It is where it was to come, in words.
+    Done(String),
+    /// It won't come there by itself, in words.
+    Failed(String),
+}
+
+/// Shows the progress of a rebuild, without one that of the active build, until it has taken
+/// over, is ready, or has caught up. Begins with how it stood; gives how the projection stands then, and a sentence.
+///
+/// # Errors
+/// When it can't go on by itself.
+pub async fn to_the_end(client: &Client, name: &str, first: String) -> Result<(String, String)> {
+    let bar = bar();
+    let mut body = first;
+    let watched = Watched::of(&serde_json::from_str(&body)?);
+    loop {
+        let view: ProjectionView = serde_json::from_str(&body)?;
+        let (seen, build) = watched.look(&view);
+        match seen {
+            Seen::UnderWay => {}
+            Seen::Done(said) => {
+                bar.finish_and_clear();
+                return Ok((body, said));
+            }
+            Seen::Failed(why) => {
+                bar.finish_and_clear();
+                bail!(why);
+            }
+        }
+        if let Some(build) = build {
+            bar.set_length(view.log_head);
+            bar.set_position(build.position);
+            let left = build.remaining_ms.map(spoken);
+            bar.set_message(left.map_or_else(String::new, |left| format!("{left} left")));
+        }
+        tokio::time::sleep(PAUSE).await;
+        let request = client.request(Method::GET, &["v1", "projections", name]);
+        body = client.send(request).await?.text().await?;
+    }
+}
+
+/// A bar on stderr; nothing when that is no terminal.
+fn bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:20} {human_pos}/{human_len}  {msg}");
+    let bar = ProgressBar::no_length();
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// The build that is watched, known by when it was begun.
+struct Watched {
+    started_at: Option<String>,
+    is_rebuild: bool,
+}
+
+impl Watched {
+    fn of(view: &ProjectionView) -> Self {
+        let next = view.builds.iter().find(|build| build.role == "next");
+        let build = next.or(view.main_build());
+        Self {
+            started_at: build.map(|build| build.started_at.clone()),
+            is_rebuild: next.is_some(),
+        }
+    }
+
+    fn look<'a>(&self, view: &'a ProjectionView) -> (Seen, Option<&'a BuildView>) {
+        let name = &view.name;
+        let mut builds = view.builds.iter();
+        let build = builds.find(|build| Some(&build.started_at) == self.started_at.as_ref());
+        let Some(build) = build.filter(|build| build.role != "previous") else {
+            let why = match view.state.as_str() {
+                "live" => format!("projection {name} is live: nothing of it is built"),
+                _ if self.is_rebuild => format!("the rebuild of {name} was given up"),
+                _ => format!("of projection {name} nothing is built yet"),
+            };
+            return (Seen::Failed(why), None);
+        };
+        let version = build.version;
+        let seen = match (build.state.as_str(), build.role.as_str()) {
+            ("ready", _) if build.waits.is_some() => {
+                let waits = build.waits.as_deref().unwrap_or_default();
+                Seen::Failed(format!("the rebuild of {name} waits: {waits}"))
+            }
+            ("ready", _) => Seen::Done(format!(
+                "version {version} of {name} is ready; `quipu projection {name} switch` lets it \
+                 take over"
+            )),
+            ("stopped" | "failing", _) => {
+                let trouble = build.trouble.as_ref();
+                let why = trouble.map_or("it has stopped", |trouble| &trouble.error);
+                Seen::Failed(format!(
+                    "version {version} of {name} has stopped: {why}; `quipu projection {name}` \
+                     says more"
+                ))
+            }
+            ("paused", _) => Seen::Failed(format!(
+                "{name} is paused; `quipu projection {name} resume` lets it go on"
+            )),
+            ("orphaned", _) => Seen::Failed(format!("no active component has {name}")),
+            (_, "active") if self.is_rebuild => {
+                Seen::Done(format!("version {version} of {name} has taken over"))
+            }
+            ("caught-up" | "inline", "active") => {
+                Seen::Done(format!("version {version} of {name} has caught up"))
+            }
+            _ => Seen::UnderWay,
+        };
+        (seen, Some(build))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn view(builds: &[(&str, &str, &str)]) -> ProjectionView {
+        let build = |(role, state, started_at): &(&str, &str, &str)| {
+            json!({
+                "role": role, "version": 2, "module": "d", "state": state, "position": 7,
+                "lag": 0, "documents": 0, "parked": 0, "skipped": 0, "started_at": started_at,
+                "owned": true,
+            })
+        };
+        let builds: Vec<Value> = builds.iter().map(build).collect();
+        let view = json!({
+            "name": "notes", "deployed": null, "lifecycle": "async", "on_error": "stop",
+            "state": "", "paused": false, "held": false, "log_head": 7, "builds": builds,
+        });
+        serde_json::from_value(view).unwrap()
+    }
+
+    fn seen(watched: &Watched, builds: &[(&str, &str, &str)]) -> Seen {
+        watched.look(&view(builds)).0
+    }
+
+    #[test]
+    fn a_rebuild_is_watched_until_it_has_taken_over_or_is_ready() {
+        let active = ("active", "caught-up", "t1");
+        let rebuild = Watched::of(&view(&[active, ("next", "catching-up", "t2")]));
+        let next = |state| [active, ("next", state, "t2")];
+        assert_eq!(seen(&rebuild, &next("catching-up")), Seen::UnderWay);
+        assert_eq!(seen(&rebuild, &next("retrying")), Seen::UnderWay);
+        assert!(matches!(seen(&rebuild, &next("ready")), Seen::Done(_)));
+        assert!(matches!(seen(&rebuild, &next("stopped")), Seen::Failed(_)));
+        assert!(matches!(seen(&rebuild, &next("paused")), Seen::Failed(_)));
+        let switched = [("active", "catching-up", "t2"), ("previous", "kept", "t1")];
+        assert!(matches!(seen(&rebuild, &switched), Seen::Done(_)));
+        assert!(matches!(seen(&rebuild, &[active]), Seen::Failed(_)));
+    }
+
+    #[test]
+    fn without_a_rebuild_the_active_build_is_watched() {
+        let active = |state| [("active", state, "t1")];
+        let watched = Watched::of(&view(&active("catching-up")));
+        assert_eq!(seen(&watched, &active("catching-up")), Seen::UnderWay);
+        assert!(matches!(
+            seen(&watched, &active("caught-up")),
+            Seen::Done(_)
+        ));
+        assert!(matches!(seen(&watched, &active("inline")), Seen::Done(_)));
+        assert!(matches!(seen(&watched, &[]), Seen::Failed(_)));
+    }
+}

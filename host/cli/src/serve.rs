@@ -1,0 +1,157 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::config::Config;
+use super::exit::WrongUse;
+use super::{log, modules};
+use quipu::Host;
+use quipu::store::{self, StoreUrl};
+use quipu_server as http;
+
+/// Run the host
+///
+/// Prints one line on stdout when it is ready: `ready http://ADDR`. Ends in order
+/// on SIGTERM or SIGINT: what is in flight is answered first. A second signal ends
+/// it at once; nothing that was answered is lost either way.
+///
+/// Compiled components are kept in FILE.compiled beside the SQLite file, which
+/// only the host may be able to write to.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where the events are: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME, made if missing, or memory: [default: sqlite:quipu.db]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Where to listen; port 0 picks a port [default: 127.0.0.1:7878]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Upload every component there; activate one when nothing was ever active under its name
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// With --modules: also activate in place of another digest
+    #[arg(long)]
+    modules_force: bool,
+    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http], [subscriptions], [projections], [metadata], and keys
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Serve {
+    pub async fn run(self) -> Result<()> {
+        let _written = log::start();
+        // Before anything else, so that no signal finds its default.
+        let mut signals = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        check_clock(SystemTime::now())?;
+        let config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        let store = self.store.as_ref().or(config.store.as_ref());
+        let store = store.map_or("sqlite:quipu.db", String::as_str);
+        let url: StoreUrl = store
+            .parse()
+            .map_err(|error| WrongUse(format!("{error}")))?;
+        let listen = self.listen.as_ref().or(config.listen.as_ref());
+        let listen = listen.map_or("127.0.0.1:7878", String::as_str);
+        // Listening comes first: an address in use is told before the store is opened.
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("can't listen on {listen}"))?;
+
+        let (http, force) = (config.http(), self.modules_force);
+        let modules = self.modules.clone().or_else(|| config.modules.clone());
+        // On a task of its own: a store that does not answer, or a file that never ends, keeps no
+        // signal from being heard.
+        let starting = tokio::spawn(async move {
+            let host = open(&url, &config).await?;
+            if let Some(dir) = modules {
+                modules::bring(&host, &dir, force).await?;
+            }
+            anyhow::Ok(host)
+        });
+        let host = tokio::select! {
+            host = starting => host??,
+            () = either(&mut signals.0, &mut signals.1) => {
+                tracing::info!("asked to end before the host was ready");
+                return Ok(());
+            }
+        };
+        writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
+        io::stdout().flush()?;
+        http::serve(listener, host, http, asked_to_end(signals)).await
+    }
+}
+
+async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
+    let mut builder = Host::builder()
+        .opened_store(store::open(url).await?)
+        .engine(config.engine())
+        .limits(config.guests())
+        .compiler(config.compiler()?)
+        .subscriptions(config.subscriptions())
+        .projections(config.projections())
+        .keys(config.keys()?);
+    let additions = config.additions();
+    if !additions.metadata.is_empty() {
+        builder = builder.enrich(move |_| additions.clone());
+    }
+    let beside = match url {
+        StoreUrl::Sqlite(file) => Some(file.with_added_extension("compiled")),
+        StoreUrl::Postgres(_) | StoreUrl::Memory => None,
+    };
+    if let Some(dir) = config.cache_dir.clone().or(beside) {
+        builder = builder.cache_dir(dir);
+    }
+    Ok(builder.build().await?)
+}
+
+/// Done at the first signal. The second ends the process.
+async fn asked_to_end((mut terminate, mut interrupt): (Signal, Signal)) {
+    either(&mut terminate, &mut interrupt).await;
+    tracing::info!("shutting down: answering what is in flight");
+    tokio::spawn(async move {
+        either(&mut terminate, &mut interrupt).await;
+        _ = writeln!(io::stderr(), "a second signal: ending at once");
+        std::process::exit(1);
+    });
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Times are counted from 1970 on, in stores and in answers.
+fn check_clock(now: SystemTime) -> Result<()> {
+    match now.duration_since(UNIX_EPOCH) {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            bail!("the clock of this machine stands before 1970: set it, then start the host")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_refused() {
+        let before = UNIX_EPOCH - Duration::from_secs(1);
+        let why = check_clock(before).unwrap_err().to_string();
+        assert!(why.contains("before 1970"), "{why}");
+        assert!(check_clock(SystemTime::now()).is_ok());
+    }
+}

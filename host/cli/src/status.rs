@@ -1,0 +1,63 @@
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::Args;
+use reqwest::Method;
+
+use super::execute::one_lined;
+use super::table::{Table, grouped, id, number, word};
+use super::{Client, Connection};
+use quipu_server as http;
+
+/// Show what a host does, and has done since it was started
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Status {
+    pub async fn run(self) -> Result<()> {
+        let client = Client::of(&self.connection)?;
+        let request = client.request(Method::GET, &["v1", "status"]);
+        let body = client.send(request).await?.text().await?;
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", one_lined(&body))?;
+            return Ok(());
+        }
+        let status: http::Status = serde_json::from_str(&body)?;
+        writeln!(out, "quipu {}", status.version)?;
+        let snapshots = status.snapshots;
+        let mut table = Table::bare();
+        for (name, count) in [
+            ("plan", status.plan),
+            ("commands in flight", status.in_flight),
+            ("transactions", status.batches),
+            ("subscriptions", status.subscriptions),
+            ("snapshots used", snapshots.used),
+            ("snapshots taken", snapshots.taken),
+            ("snapshots failed", snapshots.failed),
+            ("streams near their limit", snapshots.near_length),
+        ] {
+            table.row([name.to_owned(), grouped(count)]);
+        }
+        for (reason, count) in snapshots.ignored {
+            table.row([format!("snapshots ignored: {reason}"), grouped(count)]);
+        }
+        table.write(&mut out)?;
+        if status.projections.is_empty() {
+            return Ok(());
+        }
+        writeln!(out)?;
+        let mut table = Table::new(&[id("projection"), word("state"), number("behind")]);
+        for projection in status.projections {
+            let lag = projection.lag.map_or_else(|| "-".to_owned(), grouped);
+            table.row([projection.name, projection.state, lag]);
+        }
+        Ok(table.write(&mut out)?)
+    }
+}

@@ -1,0 +1,290 @@
+use std::io::{self, Write};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use reqwest::Method;
+use serde_json::json;
+
+use super::execute::one_lined;
+use super::table::{Table, grouped, id, number, printable, text, time, word};
+use super::{Client, Connection, runs};
+use quipu_server::{
+    AcknowledgementList, AcknowledgementView, FindingView, RunLine, TallyView, VerifiedView,
+};
+
+/// Findings that are printed.
+const PRINTED_MAX: usize = 10;
+
+/// Re-decide the whole history, and compare it with the log
+///
+/// Every recorded command is decided anew by the module and the upcasters of its commit's
+/// plan, on the state that the recorded events before it lead to; the events have to come
+/// out the same, byte for byte. Snapshots are compared with the events, versions and commits
+/// are checked. Nothing is written. Ends with 1 when something is found that is not
+/// acknowledged.
+///
+/// Each finding has a name, as decision:loan-17@42. A finding that is acknowledged by its name
+/// is counted, and does not fail the run.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Streams of this category alone
+    #[arg(long, value_name = "CATEGORY")]
+    category: Option<String>,
+    /// So many streams, drawn at random
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000)
+    )]
+    sample: Option<u64>,
+    /// Fold the documents of every projection from the first event as well, and compare them
+    /// with the stored ones
+    #[arg(long)]
+    projections: bool,
+    /// Acknowledge the finding of this name, and verify nothing
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "reason",
+        conflicts_with_all = ["category", "sample", "projections"]
+    )]
+    acknowledge: Option<String>,
+    /// Why it is acknowledged
+    #[arg(long, value_name = "TEXT", requires = "acknowledge")]
+    reason: Option<String>,
+    /// List acknowledged findings, and verify nothing
+    #[arg(
+        long,
+        conflicts_with_all = ["category", "sample", "projections", "acknowledge"]
+    )]
+    acknowledged: bool,
+    /// Withdraw the acknowledgement of the finding of this name, and verify nothing
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = ["category", "sample", "projections", "acknowledge", "acknowledged"]
+    )]
+    withdraw: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Verify {
+    pub async fn run(self) -> Result<()> {
+        let client = Client::of(&self.connection)?;
+        if let (Some(finding), Some(reason)) = (&self.acknowledge, &self.reason) {
+            return self.acknowledge(&client, finding, reason).await;
+        }
+        if self.acknowledged {
+            return self.list(&client).await;
+        }
+        if let Some(finding) = &self.withdraw {
+            return self.withdraw(&client, finding).await;
+        }
+        self.verify(&client).await
+    }
+
+    async fn verify(&self, client: &Client) -> Result<()> {
+        let mut body = json!({});
+        if let Some(category) = &self.category {
+            body["category"] = category.as_str().into();
+        }
+        if let Some(sample) = self.sample {
+            body["sample"] = sample.into();
+        }
+        if self.projections {
+            body["projections"] = true.into();
+        }
+        let request = client.request(Method::POST, &["v1", "verify"]).json(&body);
+        let response = client.send(request).await?;
+        let (line, last) = runs::watched(response).await?;
+        let RunLine::Verified(verified) = last else {
+            bail!("the host answered with something else");
+        };
+        if self.json {
+            writeln!(io::stdout(), "{}", line["verified"])?;
+        } else {
+            print(&verified)?;
+        }
+        match verified.found.saturating_sub(verified.acknowledged) {
+            0 => {}
+            1 => bail!("the history is not sound: 1 finding"),
+            found => bail!("the history is not sound: {} findings", grouped(found)),
+        }
+        let mut projections = verified.projections.iter();
+        if let Some(changed) = projections.find(|it| !it.complete) {
+            let name = printable(&changed.projection);
+            bail!(
+                "projection {name} was not compared as a whole: it, or the plan, changed meanwhile, \
+                 or it is stale until its rebuild takes over; `quipu projection {name}` shows \
+                 which, then run it again"
+            );
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&self, client: &Client, finding: &str, reason: &str) -> Result<()> {
+        let body = json!({ "finding": finding, "reason": reason });
+        let request = client.request(Method::POST, &["v1", "verify", "acknowledgements"]);
+        let acknowledged: AcknowledgementView = client.json(request.json(&body)).await?;
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", serde_json::to_string(&acknowledged)?)?,
+            false => writeln!(out, "{} is acknowledged", printable(&acknowledged.finding))?,
+        }
+        Ok(())
+    }
+
+    async fn withdraw(&self, client: &Client, finding: &str) -> Result<()> {
+        let path = ["v1", "verify", "acknowledgements", finding];
+        client.send(client.request(Method::DELETE, &path)).await?;
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", json!({ "withdrawn": finding }))?,
+            false => writeln!(out, "{} is not acknowledged any more", printable(finding))?,
+        }
+        Ok(())
+    }
+
+    /// Lists acknowledged findings.
+    async fn list(&self, client: &Client) -> Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut table = Table::new(&[
+            id("finding"),
+            time("acknowledged at").if_there_is_room(),
+            word("by").if_not_empty(),
+            text("reason"),
+        ]);
+        let (mut after, mut count) = (None::<String>, 0);
+        loop {
+            let mut query = vec![("limit", "1000".to_owned())];
+            query.extend(after.take().map(|after| ("after", after)));
+            let request = client.request(Method::GET, &["v1", "verify", "acknowledgements"]);
+            let page: AcknowledgementList = client.json(request.query(&query)).await?;
+            count += page.acknowledgements.len();
+            for it in page.acknowledgements {
+                if self.json {
+                    writeln!(out, "{}", serde_json::to_string(&it)?)?;
+                    continue;
+                }
+                let by = it.by.unwrap_or_else(|| "-".to_owned());
+                table.row([it.finding, it.at, by, one_lined(&it.reason)]);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        match (self.json, count) {
+            (true, _) => {}
+            (false, 0) => writeln!(out, "no finding is acknowledged")?,
+            (false, _) => table.write(&mut out)?,
+        }
+        Ok(out.flush()?)
+    }
+}
+
+fn print(verified: &VerifiedView) -> Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let sum = |count: fn(&TallyView) -> u64| verified.commands.iter().map(count).sum();
+    let (same, different): (u64, u64) = (sum(|it| it.same), sum(|it| it.different));
+    writeln!(
+        out,
+        "{} events up to position {}: {} decisions made again, {} the same",
+        grouped(verified.events),
+        grouped(verified.head),
+        grouped(same + different),
+        grouped(same),
+    )?;
+    if !verified.commands.is_empty() {
+        writeln!(out)?;
+        let mut table = Table::new(&[
+            id("category"),
+            id("command"),
+            number("same"),
+            number("different"),
+            number("undecided").if_not_empty(),
+        ]);
+        for tally in &verified.commands {
+            table.row([
+                one_lined(&tally.category),
+                one_lined(&tally.command),
+                grouped(tally.same),
+                grouped(tally.different),
+                grouped(tally.undecided),
+            ]);
+        }
+        table.write(&mut out)?;
+    }
+    let (same, different): (u64, u64) = (sum(|it| it.refused_same), sum(|it| it.refused_different));
+    if same + different > 0 {
+        writeln!(
+            out,
+            "\n{} rejections made again, {} the same",
+            grouped(same + different),
+            grouped(same)
+        )?;
+    }
+    let snapshots = &verified.snapshots;
+    writeln!(
+        out,
+        "\n{} commits without a decision; snapshots: {} agree, {} differ, {} are not used",
+        grouped(verified.raw),
+        grouped(snapshots.agree),
+        grouped(snapshots.differ),
+        grouped(snapshots.unusable),
+    )?;
+    print_projections(verified, &mut out)?;
+    match verified.acknowledged {
+        0 => {}
+        1 => writeln!(out, "\n1 finding is acknowledged")?,
+        count => writeln!(out, "\n{} findings are acknowledged", grouped(count))?,
+    }
+    // What fails the run first.
+    let is_open = |finding: &&FindingView| finding.weight == "open";
+    let (open, others): (Vec<_>, Vec<_>) = verified.findings.iter().partition(is_open);
+    for finding in open.into_iter().chain(others).take(PRINTED_MAX) {
+        writeln!(out)?;
+        runs::write_finding(finding, &mut out)?;
+    }
+    if verified.found > PRINTED_MAX as u64 {
+        let left = verified.found - PRINTED_MAX as u64;
+        writeln!(out, "\n{} more; --json has up to 100", grouped(left))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn print_projections(verified: &VerifiedView, out: &mut impl Write) -> Result<()> {
+    let projections = &verified.projections;
+    if projections.is_empty() {
+        return Ok(());
+    }
+    let same: u64 = projections.iter().map(|it| it.same).sum();
+    let different: u64 = projections.iter().map(|it| it.different).sum();
+    writeln!(
+        out,
+        "\n{} documents folded from the first event, {} the same\n",
+        grouped(same + different),
+        grouped(same),
+    )?;
+    let mut table = Table::new(&[
+        id("projection"),
+        number("same"),
+        number("different"),
+        number("parked").if_not_empty(),
+        number("position").if_there_is_room(),
+    ]);
+    for tally in projections {
+        table.row([
+            one_lined(&tally.projection),
+            grouped(tally.same),
+            grouped(tally.different),
+            grouped(tally.parked),
+            grouped(tally.position),
+        ]);
+    }
+    Ok(table.write(out)?)
+}

@@ -1,0 +1,55 @@
+//! The words of the product as types: streams, versions, events, commands.
+//!
+//! No I/O and nothing asynchronous. Every value here is checked when it is made,
+//! so the layers above pass it on without a second look.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod annotations;
+mod backoff;
+mod body;
+mod clock;
+mod command;
+mod context;
+mod digest;
+mod escaped;
+mod event;
+mod exact_json;
+mod index;
+mod json;
+mod limits;
+mod message;
+mod mismatch;
+mod projection;
+mod signature;
+mod stream;
+pub mod supervise;
+mod throttle;
+
+pub use annotations::{Annotations, add_members, annotations, check_metadata};
+pub use backoff::Backoff;
+pub use body::{Body, ContentType};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use command::{Command, CommandId, CommandRecord, Rejection};
+pub use context::Context;
+pub use digest::Digest;
+pub use escaped::escaped;
+pub use event::fresh_id;
+pub use event::{CommitData, EventId, NewEvent, RecordedEvent, StoredAs};
+pub use exact_json::is_same_json;
+pub use index::{Index, Kind};
+pub use json::DEPTH_MAX as JSON_DEPTH_MAX;
+pub use json::check as check_json;
+pub use json::without_mark;
+pub use limits::{AppendLimits, TooLarge};
+pub use message::{MessageType, Name};
+pub use mismatch::Mismatch;
+pub use projection::{Lifecycle, OnError, Settings, SettingsChange};
+pub use signature::{PublicKey, Signature};
+pub use stream::{Category, ExpectedVersion, Position, StreamId, Version};
+pub use throttle::Throttle;
+
+/// A value that breaks a rule of the model, in words for its author.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);

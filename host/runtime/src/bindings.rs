@@ -1,0 +1,22 @@
+//! Rust types of the WIT contract, made at compile time.
+//!
+//! The world is the one with every export. Each interface has an index of its
+//! own, so a component with fewer exports is called through those that it has.
+#![allow(missing_docs)]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "domain-guest",
+    ownership: Borrowing { duplicate_if_necessary: true },
+});
+
+pub(super) use self::quipu::domain::diagnostics::Level;
+pub(super) use self::quipu::domain::types;
+pub(super) use exports::quipu::domain::{decider, manifest, projection, upcaster};
+
+/// The package that host and guests share.
+pub(super) const PACKAGE: &str = "quipu:domain";
+/// Versions whose interfaces fit: a published one never changes.
+pub(super) const COMPATIBLE: &str = "0.1.";
+/// The one import with functions.
+pub(super) const DIAGNOSTICS: &str = "quipu:domain/diagnostics@0.1.0";

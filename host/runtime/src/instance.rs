@@ -1,0 +1,498 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime::component::ResourceAny;
+
+use super::answer::{self, Answers};
+use super::bindings::decider::{self, SnapshotParam, SnapshotResult};
+use super::bindings::types::{self as wit, BodyParam};
+use super::bindings::{projection, upcaster};
+use super::fault::{Broken, FaultKind};
+use super::sandbox::Sandbox;
+use super::{Decision, Failure, Fault, Fuel, Limits, Module, Outcome};
+use quipu_model::{
+    Annotations, Body, CommandRecord, Name, NewEvent, RecordedEvent, Timestamp, Version,
+};
+
+/// A running component: one fault domain, which holds many aggregates.
+///
+/// It belongs to one thread at a time. Dropping it drops every aggregate in it,
+/// without running the guest.
+pub struct Instance {
+    module: Arc<Module>,
+    sandbox: Sandbox,
+    decider: Option<decider::Guest>,
+    upcaster: Option<upcaster::Guest>,
+    projection: Option<projection::Guest>,
+    id: u64,
+    /// Others than the host's.
+    limits: Option<Arc<Limits>>,
+}
+
+/// The state of one stream in the memory of the instance that opened it.
+///
+/// [`Instance::close`] gives the guest its memory back; one that is only dropped
+/// stays there as long as the instance.
+#[derive(Debug)]
+#[must_use = "the guest keeps it until it is closed"]
+pub struct Aggregate {
+    resource: ResourceAny,
+    instance: u64,
+}
+
+/// The state of a decider at some version, as its guest wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Version of the body's form, as the manifest counts it.
+    pub state_schema_version: u32,
+    /// The state.
+    pub body: Body,
+}
+
+/// An event as a fold takes it: recorded, or just decided.
+#[derive(Debug, Clone, Copy)]
+pub struct FoldEvent<'a> {
+    /// Canonical type.
+    pub name: &'a Name,
+    /// Schema version of the body, lifted to what the guest reads.
+    pub schema_version: u32,
+    /// Its place in the stream. Parts of one stored event share it.
+    pub version: Version,
+    /// When it was, or is about to be, recorded.
+    pub recorded_at: Timestamp,
+    /// The data.
+    pub body: &'a Body,
+}
+
+impl<'a> FoldEvent<'a> {
+    /// An event that this guest decided itself, before or after it is recorded.
+    pub fn decided(event: &'a NewEvent, version: Version, recorded_at: Timestamp) -> Self {
+        Self {
+            name: &event.name,
+            schema_version: event.schema_version,
+            version,
+            recorded_at,
+            body: &event.body,
+        }
+    }
+}
+
+impl<'a> From<&'a RecordedEvent> for FoldEvent<'a> {
+    fn from(event: &'a RecordedEvent) -> Self {
+        Self {
+            name: &event.name,
+            schema_version: event.schema_version,
+            version: event.version,
+            recorded_at: event.recorded_at,
+            body: &event.body,
+        }
+    }
+}
+
+static INSTANCES: AtomicU64 = AtomicU64::new(0);
+
+impl Instance {
+    /// Makes an instance, which may run code of the guest, under the limits of a call.
+    ///
+    /// # Errors
+    /// When the guest faults before it is there.
+    pub fn new(module: &Arc<Module>) -> Result<Self, Fault> {
+        Self::under(module, None)
+    }
+
+    /// The same under other limits than the host's, but for its stack.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn under(module: &Arc<Module>, limits: Option<Arc<Limits>>) -> Result<Self, Fault> {
+        let own = limits.as_deref().unwrap_or(module.limits());
+        let name = &module.manifest.name;
+        let fault = |broken: Broken| broken.of(name, module.digest);
+        let mut sandbox = Sandbox::new(&module.before, own, name.as_str().into()).map_err(fault)?;
+        let instance = sandbox.instance;
+        let broken = |error: wasmtime::Error| fault(Broken::by(&error, None));
+        let indices = module.decider.as_ref();
+        let decider = indices.map(|indices| indices.load(sandbox.store(), &instance));
+        let indices = module.upcaster.as_ref();
+        let upcaster = indices.map(|indices| indices.load(sandbox.store(), &instance));
+        let indices = module.projection.as_ref();
+        let projection = indices.map(|indices| indices.load(sandbox.store(), &instance));
+        Ok(Self {
+            module: Arc::clone(module),
+            sandbox,
+            decider: decider.transpose().map_err(broken)?,
+            upcaster: upcaster.transpose().map_err(broken)?,
+            projection: projection.transpose().map_err(broken)?,
+            id: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            limits,
+        })
+    }
+
+    /// Opens the aggregate of the stream with this key, from the beginning or from a
+    /// snapshot, which is first migrated to the current form.
+    ///
+    /// # Errors
+    /// When the guest faults or can't take the snapshot.
+    pub fn open(&mut self, key: &str, snapshot: Option<&Snapshot>) -> Result<Aggregate, Failure> {
+        let migrated = snapshot.map(|old| self.migrated(old)).transpose()?;
+        let snapshot = migrated.as_ref().map(snapshot_param);
+        let (answer, fuel) =
+            self.call(|guest, store| guest.aggregate().call_open(store, key, snapshot))?;
+        let error = match answer {
+            Ok(resource) => {
+                return Ok(Aggregate {
+                    resource,
+                    instance: self.id,
+                });
+            }
+            Err(error) => self.failure(error, fuel),
+        };
+        Err(match error {
+            // Whatever it calls it, there is nothing else that it could not read.
+            Failure::UnknownEvent(text) | Failure::BadEvent(text) if migrated.is_some() => {
+                Failure::BadSnapshot(text)
+            }
+            other => other,
+        })
+    }
+
+    /// A snapshot in the current form.
+    fn migrated(&mut self, snapshot: &Snapshot) -> Result<Snapshot, Failure> {
+        let current = self.module.manifest.state_schema_version;
+        let mut snapshot = snapshot.clone();
+        while snapshot.state_schema_version != current {
+            let found = snapshot.state_schema_version;
+            snapshot = self.migrate(&snapshot)?.ok_or_else(|| {
+                Failure::BadSnapshot(format!(
+                    "it has state schema version {found}, from which it is not migrated to {current}"
+                ))
+            })?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Folds events, in order, each once. A long list is cut into several calls,
+    /// each with limits of its own; the parts of one stored event stay together.
+    ///
+    /// # Errors
+    /// When the guest faults or can't take an event. Its state is then undefined:
+    /// the aggregate is to be closed.
+    pub fn apply(
+        &mut self,
+        aggregate: &Aggregate,
+        events: &[FoldEvent<'_>],
+    ) -> Result<Fuel, Failure> {
+        let resource = self.own(aggregate);
+        let limits = self.limits();
+        let (count_max, bytes_max) = (limits.events_per_call_max, limits.call_bytes_max);
+        let budget = limits.fuel_per_call / 2;
+        let (mut rest, mut total) = (events, 0);
+        let mut few = match events.len() {
+            one_commit if one_commit <= TOGETHER => one_commit,
+            _ => 1,
+        };
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(batch_len(rest, count_max.min(few), bytes_max));
+            let batch: Vec<_> = batch.iter().map(event_param).collect();
+            let (answer, fuel) =
+                self.call(|guest, store| guest.aggregate().call_apply(store, resource, &batch))?;
+            answer.map_err(|error| self.failure(error, fuel))?;
+            total += fuel;
+            rest = after;
+            few = next_batch(batch.len(), fuel, budget);
+        }
+        Ok(total)
+    }
+
+    /// The same, each event with limits of its own: what a guest took one by one it takes again.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_each(
+        &mut self,
+        aggregate: &Aggregate,
+        events: &[FoldEvent<'_>],
+    ) -> Result<Fuel, Failure> {
+        let mut total = 0;
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (one, after) = rest.split_at(batch_len(rest, 1, usize::MAX));
+            total += self.apply(aggregate, one)?;
+            rest = after;
+        }
+        Ok(total)
+    }
+
+    /// Asks for a decision. The aggregate is as before.
+    ///
+    /// A command whose content type is another than the manifest names is a bad
+    /// command, without asking the guest.
+    ///
+    /// # Errors
+    /// When the guest faults; never one of the other failures.
+    pub fn decide(
+        &mut self,
+        aggregate: &Aggregate,
+        command: &CommandRecord,
+        annotations: &Annotations,
+    ) -> Result<Decision, Failure> {
+        let resource = self.own(aggregate);
+        if let Some(text) = self.wrong_content_type(command) {
+            return Ok(Decision {
+                outcome: Outcome::BadCommand(text),
+                fuel: 0,
+            });
+        }
+        let annotations: Vec<_> = annotations
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let [a, b, c, d] = command.seed;
+        let command = wit::Command {
+            id: command.id.as_str(),
+            type_: command.name.as_str(),
+            schema_version: command.schema_version,
+            body: body_param(&command.body),
+            accepted_at: command.accepted_at.0,
+            seed: (a, b, c, d),
+            annotations: &annotations,
+        };
+        let (answer, fuel) =
+            self.call(|guest, store| guest.aggregate().call_decide(store, resource, command))?;
+        let outcome = self
+            .answers()
+            .outcome(answer)
+            .map_err(|broken| self.fault(broken, fuel))?;
+        Ok(Decision { outcome, fuel })
+    }
+
+    /// The state as it can be stored; none if the guest has no such form.
+    ///
+    /// # Errors
+    /// When the guest faults; never one of the other failures.
+    pub fn snapshot(&mut self, aggregate: &Aggregate) -> Result<Option<Snapshot>, Failure> {
+        let resource = self.own(aggregate);
+        let (answer, fuel) =
+            self.call(|guest, store| guest.aggregate().call_snapshot(store, resource))?;
+        let current = self.module.manifest.state_schema_version;
+        self.checked_snapshot(current, answer, fuel)
+    }
+
+    /// A snapshot of an older form in the next one that the manifest's chain leads to;
+    /// none if it can't be migrated, or nothing leads on from it.
+    ///
+    /// # Errors
+    /// When the guest faults; never one of the other failures.
+    pub fn migrate(&mut self, old: &Snapshot) -> Result<Option<Snapshot>, Failure> {
+        let mut chain = self.module.manifest.migrations.iter();
+        let Some((_, to)) = chain.find(|(from, _)| *from == old.state_schema_version) else {
+            return Ok(None);
+        };
+        let (to, old) = (*to, snapshot_param(old));
+        let (answer, fuel) = self.call(|guest, store| guest.call_migrate(store, old))?;
+        self.checked_snapshot(to, answer, fuel)
+    }
+
+    /// The state for people and programs, as JSON; none if it is not shown.
+    ///
+    /// # Errors
+    /// When the guest faults; never one of the other failures.
+    pub fn view(&mut self, aggregate: &Aggregate) -> Result<Option<String>, Failure> {
+        let resource = self.own(aggregate);
+        let (answer, fuel) =
+            self.call(|guest, store| guest.aggregate().call_view(store, resource))?;
+        let view = answer.map(|view| self.answers().view(view)).transpose();
+        view.map_err(|broken| self.fault(broken, fuel))
+    }
+
+    /// Gives the guest an aggregate's memory back. A guest that faults here spends
+    /// the instance; a spent one is left alone.
+    pub fn close(&mut self, aggregate: Aggregate) {
+        let resource = self.own(&aggregate);
+        drop(aggregate);
+        if self.sandbox.is_spent() {
+            return;
+        }
+        if let Err(broken) = self.sandbox.call(|store| resource.resource_drop(store)) {
+            let fault = broken.of(&self.module.manifest.name, self.module.digest);
+            tracing::warn!(%fault, "closing an aggregate failed");
+        }
+    }
+
+    /// Whether a fault ended it: every further call fails, so it is to be dropped,
+    /// and its aggregates opened elsewhere. Other faults leave it usable.
+    pub fn is_spent(&self) -> bool {
+        self.sandbox.is_spent()
+    }
+
+    /// Bytes of guest memory. Never falls: a large one is better replaced.
+    pub fn memory_bytes(&self) -> usize {
+        self.sandbox.memory_bytes()
+    }
+
+    /// What it is an instance of.
+    pub fn module(&self) -> &Arc<Module> {
+        &self.module
+    }
+
+    fn call<R>(
+        &mut self,
+        call: impl FnOnce(
+            &decider::Guest,
+            &mut wasmtime::Store<super::sandbox::State>,
+        ) -> wasmtime::Result<R>,
+    ) -> Result<(R, Fuel), Failure> {
+        let module = &self.module;
+        let fault = |broken: Broken| broken.of(&module.manifest.name, module.digest);
+        let Some(guest) = &self.decider else {
+            let text = "the component exports no decider";
+            return Err(fault(Broken::new(FaultKind::Contract, text)).into());
+        };
+        let called = self.sandbox.call(|store| call(guest, store));
+        called.map_err(|broken| fault(broken).into())
+    }
+
+    pub(super) fn call_upcaster<R>(
+        &mut self,
+        call: impl FnOnce(
+            &upcaster::Guest,
+            &mut wasmtime::Store<super::sandbox::State>,
+        ) -> wasmtime::Result<R>,
+    ) -> Result<(R, Fuel), Failure> {
+        let module = &self.module;
+        let fault = |broken: Broken| broken.of(&module.manifest.name, module.digest);
+        let Some(guest) = &self.upcaster else {
+            return Err(fault(super::steps::no_upcaster()).into());
+        };
+        let called = self.sandbox.call(|store| call(guest, store));
+        called.map_err(|broken| fault(broken).into())
+    }
+
+    pub(super) fn call_projection<R>(
+        &mut self,
+        call: impl FnOnce(
+            &projection::Guest,
+            &mut wasmtime::Store<super::sandbox::State>,
+        ) -> wasmtime::Result<R>,
+    ) -> Result<(R, Fuel), Failure> {
+        let module = &self.module;
+        let fault = |broken: Broken| broken.of(&module.manifest.name, module.digest);
+        let Some(guest) = &self.projection else {
+            return Err(fault(super::documents::no_projection()).into());
+        };
+        let called = self.sandbox.call(|store| call(guest, store));
+        called.map_err(|broken| fault(broken).into())
+    }
+
+    /// The resource of an aggregate that this instance opened.
+    fn own(&self, aggregate: &Aggregate) -> ResourceAny {
+        assert_eq!(
+            aggregate.instance, self.id,
+            "an aggregate is used with the instance that opened it"
+        );
+        aggregate.resource
+    }
+
+    fn answers(&self) -> Answers<'_> {
+        Answers {
+            manifest: &self.module.manifest,
+            limits: self.limits(),
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        self.limits.as_deref().unwrap_or(self.module.limits())
+    }
+
+    fn checked_snapshot(
+        &self,
+        version: u32,
+        answer: Option<SnapshotResult>,
+        fuel: Fuel,
+    ) -> Result<Option<Snapshot>, Failure> {
+        let snapshot = answer.map(|snapshot| self.answers().snapshot(version, snapshot));
+        let snapshot = snapshot.transpose();
+        snapshot.map_err(|broken| self.fault(broken, fuel))
+    }
+
+    pub(super) fn failure(&self, error: wit::FoldError, fuel: Fuel) -> Failure {
+        answer::failure(error, self.limits()).unwrap_or_else(|broken| self.fault(broken, fuel))
+    }
+
+    pub(super) fn fault(&self, mut broken: Broken, fuel: Fuel) -> Failure {
+        broken.fuel = Some(fuel);
+        broken
+            .of(&self.module.manifest.name, self.module.digest)
+            .into()
+    }
+
+    fn wrong_content_type(&self, command: &CommandRecord) -> Option<String> {
+        let known = self.module.manifest.command(command.name.as_str())?;
+        let (name, found, named) = (
+            &known.name,
+            command.body.content_type(),
+            &known.content_type,
+        );
+        (found != named).then(|| format!("command {name} is {named}, this one is {found}"))
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}#{}", self.module, self.id)
+    }
+}
+
+/// Events that are applied in one call before anything is known of what they take: those of one
+/// commit were decided together.
+const TOGETHER: usize = 8;
+/// How many times more events the next call has at most.
+const GROWTH: usize = 8;
+
+/// How many events the next call has, so that it is likely to stay within a part of its fuel.
+fn next_batch(events: usize, fuel: Fuel, budget: Fuel) -> usize {
+    let each = (fuel / events.max(1) as u64).max(1);
+    let fitting = usize::try_from(budget / each).unwrap_or(usize::MAX);
+    fitting.clamp(1, events.saturating_mul(GROWTH).max(1))
+}
+
+/// How many events go into the next call: within both bounds, at least one stored
+/// event, and never a part of one.
+pub(super) fn batch_len(events: &[FoldEvent<'_>], count_max: usize, bytes_max: usize) -> usize {
+    let (mut whole, mut bytes) = (0, 0usize);
+    for (index, event) in events.iter().enumerate() {
+        let begins_an_event = index > 0 && event.version != events[index - 1].version;
+        if begins_an_event {
+            whole = index;
+        }
+        bytes = bytes.saturating_add(event.body.len());
+        if whole > 0 && (index >= count_max || bytes > bytes_max) {
+            return whole;
+        }
+    }
+    events.len()
+}
+
+pub(super) fn event_param<'a>(event: &FoldEvent<'a>) -> wit::Event<'a> {
+    wit::Event {
+        type_: event.name.as_str(),
+        schema_version: event.schema_version,
+        version: event.version.0,
+        recorded_at: event.recorded_at.0,
+        body: body_param(event.body),
+    }
+}
+
+fn snapshot_param(snapshot: &Snapshot) -> SnapshotParam<'_> {
+    SnapshotParam {
+        state_schema_version: snapshot.state_schema_version,
+        body: body_param(&snapshot.body),
+    }
+}
+
+fn body_param(body: &Body) -> BodyParam<'_> {
+    match body.as_json() {
+        Some(text) => BodyParam::Json(text),
+        None => BodyParam::Binary(body.bytes()),
+    }
+}

@@ -1,0 +1,327 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Config, Engine, WasmBacktraceDetails};
+
+use super::bindings::{decider, manifest, projection, upcaster};
+use super::compiled::{Cache, compiled_by};
+use super::compiler::NO_PROCESS;
+use super::fault::bounded;
+use super::sandbox::{Sandbox, State};
+use super::surface::Surface;
+use super::ticker::Ticker;
+use super::{
+    Compiler, Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics, projections,
+    steps,
+};
+use quipu_model::Digest;
+
+/// The compiler and sandbox, shared by all modules of a process.
+///
+/// Clones are the same runtime. It keeps one thread, which measures deadlines and
+/// ends with the last clone, module and instance.
+#[derive(Clone)]
+pub struct Runtime(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    linker: Linker<State>,
+    limits: Limits,
+    cache: Option<Cache>,
+    compiler: Option<Compiler>,
+    loaded: Mutex<HashMap<Digest, Weak<Module>>>,
+    /// Held while something is compiled: one component at a time. What was refused last, so that
+    /// the same bytes are not compiled again.
+    compiling: Mutex<VecDeque<(Digest, Refused)>>,
+    _ticker: Ticker,
+}
+
+/// Stack of the thread that compiles: deeply nested code takes much.
+const COMPILER_STACK_BYTES: usize = 16 << 20;
+/// Components that were refused and are remembered.
+const REFUSED_MAX: usize = 16;
+/// Longest report of the compiler that is passed on.
+const REPORT_BYTES_MAX: usize = 4 << 10;
+
+impl Runtime {
+    /// Starts the engine.
+    ///
+    /// # Errors
+    /// When the machine or the options don't allow it.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let Options {
+            limits,
+            cache_dir,
+            compiler,
+        } = options;
+        let broken = |error: wasmtime::Error| Error::Engine(format!("{error:#}"));
+        let engine = Engine::new(&configuration(&limits)).map_err(broken)?;
+        let mut linker = Linker::new(&engine);
+        diagnostics::link(&mut linker).map_err(broken)?;
+        let cache = match cache_dir {
+            None => None,
+            Some(path) => match Cache::open(&path, &engine) {
+                Ok(cache) => Some(cache),
+                Err(error) => return Err(Error::Cache { path, error }),
+            },
+        };
+        Ok(Self(Arc::new(Shared {
+            _ticker: Ticker::start(&engine).map_err(Error::Ticker)?,
+            engine,
+            linker,
+            limits,
+            cache,
+            compiler,
+            loaded: Mutex::default(),
+            compiling: Mutex::default(),
+        })))
+    }
+
+    /// Checks and compiles a component: its imports and exports, then, under the
+    /// limits of a call, its manifest. Bytes that are loaded already give the same
+    /// module again.
+    ///
+    /// Blocks, for seconds when a large component is compiled the first time.
+    ///
+    /// # Errors
+    /// The first reason why it is not accepted.
+    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Module>, Refused> {
+        self.check_bytes(bytes)?;
+        let digest = Digest::of(bytes);
+        if let Some(module) = self.loaded().get(&digest).and_then(Weak::upgrade) {
+            return Ok(module);
+        }
+        if let Some(component) = self.kept(digest) {
+            return self.loaded_of(digest, bytes, &component);
+        }
+        let mut refused = self
+            .0
+            .compiling
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have compiled it meanwhile.
+        if let Some(module) = self.loaded().get(&digest).and_then(Weak::upgrade) {
+            return Ok(module);
+        }
+        if let Some((_, why)) = refused.iter().find(|(known, _)| *known == digest) {
+            return Err(why.clone());
+        }
+        let component = self.compiled(bytes).inspect_err(|why| {
+            if !why.to_string().contains(NO_PROCESS) {
+                refused.truncate(REFUSED_MAX - 1);
+                refused.push_front((digest, why.clone()));
+            }
+        })?;
+        let module = self.loaded_of(digest, bytes, &component)?;
+        // Not before: what is refused is not kept.
+        if let Some(cache) = &self.0.cache {
+            cache.keep(digest, &component);
+        }
+        Ok(module)
+    }
+
+    fn loaded_of(
+        &self,
+        digest: Digest,
+        bytes: &[u8],
+        component: &Component,
+    ) -> Result<Arc<Module>, Refused> {
+        let module = Arc::new(self.module(digest, bytes.len(), component)?);
+        let mut loaded = self.loaded();
+        loaded.retain(|_, module| module.strong_count() > 0);
+        loaded.insert(digest, Arc::downgrade(&module));
+        Ok(module)
+    }
+
+    /// The bounds of every call.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    fn check_bytes(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let (found, max) = (bytes.len(), self.0.limits.component_bytes_max);
+        if found > max {
+            return Err(Refused::TooLarge { found, max });
+        }
+        let reason = match bytes.get(..8) {
+            Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => return Ok(()),
+            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
+                "a core module; the last step of the build, which makes a component of it, is missing"
+            }
+            Some([0, b'a', b's', b'm', ..]) => "WebAssembly of an unknown version",
+            _ => "not WebAssembly",
+        };
+        Err(Refused::NotAComponent(reason.to_owned()))
+    }
+
+    /// A component that was compiled before.
+    fn kept(&self, digest: Digest) -> Option<Component> {
+        let cache = self.0.cache.as_ref()?;
+        cache.load(&self.0.engine, digest)
+    }
+
+    fn compiled(&self, bytes: &[u8]) -> Result<Component, Refused> {
+        let engine = &self.0.engine;
+        let Some(compiler) = &self.0.compiler else {
+            return compile(engine, bytes);
+        };
+        let compiled = compiler.compile(&self.0.limits, bytes);
+        let component = compiled.and_then(|bytes| compiled_by(engine, &bytes));
+        component.map_err(|why| Refused::DoesNotCompile(bounded(&why, REPORT_BYTES_MAX).to_owned()))
+    }
+
+    fn module(
+        &self,
+        digest: Digest,
+        size: usize,
+        component: &Component,
+    ) -> Result<Module, Refused> {
+        let Surface { imports, exports } = Surface::of(&self.0.engine, component)?;
+        let before = self
+            .0
+            .linker
+            .instantiate_pre(component)
+            .map_err(wrong_type)?;
+        let mut sandbox = Sandbox::new(&before, &self.0.limits, "?".into())
+            .map_err(|broken| broken.of("?", digest))?;
+        let known = check_types(&before, &mut sandbox, &exports).map_err(wrong_type)?;
+        let instance = sandbox.instance;
+        let guest = manifest::GuestIndices::new(&before)
+            .and_then(|guest| guest.load(sandbox.store(), &instance))
+            .map_err(wrong_type)?;
+        let (info, _) = sandbox
+            .call(|store| guest.call_describe(store))
+            .map_err(|broken| broken.of("?", digest))?;
+        let manifest = Manifest::read(info, &exports)?;
+        let steps = match &known.upcaster {
+            None => Vec::new(),
+            Some(indices) => {
+                let guest = indices
+                    .load(sandbox.store(), &instance)
+                    .map_err(wrong_type)?;
+                let (told, _) = sandbox
+                    .call(|store| guest.call_steps(store))
+                    .map_err(|broken| broken.of(&manifest.name, digest))?;
+                steps::read(told, &manifest)?
+            }
+        };
+        let projections = match &known.projection {
+            None => Vec::new(),
+            Some(indices) => {
+                let guest = indices
+                    .load(sandbox.store(), &instance)
+                    .map_err(wrong_type)?;
+                let (told, _) = sandbox
+                    .call(|store| guest.call_define(store))
+                    .map_err(|broken| broken.of(&manifest.name, digest))?;
+                projections::read(told)?
+            }
+        };
+        Ok(Module {
+            runtime: self.clone(),
+            before,
+            decider: known.decider,
+            upcaster: known.upcaster,
+            steps,
+            projection: known.projection,
+            projections,
+            digest,
+            size,
+            manifest,
+            exports,
+            imports,
+        })
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Module>>> {
+        // Nothing that could panic runs while the lock is held.
+        self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything here makes a guest's result a function of its input, or bounds it.
+pub(super) fn configuration(limits: &Limits) -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .memory_init_cow(true)
+        .max_wasm_stack(limits.stack_bytes_max)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config
+}
+
+/// On a thread of its own, since the compiler has been seen to panic on odd input.
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Refused> {
+    let compiled = std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("quipu-compile".to_owned())
+            .stack_size(COMPILER_STACK_BYTES)
+            .spawn_scoped(scope, || Component::from_binary(engine, bytes))
+            .map(std::thread::ScopedJoinHandle::join)
+    });
+    let report = match compiled {
+        Ok(Ok(Ok(component))) => return Ok(component),
+        Ok(Ok(Err(error))) => format!("{error:#}"),
+        Ok(Err(_)) => "the compiler panicked".to_owned(),
+        Err(error) => format!("no thread for the compiler: {error}"),
+    };
+    Err(Refused::DoesNotCompile(
+        bounded(&report, REPORT_BYTES_MAX).to_owned(),
+    ))
+}
+
+/// The interfaces of a component that the host calls by itself.
+#[derive(Default)]
+struct Indices {
+    decider: Option<decider::GuestIndices>,
+    upcaster: Option<upcaster::GuestIndices>,
+    projection: Option<projection::GuestIndices>,
+}
+
+/// Compares every function that the host knows with what the component has. Only
+/// an instance tells, so this comes after it is made.
+fn check_types(
+    before: &InstancePre<State>,
+    sandbox: &mut Sandbox,
+    exports: &[Export],
+) -> wasmtime::Result<Indices> {
+    let instance = sandbox.instance;
+    let mut known = Indices::default();
+    for export in exports {
+        match export {
+            Export::Decider => {
+                let indices = decider::GuestIndices::new(before)?;
+                indices.load(sandbox.store(), &instance)?;
+                known.decider = Some(indices);
+            }
+            Export::Projection => {
+                let indices = projection::GuestIndices::new(before)?;
+                indices.load(sandbox.store(), &instance)?;
+                known.projection = Some(indices);
+            }
+            Export::Upcaster => {
+                let indices = upcaster::GuestIndices::new(before)?;
+                indices.load(sandbox.store(), &instance)?;
+                known.upcaster = Some(indices);
+            }
+        }
+    }
+    Ok(known)
+}
+
+#[allow(clippy::needless_pass_by_value)] // handed to `map_err`
+fn wrong_type(error: wasmtime::Error) -> Refused {
+    Refused::WrongType(bounded(&format!("{error:#}"), REPORT_BYTES_MAX).to_owned())
+}

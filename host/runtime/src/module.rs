@@ -1,0 +1,131 @@
+use std::fmt;
+
+use wasmtime::component::InstancePre;
+
+use super::bindings::{decider, projection, upcaster};
+use super::sandbox::State;
+use super::{Definition, Limits, Manifest, Runtime, Step};
+use quipu_model::{Category, Digest};
+
+/// What a component can do for the host, named as in the WIT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Export {
+    /// Decides commands of one category.
+    Decider,
+    /// Lifts stored events.
+    Upcaster,
+    /// Folds events into documents.
+    Projection,
+}
+
+impl Export {
+    /// Name of the interface.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decider => "decider",
+            Self::Upcaster => "upcaster",
+            Self::Projection => "projection",
+        }
+    }
+}
+
+impl fmt::Display for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A component that passed every check, compiled and ready for instances.
+pub struct Module {
+    pub(super) runtime: Runtime,
+    pub(super) before: InstancePre<State>,
+    pub(super) decider: Option<decider::GuestIndices>,
+    pub(super) upcaster: Option<upcaster::GuestIndices>,
+    pub(super) steps: Vec<Step>,
+    pub(super) projection: Option<projection::GuestIndices>,
+    pub(super) projections: Vec<Definition>,
+    pub(super) digest: Digest,
+    pub(super) size: usize,
+    pub(super) manifest: Manifest,
+    pub(super) exports: Vec<Export>,
+    pub(super) imports: Vec<String>,
+}
+
+impl Module {
+    /// SHA-256 of the component's bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Length of the component in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What it says of itself, checked.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What it can do; never empty.
+    pub fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// Whether it decides commands.
+    pub fn has_decider(&self) -> bool {
+        self.decider.is_some()
+    }
+
+    /// The category whose commands it decides.
+    pub fn category(&self) -> Option<Category> {
+        self.decider.as_ref()?;
+        Category::new(&self.manifest.name).ok()
+    }
+
+    /// What its upcaster lifts; empty without one.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The projections that it defines; empty without one.
+    pub fn projections(&self) -> &[Definition] {
+        &self.projections
+    }
+
+    /// The projection of this name.
+    pub fn projection(&self, name: &str) -> Option<&Definition> {
+        self.projections.iter().find(|known| &*known.name == name)
+    }
+
+    /// Names of what it imports, as they stand in the component.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    /// The smallest world of the WIT that has its exports.
+    pub fn world(&self) -> &'static str {
+        match self.exports[..] {
+            [Export::Decider] => "decider-guest",
+            [Export::Decider, Export::Upcaster] => "evolving-decider-guest",
+            [Export::Upcaster] => "upcaster-guest",
+            [Export::Projection] => "projection-guest",
+            _ => "domain-guest",
+        }
+    }
+
+    /// The runtime that loaded it.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        self.runtime.limits()
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.manifest.name, self.digest.short())
+    }
+}

@@ -1,0 +1,243 @@
+//! Projections as a component defines them.
+
+use std::collections::HashSet;
+
+use super::Refused;
+use super::bindings::projection as wit;
+use super::fault::quoted;
+use super::manifest::at_most;
+use quipu_model::{Category, Index, Kind, Name};
+
+/// Projections of one component.
+const PROJECTIONS_MAX: usize = 64;
+/// Sources of one projection.
+const SOURCES_MAX: usize = 64;
+/// Types that one source names.
+const EVENTS_MAX: usize = 1_000;
+/// Indexes of one projection.
+const INDEXES_MAX: usize = 16;
+/// Bytes of the name of a projection or an index.
+const NAME_BYTES_MAX: usize = 48;
+/// Bytes of the name of a type, and of a pointer.
+const TEXT_BYTES_MAX: usize = 255;
+/// The one category of the host that can be a source.
+const STREAMS: &str = "$streams";
+
+/// A projection as a component defines it, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// Name of its documents: 1 to 48 of `a-z 0-9 _ -`, beginning with a letter.
+    pub name: Box<str>,
+    /// A higher one is built anew; from 1.
+    pub version: u32,
+    /// What it is given; at least one, no two of one category.
+    pub sources: Vec<Source>,
+    /// What it sees of an event besides the data.
+    pub detail: Detail,
+    /// Indexes of its documents.
+    pub indexes: Vec<Index>,
+}
+
+/// Events that a projection is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Of which category; none: of every one.
+    pub category: Option<Box<str>>,
+    /// Types, each once, with the schema version to which it is lifted; 0: as the
+    /// category's decider has it. Empty: every type.
+    pub events: Vec<(Name, u32)>,
+}
+
+/// What a projection sees of an event besides the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detail {
+    /// Its tags.
+    pub tags: bool,
+    /// Its metadata, and what the host vouches for.
+    pub annotations: bool,
+}
+
+impl Definition {
+    /// Whether it is given the same, and is found by the same indexes: then its documents are
+    /// those of the other one, as far as a host can know.
+    pub fn makes_the_same_as(&self, other: &Self) -> bool {
+        self.sources == other.sources
+            && self.indexes == other.indexes
+            && self.detail == other.detail
+    }
+
+    /// Longest document, in bytes.
+    pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+    /// Most documents that one event can concern.
+    pub const KEYS_MAX: usize = 256;
+    /// Longest key, in bytes.
+    pub const KEY_BYTES_MAX: usize = 255;
+
+    /// What is said of events of a category: by a source for it alone, else by the one for
+    /// every category.
+    pub fn source(&self, category: &str) -> Option<&Source> {
+        let own = |source: &&Source| source.category.as_deref() == Some(category);
+        let mut sources = self.sources.iter();
+        sources.find(own).or_else(|| self.source_of_every())
+    }
+
+    /// The source for every category.
+    pub fn source_of_every(&self) -> Option<&Source> {
+        let mut sources = self.sources.iter();
+        sources.find(|source| source.category.is_none())
+    }
+}
+
+/// Checks what a component says of its projections.
+pub(super) fn read(told: Vec<wit::Definition>) -> Result<Vec<Definition>, Refused> {
+    check(told).map_err(Refused::Projection)
+}
+
+fn check(told: Vec<wit::Definition>) -> Result<Vec<Definition>, String> {
+    at_most("projections", told.len(), PROJECTIONS_MAX)?;
+    let mut seen = HashSet::new();
+    let mut definitions = Vec::with_capacity(told.len());
+    for told in told {
+        check_name("the name of a projection", &told.name)?;
+        let name = told.name.clone();
+        let definition = check_one(told).map_err(|text| format!("{name}: {text}"))?;
+        if !seen.insert(definition.name.clone()) {
+            return Err(format!("two projections are called {name}"));
+        }
+        definitions.push(definition);
+    }
+    Ok(definitions)
+}
+
+fn check_one(told: wit::Definition) -> Result<Definition, String> {
+    if told.version == 0 {
+        return Err("version 0: versions begin at 1".to_owned());
+    }
+    if told.sources.is_empty() {
+        return Err("no source: it would never be given an event".to_owned());
+    }
+    Ok(Definition {
+        name: told.name.into(),
+        version: told.version,
+        sources: check_sources(told.sources)?,
+        detail: Detail {
+            tags: told.detail.contains(super::bindings::types::Detail::TAGS),
+            annotations: told
+                .detail
+                .contains(super::bindings::types::Detail::ANNOTATIONS),
+        },
+        indexes: check_indexes(told.indexes)?,
+    })
+}
+
+fn check_sources(told: Vec<wit::Source>) -> Result<Vec<Source>, String> {
+    at_most("sources", told.len(), SOURCES_MAX)?;
+    let mut seen = HashSet::new();
+    let mut sources = Vec::with_capacity(told.len());
+    for told in told {
+        let source = check_source(told)?;
+        if !seen.insert(source.category.clone()) {
+            return Err(format!("two sources of {source}"));
+        }
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+fn check_source(told: wit::Source) -> Result<Source, String> {
+    let is_category = Category::new(&told.category).is_ok();
+    if !is_category && !matches!(&*told.category, "" | STREAMS) {
+        let category = quoted(&told.category, TEXT_BYTES_MAX);
+        return Err(format!("a source of {category}, which is no category"));
+    }
+    let mut source = Source {
+        category: Some(told.category)
+            .filter(|category| !category.is_empty())
+            .map(Into::into),
+        events: Vec::with_capacity(told.events.len().min(EVENTS_MAX)),
+    };
+    at_most(
+        &format!("types in the source of {source}"),
+        told.events.len(),
+        EVENTS_MAX,
+    )?;
+    let mut seen = HashSet::new();
+    for (name, version) in told.events {
+        let name = check_type(&name, is_category)?;
+        if !seen.insert(name.clone()) {
+            return Err(format!("the source of {source} names {name} twice"));
+        }
+        source.events.push((name, version));
+    }
+    Ok(source)
+}
+
+/// Only the host's own events have types in `$`.
+fn check_type(name: &str, is_category: bool) -> Result<Name, String> {
+    let shown = || quoted(name, TEXT_BYTES_MAX);
+    if name.len() > TEXT_BYTES_MAX {
+        return Err(format!("event {}: at most 255 bytes", shown()));
+    }
+    if is_category && name.starts_with('$') {
+        return Err(format!("event {}: names in $ belong to the host", shown()));
+    }
+    Name::new(name).map_err(|error| format!("event: {error}"))
+}
+
+fn check_indexes(told: Vec<wit::Index>) -> Result<Vec<Index>, String> {
+    at_most("indexes", told.len(), INDEXES_MAX)?;
+    let mut seen = HashSet::new();
+    let mut indexes = Vec::with_capacity(told.len());
+    for told in told {
+        let index = check_index(told)?;
+        if !seen.insert(index.name.clone()) {
+            return Err(format!("two indexes are called {}", index.name));
+        }
+        indexes.push(index);
+    }
+    Ok(indexes)
+}
+
+fn check_index(told: wit::Index) -> Result<Index, String> {
+    check_name("the name of an index", &told.name)?;
+    let pointer = &told.pointer;
+    let well_formed = pointer.is_empty() || pointer.starts_with('/');
+    if !well_formed || pointer.len() > TEXT_BYTES_MAX {
+        return Err(format!(
+            "index {}: the pointer {} is not empty or / and more, of at most 255 bytes",
+            told.name,
+            quoted(pointer, TEXT_BYTES_MAX)
+        ));
+    }
+    Ok(Index {
+        name: told.name.into(),
+        pointer: told.pointer.into(),
+        kind: match told.kind {
+            wit::Kind::Text => Kind::Text,
+            wit::Kind::Integer => Kind::Integer,
+            wit::Kind::Number => Kind::Number,
+            wit::Kind::Boolean => Kind::Boolean,
+        },
+    })
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    let well_formed = (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
+    if well_formed {
+        return Ok(());
+    }
+    Err(format!(
+        "{what} {} is not 1 to 48 of a-z, 0-9, _ and -, beginning with a letter",
+        quoted(name, TEXT_BYTES_MAX)
+    ))
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.category.as_deref().unwrap_or("every category"))
+    }
+}

@@ -1,0 +1,221 @@
+//! The steps of an upcaster: what a component says, and what it answers.
+
+use std::collections::HashSet;
+
+use super::answer::{contract, lifted_body, too_large};
+use super::bindings::upcaster;
+use super::fault::{Broken, quoted};
+use super::instance::{Instance, batch_len, event_param};
+use super::manifest::check_type_name;
+use super::{Failure, FaultKind, FoldEvent, Manifest, Refused};
+use quipu_model::{Body, Category, Name};
+
+/// Steps of one component.
+const STEPS_MAX: usize = 1_000;
+/// Results of one step.
+const RESULTS_MAX: usize = 64;
+
+/// From one type and version to what it may become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Category whose events it lifts.
+    pub category: Category,
+    /// Type that it lifts.
+    pub name: Name,
+    /// Schema version that it lifts.
+    pub from_version: u32,
+    /// Every type and version that may come out; empty: the event is dropped.
+    pub to: Vec<(Name, u32)>,
+}
+
+/// What an event became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifted {
+    /// Its type.
+    pub name: Name,
+    /// Schema version of the body.
+    pub schema_version: u32,
+    /// The data.
+    pub body: Body,
+}
+
+/// Checks what a component says of its steps.
+pub(super) fn read(told: Vec<upcaster::Step>, manifest: &Manifest) -> Result<Vec<Step>, Refused> {
+    let checked = check(told).and_then(|steps| fits(steps, manifest));
+    checked.map_err(Refused::Upcaster)
+}
+
+/// Steps of a decider's own events have to lead up to what it reads.
+fn fits(steps: Vec<Step>, manifest: &Manifest) -> Result<Vec<Step>, String> {
+    let own = |step: &&Step| step.category.as_str() == manifest.name;
+    let mut seen = HashSet::new();
+    for step in steps.iter().filter(own) {
+        let Some(event) = manifest.event(step.name.as_str()) else {
+            continue;
+        };
+        let (name, current) = (&event.name, event.schema_version);
+        if step.from_version >= current {
+            return Err(format!(
+                "the step from {step} lifts what the decider writes: its {name} has version {current}"
+            ));
+        }
+        if !seen.insert((name, step.from_version)) {
+            return Err(format!("two steps from {step}: it is called {name} by now"));
+        }
+    }
+    Ok(steps)
+}
+
+fn check(told: Vec<upcaster::Step>) -> Result<Vec<Step>, String> {
+    if told.len() > STEPS_MAX {
+        return Err(format!(
+            "{} steps, at most {STEPS_MAX} are accepted",
+            told.len()
+        ));
+    }
+    let mut seen = HashSet::new();
+    let mut steps = Vec::with_capacity(told.len());
+    for told in told {
+        let step = check_step(told)?;
+        let key = (step.category.clone(), step.name.clone(), step.from_version);
+        if !seen.insert(key) {
+            return Err(format!("two steps from {step}"));
+        }
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+fn check_step(told: upcaster::Step) -> Result<Step, String> {
+    let category = Category::new(&told.category).map_err(|_| {
+        let category = quoted(&told.category, 255);
+        format!("a step lifts events of {category}, which is no category")
+    })?;
+    let name = check_type_name("event", &told.type_)?;
+    let step = Step {
+        category,
+        name,
+        from_version: told.from_version,
+        to: Vec::new(),
+    };
+    if step.from_version == 0 {
+        return Err(format!("the step from {step}: versions begin at 1"));
+    }
+    if told.to.len() > RESULTS_MAX {
+        return Err(format!(
+            "the step from {step} has {} results, at most {RESULTS_MAX} are accepted",
+            told.to.len()
+        ));
+    }
+    let mut to = Vec::with_capacity(told.to.len());
+    for (name, version) in told.to {
+        let name = check_type_name("event", &name)?;
+        let leads_on = version > 0 && (name != step.name || version > step.from_version);
+        if !leads_on {
+            return Err(format!(
+                "the step from {step} leads to {name} of version {version}: a step leads to \
+                 another type or to a later version"
+            ));
+        }
+        to.push((name, version));
+    }
+    Ok(Step { to, ..step })
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (category, name, version) = (&self.category, &self.name, self.from_version);
+        write!(f, "{category}/{name} of version {version}")
+    }
+}
+
+impl Instance {
+    /// Lifts events by one step, by its index among the module's; result i belongs to
+    /// event i. A long list is cut into several calls, each with limits of its own.
+    ///
+    /// # Errors
+    /// When the guest faults, can't read an event, or answers what the step does not name.
+    pub fn upcast(
+        &mut self,
+        step: usize,
+        events: &[FoldEvent<'_>],
+    ) -> Result<Vec<Vec<Lifted>>, Failure> {
+        let limits = self.module().limits();
+        let (count_max, bytes_max) = (limits.events_per_call_max, limits.call_bytes_max);
+        let index = u32::try_from(step).unwrap_or(u32::MAX);
+        let mut lifted = Vec::with_capacity(events.len());
+        let mut rest = events;
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(batch_len(rest, count_max, bytes_max));
+            let params: Vec<_> = batch.iter().map(event_param).collect();
+            let (answer, fuel) =
+                self.call_upcaster(|guest, store| guest.call_upcast(store, index, &params))?;
+            let answer = answer.map_err(|error| self.failure(error, fuel))?;
+            let checked = self.checked(step, batch, answer);
+            lifted.extend(checked.map_err(|broken| self.fault(broken, fuel))?);
+            rest = after;
+        }
+        Ok(lifted)
+    }
+
+    fn checked(
+        &self,
+        step: usize,
+        events: &[FoldEvent<'_>],
+        answer: Vec<Vec<upcaster::Upcasted>>,
+    ) -> Result<Vec<Vec<Lifted>>, Broken> {
+        let Some(step) = self.module().steps().get(step) else {
+            return Err(contract(format!("there is no step {step}")));
+        };
+        if answer.len() != events.len() {
+            return Err(contract(format!(
+                "the step from {step} answers {} results for {} events",
+                answer.len(),
+                events.len()
+            )));
+        }
+        let pairs = events.iter().zip(answer);
+        pairs
+            .map(|(event, results)| self.checked_one(step, event, results))
+            .collect()
+    }
+
+    fn checked_one(
+        &self,
+        step: &Step,
+        event: &FoldEvent<'_>,
+        results: Vec<upcaster::Upcasted>,
+    ) -> Result<Vec<Lifted>, Broken> {
+        let limits = &self.module().limits().decision;
+        if results.len() > limits.events_max {
+            return Err(too_large(
+                "parts of an event",
+                results.len(),
+                limits.events_max,
+            ));
+        }
+        let check = |result: upcaster::Upcasted| {
+            let mut named = step.to.iter();
+            let Some((name, version)) = named.find(|(name, version)| {
+                name.as_str() == result.type_ && *version == result.schema_version
+            }) else {
+                return Err(contract(format!(
+                    "the step from {step} answers {} of version {}, which it does not name",
+                    quoted(&result.type_, 255),
+                    result.schema_version
+                )));
+            };
+            Ok(Lifted {
+                name: name.clone(),
+                schema_version: *version,
+                body: lifted_body(name, event.body, result.body, limits.event_bytes_max)?,
+            })
+        };
+        results.into_iter().map(check).collect()
+    }
+}
+
+/// An answer of a step that can't be given.
+pub(super) fn no_upcaster() -> Broken {
+    Broken::new(FaultKind::Contract, "the component exports no upcaster")
+}

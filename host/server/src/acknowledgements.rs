@@ -1,0 +1,138 @@
+//! Findings that an operator has acknowledged.
+
+use std::borrow::Cow;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::params::{NamePath, Params};
+use super::problem::{Problem, Result};
+use super::request::JsonBytes;
+use super::{App, answer};
+use quipu::store::{ACKNOWLEDGED_PAGE_MAX, Acknowledgement};
+
+/// Which finding to acknowledge, and why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgementBody<'a> {
+    /// The finding's name, as `decision:loan-17@42`.
+    #[serde(borrow)]
+    finding: Cow<'a, str>,
+    /// Why it is acknowledged: one line of 1 to 1024 bytes.
+    #[serde(borrow)]
+    reason: Cow<'a, str>,
+}
+
+/// An acknowledged finding.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AcknowledgementView {
+    /// The finding's name.
+    pub finding: String,
+    /// Why it is acknowledged.
+    pub reason: String,
+    /// When it was acknowledged.
+    #[schema(format = "date-time")]
+    pub at: String,
+    /// Who acknowledged it; null when the host does not know.
+    pub by: Option<String>,
+}
+
+/// Acknowledged findings.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AcknowledgementList {
+    /// In the order of their names.
+    pub acknowledgements: Vec<AcknowledgementView>,
+    /// The name to go on `after`; null at the end.
+    pub next: Option<String>,
+}
+
+impl AcknowledgementView {
+    fn of(acknowledgement: Acknowledgement) -> Self {
+        Self {
+            finding: acknowledgement.finding.into(),
+            reason: acknowledgement.reason.into(),
+            at: acknowledgement.at.to_string(),
+            by: acknowledgement.by.map(Into::into),
+        }
+    }
+}
+
+/// Acknowledges a finding.
+///
+/// It is counted by `verify` from then on, and fails no run. There need not be such a finding:
+/// only the form of the name is checked. A finding that is acknowledged already gets the new
+/// reason. A store holds up to 10000 acknowledgements, and no export holds any.
+///
+/// Names are `KIND:STREAM@VERSION`; for kept rejections and snapshots
+/// `KIND:STREAM@VERSION#DIGEST`, with the first 12 digits of the SHA-256 of the command's id or
+/// of the snapshot's fold; for documents `document:PROJECTION/MISMATCH/KEY`.
+#[utoipa::path(
+    post, path = "/v1/verify/acknowledgements", operation_id = "acknowledge_finding",
+    tag = "operations",
+    request_body(content = AcknowledgementBody, description = "The finding, and the reason"),
+    responses(
+        (status = 200, body = AcknowledgementView, description = "It is acknowledged"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn acknowledge(
+    State(app): State<App>,
+    params: Params,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let AcknowledgementBody { finding, reason } = body.parse()?;
+    let acknowledged = app.host.acknowledge(&finding, &reason, None).await?;
+    answer::json(StatusCode::OK, &AcknowledgementView::of(acknowledged))
+}
+
+/// Lists acknowledged findings.
+#[utoipa::path(
+    get, path = "/v1/verify/acknowledgements", operation_id = "list_acknowledged_findings",
+    tag = "operations",
+    params(
+        ("after" = Option<String>, Query, description = "Those after this name"),
+        ("limit" = Option<u64>, Query, description = "At most so many: 1 to 1000, by default 100"),
+    ),
+    responses(
+        (status = 200, body = AcknowledgementList, description = "Acknowledged findings"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
+    let after = params.text("after")?;
+    let limit = params.limit(ACKNOWLEDGED_PAGE_MAX)?;
+    params.finish()?;
+    let page = app.host.acknowledged(after.as_deref(), limit).await?;
+    let last = page.last().filter(|_| page.len() == limit);
+    let list = AcknowledgementList {
+        next: last.map(|last| last.finding.to_string()),
+        acknowledgements: page.into_iter().map(AcknowledgementView::of).collect(),
+    };
+    answer::json(StatusCode::OK, &list)
+}
+
+/// Withdraws an acknowledgement.
+///
+/// The finding fails runs from then on, if it comes up.
+#[utoipa::path(
+    delete, path = "/v1/verify/acknowledgements/{finding}",
+    operation_id = "withdraw_acknowledgement", tag = "operations",
+    params(("finding" = String, Path, description = "The finding's name, percent-encoded")),
+    responses(
+        (status = 204, description = "It is not acknowledged any more"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn withdraw(
+    State(app): State<App>,
+    NamePath(finding): NamePath,
+    params: Params,
+) -> Result<Response> {
+    params.finish()?;
+    app.host.withdraw(&finding).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

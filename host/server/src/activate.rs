@@ -1,0 +1,343 @@
+//! Activations: a module is looked at, and becomes active.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::deployments::DeploymentView;
+use super::params::{NamePath, Params, digest};
+use super::preflights::{PreflightView, TIME_MS};
+use super::problem::{Code, Problem, Result};
+use super::request::{JsonBytes, OptionalJson, named_objects};
+use super::runs::{self, Run, RunLine, Telling};
+use super::{App, answer, choices};
+use quipu::Host;
+use quipu::deploy::{Keeping, Release};
+use quipu::model::{Invalid, SettingsChange};
+use quipu::proof::{Policy, Preflight, Scope};
+
+/// What to activate: one module, or a release of several.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentBody<'a> {
+    /// SHA-256 of a component that was uploaded. Either this or `digests`.
+    #[serde(borrow, default)]
+    digest: Option<Cow<'a, str>>,
+    /// The same for 1 to 64 components that become active together, in one plan. The first one
+    /// stands for the release in the history.
+    #[serde(default)]
+    digests: Option<Vec<String>>,
+    /// `require`: it is activated if a preflight of up to 60 s passes; `report`: whatever that
+    /// says; `skip`: without one. Absent: `require` where a component takes the place of
+    /// another one or has projections, else `skip`.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<choices::PreflightPolicy>)]
+    preflight: Option<Cow<'a, str>>,
+    /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
+    /// `unwritten`.
+    #[serde(default)]
+    allow: Vec<String>,
+    /// Builds of projections that begin with this release wait for the order to switch.
+    #[serde(default)]
+    hold: bool,
+    /// Projections of the module that another component has, and that are its own from then
+    /// on. One of the same version keeps its documents, a higher one is built anew. Without
+    /// this a name that another component holds is a conflict.
+    #[serde(default)]
+    take_over: Vec<String>,
+    /// By name, how projections of the module are kept from now on. Those that are not named,
+    /// and what is not said of one, stay as they are; at first async, and stop.
+    #[serde(default, deserialize_with = "named_objects")]
+    #[schema(value_type = BTreeMap<String, SettingsBody>)]
+    projections: BTreeMap<String, SettingsBody>,
+}
+
+/// How a projection is to be kept.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsBody {
+    /// `async`: behind the log; `inline`: in the transaction of the append, which fails with
+    /// it; `live`: on demand, stored nowhere.
+    #[serde(default)]
+    #[schema(value_type = Option<choices::Lifecycle>)]
+    lifecycle: Option<String>,
+    /// What becomes of an event that can't be folded. `stop`: the projection stops before it;
+    /// `skip`: it is left out, with a record; `park`: it waits, and so does what comes later
+    /// for the same document.
+    #[serde(default)]
+    #[schema(value_type = Option<choices::OnError>)]
+    on_error: Option<String>,
+}
+
+impl SettingsBody {
+    fn change(&self) -> std::result::Result<SettingsChange, Invalid> {
+        let lifecycle = self.lifecycle.as_deref().map(str::parse).transpose()?;
+        let on_error = self.on_error.as_deref().map(str::parse).transpose()?;
+        Ok(SettingsChange {
+            lifecycle,
+            on_error,
+        })
+    }
+}
+
+/// Activates a module under its manifest's name, or several in one plan.
+///
+/// From one position on, everything of their categories is decided by them. No command
+/// fails because of that. Its projections are built from the first event on; one whose
+/// version has risen is built anew beside the running one, which answers until then. One that
+/// is to become inline is built first, and that is waited for, 5 s at most. A preflight
+/// comes first where a component takes the place of another one or has projections. The same module may be activated again to say otherwise how its projections are kept.
+///
+/// With `Accept: application/x-ndjson` the answer comes in lines: progress, what the preflight
+/// found with its examples, then the deployment or a problem. The preflight may take 60 s then,
+/// else half of what the host gives a request. It ends when the connection does, and nothing is
+/// activated then, unless that was under way.
+#[utoipa::path(
+    post, path = "/v1/deployments", tag = "deployments",
+    request_body = DeploymentBody,
+    responses(
+        (status = 201, body = DeploymentView, description = "Active"),
+        (status = 200, description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`, the last of which says what became of it"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan stands"),
+    ),
+)]
+pub async fn activate(
+    State(app): State<App>,
+    params: Params,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let given: DeploymentBody<'_> = body.parse()?;
+    let mut changes = BTreeMap::new();
+    for (name, given) in &given.projections {
+        let change = given.change();
+        let change = change
+            .map_err(|why| Problem::bad_request(format!("projections: {name}: {}", why.0)))?;
+        changes.insert(name.clone(), change);
+    }
+    let activating = Activating {
+        release: release(&app, given.digest.as_deref(), given.digests.as_deref()).await?,
+        keeping: Keeping {
+            changes,
+            take_over: given.take_over,
+            hold: given.hold,
+            ..Keeping::default()
+        },
+        demand: demand(given.preflight.as_deref())?,
+        policy: Policy::allowing(&given.allow)?,
+        time: Duration::from_millis(TIME_MS),
+    };
+    answered(app, &headers, activating).await
+}
+
+/// What a request wants to be activated.
+pub(super) async fn release(
+    app: &App,
+    only: Option<&str>,
+    several: Option<&[String]>,
+) -> Result<Release> {
+    match (only, several) {
+        (Some(only), None) => Ok(Release::from(digest(app, only).await?)),
+        (None, Some(several)) => {
+            let mut release = Release::default();
+            for one in several {
+                release.digests.push(digest(app, one).await?);
+            }
+            Ok(release)
+        }
+        _ => Err(Problem::bad_request("give either digest or digests")),
+    }
+}
+
+/// Whether a roll-back is looked at first.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackBody {
+    /// `require`, `report` or `skip`, as of an activation. Absent: `require` for a decider.
+    #[serde(default)]
+    #[schema(value_type = Option<choices::PreflightPolicy>)]
+    preflight: Option<String>,
+    /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
+    /// `unwritten`.
+    #[serde(default)]
+    allow: Vec<String>,
+    /// Builds of projections that begin with it wait for the order to switch.
+    #[serde(default)]
+    hold: bool,
+}
+
+/// Activates the module that was active under a name before the one that is.
+///
+/// When that one was released together with others, everything that the release replaced is
+/// restored in one plan; a name that it introduced is active no longer. It is as atomic as any activation, and answered like one. The preflight looks at what has
+/// been written meanwhile: types of events that the module can't read are named before anything
+/// happens.
+#[utoipa::path(
+    post, path = "/v1/deployments/{name}/rollback", operation_id = "roll_back", tag = "deployments",
+    params(("name" = String, Path, description = "Name of a manifest")),
+    request_body(content = Option<RollbackBody>, description = "By default a preflight is required for a decider"),
+    responses(
+        (status = 201, body = DeploymentView, description = "Active again"),
+        (status = 200, description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`, the last of which says what became of it"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan stands"),
+    ),
+)]
+pub async fn roll_back(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+    headers: HeaderMap,
+    body: OptionalJson,
+) -> Result<Response> {
+    params.finish()?;
+    let RollbackBody {
+        preflight,
+        allow,
+        hold,
+    } = body.parse()?;
+    let (demand, policy) = (demand(preflight.as_deref())?, Policy::allowing(&allow)?);
+    let before = app.host.release_before(&name).await?;
+    let Some(release) = before else {
+        let detail = format!("under the name {name:?} no other module was active before");
+        return Err(Box::new(Problem::new(Code::ModuleNotFound, detail)));
+    };
+    let activating = Activating {
+        release,
+        keeping: Keeping {
+            hold,
+            ..Keeping::default()
+        },
+        demand,
+        policy,
+        time: Duration::from_millis(TIME_MS),
+    };
+    answered(app, &headers, activating).await
+}
+
+/// Answers with one document, or with lines.
+async fn answered(app: App, headers: &HeaderMap, mut activating: Activating) -> Result<Response> {
+    let accepted = headers.get(header::ACCEPT);
+    let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains("application/x-ndjson")) {
+        return runs::answer(app, activating).await;
+    }
+    activating.time = activating.time.min(app.options.request_time_max / 2);
+    let view = activating.perform(&app.host, Telling::silent()).await?;
+    answer::json(StatusCode::CREATED, &view)
+}
+
+/// What is to become active.
+struct Activating {
+    release: Release,
+    keeping: Keeping,
+    /// None: it is required where a component is replaced, or has projections.
+    demand: Option<Demand>,
+    policy: Policy,
+    /// How long the preflight may look at events.
+    time: Duration,
+}
+
+/// What becomes of a preflight before an activation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Demand {
+    Require,
+    Report,
+    Skip,
+}
+
+fn demand(preflight: Option<&str>) -> std::result::Result<Option<Demand>, Invalid> {
+    match preflight {
+        None => Ok(None),
+        Some("require") => Ok(Some(Demand::Require)),
+        Some("report") => Ok(Some(Demand::Report)),
+        Some("skip") => Ok(Some(Demand::Skip)),
+        Some(other) => Err(Invalid(format!(
+            "preflight {other:?}: expected \"require\", \"report\" or \"skip\""
+        ))),
+    }
+}
+
+impl Activating {
+    /// Looks at the module, if that is demanded, and activates it.
+    async fn perform(&self, host: &Host, mut telling: Telling) -> Result<DeploymentView> {
+        let demand = match self.demand {
+            Some(demand) => demand,
+            None => self.usual(host).await?,
+        };
+        let deployment = match demand {
+            Demand::Skip => {
+                let keeping = &self.keeping;
+                let release = self.release.clone();
+                host.activate_keeping(release, None, keeping).await?
+            }
+            Demand::Require | Demand::Report => {
+                let found = self.preflight(host, &mut telling).await?;
+                if demand == Demand::Require && !found.passes() {
+                    return Err(blocked(&found));
+                }
+                host.activate_after(&found, None, &self.keeping).await?
+            }
+        };
+        Ok(DeploymentView::of(deployment, true))
+    }
+
+    async fn preflight(&self, host: &Host, telling: &mut Telling) -> Result<Preflight> {
+        let scope = Scope {
+            time: Some(self.time),
+            ..Scope::default()
+        };
+        let mut tell = |progress| telling.progress(progress);
+        let given = (&self.keeping, &self.policy);
+        let found = host.preflight_keeping(self.release.clone(), given, &scope, &mut tell);
+        let found = found.await?;
+        let view = Box::new(PreflightView::of(found.clone()));
+        telling.tell(RunLine::Preflight(view)).await;
+        Ok(found)
+    }
+
+    async fn usual(&self, host: &Host) -> Result<Demand> {
+        let plan = host.plan();
+        for digest in &self.release.digests {
+            let module = host.module(*digest).await?;
+            let active = plan.active(module.manifest().name.as_str());
+            let replaces = active.is_some_and(|active| active != *digest);
+            if replaces || !module.projections().is_empty() {
+                return Ok(Demand::Require);
+            }
+        }
+        Ok(match self.release.retired.is_empty() {
+            true => Demand::Skip,
+            false => Demand::Require,
+        })
+    }
+}
+
+fn blocked(found: &Preflight) -> Box<Problem> {
+    let blocking = found.objections.iter().filter(|objection| objection.blocks);
+    let texts: Vec<&str> = blocking.map(|objection| &*objection.text).collect();
+    let detail = format!(
+        "nothing was activated: {}; POST /v1/preflights shows examples; `allow` lets kinds of \
+         objections pass",
+        texts.join("; ")
+    );
+    Box::new(Problem::new(Code::PreflightFailed, detail))
+}
+
+impl Run for Activating {
+    fn run<'a>(&'a self, host: &'a Host, telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
+        async move {
+            let view = self.perform(host, telling).await?;
+            Ok(RunLine::Deployment(Box::new(view)))
+        }
+        .boxed()
+    }
+}

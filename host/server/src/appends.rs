@@ -1,0 +1,263 @@
+//! Raw appends: events that no decider decides, to one stream or to several.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::params::{Params, StreamPath};
+use super::problem::{Expected, Problem, Result};
+use super::request::JsonBytes;
+use super::{App, answer, headers, request, view};
+use quipu::engine::{Append, AppendAll, StreamAppend};
+use quipu::model::{EventId, ExpectedVersion, Name, NewEvent, StreamId, fresh_id};
+
+/// Events to be appended as they are.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppendBody<'a> {
+    /// In order. None: the expected version is checked, nothing is stored.
+    #[serde(borrow, deserialize_with = "request::objects")]
+    events: Vec<AppendEvent<'a>>,
+}
+
+/// An event to be appended.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppendEvent<'a> {
+    /// A UUID that the caller chose: the same events again, under the same ids, are
+    /// one append. Without one, the host makes one.
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    /// Its type.
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    /// Schema version of the data; 1 without one.
+    #[serde(default)]
+    schema_version: Option<u32>,
+    /// JSON, kept byte for byte. Either this or `data_base64`.
+    #[serde(borrow, default, deserialize_with = "view::given")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    data: Option<&'a RawValue>,
+    /// Bytes that are no JSON.
+    #[serde(borrow, default)]
+    data_base64: Option<Cow<'a, str>>,
+    /// Media type of `data_base64`; `application/octet-stream` without one.
+    #[serde(borrow, default)]
+    content_type: Option<Cow<'a, str>>,
+    /// An object, kept byte for byte.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
+    metadata: Option<&'a RawValue>,
+    /// `name:value` labels.
+    #[serde(borrow, default)]
+    tags: Vec<Cow<'a, str>>,
+}
+
+/// Appends events as they are, without a decision.
+#[utoipa::path(
+    post, path = "/v1/streams/{stream}/events", tag = "streams",
+    params(
+        ("stream" = String, Path, description = "The stream"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The append's id within its stream"),
+        headers::Preconditions,
+        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves the category. The decider folds the events first; an event that it can't fold is a `bad-request`, and nothing is stored"),
+        headers::Origin,
+    ),
+    request_body = AppendBody,
+    responses(
+        (status = 200, body = view::AppendOutcome, description = "Appended; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the append, as in `version`"))),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream is at another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" for no stream"))),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
+    ),
+)]
+pub async fn append(
+    State(app): State<App>,
+    StreamPath(stream): StreamPath,
+    params: Params,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let events = body.away(|bytes| {
+        let given: AppendBody<'_> = request::parse(bytes)?;
+        new_events(given.events)
+    })?;
+    let append = Append {
+        expected_version: headers::expected_version(&headers)?,
+        events,
+        id: headers::command_id(&headers)?,
+        context: headers::context(&headers)?,
+        into_owned_category: headers::allows_raw(&headers)?,
+    };
+    let appended = app.host.append(&stream, append).await?;
+    answer::tagged(appended.version, &view::AppendOutcome::of(&appended))
+}
+
+/// Events to be appended to several streams.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppendAllBody<'a> {
+    /// The streams, each of them once.
+    #[serde(borrow, deserialize_with = "request::objects")]
+    streams: Vec<AppendPart<'a>>,
+}
+
+/// One stream's part of an append.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppendPart<'a> {
+    /// The stream.
+    #[serde(borrow)]
+    stream: Cow<'a, str>,
+    /// The version that it stands at, `any`, `no-stream` or `stream-exists`.
+    #[serde(borrow)]
+    #[schema(value_type = Expected)]
+    expected_version: &'a RawValue,
+    /// In order. None: the expected version is checked, nothing is stored.
+    #[serde(borrow, default, deserialize_with = "request::objects")]
+    events: Vec<AppendEvent<'a>>,
+}
+
+/// The outcome of an append to several streams.
+#[derive(Serialize, ToSchema)]
+pub struct AppendAllOutcome<'a> {
+    /// What came of each stream, in the order of the request.
+    streams: Vec<view::AppendOutcome<'a>>,
+    /// Whether this is the recorded outcome of an earlier request. A stream that was
+    /// only checked is then shown as it stands now.
+    replayed: bool,
+}
+
+/// Appends events to several streams as they are.
+///
+/// All of it or nothing, each stream under its expected version, also against others
+/// that append to these streams at the same time.
+#[utoipa::path(
+    post, path = "/v1/appends", tag = "streams",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The append's id within each stream that it writes"),
+        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves a category. The decider folds the events first; an event that it can't fold is a `bad-request`, and nothing is stored"),
+        headers::Origin,
+    ),
+    request_body = AppendAllBody,
+    responses(
+        (status = 200, body = AppendAllOutcome, description = "Appended; or, replayed, its first outcome"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
+    ),
+)]
+pub async fn append_all(
+    State(app): State<App>,
+    params: Params,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    if headers::expected_version(&headers)? != ExpectedVersion::Any {
+        let detail = "If-Match and If-None-Match are for one stream; here each stream has \
+            its expected_version";
+        return Err(Problem::bad_request(detail));
+    }
+    let streams = body.away(|bytes| {
+        let given: AppendAllBody<'_> = request::parse(bytes)?;
+        let streams = given.streams.into_iter().enumerate();
+        let streams = streams.map(|(index, part)| part.into_append().map_err(at("stream", index)));
+        streams.collect::<Result<_>>()
+    })?;
+    let append = AppendAll {
+        streams,
+        id: headers::command_id(&headers)?,
+        context: headers::context(&headers)?,
+        into_owned_category: headers::allows_raw(&headers)?,
+    };
+    let appended = app.host.append_all(append).await?;
+    let outcome = AppendAllOutcome {
+        streams: appended.iter().map(view::AppendOutcome::of).collect(),
+        replayed: appended.iter().all(|one| one.replayed),
+    };
+    answer::json(StatusCode::OK, &outcome)
+}
+
+impl AppendPart<'_> {
+    fn into_append(self) -> Result<StreamAppend> {
+        let expected = serde_json::from_str::<Expected>(self.expected_version.get());
+        let expected = expected.ok().and_then(Expected::into_version);
+        Ok(StreamAppend {
+            stream: StreamId::new(&self.stream)?,
+            expected_version: expected.ok_or_else(|| {
+                let detail = "expected_version is a version, \"any\", \"no-stream\" or \
+                    \"stream-exists\"";
+                Problem::bad_request(detail)
+            })?,
+            events: new_events(self.events)?,
+        })
+    }
+}
+
+fn new_events(given: Vec<AppendEvent<'_>>) -> Result<Vec<NewEvent>> {
+    let events = given.into_iter().enumerate();
+    events
+        .map(|(index, event)| event.into_new().map_err(at("event", index)))
+        .collect()
+}
+
+/// Says where in the body the problem is.
+fn at(what: &'static str, index: usize) -> impl FnOnce(Box<Problem>) -> Box<Problem> {
+    move |mut problem| {
+        problem.detail = format!("{what} {index}: {}", problem.detail);
+        problem
+    }
+}
+
+impl AppendEvent<'_> {
+    fn into_new(self) -> Result<NewEvent> {
+        let id = self.id.as_deref().map(event_id).transpose()?;
+        let schema_version = self.schema_version.unwrap_or(1);
+        if schema_version == 0 {
+            return Err(Problem::bad_request("schema versions begin at 1"));
+        }
+        let data_base64 = self.data_base64.as_deref();
+        Ok(NewEvent {
+            id: id.unwrap_or_else(fresh_id),
+            id_is_callers: id.is_some(),
+            name: Name::new(&self.r#type)?,
+            schema_version,
+            body: view::body(self.data, data_base64, self.content_type.as_deref())?,
+            metadata: self.metadata.map(view::metadata).transpose()?,
+            tags: self
+                .tags
+                .iter()
+                .map(|tag| tag_of(tag))
+                .collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// The one form in which ids are shown: other forms of UUIDs are refused.
+fn event_id(text: &str) -> Result<EventId> {
+    let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
+    id.ok_or_else(|| {
+        let detail = "the id is no UUID, as 0198c5b2-9f3a-7c41-8d2e-5b6a7c8d9e0f";
+        Problem::bad_request(detail)
+    })
+}
+
+/// A tag, which has the form `name:value`.
+pub fn tag_of(tag: &str) -> Result<Arc<str>> {
+    let well_formed = tag
+        .split_once(':')
+        .is_some_and(|(name, value)| !name.is_empty() && !value.is_empty())
+        && !tag.chars().any(char::is_control);
+    if well_formed {
+        Ok(tag.into())
+    } else {
+        let detail = format!("tag {tag:?} has not the form name:value");
+        Err(Problem::bad_request(detail))
+    }
+}

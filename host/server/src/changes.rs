@@ -1,0 +1,166 @@
+//! Changes of a projection's documents, as they happen.
+
+use std::task::{Context, Poll};
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::params::{NamePath, Params};
+use super::problem::{Problem, Result};
+use super::subscribe::last_seen;
+use super::{App, answer, sse};
+use quipu::projection::{Change, Error};
+
+/// Data of `document`, `switched` and `heartbeat`: the members that belong to it.
+#[derive(Serialize, ToSchema)]
+pub struct ChangeView<'a> {
+    /// With `document`: its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    /// With `document`: byte for byte as it was folded; null when it was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    document: Option<Option<&'a RawValue>>,
+    /// With `switched`: version of the definition that is answered from now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
+    /// Number of the change in its build, or how far all changes were told.
+    change: u64,
+}
+
+/// Subscribes to the changes of a projection's documents.
+///
+/// First the documents that have changed behind `after`, each as it is now, then what
+/// changes; of several changes in a row the last one may stand for all. `document` carries
+/// one, with null for one that was deleted. Its id is the build and the number of the change,
+/// as `3-70`; where one event changed several documents only the last has the id, so that a
+/// client that comes back misses none. `switched` comes when another build is answered from,
+/// also first, when that happened while the client was away: forget the documents, all of the
+/// new ones follow. `heartbeat` comes every 15 s when there is nothing else. A client that
+/// leaves for 30 s unread what is ready is cut off, with `too-slow` if that can still be
+/// sent. `error` carries a problem and ends the subscription.
+#[utoipa::path(
+    get, path = "/v1/projections/{name}/changes", operation_id = "subscribe_changes", tag = "projections",
+    params(
+        ("name" = String, Path, description = "The projection"),
+        ("after" = Option<String>, Query, description = "Only what changed behind the change with this id, as `3-70`; without it all documents come first"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; goes before `after`"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "`document`, `switched`, `heartbeat`, `too-slow`, `error`. The data of the first three are a `ChangeView`"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn subscribe(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let after = params.one("after")?;
+    params.finish()?;
+    let after = last_seen(&headers)?.or(after.as_deref());
+    let after = after.map(str::parse).transpose()?;
+    let changes = Changes(app.host.changes(&name, after).await?);
+    let slow_reader_max = app.options.slow_reader_max;
+    Ok(sse::answer(changes, slow_reader_max, app.ending.clone()))
+}
+
+/// The changes of one subscription.
+struct Changes(BoxStream<'static, std::result::Result<Change, Error>>);
+
+impl sse::Source for Changes {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        chunk: &mut Vec<u8>,
+    ) -> Poll<Option<Result<()>>> {
+        let polled = self.0.poll_next_unpin(context);
+        polled.map(|next| Some(next?.map_err(Into::into).and_then(|it| write(&it, chunk))))
+    }
+}
+
+fn write(change: &Change, chunk: &mut Vec<u8>) -> Result<()> {
+    let mut view = ChangeView {
+        key: None,
+        document: None,
+        version: None,
+        change: 0,
+    };
+    let (name, at, is_place) = match change {
+        Change::Document {
+            key,
+            document,
+            at,
+            is_last,
+        } => {
+            view.key = Some(key);
+            view.document = Some(document.as_deref().map(answer::raw).transpose()?);
+            ("document", at, *is_last)
+        }
+        Change::Switched { version, at } => {
+            view.version = Some(*version);
+            ("switched", at, true)
+        }
+        Change::Heartbeat(at) => ("heartbeat", at, true),
+    };
+    view.change = at.change;
+    sse::write(is_place.then_some(at), name, &view, chunk);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quipu::projection::ChangePlace;
+    use quipu::store::BuildId;
+
+    fn place(change: u64) -> ChangePlace {
+        let build = BuildId(3);
+        ChangePlace { build, change }
+    }
+
+    fn written(change: &Change) -> String {
+        let mut chunk = Vec::new();
+        assert!(write(change, &mut chunk).is_ok());
+        String::from_utf8(chunk).unwrap()
+    }
+
+    #[test]
+    fn a_place_is_named_behind_the_last_document_of_a_change() {
+        let document = |document: Option<&str>, is_last| Change::Document {
+            key: "a".into(),
+            document: document.map(Into::into),
+            at: place(7),
+            is_last,
+        };
+        assert_eq!(
+            written(&document(Some("{ \"n\":1.0 }"), false)),
+            "event: document\ndata: {\"key\":\"a\",\"document\":{ \"n\":1.0 },\"change\":7}\n\n"
+        );
+        assert_eq!(
+            written(&document(None, true)),
+            "id: 3-7\nevent: document\ndata: {\"key\":\"a\",\"document\":null,\"change\":7}\n\n"
+        );
+    }
+
+    #[test]
+    fn a_switch_and_a_heartbeat_name_their_place() {
+        let switched = Change::Switched {
+            version: 2,
+            at: place(0),
+        };
+        assert_eq!(
+            written(&switched),
+            "id: 3-0\nevent: switched\ndata: {\"version\":2,\"change\":0}\n\n"
+        );
+        let beat = written(&Change::Heartbeat(place(9)));
+        assert_eq!(beat, "id: 3-9\nevent: heartbeat\ndata: {\"change\":9}\n\n");
+    }
+}

@@ -1,0 +1,91 @@
+//! `POST /v1/streams/{stream}/commands`.
+
+use std::borrow::Cow;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::params::{Params, StreamPath};
+use super::problem::{Problem, Result};
+use super::request::JsonBytes;
+use super::{App, answer, headers, request, view};
+use quipu::model::{Command, Name};
+
+/// A command.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandBody<'a> {
+    /// Its type.
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    /// Schema version of the data; without one, the decider's current one.
+    #[serde(default)]
+    schema_version: Option<u32>,
+    /// JSON, kept byte for byte. Either this or `data_base64`; without both, `{}`.
+    #[serde(borrow, default, deserialize_with = "view::given")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    data: Option<&'a RawValue>,
+    /// Bytes that are no JSON.
+    #[serde(borrow, default)]
+    data_base64: Option<Cow<'a, str>>,
+    /// Media type of `data_base64`; `application/octet-stream` without one.
+    #[serde(borrow, default)]
+    content_type: Option<Cow<'a, str>>,
+    /// An object, kept byte for byte.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
+    metadata: Option<&'a RawValue>,
+}
+
+/// Executes a command.
+///
+/// The answer comes when it is durable. A command with an `Idempotency-Key` has one
+/// outcome: sent again, the first one is answered, marked as replayed.
+#[utoipa::path(
+    post, path = "/v1/streams/{stream}/commands", tag = "commands",
+    params(
+        ("stream" = String, Path, description = "The stream; its category's decider decides"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The command's id within its stream"),
+        headers::Preconditions,
+        headers::Origin,
+    ),
+    request_body = CommandBody,
+    responses(
+        (status = 200, body = view::Outcome, description = "Executed; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the command, as in `version`"))),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream is at another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" for no stream"))),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
+    ),
+)]
+pub async fn execute(
+    State(app): State<App>,
+    StreamPath(stream): StreamPath,
+    params: Params,
+    headers: HeaderMap,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let command = body.away(|bytes| command(bytes, &headers))?;
+    let executed = app.host.execute(&stream, command).await?;
+    answer::tagged(executed.version, &view::Outcome::of(&executed))
+}
+
+fn command(bytes: &[u8], headers: &HeaderMap) -> Result<Command> {
+    let given: CommandBody<'_> = request::parse(bytes)?;
+    Ok(Command {
+        id: headers::command_id(headers)?,
+        name: Name::new(&given.r#type)?,
+        schema_version: given.schema_version,
+        body: view::command_body(
+            given.data,
+            given.data_base64.as_deref(),
+            given.content_type.as_deref(),
+        )?,
+        metadata: given.metadata.map(view::metadata).transpose()?,
+        expected_version: headers::expected_version(headers)?,
+        context: headers::context(headers)?,
+    })
+}

@@ -1,0 +1,169 @@
+//! The log as a file, and back.
+
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use super::pace::Paced;
+use super::params::Params;
+use super::problem::{Code, Problem, Result};
+use super::request::NdjsonBody;
+use super::{App, answer, choices};
+use quipu::model::Position;
+use quipu::store;
+use quipu::transfer::{Error, Failed, Imported};
+
+/// Where an export is taken in. The request lasts as long as its body.
+pub const IMPORT: &str = "/v1/import";
+
+/// What an import has taken in.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImportView {
+    /// Components in the file.
+    pub modules: u64,
+    /// Activations in the file.
+    pub plans: u64,
+    /// Events in the file that were dropped from projections.
+    #[serde(default)]
+    pub dropped: u64,
+    /// Events that were taken in.
+    pub events: u64,
+    /// Events that an earlier, interrupted import had taken in.
+    pub skipped: u64,
+    /// Archived streams in the file.
+    pub streams: u64,
+    /// Truncated streams in the file.
+    pub anchors: u64,
+    /// Position of the store's last event.
+    pub head: u64,
+}
+
+impl ImportView {
+    /// The view of an import.
+    pub fn of(imported: &Imported) -> Self {
+        Self {
+            modules: imported.modules,
+            plans: imported.plans,
+            dropped: imported.dropped,
+            events: imported.events,
+            skipped: imported.skipped,
+            streams: imported.streams,
+            anchors: imported.anchors,
+            head: imported.head.0,
+        }
+    }
+}
+
+/// Exports the log.
+///
+/// One CloudEvent a line, with everything that the store keeps, up to the event that is
+/// the last one when the request comes. An answer whose last line is not of type
+/// `quipu.end` was cut off.
+#[utoipa::path(
+    get, path = "/v1/export", operation_id = "export_log", tag = "operations",
+    params(
+        ("after" = Option<u64>, Query, description = "Only what stands behind this position; by default all"),
+    ),
+    responses(
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "The lines"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn export(State(app): State<App>, mut params: Params) -> Result<Response> {
+    let after = params.number("after")?.unwrap_or(0);
+    params.finish()?;
+    let export = app.host.export(Position(after)).await?;
+    let chunks = futures::stream::try_unfold(export, |mut export| async {
+        let chunk = export.next().await;
+        let chunk = chunk.inspect_err(|error| tracing::error!(%error, "an export was cut off"))?;
+        Ok::<_, store::Error>(chunk.map(|chunk| (chunk, export)))
+    });
+    Ok(answer::ndjson(Body::from_stream(chunks)))
+}
+
+/// Imports an export.
+///
+/// The store has to be empty, or to hold what an interrupted import of the same log
+/// left: then it goes on behind the last event. What was taken in before a problem
+/// stays. From its first byte on it holds off all writes; when nothing more comes for 20 s, it
+/// ends with `body-timeout`. Commands that another host records meanwhile make it fail.
+#[utoipa::path(
+    post, path = "/v1/import", operation_id = "import_log", tag = "operations",
+    request_body(description = "The lines of an export", content(
+        (choices::Binary = "application/x-ndjson"),
+        (choices::Binary = "application/octet-stream"),
+    )),
+    responses(
+        (status = 200, body = ImportView, description = "All of it was taken in"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; `detail` says how far it came"),
+    ),
+)]
+pub async fn import(State(app): State<App>, params: Params, body: NdjsonBody) -> Result<Response> {
+    params.finish()?;
+    let body = body.steady();
+    let verdict = body.verdict();
+    // Writes are held off by an import that sends something only.
+    let mut chunks = Box::pin(chunks(body, app.ending.clone()).fuse().peekable());
+    _ = chunks.as_mut().peek().await;
+    match app.host.import(chunks.by_ref(), &mut |_| {}).await {
+        Ok(imported) => answer::json(StatusCode::OK, &ImportView::of(&imported)),
+        Err(failed) => {
+            read_on(chunks).await;
+            Err(verdict.instead_of(problem(&failed)))
+        }
+    }
+}
+
+/// The body, which breaks off when the server is told to end.
+fn chunks(
+    body: Paced<BodyDataStream>,
+    ending: CancellationToken,
+) -> impl Stream<Item = std::result::Result<Bytes, String>> {
+    let begin = (body, ending);
+    futures::stream::unfold(begin, |(mut body, ending)| async {
+        let chunk = tokio::select! {
+            () = ending.cancelled() => Err("the host is shutting down".to_owned()),
+            chunk = body.next() => chunk?.map_err(|error| error.to_string()),
+        };
+        Some((chunk, (body, ending)))
+    })
+}
+
+/// Bytes that are read after a problem, and for how long.
+const READ_ON_BYTES_MAX: usize = 64 << 20;
+const READ_ON_MAX: Duration = Duration::from_secs(5);
+
+/// Reads on for a while, so that a client which sends before it reads hears the answer.
+async fn read_on(mut chunks: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin) {
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            read += chunk.len();
+            if read > READ_ON_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    _ = tokio::time::timeout(READ_ON_MAX, reading).await;
+}
+
+fn problem(failed: &Failed) -> Box<Problem> {
+    let code = match &failed.error {
+        Error::Line { .. } | Error::Incomplete(_) | Error::Read(_) => Code::BadRequest,
+        Error::Differs(_)
+        | Error::Part {
+            error: store::Error::Import(_),
+            ..
+        } => Code::ImportRefused,
+        Error::Part { error, .. } | Error::Store(error) => return error.clone().into(),
+    };
+    Box::new(Problem::new(code, failed.to_string()))
+}

@@ -1,0 +1,269 @@
+//! The log of all events.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answering::Visit;
+use super::appends::tag_of;
+use super::long_read::{LongRead, Range};
+use super::params::{DigestPath, Limit, Params, PositionPath, printable};
+use super::problem::{Code, Problem, Result};
+use super::{App, answer, choices, view};
+use quipu::model::{Name, Position};
+use quipu::store::{ArchivedStreams, Direction, Filter, LOG_PAGE_MAX, LogPage};
+
+/// Events of the log.
+#[derive(Serialize, ToSchema)]
+pub struct LogEvents<'a> {
+    /// The events that pass, in the direction of the request.
+    events: Vec<view::Event<'a>>,
+    /// Where to go on `after`; null at the end. There may be more although this
+    /// page is empty.
+    next: Option<u64>,
+    /// Position of the last event in the log; 0 for an empty one.
+    head: u64,
+}
+
+impl<'a> LogEvents<'a> {
+    fn of(page: &'a LogPage) -> Self {
+        Self {
+            events: page.events.iter().map(view::Event::of).collect(),
+            next: page.next.map(|position| position.0),
+            head: page.head.0,
+        }
+    }
+}
+
+/// Reads the log.
+///
+/// Events are lifted to what the active decider of their category reads. The parts of a split
+/// one follow each other, on one page, which may have more events than `limit` by them; a
+/// dropped one is left out. A `type` stands for what is stored under its older names, too, and
+/// `not_type` likewise. An event passes that each of the filters passes.
+///
+/// With `direction=backward&limit=1` the answer has the newest event only. With `Accept:
+/// application/x-ndjson` all events of the range come as lines, each an `EventLine`: those up to the
+/// last one when the request comes, or as many as `limit` says. The last line is `end`; `problem`
+/// when the range was not read to its end. An answer without either was cut off.
+#[utoipa::path(
+    get, path = "/v1/events", operation_id = "read_log", tag = "events",
+    params(
+        ("after" = Option<u64>, Query, description = "Events behind this position, backward those before it; by default all"),
+        ("to" = Option<u64>, Query, description = "No events after this position, in either direction; by default up to the last one"),
+        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; as lines any number, by default all"),
+        Filters,
+        ("archived" = Option<choices::WithArchived>, Query, description = "Events of archived streams: `without` them, the default for a `category`, or `with` them, the default otherwise"),
+        ("direction" = Option<choices::Direction>, Query, description = "`forward` (the default) or `backward`"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
+    ),
+    responses(
+        (status = 200, body = LogEvents, description = "Events"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn read(
+    State(app): State<App>,
+    visit: Visit,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let direction = params.direction()?;
+    let after = params.number("after")?.unwrap_or(match direction {
+        Direction::Forward => 0,
+        Direction::Backward => i64::MAX.unsigned_abs(),
+    });
+    let limit = params.limit_for(&headers, LOG_PAGE_MAX)?;
+    let form = params.form()?;
+    let filter = filter(&mut params)?;
+    params.finish()?;
+    let limit = match limit {
+        Limit::Page(limit) => limit,
+        Limit::Lines(limit) => {
+            let range = Range::Log(Position(after), direction, filter);
+            return LongRead::new(&app, form, range, limit).answer().await;
+        }
+    };
+    let room = visit.room(&app).await?;
+    let page = app
+        .host
+        .read_log_as(form, Position(after), direction, limit, &filter)
+        .await
+        .map_err(view::not_lifted)?;
+    let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));
+    Ok(answer::varying(room.with(&page.events, answer)?))
+}
+
+/// Reads the events that a module decided.
+///
+/// As they are stored, in the order of the log.
+#[utoipa::path(
+    get, path = "/v1/modules/{digest}/events", operation_id = "read_events_of_module", tag = "modules",
+    params(
+        ("digest" = String, Path, description = "SHA-256 of the component"),
+        ("after" = Option<u64>, Query, description = "Events behind this position; by default all"),
+        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
+    ),
+    responses(
+        (status = 200, body = LogEvents, description = "Events"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn decided_by(
+    State(app): State<App>,
+    visit: Visit,
+    DigestPath(digest): DigestPath,
+    mut params: Params,
+) -> Result<Response> {
+    let after = params.number("after")?.unwrap_or_default();
+    let limit = params.limit(LOG_PAGE_MAX)?;
+    params.finish()?;
+    let room = visit.room(&app).await?;
+    // Says so when there is no such module.
+    app.host.module_bytes(digest).await?;
+    let page = app.host.decided_by(digest, Position(after), limit).await?;
+    let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));
+    room.with(&page.events, answer)
+}
+
+/// Which events of the log to read, for the description.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct Filters {
+    /// Any of these categories; may be repeated
+    category: Option<Vec<String>>,
+    /// Any of these types; may be repeated
+    r#type: Option<Vec<String>>,
+    /// Any of these tags; may be repeated
+    tag: Option<Vec<String>>,
+    /// Streams whose id begins so
+    prefix: Option<String>,
+    /// None of these categories; may be repeated
+    not_category: Option<Vec<String>>,
+    /// None of these types; may be repeated
+    not_type: Option<Vec<String>>,
+    /// None of these tags; may be repeated
+    not_tag: Option<Vec<String>>,
+    /// No streams whose id begins so; may be repeated
+    not_prefix: Option<Vec<String>>,
+}
+
+/// The filter that the query describes.
+fn filter(params: &mut Params) -> Result<Filter> {
+    let without_archived = match params.archived()? {
+        None => None,
+        Some(ArchivedStreams::Without) => Some(true),
+        Some(ArchivedStreams::With) => Some(false),
+        Some(ArchivedStreams::Only) => {
+            let detail = "query: archived is `with` or `without` here";
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    let to = params.number("to")?.map(Position);
+    let filter = whole_filter(params)?;
+    Ok(Filter {
+        to,
+        without_archived: without_archived.unwrap_or(filter.categories.is_some()),
+        ..filter
+    })
+}
+
+/// The filter that the query describes, with the events of archived streams.
+pub fn whole_filter(params: &mut Params) -> Result<Filter> {
+    // `category=` names nothing; the filter refuses it.
+    let mut named = |name| {
+        params.all(name).map(|values| {
+            let named = values.into_iter().filter(|value| !value.is_empty());
+            named.collect::<Vec<_>>()
+        })
+    };
+    let (categories, types, tags) = (named("category"), named("type"), named("tag"));
+    let (not_categories, not_types) = (named("not_category"), named("not_type"));
+    let (not_prefixes, not_tags) = (named("not_prefix"), named("not_tag"));
+    let name_of = |name: String| -> Result<Name> { Ok(Name::new(&name)?) };
+    let tag_of = |tag: String| tag_of(&tag);
+    Ok(Filter {
+        categories: each(categories, text("category"))?,
+        types: each(types, name_of)?,
+        tags: each(tags, tag_of)?,
+        prefix: params.one("prefix")?.map(text("prefix")).transpose()?,
+        not_categories: each(not_categories, text("not_category"))?,
+        not_types: each(not_types, name_of)?,
+        not_prefixes: each(not_prefixes, text("not_prefix"))?,
+        not_tags: each(not_tags, tag_of)?,
+        without_archived: false,
+        to: None,
+    })
+}
+
+/// Reads a text of a parameter.
+fn text(name: &'static str) -> impl Fn(String) -> Result<Arc<str>> {
+    move |text| Ok(printable(name, text)?.into())
+}
+
+fn each<T>(
+    values: Option<Vec<String>>,
+    read: impl Fn(String) -> Result<T>,
+) -> Result<Option<Vec<T>>> {
+    let values = values.map(|values| values.into_iter().map(read).collect());
+    values.transpose()
+}
+
+/// An event as it is stored, what led to it, and what readers see of it.
+#[derive(Serialize, ToSchema)]
+pub struct OneEvent<'a> {
+    #[serde(flatten)]
+    event: view::Event<'a>,
+    /// The command that a module decided, which led to it; absent for an event that no module
+    /// decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<view::Command<'a>>,
+    /// What it is lifted to; empty when it is dropped, absent when nothing becomes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifted: Option<Vec<view::LiftedPart<'a>>>,
+    /// Why it can't be lifted; absent when it can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_lifted: Option<String>,
+}
+
+/// Reads one event, as it is stored, with the command that led to it.
+#[utoipa::path(
+    get, path = "/v1/events/{position}", tag = "events",
+    params(("position" = u64, Path, description = "The event's position")),
+    responses(
+        (status = 200, body = OneEvent, description = "The event"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn read_one(
+    State(app): State<App>,
+    PositionPath(position): PositionPath,
+    params: Params,
+) -> Result<Response> {
+    params.finish()?;
+    let Some(event) = app.host.event(Position(position)).await? else {
+        let detail = format!("there is no event at position {position}");
+        return Err(Box::new(Problem::new(Code::EventNotFound, detail)));
+    };
+    let (lifted, not_lifted) = match app.host.lifted(vec![event.clone()]).await {
+        Ok(lifted) => (lifted, None),
+        // What an upcaster does to it is no reason not to show it.
+        Err(error) if view::is_lifting(&error) => (vec![event.clone()], Some(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let command = app.host.command_of(&event).await?;
+    let is_same = matches!(&lifted[..], [one] if one.stored_as.is_none());
+    let parts = || lifted.iter().map(view::LiftedPart::of).collect();
+    let view = OneEvent {
+        event: view::Event::of(&event),
+        command: command.as_ref().map(view::Command::of),
+        lifted: (!is_same).then(parts),
+        not_lifted,
+    };
+    answer::json(StatusCode::OK, &view)
+}

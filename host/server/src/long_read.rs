@@ -1,0 +1,180 @@
+//! Long reads: all events of a range as lines, page by page.
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::{Problem, Result};
+use super::{App, answer, line, streams, view};
+use quipu::engine;
+use quipu::model::{Position, RecordedEvent, StreamId, Version};
+use quipu::store::{Direction, Filter, LOG_PAGE_MAX, Versions};
+use quipu::upcast::Form;
+
+/// A line of a long read: an event, or the last line.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(title = "EventLine")]
+pub enum EventLine<'a> {
+    /// An event, as in a page.
+    Event(Box<view::Event<'a>>),
+    /// The last line: all of the range was read.
+    End {
+        /// What was read.
+        end: ReadEnd,
+    },
+    /// The last line: it did not come to the end of the range.
+    Problem {
+        /// Why.
+        problem: Box<Problem>,
+    },
+}
+
+/// The end of a long read.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ReadEnd {
+    /// Of a stream: its version when the read began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    /// Of a stream: events before this version have left its reads; absent when none have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_before: Option<u64>,
+    /// Of the log: position of the last event when the read began; 0 for an empty one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<u64>,
+    /// Where to go on, on `from` of a stream or `after` of the log, when `limit` has ended the
+    /// read; else null.
+    next: Option<u64>,
+}
+
+/// What is read.
+pub enum Range {
+    /// Events of a stream.
+    Stream(StreamId, Versions),
+    /// Events of the log after a position, backward those before it.
+    Log(Position, Direction, Filter),
+}
+
+/// A long read under way. It holds one page.
+pub struct LongRead {
+    app: App,
+    form: Form,
+    range: Range,
+    /// Stored events that may still be read.
+    left: u64,
+    end: ReadEnd,
+}
+
+impl LongRead {
+    /// A read of all events of a range, or of so many.
+    pub fn new(app: &App, form: Form, range: Range, limit: Option<u64>) -> Self {
+        Self {
+            app: app.clone(),
+            form,
+            range,
+            left: limit.unwrap_or(u64::MAX),
+            end: ReadEnd {
+                version: None,
+                truncated_before: None,
+                head: None,
+                next: None,
+            },
+        }
+    }
+
+    /// Answers with the lines, up to the event that is the last one now. A problem on the
+    /// first page is the answer, a later one its last line.
+    pub async fn answer(mut self) -> Result<Response> {
+        let first = self.page().await?;
+        let version = self.end.version;
+        let begun = Some((self, Some(first)));
+        let chunks = futures::stream::unfold(begun, |state| async move {
+            let (mut read, first) = state?;
+            let page = match first {
+                Some(page) => Ok(page),
+                None => read.page().await,
+            };
+            let mut chunk = Vec::new();
+            let goes_on = read.write(page, &mut chunk);
+            let chunk = Ok::<_, std::convert::Infallible>(Bytes::from(chunk));
+            Some((chunk, goes_on.then_some((read, None))))
+        });
+        let response = answer::varying(answer::ndjson(Body::from_stream(chunks)));
+        match version {
+            Some(version) => answer::with_tag(Version(version), response),
+            None => Ok(response),
+        }
+    }
+
+    /// The next page, and where to go on after it.
+    async fn page(&mut self) -> Result<Vec<RecordedEvent>> {
+        if self.app.ending.is_cancelled() {
+            return Err(engine::Error::Stopped.into());
+        }
+        let host = &self.app.host;
+        let limit = usize::try_from(self.left).unwrap_or(LOG_PAGE_MAX);
+        let limit = limit.min(LOG_PAGE_MAX);
+        let events = match &mut self.range {
+            Range::Stream(stream, versions) => {
+                let page = host.read_versions(self.form, stream, *versions, limit);
+                let page = page.await.map_err(view::not_lifted)?;
+                self.end.version.get_or_insert(page.version.0);
+                self.end.truncated_before = streams::mark(page.truncated_before);
+                self.end.next = page.next.map(|version| version.0);
+                let end = versions.to.map_or(page.version, |to| to.min(page.version));
+                versions.to = Some(end);
+                versions.from = page.next.unwrap_or(versions.from);
+                page.events
+            }
+            Range::Log(after, direction, filter) => {
+                let page = host.read_log_as(self.form, *after, *direction, limit, filter);
+                let page = page.await.map_err(view::not_lifted)?;
+                self.end.head.get_or_insert(page.head.0);
+                self.end.next = page.next.map(|position| position.0);
+                filter.to = Some(filter.end(page.head));
+                *after = page.next.unwrap_or(*after);
+                page.events
+            }
+        };
+        // The parts of a split event count as one.
+        let mut places: Vec<Position> = events.iter().map(|event| event.position).collect();
+        places.dedup();
+        self.left = self.left.saturating_sub(places.len() as u64);
+        Ok(events)
+    }
+
+    /// Writes the lines of a page; false when the last one is written.
+    fn write(&self, page: Result<Vec<RecordedEvent>>, chunk: &mut Vec<u8>) -> bool {
+        let events = match page {
+            Ok(events) => events,
+            Err(problem) => {
+                write(&EventLine::Problem { problem }, chunk);
+                return false;
+            }
+        };
+        for event in &events {
+            write(&EventLine::Event(Box::new(view::Event::of(event))), chunk);
+        }
+        if self.end.next.is_some() && self.left > 0 {
+            return true;
+        }
+        let end = self.end.clone();
+        write(&EventLine::End { end }, chunk);
+        false
+    }
+}
+
+/// Writes a line.
+fn write(value: &EventLine<'_>, chunk: &mut Vec<u8>) {
+    match serde_json::to_vec(value) {
+        Ok(mut text) => {
+            line::one_line(&mut text);
+            chunk.extend_from_slice(&text);
+            chunk.push(b'\n');
+        }
+        // A view has nothing that can't be written.
+        Err(error) => tracing::error!(%error, "a line was not written"),
+    }
+}

@@ -1,0 +1,91 @@
+//! The state of a stream, now and in the past.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::params::{Params, StreamPath, digest};
+use super::problem::{Problem, Result};
+use super::{App, answer, headers};
+use quipu::engine::At;
+use quipu::model::Version;
+
+/// The state of a stream.
+#[derive(Serialize, ToSchema)]
+pub struct StreamState<'a> {
+    /// The stream.
+    stream: &'a str,
+    /// The version that the state stands for; 0 before the first event.
+    version: u64,
+    /// As the decider renders it.
+    #[schema(value_type = serde_json::Value)]
+    state: &'a RawValue,
+    /// Digest of the module that rendered it.
+    module: String,
+}
+
+/// Shows the state of a stream as its decider renders it.
+///
+/// Now, or in the past: at a version, or at a time, which is that of the longest beginning
+/// of the stream that was recorded no later. Not before the mark of a truncated stream.
+#[utoipa::path(
+    get, path = "/v1/streams/{stream}/state", tag = "streams",
+    params(
+        ("stream" = String, Path, description = "The stream"),
+        ("at_version" = Option<u64>, Query, description = "The state at this version; 0: before the first event"),
+        ("at_time" = Option<String>, Query, description = "The state at this time, as 2026-01-31T12:00:00Z; excludes `at_version`"),
+        ("module" = Option<String>, Query, description = "As the module with this digest renders it, which decides the same category; by default the active one"),
+        headers::Known,
+    ),
+    responses(
+        (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match; not with `at_version` or `at_time`"))),
+        (status = 304, description = "The stream is at a version that If-None-Match names; not with `at_version` or `at_time`. The state at a version is another after an activation", headers(("ETag" = String, description = "The stream's version"))),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn state(
+    State(app): State<App>,
+    StreamPath(stream): StreamPath,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let version = params.number("at_version")?;
+    let time = params.time("at_time")?;
+    let module = params.one("module")?;
+    params.finish()?;
+    let module = match module {
+        Some(module) => {
+            let found = digest(&app, &module).await;
+            Some(found.map_err(|mut problem| {
+                problem.detail = format!("query: module: {}", problem.detail);
+                problem
+            })?)
+        }
+        None => None,
+    };
+    let at = match (version, time) {
+        (None, None) => At::Now,
+        (Some(version), None) => At::Version(Version(version)),
+        (None, Some(time)) => At::Time(time),
+        (Some(_), Some(_)) => {
+            let detail = "query: at_version and at_time exclude each other";
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    let view = app.host.state_at(&stream, at, module).await?;
+    let state = serde_json::from_str(&view.state).map_err(|error| Problem::internal(&error))?;
+    let shown = StreamState {
+        stream: view.stream.as_str(),
+        version: view.version.0,
+        state,
+        module: view.module.to_string(),
+    };
+    match at {
+        At::Now if headers::has_seen(&headers, view.version) => answer::unchanged(view.version),
+        At::Now => answer::tagged(view.version, &shown),
+        _ => answer::json(StatusCode::OK, &shown),
+    }
+}

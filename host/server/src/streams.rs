@@ -1,0 +1,187 @@
+//! Streams: which there are, and their events.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answering::Visit;
+use super::long_read::{LongRead, Range};
+use super::params::{Limit, Params, StreamPath};
+use super::problem::{Problem, Result};
+use super::{App, answer, choices, headers, view};
+use quipu::model::{StreamId, Version};
+use quipu::store::{
+    Direction, STREAM_PAGE_MAX, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, Versions,
+};
+
+/// Streams in the order of the bytes of their ids.
+#[derive(Serialize, ToSchema)]
+pub struct StreamList<'a> {
+    /// The streams.
+    streams: Vec<StreamEntry<'a>>,
+    /// Where to go on `after`; null at the end.
+    next: Option<&'a str>,
+}
+
+/// A stream in the list.
+#[derive(Serialize, ToSchema)]
+pub struct StreamEntry<'a> {
+    /// The stream.
+    stream: &'a str,
+    /// Its version.
+    version: u64,
+    /// When its last event was recorded.
+    #[schema(format = "date-time")]
+    recorded_at: String,
+    /// Since when it is archived; absent when it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    archived_at: Option<String>,
+    /// Events before this version have left its reads; absent when none have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_before: Option<u64>,
+}
+
+/// Lists streams.
+#[utoipa::path(
+    get, path = "/v1/streams", operation_id = "list_streams", tag = "streams",
+    params(
+        ("category" = Option<String>, Query, description = "Only of this category"),
+        ("archived" = Option<choices::Archived>, Query, description = "Archived streams: `without` them (the default), `with` them, or `only` them"),
+        ("after" = Option<String>, Query, description = "Streams behind this id; by default all"),
+        ("limit" = Option<u64>, Query, description = "Streams at most: 1 to 1000, by default 100"),
+    ),
+    responses(
+        (status = 200, body = StreamList, description = "Streams"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
+    let filter = StreamFilter {
+        category: params.text("category")?.map(Into::into),
+        archived: params.archived()?.unwrap_or_default(),
+    };
+    let after = params.one("after")?;
+    let after = after.map(|after| StreamId::new(&after)).transpose()?;
+    let limit = params.limit(STREAMS_PAGE_MAX)?;
+    params.finish()?;
+    let after = after.as_ref().map(StreamId::as_str);
+    let page = app.host.streams(after, limit, &filter).await?;
+    let view = StreamList {
+        streams: page.streams.iter().map(StreamEntry::of).collect(),
+        next: page.next.as_deref(),
+    };
+    answer::json(StatusCode::OK, &view)
+}
+
+impl<'a> StreamEntry<'a> {
+    fn of(info: &'a StreamInfo) -> Self {
+        Self {
+            stream: info.stream.as_str(),
+            version: info.version.0,
+            recorded_at: info.recorded_at.to_string(),
+            archived_at: info.archived_at.map(|since| since.to_string()),
+            truncated_before: mark(info.truncated_before),
+        }
+    }
+}
+
+/// The mark of a truncated stream.
+pub fn mark(before: Version) -> Option<u64> {
+    (before > Version::NONE).then_some(before.0)
+}
+
+/// Events of a stream.
+#[derive(Serialize, ToSchema)]
+pub struct StreamEvents<'a> {
+    /// The stream.
+    stream: &'a str,
+    /// Its version.
+    version: u64,
+    /// Events before this version have left its reads; absent when none have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated_before: Option<u64>,
+    /// Its events, in the direction of the request.
+    events: Vec<view::Event<'a>>,
+    /// Where to go on `from`; null at the end.
+    next: Option<u64>,
+}
+
+/// Reads a stream.
+///
+/// Events are lifted to what the active decider reads. The parts of a split one follow each
+/// other, on one page, which may have more events than `limit` by them; a dropped one is left
+/// out. The events before the mark of a truncated stream are left out, too.
+///
+/// With `direction=backward&limit=1` the answer has the newest event only. With `Accept:
+/// application/x-ndjson` all events of the range come as lines, each an `EventLine`: those up to the
+/// stream's version when the request comes, or as many as `limit` says. The last line is `end`;
+/// `problem` when the range was not read to its end. An answer without either was cut off.
+#[utoipa::path(
+    get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
+    params(
+        ("stream" = String, Path, description = "The stream"),
+        ("from" = Option<u64>, Query, description = "The first version to read; by default the oldest, or backward the newest"),
+        ("to" = Option<u64>, Query, description = "No events after this version, in either direction; by default up to the newest"),
+        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; as lines any number, by default all"),
+        ("direction" = Option<choices::Direction>, Query, description = "`forward` (the default) or `backward`"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
+        headers::Known,
+    ),
+    responses(
+        (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match"))),
+        (status = 304, description = "The stream is at a version that If-None-Match names. What is read at a version is another after an activation or a truncation", headers(("ETag" = String, description = "The stream's version"))),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn read(
+    State(app): State<App>,
+    visit: Visit,
+    StreamPath(stream): StreamPath,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let direction = params.direction()?;
+    let from = params.number("from")?.unwrap_or(match direction {
+        Direction::Forward => 1,
+        Direction::Backward => i64::MAX.unsigned_abs(),
+    });
+    let versions = Versions {
+        from: Version(from),
+        to: params.number("to")?.map(Version),
+        direction,
+    };
+    let limit = params.limit_for(&headers, STREAM_PAGE_MAX)?;
+    let form = params.form()?;
+    params.finish()?;
+    if headers.contains_key(header::IF_NONE_MATCH)
+        && let Some(version) = app.host.version(&stream).await?
+        && headers::has_seen(&headers, version)
+    {
+        return Ok(answer::varying(answer::unchanged(version)?));
+    }
+    let limit = match limit {
+        Limit::Page(limit) => limit,
+        Limit::Lines(limit) => {
+            let range = Range::Stream(stream, versions);
+            return LongRead::new(&app, form, range, limit).answer().await;
+        }
+    };
+    let room = visit.room(&app).await?;
+    let page = app
+        .host
+        .read_versions(form, &stream, versions, limit)
+        .await
+        .map_err(view::not_lifted)?;
+    let view = StreamEvents {
+        stream: stream.as_str(),
+        version: page.version.0,
+        truncated_before: mark(page.truncated_before),
+        events: page.events.iter().map(view::Event::of).collect(),
+        next: page.next.map(|version| version.0),
+    };
+    let answer = || answer::tagged(page.version, &view);
+    Ok(answer::varying(room.with(&page.events, answer)?))
+}

@@ -1,0 +1,137 @@
+//! Subscriptions to the log and to streams.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::params::{Params, StreamPath, number};
+use super::problem::{Problem, Result};
+use super::sse;
+use super::{App, choices, log};
+use quipu::model::{Position, Version};
+use quipu::subscribe::Subscribe;
+use quipu::upcast::Form;
+
+/// What `after` and `from` say for the end.
+const NOW: &str = "now";
+
+/// Subscribes to the log.
+///
+/// First what is there, then, after `caught-up`, what is committed, without a seam; also
+/// the events of archived streams. `event` carries an event as everywhere; its id is the
+/// position. An event that an upcaster splits comes in parts, one after the other, of which
+/// only the last has the id; one that it drops does not come. `heartbeat` comes when
+/// nothing was sent for a while (15 s by default); its id is how far the log has been
+/// looked through, so that a client that comes back with `Last-Event-ID` goes on there. A
+/// position that the log has not reached is refused. `caught-up` comes again when the
+/// client was so slow that the log had to be read again. A client that leaves for 30 s
+/// unread what is ready is cut off, with `too-slow` if that can still be sent. `error`
+/// carries a problem and ends the subscription, also where an event can't be lifted;
+/// `form=stored` goes past it. Line breaks within data come as lines of their own, as
+/// server-sent events have them: `\n`.
+#[utoipa::path(
+    get, path = "/v1/events/subscribe", operation_id = "subscribe_log", tag = "events",
+    params(
+        ("after" = Option<String>, Query, description = "Events behind this position; 0, the default, for all, `now` for new ones only"),
+        log::Filters,
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `after`"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn log(
+    State(app): State<App>,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let after = start(&mut params, "after", 0)?;
+    let filter = log::whole_filter(&mut params)?;
+    let form = params.form()?;
+    params.finish()?;
+    let after = last_event_id(&headers)?.or(after);
+    let subscribe = match after {
+        Some(after) => Subscribe::log(Position(after), filter).seen(),
+        None => Subscribe::log(Position(0), filter).from_now(),
+    };
+    answer(&app, subscribe, form).await
+}
+
+/// Subscribes to a stream.
+///
+/// As a subscription to the log, with versions for positions. The stream need not exist:
+/// its first event is waited for. A version after the next one is refused.
+#[utoipa::path(
+    get, path = "/v1/streams/{stream}/subscribe", operation_id = "subscribe_stream", tag = "streams",
+    params(
+        ("stream" = String, Path, description = "The stream"),
+        ("from" = Option<String>, Query, description = "The first version to send; 1, the default, for all, `now` for new ones only"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `from`"),
+    ),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn stream(
+    State(app): State<App>,
+    StreamPath(stream): StreamPath,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let from = start(&mut params, "from", 1)?;
+    let form = params.form()?;
+    params.finish()?;
+    let subscribe = match last_event_id(&headers)?
+        .map(|seen| seen.saturating_add(1))
+        .or(from)
+    {
+        Some(from) => Subscribe::stream(stream, Version(from)).seen(),
+        None => Subscribe::stream(stream, Version(1)).from_now(),
+    };
+    answer(&app, subscribe, form).await
+}
+
+async fn answer(app: &App, subscribe: Subscribe, form: Form) -> Result<Response> {
+    let subscribe = match form {
+        Form::Lifted => subscribe,
+        Form::Stored => subscribe.as_stored(),
+    };
+    let subscription = app.host.subscribe(subscribe).await?;
+    let slow_reader_max = app.options.slow_reader_max;
+    Ok(sse::answer(
+        subscription,
+        slow_reader_max,
+        app.ending.clone(),
+    ))
+}
+
+/// Where to begin; none for now.
+fn start(params: &mut Params, name: &str, default: u64) -> Result<Option<u64>> {
+    match params.one(name)?.as_deref() {
+        None => Ok(Some(default)),
+        Some(NOW) => Ok(None),
+        Some(text) => number(name, text).map(Some),
+    }
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>> {
+    let seen = last_seen(headers)?;
+    seen.map(|text| number("Last-Event-ID", text)).transpose()
+}
+
+/// The last id that the client has seen. An empty one is none, as browsers have it.
+pub fn last_seen(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut all = headers.get_all("last-event-id").iter();
+    let (first, second) = (all.next(), all.next());
+    if second.is_some() {
+        return Err(Problem::bad_request(
+            "Last-Event-ID is given more than once",
+        ));
+    }
+    let seen = first.filter(|value| !value.is_empty());
+    Ok(seen.map(|value| value.to_str().unwrap_or("in another form")))
+}

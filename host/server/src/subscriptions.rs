@@ -1,0 +1,419 @@
+//! Named subscriptions: a client claims a name, reads, and acknowledges what it has handled.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::answering::Visit;
+use super::params::{NamePath, Params};
+use super::problem::{Problem, Result};
+use super::request::{JsonBytes, OptionalJson};
+use super::{App, answer, choices, log, view};
+use quipu::model::Position;
+use quipu::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, LOG_PAGE_MAX};
+use quipu::subscribe::{EventBatch, Owner, Reading, Start};
+
+/// Bounds of a lease, and what it is unless the client says, in milliseconds.
+const LEASE_MIN: u64 = 1_000;
+const LEASE_MAX: u64 = 3_600_000;
+const LEASE: u64 = 15_000;
+
+/// Where a subscription begins, or is moved to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum StartBody {
+    /// After this position; 0 for all events.
+    After(u64),
+    /// `now`: with what is committed from now on.
+    Word(String),
+}
+
+/// How to claim a named subscription.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClaimBody {
+    /// Where one that is new begins: after a position, 0, the default, for all events, or `now`.
+    after: Option<StartBody>,
+    /// For how long the name is held after each call, in milliseconds: 1000 to 3600000, by
+    /// default 15000.
+    lease_ms: Option<u64>,
+}
+
+/// A claim of a named subscription.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClaimView {
+    /// The name.
+    pub name: String,
+    /// Proves the claim; greater than those before it.
+    pub token: u64,
+    /// Everything up to here is acknowledged.
+    pub position: u64,
+    /// For how long the name is held from now on, in milliseconds.
+    pub lease_ms: u64,
+}
+
+/// What is handled.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandledBody {
+    /// What the claim gave.
+    token: u64,
+    /// Everything up to here is handled: `next` of a read.
+    position: u64,
+    /// As with the claim.
+    lease_ms: Option<u64>,
+}
+
+/// Proves a claim.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenBody {
+    /// What the claim gave.
+    token: u64,
+}
+
+/// Where to move a subscription.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeekBody {
+    /// After a position, 0 for all events, or `now`.
+    after: StartBody,
+}
+
+/// A named subscription.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NamedView {
+    /// The name.
+    pub name: String,
+    /// Everything up to here is acknowledged.
+    pub position: u64,
+    /// For how long from now on an owner holds it, in milliseconds; null when nobody does.
+    pub held_ms: Option<u64>,
+}
+
+/// Named subscriptions.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NamedList {
+    /// In the order of their names' bytes.
+    pub subscriptions: Vec<NamedView>,
+    /// The name to go on `after`; null at the end.
+    pub next: Option<String>,
+    /// Position of the last event in the log.
+    pub head: u64,
+}
+
+/// Events for the owner of a named subscription.
+#[derive(Serialize, ToSchema)]
+pub struct ClaimedEvents<'a> {
+    /// The events that pass, in the order of the log. The same are returned until `next` is
+    /// acknowledged.
+    events: Vec<view::Event<'a>>,
+    /// What to acknowledge once all of them are handled. It may have moved although no event
+    /// passes.
+    next: u64,
+    /// Position of the last event in the log.
+    head: u64,
+}
+
+impl NamedView {
+    fn of(checkpoint: Checkpoint) -> Self {
+        Self {
+            name: checkpoint.name,
+            position: checkpoint.position.0,
+            held_ms: checkpoint.held_for.map(millis),
+        }
+    }
+}
+
+impl StartBody {
+    fn read(&self) -> Result<Start> {
+        match self {
+            Self::After(position) => Ok(Start::After(Position(*position))),
+            Self::Word(word) if word == "now" => Ok(Start::Now),
+            Self::Word(word) => Err(Problem::bad_request(format!(
+                "after {word:?} is neither a position nor `now`"
+            ))),
+        }
+    }
+}
+
+/// Lists the named subscriptions.
+#[utoipa::path(
+    get, path = "/v1/subscriptions", operation_id = "list_subscriptions", tag = "subscriptions",
+    params(
+        ("after" = Option<String>, Query, description = "Those after this name"),
+        ("limit" = Option<u64>, Query, description = "Subscriptions at most: 1 to 1000, by default 100"),
+    ),
+    responses(
+        (status = 200, body = NamedList, description = "Named subscriptions"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
+    let after = params.text("after")?;
+    let limit = params.limit(CHECKPOINTS_PAGE_MAX)?;
+    params.finish()?;
+    let page = app
+        .host
+        .named_subscriptions(after.as_deref(), limit)
+        .await?;
+    let last = page.last().filter(|_| page.len() == limit);
+    let list = NamedList {
+        next: last.map(|last| last.name.clone()),
+        subscriptions: page.into_iter().map(NamedView::of).collect(),
+        head: app.host.log_head().await?.0,
+    };
+    answer::json(StatusCode::OK, &list)
+}
+
+/// Shows a named subscription.
+#[utoipa::path(
+    get, path = "/v1/subscriptions/{name}", operation_id = "show_subscription",
+    tag = "subscriptions",
+    params(("name" = String, Path, description = "The name")),
+    responses(
+        (status = 200, body = NamedView, description = "The subscription"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn show(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+) -> Result<Response> {
+    params.finish()?;
+    let found = app.host.named_subscription(&name).await?;
+    answer::json(StatusCode::OK, &NamedView::of(found))
+}
+
+/// Claims a named subscription.
+///
+/// The first claim makes it. Of all who claim a name, over HTTP and in the host's own process,
+/// one owns it at a time: the others get `subscription-held`, until it is released or its lease
+/// has run out because its owner gives no sign of life. Each claim, read and acknowledgement
+/// holds the name for the lease from then on. A name has 1 to 200 bytes without control
+/// characters; a store takes 1000 of them.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{name}/claim", operation_id = "claim_subscription",
+    tag = "subscriptions",
+    params(("name" = String, Path, description = "The name")),
+    request_body(content = Option<ClaimBody>, description = "Where a new one begins, and the lease"),
+    responses(
+        (status = 200, body = ClaimView, description = "It is claimed"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn claim(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+    body: OptionalJson,
+) -> Result<Response> {
+    params.finish()?;
+    let ClaimBody { after, lease_ms } = body.parse()?;
+    let lease = lease(lease_ms)?;
+    let start = after.as_ref().map(StartBody::read).transpose()?;
+    let claimed = app.host.claim(&name, start, lease).await?;
+    let view = ClaimView {
+        name,
+        token: claimed.token,
+        position: claimed.position.0,
+        lease_ms: millis(lease),
+    };
+    answer::json(StatusCode::OK, &view)
+}
+
+/// Reads the next events of a named subscription.
+///
+/// Events after its checkpoint, in the order of the log, each at least once: the same are returned
+/// until `next` is acknowledged. When there are none, the host waits for up to `wait_ms`, then
+/// answers without events. The parts of a split event come in one answer. An event
+/// that can't be lifted is a problem, once all before it are acknowledged; `form=stored` goes past it.
+#[utoipa::path(
+    get, path = "/v1/subscriptions/{name}/events", operation_id = "read_subscription",
+    tag = "subscriptions",
+    params(
+        ("name" = String, Path, description = "The name"),
+        ("token" = u64, Query, description = "What the claim gave"),
+        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; from 1 MiB of them on no more come"),
+        ("wait_ms" = Option<u64>, Query, description = "How long to wait when there is nothing, in milliseconds: by default 0, at most half of the lease, and of the time that a request may take"),
+        ("lease_ms" = Option<u64>, Query, description = "For how long the name is held from then on: 1000 to 3600000, by default 15000"),
+        log::Filters,
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
+    ),
+    responses(
+        (status = 200, body = ClaimedEvents, description = "Events"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn read(
+    State(app): State<App>,
+    visit: Visit,
+    NamePath(name): NamePath,
+    mut params: Params,
+) -> Result<Response> {
+    let Some(token) = params.number("token")? else {
+        let detail = "query: token is missing; `claim` gives one";
+        return Err(Problem::bad_request(detail));
+    };
+    let limit = params.limit(LOG_PAGE_MAX)?;
+    let wait = Duration::from_millis(params.number("wait_ms")?.unwrap_or_default());
+    let lease = lease(params.number("lease_ms")?)?;
+    let form = params.form()?;
+    let filter = log::whole_filter(&mut params)?;
+    params.finish()?;
+    let reading = Reading {
+        filter,
+        form,
+        limit,
+        wait: wait.min(app.options.request_time_max / 2),
+    };
+    let owner = Owner {
+        name: &name,
+        token,
+        lease,
+    };
+    let EventBatch { events, next } = app.host.read_claimed(owner, reading).await?;
+    let room = visit.room(&app).await?;
+    let view = ClaimedEvents {
+        events: events.iter().map(|event| view::Event::of(event)).collect(),
+        next: next.0,
+        head: app.host.log_head().await?.0.max(next.0),
+    };
+    Ok(room.of(answer::json(StatusCode::OK, &view)?))
+}
+
+/// Acknowledges what is handled.
+///
+/// All events up to the position; they are not returned any more. A position before the stored one
+/// changes nothing, one that the log has not reached is refused. Without events to acknowledge
+/// it is the sign of life of a handler that works for long.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{name}/acknowledge", operation_id = "acknowledge_events",
+    tag = "subscriptions",
+    params(("name" = String, Path, description = "The name")),
+    request_body = HandledBody,
+    responses(
+        (status = 200, body = NamedView, description = "It is stored"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn acknowledge(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let HandledBody {
+        token,
+        position,
+        lease_ms,
+    } = body.parse()?;
+    let owner = Owner {
+        name: &name,
+        token,
+        lease: lease(lease_ms)?,
+    };
+    let stored = app
+        .host
+        .acknowledge_events(owner, Position(position))
+        .await?;
+    let view = NamedView {
+        position: stored.0,
+        held_ms: Some(millis(owner.lease)),
+        name,
+    };
+    answer::json(StatusCode::OK, &view)
+}
+
+/// Releases a named subscription.
+///
+/// Another client may claim it at once. Nothing is done when it is another's by now.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{name}/release", operation_id = "release_subscription",
+    tag = "subscriptions",
+    params(("name" = String, Path, description = "The name")),
+    request_body = TokenBody,
+    responses(
+        (status = 204, description = "The claim counts no more"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn release(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let TokenBody { token } = body.parse()?;
+    app.host.release(&name, token).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Moves a named subscription anywhere in the log.
+///
+/// For operators. Its owner loses the lease. The next read returns the events after the new
+/// position.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{name}/seek", operation_id = "seek_subscription",
+    tag = "subscriptions",
+    params(("name" = String, Path, description = "The name")),
+    request_body = SeekBody,
+    responses(
+        (status = 200, body = NamedView, description = "It is moved"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn seek(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+    body: JsonBytes,
+) -> Result<Response> {
+    params.finish()?;
+    let SeekBody { after } = body.parse()?;
+    let moved = app.host.seek(&name, after.read()?).await?;
+    answer::json(StatusCode::OK, &NamedView::of(moved))
+}
+
+/// Deletes a named subscription.
+///
+/// One that is held is refused. A later claim of the name makes a new one.
+#[utoipa::path(
+    delete, path = "/v1/subscriptions/{name}", operation_id = "delete_subscription",
+    tag = "subscriptions",
+    params(("name" = String, Path, description = "The name")),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
+    ),
+)]
+pub async fn forget(
+    State(app): State<App>,
+    NamePath(name): NamePath,
+    params: Params,
+) -> Result<Response> {
+    params.finish()?;
+    app.host.forget(&name).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn lease(given: Option<u64>) -> Result<Duration> {
+    let millis = given.unwrap_or(LEASE);
+    match (LEASE_MIN..=LEASE_MAX).contains(&millis) {
+        true => Ok(Duration::from_millis(millis)),
+        false => Err(Problem::bad_request(format!(
+            "lease_ms {millis} is not from {LEASE_MIN} to {LEASE_MAX}"
+        ))),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

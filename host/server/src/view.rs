@@ -1,0 +1,454 @@
+//! Events, commands and their outcomes as JSON.
+
+use std::fmt::Display;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::problem::{Problem, Result};
+use quipu::engine::{self, Executed};
+use quipu::model::{Body, CommandRecord, ContentType, RecordedEvent, check_json};
+use quipu::store::KnownEvent;
+
+/// An event of the log.
+#[derive(Serialize, ToSchema)]
+pub struct Event<'a> {
+    /// Its id, a UUID.
+    id: String,
+    /// The stream it belongs to.
+    stream: &'a str,
+    /// Its place in the stream, from 1.
+    version: u64,
+    /// Its place in the log, from 1.
+    position: u64,
+    /// Its type.
+    r#type: &'a str,
+    /// Schema version of the data, from 1.
+    schema_version: u32,
+    /// Which part of its stored event it is, from 0; absent for one that was not split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u32>,
+    /// How it is stored; absent when that is as it is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_as: Option<StoredForm<'a>>,
+    #[serde(flatten)]
+    data: Data<'a>,
+    /// The command's, then the event's own; `{}` without any.
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
+    metadata: &'a RawValue,
+    /// `name:value` labels.
+    tags: Vec<&'a str>,
+    /// When the host recorded it.
+    #[schema(format = "date-time")]
+    recorded_at: String,
+    commit: Commit<'a>,
+}
+
+/// How an event is stored.
+#[derive(Serialize, ToSchema)]
+pub struct StoredForm<'a> {
+    /// Its type.
+    r#type: &'a str,
+    /// Its schema version.
+    schema_version: u32,
+}
+
+/// What became of a stored event, or a part of it.
+#[derive(Serialize, ToSchema)]
+pub struct LiftedPart<'a> {
+    /// Its type.
+    r#type: &'a str,
+    /// Schema version of the data.
+    schema_version: u32,
+    /// Which part it is, from 0; absent for an event that was not split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u32>,
+    #[serde(flatten)]
+    data: Data<'a>,
+}
+
+/// What led to an event.
+#[derive(Serialize, ToSchema)]
+pub struct Commit<'a> {
+    /// The command's id; null for a raw append without one.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = Option<String>)]
+    command_id: Option<&'a quipu::model::CommandId>,
+    /// Digest of the module that decided; null for a raw append.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = Option<String>)]
+    module: Option<quipu::model::Digest>,
+    /// The plan under which it was made.
+    plan: u64,
+    /// Fuel that the decision took; null for a raw append.
+    fuel: Option<u64>,
+    /// Groups what belongs to one conversation.
+    correlation_id: Option<&'a str>,
+    /// The message that led to this commit.
+    causation_id: Option<&'a str>,
+    /// Who asked.
+    principal: Option<&'a str>,
+    /// W3C trace context of the request.
+    traceparent: Option<&'a str>,
+}
+
+/// The command that led to an event, with all that its decision depended on besides the state.
+#[derive(Serialize, ToSchema)]
+pub struct Command<'a> {
+    /// Its id, the caller's or the host's.
+    id: &'a str,
+    /// Its type, as the module saw it.
+    r#type: &'a str,
+    /// Schema version of the data, as the module saw it.
+    schema_version: u32,
+    #[serde(flatten)]
+    data: Data<'a>,
+    /// The caller's; `{}` without any.
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
+    metadata: &'a RawValue,
+    /// When the host accepted it.
+    #[schema(format = "date-time")]
+    accepted_at: String,
+    /// The decision's only source of randomness, 32 bytes in hex.
+    seed: String,
+    /// Groups what belongs to one conversation; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    /// The message that led to the command; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation_id: Option<&'a str>,
+    /// Who asked; absent when the host can't vouch for anybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+    /// W3C trace context of the request; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+}
+
+/// Data on its way out: JSON as `data`, anything else as `data_base64`.
+#[derive(Serialize, ToSchema)]
+pub struct Data<'a> {
+    /// Media type of `data_base64`; absent for JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'a str>,
+    /// JSON, byte for byte as it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    data: Option<&'a RawValue>,
+    /// Bytes that are no JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
+}
+
+impl<'a> Data<'a> {
+    /// The data of a body.
+    pub fn of(body: &'a Body) -> Self {
+        let json = body
+            .as_json()
+            .and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+        Self {
+            content_type: json.is_none().then(|| body.content_type().as_str()),
+            data_base64: json.is_none().then(|| base64(body.bytes())),
+            data: json,
+        }
+    }
+
+    /// JSON, the media type of anything else, and its bytes in base64.
+    pub fn into_parts(self) -> (Option<&'a RawValue>, Option<&'a str>, Option<String>) {
+        (self.data, self.content_type, self.data_base64)
+    }
+}
+
+impl<'a> Command<'a> {
+    /// The view of a command.
+    pub fn of(command: &'a CommandRecord) -> Self {
+        let context = &command.context;
+        Self {
+            id: command.id.as_str(),
+            r#type: command.name.as_str(),
+            schema_version: command.schema_version,
+            data: Data::of(&command.body),
+            metadata: metadata_of(command.metadata.as_deref()),
+            accepted_at: command.accepted_at.to_string(),
+            seed: command.seed.map(|part| format!("{part:016x}")).concat(),
+            correlation_id: context.correlation_id.as_deref(),
+            causation_id: context.causation_id.as_deref(),
+            principal: context.principal.as_deref(),
+            traceparent: context.traceparent.as_deref(),
+        }
+    }
+}
+
+impl<'a> Event<'a> {
+    /// The view of an event.
+    pub fn of(event: &'a RecordedEvent) -> Self {
+        let commit = &*event.commit;
+        Self {
+            id: event.id.to_string(),
+            stream: event.stream.as_str(),
+            version: event.version.0,
+            position: event.position.0,
+            r#type: event.name.as_str(),
+            schema_version: event.schema_version,
+            part: part(event),
+            stored_as: StoredForm::of(event),
+            data: Data::of(&event.body),
+            metadata: metadata_of(event.metadata.as_deref()),
+            tags: event.tags.iter().map(|tag| &**tag).collect(),
+            recorded_at: event.recorded_at.to_string(),
+            commit: Commit {
+                command_id: commit.command_id.as_ref(),
+                module: commit.module,
+                plan: commit.plan,
+                fuel: commit.fuel,
+                correlation_id: commit.correlation_id.as_deref(),
+                causation_id: commit.causation_id.as_deref(),
+                principal: commit.principal.as_deref(),
+                traceparent: commit.traceparent.as_deref(),
+            },
+        }
+    }
+}
+
+impl<'a> StoredForm<'a> {
+    fn of(event: &'a RecordedEvent) -> Option<Self> {
+        let stored = event.stored_as.as_deref()?;
+        let is_same = (&stored.name, stored.schema_version) == (&event.name, event.schema_version);
+        (!is_same).then(|| Self {
+            r#type: stored.name.as_str(),
+            schema_version: stored.schema_version,
+        })
+    }
+}
+
+impl<'a> LiftedPart<'a> {
+    /// The view of what an event was lifted to.
+    pub fn of(event: &'a RecordedEvent) -> Self {
+        Self {
+            r#type: event.name.as_str(),
+            schema_version: event.schema_version,
+            part: part(event),
+            data: Data::of(&event.body),
+        }
+    }
+}
+
+fn part(event: &RecordedEvent) -> Option<u32> {
+    let stored = event.stored_as.as_deref();
+    stored.filter(|it| it.parts > 1).map(|it| it.part)
+}
+
+/// Whether an error is about an event that can't be lifted.
+pub fn is_lifting(error: &engine::Error) -> bool {
+    use engine::Error;
+    matches!(error, Error::UnreadableEvent { .. } | Error::Fault(_))
+}
+
+/// The problem of a page with an event that can't be lifted; says how to read it still.
+pub fn not_lifted(error: engine::Error) -> Box<Problem> {
+    let is_lifting = is_lifting(&error);
+    let mut problem: Box<Problem> = error.into();
+    if is_lifting {
+        problem.detail += "; form=stored (--stored) reads events as they are stored";
+    }
+    problem
+}
+
+/// Stored metadata; an empty object without any.
+fn metadata_of(bytes: Option<&[u8]>) -> &RawValue {
+    let given = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    given.unwrap_or_else(empty_object)
+}
+
+fn empty_object<'a>() -> &'a RawValue {
+    serde_json::from_str("{}").expect("an empty object is JSON")
+}
+
+/// The outcome of a command.
+#[derive(Serialize, ToSchema)]
+pub struct Outcome<'a> {
+    /// The stream.
+    stream: &'a str,
+    /// Its version after the command.
+    version: u64,
+    /// Position of the last event; null without events.
+    position: Option<u64>,
+    /// The command's events.
+    events: Vec<DecidedEvent<'a>>,
+    /// Whether the command has made the stream: its first event is the stream's first.
+    created: bool,
+    /// Whether this is the recorded outcome of an earlier request.
+    replayed: bool,
+    /// Digest of the module that decided.
+    #[serde(serialize_with = "shown")]
+    #[schema(value_type = Option<String>)]
+    module: Option<quipu::model::Digest>,
+    /// Fuel that the decision took.
+    fuel: Option<u64>,
+}
+
+/// An event in the outcome of a command.
+#[derive(Serialize, ToSchema)]
+pub struct DecidedEvent<'a> {
+    /// Its id, a UUID.
+    id: String,
+    /// Its type.
+    r#type: &'a str,
+    /// Its place in the stream.
+    version: u64,
+    /// Its place in the log.
+    position: u64,
+    #[serde(flatten)]
+    data: Data<'a>,
+}
+
+impl<'a> Outcome<'a> {
+    /// The view of an executed command.
+    pub fn of(executed: &'a Executed) -> Self {
+        Self {
+            stream: executed.stream.as_str(),
+            version: executed.version.0,
+            position: executed.position.map(|position| position.0),
+            events: executed.events.iter().map(DecidedEvent::of).collect(),
+            created: executed.has_created(),
+            replayed: executed.replayed,
+            module: executed.module,
+            fuel: executed.fuel,
+        }
+    }
+}
+
+impl<'a> DecidedEvent<'a> {
+    fn of(event: &'a KnownEvent) -> Self {
+        Self {
+            id: event.id.to_string(),
+            r#type: event.name.as_str(),
+            version: event.version.0,
+            position: event.position.0,
+            data: Data::of(&event.body),
+        }
+    }
+}
+
+/// The outcome of a raw append.
+#[derive(Serialize, ToSchema)]
+pub struct AppendOutcome<'a> {
+    /// The stream.
+    stream: &'a str,
+    /// Its version after the append.
+    version: u64,
+    /// Position of the last event; null without events.
+    position: Option<u64>,
+    /// Where each event came to stand.
+    events: Vec<AppendedEvent>,
+    /// Whether the append has made the stream: its first event is the stream's first.
+    created: bool,
+    /// Whether this is the recorded outcome of an earlier request.
+    replayed: bool,
+}
+
+/// An event in the outcome of a raw append.
+#[derive(Serialize, ToSchema)]
+pub struct AppendedEvent {
+    /// Its id, a UUID.
+    id: String,
+    /// Its place in the stream.
+    version: u64,
+    /// Its place in the log.
+    position: u64,
+}
+
+impl<'a> AppendOutcome<'a> {
+    /// The view of a raw append.
+    pub fn of(appended: &'a Executed) -> Self {
+        let place = |event: &KnownEvent| AppendedEvent {
+            id: event.id.to_string(),
+            version: event.version.0,
+            position: event.position.0,
+        };
+        Self {
+            stream: appended.stream.as_str(),
+            version: appended.version.0,
+            position: appended.position.map(|position| position.0),
+            events: appended.events.iter().map(place).collect(),
+            created: appended.has_created(),
+            replayed: appended.replayed,
+        }
+    }
+}
+
+/// The body of a command, which has none when it has nothing to say.
+pub fn command_body(
+    data: Option<&RawValue>,
+    data_base64: Option<&str>,
+    content_type: Option<&str>,
+) -> Result<Body> {
+    if data.is_none() && data_base64.is_none() && content_type.is_none() {
+        return Ok(Body::json(b"{}".to_vec())?);
+    }
+    body(data, data_base64, content_type)
+}
+
+/// A body from `data`, or from `data_base64` and its content type.
+pub fn body(
+    data: Option<&RawValue>,
+    data_base64: Option<&str>,
+    content_type: Option<&str>,
+) -> Result<Body> {
+    match (data, data_base64) {
+        (Some(data), None) => match content_type {
+            None | Some(ContentType::JSON) => Ok(Body::json(data.get().as_bytes().to_vec())?),
+            Some(other) => Err(Problem::bad_request(format!(
+                "data is JSON; content type {other:?} goes with data_base64"
+            ))),
+        },
+        (None, Some(text)) => {
+            let bytes = STANDARD
+                .decode(text)
+                .map_err(|error| Problem::bad_request(format!("data_base64: {error}")))?;
+            let content_type = content_type.unwrap_or("application/octet-stream");
+            Ok(Body::new(ContentType::new(content_type)?, bytes)?)
+        }
+        (Some(_), Some(_)) => Err(Problem::bad_request(
+            "data and data_base64 exclude each other",
+        )),
+        (None, None) => Err(Problem::bad_request("data or data_base64 is missing")),
+    }
+}
+
+/// Bytes as text.
+pub fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The bytes of metadata, which are a JSON object.
+pub fn metadata(raw: &RawValue) -> Result<bytes::Bytes> {
+    let text = raw.get();
+    if !text.starts_with('{') {
+        return Err(Problem::bad_request("metadata must be a JSON object"));
+    }
+    check_json(text.as_bytes())?;
+    Ok(bytes::Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// For a member that may be left out but is not null when it is given: `null` is
+/// data like any other.
+pub fn given<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// As text, or null.
+fn shown<T: Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,7 +1,0 @@
-//! The program `quipu`; everything is in the library.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    quipu::cli::main()
-}

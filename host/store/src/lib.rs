@@ -1,0 +1,385 @@
+//! The event store: what a back-end promises, and the back-ends.
+//!
+//! [`EventReader`] reads streams and the log, [`EventWriter`] is the one writer of
+//! a host, [`ModuleStore`] keeps components and the history of the plan. The rules
+//! of an append that back-ends share stand in `classify`; each
+//! back-end brings its own statements.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod acknowledged;
+mod assemble;
+mod builds;
+pub(crate) mod classify;
+mod documents;
+mod error;
+mod inline;
+mod item;
+mod memory;
+mod page;
+mod parts;
+mod postgres;
+mod preflight;
+mod projected;
+mod record;
+mod rejection;
+mod scan;
+mod seen;
+mod signature;
+mod snapshot;
+mod sqlite;
+mod stored;
+mod streams;
+mod turns;
+mod types;
+mod url;
+mod wake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+pub use acknowledged::{
+    ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore,
+};
+pub use documents::{
+    Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
+    DocumentWrite, DroppedEvent, Found, IndexEntry, Kept, LOST_KEYS_MAX, LostDocuments,
+    ParkedDocument, ParkedFilter, ParkedHeads, Role, SKIPPED_BY_POLICY, Scan, SetAside, Steer,
+    StoredDocument, StoredProjection, Subject,
+};
+pub use error::Error;
+pub use inline::{
+    Folded, InlineBuild, InlineFold, Pending, ProjectionPlan, Settle, Touched, Turn, Unprojected,
+};
+pub use item::{
+    Activation, Appended, Change, Check, Commit, Decided, Item, KnownCommit, KnownEvent, Mark,
+    Outcome, RunId, Write,
+};
+pub use page::{
+    Direction, Filter, Head, LOG_PAGE_MAX, LoadPage, LoadedEvent, LogPage, PAGE_BYTES_MAX,
+    STREAM_PAGE_MAX, StreamPage, Versions,
+};
+pub use postgres::drop_schema;
+pub use preflight::{PreflightSummary, SummaryObjection};
+pub use rejection::{DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionStore};
+pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
+pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
+pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
+pub use types::{TypeStore, TypeUse};
+pub use url::{Backup, Migrated, StoreUrl, backup, migrate, open, open_reading};
+pub use wake::Wakes;
+
+use quipu_model::supervise::Supervisor;
+use quipu_model::{Digest, Position, PublicKey, Signature, StreamId, Timestamp, Version};
+
+/// What a read or a write ends in.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Reads committed events. Shared by all who read; never blocks the writer.
+pub trait EventReader: Send + Sync {
+    /// Where a stream stands; none when there is no such stream.
+    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>>;
+
+    /// Up to `limit` events of a stream, at most [`STREAM_PAGE_MAX`]: forward those
+    /// from version `from` on, backward those from `from` down; none of those before the
+    /// mark of a truncated stream. None when there is no such stream. A page ends early at [`PAGE_BYTES_MAX`].
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<StreamPage>>>;
+
+    /// Up to `limit` events of the log, at most [`LOG_PAGE_MAX`]: forward those
+    /// after position `after`, backward those before it; neither reads on after
+    /// [`Filter::to`]. A page may hold fewer events than the limit, or none, before the
+    /// end: go on from its `next`.
+    fn read_log<'a>(
+        &'a self,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &'a Filter,
+    ) -> BoxFuture<'a, Result<LogPage>>;
+
+    /// What a fold needs of the events after a version: at most `limit` of them, whatever
+    /// mark the stream has.
+    fn load<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        after: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<LoadPage>>;
+
+    /// How far the log can be read; 0 for an empty one. No event will ever appear there
+    /// or below. It is the position of the last event, or of a hole behind it.
+    fn log_head(&self) -> BoxFuture<'_, Result<Position>>;
+
+    /// Up to `limit` streams, at most [`STREAMS_PAGE_MAX`], in the order of the bytes
+    /// of their ids, behind the id `after`.
+    fn streams<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+        filter: &'a StreamFilter,
+    ) -> BoxFuture<'a, Result<StreamsPage>>;
+
+    /// Up to `limit` events after a position, at most [`LOG_PAGE_MAX`], with all that
+    /// the store keeps of them, for an export.
+    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>>;
+}
+
+/// The one way into the log. A host has one writer for a store.
+pub trait EventWriter: Send {
+    /// Commits what the items ask for, all in one transaction: items are taken in
+    /// order, each passes or is refused by itself, and the answer is durable.
+    /// Outcome i belongs to item i. An activation with turns stands alone in its batch.
+    ///
+    /// `inline` are the inline projections of the plan under which the items were made, or
+    /// of a later one: what they make of the events is stored with them.
+    ///
+    /// # Errors
+    /// When the transaction failed as a whole: then nothing of it is stored.
+    fn commit<'a>(
+        &'a mut self,
+        items: &'a [Item],
+        inline: Option<&'a dyn InlineFold>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>>>;
+
+    /// Takes in a part of an export. Events stand behind everything that is in the
+    /// store, and keep their versions and positions; what is there already is refused.
+    ///
+    /// # Errors
+    /// When the part can't stand behind what is there: then nothing of it is stored.
+    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>>;
+
+    /// Looks whether a commit would find what it needs, without writing.
+    ///
+    /// # Errors
+    /// When it would not.
+    fn check(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Flushes what can be flushed and releases the store.
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
+}
+
+/// Most signatures of a component.
+pub const SIGNATURES_MAX: usize = 16;
+
+/// Components and the history of the plan.
+pub trait ModuleStore: Send + Sync {
+    /// Keeps a component's bytes. False when they were there already; one that was never
+    /// activated has come again then, at this time.
+    fn put<'a>(
+        &'a self,
+        digest: Digest,
+        bytes: &'a [u8],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<bool>>;
+
+    /// The bytes of a component.
+    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Vec<u8>>>>;
+
+    /// Keeps a signature of a component, in place of the one of its key. Nothing is kept of a
+    /// component that is not there, or has [`SIGNATURES_MAX`] others.
+    fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>>;
+
+    /// Forgets the signature of a key.
+    fn unsign(&self, digest: Digest, key: PublicKey) -> BoxFuture<'_, Result<()>>;
+
+    /// The signatures of a component, in the order of their keys.
+    fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>>;
+
+    /// Removes components that came up to a time, of which no activation tells and no event;
+    /// unless `for_real`, says which they are alone. Oldest first.
+    fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>>;
+
+    /// Every component: digest, size in bytes, when it was uploaded.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>>;
+
+    /// Every activation, oldest first.
+    fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>>;
+}
+
+/// How far named readers of the log have come. One owner at a time: each claim has
+/// a token, greater than those before it, and only the last one moves the checkpoint.
+pub trait CheckpointStore: Send + Sync {
+    /// Claims a name for a time, unless another owner's time is not over. A name that
+    /// was never claimed begins at position 0.
+    fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>>;
+
+    /// Moves the checkpoint forward, never back, and extends the lease. Returns the stored
+    /// position; none, and nothing is moved, when another owner has claimed the name since or
+    /// it was removed.
+    fn advance<'a>(
+        &'a self,
+        name: &'a str,
+        token: u64,
+        position: Position,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Option<Position>>>;
+
+    /// Gives a name back, if the token is still the last one.
+    fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>>;
+
+    /// Makes a checkpoint under a name that has none. False when it has one.
+    fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>>;
+
+    /// Moves a checkpoint to any position, and takes the name from its owner. False when there
+    /// is no such name.
+    fn seek<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>>;
+
+    /// Removes a name that nobody holds; false when there is none. No later claim gets a token
+    /// that an earlier one had.
+    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>>;
+
+    /// The checkpoint under a name.
+    fn checkpoint<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>>;
+
+    /// Checkpoints whose names are after one and before another, in the order of their bytes.
+    fn checkpoints<'a>(
+        &'a self,
+        between: (&'a str, &'a str),
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Checkpoint>>>;
+}
+
+/// How far a named reader has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its name.
+    pub name: String,
+    /// Everything up to here is done.
+    pub position: Position,
+    /// For how long an owner holds the name from now on; none when nobody does.
+    pub held_for: Option<Duration>,
+}
+
+/// Checkpoints that are read at once.
+pub const CHECKPOINTS_PAGE_MAX: usize = 1_000;
+
+/// A name that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Proves the ownership.
+    pub token: u64,
+    /// How far the reader has come.
+    pub position: Position,
+}
+
+/// A component in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredModule {
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// When it came.
+    pub uploaded_at: Timestamp,
+}
+
+/// One activation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// The plan that it led to.
+    pub plan: u64,
+    /// Name of the module's manifest.
+    pub name: String,
+    /// The module that became active.
+    pub digest: Digest,
+    /// The others of its release: what becomes active or retires together with it.
+    pub others: Vec<Member>,
+    /// When.
+    pub activated_at: Timestamp,
+    /// By whom, as far as the host knows.
+    pub activated_by: Option<String>,
+    /// Categories whose decider or upcasters it changed. Of one that was made before this
+    /// was kept: the name alone.
+    pub categories: Vec<String>,
+    /// Folds whose snapshots the new ones may open: a sample was compared.
+    pub trusted: Vec<Digest>,
+    /// What it says of projections.
+    pub projections: ProjectionPlan,
+    /// What the preflight before it said; none without one.
+    pub preflight: Option<PreflightSummary>,
+}
+
+/// A name whose module a release changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Name of a manifest.
+    pub name: String,
+    /// The module that became active under it; none: nothing is active under it any more.
+    pub digest: Option<Digest>,
+}
+
+/// Most names of event types of one category that are remembered to mean the same, in pairs.
+pub const ALIASES_MAX: usize = 1_000;
+
+/// Most components of one release.
+pub const RELEASE_MAX: usize = 64;
+
+impl Deployment {
+    /// Every name that it changed, each once, with the module that is active since.
+    pub fn members(&self) -> impl Iterator<Item = (&str, Option<Digest>)> {
+        let others = self.others.iter();
+        let others = others.map(|member| (member.name.as_str(), member.digest));
+        std::iter::once((self.name.as_str(), Some(self.digest))).chain(others)
+    }
+
+    /// Whether a module became active by it.
+    pub fn activates(&self, digest: Digest) -> bool {
+        self.members().any(|(_, member)| member == Some(digest))
+    }
+
+    /// What an export holds of it: builds belong to the store that they are in.
+    pub fn exported(&self) -> Self {
+        let mut exported = self.clone();
+        exported.projections.inline.clear();
+        exported.projections.categories.clear();
+        exported
+    }
+}
+
+/// A store that has been opened for reading alone.
+pub struct Source {
+    /// Reads.
+    pub reader: Arc<dyn EventReader>,
+    /// Components and plan.
+    pub modules: Arc<dyn ModuleStore>,
+    /// Snapshots, of which the anchors are exported.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// Documents, of which the dropped events are exported.
+    pub documents: Arc<dyn DocumentStore>,
+}
+
+/// A store that has been opened.
+pub struct Store {
+    /// Reads.
+    pub reader: Arc<dyn EventReader>,
+    /// Writes.
+    pub writer: Box<dyn EventWriter>,
+    /// Components and plan.
+    pub modules: Arc<dyn ModuleStore>,
+    /// How far named readers have come.
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Snapshots of streams.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// Counts of events by type.
+    pub types: Arc<dyn TypeStore>,
+    /// Documents of projections.
+    pub documents: Arc<dyn DocumentStore>,
+    /// The last rejections.
+    pub rejections: Arc<dyn RejectionStore>,
+    /// Acknowledged findings.
+    pub acknowledgements: Arc<dyn AcknowledgementStore>,
+    /// Tells that there may be something new.
+    pub wakes: Wakes,
+    /// A secret of the store, from which seeds are derived.
+    pub secret: [u8; 32],
+    /// What runs by itself: parts of the store, and of the host that is built on it.
+    pub supervisor: Supervisor,
+}

@@ -1,0 +1,482 @@
+//! One try to commit a batch.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use sqlx::Executor;
+use sqlx::postgres::{PgConnection, PgRow};
+
+use super::arrays::{Ground, Rows, head_after, owners, signed};
+use super::cell::Cells;
+use super::error::Failure;
+use super::inline::Locks;
+use super::memory::{Memory, TypeKey};
+use super::sent::{Sent, place};
+use super::turns::Turning;
+use super::{documents, lookup, modules, snapshots};
+use crate::classify::{Classified, Heads, Known, Parts, Refused, classify};
+use crate::projected::{Basis, Projected, project};
+use crate::turns::{take, turns};
+use crate::{Change, Check, Deployment, Error, Head, InlineFold, Item, Mark, Outcome, Turn};
+use quipu_model::{ExpectedVersion, Position, StreamId, Version};
+
+pub const APPEND: &str = "SELECT outcome, positions FROM append_batch(\
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
+    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)";
+const LOCK: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+    FROM lock_streams($1, $2)";
+const LOCK_PLAN: &str = "SELECT pg_advisory_xact_lock($1::int, 1)";
+const SHARE_PLAN: &str = "SELECT pg_advisory_xact_lock_shared($1::int, 1)";
+
+/// What `append_batch` answers.
+const WRITTEN: i32 = 0;
+const OTHER_PLAN: i32 = 1;
+const STANDS_ELSEWHERE: i32 = 2;
+const KNOWN_ID: i32 = 3;
+
+/// Nobody has seen a stream beyond it.
+const VERSION_MAX: Version = Version(1 << 53);
+
+/// A try on one connection.
+pub struct Attempt<'c> {
+    pub connection: &'c mut PgConnection,
+    pub memory: &'c mut Memory,
+    pub namespace: i64,
+    pub sent: &'c mut Option<Sent>,
+    /// The inline projections, if they may take something of the batch.
+    pub inline: Option<&'c dyn InlineFold>,
+}
+
+type Tried<T> = Result<T, Failure>;
+
+impl Attempt<'_> {
+    /// Commits the items. With `locked`, or when beliefs prove wrong twice, what they
+    /// rest on is locked before it is looked at.
+    pub async fn commit(&mut self, items: &[Item], locked: bool) -> Tried<Vec<Outcome>> {
+        let activates = items.iter().any(|item| matches!(item, Item::Activate(_)));
+        if activates || locked || self.inline.is_some() || items.iter().any(truncates) {
+            return self.locked(items, activates).await;
+        }
+        let mut known = Known::default();
+        if self.memory.ids_are_known {
+            known = self.known(items).await?;
+        }
+        for _ in 0..2 {
+            let heads = self.believed(items).await?;
+            let parts = self.parts().await?;
+            let (next, refused) = (Position(1), Refused::new());
+            let classified = classify(items, heads.clone(), &known, parts, next, &refused);
+            match self.append(items, &heads, &known, &classified, &[]).await? {
+                (WRITTEN, positions) => {
+                    return Ok(self.finish(classified, &positions));
+                }
+                (OTHER_PLAN, _) => self.memory.parts = None,
+                (STANDS_ELSEWHERE, _) => break,
+                (KNOWN_ID, _) => known = self.known(items).await?,
+                (other, _) => return Err(unexpected(other)),
+            }
+        }
+        self.locked(items, false).await
+    }
+
+    /// Locks first, then looks, then writes, all in one transaction.
+    async fn locked(&mut self, items: &[Item], activates: bool) -> Tried<Vec<Outcome>> {
+        self.connection.execute("BEGIN").await?;
+        let tried = self.within(items, activates).await;
+        if let Err(Failure::Again(_) | Failure::Refused(_)) = &tried {
+            self.connection.execute("ROLLBACK").await?;
+        }
+        tried
+    }
+
+    async fn within(&mut self, items: &[Item], activates: bool) -> Tried<Vec<Outcome>> {
+        let turns = turns(items)?;
+        let plan_lock = if activates { LOCK_PLAN } else { SHARE_PLAN };
+        sqlx::query(plan_lock)
+            .bind(self.namespace)
+            .execute(&mut *self.connection)
+            .await?;
+        // What is folded is seldom out of date; `append_batch` tells if it was.
+        if activates || self.inline.is_none() {
+            self.memory.parts = None;
+        }
+        let basis = Basis {
+            heads: self.lock(items).await?,
+            known: self.known(items).await?,
+            parts: self.parts().await?,
+            next: Position(1),
+        };
+        let Projected {
+            classified,
+            writes,
+            positions,
+        } = match self.inline {
+            None => basis.classified(items, &Refused::new()).into(),
+            Some(inline) => {
+                let mut locks = Locks {
+                    connection: &mut *self.connection,
+                    namespace: self.namespace,
+                };
+                project(items, &basis, inline, &mut locks).await?
+            }
+        };
+        let Basis { heads, known, .. } = &basis;
+        let (outcome, positions) = self
+            .append(items, heads, known, &classified, &positions)
+            .await?;
+        if outcome == OTHER_PLAN {
+            let why = "the plan was raised".to_owned();
+            return Err(Failure::Again(Error::Unavailable(why)));
+        }
+        if outcome != WRITTEN {
+            return Err(Failure::Again(Error::Unavailable(
+                "streams that are only looked at change all the time".to_owned(),
+            )));
+        }
+        for deployment in deployments(items, &classified.outcomes) {
+            if !modules::activate(self.connection, &deployment).await? {
+                let digest = deployment.digest;
+                return Err(
+                    Error::Unexpected(format!("module {digest} is not in the store")).into(),
+                );
+            }
+        }
+        if let Some(reason) = self.turn(turns, &classified).await? {
+            *self.sent = None;
+            self.connection.execute("ROLLBACK").await?;
+            return Ok(vec![Outcome::NotSettled(reason)]);
+        }
+        for (mark, _) in &classified.marks {
+            self.mark(mark).await?;
+        }
+        documents::write(self.connection, &writes).await?;
+        self.connection.execute("COMMIT").await?;
+        Ok(self.finish(classified, &positions))
+    }
+
+    /// Takes the turns of an activation that passed. Tells why not, if they can't be taken.
+    async fn turn(&mut self, turns: &[Turn], classified: &Classified<'_>) -> Tried<Option<String>> {
+        if turns.is_empty() || !matches!(classified.outcomes[..], [Outcome::Activated(_)]) {
+            return Ok(None);
+        }
+        let mut turning = Turning(&mut *self.connection);
+        let last = turning.last(self.namespace).await?;
+        take(turns, &mut turning, (last, classified.parts.plan)).await
+    }
+
+    /// Sends what was classified, with positions if they are drawn already. The answer, and
+    /// the positions of the events. What was written stays in `sent`: the transaction may
+    /// not be at its end.
+    async fn append(
+        &mut self,
+        items: &[Item],
+        heads: &Heads,
+        known: &Known,
+        classified: &Classified<'_>,
+        drawn: &[Position],
+    ) -> Tried<(i32, Vec<i64>)> {
+        let mut ground = Ground::default();
+        let (locked, seen) = streams(items);
+        ground.stand(locked, seen, heads);
+        ground.unknown(items, known);
+        ground.plan = items
+            .iter()
+            .any(|item| matches!(item, Item::Check(check) if check.plan.is_some()));
+        let mut rows = self.rows(&ground, classified).await?;
+        rows.positions = drawn.iter().map(|position| signed(position.0)).collect();
+        let activated = deployments(items, &classified.outcomes).next();
+        *self.sent = Some(Sent::new(classified, activated));
+        if ground.is_empty() && rows.owners.is_empty() {
+            return Ok((WRITTEN, Vec::new()));
+        }
+        let plan = self.memory.parts.as_ref().map_or(0, |parts| parts.plan);
+        let row = send(self.connection, self.namespace, plan, &ground, &rows).await?;
+        let outcome = row.cell(0)?;
+        if outcome != WRITTEN {
+            *self.sent = None;
+        }
+        let positions: Option<Vec<i64>> = row.cell(1)?;
+        Ok((outcome, positions.unwrap_or_default()))
+    }
+
+    /// The rows of what was accepted.
+    async fn rows<'a>(
+        &mut self,
+        ground: &Ground<'_>,
+        classified: &Classified<'a>,
+    ) -> Tried<Rows<'a>> {
+        let mut rows = Rows::default();
+        let owners = owners(&ground.locked);
+        // Of several marks of a stream, the last stands.
+        let archived = classified
+            .marks
+            .iter()
+            .filter_map(|(mark, at)| match mark.change {
+                Change::Archived(archived) => {
+                    Some((mark.stream.as_str(), archived.then(|| signed(at.0))))
+                }
+                Change::Truncated { .. } | Change::Whole => None,
+            });
+        let archived: BTreeMap<&str, Option<i64>> = archived.collect();
+        (rows.marks, rows.marked_at) = archived.into_iter().unzip();
+        let mut type_ids = Vec::new();
+        for accepted in &classified.accepted {
+            let stream = &accepted.write.stream;
+            type_ids.clear();
+            for event in &accepted.write.commit.events {
+                let key = TypeKey {
+                    category: stream.category().into(),
+                    name: event.name.clone(),
+                    schema_version: event.schema_version,
+                    content_type: event.body.content_type().clone(),
+                };
+                type_ids.push(lookup::type_id(self.connection, self.memory, key).await?);
+            }
+            let module_id = match accepted.write.commit.decided {
+                Some(decided) => {
+                    let module = decided.module;
+                    Some(lookup::module_id(self.connection, self.memory, module).await?)
+                }
+                None => None,
+            };
+            let owner = owners.get(stream.as_str()).copied().unwrap_or_default();
+            rows.commit(accepted, owner, &type_ids, module_id)?;
+        }
+        Ok(rows)
+    }
+
+    /// Where the streams of a batch are believed to stand. An item that names a version
+    /// is believed; what nothing is known of is read.
+    async fn believed(&mut self, items: &[Item]) -> Tried<Heads> {
+        let mut heads = Heads::new();
+        let mut decided = HashSet::new();
+        let mut unknown = BTreeSet::new();
+        for (stream, guess) in guesses(items) {
+            if let Some(head) = self.memory.heads.get(stream) {
+                heads.insert(stream.clone(), *head);
+            } else if decided.contains(stream) {
+                continue;
+            } else if let Some(version) = guess {
+                decided.insert(stream);
+                unknown.remove(stream);
+                if version != Version::NONE {
+                    heads.insert(stream.clone(), believed_at(version));
+                }
+            } else {
+                unknown.insert(stream);
+            }
+        }
+        if !unknown.is_empty() {
+            let read = lookup::heads(self.connection, unknown.iter().copied()).await?;
+            for (stream, head) in read {
+                self.memory.heads.insert(stream.clone(), head);
+                heads.insert(stream, head);
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Locks the streams of a batch, and reads where all of them stand.
+    async fn lock(&mut self, items: &[Item]) -> Tried<Heads> {
+        let (locked, seen) = streams(items);
+        for stream in locked.iter().chain(&seen) {
+            self.memory.heads.remove(*stream);
+        }
+        let names: Vec<&str> = locked.iter().map(|stream| stream.as_str()).collect();
+        let mut heads = Heads::new();
+        if !names.is_empty() {
+            let rows = sqlx::query(LOCK)
+                .bind(&names)
+                .bind(&names)
+                .fetch_all(&mut *self.connection)
+                .await?;
+            let by_name: HashMap<&str, &StreamId> =
+                locked.iter().map(|it| (it.as_str(), *it)).collect();
+            for row in &rows {
+                if let Some(stream) = by_name.get(row.cell::<&str>(0)?)
+                    && let Some(head) = lookup::head(row, 1)?
+                {
+                    heads.insert((*stream).clone(), head);
+                }
+            }
+        }
+        heads.extend(lookup::heads(self.connection, seen.into_iter()).await?);
+        for (stream, head) in &heads {
+            self.memory.heads.insert(stream.clone(), *head);
+        }
+        Ok(heads)
+    }
+
+    async fn known(&mut self, items: &[Item]) -> Tried<Known> {
+        let known = lookup::known(self.connection, items).await?;
+        self.memory.ids_are_known = !known.commands.is_empty() || !known.events.is_empty();
+        Ok(known)
+    }
+
+    async fn parts(&mut self) -> Tried<Parts> {
+        if let Some(parts) = &self.memory.parts {
+            return Ok(parts.clone());
+        }
+        let parts = lookup::parts(self.connection).await?;
+        self.memory.parts = Some(parts.clone());
+        Ok(parts)
+    }
+
+    /// Truncates a stream, or makes it whole.
+    async fn mark(&mut self, mark: &Mark) -> Tried<()> {
+        match &mark.change {
+            Change::Archived(_) => {}
+            Change::Truncated { before, anchor } => {
+                snapshots::truncate(self.connection, &mark.stream, *before, anchor).await?;
+            }
+            Change::Whole => snapshots::make_whole(self.connection, &mark.stream).await?,
+        }
+        Ok(())
+    }
+
+    /// Takes what was committed into the memory, and gives the outcomes their positions.
+    fn finish(&mut self, classified: Classified<'_>, positions: &[i64]) -> Vec<Outcome> {
+        for accepted in &classified.accepted {
+            let stream = accepted.write.stream.clone();
+            self.memory.heads.insert(stream, head_after(accepted));
+        }
+        for (mark, _) in &classified.marks {
+            self.memory.heads.remove(&mark.stream);
+        }
+        if let Some(last) = positions.last() {
+            self.memory.floor = self.memory.floor.max(Some(*last));
+        }
+        self.memory.parts = Some(classified.parts);
+        let mut outcomes = classified.outcomes;
+        place(&mut outcomes, positions);
+        outcomes
+    }
+}
+
+/// Sends a batch.
+pub async fn send(
+    connection: &mut PgConnection,
+    namespace: i64,
+    plan: u64,
+    ground: &Ground<'_>,
+    rows: &Rows<'_>,
+) -> Tried<PgRow> {
+    let row = sqlx::query(APPEND)
+        .bind(namespace)
+        .bind(signed(plan))
+        .bind(&ground.locked)
+        .bind(&ground.locked_versions)
+        .bind(&ground.locked_archived)
+        .bind(&ground.seen)
+        .bind(&ground.seen_versions)
+        .bind(&ground.seen_archived)
+        .bind(&ground.id_streams)
+        .bind(&ground.ids)
+        .bind(&ground.event_id_streams)
+        .bind(&ground.event_ids)
+        .bind(&rows.marks)
+        .bind(&rows.marked_at)
+        .bind(&rows.positions)
+        .bind(&rows.owners)
+        .bind(&rows.versions)
+        .bind(&rows.type_ids)
+        .bind(&rows.event_ids)
+        .bind(&rows.event_ids_given)
+        .bind(&rows.times)
+        .bind(&rows.offsets)
+        .bind(&rows.data)
+        .bind(&rows.metadata)
+        .bind(&rows.tags)
+        .bind(&rows.command_ids)
+        .bind(&rows.sizes)
+        .bind(&rows.plans)
+        .bind(&rows.module_ids)
+        .bind(&rows.fuels)
+        .bind(&rows.commands)
+        .fetch_one(connection)
+        .await?;
+    Ok(row)
+}
+
+/// The streams of a batch that are locked, and those that are only looked at, each in
+/// the order of its bytes.
+fn streams(items: &[Item]) -> (Vec<&StreamId>, Vec<&StreamId>) {
+    let (mut locked, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    for item in items {
+        match item {
+            Item::Append { writes, .. } => locked.extend(writes.iter().map(|it| &it.stream)),
+            Item::Mark(mark) => locked.extend([&mark.stream, &mark.write.stream]),
+            Item::Check(Check {
+                stream,
+                version: Some(_),
+                ..
+            }) => _ = seen.insert(stream),
+            Item::Check(_) | Item::Activate(_) => {}
+        }
+    }
+    let seen = seen.difference(&locked).copied().collect();
+    (locked.into_iter().collect(), seen)
+}
+
+/// Each stream that a batch rests on, in order of the items, and the version at which
+/// its item expects it.
+fn guesses(items: &[Item]) -> impl Iterator<Item = (&StreamId, Option<Version>)> {
+    items.iter().flat_map(|item| match item {
+        Item::Append { writes, .. } => writes
+            .iter()
+            .map(|write| {
+                let guess = match write.expected {
+                    ExpectedVersion::NoStream => Some(Version::NONE),
+                    ExpectedVersion::Exact(version) if version <= VERSION_MAX => Some(version),
+                    _ => None,
+                };
+                (&write.stream, guess)
+            })
+            .collect(),
+        Item::Mark(mark) => vec![(&mark.stream, None), (&mark.write.stream, None)],
+        Item::Check(check) => match check.version {
+            Some(version) => vec![(&check.stream, Some(version))],
+            None => Vec::new(),
+        },
+        Item::Activate(_) => Vec::new(),
+    })
+}
+
+/// Whoever names a version has seen the stream there, and not archived. Its mark is not
+/// believed but read, by the batch that changes it.
+fn believed_at(version: Version) -> Head {
+    Head {
+        version,
+        recorded_at: quipu_model::Timestamp(0),
+        archived: false,
+        truncated_before: Version::NONE,
+    }
+}
+
+/// Whether an item changes a mark that `append_batch` does not know of.
+fn truncates(item: &Item) -> bool {
+    matches!(
+        item,
+        Item::Mark(Mark {
+            change: Change::Truncated { .. } | Change::Whole,
+            ..
+        })
+    )
+}
+
+/// The activations that passed.
+fn deployments<'a>(
+    items: &'a [Item],
+    outcomes: &'a [Outcome],
+) -> impl Iterator<Item = Deployment> + 'a {
+    let pairs = items.iter().zip(outcomes);
+    pairs.filter_map(|pair| match pair {
+        (Item::Activate(activation), Outcome::Activated(plan)) => {
+            Some(activation.deployment(*plan))
+        }
+        _ => None,
+    })
+}
+
+fn unexpected(outcome: i32) -> Failure {
+    Failure::Refused(Error::Unexpected(format!("append_batch answers {outcome}")))
+}

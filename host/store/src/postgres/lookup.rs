@@ -1,0 +1,248 @@
+//! What a writer looks up before it writes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use sqlx::postgres::{PgConnection, PgRow};
+use uuid::Uuid;
+
+use super::arrays::signed;
+use super::cell::Cells;
+use super::error::Failure;
+use super::memory::{Memory, TypeKey};
+use crate::assemble::body;
+use crate::classify::{self, Heads, Known, Parts};
+use crate::{Error, Head, Item, KnownCommit, KnownEvent, ProjectionPlan, Result, record};
+use quipu_model::{
+    CommandId, CommitData, Digest, EventId, Name, Position, StreamId, Timestamp, Version,
+};
+
+const HEADS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+    FROM streams WHERE name = ANY ($1)";
+const PARTS: &str = "SELECT plan, coalesce(categories, ARRAY[name]), projections \
+    FROM deployments ORDER BY plan";
+const TYPE: &str = "SELECT type_id FROM event_types \
+    WHERE category = $1 AND name = $2 AND schema_version = $3 AND content_type = $4";
+const NEW_TYPE: &str = "INSERT INTO event_types (category, name, schema_version, content_type) \
+    VALUES ($1, $2, $3, $4) ON CONFLICT ON CONSTRAINT event_type DO NOTHING";
+const MODULE: &str = "SELECT module_id FROM modules WHERE digest = $1";
+
+/// Recorded commits with their events in order; `command` and what belongs to the
+/// commit stand on the first event. The first columns say what was asked.
+macro_rules! known {
+    ($type:literal, $found:literal) => {
+        concat!(
+            "SELECT u.name, u.id, c.command, e.event_id, t.name, e.version, e.position, \
+             t.content_type, e.data, c.plan, c.fuel, m.digest \
+             FROM unnest($1::text[], $2::",
+            $type,
+            "[]) AS u (name, id) \
+             JOIN streams AS s ON s.name = u.name ",
+            $found,
+            " JOIN events AS e ON e.stream_id = c.stream_id \
+                 AND e.version BETWEEN c.version AND c.version + c.commit_size - 1 \
+             JOIN event_types AS t ON t.type_id = e.type_id \
+             LEFT JOIN modules AS m ON m.module_id = c.module_id \
+             ORDER BY u.name, u.id, e.version"
+        )
+    };
+}
+
+const KNOWN_COMMANDS: &str = known!(
+    "text",
+    "CROSS JOIN LATERAL (SELECT * FROM events AS c \
+         WHERE -c.stream_id = -s.stream_id AND c.command_id = u.id LIMIT 1) AS c"
+);
+const KNOWN_EVENTS: &str = known!(
+    "uuid",
+    "CROSS JOIN LATERAL (SELECT * FROM events AS f \
+         WHERE -f.stream_id = -s.stream_id AND f.event_id = u.id AND f.event_id_given LIMIT 1) AS f \
+     JOIN events AS c ON c.stream_id = f.stream_id AND c.version = f.version - f.commit_offset"
+);
+
+type Found<T> = std::result::Result<T, Failure>;
+
+/// Where streams stand; those that are not there are left out.
+pub async fn heads<'a>(
+    connection: &mut PgConnection,
+    streams: impl Iterator<Item = &'a StreamId>,
+) -> Found<Heads> {
+    let by_name: BTreeMap<&str, &StreamId> = streams.map(|it| (it.as_str(), it)).collect();
+    if by_name.is_empty() {
+        return Ok(Heads::new());
+    }
+    let names: Vec<&str> = by_name.keys().copied().collect();
+    let rows = sqlx::query(HEADS).bind(names).fetch_all(connection).await?;
+    let mut heads = Heads::new();
+    for row in &rows {
+        if let Some(stream) = by_name.get(row.cell::<&str>(0)?)
+            && let Some(head) = head(row, 1)?
+        {
+            heads.insert((*stream).clone(), head);
+        }
+    }
+    Ok(heads)
+}
+
+/// A head from four columns: version, recorded-at, archived-at, the mark of a truncated
+/// stream. None at version 0.
+pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
+    let version = row.number(first)?;
+    if version == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Head {
+        version: Version(version),
+        recorded_at: Timestamp(row.number(first + 1)?),
+        archived: row.cell::<Option<i64>>(first + 2)?.is_some(),
+        truncated_before: Version(row.number(first + 3)?),
+    }))
+}
+
+/// The plan and since when each of its parts stands.
+pub async fn parts(connection: &mut PgConnection) -> Found<Parts> {
+    let mut parts = Parts::default();
+    for row in sqlx::query(PARTS).fetch_all(connection).await? {
+        let categories: Vec<String> = row.cell(1)?;
+        let projections = ProjectionPlan::of_json(row.cell(2)?)?;
+        parts.activated(row.number(0)?, &categories, &projections);
+    }
+    Ok(parts)
+}
+
+/// The records under the ids of a batch.
+pub async fn known(connection: &mut PgConnection, items: &[Item]) -> Found<Known> {
+    let mut known = Known::default();
+    let ids: HashMap<(&str, &str), (&StreamId, &CommandId)> = classify::ids(items)
+        .map(|(stream, id)| ((stream.as_str(), id.as_str()), (stream, id)))
+        .collect();
+    if !ids.is_empty() {
+        let (streams, names): (Vec<&str>, Vec<&str>) = ids.keys().copied().unzip();
+        let query = sqlx::query(KNOWN_COMMANDS).bind(streams).bind(names);
+        let rows = query.fetch_all(&mut *connection).await?;
+        for rows in rows.chunk_by(|one, other| same::<&str>(one, other)) {
+            if let Some((stream, id)) = ids.get(&(rows[0].cell(0)?, rows[0].cell(1)?)) {
+                let key = ((*stream).clone(), (*id).clone());
+                known.commands.insert(key, Arc::new(commit(rows)?));
+            }
+        }
+    }
+    let ids: HashMap<(&str, EventId), &StreamId> = classify::event_ids(items)
+        .map(|(stream, id)| ((stream.as_str(), id), stream))
+        .collect();
+    if !ids.is_empty() {
+        let (streams, names): (Vec<&str>, Vec<Uuid>) = ids.keys().copied().unzip();
+        let query = sqlx::query(KNOWN_EVENTS).bind(streams).bind(names);
+        let rows = query.fetch_all(connection).await?;
+        let mut commits: HashMap<(StreamId, Version), Arc<KnownCommit>> = HashMap::new();
+        for rows in rows.chunk_by(|one, other| same::<Uuid>(one, other)) {
+            let id = rows[0].cell(1)?;
+            if let Some(stream) = ids.get(&(rows[0].cell(0)?, id)) {
+                // Events of one commit are given the same.
+                let first = ((*stream).clone(), Version(rows[0].number(5)?));
+                let known_commit = match commits.get(&first) {
+                    Some(one) => Arc::clone(one),
+                    None => Arc::new(commit(rows)?),
+                };
+                commits.insert(first, Arc::clone(&known_commit));
+                known.events.insert(((*stream).clone(), id), known_commit);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Whether two rows answer the same question.
+fn same<'r, I>(one: &'r PgRow, other: &'r PgRow) -> bool
+where
+    I: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + PartialEq,
+{
+    let asked = |row: &'r PgRow| Some((row.cell::<&str>(0).ok()?, row.cell::<I>(1).ok()?));
+    asked(one) == asked(other)
+}
+
+/// A commit from the rows of its events.
+fn commit(rows: &[PgRow]) -> Result<KnownCommit> {
+    let first = &rows[0];
+    let record = first
+        .cell::<Option<&[u8]>>(2)?
+        .map(record::decode)
+        .transpose()?;
+    let data = CommitData::of(
+        record.as_ref(),
+        first.number(9)?,
+        first.maybe_digest(11)?,
+        first.maybe_number(10)?,
+    );
+    let events = rows.iter().map(|row| {
+        Ok(KnownEvent {
+            id: row.cell(3)?,
+            name: Name::stored(row.cell(4)?),
+            version: Version(row.number(5)?),
+            position: Position(row.number(6)?),
+            body: body(row.cell(7)?, row.cell::<Vec<u8>>(8)?.into())?,
+        })
+    });
+    Ok(KnownCommit {
+        record,
+        data,
+        events: events.collect::<Result<_>>()?,
+    })
+}
+
+/// The number of a type of events; a new one is made.
+pub async fn type_id(
+    connection: &mut PgConnection,
+    memory: &mut Memory,
+    key: TypeKey,
+) -> Found<i64> {
+    if let Some(type_id) = memory.types.get(&key) {
+        return Ok(*type_id);
+    }
+    for _ in 0..2 {
+        let found = sqlx::query(TYPE)
+            .bind(&*key.category)
+            .bind(key.name.as_str())
+            .bind(i64::from(key.schema_version))
+            .bind(key.content_type.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        if let Some(row) = found {
+            let type_id = row.cell(0)?;
+            memory.types.insert(key, type_id);
+            return Ok(type_id);
+        }
+        sqlx::query(NEW_TYPE)
+            .bind(&*key.category)
+            .bind(key.name.as_str())
+            .bind(i64::from(key.schema_version))
+            .bind(key.content_type.as_str())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Err(Error::Unexpected(format!("type {} can't be made", key.name)).into())
+}
+
+/// The number of a module.
+pub async fn module_id(
+    connection: &mut PgConnection,
+    memory: &mut Memory,
+    digest: Digest,
+) -> Found<i64> {
+    if let Some(module_id) = memory.modules.get(&digest) {
+        return Ok(*module_id);
+    }
+    let row = sqlx::query(MODULE)
+        .bind(&digest.0[..])
+        .fetch_optional(connection)
+        .await?;
+    let missing = || Error::Unexpected(format!("module {digest} is not in the store"));
+    let module_id = row.ok_or_else(missing)?.cell(0)?;
+    memory.modules.insert(digest, module_id);
+    Ok(module_id)
+}
+
+/// A number for SQL.
+pub fn bound(limit: usize) -> i64 {
+    signed(limit as u64)
+}

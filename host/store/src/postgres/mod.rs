@@ -1,0 +1,162 @@
+//! PostgreSQL: one schema for a store, any number of hosts.
+//!
+//! Each host has one connection that writes and sends a batch as one call of a
+//! function, a pool that reads, and one that listens. Positions become readable in
+//! order by a fence of advisory locks; `horizon` in the first migration says how.
+
+mod acknowledged;
+mod arrays;
+mod aside;
+mod batch;
+mod builds;
+mod cell;
+mod checkpoints;
+mod documents;
+mod dropped;
+mod error;
+mod import;
+mod inline;
+mod lookup;
+mod memory;
+mod modules;
+mod pages;
+mod projections;
+mod reader;
+mod rejections;
+mod retries;
+mod schema;
+mod sent;
+mod session;
+mod snapshots;
+mod turns;
+mod types;
+mod url;
+mod wakes;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::Connection;
+use sqlx::postgres::{PgConnection, PgPoolOptions};
+
+use self::cell::Cells;
+use self::error::store_error;
+use self::session::Settings;
+pub use self::url::Url;
+use super::{Error, Migrated, Result, Store};
+use quipu_model::supervise::Supervisor;
+
+/// How to use a database.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections for reading.
+    pub readers: u32,
+    /// How long a reader waits for a free connection.
+    pub reader_wait_max: Duration,
+    /// How long one statement of the writer may take.
+    pub statement_max: Duration,
+    /// How long a batch waits for a connection that was lost.
+    pub reconnect_max: Duration,
+    /// How often to look for news when nobody tells of them.
+    pub poll: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            readers: 8,
+            reader_wait_max: Duration::from_secs(10),
+            statement_max: Duration::from_secs(20),
+            reconnect_max: Duration::from_secs(30),
+            poll: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Opens a store; makes it when the schema is empty or not there.
+pub async fn open(url: &Url, options: &Options) -> Result<Store> {
+    let base = url.options()?;
+    let mut connection = session::connect(&base).await?;
+    session::check(&mut connection, url.schema()).await?;
+    schema::check(&mut connection, url.schema()).await?;
+    let secret = secret(&mut connection).await?;
+    let namespace = sqlx::query("SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = $1")
+        .bind(url.schema())
+        .fetch_one(&mut connection)
+        .await
+        .map_err(store_error)?
+        .cell(0)?;
+    import::follow(&mut connection, namespace)
+        .await
+        .map_err(store_error)?;
+    // Nobody waits for the goodbye.
+    _ = connection.close().await;
+    let pool = PgPoolOptions::new()
+        .max_connections(options.readers)
+        .acquire_timeout(options.reader_wait_max)
+        .connect_lazy_with(session::bounded(&base));
+    let (waker, wakes) = super::wake::Waker::new();
+    let settings = Settings {
+        base,
+        namespace,
+        options: options.clone(),
+    };
+    let supervisor = Supervisor::default();
+    let told = wakes::start(&settings, &pool, waker, &supervisor);
+    Ok(Store {
+        reader: Arc::new(reader::Reader::new(pool.clone(), namespace)),
+        modules: Arc::new(modules::Modules::new(pool.clone())),
+        checkpoints: Arc::new(checkpoints::Checkpoints::new(pool.clone())),
+        snapshots: Arc::new(snapshots::Snapshots::new(pool.clone())),
+        types: Arc::new(types::Types::new(pool.clone(), namespace)),
+        documents: Arc::new(projections::Projections::new(pool.clone())),
+        rejections: Arc::new(rejections::Rejections::new(pool.clone())),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements::new(pool.clone())),
+        writer: Box::new(writer::Writer::new(settings, pool, told)),
+        wakes,
+        secret,
+        supervisor,
+    })
+}
+
+/// Brings a schema to the form that this program knows.
+pub async fn migrate(url: &Url) -> Result<Migrated> {
+    let mut connection = session::connect(&url.options()?).await?;
+    session::check(&mut connection, url.schema()).await?;
+    let migrated = schema::migrate(&mut connection, url.schema()).await?;
+    secret(&mut connection).await?;
+    Ok(migrated)
+}
+
+/// Whether the schema holds a store.
+pub async fn is_there(url: &Url) -> Result<bool> {
+    let mut connection = session::connect(&url.options()?).await?;
+    schema::is_there(&mut connection, url.schema()).await
+}
+
+/// Removes a store with all that is in it. Nobody may have it open.
+///
+/// # Errors
+/// When the server does not answer, or the user may not.
+pub async fn drop_schema(url: &Url) -> Result<()> {
+    let mut connection = session::connect(&url.options()?).await?;
+    schema::drop(&mut connection, url.schema()).await
+}
+
+/// The store's secret, made when the store is.
+async fn secret(connection: &mut PgConnection) -> Result<[u8; 32]> {
+    let fresh: [u8; 32] = rand::random();
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', $1) ON CONFLICT DO NOTHING")
+        .bind(&fresh[..])
+        .execute(&mut *connection)
+        .await
+        .map_err(store_error)?;
+    let kept: Vec<u8> = sqlx::query("SELECT value FROM meta WHERE name = 'secret'")
+        .fetch_one(connection)
+        .await
+        .map_err(store_error)?
+        .cell(0)?;
+    kept.try_into()
+        .map_err(|_| Error::Damaged("the secret does not have 32 bytes".to_owned()))
+}

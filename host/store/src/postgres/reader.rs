@@ -1,0 +1,510 @@
+//! Reads through a pool of connections.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
+
+use super::arrays::signed;
+use super::cell::Cells;
+use super::error::store_error;
+use super::lookup::{bound, head};
+use crate::assemble::{Assembler, EventRow, body, stored, stream_id};
+use crate::page::{Room, page_bounds};
+use crate::{
+    ArchivedStreams, Direction, Error, EventReader, Filter, Head, LOG_PAGE_MAX, LoadPage,
+    LoadedEvent, LogPage, Result, STREAMS_PAGE_MAX, StoredPage, StreamFilter, StreamInfo,
+    StreamPage, StreamsPage,
+};
+use quipu_model::{CommandId, Name, Position, StreamId, Timestamp, Version};
+
+/// Positions that one statement looks through for events that pass a filter.
+const WINDOW: u64 = 100_000;
+
+const HORIZON: &str = "SELECT horizon($1)";
+const HEAD: &str = "SELECT version, recorded_at, archived_at, truncated_before FROM streams \
+     WHERE name = $1";
+
+/// Rows that belong to an event are joined from the left: one that is missing shows as
+/// damage, and hides no event.
+macro_rules! events {
+    ($rest:literal) => {
+        concat!(
+            "SELECT e.position, s.name, e.version, t.name, t.schema_version, t.content_type, \
+             e.event_id, coalesce(e.event_id_given, false), e.recorded_at, e.data, e.metadata, \
+             e.tags, e.commit_offset, c.command, c.plan, c.fuel, m.digest, c.commit_size \
+             FROM events AS e \
+             LEFT JOIN event_types AS t ON t.type_id = e.type_id \
+             LEFT JOIN streams AS s ON s.stream_id = e.stream_id \
+             LEFT JOIN events AS c ON c.stream_id = e.stream_id \
+                 AND c.version = e.version - e.commit_offset \
+             LEFT JOIN modules AS m ON m.module_id = c.module_id ",
+            $rest
+        )
+    };
+}
+
+/// Columns whose bytes count for the size of a page.
+const SIZED: &[usize] = &[9, 10, 13];
+
+macro_rules! stream {
+    ($order:literal) => {
+        concat!(
+            events!(
+                "WHERE e.stream_id = (SELECT stream_id FROM streams WHERE name = $1) \
+                 AND e.version BETWEEN $2 AND $3 ORDER BY e.version "
+            ),
+            $order
+        )
+    };
+}
+
+const STREAM_FORWARD: &str = stream!("ASC");
+const STREAM_BACKWARD: &str = stream!("DESC");
+
+macro_rules! log {
+    ($order:literal) => {
+        concat!(
+            events!(
+                "WHERE e.position BETWEEN $1 AND $2 \
+                 AND ($4::text[] IS NULL OR t.category = ANY ($4)) \
+                 AND ($5::text[] IS NULL OR t.name = ANY ($5)) \
+                 AND ($6::text IS NULL OR starts_with(s.name, $6)) \
+                 AND ($7::text[] IS NULL OR e.tags && $7) \
+                 AND NOT ($8 AND s.archived_at IS NOT NULL) \
+                 AND (t.category = ANY ($9::text[])) IS NOT TRUE \
+                 AND (t.name = ANY ($10::text[])) IS NOT TRUE \
+                 AND ($11::text[] IS NULL OR NOT EXISTS (\
+                     SELECT 1 FROM unnest($11) AS other (prefix) \
+                     WHERE starts_with(s.name, other.prefix))) \
+                 AND (e.tags && $12::text[]) IS NOT TRUE \
+                 ORDER BY e.position "
+            ),
+            $order,
+            " LIMIT $3"
+        )
+    };
+}
+
+const LOG_FORWARD: &str = log!("ASC");
+const LOG_BACKWARD: &str = log!("DESC");
+const STORED: &str =
+    events!("WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3");
+const BEHIND: &str = "SELECT min(position) FROM events WHERE position > $1";
+const BEFORE: &str = "SELECT max(position) FROM events WHERE position < $1";
+const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, e.recorded_at, \
+     e.data, e.command_id, s.archived_at, s.truncated_before \
+     FROM streams AS s \
+     JOIN events AS e ON e.stream_id = s.stream_id \
+     LEFT JOIN event_types AS t ON t.type_id = e.type_id \
+     WHERE s.name = $1 AND e.version > $2 ORDER BY e.version LIMIT $3";
+/// `.` comes next behind `-`: between the two are all names of the category that have a
+/// key, and some others.
+const STREAMS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+     FROM streams WHERE version > 0 AND ($1::text IS NULL OR name > $1) \
+     AND ($2::text IS NULL OR (name >= $2 AND name < $2 || '.' AND split_part(name, '-', 1) = $2)) \
+     AND ($3 OR archived_at IS NULL) \
+     ORDER BY name LIMIT $4";
+const ARCHIVED_STREAMS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+     FROM streams WHERE version > 0 AND ($1::text IS NULL OR name > $1) \
+     AND ($2::text IS NULL OR (name >= $2 AND name < $2 || '.' AND split_part(name, '-', 1) = $2)) \
+     AND ($3 OR archived_at IS NOT NULL) AND archived_at IS NOT NULL \
+     ORDER BY name LIMIT $4";
+
+/// Reads committed events.
+pub struct Reader {
+    pool: PgPool,
+    namespace: i64,
+}
+
+type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+impl Reader {
+    /// A reader on this pool.
+    pub fn new(pool: PgPool, namespace: i64) -> Self {
+        Self { pool, namespace }
+    }
+
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {
+        let row = sqlx::query(HEAD)
+            .bind(stream.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(store_error)?;
+        row.map_or(Ok(None), |row| head(&row, 0))
+    }
+
+    /// The event next to a position in the log.
+    async fn next_to(&self, at: u64, direction: Direction) -> Result<Option<u64>> {
+        let sql = match direction {
+            Direction::Forward => BEHIND,
+            Direction::Backward => BEFORE,
+        };
+        let row = sqlx::query(sql)
+            .bind(signed(at))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(store_error)?;
+        row.maybe_number(0)
+    }
+
+    /// Events between two positions that pass the filter.
+    async fn window(
+        &self,
+        (first, last): (u64, u64),
+        direction: Direction,
+        limit: usize,
+        filter: &Filter,
+    ) -> Result<(Vec<PgRow>, bool)> {
+        let sql = match direction {
+            Direction::Forward => LOG_FORWARD,
+            Direction::Backward => LOG_BACKWARD,
+        };
+        let query = sqlx::query(sql)
+            .bind(signed(first))
+            .bind(signed(last))
+            .bind(bound(limit))
+            .bind(texts(&filter.categories))
+            .bind(names(&filter.types))
+            .bind(filter.prefix.as_deref())
+            .bind(texts(&filter.tags))
+            .bind(filter.without_archived)
+            .bind(texts(&filter.not_categories))
+            .bind(names(&filter.not_types))
+            .bind(texts(&filter.not_prefixes))
+            .bind(texts(&filter.not_tags));
+        self.page(query, SIZED).await
+    }
+
+    /// The rows of a page, up to its bounds in bytes, and whether that cut it.
+    async fn page<'q>(&self, query: Query<'q>, sized: &[usize]) -> Result<(Vec<PgRow>, bool)> {
+        let (mut rows, mut room) = (Vec::new(), Room::default());
+        let mut reading = query.fetch(&self.pool);
+        while let Some(row) = reading.next().await {
+            let row = row.map_err(store_error)?;
+            let bytes = sized.iter().map(|column| row.bytes(*column)).sum();
+            rows.push(row);
+            if !room.take(bytes) {
+                return Ok((rows, true));
+            }
+        }
+        Ok((rows, false))
+    }
+}
+
+/// Texts of a filter.
+fn texts(all: &Option<Vec<Arc<str>>>) -> Option<Vec<&str>> {
+    let all = all.as_ref()?;
+    Some(all.iter().map(|one| &**one).collect())
+}
+
+/// Types of a filter.
+fn names(all: &Option<Vec<Name>>) -> Option<Vec<&str>> {
+    let all = all.as_ref()?;
+    Some(all.iter().map(Name::as_str).collect())
+}
+
+impl EventReader for Reader {
+    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
+        self.head(stream).boxed()
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
+        async move {
+            let Some(head) = self.head(stream).await? else {
+                return Ok(None);
+            };
+            let range = page_bounds(from, direction, limit, head);
+            let sql = match direction {
+                Direction::Forward => STREAM_FORWARD,
+                Direction::Backward => STREAM_BACKWARD,
+            };
+            let query = sqlx::query(sql)
+                .bind(stream.as_str())
+                .bind(signed(*range.start()))
+                .bind(signed(*range.end()));
+            let (rows, is_cut) = self.page(query, SIZED).await?;
+            let mut assembler = Assembler::default();
+            let events = rows
+                .iter()
+                .map(|row| assembler.event(event_row(row)?))
+                .collect::<Result<Vec<_>>>()?;
+            let versions: Vec<u64> = events.iter().map(|event| event.version.0).collect();
+            let found = match direction {
+                Direction::Forward => dense(versions.iter().copied(), range, is_cut),
+                Direction::Backward => {
+                    let all = is_cut || versions.last() == Some(range.start());
+                    let first = versions.last().copied().unwrap_or(*range.start());
+                    dense(versions.iter().rev().copied(), first..=*range.end(), !all)
+                }
+            };
+            found.map_err(|version| version_missing(stream, version))?;
+            Ok(Some(StreamPage::new(head, events, direction)))
+        }
+        .boxed()
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &'a Filter,
+    ) -> BoxFuture<'a, Result<LogPage>> {
+        async move {
+            let head = horizon(&self.pool, self.namespace).await?;
+            let limit = limit.min(LOG_PAGE_MAX);
+            let up_to = filter.end(head);
+            let window = if filter.is_all() { u64::MAX } else { WINDOW };
+            // What has been looked through: forward up to here, backward down to here.
+            let mut at = match direction {
+                Direction::Forward => after.0,
+                Direction::Backward => after.0.min(up_to.0.saturating_add(1)),
+            };
+            loop {
+                let bounds = match direction {
+                    Direction::Forward => {
+                        let end = at.saturating_add(window).min(up_to.0);
+                        (at.saturating_add(1), end)
+                    }
+                    Direction::Backward => (at.saturating_sub(window).max(1), at.saturating_sub(1)),
+                };
+                if bounds.0 > bounds.1 || limit == 0 {
+                    return Ok(LogPage {
+                        events: Vec::new(),
+                        next: None,
+                        head,
+                    });
+                }
+                let (rows, is_cut) = self.window(bounds, direction, limit, filter).await?;
+                let mut assembler = Assembler::default();
+                let events = rows
+                    .iter()
+                    .map(|row| assembler.event(event_row(row)?))
+                    .collect::<Result<Vec<_>>>()?;
+                let (end, is_last) = match direction {
+                    Direction::Forward => (bounds.1, bounds.1 >= up_to.0),
+                    Direction::Backward => (bounds.0, bounds.0 == 1),
+                };
+                let next = match events.last() {
+                    Some(last) if is_cut || events.len() == limit => Some(last.position),
+                    _ => (!is_last).then_some(Position(end)),
+                };
+                if !events.is_empty() || next.is_none() {
+                    return Ok(LogPage { events, next, head });
+                }
+                // An import may have left a hole of any size.
+                at = match (self.next_to(end, direction).await?, direction) {
+                    (Some(next), Direction::Forward) => next.saturating_sub(1),
+                    (Some(next), Direction::Backward) => next.saturating_add(1),
+                    (None, Direction::Forward) => up_to.0,
+                    (None, Direction::Backward) => 1,
+                };
+            }
+        }
+        .boxed()
+    }
+
+    fn load<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        after: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<LoadPage>> {
+        async move {
+            let query = sqlx::query(LOAD)
+                .bind(stream.as_str())
+                .bind(signed(after.0))
+                .bind(bound(limit));
+            let (rows, is_cut) = self.page(query, &[5]).await?;
+            let events = rows
+                .iter()
+                .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
+                .collect::<Result<Vec<_>>>()?;
+            let versions = events.iter().map(|event| event.version.0);
+            dense(versions, after.0.saturating_add(1)..=u64::MAX, true)
+                .map_err(|version| version_missing(stream, version))?;
+            let head = match (rows.last(), events.last()) {
+                (Some(row), Some(event)) => Some(Head {
+                    version: event.version,
+                    recorded_at: event.recorded_at,
+                    archived: row.cell::<Option<i64>>(7)?.is_some(),
+                    truncated_before: Version(row.number(8)?),
+                }),
+                _ => self.head(stream).await?,
+            };
+            let is_last = !is_cut && events.len() < limit;
+            Ok(LoadPage {
+                head,
+                events,
+                is_last,
+            })
+        }
+        .boxed()
+    }
+
+    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
+        horizon(&self.pool, self.namespace).boxed()
+    }
+
+    fn streams<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+        filter: &'a StreamFilter,
+    ) -> BoxFuture<'a, Result<StreamsPage>> {
+        async move {
+            let limit = limit.min(STREAMS_PAGE_MAX);
+            let sql = match filter.archived {
+                ArchivedStreams::Only => ARCHIVED_STREAMS,
+                ArchivedStreams::Without | ArchivedStreams::With => STREAMS,
+            };
+            let rows = sqlx::query(sql)
+                .bind(after)
+                .bind(filter.category.as_deref())
+                .bind(filter.archived == ArchivedStreams::With)
+                .bind(bound(limit))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(store_error)?;
+            let streams = rows.iter().map(|row| {
+                Ok(StreamInfo {
+                    stream: stream_id(row.cell(0)?)?,
+                    version: Version(row.number(1)?),
+                    recorded_at: Timestamp(row.number(2)?),
+                    archived_at: row.maybe_number(3)?.map(Timestamp),
+                    truncated_before: Version(row.number(4)?),
+                })
+            });
+            Ok(StreamsPage::new(streams.collect::<Result<_>>()?, limit))
+        }
+        .boxed()
+    }
+
+    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
+        async move {
+            let head = horizon(&self.pool, self.namespace).await?;
+            let query = sqlx::query(STORED)
+                .bind(signed(after.0))
+                .bind(signed(head.0))
+                .bind(bound(limit.min(LOG_PAGE_MAX)));
+            let (rows, _) = self.page(query, SIZED).await?;
+            let events = rows.iter().map(|row| stored(event_row(row)?));
+            Ok(StoredPage {
+                events: events.collect::<Result<_>>()?,
+                head,
+            })
+        }
+        .boxed()
+    }
+}
+
+/// Up to where the log can be read, in a statement before the one that reads.
+pub async fn horizon(pool: &PgPool, namespace: i64) -> Result<Position> {
+    let row = sqlx::query(HORIZON)
+        .bind(namespace)
+        .fetch_one(pool)
+        .await
+        .map_err(store_error)?;
+    Ok(Position(row.number(0)?))
+}
+
+/// Whether the numbers of a page follow each other from the first of the range on, to
+/// its end unless the page may end early: else the first number that is missing.
+fn dense(
+    found: impl Iterator<Item = u64>,
+    range: std::ops::RangeInclusive<u64>,
+    may_end_early: bool,
+) -> std::result::Result<(), u64> {
+    let mut expected = *range.start();
+    for number in found {
+        if number != expected {
+            return Err(expected);
+        }
+        expected = expected.saturating_add(1);
+    }
+    if may_end_early || expected > *range.end() {
+        Ok(())
+    } else {
+        Err(expected)
+    }
+}
+
+fn version_missing(stream: &StreamId, version: u64) -> Error {
+    Error::Damaged(format!("stream {stream}: version {version} is missing"))
+}
+
+/// Says where it is that a row of a load can't be read.
+fn damaged_in(stream: &StreamId, row: &PgRow, error: Error) -> Error {
+    match (error, row.number(0)) {
+        (Error::Damaged(why), Ok(version)) => {
+            Error::Damaged(format!("stream {stream}, version {version}: {why}"))
+        }
+        (other, _) => other,
+    }
+}
+
+fn loaded_event(row: &PgRow) -> Result<LoadedEvent> {
+    Ok(LoadedEvent {
+        version: Version(row.number(0)?),
+        name: Name::stored(row.cell(1)?),
+        schema_version: schema_version(row, 2)?,
+        body: body(row.cell(3)?, row.cell::<Vec<u8>>(5)?.into())?,
+        recorded_at: Timestamp(row.number(4)?),
+        command_id: row.cell::<Option<&str>>(6)?.map(CommandId::stored),
+    })
+}
+
+/// The schema version of a type.
+pub fn schema_version(row: &PgRow, column: usize) -> Result<u32> {
+    u32::try_from(row.number(column)?)
+        .map_err(|_| Error::Damaged("a schema version that is too large".to_owned()))
+}
+
+/// A row of `events!`.
+fn event_row(row: &PgRow) -> Result<EventRow<'_>> {
+    let read = || {
+        Ok(EventRow {
+            position: row.number(0)?,
+            stream: row.cell(1)?,
+            version: row.number(2)?,
+            name: row.cell(3)?,
+            schema_version: schema_version(row, 4)?,
+            content_type: row.cell(5)?,
+            id: row.cell(6)?,
+            id_is_callers: row.cell(7)?,
+            recorded_at: row.number(8)?,
+            data: row.cell::<Vec<u8>>(9)?.into(),
+            metadata: row.cell::<Option<Vec<u8>>>(10)?.map(Into::into),
+            tags: tags(row, 11)?,
+            commit_offset: row.number(12)?,
+            command: row.cell(13)?,
+            plan: row.number(14)?,
+            fuel: row.maybe_number(15)?,
+            module: row.maybe_digest(16)?,
+            commit_size: row.number(17)?,
+        })
+    };
+    read().map_err(|error| match (error, row.number(0)) {
+        (Error::Damaged(why), Ok(position)) => {
+            Error::Damaged(format!("position {position}: {why}"))
+        }
+        (other, _) => other,
+    })
+}
+
+fn tags(row: &PgRow, column: usize) -> Result<Vec<Arc<str>>> {
+    let tags: Option<Vec<String>> = row.cell(column)?;
+    Ok(tags
+        .unwrap_or_default()
+        .into_iter()
+        .map(Arc::from)
+        .collect())
+}

@@ -1,0 +1,157 @@
+//! The store's tables: made when there are none, checked otherwise.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::PgConnection;
+
+use super::cell::Cells;
+use super::error::store_error;
+use crate::{Error, Migrated, Result};
+
+/// Numbered, forward-only; a number that has been released never changes.
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "store",
+        include_str!("../../../../migrations/postgres/0001_store.sql"),
+    ),
+    (
+        2,
+        "checkpoints",
+        include_str!("../../../../migrations/postgres/0002_checkpoints.sql"),
+    ),
+    (
+        3,
+        "snapshots",
+        include_str!("../../../../migrations/postgres/0003_snapshots.sql"),
+    ),
+    (
+        4,
+        "projections",
+        include_str!("../../../../migrations/postgres/0004_projections.sql"),
+    ),
+    (
+        5,
+        "proof",
+        include_str!("../../../../migrations/postgres/0005_proof.sql"),
+    ),
+    (
+        6,
+        "dropped",
+        include_str!("../../../../migrations/postgres/0006_dropped.sql"),
+    ),
+    (
+        7,
+        "acknowledged",
+        include_str!("../../../../migrations/postgres/0007_acknowledged.sql"),
+    ),
+    (
+        8,
+        "releases",
+        include_str!("../../../../migrations/postgres/0008_releases.sql"),
+    ),
+    (
+        9,
+        "rejection_details",
+        include_str!("../../../../migrations/postgres/0009_rejection_details.sql"),
+    ),
+];
+
+/// Makes the tables when the schema has none; refuses one that is older or newer than
+/// this program.
+pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
+    let known = newest();
+    match found(connection, schema).await? {
+        0 => migrate(connection, schema).await.map(|_| ()),
+        found if found == known => Ok(()),
+        found if found > known => Err(Error::TooNew { found, known }),
+        found => Err(Error::TooOld { found, known }),
+    }
+}
+
+/// Whether the schema has the tables of a store.
+pub async fn is_there(connection: &mut PgConnection, schema: &str) -> Result<bool> {
+    Ok(found(connection, schema).await? > 0)
+}
+
+/// Brings a schema up to date. Hosts that begin at once wait for each other.
+pub async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<Migrated> {
+    let from = found(connection, schema).await?;
+    let known = newest();
+    if from > known {
+        return Err(Error::TooNew { found: from, known });
+    }
+    make_schema(connection, schema).await?;
+    let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
+        let sql = sql.into_sql_str();
+        Migration::new(*number, (*name).into(), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(migrations.collect())
+        .run_direct(None, connection, false)
+        .await
+        .map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) => store_error(error),
+            other => Error::Damaged(format!("migrations: {other}")),
+        })?;
+    Ok(Migrated { from, to: known })
+}
+
+fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |(number, ..)| *number)
+}
+
+/// The number of the last migration; 0 for a schema without tables, or without any.
+async fn found(connection: &mut PgConnection, schema: &str) -> Result<i64> {
+    let table = sqlx::query("SELECT to_regclass($1 || '._sqlx_migrations') IS NOT NULL")
+        .bind(schema)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(store_error)?
+        .cell::<bool>(0)?;
+    if !table {
+        return Ok(0);
+    }
+    sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success")
+        .fetch_one(connection)
+        .await
+        .map_err(store_error)?
+        .cell(0)
+}
+
+/// Makes the schema if it is not there. Who may not make schemas is given one.
+async fn make_schema(connection: &mut PgConnection, schema: &str) -> Result<()> {
+    let is_there = sqlx::query("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
+        .bind(schema)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(store_error)?
+        .cell::<i64>(0)?;
+    if is_there > 0 {
+        return Ok(());
+    }
+    // The name was checked when the URL was read: it needs no quotes.
+    let made = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}")))
+        .execute(connection)
+        .await;
+    match made {
+        Ok(_) => Ok(()),
+        // Another host came first.
+        Err(error)
+            if error
+                .as_database_error()
+                .and_then(|it| it.code())
+                .is_some_and(|code| code == "42P06" || code == "23505") =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(store_error(error)),
+    }
+}
+
+/// Removes the schema with all that is in it.
+pub async fn drop(connection: &mut PgConnection, schema: &str) -> Result<()> {
+    // The name was checked when the URL was read: it needs no quotes.
+    let sql = sqlx::AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
+    let dropped = sqlx::raw_sql(sql).execute(connection).await;
+    dropped.map(|_| ()).map_err(store_error)
+}

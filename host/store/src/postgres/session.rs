@@ -1,0 +1,144 @@
+//! The connection that writes.
+
+use std::time::{Duration, Instant};
+
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+
+use super::Options;
+use super::cell::Cells;
+use super::error::Failure;
+use crate::{Error, Result};
+
+/// What every connection of a store is made with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub base: PgConnectOptions,
+    /// Tells this schema's advisory locks from those of others.
+    pub namespace: i64,
+    pub options: Options,
+}
+
+/// The server's side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    process: i32,
+    /// Microseconds; a number of a process comes again.
+    started_at: i64,
+}
+
+/// A connection that may write.
+pub struct Session {
+    pub connection: PgConnection,
+    pub backend: Backend,
+}
+
+/// A host that is gone, or frozen, holds neither locks nor the horizon for longer.
+const BOUNDS: [(&str, &str); 6] = [
+    ("lock_timeout", "10000"),
+    ("idle_in_transaction_session_timeout", "10000"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "20000"),
+];
+
+/// Pauses between two looks at a back-end that should be gone.
+const GONE_LOOK: Duration = Duration::from_millis(20);
+
+/// Connects.
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
+    let options = options.clone().disable_statement_logging();
+    options.connect().await.map_err(super::error::store_error)
+}
+
+/// Checks that a server, and whatever is between, gives what was asked of them.
+pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
+    const ASKED: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
+        current_setting('synchronous_commit'), current_setting('default_transaction_isolation')";
+    let row = sqlx::query(ASKED).fetch_one(connection).await;
+    let row = row.map_err(super::error::store_error)?;
+    let encoding: String = row.cell(0)?;
+    if encoding != "UTF8" {
+        return Err(Error::Url(format!(
+            "the database has encoding {encoding}, in which not every text can be stored; make \
+             one with `CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0`"
+        )));
+    }
+    let asked = [
+        ("search_path", schema),
+        ("synchronous_commit", "on"),
+        ("default_transaction_isolation", "read committed"),
+    ];
+    for (column, (name, asked)) in (1..).zip(asked) {
+        let found: String = row.cell(column)?;
+        if found != asked {
+            return Err(Error::Url(format!(
+                "the connection has {name} {found:?} although {asked:?} was asked for: what is \
+                 between leaves out the `options` of a connection. Connect to PostgreSQL \
+                 directly, or remove `options` from the pooler's ignore_startup_parameters"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// How to connect for transactions that others may have to wait for.
+pub fn bounded(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().options(BOUNDS)
+}
+
+impl Session {
+    /// Connects for writing.
+    pub async fn begin(settings: &Settings) -> std::result::Result<Self, Failure> {
+        let statement_ms = settings.options.statement_max.as_millis().to_string();
+        let options = bounded(&settings.base).options([
+            ("statement_timeout", statement_ms.as_str()),
+            // Every statement of a writer finds few rows by an index.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("enable_bitmapscan", "off"),
+        ]);
+        let mut connection = options.disable_statement_logging().connect().await?;
+        let row = sqlx::query(
+            "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint \
+             FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        Ok(Self {
+            backend: Backend {
+                process: row.cell(0)?,
+                started_at: row.cell(1)?,
+            },
+            connection,
+        })
+    }
+
+    /// Ends another back-end of this host and waits until it is gone: whatever it was
+    /// asked has then been committed, or never will be.
+    pub async fn end(
+        &mut self,
+        other: Backend,
+        until: Instant,
+    ) -> std::result::Result<bool, Failure> {
+        loop {
+            let still_there = sqlx::query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 \
+                 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
+            )
+            .bind(other.process)
+            .bind(other.started_at)
+            .fetch_optional(&mut self.connection)
+            .await?;
+            if still_there.is_none() {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            tokio::time::sleep(GONE_LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The one connection of a host that writes.
+//!
+//! A batch is classified by the shared rules on what this host believes of the store,
+//! and sent as one call, which writes it if the beliefs hold. Where they don't, the
+//! second try is a transaction that first locks what it looks at.
+
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::postgres::PgPool;
+
+use super::batch::Attempt;
+use super::cell::Cells;
+use super::error::Failure;
+use super::import;
+use super::memory::Memory;
+use super::sent::Sent;
+use super::session::{Backend, Session, Settings};
+use super::wakes::Told;
+use crate::projected::wanted;
+use crate::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
+
+/// How often what failed for a reason that passes is tried at once.
+const TRIES: u32 = 10;
+/// How long it is looked whether the server answers.
+const CHECKED_IN: Duration = Duration::from_millis(400);
+/// The longest pause between two attempts to connect.
+const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Writes the batches of one host.
+pub struct Writer {
+    settings: Settings,
+    pool: PgPool,
+    told: Told,
+    session: Option<Session>,
+    memory: Memory,
+    /// A back-end whose last answer was lost, and may still be at work.
+    suspect: Option<Backend>,
+    /// A batch has waited for the server in vain: the next ones don't wait.
+    is_down: bool,
+}
+
+impl Writer {
+    /// A writer that connects with its first batch, on the runtime that commits it.
+    pub fn new(settings: Settings, pool: PgPool, told: Told) -> Self {
+        Self {
+            settings,
+            pool,
+            told,
+            session: None,
+            memory: Memory::new(),
+            suspect: None,
+            is_down: false,
+        }
+    }
+
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
+        let inline = wanted(inline, items);
+        let until = self.until();
+        let (mut tries, mut sent) = (0, None::<Sent>);
+        loop {
+            if let Err(error) = self.ready(until).await {
+                self.forget();
+                return Err(error);
+            }
+            if let Some(undecided) = sent.take() {
+                match self.decided(&undecided).await {
+                    Ok(Some(outcomes)) => return Ok(outcomes),
+                    Ok(None) => {}
+                    Err(failure) => {
+                        self.failed(&failure);
+                        sent = Some(undecided);
+                        continue;
+                    }
+                }
+            }
+            match self.attempt(items, inline, tries, &mut sent).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(failure) => {
+                    self.failed(&failure);
+                    match failure {
+                        Failure::Lost(_) => continue,
+                        Failure::Again(_) if tries < TRIES => {
+                            sent = None;
+                            tries += 1;
+                        }
+                        Failure::Again(error) | Failure::Refused(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Until when to wait for a connection.
+    fn until(&self) -> Instant {
+        let wait = self.settings.options.reconnect_max;
+        Instant::now() + if self.is_down { Duration::ZERO } else { wait }
+    }
+
+    async fn attempt(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+        tries: u32,
+        sent: &mut Option<Sent>,
+    ) -> std::result::Result<Vec<Outcome>, Failure> {
+        let Some(session) = &mut self.session else {
+            return Err(Failure::Lost(Error::Unavailable(
+                "no connection".to_owned(),
+            )));
+        };
+        let mut attempt = Attempt {
+            connection: &mut session.connection,
+            memory: &mut self.memory,
+            namespace: self.settings.namespace,
+            sent,
+            inline,
+        };
+        let outcomes = attempt.commit(items, tries > 0).await?;
+        self.told.committed(&outcomes);
+        Ok(outcomes)
+    }
+
+    /// Takes note of a failure: what was believed may be wrong, and a connection whose
+    /// answer was lost is not used again.
+    fn failed(&mut self, failure: &Failure) {
+        match failure {
+            Failure::Lost(error) => {
+                tracing::warn!(%error, "the connection to PostgreSQL was lost");
+                self.forget();
+            }
+            Failure::Again(error) | Failure::Refused(error) => {
+                tracing::debug!(%error, "a batch was not stored");
+                self.memory = self.memory.forgotten();
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.suspect = Some(session.backend);
+        }
+        self.memory = self.memory.forgotten();
+    }
+
+    /// Sees to it that there is a connection, and that the last one can't do anything
+    /// any more.
+    async fn ready(&mut self, until: Instant) -> Result<()> {
+        let mut pause = Duration::from_millis(10);
+        loop {
+            match self.connected(until).await {
+                Ok(()) => {
+                    self.is_down = false;
+                    return Ok(());
+                }
+                Err(Failure::Refused(error)) => return Err(error),
+                Err(failure) => {
+                    self.forget();
+                    if Instant::now() + pause >= until {
+                        self.is_down = true;
+                        return Err(failure.into_error());
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(CONNECT_PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn connected(&mut self, until: Instant) -> std::result::Result<(), Failure> {
+        if self.session.is_none() {
+            let mut session = Session::begin(&self.settings).await?;
+            if let Some(suspect) = self.suspect
+                && !session.end(suspect, until).await?
+            {
+                let why = "the back-end of a lost connection is still at work";
+                return Err(Failure::Lost(Error::Unavailable(why.to_owned())));
+            }
+            self.suspect = None;
+            import::follow(&mut session.connection, self.settings.namespace).await?;
+            if self.memory.floor.is_none() {
+                let row = sqlx::query("SELECT last_position()")
+                    .fetch_one(&mut session.connection)
+                    .await?;
+                self.memory.floor = Some(row.cell(0)?);
+            }
+            self.session = Some(session);
+        }
+        Ok(())
+    }
+
+    /// What became of a batch whose answer was lost: none when it was not stored.
+    async fn decided(&mut self, sent: &Sent) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
+        let Some(session) = &mut self.session else {
+            return Err(Failure::Lost(Error::Unavailable(
+                "no connection".to_owned(),
+            )));
+        };
+        let floor = self.memory.floor.unwrap_or_default();
+        let outcomes = sent.outcomes(&mut session.connection, floor).await?;
+        if let Some(outcomes) = &outcomes {
+            self.told.committed(outcomes);
+        }
+        Ok(outcomes)
+    }
+
+    async fn check(&mut self) -> Result<()> {
+        // Batches wait for the server, whether or not somebody looks meanwhile.
+        let was_down = self.is_down;
+        if let Err(error) = self.ready(Instant::now() + CHECKED_IN).await {
+            self.is_down = was_down;
+            return Err(error);
+        }
+        let Some(session) = &mut self.session else {
+            return Err(Error::Unavailable("no connection".to_owned()));
+        };
+        let asking = sqlx::query("SELECT current_setting('transaction_read_only') = 'on'")
+            .fetch_one(&mut session.connection);
+        let failure = match tokio::time::timeout(CHECKED_IN, asking).await {
+            Ok(Ok(row)) => match row.cell::<bool>(0)? {
+                false => return Ok(()),
+                true => Failure::Lost(Error::Unavailable(
+                    "the server takes no writes now: it is a standby, or read-only".to_owned(),
+                )),
+            },
+            Ok(Err(error)) => Failure::from(error),
+            Err(_) => Failure::Lost(Error::Unavailable("the server does not answer".to_owned())),
+        };
+        self.failed(&failure);
+        Err(failure.into_error())
+    }
+
+    async fn import(&mut self, part: &Import) -> Result<()> {
+        let until = self.until();
+        self.ready(until).await?;
+        let Some(session) = &mut self.session else {
+            return Err(Error::Unavailable("no connection".to_owned()));
+        };
+        let connection = &mut session.connection;
+        let done = import::part(connection, &mut self.memory, self.settings.namespace, part).await;
+        if let Err(failure) = done {
+            self.failed(&failure);
+            return Err(failure.into_error());
+        }
+        self.told.imported();
+        Ok(())
+    }
+}
+
+impl EventWriter for Writer {
+    fn commit<'a>(
+        &'a mut self,
+        items: &'a [Item],
+        inline: Option<&'a dyn InlineFold>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        Self::commit(self, items, inline).boxed()
+    }
+
+    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
+        Self::import(self, part).boxed()
+    }
+
+    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
+        Self::check(self).boxed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        async move {
+            let Self {
+                session,
+                pool,
+                told,
+                ..
+            } = *self;
+            told.end().await;
+            pool.close().await;
+            if let Some(session) = session {
+                use sqlx::Connection as _;
+                // Everything is committed; a goodbye that is not heard loses nothing.
+                _ = session.connection.close().await;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}

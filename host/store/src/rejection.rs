@@ -1,0 +1,98 @@
+//! Commands that the domain said no to.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+use super::{Direction, Error, Result};
+use quipu_model::{Body, CommandRecord, ContentType, Digest, StreamId, Version};
+
+/// Most rejections of one page: each may have 64 KiB, and its details.
+pub const REJECTIONS_PAGE_MAX: usize = 100;
+
+/// Most bytes of the details of a kept rejection. Larger ones are left out, because a part of a
+/// document is of no use to a program; the rejection is kept without them.
+pub const DETAILS_BYTES_MAX: usize = 16 << 10;
+
+/// A command that was rejected. It is no part of the log, and may be forgotten.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Rises with time; the store gives it.
+    pub id: u64,
+    /// The stream.
+    pub stream: StreamId,
+    /// The version of the stream on whose state it was decided.
+    pub version: Version,
+    /// The plan under which it was decided.
+    pub plan: u64,
+    /// The module that decided.
+    pub module: Digest,
+    /// The command.
+    pub command: Arc<CommandRecord>,
+    /// The guest's code.
+    pub code: String,
+    /// The guest's words.
+    pub message: String,
+    /// More that the guest gave, for programs; none when it has more than
+    /// [`DETAILS_BYTES_MAX`].
+    pub details: Option<Body>,
+}
+
+impl Rejected {
+    /// Details as they are kept.
+    pub fn kept_details(details: Option<&Body>) -> Option<Body> {
+        let kept = details.filter(|details| details.len() <= DETAILS_BYTES_MAX);
+        kept.cloned()
+    }
+
+    /// Bytes and media type of the details, as databases have them: no media type for JSON.
+    pub(super) fn stored_details(&self) -> (Option<&[u8]>, Option<&str>) {
+        let Some(details) = &self.details else {
+            return (None, None);
+        };
+        let media_type = match details.content_type() {
+            ContentType::Json => None,
+            ContentType::Other(name) => Some(&**name),
+        };
+        (Some(details.bytes()), media_type)
+    }
+
+    /// Details that a database had.
+    pub(super) fn details_of(
+        bytes: Option<&[u8]>,
+        media_type: Option<&str>,
+    ) -> Result<Option<Body>> {
+        let Some(bytes) = bytes else {
+            return Ok(None);
+        };
+        let content_type = media_type.map_or(Ok(ContentType::Json), ContentType::new);
+        let content_type = content_type
+            .map_err(|error| Error::Damaged(format!("details of a rejection: {error}")))?;
+        Ok(Some(Body::stored(
+            content_type,
+            Bytes::copy_from_slice(bytes),
+        )))
+    }
+
+    /// A guest's words as they are kept: databases take no NUL.
+    pub fn kept(words: &str) -> String {
+        words.replace('\0', "\u{fffd}")
+    }
+}
+
+/// The last rejections of each category.
+pub trait RejectionStore: Send + Sync {
+    /// Keeps rejections, and forgets the oldest ones of their categories beyond so many.
+    fn keep<'a>(&'a self, rejected: &'a [Rejected], max: u64) -> BoxFuture<'a, Result<()>>;
+
+    /// Up to `limit` rejections, at most [`REJECTIONS_PAGE_MAX`]: forward those behind a
+    /// number, oldest first; backward those before it, newest first.
+    fn read<'a>(
+        &'a self,
+        category: Option<&'a str>,
+        from: u64,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<Rejected>>>;
+}

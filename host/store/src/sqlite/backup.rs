@@ -1,0 +1,113 @@
+//! A copy of a file while a host writes to it.
+
+use std::fs::{self, File};
+use std::io::{Error as IoError, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+
+use super::error::store_error;
+use super::{connect_reading, file};
+use crate::{Backup, Error, Result};
+
+/// Between two looks at how far the copy has grown.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Copies the store at one moment. What is half made stands under a name of its own,
+/// and is removed when the copy fails.
+pub async fn backup(
+    path: &Path,
+    folder: &Path,
+    told: &mut (dyn FnMut(u64) + Send),
+) -> Result<Backup> {
+    let mut connection = connect_reading(path).await?;
+    let name = path.file_name().unwrap_or_default();
+    let copy = folder.join(name);
+    if copy.symlink_metadata().is_ok() {
+        return Err(is_there(&copy));
+    }
+    fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    let half = Half(copy.with_added_extension(format!("{:08x}.partial", rand::random::<u32>())));
+    reserve(&half.0, path).map_err(|error| failed(&half.0, &error))?;
+    vacuum(&mut connection, &half.0, told).await?;
+    let closing = connection.close().await;
+    closing.map_err(|error| store_error(&error))?;
+    if file::is_new(&half.0)? {
+        return Err(Error::Unexpected(format!("{} is empty", half.0.display())));
+    }
+    let bytes = keep(&half.0, &copy).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => is_there(&copy),
+        _ => failed(&copy, &error),
+    })?;
+    told(bytes);
+    Ok(Backup { path: copy, bytes })
+}
+
+/// Writes what the connection sees into a file that is empty.
+async fn vacuum(
+    connection: &mut SqliteConnection,
+    half: &Path,
+    told: &mut (dyn FnMut(u64) + Send),
+) -> Result<()> {
+    let target = half.to_str().ok_or_else(|| {
+        let reason = format!("{} is no UTF-8, as SQLite wants it", half.display());
+        Error::Url(reason)
+    })?;
+    let copying = sqlx::query("VACUUM INTO ?1")
+        .bind(target)
+        .execute(connection);
+    let mut copying = std::pin::pin!(copying);
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            copied = &mut copying => {
+                return copied.map(|_| ()).map_err(|error| store_error(&error));
+            }
+            _ = looks.tick() => told(fs::metadata(half).map_or(0, |half| half.len())),
+        }
+    }
+}
+
+/// Makes the empty file, which nobody may read who may not read the store.
+fn reserve(half: &Path, path: &Path) -> std::io::Result<()> {
+    let file = File::create_new(half)?;
+    file.set_permissions(fs::metadata(path)?.permissions())
+}
+
+/// Makes it durable, then gives it its name, which nobody may have taken meanwhile.
+fn keep(half: &Path, copy: &Path) -> std::io::Result<u64> {
+    let file = File::open(half)?;
+    file.sync_all()?;
+    fs::hard_link(half, copy)?;
+    let folder = copy.parent().filter(|it| !it.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(file.metadata()?.len())
+}
+
+/// A file that is half made, or has got another name. Removed when it is dropped.
+struct Half(PathBuf);
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            // It may not be there.
+            _ = fs::remove_file(format!("{}{suffix}", self.0.display()));
+        }
+    }
+}
+
+fn is_there(copy: &Path) -> Error {
+    let copy = copy.display();
+    Error::Url(format!("{copy} is there already; name another folder"))
+}
+
+fn failed(path: &Path, error: &IoError) -> Error {
+    let reason = format!("{}: {error}", path.display());
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full(reason),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Error::ReadOnly(reason),
+        _ => Error::Unavailable(reason),
+    }
+}

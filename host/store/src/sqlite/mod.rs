@@ -1,0 +1,368 @@
+//! SQLite: one file, one writer connection, a pool of readers.
+//!
+//! WAL with `synchronous=FULL`: a commit is on disk before it is answered. What may be
+//! lost with the power (checkpoints, snapshots, counts of types, documents) goes through a
+//! side connection that does not wait for the disk. A lock file beside the store keeps a
+//! second host out.
+
+mod acknowledged;
+mod aside;
+mod backup;
+mod builds;
+mod cell;
+mod checkpoints;
+mod documents;
+mod dropped;
+mod encode;
+mod error;
+mod file;
+mod import;
+mod known;
+mod log;
+mod marks;
+mod memory;
+mod modules;
+mod packed;
+mod pages;
+mod projections;
+mod reader;
+mod rejections;
+mod retries;
+mod rows;
+mod side;
+mod snapshots;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod types;
+mod wal;
+mod writer;
+
+use std::cmp::Ordering;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+
+pub use self::backup::backup;
+use self::cell::Cells;
+use self::error::store_error;
+use self::side::{Gate, Side};
+use super::wake::Waker;
+use super::{Error, Migrated, Result, Source, Store};
+use quipu_model::supervise::Supervisor;
+
+/// Numbered, forward-only; a number that has been released never changes.
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "store",
+        include_str!("../../../../migrations/sqlite/0001_store.sql"),
+    ),
+    (
+        2,
+        "checkpoints",
+        include_str!("../../../../migrations/sqlite/0002_checkpoints.sql"),
+    ),
+    (
+        3,
+        "snapshots",
+        include_str!("../../../../migrations/sqlite/0003_snapshots.sql"),
+    ),
+    (
+        4,
+        "projections",
+        include_str!("../../../../migrations/sqlite/0004_projections.sql"),
+    ),
+    (
+        5,
+        "proof",
+        include_str!("../../../../migrations/sqlite/0005_proof.sql"),
+    ),
+    (
+        6,
+        "dropped",
+        include_str!("../../../../migrations/sqlite/0006_dropped.sql"),
+    ),
+    (
+        7,
+        "acknowledged",
+        include_str!("../../../../migrations/sqlite/0007_acknowledged.sql"),
+    ),
+    (
+        8,
+        "releases",
+        include_str!("../../../../migrations/sqlite/0008_releases.sql"),
+    ),
+    (
+        9,
+        "rejection_details",
+        include_str!("../../../../migrations/sqlite/0009_rejection_details.sql"),
+    ),
+];
+
+/// Rows that a reading connection is ahead of who reads: each may have a MiB.
+const ROWS_AHEAD: usize = 16;
+
+/// How to open a file.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Connections for reading.
+    pub readers: u32,
+    /// How long a connection waits for another program's lock.
+    pub busy_timeout: Duration,
+    /// Most pages that the file may have; none for as many as the disk takes.
+    pub pages_max: Option<u32>,
+    /// Pages of the WAL from which on those who read are waited for, so that it is written from
+    /// its beginning again.
+    pub wal_pages_max: u32,
+    /// How often it is looked at.
+    pub wal_look: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            readers: 4,
+            busy_timeout: Duration::from_secs(5),
+            pages_max: None,
+            wal_pages_max: 16_000,
+            wal_look: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Opens a file, making it if it is missing.
+pub async fn open(path: &Path, options: &Options) -> Result<Store> {
+    let path = &file::resolved(path);
+    file::check_free(path)?;
+    file::check_names(path)?;
+    let is_new = file::is_new(path)?;
+    let mut lock = file::lock(path)?;
+    if is_new {
+        create(path).await?;
+    }
+    lock.take_database(path)?;
+    file::grow_wal(path)?;
+    let base = SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(false)
+        .busy_timeout(options.busy_timeout)
+        .disable_statement_logging();
+    let writing = base
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", file::WAL_PAGES.to_string())
+        .pragma("cache_size", "-65536")
+        .thread_name(|_| "quipu-sqlite".to_owned());
+    let writing = match options.pages_max {
+        Some(pages) => writing.pragma("max_page_count", pages.to_string()),
+        None => writing,
+    };
+    let mut connection = writing
+        .connect()
+        .await
+        .map_err(|error| store_error(&error))?;
+    run_migrations(&mut connection).await?;
+    let secret = secret(&mut connection).await?;
+    checkpoints::release_all(&mut connection).await?;
+    builds::release_all(&mut connection).await?;
+    let pool: SqlitePool = SqlitePoolOptions::new()
+        .max_connections(options.readers)
+        .connect_with(
+            base.read_only(true)
+                .pragma("cache_size", "-16384")
+                .row_buffer_size(ROWS_AHEAD),
+        )
+        .await
+        .map_err(|error| store_error(&error))?;
+    let gate = Gate::default();
+    let side = Side::new(writing.clone(), gate.clone());
+    let (waker, wakes) = Waker::new();
+    let holes = log::Holes::default();
+    let bounds = (options.wal_pages_max, options.wal_look);
+    let wal = wal::Wal::new((path, &writing), gate.clone(), bounds);
+    let pools = vec![pool.clone(), side.pool(), wal.pool()];
+    lock.remember(path)?;
+    let writer = writer::Writer::open(connection, gate, pools, holes.clone(), waker, lock).await?;
+    let supervisor = Supervisor::default();
+    let keeping = supervisor.restarting("keeper of the WAL", move || wal.clone().keep_short());
+    tokio::spawn(keeping);
+    Ok(Store {
+        reader: Arc::new(reader::Reader::new(pool.clone(), holes)),
+        writer: Box::new(writer),
+        modules: Arc::new(modules::Modules::new(
+            pool.clone(),
+            side.clone(),
+            writing.clone(),
+        )),
+        checkpoints: Arc::new(checkpoints::Checkpoints::new(pool.clone(), side.clone())),
+        snapshots: Arc::new(snapshots::Snapshots::new(pool.clone(), side.clone())),
+        types: Arc::new(types::Types::new(pool.clone(), side.clone())),
+        documents: Arc::new(projections::Projections::new(pool.clone(), side.clone())),
+        rejections: Arc::new(rejections::Rejections::new(pool.clone(), side.clone())),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements::new(pool, side, writing)),
+        wakes,
+        secret,
+        supervisor,
+    })
+}
+
+/// Makes the file and marks it as a store, before anything is written to a WAL.
+async fn create(path: &Path) -> Result<()> {
+    let connection = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .pragma("application_id", file::APPLICATION_ID.to_string())
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(|error| store_error(&error))?;
+    connection
+        .close()
+        .await
+        .map_err(|error| store_error(&error))
+}
+
+/// Brings a file to the form that this program knows, making it if it is missing.
+pub async fn migrate(path: &Path) -> Result<Migrated> {
+    let from = match file::is_new(&file::resolved(path))? {
+        true => 0,
+        false => {
+            let mut connection = connect_reading(path).await?;
+            let found = version(&mut connection).await?;
+            connection
+                .close()
+                .await
+                .map_err(|error| store_error(&error))?;
+            found
+        }
+    };
+    let store = open(path, &Options::default()).await?;
+    store.writer.close().await?;
+    Ok(Migrated { from, to: known() })
+}
+
+/// Opens a file for reading alone, beside a host that has it open.
+pub async fn open_reading(path: &Path) -> Result<Source> {
+    let mut connection = connect_reading(path).await?;
+    let found = version(&mut connection).await?;
+    match found.cmp(&known()) {
+        Ordering::Equal => {}
+        Ordering::Greater => return Err(too_new(found)),
+        Ordering::Less => {
+            return Err(Error::ReadOnly(format!(
+                "{} has schema version {found}, this program reads {}: run `quipu migrate`",
+                path.display(),
+                known()
+            )));
+        }
+    }
+    let holes = log::Holes::default();
+    holes.read(&mut connection).await?;
+    let pool = SqlitePoolOptions::new()
+        .max_connections(Options::default().readers)
+        .connect_lazy_with(reading(path).row_buffer_size(ROWS_AHEAD));
+    let side = Side::reading(pool.clone());
+    let modules = modules::Modules::new(pool.clone(), side.clone(), reading(path));
+    let snapshots = snapshots::Snapshots::new(pool.clone(), side.clone());
+    let documents = projections::Projections::new(pool.clone(), side);
+    Ok(Source {
+        reader: Arc::new(reader::Reader::new(pool, holes)),
+        modules: Arc::new(modules),
+        snapshots: Arc::new(snapshots),
+        documents: Arc::new(documents),
+    })
+}
+
+/// A connection that changes nothing.
+async fn connect_reading(path: &Path) -> Result<SqliteConnection> {
+    let path = &file::resolved(path);
+    if file::is_new(path)? {
+        let reason = format!("there is no store at {}", path.display());
+        return Err(Error::Unavailable(reason));
+    }
+    let connecting = reading(path).connect().await;
+    connecting.map_err(|error| store_error(&error))
+}
+
+fn reading(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(file::resolved(path))
+        .read_only(true)
+        .foreign_keys(false)
+        .busy_timeout(Options::default().busy_timeout)
+        .disable_statement_logging()
+}
+
+fn known() -> i64 {
+    MIGRATIONS.last().map_or(0, |(number, ..)| *number)
+}
+
+fn too_new(found: i64) -> Error {
+    let known = known();
+    Error::TooNew { found, known }
+}
+
+/// The number of the last migration that was run; 0 before the first.
+async fn version(connection: &mut SqliteConnection) -> Result<i64> {
+    let found = sqlx::query("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| store_error(&error))?
+        .cell::<i64>(0)?;
+    if found == 0 {
+        return Ok(0);
+    }
+    sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| store_error(&error))?
+        .cell(0)
+}
+
+async fn run_migrations(connection: &mut SqliteConnection) -> Result<()> {
+    let found = version(connection).await?;
+    if found > known() {
+        return Err(too_new(found));
+    }
+    let migrations = MIGRATIONS.iter().map(|(number, name, sql)| {
+        let sql = sql.into_sql_str();
+        Migration::new(*number, (*name).into(), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(migrations.collect())
+        .run_direct(None, connection, false)
+        .await
+        .map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                store_error(&error)
+            }
+            other => Error::Damaged(format!("migrations: {other}")),
+        })
+}
+
+/// The store's secret, made when the store is.
+async fn secret(connection: &mut SqliteConnection) -> Result<[u8; 32]> {
+    let fresh: [u8; 32] = rand::random();
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', ?1) ON CONFLICT DO NOTHING")
+        .bind(fresh.to_vec())
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| store_error(&error))?;
+    let kept: Vec<u8> = sqlx::query("SELECT value FROM meta WHERE name = 'secret'")
+        .fetch_one(connection)
+        .await
+        .map_err(|error| store_error(&error))?
+        .cell(0)?;
+    kept.try_into()
+        .map_err(|_| Error::Damaged("the secret does not have 32 bytes".to_owned()))
+}

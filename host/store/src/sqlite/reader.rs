@@ -1,0 +1,235 @@
+//! Reads through a pool of read-only connections.
+
+use std::ops::RangeInclusive;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
+
+use super::cell::Cells;
+use super::encode::{names, signed};
+use super::error::store_error;
+use super::log::Holes;
+use super::rows::{SIZED, commits, events, head, loaded_event, mark, recorded};
+use crate::page::{Room, page_bounds};
+use crate::{
+    Direction, Error, EventReader, Filter, Head, LoadPage, LogPage, Result, StoredPage,
+    StreamFilter, StreamPage, StreamsPage,
+};
+use quipu_model::{Position, StreamId, Version};
+
+const HEADS: &str = include_str!("heads.sql");
+
+/// Rows that belong to an event are joined from the left: one that is missing shows as
+/// damage, and hides no event.
+macro_rules! stream {
+    ($order:literal) => {
+        events!(concat!(
+            "FROM streams AS s \
+             CROSS JOIN events AS e ON e.stream_id = s.stream_id \
+             LEFT JOIN event_types AS t ON t.type_id = e.type_id ",
+            commits!(),
+            "WHERE s.name = ?1 AND e.version BETWEEN ?2 AND ?3 ORDER BY e.version ",
+            $order
+        ))
+    };
+}
+
+const STREAM_FORWARD: &str = stream!("ASC");
+const STREAM_BACKWARD: &str = stream!("DESC");
+const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, e.recorded_at, \
+     e.data, e.command_id, s.archived_at, s.truncated_before \
+     FROM streams AS s \
+     CROSS JOIN events AS e ON e.stream_id = s.stream_id \
+     LEFT JOIN event_types AS t ON t.type_id = e.type_id \
+     WHERE s.name = ?1 AND e.version > ?2 ORDER BY e.version LIMIT ?3";
+
+/// Reads committed events.
+pub struct Reader {
+    pub(super) pool: SqlitePool,
+    pub(super) holes: Holes,
+}
+
+impl Reader {
+    /// A reader on this pool.
+    pub fn new(pool: SqlitePool, holes: Holes) -> Self {
+        Self { pool, holes }
+    }
+
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {
+        let row = sqlx::query(HEADS)
+            .bind(names([stream.as_str()].into_iter()))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| store_error(&error))?;
+        row.as_ref().map(head).transpose()
+    }
+
+    /// The rows of a page, up to its bounds in bytes, and whether that cut it. `sized`
+    /// are the columns whose bytes count.
+    pub(super) async fn page<'q>(
+        &self,
+        query: sqlx::query::Query<'q, Sqlite, SqliteArguments>,
+        sized: &[usize],
+    ) -> Result<(Vec<SqliteRow>, bool)> {
+        let (mut rows, mut room) = (Vec::new(), Room::default());
+        let mut reading = query.fetch(&self.pool);
+        while let Some(row) = reading.next().await {
+            let row = row.map_err(|error| store_error(&error))?;
+            let bytes = sized.iter().map(|column| row.bytes(*column)).sum();
+            rows.push(row);
+            if !room.take(bytes) {
+                return Ok((rows, true));
+            }
+        }
+        Ok((rows, false))
+    }
+}
+
+/// What a page should hold, in the order in which it is read.
+pub fn in_order(
+    range: RangeInclusive<u64>,
+    direction: Direction,
+) -> Box<dyn Iterator<Item = u64> + Send> {
+    match direction {
+        Direction::Forward => Box::new(range),
+        Direction::Backward => Box::new(range.rev()),
+    }
+}
+
+/// Whether nothing is left out between the first and the last number of a page, nor,
+/// unless it may end early, behind it: else the first number that is missing.
+pub fn missing(
+    found: impl Iterator<Item = u64>,
+    mut expected: impl Iterator<Item = u64>,
+    may_end_early: bool,
+) -> std::result::Result<(), u64> {
+    for found in found {
+        match expected.next() {
+            Some(number) if number == found => {}
+            Some(number) => return Err(number),
+            None => return Ok(()),
+        }
+    }
+    match expected.next() {
+        Some(number) if !may_end_early => Err(number),
+        _ => Ok(()),
+    }
+}
+
+impl EventReader for Reader {
+    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
+        self.head(stream).boxed()
+    }
+
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
+        async move {
+            let Some(head) = self.head(stream).await? else {
+                return Ok(None);
+            };
+            let range = page_bounds(from, direction, limit, head);
+            let sql = match direction {
+                Direction::Forward => STREAM_FORWARD,
+                Direction::Backward => STREAM_BACKWARD,
+            };
+            let query = sqlx::query(sql)
+                .bind(stream.as_str())
+                .bind(signed(*range.start()))
+                .bind(signed(*range.end()));
+            let (rows, is_cut) = self.page(query, &SIZED).await?;
+            let events = recorded(&rows)?;
+            let versions = events.iter().map(|event| event.version.0);
+            missing(versions, in_order(range, direction), is_cut)
+                .map_err(|version| version_missing(stream, version))?;
+            Ok(Some(StreamPage::new(head, events, direction)))
+        }
+        .boxed()
+    }
+
+    fn read_log<'a>(
+        &'a self,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &'a Filter,
+    ) -> BoxFuture<'a, Result<LogPage>> {
+        self.log_page(after, direction, limit, filter).boxed()
+    }
+
+    fn load<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        after: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<LoadPage>> {
+        async move {
+            let query = sqlx::query(LOAD)
+                .bind(stream.as_str())
+                .bind(signed(after.0))
+                .bind(signed(limit as u64));
+            let (rows, is_cut) = self.page(query, &[5]).await?;
+            let events = rows
+                .iter()
+                .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
+                .collect::<Result<Vec<_>>>()?;
+            let versions = events.iter().map(|event| event.version.0);
+            missing(versions, after.0.saturating_add(1).., true)
+                .map_err(|version| version_missing(stream, version))?;
+            let head = match (rows.last(), events.last()) {
+                (Some(row), Some(event)) => Some(Head {
+                    version: event.version,
+                    recorded_at: event.recorded_at,
+                    archived: row.cell::<Option<i64>>(7)?.is_some(),
+                    truncated_before: mark(row, 8)?,
+                }),
+                // A stream has a row from its first event on.
+                _ if after == Version::NONE => None,
+                _ => self.head(stream).await?,
+            };
+            let is_last = !is_cut && events.len() < limit;
+            Ok(LoadPage {
+                head,
+                events,
+                is_last,
+            })
+        }
+        .boxed()
+    }
+
+    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
+        self.last_position().boxed()
+    }
+
+    fn streams<'a>(
+        &'a self,
+        after: Option<&'a str>,
+        limit: usize,
+        filter: &'a StreamFilter,
+    ) -> BoxFuture<'a, Result<StreamsPage>> {
+        self.stream_page(after, limit, filter).boxed()
+    }
+
+    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
+        self.stored_page(after, limit).boxed()
+    }
+}
+
+/// Says where it is that a row of a load can't be read.
+fn damaged_in(stream: &StreamId, row: &SqliteRow, error: Error) -> Error {
+    match (error, row.number(0)) {
+        (Error::Damaged(why), Ok(version)) => {
+            Error::Damaged(format!("stream {stream}, version {version}: {why}"))
+        }
+        (other, _) => other,
+    }
+}
+
+fn version_missing(stream: &StreamId, version: u64) -> Error {
+    Error::Damaged(format!("stream {stream}: version {version} is missing"))
+}

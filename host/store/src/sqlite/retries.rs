@@ -1,0 +1,106 @@
+//! Parked events that operators asked to retry.
+
+use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+
+use super::aside::{parts, subject};
+use super::cell::Cells;
+use super::encode::signed;
+use super::error::store_error;
+use crate::{BuildId, DOCUMENTS_PAGE_MAX, ParkedFilter, Result, Subject};
+use quipu_model::Position;
+
+/// Asks to retry what is chosen from `parked_events AS p` of the projection ?1.
+macro_rules! request {
+    ($chosen:literal) => {
+        concat!(
+            "INSERT INTO parked_retries (build, is_stream, subject, number) \
+             SELECT p.build, p.is_stream, p.subject, \
+                 (SELECT retries FROM projections WHERE name = ?1) \
+             FROM parked_events AS p WHERE p.build IN \
+                 (SELECT id FROM builds WHERE projection = ?1 AND role <> 'dropped') \
+             AND (?2 IS NULL OR (p.is_stream = ?2 AND p.subject = ?3)) ",
+            $chosen,
+            " ON CONFLICT (build, is_stream, subject) DO UPDATE SET number = excluded.number"
+        )
+    };
+}
+
+const REQUEST: &str = request!("GROUP BY p.build, p.is_stream, p.subject");
+/// What waited for the event at ?4, which was left out a moment ago, and for no other.
+const REQUEST_BEHIND: &str = request!(
+    "AND EXISTS (SELECT 1 FROM skipped_events AS s WHERE s.build = p.build AND s.position = ?4 \
+         AND s.is_stream = p.is_stream AND s.subject = p.subject) \
+     GROUP BY p.build, p.is_stream, p.subject HAVING min(p.position) > ?4"
+);
+const RETRIES: &str = "SELECT is_stream, subject, number FROM parked_retries \
+     WHERE build = ?1 ORDER BY is_stream DESC, subject LIMIT ?2";
+/// ?2: a JSON array of subjects and numbers.
+const DONE: &str = "DELETE FROM parked_retries WHERE rowid IN (\
+         SELECT r.rowid FROM json_each(?2) AS d CROSS JOIN parked_retries AS r ON r.build = ?1 \
+         AND r.is_stream = d.value ->> 0 AND r.subject = d.value ->> 1 \
+         AND r.number <= d.value ->> 2)";
+
+/// Asks to retry the parked events of a subject, or all there are.
+pub async fn request(
+    connection: &mut SqliteConnection,
+    name: &str,
+    of: Option<&Subject>,
+) -> Result<u64> {
+    let (is_stream, subject) = of.map(parts).unzip();
+    let query = sqlx::query(REQUEST).bind(name).bind(is_stream);
+    let done = query.bind(subject).execute(connection).await;
+    done.map(|done| done.rows_affected())
+        .map_err(|error| store_error(&error))
+}
+
+/// Asks to retry what waited for an event that was dropped a moment ago.
+pub async fn request_behind(
+    connection: &mut SqliteConnection,
+    name: &str,
+    (dropped, position): (&ParkedFilter, Position),
+) -> Result<u64> {
+    let (is_stream, subject) = dropped.subject.as_ref().map(parts).unzip();
+    let query = sqlx::query(REQUEST_BEHIND).bind(name).bind(is_stream);
+    let query = query.bind(subject).bind(signed(position.0));
+    let done = query.execute(connection).await;
+    done.map(|done| done.rows_affected())
+        .map_err(|error| store_error(&error))
+}
+
+/// What is to be retried in a build, streams first.
+pub async fn retries(
+    pool: &SqlitePool,
+    build: BuildId,
+    limit: usize,
+) -> Result<Vec<(Subject, u64)>> {
+    let rows = sqlx::query(RETRIES)
+        .bind(signed(build.0))
+        .bind(signed(limit.min(DOCUMENTS_PAGE_MAX) as u64))
+        .fetch_all(pool)
+        .await
+        .map_err(|error| store_error(&error))?;
+    let retries = rows.iter().map(|row| Ok((subject(row)?, row.number(2)?)));
+    retries.collect()
+}
+
+/// Forgets requests that were done.
+pub async fn done(
+    connection: &mut SqliteConnection,
+    build: BuildId,
+    retried: &[(Subject, u64)],
+) -> Result<()> {
+    if retried.is_empty() {
+        return Ok(());
+    }
+    let rows = retried.iter().map(|(subject, number)| {
+        let (is_stream, subject) = parts(subject);
+        json!([is_stream, subject, signed(*number)])
+    });
+    let done = sqlx::query(DONE)
+        .bind(signed(build.0))
+        .bind(Value::from_iter(rows).to_string())
+        .execute(connection)
+        .await;
+    done.map(|_| ()).map_err(|error| store_error(&error))
+}

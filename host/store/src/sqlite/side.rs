@@ -1,0 +1,89 @@
+//! The side connection, and the gate that all who write pass.
+
+use std::sync::Arc;
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    Sqlite, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{Connection, Transaction};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::error::store_error;
+use crate::Result;
+
+/// Lets one write transaction in after the other, in the order in which they came: SQLite
+/// itself has whoever finds it locked sleep and look again. Held over the whole transaction.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<Mutex<()>>);
+
+/// It is one's turn to write.
+pub type Passed = OwnedMutexGuard<()>;
+
+impl Gate {
+    /// Waits for one's turn. Nobody may wait who has it already.
+    pub async fn pass(&self) -> Passed {
+        Arc::clone(&self.0).lock_owned().await
+    }
+}
+
+/// One connection beside the writer's, so that the writer of events is never held for
+/// long. It does not wait for the disk: what is written here may be lost with the power.
+#[derive(Clone)]
+pub struct Side {
+    pool: SqlitePool,
+    gate: Gate,
+}
+
+/// The connection while it is one's turn to write.
+pub struct Turn {
+    pub connection: PoolConnection<Sqlite>,
+    _passed: Passed,
+}
+
+impl Side {
+    /// A side connection that is made when it is needed.
+    pub fn new(writing: SqliteConnectOptions, gate: Gate) -> Self {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal));
+        Self { pool, gate }
+    }
+
+    /// One that writes nothing, of a store that is only read.
+    pub fn reading(pool: SqlitePool) -> Self {
+        let gate = Gate::default();
+        Self { pool, gate }
+    }
+
+    /// What is closed when the store is.
+    pub fn pool(&self) -> SqlitePool {
+        self.pool.clone()
+    }
+
+    /// Waits for one's turn to write.
+    pub async fn turn(&self) -> Result<Turn> {
+        let passed = self.gate.pass().await;
+        let connection = self.pool.acquire().await;
+        Ok(Turn {
+            connection: connection.map_err(|error| store_error(&error))?,
+            _passed: passed,
+        })
+    }
+}
+
+impl Turn {
+    /// Begins a transaction, which is taken back when it is dropped.
+    pub async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>> {
+        let connection: &mut SqliteConnection = &mut self.connection;
+        let begun = connection.begin_with("BEGIN IMMEDIATE").await;
+        begun.map_err(|error| store_error(&error))
+    }
+}
+
+/// Ends a transaction with all of it.
+pub async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<()> {
+    let committed = transaction.commit().await;
+    committed.map_err(|error| store_error(&error))
+}

@@ -1,0 +1,484 @@
+//! The one connection that writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{Connection, Executor};
+
+use super::cell::Cells;
+use super::documents;
+use super::encode::{Batch, First, Place, names, signed};
+use super::error::store_error;
+use super::file::Lock;
+use super::known::known;
+use super::log::Holes;
+use super::marks;
+use super::memory::{Memory, Remembered, TypeKey};
+use super::rows::head;
+use super::side::Gate;
+use super::turns::Turning;
+use crate::classify::{self, Classified, Heads};
+use crate::preflight;
+use crate::projected::{Basis, Documents, Projected, consecutive, project, wanted};
+use crate::turns::{take, turns};
+use crate::wake::Waker;
+use crate::{
+    Activation, BuildId, DocumentWrite, Error, EventWriter, Import, InlineFold, Item, Mark,
+    Outcome, Result, StoredDocument,
+};
+use quipu_model::{Digest, NewEvent, Position, StreamId, Timestamp, Version};
+
+const HEADS: &str = include_str!("heads.sql");
+const TYPE: &str = "SELECT type_id FROM event_types \
+    WHERE category = ?1 AND name = ?2 AND schema_version = ?3 AND content_type = ?4";
+const MODULE: &str = "SELECT module_id FROM modules WHERE digest = ?1";
+const APPEND: &str = "INSERT INTO batch (base, streams, types, owners, numbers, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const ACTIVATE: &str = "INSERT INTO deployments \
+    (plan, name, module_id, activated_at, activated_by, categories, trusted, projections, \
+    preflight) \
+    SELECT ?1, ?2, module_id, ?3, ?4, ?6, ?7, ?8, ?9 FROM modules WHERE digest = ?5";
+/// One that retires a name has no module.
+const MEMBER: &str = "INSERT INTO release_members (plan, name, module_id) \
+    SELECT ?1, ?2, module_id FROM modules WHERE digest = ?3 \
+    UNION ALL SELECT ?1, ?2, NULL WHERE ?3 IS NULL";
+
+/// The writer, and what it remembers of what it wrote: no one else writes.
+pub struct Writer {
+    pub(super) connection: SqliteConnection,
+    /// Passed before each write, by whoever writes.
+    gate: Gate,
+    /// Pools that end with the writer.
+    pools: Vec<SqlitePool>,
+    pub(super) holes: Holes,
+    pub(super) waker: Waker,
+    /// None after a failed transaction: everything is read anew.
+    pub(super) memory: Option<Memory>,
+    /// Released last: a second host must not come in before the flush.
+    lock: Lock,
+}
+
+impl Writer {
+    /// A writer on this connection.
+    pub async fn open(
+        connection: SqliteConnection,
+        gate: Gate,
+        pools: Vec<SqlitePool>,
+        holes: Holes,
+        waker: Waker,
+        lock: Lock,
+    ) -> Result<Self> {
+        let mut writer = Self {
+            connection,
+            gate,
+            pools,
+            holes,
+            waker,
+            memory: None,
+            lock,
+        };
+        writer.memory = Some(Memory::read(&mut writer.connection, &writer.holes).await?);
+        Ok(writer)
+    }
+
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
+        let mut memory = self.recall().await?;
+        let basis = Basis {
+            heads: self.heads(&mut memory, classify::streams(items)).await?,
+            known: known(&mut self.connection, items).await?,
+            parts: memory.parts.clone(),
+            next: Position(memory.last_position.unsigned_abs() + 1),
+        };
+        let projected = match wanted(inline, items) {
+            None => basis.plain(items),
+            Some(inline) => project(items, &basis, inline, self).await?,
+        };
+        let Projected {
+            classified, writes, ..
+        } = projected;
+        let refusal = self.write(&mut memory, items, &classified, &writes).await?;
+        // Nothing is answered that is in a file which nobody finds any more.
+        self.lock.check()?;
+        if let Some(reason) = refusal {
+            // Nothing of the activation is stored, and it was alone.
+            self.memory = Some(memory);
+            return Ok(vec![Outcome::NotSettled(reason)]);
+        }
+        memory.parts = classified.parts;
+        self.memory = Some(memory);
+        if !classified.accepted.is_empty() {
+            self.waker.log();
+        }
+        Ok(classified.outcomes)
+    }
+
+    /// What is remembered: taken out, so that a failure or a cancelled call leaves
+    /// nothing half-known.
+    pub(super) async fn recall(&mut self) -> Result<Memory> {
+        if let Some(mut memory) = self.memory.take() {
+            memory.trim();
+            return Ok(memory);
+        }
+        _ = self.connection.execute("ROLLBACK").await;
+        Memory::read(&mut self.connection, &self.holes).await
+    }
+
+    /// Where streams stand.
+    pub(super) async fn heads<'a>(
+        &mut self,
+        memory: &mut Memory,
+        streams: impl Iterator<Item = &'a StreamId>,
+    ) -> Result<Heads> {
+        let mut heads = Heads::new();
+        let mut missing: HashMap<&str, &StreamId> = HashMap::new();
+        for stream in streams {
+            match memory.heads.get(stream) {
+                Some(known) => _ = heads.insert(stream.clone(), known.head),
+                None => _ = missing.insert(stream.as_str(), stream),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(heads);
+        }
+        let rows = sqlx::query(HEADS)
+            .bind(names(missing.keys().copied()))
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        for row in rows {
+            let Some(stream) = missing.get(row.cell::<&str>(0)?) else {
+                continue;
+            };
+            let head = head(&row)?;
+            let stream_id = row.cell(1)?;
+            heads.insert((*stream).clone(), head);
+            memory
+                .heads
+                .insert((*stream).clone(), Remembered { stream_id, head });
+        }
+        Ok(heads)
+    }
+
+    /// Writes what was accepted, in one transaction. Tells why not, where a turn of an
+    /// activation can't be taken.
+    async fn write(
+        &mut self,
+        memory: &mut Memory,
+        items: &[Item],
+        classified: &Classified<'_>,
+        documents: &[DocumentWrite],
+    ) -> Result<Option<String>> {
+        let turns = turns(items)?;
+        let activations = activations(items, &classified.outcomes);
+        let marks = &classified.marks;
+        if classified.accepted.is_empty() && activations.is_empty() && marks.is_empty() {
+            return Ok(None);
+        }
+        let base = memory.last_position + 1;
+        let batch = self.encode(memory, classified).await?;
+        let _passed = self.gate.pass().await;
+        if activations.is_empty() && marks.is_empty() && documents.is_empty() {
+            // The usual batch is a transaction by itself.
+            return self.insert(base, batch, store_error).await.map(|()| None);
+        }
+        self.begin().await?;
+        let mut written = self.write_all(&activations, marks, base, batch).await;
+        if written.is_ok() {
+            written = documents::write(&mut self.connection, documents).await;
+        }
+        if written.is_ok() && !turns.is_empty() {
+            let last = Position(memory.last_position.unsigned_abs());
+            let plan = classified.parts.plan;
+            match take(turns, &mut Turning(&mut self.connection), (last, plan)).await {
+                Ok(None) => {}
+                Ok(refusal) => {
+                    self.roll_back().await?;
+                    return Ok(refusal);
+                }
+                Err(error) => written = Err(error),
+            }
+        }
+        self.end(written).await?;
+        for (mark, _) in marks {
+            memory.mark(&mark.stream, &mark.change);
+        }
+        Ok(None)
+    }
+
+    async fn write_all(
+        &mut self,
+        activations: &[(&Activation, u64)],
+        marks: &[(&Mark, Timestamp)],
+        base: i64,
+        batch: Batch,
+    ) -> Result<()> {
+        for (activation, plan) in activations {
+            if !self.activate(activation, *plan).await? {
+                return Err(Error::Unexpected(format!(
+                    "a module of {:?} is not in the store",
+                    activation.name
+                )));
+            }
+        }
+        self.insert(base, batch, store_error).await?;
+        for (mark, at) in marks {
+            marks::change(&mut self.connection, &mark.stream, &mark.change, *at).await?;
+        }
+        Ok(())
+    }
+
+    async fn encode(&mut self, memory: &mut Memory, classified: &Classified<'_>) -> Result<Batch> {
+        let mut batch = Batch::new();
+        for accepted in &classified.accepted {
+            let (stream, commit) = (&accepted.write.stream, &accepted.write.commit);
+            let stream_id = stream_id(memory, stream, &mut batch);
+            let module_id = match commit.decided {
+                Some(decided) => Some(
+                    self.module_id(memory, decided.module)
+                        .await?
+                        .ok_or_else(|| missing(decided.module))?,
+                ),
+                None => None,
+            };
+            let mut first = Some(First {
+                command: commit.command.as_deref(),
+                events: commit.events.len() as u64,
+                plan: commit.plan,
+                module_id,
+                fuel: commit.decided.map(|decided| decided.fuel),
+            });
+            for (offset, event) in commit.events.iter().enumerate() {
+                let place = Place {
+                    stream_id,
+                    type_id: self.type_id(memory, stream, event, &mut batch).await?,
+                    version: accepted.first_version.plus(offset),
+                    recorded_at: accepted.recorded_at,
+                    commit_offset: offset as u64,
+                };
+                batch.event(&place, event, first.take())?;
+            }
+            memory.last_position += signed(commit.events.len() as u64);
+            let last = commit.events.len() as u64 - 1;
+            let version = Version(accepted.first_version.0 + last);
+            memory.appended(stream, stream_id, version, accepted.recorded_at);
+        }
+        Ok(batch.finish())
+    }
+
+    /// The row of an event's type, which is added to the batch if it is new.
+    pub(super) async fn type_id(
+        &mut self,
+        memory: &mut Memory,
+        stream: &StreamId,
+        event: &NewEvent,
+        batch: &mut Batch,
+    ) -> Result<i64> {
+        let key = TypeKey {
+            category: stream.category().into(),
+            name: event.name.clone(),
+            schema_version: event.schema_version,
+            content_type: event.body.content_type().clone(),
+        };
+        if let Some(type_id) = memory.types.get(&key) {
+            return Ok(*type_id);
+        }
+        let found = sqlx::query(TYPE)
+            .bind(&*key.category)
+            .bind(key.name.as_str())
+            .bind(i64::from(key.schema_version))
+            .bind(key.content_type.as_str())
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let type_id = match found {
+            Some(row) => row.cell(0)?,
+            None => {
+                memory.last_type_id += 1;
+                batch.event_type(memory.last_type_id, &key);
+                memory.last_type_id
+            }
+        };
+        memory.types.insert(key, type_id);
+        Ok(type_id)
+    }
+
+    /// The row of a module; none when it is not in the store.
+    pub(super) async fn module_id(
+        &mut self,
+        memory: &mut Memory,
+        digest: Digest,
+    ) -> Result<Option<i64>> {
+        if let Some(module_id) = memory.modules.get(&digest) {
+            return Ok(Some(*module_id));
+        }
+        let row = sqlx::query(MODULE)
+            .bind(digest.0.to_vec())
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let Some(row) = row else { return Ok(None) };
+        let module_id = row.cell(0)?;
+        memory.modules.insert(digest, module_id);
+        Ok(Some(module_id))
+    }
+
+    /// Writes a batch whose first event stands at `base`.
+    pub(super) async fn insert(
+        &mut self,
+        base: i64,
+        batch: Batch,
+        error: fn(&sqlx::Error) -> Error,
+    ) -> Result<()> {
+        if batch.payload.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(APPEND)
+            .bind(base)
+            .bind(batch.streams)
+            .bind(batch.types)
+            .bind(batch.owners)
+            .bind(batch.numbers)
+            .bind(batch.payload)
+            .execute(&mut self.connection)
+            .await
+            .map_err(|cause| error(&cause))?;
+        Ok(())
+    }
+
+    /// Adds to the history of the plan. False when the module is not in the store.
+    pub(super) async fn activate(&mut self, activation: &Activation, plan: u64) -> Result<bool> {
+        let trusted: Vec<String> = activation.trusted.iter().map(Digest::to_string).collect();
+        let trusted = names(trusted.iter().map(String::as_str));
+        let done = sqlx::query(ACTIVATE)
+            .bind(signed(plan))
+            .bind(&activation.name)
+            .bind(signed(activation.at.0))
+            .bind(&activation.by)
+            .bind(activation.digest.0.to_vec())
+            .bind(names(activation.categories.iter().map(String::as_str)))
+            .bind(trusted)
+            .bind(activation.projections.to_json())
+            .bind(preflight::to_json(activation.preflight.as_ref()))
+            .execute(&mut self.connection)
+            .await
+            .map_err(|error| store_error(&error))?;
+        let mut is_there = done.rows_affected() == 1;
+        for member in &activation.others {
+            let done = sqlx::query(MEMBER)
+                .bind(signed(plan))
+                .bind(&member.name)
+                .bind(member.digest.map(|digest| digest.0.to_vec()))
+                .execute(&mut self.connection)
+                .await
+                .map_err(|error| store_error(&error))?;
+            is_there &= done.rows_affected() == 1;
+        }
+        Ok(is_there)
+    }
+
+    /// Begins a transaction of several statements.
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        let begun = self.connection.execute("BEGIN IMMEDIATE").await;
+        begun.map(|_| ()).map_err(|error| store_error(&error))
+    }
+
+    async fn roll_back(&mut self) -> Result<()> {
+        let done = self.connection.execute("ROLLBACK").await;
+        done.map(|_| ()).map_err(|error| store_error(&error))
+    }
+
+    /// Ends it: with all of it, or after a failure with nothing.
+    pub(super) async fn end(&mut self, mut done: Result<()>) -> Result<()> {
+        if done.is_ok() {
+            let committed = self.connection.execute("COMMIT").await;
+            done = committed.map(|_| ()).map_err(|error| store_error(&error));
+        }
+        if done.is_err() {
+            // It may have been rolled back already.
+            _ = self.connection.execute("ROLLBACK").await;
+        }
+        done
+    }
+}
+
+/// The row of a stream, which is added to the batch if it is new.
+pub(super) fn stream_id(memory: &mut Memory, stream: &StreamId, batch: &mut Batch) -> i64 {
+    if let Some(known) = memory.heads.get(stream) {
+        return known.stream_id;
+    }
+    memory.last_stream_id += 1;
+    batch.stream(memory.last_stream_id, stream.as_str());
+    memory.last_stream_id
+}
+
+fn activations<'a>(items: &'a [Item], outcomes: &[Outcome]) -> Vec<(&'a Activation, u64)> {
+    let pairs = items.iter().zip(outcomes);
+    pairs
+        .filter_map(|pair| match pair {
+            (Item::Activate(activation), Outcome::Activated(plan)) => Some((&**activation, *plan)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn missing(module: Digest) -> Error {
+    Error::Unexpected(format!("module {module} is not in the store"))
+}
+
+/// The documents, which nobody else writes while they are inline.
+impl Documents for Writer {
+    type Error = Error;
+
+    fn read<'a>(
+        &'a mut self,
+        documents: &'a [(BuildId, Arc<str>)],
+    ) -> BoxFuture<'a, Result<Vec<Option<StoredDocument>>>> {
+        documents::read(&mut self.connection, documents).boxed()
+    }
+
+    fn draw(&mut self, next: Position, events: u64) -> BoxFuture<'_, Result<Vec<Position>>> {
+        std::future::ready(Ok(consecutive(next, events))).boxed()
+    }
+}
+
+impl EventWriter for Writer {
+    fn commit<'a>(
+        &'a mut self,
+        items: &'a [Item],
+        inline: Option<&'a dyn InlineFold>,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>>> {
+        Self::commit(self, items, inline).boxed()
+    }
+
+    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let _passed = self.gate.pass().await;
+            self.take_in(part).await?;
+            self.lock.check()
+        }
+        .boxed()
+    }
+
+    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
+        async { self.lock.check() }.boxed()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        async move {
+            for pool in &self.pools {
+                pool.close().await;
+            }
+            self.connection
+                .close()
+                .await
+                .map_err(|error| store_error(&error))
+        }
+        .boxed()
+    }
+}

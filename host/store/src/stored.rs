@@ -1,0 +1,273 @@
+//! Events with all that a store keeps of them: what an export holds.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Anchor, Decided, Deployment, Error, Head, Result};
+use quipu_model::{
+    CommandId, CommandRecord, Digest, NewEvent, Position, StreamId, Timestamp, Version,
+};
+
+/// An event as it stands in a store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// The event, with its own metadata.
+    pub event: NewEvent,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Its place in the stream.
+    pub version: Version,
+    /// Its place in the log.
+    pub position: Position,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Its place in its commit, from 0.
+    pub commit_offset: u64,
+    /// On the first event of a commit: what led to it.
+    pub commit: Option<StoredCommit>,
+}
+
+/// A commit as it stands in a store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredCommit {
+    /// The command.
+    pub command: Option<CommandRecord>,
+    /// Who decided.
+    pub decided: Option<Decided>,
+    /// The plan under which it was made.
+    pub plan: u64,
+    /// Number of its events.
+    pub events: u64,
+}
+
+/// Events for an export.
+#[derive(Debug, Clone)]
+pub struct StoredPage {
+    /// In order of position.
+    pub events: Vec<StoredEvent>,
+    /// Position of the last event in the log when the page was read; the page is the
+    /// last one when its last event stands there.
+    pub head: Position,
+}
+
+/// A part of an export that is to be taken in.
+#[derive(Debug)]
+pub enum Import {
+    /// Events, in order of position.
+    Events(Vec<StoredEvent>),
+    /// An activation; its module is in the store already.
+    Plan(Box<Deployment>),
+    /// A stream is archived since then.
+    Archived(StreamId, Timestamp),
+    /// A stream is truncated.
+    Truncated(Box<Anchor>),
+}
+
+/// Largest number of an export: beyond it, not every reader of JSON is exact.
+const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// A commit that begins in an earlier part.
+#[derive(Debug)]
+pub(super) struct Continued<'a> {
+    /// Its stream.
+    pub stream: &'a StreamId,
+    /// Version of its first event, which is in the store.
+    pub first: Version,
+    /// How many events it has at least.
+    pub events: u64,
+}
+
+impl Continued<'_> {
+    /// Refuses events that are no part of the commit: it has so many events, none when
+    /// no commit begins there.
+    pub(super) fn check(&self, events: Option<u64>) -> Result<()> {
+        if events.is_some_and(|events| events >= self.events) {
+            return Ok(());
+        }
+        let (stream, first) = (self.stream, self.first);
+        Err(Error::Import(format!(
+            "stream {stream}: no commit of {} events begins at version {first}",
+            self.events
+        )))
+    }
+}
+
+/// Where a stream stands in the course of an import.
+#[derive(Default)]
+struct Standing {
+    version: Version,
+    recorded_at: Timestamp,
+    /// Place of the last event in its commit, and how many follow it there; none when
+    /// the commit begins in an earlier part.
+    commit: Option<(u64, u64)>,
+    /// Index of that commit among those continued.
+    continued: Option<usize>,
+}
+
+/// Refuses events that can't stand behind what a store holds: its last position, and
+/// where each stream stands. What the store must look up stands in the answer: commits
+/// that begin in an earlier part. Ids that are in the store are left to it.
+pub(super) fn check_import(
+    events: &[StoredEvent],
+    mut last: Position,
+    head: impl Fn(&StreamId) -> Option<Head>,
+) -> Result<Vec<Continued<'_>>> {
+    let mut streams = HashMap::new();
+    let mut continued = Vec::new();
+    let (mut commands, mut ids) = (HashSet::new(), HashSet::new());
+    for event in events {
+        let stream = &event.stream;
+        let refused = |why: &str| {
+            let (version, position) = (event.version, event.position);
+            Err(Error::Import(format!(
+                "stream {stream}, version {version}, position {position}: {why}"
+            )))
+        };
+        if event.position <= last {
+            return Err(Error::Import(format!(
+                "the event at position {} does not stand behind position {last}",
+                event.position
+            )));
+        }
+        last = event.position;
+        if largest(event) > NUMBER_MAX {
+            return refused("a number is too large");
+        }
+        let standing = streams
+            .entry(stream)
+            .or_insert_with(|| Standing::of(head(stream)));
+        if event.version != standing.version.next() {
+            return Err(Error::Import(format!(
+                "stream {stream}: version {} follows version {}",
+                event.version, standing.version
+            )));
+        }
+        if event.recorded_at < standing.recorded_at {
+            return refused("it was recorded before the event that it follows");
+        }
+        if !standing.take(event, &mut continued) {
+            return refused("it does not follow the event before it in their commit");
+        }
+        let id = event.commit.as_ref().and_then(|commit| commit.callers_id());
+        let is_new = id.is_none_or(|id| commands.insert((stream, id)))
+            && (!event.event.id_is_callers || ids.insert((stream, event.event.id)));
+        if !is_new {
+            return refused("its id stands twice in the stream");
+        }
+    }
+    Ok(continued)
+}
+
+impl Standing {
+    fn of(head: Option<Head>) -> Self {
+        let head = head.map(|head| (head.version, head.recorded_at));
+        let (version, recorded_at) = head.unwrap_or_default();
+        Self {
+            version,
+            recorded_at,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next event in; false when it is not the next one of its commit.
+    fn take<'a>(&mut self, event: &'a StoredEvent, continued: &mut Vec<Continued<'a>>) -> bool {
+        let offset = event.commit_offset;
+        let follows = match (&event.commit, self.commit) {
+            (Some(commit), Some((_, 0)) | None) => {
+                self.commit = commit.events.checked_sub(1).map(|rest| (0, rest));
+                self.continued = None;
+                offset == 0 && self.commit.is_some()
+            }
+            (None, Some((before, rest @ 1..))) => {
+                self.commit = Some((offset, rest - 1));
+                offset == before + 1
+            }
+            (None, None) => self.go_on(event, continued),
+            _ => false,
+        };
+        self.version = event.version;
+        self.recorded_at = event.recorded_at;
+        follows
+    }
+
+    /// Takes in an event of a commit that begins in an earlier part.
+    fn go_on<'a>(&mut self, event: &'a StoredEvent, continued: &mut Vec<Continued<'a>>) -> bool {
+        let offset = event.commit_offset;
+        let index = *self.continued.get_or_insert_with(|| {
+            continued.push(Continued {
+                stream: &event.stream,
+                first: Version(event.version.0.saturating_sub(offset)),
+                events: offset,
+            });
+            continued.len() - 1
+        });
+        let commit = &mut continued[index];
+        let follows = offset > 0 && offset == commit.events && commit.first.0 > 0;
+        commit.events += 1;
+        follows
+    }
+}
+
+fn largest(event: &StoredEvent) -> u64 {
+    let commit = event.commit.as_ref();
+    let (plan, size) = commit.map_or((0, 0), |commit| (commit.plan, commit.events));
+    let decided = commit.and_then(|commit| commit.decided);
+    let fuel = decided.map_or(0, |decided| decided.fuel);
+    let (position, at) = (event.position.0, event.recorded_at.0);
+    let numbers = [position, at, event.commit_offset, plan, size, fuel];
+    numbers.into_iter().max().unwrap_or_default()
+}
+
+impl StoredCommit {
+    /// The caller's id of its command.
+    fn callers_id(&self) -> Option<&CommandId> {
+        let id = self.command.as_ref().map(|command| &command.id);
+        id.filter(|id| id.is_callers())
+    }
+}
+
+pub(super) fn module_missing(module: Digest) -> Error {
+    Error::Import(format!(
+        "module {module} is not in the store; it goes first"
+    ))
+}
+
+pub(super) fn id_is_known(stream: &StreamId) -> Error {
+    Error::Import(format!("stream {stream}: an id is in the store already"))
+}
+
+pub(super) fn plan_out_of_order(plan: u64, after: u64) -> Error {
+    Error::Import(format!("plan {plan} follows plan {after}"))
+}
+
+/// An import would pass inline projections by.
+pub(super) fn holds_inline(projection: &str) -> Error {
+    Error::Import(format!(
+        "projection {projection} of the store is inline, and would not see what is imported; \
+         detach it (lifecycle async), import, then make it inline again"
+    ))
+}
+
+pub(super) fn no_stream_to_archive(stream: &StreamId) -> Error {
+    Error::Import(format!("there is no stream {stream} to be archived"))
+}
+
+/// Refuses the anchor of a stream that does not stand there, or that was not taken of it.
+pub(super) fn check_anchor(anchor: &Anchor, head: Option<Head>) -> Result<()> {
+    let (stream, before, at) = (&anchor.stream, anchor.before, anchor.snapshot.version);
+    let refused = |why: &str| Err(Error::Import(format!("stream {stream}: its anchor {why}")));
+    let Some(head) = head else {
+        return Err(Error::Import(format!(
+            "there is no stream {stream} to be truncated"
+        )));
+    };
+    if !anchor.snapshot.is_intact(stream) || anchor.snapshot.body().is_none() {
+        return refused("is damaged, or of another stream");
+    }
+    if before.0 == 0 || before > at || at > head.version {
+        return refused(&format!(
+            "at version {at} does not stand between its mark before {before} and its end at {}",
+            head.version
+        ));
+    }
+    Ok(())
+}

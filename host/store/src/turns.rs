@@ -1,0 +1,212 @@
+//! Turns of an activation: which builds change how they are folded, in its transaction.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::builds::Roles;
+use super::{BuildId, DocumentWrite, Error, Item, Result, Role, Settle, Turn};
+use quipu_model::Position;
+
+/// How long an activation may fold what a build has not seen. Nobody appends meanwhile.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+/// A build as a turn finds it.
+#[derive(Debug, Clone)]
+pub struct BuildRow {
+    pub id: BuildId,
+    pub role: Role,
+    pub is_inline: bool,
+    pub position: Position,
+}
+
+/// What a writer's statements end in.
+type Tried<T, R> = std::result::Result<T, <R as BuildRows>::Error>;
+
+/// Builds, in the transaction of an activation.
+pub trait BuildRows: Send {
+    /// What its statements end in.
+    type Error: From<Error>;
+
+    /// A build that is not dropped. Nobody else changes it before the activation is at its
+    /// end.
+    fn one(&mut self, build: BuildId) -> BoxFuture<'_, Tried<Option<BuildRow>, Self>>;
+
+    /// The builds of a projection, likewise.
+    fn of<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Tried<Vec<BuildRow>, Self>>;
+
+    /// Whether events wait in it.
+    fn has_parked(&mut self, build: BuildId) -> BoxFuture<'_, Tried<bool, Self>>;
+
+    /// Gives builds other roles.
+    fn take_roles(&mut self, roles: Roles) -> BoxFuture<'_, Tried<(), Self>>;
+
+    /// Lets a projection's next build wait for the order to switch.
+    fn hold<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Tried<(), Self>>;
+
+    /// Lets it be inline no longer, with everything up to a position in it. One whose rules
+    /// were not judged under the plan before is stale.
+    fn detach(
+        &mut self,
+        build: BuildId,
+        last: Position,
+        plan: u64,
+    ) -> BoxFuture<'_, Tried<(), Self>>;
+
+    /// Lets it be inline from a plan on, with these documents after those it has. Its owner
+    /// loses it.
+    fn attach(
+        &mut self,
+        build: BuildId,
+        last: Position,
+        plan: u64,
+        writes: Vec<DocumentWrite>,
+    ) -> BoxFuture<'_, Tried<(), Self>>;
+}
+
+/// The turns of a batch: they stand alone in it.
+///
+/// # Errors
+/// When they don't.
+pub fn turns(items: &[Item]) -> Result<&[Turn]> {
+    let turns = items.iter().find_map(|item| match item {
+        Item::Activate(activation) if !activation.turns.is_empty() => Some(&*activation.turns),
+        _ => None,
+    });
+    match turns {
+        Some(_) if items.len() > 1 => Err(Error::Unexpected(
+            "an activation with turns stands alone in its batch".to_owned(),
+        )),
+        turns => Ok(turns.unwrap_or_default()),
+    }
+}
+
+/// Takes turns in order, under a plan that comes with them; the last event of the log is at
+/// `last`. Tells why not, if one
+/// can't be taken: then nothing of the activation may be stored.
+pub async fn take<R: BuildRows>(
+    turns: &[Turn],
+    rows: &mut R,
+    (last, plan): (Position, u64),
+) -> Tried<Option<String>, R> {
+    for turn in turns {
+        let refusal = match turn {
+            Turn::Async(build) => {
+                let row = rows.one(*build).await?;
+                if row.is_some_and(|row| row.is_inline) {
+                    rows.detach(*build, last, plan).await?;
+                }
+                None
+            }
+            Turn::Switch { projection, next } => {
+                let builds = rows.of(projection).await?;
+                take_roles(rows, switched(&builds, *next)).await?
+            }
+            Turn::RollBack {
+                projection,
+                previous,
+            } => {
+                let builds = rows.of(projection).await?;
+                take_roles(rows, rolled_back(&builds, *previous)).await?
+            }
+            Turn::Inline { build, settle } => attach(rows, *build, &**settle, (last, plan)).await?,
+            Turn::Hold(projection) => {
+                rows.hold(projection).await?;
+                None
+            }
+        };
+        if refusal.is_some() {
+            return Ok(refusal);
+        }
+    }
+    Ok(None)
+}
+
+async fn take_roles<R: BuildRows>(
+    rows: &mut R,
+    roles: std::result::Result<Roles, String>,
+) -> Tried<Option<String>, R> {
+    match roles {
+        Ok(roles) => rows.take_roles(roles).await.map(|()| None),
+        Err(refusal) => Ok(Some(refusal)),
+    }
+}
+
+async fn attach<R: BuildRows>(
+    rows: &mut R,
+    build: BuildId,
+    settle: &dyn Settle,
+    (last, plan): (Position, u64),
+) -> Tried<Option<String>, R> {
+    let id = build.0;
+    let row = match rows.one(build).await? {
+        Some(row) if row.is_inline => return Ok(None),
+        Some(row) if row.role == Role::Active => row,
+        Some(_) => return Ok(Some(format!("build {id} is not the active one"))),
+        None => return Ok(Some(format!("there is no build {id}"))),
+    };
+    if rows.has_parked(build).await? {
+        let why = "retry them, or drop them";
+        return Ok(Some(format!(
+            "events are parked in the projection's build {id}; {why}"
+        )));
+    }
+    let settling = tokio::time::timeout(SETTLE_MAX, settle.settle(row.position, last));
+    let writes = match settling.await {
+        Ok(Ok(Some(writes))) => writes,
+        Ok(Ok(None)) => {
+            let (from, to) = (row.position.0, last.0);
+            return Ok(Some(format!(
+                "build {id} is at position {from}, too far behind {to}; let it catch up, then \
+                 try again"
+            )));
+        }
+        // A guest's fault, or an event that can't be read: not the store's failure.
+        Ok(Err(Error::Unexpected(why))) => return Ok(Some(why)),
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => {
+            let seconds = SETTLE_MAX.as_secs();
+            return Ok(Some(format!(
+                "what build {id} has not seen was not folded within {seconds} s"
+            )));
+        }
+    };
+    rows.attach(build, last, plan, writes).await.map(|()| None)
+}
+
+fn of_role(builds: &[BuildRow], role: Role) -> Option<&BuildRow> {
+    builds.iter().find(|build| build.role == role)
+}
+
+/// The active build, which must not be inline, if there is one.
+fn active(builds: &[BuildRow]) -> std::result::Result<Option<BuildId>, String> {
+    match of_role(builds, Role::Active) {
+        Some(active) if active.is_inline => {
+            let id = active.id.0;
+            Err(format!("build {id} is inline; it becomes async first"))
+        }
+        active => Ok(active.map(|active| active.id)),
+    }
+}
+
+fn switched(builds: &[BuildRow], next: BuildId) -> std::result::Result<Roles, String> {
+    if of_role(builds, Role::Next).is_none_or(|build| build.id != next) {
+        return Err(format!("build {} is not the next one", next.0));
+    }
+    let previous = of_role(builds, Role::Previous).map(|build| (build.id, None));
+    let active = active(builds)?.map(|active| (active, Some(Role::Previous)));
+    let next = (next, Some(Role::Active));
+    Ok(previous.into_iter().chain(active).chain([next]).collect())
+}
+
+fn rolled_back(builds: &[BuildRow], previous: BuildId) -> std::result::Result<Roles, String> {
+    if of_role(builds, Role::Previous).is_none_or(|build| build.id != previous) {
+        return Err(format!("build {} is not the previous one", previous.0));
+    }
+    let previous = (previous, Some(Role::Active));
+    Ok(match active(builds)? {
+        None => vec![previous],
+        // Without a role for a moment: no two have the same.
+        Some(active) => vec![(active, None), previous, (active, Some(Role::Previous))],
+    })
+}

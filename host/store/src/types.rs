@@ -1,0 +1,36 @@
+//! Which types of events a store holds, and how many of each.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use super::Result;
+use quipu_model::{ContentType, Name, Position, Timestamp};
+
+/// Events of one type, schema version and content type, as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypeUse {
+    /// The category of their streams.
+    pub category: Arc<str>,
+    /// Their type.
+    pub name: Name,
+    /// Their schema version.
+    pub schema_version: u32,
+    /// Their content type.
+    pub content_type: ContentType,
+    /// How many there are; 1 or more.
+    pub events: u64,
+    /// The first of them.
+    pub oldest: (Position, Timestamp),
+    /// The last of them.
+    pub newest: (Position, Timestamp),
+}
+
+/// Counts events by type, apart from those who append.
+pub trait TypeStore: Send + Sync {
+    /// Counts what has been appended since the last time, and tells what there is by now
+    /// up to the end of the log, in order of category, type, schema version and content
+    /// type. The first count of a long log takes as long as reading it; it is kept, in
+    /// steps, so that one that is cut short is not begun anew.
+    fn types(&self) -> BoxFuture<'_, Result<Vec<TypeUse>>>;
+}
