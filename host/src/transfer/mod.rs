@@ -2,7 +2,7 @@
 //!
 //! [`Export`] gives everything that a store keeps of its log, as lines; [`import()`]
 //! takes such lines into an empty store, which then gives the same lines again.
-//! `docs/export.md` has the form of the file.
+//! `docs/src/reference/export.md` describes the form of the file.
 
 mod error;
 mod export;

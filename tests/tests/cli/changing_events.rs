@@ -53,7 +53,7 @@ fn cases() -> Vec<Case> {
             Some(15),
         ),
         case("step", renamed(), goods(), Some(15)),
-        case("step-alone", renamed(), None, Some(15)),
+        case("step-only", renamed(), None, Some(15)),
         case(
             "form",
             two().event("received", 2).step_that(
@@ -100,7 +100,7 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn each_case_of_the_page_goes_as_it_says() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/changing-events.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/guests/changing-events.md");
     let page = std::fs::read_to_string(page).unwrap();
     let blocks = page.matches("<!-- case: ").count();
     let cases = cases();
