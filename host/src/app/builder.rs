@@ -241,8 +241,6 @@ async fn follow(registry: Weak<Registry>, mut raised: watch::Receiver<u64>) {
         let Some(registry) = registry.upgrade() else {
             return;
         };
-        if let Err(error) = registry.refresh().await {
-            tracing::warn!(%error, "the plan was not read; the old one is refused by the store");
-        }
+        registry.refresh_or_warn().await;
     }
 }

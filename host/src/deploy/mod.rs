@@ -121,6 +121,14 @@ impl Registry {
         Ok(())
     }
 
+    /// The same for whoever can go on with the old plan, which the store refuses: a plan that
+    /// can't be read is logged.
+    pub async fn refresh_or_warn(&self) {
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "the plan was not read; the store refuses the old one");
+        }
+    }
+
     /// While this is held, this host activates nothing.
     pub async fn steady(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
         self.changing.read().await

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::request::{executed, replay, replayed};
-use super::stage::pause;
-use super::{Engine, Error, Executed};
+use super::retry::pause;
+use super::{Engine, Error, Executed, Permit};
 use crate::commit::{Staged, Verdict};
 use crate::model::{
     Body, CommandId, CommandRecord, ContentType, Context, ExpectedVersion, Invalid, Name, NewEvent,
@@ -56,9 +56,6 @@ pub struct StreamAppend {
     /// The events. None: the expected version is checked, nothing is stored.
     pub events: Vec<NewEvent>,
 }
-
-/// A place among what is in flight.
-pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// Type of the record that is stored for the id of a raw append.
 const RECORD_NAME: &str = "$append";
@@ -136,7 +133,7 @@ impl Engine {
                     return Err(Error::PartialDuplicate { stream, id });
                 }
                 // The plan has moved: look again who owns the category.
-                (Outcome::PlanMoved, _) => self.refresh_plan().await,
+                (Outcome::PlanMoved, _) => self.shared.registry.refresh_or_warn().await,
                 (_, Some(refusal)) => return Err(refusal),
                 (Outcome::WrongVersion { stream, found, .. }, None) => {
                     check_expected(&append, &stream, found)?;
@@ -149,16 +146,9 @@ impl Engine {
                 }
                 (Outcome::Archived(stream), None) => return Err(Error::Archived(stream)),
                 (Outcome::Unprojected(failed), None) => return Err(failed.into()),
-                (_, None) => self.refresh_plan().await,
+                (_, None) => self.shared.registry.refresh_or_warn().await,
             }
         }
-    }
-
-    /// A place among what is in flight. It is given back when what was staged has
-    /// been answered, though the caller may have gone.
-    pub(super) fn permit(&self) -> Result<Permit, Error> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned();
-        permit.map(Arc::new).map_err(|_| Error::Overloaded)
     }
 
     /// Bounds, and what no store need be asked for.
@@ -237,13 +227,6 @@ impl Engine {
             module: None,
             fuel: None,
         })
-    }
-
-    /// Reads what other hosts may have activated.
-    pub(super) async fn refresh_plan(&self) {
-        if let Err(error) = self.shared.registry.refresh().await {
-            tracing::warn!(%error, "the plan was not read");
-        }
     }
 
     pub(super) async fn stage(&self, permit: &Permit, item: Item) -> Result<Outcome, Error> {

@@ -47,7 +47,7 @@ impl Engine {
                 Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),
                 Outcome::Unprojected(failed) => return Err(failed.into()),
                 // Other inline projections take what tells of it.
-                Outcome::PlanMoved => self.refresh_plan().await,
+                Outcome::PlanMoved => self.shared.registry.refresh_or_warn().await,
                 _ => return Err(Error::Stopped),
             }
         }

@@ -7,21 +7,23 @@
 mod append;
 mod archive;
 mod brakes;
-mod decide;
+mod command;
 mod enrich;
 mod error;
 mod evict;
-mod homes;
-mod ids;
-mod keep;
+mod executor;
 mod load;
+mod loading;
 mod pool;
 mod raw;
+mod recent_ids;
 mod rejections;
+mod replicas;
 mod request;
+mod retry;
 mod slot;
+mod snapshot_policy;
 mod snapshots;
-mod stage;
 mod state;
 mod truncate;
 mod worker;
@@ -29,9 +31,9 @@ mod worker;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub use append::{Append, AppendAll, StreamAppend};
 pub use enrich::{Additions, Enrichers, Enrichment};
@@ -41,15 +43,12 @@ pub use request::Executed;
 pub use snapshots::{Policies, Policy};
 pub use state::{At, Checked, StateView};
 
-use self::request::Request;
 use self::snapshots::Snapshotter;
 use self::worker::{Inbox, Message, Worker};
 use crate::commit;
 use crate::deploy::Registry;
 use crate::fold::Folder;
-use crate::model::{
-    AppendLimits, Clock, Command, CommandId, CommandRecord, Invalid, StreamId, check_metadata,
-};
+use crate::model::{AppendLimits, Clock, CommandId, Invalid, StreamId, check_metadata};
 use crate::store::{EventReader, RejectionStore};
 use crate::supervise::{Seat, Supervisor};
 
@@ -115,6 +114,9 @@ struct Shared {
     /// Where reads for the workers are watched.
     loading: Seat,
 }
+
+/// A place among what is in flight.
+type Permit = Arc<OwnedSemaphorePermit>;
 
 /// Executes commands. One for a store; cheap to share.
 pub struct Engine {
@@ -188,48 +190,16 @@ impl Engine {
         })
     }
 
-    /// Executes a command on a stream: decided on its current state, committed, and
-    /// only then answered. Dropping the future does not take the command back; only while a module
-    /// rests whose calls took too long, a command is not decided any more once its caller has gone.
-    ///
-    /// # Errors
-    /// See [`Error`]. Nothing was stored, unless the error is a store that failed
-    /// while it committed: then the same command id tells.
-    pub async fn execute(
-        &self,
-        stream: &StreamId,
-        mut command: Command,
-    ) -> Result<Executed, Error> {
-        self.enrichers.command(stream, &mut command);
-        command.context = command.context.checked()?;
-        check(stream, command.metadata.as_deref())?;
-        self.shared.options.limits.check_command(&command)?;
-        let permit = self.permit()?;
-        let deciding = self.shared.committer.deciding();
-        let (reply, answer) = oneshot::channel();
-        let request = Request {
-            expected: command.expected_version,
-            given_name: command.name.clone(),
-            given_version: command.schema_version,
-            command: Arc::new(self.record(stream, command)),
-            stream: stream.clone(),
-            deadline: Instant::now() + self.shared.options.deadline,
-            reply,
-            permit,
-            deciding: Some(deciding),
-            arrival: 0,
-            looked_up_at: None,
-            conflicts: 0,
-            was_tried_again: false,
-            snapshot_was_sought: false,
-        };
-        self.worker(stream).execute(request);
-        answer.await.unwrap_or_else(|_| Err(Error::unanswered()))
-    }
-
     /// The last rejections.
     pub fn rejections(&self) -> &Rejections {
         &self.shared.rejections
+    }
+
+    /// A place among the commands and appends in flight. It is given back when what was staged
+    /// has been answered, though the caller may have gone.
+    fn permit(&self) -> Result<Permit, Error> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        permit.map(Arc::new).map_err(|_| Error::Overloaded)
     }
 
     /// Commands that are being executed.
@@ -265,22 +235,6 @@ impl Engine {
         &self.workers[(hash % self.workers.len() as u64) as usize]
     }
 
-    /// Everything that the decision will depend on besides the state. Whoever decides
-    /// fits type and schema version to its manifest.
-    fn record(&self, stream: &StreamId, command: Command) -> CommandRecord {
-        let id = command.id.unwrap_or_else(CommandId::made_by_host);
-        CommandRecord {
-            seed: self.seed(stream, &id),
-            context: command.context.correlated(&id),
-            id,
-            name: command.name,
-            schema_version: command.schema_version.unwrap_or(1),
-            body: command.body,
-            metadata: command.metadata,
-            accepted_at: self.shared.clock.now(),
-        }
-    }
-
     /// BLAKE3, keyed with the store's secret, of the stream and the command's id.
     fn seed(&self, stream: &StreamId, id: &CommandId) -> [u64; 4] {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
@@ -310,7 +264,7 @@ fn check(stream: &StreamId, metadata: Option<&[u8]>) -> Result<(), Invalid> {
 async fn tell_of_plans(mut raised: watch::Receiver<u64>, inboxes: Vec<Inbox>) {
     while raised.changed().await.is_ok() {
         for inbox in &inboxes {
-            inbox.send(Message::Raised);
+            inbox.send(Message::PlanRaised);
         }
     }
 }

@@ -17,9 +17,9 @@ const FRAGILE: Duration = Duration::from_secs(60);
 /// Guest memory from which an instance takes no more aggregates, since it never shrinks.
 const MEMORY_MARK: usize = 64 << 20;
 
-/// Where an aggregate lives.
+/// An aggregate of an instance.
 #[derive(Debug)]
-pub struct Home {
+pub struct Handle {
     index: usize,
     generation: u64,
     aggregate: Aggregate,
@@ -60,7 +60,7 @@ impl Pool {
         key: &str,
         snapshot: Option<&Snapshot>,
         apart: bool,
-    ) -> Result<Home, Failure> {
+    ) -> Result<Handle, Failure> {
         let index = match (!apart).then(|| self.with_room(module.digest())).flatten() {
             Some(index) => index,
             None => self.add(module, !apart)?,
@@ -75,7 +75,7 @@ impl Pool {
         module: &Arc<Module>,
         key: &str,
         snapshot: Option<&Snapshot>,
-    ) -> Result<Home, Failure> {
+    ) -> Result<Handle, Failure> {
         let index = self.add(module, false)?;
         if let Some((resident, _)) = self.resident(index) {
             let beside = resident.instance.open(key, None);
@@ -90,7 +90,7 @@ impl Pool {
         index: usize,
         key: &str,
         snapshot: Option<&Snapshot>,
-    ) -> Result<Home, Failure> {
+    ) -> Result<Handle, Failure> {
         let Some((resident, generation)) = self.resident(index) else {
             unreachable!("a place that was just found or filled has a resident")
         };
@@ -99,7 +99,7 @@ impl Pool {
             Ok(aggregate) => {
                 resident.aggregates += 1;
                 self.called(index);
-                Ok(Home {
+                Ok(Handle {
                     index,
                     generation,
                     aggregate,
@@ -116,40 +116,40 @@ impl Pool {
     /// when this very call ended it.
     pub fn call<T>(
         &mut self,
-        home: &Home,
+        handle: &Handle,
         call: impl FnOnce(&mut Instance, &Aggregate) -> Result<T, Failure>,
     ) -> Option<Result<T, Failure>> {
-        let place = self.places.get_mut(home.index)?;
+        let place = self.places.get_mut(handle.index)?;
         let resident = place
             .resident
             .as_mut()
-            .filter(|_| place.generation == home.generation)?;
-        let result = call(&mut resident.instance, &home.aggregate);
-        self.called(home.index);
+            .filter(|_| place.generation == handle.generation)?;
+        let result = call(&mut resident.instance, &handle.aggregate);
+        self.called(handle.index);
         Some(result)
     }
 
     /// Whether an aggregate is still there.
-    pub fn holds(&self, home: &Home) -> bool {
+    pub fn holds(&self, handle: &Handle) -> bool {
         self.places
-            .get(home.index)
-            .is_some_and(|place| place.generation == home.generation && place.resident.is_some())
+            .get(handle.index)
+            .is_some_and(|place| place.generation == handle.generation && place.resident.is_some())
     }
 
     /// Closes an aggregate and, when it was the last, an instance that takes no more.
-    pub fn close(&mut self, home: Home) {
-        if !self.holds(&home) {
+    pub fn close(&mut self, handle: Handle) {
+        if !self.holds(&handle) {
             return;
         }
-        let Some((resident, _)) = self.resident(home.index) else {
+        let Some((resident, _)) = self.resident(handle.index) else {
             return;
         };
-        resident.instance.close(home.aggregate);
+        resident.instance.close(handle.aggregate);
         resident.aggregates -= 1;
         let is_over = resident.aggregates == 0
             && (!resident.is_shared || resident.instance.memory_bytes() >= MEMORY_MARK);
         if is_over || resident.instance.is_spent() {
-            self.clear(home.index);
+            self.clear(handle.index);
         }
     }
 

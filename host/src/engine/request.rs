@@ -3,8 +3,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::Error;
-use super::append::Permit;
+use super::{Error, Permit};
 use crate::commit::Deciding;
 use crate::model::{
     CommandId, CommandRecord, Digest, ExpectedVersion, Name, NewEvent, Position, StreamId, Version,

@@ -2,8 +2,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::homes::Homes;
-use super::ids::Ids;
+use super::recent_ids::RecentIds;
+use super::replicas::Replicas;
 use super::request::Request;
 use crate::commit::Run;
 use crate::deploy::Deployed;
@@ -14,9 +14,9 @@ pub struct Slot {
     pub state: State,
     /// Commands that can't be decided yet, in order of arrival.
     pub waiting: VecDeque<Request>,
-    /// Its guest faulted: it is kept in an instance of its own from now on.
+    /// Its guest faulted: it has an instance of its own from now on.
     pub is_apart: bool,
-    /// So many of its snapshots the guest has refused, those of the latest versions.
+    /// Snapshots that the guest has refused, those of the latest versions.
     pub refused_snapshots: usize,
 }
 
@@ -28,30 +28,30 @@ pub enum State {
     Loading(Warm),
     /// Decisions can be made.
     Warm(Warm),
-    /// The state is gone; what was staged on it has not been answered yet.
+    /// The state is gone; commands that were staged on it have not been answered yet.
     Draining(Arc<Run>),
 }
 
-/// State in a guest, and what it stands for.
+/// The state of a stream in a guest.
 pub struct Warm {
     pub run: Arc<Run>,
     pub deployed: Arc<Deployed>,
-    pub homes: Homes,
-    /// The version that the state stands for; ahead of the log while appends are staged.
+    pub replicas: Replicas,
+    /// The version of the state; ahead of the log while appends are staged.
     pub version: Version,
     /// When its last event was recorded.
     pub recorded_at: Timestamp,
     pub is_archived: bool,
-    pub ids: Ids,
+    pub ids: RecentIds,
     /// Version of the newest snapshot from which it could be loaded; 0 without one.
     pub snapshot_version: Version,
-    /// Where it stood when a snapshot could not be taken.
+    /// Its version when a snapshot could not be taken; 0 if that never happened.
     pub tried_at: Version,
     /// A snapshot has been asked for.
     pub snapshot_is_asked: bool,
     /// Its events were not read, since they are too many: it refuses every command.
     pub is_unread: bool,
-    /// It was told that it comes near the bound of its category.
+    /// A warning was logged that it comes near the bound of its category.
     pub is_warned: bool,
     /// When its loading was begun.
     pub begun: Instant,
@@ -59,15 +59,15 @@ pub struct Warm {
 
 impl Warm {
     /// A state before its first event.
-    pub fn new(deployed: Arc<Deployed>, homes: Homes) -> Self {
+    pub fn new(deployed: Arc<Deployed>, replicas: Replicas) -> Self {
         Self {
             run: Arc::new(Run::begin()),
             deployed,
-            homes,
+            replicas,
             version: Version::NONE,
             recorded_at: Timestamp(0),
             is_archived: false,
-            ids: Ids::default(),
+            ids: RecentIds::default(),
             snapshot_version: Version::NONE,
             tried_at: Version::NONE,
             snapshot_is_asked: false,
@@ -80,11 +80,11 @@ impl Warm {
 
 impl Slot {
     /// A slot of a stream that nobody has asked for yet.
-    pub fn new() -> Self {
+    pub fn new(is_apart: bool) -> Self {
         Self {
             state: State::Cold,
             waiting: VecDeque::new(),
-            is_apart: false,
+            is_apart,
             refused_snapshots: 0,
         }
     }
@@ -97,6 +97,15 @@ impl Slot {
             .waiting
             .partition_point(|other| other.arrival < request.arrival);
         self.waiting.insert(place, request);
+    }
+
+    /// Everything that was staged on the last state has been answered.
+    pub fn end_draining(&mut self) {
+        if let State::Draining(run) = &self.state
+            && run.is_idle()
+        {
+            self.state = State::Cold;
+        }
     }
 
     /// Whether nothing would be lost with it but the time of a load.

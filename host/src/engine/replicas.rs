@@ -1,20 +1,20 @@
-//! Where the state of one stream lives: in one instance, or, to check that its guest
-//! is pure, in two that share nothing.
+//! The state of one stream: in one instance, or, to check that its guest is pure, in two that
+//! share nothing.
 
-use super::pool::{Home, Pool};
+use super::pool::{Handle, Pool};
 use crate::deploy::Deployed;
 use crate::model::{Annotations, CommandRecord, StreamId};
 use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Snapshot};
 
 /// The aggregates of one stream.
-pub struct Homes {
-    first: Home,
+pub struct Replicas {
+    first: Handle,
     /// In an instance of its own, at another place of its memory; it is given everything that the
     /// first is given, event by event.
-    second: Option<Home>,
+    second: Option<Handle>,
 }
 
-impl Homes {
+impl Replicas {
     /// Opens the aggregates, from a snapshot or from the beginning. `apart`: the first one, too, in an instance of its own.
     pub fn open(
         pool: &mut Pool,
@@ -49,8 +49,8 @@ impl Homes {
         }
         // The second one by one in any case: a state must not tell how events came in batches.
         let second = self.second.as_ref().map(|second| (second, true));
-        for (home, each) in [Some((&self.first, each)), second].into_iter().flatten() {
-            let folded = pool.call(home, |guest, state| match each {
+        for (handle, each) in [Some((&self.first, each)), second].into_iter().flatten() {
+            let folded = pool.call(handle, |guest, state| match each {
                 true => guest.apply_each(state, events),
                 false => guest.apply(state, events),
             });
@@ -69,8 +69,8 @@ impl Homes {
         command: &CommandRecord,
         annotations: &Annotations,
     ) -> Option<Result<Decision, Failure>> {
-        let mut decide = |home: &Home| {
-            pool.call(home, |guest, state| {
+        let mut decide = |handle: &Handle| {
+            pool.call(handle, |guest, state| {
                 guest.decide(state, command, annotations)
             })
         };
@@ -93,7 +93,7 @@ impl Homes {
     }
 
     /// The aggregates, to be closed.
-    pub fn into_all(self) -> impl Iterator<Item = Home> {
+    pub fn into_all(self) -> impl Iterator<Item = Handle> {
         std::iter::once(self.first).chain(self.second)
     }
 }

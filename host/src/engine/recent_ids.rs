@@ -10,7 +10,7 @@ const IDS_MAX: usize = 256;
 /// The last ids of callers that a stream has seen, staged ones among them, as
 /// hashes: a hit is looked up in the store before it counts.
 #[derive(Debug, Default)]
-pub struct Ids {
+pub struct RecentIds {
     hasher: RandomState,
     /// Hash, and the number of the arrival that staged it; oldest first from `start`.
     ring: Vec<(u64, u64)>,
@@ -19,20 +19,20 @@ pub struct Ids {
     has_gaps: bool,
 }
 
-/// What is known of an id.
+/// Whether a stream has seen an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Knowledge {
+pub enum Seen {
     /// It has certainly not been recorded in this stream.
-    New,
+    Never,
     /// It may have been recorded.
-    Unsure,
+    Perhaps,
     /// It was seen, last under this number.
-    Seen(u64),
+    Last(u64),
 }
 
-impl Ids {
+impl RecentIds {
     /// Knows that there are ids which it has not seen.
-    pub fn begin_behind_others(&mut self) {
+    pub fn begin_after_others(&mut self) {
         self.has_gaps = true;
     }
 
@@ -48,8 +48,8 @@ impl Ids {
         }
     }
 
-    /// What is known of an id.
-    pub fn knowledge(&self, id: &CommandId) -> Knowledge {
+    /// Whether it has seen an id.
+    pub fn seen(&self, id: &CommandId) -> Seen {
         let hash = self.hasher.hash_one(id);
         match self
             .ring
@@ -58,9 +58,9 @@ impl Ids {
             .map(|(_, number)| *number)
             .max()
         {
-            Some(number) => Knowledge::Seen(number),
-            None if self.has_gaps => Knowledge::Unsure,
-            None => Knowledge::New,
+            Some(number) => Seen::Last(number),
+            None if self.has_gaps => Seen::Perhaps,
+            None => Seen::Never,
         }
     }
 }
@@ -72,15 +72,15 @@ mod tests {
     #[test]
     fn an_id_is_new_only_as_long_as_none_has_been_forgotten() {
         let id = |number: usize| CommandId::new(&format!("c{number}")).unwrap();
-        let mut ids = Ids::default();
+        let mut ids = RecentIds::default();
         for number in 0..IDS_MAX {
             ids.insert(&id(number), 7);
         }
-        assert_eq!(ids.knowledge(&id(0)), Knowledge::Seen(7));
-        assert_eq!(ids.knowledge(&id(IDS_MAX)), Knowledge::New);
+        assert_eq!(ids.seen(&id(0)), Seen::Last(7));
+        assert_eq!(ids.seen(&id(IDS_MAX)), Seen::Never);
         ids.insert(&id(IDS_MAX), 8);
-        assert_eq!(ids.knowledge(&id(0)), Knowledge::Unsure);
-        assert_eq!(ids.knowledge(&id(IDS_MAX)), Knowledge::Seen(8));
-        assert_eq!(ids.knowledge(&id(IDS_MAX + 1)), Knowledge::Unsure);
+        assert_eq!(ids.seen(&id(0)), Seen::Perhaps);
+        assert_eq!(ids.seen(&id(IDS_MAX)), Seen::Last(8));
+        assert_eq!(ids.seen(&id(IDS_MAX + 1)), Seen::Perhaps);
     }
 }

@@ -1,0 +1,219 @@
+//! How a cold stream becomes warm: from a snapshot, if one can be used, and page by page.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::executor::Executor;
+use super::load::{self, Loaded};
+use super::replicas::Replicas;
+use super::slot::{Slot, State, Warm};
+use super::worker::Message;
+use crate::deploy::Deployed;
+use crate::fold::{self, Start};
+use crate::model::{StreamId, Version};
+use crate::runtime::{Failure, FoldEvent, Snapshot};
+use crate::store::{LoadPage, RunId};
+use crate::upcast::Liftable;
+
+impl Executor {
+    /// Opens the aggregates of a stream, from a snapshot or from the beginning.
+    pub(super) fn open(
+        &mut self,
+        stream: &StreamId,
+        deployed: &Deployed,
+        snapshot: Option<&Snapshot>,
+        is_apart: bool,
+    ) -> Result<Replicas, Failure> {
+        let check = self.shared.options.check_purity;
+        Replicas::open(&mut self.pool, deployed, stream, snapshot, is_apart, check)
+    }
+
+    /// Reads a snapshot and the first events outside this thread. The newest snapshots are
+    /// skipped that the guest has refused.
+    pub(super) fn begin_to_read(&self, stream: &StreamId, warm: &Warm, skipped: usize) {
+        let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
+        let (stream, run) = (stream.clone(), warm.run.id());
+        let deployed = Arc::clone(&warm.deployed);
+        self.shared.runtime.spawn(async move {
+            let loading = load::begin(&shared, &deployed, &stream, skipped);
+            let loaded = shared.loading.attempt(loading).await;
+            let loaded = loaded.unwrap_or_else(|cause| Err(load::not_loaded(&cause)));
+            inbox.send(Message::Page(stream, run, Box::new(loaded)));
+        });
+    }
+
+    /// Reads the next page outside this thread.
+    fn read_on(&self, stream: &StreamId, run: RunId, after: Version) {
+        let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
+        let stream = stream.clone();
+        self.shared.runtime.spawn(async move {
+            let limit = shared.options.load_page;
+            let loading = shared.reader.load(&stream, after, limit);
+            let loaded = match shared.loading.attempt(loading).await {
+                Ok(Ok(page)) => Ok(Loaded {
+                    start: None,
+                    page,
+                    is_too_long: false,
+                }),
+                Ok(Err(error)) => Err(fold::Error::Store(error)),
+                Err(cause) => Err(load::not_loaded(&cause)),
+            };
+            inbox.send(Message::Page(stream, run, Box::new(loaded)));
+        });
+    }
+
+    /// Takes a page of a stream. A page of a load that was given up is dropped.
+    pub(super) fn take_page(
+        &mut self,
+        stream: &StreamId,
+        slot: &mut Slot,
+        run: RunId,
+        loaded: Result<Loaded, fold::Error>,
+    ) {
+        let State::Loading(warm) = &mut slot.state else {
+            return;
+        };
+        if warm.run.id() != run {
+            return;
+        }
+        let Loaded {
+            start,
+            page,
+            is_too_long,
+        } = match loaded {
+            Ok(loaded) => loaded,
+            Err(fold::Error::Store(error)) => {
+                self.retire(slot);
+                return self.fail_all(slot, &error);
+            }
+            Err(error) => return self.unreadable(stream, slot, &error),
+        };
+        if let Some(start) = start
+            && let Err(failure) = self.start_from(stream, warm, &start, slot.is_apart, is_too_long)
+        {
+            return self.skip_snapshot(stream, slot, &failure);
+        }
+        let is_last = page.is_last;
+        match self.fold_page(stream, warm, page, slot.is_apart, is_too_long) {
+            Folded::Page if is_last => {
+                self.consider_snapshot(stream, warm, true);
+                slot.refused_snapshots = 0;
+                if let State::Loading(warm) = std::mem::replace(&mut slot.state, State::Cold) {
+                    slot.state = State::Warm(warm);
+                }
+            }
+            Folded::Page => self.read_on(stream, run, warm.version),
+            Folded::Gone => self.retire(slot),
+            Folded::Not(error) => self.unreadable(stream, slot, &error),
+        }
+    }
+
+    /// Opens the state from a snapshot in place of the empty one.
+    fn start_from(
+        &mut self,
+        stream: &StreamId,
+        warm: &mut Warm,
+        start: &Start,
+        is_apart: bool,
+        is_too_long: bool,
+    ) -> Result<(), Failure> {
+        warm.ids.begin_after_others();
+        (warm.version, warm.snapshot_version) = (start.version, start.version);
+        if is_too_long {
+            return Ok(());
+        }
+        let deployed = Arc::clone(&warm.deployed);
+        let opened = self.open(stream, &deployed, Some(&start.snapshot), is_apart)?;
+        self.close(std::mem::replace(&mut warm.replicas, opened));
+        self.shared.folder.counts().used();
+        Ok(())
+    }
+
+    /// The guest refused a snapshot: the stream is loaded from scratch without it.
+    fn skip_snapshot(&mut self, stream: &StreamId, slot: &mut Slot, failure: &Failure) {
+        let folder = &self.shared.folder;
+        folder.ignore(stream, "refused-by-the-guest", failure);
+        slot.refused_snapshots += 1;
+        // It may have ended the states of other streams.
+        if matches!(failure, Failure::Fault(_)) {
+            self.isolate(stream, slot);
+        }
+        self.retire(slot);
+    }
+
+    /// Folds the events of a page into the state.
+    fn fold_page(
+        &mut self,
+        stream: &StreamId,
+        warm: &mut Warm,
+        page: LoadPage,
+        is_apart: bool,
+        is_too_long: bool,
+    ) -> Folded {
+        // Numbered now: a look-up that was made earlier does not count against these ids.
+        let number = self.next_number();
+        for event in &page.events {
+            if let Some(id) = &event.command_id {
+                warm.ids.insert(id, number);
+            }
+        }
+        let last = page.events.last();
+        let last = last.map(|event| (event.version, event.recorded_at));
+        let lift = &warm.deployed.rules.lift;
+        let lifted = match self.shared.folder.lifter().lift(lift, page.events) {
+            Ok(lifted) => lifted,
+            Err(error) => return Folded::Not(fold::Error::of_lift(stream, error)),
+        };
+        let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
+        let begun = Instant::now();
+        // A stream that has an instance of its own may use the fuel of a call for each event.
+        match warm.replicas.fold(&mut self.pool, &events, is_apart) {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => {
+                self.brakes.failed(&failure, stream, begun);
+                return Folded::Not(fold::Error::of_guest(stream, &failure));
+            }
+            None => return Folded::Gone,
+        }
+        if let Some(head) = page.head {
+            warm.is_archived = head.archived;
+            warm.is_unread = is_too_long;
+            // A stream that is too long was not read: its version is that of its head. Else the
+            // head may have moved since the events were read, and says nothing of the state.
+            if is_too_long {
+                warm.version = head.version;
+            }
+            warm.recorded_at = warm.recorded_at.max(head.recorded_at);
+        }
+        if let Some((version, recorded_at)) = last {
+            warm.version = version;
+            warm.recorded_at = warm.recorded_at.max(recorded_at);
+        }
+        Folded::Page
+    }
+
+    /// A stream can't be folded. It is tried a second time in an instance of its own, if that
+    /// may help; otherwise every command that waits for it receives the error.
+    fn unreadable(&mut self, stream: &StreamId, slot: &mut Slot, error: &fold::Error) {
+        let plan = match &slot.state {
+            State::Loading(warm) | State::Warm(warm) => Some(self.plan_of(stream, &warm.deployed)),
+            State::Cold | State::Draining(_) => None,
+        };
+        self.retire(slot);
+        let may_pass = matches!(error, fold::Error::Fault(fault) if fault.kind.may_pass());
+        if may_pass && !slot.is_apart {
+            return self.isolate(stream, slot);
+        }
+        self.refuse_all(slot, plan, || error.clone().into());
+    }
+}
+
+/// What became of a page.
+enum Folded {
+    /// Its events are in the state.
+    Page,
+    /// Another stream's fault has ended the instance.
+    Gone,
+    /// The guest, or a step, could not process them.
+    Not(fold::Error),
+}

@@ -1,0 +1,38 @@
+//! When a command is decided again after a conflict.
+
+use std::time::{Duration, Instant};
+
+use super::Error;
+use super::request::Request;
+use super::worker::{Inbox, Message};
+
+/// The pause after a conflict is random, at most 1 ms doubled with each conflict, at most this
+/// many times.
+const PAUSE_DOUBLINGS_MAX: u32 = 6;
+
+/// Others wrote to the stream first: the command is decided again, at once after the first
+/// conflict, later after a pause, until its deadline.
+pub fn decide_again(runtime: &tokio::runtime::Handle, worker: &Inbox, mut request: Request) {
+    if Instant::now() >= request.deadline {
+        let stream = request.stream.clone();
+        return request.answer(Err(Error::Conflict(stream)));
+    }
+    request.conflicts += 1;
+    if request.conflicts == 1 {
+        return worker.send(Message::Again(request));
+    }
+    let (pause, worker) = (pause(request.conflicts), worker.clone());
+    runtime.spawn(async move {
+        tokio::time::sleep(pause).await;
+        worker.send(Message::Again(request));
+    });
+}
+
+/// The pause after this many conflicts: none after the first one, then a random time.
+pub fn pause(conflicts: u32) -> Duration {
+    if conflicts <= 1 {
+        return Duration::ZERO;
+    }
+    let pause_max_ms = 1u64 << conflicts.min(PAUSE_DOUBLINGS_MAX);
+    Duration::from_micros(rand::random_range(0..=pause_max_ms * 1_000))
+}
