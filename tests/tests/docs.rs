@@ -1,0 +1,320 @@
+//! Checks the docs: links, the table of contents, the pages of error codes, the lists of
+//! operations and commands, the tests that ARCHITECTURE.md names, and the language.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Words that a reader has to translate. The docs of comparable projects have at most 2 of
+/// each in 10,000 words.
+const TELLTALES: [&str; 7] = [
+    "behind", "stands", "told", "tells", "beside", "alone", "anew",
+];
+const TELLTALES_MAX: usize = 2;
+
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Adds the files below a folder that have one of these extensions.
+fn find(folder: &Path, extensions: &[&str], found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        if path.is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                find(&path, extensions, found);
+            }
+        } else if path
+            .extension()
+            .is_some_and(|it| extensions.iter().any(|known| it == *known))
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+}
+
+fn files(extensions: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    find(&root(), extensions, &mut found);
+    found
+}
+
+/// The pages for readers: those at the root, and the book.
+fn pages() -> Vec<PathBuf> {
+    let book = root().join("docs");
+    let pages = files(&["md"]).into_iter();
+    let pages = pages.filter(|path| path.starts_with(&book) || path.parent() == Some(&root()));
+    pages.collect()
+}
+
+/// The lines of a page that are not in a code block.
+fn prose(text: &str) -> Vec<&str> {
+    let mut is_code = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// A line without its inline code.
+fn without_code(line: &str) -> String {
+    line.split('`').step_by(2).collect()
+}
+
+/// The targets of the links of a page.
+fn links(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in prose(text) {
+        let line = without_code(line);
+        for rest in line.split("](").skip(1) {
+            if let Some((target, _)) = rest.split_once(')') {
+                found.push(target.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The anchors of a page's headings, as code hosts and mdBook make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    let mut all = BTreeSet::new();
+    for line in prose(text) {
+        let title = line.trim_start_matches('#');
+        if title.len() == line.len() || !title.starts_with(' ') {
+            continue;
+        }
+        let title = title.trim().to_lowercase().replace(' ', "-");
+        let is_kept = |c: &char| c.is_alphanumeric() || "-_".contains(*c);
+        let title: String = title.chars().filter(is_kept).collect();
+        let times = found.entry(title.clone()).or_default();
+        all.insert(match *times {
+            0 => title,
+            times => format!("{title}-{times}"),
+        });
+        *times += 1;
+    }
+    all
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match path {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            let leads = target.exists()
+                && (anchor.is_empty()
+                    || fs::read_to_string(&target)
+                        .is_ok_and(|target| anchors(&target).contains(anchor)));
+            if !leads {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_page_is_in_the_table_of_contents_once() {
+    let listed = links(&read("docs/src/SUMMARY.md"));
+    let unique: BTreeSet<&String> = listed.iter().collect();
+    assert_eq!(listed.len(), unique.len(), "a page is listed twice");
+    let book = root().join("docs/src");
+    for page in pages() {
+        let Ok(page) = page.strip_prefix(&book) else {
+            continue;
+        };
+        let page = page.to_str().unwrap().to_owned();
+        assert!(
+            page == "SUMMARY.md" || unique.contains(&page),
+            "{page} is not in SUMMARY.md"
+        );
+    }
+}
+
+#[test]
+fn every_error_code_has_a_page_and_every_page_is_a_code() {
+    let codes = read("tests/golden/codes.txt");
+    let codes: BTreeMap<&str, &str> = codes.lines().filter_map(|it| it.split_once(' ')).collect();
+    let mut pages = Vec::new();
+    find(
+        &root().join("docs/src/reference/errors"),
+        &["md"],
+        &mut pages,
+    );
+    let pages: BTreeSet<String> = pages
+        .iter()
+        .map(|page| page.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let known: BTreeSet<String> = codes.keys().map(|code| (*code).to_owned()).collect();
+    assert_eq!(pages, known);
+    let index = read("docs/src/reference/errors.md");
+    for (code, status) in codes {
+        let page = read(&format!("docs/src/reference/errors/{code}.md"));
+        assert!(page.starts_with(&format!("# {code}\n")), "{code}: heading");
+        assert!(
+            page.contains(&format!("\nStatus {status} ")),
+            "{code}: status"
+        );
+        for part in ["## What to do", "## Retry", "## Fields", "## Example"] {
+            assert!(page.contains(part), "{code}: {part}");
+        }
+        for member in [
+            format!("\"type\": \"urn:quipu:problem:{code}\""),
+            format!("\"status\": {status}"),
+            format!("\"code\": \"{code}\""),
+        ] {
+            assert!(page.contains(&member), "{code}: example: {member}");
+        }
+        let row = format!("| [`{code}`](errors/{code}.md) | {status} |");
+        assert!(index.contains(&row), "{code}: errors.md");
+    }
+}
+
+#[test]
+fn every_operation_is_on_the_page_about_http() {
+    let page = read("docs/src/reference/http.md");
+    for line in read("tests/golden/operations.txt").lines() {
+        let [id, method, path] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        let row = format!("| `{method} {path}` | `{id}` |");
+        assert!(method == "HEAD" || page.contains(&row), "{row}");
+    }
+}
+
+#[test]
+fn every_command_is_on_the_page_about_the_command_line() {
+    let page = read("docs/src/reference/cli.md");
+    let help = read("tests/golden/help.txt");
+    let commands = help.lines().filter_map(|line| line.strip_prefix("$ "));
+    for command in commands.filter_map(|line| line.strip_suffix(" --help")) {
+        let is_listed = [' ', '`'].iter().any(|end| {
+            let start = format!("`{command}{end}");
+            page.contains(&start)
+        });
+        assert!(is_listed, "{command}");
+    }
+}
+
+/// In its invariants a name with three words or more is that of a test.
+#[test]
+fn every_test_that_the_architecture_names_exists() {
+    let text = read("ARCHITECTURE.md");
+    let (_, invariants) = text.split_once("\n## Invariants\n").unwrap();
+    let invariants = invariants.split("\n## ").next().unwrap();
+    let names = invariants.split('`').skip(1).step_by(2);
+    let is_test = |name: &&str| {
+        name.matches('_').count() >= 3
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let names: BTreeSet<&str> = names.filter(is_test).collect();
+    assert!(names.len() >= 20, "{names:?}");
+    let sources = files(&["rs"]);
+    let sources: Vec<String> = sources
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for name in names {
+        let declared = format!("fn {name}(");
+        assert!(
+            sources.iter().any(|text| text.contains(&declared)),
+            "there is no test {name}"
+        );
+    }
+}
+
+/// The number of words, and of each telltale.
+#[derive(Default)]
+struct Words {
+    all: usize,
+    telltales: BTreeMap<&'static str, usize>,
+}
+
+impl Words {
+    fn add(&mut self, text: &str) {
+        for word in text.split(|c: char| !c.is_alphabetic()) {
+            self.all += usize::from(!word.is_empty());
+            let word = word.to_lowercase();
+            if let Some(telltale) = TELLTALES.iter().find(|telltale| **telltale == word) {
+                *self.telltales.entry(telltale).or_default() += 1;
+            }
+        }
+    }
+
+    /// How often a telltale occurs in 10,000 words.
+    fn rate(&self, telltale: &str) -> f64 {
+        let count = self.telltales.get(telltale).copied().unwrap_or_default();
+        count as f64 * 10_000.0 / self.all.max(1) as f64
+    }
+
+    fn report(&self, area: &str) {
+        let rates = TELLTALES.map(|word| format!("{word} {:.1}", self.rate(word)));
+        println!("{area}: {} words; {}", self.all, rates.join(", "));
+    }
+}
+
+#[test]
+fn the_docs_are_in_plain_english() {
+    let mut docs = Words::default();
+    for page in pages() {
+        docs.add(&fs::read_to_string(page).unwrap());
+    }
+    docs.report("docs");
+    for word in TELLTALES {
+        let rate = docs.rate(word);
+        assert!(
+            rate <= TELLTALES_MAX as f64,
+            "\"{word}\" occurs {rate:.1} times in 10,000 words of the docs, more than {TELLTALES_MAX}"
+        );
+    }
+}
+
+/// Prints the rates for now; they become a bound like that of the docs.
+#[test]
+fn telltales_of_comments_are_counted() {
+    let mut areas: BTreeMap<String, Words> = BTreeMap::new();
+    for path in files(&["rs", "wit", "sql"]) {
+        let below = path.strip_prefix(root()).unwrap();
+        let area = below.components().next().unwrap().as_os_str();
+        let area = area.to_string_lossy().into_owned();
+        let start = match path.extension().unwrap().to_str() {
+            Some("sql") => "--",
+            _ => "//",
+        };
+        let words = areas.entry(area).or_default();
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            if let Some(comment) = line.trim_start().strip_prefix(start) {
+                words.add(comment);
+            }
+        }
+    }
+    assert!(areas.contains_key("host"));
+    for (area, words) in &areas {
+        words.report(&format!("comments of {area}"));
+    }
+}
