@@ -219,6 +219,53 @@ fn every_command_is_on_the_page_about_the_command_line() {
     }
 }
 
+/// The commands of the program that a page shows, in blocks and within sentences.
+fn commands(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let lines = joined
+        .lines()
+        .map(|line| line.strip_prefix("$ ").unwrap_or(line));
+    let spans = lines
+        .clone()
+        .flat_map(|line| line.split('`').skip(1).step_by(2));
+    let shown = lines
+        .chain(spans)
+        .filter(|shown| shown.starts_with("quipu "));
+    let shown = shown.map(|shown| shown.split(['#', '|', '>', ';']).next().unwrap().to_owned());
+    shown.collect()
+}
+
+#[test]
+fn every_command_that_is_shown_has_its_options() {
+    let help = read("tests/golden/help.txt");
+    let parts = help.split("\n$ quipu ").skip(1);
+    let help: BTreeMap<&str, &str> = parts.filter_map(|it| it.split_once(" --help\n")).collect();
+    assert!(help.len() > 30);
+    let mut unknown = Vec::new();
+    for page in pages() {
+        for shown in commands(&fs::read_to_string(&page).unwrap()) {
+            let name = shown.split_whitespace().nth(1).unwrap();
+            if name.starts_with('-') || name.chars().all(char::is_uppercase) {
+                continue;
+            }
+            let Some(text) = help.get(name) else {
+                unknown.push(format!("{}: {shown}", page.display()));
+                continue;
+            };
+            for option in shown.split(' ').filter(|word| word.starts_with("--")) {
+                let option = option.split('=').next().unwrap();
+                let is_known = [' ', '\n']
+                    .iter()
+                    .any(|end| text.contains(&format!("{option}{end}")));
+                if !is_known && option != "--help" {
+                    unknown.push(format!("{}: {option} of {shown}", page.display()));
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
 /// In its invariants a name with three words or more is that of a test.
 #[test]
 fn every_test_that_the_architecture_names_exists() {
