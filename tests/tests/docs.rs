@@ -219,6 +219,21 @@ fn every_command_is_on_the_page_about_the_command_line() {
     }
 }
 
+#[test]
+fn every_folder_of_the_code_map_exists() {
+    let text = read("ARCHITECTURE.md");
+    let (_, map) = text.split_once("| place | crate | content |\n").unwrap();
+    let rows = map.lines().take_while(|line| line.starts_with('|'));
+    let places = rows.filter_map(|row| row.split('|').nth(1));
+    let places: Vec<&str> = places
+        .flat_map(|it| it.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(places.len() > 10, "{places:?}");
+    for place in places {
+        assert!(root().join(place).is_dir(), "{place}");
+    }
+}
+
 /// The commands of the program that a page shows, in blocks and within sentences.
 fn commands(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
