@@ -1,4 +1,132 @@
-//! Quipu: an event-sourcing host whose domain logic runs as WebAssembly components.
+//! An event-sourcing host whose domain logic runs as WebAssembly components.
+//!
+//! A [`Host`] opens a store (SQLite, PostgreSQL, or a temporary one), loads the active modules,
+//! executes commands, maintains projections and serves subscriptions, all in the process of
+//! your program. The program `quipu` is the same host with an HTTP server around it.
+//!
+//! # Embed
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), quipu::Error> {
+//! let host = quipu::Host::builder().store("memory:").build().await?;
+//! assert_eq!(host.plan().number, 0);
+//! host.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Execute
+//!
+//! A component decides commands. Its answer comes after the commit; the same command id, sent
+//! a second time, gets the recorded outcome.
+//!
+//! ```no_run
+//! # async fn example(host: quipu::Host) -> Result<(), quipu::Error> {
+//! use quipu::Deploy;
+//! use quipu::model::Command;
+//!
+//! # let component = Vec::new();
+//! let module = host.upload(component).await?.module;
+//! host.deploy(Deploy::new(module.digest())).await?;
+//!
+//! #[derive(serde::Serialize)]
+//! struct Open {
+//!     owner: String,
+//! }
+//!
+//! let account = "account-1".parse()?;
+//! let owner = "ann".to_owned();
+//! let open = Command::from_value("open", &Open { owner })?.with_id("open-1")?;
+//! let executed = host.execute(&account, open.clone()).await?;
+//! assert_eq!(executed.version.0, 1);
+//! assert!(host.execute(&account, open).await?.replayed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Subscribe
+//!
+//! A subscription reads what is stored, then what is committed, with no gap and no duplicate.
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), quipu::Error> {
+//! use futures::StreamExt;
+//! use quipu::engine::Append;
+//! use quipu::model::{Body, NewEvent, Position};
+//! use quipu::store::Filter;
+//! use quipu::subscribe::{Message, Subscribe};
+//!
+//! let host = quipu::Host::builder().store("memory:").build().await?;
+//! let event = NewEvent::new("measured", Body::json(r#"{"celsius":21}"#)?)?;
+//! let append = Append {
+//!     events: vec![event],
+//!     ..Append::default()
+//! };
+//! host.append(&"sensor-7".parse()?, append).await?;
+//!
+//! let subscribe = Subscribe::log(Position(0), Filter::default());
+//! let mut subscription = host.subscribe(subscribe).await?;
+//! while let Some(message) = subscription.next().await {
+//!     if let Message::Event(event) = message? {
+//!         assert_eq!(event.name.as_str(), "measured");
+//!         break;
+//!     }
+//! }
+//! # drop(subscription);
+//! # host.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Project
+//!
+//! Projections are maintained from the moment at which their component is deployed, and from
+//! the first event on. A read may wait for the position that an execution returned.
+//!
+//! ```no_run
+//! # async fn example(host: quipu::Host, executed: quipu::engine::Executed) -> Result<(), quipu::Error> {
+//! use std::time::Duration;
+//!
+//! use quipu::projection::Freshness;
+//!
+//! let freshness = Freshness {
+//!     after: executed.position.unwrap_or_default(),
+//!     wait: Duration::from_secs(5),
+//! };
+//! let document = host.view("balances", "account-1", freshness).await?;
+//! println!("{}", document.document);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Swap
+//!
+//! A module that takes the place of another one first re-decides the recorded history. It does
+//! not become active where that leads to other decisions, unless that is allowed.
+//!
+//! ```no_run
+//! # async fn example(host: quipu::Host) -> Result<(), quipu::Error> {
+//! use quipu::proof::Policy;
+//! use quipu::{Deploy, DeployError};
+//!
+//! # let component = Vec::new();
+//! let module = host.upload(component).await?.module;
+//! let deploy = Deploy::new(module.digest()).by("ann");
+//! match host.deploy(deploy.clone()).await {
+//!     Err(DeployError::Blocked(found)) => {
+//!         for objection in &found.objections {
+//!             println!("{}: {}", objection.kind, objection.text);
+//!         }
+//!         let allowed = Policy::allowing(&["decision".to_owned()])?;
+//!         host.deploy(deploy.allowing(allowed)).await?;
+//!     }
+//!     other => drop(other?),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -13,7 +141,7 @@ pub mod subscribe;
 pub mod transfer;
 pub mod upcast;
 
-pub use app::{Builder, Host};
+pub use app::{Builder, Demand, Deploy, DeployError, Error, Host, StartError};
 pub use quipu_model::{self as model, supervise};
 pub use quipu_runtime as runtime;
 pub use quipu_store as store;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quipu::Host;
+use quipu::deploy::Keeping;
 use quipu::model::{Digest, Lifecycle, SettingsChange};
 use quipu::projection::{
     BuildStatus, Error, Freshness, NotFreshReason, Order, Query, State, Status,
 };
 use quipu::store::Role;
+use quipu::{Demand, Deploy, Host};
 
 use crate::examples;
 use crate::loan_books::{Documents, LoanBooks, PROJECTIONS};
@@ -25,7 +26,16 @@ pub async fn keep(host: &Host, lifecycle: Lifecycle) -> Digest {
         .into_iter()
         .map(|name| (name.to_owned(), change))
         .collect();
-    host.activate_with(digest, None, &changes).await.unwrap();
+    host.deploy(
+        Deploy::new(digest)
+            .preflight(Demand::Skip)
+            .projections(Keeping {
+                changes: changes.clone(),
+                ..Keeping::default()
+            }),
+    )
+    .await
+    .unwrap();
     digest
 }
 

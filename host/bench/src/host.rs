@@ -14,14 +14,15 @@ use tokio::sync::oneshot;
 use super::load::{Measured, drive};
 use super::place::Place;
 use super::{Options, machine};
-use quipu::Host;
 use quipu::commit::{self, Staged, Verdict};
+use quipu::deploy::Keeping;
 use quipu::model::{
     Body, Command, CommandId, CommandRecord, Context, Digest, ExpectedVersion, Name, NewEvent,
     SettingsChange, StreamId, Timestamp, fresh_id,
 };
 use quipu::projection;
 use quipu::store::{Commit, Decided, Item, Outcome, Write};
+use quipu::{Demand, Deploy, Host};
 
 /// Which streams the commands go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -129,7 +130,14 @@ pub async fn warm_hosts(
     if let Some((views, settings)) = &guests.views {
         let module = hosts[0].upload(views.to_vec()).await?.module;
         hosts[0]
-            .activate_with(module.digest(), None, settings)
+            .deploy(
+                Deploy::new(module.digest())
+                    .preflight(Demand::Skip)
+                    .projections(Keeping {
+                        changes: settings.clone(),
+                        ..Keeping::default()
+                    }),
+            )
             .await?;
     }
     let (hosts, next) = (Arc::new(hosts), Arc::new(AtomicU64::new(0)));

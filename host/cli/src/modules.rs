@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::signing;
-use quipu::Host;
 use quipu::model::Digest;
+use quipu::proof::Preflight;
+use quipu::{Demand, Deploy, DeployError, Host};
 
 /// Uploads every component of a folder and activates those under whose name nothing
 /// was ever active; with `force` also those that differ from what is active.
@@ -36,10 +37,35 @@ pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
                      `quipu deploy {path}` or --modules-force activates it"
                 );
             }
-            _ => {
-                let deployment = host.activate(digest, None).await?;
-                let plan = deployment.plan;
-                _ = writeln!(io::stderr(), "{name}: {digest} is active by plan {plan}");
+            active => {
+                // With force, objections are shown and do not stop the activation.
+                let demand = match active {
+                    Some(_) => Demand::Report,
+                    None => Demand::Usual,
+                };
+                let deploy = Deploy::new(digest).preflight(demand);
+                let prepared = host.prepare(deploy, &mut |_| {}).await?;
+                for text in prepared
+                    .preflight()
+                    .into_iter()
+                    .flat_map(Preflight::blocking)
+                {
+                    _ = writeln!(io::stderr(), "{name}: {text}");
+                }
+                match prepared.activate().await {
+                    Ok(deployment) => {
+                        let plan = deployment.plan;
+                        _ = writeln!(io::stderr(), "{name}: {digest} is active by plan {plan}");
+                    }
+                    Err(DeployError::Blocked(_)) => {
+                        _ = writeln!(
+                            io::stderr(),
+                            "{name}: {path} was not activated; `quipu deploy {path}` shows \
+                             examples, and --allow lets kinds of objections pass"
+                        );
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
     }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::{Body, Context, ExpectedVersion, Invalid, Name, Timestamp};
 
@@ -112,6 +113,18 @@ impl Command {
             expected_version: ExpectedVersion::Any,
             context: Context::default(),
         })
+    }
+
+    /// A command whose body is a value as JSON.
+    ///
+    /// # Errors
+    /// When the type's name is not well-formed, or the value has no JSON form.
+    pub fn from_value(name: &str, data: &impl Serialize) -> Result<Self, Invalid> {
+        let json = serde_json::to_vec(data);
+        Self::new(
+            name,
+            json.map_err(|error| Invalid(format!("command {name}: {error}")))?,
+        )
     }
 
     /// The same with an idempotency key.

@@ -4,7 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Body, CommandId, CommandRecord, Digest, Name, Position, StreamId, Timestamp, Version};
+use super::{
+    Body, CommandId, CommandRecord, Digest, Invalid, Name, Position, StreamId, Timestamp, Version,
+};
 
 /// Id of an event: the caller's, or a UUID version 7 made by the host.
 pub type EventId = Uuid;
@@ -41,6 +43,22 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
+    /// An event of schema version 1 with a new id, without metadata and tags.
+    ///
+    /// # Errors
+    /// When the type's name is not well-formed.
+    pub fn new(name: &str, body: Body) -> Result<Self, Invalid> {
+        Ok(Self {
+            id: fresh_id(),
+            id_is_callers: false,
+            name: Name::new(name)?,
+            schema_version: 1,
+            body,
+            metadata: None,
+            tags: Vec::new(),
+        })
+    }
+
     /// Whether a guest has decided the same: ids of events are the host's, and no part of
     /// a decision.
     pub fn is_same_decision(&self, other: &Self) -> bool {

@@ -19,10 +19,10 @@ use super::problem::{Code, Problem, Result};
 use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::runs::{self, Run, RunLine, Telling};
 use super::{App, answer, choices};
-use quipu::Host;
 use quipu::deploy::{Keeping, Release};
 use quipu::model::{Invalid, SettingsChange};
-use quipu::proof::{Policy, Preflight, Scope};
+use quipu::proof::Policy;
+use quipu::{Demand, Deploy, Host};
 
 /// What to activate: one module, or a release of several.
 #[derive(Deserialize, ToSchema)]
@@ -124,19 +124,17 @@ pub async fn activate(
             .map_err(|why| Problem::bad_request(format!("projections: {name}: {}", why.0)))?;
         changes.insert(name.clone(), change);
     }
-    let activating = Activating {
-        release: release(&app, given.digest.as_deref(), given.digests.as_deref()).await?,
-        keeping: Keeping {
+    let release = release(&app, given.digest.as_deref(), given.digests.as_deref()).await?;
+    let deploy = Deploy::new(release)
+        .preflight(demand(given.preflight.as_deref())?)
+        .allowing(Policy::allowing(&given.allow)?)
+        .projections(Keeping {
             changes,
             take_over: given.take_over,
             hold: given.hold,
             ..Keeping::default()
-        },
-        demand: demand(given.preflight.as_deref())?,
-        policy: Policy::allowing(&given.allow)?,
-        time: Duration::from_millis(TIME_MS),
-    };
-    answered(app, &headers, activating).await
+        });
+    answered(app, &headers, deploy).await
 }
 
 /// What a request wants to be activated.
@@ -210,56 +208,39 @@ pub async fn roll_back(
         let detail = format!("under the name {name:?} no other module was active before");
         return Err(Box::new(Problem::new(Code::ModuleNotFound, detail)));
     };
-    let activating = Activating {
-        release,
-        keeping: Keeping {
+    let deploy = Deploy::new(release)
+        .preflight(demand)
+        .allowing(policy)
+        .projections(Keeping {
             hold,
             ..Keeping::default()
-        },
-        demand,
-        policy,
-        time: Duration::from_millis(TIME_MS),
-    };
-    answered(app, &headers, activating).await
+        });
+    answered(app, &headers, deploy).await
 }
 
 /// Answers with one document, or with lines.
-async fn answered(app: App, headers: &HeaderMap, mut activating: Activating) -> Result<Response> {
+async fn answered(app: App, headers: &HeaderMap, deploy: Deploy) -> Result<Response> {
+    let time = Duration::from_millis(TIME_MS);
     let accepted = headers.get(header::ACCEPT);
     let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
     if accepted.is_some_and(|accepted| accepted.contains("application/x-ndjson")) {
-        return runs::answer(app, activating).await;
+        return runs::answer(app, Activating(deploy.within(time))).await;
     }
-    activating.time = activating.time.min(app.options.request_time_max / 2);
+    let time = time.min(app.options.request_time_max / 2);
+    let activating = Activating(deploy.within(time));
     let view = activating.perform(&app.host, Telling::silent()).await?;
     answer::json(StatusCode::CREATED, &view)
 }
 
-/// What is to become active.
-struct Activating {
-    release: Release,
-    keeping: Keeping,
-    /// None: it is required where a component is replaced, or has projections.
-    demand: Option<Demand>,
-    policy: Policy,
-    /// How long the preflight may look at events.
-    time: Duration,
-}
+/// A release that is to become active.
+struct Activating(Deploy);
 
-/// What becomes of a preflight before an activation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Demand {
-    Require,
-    Report,
-    Skip,
-}
-
-fn demand(preflight: Option<&str>) -> std::result::Result<Option<Demand>, Invalid> {
+fn demand(preflight: Option<&str>) -> std::result::Result<Demand, Invalid> {
     match preflight {
-        None => Ok(None),
-        Some("require") => Ok(Some(Demand::Require)),
-        Some("report") => Ok(Some(Demand::Report)),
-        Some("skip") => Ok(Some(Demand::Skip)),
+        None => Ok(Demand::Usual),
+        Some("require") => Ok(Demand::Require),
+        Some("report") => Ok(Demand::Report),
+        Some("skip") => Ok(Demand::Skip),
         Some(other) => Err(Invalid(format!(
             "preflight {other:?}: expected \"require\", \"report\" or \"skip\""
         ))),
@@ -267,69 +248,15 @@ fn demand(preflight: Option<&str>) -> std::result::Result<Option<Demand>, Invali
 }
 
 impl Activating {
-    /// Looks at the module, if that is demanded, and activates it.
     async fn perform(&self, host: &Host, mut telling: Telling) -> Result<DeploymentView> {
-        let demand = match self.demand {
-            Some(demand) => demand,
-            None => self.usual(host).await?,
-        };
-        let deployment = match demand {
-            Demand::Skip => {
-                let keeping = &self.keeping;
-                let release = self.release.clone();
-                host.activate_keeping(release, None, keeping).await?
-            }
-            Demand::Require | Demand::Report => {
-                let found = self.preflight(host, &mut telling).await?;
-                if demand == Demand::Require && !found.passes() {
-                    return Err(blocked(&found));
-                }
-                host.activate_after(&found, None, &self.keeping).await?
-            }
-        };
-        Ok(DeploymentView::of(deployment, true))
-    }
-
-    async fn preflight(&self, host: &Host, telling: &mut Telling) -> Result<Preflight> {
-        let scope = Scope {
-            time: Some(self.time),
-            ..Scope::default()
-        };
         let mut tell = |progress| telling.progress(progress);
-        let given = (&self.keeping, &self.policy);
-        let found = host.preflight_keeping(self.release.clone(), given, &scope, &mut tell);
-        let found = found.await?;
-        let view = Box::new(PreflightView::of(found.clone()));
-        telling.tell(RunLine::Preflight(view)).await;
-        Ok(found)
-    }
-
-    async fn usual(&self, host: &Host) -> Result<Demand> {
-        let plan = host.plan();
-        for digest in &self.release.digests {
-            let module = host.module(*digest).await?;
-            let active = plan.active(module.manifest().name.as_str());
-            let replaces = active.is_some_and(|active| active != *digest);
-            if replaces || !module.projections().is_empty() {
-                return Ok(Demand::Require);
-            }
+        let prepared = host.prepare(self.0.clone(), &mut tell).await?;
+        if let Some(found) = prepared.preflight() {
+            let view = Box::new(PreflightView::of(found.clone()));
+            telling.tell(RunLine::Preflight(view)).await;
         }
-        Ok(match self.release.retired.is_empty() {
-            true => Demand::Skip,
-            false => Demand::Require,
-        })
+        Ok(DeploymentView::of(prepared.activate().await?, true))
     }
-}
-
-fn blocked(found: &Preflight) -> Box<Problem> {
-    let blocking = found.objections.iter().filter(|objection| objection.blocks);
-    let texts: Vec<&str> = blocking.map(|objection| &*objection.text).collect();
-    let detail = format!(
-        "nothing was activated: {}; POST /v1/preflights shows examples; `allow` lets kinds of \
-         objections pass",
-        texts.join("; ")
-    );
-    Box::new(Problem::new(Code::PreflightFailed, detail))
 }
 
 impl Run for Activating {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::health::CheckView;
 use super::{answer, choices};
 use quipu::model::{ExpectedVersion, Invalid, Throttle, Version};
-use quipu::{deploy, engine, projection, proof, runtime, store, subscribe, upcast};
+use quipu::{DeployError, deploy, engine, projection, proof, runtime, store, subscribe, upcast};
 
 /// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
 ///
@@ -413,6 +413,22 @@ impl From<proof::Error> for Box<Problem> {
             Error::Fold(error) => return engine::Error::from(error.clone()).into(),
         };
         Box::new(Problem::new(code, error.to_string()))
+    }
+}
+
+impl From<DeployError> for Box<Problem> {
+    fn from(error: DeployError) -> Self {
+        match error {
+            DeployError::Activation(error) => error.into(),
+            DeployError::Preflight(error) => error.into(),
+            blocked => {
+                let detail = format!(
+                    "{blocked}; POST /v1/preflights shows examples; `allow` lets kinds of \
+                     objections pass"
+                );
+                Box::new(Problem::new(Code::PreflightFailed, detail))
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::{Mutex, watch};
 
-use super::{Error, Host, Tenant};
+use super::{Host, StartError, Tenant};
 use crate::deploy::{Registry, Signing};
 use crate::engine::{Additions, Engine, Enrichers, Enrichment};
 use crate::fold::Folder;
@@ -142,7 +142,7 @@ impl Builder {
     /// # Errors
     /// When the store can't be opened, or a module that is active in it can't be
     /// loaded.
-    pub async fn build(self) -> Result<Host, Error> {
+    pub async fn build(self) -> Result<Host, StartError> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let store = match self.store {
             Some(store) => store,

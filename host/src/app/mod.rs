@@ -3,6 +3,7 @@
 //! The server and the command line are thin over [`Host`].
 
 mod builder;
+mod deploy;
 mod error;
 mod projections;
 mod provenance;
@@ -12,7 +13,6 @@ mod subscriptions;
 mod types;
 mod verify;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,18 +22,17 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::timeout;
 
 pub use builder::Builder;
-pub use error::Error;
+pub use deploy::{Demand, Deploy, DeployError, Prepared};
+pub use error::{Error, StartError};
 pub use readiness::{Check, Readiness, STORE_READER, STORE_WRITER};
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::commit;
-use crate::deploy::{Entry, Keeping, Plan, Registry, Release, Uploaded};
+use crate::deploy::{Plan, Registry, Release, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
-use crate::model::{
-    Command, Context, Digest, Position, SettingsChange, Signature, StreamId, Version,
-};
+use crate::model::{Command, Context, Digest, Position, Signature, StreamId, Version};
 use crate::projection::Service;
-use crate::proof::{Preflight, Prover};
+use crate::proof::Prover;
 use crate::runtime::Module;
 use crate::store::{
     self, Deployment, DocumentStore, EventReader, ModuleStore, SnapshotStore, Source, TypeStore,
@@ -288,85 +287,6 @@ impl Host {
         for_real: bool,
     ) -> Result<Vec<store::StoredModule>, crate::deploy::Error> {
         self.tenant.registry.prune(older_than, for_real).await
-    }
-
-    /// Makes a module the active one under its manifest's name.
-    ///
-    /// # Errors
-    /// When the module is not in the store, or the store fails.
-    pub async fn activate(
-        &self,
-        digest: Digest,
-        by: Option<String>,
-    ) -> Result<Deployment, crate::deploy::Error> {
-        self.enter(&digest.into(), Entry::by(by), &Keeping::default())
-            .await
-    }
-
-    /// The same, and says how some of its projections are kept from then on; those that are
-    /// not named stay as they are. A projection that is to be inline is built first, and
-    /// becomes inline when it has caught up; that is waited for, 5 s at most.
-    ///
-    /// # Errors
-    /// As [`activate`](Self::activate), and when it has no such projection.
-    pub async fn activate_with(
-        &self,
-        digest: Digest,
-        by: Option<String>,
-        changes: &BTreeMap<String, SettingsChange>,
-    ) -> Result<Deployment, crate::deploy::Error> {
-        let keeping = Keeping {
-            changes: changes.clone(),
-            ..Keeping::default()
-        };
-        self.enter(&digest.into(), Entry::by(by), &keeping).await
-    }
-
-    /// Activates a release: several components in one plan, or one. Says what may change of
-    /// projections, too.
-    ///
-    /// # Errors
-    /// As [`activate_with`](Self::activate_with), and when the components contradict each other.
-    pub async fn activate_keeping(
-        &self,
-        release: impl Into<Release>,
-        by: Option<String>,
-        keeping: &Keeping,
-    ) -> Result<Deployment, crate::deploy::Error> {
-        self.enter(&release.into(), Entry::by(by), keeping).await
-    }
-
-    /// The same for a release that a preflight has checked. What that said is kept in the
-    /// history of the plan, without its examples.
-    ///
-    /// # Errors
-    /// As [`activate_with`](Self::activate_with), and when another plan is in force by now.
-    pub async fn activate_after(
-        &self,
-        preflight: &Preflight,
-        by: Option<String>,
-        keeping: &Keeping,
-    ) -> Result<Deployment, crate::deploy::Error> {
-        let entry = Entry {
-            by,
-            preflight: Some(preflight.summary()),
-        };
-        self.enter(&preflight.release, entry, keeping).await
-    }
-
-    async fn enter(
-        &self,
-        release: &Release,
-        entry: Entry,
-        keeping: &Keeping,
-    ) -> Result<Deployment, crate::deploy::Error> {
-        let registry = &self.tenant.registry;
-        let deployment = registry.activate(release, entry, keeping).await?;
-        self.tenant
-            .projections
-            .settled(&deployment.projections)
-            .await;
-        Ok(deployment)
     }
 
     /// What restores what was active before the module that is active under a name, and before

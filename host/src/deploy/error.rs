@@ -86,3 +86,23 @@ pub enum Error {
     #[error("the host is shutting down")]
     Stopped,
 }
+
+impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(Refused::TooLarge { .. }) => "too-large",
+            Self::Refused(_)
+            | Self::Conflict(_)
+            | Self::Anchors { .. }
+            | Self::TooManySignatures(_) => "module-refused",
+            Self::NotSettled(_) => "not-settled",
+            Self::Raced | Self::LookedAt { .. } => "conflict",
+            Self::NotFound(_) => "module-not-found",
+            Self::WrongSignature { .. } | Self::Unsigned { .. } => "unsigned",
+            Self::Stopped => "overloaded",
+            Self::Fold(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}

@@ -194,8 +194,7 @@ impl Error {
             Self::TooLarge(_) => "too-large",
             Self::Invalid(_) => "bad-request",
             Self::Overloaded | Self::Stopped => "overloaded",
-            Self::Store(error) if error.is_lasting() => "store-damaged",
-            Self::Store(_) => "store-unavailable",
+            Self::Store(error) => error.code(),
         }
     }
 }

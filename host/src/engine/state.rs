@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use super::{Engine, Error};
 use crate::deploy;
 use crate::fold::{self, Agreement, Found, From, Rules, Snapshots, Taken, Until};
-use crate::model::{Digest, StreamId, Timestamp, Version};
+use crate::model::{Digest, Invalid, StreamId, Timestamp, Version};
 
 /// The state of a stream as its decider renders it.
 #[derive(Debug, Clone)]
@@ -18,6 +20,18 @@ pub struct StateView {
     pub state: String,
     /// The module that rendered it.
     pub module: Digest,
+}
+
+impl StateView {
+    /// The state as a type of the program.
+    ///
+    /// # Errors
+    /// When the state does not have the form of the type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Invalid> {
+        let (stream, version) = (&self.stream, self.version);
+        serde_json::from_str(&self.state)
+            .map_err(|error| Invalid(format!("state of stream {stream} at {version}: {error}")))
+    }
 }
 
 /// A snapshot that was compared with the events.

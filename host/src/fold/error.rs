@@ -100,3 +100,18 @@ impl Error {
         }
     }
 }
+
+impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoStream(_) => "stream-not-found",
+            Self::Fault(_) => "guest-fault",
+            Self::Unreadable { .. } | Self::Anchor { .. } => "unreadable-event",
+            Self::Refused { .. } => "snapshot-refused",
+            Self::NoVersion { .. } | Self::Truncated { .. } => "bad-request",
+            Self::Stopped => "overloaded",
+            Self::Store(error) => error.code(),
+        }
+    }
+}

@@ -106,3 +106,22 @@ impl From<fold::Error> for Error {
         }
     }
 }
+
+impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "bad-request",
+            Self::NotFound(_) => "projection-not-found",
+            Self::NoDocument { .. } => "document-not-found",
+            Self::NotFresh { .. } => "not-fresh",
+            Self::IsLive(_) | Self::Refused { .. } => "projection-refused",
+            Self::StreamNotFound(_) => "stream-not-found",
+            Self::Failed { fault: Some(_), .. } => "guest-fault",
+            Self::Failed { .. } => "unreadable-event",
+            Self::Stopped => "overloaded",
+            Self::Plan(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}

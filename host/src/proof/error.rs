@@ -42,3 +42,20 @@ pub enum Error {
     #[error("the host is shutting down")]
     Stopped,
 }
+
+impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnderWay | Self::Shadowing | Self::Stopped => "overloaded",
+            Self::Active(_) => "conflict",
+            Self::Invalid(_) => "bad-request",
+            Self::TooManyAcknowledged(_) => "too-many-acknowledged",
+            Self::NotAcknowledged(_) => "finding-not-acknowledged",
+            Self::Projections(_) => "projection-refused",
+            Self::Modules(error) => error.code(),
+            Self::Fold(error) => error.code(),
+            Self::Store(error) => error.code(),
+        }
+    }
+}

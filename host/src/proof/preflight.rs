@@ -88,6 +88,12 @@ impl Preflight {
         self.objections.iter().all(|objection| !objection.blocks)
     }
 
+    /// The texts of the objections that stop an activation.
+    pub fn blocking(&self) -> impl Iterator<Item = &str> {
+        let blocking = self.objections.iter().filter(|objection| objection.blocks);
+        blocking.map(|objection| &*objection.text)
+    }
+
     /// What the history of the plan keeps of it.
     pub fn summary(&self) -> PreflightSummary {
         let objections = self.objections.iter().take(FINDINGS_MAX);

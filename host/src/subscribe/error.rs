@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::deploy::Unreadable;
 use crate::model::Invalid;
-use crate::store;
+use crate::{store, upcast};
 
 /// Why there is no subscription, or why one has ended.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,4 +48,23 @@ pub enum Error {
     /// The host is being shut down.
     #[error("the host is shutting down")]
     Stopped,
+}
+
+impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "bad-request",
+            Self::TooMany(_) | Self::Stopped => "overloaded",
+            Self::Held { .. } => "subscription-held",
+            Self::Lost(_) => "claim-lost",
+            Self::Unknown(_) => "subscription-not-found",
+            Self::TooManyNames(_) => "too-many-subscriptions",
+            Self::Unreadable(unreadable) => match &unreadable.error {
+                upcast::Error::Fault { .. } => "guest-fault",
+                _ => "unreadable-event",
+            },
+            Self::Store(error) => error.code(),
+        }
+    }
 }

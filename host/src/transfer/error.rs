@@ -56,3 +56,18 @@ fn at(head: Position) -> String {
         head => format!("; the store's last event stands at position {head}"),
     }
 }
+
+impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Line { .. } | Self::Incomplete(_) | Self::Read(_) => "bad-request",
+            Self::Differs(_)
+            | Self::Part {
+                error: store::Error::Import(_),
+                ..
+            } => "import-refused",
+            Self::Part { error, .. } | Self::Store(error) => error.code(),
+        }
+    }
+}

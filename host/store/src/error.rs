@@ -49,6 +49,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Its stable code, as HTTP clients see it.
+    pub fn code(&self) -> &'static str {
+        match self.is_lasting() {
+            true => "store-damaged",
+            false => "store-unavailable",
+        }
+    }
+
     /// Whether trying again does not help: someone has to look at the store.
     pub fn is_lasting(&self) -> bool {
         matches!(

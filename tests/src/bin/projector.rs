@@ -19,12 +19,12 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use quipu::Host;
 use quipu::deploy::{Keeping, Release};
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, SettingsChange};
 use quipu::projection::{Options, Order, State};
 use quipu::store::Role;
+use quipu::{Demand, Deploy, Host};
 use quipu_tests::{build, place};
 
 const PROJECTION: &str = "notes";
@@ -100,7 +100,17 @@ async fn activate(host: &Host, path: &str, lifecycle: Lifecycle) {
     };
     let changes = BTreeMap::from([(PROJECTION.to_owned(), change)]);
     // Its own turn of the plan may come between.
-    if let Err(error) = host.activate_with(digest, None, &changes).await {
+    if let Err(error) = host
+        .deploy(
+            Deploy::new(digest)
+                .preflight(Demand::Skip)
+                .projections(Keeping {
+                    changes: changes.clone(),
+                    ..Keeping::default()
+                }),
+        )
+        .await
+    {
         eprintln!("{lifecycle:?}: {error}");
     }
 }
@@ -114,7 +124,14 @@ async fn release(host: &Host, paths: &str) {
     }
     let keeping = Keeping::default();
     // Its own change of the plan may come between.
-    if let Err(error) = host.activate_keeping(release, None, &keeping).await {
+    if let Err(error) = host
+        .deploy(
+            Deploy::new(release)
+                .preflight(Demand::Skip)
+                .projections(keeping.clone()),
+        )
+        .await
+    {
         eprintln!("release: {error}");
     }
 }

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use futures::stream;
-use quipu::Host;
 use quipu::deploy::{Keeping, Release};
 use quipu::model::{Command, Digest, Lifecycle, OnError, Position, SettingsChange};
 use quipu::projection::{Order, State, Status};
 use quipu::store::Role;
+use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, on_every_store};
 use serde_json::{Value, json};
@@ -287,9 +287,13 @@ async fn a_stale_build_says_so(place: Place) {
         hold: true,
         ..Keeping::default()
     };
-    host.activate_keeping(release, None, &keeping)
-        .await
-        .unwrap();
+    host.deploy(
+        Deploy::new(release)
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    )
+    .await
+    .unwrap();
     let status = until(&host, "held", |status| {
         build_of(status, Role::Next).is_some_and(|build| build.state == State::Ready)
     })
@@ -390,14 +394,24 @@ async fn back_and_forth(place: &Place, host: Host, lifecycle: Lifecycle) {
         release.digests.push(upload(&host, probe).await);
     }
     let keeping = Keeping::default();
-    host.activate_keeping(release, None, &keeping)
-        .await
-        .unwrap();
+    host.deploy(
+        Deploy::new(release)
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    )
+    .await
+    .unwrap();
     assert_eq!(sum(place, &host).await, 6);
     for (wanted, added) in [(1, 1), (6 + 1, 1), (1 + 2, 0), (6 + 2, 0)] {
         // Back, forth, back and forth again; the first two with an event in between.
         let back = host.release_before("stock").await.unwrap().unwrap();
-        host.activate_keeping(back, None, &keeping).await.unwrap();
+        host.deploy(
+            Deploy::new(back)
+                .preflight(Demand::Skip)
+                .projections(keeping.clone()),
+        )
+        .await
+        .unwrap();
         assert_eq!(sum(place, &host).await, wanted);
         for _ in 0..added {
             record(&host, &[("received", 1)]).await;
@@ -418,7 +432,13 @@ async fn a_roll_back_restores_how_projections_were_kept(place: Place) {
     for kept in [first, second, first] {
         let back = host.release_before("stock_views").await.unwrap().unwrap();
         let keeping = Keeping::default();
-        host.activate_keeping(back, None, &keeping).await.unwrap();
+        host.deploy(
+            Deploy::new(back)
+                .preflight(Demand::Skip)
+                .projections(keeping.clone()),
+        )
+        .await
+        .unwrap();
         let settings = settled(&host).await.settings;
         assert_eq!(
             (Some(settings.lifecycle), Some(settings.on_error)),
@@ -442,7 +462,13 @@ async fn documents_of_another_definition_are_made_from_scratch(place: Place) {
         hold: true,
         ..Keeping::default()
     };
-    host.activate_keeping(held, None, &keeping).await.unwrap();
+    host.deploy(
+        Deploy::new(held)
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    )
+    .await
+    .unwrap();
     let module = upload(&host, &views(1, &others)).await;
     host.activate(module, None).await.unwrap();
     // The order to hold is still in force.

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quipu::Host;
+use quipu::deploy::Keeping;
 use quipu::engine::Error;
 use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Options, Order, State};
+use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};
@@ -51,7 +52,16 @@ async fn deploy(host: &Host, probe: &Probe, lifecycle: Lifecycle, on_error: OnEr
         ("inline".to_owned(), kept(Lifecycle::Inline, OnError::Stop)),
     ]);
     let digest = digest.module.digest();
-    host.activate_with(digest, None, &changes).await.unwrap();
+    host.deploy(
+        Deploy::new(digest)
+            .preflight(Demand::Skip)
+            .projections(Keeping {
+                changes: changes.clone(),
+                ..Keeping::default()
+            }),
+    )
+    .await
+    .unwrap();
 }
 
 fn bad(how: &str) -> Value {

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::stream;
-use quipu::Host;
 use quipu::deploy::{Keeping, Release};
 use quipu::engine::At;
 use quipu::model::{Command, Lifecycle, OnError, SettingsChange, StreamId};
 use quipu::projection::{Freshness, Order, Query};
 use quipu::store::Role;
+use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, on_every_store, seed};
 use rand::Rng;
@@ -247,7 +247,11 @@ impl History {
     async fn activate(&mut self, release: Release, keeping: &Keeping) {
         let is_new = !keeping.changes.is_empty();
         self.host
-            .activate_keeping(release, None, keeping)
+            .deploy(
+                Deploy::new(release)
+                    .preflight(Demand::Skip)
+                    .projections(keeping.clone()),
+            )
             .await
             .unwrap();
         let early = fresh(&self.host).await;
@@ -260,7 +264,14 @@ impl History {
     /// Goes back to what was active before; its documents may be of another version.
     async fn go_back(&mut self, release: Release) {
         let keeping = Keeping::default();
-        let gone = self.host.activate_keeping(release, None, &keeping).await;
+        let gone = self
+            .host
+            .deploy(
+                Deploy::new(release)
+                    .preflight(Demand::Skip)
+                    .projections(keeping.clone()),
+            )
+            .await;
         gone.unwrap();
         self.settled().await;
     }

@@ -1,10 +1,10 @@
 //! Rebuilds beside the running build.
 
-use quipu::Host;
 use quipu::deploy::Keeping;
 use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Error, Order, State, Status};
 use quipu::store::Role;
+use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
@@ -342,12 +342,22 @@ async fn a_name_is_taken_over_where_that_is_asked_for(place: Place) {
         refused.contains("note@") && refused.contains("other@"),
         "{refused}"
     );
-    let refused = host.activate_keeping(digest, None, &taking("others")).await;
+    let refused = host
+        .deploy(
+            Deploy::new(digest)
+                .preflight(Demand::Skip)
+                .projections(taking("others")),
+        )
+        .await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("no projection others"), "{refused}");
-    host.activate_keeping(digest, None, &taking(NOTES))
-        .await
-        .unwrap();
+    host.deploy(
+        Deploy::new(digest)
+            .preflight(Demand::Skip)
+            .projections(taking(NOTES)),
+    )
+    .await
+    .unwrap();
     // The same version: it goes on with the documents that are there.
     let owner = |host: &Host| host.plan().projection(NOTES).unwrap().module.digest();
     assert_eq!(owner(&host), digest);
@@ -360,13 +370,23 @@ async fn a_name_is_taken_over_where_that_is_asked_for(place: Place) {
     // A release that takes the name back is rolled back with it.
     let back = version(1).version("1.0.2").component();
     let back = host.upload(back).await.unwrap().module.digest();
-    host.activate_keeping(back, None, &taking(NOTES))
-        .await
-        .unwrap();
+    host.deploy(
+        Deploy::new(back)
+            .preflight(Demand::Skip)
+            .projections(taking(NOTES)),
+    )
+    .await
+    .unwrap();
     assert_eq!(owner(&host), back);
     let before = host.release_before("note").await.unwrap().unwrap();
     let kept = Keeping::default();
-    host.activate_keeping(before, None, &kept).await.unwrap();
+    host.deploy(
+        Deploy::new(before)
+            .preflight(Demand::Skip)
+            .projections(kept.clone()),
+    )
+    .await
+    .unwrap();
     assert_eq!(owner(&host), digest);
     // A higher version is built anew, and the ownership outlives the host.
     deploy_plain(&host, &other(2)).await;

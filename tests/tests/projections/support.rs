@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quipu::Host;
 use quipu::app::Builder;
 use quipu::deploy::Keeping;
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, OnError, Position, SettingsChange};
 use quipu::projection::{self, BuildStatus, Freshness, Options, Order, State, Status};
 use quipu::store::Role;
+use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::Probe;
 use quipu_tests::{Place, build};
 use serde_json::Value;
@@ -59,7 +59,16 @@ pub async fn deploy(host: &Host, probe: &Probe, change: SettingsChange) {
     let digest = host.upload(probe.component()).await.unwrap();
     let digest = digest.module.digest();
     let changes = BTreeMap::from([(NOTES.to_owned(), change)]);
-    host.activate_with(digest, None, &changes).await.unwrap();
+    host.deploy(
+        Deploy::new(digest)
+            .preflight(Demand::Skip)
+            .projections(Keeping {
+                changes: changes.clone(),
+                ..Keeping::default()
+            }),
+    )
+    .await
+    .unwrap();
 }
 
 /// The same; a build that begins with it does not take over.
@@ -71,7 +80,13 @@ pub async fn deploy_held(host: &Host, probe: &Probe, change: SettingsChange) {
         ..Keeping::default()
     };
     let digest = digest.module.digest();
-    host.activate_keeping(digest, None, &keeping).await.unwrap();
+    host.deploy(
+        Deploy::new(digest)
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    )
+    .await
+    .unwrap();
 }
 
 /// Appends an event of type `noted` with this body.

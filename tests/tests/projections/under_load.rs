@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use quipu::Host;
 use quipu::deploy::{Keeping, Release};
 use quipu::model::{Command, Lifecycle, OnError};
 use quipu::projection::Order;
+use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build};
 use serde_json::json;
@@ -95,7 +95,11 @@ async fn release_under_load(hosts: Vec<Host>) {
         changes: BTreeMap::from(changes),
         ..Keeping::default()
     };
-    let first = host.activate_keeping(prepared[0].clone(), None, &keeping);
+    let first = host.deploy(
+        Deploy::new(prepared[0].clone())
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    );
     first.await.unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)
@@ -122,7 +126,13 @@ async fn release_under_load(hosts: Vec<Host>) {
         let release = prepared[number % 2].clone();
         let by = &hosts[number % hosts.len()];
         let keeping = Keeping::default();
-        by.activate_keeping(release, None, &keeping).await.unwrap();
+        by.deploy(
+            Deploy::new(release)
+                .preflight(Demand::Skip)
+                .projections(keeping.clone()),
+        )
+        .await
+        .unwrap();
     }
     is_over.store(true, Ordering::Relaxed);
     for client in clients {

@@ -1,8 +1,8 @@
 //! What speaks against a module is found before it is active, and named for what it is.
 
-use quipu::Host;
 use quipu::model::{Command, Digest};
 use quipu::proof::{Kind, Objection, Policy, Preflight, Scope};
+use quipu::{Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, examples, on_every_store};
 use serde_json::json;
@@ -29,7 +29,7 @@ on_every_store! {
 }
 
 /// The decider that is active.
-fn active() -> Probe {
+pub(super) fn active() -> Probe {
     probe("note").event("noted", 1).event("rare", 1)
 }
 
@@ -39,7 +39,7 @@ fn note(events: &serde_json::Value) -> Command {
 
 /// A host with 40 streams, of whose 120 commands 40 are odd, and one stream of which the
 /// first event is rare.
-async fn filled(place: &Place) -> Host {
+pub(super) async fn filled(place: &Place) -> Host {
     let host = place.host().await;
     examples::deploy(&host, active().component()).await;
     for n in 0..40 {
@@ -57,7 +57,7 @@ async fn filled(place: &Place) -> Host {
     host
 }
 
-async fn upload(host: &Host, component: Vec<u8>) -> Digest {
+pub(super) async fn upload(host: &Host, component: Vec<u8>) -> Digest {
     host.upload(component).await.unwrap().module.digest()
 }
 
@@ -323,7 +323,11 @@ async fn what_a_look_said_is_kept_in_the_history(place: Place) {
     let found = host.preflight(candidate, &policy, &scope, &mut told);
     let found = found.await.unwrap();
     let keeping = quipu::deploy::Keeping::default();
-    let deployed = host.activate_after(&found, Some("ann".to_owned()), &keeping);
+    let deployed = host.deploy(
+        Deploy::checked(found.clone())
+            .projections(keeping.clone())
+            .by("ann"),
+    );
     let deployed = deployed.await.unwrap();
     assert_eq!((deployed.digest, deployed.plan), (candidate, 2));
     let history = host.deployments().await.unwrap();
@@ -350,7 +354,9 @@ async fn a_look_on_another_plan_activates_nothing(place: Place) {
     let found = found.await.unwrap();
     examples::deploy(&host, active().version("3.0.0").component()).await;
     let keeping = quipu::deploy::Keeping::default();
-    let refused = host.activate_after(&found, None, &keeping).await;
+    let refused = host
+        .deploy(Deploy::checked(found.clone()).projections(keeping.clone()))
+        .await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("made on plan 1, and plan 2"), "{refused}");
     assert_eq!(host.plan().number, 2);

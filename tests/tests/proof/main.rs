@@ -4,6 +4,7 @@
 mod acknowledged;
 mod candidates;
 mod damage;
+mod deploying;
 mod refusals;
 mod releases;
 mod shadows;

@@ -1,10 +1,10 @@
 //! Releases: what they change for readers is named before they are active, they become active
 //! in one plan, and are rolled back as one.
 
-use quipu::Host;
 use quipu::deploy::{Keeping, Release};
 use quipu::model::{Command, Digest};
 use quipu::proof::{Kind, Policy, Preflight, Scope};
+use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, on_every_store};
 use serde_json::{Value, json};
@@ -77,9 +77,13 @@ async fn release(host: &Host, probes: &[Probe]) -> Release {
 async fn activate(host: &Host, probes: &[Probe]) {
     let release = release(host, probes).await;
     let keeping = Keeping::default();
-    host.activate_keeping(release, None, &keeping)
-        .await
-        .unwrap();
+    host.deploy(
+        Deploy::new(release)
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    )
+    .await
+    .unwrap();
 }
 
 async fn preflight(host: &Host, release: Release) -> Preflight {
@@ -369,9 +373,13 @@ async fn a_decision_that_the_active_decider_makes_too_is_no_objection(place: Pla
     let found = preflight(&host, changed.clone()).await;
     assert!(!found.passes());
     let keeping = Keeping::default();
-    host.activate_keeping(changed, None, &keeping)
-        .await
-        .unwrap();
+    host.deploy(
+        Deploy::new(changed)
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    )
+    .await
+    .unwrap();
     // It was allowed once: the next release changes nothing of it, the one after that does.
     let same = release(&host, &[other("2.0.1")]).await;
     let found = preflight(&host, same).await;
@@ -394,7 +402,12 @@ async fn a_release_is_one_plan_and_rolled_back_as_one(place: Place) {
     ];
     let two = release(&host, &probes).await;
     let keeping = Keeping::default();
-    let deployed = host.activate_keeping(two.clone(), Some("ann".to_owned()), &keeping);
+    let deployed = host.deploy(
+        Deploy::new(two.clone())
+            .preflight(Demand::Skip)
+            .projections(keeping.clone())
+            .by("ann"),
+    );
     let deployed = deployed.await.unwrap();
     assert_eq!(deployed.plan, before.number + 1);
     let names: Vec<_> = deployed
@@ -412,7 +425,13 @@ async fn a_release_is_one_plan_and_rolled_back_as_one(place: Place) {
         assert_eq!(back.digests.len(), 2);
     }
     let back = host.release_before("stock").await.unwrap().unwrap();
-    host.activate_keeping(back, None, &keeping).await.unwrap();
+    host.deploy(
+        Deploy::new(back)
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    )
+    .await
+    .unwrap();
     assert_eq!(host.plan().number, before.number + 2);
     for name in ["stock", "stock_views", "extra"] {
         assert_eq!(active(name), before.active(name), "{name}");
@@ -431,7 +450,13 @@ async fn a_release_is_one_plan_and_rolled_back_as_one(place: Place) {
     record(&host, &json!([["received", {"n": 1}]])).await;
     // And forward again, as one.
     let again = host.release_before("stock").await.unwrap().unwrap();
-    host.activate_keeping(again, None, &keeping).await.unwrap();
+    host.deploy(
+        Deploy::new(again)
+            .preflight(Demand::Skip)
+            .projections(keeping.clone()),
+    )
+    .await
+    .unwrap();
     assert_eq!(active("extra"), Some(two.digests[2]));
     let verified = host.verify(&Scope::default(), &mut |_| {}).await.unwrap();
     assert!(verified.is_sound(), "{:#?}", verified.findings);
@@ -444,7 +469,11 @@ async fn a_release_that_contradicts_itself_activates_nothing(place: Place) {
     let keeping = Keeping::default();
     let two = release(&host, &[stock().version("3.0.0"), stock().version("4.0.0")]).await;
     let refused = host
-        .activate_keeping(two, None, &keeping)
+        .deploy(
+            Deploy::new(two)
+                .preflight(Demand::Skip)
+                .projections(keeping.clone()),
+        )
         .await
         .unwrap_err();
     assert!(
@@ -454,7 +483,11 @@ async fn a_release_that_contradicts_itself_activates_nothing(place: Place) {
         "{refused}"
     );
     let nothing = host
-        .activate_keeping(Release::default(), None, &keeping)
+        .deploy(
+            Deploy::new(Release::default())
+                .preflight(Demand::Skip)
+                .projections(keeping.clone()),
+        )
         .await;
     assert!(
         nothing
@@ -465,7 +498,11 @@ async fn a_release_that_contradicts_itself_activates_nothing(place: Place) {
     let step = |name: &str| probe(name).step("stock", ("older", 1), &[("counted", 1)]);
     let same = release(&host, &[step("one"), step("other")]).await;
     let refused = host
-        .activate_keeping(same, None, &keeping)
+        .deploy(
+            Deploy::new(same)
+                .preflight(Demand::Skip)
+                .projections(keeping.clone()),
+        )
         .await
         .unwrap_err();
     assert!(

@@ -1,5 +1,6 @@
 //! Signatures go with the components.
 
+use quipu::Deploy;
 use quipu::deploy::Keeping;
 use quipu::model::Digest;
 use quipu::proof::{Policy, Scope};
@@ -75,7 +76,9 @@ async fn what_no_export_says_of_a_component_or_an_activation_is_refused(place: P
     let found = host.preflight(digest, &policy, &scope, &mut told);
     let found = found.await.unwrap();
     let keeping = Keeping::default();
-    host.activate_after(&found, None, &keeping).await.unwrap();
+    host.deploy(Deploy::checked(found.clone()).projections(keeping.clone()))
+        .await
+        .unwrap();
     let file = exported(&host).await;
     let file = std::str::from_utf8(&file).unwrap();
     let [one, other] = signatures.map(|signature| signature.to_string());
