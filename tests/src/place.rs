@@ -7,22 +7,17 @@ use tempfile::TempDir;
 
 use crate::{examples, postgres};
 
-/// Makes a test of each rule on every store: `memory::rule`, `sqlite::rule` and
-/// `postgres::rule`. A rule is an `async fn(Place)` beside the call. Rules behind a semicolon are about
-/// what outlives a host, and leave out the store in memory.
+/// Makes a test of each rule on every store: `sqlite::rule` and `postgres::rule`. A rule is an
+/// `async fn(Place)` next to the call. A `memory:` store is SQLite in a temporary folder;
+/// `contract/temporary.rs` has the rules that only it has.
 #[macro_export]
 macro_rules! on_every_store {
-    ($($rule:ident),* $(,)? $(; $($durable:ident),* $(,)?)?) => {
-        mod memory {
-            $($crate::rule!($rule, $crate::Place::memory());)*
-        }
+    ($($rule:ident),* $(,)?) => {
         mod sqlite {
             $($crate::rule!($rule, $crate::Place::sqlite());)*
-            $($($crate::rule!($durable, $crate::Place::sqlite());)*)?
         }
         mod postgres {
             $($crate::rule!($rule, $crate::Place::postgres());)*
-            $($($crate::rule!($durable, $crate::Place::postgres());)*)?
         }
     };
 }
@@ -57,7 +52,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// In memory: every opening finds an empty store.
+    /// Temporary: every opening finds an empty store.
     pub fn memory() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),

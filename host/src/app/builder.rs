@@ -30,8 +30,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Where the events are: `sqlite:PATH` (made if missing) or `memory:`, which is
-    /// the default and lost with the process.
+    /// Where the events are: `sqlite:PATH` or `postgres://…` (made if missing), or `memory:`,
+    /// a temporary SQLite file that is removed with the host. The default is `memory:`.
     #[must_use]
     pub fn store(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());

@@ -38,8 +38,6 @@ pub struct Accepted<'a> {
     pub write: &'a Write,
     /// Version of its first event.
     pub first_version: Version,
-    /// Position of its first event.
-    pub first_position: Position,
     /// When its events are recorded.
     pub recorded_at: Timestamp,
 }
@@ -408,7 +406,6 @@ impl<'a> Batch<'a, '_> {
             item: self.item,
             write,
             first_version,
-            first_position,
             recorded_at,
         });
         let positions = (first_position.0..self.next.0).map(Position).collect();
@@ -529,7 +526,6 @@ mod tests {
         );
         assert_eq!(classified.accepted[0].recorded_at, Timestamp(9));
         assert_eq!(classified.accepted[0].first_version, Version(4));
-        assert_eq!(classified.accepted[0].first_position, Position(8));
     }
 
     #[test]

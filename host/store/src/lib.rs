@@ -15,7 +15,6 @@ mod documents;
 mod error;
 mod inline;
 mod item;
-mod memory;
 mod page;
 mod parts;
 mod postgres;

@@ -52,11 +52,6 @@ impl<'a> Bounds<'a> {
             limit: limit(scan).saturating_add(1),
         }
     }
-
-    /// Whether it is between the ends.
-    pub fn hold(&self, value: &[u8], key: &[u8]) -> bool {
-        self.first <= (value, key) && (value, key) <= self.last
-    }
 }
 
 fn limit(scan: &Scan) -> usize {

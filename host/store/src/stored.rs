@@ -231,10 +231,6 @@ pub(super) fn module_missing(module: Digest) -> Error {
     ))
 }
 
-pub(super) fn id_is_known(stream: &StreamId) -> Error {
-    Error::Import(format!("stream {stream}: an id is in the store already"))
-}
-
 pub(super) fn plan_out_of_order(plan: u64, after: u64) -> Error {
     Error::Import(format!("plan {plan} follows plan {after}"))
 }

@@ -28,17 +28,6 @@ pub enum ArchivedStreams {
     Only,
 }
 
-impl ArchivedStreams {
-    /// Whether a stream is listed.
-    pub(crate) fn admits(self, is_archived: bool) -> bool {
-        match self {
-            Self::Without => !is_archived,
-            Self::With => true,
-            Self::Only => is_archived,
-        }
-    }
-}
-
 /// A stream in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamInfo {

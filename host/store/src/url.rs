@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{Error, Result, Source, Store, memory, postgres, sqlite};
+use super::{Error, Result, Source, Store, postgres, sqlite};
 
 /// Where a store is: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME`
 /// or `memory:`.
@@ -12,7 +12,8 @@ pub enum StoreUrl {
     Sqlite(PathBuf),
     /// A schema in a PostgreSQL database; made if missing.
     Postgres(postgres::Url),
-    /// In this process only, lost when it ends: for tests and experiments.
+    /// A SQLite file in a temporary folder, never flushed, removed when the store is closed
+    /// or dropped: for tests and experiments.
     Memory,
 }
 
@@ -69,7 +70,7 @@ pub async fn open(url: &StoreUrl) -> Result<Store> {
     match url {
         StoreUrl::Sqlite(path) => sqlite::open(path, &sqlite::Options::default()).await,
         StoreUrl::Postgres(url) => postgres::open(url, &postgres::Options::default()).await,
-        StoreUrl::Memory => Ok(memory::open()),
+        StoreUrl::Memory => sqlite::open_temporary(&sqlite::Options::default()).await,
     }
 }
 
@@ -77,7 +78,7 @@ pub async fn open(url: &StoreUrl) -> Result<Store> {
 /// to be there.
 ///
 /// # Errors
-/// When it can't be opened, is in memory, or has another schema version.
+/// When it can't be opened, is `memory:`, or has another schema version.
 pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
     match url {
         StoreUrl::Sqlite(path) => sqlite::open_reading(path).await,
@@ -94,7 +95,7 @@ pub async fn open_reading(url: &StoreUrl) -> Result<Source> {
             })
         }
         StoreUrl::Memory => Err(Error::Url(
-            "a store in memory lives in its host alone; name the host with --url".to_owned(),
+            "a memory: store lives only in its host; name the host with --url".to_owned(),
         )),
     }
 }
@@ -125,7 +126,7 @@ pub async fn backup(
             "PostgreSQL has tools of its own: pg_dump --schema=NAME copies one store".to_owned(),
         )),
         StoreUrl::Memory => Err(Error::Url(
-            "a store in memory can't be copied; export it from its host".to_owned(),
+            "a memory: store can't be copied; export it from its host".to_owned(),
         )),
     }
 }

@@ -20,8 +20,8 @@ on_every_store! {
     a_category_with_a_decider_takes_raw_events_only_when_asked_to,
     raw_events_in_an_owned_category_are_ones_that_the_decider_names,
     a_category_without_a_decider_is_free,
-    streams_of_the_host_take_no_appends;
-        what_was_acknowledged_is_there_after_a_restart,
+    streams_of_the_host_take_no_appends,
+    what_was_acknowledged_is_there_after_a_restart,
 }
 
 type Answer = Result<Executed, Error>;

@@ -20,8 +20,8 @@ on_every_store! {
     events_stay_in_the_log_and_in_the_stream,
     a_stream_that_is_not_there_can_not_be_archived,
     streams_of_the_host_can_not_be_archived,
-    items_of_a_batch_see_the_marks_before_them;
-        a_mark_lasts_beyond_a_restart,
+    items_of_a_batch_see_the_marks_before_them,
+    a_mark_lasts_beyond_a_restart,
 }
 
 /// A host with an archived stream of 3 events, and one beside it.

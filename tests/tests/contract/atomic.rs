@@ -18,8 +18,8 @@ on_every_store! {
     a_copy_to_one_stream_alone_is_another_request,
     a_stream_stands_in_an_append_once,
     streams_per_append_are_bounded,
-    an_append_names_a_stream;
-        the_whole_append_is_there_after_a_restart,
+    an_append_names_a_stream,
+    the_whole_append_is_there_after_a_restart,
 }
 
 /// A host on which `a-1` stands at 2 and `b-1` at 1.

@@ -25,8 +25,8 @@ on_every_store! {
     a_name_is_moved_and_lost_by_its_owner,
     a_name_that_is_made_again_knows_no_earlier_token,
     names_are_listed_in_the_order_of_their_bytes,
-    a_checkpoint_does_not_hold_the_writer;
-        a_checkpoint_is_kept_beyond_a_restart,
+    a_checkpoint_does_not_hold_the_writer,
+    a_checkpoint_is_kept_beyond_a_restart,
 }
 
 const LONG: Duration = Duration::from_secs(3_600);

@@ -17,8 +17,8 @@ on_every_store! {
     a_swap_has_a_position_and_fails_no_command,
     a_swap_of_a_commands_schema_version_fails_no_command,
     rolling_back_is_an_activation,
-    a_module_leads_to_the_events_that_it_decided;
-        the_plan_and_the_modules_outlive_the_host,
+    a_module_leads_to_the_events_that_it_decided,
+    the_plan_and_the_modules_outlive_the_host,
 }
 
 async fn a_refused_component_names_the_reason_and_is_not_kept(place: Place) {

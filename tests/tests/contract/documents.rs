@@ -24,9 +24,9 @@ on_every_store! {
     changes_are_read_in_their_order,
     a_page_of_changes_has_whole_changes,
     living_documents_are_counted,
-    a_batch_that_is_lost_leaves_nothing;
-        a_view_shows_the_active_documents,
-        documents_outlive_the_host,
+    a_batch_that_is_lost_leaves_nothing,
+    a_view_shows_the_active_documents,
+    documents_outlive_the_host,
 }
 
 const NOBODY: BuildId = BuildId(0);

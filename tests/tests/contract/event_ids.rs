@@ -25,8 +25,8 @@ on_every_store! {
     copies_in_one_batch_have_one_effect,
     a_command_id_beside_goes_first,
     known_ids_are_found_when_a_decider_has_come,
-    several_streams_get_their_first_outcomes;
-        the_first_outcome_comes_after_a_restart,
+    several_streams_get_their_first_outcomes,
+    the_first_outcome_comes_after_a_restart,
 }
 
 fn three() -> Vec<NewEvent> {

@@ -22,8 +22,8 @@ on_every_store! {
     a_store_goes_on_behind_an_import,
     records_are_known_behind_an_import,
     the_plan_and_archived_streams_are_taken_in,
-    readers_are_woken_by_an_import;
-        an_import_is_there_after_a_restart,
+    readers_are_woken_by_an_import,
+    an_import_is_there_after_a_restart,
 }
 
 /// The component that decided; its bytes don't matter to a store.
@@ -179,7 +179,7 @@ pub async fn import(store: &mut Store, events: Vec<StoredEvent>) -> Result<(), E
 /// Stores of every kind, with the module, which goes first.
 async fn targets() -> Vec<(Place, Store)> {
     let mut targets = Vec::new();
-    for place in [Place::memory(), Place::sqlite(), Place::postgres()] {
+    for place in [Place::sqlite(), Place::postgres()] {
         let store = with_module(&place).await;
         targets.push((place, store));
     }

@@ -21,8 +21,8 @@ on_every_store! {
     the_id_of_a_raw_append_follows_the_same_rules,
     the_id_of_a_raw_append_is_known_when_a_decider_has_come,
     a_raw_append_and_a_command_do_not_share_an_id,
-    an_id_is_bounded_and_not_the_hosts;
-        a_replay_comes_after_a_restart,
+    an_id_is_bounded_and_not_the_hosts,
+    a_replay_comes_after_a_restart,
     a_copy_gets_the_first_outcome_though_no_decider_is_left,
 }
 

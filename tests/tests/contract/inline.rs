@@ -19,8 +19,8 @@ on_every_store! {
     other_categories_are_not_folded,
     the_events_of_marks_are_folded,
     a_mark_that_cannot_be_folded_is_not_set,
-    a_batch_without_an_end_fails_and_leaves_nothing;
-        documents_outlive_the_writer,
+    a_batch_without_an_end_fails_and_leaves_nothing,
+    documents_outlive_the_writer,
 }
 
 /// A store with a build that counts the events of some categories.

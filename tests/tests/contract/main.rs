@@ -34,6 +34,7 @@ mod set_aside;
 mod signatures;
 mod snapshots;
 mod store;
+mod temporary;
 mod trouble;
 mod truncation_marks;
 mod turns;

@@ -9,8 +9,8 @@ on_every_store! {
     a_context_is_stored_with_each_commit,
     a_context_that_can_not_be_stored_is_refused,
     what_is_added_is_stored_and_bounded,
-    additions_of_later_enrichers_replace_none;
-        a_context_outlives_its_host,
+    additions_of_later_enrichers_replace_none,
+    a_context_outlives_its_host,
 }
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -46,7 +46,7 @@ async fn run(place: &Place, seed: u64) {
         assert_eq!(seen, expected, "{items:#?}");
         model.take_positions(&items, &outcomes);
         check_reads(&mut random, &store, &model).await;
-        if place.url() != "memory:" && random.random_ratio(1, 12) {
+        if random.random_ratio(1, 12) {
             store.writer.close().await.unwrap();
             store = place.open().await;
         }

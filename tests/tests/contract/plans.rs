@@ -11,8 +11,8 @@ on_every_store! {
     an_activation_that_was_checked_on_another_plan_is_refused_and_leaves_nothing,
     activations_of_a_batch_follow_each_other,
     an_activation_keeps_what_it_changes_and_trusts,
-    only_the_categories_of_an_activation_move;
-        what_has_moved_outlives_the_writer,
+    only_the_categories_of_an_activation_move,
+    what_has_moved_outlives_the_writer,
 }
 
 fn activate(categories: &[&str], plan: u64) -> Item {

@@ -16,8 +16,8 @@ on_every_store! {
     what_is_too_large_is_not_kept,
     rejections_are_written_by_themselves,
     details_are_kept_as_they_were_given,
-    details_that_are_too_large_are_left_out;
-        rejections_outlive_the_host,
+    details_that_are_too_large_are_left_out,
+    rejections_outlive_the_host,
 }
 
 async fn a_rejection_is_kept_with_its_command_version_and_plan(place: Place) {

@@ -21,8 +21,8 @@ on_every_store! {
     a_drop_belongs_to_the_projection_until_its_last_build_is_gone,
     a_retry_is_asked_for_until_it_is_done,
     what_waits_only_for_a_dropped_event_is_to_be_retried,
-    events_of_builds_are_apart;
-        events_that_wait_outlive_the_host,
+    events_of_builds_are_apart,
+    events_that_wait_outlive_the_host,
 }
 
 fn of_document(key: &str) -> Subject {

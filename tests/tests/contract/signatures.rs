@@ -14,8 +14,8 @@ on_every_store! {
     with_keys_a_module_needs_a_signature_by_one_of_them,
     what_was_uploaded_without_keys_is_not_activated_with_them,
     signatures_of_others_do_not_keep_out_one_that_counts,
-    one_signature_too_many_is_refused;
-        what_is_active_stays_active_where_keys_come_later,
+    one_signature_too_many_is_refused,
+    what_is_active_stays_active_where_keys_come_later,
 }
 
 async fn strict(place: &Place) -> Host {

@@ -16,11 +16,11 @@ on_every_store! {
     the_latest_version_is_found_first,
     the_newest_of_a_category_come_first,
     anchors_are_listed_in_the_order_of_their_streams,
-    snapshots_change_nothing_that_readers_see;
-        snapshots_outlive_the_host,
-        damaged_snapshots_are_given_and_do_not_have_their_checksum,
-        a_damaged_snapshot_is_replaced,
-        a_damaged_anchor_is_given,
+    snapshots_change_nothing_that_readers_see,
+    snapshots_outlive_the_host,
+    damaged_snapshots_are_given_and_do_not_have_their_checksum,
+    a_damaged_snapshot_is_replaced,
+    a_damaged_anchor_is_given,
 }
 
 /// A store with streams of 5 events.

@@ -17,8 +17,8 @@ on_every_store! {
     a_head_is_where_the_stream_stands,
     a_load_gives_what_a_fold_needs,
     an_empty_batch_is_nothing,
-    a_batch_may_be_large;
-        a_reopened_store_goes_on_where_it_stood,
+    a_batch_may_be_large,
+    a_reopened_store_goes_on_where_it_stood,
 }
 
 async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {

@@ -24,8 +24,8 @@ on_every_store! {
     the_mark_is_told_in_the_same_commit,
     policy_and_the_anchor_leave_each_other_alone,
     an_anchor_is_imported,
-    an_anchor_that_does_not_fit_is_refused_and_changes_nothing;
-        a_truncated_stream_is_so_after_a_restart,
+    an_anchor_that_does_not_fit_is_refused_and_changes_nothing,
+    a_truncated_stream_is_so_after_a_restart,
 }
 
 /// A store with two streams of 8 events.

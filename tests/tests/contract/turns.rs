@@ -29,8 +29,8 @@ on_every_store! {
     turns_stand_alone_in_their_batch,
     an_activation_keeps_what_it_says_of_projections,
     nothing_is_imported_beside_an_inline_build,
-    appends_move_with_the_inline_projections_of_their_category;
-        what_has_moved_for_every_category_outlives_the_writer,
+    appends_move_with_the_inline_projections_of_their_category,
+    what_has_moved_for_every_category_outlives_the_writer,
 }
 
 const LEASE: Duration = Duration::from_secs(100);

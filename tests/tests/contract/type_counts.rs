@@ -16,8 +16,8 @@ on_every_store! {
     a_count_holds_everything_up_to_the_end_of_the_log,
     what_is_imported_is_counted,
     counts_that_run_at_once_count_nothing_twice,
-    a_count_does_not_hold_the_writer;
-        a_count_goes_on_after_a_restart,
+    a_count_does_not_hold_the_writer,
+    a_count_goes_on_after_a_restart,
 }
 
 fn of_type(name: &str, schema_version: u32, content_type: &str) -> NewEvent {

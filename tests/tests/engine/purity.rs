@@ -8,7 +8,7 @@ use quipu_tests::{Place, examples, guest, on_every_store};
 on_every_store! {
     a_decision_that_a_second_instance_does_not_make_is_a_fault,
     a_guest_that_is_pure_passes_the_check,
-    a_guest_that_tells_where_its_state_lies_is_found;
+    a_guest_that_tells_where_its_state_lies_is_found,
     a_guest_that_tells_how_events_came_in_batches_is_found,
 }
 

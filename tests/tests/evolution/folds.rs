@@ -11,7 +11,6 @@ use serde_json::json;
 use crate::support::{deploy, engine, note, seen, thing};
 
 on_every_store!(
-    ;
     a_state_is_loaded_from_a_snapshot,
     every_wrong_kind_of_snapshot_is_ignored,
     a_snapshot_that_lies_is_found_by_the_sample_check,

@@ -15,7 +15,7 @@ on_every_store!(
     a_snapshot_helps_a_stream_that_is_too_long_at_once,
     the_guard_counts_from_the_newest_usable_snapshot,
     a_policy_keeps_a_long_stream_going,
-    a_stream_near_its_bound_is_counted_once;
+    a_stream_near_its_bound_is_counted_once,
     a_snapshot_by_another_host_helps_too,
     a_snapshot_counts_for_a_short_stream_without_a_policy_after_a_restart,
 );

@@ -13,7 +13,7 @@ on_every_store!(
     a_client_gets_every_event_until_it_acknowledges_it,
     of_two_clients_one_owns_the_name,
     a_name_is_taken_over_when_its_lease_has_run_out,
-    an_operator_moves_a_name_and_deletes_it;
+    an_operator_moves_a_name_and_deletes_it,
     a_place_is_kept_over_a_restart,
 );
 

@@ -18,7 +18,6 @@ use super::child::{Projector, written};
 use super::support::{NOTES, build_of, deploy, documents, host, kept, until};
 
 on_every_store!(
-    ;
     a_killed_catch_up_counts_each_event_once,
     a_killed_rebuild_goes_on_and_counts_each_event_once,
     a_killed_switch_is_done_or_not,

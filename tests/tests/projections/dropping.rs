@@ -24,7 +24,7 @@ on_every_store!(
     one_event_that_waits_for_another_is_dropped_and_the_first_waits_on,
     only_the_first_event_of_a_sequence_is_retried_by_itself,
     a_retry_of_one_document_leaves_others_waiting,
-    the_parked_events_of_one_document_or_stream_are_listed;
+    the_parked_events_of_one_document_or_stream_are_listed,
     a_dropped_event_stays_dropped_after_a_restart,
 );
 

@@ -33,7 +33,7 @@ on_every_store!(
     inline_documents_go_back_and_forth_with_their_component,
     a_roll_back_restores_how_projections_were_kept,
     documents_of_another_definition_are_made_from_scratch,
-    an_event_that_can_not_be_lifted_hides_no_change_behind_it;
+    an_event_that_can_not_be_lifted_hides_no_change_behind_it,
     a_plan_that_changed_while_no_host_ran_is_noticed,
     a_build_that_does_not_know_its_plan_is_judged_by_the_whole_history,
 );

@@ -20,7 +20,7 @@ on_every_store!(
     an_archived_stream_is_folded_like_any_other,
     an_append_is_seen_by_a_read_that_asks_for_its_position,
     a_live_projection_keeps_nothing_and_folds_one_stream_on_demand,
-    a_split_event_comes_whole_at_the_edge_of_a_batch;
+    a_split_event_comes_whole_at_the_edge_of_a_batch,
     what_is_folded_outlives_the_host,
 );
 

@@ -26,7 +26,7 @@ on_every_store!(
     a_projection_that_keeps_failing_refuses_at_once_and_heals,
     a_fold_that_never_ends_costs_its_own_append_alone,
     inline_asynchronous_and_rebuilt_documents_are_equal,
-    a_component_that_goes_takes_its_inline_projection_with_it;
+    a_component_that_goes_takes_its_inline_projection_with_it,
     an_inline_projection_outlives_the_host,
 );
 

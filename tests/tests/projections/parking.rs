@@ -20,7 +20,7 @@ on_every_store!(
     a_retry_that_fails_again_leaves_everything_waiting,
     a_retry_under_the_policy_skip_skips_what_fails_again,
     what_waits_for_a_document_keeps_its_order_when_lifting_fails,
-    a_build_in_which_too_much_waits_stops_and_says_so;
+    a_build_in_which_too_much_waits_stops_and_says_so,
     what_is_parked_outlives_the_host,
 );
 

@@ -23,7 +23,7 @@ use super::child::Projector;
 use super::support::{NOTES, build_of, export, is_settled, patient};
 
 on_every_store!(
-    documents_are_those_of_a_rebuild_whatever_is_released;
+    documents_are_those_of_a_rebuild_whatever_is_released,
     documents_are_those_of_a_rebuild_whatever_is_released_across_restarts,
     documents_are_those_of_a_rebuild_whenever_a_release_is_killed,
 );
@@ -149,7 +149,7 @@ impl History {
         self.open(place).await;
     }
 
-    /// Leaves the store to others; a host in memory takes the place of the one that had it.
+    /// Leaves the store to others; a host on a temporary store replaces the one that had it.
     async fn stop(&mut self) {
         let memory = Place::memory();
         let host = std::mem::replace(&mut self.host, patient(&memory).await);

@@ -25,7 +25,7 @@ on_every_store!(
     a_definition_that_changes_without_its_version_is_refused,
     a_rebuild_under_appends_counts_each_event_once,
     a_switch_is_done_while_events_come_all_the_time,
-    an_owner_renews_its_lease_while_its_work_goes_on;
+    an_owner_renews_its_lease_while_its_work_goes_on,
     a_rebuild_goes_on_after_a_restart,
     a_name_is_taken_over_where_that_is_asked_for,
 );

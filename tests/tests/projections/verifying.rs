@@ -19,10 +19,10 @@ on_every_store!(
     events_that_are_parked_are_left_out,
     events_that_were_dropped_are_no_findings,
     a_live_projection_has_nothing_to_compare,
-    documents_that_can_not_be_folded_any_more_are_found;
-        a_changed_document_is_found_and_named,
-        a_missing_document_and_an_extra_one_are_found,
-        an_acknowledged_document_fails_no_run,
+    documents_that_can_not_be_folded_any_more_are_found,
+    a_changed_document_is_found_and_named,
+    a_missing_document_and_an_extra_one_are_found,
+    an_acknowledged_document_fails_no_run,
 );
 
 /// A document for each key that a body names.

@@ -15,12 +15,12 @@ on_every_store! {
     names_and_reasons_are_checked,
     a_candidate_is_not_blamed_for_what_the_active_one_can_not_fold,
     a_candidate_is_not_blamed_for_types_that_the_active_one_can_not_read,
-    a_stream_that_is_acknowledged_does_not_block_a_candidate;
-        an_acknowledged_finding_fails_no_run,
-        another_finding_at_the_same_place_is_another,
-        findings_beyond_the_list_are_matched_too,
-        what_can_not_be_folded_is_named_by_its_first_version,
-        an_acknowledged_snapshot_fails_no_run,
+    a_stream_that_is_acknowledged_does_not_block_a_candidate,
+    an_acknowledged_finding_fails_no_run,
+    another_finding_at_the_same_place_is_another,
+    findings_beyond_the_list_are_matched_too,
+    what_can_not_be_folded_is_named_by_its_first_version,
+    an_acknowledged_snapshot_fails_no_run,
 }
 
 const CHANGE_3: (&str, &str) = (

@@ -15,9 +15,9 @@ on_every_store! {
     a_sample_takes_the_rejections_of_its_streams,
     rejections_are_verified_with_the_plan_that_they_name,
     decisions_are_timed,
-    words_that_no_database_takes_are_kept_all_the_same;
-        a_rejection_that_was_changed_is_found,
-        a_rejection_of_a_plan_that_is_not_known_yet_is_left_out,
+    words_that_no_database_takes_are_kept_all_the_same,
+    a_rejection_that_was_changed_is_found,
+    a_rejection_of_a_plan_that_is_not_known_yet_is_left_out,
 }
 
 /// Rejects what is odd.

@@ -16,7 +16,7 @@ on_every_store! {
     what_the_active_plan_can_not_do_either_is_no_objection,
     a_decision_that_the_active_decider_makes_too_is_no_objection,
     a_release_is_one_plan_and_rolled_back_as_one,
-    a_release_that_contradicts_itself_activates_nothing;
+    a_release_that_contradicts_itself_activates_nothing,
     a_release_outlives_its_host_and_is_exported,
 }
 

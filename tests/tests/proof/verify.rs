@@ -22,9 +22,9 @@ on_every_store! {
     archived_and_truncated_streams_are_looked_at_as_before,
     a_category_or_a_sample_is_looked_at_alone,
     one_run_at_a_time,
-    progress_comes_to_the_head;
-        a_history_is_sound_behind_a_restart,
-        narrower_limits_of_a_host_are_not_those_of_its_history,
+    progress_comes_to_the_head,
+    a_history_is_sound_behind_a_restart,
+    narrower_limits_of_a_host_are_not_those_of_its_history,
 }
 
 async fn an_empty_store_is_sound(place: Place) {

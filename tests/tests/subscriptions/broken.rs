@@ -20,7 +20,7 @@ on_every_store! {
     a_subscription_ends_behind_what_could_be_lifted,
     a_subscription_that_waits_ends_when_such_an_event_comes,
     who_does_not_want_such_an_event_is_not_disturbed,
-    a_named_subscription_waits_until_it_is_mended;
+    a_named_subscription_waits_until_it_is_mended,
 }
 
 const STEPS: &[Step] = &[

@@ -19,8 +19,8 @@ on_every_store! {
     a_place_is_behind_whole_events_only,
     a_dropped_event_moves_the_place,
     who_waits_for_a_type_gets_what_is_stored_under_its_older_names,
-    a_type_of_another_category_is_another_type;
-        what_a_decider_of_today_reads_is_told_of_a_history,
+    a_type_of_another_category_is_another_type,
+    what_a_decider_of_today_reads_is_told_of_a_history,
 }
 
 /// Renames, splits and drops.

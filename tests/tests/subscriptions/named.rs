@@ -20,9 +20,9 @@ on_every_store! {
     of_two_runners_one_handles_until_it_is_gone,
     a_place_moves_over_what_does_not_pass,
     a_named_subscription_leaves_out_what_its_filter_excludes,
-    a_name_is_taken_over_when_its_owner_gives_no_sign_of_life;
-        every_event_is_handled_at_least_once_over_restarts,
-        a_runner_goes_on_where_the_last_host_ended,
+    a_name_is_taken_over_when_its_owner_gives_no_sign_of_life,
+    every_event_is_handled_at_least_once_over_restarts,
+    a_runner_goes_on_where_the_last_host_ended,
 }
 
 type Handled = Arc<Mutex<Vec<u64>>>;

@@ -17,8 +17,8 @@ on_every_store! {
     a_stream_that_is_truncated_in_the_store_alone_is_refused,
     an_anchor_that_does_not_fit_is_refused_by_its_line,
     an_anchor_beyond_the_end_of_an_export_is_left_out,
-    a_file_of_the_first_format_is_taken_in;
-        a_damaged_anchor_is_left_out,
+    a_file_of_the_first_format_is_taken_in,
+    a_damaged_anchor_is_left_out,
 }
 
 /// A store in which streams of 8 events are truncated, and one is archived, too.

@@ -61,8 +61,8 @@ pub fn with_anchor_lines(file: &str, anchors: &[String]) -> String {
 }
 
 /// A place of every kind.
-pub fn every_kind() -> [Place; 3] {
-    [Place::memory(), Place::sqlite(), Place::postgres()]
+pub fn every_kind() -> [Place; 2] {
+    [Place::sqlite(), Place::postgres()]
 }
 
 /// Fails with the first line that differs.

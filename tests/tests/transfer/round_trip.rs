@@ -16,8 +16,8 @@ on_every_store! {
     an_export_ends_where_the_log_ended_when_it_began,
     each_line_is_a_cloud_event,
     a_log_can_be_brought_over_in_parts,
-    many_events_and_large_commits_come_back;
-        settings_of_projections_come_back,
+    many_events_and_large_commits_come_back,
+    settings_of_projections_come_back,
 }
 
 async fn a_random_log_comes_back_byte_for_byte_in_every_kind_of_store(place: Place) {

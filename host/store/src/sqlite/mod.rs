@@ -2,8 +2,10 @@
 //!
 //! WAL with `synchronous=FULL`: a commit is on disk before it is answered. What may be
 //! lost with the power (checkpoints, snapshots, counts of types, documents) goes through a
-//! side connection that does not wait for the disk. A lock file beside the store keeps a
+//! side connection that does not wait for the disk. A lock file next to the store keeps a
 //! second host out.
+//!
+//! A `memory:` store is the same in a temporary folder, and never waits for the disk.
 
 mod acknowledged;
 mod aside;
@@ -32,6 +34,7 @@ mod rows;
 mod side;
 mod snapshots;
 mod streams;
+mod temporary;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -55,6 +58,7 @@ pub use self::backup::backup;
 use self::cell::Cells;
 use self::error::store_error;
 use self::side::{Gate, Side};
+use self::temporary::Folder;
 use super::wake::Waker;
 use super::{Error, Migrated, Result, Source, Store};
 use quipu_model::supervise::Supervisor;
@@ -141,16 +145,33 @@ impl Default for Options {
 
 /// Opens a file, making it if it is missing.
 pub async fn open(path: &Path, options: &Options) -> Result<Store> {
+    open_in(Folder::permanent(), path, options).await
+}
+
+/// Makes a store in a temporary folder, which is removed when the store is closed or dropped.
+/// Nothing in it outlives the process, so nothing waits for the disk.
+pub async fn open_temporary(options: &Options) -> Result<Store> {
+    let (folder, path) = Folder::temporary()?;
+    open_in(folder, &path, options).await
+}
+
+async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store> {
     let path = &file::resolved(path);
     file::check_free(path)?;
     file::check_names(path)?;
     let is_new = file::is_new(path)?;
     let mut lock = file::lock(path)?;
+    let synchronous = match folder.is_temporary() {
+        true => SqliteSynchronous::Off,
+        false => SqliteSynchronous::Full,
+    };
     if is_new {
-        create(path).await?;
+        create(path, synchronous).await?;
     }
     lock.take_database(path)?;
-    file::grow_wal(path)?;
+    if !folder.is_temporary() {
+        file::grow_wal(path)?;
+    }
     let base = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(false)
@@ -160,7 +181,7 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         .clone()
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(synchronous)
         .pragma("wal_autocheckpoint", file::WAL_PAGES.to_string())
         .pragma("cache_size", "-65536")
         .thread_name(|_| "quipu-sqlite".to_owned());
@@ -186,19 +207,20 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
         .await
         .map_err(|error| store_error(&error))?;
     let gate = Gate::default();
-    let side = Side::new(writing.clone(), gate.clone());
+    let side = Side::new(&writing, synchronous, gate.clone(), folder.clone());
     let (waker, wakes) = Waker::new();
     let holes = log::Holes::default();
     let bounds = (options.wal_pages_max, options.wal_look);
     let wal = wal::Wal::new((path, &writing), gate.clone(), bounds);
     let pools = vec![pool.clone(), side.pool(), wal.pool()];
     lock.remember(path)?;
-    let writer = writer::Writer::open(connection, gate, pools, holes.clone(), waker, lock).await?;
+    let place = (lock, folder.clone());
+    let writer = writer::Writer::open(connection, gate, pools, holes.clone(), waker, place).await?;
     let supervisor = Supervisor::default();
     let keeping = supervisor.restarting("keeper of the WAL", move || wal.clone().keep_short());
     tokio::spawn(keeping);
     Ok(Store {
-        reader: Arc::new(reader::Reader::new(pool.clone(), holes)),
+        reader: Arc::new(reader::Reader::new(pool.clone(), holes, folder)),
         writer: Box::new(writer),
         modules: Arc::new(modules::Modules::new(
             pool.clone(),
@@ -218,10 +240,11 @@ pub async fn open(path: &Path, options: &Options) -> Result<Store> {
 }
 
 /// Makes the file and marks it as a store, before anything is written to a WAL.
-async fn create(path: &Path) -> Result<()> {
+async fn create(path: &Path, synchronous: SqliteSynchronous) -> Result<()> {
     let connection = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
+        .synchronous(synchronous)
         .pragma("application_id", file::APPLICATION_ID.to_string())
         .disable_statement_logging()
         .connect()
@@ -277,7 +300,7 @@ pub async fn open_reading(path: &Path) -> Result<Source> {
     let snapshots = snapshots::Snapshots::new(pool.clone(), side.clone());
     let documents = projections::Projections::new(pool.clone(), side);
     Ok(Source {
-        reader: Arc::new(reader::Reader::new(pool, holes)),
+        reader: Arc::new(reader::Reader::new(pool, holes, Folder::permanent())),
         modules: Arc::new(modules),
         snapshots: Arc::new(snapshots),
         documents: Arc::new(documents),

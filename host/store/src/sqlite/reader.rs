@@ -11,6 +11,7 @@ use super::encode::{names, signed};
 use super::error::store_error;
 use super::log::Holes;
 use super::rows::{SIZED, commits, events, head, loaded_event, mark, recorded};
+use super::temporary::Folder;
 use crate::page::{Room, page_bounds};
 use crate::{
     Direction, Error, EventReader, Filter, Head, LoadPage, LogPage, Result, StoredPage,
@@ -48,12 +49,18 @@ const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, 
 pub struct Reader {
     pub(super) pool: SqlitePool,
     pub(super) holes: Holes,
+    /// Held as long as somebody reads.
+    _folder: Folder,
 }
 
 impl Reader {
     /// A reader on this pool.
-    pub fn new(pool: SqlitePool, holes: Holes) -> Self {
-        Self { pool, holes }
+    pub fn new(pool: SqlitePool, holes: Holes, folder: Folder) -> Self {
+        Self {
+            pool,
+            holes,
+            _folder: folder,
+        }
     }
 
     async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {

@@ -11,6 +11,7 @@ use sqlx::{Connection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::error::store_error;
+use super::temporary::Folder;
 use crate::Result;
 
 /// Lets one write transaction in after the other, in the order in which they came: SQLite
@@ -34,6 +35,8 @@ impl Gate {
 pub struct Side {
     pool: SqlitePool,
     gate: Gate,
+    /// Held as long as a table of the store is in use.
+    _folder: Folder,
 }
 
 /// The connection while it is one's turn to write.
@@ -44,17 +47,33 @@ pub struct Turn {
 
 impl Side {
     /// A side connection that is made when it is needed.
-    pub fn new(writing: SqliteConnectOptions, gate: Gate) -> Self {
+    pub fn new(
+        writing: &SqliteConnectOptions,
+        synchronous: SqliteSynchronous,
+        gate: Gate,
+        folder: Folder,
+    ) -> Self {
+        let synchronous = match synchronous {
+            SqliteSynchronous::Off => SqliteSynchronous::Off,
+            _ => SqliteSynchronous::Normal,
+        };
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
-            .connect_lazy_with(writing.synchronous(SqliteSynchronous::Normal));
-        Self { pool, gate }
+            .connect_lazy_with(writing.clone().synchronous(synchronous));
+        Self {
+            pool,
+            gate,
+            _folder: folder,
+        }
     }
 
     /// One that writes nothing, of a store that is only read.
     pub fn reading(pool: SqlitePool) -> Self {
-        let gate = Gate::default();
-        Self { pool, gate }
+        Self {
+            pool,
+            gate: Gate::default(),
+            _folder: Folder::permanent(),
+        }
     }
 
     /// What is closed when the store is.

@@ -8,7 +8,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use super::log::Holes;
 use super::packed::PACKED_MIN;
 use super::reader::Reader;
-use super::{Options, open};
+use super::temporary::Folder;
+use super::{Options, open, open_in};
 use crate::{
     Commit, Direction, Error, EventWriter, Filter, Import, Item, LOG_PAGE_MAX, Outcome, Store,
     Write,
@@ -43,6 +44,29 @@ fn append(stream: &str, bytes: usize) -> Item {
         run: None,
         writes: vec![write],
     }
+}
+
+#[tokio::test]
+async fn a_temporary_store_is_removed_when_it_is_closed() {
+    let (folder, path) = Folder::temporary().unwrap();
+    let store = open_in(folder, &path, &Options::default()).await.unwrap();
+    assert!(path.exists());
+    let reader = Arc::clone(&store.reader);
+    store.writer.close().await.unwrap();
+    assert!(!path.parent().unwrap().exists());
+    reader.log_head().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_temporary_store_is_removed_when_it_is_dropped() {
+    let (folder, path) = Folder::temporary().unwrap();
+    let store = open_in(folder, &path, &Options::default()).await.unwrap();
+    let documents = Arc::clone(&store.documents);
+    drop(store);
+    assert!(documents.projections().await.unwrap().is_empty());
+    assert!(path.exists());
+    drop(documents);
+    assert!(!path.parent().unwrap().exists());
 }
 
 async fn head(store: &Store) -> u64 {

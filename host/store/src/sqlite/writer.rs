@@ -19,6 +19,7 @@ use super::marks;
 use super::memory::{Memory, Remembered, TypeKey};
 use super::rows::head;
 use super::side::Gate;
+use super::temporary::Folder;
 use super::turns::Turning;
 use crate::classify::{self, Classified, Heads};
 use crate::preflight;
@@ -58,6 +59,7 @@ pub struct Writer {
     pub(super) memory: Option<Memory>,
     /// Released last: a second host must not come in before the flush.
     lock: Lock,
+    folder: Folder,
 }
 
 impl Writer {
@@ -68,7 +70,7 @@ impl Writer {
         pools: Vec<SqlitePool>,
         holes: Holes,
         waker: Waker,
-        lock: Lock,
+        (lock, folder): (Lock, Folder),
     ) -> Result<Self> {
         let mut writer = Self {
             connection,
@@ -78,6 +80,7 @@ impl Writer {
             waker,
             memory: None,
             lock,
+            folder,
         };
         writer.memory = Some(Memory::read(&mut writer.connection, &writer.holes).await?);
         Ok(writer)
@@ -474,10 +477,9 @@ impl EventWriter for Writer {
             for pool in &self.pools {
                 pool.close().await;
             }
-            self.connection
-                .close()
-                .await
-                .map_err(|error| store_error(&error))
+            let closed = self.connection.close().await;
+            self.folder.remove();
+            closed.map_err(|error| store_error(&error))
         }
         .boxed()
     }
