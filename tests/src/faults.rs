@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
+
 use quipu::store::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result, Store};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -115,24 +115,25 @@ impl Writer {
     }
 }
 
+#[async_trait]
 impl EventWriter for Writer {
-    fn commit<'a>(
-        &'a mut self,
-        items: &'a [Item],
-        inline: Option<&'a dyn InlineFold>,
-    ) -> BoxFuture<'a, Result<Vec<Outcome>>> {
-        self.pass(items, inline).boxed()
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
+        self.pass(items, inline).await
     }
 
-    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
-        self.inner.import(part)
+    async fn import(&mut self, part: &Import) -> Result<()> {
+        self.inner.import(part).await
     }
 
-    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
-        self.inner.check()
+    async fn check(&mut self) -> Result<()> {
+        self.inner.check().await
     }
 
-    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        self.inner.close()
+    async fn close(self: Box<Self>) -> Result<()> {
+        self.inner.close().await
     }
 }

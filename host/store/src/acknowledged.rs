@@ -1,6 +1,6 @@
 //! Findings that an operator has acknowledged.
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 
 use super::Result;
 use quipu_model::Timestamp;
@@ -25,23 +25,18 @@ pub struct Acknowledgement {
 }
 
 /// Acknowledged findings, by name.
+#[async_trait]
 pub trait AcknowledgementStore: Send + Sync {
     /// Records an acknowledgement, in place of an earlier one of the same finding. Durable
     /// when it answers. False, and nothing is recorded, when the store holds
     /// [`ACKNOWLEDGED_MAX`] others.
-    fn acknowledge<'a>(
-        &'a self,
-        acknowledgement: &'a Acknowledgement,
-    ) -> BoxFuture<'a, Result<bool>>;
+    async fn acknowledge(&self, acknowledgement: &Acknowledgement) -> Result<bool>;
 
     /// Withdraws an acknowledgement. False when there is none of this name.
-    fn withdraw<'a>(&'a self, finding: &'a str) -> BoxFuture<'a, Result<bool>>;
+    async fn withdraw(&self, finding: &str) -> Result<bool>;
 
     /// Up to `limit` acknowledgements, at most [`ACKNOWLEDGED_PAGE_MAX`], in the order of the
     /// bytes of their names, after a name.
-    fn acknowledged<'a>(
-        &'a self,
-        after: Option<&'a str>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Acknowledgement>>>;
+    async fn acknowledged(&self, after: Option<&str>, limit: usize)
+    -> Result<Vec<Acknowledgement>>;
 }

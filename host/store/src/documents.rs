@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::Result;
@@ -366,184 +366,163 @@ pub struct Found {
 ///
 /// Documents of inline builds are written by the writer of events: see
 /// [`InlineFold`](super::InlineFold).
+#[async_trait]
 pub trait DocumentStore: Send + Sync {
     /// Every projection that was ever built or steered, in the order of their names.
-    fn projections(&self) -> BoxFuture<'_, Result<Vec<StoredProjection>>>;
+    async fn projections(&self) -> Result<Vec<StoredProjection>>;
 
     /// One of them.
-    fn projection<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredProjection>>>;
+    async fn projection(&self, name: &str) -> Result<Option<StoredProjection>>;
 
     /// Begins a build from the first event on, under a plan, and makes the projection's view
     /// for SQL. None when the projection has one of this role.
-    fn begin<'a>(
-        &'a self,
-        name: &'a str,
+    async fn begin(
+        &self,
+        name: &str,
         role: Role,
         version: u32,
         module: Digest,
         begun: (Timestamp, u64),
-    ) -> BoxFuture<'a, Result<Option<Build>>>;
+    ) -> Result<Option<Build>>;
 
     /// Notes that an inline build, which was judged under the plan `from` (0: none is known),
     /// was judged under a later one, and why it is stale if it is. Nothing is changed when
     /// another host was first.
-    fn judge<'a>(
-        &'a self,
-        build: BuildId,
-        plans: (u64, u64),
-        stale: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<()>>;
+    async fn judge(&self, build: BuildId, plans: (u64, u64), stale: Option<&str>) -> Result<()>;
 
     /// Lets another module go on with a build, and forgets why it stopped. Its owner
     /// loses it.
-    fn hand_over(&self, build: BuildId, module: Digest) -> BoxFuture<'_, Result<()>>;
+    async fn hand_over(&self, build: BuildId, module: Digest) -> Result<()>;
 
     /// Does what an operator asks. Owners hear of it with their next batch.
-    fn steer<'a>(&'a self, name: &'a str, steer: Steer) -> BoxFuture<'a, Result<()>>;
+    async fn steer(&self, name: &str, steer: Steer) -> Result<()>;
 
     /// Lets the next build take the active one's place, which is kept as the previous one;
     /// what was the previous one is dropped. False, and nothing is changed, when `next` is
     /// not the next build, either is inline, or it is behind the active one.
-    fn switch<'a>(
-        &'a self,
-        name: &'a str,
-        next: BuildId,
-        comparison: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<bool>>;
+    async fn switch(&self, name: &str, next: BuildId, comparison: Option<&str>) -> Result<bool>;
 
     /// Notes that an operator ordered a next build to take over, whatever it lacks, and removes
     /// why it waits. False when it is not the next build.
-    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>>;
+    async fn confirm(&self, build: BuildId) -> Result<bool>;
 
     /// Living documents of one build under whose keys another one has neither a document nor
     /// a tombstone; with `up_to`, without those that changed after that change.
-    fn lost(
+    async fn lost(
         &self,
         active: BuildId,
         next: BuildId,
         up_to: Option<u64>,
-    ) -> BoxFuture<'_, Result<LostDocuments>>;
+    ) -> Result<LostDocuments>;
 
     /// Lets the previous build and the active one change places. False, and nothing is
     /// changed, when there is no previous one or either is inline.
-    fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>>;
+    async fn roll_back(&self, name: &str) -> Result<bool>;
 
     /// Drops a build of a role. False when there is none, or it is inline. What it holds is
     /// removed by [`sweep`](Self::sweep).
-    fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>>;
+    async fn drop_build(&self, name: &str, role: Role) -> Result<bool>;
 
     /// Removes a part of what dropped builds hold. True when there is more.
-    fn sweep(&self) -> BoxFuture<'_, Result<bool>>;
+    async fn sweep(&self) -> Result<bool>;
 
     /// Claims a build for a time, unless another owner's time is not over, it is inline or
     /// dropped.
-    fn claim(&self, build: BuildId, lease: Duration) -> BoxFuture<'_, Result<Option<BuildClaim>>>;
+    async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>>;
 
     /// Writes a batch in one transaction, and holds the build for a time from now on. Each
     /// claim has a greater token than those before it, and only the last one writes.
-    fn keep<'a>(
-        &'a self,
+    async fn keep(
+        &self,
         build: BuildId,
         token: u64,
-        batch: &'a BuildBatch,
+        batch: &BuildBatch,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<Kept>>;
+    ) -> Result<Kept>;
 
     /// Gives a build back, if the token is still the last one.
-    fn release(&self, build: BuildId, token: u64) -> BoxFuture<'_, Result<()>>;
+    async fn release(&self, build: BuildId, token: u64) -> Result<()>;
 
     /// The documents under some keys: result i belongs to key i; none where there never
     /// was one.
-    fn documents<'a>(
-        &'a self,
+    async fn documents(
+        &self,
         build: BuildId,
-        keys: &'a [Arc<str>],
-    ) -> BoxFuture<'a, Result<Vec<Option<StoredDocument>>>>;
+        keys: &[Arc<str>],
+    ) -> Result<Vec<Option<StoredDocument>>>;
 
     /// Documents in the order of an index, or of their keys.
-    fn scan<'a>(&'a self, build: BuildId, scan: &'a Scan) -> BoxFuture<'a, Result<Vec<Found>>>;
+    async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<Found>>;
 
     /// Documents that changed after a change, in the order of their changes, deleted ones
     /// too; never a part of those of one change unless that alone is more than the limit.
-    fn changed(
+    async fn changed(
         &self,
         build: BuildId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<StoredDocument>>>;
+    ) -> Result<Vec<StoredDocument>>;
 
     /// Events that wait, in order of subject (documents first) and position, behind one of
     /// them.
-    fn parked<'a>(
-        &'a self,
+    async fn parked(
+        &self,
         build: BuildId,
-        after: Option<&'a (Subject, Position)>,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<SetAside>>>;
+    ) -> Result<Vec<SetAside>>;
 
     /// Events that were left out, in order of position and subject, behind one of them.
-    fn skipped<'a>(
-        &'a self,
+    async fn skipped(
+        &self,
         build: BuildId,
-        after: Option<&'a (Subject, Position)>,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<SetAside>>>;
+    ) -> Result<Vec<SetAside>>;
 
     /// What is parked for a document of a build; none when nothing is.
-    fn parked_for<'a>(
-        &'a self,
-        build: BuildId,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>>;
+    async fn parked_for(&self, build: BuildId, key: &str) -> Result<Option<ParkedDocument>>;
 
     /// What is parked in a build.
-    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>>;
+    async fn parked_heads(&self, build: BuildId) -> Result<ParkedHeads>;
 
     /// Drops parked events of every build of a projection, for good and with a reason, and
     /// records them for the projection. Returns how many were parked, counted once for each
     /// build. If any was, the owners of all builds of the projection lose them, so that they
     /// learn of it. With a position, what waited for that event only is to be retried.
-    fn drop_parked<'a>(
-        &'a self,
-        name: &'a str,
-        which: &'a ParkedFilter,
-        reason: &'a str,
+    async fn drop_parked(
+        &self,
+        name: &str,
+        which: &ParkedFilter,
+        reason: &str,
         at: Timestamp,
-    ) -> BoxFuture<'a, Result<u64>>;
+    ) -> Result<u64>;
 
     /// Asks the owners of a projection's builds to retry the parked events of a subject, or all
     /// there are. Returns for how many subjects, counted once for each build.
-    fn retry_parked<'a>(
-        &'a self,
-        name: &'a str,
-        of: Option<&'a Subject>,
-    ) -> BoxFuture<'a, Result<u64>>;
+    async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Result<u64>;
 
     /// For whom parked events of a build are to be retried, streams first, each with the number
     /// of the request. They are asked for until a batch says that they were done.
-    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>>;
+    async fn retries(&self, build: BuildId, limit: usize) -> Result<Vec<(Subject, u64)>>;
 
     /// Records an event as dropped from a projection, as an import says it; where it is parked
     /// it is dropped as by [`drop_parked`](Self::drop_parked). Nothing is changed when it is
     /// recorded already, with the same time and reason.
-    fn record_drop<'a>(
-        &'a self,
-        name: &'a str,
-        event: &'a DroppedEvent,
-    ) -> BoxFuture<'a, Result<()>>;
+    async fn record_drop(&self, name: &str, event: &DroppedEvent) -> Result<()>;
 
     /// Projections from which events were dropped, in the order of their names.
-    fn dropped_from(&self) -> BoxFuture<'_, Result<Vec<String>>>;
+    async fn dropped_from(&self) -> Result<Vec<String>>;
 
     /// Events that operators dropped from a projection, in order of position and subject,
     /// after one of them. They are removed with the projection's last build.
-    fn dropped<'a>(
-        &'a self,
-        name: &'a str,
-        after: Option<&'a (Subject, Position)>,
+    async fn dropped(
+        &self,
+        name: &str,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>>;
+    ) -> Result<Vec<DroppedEvent>>;
 
     /// How many there are of what.
-    fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>>;
+    async fn counts(&self, build: BuildId) -> Result<BuildCounts>;
 }

@@ -1,3 +1,10 @@
+//! Why a store did not answer, and what an error of the driver means.
+
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
+
+use super::{postgres, sqlite};
+
 /// Why a store did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -69,5 +76,32 @@ impl Error {
     /// without it.
     pub fn may_be_one_items(&self) -> bool {
         matches!(self, Self::Unexpected(_) | Self::Damaged(_))
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(error) => database(&*error),
+            sqlx::Error::PoolClosed => Self::Unavailable("the store has been closed".to_owned()),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
+            // A stored value of another kind than was written.
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+            | sqlx::Error::Decode(_) => Self::Damaged(error.to_string()),
+            other => Self::Unexpected(other.to_string()),
+        }
+    }
+}
+
+fn database(error: &(dyn DatabaseError + 'static)) -> Error {
+    match error.try_downcast_ref::<SqliteError>() {
+        Some(error) => sqlite::database_error(error),
+        None => postgres::database_error(error),
     }
 }

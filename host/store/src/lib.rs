@@ -37,11 +37,10 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-
 pub use acknowledged::{
     ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore,
 };
+use async_trait::async_trait;
 pub use documents::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
     DocumentWrite, DroppedEvent, Found, IndexEntry, Kept, LOST_KEYS_MAX, LostDocuments,
@@ -77,61 +76,58 @@ use quipu_model::{Digest, Position, PublicKey, Signature, StreamId, Timestamp, V
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Reads committed events. Shared by all who read; never blocks the writer.
+#[async_trait]
 pub trait EventReader: Send + Sync {
     /// Where a stream stands; none when there is no such stream.
-    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>>;
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>>;
 
     /// Up to `limit` events of a stream, at most [`STREAM_PAGE_MAX`]: forward those
     /// from version `from` on, backward those from `from` down; none of those before the
     /// mark of a truncated stream. None when there is no such stream. A page ends early at [`PAGE_BYTES_MAX`].
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Option<StreamPage>>>;
+    ) -> Result<Option<StreamPage>>;
 
     /// Up to `limit` events of the log, at most [`LOG_PAGE_MAX`]: forward those
     /// after position `after`, backward those before it; neither reads on after
     /// [`Filter::to`]. A page may hold fewer events than the limit, or none, before the
     /// end: go on from its `next`.
-    fn read_log<'a>(
-        &'a self,
+    async fn read_log(
+        &self,
         after: Position,
         direction: Direction,
         limit: usize,
-        filter: &'a Filter,
-    ) -> BoxFuture<'a, Result<LogPage>>;
+        filter: &Filter,
+    ) -> Result<LogPage>;
 
     /// What a fold needs of the events after a version: at most `limit` of them, whatever
     /// mark the stream has.
-    fn load<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        after: Version,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<LoadPage>>;
+    async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage>;
 
     /// How far the log can be read; 0 for an empty one. No event will ever appear there
     /// or below. It is the position of the last event, or of a hole behind it.
-    fn log_head(&self) -> BoxFuture<'_, Result<Position>>;
+    async fn log_head(&self) -> Result<Position>;
 
     /// Up to `limit` streams, at most [`STREAMS_PAGE_MAX`], in the order of the bytes
     /// of their ids, behind the id `after`.
-    fn streams<'a>(
-        &'a self,
-        after: Option<&'a str>,
+    async fn streams(
+        &self,
+        after: Option<&str>,
         limit: usize,
-        filter: &'a StreamFilter,
-    ) -> BoxFuture<'a, Result<StreamsPage>>;
+        filter: &StreamFilter,
+    ) -> Result<StreamsPage>;
 
     /// Up to `limit` events after a position, at most [`LOG_PAGE_MAX`], with all that
     /// the store keeps of them, for an export.
-    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>>;
+    async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage>;
 }
 
 /// The one way into the log. A host has one writer for a store.
+#[async_trait]
 pub trait EventWriter: Send {
     /// Commits what the items ask for, all in one transaction: items are taken in
     /// order, each passes or is refused by itself, and the answer is durable.
@@ -142,108 +138,101 @@ pub trait EventWriter: Send {
     ///
     /// # Errors
     /// When the transaction failed as a whole: then nothing of it is stored.
-    fn commit<'a>(
-        &'a mut self,
-        items: &'a [Item],
-        inline: Option<&'a dyn InlineFold>,
-    ) -> BoxFuture<'a, Result<Vec<Outcome>>>;
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>>;
 
     /// Takes in a part of an export. Events stand behind everything that is in the
     /// store, and keep their versions and positions; what is there already is refused.
     ///
     /// # Errors
     /// When the part can't stand behind what is there: then nothing of it is stored.
-    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>>;
+    async fn import(&mut self, part: &Import) -> Result<()>;
 
     /// Looks whether a commit would find what it needs, without writing.
     ///
     /// # Errors
     /// When it would not.
-    fn check(&mut self) -> BoxFuture<'_, Result<()>>;
+    async fn check(&mut self) -> Result<()>;
 
     /// Flushes what can be flushed and releases the store.
-    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
+    async fn close(self: Box<Self>) -> Result<()>;
 }
 
 /// Most signatures of a component.
 pub const SIGNATURES_MAX: usize = 16;
 
 /// Components and the history of the plan.
+#[async_trait]
 pub trait ModuleStore: Send + Sync {
     /// Keeps a component's bytes. False when they were there already; one that was never
     /// activated has come again then, at this time.
-    fn put<'a>(
-        &'a self,
-        digest: Digest,
-        bytes: &'a [u8],
-        at: Timestamp,
-    ) -> BoxFuture<'a, Result<bool>>;
+    async fn put(&self, digest: Digest, bytes: &[u8], at: Timestamp) -> Result<bool>;
 
     /// The bytes of a component.
-    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Vec<u8>>>>;
+    async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>>;
 
     /// Keeps a signature of a component, in place of the one of its key. Nothing is kept of a
     /// component that is not there, or has [`SIGNATURES_MAX`] others.
-    fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>>;
+    async fn sign(&self, digest: Digest, signature: Signature) -> Result<()>;
 
     /// Forgets the signature of a key.
-    fn unsign(&self, digest: Digest, key: PublicKey) -> BoxFuture<'_, Result<()>>;
+    async fn unsign(&self, digest: Digest, key: PublicKey) -> Result<()>;
 
     /// The signatures of a component, in the order of their keys.
-    fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>>;
+    async fn signatures(&self, digest: Digest) -> Result<Vec<Signature>>;
 
     /// Removes components that came up to a time, of which no activation tells and no event;
     /// unless `for_real`, says which they are alone. Oldest first.
-    fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>>;
+    async fn prune(&self, before: Timestamp, for_real: bool) -> Result<Vec<StoredModule>>;
 
     /// Every component: digest, size in bytes, when it was uploaded.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>>;
+    async fn list(&self) -> Result<Vec<StoredModule>>;
 
     /// Every activation, oldest first.
-    fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>>;
+    async fn deployments(&self) -> Result<Vec<Deployment>>;
 }
 
 /// How far named readers of the log have come. One owner at a time: each claim has
 /// a token, greater than those before it, and only the last one moves the checkpoint.
+#[async_trait]
 pub trait CheckpointStore: Send + Sync {
     /// Claims a name for a time, unless another owner's time is not over. A name that
     /// was never claimed begins at position 0.
-    fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>>;
+    async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>>;
 
     /// Moves the checkpoint forward, never back, and extends the lease. Returns the stored
     /// position; none, and nothing is moved, when another owner has claimed the name since or
     /// it was removed.
-    fn advance<'a>(
-        &'a self,
-        name: &'a str,
+    async fn advance(
+        &self,
+        name: &str,
         token: u64,
         position: Position,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<Option<Position>>>;
+    ) -> Result<Option<Position>>;
 
     /// Gives a name back, if the token is still the last one.
-    fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>>;
+    async fn release(&self, name: &str, token: u64) -> Result<()>;
 
     /// Makes a checkpoint under a name that has none. False when it has one.
-    fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>>;
+    async fn create(&self, name: &str, position: Position) -> Result<bool>;
 
     /// Moves a checkpoint to any position, and takes the name from its owner. False when there
     /// is no such name.
-    fn seek<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>>;
+    async fn seek(&self, name: &str, position: Position) -> Result<bool>;
 
     /// Removes a name that nobody holds; false when there is none. No later claim gets a token
     /// that an earlier one had.
-    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>>;
+    async fn forget(&self, name: &str) -> Result<bool>;
 
     /// The checkpoint under a name.
-    fn checkpoint<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>>;
+    async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>>;
 
     /// Checkpoints whose names are after one and before another, in the order of their bytes.
-    fn checkpoints<'a>(
-        &'a self,
-        between: (&'a str, &'a str),
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Checkpoint>>>;
+    async fn checkpoints(&self, between: (&str, &str), limit: usize) -> Result<Vec<Checkpoint>>;
 }
 
 /// How far a named reader has come.

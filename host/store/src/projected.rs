@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 
 use super::classify::{Classified, Heads, Known, Parts, Refused, classify};
 use super::seen::{self, Origin};
@@ -42,20 +42,21 @@ pub struct Projected<'a> {
 type Tried<T, D> = std::result::Result<T, <D as Documents>::Error>;
 
 /// The documents, as a writer finds them.
+#[async_trait]
 pub trait Documents: Send {
     /// What its statements end in.
     type Error: From<Error>;
 
     /// Reads documents, in order of build and key. Nobody else changes them before the
     /// batch is at its end.
-    fn read<'a>(
-        &'a mut self,
-        documents: &'a [(BuildId, Arc<str>)],
-    ) -> BoxFuture<'a, Tried<Vec<Option<StoredDocument>>, Self>>;
+    async fn read(
+        &mut self,
+        documents: &[(BuildId, Arc<str>)],
+    ) -> Tried<Vec<Option<StoredDocument>>, Self>;
 
     /// Positions for so many events. Called behind `read`, so that each document is folded
     /// in their order.
-    fn draw(&mut self, next: Position, events: u64) -> BoxFuture<'_, Tried<Vec<Position>, Self>>;
+    async fn draw(&mut self, next: Position, events: u64) -> Tried<Vec<Position>, Self>;
 }
 
 /// The projections, if one of them may take what some item writes.

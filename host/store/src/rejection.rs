@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 
 use super::{Direction, Error, Result};
 use quipu_model::{Body, CommandRecord, ContentType, Digest, StreamId, Version};
@@ -82,17 +82,18 @@ impl Rejected {
 }
 
 /// The last rejections of each category.
+#[async_trait]
 pub trait RejectionStore: Send + Sync {
     /// Keeps rejections, and forgets the oldest ones of their categories beyond so many.
-    fn keep<'a>(&'a self, rejected: &'a [Rejected], max: u64) -> BoxFuture<'a, Result<()>>;
+    async fn keep(&self, rejected: &[Rejected], max: u64) -> Result<()>;
 
     /// Up to `limit` rejections, at most [`REJECTIONS_PAGE_MAX`]: forward those behind a
     /// number, oldest first; backward those before it, newest first.
-    fn read<'a>(
-        &'a self,
-        category: Option<&'a str>,
+    async fn read(
+        &self,
+        category: Option<&str>,
         from: u64,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Rejected>>>;
+    ) -> Result<Vec<Rejected>>;
 }

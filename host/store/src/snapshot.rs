@@ -1,7 +1,7 @@
 //! Snapshots as they are stored: at most two of a stream, of which one is an anchor.
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 
 use super::Result;
 use quipu_model::{Body, ContentType, Digest, StreamId, Timestamp, Version};
@@ -44,36 +44,30 @@ pub struct Anchor {
 }
 
 /// Keeps snapshots of streams. Losing all but the anchors loses nothing but time.
+#[async_trait]
 pub trait SnapshotStore: Send + Sync {
     /// The snapshots of a stream, that of the latest version first, as they are stored:
     /// one that can't be used is given like any other. None for a stream that is not there.
-    fn find<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Vec<StoredSnapshot>>>;
+    async fn find(&self, stream: &StreamId) -> Result<Vec<StoredSnapshot>>;
 
     /// Keeps a snapshot, which is no anchor, in place of the one that its stream has.
     /// False when nothing was stored: the one that is there has the same fold and a later
     /// version which the stream has reached, or the stream is not there or stands below the snapshot's version.
-    fn keep<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        snapshot: &'a StoredSnapshot,
-    ) -> BoxFuture<'a, Result<bool>>;
+    async fn keep(&self, stream: &StreamId, snapshot: &StoredSnapshot) -> Result<bool>;
 
     /// Up to `limit` snapshots of a category, those taken last first, anchors among them;
     /// at most [`SNAPSHOTS_PAGE_MAX`].
-    fn newest<'a>(
-        &'a self,
-        category: &'a str,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<(StreamId, StoredSnapshot)>>>;
+    async fn newest(&self, category: &str, limit: usize)
+    -> Result<Vec<(StreamId, StoredSnapshot)>>;
 
     /// Up to `limit` anchors, at most [`SNAPSHOTS_PAGE_MAX`], in the order of the bytes of
     /// their streams' ids, behind the id `after`; of one category, or of all.
-    fn anchors<'a>(
-        &'a self,
-        category: Option<&'a str>,
-        after: Option<&'a str>,
+    async fn anchors(
+        &self,
+        category: Option<&str>,
+        after: Option<&str>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Anchor>>>;
+    ) -> Result<Vec<Anchor>>;
 }
 
 impl StoredSnapshot {

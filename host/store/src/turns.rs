@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 
 use super::builds::Roles;
 use super::{BuildId, DocumentWrite, Error, Item, Result, Role, Settle, Turn};
@@ -24,44 +24,40 @@ pub struct BuildRow {
 type Tried<T, R> = std::result::Result<T, <R as BuildRows>::Error>;
 
 /// Builds, in the transaction of an activation.
+#[async_trait]
 pub trait BuildRows: Send {
     /// What its statements end in.
     type Error: From<Error>;
 
     /// A build that is not dropped. Nobody else changes it before the activation is at its
     /// end.
-    fn one(&mut self, build: BuildId) -> BoxFuture<'_, Tried<Option<BuildRow>, Self>>;
+    async fn one(&mut self, build: BuildId) -> Tried<Option<BuildRow>, Self>;
 
     /// The builds of a projection, likewise.
-    fn of<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Tried<Vec<BuildRow>, Self>>;
+    async fn of(&mut self, projection: &str) -> Tried<Vec<BuildRow>, Self>;
 
     /// Whether events wait in it.
-    fn has_parked(&mut self, build: BuildId) -> BoxFuture<'_, Tried<bool, Self>>;
+    async fn has_parked(&mut self, build: BuildId) -> Tried<bool, Self>;
 
     /// Gives builds other roles.
-    fn take_roles(&mut self, roles: Roles) -> BoxFuture<'_, Tried<(), Self>>;
+    async fn take_roles(&mut self, roles: Roles) -> Tried<(), Self>;
 
     /// Lets a projection's next build wait for the order to switch.
-    fn hold<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Tried<(), Self>>;
+    async fn hold(&mut self, projection: &str) -> Tried<(), Self>;
 
     /// Lets it be inline no longer, with everything up to a position in it. One whose rules
     /// were not judged under the plan before is stale.
-    fn detach(
-        &mut self,
-        build: BuildId,
-        last: Position,
-        plan: u64,
-    ) -> BoxFuture<'_, Tried<(), Self>>;
+    async fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> Tried<(), Self>;
 
     /// Lets it be inline from a plan on, with these documents after those it has. Its owner
     /// loses it.
-    fn attach(
+    async fn attach(
         &mut self,
         build: BuildId,
         last: Position,
         plan: u64,
         writes: Vec<DocumentWrite>,
-    ) -> BoxFuture<'_, Tried<(), Self>>;
+    ) -> Tried<(), Self>;
 }
 
 /// The turns of a batch: they stand alone in it.

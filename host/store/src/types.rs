@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 
 use super::Result;
 use quipu_model::{ContentType, Name, Position, Timestamp};
@@ -27,10 +27,11 @@ pub struct TypeUse {
 }
 
 /// Counts events by type, apart from those who append.
+#[async_trait]
 pub trait TypeStore: Send + Sync {
     /// Counts what has been appended since the last time, and tells what there is by now
     /// up to the end of the log, in order of category, type, schema version and content
     /// type. The first count of a long log takes as long as reading it; it is kept, in
     /// steps, so that one that is cut short is not begun anew.
-    fn types(&self) -> BoxFuture<'_, Result<Vec<TypeUse>>>;
+    async fn types(&self) -> Result<Vec<TypeUse>>;
 }

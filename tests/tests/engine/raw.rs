@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
+use async_trait::async_trait;
+use futures::future::join_all;
 use quipu::Host;
 use quipu::engine::{Append, AppendAll, Error, Executed, Options};
 use quipu::model::{CommandId, ExpectedVersion, NewEvent, Position, StreamId, Version};
@@ -324,60 +324,53 @@ impl Rival {
     }
 }
 
+#[async_trait]
 impl EventReader for Rival {
-    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
-        self.inner.head(stream)
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {
+        self.inner.head(stream).await
     }
 
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
-        self.inner.read_stream(stream, from, direction, limit)
+    ) -> Result<Option<StreamPage>> {
+        self.inner.read_stream(stream, from, direction, limit).await
     }
 
-    fn read_log<'a>(
-        &'a self,
+    async fn read_log(
+        &self,
         after: Position,
         direction: Direction,
         limit: usize,
-        filter: &'a Filter,
-    ) -> BoxFuture<'a, Result<LogPage>> {
-        self.inner.read_log(after, direction, limit, filter)
+        filter: &Filter,
+    ) -> Result<LogPage> {
+        self.inner.read_log(after, direction, limit, filter).await
     }
 
-    fn load<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        after: Version,
+    async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage> {
+        let page = self.inner.load(stream, after, limit).await?;
+        self.spend().await;
+        Ok(page)
+    }
+
+    async fn log_head(&self) -> Result<Position> {
+        self.inner.log_head().await
+    }
+
+    async fn streams(
+        &self,
+        after: Option<&str>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<LoadPage>> {
-        async move {
-            let page = self.inner.load(stream, after, limit).await?;
-            self.spend().await;
-            Ok(page)
-        }
-        .boxed()
+        filter: &StreamFilter,
+    ) -> Result<StreamsPage> {
+        self.inner.streams(after, limit, filter).await
     }
 
-    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
-        self.inner.log_head()
-    }
-
-    fn streams<'a>(
-        &'a self,
-        after: Option<&'a str>,
-        limit: usize,
-        filter: &'a StreamFilter,
-    ) -> BoxFuture<'a, Result<StreamsPage>> {
-        self.inner.streams(after, limit, filter)
-    }
-
-    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
-        self.inner.read_stored(after, limit)
+    async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage> {
+        self.inner.read_stored(after, limit).await
     }
 }
 

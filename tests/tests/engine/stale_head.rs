@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
+
 use quipu::Host;
 use quipu::model::{Position, StreamId, Version};
 use quipu::store::{
@@ -21,66 +21,59 @@ struct Between {
     is_due: AtomicBool,
 }
 
+#[async_trait]
 impl EventReader for Between {
-    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
-        self.inner.head(stream)
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {
+        self.inner.head(stream).await
     }
 
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
-        self.inner.read_stream(stream, from, direction, limit)
+    ) -> Result<Option<StreamPage>> {
+        self.inner.read_stream(stream, from, direction, limit).await
     }
 
-    fn read_log<'a>(
-        &'a self,
+    async fn read_log(
+        &self,
         after: Position,
         direction: Direction,
         limit: usize,
-        filter: &'a Filter,
-    ) -> BoxFuture<'a, Result<LogPage>> {
-        self.inner.read_log(after, direction, limit, filter)
+        filter: &Filter,
+    ) -> Result<LogPage> {
+        self.inner.read_log(after, direction, limit, filter).await
     }
 
-    fn load<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        after: Version,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<LoadPage>> {
-        async move {
-            let page = self.inner.load(stream, after, limit).await?;
-            if !self.is_due.swap(false, Ordering::SeqCst) {
-                return Ok(page);
-            }
-            Ok(LoadPage {
-                events: Vec::new(),
-                is_last: true,
-                ..page
-            })
+    async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage> {
+        let page = self.inner.load(stream, after, limit).await?;
+        if !self.is_due.swap(false, Ordering::SeqCst) {
+            return Ok(page);
         }
-        .boxed()
+        Ok(LoadPage {
+            events: Vec::new(),
+            is_last: true,
+            ..page
+        })
     }
 
-    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
-        self.inner.log_head()
+    async fn log_head(&self) -> Result<Position> {
+        self.inner.log_head().await
     }
 
-    fn streams<'a>(
-        &'a self,
-        after: Option<&'a str>,
+    async fn streams(
+        &self,
+        after: Option<&str>,
         limit: usize,
-        filter: &'a StreamFilter,
-    ) -> BoxFuture<'a, Result<StreamsPage>> {
-        self.inner.streams(after, limit, filter)
+        filter: &StreamFilter,
+    ) -> Result<StreamsPage> {
+        self.inner.streams(after, limit, filter).await
     }
 
-    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
-        self.inner.read_stored(after, limit)
+    async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage> {
+        self.inner.read_stored(after, limit).await
     }
 }
 

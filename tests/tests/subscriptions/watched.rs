@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, ready};
+use async_trait::async_trait;
 use quipu::model::{Position, StreamId, Version};
 use quipu::store::{
     Checkpoint, CheckpointStore, Claim, Direction, Error, EventReader, Filter, Head, LoadPage,
@@ -88,132 +87,110 @@ impl Watch {
 
 struct Reader(Arc<dyn EventReader>, Watch);
 
+#[async_trait]
 impl EventReader for Reader {
-    fn read_log<'a>(
-        &'a self,
+    async fn read_log(
+        &self,
         after: Position,
         direction: Direction,
         limit: usize,
-        filter: &'a Filter,
-    ) -> BoxFuture<'a, Result<LogPage>> {
+        filter: &Filter,
+    ) -> Result<LogPage> {
         self.1.0.reads.fetch_add(1, Ordering::SeqCst);
         if let Some(error) = &*self.1.0.failure.lock().unwrap() {
-            return ready(Err(error.clone())).boxed();
+            return Err(error.clone());
         }
-        let reading = self.0.read_log(after, direction, limit, filter);
+        let page = self.0.read_log(after, direction, limit, filter).await;
         // The feed reads all, and is never held.
-        if *filter == Filter::default() {
-            return reading;
-        }
-        async move {
-            let page = reading.await;
+        if *filter != Filter::default() {
             self.1.pass().await;
-            page
         }
-        .boxed()
+        page
     }
 
-    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
-        self.0.head(stream)
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {
+        self.0.head(stream).await
     }
 
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
-        let reading = self.0.read_stream(stream, from, direction, limit);
-        async move {
-            let page = reading.await;
-            self.1.pass().await;
-            page
-        }
-        .boxed()
+    ) -> Result<Option<StreamPage>> {
+        let page = self.0.read_stream(stream, from, direction, limit).await;
+        self.1.pass().await;
+        page
     }
 
-    fn load<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        after: Version,
+    async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage> {
+        self.0.load(stream, after, limit).await
+    }
+
+    async fn log_head(&self) -> Result<Position> {
+        self.0.log_head().await
+    }
+
+    async fn streams(
+        &self,
+        after: Option<&str>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<LoadPage>> {
-        self.0.load(stream, after, limit)
+        filter: &StreamFilter,
+    ) -> Result<StreamsPage> {
+        self.0.streams(after, limit, filter).await
     }
 
-    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
-        self.0.log_head()
-    }
-
-    fn streams<'a>(
-        &'a self,
-        after: Option<&'a str>,
-        limit: usize,
-        filter: &'a StreamFilter,
-    ) -> BoxFuture<'a, Result<StreamsPage>> {
-        self.0.streams(after, limit, filter)
-    }
-
-    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
-        self.0.read_stored(after, limit)
+    async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage> {
+        self.0.read_stored(after, limit).await
     }
 }
 
 struct Checkpoints(Arc<dyn CheckpointStore>, Watch);
 
+#[async_trait]
 impl CheckpointStore for Checkpoints {
-    fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>> {
-        self.0.claim(name, lease)
+    async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>> {
+        self.0.claim(name, lease).await
     }
 
-    fn advance<'a>(
-        &'a self,
-        name: &'a str,
+    async fn advance(
+        &self,
+        name: &str,
         token: u64,
         position: Position,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<Option<Position>>> {
+    ) -> Result<Option<Position>> {
         if !self.1.0.is_lost.swap(false, Ordering::SeqCst) {
-            return async move {
-                let is_held = self.0.advance(name, token, position, lease).await?;
-                self.1.0.stored.store(position.0, Ordering::SeqCst);
-                Ok(is_held)
-            }
-            .boxed();
+            let is_held = self.0.advance(name, token, position, lease).await?;
+            self.1.0.stored.store(position.0, Ordering::SeqCst);
+            return Ok(is_held);
         }
-        async move {
-            self.0.release(name, token).await?;
-            Ok(None)
-        }
-        .boxed()
+        self.0.release(name, token).await?;
+        Ok(None)
     }
 
-    fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
-        self.0.release(name, token)
+    async fn release(&self, name: &str, token: u64) -> Result<()> {
+        self.0.release(name, token).await
     }
 
-    fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
-        self.0.create(name, position)
+    async fn create(&self, name: &str, position: Position) -> Result<bool> {
+        self.0.create(name, position).await
     }
 
-    fn seek<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
-        self.0.seek(name, position)
+    async fn seek(&self, name: &str, position: Position) -> Result<bool> {
+        self.0.seek(name, position).await
     }
 
-    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
-        self.0.forget(name)
+    async fn forget(&self, name: &str) -> Result<bool> {
+        self.0.forget(name).await
     }
 
-    fn checkpoint<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
-        self.0.checkpoint(name)
+    async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
+        self.0.checkpoint(name).await
     }
 
-    fn checkpoints<'a>(
-        &'a self,
-        between: (&'a str, &'a str),
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Checkpoint>>> {
-        self.0.checkpoints(between, limit)
+    async fn checkpoints(&self, between: (&str, &str), limit: usize) -> Result<Vec<Checkpoint>> {
+        self.0.checkpoints(between, limit).await
     }
 }

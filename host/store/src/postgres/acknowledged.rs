@@ -1,12 +1,10 @@
 //! Findings that an operator has acknowledged.
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::postgres::{PgPool, PgRow};
 
 use super::arrays::signed;
 use super::cell::Cells;
-use super::error::store_error;
 use crate::{
     ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore, Result,
 };
@@ -33,13 +31,22 @@ impl Acknowledgements {
     pub fn new(pool: PgPool) -> Self {
         Self { pool }
     }
+}
 
+fn acknowledgement(row: &PgRow) -> Result<Acknowledgement> {
+    Ok(Acknowledgement {
+        finding: row.cell::<String>(0)?.into(),
+        reason: row.cell::<String>(1)?.into(),
+        at: Timestamp(row.number(2)?),
+        by: row.cell::<Option<String>>(3)?.map(Into::into),
+    })
+}
+
+#[async_trait]
+impl AcknowledgementStore for Acknowledgements {
     async fn acknowledge(&self, acknowledgement: &Acknowledgement) -> Result<bool> {
-        let mut writing = self.pool.begin().await.map_err(store_error)?;
-        sqlx::query(LOCK)
-            .execute(&mut *writing)
-            .await
-            .map_err(store_error)?;
+        let mut writing = self.pool.begin().await?;
+        sqlx::query(LOCK).execute(&mut *writing).await?;
         let done = sqlx::query(ACKNOWLEDGE)
             .bind(&*acknowledgement.finding)
             .bind(&*acknowledgement.reason)
@@ -47,9 +54,8 @@ impl Acknowledgements {
             .bind(acknowledgement.by.as_deref())
             .bind(signed(ACKNOWLEDGED_MAX as u64))
             .execute(&mut *writing)
-            .await
-            .map_err(store_error)?;
-        writing.commit().await.map_err(store_error)?;
+            .await?;
+        writing.commit().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -57,8 +63,7 @@ impl Acknowledgements {
         let done = sqlx::query(WITHDRAW)
             .bind(finding)
             .execute(&self.pool)
-            .await
-            .map_err(store_error)?;
+            .await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -73,38 +78,7 @@ impl Acknowledgements {
             .bind(after.unwrap_or_default())
             .bind(signed(limit))
             .fetch_all(&self.pool)
-            .await
-            .map_err(store_error)?;
+            .await?;
         rows.iter().map(acknowledgement).collect()
-    }
-}
-
-fn acknowledgement(row: &PgRow) -> Result<Acknowledgement> {
-    Ok(Acknowledgement {
-        finding: row.cell::<String>(0)?.into(),
-        reason: row.cell::<String>(1)?.into(),
-        at: Timestamp(row.number(2)?),
-        by: row.cell::<Option<String>>(3)?.map(Into::into),
-    })
-}
-
-impl AcknowledgementStore for Acknowledgements {
-    fn acknowledge<'a>(
-        &'a self,
-        acknowledgement: &'a Acknowledgement,
-    ) -> BoxFuture<'a, Result<bool>> {
-        self.acknowledge(acknowledgement).boxed()
-    }
-
-    fn withdraw<'a>(&'a self, finding: &'a str) -> BoxFuture<'a, Result<bool>> {
-        self.withdraw(finding).boxed()
-    }
-
-    fn acknowledged<'a>(
-        &'a self,
-        after: Option<&'a str>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Acknowledgement>>> {
-        self.acknowledged(after, limit).boxed()
     }
 }

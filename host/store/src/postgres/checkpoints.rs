@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::postgres::{PgPool, PgRow};
 
 use super::arrays::signed;
 use super::cell::Cells;
-use super::error::store_error;
 use crate::{CHECKPOINTS_PAGE_MAX, Checkpoint, CheckpointStore, Claim, Result};
 use quipu_model::Position;
 
@@ -71,7 +69,7 @@ impl Checkpoints {
             query = query.bind(signed(position.0));
         }
         let done = query.execute(&self.pool).await;
-        Ok(done.map_err(store_error)?.rows_affected() > 0)
+        Ok(done?.rows_affected() > 0)
     }
 }
 
@@ -90,99 +88,78 @@ pub fn micros(lease: Duration) -> f64 {
     lease.as_micros().min(3_000_000_000_000_000) as f64
 }
 
+#[async_trait]
 impl CheckpointStore for Checkpoints {
-    fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>> {
-        async move {
-            let row = sqlx::query(CLAIM)
-                .bind(name)
-                .bind(micros(lease))
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(store_error)?;
-            row.map(|row| {
-                Ok(Claim {
-                    token: row.number(0)?,
-                    position: Position(row.number(1)?),
-                })
+    async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>> {
+        let row = sqlx::query(CLAIM)
+            .bind(name)
+            .bind(micros(lease))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| {
+            Ok(Claim {
+                token: row.number(0)?,
+                position: Position(row.number(1)?),
             })
-            .transpose()
-        }
-        .boxed()
+        })
+        .transpose()
     }
 
-    fn advance<'a>(
-        &'a self,
-        name: &'a str,
+    async fn advance(
+        &self,
+        name: &str,
         token: u64,
         position: Position,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<Option<Position>>> {
-        async move {
-            let row = sqlx::query(ADVANCE)
-                .bind(name)
-                .bind(signed(token))
-                .bind(signed(position.0))
-                .bind(micros(lease))
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(store_error)?;
-            row.map(|row| Ok(Position(row.number(0)?))).transpose()
-        }
-        .boxed()
+    ) -> Result<Option<Position>> {
+        let row = sqlx::query(ADVANCE)
+            .bind(name)
+            .bind(signed(token))
+            .bind(signed(position.0))
+            .bind(micros(lease))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| Ok(Position(row.number(0)?))).transpose()
     }
 
-    fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
-        async move {
-            sqlx::query(RELEASE)
-                .bind(name)
-                .bind(signed(token))
-                .execute(&self.pool)
-                .await
-                .map_err(store_error)?;
-            Ok(())
-        }
-        .boxed()
+    async fn release(&self, name: &str, token: u64) -> Result<()> {
+        sqlx::query(RELEASE)
+            .bind(name)
+            .bind(signed(token))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
-    fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
-        self.change(CREATE, name, Some(position)).boxed()
+    async fn create(&self, name: &str, position: Position) -> Result<bool> {
+        self.change(CREATE, name, Some(position)).await
     }
 
-    fn seek<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
-        self.change(SEEK, name, Some(position)).boxed()
+    async fn seek(&self, name: &str, position: Position) -> Result<bool> {
+        self.change(SEEK, name, Some(position)).await
     }
 
-    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
-        self.change(FORGET, name, None).boxed()
+    async fn forget(&self, name: &str) -> Result<bool> {
+        self.change(FORGET, name, None).await
     }
 
-    fn checkpoint<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
-        async move {
-            let query = sqlx::query(ONE).bind(name);
-            let row = query.fetch_optional(&self.pool).await;
-            row.map_err(store_error)?
-                .as_ref()
-                .map(checkpoint)
-                .transpose()
-        }
-        .boxed()
+    async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
+        let query = sqlx::query(ONE).bind(name);
+        let row = query.fetch_optional(&self.pool).await;
+        row?.as_ref().map(checkpoint).transpose()
     }
 
-    fn checkpoints<'a>(
-        &'a self,
-        (after, before): (&'a str, &'a str),
+    async fn checkpoints(
+        &self,
+        (after, before): (&str, &str),
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Checkpoint>>> {
-        async move {
-            let rows = sqlx::query(BETWEEN)
-                .bind(after)
-                .bind(before)
-                .bind(signed(limit.min(CHECKPOINTS_PAGE_MAX) as u64))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(store_error)?;
-            rows.iter().map(checkpoint).collect()
-        }
-        .boxed()
+    ) -> Result<Vec<Checkpoint>> {
+        let rows = sqlx::query(BETWEEN)
+            .bind(after)
+            .bind(before)
+            .bind(signed(limit.min(CHECKPOINTS_PAGE_MAX) as u64))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(checkpoint).collect()
     }
 }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
 use super::arrays::signed;
@@ -56,8 +55,20 @@ impl Locks<'_> {
         }
         Ok(found)
     }
+}
 
-    async fn draw(&mut self, events: u64) -> Tried<Vec<Position>> {
+#[async_trait]
+impl Documents for Locks<'_> {
+    type Error = Failure;
+
+    async fn read(
+        &mut self,
+        documents: &[(BuildId, Arc<str>)],
+    ) -> Tried<Vec<Option<StoredDocument>>> {
+        self.lock(documents).await
+    }
+
+    async fn draw(&mut self, _next: Position, events: u64) -> Tried<Vec<Position>> {
         let row = sqlx::query(DRAW)
             .bind(self.namespace)
             .bind(signed(events))
@@ -66,20 +77,5 @@ impl Locks<'_> {
         let drawn: Vec<i64> = row.cell(0)?;
         let positions = drawn.into_iter().map(i64::unsigned_abs);
         Ok(positions.map(Position).collect())
-    }
-}
-
-impl Documents for Locks<'_> {
-    type Error = Failure;
-
-    fn read<'a>(
-        &'a mut self,
-        documents: &'a [(BuildId, Arc<str>)],
-    ) -> BoxFuture<'a, Tried<Vec<Option<StoredDocument>>>> {
-        self.lock(documents).boxed()
-    }
-
-    fn draw(&mut self, _next: Position, events: u64) -> BoxFuture<'_, Tried<Vec<Position>>> {
-        Self::draw(self, events).boxed()
     }
 }

@@ -41,7 +41,7 @@ use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgPoolOptions};
 
 use self::cell::Cells;
-use self::error::store_error;
+pub use self::error::database_error;
 use self::session::Settings;
 pub use self::url::Url;
 use super::{Error, Migrated, Result, Store};
@@ -84,12 +84,9 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     let namespace = sqlx::query("SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = $1")
         .bind(url.schema())
         .fetch_one(&mut connection)
-        .await
-        .map_err(store_error)?
+        .await?
         .cell(0)?;
-    import::follow(&mut connection, namespace)
-        .await
-        .map_err(store_error)?;
+    import::follow(&mut connection, namespace).await?;
     // Nobody waits for the goodbye.
     _ = connection.close().await;
     let pool = PgPoolOptions::new()
@@ -150,12 +147,10 @@ async fn secret(connection: &mut PgConnection) -> Result<[u8; 32]> {
     sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', $1) ON CONFLICT DO NOTHING")
         .bind(&fresh[..])
         .execute(&mut *connection)
-        .await
-        .map_err(store_error)?;
+        .await?;
     let kept: Vec<u8> = sqlx::query("SELECT value FROM meta WHERE name = 'secret'")
         .fetch_one(connection)
-        .await
-        .map_err(store_error)?
+        .await?
         .cell(0)?;
     kept.try_into()
         .map_err(|_| Error::Damaged("the secret does not have 32 bytes".to_owned()))

@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 
 use super::arrays::signed;
 use super::cell::Cells;
-use super::error::store_error;
 use crate::preflight;
 use crate::signature::signature;
 use crate::{
@@ -69,16 +67,13 @@ impl Modules {
 
     async fn unused(&self, before: Timestamp) -> Result<Vec<StoredModule>> {
         let rows = sqlx::query(UNUSED).bind(signed(before.0));
-        let rows = rows.fetch_all(&self.pool).await.map_err(store_error)?;
+        let rows = rows.fetch_all(&self.pool).await?;
         rows.iter().map(module).collect()
     }
 
     /// The others of each release, by its plan.
     async fn members(&self) -> Result<HashMap<u64, Vec<Member>>> {
-        let rows = sqlx::query(MEMBERS)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(store_error)?;
+        let rows = sqlx::query(MEMBERS).fetch_all(&self.pool).await?;
         let mut members: HashMap<u64, Vec<Member>> = HashMap::new();
         for row in &rows {
             let member = Member {
@@ -95,7 +90,7 @@ impl Modules {
         let mut removed = Vec::new();
         for module in unused {
             let query = sqlx::query(PRUNE).bind(&module.digest.0[..]);
-            let done = query.execute(&self.pool).await.map_err(store_error)?;
+            let done = query.execute(&self.pool).await?;
             if done.rows_affected() == 1 {
                 removed.push(module);
             }
@@ -112,130 +107,93 @@ fn module(row: &PgRow) -> Result<StoredModule> {
     })
 }
 
+#[async_trait]
 impl ModuleStore for Modules {
-    fn put<'a>(
-        &'a self,
-        digest: Digest,
-        bytes: &'a [u8],
-        at: Timestamp,
-    ) -> BoxFuture<'a, Result<bool>> {
-        async move {
-            let done = sqlx::query(PUT)
-                .bind(&digest.0[..])
-                .bind(bytes)
-                .bind(signed(at.0))
-                .execute(&self.pool)
-                .await
-                .map_err(store_error)?;
-            let is_new = done.rows_affected() == 1;
-            if !is_new {
-                let again = sqlx::query(AGAIN).bind(&digest.0[..]).bind(signed(at.0));
-                again.execute(&self.pool).await.map_err(store_error)?;
-            }
-            Ok(is_new)
+    async fn put(&self, digest: Digest, bytes: &[u8], at: Timestamp) -> Result<bool> {
+        let done = sqlx::query(PUT)
+            .bind(&digest.0[..])
+            .bind(bytes)
+            .bind(signed(at.0))
+            .execute(&self.pool)
+            .await?;
+        let is_new = done.rows_affected() == 1;
+        if !is_new {
+            let again = sqlx::query(AGAIN).bind(&digest.0[..]).bind(signed(at.0));
+            again.execute(&self.pool).await?;
         }
-        .boxed()
+        Ok(is_new)
     }
 
-    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Vec<u8>>>> {
-        async move {
-            let row = sqlx::query(GET)
-                .bind(&digest.0[..])
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(store_error)?;
-            row.map(|row| row.cell(0)).transpose()
-        }
-        .boxed()
+    async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
+        let row = sqlx::query(GET)
+            .bind(&digest.0[..])
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| row.cell(0)).transpose()
     }
 
-    fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>> {
-        async move {
-            let done = sqlx::query(SIGN)
-                .bind(&digest.0[..])
-                .bind(&signature.key.0[..])
-                .bind(&signature.bytes[..])
-                .bind(signed(SIGNATURES_MAX as u64))
-                .execute(&self.pool)
-                .await;
-            done.map(|_| ()).map_err(store_error)
-        }
-        .boxed()
+    async fn sign(&self, digest: Digest, signature: Signature) -> Result<()> {
+        let done = sqlx::query(SIGN)
+            .bind(&digest.0[..])
+            .bind(&signature.key.0[..])
+            .bind(&signature.bytes[..])
+            .bind(signed(SIGNATURES_MAX as u64))
+            .execute(&self.pool)
+            .await;
+        done.map(|_| ()).map_err(Error::from)
     }
 
-    fn unsign(&self, digest: Digest, key: PublicKey) -> BoxFuture<'_, Result<()>> {
-        async move {
-            let done = sqlx::query(UNSIGN)
-                .bind(&digest.0[..])
-                .bind(&key.0[..])
-                .execute(&self.pool)
-                .await;
-            done.map(|_| ()).map_err(store_error)
-        }
-        .boxed()
+    async fn unsign(&self, digest: Digest, key: PublicKey) -> Result<()> {
+        let done = sqlx::query(UNSIGN)
+            .bind(&digest.0[..])
+            .bind(&key.0[..])
+            .execute(&self.pool)
+            .await;
+        done.map(|_| ()).map_err(Error::from)
     }
 
-    fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>> {
-        async move {
-            let rows = sqlx::query(SIGNATURES)
-                .bind(&digest.0[..])
-                .fetch_all(&self.pool)
-                .await
-                .map_err(store_error)?;
-            let row = |row: &PgRow| signature(row.cell(0)?, row.cell(1)?);
-            rows.iter().map(row).collect()
-        }
-        .boxed()
+    async fn signatures(&self, digest: Digest) -> Result<Vec<Signature>> {
+        let rows = sqlx::query(SIGNATURES)
+            .bind(&digest.0[..])
+            .fetch_all(&self.pool)
+            .await?;
+        let row = |row: &PgRow| signature(row.cell(0)?, row.cell(1)?);
+        rows.iter().map(row).collect()
     }
 
-    fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
-        async move {
-            let unused = self.unused(before).await?;
-            match for_real {
-                true => self.remove(unused).await,
-                false => Ok(unused),
-            }
+    async fn prune(&self, before: Timestamp, for_real: bool) -> Result<Vec<StoredModule>> {
+        let unused = self.unused(before).await?;
+        match for_real {
+            true => self.remove(unused).await,
+            false => Ok(unused),
         }
-        .boxed()
     }
 
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
-        async move {
-            let rows = sqlx::query(LIST)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(store_error)?;
-            rows.iter().map(module).collect()
-        }
-        .boxed()
+    async fn list(&self) -> Result<Vec<StoredModule>> {
+        let rows = sqlx::query(LIST).fetch_all(&self.pool).await?;
+        rows.iter().map(module).collect()
     }
 
-    fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>> {
-        async move {
-            let rows = sqlx::query(DEPLOYMENTS)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(store_error)?;
-            // Later: whatever is in the history has its members there by then.
-            let mut members = self.members().await?;
-            rows.iter()
-                .map(|row| {
-                    Ok(Deployment {
-                        others: members.remove(&row.number(0)?).unwrap_or_default(),
-                        plan: row.number(0)?,
-                        name: row.cell(1)?,
-                        digest: row.digest(2)?,
-                        activated_at: Timestamp(row.number(3)?),
-                        activated_by: row.cell(4)?,
-                        categories: row.cell(5)?,
-                        trusted: digests(row, 6)?,
-                        projections: ProjectionPlan::of_json(row.cell(7)?)?,
-                        preflight: preflight::of_json(row.cell(8)?)?,
-                    })
+    async fn deployments(&self) -> Result<Vec<Deployment>> {
+        let rows = sqlx::query(DEPLOYMENTS).fetch_all(&self.pool).await?;
+        // Later: whatever is in the history has its members there by then.
+        let mut members = self.members().await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Deployment {
+                    others: members.remove(&row.number(0)?).unwrap_or_default(),
+                    plan: row.number(0)?,
+                    name: row.cell(1)?,
+                    digest: row.digest(2)?,
+                    activated_at: Timestamp(row.number(3)?),
+                    activated_by: row.cell(4)?,
+                    categories: row.cell(5)?,
+                    trusted: digests(row, 6)?,
+                    projections: ProjectionPlan::of_json(row.cell(7)?)?,
+                    preflight: preflight::of_json(row.cell(8)?)?,
                 })
-                .collect()
-        }
-        .boxed()
+            })
+            .collect()
     }
 }
 

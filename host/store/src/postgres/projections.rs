@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
@@ -218,194 +217,173 @@ async fn told<T>(done: impl Future<Output = Done<T>> + Send) -> Result<T> {
     done.await.map_err(Failure::into_error)
 }
 
+#[async_trait]
 impl DocumentStore for Projections {
-    fn projections(&self) -> BoxFuture<'_, Result<Vec<StoredProjection>>> {
-        told(self.list(None)).boxed()
+    async fn projections(&self) -> Result<Vec<StoredProjection>> {
+        told(self.list(None)).await
     }
 
-    fn projection<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredProjection>>> {
-        async move { Ok(told(self.list(Some(name))).await?.pop()) }.boxed()
+    async fn projection(&self, name: &str) -> Result<Option<StoredProjection>> {
+        Ok(told(self.list(Some(name))).await?.pop())
     }
 
-    fn begin<'a>(
-        &'a self,
-        name: &'a str,
+    async fn begin(
+        &self,
+        name: &str,
         role: Role,
         version: u32,
         module: Digest,
         begun: (Timestamp, u64),
-    ) -> BoxFuture<'a, Result<Option<Build>>> {
-        told(self.begin(name, role, version, module, begun)).boxed()
+    ) -> Result<Option<Build>> {
+        told(self.begin(name, role, version, module, begun)).await
     }
 
-    fn judge<'a>(
-        &'a self,
-        build: BuildId,
-        plans: (u64, u64),
-        stale: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<()>> {
+    async fn judge(&self, build: BuildId, plans: (u64, u64), stale: Option<&str>) -> Result<()> {
         told(async move {
             let mut connection = self.connection().await?;
             builds::judge(&mut connection, build, plans, stale).await
         })
-        .boxed()
+        .await
     }
 
-    fn hand_over(&self, build: BuildId, module: Digest) -> BoxFuture<'_, Result<()>> {
-        told(self.hand_over(build, module)).boxed()
+    async fn hand_over(&self, build: BuildId, module: Digest) -> Result<()> {
+        told(self.hand_over(build, module)).await
     }
 
-    fn steer<'a>(&'a self, name: &'a str, steer: Steer) -> BoxFuture<'a, Result<()>> {
-        told(self.steer(name, steer)).boxed()
+    async fn steer(&self, name: &str, steer: Steer) -> Result<()> {
+        told(self.steer(name, steer)).await
     }
 
-    fn switch<'a>(
-        &'a self,
-        name: &'a str,
-        next: BuildId,
-        comparison: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<bool>> {
-        told(self.switch(name, next, comparison)).boxed()
+    async fn switch(&self, name: &str, next: BuildId, comparison: Option<&str>) -> Result<bool> {
+        told(self.switch(name, next, comparison)).await
     }
 
-    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
-        told(self.confirm(build)).boxed()
+    async fn confirm(&self, build: BuildId) -> Result<bool> {
+        told(self.confirm(build)).await
     }
 
-    fn lost(
+    async fn lost(
         &self,
         active: BuildId,
         next: BuildId,
         up_to: Option<u64>,
-    ) -> BoxFuture<'_, Result<LostDocuments>> {
-        told(pages::lost(&self.pool, (active, next), up_to)).boxed()
+    ) -> Result<LostDocuments> {
+        told(pages::lost(&self.pool, (active, next), up_to)).await
     }
 
-    fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
-        told(self.change_roles(name, roll_back)).boxed()
+    async fn roll_back(&self, name: &str) -> Result<bool> {
+        told(self.change_roles(name, roll_back)).await
     }
 
-    fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
-        told(self.drop_build(name, role)).boxed()
+    async fn drop_build(&self, name: &str, role: Role) -> Result<bool> {
+        told(self.drop_build(name, role)).await
     }
 
-    fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
-        told(self.sweep()).boxed()
+    async fn sweep(&self) -> Result<bool> {
+        told(self.sweep()).await
     }
 
-    fn claim(&self, build: BuildId, lease: Duration) -> BoxFuture<'_, Result<Option<BuildClaim>>> {
-        told(self.claim(build, lease)).boxed()
+    async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>> {
+        told(self.claim(build, lease)).await
     }
 
-    fn keep<'a>(
-        &'a self,
+    async fn keep(
+        &self,
         build: BuildId,
         token: u64,
-        batch: &'a BuildBatch,
+        batch: &BuildBatch,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<Kept>> {
-        told(self.keep(build, token, batch, lease)).boxed()
+    ) -> Result<Kept> {
+        told(self.keep(build, token, batch, lease)).await
     }
 
-    fn release(&self, build: BuildId, token: u64) -> BoxFuture<'_, Result<()>> {
-        told(self.release(build, token)).boxed()
+    async fn release(&self, build: BuildId, token: u64) -> Result<()> {
+        told(self.release(build, token)).await
     }
 
-    fn documents<'a>(
-        &'a self,
+    async fn documents(
+        &self,
         build: BuildId,
-        keys: &'a [Arc<str>],
-    ) -> BoxFuture<'a, Result<Vec<Option<StoredDocument>>>> {
-        told(self.documents(build, keys)).boxed()
+        keys: &[Arc<str>],
+    ) -> Result<Vec<Option<StoredDocument>>> {
+        told(self.documents(build, keys)).await
     }
 
-    fn scan<'a>(&'a self, build: BuildId, scan: &'a Scan) -> BoxFuture<'a, Result<Vec<Found>>> {
-        told(pages::scan(&self.pool, build, scan)).boxed()
+    async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<Found>> {
+        told(pages::scan(&self.pool, build, scan)).await
     }
 
-    fn changed(
+    async fn changed(
         &self,
         build: BuildId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<StoredDocument>>> {
-        told(pages::changed(&self.pool, build, after, limit)).boxed()
+    ) -> Result<Vec<StoredDocument>> {
+        told(pages::changed(&self.pool, build, after, limit)).await
     }
 
-    fn parked<'a>(
-        &'a self,
+    async fn parked(
+        &self,
         build: BuildId,
-        after: Option<&'a (Subject, Position)>,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<SetAside>>> {
-        told(aside::parked(&self.pool, build, after, limit)).boxed()
+    ) -> Result<Vec<SetAside>> {
+        told(aside::parked(&self.pool, build, after, limit)).await
     }
 
-    fn skipped<'a>(
-        &'a self,
+    async fn skipped(
+        &self,
         build: BuildId,
-        after: Option<&'a (Subject, Position)>,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<SetAside>>> {
-        told(aside::skipped(&self.pool, build, after, limit)).boxed()
+    ) -> Result<Vec<SetAside>> {
+        told(aside::skipped(&self.pool, build, after, limit)).await
     }
 
-    fn parked_for<'a>(
-        &'a self,
-        build: BuildId,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>> {
-        told(aside::parked_for(&self.pool, build, key)).boxed()
+    async fn parked_for(&self, build: BuildId, key: &str) -> Result<Option<ParkedDocument>> {
+        told(aside::parked_for(&self.pool, build, key)).await
     }
 
-    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>> {
-        told(aside::parked_heads(&self.pool, build)).boxed()
+    async fn parked_heads(&self, build: BuildId) -> Result<ParkedHeads> {
+        told(aside::parked_heads(&self.pool, build)).await
     }
 
-    fn drop_parked<'a>(
-        &'a self,
-        name: &'a str,
-        which: &'a ParkedFilter,
-        reason: &'a str,
+    async fn drop_parked(
+        &self,
+        name: &str,
+        which: &ParkedFilter,
+        reason: &str,
         at: Timestamp,
-    ) -> BoxFuture<'a, Result<u64>> {
-        told(self.drop_parked(name, which, reason, at)).boxed()
+    ) -> Result<u64> {
+        told(self.drop_parked(name, which, reason, at)).await
     }
 
-    fn retry_parked<'a>(
-        &'a self,
-        name: &'a str,
-        of: Option<&'a Subject>,
-    ) -> BoxFuture<'a, Result<u64>> {
-        told(self.retry_parked(name, of)).boxed()
+    async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Result<u64> {
+        told(self.retry_parked(name, of)).await
     }
 
-    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
-        told(retries::retries(&self.pool, build, limit)).boxed()
+    async fn retries(&self, build: BuildId, limit: usize) -> Result<Vec<(Subject, u64)>> {
+        told(retries::retries(&self.pool, build, limit)).await
     }
 
-    fn record_drop<'a>(
-        &'a self,
-        name: &'a str,
-        event: &'a DroppedEvent,
-    ) -> BoxFuture<'a, Result<()>> {
-        told(self.record_drop(name, event)).boxed()
+    async fn record_drop(&self, name: &str, event: &DroppedEvent) -> Result<()> {
+        told(self.record_drop(name, event)).await
     }
 
-    fn dropped_from(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        told(dropped::dropped_from(&self.pool)).boxed()
+    async fn dropped_from(&self) -> Result<Vec<String>> {
+        told(dropped::dropped_from(&self.pool)).await
     }
 
-    fn dropped<'a>(
-        &'a self,
-        name: &'a str,
-        after: Option<&'a (Subject, Position)>,
+    async fn dropped(
+        &self,
+        name: &str,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>> {
-        told(dropped::dropped(&self.pool, name, after, limit)).boxed()
+    ) -> Result<Vec<DroppedEvent>> {
+        told(dropped::dropped(&self.pool, name, after, limit)).await
     }
 
-    fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {
-        told(pages::counts(&self.pool, build)).boxed()
+    async fn counts(&self, build: BuildId) -> Result<BuildCounts> {
+        told(pages::counts(&self.pool, build)).await
     }
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
+use async_trait::async_trait;
+use futures::StreamExt;
 use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
 
 use super::arrays::signed;
 use super::cell::Cells;
-use super::error::store_error;
 use super::lookup::{bound, head};
 use crate::assemble::{Assembler, EventRow, body, stored, stream_id};
 use crate::page::{Room, page_bounds};
@@ -130,8 +129,7 @@ impl Reader {
         let row = sqlx::query(HEAD)
             .bind(stream.as_str())
             .fetch_optional(&self.pool)
-            .await
-            .map_err(store_error)?;
+            .await?;
         row.map_or(Ok(None), |row| head(&row, 0))
     }
 
@@ -144,8 +142,7 @@ impl Reader {
         let row = sqlx::query(sql)
             .bind(signed(at))
             .fetch_one(&self.pool)
-            .await
-            .map_err(store_error)?;
+            .await?;
         row.maybe_number(0)
     }
 
@@ -182,7 +179,7 @@ impl Reader {
         let (mut rows, mut room) = (Vec::new(), Room::default());
         let mut reading = query.fetch(&self.pool);
         while let Some(row) = reading.next().await {
-            let row = row.map_err(store_error)?;
+            let row = row?;
             let bytes = sized.iter().map(|column| row.bytes(*column)).sum();
             rows.push(row);
             if !room.take(bytes) {
@@ -205,214 +202,190 @@ fn names(all: &Option<Vec<Name>>) -> Option<Vec<&str>> {
     Some(all.iter().map(Name::as_str).collect())
 }
 
+#[async_trait]
 impl EventReader for Reader {
-    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
-        self.head(stream).boxed()
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {
+        self.head(stream).await
     }
 
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
-        async move {
-            let Some(head) = self.head(stream).await? else {
-                return Ok(None);
+    ) -> Result<Option<StreamPage>> {
+        let Some(head) = self.head(stream).await? else {
+            return Ok(None);
+        };
+        let range = page_bounds(from, direction, limit, head);
+        let sql = match direction {
+            Direction::Forward => STREAM_FORWARD,
+            Direction::Backward => STREAM_BACKWARD,
+        };
+        let query = sqlx::query(sql)
+            .bind(stream.as_str())
+            .bind(signed(*range.start()))
+            .bind(signed(*range.end()));
+        let (rows, is_cut) = self.page(query, SIZED).await?;
+        let mut assembler = Assembler::default();
+        let events = rows
+            .iter()
+            .map(|row| assembler.event(event_row(row)?))
+            .collect::<Result<Vec<_>>>()?;
+        let versions: Vec<u64> = events.iter().map(|event| event.version.0).collect();
+        let found = match direction {
+            Direction::Forward => dense(versions.iter().copied(), range, is_cut),
+            Direction::Backward => {
+                let all = is_cut || versions.last() == Some(range.start());
+                let first = versions.last().copied().unwrap_or(*range.start());
+                dense(versions.iter().rev().copied(), first..=*range.end(), !all)
+            }
+        };
+        found.map_err(|version| version_missing(stream, version))?;
+        Ok(Some(StreamPage::new(head, events, direction)))
+    }
+
+    async fn read_log(
+        &self,
+        after: Position,
+        direction: Direction,
+        limit: usize,
+        filter: &Filter,
+    ) -> Result<LogPage> {
+        let head = horizon(&self.pool, self.namespace).await?;
+        let limit = limit.min(LOG_PAGE_MAX);
+        let up_to = filter.end(head);
+        let window = if filter.is_all() { u64::MAX } else { WINDOW };
+        // What has been looked through: forward up to here, backward down to here.
+        let mut at = match direction {
+            Direction::Forward => after.0,
+            Direction::Backward => after.0.min(up_to.0.saturating_add(1)),
+        };
+        loop {
+            let bounds = match direction {
+                Direction::Forward => {
+                    let end = at.saturating_add(window).min(up_to.0);
+                    (at.saturating_add(1), end)
+                }
+                Direction::Backward => (at.saturating_sub(window).max(1), at.saturating_sub(1)),
             };
-            let range = page_bounds(from, direction, limit, head);
-            let sql = match direction {
-                Direction::Forward => STREAM_FORWARD,
-                Direction::Backward => STREAM_BACKWARD,
-            };
-            let query = sqlx::query(sql)
-                .bind(stream.as_str())
-                .bind(signed(*range.start()))
-                .bind(signed(*range.end()));
-            let (rows, is_cut) = self.page(query, SIZED).await?;
+            if bounds.0 > bounds.1 || limit == 0 {
+                return Ok(LogPage {
+                    events: Vec::new(),
+                    next: None,
+                    head,
+                });
+            }
+            let (rows, is_cut) = self.window(bounds, direction, limit, filter).await?;
             let mut assembler = Assembler::default();
             let events = rows
                 .iter()
                 .map(|row| assembler.event(event_row(row)?))
                 .collect::<Result<Vec<_>>>()?;
-            let versions: Vec<u64> = events.iter().map(|event| event.version.0).collect();
-            let found = match direction {
-                Direction::Forward => dense(versions.iter().copied(), range, is_cut),
-                Direction::Backward => {
-                    let all = is_cut || versions.last() == Some(range.start());
-                    let first = versions.last().copied().unwrap_or(*range.start());
-                    dense(versions.iter().rev().copied(), first..=*range.end(), !all)
-                }
+            let (end, is_last) = match direction {
+                Direction::Forward => (bounds.1, bounds.1 >= up_to.0),
+                Direction::Backward => (bounds.0, bounds.0 == 1),
             };
-            found.map_err(|version| version_missing(stream, version))?;
-            Ok(Some(StreamPage::new(head, events, direction)))
-        }
-        .boxed()
-    }
-
-    fn read_log<'a>(
-        &'a self,
-        after: Position,
-        direction: Direction,
-        limit: usize,
-        filter: &'a Filter,
-    ) -> BoxFuture<'a, Result<LogPage>> {
-        async move {
-            let head = horizon(&self.pool, self.namespace).await?;
-            let limit = limit.min(LOG_PAGE_MAX);
-            let up_to = filter.end(head);
-            let window = if filter.is_all() { u64::MAX } else { WINDOW };
-            // What has been looked through: forward up to here, backward down to here.
-            let mut at = match direction {
-                Direction::Forward => after.0,
-                Direction::Backward => after.0.min(up_to.0.saturating_add(1)),
+            let next = match events.last() {
+                Some(last) if is_cut || events.len() == limit => Some(last.position),
+                _ => (!is_last).then_some(Position(end)),
             };
-            loop {
-                let bounds = match direction {
-                    Direction::Forward => {
-                        let end = at.saturating_add(window).min(up_to.0);
-                        (at.saturating_add(1), end)
-                    }
-                    Direction::Backward => (at.saturating_sub(window).max(1), at.saturating_sub(1)),
-                };
-                if bounds.0 > bounds.1 || limit == 0 {
-                    return Ok(LogPage {
-                        events: Vec::new(),
-                        next: None,
-                        head,
-                    });
-                }
-                let (rows, is_cut) = self.window(bounds, direction, limit, filter).await?;
-                let mut assembler = Assembler::default();
-                let events = rows
-                    .iter()
-                    .map(|row| assembler.event(event_row(row)?))
-                    .collect::<Result<Vec<_>>>()?;
-                let (end, is_last) = match direction {
-                    Direction::Forward => (bounds.1, bounds.1 >= up_to.0),
-                    Direction::Backward => (bounds.0, bounds.0 == 1),
-                };
-                let next = match events.last() {
-                    Some(last) if is_cut || events.len() == limit => Some(last.position),
-                    _ => (!is_last).then_some(Position(end)),
-                };
-                if !events.is_empty() || next.is_none() {
-                    return Ok(LogPage { events, next, head });
-                }
-                // An import may have left a hole of any size.
-                at = match (self.next_to(end, direction).await?, direction) {
-                    (Some(next), Direction::Forward) => next.saturating_sub(1),
-                    (Some(next), Direction::Backward) => next.saturating_add(1),
-                    (None, Direction::Forward) => up_to.0,
-                    (None, Direction::Backward) => 1,
-                };
+            if !events.is_empty() || next.is_none() {
+                return Ok(LogPage { events, next, head });
             }
-        }
-        .boxed()
-    }
-
-    fn load<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        after: Version,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<LoadPage>> {
-        async move {
-            let query = sqlx::query(LOAD)
-                .bind(stream.as_str())
-                .bind(signed(after.0))
-                .bind(bound(limit));
-            let (rows, is_cut) = self.page(query, &[5]).await?;
-            let events = rows
-                .iter()
-                .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
-                .collect::<Result<Vec<_>>>()?;
-            let versions = events.iter().map(|event| event.version.0);
-            dense(versions, after.0.saturating_add(1)..=u64::MAX, true)
-                .map_err(|version| version_missing(stream, version))?;
-            let head = match (rows.last(), events.last()) {
-                (Some(row), Some(event)) => Some(Head {
-                    version: event.version,
-                    recorded_at: event.recorded_at,
-                    archived: row.cell::<Option<i64>>(7)?.is_some(),
-                    truncated_before: Version(row.number(8)?),
-                }),
-                _ => self.head(stream).await?,
+            // An import may have left a hole of any size.
+            at = match (self.next_to(end, direction).await?, direction) {
+                (Some(next), Direction::Forward) => next.saturating_sub(1),
+                (Some(next), Direction::Backward) => next.saturating_add(1),
+                (None, Direction::Forward) => up_to.0,
+                (None, Direction::Backward) => 1,
             };
-            let is_last = !is_cut && events.len() < limit;
-            Ok(LoadPage {
-                head,
-                events,
-                is_last,
-            })
         }
-        .boxed()
     }
 
-    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
-        horizon(&self.pool, self.namespace).boxed()
+    async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage> {
+        let query = sqlx::query(LOAD)
+            .bind(stream.as_str())
+            .bind(signed(after.0))
+            .bind(bound(limit));
+        let (rows, is_cut) = self.page(query, &[5]).await?;
+        let events = rows
+            .iter()
+            .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
+            .collect::<Result<Vec<_>>>()?;
+        let versions = events.iter().map(|event| event.version.0);
+        dense(versions, after.0.saturating_add(1)..=u64::MAX, true)
+            .map_err(|version| version_missing(stream, version))?;
+        let head = match (rows.last(), events.last()) {
+            (Some(row), Some(event)) => Some(Head {
+                version: event.version,
+                recorded_at: event.recorded_at,
+                archived: row.cell::<Option<i64>>(7)?.is_some(),
+                truncated_before: Version(row.number(8)?),
+            }),
+            _ => self.head(stream).await?,
+        };
+        let is_last = !is_cut && events.len() < limit;
+        Ok(LoadPage {
+            head,
+            events,
+            is_last,
+        })
     }
 
-    fn streams<'a>(
-        &'a self,
-        after: Option<&'a str>,
+    async fn log_head(&self) -> Result<Position> {
+        horizon(&self.pool, self.namespace).await
+    }
+
+    async fn streams(
+        &self,
+        after: Option<&str>,
         limit: usize,
-        filter: &'a StreamFilter,
-    ) -> BoxFuture<'a, Result<StreamsPage>> {
-        async move {
-            let limit = limit.min(STREAMS_PAGE_MAX);
-            let sql = match filter.archived {
-                ArchivedStreams::Only => ARCHIVED_STREAMS,
-                ArchivedStreams::Without | ArchivedStreams::With => STREAMS,
-            };
-            let rows = sqlx::query(sql)
-                .bind(after)
-                .bind(filter.category.as_deref())
-                .bind(filter.archived == ArchivedStreams::With)
-                .bind(bound(limit))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(store_error)?;
-            let streams = rows.iter().map(|row| {
-                Ok(StreamInfo {
-                    stream: stream_id(row.cell(0)?)?,
-                    version: Version(row.number(1)?),
-                    recorded_at: Timestamp(row.number(2)?),
-                    archived_at: row.maybe_number(3)?.map(Timestamp),
-                    truncated_before: Version(row.number(4)?),
-                })
-            });
-            Ok(StreamsPage::new(streams.collect::<Result<_>>()?, limit))
-        }
-        .boxed()
+        filter: &StreamFilter,
+    ) -> Result<StreamsPage> {
+        let limit = limit.min(STREAMS_PAGE_MAX);
+        let sql = match filter.archived {
+            ArchivedStreams::Only => ARCHIVED_STREAMS,
+            ArchivedStreams::Without | ArchivedStreams::With => STREAMS,
+        };
+        let rows = sqlx::query(sql)
+            .bind(after)
+            .bind(filter.category.as_deref())
+            .bind(filter.archived == ArchivedStreams::With)
+            .bind(bound(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        let streams = rows.iter().map(|row| {
+            Ok(StreamInfo {
+                stream: stream_id(row.cell(0)?)?,
+                version: Version(row.number(1)?),
+                recorded_at: Timestamp(row.number(2)?),
+                archived_at: row.maybe_number(3)?.map(Timestamp),
+                truncated_before: Version(row.number(4)?),
+            })
+        });
+        Ok(StreamsPage::new(streams.collect::<Result<_>>()?, limit))
     }
 
-    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
-        async move {
-            let head = horizon(&self.pool, self.namespace).await?;
-            let query = sqlx::query(STORED)
-                .bind(signed(after.0))
-                .bind(signed(head.0))
-                .bind(bound(limit.min(LOG_PAGE_MAX)));
-            let (rows, _) = self.page(query, SIZED).await?;
-            let events = rows.iter().map(|row| stored(event_row(row)?));
-            Ok(StoredPage {
-                events: events.collect::<Result<_>>()?,
-                head,
-            })
-        }
-        .boxed()
+    async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage> {
+        let head = horizon(&self.pool, self.namespace).await?;
+        let query = sqlx::query(STORED)
+            .bind(signed(after.0))
+            .bind(signed(head.0))
+            .bind(bound(limit.min(LOG_PAGE_MAX)));
+        let (rows, _) = self.page(query, SIZED).await?;
+        let events = rows.iter().map(|row| stored(event_row(row)?));
+        Ok(StoredPage {
+            events: events.collect::<Result<_>>()?,
+            head,
+        })
     }
 }
 
 /// Up to where the log can be read, in a statement before the one that reads.
 pub async fn horizon(pool: &PgPool, namespace: i64) -> Result<Position> {
-    let row = sqlx::query(HORIZON)
-        .bind(namespace)
-        .fetch_one(pool)
-        .await
-        .map_err(store_error)?;
+    let row = sqlx::query(HORIZON).bind(namespace).fetch_one(pool).await?;
     Ok(Position(row.number(0)?))
 }
 

@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::postgres::{PgPool, PgRow};
 
 use super::arrays::signed;
 use super::cell::Cells;
-use super::error::store_error;
 use crate::assemble::stream_id;
 use crate::{Direction, REJECTIONS_PAGE_MAX, Rejected, RejectionStore, Result, record};
 use quipu_model::Version;
@@ -51,22 +49,6 @@ impl Rejections {
         Self { pool }
     }
 
-    async fn keep(&self, rejected: &[Rejected], max: u64) -> Result<()> {
-        for chunk in rejected.chunks(CHUNK) {
-            self.insert(chunk).await?;
-        }
-        let categories: BTreeSet<&str> = rejected.iter().map(|one| one.stream.category()).collect();
-        for category in categories {
-            sqlx::query(FORGET)
-                .bind(category)
-                .bind(signed(max))
-                .execute(&self.pool)
-                .await
-                .map_err(store_error)?;
-        }
-        Ok(())
-    }
-
     async fn insert(&self, rejected: &[Rejected]) -> Result<()> {
         let commands = rejected.iter().map(|one| {
             let mut command = Vec::new();
@@ -82,7 +64,7 @@ impl Rejections {
         let details = rejected.iter().map(Rejected::stored_details);
         let (details, details_types): (Vec<_>, Vec<_>) = details.unzip();
         let modules: Vec<&[u8]> = rejected.iter().map(|one| &one.module.0[..]).collect();
-        let done = sqlx::query(KEEP)
+        sqlx::query(KEEP)
             .bind(texts(|one| one.stream.category()))
             .bind(texts(|one| one.stream.as_str()))
             .bind(numbers(|one| one.version.0))
@@ -95,8 +77,40 @@ impl Rejections {
             .bind(details)
             .bind(details_types)
             .execute(&self.pool)
-            .await;
-        done.map(|_| ()).map_err(store_error)
+            .await?;
+        Ok(())
+    }
+}
+
+fn rejected(row: &PgRow) -> Result<Rejected> {
+    Ok(Rejected {
+        id: row.number(0)?,
+        stream: stream_id(row.cell(1)?)?,
+        version: Version(row.number(2)?),
+        plan: row.number(3)?,
+        module: row.digest(4)?,
+        command: Arc::new(record::decode(row.cell(5)?)?),
+        code: row.cell(6)?,
+        message: row.cell(7)?,
+        details: Rejected::details_of(row.cell(8)?, row.cell(9)?)?,
+    })
+}
+
+#[async_trait]
+impl RejectionStore for Rejections {
+    async fn keep(&self, rejected: &[Rejected], max: u64) -> Result<()> {
+        for chunk in rejected.chunks(CHUNK) {
+            self.insert(chunk).await?;
+        }
+        let categories: BTreeSet<&str> = rejected.iter().map(|one| one.stream.category()).collect();
+        for category in categories {
+            sqlx::query(FORGET)
+                .bind(category)
+                .bind(signed(max))
+                .execute(&self.pool)
+                .await?;
+        }
+        Ok(())
     }
 
     async fn read(
@@ -118,37 +132,7 @@ impl Rejections {
             Some(category) => query.bind(category),
             None => query,
         };
-        let rows = query.fetch_all(&self.pool).await.map_err(store_error)?;
+        let rows = query.fetch_all(&self.pool).await?;
         rows.iter().map(rejected).collect()
-    }
-}
-
-fn rejected(row: &PgRow) -> Result<Rejected> {
-    Ok(Rejected {
-        id: row.number(0)?,
-        stream: stream_id(row.cell(1)?)?,
-        version: Version(row.number(2)?),
-        plan: row.number(3)?,
-        module: row.digest(4)?,
-        command: Arc::new(record::decode(row.cell(5)?)?),
-        code: row.cell(6)?,
-        message: row.cell(7)?,
-        details: Rejected::details_of(row.cell(8)?, row.cell(9)?)?,
-    })
-}
-
-impl RejectionStore for Rejections {
-    fn keep<'a>(&'a self, rejected: &'a [Rejected], max: u64) -> BoxFuture<'a, Result<()>> {
-        self.keep(rejected, max).boxed()
-    }
-
-    fn read<'a>(
-        &'a self,
-        category: Option<&'a str>,
-        from: u64,
-        direction: Direction,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Rejected>>> {
-        self.read(category, from, direction, limit).boxed()
     }
 }

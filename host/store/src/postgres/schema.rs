@@ -5,7 +5,6 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
 
 use super::cell::Cells;
-use super::error::store_error;
 use crate::{Error, Migrated, Result};
 
 /// Numbered, forward-only; a number that has been released never changes.
@@ -90,7 +89,7 @@ pub async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<Migr
         .run_direct(None, connection, false)
         .await
         .map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => store_error(error),
+            sqlx::migrate::MigrateError::Execute(error) => error.into(),
             other => Error::Damaged(format!("migrations: {other}")),
         })?;
     Ok(Migrated { from, to: known })
@@ -105,16 +104,14 @@ async fn found(connection: &mut PgConnection, schema: &str) -> Result<i64> {
     let table = sqlx::query("SELECT to_regclass($1 || '._sqlx_migrations') IS NOT NULL")
         .bind(schema)
         .fetch_one(&mut *connection)
-        .await
-        .map_err(store_error)?
+        .await?
         .cell::<bool>(0)?;
     if !table {
         return Ok(0);
     }
     sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success")
         .fetch_one(connection)
-        .await
-        .map_err(store_error)?
+        .await?
         .cell(0)
 }
 
@@ -123,8 +120,7 @@ async fn make_schema(connection: &mut PgConnection, schema: &str) -> Result<()> 
     let is_there = sqlx::query("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
         .bind(schema)
         .fetch_one(&mut *connection)
-        .await
-        .map_err(store_error)?
+        .await?
         .cell::<i64>(0)?;
     if is_there > 0 {
         return Ok(());
@@ -144,7 +140,7 @@ async fn make_schema(connection: &mut PgConnection, schema: &str) -> Result<()> 
         {
             Ok(())
         }
-        Err(error) => Err(store_error(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -153,5 +149,5 @@ pub async fn drop(connection: &mut PgConnection, schema: &str) -> Result<()> {
     // The name was checked when the URL was read: it needs no quotes.
     let sql = sqlx::AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
     let dropped = sqlx::raw_sql(sql).execute(connection).await;
-    dropped.map(|_| ()).map_err(store_error)
+    dropped.map(|_| ()).map_err(Error::from)
 }

@@ -49,7 +49,7 @@ const GONE_LOOK: Duration = Duration::from_millis(20);
 /// Connects.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
     let options = options.clone().disable_statement_logging();
-    options.connect().await.map_err(super::error::store_error)
+    options.connect().await.map_err(Error::from)
 }
 
 /// Checks that a server, and whatever is between, gives what was asked of them.
@@ -57,7 +57,7 @@ pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
     const ASKED: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
         current_setting('synchronous_commit'), current_setting('default_transaction_isolation')";
     let row = sqlx::query(ASKED).fetch_one(connection).await;
-    let row = row.map_err(super::error::store_error)?;
+    let row = row?;
     let encoding: String = row.cell(0)?;
     if encoding != "UTF8" {
         return Err(Error::Url(format!(

@@ -1,13 +1,11 @@
 //! Snapshots of streams, and the marks of truncated ones.
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow, Postgres};
 
 use super::arrays::signed;
 use super::cell::Cells;
-use super::error::store_error;
 use super::lookup::bound;
 use crate::assemble::stream_id;
 use crate::{Anchor, Result, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
@@ -84,78 +82,57 @@ impl Snapshots {
     }
 }
 
+#[async_trait]
 impl SnapshotStore for Snapshots {
-    fn find<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Vec<StoredSnapshot>>> {
-        async move {
-            let rows = sqlx::query(FIND)
-                .bind(stream.as_str())
-                .fetch_all(&self.pool)
-                .await
-                .map_err(store_error)?;
-            rows.iter().map(snapshot).collect()
-        }
-        .boxed()
+    async fn find(&self, stream: &StreamId) -> Result<Vec<StoredSnapshot>> {
+        let rows = sqlx::query(FIND)
+            .bind(stream.as_str())
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(snapshot).collect()
     }
 
-    fn keep<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        snapshot: &'a StoredSnapshot,
-    ) -> BoxFuture<'a, Result<bool>> {
-        async move {
-            let done = values(KEEP, stream, snapshot)
-                .execute(&self.pool)
-                .await
-                .map_err(store_error)?;
-            Ok(done.rows_affected() == 1)
-        }
-        .boxed()
+    async fn keep(&self, stream: &StreamId, snapshot: &StoredSnapshot) -> Result<bool> {
+        let done = values(KEEP, stream, snapshot).execute(&self.pool).await?;
+        Ok(done.rows_affected() == 1)
     }
 
-    fn newest<'a>(
-        &'a self,
-        category: &'a str,
+    async fn newest(
+        &self,
+        category: &str,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<(StreamId, StoredSnapshot)>>> {
-        async move {
-            let rows = sqlx::query(NEWEST)
-                .bind(category)
-                .bind(bound(limit.min(SNAPSHOTS_PAGE_MAX)))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(store_error)?;
-            let found = rows.iter();
-            found
-                .map(|row| Ok((stream_id(row.cell(STREAM)?)?, snapshot(row)?)))
-                .collect()
-        }
-        .boxed()
+    ) -> Result<Vec<(StreamId, StoredSnapshot)>> {
+        let rows = sqlx::query(NEWEST)
+            .bind(category)
+            .bind(bound(limit.min(SNAPSHOTS_PAGE_MAX)))
+            .fetch_all(&self.pool)
+            .await?;
+        let found = rows.iter();
+        found
+            .map(|row| Ok((stream_id(row.cell(STREAM)?)?, snapshot(row)?)))
+            .collect()
     }
 
-    fn anchors<'a>(
-        &'a self,
-        category: Option<&'a str>,
-        after: Option<&'a str>,
+    async fn anchors(
+        &self,
+        category: Option<&str>,
+        after: Option<&str>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Anchor>>> {
-        async move {
-            let rows = sqlx::query(ANCHORS)
-                .bind(after)
-                .bind(category)
-                .bind(bound(limit.min(SNAPSHOTS_PAGE_MAX)))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(store_error)?;
-            let anchor = |row: &PgRow| {
-                Ok(Anchor {
-                    stream: stream_id(row.cell(STREAM)?)?,
-                    before: Version(row.number(BEFORE)?),
-                    snapshot: snapshot(row)?,
-                })
-            };
-            rows.iter().map(anchor).collect()
-        }
-        .boxed()
+    ) -> Result<Vec<Anchor>> {
+        let rows = sqlx::query(ANCHORS)
+            .bind(after)
+            .bind(category)
+            .bind(bound(limit.min(SNAPSHOTS_PAGE_MAX)))
+            .fetch_all(&self.pool)
+            .await?;
+        let anchor = |row: &PgRow| {
+            Ok(Anchor {
+                stream: stream_id(row.cell(STREAM)?)?,
+                before: Version(row.number(BEFORE)?),
+                snapshot: snapshot(row)?,
+            })
+        };
+        rows.iter().map(anchor).collect()
     }
 }
 

@@ -1,7 +1,6 @@
 //! Turns of an activation.
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow};
 
 use super::arrays::signed;
@@ -74,68 +73,57 @@ fn row(row: &PgRow) -> Result<BuildRow> {
     })
 }
 
+#[async_trait]
 impl BuildRows for Turning<'_> {
     type Error = Failure;
 
-    fn one(&mut self, build: BuildId) -> BoxFuture<'_, Tried<Option<BuildRow>>> {
-        async move {
-            let query = sqlx::query(ONE).bind(signed(build.0));
-            Ok(self.rows(query).await?.pop())
+    async fn one(&mut self, build: BuildId) -> Tried<Option<BuildRow>> {
+        let query = sqlx::query(ONE).bind(signed(build.0));
+        Ok(self.rows(query).await?.pop())
+    }
+
+    async fn of(&mut self, projection: &str) -> Tried<Vec<BuildRow>> {
+        self.rows(sqlx::query(OF).bind(projection)).await
+    }
+
+    async fn has_parked(&mut self, build: BuildId) -> Tried<bool> {
+        let query = sqlx::query(PARKED).bind(signed(build.0));
+        Ok(query.fetch_one(&mut *self.0).await?.cell(0)?)
+    }
+
+    async fn take_roles(&mut self, roles: Roles) -> Tried<()> {
+        for (build, role) in roles {
+            let query = sqlx::query(ROLE).bind(signed(build.0));
+            self.execute(query.bind(role_name(role))).await?;
         }
-        .boxed()
+        Ok(())
     }
 
-    fn of<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Tried<Vec<BuildRow>>> {
-        self.rows(sqlx::query(OF).bind(projection)).boxed()
+    async fn hold(&mut self, projection: &str) -> Tried<()> {
+        self.execute(sqlx::query(HOLD).bind(projection)).await
     }
 
-    fn has_parked(&mut self, build: BuildId) -> BoxFuture<'_, Tried<bool>> {
-        async move {
-            let query = sqlx::query(PARKED).bind(signed(build.0));
-            Ok(query.fetch_one(&mut *self.0).await?.cell(0)?)
-        }
-        .boxed()
-    }
-
-    fn take_roles(&mut self, roles: Roles) -> BoxFuture<'_, Tried<()>> {
-        async move {
-            for (build, role) in roles {
-                let query = sqlx::query(ROLE).bind(signed(build.0));
-                self.execute(query.bind(role_name(role))).await?;
-            }
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn hold<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Tried<()>> {
-        self.execute(sqlx::query(HOLD).bind(projection)).boxed()
-    }
-
-    fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> BoxFuture<'_, Tried<()>> {
+    async fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> Tried<()> {
         let query = sqlx::query(DETACH)
             .bind(signed(build.0))
             .bind(signed(last.0))
             .bind(signed(plan.saturating_sub(1)))
             .bind(UNJUDGED);
-        self.execute(query).boxed()
+        self.execute(query).await
     }
 
-    fn attach(
+    async fn attach(
         &mut self,
         build: BuildId,
         last: Position,
         plan: u64,
         writes: Vec<DocumentWrite>,
-    ) -> BoxFuture<'_, Tried<()>> {
-        async move {
-            documents::write(&mut *self.0, &writes).await?;
-            let query = sqlx::query(ATTACH)
-                .bind(signed(build.0))
-                .bind(signed(last.0))
-                .bind(signed(plan));
-            self.execute(query).await
-        }
-        .boxed()
+    ) -> Tried<()> {
+        documents::write(&mut *self.0, &writes).await?;
+        let query = sqlx::query(ATTACH)
+            .bind(signed(build.0))
+            .bind(signed(last.0))
+            .bind(signed(plan));
+        self.execute(query).await
     }
 }

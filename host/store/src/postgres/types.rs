@@ -1,12 +1,10 @@
 //! Counts of events by type, kept up to a position.
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::postgres::{PgPool, PgRow};
 
 use super::arrays::signed;
 use super::cell::Cells;
-use super::error::store_error;
 use super::reader::{horizon, schema_version};
 use crate::{Error, Result, TypeStore, TypeUse};
 use quipu_model::{ContentType, Name, Position, Timestamp};
@@ -61,7 +59,7 @@ impl Types {
         let end = signed(horizon(&self.pool, self.namespace).await?.0);
         loop {
             let row = sqlx::query(COUNTED).fetch_one(&self.pool).await;
-            let from: i64 = row.map_err(store_error)?.cell(0)?;
+            let from: i64 = row?.cell(0)?;
             if from >= end {
                 return Ok(());
             }
@@ -70,27 +68,23 @@ impl Types {
                 .bind(end)
                 .bind(CHUNK)
                 .fetch_optional(&self.pool)
-                .await
-                .map_err(store_error)?;
+                .await?;
             let to = row.map_or(Ok(end), |row| row.cell(0))?;
             sqlx::query(COUNT)
                 .bind(from)
                 .bind(to)
                 .execute(&self.pool)
-                .await
-                .map_err(store_error)?;
+                .await?;
         }
     }
 }
 
+#[async_trait]
 impl TypeStore for Types {
-    fn types(&self) -> BoxFuture<'_, Result<Vec<TypeUse>>> {
-        async move {
-            self.count().await?;
-            let rows = sqlx::query(TYPES).fetch_all(&self.pool).await;
-            rows.map_err(store_error)?.iter().map(type_use).collect()
-        }
-        .boxed()
+    async fn types(&self) -> Result<Vec<TypeUse>> {
+        self.count().await?;
+        let rows = sqlx::query(TYPES).fetch_all(&self.pool).await;
+        rows?.iter().map(type_use).collect()
     }
 }
 

@@ -6,8 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::postgres::PgPool;
 
 use super::batch::Attempt;
@@ -52,47 +51,6 @@ impl Writer {
             memory: Memory::new(),
             suspect: None,
             is_down: false,
-        }
-    }
-
-    async fn commit(
-        &mut self,
-        items: &[Item],
-        inline: Option<&dyn InlineFold>,
-    ) -> Result<Vec<Outcome>> {
-        let inline = wanted(inline, items);
-        let until = self.until();
-        let (mut tries, mut sent) = (0, None::<Sent>);
-        loop {
-            if let Err(error) = self.ready(until).await {
-                self.forget();
-                return Err(error);
-            }
-            if let Some(undecided) = sent.take() {
-                match self.decided(&undecided).await {
-                    Ok(Some(outcomes)) => return Ok(outcomes),
-                    Ok(None) => {}
-                    Err(failure) => {
-                        self.failed(&failure);
-                        sent = Some(undecided);
-                        continue;
-                    }
-                }
-            }
-            match self.attempt(items, inline, tries, &mut sent).await {
-                Ok(outcomes) => return Ok(outcomes),
-                Err(failure) => {
-                    self.failed(&failure);
-                    match failure {
-                        Failure::Lost(_) => continue,
-                        Failure::Again(_) if tries < TRIES => {
-                            sent = None;
-                            tries += 1;
-                        }
-                        Failure::Again(error) | Failure::Refused(error) => return Err(error),
-                    }
-                }
-            }
         }
     }
 
@@ -208,6 +166,66 @@ impl Writer {
         }
         Ok(outcomes)
     }
+}
+
+#[async_trait]
+impl EventWriter for Writer {
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
+        let inline = wanted(inline, items);
+        let until = self.until();
+        let (mut tries, mut sent) = (0, None::<Sent>);
+        loop {
+            if let Err(error) = self.ready(until).await {
+                self.forget();
+                return Err(error);
+            }
+            if let Some(undecided) = sent.take() {
+                match self.decided(&undecided).await {
+                    Ok(Some(outcomes)) => return Ok(outcomes),
+                    Ok(None) => {}
+                    Err(failure) => {
+                        self.failed(&failure);
+                        sent = Some(undecided);
+                        continue;
+                    }
+                }
+            }
+            match self.attempt(items, inline, tries, &mut sent).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(failure) => {
+                    self.failed(&failure);
+                    match failure {
+                        Failure::Lost(_) => continue,
+                        Failure::Again(_) if tries < TRIES => {
+                            sent = None;
+                            tries += 1;
+                        }
+                        Failure::Again(error) | Failure::Refused(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn import(&mut self, part: &Import) -> Result<()> {
+        let until = self.until();
+        self.ready(until).await?;
+        let Some(session) = &mut self.session else {
+            return Err(Error::Unavailable("no connection".to_owned()));
+        };
+        let connection = &mut session.connection;
+        let done = import::part(connection, &mut self.memory, self.settings.namespace, part).await;
+        if let Err(failure) = done {
+            self.failed(&failure);
+            return Err(failure.into_error());
+        }
+        self.told.imported();
+        Ok(())
+    }
 
     async fn check(&mut self) -> Result<()> {
         // Batches wait for the server, whether or not somebody looks meanwhile.
@@ -235,57 +253,20 @@ impl Writer {
         Err(failure.into_error())
     }
 
-    async fn import(&mut self, part: &Import) -> Result<()> {
-        let until = self.until();
-        self.ready(until).await?;
-        let Some(session) = &mut self.session else {
-            return Err(Error::Unavailable("no connection".to_owned()));
-        };
-        let connection = &mut session.connection;
-        let done = import::part(connection, &mut self.memory, self.settings.namespace, part).await;
-        if let Err(failure) = done {
-            self.failed(&failure);
-            return Err(failure.into_error());
+    async fn close(self: Box<Self>) -> Result<()> {
+        let Self {
+            session,
+            pool,
+            told,
+            ..
+        } = *self;
+        told.end().await;
+        pool.close().await;
+        if let Some(session) = session {
+            use sqlx::Connection as _;
+            // Everything is committed; a goodbye that is not heard loses nothing.
+            _ = session.connection.close().await;
         }
-        self.told.imported();
         Ok(())
-    }
-}
-
-impl EventWriter for Writer {
-    fn commit<'a>(
-        &'a mut self,
-        items: &'a [Item],
-        inline: Option<&'a dyn InlineFold>,
-    ) -> BoxFuture<'a, Result<Vec<Outcome>>> {
-        Self::commit(self, items, inline).boxed()
-    }
-
-    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
-        Self::import(self, part).boxed()
-    }
-
-    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
-        Self::check(self).boxed()
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        async move {
-            let Self {
-                session,
-                pool,
-                told,
-                ..
-            } = *self;
-            told.end().await;
-            pool.close().await;
-            if let Some(session) = session {
-                use sqlx::Connection as _;
-                // Everything is committed; a goodbye that is not heard loses nothing.
-                _ = session.connection.close().await;
-            }
-            Ok(())
-        }
-        .boxed()
     }
 }

@@ -1,13 +1,11 @@
 //! Findings that an operator has acknowledged.
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{ConnectOptions, Connection};
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use super::side::Side;
 use crate::{
     ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore, Result,
@@ -41,6 +39,31 @@ impl Acknowledgements {
         }
     }
 
+    /// Executes a statement. Whether it changed a row.
+    async fn execute<'q>(
+        &self,
+        query: sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+    ) -> Result<bool> {
+        // Nobody else writes meanwhile.
+        let _turn = self.side.turn().await?;
+        let mut connection = self.writing.connect().await?;
+        let done = query.execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+fn acknowledgement(row: &SqliteRow) -> Result<Acknowledgement> {
+    Ok(Acknowledgement {
+        finding: row.cell::<String>(0)?.into(),
+        reason: row.cell::<String>(1)?.into(),
+        at: Timestamp(row.number(2)?),
+        by: row.cell::<Option<String>>(3)?.map(Into::into),
+    })
+}
+
+#[async_trait]
+impl AcknowledgementStore for Acknowledgements {
     async fn acknowledge(&self, acknowledgement: &Acknowledgement) -> Result<bool> {
         let query = sqlx::query(ACKNOWLEDGE)
             .bind(&*acknowledgement.finding)
@@ -55,22 +78,6 @@ impl Acknowledgements {
         self.execute(sqlx::query(WITHDRAW).bind(finding)).await
     }
 
-    /// Executes a statement. Whether it changed a row.
-    async fn execute<'q>(
-        &self,
-        query: sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
-    ) -> Result<bool> {
-        // Nobody else writes meanwhile.
-        let _turn = self.side.turn().await?;
-        let executing = async {
-            let mut connection = self.writing.connect().await?;
-            let done = query.execute(&mut connection).await?;
-            connection.close().await?;
-            Ok(done.rows_affected() > 0)
-        };
-        executing.await.map_err(|error| store_error(&error))
-    }
-
     async fn acknowledged(
         &self,
         after: Option<&str>,
@@ -82,38 +89,7 @@ impl Acknowledgements {
             .bind(after.unwrap_or_default())
             .bind(signed(limit))
             .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         rows.iter().map(acknowledgement).collect()
-    }
-}
-
-fn acknowledgement(row: &SqliteRow) -> Result<Acknowledgement> {
-    Ok(Acknowledgement {
-        finding: row.cell::<String>(0)?.into(),
-        reason: row.cell::<String>(1)?.into(),
-        at: Timestamp(row.number(2)?),
-        by: row.cell::<Option<String>>(3)?.map(Into::into),
-    })
-}
-
-impl AcknowledgementStore for Acknowledgements {
-    fn acknowledge<'a>(
-        &'a self,
-        acknowledgement: &'a Acknowledgement,
-    ) -> BoxFuture<'a, Result<bool>> {
-        self.acknowledge(acknowledgement).boxed()
-    }
-
-    fn withdraw<'a>(&'a self, finding: &'a str) -> BoxFuture<'a, Result<bool>> {
-        self.withdraw(finding).boxed()
-    }
-
-    fn acknowledged<'a>(
-        &'a self,
-        after: Option<&'a str>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Acknowledgement>>> {
-        self.acknowledged(after, limit).boxed()
     }
 }

@@ -8,7 +8,6 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use crate::builds::without_nul;
 use crate::{
     BuildBatch, BuildId, DOCUMENTS_PAGE_MAX, Error, ParkedDocument, ParkedHeads, Result, SetAside,
@@ -117,7 +116,8 @@ async fn execute(
         .bind(format!("[{}]", rows.join(",")))
         .execute(connection)
         .await;
-    done.map(|_| ()).map_err(|error| store_error(&error))
+    done?;
+    Ok(())
 }
 
 /// Events that wait.
@@ -148,7 +148,7 @@ pub async fn parked_for(
 ) -> Result<Option<ParkedDocument>> {
     let query = sqlx::query(PARKED_FOR).bind(signed(build.0)).bind(key);
     let row = query.fetch_optional(pool).await;
-    let row = row.map_err(|error| store_error(&error))?;
+    let row = row?;
     let found = row.map(|row| {
         Ok(ParkedDocument {
             events: row.number(0)?,
@@ -163,7 +163,7 @@ pub async fn parked_for(
 pub async fn parked_heads(pool: &SqlitePool, build: BuildId) -> Result<ParkedHeads> {
     let query = sqlx::query(PARKED_HEADS).bind(signed(build.0));
     let row = query.fetch_one(pool).await;
-    let row = row.map_err(|error| store_error(&error))?;
+    let row = row?;
     Ok(ParkedHeads {
         subjects: row.number(0)?,
         documents: row.maybe_number(1)?.map(Position),
@@ -190,8 +190,7 @@ async fn page(
         .bind(position)
         .bind(signed(limit.min(DOCUMENTS_PAGE_MAX) as u64))
         .fetch_all(pool)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     rows.iter().map(set_aside).collect()
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
-use super::error::store_error;
 use super::{connect_reading, file};
 use crate::{Backup, Error, Result};
 
@@ -33,7 +32,7 @@ pub async fn backup(
     reserve(&half.0, path).map_err(|error| failed(&half.0, &error))?;
     vacuum(&mut connection, &half.0, told).await?;
     let closing = connection.close().await;
-    closing.map_err(|error| store_error(&error))?;
+    closing?;
     if file::is_new(&half.0)? {
         return Err(Error::Unexpected(format!("{} is empty", half.0.display())));
     }
@@ -63,7 +62,7 @@ async fn vacuum(
     loop {
         tokio::select! {
             copied = &mut copying => {
-                return copied.map(|_| ()).map_err(|error| store_error(&error));
+                return copied.map(|_| ()).map_err(Error::from);
             }
             _ = looks.tick() => told(fs::metadata(half).map_or(0, |half| half.len())),
         }

@@ -8,7 +8,6 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use super::cell::Cells;
 use super::checkpoints::{millis, now};
 use super::encode::signed;
-use super::error::store_error;
 use crate::builds::{Roles, Steered, role, role_name, view_name, without_nul};
 use crate::{Build, BuildBatch, BuildClaim, BuildId, Error, Kept, Result, Role, StoredProjection};
 use quipu_model::{Digest, Position, Timestamp};
@@ -63,11 +62,7 @@ pub async fn list(
     connection: &mut SqliteConnection,
     name: Option<&str>,
 ) -> Result<Vec<StoredProjection>> {
-    let rows = sqlx::query(LIST)
-        .bind(name)
-        .fetch_all(connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+    let rows = sqlx::query(LIST).bind(name).fetch_all(connection).await?;
     let mut projections: Vec<StoredProjection> = Vec::new();
     for row in &rows {
         let name: &str = row.cell(0)?;
@@ -134,8 +129,7 @@ pub async fn begin(
         .bind(signed(at.0))
         .bind(signed(plan))
         .fetch_optional(&mut *connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let id = BuildId(row.number(0)?);
     // The name was checked: it stands between quotes as it is.
@@ -145,7 +139,7 @@ pub async fn begin(
              AND document IS NOT NULL"
     );
     let made = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection);
-    made.await.map_err(|error| store_error(&error))?;
+    made.await?;
     let begun = of(connection, name).await?;
     Ok(begun.into_iter().find(|build| build.id == id))
 }
@@ -215,8 +209,7 @@ pub async fn claim(
         .bind(signed(build.0))
         .bind(millis(lease))
         .fetch_optional(connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let claim = row.map(|row| {
         Ok(BuildClaim {
             token: row.number(0)?,
@@ -248,8 +241,7 @@ pub async fn advance(
         .bind(batch.stale.as_deref().map(without_nul))
         .bind(batch.waits.as_deref().map(without_nul))
         .fetch_optional(connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let Some(row) = row else {
         return Ok(Kept::Lost);
     };
@@ -294,6 +286,5 @@ async fn execute(
     query: sqlx::query::Query<'_, sqlx::Sqlite, SqliteArguments>,
 ) -> Result<u64> {
     let done = query.execute(connection).await;
-    done.map(|done| done.rows_affected())
-        .map_err(|error| store_error(&error))
+    done.map(|done| done.rows_affected()).map_err(Error::from)
 }

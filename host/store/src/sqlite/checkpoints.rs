@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use super::side::Side;
 use crate::{CHECKPOINTS_PAGE_MAX, Checkpoint, CheckpointStore, Claim, Result};
 use quipu_model::Position;
@@ -78,13 +76,55 @@ impl Checkpoints {
         Self { pool, side }
     }
 
+    /// Changes the row of a name; false when there is none to be changed.
+    async fn change(
+        &self,
+        sql: &'static str,
+        name: &str,
+        position: Option<Position>,
+    ) -> Result<bool> {
+        let mut query = sqlx::query(sql).bind(name);
+        if let Some(position) = position {
+            query = query.bind(signed(position.0));
+        }
+        let mut turn = self.side.turn().await?;
+        let done = query.execute(&mut *turn.connection).await;
+        Ok(done?.rows_affected() > 0)
+    }
+}
+
+/// A row: name, position, milliseconds for which it is held.
+fn checkpoint(row: &SqliteRow) -> Result<Checkpoint> {
+    let held_for = row.cell::<Option<i64>>(2)?;
+    Ok(Checkpoint {
+        name: row.cell(0)?,
+        position: Position(row.number(1)?),
+        held_for: held_for.map(|millis| Duration::from_millis(millis.unsigned_abs())),
+    })
+}
+
+/// Gives every name back when a store is opened: the lock says that no host is left
+/// that could hold one.
+pub async fn release_all(connection: &mut SqliteConnection) -> Result<()> {
+    let done = sqlx::query(RELEASE_ALL).execute(connection).await;
+    done?;
+    Ok(())
+}
+
+/// A lease in milliseconds.
+pub fn millis(lease: Duration) -> i64 {
+    let millis = u64::try_from(lease.as_millis()).unwrap_or(LEASE_MS_MAX);
+    signed(millis.min(LEASE_MS_MAX))
+}
+
+#[async_trait]
+impl CheckpointStore for Checkpoints {
     async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>> {
         let row = sqlx::query(CLAIM)
             .bind(name)
             .bind(millis(lease))
             .fetch_optional(&mut *self.side.turn().await?.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         row.map(|row| {
             Ok(Claim {
                 token: row.number(0)?,
@@ -107,33 +147,37 @@ impl Checkpoints {
             .bind(signed(position.0))
             .bind(millis(lease))
             .fetch_optional(&mut *self.side.turn().await?.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         row.map(|row| Ok(Position(row.number(0)?))).transpose()
     }
 
-    /// Changes the row of a name; false when there is none to be changed.
-    async fn change(
-        &self,
-        sql: &'static str,
-        name: &str,
-        position: Option<Position>,
-    ) -> Result<bool> {
-        let mut query = sqlx::query(sql).bind(name);
-        if let Some(position) = position {
-            query = query.bind(signed(position.0));
-        }
-        let mut turn = self.side.turn().await?;
-        let done = query.execute(&mut *turn.connection).await;
-        Ok(done.map_err(|error| store_error(&error))?.rows_affected() > 0)
+    async fn release(&self, name: &str, token: u64) -> Result<()> {
+        let done = sqlx::query(RELEASE)
+            .bind(name)
+            .bind(signed(token))
+            .execute(&mut *self.side.turn().await?.connection)
+            .await;
+        done?;
+        Ok(())
+    }
+
+    async fn create(&self, name: &str, position: Position) -> Result<bool> {
+        self.change(CREATE, name, Some(position)).await
+    }
+
+    async fn seek(&self, name: &str, position: Position) -> Result<bool> {
+        self.change(SEEK, name, Some(position)).await
+    }
+
+    async fn forget(&self, name: &str) -> Result<bool> {
+        self.change(FORGET, name, None).await
     }
 
     async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>> {
         let row = sqlx::query(ONE)
             .bind(name)
             .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         row.as_ref().map(checkpoint).transpose()
     }
 
@@ -147,84 +191,7 @@ impl Checkpoints {
             .bind(before)
             .bind(signed(limit.min(CHECKPOINTS_PAGE_MAX) as u64))
             .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         rows.iter().map(checkpoint).collect()
-    }
-
-    async fn release(&self, name: &str, token: u64) -> Result<()> {
-        let done = sqlx::query(RELEASE)
-            .bind(name)
-            .bind(signed(token))
-            .execute(&mut *self.side.turn().await?.connection)
-            .await;
-        done.map(|_| ()).map_err(|error| store_error(&error))
-    }
-}
-
-/// A row: name, position, milliseconds for which it is held.
-fn checkpoint(row: &SqliteRow) -> Result<Checkpoint> {
-    let held_for = row.cell::<Option<i64>>(2)?;
-    Ok(Checkpoint {
-        name: row.cell(0)?,
-        position: Position(row.number(1)?),
-        held_for: held_for.map(|millis| Duration::from_millis(millis.unsigned_abs())),
-    })
-}
-
-/// Gives every name back when a store is opened: the lock says that no host is left
-/// that could hold one.
-pub async fn release_all(connection: &mut SqliteConnection) -> Result<()> {
-    let done = sqlx::query(RELEASE_ALL).execute(connection).await;
-    done.map(|_| ()).map_err(|error| store_error(&error))
-}
-
-/// A lease in milliseconds.
-pub fn millis(lease: Duration) -> i64 {
-    let millis = u64::try_from(lease.as_millis()).unwrap_or(LEASE_MS_MAX);
-    signed(millis.min(LEASE_MS_MAX))
-}
-
-impl CheckpointStore for Checkpoints {
-    fn claim<'a>(&'a self, name: &'a str, lease: Duration) -> BoxFuture<'a, Result<Option<Claim>>> {
-        self.claim(name, lease).boxed()
-    }
-
-    fn advance<'a>(
-        &'a self,
-        name: &'a str,
-        token: u64,
-        position: Position,
-        lease: Duration,
-    ) -> BoxFuture<'a, Result<Option<Position>>> {
-        self.advance(name, token, position, lease).boxed()
-    }
-
-    fn release<'a>(&'a self, name: &'a str, token: u64) -> BoxFuture<'a, Result<()>> {
-        self.release(name, token).boxed()
-    }
-
-    fn create<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
-        self.change(CREATE, name, Some(position)).boxed()
-    }
-
-    fn seek<'a>(&'a self, name: &'a str, position: Position) -> BoxFuture<'a, Result<bool>> {
-        self.change(SEEK, name, Some(position)).boxed()
-    }
-
-    fn forget<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
-        self.change(FORGET, name, None).boxed()
-    }
-
-    fn checkpoint<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Checkpoint>>> {
-        self.checkpoint(name).boxed()
-    }
-
-    fn checkpoints<'a>(
-        &'a self,
-        between: (&'a str, &'a str),
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Checkpoint>>> {
-        self.checkpoints(between, limit).boxed()
     }
 }

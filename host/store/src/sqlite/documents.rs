@@ -7,7 +7,6 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::cell::Cells;
 use super::encode::{names, number};
-use super::error::store_error;
 use crate::{BuildId, DocumentWrite, IndexEntry, Result, StoredDocument};
 
 /// Bytes that one statement is given, about: more are written by several.
@@ -101,7 +100,8 @@ impl Rows {
             .bind(payload)
             .execute(connection)
             .await;
-        done.map(|_| ()).map_err(|error| store_error(&error))
+        done?;
+        Ok(())
     }
 }
 
@@ -190,8 +190,7 @@ pub async fn read(
         .bind(names(keys.iter().map(|(_, key)| &**key)))
         .bind(builds)
         .fetch_all(connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     for row in rows {
         let place = usize::try_from(row.number(0)?).unwrap_or(usize::MAX);
         if let (Some((_, key)), Some(found)) = (keys.get(place), found.get_mut(place))

@@ -5,7 +5,6 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use super::aside::{parts, subject};
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use crate::builds::without_nul;
 use crate::{DOCUMENTS_PAGE_MAX, DroppedEvent, ParkedFilter, Result, Subject};
 use quipu_model::{Position, Timestamp};
@@ -68,7 +67,7 @@ pub async fn drop_parked(
             _ => query.bind(signed(at.0)).bind(&*reason),
         };
         let done = query.execute(&mut *connection).await;
-        dropped = done.map_err(|error| store_error(&error))?.rows_affected();
+        dropped = done?.rows_affected();
     }
     if dropped > 0 {
         lose_owners(connection, name).await?;
@@ -91,8 +90,7 @@ pub async fn record(
         .bind(signed(event.at.0))
         .bind(&*without_nul(&event.reason))
         .execute(connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -100,13 +98,14 @@ pub async fn record(
 pub async fn lose_owners(connection: &mut SqliteConnection, name: &str) -> Result<()> {
     let losing = sqlx::query(LOSE_OWNERS).bind(name);
     let done = losing.execute(connection).await;
-    done.map(|_| ()).map_err(|error| store_error(&error))
+    done?;
+    Ok(())
 }
 
 /// Projections from which events were dropped.
 pub async fn dropped_from(pool: &SqlitePool) -> Result<Vec<String>> {
     let rows = sqlx::query(DROPPED_FROM).fetch_all(pool).await;
-    let rows = rows.map_err(|error| store_error(&error))?;
+    let rows = rows?;
     rows.iter().map(|row| row.cell(0)).collect()
 }
 
@@ -128,8 +127,7 @@ pub async fn dropped(
         .bind(position)
         .bind(signed(limit.min(DOCUMENTS_PAGE_MAX) as u64))
         .fetch_all(pool)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let events = rows.iter().map(|row| {
         Ok(DroppedEvent {
             subject: subject(row)?,
@@ -144,5 +142,6 @@ pub async fn dropped(
 /// Forgets what was dropped from a projection of which no build is left.
 pub async fn forget(connection: &mut SqliteConnection, name: &str) -> Result<()> {
     let done = sqlx::query(FORGET).bind(name).execute(connection).await;
-    done.map(|_| ()).map_err(|error| store_error(&error))
+    done?;
+    Ok(())
 }

@@ -1,3 +1,6 @@
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
+
 use crate::Error;
 
 /// SQLite's result codes, as far as callers act on them.
@@ -17,18 +20,9 @@ const IO_CORRUPT: i32 = IO | (33 << 8);
 const IO_DATA: i32 = IO | (32 << 8);
 const IO_INDEX_SIZE: i32 = IO | (19 << 8);
 
-/// What an error of the driver means to a caller.
-pub fn store_error(error: &sqlx::Error) -> Error {
-    let Some(database) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed => {
-                Error::Unavailable(error.to_string())
-            }
-            sqlx::Error::PoolClosed => Error::Unavailable("the store has been closed".to_owned()),
-            other => Error::Unexpected(other.to_string()),
-        };
-    };
-    let (text, code) = (database.message().to_owned(), code(error));
+/// What an error of the database means to a caller.
+pub fn database_error(error: &SqliteError) -> Error {
+    let (text, code) = (error.message().to_owned(), code(error));
     match code {
         IO_SHORT_READ | IO_CORRUPT | IO_DATA => return Error::Damaged(text),
         IO_INDEX_SIZE => return Error::Full(text),
@@ -45,19 +39,18 @@ pub fn store_error(error: &sqlx::Error) -> Error {
 }
 
 /// The same for an import: what breaks a constraint does not fit what is there.
-pub fn import_error(error: &sqlx::Error) -> Error {
-    match (error.as_database_error(), code(error) & 0xff) {
-        (Some(database), CONSTRAINT) => Error::Import(format!(
+pub fn import_error(error: sqlx::Error) -> Error {
+    match error.as_database_error() {
+        Some(database) if code(database) & 0xff == CONSTRAINT => Error::Import(format!(
             "something of it is in the store already: {}",
             database.message()
         )),
-        _ => store_error(error),
+        _ => error.into(),
     }
 }
 
-/// SQLite's result code; 0 when the error is not SQLite's.
-fn code(error: &sqlx::Error) -> i32 {
-    let database = error.as_database_error();
-    let code = database.and_then(|database| database.code());
+/// SQLite's result code; 0 when there is none.
+fn code(error: &dyn DatabaseError) -> i32 {
+    let code = error.code();
     code.and_then(|code| code.parse().ok()).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::cell::Cells;
 use super::encode::{Batch, First, Place, signed};
-use super::error::{import_error, store_error};
+use super::error::import_error;
 use super::marks;
 use super::memory::Memory;
 use super::turns;
@@ -205,8 +205,7 @@ async fn commit_size(
         .bind(continued.stream.as_str())
         .bind(signed(continued.first.0))
         .fetch_optional(connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let size = row.map(|row| row.cell::<Option<i64>>(0)).transpose()?;
     Ok(size.flatten().map(i64::unsigned_abs))
 }

@@ -7,7 +7,6 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::pairs;
-use super::error::store_error;
 use super::rows::{body, event_id};
 use crate::classify::{self, Known};
 use crate::{Item, KnownCommit, KnownEvent, Result, record};
@@ -38,8 +37,7 @@ async fn by_commands(
     let rows = sqlx::query(COMMANDS)
         .bind(pairs(ids.keys().copied()))
         .fetch_all(connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     for rows in commits(&rows)? {
         let names = (rows[0].cell::<&str>(0)?, rows[0].cell::<&str>(1)?);
         if let Some((stream, id)) = ids.get(&names) {
@@ -72,8 +70,7 @@ async fn by_events(
     let rows = sqlx::query(EVENTS)
         .bind(pairs(ids.iter().map(|(stream, id)| (*stream, id.as_str()))))
         .fetch_all(connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     for rows in commits(&rows)? {
         let Some(stream) = streams.get(rows[0].cell::<&str>(0)?) else {
             continue;

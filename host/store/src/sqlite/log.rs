@@ -8,7 +8,6 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
 use super::cell::Cells;
 use super::encode::{names, signed};
-use super::error::store_error;
 use super::packed::{PACKED_MIN, packed, unpacked};
 use super::reader::{Reader, in_order, missing};
 use super::rows::{SIZED, commits, events, recorded, stored, stored_events};
@@ -79,10 +78,7 @@ impl Holes {
 
     /// Reads it from the store.
     pub async fn read(&self, connection: &mut SqliteConnection) -> Result<()> {
-        let row = sqlx::query(HOLES)
-            .fetch_optional(connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+        let row = sqlx::query(HOLES).fetch_optional(connection).await?;
         let until = match row {
             Some(row) => <[u8; 8]>::try_from(row.cell::<&[u8]>(0)?).map_err(|_| {
                 Error::Damaged("the end of the holes does not have 8 bytes".to_owned())
@@ -100,8 +96,7 @@ impl Holes {
         sqlx::query(SET_HOLES)
             .bind(until.to_be_bytes().to_vec())
             .execute(connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         Ok(())
     }
 
@@ -271,10 +266,7 @@ impl Reader {
             Some(at) => query.bind(signed(at)),
             None => query,
         };
-        let row = query
-            .fetch_one(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+        let row = query.fetch_one(&self.pool).await?;
         let position = row.cell::<Option<i64>>(0)?;
         Ok(position.map(i64::unsigned_abs))
     }

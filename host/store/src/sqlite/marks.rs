@@ -4,7 +4,6 @@
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
 use super::encode::signed;
-use super::error::store_error;
 use crate::{Change, Result, StoredSnapshot};
 use quipu_model::{StreamId, Timestamp, Version};
 
@@ -83,6 +82,5 @@ async fn execute(
     query: sqlx::query::Query<'_, sqlx::Sqlite, SqliteArguments>,
 ) -> Result<u64> {
     let done = query.execute(connection).await;
-    done.map(|done| done.rows_affected())
-        .map_err(|error| store_error(&error))
+    Ok(done?.rows_affected())
 }

@@ -4,7 +4,6 @@ use hashlink::LruCache;
 use sqlx::sqlite::SqliteConnection;
 
 use super::cell::Cells;
-use super::error::store_error;
 use super::log::Holes;
 use super::modules::categories;
 pub use crate::assemble::TypeKey;
@@ -49,15 +48,9 @@ impl Memory {
     /// Reads where the store stands.
     pub async fn read(connection: &mut SqliteConnection, holes: &Holes) -> Result<Self> {
         holes.read(connection).await?;
-        let last = sqlx::query(LAST_IDS)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+        let last = sqlx::query(LAST_IDS).fetch_one(&mut *connection).await?;
         let mut parts = Parts::default();
-        let deployments = sqlx::query(PARTS)
-            .fetch_all(connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+        let deployments = sqlx::query(PARTS).fetch_all(connection).await?;
         for row in deployments {
             let categories = categories(row.cell(1)?, row.cell(2)?)?;
             let projections = ProjectionPlan::of_json(row.cell(3)?)?;

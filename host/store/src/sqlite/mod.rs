@@ -56,7 +56,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 pub use self::backup::backup;
 use self::cell::Cells;
-use self::error::store_error;
+pub use self::error::database_error;
 use self::side::{Gate, Side};
 use self::temporary::Folder;
 use super::wake::Waker;
@@ -189,10 +189,7 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
         Some(pages) => writing.pragma("max_page_count", pages.to_string()),
         None => writing,
     };
-    let mut connection = writing
-        .connect()
-        .await
-        .map_err(|error| store_error(&error))?;
+    let mut connection = writing.connect().await?;
     run_migrations(&mut connection).await?;
     let secret = secret(&mut connection).await?;
     checkpoints::release_all(&mut connection).await?;
@@ -204,8 +201,7 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
                 .pragma("cache_size", "-16384")
                 .row_buffer_size(ROWS_AHEAD),
         )
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let gate = Gate::default();
     let side = Side::new(&writing, synchronous, gate.clone(), folder.clone());
     let (waker, wakes) = Waker::new();
@@ -248,12 +244,8 @@ async fn create(path: &Path, synchronous: SqliteSynchronous) -> Result<()> {
         .pragma("application_id", file::APPLICATION_ID.to_string())
         .disable_statement_logging()
         .connect()
-        .await
-        .map_err(|error| store_error(&error))?;
-    connection
-        .close()
-        .await
-        .map_err(|error| store_error(&error))
+        .await?;
+    connection.close().await.map_err(Error::from)
 }
 
 /// Brings a file to the form that this program knows, making it if it is missing.
@@ -263,10 +255,7 @@ pub async fn migrate(path: &Path) -> Result<Migrated> {
         false => {
             let mut connection = connect_reading(path).await?;
             let found = version(&mut connection).await?;
-            connection
-                .close()
-                .await
-                .map_err(|error| store_error(&error))?;
+            connection.close().await?;
             found
         }
     };
@@ -315,7 +304,7 @@ async fn connect_reading(path: &Path) -> Result<SqliteConnection> {
         return Err(Error::Unavailable(reason));
     }
     let connecting = reading(path).connect().await;
-    connecting.map_err(|error| store_error(&error))
+    connecting.map_err(Error::from)
 }
 
 fn reading(path: &Path) -> SqliteConnectOptions {
@@ -340,16 +329,14 @@ fn too_new(found: i64) -> Error {
 async fn version(connection: &mut SqliteConnection) -> Result<i64> {
     let found = sqlx::query("SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'")
         .fetch_one(&mut *connection)
-        .await
-        .map_err(|error| store_error(&error))?
+        .await?
         .cell::<i64>(0)?;
     if found == 0 {
         return Ok(0);
     }
     sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
         .fetch_one(connection)
-        .await
-        .map_err(|error| store_error(&error))?
+        .await?
         .cell(0)
 }
 
@@ -366,9 +353,7 @@ async fn run_migrations(connection: &mut SqliteConnection) -> Result<()> {
         .run_direct(None, connection, false)
         .await
         .map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                store_error(&error)
-            }
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
             other => Error::Damaged(format!("migrations: {other}")),
         })
 }
@@ -379,12 +364,10 @@ async fn secret(connection: &mut SqliteConnection) -> Result<[u8; 32]> {
     sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', ?1) ON CONFLICT DO NOTHING")
         .bind(fresh.to_vec())
         .execute(&mut *connection)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let kept: Vec<u8> = sqlx::query("SELECT value FROM meta WHERE name = 'secret'")
         .fetch_one(connection)
-        .await
-        .map_err(|error| store_error(&error))?
+        .await?
         .cell(0)?;
     kept.try_into()
         .map_err(|_| Error::Damaged("the secret does not have 32 bytes".to_owned()))

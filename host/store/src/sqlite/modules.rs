@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteRow};
 use sqlx::{ConnectOptions, Connection};
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use super::side::{Side, commit};
 use crate::preflight;
 use crate::signature::signature;
@@ -97,24 +95,21 @@ impl Modules {
             .bind(signed(SIGNATURES_MAX as u64))
             .execute(&mut *self.side.turn().await?.connection)
             .await;
-        done.map(|_| ()).map_err(|error| store_error(&error))
+        done?;
+        Ok(())
     }
 
     async fn unused(&self, before: Timestamp) -> Result<Vec<StoredModule>> {
         let rows = sqlx::query(UNUSED)
             .bind(signed(before.0))
             .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         rows.iter().map(module).collect()
     }
 
     /// The others of each release, by its plan.
     async fn members(&self) -> Result<HashMap<u64, Vec<Member>>> {
-        let rows = sqlx::query(MEMBERS)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+        let rows = sqlx::query(MEMBERS).fetch_all(&self.pool).await?;
         let mut members: HashMap<u64, Vec<Member>> = HashMap::new();
         for row in &rows {
             let member = Member {
@@ -135,14 +130,13 @@ impl Modules {
             let done = sqlx::query(PRUNE)
                 .bind(module.digest.0.to_vec())
                 .execute(&mut *writing)
-                .await
-                .map_err(|error| store_error(&error))?;
+                .await?;
             if done.rows_affected() == 1 {
                 removed.push(module);
             }
         }
         let done = sqlx::query(UNSIGN).execute(&mut *writing).await;
-        done.map_err(|error| store_error(&error))?;
+        done?;
         commit(writing).await?;
         Ok(removed)
     }
@@ -180,109 +174,75 @@ fn module(row: &SqliteRow) -> Result<StoredModule> {
     })
 }
 
+#[async_trait]
 impl ModuleStore for Modules {
-    fn put<'a>(
-        &'a self,
-        digest: Digest,
-        bytes: &'a [u8],
-        at: Timestamp,
-    ) -> BoxFuture<'a, Result<bool>> {
-        async move {
-            self.insert(digest, bytes, at)
-                .await
-                .map_err(|error| store_error(&error))
+    async fn put(&self, digest: Digest, bytes: &[u8], at: Timestamp) -> Result<bool> {
+        self.insert(digest, bytes, at).await.map_err(Error::from)
+    }
+
+    async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
+        let row = sqlx::query(GET)
+            .bind(digest.0.to_vec())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| row.cell(0)).transpose()
+    }
+
+    async fn sign(&self, digest: Digest, signature: Signature) -> Result<()> {
+        self.keep(digest, signature).await
+    }
+
+    async fn unsign(&self, digest: Digest, key: PublicKey) -> Result<()> {
+        let done = sqlx::query(UNSIGN_ONE)
+            .bind(digest.0.to_vec())
+            .bind(key.0.to_vec())
+            .execute(&mut *self.side.turn().await?.connection)
+            .await;
+        done?;
+        Ok(())
+    }
+
+    async fn signatures(&self, digest: Digest) -> Result<Vec<Signature>> {
+        let rows = sqlx::query(SIGNATURES)
+            .bind(digest.0.to_vec())
+            .fetch_all(&self.pool)
+            .await?;
+        let row = |row: &SqliteRow| signature(row.cell(0)?, row.cell(1)?);
+        rows.iter().map(row).collect()
+    }
+
+    async fn prune(&self, before: Timestamp, for_real: bool) -> Result<Vec<StoredModule>> {
+        let unused = self.unused(before).await?;
+        match for_real {
+            true => self.remove(unused).await,
+            false => Ok(unused),
         }
-        .boxed()
     }
 
-    fn get(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Vec<u8>>>> {
-        async move {
-            let row = sqlx::query(GET)
-                .bind(digest.0.to_vec())
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(|error| store_error(&error))?;
-            row.map(|row| row.cell(0)).transpose()
-        }
-        .boxed()
+    async fn list(&self) -> Result<Vec<StoredModule>> {
+        let rows = sqlx::query(LIST).fetch_all(&self.pool).await?;
+        rows.iter().map(module).collect()
     }
 
-    fn sign(&self, digest: Digest, signature: Signature) -> BoxFuture<'_, Result<()>> {
-        self.keep(digest, signature).boxed()
-    }
-
-    fn unsign(&self, digest: Digest, key: PublicKey) -> BoxFuture<'_, Result<()>> {
-        async move {
-            let done = sqlx::query(UNSIGN_ONE)
-                .bind(digest.0.to_vec())
-                .bind(key.0.to_vec())
-                .execute(&mut *self.side.turn().await?.connection)
-                .await;
-            done.map(|_| ()).map_err(|error| store_error(&error))
-        }
-        .boxed()
-    }
-
-    fn signatures(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<Signature>>> {
-        async move {
-            let rows = sqlx::query(SIGNATURES)
-                .bind(digest.0.to_vec())
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| store_error(&error))?;
-            let row = |row: &SqliteRow| signature(row.cell(0)?, row.cell(1)?);
-            rows.iter().map(row).collect()
-        }
-        .boxed()
-    }
-
-    fn prune(&self, before: Timestamp, for_real: bool) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
-        async move {
-            let unused = self.unused(before).await?;
-            match for_real {
-                true => self.remove(unused).await,
-                false => Ok(unused),
-            }
-        }
-        .boxed()
-    }
-
-    fn list(&self) -> BoxFuture<'_, Result<Vec<StoredModule>>> {
-        async move {
-            let rows = sqlx::query(LIST)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| store_error(&error))?;
-            rows.iter().map(module).collect()
-        }
-        .boxed()
-    }
-
-    fn deployments(&self) -> BoxFuture<'_, Result<Vec<Deployment>>> {
-        async move {
-            let rows = sqlx::query(DEPLOYMENTS)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(|error| store_error(&error))?;
-            // Later: whatever is in the history has its members there by then.
-            let mut members = self.members().await?;
-            rows.iter()
-                .map(|row| {
-                    Ok(Deployment {
-                        others: members.remove(&row.number(0)?).unwrap_or_default(),
-                        plan: row.number(0)?,
-                        name: row.cell(1)?,
-                        digest: row.digest(2)?,
-                        activated_at: Timestamp(row.number(3)?),
-                        activated_by: row.cell(4)?,
-                        categories: categories(row.cell(1)?, row.cell(5)?)?,
-                        trusted: trusted(row.cell(6)?)?,
-                        projections: ProjectionPlan::of_json(row.cell(7)?)?,
-                        preflight: preflight::of_json(row.cell(8)?)?,
-                    })
+    async fn deployments(&self) -> Result<Vec<Deployment>> {
+        let rows = sqlx::query(DEPLOYMENTS).fetch_all(&self.pool).await?;
+        // Later: whatever is in the history has its members there by then.
+        let mut members = self.members().await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Deployment {
+                    others: members.remove(&row.number(0)?).unwrap_or_default(),
+                    plan: row.number(0)?,
+                    name: row.cell(1)?,
+                    digest: row.digest(2)?,
+                    activated_at: Timestamp(row.number(3)?),
+                    activated_by: row.cell(4)?,
+                    categories: categories(row.cell(1)?, row.cell(5)?)?,
+                    trusted: trusted(row.cell(6)?)?,
+                    projections: ProjectionPlan::of_json(row.cell(7)?)?,
+                    preflight: preflight::of_json(row.cell(8)?)?,
                 })
-                .collect()
-        }
-        .boxed()
+            })
+            .collect()
     }
 }

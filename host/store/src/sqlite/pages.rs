@@ -6,7 +6,6 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use crate::scan::{Bounds, changes_limit, page, whole_changes};
 use crate::{
     BuildCounts, BuildId, Found, LOST_KEYS_MAX, LostDocuments, Result, SKIPPED_BY_POLICY, Scan,
@@ -115,7 +114,7 @@ pub async fn scan(pool: &SqlitePool, build: BuildId, scan: &Scan) -> Result<Vec<
             .bind(bounds.last.0);
     }
     let rows = query.fetch_all(pool).await;
-    let found = rows.map_err(|error| store_error(&error))?;
+    let found = rows?;
     let found: Result<Vec<Found>> = found
         .iter()
         .map(|row| {
@@ -142,8 +141,7 @@ pub async fn changed(
         .bind(signed(after))
         .bind(signed(changes_limit(limit) as u64))
         .fetch_all(pool)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let read: Result<Vec<StoredDocument>> = rows
         .iter()
         .map(|row| {
@@ -163,8 +161,7 @@ pub async fn counts(pool: &SqlitePool, build: BuildId) -> Result<BuildCounts> {
         .bind(signed(build.0))
         .bind(SKIPPED_BY_POLICY)
         .fetch_one(pool)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     Ok(BuildCounts {
         documents: row.number(0)?,
         parked: row.number(1)?,
@@ -185,14 +182,14 @@ pub async fn lost(
     };
     let examples = query(LOST_KEYS).bind(signed(LOST_KEYS_MAX as u64));
     let rows = examples.fetch_all(pool).await;
-    let rows = rows.map_err(|error| store_error(&error))?;
+    let rows = rows?;
     let keys = rows.iter().map(|row| Ok(row.cell::<&str>(0)?.into()));
     let keys: Vec<Arc<str>> = keys.collect::<Result<_>>()?;
     let count = match keys.len() < LOST_KEYS_MAX {
         true => keys.len() as u64,
         false => {
             let row = query(LOST).fetch_one(pool).await;
-            row.map_err(|error| store_error(&error))?.number(0)?
+            row?.number(0)?
         }
     };
     Ok(LostDocuments { count, keys })
@@ -209,8 +206,7 @@ pub async fn sweep(connection: &mut SqliteConnection) -> Result<bool> {
             .bind(build)
             .bind(signed(rest))
             .execute(&mut *connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         rest = rest.saturating_sub(removed.rows_affected());
         if rest == 0 {
             return Ok(true);
@@ -218,12 +214,12 @@ pub async fn sweep(connection: &mut SqliteConnection) -> Result<bool> {
     }
     let removed = sqlx::query(REMOVE_BUILD).bind(build);
     let removed = removed.execute(&mut *connection).await;
-    removed.map_err(|error| store_error(&error))?;
+    removed?;
     Ok(dropped(connection).await?.is_some())
 }
 
 async fn dropped(connection: &mut SqliteConnection) -> Result<Option<i64>> {
     let row = sqlx::query(DROPPED).fetch_optional(connection).await;
-    let row = row.map_err(|error| store_error(&error))?;
+    let row = row?;
     row.map(|row| row.cell(0)).transpose()
 }

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 
-use super::error::store_error;
 use super::side::{Side, commit};
 use super::{aside, builds, documents, dropped, pages, retries};
 use crate::builds::{self as rules, Roles, roll_back, switch};
@@ -34,72 +32,7 @@ impl Projections {
 
     async fn reading(&self) -> Result<PoolConnection<Sqlite>> {
         let reading = self.pool.acquire().await;
-        reading.map_err(|error| store_error(&error))
-    }
-
-    async fn begin(
-        &self,
-        name: &str,
-        role: Role,
-        version: u32,
-        module: Digest,
-        begun: (Timestamp, u64),
-    ) -> Result<Option<Build>> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        let begun = builds::begin(&mut writing, name, role, version, module, begun).await?;
-        commit(writing).await?;
-        Ok(begun)
-    }
-
-    async fn hand_over(&self, build: BuildId, module: Digest) -> Result<()> {
-        let mut turn = self.side.turn().await?;
-        builds::hand_over(&mut turn.connection, build, module).await
-    }
-
-    async fn steer(&self, name: &str, steer: Steer) -> Result<()> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        builds::steer(&mut writing, name, &steer.into()).await?;
-        if steer == Steer::Retry {
-            retries::request(&mut writing, name, None).await?;
-        }
-        commit(writing).await
-    }
-
-    async fn sweep(&self) -> Result<bool> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        let is_more = pages::sweep(&mut writing).await?;
-        commit(writing).await?;
-        Ok(is_more)
-    }
-
-    async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>> {
-        let mut turn = self.side.turn().await?;
-        builds::claim(&mut turn.connection, build, lease).await
-    }
-
-    async fn release(&self, build: BuildId, token: u64) -> Result<()> {
-        let mut turn = self.side.turn().await?;
-        builds::release(&mut turn.connection, build, token).await
-    }
-
-    async fn switch(&self, name: &str, next: BuildId, comparison: Option<&str>) -> Result<bool> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        let roles = switch(&builds::of(&mut writing, name).await?, next);
-        let is_switched = take_roles(&mut writing, roles).await?;
-        if is_switched {
-            builds::compare(&mut writing, next, comparison).await?;
-        }
-        commit(writing).await?;
-        Ok(is_switched)
-    }
-
-    async fn confirm(&self, build: BuildId) -> Result<bool> {
-        let mut turn = self.side.turn().await?;
-        builds::confirm(&mut turn.connection, build).await
+        Ok(reading?)
     }
 
     async fn change_roles(
@@ -113,80 +46,6 @@ impl Projections {
         let is_changed = take_roles(&mut writing, roles).await?;
         commit(writing).await?;
         Ok(is_changed)
-    }
-
-    async fn keep(
-        &self,
-        build: BuildId,
-        token: u64,
-        batch: &BuildBatch,
-        lease: Duration,
-    ) -> Result<Kept> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        let kept = builds::advance(&mut writing, build, token, batch, lease).await?;
-        if kept != Kept::Lost {
-            documents::write(&mut writing, &batch.writes).await?;
-            aside::write(&mut writing, build, batch).await?;
-            retries::done(&mut writing, build, &batch.retried).await?;
-            commit(writing).await?;
-        }
-        Ok(kept)
-    }
-
-    async fn documents(
-        &self,
-        build: BuildId,
-        keys: &[Arc<str>],
-    ) -> Result<Vec<Option<StoredDocument>>> {
-        let keys: Vec<_> = keys.iter().map(|key| (build, Arc::clone(key))).collect();
-        documents::read(&mut *self.reading().await?, &keys).await
-    }
-
-    async fn drop_build(&self, name: &str, role: Role) -> Result<bool> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        let roles = builds::of(&mut writing, name).await?;
-        let is_dropped = take_roles(&mut writing, rules::dropped(&roles, role)).await?;
-        if is_dropped {
-            dropped::forget(&mut writing, name).await?;
-        }
-        commit(writing).await?;
-        Ok(is_dropped)
-    }
-
-    async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Result<u64> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
-        let requested = retries::request(&mut writing, name, of).await?;
-        commit(writing).await?;
-        Ok(requested)
-    }
-
-    async fn drop_parked(
-        &self,
-        name: &str,
-        which: &ParkedFilter,
-        reason: &str,
-        at: Timestamp,
-    ) -> Result<u64> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        let dropped = drop_parked(&mut writing, name, which, reason, at).await?;
-        commit(writing).await?;
-        Ok(dropped)
-    }
-
-    async fn record_drop(&self, name: &str, event: &DroppedEvent) -> Result<()> {
-        let mut turn = self.side.turn().await?;
-        let mut writing = turn.begin().await?;
-        if dropped::record(&mut writing, name, event).await? {
-            let (which, reason) = (event.filter(), &*event.reason);
-            drop_parked(&mut writing, name, &which, reason, event.at).await?;
-            dropped::lose_owners(&mut writing, name).await?;
-        }
-        commit(writing).await
     }
 }
 
@@ -214,198 +73,231 @@ async fn take_roles(connection: &mut SqliteConnection, roles: Option<Roles>) -> 
     }
 }
 
+#[async_trait]
 impl DocumentStore for Projections {
-    fn projections(&self) -> BoxFuture<'_, Result<Vec<StoredProjection>>> {
-        async { builds::list(&mut *self.reading().await?, None).await }.boxed()
+    async fn projections(&self) -> Result<Vec<StoredProjection>> {
+        builds::list(&mut *self.reading().await?, None).await
     }
 
-    fn projection<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<StoredProjection>>> {
-        async move {
-            let mut found = builds::list(&mut *self.reading().await?, Some(name)).await?;
-            Ok(found.pop())
-        }
-        .boxed()
+    async fn projection(&self, name: &str) -> Result<Option<StoredProjection>> {
+        let mut found = builds::list(&mut *self.reading().await?, Some(name)).await?;
+        Ok(found.pop())
     }
 
-    fn begin<'a>(
-        &'a self,
-        name: &'a str,
+    async fn begin(
+        &self,
+        name: &str,
         role: Role,
         version: u32,
         module: Digest,
         begun: (Timestamp, u64),
-    ) -> BoxFuture<'a, Result<Option<Build>>> {
-        self.begin(name, role, version, module, begun).boxed()
+    ) -> Result<Option<Build>> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        let begun = builds::begin(&mut writing, name, role, version, module, begun).await?;
+        commit(writing).await?;
+        Ok(begun)
     }
 
-    fn judge<'a>(
-        &'a self,
-        build: BuildId,
-        plans: (u64, u64),
-        stale: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let mut turn = self.side.turn().await?;
-            builds::judge(&mut turn.connection, build, plans, stale).await
+    async fn judge(&self, build: BuildId, plans: (u64, u64), stale: Option<&str>) -> Result<()> {
+        let mut turn = self.side.turn().await?;
+        builds::judge(&mut turn.connection, build, plans, stale).await
+    }
+
+    async fn hand_over(&self, build: BuildId, module: Digest) -> Result<()> {
+        let mut turn = self.side.turn().await?;
+        builds::hand_over(&mut turn.connection, build, module).await
+    }
+
+    async fn steer(&self, name: &str, steer: Steer) -> Result<()> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        builds::steer(&mut writing, name, &steer.into()).await?;
+        if steer == Steer::Retry {
+            retries::request(&mut writing, name, None).await?;
         }
-        .boxed()
+        commit(writing).await
     }
 
-    fn hand_over(&self, build: BuildId, module: Digest) -> BoxFuture<'_, Result<()>> {
-        self.hand_over(build, module).boxed()
+    async fn switch(&self, name: &str, next: BuildId, comparison: Option<&str>) -> Result<bool> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        let roles = switch(&builds::of(&mut writing, name).await?, next);
+        let is_switched = take_roles(&mut writing, roles).await?;
+        if is_switched {
+            builds::compare(&mut writing, next, comparison).await?;
+        }
+        commit(writing).await?;
+        Ok(is_switched)
     }
 
-    fn steer<'a>(&'a self, name: &'a str, steer: Steer) -> BoxFuture<'a, Result<()>> {
-        self.steer(name, steer).boxed()
+    async fn confirm(&self, build: BuildId) -> Result<bool> {
+        let mut turn = self.side.turn().await?;
+        builds::confirm(&mut turn.connection, build).await
     }
 
-    fn switch<'a>(
-        &'a self,
-        name: &'a str,
-        next: BuildId,
-        comparison: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<bool>> {
-        self.switch(name, next, comparison).boxed()
-    }
-
-    fn confirm(&self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
-        self.confirm(build).boxed()
-    }
-
-    fn lost(
+    async fn lost(
         &self,
         active: BuildId,
         next: BuildId,
         up_to: Option<u64>,
-    ) -> BoxFuture<'_, Result<LostDocuments>> {
-        pages::lost(&self.pool, (active, next), up_to).boxed()
+    ) -> Result<LostDocuments> {
+        pages::lost(&self.pool, (active, next), up_to).await
     }
 
-    fn roll_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool>> {
-        self.change_roles(name, roll_back).boxed()
+    async fn roll_back(&self, name: &str) -> Result<bool> {
+        self.change_roles(name, roll_back).await
     }
 
-    fn drop_build<'a>(&'a self, name: &'a str, role: Role) -> BoxFuture<'a, Result<bool>> {
-        self.drop_build(name, role).boxed()
+    async fn drop_build(&self, name: &str, role: Role) -> Result<bool> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        let roles = builds::of(&mut writing, name).await?;
+        let is_dropped = take_roles(&mut writing, rules::dropped(&roles, role)).await?;
+        if is_dropped {
+            dropped::forget(&mut writing, name).await?;
+        }
+        commit(writing).await?;
+        Ok(is_dropped)
     }
 
-    fn sweep(&self) -> BoxFuture<'_, Result<bool>> {
-        self.sweep().boxed()
+    async fn sweep(&self) -> Result<bool> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        let is_more = pages::sweep(&mut writing).await?;
+        commit(writing).await?;
+        Ok(is_more)
     }
 
-    fn claim(&self, build: BuildId, lease: Duration) -> BoxFuture<'_, Result<Option<BuildClaim>>> {
-        self.claim(build, lease).boxed()
+    async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>> {
+        let mut turn = self.side.turn().await?;
+        builds::claim(&mut turn.connection, build, lease).await
     }
 
-    fn keep<'a>(
-        &'a self,
+    async fn keep(
+        &self,
         build: BuildId,
         token: u64,
-        batch: &'a BuildBatch,
+        batch: &BuildBatch,
         lease: Duration,
-    ) -> BoxFuture<'a, Result<Kept>> {
-        self.keep(build, token, batch, lease).boxed()
+    ) -> Result<Kept> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        let kept = builds::advance(&mut writing, build, token, batch, lease).await?;
+        if kept != Kept::Lost {
+            documents::write(&mut writing, &batch.writes).await?;
+            aside::write(&mut writing, build, batch).await?;
+            retries::done(&mut writing, build, &batch.retried).await?;
+            commit(writing).await?;
+        }
+        Ok(kept)
     }
 
-    fn release(&self, build: BuildId, token: u64) -> BoxFuture<'_, Result<()>> {
-        self.release(build, token).boxed()
+    async fn release(&self, build: BuildId, token: u64) -> Result<()> {
+        let mut turn = self.side.turn().await?;
+        builds::release(&mut turn.connection, build, token).await
     }
 
-    fn documents<'a>(
-        &'a self,
+    async fn documents(
+        &self,
         build: BuildId,
-        keys: &'a [Arc<str>],
-    ) -> BoxFuture<'a, Result<Vec<Option<StoredDocument>>>> {
-        self.documents(build, keys).boxed()
+        keys: &[Arc<str>],
+    ) -> Result<Vec<Option<StoredDocument>>> {
+        let keys: Vec<_> = keys.iter().map(|key| (build, Arc::clone(key))).collect();
+        documents::read(&mut *self.reading().await?, &keys).await
     }
 
-    fn scan<'a>(&'a self, build: BuildId, scan: &'a Scan) -> BoxFuture<'a, Result<Vec<Found>>> {
-        pages::scan(&self.pool, build, scan).boxed()
+    async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<Found>> {
+        pages::scan(&self.pool, build, scan).await
     }
 
-    fn changed(
+    async fn changed(
         &self,
         build: BuildId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<StoredDocument>>> {
-        pages::changed(&self.pool, build, after, limit).boxed()
+    ) -> Result<Vec<StoredDocument>> {
+        pages::changed(&self.pool, build, after, limit).await
     }
 
-    fn parked<'a>(
-        &'a self,
+    async fn parked(
+        &self,
         build: BuildId,
-        after: Option<&'a (Subject, Position)>,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<SetAside>>> {
-        aside::parked(&self.pool, build, after, limit).boxed()
+    ) -> Result<Vec<SetAside>> {
+        aside::parked(&self.pool, build, after, limit).await
     }
 
-    fn skipped<'a>(
-        &'a self,
+    async fn skipped(
+        &self,
         build: BuildId,
-        after: Option<&'a (Subject, Position)>,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<SetAside>>> {
-        aside::skipped(&self.pool, build, after, limit).boxed()
+    ) -> Result<Vec<SetAside>> {
+        aside::skipped(&self.pool, build, after, limit).await
     }
 
-    fn parked_for<'a>(
-        &'a self,
-        build: BuildId,
-        key: &'a str,
-    ) -> BoxFuture<'a, Result<Option<ParkedDocument>>> {
-        aside::parked_for(&self.pool, build, key).boxed()
+    async fn parked_for(&self, build: BuildId, key: &str) -> Result<Option<ParkedDocument>> {
+        aside::parked_for(&self.pool, build, key).await
     }
 
-    fn parked_heads(&self, build: BuildId) -> BoxFuture<'_, Result<ParkedHeads>> {
-        aside::parked_heads(&self.pool, build).boxed()
+    async fn parked_heads(&self, build: BuildId) -> Result<ParkedHeads> {
+        aside::parked_heads(&self.pool, build).await
     }
 
-    fn drop_parked<'a>(
-        &'a self,
-        name: &'a str,
-        which: &'a ParkedFilter,
-        reason: &'a str,
+    async fn drop_parked(
+        &self,
+        name: &str,
+        which: &ParkedFilter,
+        reason: &str,
         at: Timestamp,
-    ) -> BoxFuture<'a, Result<u64>> {
-        self.drop_parked(name, which, reason, at).boxed()
+    ) -> Result<u64> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        let dropped = drop_parked(&mut writing, name, which, reason, at).await?;
+        commit(writing).await?;
+        Ok(dropped)
     }
 
-    fn retry_parked<'a>(
-        &'a self,
-        name: &'a str,
-        of: Option<&'a Subject>,
-    ) -> BoxFuture<'a, Result<u64>> {
-        self.retry_parked(name, of).boxed()
+    async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Result<u64> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        builds::steer(&mut writing, name, &Steer::Retry.into()).await?;
+        let requested = retries::request(&mut writing, name, of).await?;
+        commit(writing).await?;
+        Ok(requested)
     }
 
-    fn retries(&self, build: BuildId, limit: usize) -> BoxFuture<'_, Result<Vec<(Subject, u64)>>> {
-        retries::retries(&self.pool, build, limit).boxed()
+    async fn retries(&self, build: BuildId, limit: usize) -> Result<Vec<(Subject, u64)>> {
+        retries::retries(&self.pool, build, limit).await
     }
 
-    fn record_drop<'a>(
-        &'a self,
-        name: &'a str,
-        event: &'a DroppedEvent,
-    ) -> BoxFuture<'a, Result<()>> {
-        self.record_drop(name, event).boxed()
+    async fn record_drop(&self, name: &str, event: &DroppedEvent) -> Result<()> {
+        let mut turn = self.side.turn().await?;
+        let mut writing = turn.begin().await?;
+        if dropped::record(&mut writing, name, event).await? {
+            let (which, reason) = (event.filter(), &*event.reason);
+            drop_parked(&mut writing, name, &which, reason, event.at).await?;
+            dropped::lose_owners(&mut writing, name).await?;
+        }
+        commit(writing).await
     }
 
-    fn dropped_from(&self) -> BoxFuture<'_, Result<Vec<String>>> {
-        dropped::dropped_from(&self.pool).boxed()
+    async fn dropped_from(&self) -> Result<Vec<String>> {
+        dropped::dropped_from(&self.pool).await
     }
 
-    fn dropped<'a>(
-        &'a self,
-        name: &'a str,
-        after: Option<&'a (Subject, Position)>,
+    async fn dropped(
+        &self,
+        name: &str,
+        after: Option<&(Subject, Position)>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<DroppedEvent>>> {
-        dropped::dropped(&self.pool, name, after, limit).boxed()
+    ) -> Result<Vec<DroppedEvent>> {
+        dropped::dropped(&self.pool, name, after, limit).await
     }
 
-    fn counts(&self, build: BuildId) -> BoxFuture<'_, Result<BuildCounts>> {
-        pages::counts(&self.pool, build).boxed()
+    async fn counts(&self, build: BuildId) -> Result<BuildCounts> {
+        pages::counts(&self.pool, build).await
     }
 }

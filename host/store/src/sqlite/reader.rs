@@ -2,13 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt};
+use async_trait::async_trait;
+use futures::StreamExt;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::{names, signed};
-use super::error::store_error;
 use super::log::Holes;
 use super::rows::{SIZED, commits, events, head, loaded_event, mark, recorded};
 use super::temporary::Folder;
@@ -67,8 +66,7 @@ impl Reader {
         let row = sqlx::query(HEADS)
             .bind(names([stream.as_str()].into_iter()))
             .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         row.as_ref().map(head).transpose()
     }
 
@@ -82,7 +80,7 @@ impl Reader {
         let (mut rows, mut room) = (Vec::new(), Room::default());
         let mut reading = query.fetch(&self.pool);
         while let Some(row) = reading.next().await {
-            let row = row.map_err(|error| store_error(&error))?;
+            let row = row?;
             let bytes = sized.iter().map(|column| row.bytes(*column)).sum();
             rows.push(row);
             if !room.take(bytes) {
@@ -124,106 +122,96 @@ pub fn missing(
     }
 }
 
+#[async_trait]
 impl EventReader for Reader {
-    fn head<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Head>>> {
-        self.head(stream).boxed()
+    async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {
+        self.head(stream).await
     }
 
-    fn read_stream<'a>(
-        &'a self,
-        stream: &'a StreamId,
+    async fn read_stream(
+        &self,
+        stream: &StreamId,
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Option<StreamPage>>> {
-        async move {
-            let Some(head) = self.head(stream).await? else {
-                return Ok(None);
-            };
-            let range = page_bounds(from, direction, limit, head);
-            let sql = match direction {
-                Direction::Forward => STREAM_FORWARD,
-                Direction::Backward => STREAM_BACKWARD,
-            };
-            let query = sqlx::query(sql)
-                .bind(stream.as_str())
-                .bind(signed(*range.start()))
-                .bind(signed(*range.end()));
-            let (rows, is_cut) = self.page(query, &SIZED).await?;
-            let events = recorded(&rows)?;
-            let versions = events.iter().map(|event| event.version.0);
-            missing(versions, in_order(range, direction), is_cut)
-                .map_err(|version| version_missing(stream, version))?;
-            Ok(Some(StreamPage::new(head, events, direction)))
-        }
-        .boxed()
+    ) -> Result<Option<StreamPage>> {
+        let Some(head) = self.head(stream).await? else {
+            return Ok(None);
+        };
+        let range = page_bounds(from, direction, limit, head);
+        let sql = match direction {
+            Direction::Forward => STREAM_FORWARD,
+            Direction::Backward => STREAM_BACKWARD,
+        };
+        let query = sqlx::query(sql)
+            .bind(stream.as_str())
+            .bind(signed(*range.start()))
+            .bind(signed(*range.end()));
+        let (rows, is_cut) = self.page(query, &SIZED).await?;
+        let events = recorded(&rows)?;
+        let versions = events.iter().map(|event| event.version.0);
+        missing(versions, in_order(range, direction), is_cut)
+            .map_err(|version| version_missing(stream, version))?;
+        Ok(Some(StreamPage::new(head, events, direction)))
     }
 
-    fn read_log<'a>(
-        &'a self,
+    async fn read_log(
+        &self,
         after: Position,
         direction: Direction,
         limit: usize,
-        filter: &'a Filter,
-    ) -> BoxFuture<'a, Result<LogPage>> {
-        self.log_page(after, direction, limit, filter).boxed()
+        filter: &Filter,
+    ) -> Result<LogPage> {
+        self.log_page(after, direction, limit, filter).await
     }
 
-    fn load<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        after: Version,
+    async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage> {
+        let query = sqlx::query(LOAD)
+            .bind(stream.as_str())
+            .bind(signed(after.0))
+            .bind(signed(limit as u64));
+        let (rows, is_cut) = self.page(query, &[5]).await?;
+        let events = rows
+            .iter()
+            .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
+            .collect::<Result<Vec<_>>>()?;
+        let versions = events.iter().map(|event| event.version.0);
+        missing(versions, after.0.saturating_add(1).., true)
+            .map_err(|version| version_missing(stream, version))?;
+        let head = match (rows.last(), events.last()) {
+            (Some(row), Some(event)) => Some(Head {
+                version: event.version,
+                recorded_at: event.recorded_at,
+                archived: row.cell::<Option<i64>>(7)?.is_some(),
+                truncated_before: mark(row, 8)?,
+            }),
+            // A stream has a row from its first event on.
+            _ if after == Version::NONE => None,
+            _ => self.head(stream).await?,
+        };
+        let is_last = !is_cut && events.len() < limit;
+        Ok(LoadPage {
+            head,
+            events,
+            is_last,
+        })
+    }
+
+    async fn log_head(&self) -> Result<Position> {
+        self.last_position().await
+    }
+
+    async fn streams(
+        &self,
+        after: Option<&str>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<LoadPage>> {
-        async move {
-            let query = sqlx::query(LOAD)
-                .bind(stream.as_str())
-                .bind(signed(after.0))
-                .bind(signed(limit as u64));
-            let (rows, is_cut) = self.page(query, &[5]).await?;
-            let events = rows
-                .iter()
-                .map(|row| loaded_event(row).map_err(|error| damaged_in(stream, row, error)))
-                .collect::<Result<Vec<_>>>()?;
-            let versions = events.iter().map(|event| event.version.0);
-            missing(versions, after.0.saturating_add(1).., true)
-                .map_err(|version| version_missing(stream, version))?;
-            let head = match (rows.last(), events.last()) {
-                (Some(row), Some(event)) => Some(Head {
-                    version: event.version,
-                    recorded_at: event.recorded_at,
-                    archived: row.cell::<Option<i64>>(7)?.is_some(),
-                    truncated_before: mark(row, 8)?,
-                }),
-                // A stream has a row from its first event on.
-                _ if after == Version::NONE => None,
-                _ => self.head(stream).await?,
-            };
-            let is_last = !is_cut && events.len() < limit;
-            Ok(LoadPage {
-                head,
-                events,
-                is_last,
-            })
-        }
-        .boxed()
+        filter: &StreamFilter,
+    ) -> Result<StreamsPage> {
+        self.stream_page(after, limit, filter).await
     }
 
-    fn log_head(&self) -> BoxFuture<'_, Result<Position>> {
-        self.last_position().boxed()
-    }
-
-    fn streams<'a>(
-        &'a self,
-        after: Option<&'a str>,
-        limit: usize,
-        filter: &'a StreamFilter,
-    ) -> BoxFuture<'a, Result<StreamsPage>> {
-        self.stream_page(after, limit, filter).boxed()
-    }
-
-    fn read_stored(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<StoredPage>> {
-        self.stored_page(after, limit).boxed()
+    async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage> {
+        self.stored_page(after, limit).await
     }
 }
 

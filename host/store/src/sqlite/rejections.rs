@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use super::rows::stream_id;
 use super::side::{Side, commit};
 use crate::{Direction, REJECTIONS_PAGE_MAX, Rejected, RejectionStore, Result, record};
@@ -50,7 +48,24 @@ impl Rejections {
     pub fn new(pool: SqlitePool, side: Side) -> Self {
         Self { pool, side }
     }
+}
 
+fn rejected(row: &SqliteRow) -> Result<Rejected> {
+    Ok(Rejected {
+        id: row.number(0)?,
+        stream: stream_id(row.cell(1)?)?,
+        version: Version(row.number(2)?),
+        plan: row.number(3)?,
+        module: row.digest(4)?,
+        command: Arc::new(record::decode(row.cell(5)?)?),
+        code: row.cell(6)?,
+        message: row.cell(7)?,
+        details: Rejected::details_of(row.cell(8)?, row.cell(9)?)?,
+    })
+}
+
+#[async_trait]
+impl RejectionStore for Rejections {
     async fn keep(&self, rejected: &[Rejected], max: u64) -> Result<()> {
         for chunk in rejected.chunks(CHUNK) {
             let mut turn = self.side.turn().await?;
@@ -72,8 +87,7 @@ impl Rejections {
                     .bind(details)
                     .bind(details_type)
                     .execute(&mut *writing)
-                    .await
-                    .map_err(|error| store_error(&error))?;
+                    .await?;
             }
             let categories: BTreeSet<&str> =
                 chunk.iter().map(|one| one.stream.category()).collect();
@@ -82,8 +96,7 @@ impl Rejections {
                     .bind(category)
                     .bind(signed(max))
                     .execute(&mut *writing)
-                    .await
-                    .map_err(|error| store_error(&error))?;
+                    .await?;
             }
             commit(writing).await?;
         }
@@ -110,37 +123,7 @@ impl Rejections {
             None => query,
         };
         let rows = query.fetch_all(&self.pool).await;
-        let rows = rows.map_err(|error| store_error(&error))?;
+        let rows = rows?;
         rows.iter().map(rejected).collect()
-    }
-}
-
-fn rejected(row: &SqliteRow) -> Result<Rejected> {
-    Ok(Rejected {
-        id: row.number(0)?,
-        stream: stream_id(row.cell(1)?)?,
-        version: Version(row.number(2)?),
-        plan: row.number(3)?,
-        module: row.digest(4)?,
-        command: Arc::new(record::decode(row.cell(5)?)?),
-        code: row.cell(6)?,
-        message: row.cell(7)?,
-        details: Rejected::details_of(row.cell(8)?, row.cell(9)?)?,
-    })
-}
-
-impl RejectionStore for Rejections {
-    fn keep<'a>(&'a self, rejected: &'a [Rejected], max: u64) -> BoxFuture<'a, Result<()>> {
-        self.keep(rejected, max).boxed()
-    }
-
-    fn read<'a>(
-        &'a self,
-        category: Option<&'a str>,
-        from: u64,
-        direction: Direction,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Rejected>>> {
-        self.read(category, from, direction, limit).boxed()
     }
 }

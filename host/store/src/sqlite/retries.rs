@@ -6,7 +6,6 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use super::aside::{parts, subject};
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use crate::{BuildId, DOCUMENTS_PAGE_MAX, ParkedFilter, Result, Subject};
 use quipu_model::Position;
 
@@ -50,8 +49,7 @@ pub async fn request(
     let (is_stream, subject) = of.map(parts).unzip();
     let query = sqlx::query(REQUEST).bind(name).bind(is_stream);
     let done = query.bind(subject).execute(connection).await;
-    done.map(|done| done.rows_affected())
-        .map_err(|error| store_error(&error))
+    Ok(done?.rows_affected())
 }
 
 /// Asks to retry what waited for an event that was dropped a moment ago.
@@ -64,8 +62,7 @@ pub async fn request_behind(
     let query = sqlx::query(REQUEST_BEHIND).bind(name).bind(is_stream);
     let query = query.bind(subject).bind(signed(position.0));
     let done = query.execute(connection).await;
-    done.map(|done| done.rows_affected())
-        .map_err(|error| store_error(&error))
+    Ok(done?.rows_affected())
 }
 
 /// What is to be retried in a build, streams first.
@@ -78,8 +75,7 @@ pub async fn retries(
         .bind(signed(build.0))
         .bind(signed(limit.min(DOCUMENTS_PAGE_MAX) as u64))
         .fetch_all(pool)
-        .await
-        .map_err(|error| store_error(&error))?;
+        .await?;
     let retries = rows.iter().map(|row| Ok((subject(row)?, row.number(2)?)));
     retries.collect()
 }
@@ -102,5 +98,6 @@ pub async fn done(
         .bind(Value::from_iter(rows).to_string())
         .execute(connection)
         .await;
-    done.map(|_| ()).map_err(|error| store_error(&error))
+    done?;
+    Ok(())
 }

@@ -10,7 +10,6 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::error::store_error;
 use super::temporary::Folder;
 use crate::Result;
 
@@ -86,7 +85,7 @@ impl Side {
         let passed = self.gate.pass().await;
         let connection = self.pool.acquire().await;
         Ok(Turn {
-            connection: connection.map_err(|error| store_error(&error))?,
+            connection: connection?,
             _passed: passed,
         })
     }
@@ -97,12 +96,12 @@ impl Turn {
     pub async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>> {
         let connection: &mut SqliteConnection = &mut self.connection;
         let begun = connection.begin_with("BEGIN IMMEDIATE").await;
-        begun.map_err(|error| store_error(&error))
+        Ok(begun?)
     }
 }
 
 /// Ends a transaction with all of it.
 pub async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<()> {
     let committed = transaction.commit().await;
-    committed.map_err(|error| store_error(&error))
+    Ok(committed?)
 }

@@ -1,13 +1,11 @@
 //! Snapshots of streams, as they are stored.
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use super::rows::stream_id;
 use super::side::Side;
 use super::streams::{first_behind, ranges};
@@ -69,13 +67,33 @@ impl Snapshots {
     pub fn new(pool: SqlitePool, side: Side) -> Self {
         Self { pool, side }
     }
+}
 
+/// The snapshot of a row. What was damaged there becomes something else than what the
+/// checksum was made of, and never an error: who asks goes on without it.
+fn snapshot(row: &SqliteRow) -> StoredSnapshot {
+    let number = |column| row.cell::<i64>(column).unwrap_or(-1);
+    let bytes = |column| row.cell::<&[u8]>(column).unwrap_or_default();
+    let digest = |column| <[u8; 32]>::try_from(bytes(column)).unwrap_or_default();
+    StoredSnapshot {
+        is_anchor: number(2) == 1,
+        version: Version(number(3).cast_unsigned()),
+        state_schema_version: u32::try_from(number(4)).unwrap_or(u32::MAX),
+        content_type: String::from_utf8_lossy(bytes(5)).into_owned(),
+        fold: Digest(digest(6)),
+        taken_at: Timestamp(number(7).cast_unsigned()),
+        checksum: digest(8),
+        data: Bytes::copy_from_slice(bytes(9)),
+    }
+}
+
+#[async_trait]
+impl SnapshotStore for Snapshots {
     async fn find(&self, stream: &StreamId) -> Result<Vec<StoredSnapshot>> {
         let rows = sqlx::query(FIND)
             .bind(stream.as_str())
             .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         Ok(rows.iter().map(snapshot).collect())
     }
 
@@ -91,8 +109,7 @@ impl Snapshots {
             .bind(snapshot.checksum.to_vec())
             .bind(snapshot.data.to_vec())
             .execute(&mut *self.side.turn().await?.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -105,8 +122,7 @@ impl Snapshots {
             .bind(category)
             .bind(signed(limit.min(SNAPSHOTS_PAGE_MAX) as u64))
             .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         rows.iter()
             .map(|row| Ok((stream_id(row.cell(0)?)?, snapshot(row))))
             .collect()
@@ -128,8 +144,7 @@ impl Snapshots {
                 .bind(end)
                 .bind(signed((limit - anchors.len()) as u64))
                 .fetch_all(&self.pool)
-                .await
-                .map_err(|error| store_error(&error))?;
+                .await?;
             for row in rows {
                 anchors.push(Anchor {
                     stream: stream_id(row.cell(0)?)?,
@@ -139,54 +154,5 @@ impl Snapshots {
             }
         }
         Ok(anchors)
-    }
-}
-
-/// The snapshot of a row. What was damaged there becomes something else than what the
-/// checksum was made of, and never an error: who asks goes on without it.
-fn snapshot(row: &SqliteRow) -> StoredSnapshot {
-    let number = |column| row.cell::<i64>(column).unwrap_or(-1);
-    let bytes = |column| row.cell::<&[u8]>(column).unwrap_or_default();
-    let digest = |column| <[u8; 32]>::try_from(bytes(column)).unwrap_or_default();
-    StoredSnapshot {
-        is_anchor: number(2) == 1,
-        version: Version(number(3).cast_unsigned()),
-        state_schema_version: u32::try_from(number(4)).unwrap_or(u32::MAX),
-        content_type: String::from_utf8_lossy(bytes(5)).into_owned(),
-        fold: Digest(digest(6)),
-        taken_at: Timestamp(number(7).cast_unsigned()),
-        checksum: digest(8),
-        data: Bytes::copy_from_slice(bytes(9)),
-    }
-}
-
-impl SnapshotStore for Snapshots {
-    fn find<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Vec<StoredSnapshot>>> {
-        self.find(stream).boxed()
-    }
-
-    fn keep<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        snapshot: &'a StoredSnapshot,
-    ) -> BoxFuture<'a, Result<bool>> {
-        self.keep(stream, snapshot).boxed()
-    }
-
-    fn newest<'a>(
-        &'a self,
-        category: &'a str,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<(StreamId, StoredSnapshot)>>> {
-        self.newest(category, limit).boxed()
-    }
-
-    fn anchors<'a>(
-        &'a self,
-        category: Option<&'a str>,
-        after: Option<&'a str>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<Anchor>>> {
-        self.anchors(category, after, limit).boxed()
     }
 }

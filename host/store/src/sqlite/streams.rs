@@ -2,7 +2,6 @@
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use super::reader::Reader;
 use super::rows::{head, stream_id};
 use crate::{ArchivedStreams, Result, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
@@ -80,8 +79,7 @@ impl Reader {
                 .bind(window_end)
                 .bind(signed((limit - streams.len()) as u64))
                 .fetch_all(&self.pool)
-                .await
-                .map_err(|error| store_error(&error))?;
+                .await?;
             for row in rows {
                 let head = head(&row)?;
                 streams.push(StreamInfo {
@@ -109,8 +107,7 @@ impl Reader {
             .bind(end)
             .bind(signed(WINDOW))
             .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         row.map(|row| row.cell(0)).transpose()
     }
 }

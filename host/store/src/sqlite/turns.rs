@@ -1,13 +1,11 @@
 //! Turns of an activation.
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 
 use super::cell::Cells;
 use super::documents;
 use super::encode::signed;
-use super::error::store_error;
 use crate::builds::{Roles, UNJUDGED, role, role_name};
 use crate::turns::{BuildRow, BuildRows};
 use crate::{BuildId, DocumentWrite, Error, Result};
@@ -38,19 +36,20 @@ pub struct Turning<'c>(pub &'c mut SqliteConnection);
 /// A projection that is inline, if there is one.
 pub async fn inline(connection: &mut SqliteConnection) -> Result<Option<String>> {
     let row = sqlx::query(INLINE).fetch_optional(connection).await;
-    let row = row.map_err(|error| store_error(&error))?;
+    let row = row?;
     row.map(|row| row.cell(0)).transpose()
 }
 
 impl Turning<'_> {
     async fn execute(&mut self, query: Query<'_>) -> Result<()> {
         let done = query.execute(&mut *self.0).await;
-        done.map(|_| ()).map_err(|error| store_error(&error))
+        done?;
+        Ok(())
     }
 
     async fn rows(&mut self, query: Query<'_>) -> Result<Vec<BuildRow>> {
         let rows = query.fetch_all(&mut *self.0).await;
-        let rows = rows.map_err(|error| store_error(&error))?;
+        let rows = rows?;
         rows.iter().map(row).collect()
     }
 }
@@ -64,70 +63,59 @@ fn row(row: &SqliteRow) -> Result<BuildRow> {
     })
 }
 
+#[async_trait]
 impl BuildRows for Turning<'_> {
     type Error = Error;
 
-    fn one(&mut self, build: BuildId) -> BoxFuture<'_, Result<Option<BuildRow>>> {
-        async move {
-            let query = sqlx::query(ONE).bind(signed(build.0));
-            Ok(self.rows(query).await?.pop())
+    async fn one(&mut self, build: BuildId) -> Result<Option<BuildRow>> {
+        let query = sqlx::query(ONE).bind(signed(build.0));
+        Ok(self.rows(query).await?.pop())
+    }
+
+    async fn of(&mut self, projection: &str) -> Result<Vec<BuildRow>> {
+        self.rows(sqlx::query(OF).bind(projection)).await
+    }
+
+    async fn has_parked(&mut self, build: BuildId) -> Result<bool> {
+        let query = sqlx::query(PARKED).bind(signed(build.0));
+        let row = query.fetch_one(&mut *self.0).await;
+        let found: i64 = row?.cell(0)?;
+        Ok(found != 0)
+    }
+
+    async fn take_roles(&mut self, roles: Roles) -> Result<()> {
+        for (build, role) in roles {
+            let query = sqlx::query(ROLE).bind(signed(build.0));
+            self.execute(query.bind(role_name(role))).await?;
         }
-        .boxed()
+        Ok(())
     }
 
-    fn of<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Result<Vec<BuildRow>>> {
-        self.rows(sqlx::query(OF).bind(projection)).boxed()
+    async fn hold(&mut self, projection: &str) -> Result<()> {
+        self.execute(sqlx::query(HOLD).bind(projection)).await
     }
 
-    fn has_parked(&mut self, build: BuildId) -> BoxFuture<'_, Result<bool>> {
-        async move {
-            let query = sqlx::query(PARKED).bind(signed(build.0));
-            let row = query.fetch_one(&mut *self.0).await;
-            let found: i64 = row.map_err(|error| store_error(&error))?.cell(0)?;
-            Ok(found != 0)
-        }
-        .boxed()
-    }
-
-    fn take_roles(&mut self, roles: Roles) -> BoxFuture<'_, Result<()>> {
-        async move {
-            for (build, role) in roles {
-                let query = sqlx::query(ROLE).bind(signed(build.0));
-                self.execute(query.bind(role_name(role))).await?;
-            }
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn hold<'a>(&'a mut self, projection: &'a str) -> BoxFuture<'a, Result<()>> {
-        self.execute(sqlx::query(HOLD).bind(projection)).boxed()
-    }
-
-    fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> BoxFuture<'_, Result<()>> {
+    async fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> Result<()> {
         let query = sqlx::query(DETACH)
             .bind(signed(build.0))
             .bind(signed(last.0))
             .bind(signed(plan.saturating_sub(1)))
             .bind(UNJUDGED);
-        self.execute(query).boxed()
+        self.execute(query).await
     }
 
-    fn attach(
+    async fn attach(
         &mut self,
         build: BuildId,
         last: Position,
         plan: u64,
         writes: Vec<DocumentWrite>,
-    ) -> BoxFuture<'_, Result<()>> {
-        async move {
-            documents::write(&mut *self.0, &writes).await?;
-            let query = sqlx::query(ATTACH)
-                .bind(signed(build.0))
-                .bind(signed(last.0))
-                .bind(signed(plan));
-            self.execute(query).await
-        }
-        .boxed()
+    ) -> Result<()> {
+        documents::write(&mut *self.0, &writes).await?;
+        let query = sqlx::query(ATTACH)
+            .bind(signed(build.0))
+            .bind(signed(last.0))
+            .bind(signed(plan));
+        self.execute(query).await
     }
 }

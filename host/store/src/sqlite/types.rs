@@ -1,13 +1,11 @@
 //! Counts of events by type.
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 
 use super::cell::Cells;
 use super::encode::signed;
-use super::error::store_error;
 use super::side::{Side, commit};
 use crate::{Error, Result, TypeStore, TypeUse};
 use quipu_model::{ContentType, Name, Position, Timestamp};
@@ -62,26 +60,9 @@ impl Types {
         Self { pool, side }
     }
 
-    async fn types(&self) -> Result<Vec<TypeUse>> {
-        let mut end = None;
-        while let Some(chunk) = self.next(&mut end).await? {
-            let counted = self.count(&chunk).await?;
-            // If somebody else has counted it meanwhile, what comes next is behind that.
-            self.add(&chunk, &counted).await?;
-        }
-        let rows = sqlx::query(TYPES)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
-        rows.iter().map(type_use).collect()
-    }
-
     /// The next chunk before the end of the log, which is looked up once.
     async fn next(&self, end: &mut Option<i64>) -> Result<Option<Chunk>> {
-        let row = sqlx::query(STANDING)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+        let row = sqlx::query(STANDING).fetch_optional(&self.pool).await?;
         let row = row.ok_or_else(|| Error::Damaged("types_counted has no row".to_owned()))?;
         let behind = row.cell(0)?;
         let next = row.cell::<Option<i64>>(1)?;
@@ -99,8 +80,7 @@ impl Types {
             .bind(chunk.first)
             .bind(chunk.last)
             .fetch_all(&self.pool)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         rows.iter()
             .map(|row| {
                 let cell = |column| row.cell(column);
@@ -126,11 +106,10 @@ impl Types {
             .bind(chunk.behind)
             .bind(chunk.last)
             .execute(&mut *adding)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         if moved.rows_affected() == 1 {
             let added = sqlx::query(ADD).bind(rows).execute(&mut *adding).await;
-            added.map_err(|error| store_error(&error))?;
+            added?;
         }
         commit(adding).await
     }
@@ -154,8 +133,16 @@ fn type_use(row: &SqliteRow) -> Result<TypeUse> {
     })
 }
 
+#[async_trait]
 impl TypeStore for Types {
-    fn types(&self) -> BoxFuture<'_, Result<Vec<TypeUse>>> {
-        self.types().boxed()
+    async fn types(&self) -> Result<Vec<TypeUse>> {
+        let mut end = None;
+        while let Some(chunk) = self.next(&mut end).await? {
+            let counted = self.count(&chunk).await?;
+            // If somebody else has counted it meanwhile, what comes next is behind that.
+            self.add(&chunk, &counted).await?;
+        }
+        let rows = sqlx::query(TYPES).fetch_all(&self.pool).await?;
+        rows.iter().map(type_use).collect()
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 
 use super::cell::Cells;
-use super::error::store_error;
 use super::file;
 use super::side::Gate;
 use crate::Result;
@@ -97,7 +96,7 @@ impl Wal {
     /// Whether somebody was in the way, and how many pages the WAL has.
     async fn checkpoint(&self, sql: &'static str) -> Result<(bool, i64)> {
         let row = sqlx::query(sql).fetch_one(&self.pool).await;
-        let row = row.map_err(|error| store_error(&error))?;
+        let row = row?;
         Ok((row.cell::<i64>(0)? != 0, row.cell(1)?))
     }
 }

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Connection, Executor};
 
 use super::cell::Cells;
 use super::documents;
 use super::encode::{Batch, First, Place, names, signed};
-use super::error::store_error;
 use super::file::Lock;
 use super::known::known;
 use super::log::Holes;
@@ -86,41 +84,6 @@ impl Writer {
         Ok(writer)
     }
 
-    async fn commit(
-        &mut self,
-        items: &[Item],
-        inline: Option<&dyn InlineFold>,
-    ) -> Result<Vec<Outcome>> {
-        let mut memory = self.recall().await?;
-        let basis = Basis {
-            heads: self.heads(&mut memory, classify::streams(items)).await?,
-            known: known(&mut self.connection, items).await?,
-            parts: memory.parts.clone(),
-            next: Position(memory.last_position.unsigned_abs() + 1),
-        };
-        let projected = match wanted(inline, items) {
-            None => basis.plain(items),
-            Some(inline) => project(items, &basis, inline, self).await?,
-        };
-        let Projected {
-            classified, writes, ..
-        } = projected;
-        let refusal = self.write(&mut memory, items, &classified, &writes).await?;
-        // Nothing is answered that is in a file which nobody finds any more.
-        self.lock.check()?;
-        if let Some(reason) = refusal {
-            // Nothing of the activation is stored, and it was alone.
-            self.memory = Some(memory);
-            return Ok(vec![Outcome::NotSettled(reason)]);
-        }
-        memory.parts = classified.parts;
-        self.memory = Some(memory);
-        if !classified.accepted.is_empty() {
-            self.waker.log();
-        }
-        Ok(classified.outcomes)
-    }
-
     /// What is remembered: taken out, so that a failure or a cancelled call leaves
     /// nothing half-known.
     pub(super) async fn recall(&mut self) -> Result<Memory> {
@@ -152,8 +115,7 @@ impl Writer {
         let rows = sqlx::query(HEADS)
             .bind(names(missing.keys().copied()))
             .fetch_all(&mut self.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         for row in rows {
             let Some(stream) = missing.get(row.cell::<&str>(0)?) else {
                 continue;
@@ -188,7 +150,7 @@ impl Writer {
         let _passed = self.gate.pass().await;
         if activations.is_empty() && marks.is_empty() && documents.is_empty() {
             // The usual batch is a transaction by itself.
-            return self.insert(base, batch, store_error).await.map(|()| None);
+            return self.insert(base, batch, Error::from).await.map(|()| None);
         }
         self.begin().await?;
         let mut written = self.write_all(&activations, marks, base, batch).await;
@@ -229,7 +191,7 @@ impl Writer {
                 )));
             }
         }
-        self.insert(base, batch, store_error).await?;
+        self.insert(base, batch, Error::from).await?;
         for (mark, at) in marks {
             marks::change(&mut self.connection, &mark.stream, &mark.change, *at).await?;
         }
@@ -297,8 +259,7 @@ impl Writer {
             .bind(i64::from(key.schema_version))
             .bind(key.content_type.as_str())
             .fetch_optional(&mut self.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         let type_id = match found {
             Some(row) => row.cell(0)?,
             None => {
@@ -323,8 +284,7 @@ impl Writer {
         let row = sqlx::query(MODULE)
             .bind(digest.0.to_vec())
             .fetch_optional(&mut self.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let module_id = row.cell(0)?;
         memory.modules.insert(digest, module_id);
@@ -336,7 +296,7 @@ impl Writer {
         &mut self,
         base: i64,
         batch: Batch,
-        error: fn(&sqlx::Error) -> Error,
+        error: fn(sqlx::Error) -> Error,
     ) -> Result<()> {
         if batch.payload.is_empty() {
             return Ok(());
@@ -350,7 +310,7 @@ impl Writer {
             .bind(batch.payload)
             .execute(&mut self.connection)
             .await
-            .map_err(|cause| error(&cause))?;
+            .map_err(error)?;
         Ok(())
     }
 
@@ -369,8 +329,7 @@ impl Writer {
             .bind(activation.projections.to_json())
             .bind(preflight::to_json(activation.preflight.as_ref()))
             .execute(&mut self.connection)
-            .await
-            .map_err(|error| store_error(&error))?;
+            .await?;
         let mut is_there = done.rows_affected() == 1;
         for member in &activation.others {
             let done = sqlx::query(MEMBER)
@@ -378,8 +337,7 @@ impl Writer {
                 .bind(&member.name)
                 .bind(member.digest.map(|digest| digest.0.to_vec()))
                 .execute(&mut self.connection)
-                .await
-                .map_err(|error| store_error(&error))?;
+                .await?;
             is_there &= done.rows_affected() == 1;
         }
         Ok(is_there)
@@ -388,19 +346,21 @@ impl Writer {
     /// Begins a transaction of several statements.
     pub(super) async fn begin(&mut self) -> Result<()> {
         let begun = self.connection.execute("BEGIN IMMEDIATE").await;
-        begun.map(|_| ()).map_err(|error| store_error(&error))
+        begun?;
+        Ok(())
     }
 
     async fn roll_back(&mut self) -> Result<()> {
         let done = self.connection.execute("ROLLBACK").await;
-        done.map(|_| ()).map_err(|error| store_error(&error))
+        done?;
+        Ok(())
     }
 
     /// Ends it: with all of it, or after a failure with nothing.
     pub(super) async fn end(&mut self, mut done: Result<()>) -> Result<()> {
         if done.is_ok() {
             let committed = self.connection.execute("COMMIT").await;
-            done = committed.map(|_| ()).map_err(|error| store_error(&error));
+            done = committed.map(|_| ()).map_err(Error::from);
         }
         if done.is_err() {
             // It may have been rolled back already.
@@ -435,52 +395,75 @@ fn missing(module: Digest) -> Error {
 }
 
 /// The documents, which nobody else writes while they are inline.
+#[async_trait]
 impl Documents for Writer {
     type Error = Error;
 
-    fn read<'a>(
-        &'a mut self,
-        documents: &'a [(BuildId, Arc<str>)],
-    ) -> BoxFuture<'a, Result<Vec<Option<StoredDocument>>>> {
-        documents::read(&mut self.connection, documents).boxed()
+    async fn read(
+        &mut self,
+        documents: &[(BuildId, Arc<str>)],
+    ) -> Result<Vec<Option<StoredDocument>>> {
+        documents::read(&mut self.connection, documents).await
     }
 
-    fn draw(&mut self, next: Position, events: u64) -> BoxFuture<'_, Result<Vec<Position>>> {
-        std::future::ready(Ok(consecutive(next, events))).boxed()
+    async fn draw(&mut self, next: Position, events: u64) -> Result<Vec<Position>> {
+        Ok(consecutive(next, events))
     }
 }
 
+#[async_trait]
 impl EventWriter for Writer {
-    fn commit<'a>(
-        &'a mut self,
-        items: &'a [Item],
-        inline: Option<&'a dyn InlineFold>,
-    ) -> BoxFuture<'a, Result<Vec<Outcome>>> {
-        Self::commit(self, items, inline).boxed()
-    }
-
-    fn import<'a>(&'a mut self, part: &'a Import) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let _passed = self.gate.pass().await;
-            self.take_in(part).await?;
-            self.lock.check()
+    async fn commit(
+        &mut self,
+        items: &[Item],
+        inline: Option<&dyn InlineFold>,
+    ) -> Result<Vec<Outcome>> {
+        let mut memory = self.recall().await?;
+        let basis = Basis {
+            heads: self.heads(&mut memory, classify::streams(items)).await?,
+            known: known(&mut self.connection, items).await?,
+            parts: memory.parts.clone(),
+            next: Position(memory.last_position.unsigned_abs() + 1),
+        };
+        let projected = match wanted(inline, items) {
+            None => basis.plain(items),
+            Some(inline) => project(items, &basis, inline, self).await?,
+        };
+        let Projected {
+            classified, writes, ..
+        } = projected;
+        let refusal = self.write(&mut memory, items, &classified, &writes).await?;
+        // Nothing is answered that is in a file which nobody finds any more.
+        self.lock.check()?;
+        if let Some(reason) = refusal {
+            // Nothing of the activation is stored, and it was alone.
+            self.memory = Some(memory);
+            return Ok(vec![Outcome::NotSettled(reason)]);
         }
-        .boxed()
-    }
-
-    fn check(&mut self) -> BoxFuture<'_, Result<()>> {
-        async { self.lock.check() }.boxed()
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        async move {
-            for pool in &self.pools {
-                pool.close().await;
-            }
-            let closed = self.connection.close().await;
-            self.folder.remove();
-            closed.map_err(|error| store_error(&error))
+        memory.parts = classified.parts;
+        self.memory = Some(memory);
+        if !classified.accepted.is_empty() {
+            self.waker.log();
         }
-        .boxed()
+        Ok(classified.outcomes)
+    }
+
+    async fn import(&mut self, part: &Import) -> Result<()> {
+        let _passed = self.gate.pass().await;
+        self.take_in(part).await?;
+        self.lock.check()
+    }
+
+    async fn check(&mut self) -> Result<()> {
+        self.lock.check()
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        for pool in &self.pools {
+            pool.close().await;
+        }
+        let closed = self.connection.close().await;
+        self.folder.remove();
+        closed.map_err(Error::from)
     }
 }
