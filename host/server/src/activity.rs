@@ -54,6 +54,8 @@ pub struct Activity {
 struct State {
     /// Requests that are not answered to the end.
     in_flight: usize,
+    /// Those of them whose answer has no end of its own.
+    endless: usize,
     /// Those of them whose body has to go on.
     waiting: usize,
     waiting_since: Instant,
@@ -75,6 +77,7 @@ struct State {
 pub struct InFlight {
     activity: Arc<Activity>,
     number: u64,
+    is_endless: bool,
 }
 
 impl Activity {
@@ -82,6 +85,7 @@ impl Activity {
         let now = Instant::now();
         let state = State {
             in_flight: 0,
+            endless: 0,
             waiting: 0,
             waiting_since: now,
             is_used: false,
@@ -110,6 +114,7 @@ impl Activity {
         InFlight {
             activity: Arc::clone(self),
             number: state.requests,
+            is_endless: false,
         }
     }
 
@@ -147,11 +152,12 @@ impl Activity {
         }
     }
 
-    /// Since when nothing is in flight or sent any more.
+    /// Since when nothing was sent any more and nothing is in flight, apart from answers without
+    /// an end, whose clients do not read.
     pub fn quiet_since(&self) -> Option<Instant> {
         let state = self.state();
         let since = state.idle_since.max(state.written_at);
-        (state.in_flight == 0).then_some(since)
+        (state.in_flight == state.endless).then_some(since)
     }
 
     /// When it has to be closed unless something comes before, as far as that is known now.
@@ -187,6 +193,13 @@ impl Activity {
 }
 
 impl InFlight {
+    /// The answer has no end of its own: it ends when the client or the host does.
+    pub fn has_no_end(&mut self) {
+        if !std::mem::replace(&mut self.is_endless, true) {
+            self.activity.state().endless += 1;
+        }
+    }
+
     /// A part of the answer is ready, or the one before it was taken.
     pub fn offer(&self, is_ready: bool) {
         let mut state = self.activity.state();
@@ -212,6 +225,7 @@ impl Drop for InFlight {
         let mut state = self.activity.state();
         state.unread.remove(&self.number);
         state.in_flight -= 1;
+        state.endless -= usize::from(self.is_endless);
         state.idle_since = Instant::now();
     }
 }
@@ -275,6 +289,21 @@ mod tests {
         first.offer(true);
         drop(first);
         assert_eq!(overdue(&activity), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_not_waited_for() {
+        let activity = Activity::new(1 << 20);
+        let (mut endless, usual) = (activity.begin(true), activity.begin(true));
+        endless.has_no_end();
+        assert_eq!(activity.quiet_since(), None);
+        drop(usual);
+        assert!(activity.quiet_since().is_some());
+        let usual = activity.begin(true);
+        drop(endless);
+        assert_eq!(activity.quiet_since(), None);
+        drop(usual);
+        assert!(activity.quiet_since().is_some());
     }
 
     #[tokio::test]

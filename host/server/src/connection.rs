@@ -23,6 +23,7 @@ use super::Options;
 use super::activity::{Activity, Overdue, Patience};
 use super::answering::{Answering, PART_BYTES, Visit};
 use super::patience::PatientStream;
+use super::sse;
 
 /// What a connection that is to be closed has for a farewell, once nothing is in flight.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -169,11 +170,14 @@ impl Service<Request<Incoming>> for Requests {
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let in_flight = self.activity.begin(request.version() == Version::HTTP_2);
+        let mut in_flight = self.activity.begin(request.version() == Version::HTTP_2);
         request.extensions_mut().insert(Visit::new(&self.activity));
         let answering = self.router.call(request);
         Box::pin(async move {
             let response = answering.await?;
+            if sse::is_subscription(&response) {
+                in_flight.has_no_end();
+            }
             Ok(response.map(|body: Body| Answering::new(body, in_flight)))
         })
     }

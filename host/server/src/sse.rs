@@ -61,6 +61,14 @@ impl Source for Subscription {
     }
 }
 
+const MEDIA_TYPE: &str = "text/event-stream";
+
+/// Whether an answer is a subscription, which has no end of its own.
+pub fn is_subscription(response: &Response) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|it| it.as_bytes() == MEDIA_TYPE.as_bytes())
+}
+
 /// The answer that a subscription is.
 pub fn answer(
     source: impl Source,
@@ -75,7 +83,7 @@ pub fn answer(
         is_done: false,
     };
     let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CONTENT_TYPE, MEDIA_TYPE),
         (header::CACHE_CONTROL, "no-store"),
     ];
     let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));

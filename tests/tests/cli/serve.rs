@@ -303,3 +303,31 @@ fn a_guest_writes_no_line_of_the_log_that_is_not_its_own() {
     assert!(line.contains("first\\n2026-11-30"), "{}", said.err);
     assert!(!said.err.contains(['\r', '\u{1b}']), "{}", said.err);
 }
+
+#[test]
+fn subscriptions_that_nobody_reads_do_not_hold_up_the_end() {
+    let host = Served::start();
+    // More than the buffers of a connection take.
+    let long = format!("{{\"text\":\"{}\"}}", "x".repeat(500_000));
+    for _ in 0..40 {
+        host.run_with(&["append", "note-1", "noted", "-"], &long)
+            .ok();
+    }
+    let address = host.url.trim_start_matches("http://").trim_end_matches('/');
+    let subscribe = format!("GET /v1/events/subscribe HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let subscribed = || {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(subscribe.as_bytes()).unwrap();
+        let mut first = [0; 12];
+        client.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        client
+    };
+    let clients: Vec<TcpStream> = (0..8).map(|_| subscribed()).collect();
+    host.signal("TERM");
+    let (said, _dir) = host.ended();
+    assert_eq!(said.code, 0, "{}", said.err);
+    // They would be cut off at the end of the time for what is in flight.
+    assert!(!said.err.contains("were still open"), "{}", said.err);
+    drop(clients);
+}
