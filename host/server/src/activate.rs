@@ -105,7 +105,7 @@ impl SettingsBody {
     request_body = DeploymentBody,
     responses(
         (status = 201, body = DeploymentView, description = "Active"),
-        (status = 200, description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`, the last of which says what became of it"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`, the last of which says what became of it"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan stands"),
     ),
 )]
@@ -185,7 +185,7 @@ pub struct RollbackBody {
     request_body(content = Option<RollbackBody>, description = "By default a preflight is required for a decider"),
     responses(
         (status = 201, body = DeploymentView, description = "Active again"),
-        (status = 200, description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`, the last of which says what became of it"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`, the last of which says what became of it"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan stands"),
     ),
 )]

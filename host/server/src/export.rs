@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -16,7 +16,7 @@ use super::pace::Paced;
 use super::params::Params;
 use super::problem::{Code, Problem, Result};
 use super::request::NdjsonBody;
-use super::{App, answer, choices};
+use super::{App, answer, choices, headers};
 use quipu::model::Position;
 use quipu::store;
 use quipu::transfer::{Error, Failed, Imported};
@@ -66,18 +66,25 @@ impl ImportView {
 ///
 /// One CloudEvent a line, with everything that the store keeps, up to the event that is
 /// the last one when the request comes. An answer whose last line is not of type
-/// `quipu.end` was cut off.
+/// `quipu.end` was cut off. With `Accept: application/octet-stream` the lines come under that type.
 #[utoipa::path(
     get, path = "/v1/export", operation_id = "export_log", tag = "operations",
     params(
         ("after" = Option<u64>, Query, description = "Only what stands behind this position; by default all"),
     ),
     responses(
-        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "The lines"),
+        (status = 200, description = "The lines", content(
+            (choices::Binary = "application/x-ndjson"),
+            (choices::Binary = "application/octet-stream"),
+        )),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn export(State(app): State<App>, mut params: Params) -> Result<Response> {
+pub async fn export(
+    State(app): State<App>,
+    mut params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
     let after = params.number("after")?.unwrap_or(0);
     params.finish()?;
     let export = app.host.export(Position(after)).await?;
@@ -86,7 +93,12 @@ pub async fn export(State(app): State<App>, mut params: Params) -> Result<Respon
         let chunk = chunk.inspect_err(|error| tracing::error!(%error, "an export was cut off"))?;
         Ok::<_, store::Error>(chunk.map(|chunk| (chunk, export)))
     });
-    Ok(answer::ndjson(Body::from_stream(chunks)))
+    let mut response = answer::ndjson(Body::from_stream(chunks));
+    if headers::accepts_bytes(&headers) {
+        let bytes = HeaderValue::from_static(headers::BYTES);
+        response.headers_mut().insert(header::CONTENT_TYPE, bytes);
+    }
+    Ok(answer::varying(response))
 }
 
 /// Imports an export.

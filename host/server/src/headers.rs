@@ -98,16 +98,25 @@ pub fn has_seen(headers: &HeaderMap, version: Version) -> bool {
 
 /// Whether `Accept` names NDJSON.
 pub fn accepts_ndjson(headers: &HeaderMap) -> bool {
+    accepts(headers, "application/x-ndjson")
+}
+
+/// Media type of bytes, for clients that know no other one.
+pub const BYTES: &str = "application/octet-stream";
+
+/// Whether `Accept` names bytes of no particular type.
+pub fn accepts_bytes(headers: &HeaderMap) -> bool {
+    accepts(headers, BYTES)
+}
+
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     let values = headers.get_all(header::ACCEPT).iter();
     let texts = values.filter_map(|value| value.to_str().ok());
     let mut ranges = texts.flat_map(|text| text.split(','));
     ranges.any(|range| {
         let (media_type, rest) = range.split_once(';').unwrap_or((range, ""));
         let is_refused = rest.split(';').any(|part| part.trim() == "q=0");
-        media_type
-            .trim()
-            .eq_ignore_ascii_case("application/x-ndjson")
-            && !is_refused
+        media_type.trim().eq_ignore_ascii_case(wanted) && !is_refused
     })
 }
 

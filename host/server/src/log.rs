@@ -105,7 +105,8 @@ pub async fn read(
     get, path = "/v1/modules/{digest}/events", operation_id = "read_events_of_module", tag = "modules",
     params(
         ("digest" = String, Path, description = "SHA-256 of the component"),
-        ("after" = Option<u64>, Query, description = "Events behind this position; by default all"),
+        ("after" = Option<u64>, Query, description = "Events after this position; by default all"),
+        ("to" = Option<u64>, Query, description = "No events after this position; by default up to the last one"),
         ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
     ),
     responses(
@@ -120,12 +121,15 @@ pub async fn decided_by(
     mut params: Params,
 ) -> Result<Response> {
     let after = params.number("after")?.unwrap_or_default();
+    let to = params.number("to")?.map_or(Position(u64::MAX), Position);
     let limit = params.limit(LOG_PAGE_MAX)?;
     params.finish()?;
     let room = visit.room(&app).await?;
     // Says so when there is no such module.
     app.host.module_bytes(digest).await?;
-    let page = app.host.decided_by(digest, Position(after), limit).await?;
+    let mut page = app.host.decided_by(digest, Position(after), limit).await?;
+    page.events.retain(|event| event.position <= to);
+    page.next = page.next.filter(|next| *next < to);
     let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));
     room.with(&page.events, answer)
 }

@@ -337,11 +337,16 @@ pub async fn show(
 }
 
 /// Downloads a component.
+///
+/// With `Accept: application/octet-stream` the bytes come under that type.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}/wasm", tag = "modules",
     params(("digest" = String, Path, description = "SHA-256 of the component")),
     responses(
-        (status = 200, body = choices::Binary, content_type = "application/wasm", description = "Its bytes"),
+        (status = 200, description = "Its bytes", content(
+            (choices::Binary = "application/wasm"),
+            (choices::Binary = "application/octet-stream"),
+        )),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -350,10 +355,16 @@ pub async fn download(
     visit: Visit,
     DigestPath(digest): DigestPath,
     params: Params,
+    headers: HeaderMap,
 ) -> Result<Response> {
     params.finish()?;
     let room = visit.room(&app).await?;
     let bytes = app.host.module_bytes(digest).await?;
-    let wasm = HeaderValue::from_static("application/wasm");
-    Ok(room.of(([(header::CONTENT_TYPE, wasm)], bytes).into_response()))
+    let media_type = match headers::accepts_bytes(&headers) {
+        true => headers::BYTES,
+        false => "application/wasm",
+    };
+    let media_type = HeaderValue::from_static(media_type);
+    let response = ([(header::CONTENT_TYPE, media_type)], bytes).into_response();
+    Ok(room.of(answer::varying(response)))
 }

@@ -19,6 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::App;
 use super::answering::Visit;
 use super::budget::BodyHeld;
+use super::headers::BYTES;
 use super::pace::Paced;
 use super::problem::{Code, Problem, Result};
 
@@ -174,9 +175,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         deserializer.deserialize_map(Members(PhantomData)).map(Self)
     }
 }
-
-/// What clients that know no other type for a body of bytes say.
-const BYTES: &str = "application/octet-stream";
 
 /// Refuses a body of another type than these, of which the first is the one that is asked for.
 /// A parameter such as `charset=utf-8` may follow.

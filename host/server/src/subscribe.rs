@@ -35,7 +35,7 @@ const NOW: &str = "now";
         ("after" = Option<String>, Query, description = "Events behind this position; 0, the default, for all, `now` for new ones only"),
         log::Filters,
         ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `after`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; goes before `after`"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
@@ -69,7 +69,7 @@ pub async fn log(
         ("stream" = String, Path, description = "The stream"),
         ("from" = Option<String>, Query, description = "The first version to send; 1, the default, for all, `now` for new ones only"),
         ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The last id that the client has seen; goes before `from`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; goes before `from`"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),

@@ -43,6 +43,14 @@ async fn the_same_bytes_are_the_same_module() {
         .unwrap();
     assert_eq!(bytes.headers()["content-type"], "application/wasm");
     assert_eq!(bytes.bytes().await.unwrap(), examples::account());
+    let plain = server
+        .request("GET", &format!("/v1/modules/{digest}/wasm"))
+        .header("Accept", "application/octet-stream")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(plain.headers()["content-type"], "application/octet-stream");
+    assert_eq!(plain.bytes().await.unwrap(), examples::account());
     let list = server.get("/v1/modules").await.ok();
     let entry = &list["modules"][0];
     assert_eq!(

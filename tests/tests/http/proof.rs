@@ -157,6 +157,23 @@ async fn a_module_leads_to_its_events() {
         );
         assert_eq!(events[0]["commit"]["module"], digest.to_string());
     }
+    note(&server, "further").await;
+    note(&server, "last").await;
+    for (range, positions, next) in [
+        ("to=1", json!([]), json!(null)),
+        ("to=2", json!([2]), json!(null)),
+        ("after=2&to=3", json!([3]), json!(null)),
+        ("to=3&limit=1", json!([2]), json!(2)),
+        ("after=2&to=3&limit=1", json!([3]), json!(null)),
+        ("after=2", json!([3, 4]), json!(null)),
+    ] {
+        let path = format!("/v1/modules/{second}/events?{range}");
+        let found = server.get(&path).await.ok();
+        let events = found["events"].as_array().unwrap().iter();
+        let found_at: Vec<_> = events.map(|event| event["position"].clone()).collect();
+        assert_eq!(json!(found_at), positions, "{range}");
+        assert_eq!(found["next"], next, "{range}");
+    }
     let unknown = "0".repeat(64);
     let path = format!("/v1/modules/{unknown}/events");
     server.get(&path).await.problem(404, "module-not-found");
