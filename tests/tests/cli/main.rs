@@ -14,6 +14,7 @@ mod program;
 mod projections;
 mod proving;
 mod serve;
+mod steady;
 mod subscriptions;
 mod swapping;
 mod tables;
