@@ -9,12 +9,14 @@ use super::{Context, Invalid};
 /// Name and value pairs that a guest sees of a command's metadata.
 pub type Annotations = Vec<(String, String)>;
 
-/// What a guest sees of metadata: the members of the JSON object, strings as they
-/// are and other values as JSON text, then what the host vouches for under
-/// `quipu.`. Metadata that is no object gives none.
+/// Returns the part of a command's metadata that a guest sees.
 ///
-/// Recorded decisions are made again with what this function gives, so what it
-/// gives for one input never changes.
+/// These are the members of the JSON object: strings unchanged, other values as JSON text. They are
+/// followed by the values that the host vouches for, with names that begin with `quipu.`. Metadata
+/// that is not an object yields no members.
+///
+/// Recorded decisions are replayed with the result of this function, so its result for a given
+/// input must never change.
 pub fn annotations(metadata: Option<&Bytes>, context: &Context) -> Annotations {
     let members = metadata.map(|bytes| members(bytes).unwrap_or_default());
     let mut annotations = members.unwrap_or_default();
@@ -32,10 +34,10 @@ pub fn annotations(metadata: Option<&Bytes>, context: &Context) -> Annotations {
     annotations
 }
 
-/// Checks metadata that a caller gives.
+/// Checks metadata given by a caller.
 ///
 /// # Errors
-/// When a member's name can't be decoded, or belongs to the host.
+/// When the name of a member can't be decoded, or belongs to the host.
 pub fn check_metadata(metadata: &[u8]) -> Result<(), Invalid> {
     if !metadata.trim_ascii_start().starts_with(b"{") {
         return Ok(());
@@ -49,9 +51,10 @@ pub fn check_metadata(metadata: &[u8]) -> Result<(), Invalid> {
     }
 }
 
-/// Adds members behind those that metadata have, whose text stays as it is. A name that
-/// is there already keeps its value, names of the host are left out. Metadata that is no
-/// object stays as it is.
+/// Adds members to metadata, after the existing ones, whose text is unchanged.
+///
+/// A name that already exists keeps its value. Names that belong to the host are left out. Metadata
+/// that is not an object is unchanged.
 pub fn add_members(metadata: &mut Option<Bytes>, added: &[(String, String)]) {
     let object = metadata.as_deref().unwrap_or(b"{}");
     let Ok(own) = members(object) else {
@@ -75,10 +78,10 @@ pub fn add_members(metadata: &mut Option<Bytes>, added: &[(String, String)]) {
     );
 }
 
-/// Names of annotations that are the host's.
+/// Prefix of the annotation names that belong to the host.
 const RESERVED: &str = "quipu.";
 
-/// The members of a JSON object in their order.
+/// Returns the members of a JSON object in their order.
 fn members(metadata: &[u8]) -> serde_json::Result<Annotations> {
     struct Members(Annotations);
 

@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use rand::Rng;
 
-/// Pauses between attempts: each is drawn between nothing and a bound that doubles
-/// every time, so that those who failed together do not come back together.
+/// Computes the pauses between attempts.
+///
+/// Each pause is random, between zero and a bound that doubles with every attempt, so that callers
+/// that failed together do not retry together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -12,7 +14,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pauses from `first`, each twice the one before, up to `max`.
+    /// Starts with a bound of `first`, which doubles with every pause, up to `max`.
     pub fn new(first: Duration, max: Duration) -> Self {
         Self {
             first,
@@ -21,19 +23,19 @@ impl Backoff {
         }
     }
 
-    /// Between attempts to read the log.
+    /// Returns the backoff between attempts to read the log.
     pub fn of_reads() -> Self {
         Self::new(Duration::from_millis(20), Duration::from_secs(5))
     }
 
-    /// How long to wait now.
+    /// Returns the next pause and doubles the bound.
     pub fn next_pause(&mut self) -> Duration {
         let bound = self.first.saturating_mul(1 << self.attempts.min(30));
         self.attempts = self.attempts.saturating_add(1);
         rand::rng().random_range(Duration::ZERO..=bound.min(self.max))
     }
 
-    /// It went well.
+    /// Starts over with the first bound, after a success.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -5,13 +5,13 @@ use bytes::Bytes;
 
 use super::{Invalid, check_json, is_same_json};
 
-/// How the bytes of a body are to be read.
+/// Media type of a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum ContentType {
     /// `application/json`: well-formed JSON text in UTF-8.
     #[default]
     Json,
-    /// Any other media type; the host does not look inside.
+    /// Any other media type. The host does not look inside.
     Other(Arc<str>),
 }
 
@@ -21,10 +21,7 @@ impl ContentType {
     /// Longest name in bytes.
     pub const BYTES_MAX: usize = 127;
 
-    /// The content type of this name.
-    ///
-    /// # Errors
-    /// When the name is empty, too long or holds anything but printable ASCII.
+    /// Checks a content type's name.
     pub fn new(name: &str) -> Result<Self, Invalid> {
         if name == Self::JSON {
             return Ok(Self::Json);
@@ -63,11 +60,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// A JSON body.
-    ///
-    /// # Errors
-    /// When the text is not well-formed JSON, or nested deeper than
-    /// [`JSON_DEPTH_MAX`](super::JSON_DEPTH_MAX).
+    /// Creates a JSON body.
     pub fn json(text: impl Into<Bytes>) -> Result<Self, Invalid> {
         let bytes = text.into();
         check_json(&bytes)?;
@@ -77,10 +70,7 @@ impl Body {
         })
     }
 
-    /// A body of another content type, whatever its bytes.
-    ///
-    /// # Errors
-    /// When the content type is JSON and the bytes are not.
+    /// Creates a body of any content type. Only JSON is checked.
     pub fn new(content_type: ContentType, bytes: impl Into<Bytes>) -> Result<Self, Invalid> {
         match content_type {
             ContentType::Json => Self::json(bytes),
@@ -91,7 +81,7 @@ impl Body {
         }
     }
 
-    /// A body that was checked before it was stored.
+    /// Creates a body from stored bytes, which were checked before.
     pub fn stored(content_type: ContentType, bytes: Bytes) -> Self {
         Self {
             content_type,
@@ -99,7 +89,7 @@ impl Body {
         }
     }
 
-    /// The empty JSON object.
+    /// Returns the empty JSON object.
     pub fn empty() -> Self {
         Self {
             content_type: ContentType::Json,
@@ -107,17 +97,17 @@ impl Body {
         }
     }
 
-    /// How to read the bytes.
+    /// The media type of the bytes.
     pub fn content_type(&self) -> &ContentType {
         &self.content_type
     }
 
-    /// The bytes as given.
+    /// The bytes, as they were given.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The text of a JSON body.
+    /// Returns the text of a JSON body, and `None` for other content types.
     pub fn as_json(&self) -> Option<&str> {
         match self.content_type {
             ContentType::Json => std::str::from_utf8(&self.bytes).ok(),
@@ -125,8 +115,10 @@ impl Body {
         }
     }
 
-    /// Whether both have one content type and one content: the same JSON value, however it
-    /// is written (see [`is_same_json`]), or the same bytes.
+    /// Whether both bodies have the same content type and the same content.
+    ///
+    /// JSON is compared as a value, regardless of spelling (see [`is_same_json`]). Everything else
+    /// is compared byte by byte.
     pub fn is_same_content(&self, other: &Self) -> bool {
         self.content_type == other.content_type
             && match self.content_type {
@@ -140,7 +132,7 @@ impl Body {
         self.bytes.len()
     }
 
-    /// Whether there are no bytes at all.
+    /// Whether the body has no bytes.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

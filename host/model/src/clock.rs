@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// Microseconds since 1970 UTC; written as RFC 3339.
+/// A time in microseconds since 1970 UTC. Displayed as RFC 3339.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -21,9 +21,9 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Where the host's time comes from.
+/// Source of the host's time.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -40,7 +40,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is set: for tests.
+/// A clock that changes only when it is set, for tests.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicU64);
 

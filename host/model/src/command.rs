@@ -8,19 +8,15 @@ use super::{Body, Context, ExpectedVersion, Invalid, Name, Timestamp};
 
 /// The idempotency key of a command: 1 to 255 bytes without control characters.
 ///
-/// Its scope is the stream. Ids that begin with `quipu.` are made by the host.
+/// Its scope is the stream. Ids that begin with `quipu.` are created by the host.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(Arc<str>);
 
 impl CommandId {
-    /// Prefix of ids that the host makes for commands that came without one.
+    /// Prefix of the ids that the host creates for commands without an id.
     pub const RESERVED: &'static str = "quipu.";
 
-    /// Checks and keeps a caller's id.
-    ///
-    /// # Errors
-    /// When it is empty, longer than 255 bytes, holds a control character, or
-    /// begins with `quipu.`.
+    /// Checks an id given by a caller.
     pub fn new(id: &str) -> Result<Self, Invalid> {
         if id.is_empty() || id.len() > 255 {
             let found = id.len();
@@ -41,17 +37,17 @@ impl CommandId {
         Ok(Self(id.into()))
     }
 
-    /// A fresh id for a command that came without one.
+    /// Creates a new id for a command that has none.
     pub fn made_by_host() -> Self {
         Self(format!("{}{}", Self::RESERVED, super::fresh_id()).into())
     }
 
-    /// An id that was checked before it was stored.
+    /// Creates an id from stored text, which was checked before.
     pub fn stored(id: &str) -> Self {
         Self(id.into())
     }
 
-    /// Whether the caller chose it, so that it may come again.
+    /// Whether the caller chose the id. Such a command may be sent a second time.
     pub fn is_callers(&self) -> bool {
         !self.0.starts_with(Self::RESERVED)
     }
@@ -61,7 +57,7 @@ impl CommandId {
         &self.0
     }
 
-    /// The id's text, to be shared.
+    /// The id as shared text.
     pub(super) fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
@@ -82,27 +78,27 @@ impl fmt::Debug for CommandId {
 /// A command as a caller gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// The idempotency key; without one the host makes an id.
+    /// The idempotency key. Without one, the host creates an id.
     pub id: Option<CommandId>,
-    /// Its type.
+    /// Type of the command.
     pub name: Name,
-    /// Schema version of the body; without one, the decider's current one.
+    /// Schema version of the body. Without one, the decider's current version.
     pub schema_version: Option<u32>,
     /// The data.
     pub body: Body,
-    /// A JSON object, kept as given.
+    /// Metadata: a JSON object, stored as given.
     pub metadata: Option<Bytes>,
-    /// What the caller expects of the stream.
+    /// Expected version of the stream.
     pub expected_version: ExpectedVersion,
-    /// Where the request comes from.
+    /// Origin of the request.
     pub context: Context,
 }
 
 impl Command {
-    /// A command with a JSON body and nothing else.
+    /// Creates a command with a JSON body and nothing else.
     ///
     /// # Errors
-    /// When the type's name or the body is not well-formed.
+    /// When the name of the type or the body is not well-formed.
     pub fn new(name: &str, json: impl Into<Bytes>) -> Result<Self, Invalid> {
         Ok(Self {
             id: None,
@@ -127,16 +123,13 @@ impl Command {
         )
     }
 
-    /// The same with an idempotency key.
-    ///
-    /// # Errors
-    /// When the id is not well-formed.
+    /// Sets the idempotency key.
     pub fn with_id(mut self, id: &str) -> Result<Self, Invalid> {
         self.id = Some(CommandId::new(id)?);
         Ok(self)
     }
 
-    /// The same under an expected version.
+    /// Sets the expected version.
     #[must_use]
     pub fn expecting(mut self, expected: ExpectedVersion) -> Self {
         self.expected_version = expected;
@@ -144,44 +137,45 @@ impl Command {
     }
 }
 
-/// Everything a decision depended on besides the state: stored with its commit,
-/// so that the decision can be made again.
+/// Everything that a decision depends on in addition to the state.
+///
+/// It is stored with the commit, so that the decision can be replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandRecord {
-    /// The caller's id, or the host's.
+    /// The caller's id, or the id created by the host.
     pub id: CommandId,
-    /// Type as the guest saw it.
+    /// Type, as the guest saw it.
     pub name: Name,
-    /// Schema version as the guest saw it.
+    /// Schema version, as the guest saw it.
     pub schema_version: u32,
     /// The data.
     pub body: Body,
-    /// The caller's metadata; what the guest sees of them is
-    /// [`annotations`](super::annotations) of this and `context`.
+    /// The caller's metadata. The guest sees the [`annotations`](super::annotations) of this and
+    /// `context`.
     pub metadata: Option<Bytes>,
-    /// What the host vouched for.
+    /// Values that the host vouched for.
     pub context: Context,
-    /// When the host accepted the request.
+    /// Time at which the host accepted the request.
     pub accepted_at: Timestamp,
     /// The decision's only source of randomness.
     pub seed: [u64; 4],
 }
 
 impl CommandRecord {
-    /// Whether another request under the same id is the same request: of equal type
-    /// and body.
+    /// Whether a request with the same id is a repetition of this one: it has the same type and an
+    /// equal body.
     pub fn is_repeated_by(&self, other: &Self) -> bool {
         self.name == other.name && self.body == other.body
     }
 }
 
-/// The domain says no.
+/// The answer of a decider that says no.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// Stable and machine-readable.
+    /// Stable, machine-readable code.
     pub code: String,
-    /// For people.
+    /// Message for people.
     pub message: String,
-    /// More for programs.
+    /// Further data for programs.
     pub details: Option<Body>,
 }

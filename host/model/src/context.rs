@@ -2,15 +2,15 @@ use std::sync::Arc;
 
 use super::{CommandId, Invalid};
 
-/// What the host vouches for besides the command itself.
+/// Values that the host vouches for, in addition to the command itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
-    /// Groups what belongs to one conversation. Where the caller gives none, the host
-    /// takes the command's id.
+    /// Groups the commands and events of one conversation. If the caller gives none, the host uses
+    /// the command's id.
     pub correlation_id: Option<Arc<str>>,
     /// The message that led to this command.
     pub causation_id: Option<Arc<str>>,
-    /// Who asks.
+    /// Identity of the caller.
     pub principal: Option<Arc<str>>,
     /// W3C trace context.
     pub traceparent: Option<Arc<str>>,
@@ -20,11 +20,8 @@ impl Context {
     /// Longest value in bytes.
     pub const BYTES_MAX: usize = 255;
 
-    /// The same, fit to be stored. A `traceparent` that is not well-formed is left out,
-    /// as its specification wants.
-    ///
-    /// # Errors
-    /// When another value is empty, longer than 255 bytes, or holds a control character.
+    /// Checks the values, so that they can be stored. A `traceparent` that is not well-formed is
+    /// left out, as its specification requires.
     pub fn checked(mut self) -> Result<Self, Invalid> {
         let values = [
             ("correlation id", &self.correlation_id),
@@ -48,7 +45,7 @@ impl Context {
         Ok(self)
     }
 
-    /// The same with a correlation id: that of a conversation which begins here.
+    /// Sets the correlation id to the command's id if there is none: the conversation begins here.
     #[must_use]
     pub fn correlated(mut self, id: &CommandId) -> Self {
         self.correlation_id.get_or_insert_with(|| id.shared());
@@ -56,9 +53,10 @@ impl Context {
     }
 }
 
-/// `version-trace-parent-flags` in lower-case hexadecimal digits. Neither trace nor
-/// parent is all zeros, version `ff` is none, and only versions after `00` may have
-/// more behind the flags.
+/// Whether the value has the form `version-trace-parent-flags` in lower-case hexadecimal digits.
+///
+/// Trace and parent must not be all zeros, and version `ff` is invalid. Only versions after `00`
+/// may have more parts after the flags.
 fn is_traceparent(value: &str) -> bool {
     let mut parts = value.splitn(5, '-');
     let mut digits = |length: usize| {

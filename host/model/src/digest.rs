@@ -4,17 +4,17 @@ use sha2::Digest as _;
 
 use super::Invalid;
 
-/// SHA-256 of a module's bytes, written as 64 hexadecimal digits.
+/// SHA-256 of a module's bytes, displayed as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The digest of these bytes.
+    /// Computes the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The first twelve digits, enough for a person.
+    /// The first twelve digits, for display to people.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }

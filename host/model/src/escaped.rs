@@ -1,9 +1,11 @@
 use std::borrow::Cow;
 
-/// A text on one line: line breaks, other controls, and marks that turn the direction of writing
-/// are escaped, as `\n`. Characters of `kept` are left.
+/// Escapes a text so that it fits on one line: line breaks, other control characters, and
+/// characters that change the direction of writing become escapes such as `\n`. Characters in
+/// `kept` are not escaped.
 ///
-/// Whoever writes text of guests or clients to a log uses it, so that nobody can forge a line.
+/// All text from guests or clients passes through this function before it is logged, so that nobody
+/// can forge a log line.
 pub fn escaped<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
     let is_unsafe = |c: char| {
         let steers = matches!(

@@ -11,9 +11,10 @@ use super::{
 /// Id of an event: the caller's, or a UUID version 7 made by the host.
 pub type EventId = Uuid;
 
-/// A fresh UUID version 7, in about 50 ns: `Uuid::now_v7` asks the operating
-/// system for randomness each time, which takes ten times as long. Ids of one
-/// millisecond are in no order.
+/// Creates a UUID version 7 in about 50 ns.
+///
+/// `Uuid::now_v7` asks the operating system for randomness each time, which takes ten times as
+/// long. Ids created within the same millisecond have no order.
 pub fn fresh_id() -> Uuid {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -22,21 +23,21 @@ pub fn fresh_id() -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
 
-/// An event that is to be appended.
+/// An event to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Its id; known before the append, so that the answer needs no look-up.
+    /// Event id. It is known before the append, so that the answer needs no look-up.
     pub id: EventId,
-    /// The caller chose the id, so that the event may come again.
+    /// Whether the caller chose the id. Such an event may be sent a second time.
     pub id_is_callers: bool,
-    /// Its type.
+    /// Type of the event.
     pub name: Name,
     /// Schema version of the body, from 1.
     pub schema_version: u32,
     /// The data.
     pub body: Body,
-    /// A JSON object, kept as given. For a decided event: its own annotations;
-    /// the command's metadata are stored once with the commit.
+    /// A JSON object, stored as given. For a decided event these are its own annotations. The
+    /// command's metadata is stored once, with the commit.
     pub metadata: Option<Bytes>,
     /// `name:value` labels.
     pub tags: Vec<Arc<str>>,
@@ -59,8 +60,8 @@ impl NewEvent {
         })
     }
 
-    /// Whether a guest has decided the same: ids of events are the host's, and no part of
-    /// a decision.
+    /// Whether both events are the same as decisions. Event ids are ignored, because the host
+    /// creates them after the decision.
     pub fn is_same_decision(&self, other: &Self) -> bool {
         self.name == other.name
             && self.schema_version == other.schema_version
@@ -70,50 +71,51 @@ impl NewEvent {
     }
 }
 
-/// An event as it stands in the log. Immutable.
+/// An event as it is stored in the log. Immutable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Its id.
+    /// Event id.
     pub id: EventId,
-    /// The stream it belongs to.
+    /// The stream that the event belongs to.
     pub stream: StreamId,
-    /// Its place in the stream, from 1.
+    /// Number of the event in its stream, from 1.
     pub version: Version,
-    /// Its place in the log.
+    /// Position of the event in the log.
     pub position: Position,
-    /// Its type.
+    /// Type of the event.
     pub name: Name,
     /// Schema version of the body.
     pub schema_version: u32,
     /// The data.
     pub body: Body,
-    /// The command's metadata, if it was decided, then its own; a JSON object.
+    /// A JSON object: the command's metadata, if the event was decided, followed by the event's
+    /// own.
     pub metadata: Option<Bytes>,
     /// `name:value` labels.
     pub tags: Vec<Arc<str>>,
-    /// When the host recorded it.
+    /// Time at which the host recorded the event.
     pub recorded_at: Timestamp,
-    /// What led to it, shared by the events of one commit.
+    /// Data about the commit, shared by all its events.
     pub commit: Arc<CommitData>,
-    /// How it is stored, where it was lifted; none: as it is here.
+    /// The stored form of a lifted event. `None` when the event is stored as it is here.
     pub stored_as: Option<Box<StoredAs>>,
 }
 
-/// The stored event that a lifted one was made of.
+/// The stored form of an event that was lifted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAs {
-    /// Its type.
+    /// Stored type.
     pub name: Name,
-    /// Its schema version.
+    /// Stored schema version.
     pub schema_version: u32,
-    /// Which part of it this is, from 0. Parts share version, position and id.
+    /// Number of this part of the stored event, from 0. All parts share version, position and id.
     pub part: u32,
-    /// How many parts it was split into; 1 for one that is whole.
+    /// Number of parts that the stored event was split into; 1 when it was not split.
     pub parts: u32,
 }
 
 impl StoredAs {
-    /// Part number `part` of `parts` of an event.
+    /// Describes part `part` of `parts` of an event.
     pub fn of(event: &RecordedEvent, part: u32, parts: u32) -> Self {
         let first = event.stored_as.as_deref();
         Self {
@@ -126,8 +128,8 @@ impl StoredAs {
 }
 
 impl RecordedEvent {
-    /// Whether nothing else of its stored event follows: a reader that keeps its place
-    /// keeps it here.
+    /// Whether this is the last part of its stored event. Readers store their checkpoint only after
+    /// the last part.
     pub fn is_last_part(&self) -> bool {
         self.stored_as
             .as_ref()
@@ -135,29 +137,29 @@ impl RecordedEvent {
     }
 }
 
-/// What led to a commit, as far as readers are told.
+/// The data about a commit that readers can see.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitData {
-    /// Id of the command, the caller's or the host's; none for a raw append without one.
+    /// Id of the command, from the caller or the host. `None` for a direct append without one.
     pub command_id: Option<CommandId>,
-    /// The module that decided; none for a raw append.
+    /// The module that decided. `None` for a direct append.
     pub module: Option<Digest>,
-    /// The plan under which the commit was made.
+    /// The plan that was active at the commit.
     pub plan: u64,
-    /// Fuel that the decision took; none for a raw append.
+    /// Fuel used by the decision. `None` for a direct append.
     pub fuel: Option<u64>,
-    /// Groups what belongs to one conversation.
+    /// Groups the commands and events of one conversation.
     pub correlation_id: Option<Arc<str>>,
     /// The message that led to this commit.
     pub causation_id: Option<Arc<str>>,
-    /// Who asked for it, as far as the host can vouch for it.
+    /// Identity of the caller, as far as the host can vouch for it.
     pub principal: Option<Arc<str>>,
     /// W3C trace context of the request.
     pub traceparent: Option<Arc<str>>,
 }
 
 impl CommitData {
-    /// What readers are told of a commit.
+    /// Collects the data about a commit that readers can see.
     pub fn of(
         command: Option<&CommandRecord>,
         plan: u64,

@@ -1,4 +1,4 @@
-//! Equality of JSON texts as values, with every digit of their numbers.
+//! Compares JSON texts as values, with every digit of their numbers.
 
 use std::borrow::Cow;
 
@@ -6,17 +6,17 @@ use super::check_json;
 
 /// Whether two JSON texts are the same value.
 ///
-/// White space, the order of an object's members, and the spelling of strings and numbers
-/// make no difference: `"\u0041"` is `"A"`, and `1`, `1.0`, `10e-1` and `1E0` are one number.
-/// `-0` is `0`. Numbers are compared as decimals of any length, never as doubles, so a
-/// difference in the twentieth digit counts. The size of an exponent costs nothing.
+/// White space, the order of an object's members, and the spelling of strings and numbers make no
+/// difference: `"\u0041"` is `"A"`, and `1`, `1.0`, `10e-1` and `1E0` are the same number. `-0` is
+/// `0`. Numbers are compared as decimals of any length, never as doubles, so a difference in the
+/// twentieth digit counts. The size of an exponent has no influence on the cost.
 ///
-/// An object may have several members of one name. Two objects are then the same only if each
+/// An object may have several members with the same name. Two such objects are equal only if each
 /// name has the same values in the same order.
 ///
-/// A surrogate without its partner, as in `"\ud800"`, is the same only as itself. A text that
-/// is not well-formed, or nested deeper than [`JSON_DEPTH_MAX`](super::JSON_DEPTH_MAX), is the
-/// same only as the same bytes.
+/// A surrogate without its partner, as in `"\ud800"`, is equal only to itself. A text that is not
+/// well-formed, or nested deeper than [`JSON_DEPTH_MAX`](super::JSON_DEPTH_MAX), is equal only to
+/// the same bytes.
 ///
 /// ```
 /// use quipu::model::is_same_json;
@@ -31,7 +31,7 @@ pub fn is_same_json(one: &[u8], other: &[u8]) -> bool {
     check_json(one).is_ok() && check_json(other).is_ok() && is_same_value(&mut ones, &mut others)
 }
 
-/// Compares the next values of two well-formed texts, and goes past them if they are the same.
+/// Compares the next values of two well-formed texts. If they are equal, moves past both.
 fn is_same_value(ones: &mut Cursor<'_>, others: &mut Cursor<'_>) -> bool {
     match (ones.next(), others.next()) {
         (Token::Array, Token::Array) => is_same_array(ones, others),
@@ -58,7 +58,7 @@ fn is_same_array(ones: &mut Cursor<'_>, others: &mut Cursor<'_>) -> bool {
 }
 
 fn is_same_object(ones: &mut Cursor<'_>, others: &mut Cursor<'_>) -> bool {
-    // Texts of one program have their members in one order most of the time.
+    // Texts written by the same program usually have their members in the same order.
     loop {
         let (mut one, mut other) = (*ones, *others);
         match (one.ends(), other.ends()) {
@@ -92,15 +92,15 @@ enum Token<'a> {
     Array,
     /// An object begins.
     Object,
-    /// A string, as it is written between its quotes.
+    /// A string, as written between its quotes.
     String(&'a [u8]),
-    /// A number, as it is written.
+    /// A number, as written.
     Number(&'a [u8]),
     /// `true`, `false` or `null`.
     Word(&'a [u8]),
 }
 
-/// A place in a well-formed text. Commas and colons are passed like white space, because
+/// A position in a well-formed text. Commas and colons are skipped like white space, because
 /// nothing depends on them in such a text.
 #[derive(Clone, Copy)]
 struct Cursor<'a> {
@@ -118,14 +118,14 @@ impl<'a> Cursor<'a> {
         self.rest = &self.rest[end.unwrap_or(self.rest.len())..];
     }
 
-    /// Takes the next bytes, at most as many as there are.
+    /// Takes at most `len` bytes.
     fn take(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(len.min(self.rest.len()));
         self.rest = rest;
         taken
     }
 
-    /// The next part. At the end of the text it is an empty word.
+    /// Returns the next part. At the end of the text, this is an empty word.
     fn next(&mut self) -> Token<'a> {
         self.skip_space();
         match self.rest.first() {
@@ -143,7 +143,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Whether the array or object ends here; if it does, goes past its end.
+    /// Whether the array or object ends here. If so, moves past its end.
     fn ends(&mut self) -> bool {
         self.skip_space();
         let ends = matches!(self.rest.first(), Some(b']' | b'}') | None);
@@ -153,7 +153,7 @@ impl<'a> Cursor<'a> {
         ends
     }
 
-    /// The inside of the string that begins here.
+    /// Returns the content of the string that begins here.
     fn string(&mut self) -> &'a [u8] {
         self.take(1);
         let mut len = 0;
@@ -175,13 +175,13 @@ impl<'a> Cursor<'a> {
         self.take(end.unwrap_or(self.rest.len()))
     }
 
-    /// The name of the member that begins here.
+    /// Returns the name of the member that begins here.
     fn name(&mut self) -> Cow<'a, [u8]> {
         self.skip_space();
         unescaped(self.string())
     }
 
-    /// The text of the next value.
+    /// Returns the text of the next value.
     fn value(&mut self) -> &'a [u8] {
         self.skip_space();
         let (start, mut depth) = (self.rest, 0_usize);
@@ -199,7 +199,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The rest of the members of the object, by name; those of one name in their order.
+    /// Returns the remaining members of the object, sorted by name. Members with the same name keep
+    /// their order.
     fn members(&mut self) -> Vec<(Cow<'a, [u8]>, &'a [u8])> {
         let mut members = Vec::new();
         while !self.ends() {
@@ -210,8 +211,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The characters of a string in UTF-8; a surrogate without a partner as UTF-8 would have it
-/// if it were a character.
+/// Returns the characters of a string in UTF-8. A surrogate without a partner is encoded as if it
+/// were a character.
 fn unescaped(inside: &[u8]) -> Cow<'_, [u8]> {
     if !inside.contains(&b'\\') {
         return Cow::Borrowed(inside);
@@ -244,7 +245,7 @@ fn unescaped(inside: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(text)
 }
 
-/// The four hexadecimal digits of an escape.
+/// Reads the four hexadecimal digits of an escape.
 fn code_unit(rest: &mut &[u8]) -> u32 {
     let (digits, after) = rest.split_at(rest.len().min(4));
     *rest = after;
@@ -253,7 +254,8 @@ fn code_unit(rest: &mut &[u8]) -> u32 {
     })
 }
 
-/// The character of an escaped code unit, which takes the second half of a pair with it.
+/// Returns the character of an escaped code unit. For a surrogate pair, the second half is consumed
+/// as well.
 fn character(unit: u32, rest: &mut &[u8]) -> u32 {
     if !(0xD800..0xDC00).contains(&unit) {
         return unit;
@@ -278,11 +280,11 @@ fn push_character(text: &mut Vec<u8>, character: u32) {
     text.extend_from_slice(&[0xE0 | (character >> 12 & 0x0F) as u8, low(6), low(0)]);
 }
 
-/// A number in the one form that all its spellings share.
+/// A number in a canonical form that all its spellings share.
 #[derive(Debug, PartialEq, Eq)]
 enum Number<'a> {
     Zero,
-    /// 0.DIGITS times ten to the exponent; the first and the last digit are not 0.
+    /// 0.DIGITS times ten to the exponent. The first and the last digit are not 0.
     Other {
         is_negative: bool,
         digits: Cow<'a, [u8]>,
@@ -290,12 +292,12 @@ enum Number<'a> {
     },
 }
 
-/// A whole number of any size, in one form.
+/// An integer of any size, in canonical form.
 #[derive(Debug, PartialEq, Eq)]
 enum Exponent {
-    /// Of at most [`Exponent::SMALL_DIGITS`] digits.
+    /// At most [`Exponent::SMALL_DIGITS`] digits.
     Small(i128),
-    /// Of more digits, which begin with another one than 0.
+    /// More digits. The first digit is not 0.
     Large { is_negative: bool, digits: Vec<u8> },
 }
 
@@ -334,10 +336,10 @@ impl<'a> Number<'a> {
 }
 
 impl Exponent {
-    /// Digits that an `i128` always has room for, and a scale with them.
+    /// Number of digits that always fit an `i128` together with a scale.
     const SMALL_DIGITS: usize = 37;
 
-    /// The exponent that is written, moved by a scale.
+    /// Parses a written exponent and adds a scale.
     fn new(text: &[u8], scale: i128) -> Self {
         let (is_negative, digits) = match text.split_first() {
             Some((b'-', digits)) => (true, digits),
@@ -352,7 +354,7 @@ impl Exponent {
             let size = if is_negative { -size } else { size };
             return Self::small(size + scale);
         }
-        // The scale is no longer than the text, so it can't change the sign.
+        // The scale is shorter than the text, so it can't change the sign.
         let mut digits = digits.to_vec();
         let mut carry = if is_negative { -scale } else { scale };
         for digit in digits.iter_mut().rev() {
@@ -388,7 +390,7 @@ impl Exponent {
     }
 }
 
-/// As a scale: no text is as long as an `i128` counts.
+/// Converts a length to a scale. No text is longer than an `i128` can count.
 fn length(digits: &[u8]) -> i128 {
     i128::try_from(digits.len()).unwrap_or(i128::MAX)
 }

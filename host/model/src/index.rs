@@ -1,4 +1,4 @@
-//! Values by which documents are found, as bytes in the values' order.
+//! Encodes the values by which documents are found as bytes that sort like the values.
 
 use std::fmt;
 
@@ -6,27 +6,27 @@ use serde_json::Value;
 
 use super::Invalid;
 
-/// A value of a document by which it can be found.
+/// An index: a value by which a document can be found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
-    /// Name by which queries ask for it.
+    /// Name that queries use.
     pub name: Box<str>,
-    /// JSON pointer into the document; an array there gives one entry for each element.
+    /// JSON pointer into the document. If it points to an array, each element gives an entry.
     pub pointer: Box<str>,
-    /// How its values are compared.
+    /// How the values are compared.
     pub kind: Kind,
 }
 
 impl Index {
-    /// Most entries that one document may have in one index.
+    /// Highest number of entries of one document in one index.
     pub const ENTRIES_MAX: usize = 1_000;
-    /// Longest text that an index holds, in bytes.
+    /// Longest text that an index contains, in bytes.
     pub const TEXT_BYTES_MAX: usize = 1_024;
 
-    /// What the index has of a document: each value once, in their order. Values of another
-    /// kind and long texts are left out. May be more than [`ENTRIES_MAX`](Self::ENTRIES_MAX),
-    /// which the sandbox refuses.
+    /// Returns the entries of a document: each value once, sorted.
     ///
+    /// Values of another kind and texts that are too long are left out. The result may have more
+    /// than [`ENTRIES_MAX`](Self::ENTRIES_MAX) entries, which the sandbox rejects.
     /// ```
     /// use quipu::model::{Index, Kind};
     /// let index = Index { name: "tag".into(), pointer: "/tags".into(), kind: Kind::Text };
@@ -47,12 +47,12 @@ impl Index {
         entries
     }
 
-    /// What each of some indexes has of a document's text, which is read only if there is
+    /// Returns the entries of a document's text for each index. The text is parsed only if there is
     /// an index.
     ///
     /// # Errors
-    /// When no tree can be made of the text: it is no JSON, nested deeper than 127, or holds
-    /// a number or an escape that has no value.
+    /// When the text can't be parsed: it is not JSON, is nested deeper than 127, or contains a
+    /// number or an escape that has no value.
     pub fn all_entries(indexes: &[Self], document: &str) -> Result<Vec<Vec<Vec<u8>>>, Invalid> {
         if indexes.is_empty() {
             return Ok(Vec::new());
@@ -69,7 +69,7 @@ impl Index {
 pub enum Kind {
     /// A JSON string, by its bytes in UTF-8.
     Text,
-    /// A JSON number without fraction and exponent, of 64 bits with sign.
+    /// A JSON number without fraction and exponent that fits a signed 64-bit integer.
     Integer,
     /// Any JSON number, as a double.
     Number,
@@ -78,7 +78,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its name, as in the WIT.
+    /// The name, as in the WIT.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -88,8 +88,8 @@ impl Kind {
         }
     }
 
-    /// Bytes whose order is that of the values; none for a value of another kind, and for
-    /// a text of more than [`Index::TEXT_BYTES_MAX`].
+    /// Encodes a value as bytes that sort like the values. `None` for a value of another kind and
+    /// for a text longer than [`Index::TEXT_BYTES_MAX`].
     pub fn encode(self, value: &Value) -> Option<Vec<u8>> {
         match self {
             Self::Text => value
@@ -102,10 +102,10 @@ impl Kind {
         }
     }
 
-    /// The bytes of a value that a query names.
+    /// Encodes a value given in a query.
     ///
     /// # Errors
-    /// When the text is no value of this kind, or longer than any that is in an index.
+    /// When the text is not a value of this kind, or is longer than any text in an index.
     pub fn parse(self, text: &str) -> Result<Vec<u8>, Invalid> {
         let parsed = match self {
             Self::Text if text.len() > Index::TEXT_BYTES_MAX => {
@@ -138,11 +138,11 @@ fn integer(value: i64) -> Vec<u8> {
     (value.cast_unsigned() ^ (1 << 63)).to_be_bytes().to_vec()
 }
 
-/// Negative numbers with every bit turned, others with the sign's: then greater ones have
+/// Flips all bits of negative numbers and the sign bit of others, so that greater numbers have
 /// greater bits.
 fn number(value: f64) -> Vec<u8> {
     const SIGN: u64 = 1 << 63;
-    // Both zeros are one value.
+    // Both zeros are the same value.
     let bits = (value + 0.0).to_bits();
     let turned = if bits & SIGN == 0 { bits | SIGN } else { !bits };
     turned.to_be_bytes().to_vec()
@@ -179,7 +179,7 @@ mod tests {
         StdRng::seed_from_u64(seed)
     }
 
-    /// Values near each other, near the bounds, and anywhere.
+    /// Returns values near each other, near the bounds, and anywhere.
     fn any_integer(random: &mut StdRng) -> i64 {
         match random.random_range(0..4) {
             0 => random.random_range(-3..=3),

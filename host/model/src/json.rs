@@ -1,4 +1,4 @@
-//! The one check of JSON: well-formed, and not nested too deep.
+//! Checks that JSON is well-formed and not nested too deep. There is no other such check.
 
 use serde::de::IgnoredAny;
 
@@ -7,15 +7,12 @@ use super::Invalid;
 /// Deepest nesting of arrays and objects in a JSON body.
 pub const DEPTH_MAX: usize = 128;
 
-/// Text without the byte order mark with which some programs begin a file.
+/// Strips the byte order mark with which some programs begin a file.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
-/// Scans a text without building a tree.
-///
-/// # Errors
-/// When it is not UTF-8, not well-formed, or nested deeper than [`DEPTH_MAX`].
+/// Checks a text without building a tree.
 pub fn check(text: &[u8]) -> Result<(), Invalid> {
     let text = std::str::from_utf8(text)
         .map_err(|error| Invalid(format!("not well-formed JSON: not UTF-8 {error}")))?;
@@ -27,7 +24,7 @@ pub fn check(text: &[u8]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Deepest nesting, exact for well-formed JSON.
+/// Returns the deepest nesting. Exact only for well-formed JSON.
 fn depth(text: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0usize, 0usize);
     let mut bytes = text.iter();

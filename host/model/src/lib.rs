@@ -1,7 +1,7 @@
-//! The words of the product as types: streams, versions, events, commands.
+//! The vocabulary of Quipu as types: streams, versions, events, commands.
 //!
-//! No I/O and nothing asynchronous. Every value here is checked when it is made,
-//! so the layers above pass it on without a second look.
+//! No I/O and nothing asynchronous. Every value is checked when it is created, so the layers above
+//! pass it on without further checks.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -49,7 +49,7 @@ pub use signature::{PublicKey, Signature};
 pub use stream::{Category, ExpectedVersion, Position, StreamId, Version};
 pub use throttle::Throttle;
 
-/// A value that breaks a rule of the model, in words for its author.
+/// A value that breaks a rule of the model, with a message for its author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub String);

@@ -1,6 +1,6 @@
 use super::NewEvent;
 
-/// Bounds of one append. Each is configurable and has its own error.
+/// Limits of one append. Each is configurable and has its own error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendLimits {
     /// Events per append.
@@ -33,20 +33,20 @@ impl Default for AppendLimits {
     }
 }
 
-/// An append that breaks one of its bounds.
+/// An append that exceeds a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {found} is more than {max}")]
 pub struct TooLarge {
-    /// What is bounded, with its unit.
+    /// The quantity that is limited, with its unit.
     pub what: &'static str,
-    /// What was given.
+    /// The value found.
     pub found: usize,
-    /// What is allowed.
+    /// The highest value allowed.
     pub max: usize,
 }
 
 impl AppendLimits {
-    /// So many times as wide as these, or as the default where that is wider.
+    /// Returns limits `times` as high as these. Limits below the default are first raised to it.
     pub fn wider(&self, times: usize) -> Self {
         let usual = Self::default();
         let wider = |own: usize, usual: usize| own.max(usual).saturating_mul(times);
@@ -64,7 +64,7 @@ impl AppendLimits {
     /// Checks one append.
     ///
     /// # Errors
-    /// The first bound that it breaks.
+    /// The first limit that it exceeds.
     pub fn check<'a>(
         &self,
         events: impl IntoIterator<Item = &'a NewEvent>,
@@ -95,7 +95,7 @@ impl AppendLimits {
     /// Checks the body, metadata and type of one command.
     ///
     /// # Errors
-    /// The first bound that it breaks.
+    /// The first limit that it exceeds.
     pub fn check_command(&self, command: &super::Command) -> Result<(), TooLarge> {
         let metadata = command.metadata.as_ref().map_or(0, bytes::Bytes::len);
         within(

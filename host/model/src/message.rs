@@ -5,15 +5,12 @@ use super::{ContentType, Invalid};
 
 /// Type of an event or a command: UTF-8 without control characters, not empty.
 ///
-/// Its length is bounded by [`AppendLimits`](super::AppendLimits).
+/// Its length is limited by [`AppendLimits`](super::AppendLimits).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// Checks and keeps a type's name.
-    ///
-    /// # Errors
-    /// When it is empty or holds a control character.
+    /// Checks the name of a type.
     pub fn new(name: &str) -> Result<Self, Invalid> {
         if name.is_empty() {
             return Err(Invalid("a type must not be empty".to_owned()));
@@ -24,7 +21,7 @@ impl Name {
         Ok(Self(name.into()))
     }
 
-    /// A name that was checked before it was stored.
+    /// Creates a name from stored text, which was checked before.
     pub fn stored(name: &str) -> Self {
         Self(name.into())
     }
@@ -39,7 +36,7 @@ impl Name {
         self.0.len()
     }
 
-    /// Never true: a name is not empty.
+    /// Always false, because a name is never empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -69,7 +66,7 @@ impl serde::Serialize for Name {
     }
 }
 
-/// What a manifest says of one type of event or command.
+/// Description of an event or command type in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageType {
     /// Canonical name.
@@ -80,6 +77,6 @@ pub struct MessageType {
     pub aliases: Vec<Name>,
     /// Content type of its bodies.
     pub content_type: ContentType,
-    /// JSON Schema of the body; empty: none given.
+    /// JSON Schema of the body. Empty when there is none.
     pub json_schema: String,
 }

@@ -3,24 +3,24 @@ use std::str::FromStr;
 
 use super::Invalid;
 
-/// How a stored document differs from what is folded from the first event.
+/// How a stored document differs from the result of folding all events from the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mismatch {
-    /// Both have the document, with other bytes.
+    /// The document is stored and folded, with different bytes.
     Different,
-    /// It is stored, and not folded.
+    /// The document is stored, but folding does not create it.
     OnlyStored,
-    /// It is folded, and not stored.
+    /// Folding creates the document, but it is not stored.
     OnlyFolded,
-    /// An event can't be folded into it now.
+    /// An event can no longer be folded into the document.
     Unfoldable,
-    /// An event of a stream can't be lifted or given keys now, so that nothing says which
-    /// documents it concerns.
+    /// An event of a stream can no longer be lifted or given keys, so the documents that it
+    /// concerns are unknown.
     Unreadable,
 }
 
 impl Mismatch {
-    /// Every mismatch.
+    /// All kinds of mismatch.
     pub const ALL: [Self; 5] = [
         Self::Different,
         Self::OnlyStored,
@@ -29,7 +29,7 @@ impl Mismatch {
         Self::Unreadable,
     ];
 
-    /// Its stable name.
+    /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Different => "different",

@@ -1,4 +1,4 @@
-//! How projections are kept, apart from what they are.
+//! The settings of projections, separate from their content.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,53 +7,54 @@ use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// When the documents of a projection are made.
+/// When the documents of a projection are updated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lifecycle {
-    /// Behind the log, as fast as it goes.
+    /// Asynchronously, shortly after the append.
     #[default]
     Async,
-    /// In the transaction of the append; its failure fails the append.
+    /// In the transaction of the append. If it fails, the append fails.
     Inline,
-    /// On demand, from one stream; stored nowhere.
+    /// On demand, from one stream. Nothing is stored.
     Live,
 }
 
-/// What becomes of an event that a projection can't fold, after it has been tried again.
+/// What happens to an event that a projection can't fold, after retries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
-    /// The projection stops before it.
+    /// The projection stops before the event.
     #[default]
     Stop,
-    /// It is left out for the document that it fails on, with a record.
+    /// The event is left out for the document that it fails on, and a record is written.
     Skip,
-    /// It waits, and so does what comes later for the same document.
+    /// The event is parked, and so are later events for the same document.
     Park,
 }
 
-/// How a projection is kept: chosen in the deployment.
+/// Settings of a projection, chosen in the deployment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Settings {
-    /// When its documents are made.
+    /// When documents are updated.
     pub lifecycle: Lifecycle,
-    /// What becomes of what it can't fold.
+    /// What happens to events that can't be folded.
     pub on_error: OnError,
 }
 
-/// What a deployment changes of how a projection is kept.
+/// Changes to a projection's settings in a deployment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsChange {
-    /// When its documents are made; none: as before, at first asynchronously.
+    /// When documents are updated. `None` keeps the setting; a new projection is asynchronous.
     pub lifecycle: Option<Lifecycle>,
-    /// What becomes of what it can't fold; none: as before, at first it stops.
+    /// What happens to events that can't be folded. `None` keeps the setting; a new projection
+    /// stops.
     pub on_error: Option<OnError>,
 }
 
 impl Settings {
-    /// These, with a change.
+    /// Returns these settings with a change applied.
     #[must_use]
     pub fn with(self, change: SettingsChange) -> Self {
         Self {
@@ -64,7 +65,7 @@ impl Settings {
 }
 
 impl Lifecycle {
-    /// Its name.
+    /// The name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Async => "async",
@@ -75,7 +76,7 @@ impl Lifecycle {
 }
 
 impl OnError {
-    /// Its name.
+    /// The name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",

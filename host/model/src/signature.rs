@@ -5,25 +5,26 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Invalid;
 
-/// What a signature's text begins with.
+/// Prefix of a signature's text.
 const ALGORITHM: &str = "ed25519";
 
-/// A public key of ed25519, written as base64.
+/// An ed25519 public key, displayed as base64.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
 
-/// A detached ed25519 signature (RFC 8032) of a component's bytes, written as `ed25519`, the
-/// public key and the signature, both in base64.
+/// A detached ed25519 signature (RFC 8032) of a component's bytes.
+///
+/// It is displayed as `ed25519` followed by the public key and the signature, both in base64.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature {
-    /// Of whom.
+    /// Public key of the signer.
     pub key: PublicKey,
     /// The signature.
     pub bytes: [u8; 64],
 }
 
 impl Signature {
-    /// Whether it is one of these bytes by its key.
+    /// Whether this is a valid signature of these bytes.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(&self.bytes);
         ed25519_dalek::VerifyingKey::from_bytes(&self.key.0)

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Invalid;
 
-/// Number of events ever appended to a stream; 0 means that there is no stream.
+/// Number of events ever appended to a stream; 0 means that the stream does not exist.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct Version(pub u64);
 
-/// An event's place in the log of all events, from 1. Holes are allowed.
+/// Position of an event in the log of all events, from 1. Gaps are allowed.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -23,12 +23,12 @@ impl Version {
     /// The version of a stream that does not exist.
     pub const NONE: Version = Version(0);
 
-    /// The version after `count` more events.
+    /// Returns the version after `count` more events.
     pub fn plus(self, count: usize) -> Version {
         Version(self.0.saturating_add(count as u64))
     }
 
-    /// The version of the next event.
+    /// Returns the version of the next event.
     pub fn next(self) -> Version {
         self.plus(1)
     }
@@ -48,9 +48,8 @@ impl fmt::Display for Position {
 
 /// Id of a stream: 1 to 255 bytes of UTF-8 without control characters.
 ///
-/// Its category is the part before the first `-`, the whole id without one.
-/// Ids that begin with `$` belong to the host. `.` and `..` are refused, since no URL
-/// can name them.
+/// Its category is the part before the first `-`, or the whole id if it contains none. Ids that
+/// begin with `$` belong to the host. `.` and `..` are rejected, because no URL can contain them.
 ///
 /// ```
 /// let stream: quipu::model::StreamId = "loan-173688".parse().unwrap();
@@ -63,10 +62,7 @@ impl StreamId {
     /// Longest id in bytes.
     pub const BYTES_MAX: usize = 255;
 
-    /// Checks and keeps an id.
-    ///
-    /// # Errors
-    /// When it is empty, too long or holds a control character.
+    /// Checks an id.
     pub fn new(id: &str) -> Result<Self, Invalid> {
         if id.is_empty() || id.len() > Self::BYTES_MAX {
             return Err(Invalid(format!(
@@ -98,7 +94,7 @@ impl StreamId {
             .map_or(&*self.0, |(category, _)| category)
     }
 
-    /// The part behind the first `-`; empty without one.
+    /// The part after the first `-`; empty if there is none.
     pub fn key(&self) -> &str {
         self.0.split_once('-').map_or("", |(_, key)| key)
     }
@@ -142,15 +138,12 @@ impl<'de> Deserialize<'de> for StreamId {
     }
 }
 
-/// A category that a decider can serve: 1 to 64 of `a-z 0-9 _`, beginning with a letter.
+/// A category that a decider can serve: 1 to 64 characters of `a-z 0-9 _`, beginning with a letter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Category(Arc<str>);
 
 impl Category {
-    /// Checks and keeps a category.
-    ///
-    /// # Errors
-    /// When it does not have the form above.
+    /// Checks the name of a category.
     pub fn new(name: &str) -> Result<Self, Invalid> {
         let well_formed = (1..=64).contains(&name.len())
             && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -184,22 +177,22 @@ impl fmt::Display for Category {
     }
 }
 
-/// What the caller expects of a stream at the moment of an append.
+/// The version that the caller expects a stream to have at an append.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ExpectedVersion {
-    /// Nothing; the store assigns the versions.
+    /// Any version. The store assigns the versions.
     #[default]
     Any,
-    /// That it does not exist.
+    /// The stream does not exist.
     NoStream,
-    /// That it exists, at whatever version.
+    /// The stream exists, at any version.
     StreamExists,
-    /// That it stands at this version. `Exact(0)` is `NoStream`.
+    /// The stream is at this version. `Exact(0)` equals `NoStream`.
     Exact(Version),
 }
 
 impl ExpectedVersion {
-    /// Whether a stream at `found` is as expected.
+    /// Whether the expectation is met by a stream at version `found`.
     pub fn admits(self, found: Version) -> bool {
         match self {
             Self::Any => true,
@@ -209,7 +202,7 @@ impl ExpectedVersion {
         }
     }
 
-    /// Whether a conflict is the host's to solve, by deciding again.
+    /// Whether the host may resolve a conflict by deciding a second time.
     pub fn may_be_decided_again(self) -> bool {
         matches!(self, Self::Any | Self::StreamExists)
     }

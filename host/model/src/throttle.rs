@@ -1,15 +1,17 @@
-//! What is logged over and over, once a minute.
+//! Limits repeated log messages to one per minute.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// For how long a cause is logged once.
+/// Period in which a cause is logged once.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Causes that are logged in that time.
+/// Highest number of causes logged in that period.
 const CAUSES_MAX: usize = 10;
 
-/// Lets the first line of a cause pass, and counts the others. After a minute the cause passes
-/// again, and so many causes in it at most that a text which is always another floods nothing.
+/// Lets the first log line of a cause pass and counts the others.
+///
+/// After a minute the cause passes a second time. At most 10 causes pass within a
+/// minute, so texts that always differ can't flood the log.
 #[derive(Debug)]
 pub struct Throttle {
     since: Instant,
@@ -28,7 +30,7 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// Whether to log: then how many lines were left out before. None otherwise.
+    /// Returns the number of lines left out so far if this line is to be logged, otherwise `None`.
     pub fn pass(&mut self, cause: &str) -> Option<u64> {
         self.pass_at(cause, Instant::now())
     }

@@ -74,7 +74,7 @@ fn the_size_of_an_exponent_costs_nothing() {
     check("1e-999999999", "0", false);
     let nines = "9".repeat(37);
     let one = format!("1{}", "0".repeat(37));
-    // Where an exponent gets one more digit.
+    // Cases in which an exponent gains a digit.
     check(&format!("1e{one}"), &format!("10e{nines}"), true);
     check(&format!("1e{one}"), &format!("1e{nines}"), false);
     check(&format!("1e-{one}"), &format!("0.1e-{nines}"), true);
@@ -194,7 +194,7 @@ fn random() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// A number of few digits, so that equal ones are met often.
+/// Returns a number with few digits, so that equal numbers occur often.
 fn any_number(random: &mut StdRng) -> String {
     let mut text = String::new();
     if random.random_bool(0.3) {
@@ -219,7 +219,7 @@ fn any_number(random: &mut StdRng) -> String {
     text
 }
 
-/// The number times ten to the 20th, digit by digit.
+/// Returns the number times ten to the 20th, digit by digit.
 fn decimal(text: &str) -> (bool, String) {
     let (is_negative, text) = match text.strip_prefix('-') {
         Some(text) => (true, text),
@@ -250,11 +250,11 @@ fn numbers_agree_with_a_comparison_digit_by_digit() {
     assert!(same > 1_000, "{same}");
 }
 
-/// A value, of which each call of `spelled` makes another text.
+/// A value that each call of `spelled` writes differently.
 #[derive(Clone)]
 enum Value {
     Word(&'static str),
-    /// Digits, and where the point is.
+    /// Digits, and the position of the decimal point.
     Number(String, i32),
     String(String),
     Array(Vec<Self>),
@@ -319,7 +319,7 @@ fn spelled(random: &mut StdRng, value: &Value) -> String {
             let mut written = Vec::new();
             let mut is_taken = vec![false; members.len()];
             for name in order.into_iter().map(|at| &members[at].0) {
-                // Those of one name stay in their order.
+                // Members with the same name keep their order.
                 let is_next =
                     |(at, other): &(usize, &(String, Value))| !is_taken[*at] && other.0 == *name;
                 let (at, (_, value)) = members.iter().enumerate().find(is_next).unwrap();
@@ -348,7 +348,7 @@ fn spelled_string(random: &mut StdRng, text: &str) -> String {
     written + "\""
 }
 
-/// Makes another value of it.
+/// Changes the value into a different one.
 fn change(random: &mut StdRng, value: &mut Value) {
     match value {
         Value::Word(word) => *word = if *word == "null" { "true" } else { "null" },

@@ -1,5 +1,6 @@
-//! The parts of a host that run by themselves. None of them ends unnoticed: one that panics is
-//! restarted, or, where that would not be safe, is reported as failed, and the host with it.
+//! Supervises the tasks and threads of a host. None of them ends unnoticed: a part that panics is
+//! restarted. Where a restart would not be safe, the part is reported as failed, and the host with
+//! it.
 
 mod part;
 
@@ -62,19 +63,19 @@ impl Trip {
 }
 
 impl Supervisor {
-    /// All parts, by name. One that ended as it should is not among them.
+    /// Returns all parts, sorted by name. Parts that ended normally are not included.
     pub fn parts(&self) -> Vec<Part> {
         let mut parts: Vec<_> = self.lock().values().map(|it| it.part.clone()).collect();
         parts.sort_by(|one, other| one.name.cmp(&other.name));
         parts
     }
 
-    /// The first part that failed for good; none while all can work.
+    /// Returns the first part that failed permanently. `None` while all parts can work.
     pub fn failed(&self) -> Option<Part> {
         self.0.failed.borrow().clone()
     }
 
-    /// Waits until a part has failed for good.
+    /// Waits until a part has failed permanently.
     pub async fn until_failed(&self) -> Part {
         let mut failed = self.0.failed.subscribe();
         loop {
@@ -87,7 +88,7 @@ impl Supervisor {
         }
     }
 
-    /// A task that is restarted after a pause whenever it panics. It ends when it returns.
+    /// Runs a task and restarts it after a pause whenever it panics. Ends when the task returns.
     pub fn restarting<N, B, F>(
         &self,
         name: N,
@@ -118,8 +119,8 @@ impl Supervisor {
         }
     }
 
-    /// A task without which the host cannot work: a panic is the end of the host. None when it
-    /// panicked.
+    /// Runs a task that the host cannot work without: if it panics, the host fails. Returns `None`
+    /// when it panicked.
     pub fn essential<N, W>(
         &self,
         name: N,
@@ -147,7 +148,7 @@ impl Supervisor {
         }
     }
 
-    /// A part that calls for each of its steps.
+    /// Registers a part that reports each of its steps.
     pub fn seat(&self, name: String) -> Seat {
         let trip = Arc::new(Trip::default());
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed);
@@ -164,7 +165,7 @@ impl Supervisor {
         }
     }
 
-    /// Makes a part panic at its next step; false when there is none of that name. For tests.
+    /// Makes a part panic at its next step, for tests. Returns false when no part has that name.
     #[doc(hidden)]
     pub fn trip(&self, name: &str) -> bool {
         let parts = self.lock();
@@ -182,8 +183,7 @@ impl Supervisor {
     }
 }
 
-/// The place of one part among those of a host. Given up when it is dropped, unless the part
-/// has failed.
+/// Registration of one part of a host. Dropping it removes the part, unless the part has failed.
 pub struct Seat {
     supervisor: Supervisor,
     number: u64,
@@ -192,7 +192,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Does one step of a part that can go on after a panic in it; none when it panicked.
+    /// Runs one step of a part that can continue after a panic. Returns `None` when it panicked.
     pub fn step<T>(&self, step: impl FnOnce() -> T) -> Option<T> {
         let stepping = || {
             self.trip.check();
@@ -208,10 +208,10 @@ impl Seat {
         }
     }
 
-    /// The same for what waits.
+    /// Runs asynchronous work in the same way.
     ///
     /// # Errors
-    /// With what the panic said.
+    /// The message of the panic.
     pub async fn attempt<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
         let working = async {
             self.trip.check();
@@ -269,10 +269,11 @@ impl Drop for Seat {
     }
 }
 
-/// What a task came to, for whoever waits for it. None: it was cancelled, since the host ends.
+/// Returns the result of a task to the task that waits for it. `None` when it was cancelled because
+/// the host is shutting down.
 ///
 /// # Panics
-/// When the task did: whoever waits is a part of the host, too.
+/// When the task panicked, because the waiting task is a part of the host, too.
 pub fn joined<T>(ended: Result<T, JoinError>) -> Option<T> {
     match ended {
         Ok(done) => Some(done),
@@ -283,7 +284,7 @@ pub fn joined<T>(ended: Result<T, JoinError>) -> Option<T> {
     }
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 fn cause(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

@@ -1,13 +1,13 @@
-/// A part of a host, and how it is.
+/// A part of a host and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Its name, as `committer` or `worker 1`.
+    /// Name, such as `committer` or `worker 1`.
     pub name: String,
-    /// What it does now.
+    /// Current state.
     pub state: PartState,
-    /// How often it panicked and was restarted since the host was started.
+    /// Number of restarts after a panic since the host started.
     pub restarts: u64,
-    /// What the last panic said.
+    /// Message of the last panic.
     pub cause: Option<String>,
 }
 
@@ -22,13 +22,13 @@ impl Part {
     }
 }
 
-/// What a part of a host does.
+/// State of a part of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartState {
-    /// It works, or waits for work.
+    /// It works or waits for work.
     Running,
-    /// It panicked, and is about to restart.
+    /// It panicked and is about to restart.
     Restarting,
-    /// It panicked, and does not restart: the host has to end.
+    /// It panicked and does not restart: the host must shut down.
     Failed,
 }
