@@ -1,4 +1,4 @@
-//! What a guest answers, checked against the contract and its own manifest.
+//! Checks the answers of a guest against the contract and its own manifest.
 
 use std::sync::Arc;
 
@@ -12,30 +12,30 @@ use quipu_model::{
     AppendLimits, Body, ContentType, MessageType, NewEvent, Rejection, check_json, fresh_id,
 };
 
-/// What a guest decided, and what that took.
+/// The result of a decision and its cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What it decided.
+    /// The result.
     pub outcome: Outcome,
-    /// Equal whenever the same guest decides the same in an instance with the
-    /// same history; close to it in others.
+    /// Fuel used. It is equal whenever the same guest makes the same decision in an instance with
+    /// the same history, and similar in other instances.
     pub fuel: Fuel,
 }
 
 /// The answer of a decider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Events to be recorded, none if nothing is to happen. Each has a fresh id,
-    /// which is not part of the decision.
+    /// Events to be recorded; empty when nothing is to happen. Each has a new id, which is not part
+    /// of the decision.
     Events(Vec<NewEvent>),
     /// The domain says no.
     Rejected(Rejection),
-    /// The guest can't read the command, with a text for people.
+    /// The guest can't read the command. Contains a message for people.
     BadCommand(String),
 }
 
 impl Outcome {
-    /// Whether two guests came to the same.
+    /// Whether two guests gave the same answer.
     pub fn is_same(&self, other: &Self) -> bool {
         let (Self::Events(events), Self::Events(others)) = (self, other) else {
             return self == other;
@@ -45,13 +45,13 @@ impl Outcome {
     }
 }
 
-/// Media type of a binary body whose type no manifest names.
+/// Media type of a binary body whose type is in no manifest.
 const OPAQUE: &str = "application/octet-stream";
-/// Bytes of a rejection's code, of an annotation's name and value.
+/// Longest code of a rejection, and longest name and value of an annotation, in bytes.
 const NAME_BYTES_MAX: usize = 255;
-/// Annotations of an event.
+/// Highest number of annotations of an event.
 const ANNOTATIONS_MAX: usize = 64;
-/// Annotations that only the host gives.
+/// Prefix of the annotations that only the host may set.
 const RESERVED: &str = "quipu.";
 
 /// Checks the answers of one module.
@@ -80,7 +80,7 @@ impl Answers<'_> {
         }
     }
 
-    /// A snapshot, which has to be of this state schema version.
+    /// Checks a snapshot, which must have the given state schema version.
     pub(super) fn snapshot(&self, named: u32, snapshot: SnapshotResult) -> Checked<Snapshot> {
         let found = snapshot.state_schema_version;
         if found != named {
@@ -145,7 +145,8 @@ impl Answers<'_> {
         })
     }
 
-    /// Aliases are names of old events: a guest writes the canonical one.
+    /// Returns the type with this canonical name. Aliases are names of old events, so a guest must
+    /// not write them.
     fn canonical(&self, name: &str) -> Option<&MessageType> {
         let mut known = self.manifest.events.iter();
         known.find(|known| known.name.as_str() == name)
@@ -196,8 +197,8 @@ impl Answers<'_> {
     }
 }
 
-/// What it means that a guest can't fold. Its words are cut: they end a call that
-/// has failed anyway.
+/// Converts a guest's error about folding. Its text is shortened: it ends a call that has failed
+/// anyway.
 pub(super) fn failure(error: wit::FoldError, limits: &Limits) -> Result<Failure, Broken> {
     let cut = |text: String| bounded(&text, limits.message_bytes_max).to_owned();
     match error {
@@ -226,7 +227,7 @@ fn body_as(kind: &MessageType, body: BodyResult) -> Checked<Body> {
     }
 }
 
-/// What an upcaster made of a body; binary data keep their content type.
+/// Checks a body returned by an upcaster. Binary data keeps its content type.
 pub(super) fn lifted_body(
     name: &quipu_model::Name,
     old: &Body,
@@ -250,7 +251,7 @@ pub(super) fn lifted_body(
     checked.map_err(|error| contract(format!("lifted event {name}: {error}")))
 }
 
-/// A body whose content type no manifest names.
+/// Checks a body whose content type is in no manifest.
 fn opaque(what: &str, body: BodyResult) -> Checked<Body> {
     let checked = match body {
         BodyResult::Json(text) => Body::json(text),
@@ -266,7 +267,7 @@ fn body_len(body: &BodyResult) -> usize {
     }
 }
 
-/// An event's own annotations as the JSON object that is stored; none if there are none.
+/// Converts an event's own annotations to the JSON object that is stored. `None` if there are none.
 fn metadata(event: &str, annotations: &[(String, String)]) -> Checked<Option<Bytes>> {
     if annotations.is_empty() {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! Compiled components on disk.
+//! Stores compiled components on disk.
 //!
-//! A compiled component is machine code that the engine runs as it is. So a file is
-//! used only when a checksum written beside it holds: a torn or flipped file is
-//! compiled again. Nothing protects against someone who writes to the folder on
-//! purpose, or who cuts a file short while it is mapped.
+//! A compiled component is machine code, and the engine runs it as it is. For this reason a file is
+//! used only if it matches the checksum stored next to it. A truncated or corrupted file is
+//! compiled a second time. Nothing protects against someone who changes the folder on purpose, or
+//! who truncates a file while it is mapped.
 #![allow(unsafe_code)]
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,7 +21,7 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Uses a folder, which is made if it is missing.
+    /// Opens a folder, and creates it if it is missing.
     pub(super) fn open(dir: &Path, engine: &Engine) -> std::io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let mut hasher = DefaultHasher::new();
@@ -32,7 +32,7 @@ impl Cache {
         })
     }
 
-    /// The compiled form of a component; none when it is not there, damaged or of
+    /// Loads the compiled form of a component. `None` when it is missing, damaged, or belongs to
     /// another engine.
     pub(super) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
         let path = self.path(digest);
@@ -41,10 +41,10 @@ impl Cache {
             tracing::warn!(path = %path.display(), "compiled component is damaged");
             return None;
         }
-        // SAFETY: the file holds what `Component::serialize` gave, by its checksum,
-        // for an engine of this configuration, by its name, which the engine checks
-        // again. The host alone writes to the folder, and replaces files by renaming
-        // new ones over them, so what is mapped does not change.
+        // SAFETY: the checksum shows that the file contains the output of `Component::serialize`,
+        // and its name shows that this was for an engine of this configuration, which the engine
+        // checks once more. Only the host writes to the folder, and it replaces files by renaming
+        // new ones over them, so the mapped data does not change.
         match unsafe { Component::deserialize_file(engine, &path) } {
             Ok(component) => Some(component),
             Err(error) => {
@@ -54,7 +54,8 @@ impl Cache {
         }
     }
 
-    /// Keeps the compiled form of a component. A failure costs only time later.
+    /// Stores the compiled form of a component. If this fails, the component must be compiled a
+    /// second time later.
     pub(super) fn keep(&self, digest: Digest, component: &Component) {
         let path = self.path(digest);
         let kept = component
@@ -75,10 +76,10 @@ impl Cache {
     }
 }
 
-/// A component as the host's own compiler gave it.
+/// Loads a component compiled by the host's own compiler process.
 pub(super) fn compiled_by(engine: &Engine, bytes: &[u8]) -> Result<Component, String> {
-    // SAFETY: the bytes come through a pipe from a program that the host itself started to
-    // compile for an engine of this configuration, which the engine checks again.
+    // SAFETY: the bytes come through a pipe from a program that the host itself started to compile
+    // for an engine of this configuration, which the engine checks once more.
     let component = unsafe { Component::deserialize(engine, bytes) };
     component.map_err(|error| format!("the compiler answered something else: {error:#}"))
 }
@@ -91,7 +92,8 @@ fn checksum(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-/// Writes beside, then renames: another host may be reading the old file.
+/// Writes to a temporary file in the same folder, then renames it, because another host may be
+/// reading the old file.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let beside = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
     std::fs::write(beside.path(), bytes)?;

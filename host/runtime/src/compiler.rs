@@ -1,5 +1,5 @@
-//! Compiling in a process of its own: some bytes that are cheap to send take a compiler more time
-//! and memory than there is, and no limit of its own keeps it from that.
+//! Compiles components in a separate process, because some small components take the compiler more
+//! time and memory than the host has, and the compiler has no limits of its own.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -11,39 +11,39 @@ use wasmtime::Engine;
 use super::load::configuration;
 use super::{Error, Limits};
 
-/// A program that compiles components, and what it may take for one.
+/// A program that compiles components, with limits for one component.
 #[derive(Debug, Clone)]
 pub struct Compiler {
-    /// The program: called with [`Compiler::ARGUMENT`] and the bytes of stack that guests have, it
-    /// does [`Compiler::serve`].
+    /// The program. It is called with [`Compiler::ARGUMENT`] and the size of a guest's stack in
+    /// bytes, and must call [`Compiler::serve`].
     pub program: PathBuf,
-    /// Address space that it may use.
+    /// Highest size of its address space.
     pub memory_bytes_max: u64,
-    /// How long it may take, and how much processor time.
+    /// Longest run time, and highest processor time.
     pub time_max: Duration,
 }
 
-/// Sets the limits before the program starts, at a low priority. A system that has no such limit,
-/// or a lower one already, keeps what it has; the wall-clock time is limited in any case.
+/// Sets the limits before the program starts, at a low priority. Where the system does not support
+/// such a limit, or already has a lower one, that remains. The wall-clock time is always limited.
 #[cfg(unix)]
 const SCRIPT: &str = "ulimit -v \"$1\" 2>/dev/null; ulimit -t \"$2\" 2>/dev/null; \
     exec nice -n 10 \"$3\" \"$4\" \"$5\"";
-/// How a shell ends when it cannot start a program, as one that an upgrade has replaced.
+/// Exit codes of a shell that can't start a program, for example after an upgrade replaced it.
 const NOT_STARTED: [i32; 2] = [126, 127];
-/// What is said where the fault is not the component's.
+/// Prefix of errors that are not the component's fault.
 pub(super) const NO_PROCESS: &str = "no process for the compiler";
 /// Longest compiled component.
 const COMPILED_BYTES_MAX: u64 = 1 << 30;
 /// Longest report.
 const REPORT_BYTES_MAX: u64 = 4 << 10;
-/// Between two looks whether it has ended.
+/// Interval between checks whether the process has ended.
 const LOOK: Duration = Duration::from_millis(2);
 
 impl Compiler {
-    /// The first argument of the program.
+    /// First argument of the program.
     pub const ARGUMENT: &str = "compile-component";
 
-    /// One that is called by the host's own program, within the usual limits.
+    /// Creates a compiler that runs the host's own program with the default limits.
     pub fn new(program: PathBuf) -> Self {
         Self {
             program,
@@ -52,11 +52,11 @@ impl Compiler {
         }
     }
 
-    /// What the program does: compiles the component on its standard input, and writes what
-    /// becomes of it to its standard output.
+    /// Runs in the compiler process: compiles the component from standard input and writes the
+    /// result to standard output.
     ///
     /// # Errors
-    /// With what the compiler says.
+    /// The message of the compiler.
     pub fn serve(
         stack_bytes_max: usize,
         input: &mut impl Read,
@@ -77,10 +77,10 @@ impl Compiler {
         written.map_err(|error| error.to_string())
     }
 
-    /// The compiled form of a component.
+    /// Compiles a component in a new process.
     ///
     /// # Errors
-    /// With what the compiler says, or why it was ended.
+    /// The message of the compiler, or the reason why it was killed.
     pub(super) fn compile(&self, limits: &Limits, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let began = |error: std::io::Error| format!("{NO_PROCESS}: {error}");
         let mut child = self.command(limits).spawn().map_err(began)?;
@@ -89,7 +89,8 @@ impl Compiler {
         let (status, compiled, report) = std::thread::scope(|scope| {
             scope.spawn(move || {
                 if let Some(mut input) = input {
-                    // It may end without reading all of it; then its report says why.
+                    // The process may end without reading all of it. In that case its report gives
+                    // the reason.
                     _ = input.write_all(bytes);
                 }
             });
@@ -132,7 +133,7 @@ impl Compiler {
         piped(command)
     }
 
-    /// On other systems only its time is limited.
+    /// Starts the program directly: on other systems only the run time is limited.
     #[cfg(not(unix))]
     fn command(&self, limits: &Limits) -> Command {
         let mut command = Command::new(&self.program);
@@ -143,7 +144,7 @@ impl Compiler {
     }
 }
 
-/// How the program ends when the compiler refuses the component.
+/// Exit code of the program when the compiler rejects the component.
 pub const FAILED: i32 = 3;
 
 fn piped(mut command: Command) -> Command {
@@ -157,14 +158,14 @@ fn piped(mut command: Command) -> Command {
 fn read(from: Option<impl Read>, bytes_max: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(mut from) = from {
-        // What is cut off is no compiled component.
+        // A truncated output is not a valid compiled component.
         _ = from.by_ref().take(bytes_max).read_to_end(&mut bytes);
         _ = std::io::copy(&mut from, &mut std::io::sink());
     }
     bytes
 }
 
-/// How it ended; none: it was ended, since its time was over.
+/// Waits for the exit status. `None` when the time limit was reached and the process was killed.
 fn wait(child: &mut Child, until: Instant) -> std::io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {

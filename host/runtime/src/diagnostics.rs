@@ -1,4 +1,4 @@
-//! The one import: a log that a guest can write and never read.
+//! The only import: a log that guests can write but not read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use super::sandbox::State;
 use super::{Fuel, Limits};
 use quipu_model::escaped;
 
-/// What a message costs, besides one unit for each byte: a guest that logs
-/// without end runs out of fuel.
+/// Fuel for a message, in addition to one unit per byte. A guest that logs endlessly runs out of
+/// fuel.
 const FUEL_PER_MESSAGE: Fuel = 1_000;
 
 /// The log of one instance.
@@ -24,7 +24,7 @@ pub(super) struct Diagnostics {
     second: Option<Instant>,
     count: u32,
     dropped: u32,
-    /// What was last said as an error in this call.
+    /// Last error message logged in this call.
     last_error: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl Diagnostics {
         }
     }
 
-    /// Counts per second; says how many were dropped when the next one begins.
+    /// Counts messages per second. When a new second begins, logs how many messages were dropped.
     fn is_within_rate(&mut self) -> bool {
         let now = Instant::now();
         let goes_on = self
@@ -79,7 +79,7 @@ impl Diagnostics {
 }
 
 fn emit(component: &str, level: Level, message: &str) {
-    // A guest writes one line, and none that looks like the host's.
+    // A guest writes exactly one line, which can't look like a line of the host.
     let message = escaped(message, &['\t']);
     match level {
         Level::Trace => tracing::trace!(target: "quipu::guest", component, "{message}"),
@@ -90,7 +90,7 @@ fn emit(component: &str, level: Level, message: &str) {
     }
 }
 
-/// Gives guests the log.
+/// Makes the log available to guests.
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker
         .instance(DIAGNOSTICS)?

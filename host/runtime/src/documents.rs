@@ -1,4 +1,4 @@
-//! Documents: which ones events concern, and what becomes of them.
+//! Computes which documents events concern, and folds events into documents.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,14 +11,14 @@ use super::instance::{FoldEvent, Instance, event_param};
 use super::{Definition, Detail, Failure, FaultKind, Limits};
 use quipu_model::{Annotations, Context, Index, RecordedEvent, annotations, check_json};
 
-/// One document and the events that are to be folded into it.
+/// One document and the events to be folded into it.
 #[derive(Debug, Clone)]
 pub struct Work<'a> {
     /// The document's key.
     pub key: &'a str,
-    /// JSON; none: there is no such document yet.
+    /// JSON; `None` when the document does not exist yet.
     pub document: Option<&'a str>,
-    /// Events that concern it, in order of position. Without one nothing is asked.
+    /// Events that concern the document, ordered by position. If empty, the guest is not called.
     pub events: Vec<&'a RecordedEvent>,
 }
 
@@ -26,13 +26,14 @@ pub struct Work<'a> {
 type Keys = Vec<Box<str>>;
 
 impl Instance {
-    /// Keys of the documents that each event concerns; result i belongs to event i. Events
-    /// are given with position 0. A long list is cut into several calls, each with limits
-    /// of its own; the parts of one stored event stay together.
+    /// Returns the keys of the documents that each event concerns. Result i belongs to event i.
+    ///
+    /// Events are passed with position 0. A long list is split into several calls, each with its
+    /// own limits. The parts of one stored event stay together.
     ///
     /// # Errors
-    /// When the guest faults, can't read an event, or answers no keys. One event is enough
-    /// to fail all of them.
+    /// When the guest faults, can't read an event, or returns invalid keys. One failing event fails
+    /// all of them.
     pub fn keys(
         &mut self,
         projection: &Definition,
@@ -62,13 +63,15 @@ impl Instance {
         Ok(keys)
     }
 
-    /// The documents afterwards, none for one that is deleted; result i belongs to work i.
-    /// Much work is cut into several calls, each with limits of its own, a long one between
-    /// two stored events.
+    /// Folds events into documents. Result i belongs to work i, and is `None` if the document is
+    /// deleted.
+    ///
+    /// A large amount of work is split into several calls, each with its own limits. A long list of
+    /// events is split only between two stored events.
     ///
     /// # Errors
-    /// When the guest faults, can't read an event, or answers what is no document. One
-    /// event is enough to fail all of the work.
+    /// When the guest faults, can't read an event, or returns an invalid document. One failing
+    /// event fails all of the work.
     pub fn apply_documents(
         &mut self,
         projection: &Definition,
@@ -93,7 +96,7 @@ impl Instance {
         Ok(owned.collect())
     }
 
-    /// One call: some events of some documents, each of these once.
+    /// Makes one call with some events of some documents. Each document occurs once.
     fn apply_pieces(
         &mut self,
         projection: &Definition,
@@ -131,13 +134,14 @@ impl Instance {
     }
 }
 
-/// Events of one work that go into one call.
+/// Events of one work item that go into one call.
 struct Piece {
     work: usize,
     events: Range<usize>,
 }
 
-/// What goes into the next call, from event `done` of work `first` on; nothing: all is done.
+/// Selects the work for the next call, from event `done` of work item `first` on. Empty when all is
+/// done.
 fn pieces(
     detail: Detail,
     work: &[Work<'_>],
@@ -169,7 +173,7 @@ fn pieces(
     pieces
 }
 
-/// What a call still has room for.
+/// Remaining capacity of a call.
 struct Room {
     is_fresh: bool,
     events: usize,
@@ -189,8 +193,8 @@ impl Room {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// How many of these events go into the call: whole stored events, and at least one of
-    /// them into a fresh one.
+    /// Returns how many of these events go into the call. Stored events are never split, and an
+    /// empty call takes at least one.
     fn take(&mut self, detail: Detail, events: &[&RecordedEvent]) -> usize {
         let mut taken = 0;
         let stored = events.chunk_by(|a, b| a.version == b.version && a.stream == b.stream);
@@ -213,7 +217,7 @@ fn bytes_of(detail: Detail, event: &RecordedEvent) -> usize {
     event.body.len() + metadata.map_or(0, |bytes| bytes.len())
 }
 
-/// An event with the detail that is asked for.
+/// An event with the details that the projection asks for.
 struct Given<'a> {
     event: &'a RecordedEvent,
     tags: Vec<&'a str>,
@@ -335,7 +339,7 @@ fn check_document(projection: &Definition, key: &str, document: &str) -> Result<
     Ok(())
 }
 
-/// An answer of a projection that can't be given.
+/// The fault of a component that exports no projection.
 pub(super) fn no_projection() -> Broken {
     Broken::new(FaultKind::Contract, "the component exports no projection")
 }

@@ -5,44 +5,43 @@ use wasmtime::{Trap, WasmBacktrace};
 use super::{Fuel, memory};
 use quipu_model::Digest;
 
-/// A fault of a guest: it broke a limit, a rule of the contract, or itself.
-/// Nothing of the call counts.
+/// A fault of a guest: it exceeded a limit, broke the contract, or crashed. The call has no effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} in {component} ({}): {text}", digest.short())]
 pub struct Fault {
-    /// What kind of fault.
+    /// Kind of fault.
     pub kind: FaultKind,
-    /// Name of the component by its manifest; `?` while that is not known.
+    /// Name of the component from its manifest; `?` while it is unknown.
     pub component: String,
     /// Digest of the component.
     pub digest: Digest,
-    /// What happened. Words of the guest stand in quotes, escaped and bounded.
+    /// Description. Text from the guest is quoted, escaped and shortened.
     pub text: String,
-    /// What the call had taken, when it came that far.
+    /// Fuel used by the call, if it got that far.
     pub fuel: Option<Fuel>,
 }
 
 /// Kinds of faults, as clients see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
-    /// The guest stopped itself or did what WebAssembly forbids; also a full stack.
+    /// The guest aborted, did something that WebAssembly forbids, or overflowed its stack.
     Trap,
-    /// It ran longer than its fuel.
+    /// It used more than its fuel.
     OutOfFuel,
-    /// It ran longer than its time.
+    /// It ran longer than its time limit.
     Deadline,
-    /// It asked for more memory than it may have.
+    /// It requested more memory than allowed.
     OutOfMemory,
-    /// It answered more than it may.
+    /// It returned more data than allowed.
     OutputTooLarge,
-    /// It says of itself that it failed.
+    /// It reported an internal error.
     Internal,
-    /// Its answer is not what the contract or its own manifest says.
+    /// Its answer contradicts the contract or its own manifest.
     Contract,
 }
 
 impl FaultKind {
-    /// The kind's stable name.
+    /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trap => "trap",
@@ -55,8 +54,8 @@ impl FaultKind {
         }
     }
 
-    /// Whether it may depend on what else the instance holds or on the machine, so
-    /// that a fresh instance deserves one more try.
+    /// Whether the fault may depend on the machine or on other aggregates in the instance, so that
+    /// a retry in a new instance makes sense.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::Deadline | Self::OutOfMemory | Self::OutOfFuel)
     }
@@ -68,25 +67,25 @@ impl fmt::Display for FaultKind {
     }
 }
 
-/// Why a guest can't take what it was given.
+/// Why a guest can't process its input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// It broke.
+    /// The guest faulted.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// It names an event's type or schema version that it does not know and may
-    /// not skip. The aggregate is to be closed.
+    /// The guest does not know the type or schema version of an event, and must not skip it. The
+    /// aggregate must be closed.
     #[error("the guest does not know an event: {0}")]
     UnknownEvent(String),
-    /// It can't take a snapshot, or nothing leads from it to the current form.
+    /// The guest can't read a snapshot, or no migration leads from it to the current version.
     #[error("the guest can't open a snapshot: {0}")]
     BadSnapshot(String),
-    /// The body of an event does not fit its type. The aggregate is to be closed.
+    /// The body of an event does not match its type. The aggregate must be closed.
     #[error("the guest can't read an event: {0}")]
     BadEvent(String),
 }
 
-/// A fault before anyone says whose it is.
+/// A fault that is not yet assigned to a component.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub kind: FaultKind,
@@ -103,8 +102,8 @@ impl Broken {
         }
     }
 
-    /// What an error of the engine means. `said` is what the guest last logged as
-    /// an error: a trap carries no message, so panic hooks log theirs.
+    /// Converts an error of the engine. `said` is the last error that the guest logged: a trap
+    /// carries no message, so panic hooks log theirs.
     pub(super) fn by(error: &wasmtime::Error, said: Option<&str>) -> Self {
         let (kind, mut text) = classify(error);
         if let Some(function) = innermost(error) {
@@ -135,7 +134,7 @@ fn classify(error: &wasmtime::Error) -> (FaultKind, String) {
         return of_trap(*trap);
     }
     let text = format!("{:#}", error.root_cause());
-    // The engine's errors for these two have no public types; tests hold their words.
+    // The engine has no public types for these two errors. Tests check their text.
     if text.contains("fuel allocated for hostcalls has been exhausted") {
         let text = "more data than one call may copy out of the guest";
         return (FaultKind::OutputTooLarge, text.to_owned());
@@ -144,7 +143,7 @@ fn classify(error: &wasmtime::Error) -> (FaultKind, String) {
         let text = "more handles than an instance may have";
         return (FaultKind::OutOfMemory, text.to_owned());
     }
-    // What is no trap comes from reading what the guest gave.
+    // Other errors occur when the host reads the guest's output.
     (FaultKind::Contract, bounded(&text, 1_000).to_owned())
 }
 
@@ -172,21 +171,21 @@ fn of_trap(trap: Trap) -> (FaultKind, String) {
     (kind, text)
 }
 
-/// The guest's function in which it happened, when the component tells names.
+/// Returns the guest function that failed, if the component contains names.
 fn innermost(error: &wasmtime::Error) -> Option<String> {
     let backtrace = error.downcast_ref::<WasmBacktrace>()?;
     let name = backtrace.frames().first()?.func_name()?;
     Some(name.to_owned())
 }
 
-/// A guest's words: in quotes, escaped, cut to a length.
+/// Quotes text from a guest: escaped and shortened.
 pub(super) fn quoted(text: &str, bytes_max: usize) -> String {
     let kept = bounded(text, bytes_max);
     let ellipsis = if kept.len() < text.len() { "…" } else { "" };
     format!("{kept:?}{ellipsis}")
 }
 
-/// As much of a text as fits, in whole characters.
+/// Returns the longest prefix that fits, in whole characters.
 pub(super) fn bounded(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }

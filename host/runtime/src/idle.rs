@@ -2,20 +2,21 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Instance, Module};
 
-/// Instances that nobody uses, kept for the next call: to make one takes as long as a
-/// dozen calls. The oldest goes when there are too many; one that is spent, or whose
-/// memory has grown large, isn't kept.
+/// A cache of unused instances for the next call, because creating one takes as long as a dozen calls.
+///
+/// When there are too many, the oldest is dropped. An instance that is spent, or whose memory has
+/// grown large, is not stored.
 #[derive(Debug)]
 pub struct Idle {
     instances: Mutex<Vec<Instance>>,
     instances_max: usize,
 }
 
-/// Guest memory from which an instance isn't kept, since it never shrinks.
+/// Guest memory above which an instance is not stored, because its memory never shrinks.
 const MEMORY_MARK: usize = 32 << 20;
 
 impl Idle {
-    /// Room for so many.
+    /// Creates a cache for at most `instances_max` instances.
     pub fn new(instances_max: usize) -> Self {
         Self {
             instances: Mutex::default(),
@@ -23,7 +24,7 @@ impl Idle {
         }
     }
 
-    /// One of this module, if there is one.
+    /// Takes an instance of this module, if there is one.
     pub fn take(&self, module: &Module) -> Option<Instance> {
         let mut idle = self
             .instances
@@ -34,7 +35,7 @@ impl Idle {
         Some(idle.remove(index))
     }
 
-    /// Drops all that are kept.
+    /// Drops all stored instances.
     pub fn clear(&self) {
         let mut idle = self
             .instances
@@ -43,7 +44,7 @@ impl Idle {
         idle.clear();
     }
 
-    /// Keeps one, if it is worth it.
+    /// Stores an instance, if it is worth storing.
     pub fn keep(&self, instance: Instance) {
         if instance.is_spent() || instance.memory_bytes() > MEMORY_MARK {
             return;

@@ -14,10 +14,10 @@ use quipu_model::{
     Annotations, Body, CommandRecord, Name, NewEvent, RecordedEvent, Timestamp, Version,
 };
 
-/// A running component: one fault domain, which holds many aggregates.
+/// A running component. It contains many aggregates and is one fault domain.
 ///
-/// It belongs to one thread at a time. Dropping it drops every aggregate in it,
-/// without running the guest.
+/// It belongs to one thread at a time. Dropping it drops all its aggregates without running the
+/// guest.
 pub struct Instance {
     module: Arc<Module>,
     sandbox: Sandbox,
@@ -25,14 +25,14 @@ pub struct Instance {
     upcaster: Option<upcaster::Guest>,
     projection: Option<projection::Guest>,
     id: u64,
-    /// Others than the host's.
+    /// Limits that replace the host's.
     limits: Option<Arc<Limits>>,
 }
 
 /// The state of one stream in the memory of the instance that opened it.
 ///
-/// [`Instance::close`] gives the guest its memory back; one that is only dropped
-/// stays there as long as the instance.
+/// [`Instance::close`] returns its memory to the guest. An aggregate that is only dropped uses
+/// memory until the instance is dropped.
 #[derive(Debug)]
 #[must_use = "the guest keeps it until it is closed"]
 pub struct Aggregate {
@@ -40,32 +40,33 @@ pub struct Aggregate {
     instance: u64,
 }
 
-/// The state of a decider at some version, as its guest wrote it.
+/// The state of a decider at some version, as written by its guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Version of the body's form, as the manifest counts it.
+    /// Version of the body's format, from the manifest.
     pub state_schema_version: u32,
     /// The state.
     pub body: Body,
 }
 
-/// An event as a fold takes it: recorded, or just decided.
+/// An event to be folded: recorded, or just decided.
 #[derive(Debug, Clone, Copy)]
 pub struct FoldEvent<'a> {
     /// Canonical type.
     pub name: &'a Name,
-    /// Schema version of the body, lifted to what the guest reads.
+    /// Schema version of the body, after lifting to the version that the guest reads.
     pub schema_version: u32,
-    /// Its place in the stream. Parts of one stored event share it.
+    /// Number of the event in its stream. Parts of one stored event share it.
     pub version: Version,
-    /// When it was, or is about to be, recorded.
+    /// Time at which the event was, or will be, recorded.
     pub recorded_at: Timestamp,
     /// The data.
     pub body: &'a Body,
 }
 
 impl<'a> FoldEvent<'a> {
-    /// An event that this guest decided itself, before or after it is recorded.
+    /// Creates a fold event from an event that this guest decided itself, before or after it is
+    /// recorded.
     pub fn decided(event: &'a NewEvent, version: Version, recorded_at: Timestamp) -> Self {
         Self {
             name: &event.name,
@@ -92,15 +93,16 @@ impl<'a> From<&'a RecordedEvent> for FoldEvent<'a> {
 static INSTANCES: AtomicU64 = AtomicU64::new(0);
 
 impl Instance {
-    /// Makes an instance, which may run code of the guest, under the limits of a call.
+    /// Creates an instance under the limits of a call. This may run guest code.
     ///
     /// # Errors
-    /// When the guest faults before it is there.
+    /// When the guest faults during creation.
     pub fn new(module: &Arc<Module>) -> Result<Self, Fault> {
         Self::under(module, None)
     }
 
-    /// The same under other limits than the host's, but for its stack.
+    /// Creates an instance with other limits than the host's. The limit of the stack can't be
+    /// changed.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -128,11 +130,11 @@ impl Instance {
         })
     }
 
-    /// Opens the aggregate of the stream with this key, from the beginning or from a
-    /// snapshot, which is first migrated to the current form.
+    /// Opens the aggregate of the stream with this key, from the beginning or from a snapshot,
+    /// which is first migrated to the current version.
     ///
     /// # Errors
-    /// When the guest faults or can't take the snapshot.
+    /// When the guest faults or can't read the snapshot.
     pub fn open(&mut self, key: &str, snapshot: Option<&Snapshot>) -> Result<Aggregate, Failure> {
         let migrated = snapshot.map(|old| self.migrated(old)).transpose()?;
         let snapshot = migrated.as_ref().map(snapshot_param);
@@ -148,7 +150,8 @@ impl Instance {
             Err(error) => self.failure(error, fuel),
         };
         Err(match error {
-            // Whatever it calls it, there is nothing else that it could not read.
+            // Whatever the guest reports, it can only be about the snapshot: it has read nothing
+            // else.
             Failure::UnknownEvent(text) | Failure::BadEvent(text) if migrated.is_some() => {
                 Failure::BadSnapshot(text)
             }
@@ -156,7 +159,7 @@ impl Instance {
         })
     }
 
-    /// A snapshot in the current form.
+    /// Migrates a snapshot to the current version.
     fn migrated(&mut self, snapshot: &Snapshot) -> Result<Snapshot, Failure> {
         let current = self.module.manifest.state_schema_version;
         let mut snapshot = snapshot.clone();
@@ -171,12 +174,14 @@ impl Instance {
         Ok(snapshot)
     }
 
-    /// Folds events, in order, each once. A long list is cut into several calls,
-    /// each with limits of its own; the parts of one stored event stay together.
+    /// Folds events, in order, each once.
+    ///
+    /// A long list is split into several calls, each with its own limits. The parts of one stored
+    /// event stay together.
     ///
     /// # Errors
-    /// When the guest faults or can't take an event. Its state is then undefined:
-    /// the aggregate is to be closed.
+    /// When the guest faults or can't read an event. The state is then undefined, and the aggregate
+    /// must be closed.
     pub fn apply(
         &mut self,
         aggregate: &Aggregate,
@@ -204,7 +209,8 @@ impl Instance {
         Ok(total)
     }
 
-    /// The same, each event with limits of its own: what a guest took one by one it takes again.
+    /// Folds events like [`apply`](Self::apply), but with separate limits for each event. Events
+    /// that the guest folded one by one can always be folded a second time.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -223,10 +229,10 @@ impl Instance {
         Ok(total)
     }
 
-    /// Asks for a decision. The aggregate is as before.
+    /// Decides a command. The aggregate does not change.
     ///
-    /// A command whose content type is another than the manifest names is a bad
-    /// command, without asking the guest.
+    /// If the content type of the command differs from the manifest, the result is a bad command,
+    /// and the guest is not called.
     ///
     /// # Errors
     /// When the guest faults; never one of the other failures.
@@ -266,7 +272,7 @@ impl Instance {
         Ok(Decision { outcome, fuel })
     }
 
-    /// The state as it can be stored; none if the guest has no such form.
+    /// Returns a snapshot of the state. `None` if the guest has no snapshots.
     ///
     /// # Errors
     /// When the guest faults; never one of the other failures.
@@ -278,8 +284,8 @@ impl Instance {
         self.checked_snapshot(current, answer, fuel)
     }
 
-    /// A snapshot of an older form in the next one that the manifest's chain leads to;
-    /// none if it can't be migrated, or nothing leads on from it.
+    /// Migrates a snapshot to the next version in the manifest's chain. `None` if it can't be
+    /// migrated, or no migration starts at its version.
     ///
     /// # Errors
     /// When the guest faults; never one of the other failures.
@@ -293,7 +299,7 @@ impl Instance {
         self.checked_snapshot(to, answer, fuel)
     }
 
-    /// The state for people and programs, as JSON; none if it is not shown.
+    /// Returns the state as JSON for people and programs. `None` if the guest does not show it.
     ///
     /// # Errors
     /// When the guest faults; never one of the other failures.
@@ -305,8 +311,8 @@ impl Instance {
         view.map_err(|broken| self.fault(broken, fuel))
     }
 
-    /// Gives the guest an aggregate's memory back. A guest that faults here spends
-    /// the instance; a spent one is left alone.
+    /// Returns an aggregate's memory to the guest. A fault of the guest here spends the instance.
+    /// Nothing happens if the instance is spent already.
     pub fn close(&mut self, aggregate: Aggregate) {
         let resource = self.own(&aggregate);
         drop(aggregate);
@@ -319,18 +325,18 @@ impl Instance {
         }
     }
 
-    /// Whether a fault ended it: every further call fails, so it is to be dropped,
-    /// and its aggregates opened elsewhere. Other faults leave it usable.
+    /// Whether a fault ended the instance. Every further call fails, so the instance must be
+    /// dropped and its aggregates opened elsewhere. Other faults leave it usable.
     pub fn is_spent(&self) -> bool {
         self.sandbox.is_spent()
     }
 
-    /// Bytes of guest memory. Never falls: a large one is better replaced.
+    /// Guest memory in bytes. It never shrinks, so a large instance is better replaced.
     pub fn memory_bytes(&self) -> usize {
         self.sandbox.memory_bytes()
     }
 
-    /// What it is an instance of.
+    /// The module of this instance.
     pub fn module(&self) -> &Arc<Module> {
         &self.module
     }
@@ -384,7 +390,7 @@ impl Instance {
         called.map_err(|broken| fault(broken).into())
     }
 
-    /// The resource of an aggregate that this instance opened.
+    /// Returns the resource of an aggregate, which must have been opened by this instance.
     fn own(&self, aggregate: &Aggregate) -> ResourceAny {
         assert_eq!(
             aggregate.instance, self.id,
@@ -443,21 +449,22 @@ impl std::fmt::Debug for Instance {
     }
 }
 
-/// Events that are applied in one call before anything is known of what they take: those of one
-/// commit were decided together.
+/// Number of events in the first call, before their cost is known. Events of one commit were
+/// decided together.
 const TOGETHER: usize = 8;
-/// How many times more events the next call has at most.
+/// Highest factor by which the next call has more events.
 const GROWTH: usize = 8;
 
-/// How many events the next call has, so that it is likely to stay within a part of its fuel.
+/// Returns the number of events for the next call, so that it probably uses only a part of its
+/// fuel.
 fn next_batch(events: usize, fuel: Fuel, budget: Fuel) -> usize {
     let each = (fuel / events.max(1) as u64).max(1);
     let fitting = usize::try_from(budget / each).unwrap_or(usize::MAX);
     fitting.clamp(1, events.saturating_mul(GROWTH).max(1))
 }
 
-/// How many events go into the next call: within both bounds, at least one stored
-/// event, and never a part of one.
+/// Returns the number of events for the next call: within both limits, at least one stored event,
+/// and never only a part of one.
 pub(super) fn batch_len(events: &[FoldEvent<'_>], count_max: usize, bytes_max: usize) -> usize {
     let (mut whole, mut bytes) = (0, 0usize);
     for (index, event) in events.iter().enumerate() {

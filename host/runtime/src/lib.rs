@@ -1,13 +1,13 @@
-//! The sandbox: components are checked, compiled and called here and nowhere else.
+//! The sandbox. Only this crate checks, compiles and calls components.
 //!
-//! A [`Runtime`] turns bytes into a [`Module`], or says why it is [`Refused`]. An
-//! [`Instance`] of a module holds any number of aggregates and is one fault
-//! domain: after a fault that spent it ([`Instance::is_spent`]) it is dropped
-//! with all of them. Every call runs under the [`Limits`]; whatever a guest does,
-//! the host gets an answer or a [`Fault`], and never panics.
+//! A [`Runtime`] turns bytes into a [`Module`], or returns the reason why they are [`Refused`]. An
+//! [`Instance`] of a module contains any number of aggregates and is one fault domain: after a
+//! fault that spent it ([`Instance::is_spent`]), it is dropped with all of them. Every call runs
+//! under the [`Limits`]. Whatever a guest does, the host gets an answer or a [`Fault`], and never
+//! panics.
 //!
-//! Nothing here waits or is asynchronous. Calls take as long as the guest does,
-//! up to its fuel or the deadline, so they belong on threads of their own.
+//! Nothing here is asynchronous. A call takes as long as the guest runs, up to its fuel or the
+//! deadline, so calls belong on dedicated threads.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -46,25 +46,24 @@ pub use projections::{Definition, Detail, Source};
 pub use refused::Refused;
 pub use steps::{Lifted, Step};
 
-/// What a call cost: about one unit for each instruction of the guest, equal on
-/// every machine.
+/// The cost of a call: about one unit per instruction of the guest, equal on every machine.
 pub type Fuel = u64;
 
-/// A runtime that can't be made.
+/// Why a runtime can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The compiler or sandbox does not work on this machine, or not with these options.
+    /// The engine does not work on this machine, or not with these options.
     #[error("the WebAssembly engine does not start: {0}")]
     Engine(String),
-    /// The operating system gives no thread for the deadline's clock.
+    /// The operating system could not create the thread that measures deadlines.
     #[error("no thread for the deadline's clock: {0}")]
     Ticker(std::io::Error),
-    /// The folder for compiled components can't be made.
+    /// The folder for compiled components can't be created.
     #[error("cache folder {path}: {error}")]
     Cache {
         /// The folder.
         path: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
 }

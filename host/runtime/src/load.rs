@@ -19,8 +19,8 @@ use quipu_model::Digest;
 
 /// The compiler and sandbox, shared by all modules of a process.
 ///
-/// Clones are the same runtime. It keeps one thread, which measures deadlines and
-/// ends with the last clone, module and instance.
+/// Clones share the same runtime. It has one thread, which measures deadlines and ends with the
+/// last clone, module and instance.
 #[derive(Clone)]
 pub struct Runtime(Arc<Shared>);
 
@@ -31,17 +31,17 @@ struct Shared {
     cache: Option<Cache>,
     compiler: Option<Compiler>,
     loaded: Mutex<HashMap<Digest, Weak<Module>>>,
-    /// Held while something is compiled: one component at a time. What was refused last, so that
-    /// the same bytes are not compiled again.
+    /// Locked during compilation, so that only one component is compiled at a time. Contains the
+    /// components rejected last, so that the same bytes are not compiled a second time.
     compiling: Mutex<VecDeque<(Digest, Refused)>>,
     _ticker: Ticker,
 }
 
-/// Stack of the thread that compiles: deeply nested code takes much.
+/// Stack size of the compiling thread. Deeply nested code needs a lot.
 const COMPILER_STACK_BYTES: usize = 16 << 20;
-/// Components that were refused and are remembered.
+/// Highest number of rejected components that are remembered.
 const REFUSED_MAX: usize = 16;
-/// Longest report of the compiler that is passed on.
+/// Longest part of the compiler's report that is returned.
 const REPORT_BYTES_MAX: usize = 4 << 10;
 
 impl Runtime {
@@ -78,14 +78,13 @@ impl Runtime {
         })))
     }
 
-    /// Checks and compiles a component: its imports and exports, then, under the
-    /// limits of a call, its manifest. Bytes that are loaded already give the same
-    /// module again.
+    /// Checks and compiles a component: its imports and exports, then its manifest, under the
+    /// limits of a call. Bytes that are already loaded return the same module.
     ///
-    /// Blocks, for seconds when a large component is compiled the first time.
+    /// Blocks, for seconds when a large component is compiled for the first time.
     ///
     /// # Errors
-    /// The first reason why it is not accepted.
+    /// The first reason why the component is rejected.
     pub fn load(&self, bytes: &[u8]) -> Result<Arc<Module>, Refused> {
         self.check_bytes(bytes)?;
         let digest = Digest::of(bytes);
@@ -100,7 +99,7 @@ impl Runtime {
             .compiling
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have compiled it meanwhile.
+        // Another thread may have compiled it in the meantime.
         if let Some(module) = self.loaded().get(&digest).and_then(Weak::upgrade) {
             return Ok(module);
         }
@@ -114,7 +113,7 @@ impl Runtime {
             }
         })?;
         let module = self.loaded_of(digest, bytes, &component)?;
-        // Not before: what is refused is not kept.
+        // Only now, because rejected components are not stored.
         if let Some(cache) = &self.0.cache {
             cache.keep(digest, &component);
         }
@@ -134,7 +133,7 @@ impl Runtime {
         Ok(module)
     }
 
-    /// The bounds of every call.
+    /// Limits of every call.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
     }
@@ -155,7 +154,7 @@ impl Runtime {
         Err(Refused::NotAComponent(reason.to_owned()))
     }
 
-    /// A component that was compiled before.
+    /// Returns a component that was compiled before.
     fn kept(&self, digest: Digest) -> Option<Component> {
         let cache = self.0.cache.as_ref()?;
         cache.load(&self.0.engine, digest)
@@ -235,7 +234,7 @@ impl Runtime {
     }
 
     fn loaded(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Module>>> {
-        // Nothing that could panic runs while the lock is held.
+        // No code that could panic runs while the lock is held.
         self.0.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -248,7 +247,8 @@ impl std::fmt::Debug for Runtime {
     }
 }
 
-/// Everything here makes a guest's result a function of its input, or bounds it.
+/// Configures the engine. Each setting makes a guest's result a function of its input, or limits
+/// it.
 pub(super) fn configuration(limits: &Limits) -> Config {
     let mut config = Config::new();
     config
@@ -262,7 +262,7 @@ pub(super) fn configuration(limits: &Limits) -> Config {
     config
 }
 
-/// On a thread of its own, since the compiler has been seen to panic on odd input.
+/// Compiles on a separate thread, because the compiler has panicked on unusual input.
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Refused> {
     let compiled = std::thread::scope(|scope| {
         std::thread::Builder::new()
@@ -282,7 +282,7 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Refused> {
     ))
 }
 
-/// The interfaces of a component that the host calls by itself.
+/// Interfaces of a component that the host calls directly.
 #[derive(Default)]
 struct Indices {
     decider: Option<decider::GuestIndices>,
@@ -290,8 +290,8 @@ struct Indices {
     projection: Option<projection::GuestIndices>,
 }
 
-/// Compares every function that the host knows with what the component has. Only
-/// an instance tells, so this comes after it is made.
+/// Compares the type of every function known to the host with the component's. This needs an
+/// instance, so it happens after one was created.
 fn check_types(
     before: &InstancePre<State>,
     sandbox: &mut Sandbox,

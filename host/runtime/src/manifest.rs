@@ -5,52 +5,52 @@ use super::fault::quoted;
 use super::{Export, Refused};
 use quipu_model::{Annotations, Category, ContentType, MessageType, Name, check_json};
 
-/// What a component says of itself, checked against the rules and its exports.
+/// The description of a component by itself, checked against the rules and its exports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// Unit of deployment: a decider's category, or a name.
+    /// Name of the unit of deployment. For a decider, it is the category.
     pub name: String,
     /// Semantic version of the component.
     pub version: String,
     /// Version of the decider's snapshots, from 1; 0 without a decider.
     pub state_schema_version: u32,
-    /// Older snapshot versions that it migrates, each with the next one; ascending,
-    /// without gaps, up to `state_schema_version`.
+    /// Older snapshot versions that can be migrated, each with its next version. Ascending, without
+    /// gaps, up to `state_schema_version`.
     pub migrations: Vec<(u32, u32)>,
     /// Commands that it decides.
     pub commands: Vec<MessageType>,
     /// Events that it writes.
     pub events: Vec<MessageType>,
-    /// More about it, for people.
+    /// Further information for people.
     pub annotations: Annotations,
 }
 
-/// Begins the name of an annotation which says that older versions of an event type have the
-/// form of the current one; its value is the oldest of them.
+/// Prefix of annotations that declare older versions of an event type to have the same format as
+/// the current one. The value is the oldest such version.
 const UNCHANGED: &str = "unchanged.";
 
-/// Message types of one kind, migrations.
+/// Highest number of message types of one kind, and of migrations.
 const ENTRIES_MAX: usize = 1_000;
-/// Aliases of one type, annotations.
+/// Highest number of aliases of one type, and of annotations.
 const NAMES_MAX: usize = 64;
-/// Bytes of a name, and of a name of a type.
+/// Longest name of a component or type, in bytes.
 const NAME_BYTES_MAX: usize = 255;
-/// Bytes of an annotation's value.
+/// Longest value of an annotation, in bytes.
 const VALUE_BYTES_MAX: usize = 4 << 10;
 
 impl Manifest {
-    /// The command of this name, which may be an alias.
+    /// Returns the command with this name, which may be an alias.
     pub fn command(&self, name: &str) -> Option<&MessageType> {
         find(&self.commands, name)
     }
 
-    /// The event of this name, which may be an alias.
+    /// Returns the event with this name, which may be an alias.
     pub fn event(&self, name: &str) -> Option<&MessageType> {
         find(&self.events, name)
     }
 
-    /// The oldest version of an event type whose form is that of the current one; none when its
-    /// author does not say so. It is the annotation `unchanged.TYPE`.
+    /// Returns the oldest version of an event type that has the same format as the current one.
+    /// `None` unless the author declares it with the annotation `unchanged.TYPE`.
     pub fn unchanged_since(&self, name: &str) -> Option<u32> {
         let event = self.event(name)?;
         let wanted = |written: &str| written.strip_prefix(UNCHANGED) == Some(event.name.as_str());
@@ -59,13 +59,13 @@ impl Manifest {
         version.parse().ok()
     }
 
-    /// Checks what a guest answered.
+    /// Checks the answer of a guest.
     pub(super) fn read(info: wit::Info, exports: &[Export]) -> Result<Self, Refused> {
         check(info, exports).map_err(Refused::Manifest)
     }
 }
 
-/// By canonical name, then by alias.
+/// Finds a type by canonical name, then by alias.
 fn find<'a>(types: &'a [MessageType], name: &str) -> Option<&'a MessageType> {
     types
         .iter()
@@ -123,7 +123,7 @@ fn check_name(name: &str, has_decider: bool) -> Result<(), String> {
     ))
 }
 
-/// `1.2.3`, `1.2.3-rc.1+build.7`.
+/// Checks a semantic version, such as `1.2.3` or `1.2.3-rc.1+build.7`.
 fn check_version(version: &str) -> Result<(), String> {
     let (release, build) = split_optional(version, '+');
     let (core, pre) = split_optional(release, '-');
@@ -164,7 +164,8 @@ fn is_identifier(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// A broken chain would be found when an old snapshot is met, long after the upload.
+/// Checks the chain of migrations. Otherwise a broken chain would fail only on an old snapshot,
+/// long after the upload.
 fn check_migrations(current: u32, migrations: &[(u32, u32)]) -> Result<(), String> {
     if current == 0 {
         return Err("state schema version 0 with a decider: it begins at 1".to_owned());

@@ -2,15 +2,15 @@ use wasmtime::ResourceLimiter;
 
 use super::Limits;
 
-/// Bounds what an instance takes of the host's memory, and knows how much it has.
+/// Limits and counts the host memory that an instance uses.
 pub(super) struct Memory {
     bytes: usize,
     bytes_max: usize,
     table_elements_max: usize,
 }
 
-/// A growth that was refused. It traps, so that a guest which can't allocate is
-/// told apart from one that hits any other `unreachable`.
+/// A rejected growth. It traps, so that a guest which can't allocate can be distinguished from one
+/// that hits any other `unreachable`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Refused(String);

@@ -7,7 +7,7 @@ use super::sandbox::State;
 use super::{Definition, Limits, Manifest, Runtime, Step};
 use quipu_model::{Category, Digest};
 
-/// What a component can do for the host, named as in the WIT.
+/// A capability of a component, named as in the WIT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Export {
     /// Decides commands of one category.
@@ -35,7 +35,7 @@ impl fmt::Display for Export {
     }
 }
 
-/// A component that passed every check, compiled and ready for instances.
+/// A component that passed every check, compiled and ready to create instances.
 pub struct Module {
     pub(super) runtime: Runtime,
     pub(super) before: InstancePre<State>,
@@ -62,48 +62,48 @@ impl Module {
         self.size
     }
 
-    /// What it says of itself, checked.
+    /// The component's description of itself, checked.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// What it can do; never empty.
+    /// Interfaces that the component exports; never empty.
     pub fn exports(&self) -> &[Export] {
         &self.exports
     }
 
-    /// Whether it decides commands.
+    /// Whether the component decides commands.
     pub fn has_decider(&self) -> bool {
         self.decider.is_some()
     }
 
-    /// The category whose commands it decides.
+    /// Category whose commands the component decides.
     pub fn category(&self) -> Option<Category> {
         self.decider.as_ref()?;
         Category::new(&self.manifest.name).ok()
     }
 
-    /// What its upcaster lifts; empty without one.
+    /// Steps of the upcaster; empty without one.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// The projections that it defines; empty without one.
+    /// Projections that the component defines; may be empty.
     pub fn projections(&self) -> &[Definition] {
         &self.projections
     }
 
-    /// The projection of this name.
+    /// Returns the projection with this name.
     pub fn projection(&self, name: &str) -> Option<&Definition> {
         self.projections.iter().find(|known| &*known.name == name)
     }
 
-    /// Names of what it imports, as they stand in the component.
+    /// Names of the imports, as written in the component.
     pub fn imports(&self) -> &[String] {
         &self.imports
     }
 
-    /// The smallest world of the WIT that has its exports.
+    /// The smallest world of the WIT that contains all exports of the component.
     pub fn world(&self) -> &'static str {
         match self.exports[..] {
             [Export::Decider] => "decider-guest",
@@ -114,7 +114,7 @@ impl Module {
         }
     }
 
-    /// The runtime that loaded it.
+    /// The runtime that loaded the component.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
     }

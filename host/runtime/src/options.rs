@@ -4,65 +4,66 @@ use std::time::Duration;
 use super::Compiler;
 use quipu_model::AppendLimits;
 
-/// How a [`Runtime`](super::Runtime) works.
+/// Options of a [`Runtime`](super::Runtime).
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Bounds of every call.
+    /// Limits of every call.
     pub limits: Limits,
-    /// Where compiled components are kept between runs; none: nowhere, so each
-    /// start compiles them again.
+    /// Folder in which compiled components are stored between runs. `None`: they are not stored,
+    /// and each start compiles them from scratch.
     ///
-    /// Whoever can write there can run code as this host: compiled components are
-    /// machine code. The folder belongs to the host alone. Files are never
-    /// deleted by the host, and all of them may be deleted while none runs.
+    /// Anyone who can write to the folder can run code as this host, because compiled components
+    /// are machine code. Only the host may use the folder. The host never deletes files there; all
+    /// of them may be deleted while no host is running.
     pub cache_dir: Option<PathBuf>,
-    /// Who compiles components; none: this process, without a limit of time and memory.
+    /// External compiler. `None`: components are compiled in this process, without limits of time
+    /// and memory.
     pub compiler: Option<Compiler>,
 }
 
-/// What a guest may use. A guest that exceeds a bound has a fault.
+/// Limits of a guest. Exceeding one is a fault.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Fuel of one call, and of making an instance. Every instruction takes
-    /// about one unit; half a billion is a quarter to half a second.
+    /// Fuel of one call, and of creating an instance. Every instruction takes about one unit; half
+    /// a billion takes a quarter to half a second.
     pub fuel_per_call: u64,
-    /// Time of one call, a backstop behind the fuel: how much a guest gets done
-    /// in it depends on the machine. Kept to within a few milliseconds.
+    /// Time limit of one call, in addition to the fuel. The work that a guest completes in this
+    /// time depends on the machine. Accurate to a few milliseconds.
     pub deadline: Duration,
-    /// All linear memories of an instance together. Guest memory never shrinks.
+    /// Total linear memory of an instance. Guest memory never shrinks.
     pub memory_bytes_max: usize,
     /// Elements of one table.
     pub table_elements_max: usize,
-    /// Handles of an instance, which lie in the host's memory: one for each open
-    /// aggregate, and what the guest makes itself. One more is a fault that spends
-    /// the instance, so keep fewer aggregates in one.
+    /// Handles of an instance: one for each open aggregate, and those that the guest creates
+    /// itself. They use the host's memory. Exceeding the limit is a fault that spends the instance,
+    /// so keep the number of aggregates in one instance below it.
     pub handles_max: usize,
-    /// Stack of a call. A guest written in Rust has a second stack in its linear
-    /// memory, of 1 MiB by default; keep this one the smaller, or its overflow
-    /// looks like any access out of bounds.
+    /// Stack of a call. A guest written in Rust has a second stack in its linear memory, of 1 MiB
+    /// by default. This limit should be the smaller one, otherwise an overflow looks like any
+    /// access out of bounds.
     pub stack_bytes_max: usize,
-    /// What one call may copy out of the guest, counted as the host's memory.
+    /// Data that one call may copy out of the guest, measured in host memory.
     pub output_bytes_max: usize,
-    /// The events of one decision.
+    /// Limits of the events of one decision.
     pub decision: AppendLimits,
-    /// Events that one call folds; longer lists are cut.
+    /// Events folded in one call; longer lists are split.
     pub events_per_call_max: usize,
-    /// Bytes of bodies that one call folds; longer lists are cut.
+    /// Bytes of bodies folded in one call; longer lists are split.
     pub call_bytes_max: usize,
-    /// A component's file.
+    /// Size of a component's file.
     pub component_bytes_max: usize,
-    /// A message to the log, and a text for people in an answer.
+    /// Length of a log message, and of a text for people in an answer.
     pub message_bytes_max: usize,
-    /// Messages that one instance may log in a second; the rest is counted.
+    /// Messages that one instance may log per second. Further ones are only counted.
     pub messages_per_second_max: u32,
 }
 
-/// How much wider the limits are under which the history is decided again.
+/// Factor by which limits are raised for re-deciding the history.
 const WIDER: u32 = 16;
 
 impl Limits {
-    /// Those under which the history is decided again: what was decided once is no fault
-    /// because the host's limits are narrower by now, or its machine is slower.
+    /// Returns the limits for re-deciding the history. They are higher, so that a past decision
+    /// does not become a fault because the limits are lower now or the machine is slower.
     pub fn of_history(&self) -> Self {
         let usual = Self::default();
         let wider = |own: usize, usual: usize| own.max(usual).saturating_mul(WIDER as usize);
@@ -72,7 +73,7 @@ impl Limits {
                 .max(usual.fuel_per_call)
                 .saturating_mul(WIDER.into()),
             deadline: self.deadline.max(usual.deadline).saturating_mul(WIDER),
-            // There are several instances at once.
+            // Several instances exist at once.
             memory_bytes_max: self
                 .memory_bytes_max
                 .max(usual.memory_bytes_max)

@@ -1,4 +1,4 @@
-//! Projections as a component defines them.
+//! Projections as defined by a component.
 
 use std::collections::HashSet;
 
@@ -8,58 +8,59 @@ use super::fault::quoted;
 use super::manifest::at_most;
 use quipu_model::{Category, Index, Kind, Name};
 
-/// Projections of one component.
+/// Highest number of projections of one component.
 const PROJECTIONS_MAX: usize = 64;
-/// Sources of one projection.
+/// Highest number of sources of one projection.
 const SOURCES_MAX: usize = 64;
-/// Types that one source names.
+/// Highest number of types in one source.
 const EVENTS_MAX: usize = 1_000;
-/// Indexes of one projection.
+/// Highest number of indexes of one projection.
 const INDEXES_MAX: usize = 16;
-/// Bytes of the name of a projection or an index.
+/// Longest name of a projection or an index, in bytes.
 const NAME_BYTES_MAX: usize = 48;
-/// Bytes of the name of a type, and of a pointer.
+/// Longest name of a type, and longest pointer, in bytes.
 const TEXT_BYTES_MAX: usize = 255;
-/// The one category of the host that can be a source.
+/// The only category of the host that can be a source.
 const STREAMS: &str = "$streams";
 
-/// A projection as a component defines it, checked.
+/// A projection as defined by a component, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
-    /// Name of its documents: 1 to 48 of `a-z 0-9 _ -`, beginning with a letter.
+    /// Name of the projection's documents: 1 to 48 characters of `a-z 0-9 _ -`, beginning with a
+    /// letter.
     pub name: Box<str>,
-    /// A higher one is built anew; from 1.
+    /// Version, from 1. A higher version causes a rebuild.
     pub version: u32,
-    /// What it is given; at least one, no two of one category.
+    /// Events that the projection receives. At least one source, and at most one per category.
     pub sources: Vec<Source>,
-    /// What it sees of an event besides the data.
+    /// Details of an event that the projection sees, in addition to the data.
     pub detail: Detail,
     /// Indexes of its documents.
     pub indexes: Vec<Index>,
 }
 
-/// Events that a projection is given.
+/// Events that a projection receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Of which category; none: of every one.
+    /// Category of the events. `None`: every category.
     pub category: Option<Box<str>>,
-    /// Types, each once, with the schema version to which it is lifted; 0: as the
-    /// category's decider has it. Empty: every type.
+    /// Types, each once, with the schema version to which events are lifted; 0: the version of the
+    /// category's decider. Empty: every type.
     pub events: Vec<(Name, u32)>,
 }
 
-/// What a projection sees of an event besides the data.
+/// Details of an event that a projection sees, in addition to the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Detail {
-    /// Its tags.
+    /// The event's tags.
     pub tags: bool,
-    /// Its metadata, and what the host vouches for.
+    /// The event's metadata, and the values that the host vouches for.
     pub annotations: bool,
 }
 
 impl Definition {
-    /// Whether it is given the same, and is found by the same indexes: then its documents are
-    /// those of the other one, as far as a host can know.
+    /// Whether both definitions have the same input and the same indexes. In that case their
+    /// documents are the same, as far as a host can know.
     pub fn makes_the_same_as(&self, other: &Self) -> bool {
         self.sources == other.sources
             && self.indexes == other.indexes
@@ -68,27 +69,27 @@ impl Definition {
 
     /// Longest document, in bytes.
     pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
-    /// Most documents that one event can concern.
+    /// Highest number of documents that one event can concern.
     pub const KEYS_MAX: usize = 256;
     /// Longest key, in bytes.
     pub const KEY_BYTES_MAX: usize = 255;
 
-    /// What is said of events of a category: by a source for it alone, else by the one for
-    /// every category.
+    /// Returns the source for events of a category: its own source if there is one, otherwise the
+    /// source for every category.
     pub fn source(&self, category: &str) -> Option<&Source> {
         let own = |source: &&Source| source.category.as_deref() == Some(category);
         let mut sources = self.sources.iter();
         sources.find(own).or_else(|| self.source_of_every())
     }
 
-    /// The source for every category.
+    /// Returns the source for every category.
     pub fn source_of_every(&self) -> Option<&Source> {
         let mut sources = self.sources.iter();
         sources.find(|source| source.category.is_none())
     }
 }
 
-/// Checks what a component says of its projections.
+/// Checks the projections declared by a component.
 pub(super) fn read(told: Vec<wit::Definition>) -> Result<Vec<Definition>, Refused> {
     check(told).map_err(Refused::Projection)
 }
@@ -172,7 +173,7 @@ fn check_source(told: wit::Source) -> Result<Source, String> {
     Ok(source)
 }
 
-/// Only the host's own events have types in `$`.
+/// Checks the name of a type. Only events of the host have names that begin with `$`.
 fn check_type(name: &str, is_category: bool) -> Result<Name, String> {
     let shown = || quoted(name, TEXT_BYTES_MAX);
     if name.len() > TEXT_BYTES_MAX {

@@ -8,14 +8,14 @@ use super::fault::{Broken, FaultKind};
 use super::memory::Memory;
 use super::{Fuel, Limits, ticker};
 
-/// What the host keeps for an instance.
+/// Data that the host stores for an instance.
 pub(super) struct State {
     pub memory: Memory,
     pub diagnostics: Diagnostics,
 }
 
-/// One store with one instance of a component: whatever happens in it, it is the
-/// only thing to be dropped.
+/// One store with one instance of a component. Whatever happens in it, nothing else has to be
+/// dropped.
 pub(super) struct Sandbox {
     store: Store<State>,
     pub instance: Instance,
@@ -25,7 +25,7 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the instance, which may run code of the guest, under the limits of a call.
+    /// Creates the instance under the limits of a call. This may run guest code.
     pub(super) fn new(
         before: &InstancePre<State>,
         limits: &Limits,
@@ -53,9 +53,8 @@ impl Sandbox {
         }
     }
 
-    /// Calls into the guest under the limits. An error spends the sandbox: the
-    /// guest's stack was cut off, so nothing in it can be relied on, and the
-    /// engine would refuse to enter it again.
+    /// Calls the guest under the limits. An error spends the sandbox: the guest's stack was cut
+    /// off, so its state is unreliable, and the engine would refuse further calls.
     pub(super) fn call<R>(
         &mut self,
         call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>,
@@ -75,7 +74,7 @@ impl Sandbox {
         }
     }
 
-    /// The store, for what does not run the guest.
+    /// The store, for operations that do not run the guest.
     pub(super) fn store(&mut self) -> &mut Store<State> {
         &mut self.store
     }
@@ -89,7 +88,7 @@ impl Sandbox {
     }
 }
 
-/// Sets what a call may use. A deadline left from the call before would trap at once.
+/// Sets the limits of a call. The deadline of the previous call would trap at once.
 fn arm(store: &mut Store<State>, fuel: Fuel, ticks: u64) -> wasmtime::Result<()> {
     store.data_mut().diagnostics.begin_call();
     store.set_epoch_deadline(ticks);

@@ -1,4 +1,4 @@
-//! The steps of an upcaster: what a component says, and what it answers.
+//! Checks the steps of an upcaster and lifts events with them.
 
 use std::collections::HashSet;
 
@@ -10,28 +10,28 @@ use super::manifest::check_type_name;
 use super::{Failure, FaultKind, FoldEvent, Manifest, Refused};
 use quipu_model::{Body, Category, Name};
 
-/// Steps of one component.
+/// Highest number of steps of one component.
 const STEPS_MAX: usize = 1_000;
-/// Results of one step.
+/// Highest number of results of one step.
 const RESULTS_MAX: usize = 64;
 
-/// From one type and version to what it may become.
+/// A step from one type and version to its possible results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Category whose events it lifts.
+    /// Category of the events that are lifted.
     pub category: Category,
-    /// Type that it lifts.
+    /// Type of the events that are lifted.
     pub name: Name,
-    /// Schema version that it lifts.
+    /// Schema version of the events that are lifted.
     pub from_version: u32,
-    /// Every type and version that may come out; empty: the event is dropped.
+    /// All types and versions that can result. Empty: the event is dropped.
     pub to: Vec<(Name, u32)>,
 }
 
-/// What an event became.
+/// An event after lifting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifted {
-    /// Its type.
+    /// Type.
     pub name: Name,
     /// Schema version of the body.
     pub schema_version: u32,
@@ -39,13 +39,13 @@ pub struct Lifted {
     pub body: Body,
 }
 
-/// Checks what a component says of its steps.
+/// Checks the steps declared by a component.
 pub(super) fn read(told: Vec<upcaster::Step>, manifest: &Manifest) -> Result<Vec<Step>, Refused> {
     let checked = check(told).and_then(|steps| fits(steps, manifest));
     checked.map_err(Refused::Upcaster)
 }
 
-/// Steps of a decider's own events have to lead up to what it reads.
+/// Checks that the steps for a decider's own events lead to the versions that it reads.
 fn fits(steps: Vec<Step>, manifest: &Manifest) -> Result<Vec<Step>, String> {
     let own = |step: &&Step| step.category.as_str() == manifest.name;
     let mut seen = HashSet::new();
@@ -130,11 +130,14 @@ impl std::fmt::Display for Step {
 }
 
 impl Instance {
-    /// Lifts events by one step, by its index among the module's; result i belongs to
-    /// event i. A long list is cut into several calls, each with limits of its own.
+    /// Lifts events by one step, given as an index into the module's steps. Result i belongs to
+    /// event i.
+    ///
+    /// A long list is split into several calls, each with its own limits.
     ///
     /// # Errors
-    /// When the guest faults, can't read an event, or answers what the step does not name.
+    /// When the guest faults, can't read an event, or returns something that the step does not
+    /// declare.
     pub fn upcast(
         &mut self,
         step: usize,
@@ -215,7 +218,7 @@ impl Instance {
     }
 }
 
-/// An answer of a step that can't be given.
+/// The fault of a component that exports no upcaster.
 pub(super) fn no_upcaster() -> Broken {
     Broken::new(FaultKind::Contract, "the component exports no upcaster")
 }

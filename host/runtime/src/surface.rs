@@ -1,4 +1,4 @@
-//! What a component imports and exports, checked before any of its code runs.
+//! Checks a component's imports and exports before any of its code runs.
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -7,14 +7,14 @@ use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use super::bindings::{COMPATIBLE, PACKAGE};
 use super::{Export, Refused};
 
-/// The names at a component's border.
+/// The imports and exports of a component.
 pub(super) struct Surface {
     pub imports: Vec<String>,
     pub exports: Vec<Export>,
 }
 
 impl Surface {
-    /// Reads and checks the border of a component.
+    /// Reads and checks the imports and exports of a component.
     pub(super) fn of(engine: &Engine, component: &Component) -> Result<Self, Refused> {
         let kind = component.component_type();
         let mut imports = Vec::new();
@@ -50,7 +50,8 @@ impl Surface {
     }
 }
 
-/// `decider` of `quipu:domain/decider@0.1.0`; none for another package or version.
+/// Returns the interface: `decider` for `quipu:domain/decider@0.1.0`. `None` for another package or
+/// version.
 fn interface(name: &str) -> Option<&str> {
     let (interface, version) = name
         .strip_prefix(PACKAGE)?
@@ -59,8 +60,8 @@ fn interface(name: &str) -> Option<&str> {
     version.starts_with(COMPATIBLE).then_some(interface)
 }
 
-/// Whether an import or export can do nothing: bindings import the interfaces
-/// whose types they use.
+/// Whether an import or export contains only types. Bindings import the interfaces whose types they
+/// use.
 fn is_plain_types(engine: &Engine, item: &ComponentItem) -> bool {
     match item {
         ComponentItem::Type(_) => true,

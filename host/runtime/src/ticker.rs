@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// A thread that moves an engine's epoch on, by which deadlines are measured. It
-/// ends when this value is dropped.
+/// A thread that advances the engine's epoch, which measures deadlines. It ends when this value is
+/// dropped.
 pub(super) struct Ticker {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// One epoch: how exactly deadlines are kept.
+/// Length of an epoch: the accuracy of deadlines.
 const TICK: Duration = Duration::from_millis(2);
 
 impl Ticker {
@@ -44,7 +44,8 @@ impl Drop for Ticker {
     }
 }
 
-/// Epochs until a deadline, never fewer: the current one has begun already.
+/// Returns the number of epochs until a deadline, rounded up, plus one because the current epoch
+/// has already begun.
 pub(super) fn ticks(deadline: Duration) -> u64 {
     let whole = deadline.as_nanos().div_ceil(TICK.as_nanos());
     u64::try_from(whole)
