@@ -124,6 +124,9 @@ impl Command {
     }
 
     /// Sets the idempotency key.
+    ///
+    /// # Errors
+    /// When the id is not well-formed.
     pub fn with_id(mut self, id: &str) -> Result<Self, Invalid> {
         self.id = Some(CommandId::new(id)?);
         Ok(self)
