@@ -1,2 +1,2 @@
-;; Decides an event whose JSON is cut off.
+;; Decides an event whose JSON is truncated.
 (data (i32.const 0x470) "{:")

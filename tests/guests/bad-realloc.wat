@@ -1,3 +1,3 @@
-;; Gives the host memory that it does not have.
+;; Answers the host with an address outside of its memory when asked for space.
 (func $allocate (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
   (i32.const 0xfffffff0))

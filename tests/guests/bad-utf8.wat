@@ -1,2 +1,2 @@
-;; Decides an event whose JSON is no UTF-8.
+;; Decides an event whose JSON is not valid UTF-8.
 (data (i32.const 0x470) "\"\ff")

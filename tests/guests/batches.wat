@@ -1,4 +1,4 @@
-;; Its state tells how many calls brought the events: from three on it says no.
+;; Its state counts the calls of `apply`: from three on it rejects.
 (data (i32.const 0x820)
   "\01\00\00\00" ;; error
   "\00\00\00\00" ;; rejected

@@ -1,4 +1,4 @@
-;; Logs 64 KiB again and again, which costs it a handful of instructions each time.
+;; Logs 64 KiB repeatedly, which costs only a few instructions each time.
 (memory $memory 4)
 (func $decide (type $decide)
   (loop $again

@@ -1,3 +1,3 @@
-;; Never begins.
+;; Loops endlessly in its start function.
 (func $begin (loop $again (br $again)))
 (start $begin)

@@ -1,4 +1,4 @@
-;; Makes a table of 10,000 elements larger by as many for every decision.
+;; Grows a table of 10,000 elements by as many for every decision.
 (table $table 10000 funcref)
 (func $decide (type $decide)
   (drop (table.grow $table (ref.null func) (i32.const 10000)))

@@ -1,4 +1,4 @@
-;; Decides an event with an annotation `quipu.principal`, which is the host's.
+;; Decides an event with the annotation `quipu.principal`, which is reserved for the host.
 (data (i32.const 0x800) "quipu.principal")
 (data (i32.const 0x820) "\00\08\00\00\0f\00\00\00\00\04\00\00\05\00\00\00")
 (func $decide (type $decide)

@@ -1,2 +1,2 @@
-;; Begins with 2 MiB of memory.
+;; Starts with 2 MiB of memory.
 (memory $memory 32)

@@ -1,4 +1,4 @@
-;; Decides by what it did for others: an instance that has decided once says no.
+;; Decides by earlier calls: an instance that has decided once rejects from then on.
 (global $decided (mut i32) (i32.const 0))
 (data (i32.const 0x820)
   "\01\00\00\00" ;; error

@@ -1,2 +1,2 @@
-;; Never comes to a decision.
+;; Loops endlessly in a decision.
 (func $decide (type $decide) (loop $again (br $again)) unreachable)

@@ -1,4 +1,4 @@
-;; Makes handles, which lie in the host's memory, without end.
+;; Makes handles, which use the host's memory, endlessly.
 (func $decide (type $decide)
   (loop $again
     (drop (call $new (i32.const 0)))

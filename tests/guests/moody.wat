@@ -1,5 +1,5 @@
-;; Does what the command's body says: `{"do":"loop"}`, `trap` and `memory` are bad,
-;; anything else leads to an event.
+;; Does what the body of the command says: `{"do":"loop"}`, `trap` and `memory` are faults,
+;; anything else decides an event.
 (memory $memory 512)
 (func $decide (type $decide)
   (local $what i32)

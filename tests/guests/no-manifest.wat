@@ -1,4 +1,4 @@
-;; Can do something, and does not say what it is.
+;; Exports functions, but no manifest.
 (component
   (core module $module (func (export "run")))
   (core instance $core (instantiate $module))

@@ -22,7 +22,7 @@
   (data (i32.const 0x600) "\80\05\00\00\02\00\00\00") ;; the two steps
   (data (i32.const 0x700) "\00\00\00\00\00\20\00\00") ;; ok: lists at 0x2000, all empty
 
-  ;; Arguments take their memory in a circle, from 0x8000 to the end.
+  ;; Memory for arguments is a ring buffer from 0x8000 to the end.
   (global $free (mut i32) (i32.const 0x8000))
   (func (export "cabi_realloc") (param i32 i32 i32) (param $size i32) (result i32)
     (local $at i32)

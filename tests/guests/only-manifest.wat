@@ -1,4 +1,4 @@
-;; Says what it is, and can do nothing.
+;; Exports a manifest and nothing else.
 (component
   (core module $module (func (export "run")))
   (core instance $core (instantiate $module))

@@ -1,4 +1,4 @@
-;; Decides by where its state lies: beside another one it says no.
+;; Decides by the address of its state: rejects unless its state is the first one.
 (data (i32.const 0x820)
   "\01\00\00\00" ;; error
   "\00\00\00\00" ;; rejected

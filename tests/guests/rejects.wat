@@ -1,4 +1,4 @@
-;; Says no, with the code `went` and the message `probe`.
+;; Rejects every command, with the code `went` and the message `probe`.
 (data (i32.const 0x820)
   "\01\00\00\00" ;; error
   "\00\00\00\00" ;; rejected

@@ -1,2 +1,2 @@
-;; Never says what it is.
+;; Loops endlessly in its manifest function.
 (func $describe (type $describe) (loop $again (br $again)) unreachable)

@@ -1,11 +1,11 @@
-;; A decider that keeps every rule: category `probe`, command `go`, event `went`.
+;; A valid decider: category `probe`, command `go`, event `went`.
 ;;
 ;; Its state is the number of events it has folded, shown by `view` as one digit;
 ;; every decision is one `went`. The other guests replace functions and memories
-;; of this module by name and break a rule with them.
+;; of this module by name, and break one rule each.
 ;;
-;; Records lie in memory as the canonical ABI wants them: a string or list is a
-;; pointer and a length, a case is a number in front of its payload.
+;; Records are laid out in memory as the canonical ABI requires: a string or list is a
+;; pointer and a length, a case is a number before its payload.
 (module
   (import "quipu:domain/diagnostics@0.1.0" "log" (func $log (param $level i32) (param $text i32) (param $length i32)))
   (import "[export]quipu:domain/decider@0.1.0" "[resource-new]aggregate" (func $new (param $representation i32) (result i32)))
@@ -64,7 +64,7 @@
     "\00\00\00\00\00\00\00\00" ;; tags, at 0x718
     "\00\00\00\00\00\00\00\00") ;; annotations, at 0x720
   (data (i32.const 0x740) "\00\00\00\00\00\07\00\00\01\00\00\00") ;; ok: the list of it
-  ;; Answers: opened (the handle at 0x784), applied, viewed, none.
+  ;; Results: opened (the handle at 0x784), applied, viewed, none.
   (data (i32.const 0x780) "\00\00\00\00\00\00\00\00")
   (data (i32.const 0x790) "\00\00\00\00")
   (data (i32.const 0x7a0) "\01\00\00\00\60\04\00\00\0b\00\00\00")
@@ -76,7 +76,7 @@
     "\00\00\00\00"             ;; body: case
     "\70\04\00\00\02\00\00\00") ;; body: text
 
-  ;; Arguments take their memory in a circle, from 0x8000 to the end.
+  ;; Memory for arguments is a ring buffer from 0x8000 to the end.
   (global $free (mut i32) (i32.const 0x8000))
   (func $allocate (param $old i32) (param $old-size i32) (param $align i32) (param $size i32) (result i32)
     (local $at i32)
@@ -86,7 +86,7 @@
     (global.set $free (i32.add (local.get $at) (local.get $size)))
     (local.get $at))
 
-  ;; Aggregates take eight bytes each below that; dropped ones wait in a list.
+  ;; Aggregates take eight bytes each below that; dropped ones are in a free list.
   (global $next (mut i32) (i32.const 0x1000))
   (global $dropped (mut i32) (i32.const 0))
   (func $take (result i32)
@@ -110,7 +110,7 @@
     (i32.store (i32.const 0x784) (call $new (local.get $state)))
     (i32.const 0x780))
 
-  ;; Adds the length of the list.
+  ;; Adds the length of the list of events.
   (func $apply (type $apply)
     (i32.store (local.get 0) (i32.add (i32.load (local.get 0)) (local.get 2)))
     (i32.const 0x790))

@@ -1,2 +1,2 @@
-;; Stops itself in the middle of a decision.
+;; Traps in the middle of a decision.
 (func $decide (type $decide) unreachable)

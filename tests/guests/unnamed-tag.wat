@@ -1,4 +1,4 @@
-;; Decides an event with a tag that has no name.
+;; Decides an event with a tag whose name is empty.
 (data (i32.const 0x810) "\00\04\00\00\05\00\00\00")
 (func $decide (type $decide)
   (i32.store (i32.const 0x718) (i32.const 0x810))

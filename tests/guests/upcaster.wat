@@ -1,4 +1,4 @@
-;; An upcaster without steps that keeps every rule.
+;; A valid upcaster without steps.
 (module
   (memory (export "memory") 1)
   (data (i32.const 0x400) "probes")

@@ -1,4 +1,4 @@
-;; Has all the names that a decider has, and none of the types.
+;; Has the names of a decider's functions, but with wrong types.
 (component
   (core module $module (func (export "run")))
   (core instance $core (instantiate $module))

@@ -1,20 +1,20 @@
-//! The rules of the guest `account` once more, in plain Rust, for comparison.
+//! The rules of the guest `account`, written a second time in plain Rust for comparison.
 
 use quipu::model::{Command, RecordedEvent};
 use serde_json::Value;
 
-/// An account as its events leave it.
+/// The state of an account after its events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
     /// `none`, `open` or `closed`.
     pub status: Status,
-    /// Whose it is.
+    /// The owner.
     pub owner: String,
-    /// What is on it.
+    /// The balance.
     pub balance: u64,
 }
 
-/// Where an account is in its life.
+/// The stage of an account's life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Status {
     /// Never opened.
@@ -22,7 +22,7 @@ pub enum Status {
     None,
     /// Open.
     Open,
-    /// Closed for good.
+    /// Closed permanently.
     Closed,
 }
 
@@ -30,7 +30,7 @@ pub enum Status {
 pub type Decision = Result<(&'static str, Value), &'static str>;
 
 impl Account {
-    /// What a command leads to.
+    /// The result of a command.
     pub fn decide(&self, command: &Command) -> Decision {
         let body: Value = serde_json::from_slice(command.body.bytes()).unwrap();
         let name = command.name.as_str();
@@ -69,7 +69,7 @@ impl Account {
         self
     }
 
-    /// The account at every version, from 0 on.
+    /// The account at every version, starting at 0.
     pub fn history(events: &[RecordedEvent]) -> Vec<Self> {
         let mut states = vec![Self::default()];
         for event in events {
@@ -79,7 +79,7 @@ impl Account {
         states
     }
 
-    /// As the guest's view shows it.
+    /// The state as the guest's view shows it.
     pub fn view(&self) -> Value {
         let status = match self.status {
             Status::None => "none",

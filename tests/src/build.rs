@@ -32,13 +32,13 @@ pub fn event(name: &str, json: &str) -> NewEvent {
     }
 }
 
-/// So many events `noted`, numbered from 1.
+/// This number of events `noted`, numbered from 1.
 pub fn events(count: usize) -> Vec<NewEvent> {
     let event = |n| event("noted", &format!("{{\"n\":{n}}}"));
     (1..=count).map(event).collect()
 }
 
-/// An event `noted` under an id that the caller chose.
+/// An event `noted` under an id chosen by the caller.
 pub fn given(id: u128, json: &str) -> NewEvent {
     NewEvent {
         id: EventId::from_u128(id),
@@ -165,7 +165,7 @@ pub fn item(run: Option<RunId>, writes: Vec<Write>) -> Item {
     Item::Append { run, writes }
 }
 
-/// An append of so many events to one stream.
+/// An append of this number of events to one stream.
 pub fn noted(to: &str, expected: ExpectedVersion, count: usize) -> Item {
     item(None, vec![write(to, expected, commit(None, events(count)))])
 }
@@ -183,7 +183,7 @@ pub fn truncate(of: &str, before: u64, at: u64) -> Item {
     change(of, "truncated", Change::Truncated { before, anchor })
 }
 
-/// Takes the mark of a truncated stream away.
+/// Removes the truncation mark of a stream.
 pub fn whole(of: &str) -> Item {
     change(of, "whole", Change::Whole)
 }
@@ -203,14 +203,14 @@ pub fn snapshot(of: &str, version: u64) -> StoredSnapshot {
     snapshot_of(of, version, 1, &state)
 }
 
-/// A snapshot of a stream at a version, by the fold of this number, with this state.
+/// A snapshot of a stream at a version, by the fold with this number, with this state.
 pub fn snapshot_of(of: &str, version: u64, fold: u8, state: &str) -> StoredSnapshot {
     let body = Body::json(state.to_owned()).unwrap();
     let (of, fold) = (stream(of), Digest([fold; 32]));
     StoredSnapshot::new(&of, Version(version), 1, &body, fold, Timestamp(5_000))
 }
 
-/// The activation of a module that changes these categories, checked on this plan.
+/// The activation of a module that changes these categories, checked against this plan.
 pub fn activation(digest: Digest, categories: &[&str], plan: u64) -> Activation {
     Activation {
         name: "some".to_owned(),
@@ -227,7 +227,7 @@ pub fn activation(digest: Digest, categories: &[&str], plan: u64) -> Activation 
     }
 }
 
-/// Asks whether a stream stands at a version, or for the record of an id.
+/// Checks whether a stream is at a version, or looks up the record of an id.
 pub fn check(of: &str, version: Option<u64>, id: Option<&str>) -> Item {
     Item::Check(Check {
         run: None,

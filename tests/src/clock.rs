@@ -1,22 +1,22 @@
-//! A clock that tells how often it was asked.
+//! A clock that counts how often it was read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quipu::model::{Clock, SystemClock, Timestamp};
 
-/// The machine's clock, counted. A worker asks once for each command that it gets
-/// and once for each decision that leads to events, so a test can wait for those.
+/// The machine's clock, with a counter. A worker reads it once for each command it receives and
+/// once for each decision that produces events, so a test can wait for those.
 #[derive(Debug, Default)]
 pub struct CountingClock(AtomicU64);
 
 impl CountingClock {
-    /// How often it was asked.
+    /// How often the clock was read.
     pub fn asked(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Waits until it has been asked so often.
+    /// Waits until the clock has been read this often.
     pub async fn wait_until_asked(&self, times: u64) {
         until(|| self.asked() >= times).await;
     }
@@ -29,7 +29,7 @@ impl Clock for CountingClock {
     }
 }
 
-/// Waits until something holds that other threads bring about.
+/// Waits until a condition holds that other threads bring about.
 pub async fn until(holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {

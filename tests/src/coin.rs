@@ -1,4 +1,4 @@
-//! The guest `coin`, whose state holds a number of more digits than a double has.
+//! The guest `coin`, whose state holds a number with more digits than a double can represent.
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! An inline projection without a guest: it counts events by stream, and all of them in one
+//! An inline projection without a guest: it counts events per stream, counts all of them in one
 //! document, and folds their positions in order.
 
 use std::collections::BTreeMap;
@@ -16,33 +16,33 @@ use serde::{Deserialize, Serialize};
 /// Key of the document of all events.
 pub const ALL: &str = "all";
 
-/// What a document says.
+/// The content of a document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// Number of the events.
+    /// The number of events.
     pub events: u64,
-    /// What their positions and versions come to, in their order.
+    /// A fold of the events' positions and versions, in order.
     pub chain: u64,
 }
 
-/// The projection. Events whose body has `"unkeyed"` in it fail before documents are read,
-/// those with `"unfolded"` behind it.
+/// The projection. An event whose body contains `"unkeyed"` fails before documents are read; one
+/// whose body contains `"unfolded"` fails after that.
 #[derive(Clone)]
 pub struct Counting {
     build: BuildId,
     wants: fn(&str) -> bool,
-    /// Of several failures, only one is told.
+    /// Of several failures, only one is reported.
     is_slow: bool,
     unfolded: &'static str,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What the projection was asked.
+/// The calls that the projection received.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Batches that were begun.
+    /// Batches that were started.
     pub rounds: usize,
-    /// The events of the last fold, with the positions that they were given.
+    /// The events of the last fold, with their assigned positions.
     pub folded: Vec<RecordedEvent>,
 }
 
@@ -60,20 +60,20 @@ impl Counting {
         }
     }
 
-    /// Fails at events whose body has this in it. If it is `failing`, it keeps failing.
+    /// Fails on events whose body contains this. If it is `failing`, it keeps failing.
     #[must_use]
     pub fn failing_at(self, unfolded: &'static str) -> Self {
         Self { unfolded, ..self }
     }
 
-    /// Tells only one failure at once.
+    /// Reports only one failure per call.
     #[must_use]
     pub fn slow(self) -> Self {
         let is_slow = true;
         Self { is_slow, ..self }
     }
 
-    /// What it was asked since the last time.
+    /// The calls that it received since the last time.
     pub fn seen(&self) -> Seen {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
@@ -85,14 +85,14 @@ fn keys(event: &RecordedEvent) -> [&str; 2] {
 }
 
 impl Count {
-    /// What a document says.
+    /// The content of a document.
     pub fn of(document: &StoredDocument) -> Self {
         let text = document.document.as_deref();
         text.map(|text| serde_json::from_str(text).unwrap())
             .unwrap_or_default()
     }
 
-    /// Takes an event in.
+    /// Applies an event.
     pub fn take(&mut self, event: &RecordedEvent) {
         let mixed = self
             .chain
@@ -103,7 +103,7 @@ impl Count {
     }
 }
 
-/// The counts that events lead to, by key, each with the position of its last event.
+/// The counts that result from events, by key, each with the position of its last event.
 pub fn counts(
     mut counts: BTreeMap<Arc<str>, (Count, u64)>,
     events: &[RecordedEvent],
@@ -233,7 +233,7 @@ pub async fn all(reader: &dyn EventReader) -> Vec<RecordedEvent> {
     crate::log::read(reader, Direction::Forward, 1_000, &Filter::default()).await
 }
 
-/// The documents of a build, as they stand in a store.
+/// The documents of a build, as they are in a store.
 pub async fn stored(store: &dyn DocumentStore, build: BuildId) -> BTreeMap<Arc<str>, (Count, u64)> {
     let mut stored = BTreeMap::new();
     let mut after = 0;
@@ -250,7 +250,7 @@ pub async fn stored(store: &dyn DocumentStore, build: BuildId) -> BTreeMap<Arc<s
     }
 }
 
-/// Counts what a build has not seen.
+/// Counts the events that a build has not processed.
 pub struct Settling {
     /// The store.
     pub reader: Arc<dyn EventReader>,
@@ -258,7 +258,7 @@ pub struct Settling {
     pub documents: Arc<dyn DocumentStore>,
     /// The build.
     pub build: BuildId,
-    /// Most events.
+    /// The maximum number of events.
     pub events_max: usize,
 }
 

@@ -12,18 +12,18 @@ use quipu::store::{
 /// A lease that lasts longer than any test.
 pub const LONG: Duration = Duration::from_secs(3_600);
 
-/// Begins a build of version 1.
+/// Starts a build of version 1.
 pub async fn begin(store: &dyn DocumentStore, name: &str, role: Role) -> Build {
     let begun = store.begin(name, role, 1, Digest([7; 32]), (Timestamp(5), 1));
     begun.await.unwrap().unwrap()
 }
 
-/// Claims a build for long.
+/// Claims a build with a long lease.
 pub async fn claim(store: &dyn DocumentStore, build: BuildId) -> BuildClaim {
     store.claim(build, LONG).await.unwrap().unwrap()
 }
 
-/// A batch that moves the checkpoint alone.
+/// A batch that only moves the checkpoint.
 pub fn moved(position: u64) -> BuildBatch {
     BuildBatch {
         position: Position(position),
@@ -41,7 +41,7 @@ pub fn batch(writes: Vec<DocumentWrite>) -> BuildBatch {
     }
 }
 
-/// A document that is written, without entries.
+/// A document that is written, without index entries.
 pub fn document(build: BuildId, key: &str, json: Option<&str>, change: u64) -> DocumentWrite {
     DocumentWrite {
         build,
@@ -58,7 +58,7 @@ pub fn entry(index: u16, value: &[u8]) -> IndexEntry {
     (index, value.into())
 }
 
-/// Keeps a batch, which must be stored.
+/// Stores a batch, which must succeed.
 pub async fn keep(store: &dyn DocumentStore, build: BuildId, token: u64, batch: &BuildBatch) {
     let kept = store.keep(build, token, batch, LONG).await.unwrap();
     assert!(matches!(kept, Kept::Done { .. }), "{kept:?}");
@@ -87,13 +87,13 @@ pub async fn read(
     store.documents(build, &keys).await.unwrap()
 }
 
-/// The JSON of a document; none when it isn't there.
+/// The JSON of a document; none if the document does not exist.
 pub async fn json(store: &dyn DocumentStore, build: BuildId, key: &str) -> Option<String> {
     let found = read(store, build, &[key]).await.pop().flatten();
     found?.document.map(|json| json.to_string())
 }
 
-/// A document that is written to a build that is named later, with entries.
+/// A document to write, with entries; the build is named later.
 pub fn written(key: &str, json: &str, change: u64, values: &[(u16, &[u8])]) -> DocumentWrite {
     DocumentWrite {
         added: values.iter().map(|(of, value)| entry(*of, value)).collect(),
@@ -101,7 +101,7 @@ pub fn written(key: &str, json: &str, change: u64, values: &[(u16, &[u8])]) -> D
     }
 }
 
-/// A document that is written to a build that is named later, without entries.
+/// A document to write, without entries; the build is named later.
 pub fn plain(key: &str, json: &str, change: u64) -> DocumentWrite {
     written(key, json, change, &[])
 }
@@ -124,7 +124,7 @@ pub fn between(index: Option<u16>, from: Option<&[u8]>, to: Option<&[u8]>) -> Sc
     }
 }
 
-/// The keys that a scan finds.
+/// The keys that a scan returns.
 pub async fn scanned(store: &dyn DocumentStore, build: BuildId, scan: &Scan) -> Vec<String> {
     let found = store.scan(build, scan).await.unwrap();
     found.iter().map(|found| found.key.to_string()).collect()

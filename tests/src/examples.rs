@@ -1,4 +1,4 @@
-//! The example guests as components, built once in a process.
+//! The example guests as components, built once per process.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -22,13 +22,13 @@ pub fn loan() -> Vec<u8> {
     LOAN.get_or_init(|| built("loan")).clone()
 }
 
-/// The component of the guest `loan-v2`: the same category, with upcasters and a
-/// migration for what `loan` stored.
+/// The component of the guest `loan-v2`: the same category, with upcasters and a migration for the
+/// data that `loan` stored.
 pub fn loan_v2() -> Vec<u8> {
     LOAN_V2.get_or_init(|| built("loan-v2")).clone()
 }
 
-/// The component of the guest `loan-views`: projections of what `loan` stores.
+/// The component of the guest `loan-views`: projections of the events that `loan` stores.
 pub fn loan_views() -> Vec<u8> {
     LOAN_VIEWS.get_or_init(|| built("loan-views")).clone()
 }

@@ -1,4 +1,4 @@
-//! A writer that fails on demand, lets foreign events in first, or holds still.
+//! A writer that fails on demand, lets other writers' events in first, or pauses.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -14,14 +14,14 @@ pub enum Injection {
     Pass,
     /// Nothing of it is stored.
     Fail(Error),
-    /// This is committed before it.
+    /// These items are committed before it.
     Precede(Vec<Item>),
 }
 
 /// Decides what happens to a batch.
 pub type Script = Box<dyn FnMut(&[Item]) -> Injection + Send>;
 
-/// Steers a writer.
+/// Controls a writer.
 #[derive(Clone)]
 pub struct Faults {
     script: Arc<Mutex<Script>>,
@@ -31,7 +31,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Puts itself before a store's writer.
+    /// Wraps a store's writer.
     pub fn before(store: Store, script: Script) -> (Store, Self) {
         let faults = Self {
             script: Arc::new(Mutex::new(script)),
@@ -46,24 +46,24 @@ impl Faults {
         (Store { writer, ..store }, faults)
     }
 
-    /// A script that takes its injections from a list, and lets all later batches pass.
+    /// A script that takes its injections from a list, and passes all later batches.
     pub fn listed(injections: impl IntoIterator<Item = Injection>) -> Script {
         let mut injections: VecDeque<_> = injections.into_iter().collect();
         Box::new(move |_| injections.pop_front().unwrap_or(Injection::Pass))
     }
 
-    /// From now on, another script.
+    /// Uses another script from now on.
     pub fn script(&self, script: Script) {
         *self.script.lock().unwrap() = script;
     }
 
-    /// From now on these are the inline projections, where the host has none.
+    /// Sets the inline projections from now on, where the host has none.
     pub fn inline(&self, inline: Arc<dyn InlineFold>) {
         *self.inline.lock().unwrap() = Some(inline);
     }
 
-    /// From now on every batch waits at the gate until it is let through; the
-    /// receiver tells of each one, by its number of items.
+    /// From now on every batch waits at the gate until the gate lets it through. The receiver gets
+    /// the number of items of each batch.
     pub fn hold(&self) -> mpsc::UnboundedReceiver<usize> {
         let (entered, arrivals) = mpsc::unbounded_channel();
         *self.entered.lock().unwrap() = Some(entered);
@@ -71,12 +71,12 @@ impl Faults {
         arrivals
     }
 
-    /// Lets so many batches through.
+    /// Lets this number of batches through.
     pub fn let_through(&self, batches: usize) {
         self.gate.add_permits(batches);
     }
 
-    /// Opens the gate for good.
+    /// Opens the gate permanently.
     pub fn open(&self) {
         *self.entered.lock().unwrap() = None;
         let missing = Semaphore::MAX_PERMITS - self.gate.available_permits();

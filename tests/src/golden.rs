@@ -16,7 +16,7 @@ pub fn check(name: &str, found: &str) {
     let first = golden.lines().zip(found.lines()).position(|(a, b)| a != b);
     assert!(
         golden == found,
-        "{} differs from line {}; QUIPU_RENEW=1 writes it anew",
+        "{} differs from line {}; run with QUIPU_RENEW=1 to rewrite it",
         path.display(),
         first.map_or(golden.lines().count(), |line| line) + 1
     );

@@ -1,4 +1,4 @@
-//! Makes components of the texts in `tests/guests`.
+//! Builds components from the texts in `tests/guests`.
 
 use std::path::{Path, PathBuf};
 
@@ -57,8 +57,8 @@ fn encode(core: &str, world: &str) -> Result<Vec<u8>> {
         .encode()
 }
 
-/// The skeleton with some of its forms replaced by those of the same name; others
-/// are added at its end.
+/// The skeleton with some of its forms replaced by forms of the same name; others are added at its
+/// end.
 fn variant(forms: &str) -> Result<String> {
     let mut skeleton = read("skeleton")?;
     let mut added = String::new();
@@ -80,14 +80,14 @@ fn variant(forms: &str) -> Result<String> {
     Ok(skeleton)
 }
 
-/// What a form is and its name: `(func $decide`.
+/// The kind of a form and its name: `(func $decide`.
 fn heading(form: &str) -> String {
     let words: Vec<&str> = form.split_whitespace().take(2).collect();
     words.join(" ").trim_end_matches(')').to_owned()
 }
 
-/// The outermost forms of a text, without what stands between them. Ends at a
-/// parenthesis that closes nothing.
+/// The outermost forms of a text, without the text between them. Ends at an unmatched closing
+/// parenthesis.
 fn split(text: &str) -> Vec<&str> {
     let (mut forms, mut depth, mut start) = (Vec::new(), 0usize, 0);
     let mut bytes = text.bytes().enumerate();

@@ -1,5 +1,5 @@
-//! What the tests share: stores to run on, guests to deploy, faults to inject, and
-//! the clear model that answers are compared with.
+//! Code shared by the tests: stores to run on, guests to deploy, faults to inject, and the simple
+//! models that answers are compared with.
 //!
 //! `on_every_store!` makes a test of each rule on each store.
 

@@ -22,9 +22,9 @@ pub struct Line {
     pub r#type: String,
     /// Its body.
     pub data: Box<RawValue>,
-    /// When it was asked, by the log.
+    /// The time of the request, from the log.
     pub at: Option<String>,
-    /// Who asked.
+    /// The user who made the request.
     pub actor: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl Line {
         format!("loan-{}", self.id).parse().unwrap()
     }
 
-    /// The command with an id made of the line's number, who asked and when in its metadata.
+    /// The command, with an id made from the line's number, and the user and time in its metadata.
     pub fn command(&self, number: usize) -> Command {
         let mut command = Command::new(&self.r#type, self.data.get().to_owned())
             .unwrap()
@@ -57,15 +57,15 @@ impl Line {
     }
 }
 
-/// So many commands, simulated.
+/// This number of simulated commands.
 pub fn simulated(seed: u64, count: u64) -> Vec<Line> {
     Simulation::new(seed, count)
         .map(|line| serde_json::from_str(&line.to_json()).unwrap())
         .collect()
 }
 
-/// The published log when `QUIPU_LOAN_LOG` names its file, plain or gzipped. None
-/// when it does not.
+/// The published log if `QUIPU_LOAN_LOG` names its file, plain or gzipped; none if the variable is
+/// not set.
 pub fn published() -> Option<Vec<Line>> {
     let path = std::env::var_os("QUIPU_LOAN_LOG")?;
     let mut bytes = Vec::new();
@@ -82,7 +82,7 @@ pub fn published() -> Option<Vec<Line>> {
     Some(lines.collect::<Result<_, _>>().unwrap())
 }
 
-/// Starts a command at once, so that commands arrive in the order of these calls.
+/// Starts a command immediately, so that commands arrive in the order of these calls.
 pub fn start(host: &Host, line: &Line, number: usize) -> BoxFuture<'static, Answer> {
     let (host, stream, command) = (host.clone(), line.stream(), line.command(number));
     let mut executing = async move { host.execute(&stream, command).await }.boxed();
@@ -92,5 +92,5 @@ pub fn start(host: &Host, line: &Line, number: usize) -> BoxFuture<'static, Answ
     }
 }
 
-/// What a command of the log came to.
+/// The outcome of a command of the log.
 pub type Answer = Result<Executed, Error>;

@@ -1,8 +1,8 @@
-//! What the documents of `loan-views` have to be, worked out from the accepted commands
-//! alone: neither events nor the guest's code are looked at.
+//! The expected documents of `loan-views`, computed only from the accepted commands: neither events
+//! nor the guest's code are used.
 //!
-//! Commands are told in the order in which they were accepted for each application; the
-//! order of applications among each other makes no difference.
+//! Commands are entered in the order in which they were accepted for each application. The order
+//! between applications makes no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ struct Accepted {
     at: Option<String>,
 }
 
-/// The projections that this knows.
+/// The projections that the books can compute.
 pub const PROJECTIONS: [&str; 3] = ["applications", "officers", "pipeline"];
 
 const STEPS: [&str; 5] = ["submit", "partly-submit", "preaccept", "accept", "finalize"];
@@ -75,7 +75,7 @@ impl LoanBooks {
         });
     }
 
-    /// The same, of a line of the log.
+    /// Enters an accepted command, given as a line of the log.
     pub fn accept_line(&mut self, line: &Line) {
         let (actor, at) = (line.actor.as_deref(), line.at.as_deref());
         self.accept(&line.id, &line.r#type, line.body(), actor, at);
@@ -218,7 +218,7 @@ fn application(id: &str, commands: &[Accepted]) -> Value {
     })
 }
 
-/// Offers where they are: those that came to a stage without those that left it.
+/// The current stage of offers: those that entered a stage minus those that left it.
 fn offers(commands: &[Accepted]) -> Value {
     let count = |kind: &str| commands.iter().filter(|it| it.kind == kind).count();
     let (mut sent, mut returned) = (0, 0);
@@ -242,7 +242,7 @@ fn offers(commands: &[Accepted]) -> Value {
     })
 }
 
-/// Items that are started more often than completed, and by how much.
+/// Items that were started more often than completed, and the difference.
 fn open_work(commands: &[Accepted]) -> Value {
     let mut open: BTreeMap<&str, i64> = BTreeMap::new();
     for command in commands {
@@ -257,7 +257,7 @@ fn open_work(commands: &[Accepted]) -> Value {
     json!(open)
 }
 
-/// How many commands there are of some kinds, by the names of what they count for.
+/// The number of commands of some kinds, under the names they are counted as.
 fn counts(kinds: &[(&str, &str)], commands: &[&Accepted]) -> Value {
     let count = |kind: &str| commands.iter().filter(|it| it.kind == kind).count();
     let named = kinds.iter().map(|(kind, name)| (*name, count(kind)));

@@ -1,4 +1,4 @@
-//! The documents of `loan-views` as a host keeps them, to be compared with the books.
+//! The documents of `loan-views` in a host, to be compared with the books.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use quipu::{Demand, Deploy, Host};
 use crate::examples;
 use crate::loan_books::{Documents, LoanBooks, PROJECTIONS};
 
-/// Activates `loan-views` with all of its projections kept so.
+/// Activates `loan-views` with this lifecycle for all of its projections.
 pub async fn keep(host: &Host, lifecycle: Lifecycle) -> Digest {
     let digest = host.upload(examples::loan_views()).await.unwrap();
     let digest = digest.module.digest();
@@ -42,7 +42,7 @@ pub async fn keep(host: &Host, lifecycle: Lifecycle) -> Digest {
 /// Documents of every projection, by their keys.
 pub type Everything = BTreeMap<&'static str, BTreeMap<String, String>>;
 
-/// Every document, byte for byte, as fresh as the log.
+/// Every document, byte for byte, as current as the log.
 pub async fn everything(host: &Host) -> Everything {
     let mut all = Everything::new();
     for name in PROJECTIONS {
@@ -51,7 +51,7 @@ pub async fn everything(host: &Host) -> Everything {
     all
 }
 
-/// They are what the books say.
+/// Checks that the documents match the books.
 pub fn check_books(found: &Everything, books: &LoanBooks) {
     for (name, found) in found {
         let expected: Documents = books.documents(name);
@@ -67,7 +67,7 @@ pub fn check_books(found: &Everything, books: &LoanBooks) {
     }
 }
 
-/// They are the same, byte for byte.
+/// Checks that the documents are the same, byte for byte.
 pub fn check_same(found: &Everything, expected: &Everything, what: &str) {
     for (name, expected) in expected {
         for (key, document) in expected {
@@ -77,11 +77,11 @@ pub fn check_same(found: &Everything, expected: &Everything, what: &str) {
     }
 }
 
-/// Every projection anew from the first event.
+/// Rebuilds every projection from the first event.
 pub async fn rebuild(host: &Host) {
     for name in PROJECTIONS {
         match host.order(name, Order::Rebuild { hold: false }).await {
-            // It is stale, and is folded from scratch already.
+            // It is stale, and a rebuild is running already.
             Ok(_) | Err(Error::Refused { .. }) => {}
             Err(error) => panic!("{error}"),
         }
@@ -91,7 +91,7 @@ pub async fn rebuild(host: &Host) {
     }
 }
 
-/// Waits until a projection stands so.
+/// Waits until a projection's status satisfies this condition.
 pub async fn settle(host: &Host, name: &str, is_so: impl Fn(&Status) -> bool) {
     for _ in 0..24_000 {
         if is_so(&host.projection(name).await.unwrap()) {
@@ -118,7 +118,7 @@ pub fn build_of(status: &Status, role: Role) -> Option<BuildStatus> {
     builds.find(|build| build.role == role).cloned()
 }
 
-/// As fresh as the log, or as fresh as it gets where events are parked: their documents are
+/// As current as the log, or as current as possible where events are parked: their documents are
 /// never fresh.
 pub async fn fresh(host: &Host, name: &str) -> Freshness {
     let after = host.log_head().await.unwrap();
@@ -142,7 +142,7 @@ pub async fn fresh(host: &Host, name: &str) -> Freshness {
             .await;
             Freshness::default()
         }
-        // It is folded from scratch, and takes over by itself.
+        // It is rebuilt from scratch, and switches by itself.
         Err(Error::NotFresh {
             reason: NotFreshReason::Stale,
             ..

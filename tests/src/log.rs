@@ -39,7 +39,7 @@ pub async fn of(host: &Host, stream: &StreamId) -> Vec<RecordedEvent> {
     events
 }
 
-/// Every event of the log, read from a store.
+/// Every event of the log, read directly from a store.
 pub async fn read(
     reader: &dyn EventReader,
     direction: Direction,
@@ -63,9 +63,8 @@ pub async fn read(
     events
 }
 
-/// What holds for every log: positions rise, versions are dense, a commit's events
-/// stand together, a command's id stands at one commit of its stream. Gives the
-/// events by stream.
+/// Checks the rules of every log: positions rise, versions are dense, a commit's events are
+/// contiguous, and a command's id occurs in one commit of its stream. Returns the events by stream.
 pub fn check(log: &[RecordedEvent]) -> BTreeMap<StreamId, Vec<RecordedEvent>> {
     let mut streams: BTreeMap<StreamId, Vec<RecordedEvent>> = BTreeMap::new();
     let mut ids = HashSet::new();

@@ -1,4 +1,4 @@
-//! Places where a store can be.
+//! Places where a store can live.
 
 use quipu::Host;
 use quipu::app::Builder;
@@ -22,7 +22,7 @@ macro_rules! on_every_store {
     };
 }
 
-/// Makes a test of each rule about files.
+/// Makes a test of each rule about SQLite files.
 #[macro_export]
 macro_rules! on_sqlite {
     ($($rule:ident),* $(,)?) => {
@@ -44,7 +44,7 @@ macro_rules! rule {
     };
 }
 
-/// A place for one store, and a folder that lasts as long.
+/// A place for one store, with a folder that lives as long as the place.
 pub struct Place {
     folder: TempDir,
     url: String,
@@ -61,7 +61,7 @@ impl Place {
         }
     }
 
-    /// A SQLite file that isn't there yet.
+    /// A SQLite file that does not exist yet.
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("store.db").display());
@@ -72,7 +72,7 @@ impl Place {
         }
     }
 
-    /// A schema that isn't there yet, on the server that tests share.
+    /// A schema that does not exist yet, on the server that tests share.
     pub fn postgres() -> Self {
         let schema = postgres::fresh_schema();
         Self {
@@ -82,7 +82,7 @@ impl Place {
         }
     }
 
-    /// Another of the same kind.
+    /// Another place of the same kind.
     #[must_use]
     pub fn another(&self) -> Self {
         if self.url == "memory:" {
@@ -99,7 +99,7 @@ impl Place {
         &self.url
     }
 
-    /// Executes a statement that no host would, on a store that no host has open.
+    /// Executes a statement that no host would execute, on a store that no host has open.
     pub async fn tamper(&self, sql: &'static str) {
         let done = if let Some(schema) = &self.schema {
             let mut connection = postgres::server().connect().await;
@@ -124,7 +124,7 @@ impl Place {
         done.unwrap();
     }
 
-    /// What a view of a projection shows to another program: key, document, change.
+    /// The rows that a view of a projection shows to another program: key, document, change.
     pub async fn view(&self, name: &str) -> Vec<(String, String, i64)> {
         let sql = format!(
             "SELECT key, CAST(document AS text), change FROM \"view_{name}\" ORDER BY change, key"
@@ -158,13 +158,13 @@ impl Place {
         self.try_open().await.unwrap()
     }
 
-    /// Opens the store, or says why not.
+    /// Opens the store, or returns the error.
     pub async fn try_open(&self) -> store::Result<Store> {
         let url: StoreUrl = self.url.parse().unwrap();
         store::open(&url).await
     }
 
-    /// Begins a host on the store.
+    /// Starts a host on the store.
     pub fn builder(&self) -> Builder {
         Host::builder()
             .store(self.url.clone())
@@ -189,7 +189,7 @@ impl Drop for Place {
         if let Some(schema) = self.schema.take()
             && postgres::server().outlives_tests()
         {
-            // Dropped among the tasks of a runtime, which can't wait here.
+            // This is dropped in a task of a runtime, where waiting is not possible.
             let dropping = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
@@ -198,13 +198,13 @@ impl Drop for Place {
                 runtime.block_on(postgres::server().drop_schema(&schema));
             });
             if dropping.join().is_err() {
-                eprintln!("a schema of the tests is left behind");
+                eprintln!("a schema of the tests was not removed");
             }
         }
     }
 }
 
-/// Compiled components, kept from one test to the next beside the tests' binaries.
+/// Compiled components, kept between test runs next to the tests' binaries.
 pub fn compiled() -> std::path::PathBuf {
     let binary = std::env::current_exe().unwrap();
     binary.parent().unwrap().join("compiled-guests")

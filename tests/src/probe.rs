@@ -1,4 +1,4 @@
-//! A guest whose manifest, upcaster steps and projections a test writes: see the package
+//! A guest whose manifest, upcaster steps and projections are written by a test: see the package
 //! `probe`.
 
 use std::path::Path;
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 static COMPONENT: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// A component that is to be.
+/// A component under construction.
 #[derive(Debug, Clone)]
 pub struct Probe(Value);
 
-/// A decider of a category, of version 1.0.0, which names no event.
+/// A decider of a category, with version 1.0.0, which names no event.
 pub fn probe(name: &str) -> Probe {
     Probe(json!({
         "name": name,
@@ -29,24 +29,25 @@ pub fn probe(name: &str) -> Probe {
 }
 
 impl Probe {
-    /// It writes and reads a type in a schema version.
+    /// Declares that it writes and reads a type in a schema version.
     pub fn event(self, name: &str, version: u32) -> Self {
         self.event_once_called(name, version, &[])
     }
 
-    /// The same, of a type that had other names.
+    /// Declares a type that had other names.
     pub fn event_once_called(mut self, name: &str, version: u32, aliases: &[&str]) -> Self {
         self.list("events").push(json!([name, version, aliases]));
         self
     }
 
-    /// It lifts a type from a version to others.
+    /// Declares a step that lifts a type from a version to others.
     pub fn step(self, category: &str, from: (&str, u32), to: &[(&str, u32)]) -> Self {
         self.step_that(category, from, to, "lift")
     }
 
-    /// The same; what it does with a body that holds the word `bad`: `trap`, `bad-event`,
-    /// or with any: `same` (it stays as it is), `twice` (the mark stands twice), `undeclared`, `too-few`.
+    /// The same, with an effect for a body that contains the word `bad`: `trap`, `bad-event`; or
+    /// for any body: `same` (the event stays as it is), `twice` (the mark is written twice),
+    /// `undeclared`, `too-few`.
     pub fn step_that(
         mut self,
         category: &str,
@@ -60,11 +61,12 @@ impl Probe {
         self
     }
 
-    /// It defines a projection: of every event of its own category, a document for each
-    /// stream, unless `other` has other members: `sources` `[{"category", "events"?: [["type",
+    /// Defines a projection: of every event of its own category, with one document per stream,
+    /// unless `other` has other members: `sources` `[{"category", "events"?: [["type",
     /// version]]}]`, `tags`, `annotations`, `indexes` `[{"name", "pointer", "kind"}]`, `keys`
-    /// (`stream`, `one`: the one key `all`, `body`: what the bodies name), `does` (`fail`:
-    /// nothing works, `heal`: takes no notice of `bad`, `spell-otherwise`: writes the count 1 as 10e-1).
+    /// (`stream`, `one`: the single key `all`, `body`: the keys that the bodies name), `does`
+    /// (`fail`: every call fails, `heal`: ignores `bad`, `spell-otherwise`: writes the count 1 as
+    /// 10e-1).
     pub fn projection(mut self, name: &str, version: u32, other: Value) -> Self {
         let own = json!([{"category": self.0["name"]}]);
         let mut projection = json!({"name": name, "version": version, "sources": own});
@@ -76,7 +78,7 @@ impl Probe {
         self
     }
 
-    /// It says that bodies of a type have had their form since a version.
+    /// Declares since which version the bodies of a type have had their form.
     pub fn unchanged(mut self, name: &str, since: u32) -> Self {
         self.list("unchanged").push(json!([name, since]));
         self
@@ -93,24 +95,25 @@ impl Probe {
         self.with("version", json!(version))
     }
 
-    /// Version of its snapshots, and the chain that leads there.
+    /// The version of its snapshots, and the migrations that lead to it.
     pub fn state(self, version: u32, migrations: &[(u32, u32)]) -> Self {
         self.with("state", json!(version))
             .with("migrations", json!(migrations))
     }
 
-    /// What it does with snapshots: `as-it-is`, `none`, `refuse`, `trap`, `lie`.
+    /// The effect on snapshots: `as-it-is`, `none`, `refuse`, `trap`, `lie`.
     pub fn snapshots(self, does: &str) -> Self {
         self.with("snapshots", json!(does))
     }
 
-    /// What deciding on a body with the word `odd` does: `other`, `reject`, `bad-command`,
-    /// `trap`; on any: `slow`, `moody`, `rename` (older names of types are the newer ones).
+    /// The effect of deciding on a body with the word `odd`: `other`, `reject`, `bad-command`,
+    /// `trap`; or on any body: `slow`, `moody`, `rename` (older names of types mean the newer
+    /// ones).
     pub fn decides(self, does: &str) -> Self {
         self.with("decides", json!(does))
     }
 
-    /// It traps on folding a body with the word `rare`.
+    /// Traps on folding a body with the word `rare`.
     pub fn traps_on_rare(self) -> Self {
         self.with("folds", json!("trap"))
     }

@@ -3,8 +3,8 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-/// The seeds of a random test: `usual` of them, ten times as many in the long
-/// version (`QUIPU_LONG=1`), or the one in `QUIPU_SEED`.
+/// The seeds of a random test: `usual` of them, ten times as many in the long run (`QUIPU_LONG=1`),
+/// or only the one in `QUIPU_SEED`.
 pub fn seeds(usual: u64) -> Vec<u64> {
     if let Ok(seed) = std::env::var("QUIPU_SEED") {
         return vec![seed.parse().expect("QUIPU_SEED is a number")];
@@ -13,7 +13,7 @@ pub fn seeds(usual: u64) -> Vec<u64> {
     (first..first + if is_long() { 10 * usual } else { usual }).collect()
 }
 
-/// Whether the long version of tests is asked for.
+/// Whether the long run of the tests is requested.
 pub fn is_long() -> bool {
     std::env::var("QUIPU_LONG").is_ok_and(|it| it == "1")
 }

@@ -30,16 +30,16 @@ pub struct Config {
     #[serde(default)]
     unchanged: Vec<(String, u32)>,
     steps: Vec<Step>,
-    /// What its snapshots and the opening of one do: "as-it-is", "none", "refuse", "trap",
+    /// The effect of writing and opening its snapshots: "as-it-is", "none", "refuse", "trap",
     /// "lie".
     snapshots: String,
     #[serde(default)]
     pub projections: Vec<Projection>,
-    /// What deciding on a body with the word `odd` does: "other", "reject", "reject-otherwise", "reject-nul", "bad-command",
-    /// "trap"; on any: "slow", "moody", "rename".
+    /// The effect of deciding on a body with the word `odd`: "other", "reject", "reject-otherwise",
+    /// "reject-nul", "bad-command", "trap"; or on any body: "slow", "moody", "rename".
     #[serde(default)]
     decides: String,
-    /// What folding a body with the word `rare` does: "trap".
+    /// The effect of folding a body with the word `rare`: "trap".
     #[serde(default)]
     folds: String,
 }
@@ -74,7 +74,7 @@ pub fn config() -> &'static Config {
     })
 }
 
-/// What a type is by now: what its step makes of it, or the name whose alias it is.
+/// The current form of a type: the result of its step, or the name whose alias it is.
 fn renamed(name: String) -> Vec<String> {
     let step = config().steps.iter().find(|step| step.r#type == name);
     if let Some(step) = step {
@@ -116,13 +116,13 @@ impl manifest::Guest for Probe {
     }
 }
 
-/// Decisions of this instance.
+/// The number of decisions of this instance.
 static TURN: AtomicU32 = AtomicU32::new(0);
 
 /// The state in its stored form.
 #[derive(Serialize, Deserialize, Default, Clone)]
 pub struct State {
-    /// The forms that it has gone through by migration.
+    /// The migrations that it has gone through.
     migrated: Vec<u32>,
     seen: Vec<String>,
 }

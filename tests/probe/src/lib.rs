@@ -1,33 +1,32 @@
-//! A decider with upcasters and projections whose manifest, steps and definitions are data:
-//! tests write them into the component, so that one build stands for every guest that they
-//! need.
+//! A decider with upcasters and projections whose manifest, steps and definitions are data: tests
+//! write them into the component, so one build serves for every guest that they need.
 //!
-//! Its state is the list of what it has folded, each as `type@version body`. The command
-//! `note` with `[["type", data], …]` decides these events. A step gives each of its
-//! results the body `[old body, "type@version"]`, so that the way of an event shows.
+//! Its state is the list of the events it has folded, each as `type@version body`. The command
+//! `note` with `[["type", data], …]` decides these events. A step gives each of its results the
+//! body `[old body, "type@version"]`, so that the path of an event is visible.
 //!
-//! A document is `{"count", "sum" (of the bodies' "n"), "last" (position), "seen" (the newest
-//! 20 of "type@version part body"), "status" (of the newest body that has one)}`, with "tags"
-//! and "annotations" of the newest event where they are asked for, and "list": the numbers
-//! below the newest body's "list". What a body says is looked for in what it was before the
-//! steps above lifted it:
+//! A document is `{"count", "sum" (of the bodies' "n"), "last" (position), "seen" (the newest 20 of
+//! "type@version part body"), "status" (of the newest body that has one)}`. If the projection asks
+//! for them, it has the "tags" and "annotations" of the newest event. "list" has the numbers below
+//! the newest body's "list". The following members of a body are looked up in the body as it was
+//! before the steps above lifted it:
 //!
-//! | member | does |
+//! | member | effect |
 //! | --- | --- |
-//! | `"keys": [text]` | the documents' keys, of a projection that goes by them |
-//! | `"delete": true` | there is no document afterwards |
-//! | `"large": bytes` | the document gets that long, and does not shrink again |
-//! | `"bad": {"keys": how}` | `keys` fails: `trap`, `bad-event`, `unknown-event`, `internal`, `loop`, or answers `too-few` |
-//! | `"bad": {"apply": how, "key": text?}` | `apply` fails likewise, or answers `not-json`; with a key only for that one |
+//! | `"keys": [text]` | the documents' keys, in a projection with keys |
+//! | `"delete": true` | the document is deleted |
+//! | `"large": bytes` | the document grows to this length, and does not shrink |
+//! | `"bad": {"keys": how}` | `keys` fails: `trap`, `bad-event`, `unknown-event`, `internal`, `loop`, or returns `too-few` |
+//! | `"bad": {"apply": how, "key": text?}` | `apply` fails in the same ways, or returns `not-json`; with a key only for that document |
 //!
-//! A projection that heals takes no notice of `large` and `bad`, one that fails answers nothing.
+//! A projection that heals ignores `large` and `bad`; one that fails returns only errors.
 
 #[cfg(target_family = "wasm")]
 mod guest;
 #[cfg(target_family = "wasm")]
 mod projection;
 
-/// What stands in front of the configuration in the component.
+/// The bytes that mark the configuration in the component.
 pub const MARK: &[u8; 20] = b"QUIPU-PROBE-CONFIG: ";
-/// Bytes of the configuration, with the mark.
+/// The size of the configuration in bytes, with the mark.
 pub const BYTES: usize = 16 << 10;

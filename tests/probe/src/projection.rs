@@ -174,7 +174,7 @@ fn text(event: &types::Recorded) -> &str {
     }
 }
 
-/// As it was before the probe's own steps lifted it.
+/// The body before the probe's own steps lifted it.
 fn body(event: &types::Recorded) -> Result<Value, types::FoldError> {
     let mut body: Value = serde_json::from_str(text(event))
         .map_err(|error| types::FoldError::BadEvent(error.to_string()))?;

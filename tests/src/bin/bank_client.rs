@@ -1,9 +1,9 @@
-//! Deposits 1 again and again, on a host of its own, and tells every answer, until it
-//! is done or killed.
+//! Deposits 1 repeatedly on a host in this process, and prints every answer, until it is done or
+//! killed.
 //!
-//! `bank_client URL COMPONENT NAME ACCOUNTS COUNT ANSWERED`: deposit n goes to account
-//! n modulo ACCOUNTS under the id `NAME-n`; those named in the file ANSWERED, one a line,
-//! are left out. An answer is a line on standard output: `n VERSION POSITION REPLAYED`.
+//! `bank_client URL COMPONENT NAME ACCOUNTS COUNT ANSWERED`: deposit n goes to account n modulo
+//! ACCOUNTS under the id `NAME-n`. Deposits listed in the file ANSWERED, one per line, are skipped.
+//! An answer is a line on standard output: `n VERSION POSITION REPLAYED`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

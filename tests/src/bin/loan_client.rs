@@ -1,9 +1,9 @@
-//! Sends a simulated loan log to a store and tells every answer, until it is killed.
+//! Sends a simulated loan log to a store and prints every answer, until it is killed.
 //!
-//! `loan_client URL COMPONENT SEED LINES ANSWERED`: the last names a file with the
-//! numbers of the lines that have been answered before, one a line. An answer is a
-//! line on standard output, written before the next command of the same application
-//! goes out: `LINE VERSION POSITION REPLAYED`, or `LINE rejected CODE`.
+//! `loan_client URL COMPONENT SEED LINES ANSWERED`: ANSWERED is a file with the numbers of the
+//! lines that were answered before, one per line. An answer is a line on standard output: `LINE
+//! VERSION POSITION REPLAYED`, or `LINE rejected CODE`. It is written before the next command of
+//! the same application is sent.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,8 +16,8 @@ use quipu::engine::Error;
 use quipu_tests::lines::{self, Line};
 use quipu_tests::{examples, place};
 
-/// Commands in flight. An application always goes by the same lane, where each
-/// command waits for the answer to the one before.
+/// Commands in flight. All commands of an application use the same lane, and a lane sends a command
+/// only after the previous one was answered.
 const LANES: usize = 64;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

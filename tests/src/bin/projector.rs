@@ -1,17 +1,17 @@
-//! Keeps the projections of a store going in a process of its own, in small transactions
-//! and under a short lease, until it is killed or its standard input ends.
+//! Runs the projections of a store in a process of its own, in small transactions and under a short
+//! lease, until it is killed or its standard input ends.
 //!
-//! `projector URL LEASE_MS ORDER...`: what is ordered of the projection `notes`, one after
-//! the other; each is told by a line on standard output when it is done, or refused.
+//! `projector URL LEASE_MS ACTION...`: the actions on the projection `notes`, in order. Each prints
+//! a line on standard output when it is done or refused.
 //!
-//! | order | does |
+//! | action | effect |
 //! | --- | --- |
-//! | `async=PATH`, `inline=PATH` | activates the component and keeps the projection so |
-//! | `release=PATH,PATH` | activates the components at once |
-//! | `rebuild`, `hold` | begins a rebuild, which takes over by itself or when it may |
-//! | `switch`, `detach` | as operators do |
-//! | `owned`, `ready`, `inline` | waits until its build is owned, its rebuild ready, it inline |
-//! | `noting` | appends events from then on |
+//! | `async=PATH`, `inline=PATH` | activates the component with this lifecycle of the projection |
+//! | `release=PATH,PATH` | activates the components in one plan |
+//! | `rebuild`, `hold` | starts a rebuild, which switches by itself or waits for the operator |
+//! | `switch`, `detach` | the same as the operator's actions |
+//! | `owned`, `ready`, `inline` | waits until the build has an owner, the rebuild is ready, or the build is inline |
+//! | `noting` | appends events from now on |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -85,7 +85,7 @@ async fn obey(host: &Host, order: &str) {
         ("detach", _) => Order::Detach,
         _ => panic!("what is {order}?"),
     };
-    // What was ordered before a kill may be under way, or done.
+    // An action given before a kill may be running, or done.
     if let Err(error) = host.order(PROJECTION, wanted).await {
         eprintln!("{order}: {error}");
     }
@@ -149,7 +149,7 @@ async fn until(host: &Host, what: &str) {
         }
         let has_next = status.builds.iter().any(|build| build.role == Role::Next);
         if what == "ready" && !has_next {
-            // It took over before it was ordered to wait.
+            // The rebuild switched before it was told to wait.
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,4 +1,4 @@
-//! The program under test: `quipu`, built with the tests so that it is never an old one.
+//! The program under test: `quipu`, built together with the tests so that it is never out of date.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! A server of our own: its process and its files.
+//! A temporary PostgreSQL server: its process and its files.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -18,7 +18,7 @@ use super::user::User;
 const START_MAX: Duration = Duration::from_secs(120);
 const LOG_LINES_MAX: usize = 200;
 
-/// Free ports that are tried: another process may take one before the server does.
+/// Free ports to try: another process may take one before the server does.
 const PORTS_MAX: usize = 5;
 
 /// The files of a server, and its process while it runs.
@@ -38,17 +38,17 @@ struct Running {
     log: Arc<Log>,
 }
 
-/// How a server is ended.
+/// How to stop a server.
 #[derive(Debug, Clone, Copy)]
 pub enum Stop {
     /// Clients are disconnected, then everything is flushed.
     Fast,
-    /// As a crash: the next start recovers from the log.
+    /// Like a crash: the next start recovers from the write-ahead log.
     Immediate,
 }
 
 impl Cluster {
-    /// Makes a cluster and starts its server.
+    /// Creates a cluster and starts its server.
     pub fn start(programs: Programs) -> Self {
         let user = User::other();
         let folder = tempfile::Builder::new()
@@ -79,19 +79,19 @@ impl Cluster {
         panic!("PostgreSQL did not start:\n{told}");
     }
 
-    /// Where clients find it.
+    /// The address for clients.
     pub fn url(&self) -> String {
         let Self { password, port, .. } = self;
         format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres")
     }
 
-    /// Its files.
+    /// The server's files.
     #[cfg(test)]
     pub fn folder(&self) -> PathBuf {
         self.folder.clone()
     }
 
-    /// Starts the server at the port that it had; nothing when it runs.
+    /// Starts the server at its previous port; does nothing if it runs.
     pub fn start_again(&mut self) {
         if self.running.is_none()
             && let Err(log) = self.try_start()
@@ -100,7 +100,7 @@ impl Cluster {
         }
     }
 
-    /// Ends the server; nothing when it doesn't run.
+    /// Stops the server; does nothing if it does not run.
     pub fn stop(&mut self, how: Stop) {
         let Some(mut running) = self.running.take() else {
             return;
@@ -109,14 +109,14 @@ impl Cluster {
             Stop::Fast => "INT",
             Stop::Immediate => "QUIT",
         };
-        // One that has ended by itself takes no signal.
+        // A server that has ended by itself takes no signal.
         let mut input = running.child.stdin.take().unwrap();
         let _ = writeln!(input, "{signal}");
         running.child.wait().unwrap();
         running.log.wait_for_end();
     }
 
-    /// Err holds what the server said before it ended.
+    /// Err contains the server's output before it ended.
     fn try_start(&mut self) -> Result<(), String> {
         let mut command = Command::new("sh");
         command
@@ -138,7 +138,7 @@ impl Cluster {
         command
             .current_dir(&self.folder)
             .env("LC_ALL", "C")
-            // A signal from the terminal is for the tests; the server ends after them.
+            // A signal from the terminal is meant for the tests; the server stops after them.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -152,7 +152,7 @@ impl Cluster {
             self.running = Some(Running { child, log });
             return Ok(());
         }
-        // Else its supervisor would remove the files.
+        // Otherwise its supervisor would remove the files.
         let _ = writeln!(child.stdin.take().unwrap(), "QUIT");
         child.wait().unwrap();
         Err(log.text())
@@ -163,12 +163,12 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop(Stop::Immediate);
         if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("{} is left behind: {error}", self.folder.display());
+            eprintln!("{} was not removed: {error}", self.folder.display());
         }
     }
 }
 
-/// What a server says, read as long as it runs.
+/// The output of a server, read while it runs.
 #[derive(Debug, Default)]
 struct Log {
     said: Mutex<Said>,
@@ -202,7 +202,7 @@ impl Log {
         log
     }
 
-    /// False when it ended first, or takes too long.
+    /// False if the server ended first, or took too long.
     fn wait_until_ready(&self) -> bool {
         let said = self.said.lock().unwrap();
         let waiting = |said: &mut Said| !said.ready && !said.ended;

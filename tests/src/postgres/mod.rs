@@ -1,5 +1,5 @@
-//! PostgreSQL for tests: one server for a test process, started at its first use and
-//! gone with the process, however that ends.
+//! PostgreSQL for tests: one server per test process. It starts at first use and stops with the
+//! process, however the process ends.
 
 mod cluster;
 mod template;
@@ -19,11 +19,11 @@ static SERVER: OnceLock<Server> = OnceLock::new();
 #[derive(Debug)]
 pub struct Server {
     url: String,
-    /// None: somebody else runs it.
+    /// None if somebody else runs it.
     cluster: Option<Mutex<Cluster>>,
 }
 
-/// The server that the tests of this process share. None may stop it.
+/// The server that the tests of this process share. No test may stop it.
 pub fn server() -> &'static Server {
     SERVER.get_or_init(|| match found(postgres::find()) {
         Postgres::Url(url) => Server { url, cluster: None },
@@ -31,13 +31,13 @@ pub fn server() -> &'static Server {
     })
 }
 
-/// A name that no schema has.
+/// A schema name that is not in use.
 pub fn fresh_schema() -> String {
     format!("test_{:032x}", rand::random::<u128>())
 }
 
 impl Server {
-    /// A server for one test, which may stop it. It is gone when this is dropped.
+    /// A server for one test, which may stop it. It is removed when this value is dropped.
     pub fn start() -> Self {
         Self::of(Cluster::start(found(postgres::programs())))
     }
@@ -55,12 +55,12 @@ impl Server {
         format!("{}{separator}schema={schema}", self.url)
     }
 
-    /// A connection of the superuser, for what no store does.
+    /// A connection as superuser, for statements that no store executes.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
-    /// Stops the server in order, and starts it at the same port.
+    /// Stops the server gracefully, and starts it at the same port.
     pub fn restart(&self) {
         self.with(|cluster| {
             cluster.stop(Stop::Fast);
@@ -68,12 +68,12 @@ impl Server {
         });
     }
 
-    /// Stops the server as a crash does. Returns when all its processes are gone.
+    /// Stops the server like a crash. Returns when all its processes have ended.
     pub fn stop_immediately(&self) {
         self.with(|cluster| cluster.stop(Stop::Immediate));
     }
 
-    /// Starts a stopped server at the port that it had.
+    /// Starts a stopped server at its previous port.
     pub fn start_again(&self) {
         self.with(Cluster::start_again);
     }
@@ -87,12 +87,12 @@ impl Server {
         connection.close().await.unwrap();
     }
 
-    /// Whether its files stay when the tests are over.
+    /// Whether the server's files are kept after the tests.
     pub fn outlives_tests(&self) -> bool {
         self.cluster.is_none()
     }
 
-    /// Removes a schema with all that is in it.
+    /// Drops a schema with everything in it.
     pub async fn drop_schema(&self, schema: &str) {
         let drop = format!("DROP SCHEMA IF EXISTS \"{schema}\" CASCADE");
         let mut connection = self.connect().await;
@@ -110,7 +110,7 @@ impl Server {
     }
 }
 
-/// Tests never skip what they can't do.
+/// Ends the test run: tests are never skipped because the server is missing.
 fn found<T>(result: anyhow::Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error:#}"))
 }

@@ -1,8 +1,8 @@
-# Becomes a server that does not outlive the process which started it.
+# Runs a server that does not outlive the process that started it.
 #
 # $1 is the folder of its data, the rest its command line. A line on standard input
-# names the signal that ends it. When standard input closes without one, however that
-# process ended, the server is ended and the folder removed.
+# names the signal to stop it with. When standard input closes without such a line, for
+# whatever reason, the server is stopped and the folder removed.
 exec 3<&0
 server=$$
 folder=$1

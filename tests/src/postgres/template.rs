@@ -1,5 +1,5 @@
-//! A fresh cluster's files, made once for each version of the server and copied for
-//! each test process: `initdb` takes a second, a copy a tenth of it.
+//! The files of a new cluster, made once for each version of the server and copied for each test
+//! process: `initdb` takes a second, a copy a tenth of that.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
@@ -10,25 +10,25 @@ use xtask::postgres::Programs;
 
 use super::user::User;
 
-/// Of a superuser that tests connect as.
+/// The superuser that tests connect as.
 pub const USER: &str = "quipu";
 
-/// Raised with every change in how a cluster is made.
+/// To be raised with every change in how a cluster is made.
 const FORMAT: u32 = 1;
 
-/// Where a cluster's files stand, in a folder of the server.
+/// The folder of a cluster's files, inside the folder of the server.
 pub const DATA: &str = "data";
-/// The password of [`USER`], beside them.
+/// The file with the password of [`USER`], next to them.
 const PASSWORD: &str = "password";
 
-/// Copies a fresh cluster into `folder`, and gives its password.
+/// Copies a new cluster into `folder`, and returns its password.
 pub fn copy(programs: &Programs, user: Option<User>, folder: &Path) -> String {
     let template = template(programs, user);
     copy_all(&template.join(DATA), &folder.join(DATA), user);
     fs::read_to_string(template.join(PASSWORD)).unwrap()
 }
 
-/// The folder of the template, beside the tests' binaries, made if it isn't there.
+/// The folder of the template, next to the tests' binaries, made if it does not exist.
 fn template(programs: &Programs, user: Option<User>) -> PathBuf {
     let binary = std::env::current_exe().unwrap();
     let cache = binary.parent().unwrap();
@@ -37,7 +37,7 @@ fn template(programs: &Programs, user: Option<User>) -> PathBuf {
     let lock = File::create(cache.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
     if !template.exists() {
-        // Made where another user may write, and named when it is whole.
+        // It is made in a folder where another user may write, and renamed when it is complete.
         let made = tempfile::tempdir().unwrap();
         initialise(programs, user, made.path());
         let half = tempfile::tempdir_in(cache).unwrap();
@@ -76,7 +76,7 @@ fn initialise(programs: &Programs, user: Option<User>, folder: &Path) {
     );
 }
 
-/// Copies a folder with all that is in it; a server refuses one that others may read.
+/// Copies a folder with its content; a server refuses a folder that others may read.
 fn copy_all(from: &Path, to: &Path, owner: Option<User>) {
     DirBuilder::new().mode(0o700).create(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -28,7 +28,7 @@ async fn the_shared_server_is_durable_by_default() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_committed_outlives_a_crash_and_a_restart() {
+async fn committed_rows_survive_a_crash_and_a_restart() {
     let server = Server::start();
     run(&server, "CREATE TABLE kept (word TEXT)").await;
     run(&server, "INSERT INTO kept VALUES ('one')").await;
@@ -45,7 +45,7 @@ async fn what_was_committed_outlives_a_crash_and_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_backends_end_the_connections_of_clients_alone() {
+async fn killing_backends_ends_only_the_connections_of_clients() {
     let server = Server::start();
     let mut connection = server.connect().await;
     server.kill_backends().await;
@@ -54,7 +54,7 @@ async fn killed_backends_end_the_connections_of_clients_alone() {
 }
 
 #[test]
-fn a_dropped_server_leaves_nothing() {
+fn a_dropped_server_leaves_no_files_or_processes() {
     let server = Server::start();
     let folder = folder(&server);
     assert!(folder.is_dir());
@@ -72,7 +72,7 @@ fn server_of_a_process_that_is_killed() {
 }
 
 #[test]
-fn a_server_ends_with_a_process_that_is_killed() {
+fn a_server_ends_when_its_test_process_is_killed() {
     let mut process = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--nocapture"])
         .arg("postgres::tests::server_of_a_process_that_is_killed")

@@ -1,11 +1,11 @@
-//! Who runs the server: it refuses root.
+//! The user that runs the server: PostgreSQL refuses to run as root.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Another user than root.
+/// A user other than root.
 #[derive(Debug, Clone, Copy)]
 pub struct User {
     id: u32,
@@ -13,7 +13,8 @@ pub struct User {
 }
 
 impl User {
-    /// For root `postgres`, else `nobody`; none for those who can run it as themselves.
+    /// `postgres`, otherwise `nobody`, if we are root; none for users who can run the server
+    /// themselves.
     pub fn other() -> Option<Self> {
         let own = std::fs::metadata("/proc/self").map_or(1, |it| it.uid());
         if own != 0 {

@@ -1,4 +1,4 @@
-//! A purse of wei, of which one coin is a number of 19 digits.
+//! A purse of wei. One coin is a number of 19 digits.
 //!
 //! `deposit` and `spend` take `{"wei"}`; `check` takes `{"at_least"}` and is rejected as
 //! `too-little` when there is less. An event that spends more than there is traps.
@@ -6,49 +6,49 @@
 use quipu_guest::{Decider, Rejection, decider};
 use serde::{Deserialize, Serialize};
 
-/// What precedes the digit that says how many wei each deposit loses. Tests write another digit
-/// into the component, and so make the next version of this guest.
+/// The text before the digit that says how many wei each deposit loses. Tests write another digit
+/// into the component to make the next version of this guest.
 pub const MARK: &[u8; 18] = b"QUIPU-COIN-LOSES: ";
 static LOSS: [u8; 19] = *b"QUIPU-COIN-LOSES: 0";
 
-/// What is asked.
+/// The commands.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// Pays in.
     Deposit {
-        /// How much.
+        /// The amount.
         wei: u128,
     },
     /// Pays out.
     Spend {
-        /// How much.
+        /// The amount.
         wei: u128,
     },
-    /// Asks whether there is enough.
+    /// Checks that there is enough.
     Check {
-        /// How much is enough.
+        /// The required amount.
         at_least: u128,
     },
 }
 
-/// What happened.
+/// The events.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// Something was paid in.
+    /// Wei were paid in.
     Deposited {
-        /// How much.
+        /// The amount.
         wei: u128,
     },
-    /// Something was paid out.
+    /// Wei were paid out.
     Spent {
-        /// How much.
+        /// The amount.
         wei: u128,
     },
     /// There was enough.
     Checked {
-        /// How much there was.
+        /// The amount that there was.
         wei: u128,
     },
 }
