@@ -5,8 +5,8 @@ use quipu::store::{ACKNOWLEDGED_MAX, Acknowledgement, Store};
 use quipu_tests::{Place, on_every_store};
 
 on_every_store! {
-    an_acknowledgement_is_held_until_it_is_withdrawn,
-    the_same_finding_gets_the_new_reason,
+    an_acknowledgement_is_stored_until_it_is_withdrawn,
+    acknowledging_a_finding_a_second_time_replaces_the_reason,
     acknowledgements_are_listed_by_name,
     there_is_room_for_so_many_and_no_more,
     acknowledgements_outlive_the_host,
@@ -30,7 +30,7 @@ async fn all(store: &Store) -> Vec<Acknowledgement> {
     listing.await.unwrap()
 }
 
-async fn an_acknowledgement_is_held_until_it_is_withdrawn(place: Place) {
+async fn an_acknowledgement_is_stored_until_it_is_withdrawn(place: Place) {
     let store = place.open().await;
     assert_eq!(all(&store).await, []);
     let one = Acknowledgement {
@@ -46,7 +46,7 @@ async fn an_acknowledgement_is_held_until_it_is_withdrawn(place: Place) {
     assert_eq!(all(&store).await, []);
 }
 
-async fn the_same_finding_gets_the_new_reason(place: Place) {
+async fn acknowledging_a_finding_a_second_time_replaces_the_reason(place: Place) {
     let store = place.open().await;
     let by_ann = Acknowledgement {
         by: Some("ann".into()),
@@ -81,7 +81,7 @@ async fn acknowledgements_are_listed_by_name(place: Place) {
     }
 }
 
-async fn there_is_room_for_so_many_and_no_more(place: Place) {
+async fn the_number_of_acknowledgements_is_bounded(place: Place) {
     let store = place.open().await;
     assert_eq!(ACKNOWLEDGED_MAX, 10_000);
     store.writer.close().await.unwrap();
@@ -95,7 +95,7 @@ async fn there_is_room_for_so_many_and_no_more(place: Place) {
     let store = &place.open().await;
     let more = acknowledged("fold:more-1@1", "one more");
     assert!(!acknowledge(store, &more).await);
-    // Those that are there get other reasons all the same.
+    // The reasons of stored acknowledgements can still be replaced.
     let known = acknowledged("fold:loan-7@1", "another");
     assert!(acknowledge(store, &known).await);
     let withdrawn = store.acknowledgements.withdraw("fold:loan-8@1");
@@ -103,7 +103,7 @@ async fn there_is_room_for_so_many_and_no_more(place: Place) {
     assert!(acknowledge(store, &more).await);
 }
 
-async fn acknowledgements_outlive_the_host(place: Place) {
+async fn acknowledgements_survive_a_restart(place: Place) {
     let store = place.open().await;
     let one = acknowledged("order:loan-1@4", "known");
     assert!(acknowledge(&store, &one).await);

@@ -8,11 +8,11 @@ use quipu::model::{Body, ContentType, ExpectedVersion, Version};
 use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store! {
-    an_append_passes_where_its_expected_version_holds,
-    an_append_is_refused_where_its_expected_version_does_not_hold,
-    exact_zero_is_no_stream,
-    appends_without_a_version_never_fail_because_another_came_first,
-    of_appends_at_one_version_exactly_one_passes,
+    an_append_with_a_matching_expected_version_succeeds,
+    an_append_with_a_wrong_expected_version_conflicts,
+    expecting_version_zero_means_that_the_stream_must_not_exist,
+    appends_without_an_expected_version_never_conflict,
+    exactly_one_of_several_appends_at_one_version_succeeds,
     an_append_is_all_or_nothing,
     an_empty_append_checks_and_stores_nothing,
     data_and_metadata_are_kept_byte_for_byte,
@@ -26,7 +26,7 @@ on_every_store! {
 
 type Answer = Result<Executed, Error>;
 
-/// Appends one event to a stream of three, and gives the answer and the version then.
+/// Appends one event to a stream of three, and returns the answer and the new version.
 async fn appended(place: &Place, to: &str, expected: ExpectedVersion) -> (Answer, u64) {
     let host = place.host().await;
     let three = build::append(build::events(3));
@@ -40,7 +40,7 @@ async fn appended(place: &Place, to: &str, expected: ExpectedVersion) -> (Answer
     (answer, version)
 }
 
-async fn an_append_passes_where_its_expected_version_holds(place: Place) {
+async fn an_append_with_a_matching_expected_version_succeeds(place: Place) {
     for (to, expected, version) in [
         ("note-1", Any, 4),
         ("note-1", StreamExists, 4),
@@ -58,7 +58,7 @@ async fn an_append_passes_where_its_expected_version_holds(place: Place) {
     }
 }
 
-async fn an_append_is_refused_where_its_expected_version_does_not_hold(place: Place) {
+async fn an_append_with_a_wrong_expected_version_conflicts(place: Place) {
     for (to, expected, version) in [
         ("note-1", NoStream, 3),
         ("note-1", build::exact(0), 3),
@@ -86,7 +86,7 @@ fn check_refused(answer: Answer, to: &str, asked: ExpectedVersion, at: u64) {
     }
 }
 
-async fn exact_zero_is_no_stream(place: Place) {
+async fn expecting_version_zero_means_that_the_stream_must_not_exist(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     for expected in [build::exact(0), NoStream] {
@@ -105,7 +105,7 @@ async fn exact_zero_is_no_stream(place: Place) {
     }
 }
 
-async fn appends_without_a_version_never_fail_because_another_came_first(place: Place) {
+async fn appends_without_an_expected_version_never_conflict(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     host.append(&stream, build::append(build::events(1)))
@@ -131,7 +131,7 @@ async fn appends_without_a_version_never_fail_because_another_came_first(place: 
     log::check(&log::whole(&host).await);
 }
 
-async fn of_appends_at_one_version_exactly_one_passes(place: Place) {
+async fn exactly_one_of_several_appends_at_one_version_succeeds(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     for version in 0..10 {
@@ -168,7 +168,7 @@ async fn an_append_is_all_or_nothing(place: Place) {
     assert_eq!(versions, [1, 2, 3, 4, 5]);
 }
 
-async fn an_empty_append_checks_and_stores_nothing(place: Place) {
+async fn an_empty_append_checks_the_version_and_stores_nothing(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     let empty = |expected| Append {
@@ -195,7 +195,7 @@ async fn an_empty_append_checks_and_stores_nothing(place: Place) {
     assert_eq!(log::whole(&host).await.len(), 2);
 }
 
-async fn data_and_metadata_are_kept_byte_for_byte(place: Place) {
+async fn data_and_metadata_are_stored_byte_for_byte(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-ünï-\u{1F980}");
     let every_byte: Vec<u8> = (0..=255).chain([0, 0]).collect();
@@ -242,7 +242,7 @@ async fn data_and_metadata_are_kept_byte_for_byte(place: Place) {
     assert_eq!(log::whole(&host).await, recorded);
 }
 
-async fn malformed_json_is_refused_at_the_border(place: Place) {
+async fn malformed_json_is_refused_before_it_reaches_the_store(place: Place) {
     let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     let host = place.host().await;
     let mut event = build::event("noted", "{}");
@@ -255,7 +255,7 @@ async fn malformed_json_is_refused_at_the_border(place: Place) {
     }
 }
 
-async fn a_category_with_a_decider_takes_raw_events_only_when_asked_to(place: Place) {
+async fn a_category_with_a_decider_takes_raw_events_only_on_request(place: Place) {
     let host = place.bank().await;
     let stream = build::stream("account-1");
     let opened = || vec![build::event("opened", r#"{"owner":"ann"}"#)];
@@ -268,7 +268,7 @@ async fn a_category_with_a_decider_takes_raw_events_only_when_asked_to(place: Pl
     assert_eq!(executed.version.0, 2);
 }
 
-async fn raw_events_in_an_owned_category_are_ones_that_the_decider_names(place: Place) {
+async fn raw_events_in_a_category_with_a_decider_need_a_type_that_it_declares(place: Place) {
     let host = place.bank().await;
     let stream = build::stream("account-1");
     let mut newer = build::event("opened", r#"{"owner":"ann"}"#);
@@ -287,7 +287,7 @@ async fn raw_events_in_an_owned_category_are_ones_that_the_decider_names(place: 
     assert!(log::of(&host, &stream).await.is_empty());
 }
 
-async fn a_category_without_a_decider_is_free(place: Place) {
+async fn a_category_without_a_decider_takes_any_event(place: Place) {
     let host = place.bank().await;
     for name in ["accounts-1", "note", "-", "Account-1", "x y-1"] {
         let stream = build::stream(name);
@@ -298,7 +298,7 @@ async fn a_category_without_a_decider_is_free(place: Place) {
     }
 }
 
-async fn streams_of_the_host_take_no_appends(place: Place) {
+async fn streams_of_the_host_refuse_appends(place: Place) {
     let host = place.host().await;
     let answer = host
         .append(&build::stream("$streams"), build::append(build::events(1)))
@@ -310,7 +310,7 @@ async fn streams_of_the_host_take_no_appends(place: Place) {
     assert_eq!(answer.map(|_| ()).unwrap_err().code(), "bad-request");
 }
 
-async fn what_was_acknowledged_is_there_after_a_restart(place: Place) {
+async fn acknowledged_events_survive_a_restart(place: Place) {
     let account = build::stream("account-1");
     for round in 0..3 {
         let host = place.host().await;
@@ -330,7 +330,7 @@ async fn what_was_acknowledged_is_there_after_a_restart(place: Place) {
         let after = log::whole(&host).await;
         assert_eq!(after[..before.len()], before);
         if round == 1 {
-            // Also without a proper end.
+            // The same without a clean shutdown.
             drop(host);
             reopened(&place).await;
         } else {

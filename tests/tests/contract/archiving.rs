@@ -11,10 +11,10 @@ use quipu_tests::{Place, build, log, on_every_store};
 on_every_store! {
     an_archived_stream_refuses_appends,
     an_archived_stream_refuses_commands,
-    archived_goes_before_the_expected_version,
-    an_append_to_several_streams_falls_with_an_archived_one,
-    a_known_id_still_gets_its_outcome,
-    the_version_stands_and_the_act_is_told_elsewhere,
+    the_archived_error_takes_precedence_over_a_version_conflict,
+    an_append_to_several_streams_fails_if_one_is_archived,
+    a_known_id_still_gets_its_first_outcome,
+    archiving_keeps_the_version_and_is_recorded_in_another_stream,
     archiving_is_idempotent,
     a_restored_stream_goes_on,
     events_stay_in_the_log_and_in_the_stream,
@@ -24,7 +24,7 @@ on_every_store! {
     a_mark_lasts_beyond_a_restart,
 }
 
-/// A host with an archived stream of 3 events, and one beside it.
+/// A host with an archived stream of 3 events, and another stream.
 async fn archived(place: &Place) -> (Host, StreamId) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -45,7 +45,7 @@ async fn restore(host: &Host, stream: &StreamId) -> Option<Position> {
     host.restore(stream, Context::default()).await.unwrap()
 }
 
-/// The events that tell of archiving.
+/// The events that record archiving and restoring.
 async fn told(host: &Host) -> Vec<RecordedEvent> {
     log::of(host, &build::stream("$streams")).await
 }
@@ -82,7 +82,7 @@ async fn an_archived_stream_refuses_commands(place: Place) {
     }
     archive(&host, &account).await.unwrap();
     let before = log::whole(&host).await;
-    // One that would pass, one that would be rejected, one without an id.
+    // A command that would be accepted, one that would be rejected, and one without an id.
     for command in [build::deposit(1), build::withdraw(9).with_id("a").unwrap()] {
         let answer = host.execute(&account, command).await;
         assert_eq!(answer.unwrap_err().code(), "stream-archived");
@@ -95,7 +95,7 @@ async fn an_archived_stream_refuses_commands(place: Place) {
     assert_eq!(executed.version.0, 3);
 }
 
-async fn archived_goes_before_the_expected_version(place: Place) {
+async fn the_archived_error_takes_precedence_over_a_version_conflict(place: Place) {
     let (host, stream) = archived(&place).await;
     for expected in [build::exact(3), build::exact(7)] {
         let answer = host.append(&stream, append_at(expected, events(1))).await;
@@ -103,7 +103,7 @@ async fn archived_goes_before_the_expected_version(place: Place) {
     }
 }
 
-async fn an_append_to_several_streams_falls_with_an_archived_one(place: Place) {
+async fn an_append_to_several_streams_fails_if_one_is_archived(place: Place) {
     let (host, _) = archived(&place).await;
     let before = log::whole(&host).await;
     for place in 0..2 {
@@ -115,7 +115,7 @@ async fn an_append_to_several_streams_falls_with_an_archived_one(place: Place) {
     assert_eq!(log::whole(&host).await, before);
 }
 
-async fn a_known_id_still_gets_its_outcome(place: Place) {
+async fn a_known_id_still_gets_its_first_outcome(place: Place) {
     let host = place.bank().await;
     let (account, note) = (build::stream("account-1"), build::stream("note-1"));
     let open = || build::open_account().with_id("open").unwrap();
@@ -139,7 +139,7 @@ async fn a_known_id_still_gets_its_outcome(place: Place) {
             (first.version, first.position)
         );
     }
-    // And what is wrong with an id is said, too.
+    // A wrong use of an id is still reported.
     let part = host.append(&note, append(vec![given(2, "2")])).await;
     assert_eq!(part.map(|_| ()).unwrap_err().code(), "partial-duplicate");
     let other = host.append(&note, append(vec![given(2, "3")])).await;
@@ -150,7 +150,7 @@ async fn a_known_id_still_gets_its_outcome(place: Place) {
     assert_eq!(host.log_head().await.unwrap(), head);
 }
 
-async fn the_version_stands_and_the_act_is_told_elsewhere(place: Place) {
+async fn archiving_keeps_the_version_and_is_recorded_in_another_stream(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-ünï \"1\"");
     host.append(&stream, append(events(3))).await.unwrap();
@@ -190,7 +190,7 @@ async fn archiving_is_idempotent(place: Place) {
     assert_eq!(told(&host).await.len(), 2);
 }
 
-async fn a_restored_stream_goes_on(place: Place) {
+async fn a_restored_stream_takes_appends(place: Place) {
     let (host, stream) = archived(&place).await;
     for round in 0..3 {
         assert!(restore(&host, &stream).await.is_some());
@@ -204,7 +204,7 @@ async fn a_restored_stream_goes_on(place: Place) {
     log::check(&log::whole(&host).await);
 }
 
-async fn events_stay_in_the_log_and_in_the_stream(place: Place) {
+async fn archiving_removes_no_event_from_the_log_or_the_stream(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     host.append(&stream, append(events(3))).await.unwrap();
@@ -223,7 +223,7 @@ async fn events_stay_in_the_log_and_in_the_stream(place: Place) {
     );
 }
 
-async fn a_stream_that_is_not_there_can_not_be_archived(place: Place) {
+async fn a_stream_that_does_not_exist_cannot_be_archived(place: Place) {
     let (host, _) = archived(&place).await;
     let nowhere = build::stream("nowhere-1");
     for answer in [
@@ -235,7 +235,7 @@ async fn a_stream_that_is_not_there_can_not_be_archived(place: Place) {
     assert_eq!(told(&host).await.len(), 1);
 }
 
-async fn streams_of_the_host_can_not_be_archived(place: Place) {
+async fn streams_of_the_host_cannot_be_archived(place: Place) {
     let (host, _) = archived(&place).await;
     let streams = build::stream("$streams");
     let answer = host.archive(&streams, Context::default()).await;
@@ -246,7 +246,7 @@ async fn commit(store: &mut Store, items: &[quipu::store::Item]) -> Vec<Outcome>
     store.writer.commit(items, None).await.unwrap()
 }
 
-async fn items_of_a_batch_see_the_marks_before_them(place: Place) {
+async fn items_of_a_batch_see_the_earlier_marks_of_the_batch(place: Place) {
     let mut store = place.open().await;
     let noted = || build::noted("note-1", Any, 1);
     let items = [
@@ -267,7 +267,7 @@ async fn items_of_a_batch_see_the_marks_before_them(place: Place) {
             Outcome::Archived(_) => "archived",
             Outcome::Marked(Some(_)) => "marked",
             Outcome::Marked(None) => "stood",
-            // The answer rests on a stream that is not archived.
+            // The answer depends on a stream that is not archived.
             Outcome::RunDead => "dead",
             other => panic!("{other:?}"),
         });
@@ -304,7 +304,7 @@ async fn items_of_a_batch_see_the_marks_before_them(place: Place) {
     assert_eq!((head.version.0, head.archived), (3, false));
 }
 
-async fn a_mark_lasts_beyond_a_restart(place: Place) {
+async fn an_archived_mark_survives_a_restart(place: Place) {
     let (host, stream) = archived(&place).await;
     host.shutdown().await.unwrap();
     let host = place.host().await;

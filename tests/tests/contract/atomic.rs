@@ -22,7 +22,7 @@ on_every_store! {
     the_whole_append_is_there_after_a_restart,
 }
 
-/// A host on which `a-1` stands at 2 and `b-1` at 1.
+/// A host on which `a-1` is at version 2 and `b-1` at version 1.
 async fn begun(place: &Place) -> Host {
     let host = place.host().await;
     let begin = build::append_all(vec![("a-1", Any, events(2)), ("b-1", Any, events(1))]);
@@ -96,7 +96,7 @@ async fn streams_are_written_and_checked_together(place: Place) {
     log::check(&log);
 }
 
-async fn one_stream_refused_and_nothing_is_written(place: Place) {
+async fn if_one_stream_conflicts_nothing_is_written(place: Place) {
     let host = begun(&place).await;
     host.archive(&build::stream("b-1"), Default::default())
         .await
@@ -129,7 +129,7 @@ async fn one_stream_refused_and_nothing_is_written(place: Place) {
     assert_eq!(log::whole(&host).await, before);
 }
 
-async fn of_racers_that_check_each_others_streams_one_wins(place: Place) {
+async fn of_concurrent_appends_that_check_each_others_streams_one_wins(place: Place) {
     let host = place.host().await;
     for round in 0..40 {
         let names = [format!("left-{round}"), format!("right-{round}")];
@@ -158,14 +158,14 @@ async fn of_racers_that_check_each_others_streams_one_wins(place: Place) {
     }
 }
 
-async fn racers_to_the_same_streams_never_mix(place: Place) {
+async fn concurrent_appends_to_the_same_streams_never_interleave(place: Place) {
     let host = place.host().await;
     let racers = (0..16).map(|racer: usize| {
         let host = host.clone();
         tokio::spawn(async move {
             for n in 0..20 {
                 let event = build::event("noted", &format!("\"{racer}-{n}\""));
-                // In one order by the one, in the other by the other.
+                // One append names them in one order, the other in the opposite order.
                 let mut streams = ["left-1", "right-1"];
                 streams.rotate_left(racer % 2);
                 let parts = streams.map(|it| (it, Any, vec![event.clone()]));
@@ -213,11 +213,11 @@ async fn check_replay(host: &Host, copy: AppendAll, first: &[Executed]) {
     assert!(again[2].replayed && again[2].events.is_empty());
 }
 
-async fn the_whole_append_again_under_its_key_gets_the_first_outcome(place: Place) {
+async fn repeating_the_whole_append_under_its_key_returns_the_first_outcome(place: Place) {
     let host = begun(&place).await;
     let first = host.append_all(transfer()).await.unwrap();
     check_replay(&host, transfer(), &first).await;
-    // Though every stream stands elsewhere by now.
+    // All streams have other versions by now.
     let more = vec![
         ("a-1", Any, events(1)),
         ("b-1", Any, events(1)),
@@ -226,11 +226,11 @@ async fn the_whole_append_again_under_its_key_gets_the_first_outcome(place: Plac
     host.append_all(build::append_all(more)).await.unwrap();
     check_replay(&host, transfer(), &first).await;
     let answers = host.append_all(transfer()).await.unwrap();
-    // What was only checked is answered as it stands.
+    // Streams that were only checked are reported with their current version.
     assert_eq!(answers[2].version.0, 2);
 }
 
-async fn a_key_for_another_append_is_refused(place: Place) {
+async fn reusing_a_key_for_another_append_is_refused(place: Place) {
     let host = begun(&place).await;
     let first = host.append_all(transfer()).await.unwrap();
     let head = host.log_head().await.unwrap();
@@ -251,7 +251,7 @@ async fn a_key_for_another_append_is_refused(place: Place) {
     check_replay(&host, transfer(), &first).await;
 }
 
-async fn a_copy_to_one_stream_alone_is_another_request(place: Place) {
+async fn a_copy_to_only_one_of_the_streams_is_a_different_request(place: Place) {
     let host = begun(&place).await;
     host.append_all(transfer()).await.unwrap();
     for (stream, count) in [("a-1", 2), ("new-1", 1)] {
@@ -262,13 +262,13 @@ async fn a_copy_to_one_stream_alone_is_another_request(place: Place) {
             "idempotency-key-reused"
         );
     }
-    // The key was recorded in no stream that was only checked.
+    // The key was not recorded in streams that were only checked.
     let alone = build::append_as("transfer", events(1));
     let answer = host.append(&build::stream("b-1"), alone).await.unwrap();
     assert!(!answer.replayed);
 }
 
-async fn a_stream_stands_in_an_append_once(place: Place) {
+async fn a_stream_may_occur_only_once_in_an_append(place: Place) {
     let host = begun(&place).await;
     for (first, second) in [(1, 1), (0, 1), (0, 0)] {
         let twice = build::append_all(vec![
@@ -282,7 +282,7 @@ async fn a_stream_stands_in_an_append_once(place: Place) {
     assert_eq!(versions(&host, &["a-1", "x-1"]).await, [2, 0]);
 }
 
-async fn streams_per_append_are_bounded(place: Place) {
+async fn the_number_of_streams_per_append_is_bounded(place: Place) {
     let host = place.host().await;
     let names: Vec<_> = (0..1_001).map(|n| format!("note-{n}")).collect();
     let of = |count: usize, events_each: usize| {
@@ -302,13 +302,13 @@ async fn streams_per_append_are_bounded(place: Place) {
     assert_eq!(log::check(&log::whole(&host).await).len(), 1_000);
 }
 
-async fn an_append_names_a_stream(place: Place) {
+async fn an_append_must_name_a_stream(place: Place) {
     let host = place.host().await;
     let answer = host.append_all(AppendAll::default()).await;
     assert_eq!(answer.map(|_| ()).unwrap_err().code(), "bad-request");
 }
 
-async fn the_whole_append_is_there_after_a_restart(place: Place) {
+async fn an_append_to_several_streams_survives_a_restart(place: Place) {
     let host = begun(&place).await;
     let first = host.append_all(transfer()).await.unwrap();
     let before = log::whole(&host).await;

@@ -1,4 +1,4 @@
-//! Section 9: builds of projections: who owns them, and which one is answered from.
+//! Section 9: builds of projections: their owners, and the build that answers reads.
 
 use std::time::Duration;
 
@@ -14,29 +14,29 @@ use quipu_tests::documents::{
 use quipu_tests::{Place, build, on_every_store};
 
 on_every_store! {
-    a_build_begins_at_the_beginning,
-    a_projection_has_one_build_of_a_role,
-    a_projection_begins_with_a_name_that_is_one,
+    a_new_build_starts_at_position_zero,
+    a_projection_has_at_most_one_build_per_role,
+    a_new_projection_needs_a_valid_name,
     projections_are_listed_in_the_order_of_their_names,
-    hosts_that_begin_at_once_make_one_build,
-    a_build_has_one_owner,
-    an_owner_learns_how_far_it_has_come,
-    a_time_that_is_over_frees_a_build,
-    an_owner_may_hold_on,
-    an_owner_that_was_succeeded_writes_nothing,
-    a_batch_holds_the_build,
+    hosts_that_start_at_the_same_time_create_one_build,
+    a_build_has_at_most_one_owner,
+    claiming_a_build_returns_its_checkpoint,
+    a_build_is_free_after_its_lease_expires,
+    an_owner_may_renew_an_expired_lease_that_nobody_claimed,
+    an_owner_that_was_replaced_cannot_write,
+    storing_a_batch_renews_the_lease,
     a_checkpoint_never_moves_back,
-    a_build_of_nobody_is_claimed_by_nobody,
-    an_owner_hears_what_the_operator_asks,
-    trouble_is_kept_until_it_is_forgotten,
-    a_module_that_is_handed_over_takes_the_build_from_its_owner,
-    the_next_build_takes_over,
-    a_build_that_is_behind_does_not_take_over,
-    the_next_build_takes_a_place_that_is_free,
-    a_roll_back_changes_places_and_back,
-    an_owner_keeps_its_build_over_a_switch,
-    a_dropped_build_is_gone_for_its_owner,
-    what_dropped_builds_hold_is_swept,
+    a_build_that_does_not_exist_cannot_be_claimed_or_changed,
+    an_owner_receives_the_requests_of_the_operator,
+    an_error_is_stored_until_it_is_cleared,
+    handing_a_build_to_another_module_ends_the_lease_of_its_owner,
+    the_next_build_becomes_active,
+    a_build_that_lags_cannot_become_active,
+    the_next_build_becomes_active_if_there_is_no_active_build,
+    a_roll_back_swaps_the_active_and_the_previous_build,
+    an_owner_keeps_its_build_when_it_becomes_active,
+    the_owner_of_a_dropped_build_loses_it,
+    the_data_of_dropped_builds_is_swept,
     a_sweep_is_done_in_parts,
     builds_and_appends_do_not_hold_each_other,
     builds_outlive_the_host,
@@ -63,7 +63,7 @@ async fn roles(store: &dyn DocumentStore, name: &str) -> [Option<BuildId>; 3] {
     })
 }
 
-async fn a_build_begins_at_the_beginning(place: Place) {
+async fn a_new_build_starts_at_position_zero(place: Place) {
     let store = place.open().await.documents;
     assert!(store.projection("sums").await.unwrap().is_none());
     assert!(store.projections().await.unwrap().is_empty());
@@ -84,7 +84,7 @@ async fn a_build_begins_at_the_beginning(place: Place) {
     }
 }
 
-async fn a_projection_has_one_build_of_a_role(place: Place) {
+async fn a_projection_has_at_most_one_build_per_role(place: Place) {
     let store = place.open().await.documents;
     let mut begun = Vec::new();
     for name in ["a", "b"] {
@@ -102,7 +102,7 @@ async fn a_projection_has_one_build_of_a_role(place: Place) {
     );
 }
 
-async fn a_projection_begins_with_a_name_that_is_one(place: Place) {
+async fn a_new_projection_needs_a_valid_name(place: Place) {
     let store = place.open().await.documents;
     for wrong in ["", "A", "a b", "a\"b", "a'b", "é", &"a".repeat(49)] {
         let begun = store.begin(wrong, Role::Active, 1, Digest([1; 32]), (Timestamp(1), 1));
@@ -137,7 +137,7 @@ async fn projections_are_listed_in_the_order_of_their_names(place: Place) {
     assert_eq!(names, expected);
 }
 
-async fn hosts_that_begin_at_once_make_one_build(place: Place) {
+async fn hosts_that_start_at_the_same_time_create_one_build(place: Place) {
     let store = place.open().await.documents;
     for name in ["a", "b", "c"] {
         let all = join_all((0..12).map(|_| {
@@ -152,7 +152,7 @@ async fn hosts_that_begin_at_once_make_one_build(place: Place) {
     }
 }
 
-async fn a_build_has_one_owner(place: Place) {
+async fn a_build_has_at_most_one_owner(place: Place) {
     let store = place.open().await.documents;
     let (one, two) = (
         begin(&*store, "a", Role::Active).await.id,
@@ -170,7 +170,7 @@ async fn a_build_has_one_owner(place: Place) {
         last = claims[0].token;
         assert!(of_role(&*store, "a", Role::Active).await.unwrap().is_owned);
         assert!(!of_role(&*store, "a", Role::Next).await.unwrap().is_owned);
-        // Another token gives nothing back.
+        // Releasing with another token has no effect.
         store.release(one, last - 1).await.unwrap();
         store.release(two, last).await.unwrap();
         assert_eq!(store.claim(one, LONG).await.unwrap(), None);
@@ -180,7 +180,7 @@ async fn a_build_has_one_owner(place: Place) {
     assert!(store.claim(two, LONG).await.unwrap().is_some());
 }
 
-async fn an_owner_learns_how_far_it_has_come(place: Place) {
+async fn claiming_a_build_returns_its_checkpoint(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let first = claim(&*store, build).await;
@@ -198,7 +198,7 @@ async fn an_owner_learns_how_far_it_has_come(place: Place) {
     assert_eq!((found.position, found.changes), (Position(8), 12));
 }
 
-async fn a_time_that_is_over_frees_a_build(place: Place) {
+async fn a_build_is_free_after_its_lease_expires(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let first = store.claim(build, Duration::ZERO).await.unwrap().unwrap();
@@ -208,16 +208,16 @@ async fn a_time_that_is_over_frees_a_build(place: Place) {
     assert_eq!(store.claim(build, LONG).await.unwrap(), None);
 }
 
-async fn an_owner_may_hold_on(place: Place) {
+async fn an_owner_may_renew_an_expired_lease_that_nobody_claimed(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let first = store.claim(build, Duration::ZERO).await.unwrap().unwrap();
-    // Its time is over, but nobody else has come.
+    // The lease has expired, but nobody else has claimed the build.
     keep(&*store, build, first.token, &moved(3)).await;
     assert_eq!(store.claim(build, LONG).await.unwrap(), None);
 }
 
-async fn an_owner_that_was_succeeded_writes_nothing(place: Place) {
+async fn an_owner_that_was_replaced_cannot_write(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let first = store.claim(build, Duration::ZERO).await.unwrap().unwrap();
@@ -235,7 +235,7 @@ async fn an_owner_that_was_succeeded_writes_nothing(place: Place) {
     assert_eq!(json(&*store, build, "k").await.unwrap(), "2");
 }
 
-async fn a_batch_holds_the_build(place: Place) {
+async fn storing_a_batch_renews_the_lease(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let owner = claim(&*store, build).await;
@@ -258,7 +258,7 @@ async fn a_checkpoint_never_moves_back(place: Place) {
     }
 }
 
-async fn a_build_of_nobody_is_claimed_by_nobody(place: Place) {
+async fn a_build_that_does_not_exist_cannot_be_claimed_or_changed(place: Place) {
     let store = place.open().await.documents;
     let nobody = BuildId(999);
     assert_eq!(store.claim(nobody, LONG).await.unwrap(), None);
@@ -273,7 +273,7 @@ async fn a_build_of_nobody_is_claimed_by_nobody(place: Place) {
     assert!(store.projections().await.unwrap().is_empty());
 }
 
-async fn an_owner_hears_what_the_operator_asks(place: Place) {
+async fn an_owner_receives_the_requests_of_the_operator(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let token = claim(&*store, build).await.token;
@@ -301,7 +301,7 @@ async fn an_owner_hears_what_the_operator_asks(place: Place) {
     }
 }
 
-async fn trouble_is_kept_until_it_is_forgotten(place: Place) {
+async fn an_error_is_stored_until_it_is_cleared(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let other = begin(&*store, "b", Role::Active).await.id;
@@ -320,7 +320,7 @@ async fn trouble_is_kept_until_it_is_forgotten(place: Place) {
             };
             keep(&*store, build, token, &stopped).await;
             if steer.is_none() {
-                // Whoever goes on says so by keeping without it.
+                // An owner that continues clears it by storing a batch without it.
                 keep(&*store, build, token, &moved(1)).await;
             }
             store.release(build, token).await.unwrap();
@@ -340,7 +340,7 @@ async fn trouble_is_kept_until_it_is_forgotten(place: Place) {
     }
 }
 
-async fn a_module_that_is_handed_over_takes_the_build_from_its_owner(place: Place) {
+async fn handing_a_build_to_another_module_ends_the_lease_of_its_owner(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let owner = claim(&*store, build).await;
@@ -379,7 +379,7 @@ async fn rebuilding(store: &dyn DocumentStore, next_at: u64) -> [BuildId; 2] {
     [builds[0], builds[1]]
 }
 
-async fn the_next_build_takes_over(place: Place) {
+async fn the_next_build_becomes_active(place: Place) {
     let store = place.open().await.documents;
     let [old, new] = rebuilding(&*store, 3).await;
     for wrong in [old, BuildId(new.0 + 1)] {
@@ -392,7 +392,7 @@ async fn the_next_build_takes_over(place: Place) {
     let active = of_role(&*store, "a", Role::Active).await.unwrap();
     assert_eq!(active.comparison.as_deref(), Some("{\"same\":1}"));
     assert!(!store.switch("a", new, None).await.unwrap());
-    // The one after it drops what was the previous one.
+    // The build that follows replaces the previous one.
     let newest = begin(&*store, "a", Role::Next).await.id;
     let token = claim(&*store, newest).await.token;
     keep(&*store, newest, token, &moved(7)).await;
@@ -403,7 +403,7 @@ async fn the_next_build_takes_over(place: Place) {
     assert!(json(&*store, new, "k").await.is_some());
 }
 
-async fn a_build_that_is_behind_does_not_take_over(place: Place) {
+async fn a_build_that_lags_cannot_become_active(place: Place) {
     let store = place.open().await.documents;
     let [old, new] = rebuilding(&*store, 2).await;
     assert!(!store.switch("a", new, None).await.unwrap());
@@ -413,7 +413,7 @@ async fn a_build_that_is_behind_does_not_take_over(place: Place) {
     assert!(store.switch("a", new, None).await.unwrap());
 }
 
-async fn the_next_build_takes_a_place_that_is_free(place: Place) {
+async fn the_next_build_becomes_active_if_there_is_no_active_build(place: Place) {
     let store = place.open().await.documents;
     let [_, new] = rebuilding(&*store, 2).await;
     assert!(store.drop_build("a", Role::Active).await.unwrap());
@@ -421,7 +421,7 @@ async fn the_next_build_takes_a_place_that_is_free(place: Place) {
     assert_eq!(roles(&*store, "a").await, [Some(new), None, None]);
 }
 
-async fn a_roll_back_changes_places_and_back(place: Place) {
+async fn a_roll_back_swaps_the_active_and_the_previous_build(place: Place) {
     let store = place.open().await.documents;
     let [old, new] = rebuilding(&*store, 3).await;
     assert!(!store.roll_back("a").await.unwrap());
@@ -435,7 +435,7 @@ async fn a_roll_back_changes_places_and_back(place: Place) {
     assert_eq!(roles(&*store, "a").await, [Some(old), None, None]);
 }
 
-async fn an_owner_keeps_its_build_over_a_switch(place: Place) {
+async fn an_owner_keeps_its_build_when_it_becomes_active(place: Place) {
     let store = place.open().await.documents;
     let [old, new] = rebuilding(&*store, 3).await;
     let tokens = (
@@ -449,7 +449,7 @@ async fn an_owner_keeps_its_build_over_a_switch(place: Place) {
     keep(&*store, old, tokens.0, &moved(10)).await;
 }
 
-async fn a_dropped_build_is_gone_for_its_owner(place: Place) {
+async fn the_owner_of_a_dropped_build_loses_it(place: Place) {
     let store = place.open().await.documents;
     let [old, new] = rebuilding(&*store, 3).await;
     let token = claim(&*store, new).await.token;
@@ -461,14 +461,14 @@ async fn a_dropped_build_is_gone_for_its_owner(place: Place) {
     store.release(new, token).await.unwrap();
     assert_eq!(store.claim(new, LONG).await.unwrap(), None);
     assert_eq!(roles(&*store, "a").await, [Some(old), None, None]);
-    // Its place is free, and its number doesn't come again.
+    // The role is free, and the number of the build is not used again.
     while store.sweep().await.unwrap() {}
     let again = begin(&*store, "a", Role::Next).await;
     assert!(again.id > new, "{again:?}");
     assert_eq!(again.position, Position(0));
 }
 
-async fn what_dropped_builds_hold_is_swept(place: Place) {
+async fn the_data_of_dropped_builds_is_swept(place: Place) {
     let store = place.open().await.documents;
     let with_entry = |key: &str, change| {
         let mut write = document(BuildId(0), key, Some("{}"), change);
@@ -521,7 +521,7 @@ async fn a_sweep_is_done_in_parts(place: Place) {
     assert_eq!(store.counts(other).await.unwrap().documents, 10);
 }
 
-async fn builds_and_appends_do_not_hold_each_other(place: Place) {
+async fn builds_and_appends_do_not_block_each_other(place: Place) {
     let mut store = place.open().await;
     let documents = store.documents.clone();
     let folding = tokio::spawn(async move {
@@ -542,14 +542,14 @@ async fn builds_and_appends_do_not_hold_each_other(place: Place) {
     assert_eq!(head.unwrap().version.0, 100);
 }
 
-async fn builds_outlive_the_host(place: Place) {
+async fn builds_survive_a_restart(place: Place) {
     let store = place.open().await;
     let [old, new] = rebuilding(&*store.documents, 3).await;
     assert!(store.documents.switch("a", new, None).await.unwrap());
     let token = claim(&*store.documents, new).await.token;
     store.documents.steer("a", Steer::Held(true)).await.unwrap();
     if !place.url().starts_with("sqlite:") {
-        // Of a file, no host is left that could own it.
+        // With a file, no other host can exist that owns the build.
         store.documents.release(new, token).await.unwrap();
     }
     store.writer.close().await.unwrap();
@@ -563,7 +563,7 @@ async fn builds_outlive_the_host(place: Place) {
     assert!(json(&*store.documents, new, "k").await.is_some());
 }
 
-async fn an_inline_build_is_left_to_the_writer_of_events(place: Place) {
+async fn an_inline_build_can_only_be_changed_by_the_writer_of_events(place: Place) {
     let store = place.open().await;
     let [old, new] = rebuilding(&*store.documents, 3).await;
     let token = claim(&*store.documents, old).await.token;

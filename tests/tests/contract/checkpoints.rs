@@ -1,4 +1,4 @@
-//! Checkpoints: one owner at a time, and how far it has come.
+//! Checkpoints: one owner at a time, and the position of the owner.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use quipu::store::{CheckpointStore, Claim};
 use quipu_tests::{Place, build, on_every_store};
 
 on_every_store! {
-    a_name_begins_at_the_beginning,
-    a_name_that_is_held_is_refused,
-    a_name_that_was_given_back_is_free,
-    a_time_that_is_over_frees_the_name,
-    an_owner_may_hold_on,
+    a_new_name_starts_at_position_zero,
+    a_name_that_has_an_owner_cannot_be_claimed,
+    a_released_name_is_free,
+    a_name_is_free_after_its_lease_expires,
+    an_owner_may_renew_an_expired_lease_that_nobody_claimed,
     a_stale_token_moves_nothing,
-    a_stale_token_gives_nothing_back,
-    an_unknown_name_is_moved_by_nobody,
+    a_stale_token_releases_nothing,
+    an_unknown_name_cannot_be_moved,
     names_are_independent,
-    of_claims_that_race_one_is_granted,
+    exactly_one_of_concurrent_claims_is_granted,
     a_checkpoint_never_moves_back,
-    a_name_is_held_on_without_being_moved,
-    a_name_is_made_once,
-    a_name_is_moved_and_lost_by_its_owner,
-    a_name_that_is_made_again_knows_no_earlier_token,
+    a_lease_can_be_renewed_without_moving_the_checkpoint,
+    a_name_is_created_only_once,
+    moving_a_name_takes_it_from_its_owner,
+    a_name_that_is_recreated_accepts_no_earlier_token,
     names_are_listed_in_the_order_of_their_bytes,
     a_checkpoint_does_not_hold_the_writer,
     a_checkpoint_is_kept_beyond_a_restart,
@@ -44,7 +44,7 @@ async fn advance(store: &dyn CheckpointStore, name: &str, token: u64, to: u64) -
         .is_some()
 }
 
-async fn a_name_begins_at_the_beginning(place: Place) {
+async fn a_new_name_starts_at_position_zero(place: Place) {
     let store = place.open().await.checkpoints;
     for name in ["reader", "", "é\"'%_", "Reader"] {
         assert_eq!(
@@ -55,7 +55,7 @@ async fn a_name_begins_at_the_beginning(place: Place) {
     }
 }
 
-async fn a_name_that_is_held_is_refused(place: Place) {
+async fn a_name_that_has_an_owner_cannot_be_claimed(place: Place) {
     let store = place.open().await.checkpoints;
     assert!(claim(&*store, "reader").await.is_some());
     for _ in 0..3 {
@@ -63,7 +63,7 @@ async fn a_name_that_is_held_is_refused(place: Place) {
     }
 }
 
-async fn a_name_that_was_given_back_is_free(place: Place) {
+async fn a_released_name_is_free(place: Place) {
     let store = place.open().await.checkpoints;
     let mut last = 0;
     for position in 1..=3 {
@@ -76,7 +76,7 @@ async fn a_name_that_was_given_back_is_free(place: Place) {
     }
 }
 
-async fn a_time_that_is_over_frees_the_name(place: Place) {
+async fn a_name_is_free_after_its_lease_expires(place: Place) {
     let store = place.open().await.checkpoints;
     let first = store.claim("reader", NONE).await.unwrap().unwrap();
     let second = claim(&*store, "reader").await.unwrap();
@@ -84,10 +84,10 @@ async fn a_time_that_is_over_frees_the_name(place: Place) {
     assert_eq!(claim(&*store, "reader").await, None);
 }
 
-async fn an_owner_may_hold_on(place: Place) {
+async fn an_owner_may_renew_an_expired_lease_that_nobody_claimed(place: Place) {
     let store = place.open().await.checkpoints;
     let first = store.claim("reader", NONE).await.unwrap().unwrap();
-    // Its time is over, but nobody else has come.
+    // The lease has expired, but nobody else has claimed the name.
     assert!(advance(&*store, "reader", first.token, 7).await);
     assert_eq!(claim(&*store, "reader").await, None);
     let moved = store
@@ -115,7 +115,7 @@ async fn a_stale_token_moves_nothing(place: Place) {
     );
 }
 
-async fn a_stale_token_gives_nothing_back(place: Place) {
+async fn a_stale_token_releases_nothing(place: Place) {
     let store = place.open().await.checkpoints;
     let first = store.claim("reader", NONE).await.unwrap().unwrap();
     let second = claim(&*store, "reader").await.unwrap();
@@ -125,7 +125,7 @@ async fn a_stale_token_gives_nothing_back(place: Place) {
     assert!(claim(&*store, "reader").await.is_some());
 }
 
-async fn an_unknown_name_is_moved_by_nobody(place: Place) {
+async fn an_unknown_name_cannot_be_moved(place: Place) {
     let store = place.open().await.checkpoints;
     assert!(!advance(&*store, "nobody", 1, 5).await);
     store.release("nobody", 1).await.unwrap();
@@ -146,7 +146,7 @@ async fn names_are_independent(place: Place) {
     assert_eq!(claim(&*store, "a").await.unwrap().position, Position(3));
 }
 
-async fn of_claims_that_race_one_is_granted(place: Place) {
+async fn exactly_one_of_concurrent_claims_is_granted(place: Place) {
     let store = place.open().await.checkpoints;
     for round in 0..20 {
         let name = format!("reader-{}", round % 2);
@@ -178,7 +178,7 @@ async fn a_checkpoint_never_moves_back(place: Place) {
     }
 }
 
-async fn a_name_is_held_on_without_being_moved(place: Place) {
+async fn a_lease_can_be_renewed_without_moving_the_checkpoint(place: Place) {
     let store = place.open().await.checkpoints;
     let first = store.claim("reader", NONE).await.unwrap().unwrap();
     assert!(advance(&*store, "reader", first.token, 4).await);
@@ -206,7 +206,7 @@ async fn a_name_is_held_on_without_being_moved(place: Place) {
     }
 }
 
-async fn a_name_is_made_once(place: Place) {
+async fn a_name_is_created_only_once(place: Place) {
     let store = place.open().await.checkpoints;
     assert!(store.create("reader", Position(7)).await.unwrap());
     assert!(!store.create("reader", Position(8)).await.unwrap());
@@ -217,7 +217,7 @@ async fn a_name_is_made_once(place: Place) {
     assert!(!store.create("reader", Position(9)).await.unwrap());
 }
 
-async fn a_name_is_moved_and_lost_by_its_owner(place: Place) {
+async fn moving_a_name_takes_it_from_its_owner(place: Place) {
     let store = place.open().await.checkpoints;
     assert!(!store.seek("reader", Position(1)).await.unwrap());
     let token = claim(&*store, "reader").await.unwrap().token;
@@ -229,7 +229,7 @@ async fn a_name_is_moved_and_lost_by_its_owner(place: Place) {
     assert_eq!(next.position, Position(2));
 }
 
-async fn a_name_that_is_made_again_knows_no_earlier_token(place: Place) {
+async fn a_name_that_is_recreated_accepts_no_earlier_token(place: Place) {
     let store = place.open().await.checkpoints;
     assert!(!store.forget("reader").await.unwrap());
     let mut last = 0;
@@ -240,7 +240,7 @@ async fn a_name_that_is_made_again_knows_no_earlier_token(place: Place) {
         store.release("reader", token).await.unwrap();
         assert!(store.forget("reader").await.unwrap());
         assert_eq!(position(&*store, "reader").await, None);
-        // Tokens may be times.
+        // Tokens may be derived from the time.
         tokio::time::sleep(Duration::from_millis(5)).await;
         last = token;
     }
@@ -266,7 +266,7 @@ async fn names_are_listed_in_the_order_of_their_bytes(place: Place) {
     assert_eq!(listed("s0", 100).await, [""; 0]);
 }
 
-async fn a_checkpoint_does_not_hold_the_writer(place: Place) {
+async fn storing_a_checkpoint_does_not_block_the_writer(place: Place) {
     let mut store = place.open().await;
     let checkpoints = store.checkpoints.clone();
     let moving = tokio::spawn(async move {
@@ -289,7 +289,7 @@ async fn a_checkpoint_does_not_hold_the_writer(place: Place) {
     assert_eq!(head.unwrap().version.0, 200);
 }
 
-async fn a_checkpoint_is_kept_beyond_a_restart(place: Place) {
+async fn a_checkpoint_survives_a_restart(place: Place) {
     let mut last = 0;
     for position in 1..=3 {
         let store = place.open().await;

@@ -10,24 +10,24 @@ use quipu::model::{Clock, Context, ManualClock, Timestamp};
 use quipu_tests::{Place, build, examples, guest, log, on_every_store};
 
 on_every_store! {
-    an_accepted_command_leaves_its_events_and_what_led_to_them,
+    an_accepted_command_stores_its_events_and_the_command,
     a_rejection_has_a_code_a_message_and_details,
-    a_command_is_decided_on_what_others_appended,
-    a_failed_expected_version_is_answered_with_the_version_found,
+    a_command_is_decided_on_events_that_others_appended,
+    a_version_conflict_reports_the_version_found,
     commands_for_one_stream_never_conflict,
-    a_long_stream_is_folded_whole,
-    a_stream_is_guarded_against_growing_too_long,
-    correlation_and_causation_are_kept,
-    names_of_the_host_are_refused_in_metadata,
-    the_time_of_a_stream_never_runs_backward,
-    a_command_that_can_not_be_read_is_invalid,
-    a_category_without_a_decider_takes_no_commands,
-    the_state_is_shown_as_committed,
-    a_host_that_is_full_refuses_at_once,
-    a_host_that_has_been_shut_down_refuses,
+    a_long_stream_is_folded_completely,
+    commands_on_a_stream_that_is_too_long_are_refused,
+    correlation_and_causation_ids_are_stored,
+    reserved_names_are_refused_in_metadata,
+    the_recorded_times_of_a_stream_never_decrease,
+    a_command_that_cannot_be_read_is_invalid,
+    a_category_without_a_decider_refuses_commands,
+    the_view_shows_the_committed_state,
+    an_overloaded_host_refuses_commands_immediately,
+    a_host_that_was_shut_down_refuses_commands,
 }
 
-async fn an_accepted_command_leaves_its_events_and_what_led_to_them(place: Place) {
+async fn an_accepted_command_stores_its_events_and_the_command(place: Place) {
     let host = place.host().await;
     let digest = examples::deploy(&host, examples::account()).await;
     let account = build::stream("account-1");
@@ -75,7 +75,7 @@ async fn a_rejection_has_a_code_a_message_and_details(place: Place) {
     assert_eq!(log::of(&host, &account).await.len(), 2);
 }
 
-async fn a_command_is_decided_on_what_others_appended(place: Place) {
+async fn a_command_is_decided_on_events_that_others_appended(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_command_is_decided_on_what_others_appended(place: Place) {
         .into_iter()
         .enumerate()
     {
-        // The warm state does not know of this one.
+        // The warm state does not contain this event.
         let deposited = build::event("deposited", r#"{"amount":10}"#);
         host.append(&account, build::foreign(vec![deposited]))
             .await
@@ -91,13 +91,13 @@ async fn a_command_is_decided_on_what_others_appended(place: Place) {
         let withdrawal = build::withdraw(10).expecting(expected);
         let executed = host.execute(&account, withdrawal).await.unwrap();
         assert_eq!(executed.version.0, 3 + 2 * n as u64);
-        // And neither that this one was refused for the old state.
+        // Nor that this command was rejected because of the old state.
         let answer = host.execute(&account, build::withdraw(1)).await;
         assert_eq!(answer.unwrap_err().code(), "rejected");
     }
 }
 
-async fn a_failed_expected_version_is_answered_with_the_version_found(place: Place) {
+async fn a_version_conflict_reports_the_version_found(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
@@ -143,7 +143,7 @@ async fn commands_for_one_stream_never_conflict(place: Place) {
     host.execute(&account, build::withdraw(500)).await.unwrap();
 }
 
-async fn a_long_stream_is_folded_whole(place: Place) {
+async fn a_long_stream_is_folded_completely(place: Place) {
     for load_page in [1, 7, 200, 251] {
         let engine = Options {
             load_page,
@@ -168,7 +168,7 @@ async fn a_long_stream_is_folded_whole(place: Place) {
     }
 }
 
-async fn a_stream_is_guarded_against_growing_too_long(place: Place) {
+async fn commands_on_a_stream_that_is_too_long_are_refused(place: Place) {
     let engine = Options {
         stream_events_max: HashMap::from([("account".to_owned(), 3)]),
         ..Options::default()
@@ -179,7 +179,7 @@ async fn a_stream_is_guarded_against_growing_too_long(place: Place) {
     for command in [build::open_account(), build::deposit(1), build::deposit(1)] {
         host.execute(&warm, command).await.unwrap();
     }
-    // At the limit it passes; above it, not.
+    // A stream at the limit is accepted; one above it is refused.
     let fourth = || build::deposit(1).with_id("fourth").unwrap();
     host.execute(&warm, fourth()).await.unwrap();
     let mut events = vec![build::event("opened", r#"{"owner":"ann"}"#)];
@@ -201,7 +201,7 @@ async fn a_stream_is_guarded_against_growing_too_long(place: Place) {
     assert!(host.execute(&warm, fourth()).await.unwrap().replayed);
 }
 
-async fn correlation_and_causation_are_kept(place: Place) {
+async fn correlation_and_causation_ids_are_stored(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     let mut command = build::open_account();
@@ -220,7 +220,7 @@ async fn correlation_and_causation_are_kept(place: Place) {
     assert_eq!(commit.traceparent, context.traceparent);
 }
 
-async fn names_of_the_host_are_refused_in_metadata(place: Place) {
+async fn reserved_names_are_refused_in_metadata(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     for (metadata, passes) in [
@@ -238,7 +238,7 @@ async fn names_of_the_host_are_refused_in_metadata(place: Place) {
     }
 }
 
-async fn the_time_of_a_stream_never_runs_backward(place: Place) {
+async fn the_recorded_times_of_a_stream_never_decrease(place: Place) {
     let clock = Arc::new(ManualClock::default());
     clock.set(Timestamp(5_000));
     let host = place.builder().clock(clock.clone()).build().await.unwrap();
@@ -270,7 +270,7 @@ async fn the_time_of_a_stream_never_runs_backward(place: Place) {
     assert_eq!(clock.now(), Timestamp(9_000));
 }
 
-async fn a_command_that_can_not_be_read_is_invalid(place: Place) {
+async fn a_command_that_cannot_be_read_is_invalid(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     for bad in [
@@ -285,7 +285,7 @@ async fn a_command_that_can_not_be_read_is_invalid(place: Place) {
     assert!(log::of(&host, &account).await.is_empty());
 }
 
-async fn a_category_without_a_decider_takes_no_commands(place: Place) {
+async fn a_category_without_a_decider_refuses_commands(place: Place) {
     let host = place.bank().await;
     for name in ["accounts-1", "loan-1", "account_-1"] {
         let answer = host
@@ -295,7 +295,7 @@ async fn a_category_without_a_decider_takes_no_commands(place: Place) {
     }
 }
 
-async fn the_state_is_shown_as_committed(place: Place) {
+async fn the_view_shows_the_committed_state(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     let code = |answer: Result<_, Error>| answer.map(|_| ()).unwrap_err().code();
@@ -311,7 +311,7 @@ async fn the_state_is_shown_as_committed(place: Place) {
     assert_eq!((view.version.0, &view.stream), (2, &account));
 }
 
-async fn a_host_that_is_full_refuses_at_once(place: Place) {
+async fn an_overloaded_host_refuses_commands_immediately(place: Place) {
     let engine = Options {
         in_flight_max: 3,
         ..Options::default()
@@ -336,7 +336,7 @@ async fn a_host_that_is_full_refuses_at_once(place: Place) {
         .unwrap();
 }
 
-async fn a_host_that_has_been_shut_down_refuses(place: Place) {
+async fn a_host_that_was_shut_down_refuses_commands(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     let deposits = (0..50).map(|_| host.execute(&account, build::open_account()));

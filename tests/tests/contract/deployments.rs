@@ -10,18 +10,18 @@ use quipu_tests::{Place, build, examples, guest, log, on_every_store};
 use serde_json::json;
 
 on_every_store! {
-    a_refused_component_names_the_reason_and_is_not_kept,
+    a_refused_component_gets_a_reason_and_is_not_stored,
     the_same_bytes_are_the_same_module,
-    a_module_that_is_not_in_the_store_can_not_be_activated,
-    each_activation_raises_the_plan_and_is_kept_in_the_history,
-    a_swap_has_a_position_and_fails_no_command,
-    a_swap_of_a_commands_schema_version_fails_no_command,
+    a_module_that_is_not_in_the_store_cannot_be_activated,
+    each_activation_increments_the_plan_and_is_in_the_history,
+    replacing_a_module_has_a_position_and_fails_no_command,
+    changing_the_schema_version_of_a_command_fails_no_command,
     rolling_back_is_an_activation,
     a_module_leads_to_the_events_that_it_decided,
     the_plan_and_the_modules_outlive_the_host,
 }
 
-async fn a_refused_component_names_the_reason_and_is_not_kept(place: Place) {
+async fn a_refused_component_gets_a_reason_and_is_not_stored(place: Place) {
     let host = place.host().await;
     for (bytes, words) in [
         (b"no component".to_vec(), ""),
@@ -54,7 +54,7 @@ async fn the_same_bytes_are_the_same_module(place: Place) {
     assert_eq!(host.module_bytes(digest).await.unwrap(), bytes);
 }
 
-async fn a_module_that_is_not_in_the_store_can_not_be_activated(place: Place) {
+async fn a_module_that_is_not_in_the_store_cannot_be_activated(place: Place) {
     let host = place.host().await;
     let answer = host.activate(Digest([7; 32]), None).await;
     assert!(
@@ -67,7 +67,7 @@ async fn a_module_that_is_not_in_the_store_can_not_be_activated(place: Place) {
     );
 }
 
-async fn each_activation_raises_the_plan_and_is_kept_in_the_history(place: Place) {
+async fn each_activation_increments_the_plan_and_is_in_the_history(place: Place) {
     let host = place.host().await;
     let skeleton = host
         .upload(guest::component("skeleton"))
@@ -96,13 +96,13 @@ async fn each_activation_raises_the_plan_and_is_kept_in_the_history(place: Place
     assert_eq!(log::whole(&host).await[0].commit.plan, 3);
 }
 
-async fn a_swap_has_a_position_and_fails_no_command(place: Place) {
+async fn replacing_a_module_has_a_position_and_fails_no_command(place: Place) {
     let text = "(memory $memory 512) (func $decide (type $decide) (nop) (i32.const 0x740))";
     swap_under_load(place, guest::component("moody"), guest::decider_with(text)).await;
 }
 
-async fn a_swap_of_a_commands_schema_version_fails_no_command(place: Place) {
-    // Each reads its own version of `go` and no other; callers name none.
+async fn changing_the_schema_version_of_a_command_fails_no_command(place: Place) {
+    // Each module reads only its own version of `go`; callers name none.
     let reads = |version: u32| {
         guest::decider_with(&format!(
             r#"(data (i32.const 0x608) "\0{version}\00\00\00")
@@ -139,7 +139,7 @@ async fn swap_under_load(place: Place, old: Vec<u8>, new: Vec<u8>) {
     for digest in [new, old, new, old, new] {
         host.activate(digest, None).await.unwrap();
         let head = host.log_head().await.unwrap().0;
-        // Something is decided by each.
+        // Each module has decided some commands.
         while host.log_head().await.unwrap().0 < head + 50 {
             tokio::task::yield_now().await;
         }
@@ -179,7 +179,7 @@ async fn rolling_back_is_an_activation(place: Place) {
     assert_eq!((executed.version.0, executed.module), (2, Some(good)));
 }
 
-async fn the_plan_and_the_modules_outlive_the_host(place: Place) {
+async fn the_plan_and_the_modules_survive_a_restart(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, guest::component("trap")).await;
     let digest = examples::deploy(&host, guest::component("skeleton")).await;
@@ -199,7 +199,7 @@ async fn the_plan_and_the_modules_outlive_the_host(place: Place) {
     assert_eq!(executed.module, Some(digest));
 }
 
-async fn a_module_leads_to_the_events_that_it_decided(place: Place) {
+async fn the_events_that_a_module_decided_can_be_listed(place: Place) {
     let host = place.host().await;
     let decider = |version: &str| probe("note").event("noted", 1).version(version).component();
     let other = examples::deploy(&host, examples::account()).await;

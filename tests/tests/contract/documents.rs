@@ -39,7 +39,7 @@ fn stored(key: &str, json: Option<&str>, change: u64) -> Option<StoredDocument> 
     })
 }
 
-/// Writes more to a build that nobody owns.
+/// Writes more to a build that has no owner.
 async fn write(store: &dyn DocumentStore, build: BuildId, writes: Vec<DocumentWrite>) {
     let token = claim(store, build).await.token;
     let of_build = |write| DocumentWrite { build, ..write };
@@ -48,7 +48,7 @@ async fn write(store: &dyn DocumentStore, build: BuildId, writes: Vec<DocumentWr
     store.release(build, token).await.unwrap();
 }
 
-async fn a_document_is_read_under_its_key(place: Place) {
+async fn a_document_is_read_by_its_key(place: Place) {
     let store = place.open().await.documents;
     let build = filled(&*store, "a", &[plain("b", "2", 7), plain("a", "1", 5)]).await;
     let found = read(&*store, build, &["a", "c", "b", "a", "B", ""]).await;
@@ -60,7 +60,7 @@ async fn a_document_is_read_under_its_key(place: Place) {
     assert_eq!(found, [stored("a", Some("[1]"), 9)]);
 }
 
-async fn documents_of_builds_are_apart(place: Place) {
+async fn builds_do_not_share_documents(place: Place) {
     let store = place.open().await.documents;
     let one = filled(&*store, "one", &[plain("k", "1", 1)]).await;
     let two = filled(&*store, "two", &[plain("k", "2", 1)]).await;
@@ -70,7 +70,7 @@ async fn documents_of_builds_are_apart(place: Place) {
     assert_eq!(json(&*store, BuildId(99), "k").await, None);
 }
 
-async fn a_document_that_was_deleted_leaves_its_change(place: Place) {
+async fn deleting_a_document_leaves_a_change(place: Place) {
     let store = place.open().await.documents;
     let build = filled(&*store, "a", &[plain("k", "1", 1), plain("l", "1", 2)]).await;
     write(&*store, build, vec![document(NOBODY, "k", None, 4)]).await;
@@ -78,12 +78,12 @@ async fn a_document_that_was_deleted_leaves_its_change(place: Place) {
     assert_eq!(scanned(&*store, build, &by_key()).await, ["l"]);
     write(&*store, build, vec![plain("k", "2", 5)]).await;
     assert_eq!(json(&*store, build, "k").await.unwrap(), "2");
-    // One that never was may be deleted as well.
+    // Deleting a document that never existed is allowed, too.
     write(&*store, build, vec![document(NOBODY, "m", None, 6)]).await;
     assert_eq!(read(&*store, build, &["m"]).await, [stored("m", None, 6)]);
 }
 
-async fn any_json_comes_back_byte_for_byte(place: Place) {
+async fn any_json_is_returned_byte_for_byte(place: Place) {
     let store = place.open().await.documents;
     let texts = [
         "null".to_owned(),
@@ -119,7 +119,7 @@ async fn any_json_comes_back_byte_for_byte(place: Place) {
     assert!(changed.eq(texts.iter().map(|text| &**text)));
 }
 
-async fn any_key_is_a_key(place: Place) {
+async fn any_text_can_be_a_key(place: Place) {
     let store = place.open().await.documents;
     let long = "k".repeat(255);
     let last = format!("{}abc", "\u{10FFFF}".repeat(63));
@@ -161,7 +161,7 @@ async fn any_key_is_a_key(place: Place) {
     }
 }
 
-async fn a_key_that_no_document_has_finds_none(place: Place) {
+async fn a_key_without_a_document_finds_nothing(place: Place) {
     let store = place.open().await.documents;
     let build = filled(&*store, "a", &[plain("a", "1", 1)]).await;
     let long = "a".repeat(100_000);
@@ -170,7 +170,7 @@ async fn a_key_that_no_document_has_finds_none(place: Place) {
     assert_eq!(found, expected);
 }
 
-async fn five_thousand_documents_are_one_batch(place: Place) {
+async fn a_batch_can_hold_five_thousand_documents(place: Place) {
     let store = place.open().await.documents;
     let text = |n: u64| format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(100));
     let writes: Vec<_> = (1..=5_000)
@@ -185,7 +185,7 @@ async fn five_thousand_documents_are_one_batch(place: Place) {
             stored(&write.key, write.document.as_deref(), write.change)
         );
     }
-    // And again, all of them changed.
+    // A second time, with all of them changed.
     let again = writes.iter().map(|write| DocumentWrite {
         change: write.change + 5_000,
         removed: write.added.clone(),
@@ -209,7 +209,7 @@ async fn five_thousand_documents_are_one_batch(place: Place) {
     assert_eq!(value(store.scan(build, &greatest).await.unwrap()), 5_001);
 }
 
-async fn large_documents_are_one_batch(place: Place) {
+async fn a_batch_can_hold_large_documents(place: Place) {
     let store = place.open().await.documents;
     let text = format!("\"{}\"", "x".repeat((1 << 20) - 2));
     let writes: Vec<_> = (1..=20)
@@ -225,7 +225,7 @@ async fn large_documents_are_one_batch(place: Place) {
     assert!(found.iter().all(|found| *found.document == *text));
 }
 
-async fn entries_go_and_come_with_documents(place: Place) {
+async fn index_entries_are_written_and_removed_with_their_documents(place: Place) {
     let store = place.open().await.documents;
     let first = [
         written("a", "1", 1, &[(0, b"x"), (0, b"y"), (1, b"x")]),
@@ -256,7 +256,7 @@ async fn entries_go_and_come_with_documents(place: Place) {
     assert_eq!(values(0).await, [pair(b"y", "a"), pair(b"z", "a")]);
 }
 
-async fn changes_are_read_in_their_order(place: Place) {
+async fn changes_are_read_in_order(place: Place) {
     let store = place.open().await.documents;
     let writes = [plain("c", "1", 1), plain("a", "2", 3), plain("b", "3", 2)];
     let build = filled(&*store, "a", &writes).await;
@@ -288,7 +288,7 @@ async fn changes_are_read_in_their_order(place: Place) {
     }
 }
 
-async fn a_page_of_changes_has_whole_changes(place: Place) {
+async fn a_page_of_changes_never_splits_a_change(place: Place) {
     let store = place.open().await.documents;
     let writes = [("a", 1), ("b", 2), ("c", 2), ("d", 2), ("e", 3)];
     let writes = writes.map(|(key, change)| plain(key, "1", change));
@@ -300,7 +300,7 @@ async fn a_page_of_changes_has_whole_changes(place: Place) {
         (0, 4, "abcd"),
         (0, 5, "abcde"),
         (1, 3, "bcd"),
-        // More than the limit: what there is room for.
+        // A change with more documents than the limit: the page holds at most the limit.
         (1, 2, "bc"),
         (1, 4, "bcde"),
         (2, 1, "e"),
@@ -311,7 +311,7 @@ async fn a_page_of_changes_has_whole_changes(place: Place) {
     }
 }
 
-async fn living_documents_are_counted(place: Place) {
+async fn documents_that_are_not_deleted_are_counted(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     assert_eq!(store.counts(build).await.unwrap(), BuildCounts::default());
@@ -325,7 +325,7 @@ async fn living_documents_are_counted(place: Place) {
     assert_eq!(count(vec![plain("a", "2", 5)]).await, 2);
 }
 
-async fn a_batch_that_is_lost_leaves_nothing(place: Place) {
+async fn a_batch_that_fails_stores_nothing(place: Place) {
     let store = place.open().await.documents;
     let build = filled(&*store, "a", &[written("a", "1", 1, &[(0, b"x")])]).await;
     let late = DocumentWrite {
@@ -344,7 +344,7 @@ async fn a_batch_that_is_lost_leaves_nothing(place: Place) {
     assert_eq!(&*found[0].value, b"x");
 }
 
-async fn a_view_shows_the_active_documents(place: Place) {
+async fn the_sql_view_shows_the_documents_of_the_active_build(place: Place) {
     let store = place.open().await.documents;
     let name = "it-is_1";
     let writes = [
@@ -373,7 +373,7 @@ async fn a_view_shows_the_active_documents(place: Place) {
     assert!(token > 0 && place.view(name).await.is_empty());
 }
 
-async fn documents_outlive_the_host(place: Place) {
+async fn documents_survive_a_restart(place: Place) {
     let store = place.open().await;
     let writes = [written("a", "1", 1, &[(0, b"x")]), plain("b", "2", 2)];
     let build = filled(&*store.documents, "a", &writes).await;

@@ -13,7 +13,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 on_every_store! {
-    random_batches_lead_to_what_the_model_says,
+    random_batches_store_the_documents_of_the_model,
 }
 
 #[derive(Default)]
@@ -105,7 +105,7 @@ fn row(random: &mut StdRng, change: u64) -> Row {
     }
 }
 
-/// Documents that change at once, which the model takes in.
+/// Documents that change in one batch, which the model applies.
 fn writes(random: &mut StdRng, model: &mut Model, build: BuildId, from: u64) -> Vec<DocumentWrite> {
     let mut changed = BTreeMap::new();
     for _ in 0..random.random_range(0..30) {
@@ -177,7 +177,7 @@ async fn compare(store: &dyn DocumentStore, build: BuildId, model: &Model, rando
     assert_eq!(counts.documents, living.count() as u64);
 }
 
-async fn random_batches_lead_to_what_the_model_says(place: Place) {
+async fn random_batches_store_the_documents_of_the_model(place: Place) {
     for seed in seed::seeds(3) {
         let mut random = seed::random(seed);
         let place = place.another();

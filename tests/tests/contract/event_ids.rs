@@ -10,18 +10,18 @@ use quipu_tests::build::{append, append_at, given};
 use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store! {
-    events_sent_again_get_the_first_outcome,
-    the_first_outcome_comes_under_every_expected_version,
-    one_event_of_an_append_of_one_is_all_of_it,
-    an_id_with_other_content_is_refused,
-    a_part_of_an_append_is_a_partial_duplicate,
-    known_events_beside_new_ones_are_a_partial_duplicate,
+    events_sent_a_second_time_return_the_first_outcome,
+    the_first_outcome_is_returned_for_every_expected_version,
+    an_append_of_one_event_is_repeated_by_that_event,
+    an_id_with_different_content_is_refused,
+    repeating_part_of_an_append_is_a_partial_duplicate,
+    known_and_new_events_together_are_a_partial_duplicate,
     events_of_two_appends_are_a_partial_duplicate,
-    ids_for_some_of_the_events_do_not_make_a_whole_append,
-    an_id_twice_in_an_append_is_refused,
-    the_same_id_in_another_stream_is_another_event,
-    ids_that_the_host_made_are_never_known,
-    copies_that_race_have_one_effect,
+    an_append_with_ids_for_only_some_events_is_never_a_repetition,
+    an_id_that_occurs_twice_in_an_append_is_refused,
+    the_same_id_in_another_stream_is_a_different_event,
+    ids_generated_by_the_host_are_never_recognized,
+    concurrent_copies_have_one_effect,
     copies_in_one_batch_have_one_effect,
     a_command_id_beside_goes_first,
     known_ids_are_found_when_a_decider_has_come,
@@ -33,7 +33,7 @@ fn three() -> Vec<NewEvent> {
     vec![given(1, "1"), given(2, "2"), given(3, "3")]
 }
 
-/// A host with the three events behind one event, and before one.
+/// A host with three events that have ids, and one event before and one after them.
 async fn noted(place: &Place) -> (Host, StreamId, Executed) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -80,14 +80,14 @@ async fn check_refused(host: &Host, stream: &StreamId, events: Vec<NewEvent>, co
     error
 }
 
-async fn events_sent_again_get_the_first_outcome(place: Place) {
+async fn events_sent_a_second_time_return_the_first_outcome(place: Place) {
     let (host, stream, first) = noted(&place).await;
     for _ in 0..3 {
         check_replay(&host, &stream, append(three()), &first).await;
     }
 }
 
-async fn the_first_outcome_comes_under_every_expected_version(place: Place) {
+async fn the_first_outcome_is_returned_for_every_expected_version(place: Place) {
     let (host, stream, first) = noted(&place).await;
     for expected in [
         NoStream,
@@ -100,14 +100,14 @@ async fn the_first_outcome_comes_under_every_expected_version(place: Place) {
     }
 }
 
-async fn one_event_of_an_append_of_one_is_all_of_it(place: Place) {
+async fn an_append_of_one_event_is_repeated_by_that_event(place: Place) {
     let (host, stream, _) = noted(&place).await;
     let one = || append(vec![given(9, "9")]);
     let first = host.append(&stream, one()).await.unwrap();
     check_replay(&host, &stream, one(), &first).await;
 }
 
-async fn an_id_with_other_content_is_refused(place: Place) {
+async fn an_id_with_different_content_is_refused(place: Place) {
     let (host, stream, first) = noted(&place).await;
     let other_type = NewEvent {
         name: build::event("other", "{}").name,
@@ -131,7 +131,7 @@ async fn an_id_with_other_content_is_refused(place: Place) {
     check_replay(&host, &stream, append(three()), &first).await;
 }
 
-async fn a_part_of_an_append_is_a_partial_duplicate(place: Place) {
+async fn repeating_part_of_an_append_is_a_partial_duplicate(place: Place) {
     let (host, stream, first) = noted(&place).await;
     let [one, two, three_] = <[NewEvent; 3]>::try_from(three()).unwrap();
     for part in [
@@ -153,7 +153,7 @@ async fn a_part_of_an_append_is_a_partial_duplicate(place: Place) {
     check_replay(&host, &stream, append(three()), &first).await;
 }
 
-async fn known_events_beside_new_ones_are_a_partial_duplicate(place: Place) {
+async fn known_and_new_events_together_are_a_partial_duplicate(place: Place) {
     let (host, stream, first) = noted(&place).await;
     let [one, two, three_] = <[NewEvent; 3]>::try_from(three()).unwrap();
     let new = || given(7, "7");
@@ -179,21 +179,21 @@ async fn events_of_two_appends_are_a_partial_duplicate(place: Place) {
     check_refused(&host, &stream, both, "partial-duplicate").await;
 }
 
-async fn ids_for_some_of_the_events_do_not_make_a_whole_append(place: Place) {
+async fn an_append_with_ids_for_only_some_events_is_never_a_repetition(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     let mixed = || vec![given(1, "1"), build::event("noted", "2")];
     let first = host.append(&stream, append(mixed())).await.unwrap();
     check_refused(&host, &stream, mixed(), "partial-duplicate").await;
     check_refused(&host, &stream, vec![given(1, "1")], "partial-duplicate").await;
-    // With the id that the host chose for the other one, too.
+    // The same with the id that the host chose for the other event.
     let id = first.events[1].id.as_u128();
     let whole = vec![given(1, "1"), given(id, "2")];
     let again = host.append(&stream, append(whole)).await.unwrap();
     check_same(&again, &first, "with both ids");
 }
 
-async fn an_id_twice_in_an_append_is_refused(place: Place) {
+async fn an_id_that_occurs_twice_in_an_append_is_refused(place: Place) {
     let (host, stream, first) = noted(&place).await;
     for id in [1, 9] {
         let twice = vec![given(id, "1"), given(8, "8"), given(id, "1")];
@@ -207,7 +207,7 @@ async fn an_id_twice_in_an_append_is_refused(place: Place) {
     check_replay(&host, &stream, append(three()), &first).await;
 }
 
-async fn the_same_id_in_another_stream_is_another_event(place: Place) {
+async fn the_same_id_in_another_stream_is_a_different_event(place: Place) {
     let (host, stream, first) = noted(&place).await;
     let other = build::stream("note-2");
     let elsewhere = host.append(&other, append(three())).await.unwrap();
@@ -215,7 +215,7 @@ async fn the_same_id_in_another_stream_is_another_event(place: Place) {
     assert_ne!(elsewhere.position, first.position);
     check_replay(&host, &other, append(three()), &elsewhere).await;
     check_replay(&host, &stream, append(three()), &first).await;
-    // Of the same append, too.
+    // The same within one append.
     let both = build::append_all(vec![
         ("a-1", Any, vec![given(1, "\"a\"")]),
         ("b-1", Any, vec![given(1, "\"b\"")]),
@@ -223,7 +223,7 @@ async fn the_same_id_in_another_stream_is_another_event(place: Place) {
     host.append_all(both).await.unwrap();
 }
 
-async fn ids_that_the_host_made_are_never_known(place: Place) {
+async fn ids_generated_by_the_host_are_never_recognized(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     let events = build::events(2);
@@ -236,7 +236,7 @@ async fn ids_that_the_host_made_are_never_known(place: Place) {
     assert!(!host.append(&stream, append(given)).await.unwrap().replayed);
 }
 
-async fn copies_that_race_have_one_effect(place: Place) {
+async fn concurrent_copies_have_one_effect(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     for round in 0..20_u128 {
@@ -299,7 +299,7 @@ async fn copies_in_one_batch_have_one_effect(place: Place) {
     assert!(matches!(other, Outcome::EventIdReused(..)), "{told}");
 }
 
-async fn a_command_id_beside_goes_first(place: Place) {
+async fn a_command_id_takes_precedence_over_event_ids(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     let under = |id: &str, events: Vec<NewEvent>| build::append_as(id, events);
@@ -307,13 +307,14 @@ async fn a_command_id_beside_goes_first(place: Place) {
     host.append(&stream, append(build::events(1)))
         .await
         .unwrap();
-    // The same request; without its id; with the host's ids for the events; under another id.
+    // The same request; without its id; with the ids that the host gave its events; under another
+    // id.
     check_replay(&host, &stream, under("a", three()), &first).await;
     check_replay(&host, &stream, append(three()), &first).await;
     let unnamed = ["1", "2", "3"].map(|json| build::event("noted", json));
     check_replay(&host, &stream, under("a", unnamed.to_vec()), &first).await;
     check_replay(&host, &stream, under("b", three()), &first).await;
-    // Another request under its id, though its events are new or known.
+    // A different request under its id, whether its events are new or known.
     for other in [vec![given(9, "9")], vec![given(1, "1")]] {
         let answer = host.append(&stream, under("a", other)).await;
         let error = answer.map(|_| ()).unwrap_err();
@@ -322,12 +323,12 @@ async fn a_command_id_beside_goes_first(place: Place) {
             "{error}"
         );
     }
-    // An id that came only with a repetition is recorded nowhere.
+    // An id that was sent only with a repetition is not recorded.
     let new = host.append(&stream, under("b", vec![given(9, "9")])).await;
     assert!(!new.unwrap().replayed);
 }
 
-async fn known_ids_are_found_when_a_decider_has_come(place: Place) {
+async fn known_ids_are_found_after_a_decider_is_deployed(place: Place) {
     let host = place.host().await;
     let stream = build::stream("account-1");
     let opened = |id| NewEvent {
@@ -342,7 +343,7 @@ async fn known_ids_are_found_when_a_decider_has_come(place: Place) {
     check_refused(&host, &stream, known, "partial-duplicate").await;
 }
 
-async fn several_streams_get_their_first_outcomes(place: Place) {
+async fn a_repeated_append_to_several_streams_returns_the_first_outcomes(place: Place) {
     let host = place.host().await;
     host.append(&build::stream("c-1"), append(build::events(2)))
         .await
@@ -372,7 +373,7 @@ async fn several_streams_get_their_first_outcomes(place: Place) {
     assert_eq!(host.log_head().await.unwrap(), head);
 }
 
-async fn the_first_outcome_comes_after_a_restart(place: Place) {
+async fn the_first_outcome_is_returned_after_a_restart(place: Place) {
     let (host, stream, first) = noted(&place).await;
     host.shutdown().await.unwrap();
     let host = place.host().await;
@@ -382,7 +383,7 @@ async fn the_first_outcome_comes_after_a_restart(place: Place) {
     check_refused(&host, &stream, other, "idempotency-key-reused").await;
     host.shutdown().await.unwrap();
 
-    // Also when it is the writer's first batch.
+    // The same if it is the writer's first batch.
     let mut store = place.open().await;
     let commit = build::commit(None, three());
     let item: Item = build::item(None, vec![build::write("note-1", Any, commit)]);

@@ -1,4 +1,4 @@
-//! Exports: all that a store keeps of its events, taken into another store.
+//! Exports: all data that a store has about its events, imported into another store.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ fn event(content_type: &str, bytes: Vec<u8>, metadata: Option<&str>) -> NewEvent
     }
 }
 
-/// What a preflight said.
+/// The report of a preflight.
 fn looked_at() -> PreflightSummary {
     PreflightSummary {
         passes: true,
@@ -71,7 +71,7 @@ fn looked_at() -> PreflightSummary {
     }
 }
 
-/// A store with some of everything.
+/// A store with some data of every kind.
 pub async fn filled(place: &Place) -> Store {
     let mut store = with_module(place).await;
     let mut decided = build::commit(Some("decide"), build::events(3));
@@ -147,7 +147,7 @@ pub async fn filled(place: &Place) -> Store {
     store
 }
 
-/// An export in pages of so many events.
+/// An export in pages of this number of events.
 async fn exported(store: &Store, limit: usize) -> Vec<Vec<StoredEvent>> {
     let (mut pages, mut after) = (Vec::new(), Position(0));
     loop {
@@ -166,7 +166,7 @@ pub async fn whole(store: &Store) -> Vec<StoredEvent> {
     exported(store, 1_000).await.concat()
 }
 
-/// What a store with some of everything holds.
+/// The content of a store with some data of every kind.
 async fn exported_elsewhere(place: &Place) -> Vec<StoredEvent> {
     let place = place.another();
     whole(&filled(&place).await).await
@@ -176,7 +176,7 @@ pub async fn import(store: &mut Store, events: Vec<StoredEvent>) -> Result<(), E
     store.writer.import(&Import::Events(events)).await
 }
 
-/// Stores of every kind, with the module, which goes first.
+/// Stores of every kind, with the module that the export refers to.
 async fn targets() -> Vec<(Place, Store)> {
     let mut targets = Vec::new();
     for place in [Place::sqlite(), Place::postgres()] {
@@ -186,7 +186,7 @@ async fn targets() -> Vec<(Place, Store)> {
     targets
 }
 
-/// Both stores show the same to every reader.
+/// Checks that both stores show the same to every reader.
 async fn check_equal(store: &Store, other: &Store) {
     assert_eq!(whole(store).await, whole(other).await);
     let all = Filter::default();
@@ -209,7 +209,7 @@ async fn check_equal(store: &Store, other: &Store) {
     }
 }
 
-async fn an_export_is_in_order_and_whole(place: Place) {
+async fn an_export_is_complete_and_in_order(place: Place) {
     let store = filled(&place).await;
     let events = whole(&store).await;
     let all = Filter::default();
@@ -266,7 +266,7 @@ async fn an_export_is_in_order_and_whole(place: Place) {
     assert!(none.events.is_empty());
 }
 
-async fn every_store_takes_in_an_export_as_it_is(place: Place) {
+async fn every_store_imports_an_export_unchanged(place: Place) {
     let store = filled(&place).await;
     for (_place, mut target) in targets().await {
         import(&mut target, whole(&store).await).await.unwrap();
@@ -276,7 +276,7 @@ async fn every_store_takes_in_an_export_as_it_is(place: Place) {
     }
 }
 
-async fn a_commit_may_be_cut_by_the_end_of_a_part(place: Place) {
+async fn a_commit_may_be_split_between_two_parts(place: Place) {
     let store = filled(&place).await;
     for limit in 1..=5 {
         for (_place, mut target) in targets().await {
@@ -288,8 +288,8 @@ async fn a_commit_may_be_cut_by_the_end_of_a_part(place: Place) {
     }
 }
 
-/// The same events with holes between them: before each one as many positions are left
-/// out as the list says, round and round.
+/// The same events with gaps between their positions: the list gives the number of positions to
+/// skip before each event, and is repeated from its start.
 fn with_holes(mut events: Vec<StoredEvent>, holes: &[u64]) -> Vec<StoredEvent> {
     let mut at = 0;
     for (event, hole) in events.iter_mut().zip(holes.iter().cycle()) {
@@ -299,7 +299,7 @@ fn with_holes(mut events: Vec<StoredEvent>, holes: &[u64]) -> Vec<StoredEvent> {
     events
 }
 
-async fn holes_between_positions_are_kept(place: Place) {
+async fn gaps_between_positions_are_preserved(place: Place) {
     let events = exported_elsewhere(&place).await;
     for holes in [
         &[0, 1][..],
@@ -336,7 +336,7 @@ async fn holes_between_positions_are_kept(place: Place) {
                 assert_eq!(back, positions, "{holes:?}");
             }
         }
-        // From within a hole, too.
+        // Starting from a position within a gap.
         let after = Position(events[6].position.0 - 1);
         let page = target
             .reader
@@ -347,7 +347,7 @@ async fn holes_between_positions_are_kept(place: Place) {
     }
 }
 
-async fn a_store_goes_on_behind_an_import(place: Place) {
+async fn a_store_takes_appends_after_an_import(place: Place) {
     let events = with_holes(exported_elsewhere(&place).await, &[2, 0]);
     let mut store = with_module(&place).await;
     commit(&mut store, &[build::noted("own-1", Any, 1)]).await;
@@ -389,7 +389,7 @@ async fn a_store_goes_on_behind_an_import(place: Place) {
     log::check(&log::read(&*store.reader, Forward, 3, &Filter::default()).await);
 }
 
-async fn records_are_known_behind_an_import(place: Place) {
+async fn command_and_event_ids_are_known_after_an_import(place: Place) {
     let source_place = place.another();
     let mut source = filled(&source_place).await;
     let mut store = with_module(&place).await;
@@ -420,12 +420,12 @@ async fn records_are_known_behind_an_import(place: Place) {
     ] {
         assert!(there.contains(part), "{there}");
     }
-    // Marks come on their own.
+    // New events can be appended after the import.
     let outcomes = commit(&mut store, &asked[6..]).await;
     assert!(matches!(outcomes[0], Outcome::Appended(_)), "{outcomes:?}");
 }
 
-async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
+async fn the_plan_and_archived_streams_are_imported(place: Place) {
     let source_place = place.another();
     let source = filled(&source_place).await;
     let mut store = with_module(&place).await;
@@ -458,7 +458,7 @@ async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
         .collect();
     assert_eq!(listed, [(&gone, Some(Timestamp(77)))]);
     assert!(store.reader.head(&gone).await.unwrap().unwrap().archived);
-    // What was decided for the category before is out of date; the next plan is 2.
+    // Decisions made for the category before that are outdated; the next plan is 2.
     let mut decided = build::commit(None, build::events(1));
     decided.plan = 0;
     let activation = Activation {
@@ -489,7 +489,7 @@ async fn the_plan_and_archived_streams_are_taken_in(place: Place) {
     assert!(matches!(outcomes[0], Outcome::Archived(_)), "{outcomes:?}");
 }
 
-async fn readers_are_woken_by_an_import(place: Place) {
+async fn an_import_wakes_readers(place: Place) {
     let events = exported_elsewhere(&place).await;
     let mut store = with_module(&place).await;
     store.wakes.log.mark_unchanged();
@@ -497,7 +497,7 @@ async fn readers_are_woken_by_an_import(place: Place) {
     assert!(store.wakes.log.has_changed().unwrap());
 }
 
-async fn an_import_is_there_after_a_restart(place: Place) {
+async fn an_import_survives_a_restart(place: Place) {
     let events = with_holes(exported_elsewhere(&place).await, &[1]);
     let (first, second) = events.split_at(7);
     for part in [first, second] {

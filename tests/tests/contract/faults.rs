@@ -5,12 +5,12 @@ use quipu::runtime::{FaultKind, Limits};
 use quipu_tests::{Place, build, examples, guest, log, on_every_store};
 
 on_every_store! {
-    a_fault_is_answered_with_its_kind_and_whose_it_is,
-    a_guest_that_knows_no_event_fails_the_load,
-    a_fault_at_folding_the_own_decision_stores_nothing,
+    a_fault_reports_its_kind_and_its_module,
+    a_guest_that_cannot_fold_an_event_fails_the_load,
+    a_fault_while_folding_the_new_events_stores_nothing,
 }
 
-async fn a_fault_is_answered_with_its_kind_and_whose_it_is(place: Place) {
+async fn a_fault_reports_its_kind_and_its_module(place: Place) {
     let limits = Limits {
         fuel_per_call: 5_000_000,
         memory_bytes_max: 2 << 20,
@@ -52,7 +52,7 @@ async fn a_fault_is_answered_with_its_kind_and_whose_it_is(place: Place) {
         .unwrap();
 }
 
-async fn a_guest_that_knows_no_event_fails_the_load(place: Place) {
+async fn a_guest_that_cannot_fold_an_event_fails_the_load(place: Place) {
     let host = place.host().await;
     let stream = build::stream("probe-1");
     examples::deploy(&host, guest::component("skeleton")).await;
@@ -68,7 +68,7 @@ async fn a_guest_that_knows_no_event_fails_the_load(place: Place) {
     assert_eq!(host.execute(&stream, go("b")).await.unwrap().version.0, 2);
 }
 
-async fn a_fault_at_folding_the_own_decision_stores_nothing(place: Place) {
+async fn a_fault_while_folding_the_new_events_stores_nothing(place: Place) {
     let host = place.host().await;
     let faulty = guest::decider_with("(func $apply (type $apply) unreachable)");
     examples::deploy(&host, faulty).await;

@@ -1,4 +1,4 @@
-//! SQLite files that can't be a store: a clear error, and never a panic.
+//! SQLite files that cannot be used as a store cause a clear error, and never a panic.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -14,22 +14,22 @@ use sqlx::{ConnectOptions, Connection};
 
 on_sqlite! {
     a_second_host_on_the_same_file_is_refused,
-    a_second_host_by_another_path_is_refused,
+    a_second_host_on_the_same_file_by_another_path_is_refused,
     a_second_host_is_refused_although_the_lock_file_was_deleted,
     nothing_is_acknowledged_once_a_file_is_deleted_or_replaced,
     a_newer_schema_is_refused,
-    a_file_that_is_no_database_is_damaged,
-    a_database_of_another_program_is_refused_and_left_alone,
-    a_file_that_is_cut_off_is_damaged,
-    damaged_pages_are_an_error_and_no_panic,
-    an_event_that_is_missing_is_damage_and_named,
-    an_event_that_can_not_be_read_is_named_in_a_long_page_too,
-    a_snapshot_of_what_no_program_writes_is_given_and_replaced,
-    a_snapshot_is_not_kept_by_who_reads_alone,
+    a_file_that_is_not_a_database_is_reported_as_damaged,
+    a_database_of_another_program_is_refused_and_not_changed,
+    a_truncated_file_is_reported_as_damaged,
+    damaged_pages_cause_an_error_and_never_a_panic,
+    a_missing_event_is_reported_as_damage_with_its_position,
+    an_unreadable_event_is_named_even_within_a_long_page,
+    a_snapshot_with_impossible_values_is_returned_and_can_be_replaced,
+    a_store_opened_for_reading_refuses_snapshots,
     a_missing_folder_is_an_error,
-    a_file_that_may_not_be_written_is_an_error,
-    a_folder_that_may_not_be_written_is_an_error,
-    a_folder_is_no_file,
+    a_read_only_file_is_an_error,
+    a_read_only_folder_is_an_error,
+    a_path_that_is_a_folder_is_an_error,
 }
 
 fn file(place: &Place) -> String {
@@ -47,7 +47,7 @@ async fn connection(place: &Place) -> SqliteConnection {
     options.connect().await.unwrap()
 }
 
-/// A closed store with so many events of 1 KiB.
+/// A closed store with this number of events of 1 KiB.
 async fn filled(place: &Place, count: usize) {
     let mut store = place.open().await;
     let text = format!("\"{}\"", "x".repeat(1_000));
@@ -76,7 +76,7 @@ async fn a_second_host_on_the_same_file_is_refused(place: Place) {
     );
 }
 
-async fn a_second_host_by_another_path_is_refused(place: Place) {
+async fn a_second_host_on_the_same_file_by_another_path_is_refused(place: Place) {
     let host = place.host().await;
     for link in ["symbolic.db", "a/../store.db"] {
         std::fs::create_dir_all(place.path("a")).unwrap();
@@ -93,7 +93,7 @@ async fn a_second_host_by_another_path_is_refused(place: Place) {
 
 async fn a_second_host_is_refused_although_the_lock_file_was_deleted(place: Place) {
     filled(&place, 1).await;
-    // In a process of its own, as two hosts are.
+    // In a process of its own, because two hosts are two processes.
     let held = std::fs::File::open(file(&place)).unwrap();
     held.lock().unwrap();
     let lock = format!("{}.lock", file(&place));
@@ -139,7 +139,7 @@ async fn nothing_is_acknowledged_once_a_file_is_deleted_or_replaced(_: Place) {
             assert_eq!(error.code(), "store-unavailable", "{path} {what}");
             assert!(error.to_string().contains("stop the host"), "{error}");
         }
-        // It may not be able to close what is gone.
+        // Closing may fail because the file is gone.
         _ = host.shutdown().await;
     }
 }
@@ -158,7 +158,7 @@ async fn a_newer_schema_is_refused(place: Place) {
     );
 }
 
-async fn a_file_that_is_no_database_is_damaged(place: Place) {
+async fn a_file_that_is_not_a_database_is_reported_as_damaged(place: Place) {
     let text = "not a database at all\n".repeat(1_000);
     std::fs::write(file(&place), &text).unwrap();
     let error = why(&place).await;
@@ -166,7 +166,7 @@ async fn a_file_that_is_no_database_is_damaged(place: Place) {
     assert_eq!(std::fs::read_to_string(file(&place)).unwrap(), text);
 }
 
-async fn a_database_of_another_program_is_refused_and_left_alone(place: Place) {
+async fn a_database_of_another_program_is_refused_and_not_changed(place: Place) {
     let mut other = connection(&place).await;
     sqlx::query("CREATE TABLE notes (text TEXT)")
         .execute(&mut other)
@@ -183,7 +183,7 @@ async fn a_database_of_another_program_is_refused_and_left_alone(place: Place) {
     assert_eq!(tables.len(), 1);
 }
 
-async fn a_file_that_is_cut_off_is_damaged(place: Place) {
+async fn a_truncated_file_is_reported_as_damaged(place: Place) {
     filled(&place, 100).await;
     let whole = std::fs::read(file(&place)).unwrap();
     for length in [100, 4_000, 4_096, 10_000, whole.len() / 2] {
@@ -192,7 +192,7 @@ async fn a_file_that_is_cut_off_is_damaged(place: Place) {
     }
 }
 
-async fn damaged_pages_are_an_error_and_no_panic(place: Place) {
+async fn damaged_pages_cause_an_error_and_never_a_panic(place: Place) {
     filled(&place, 100).await;
     let whole = std::fs::read(file(&place)).unwrap();
     for page in 1..whole.len() / 4_096 {
@@ -203,7 +203,7 @@ async fn damaged_pages_are_an_error_and_no_panic(place: Place) {
     }
 }
 
-/// Opening or reading ends in an error that says so, or finds everything.
+/// Opening or reading reports the damage, or finds everything.
 async fn check_damage(place: &Place, which: usize) {
     let is_damage = |error: &Error| matches!(error, Error::Damaged(_));
     let store = match place.try_open().await {
@@ -227,7 +227,7 @@ async fn check_damage(place: &Place, which: usize) {
         Ok(outcomes) => assert!(matches!(outcomes[0], Outcome::Appended(_)), "{which}"),
         Err(error) => assert!(is_damage(&error), "{which}: {error:?}"),
     }
-    // A damaged file may not close cleanly.
+    // Closing a damaged file may fail.
     _ = store.writer.close().await;
 }
 
@@ -241,7 +241,7 @@ async fn a_missing_folder_is_an_error(place: Place) {
     assert!(error.to_string().contains("no/such/store.db"), "{error}");
 }
 
-async fn a_folder_is_no_file(place: Place) {
+async fn a_path_that_is_a_folder_is_an_error(place: Place) {
     std::fs::create_dir(file(&place)).unwrap();
     let error = why(&place).await;
     assert!(
@@ -250,16 +250,16 @@ async fn a_folder_is_no_file(place: Place) {
     );
 }
 
-async fn a_file_that_may_not_be_written_is_an_error(place: Place) {
+async fn a_read_only_file_is_an_error(place: Place) {
     check_read_only(&place, &["store.db"]).await;
 }
 
-async fn a_folder_that_may_not_be_written_is_an_error(place: Place) {
+async fn a_read_only_folder_is_an_error(place: Place) {
     check_read_only(&place, &[""]).await;
     check_read_only(&place, &["", "store.db", "store.db.lock"]).await;
 }
 
-/// A store of which these may not be written is refused and left as it is.
+/// Checks that a store whose given files are read-only is refused and not changed.
 async fn check_read_only(place: &Place, names: &[&str]) {
     filled(place, 1).await;
     let before = std::fs::read(file(place)).unwrap();
@@ -287,12 +287,12 @@ async fn check_read_only(place: &Place, names: &[&str]) {
     assert!(place.open().await.reader.log_head().await.unwrap() >= Position(1));
 }
 
-/// Whether permissions don't bind this user.
+/// Whether file permissions do not apply to this user.
 fn may_write_all(folder: &Path) -> bool {
     std::fs::write(folder.join("probe"), "").is_ok()
 }
 
-async fn an_event_that_is_missing_is_damage_and_named(place: Place) {
+async fn a_missing_event_is_reported_as_damage_with_its_position(place: Place) {
     filled(&place, 6).await;
     let mut connection = connection(&place).await;
     sqlx::query("DELETE FROM events WHERE version = 3")
@@ -322,7 +322,7 @@ async fn an_event_that_is_missing_is_damage_and_named(place: Place) {
     );
 }
 
-async fn an_event_that_can_not_be_read_is_named_in_a_long_page_too(place: Place) {
+async fn an_unreadable_event_is_named_even_within_a_long_page(place: Place) {
     for damage in [
         "UPDATE events SET event_id = x'00' WHERE position = 70",
         "UPDATE events SET tags = 'no list' WHERE position = 70",
@@ -343,7 +343,7 @@ async fn an_event_that_can_not_be_read_is_named_in_a_long_page_too(place: Place)
         match read(0, 1_000).await {
             Err(Error::Damaged(why)) => assert!(why.contains("position 70"), "{damage}: {why}"),
             other => {
-                // What is read as it is, alone and among others.
+                // Readable events are returned, in pages and one by one.
                 let others = other.unwrap().events;
                 assert_eq!(others[69], read(69, 1).await.unwrap().events[0], "{damage}");
             }
@@ -351,7 +351,7 @@ async fn an_event_that_can_not_be_read_is_named_in_a_long_page_too(place: Place)
     }
 }
 
-async fn a_snapshot_of_what_no_program_writes_is_given_and_replaced(place: Place) {
+async fn a_snapshot_with_impossible_values_is_returned_and_can_be_replaced(place: Place) {
     let stream = build::stream("note-1");
     for damage in [
         "UPDATE snapshots SET content_type = CAST(x'ff00' AS TEXT)",
@@ -378,7 +378,7 @@ async fn a_snapshot_of_what_no_program_writes_is_given_and_replaced(place: Place
         assert_eq!(store.snapshots.newest("note", 9).await.unwrap().len(), 2);
         let anchors = store.snapshots.anchors(None, None, 9).await.unwrap();
         assert_eq!(anchors.len(), 1, "{damage}");
-        // One that says that it is beyond its stream keeps nothing out either.
+        // A snapshot with a version beyond its stream does not prevent a new one either.
         assert!(
             store.snapshots.keep(&stream, &taken).await.unwrap(),
             "{damage}"
@@ -389,7 +389,7 @@ async fn a_snapshot_of_what_no_program_writes_is_given_and_replaced(place: Place
     }
 }
 
-async fn a_snapshot_is_not_kept_by_who_reads_alone(place: Place) {
+async fn a_store_opened_for_reading_refuses_snapshots(place: Place) {
     filled(&place, 6).await;
     let url = place.url().parse().unwrap();
     let source = quipu::store::open_reading(&url).await.unwrap();

@@ -1,4 +1,4 @@
-//! Section 4.2: the log by tags, and without archived streams; its head.
+//! Section 4.2: reading the log by tags and without archived streams, and the head of the log.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use quipu_tests::{Place, build, log, on_every_store};
 
 on_every_store! {
     a_filter_selects_events_with_any_of_its_tags,
-    a_filter_by_tags_goes_together_with_others,
-    a_filter_leaves_out_archived_streams,
+    a_filter_by_tags_combines_with_other_filters,
+    a_filter_can_exclude_archived_streams,
     an_empty_list_of_tags_is_refused,
-    a_filter_leaves_out_what_it_excludes,
-    exclusions_go_together_with_what_is_included,
+    a_filter_removes_the_events_that_it_excludes,
+    exclusions_combine_with_inclusions,
     an_empty_exclusion_is_refused,
-    no_event_after_a_bound_is_read_in_either_direction,
+    a_bound_ends_a_read_of_the_log_in_both_directions,
     the_head_of_the_log_is_the_last_event,
-    readers_are_woken_by_what_was_written,
+    readers_are_woken_by_writes,
 }
 
 fn tags(tags: &[&str]) -> Filter {
@@ -47,8 +47,8 @@ async fn commit(store: &mut Store, items: &[Item]) {
     store.writer.commit(items, None).await.unwrap();
 }
 
-/// What passes a filter, as stream and version, equal in both directions and in pages of
-/// every length.
+/// The events that pass a filter, as stream and version; the same in both directions and in pages
+/// of every length.
 async fn passing(store: &Store, filter: &Filter) -> Vec<String> {
     let seen = |events: Vec<quipu::model::RecordedEvent>| -> Vec<String> {
         let seen = events
@@ -102,7 +102,7 @@ async fn a_filter_selects_events_with_any_of_its_tags(place: Place) {
     }
 }
 
-async fn a_filter_by_tags_goes_together_with_others(place: Place) {
+async fn a_filter_by_tags_combines_with_other_filters(place: Place) {
     let mut store = marked(&place).await;
     let of = |category: &str| Filter {
         categories: Some(vec![category.into()]),
@@ -123,7 +123,7 @@ async fn a_filter_by_tags_goes_together_with_others(place: Place) {
     assert_eq!(passing(&store, &both).await, ["b-1 2"]);
 }
 
-async fn a_filter_leaves_out_archived_streams(place: Place) {
+async fn a_filter_can_exclude_archived_streams(place: Place) {
     let mut store = marked(&place).await;
     let all = passing(&store, &Filter::default()).await;
     assert_eq!(passing(&store, &active()).await, all);
@@ -162,7 +162,7 @@ fn excluding(categories: &[&str], types: &[&str], prefixes: &[&str], tags: &[&st
     }
 }
 
-async fn a_filter_leaves_out_what_it_excludes(place: Place) {
+async fn a_filter_removes_the_events_that_it_excludes(place: Place) {
     let mut store = marked(&place).await;
     let mut seen = tagged(&["z:1"]);
     seen.name = Name::new("seen").unwrap();
@@ -213,7 +213,7 @@ async fn a_filter_leaves_out_what_it_excludes(place: Place) {
     }
 }
 
-async fn exclusions_go_together_with_what_is_included(place: Place) {
+async fn exclusions_combine_with_inclusions(place: Place) {
     let mut store = marked(&place).await;
     let filter = Filter {
         categories: Some(vec!["a".into()]),
@@ -264,7 +264,7 @@ async fn an_empty_exclusion_is_refused(place: Place) {
     }
 }
 
-async fn no_event_after_a_bound_is_read_in_either_direction(place: Place) {
+async fn a_bound_ends_a_read_of_the_log_in_both_directions(place: Place) {
     let store = marked(&place).await;
     let all = passing(&store, &Filter::default()).await;
     let up_to = |to: u64, filter: Filter| Filter {
@@ -280,7 +280,7 @@ async fn no_event_after_a_bound_is_read_in_either_direction(place: Place) {
     assert_eq!(passing(&store, &most).await, all);
     let some = up_to(3, excluding(&[], &[], &[], &["y:2"]));
     assert_eq!(passing(&store, &some).await, ["a-1 1", "b-1 1"]);
-    // The page says how far the log goes, whatever the bound.
+    // The page reports the end of the log, whatever the bound.
     let page = store.reader.read_log(Position(0), Forward, 100, &some);
     let head = Position(all.len() as u64);
     assert_eq!(page.await.unwrap().head, head);
@@ -303,7 +303,7 @@ async fn the_head_of_the_log_is_the_last_event(place: Place) {
         assert_eq!((last.events[0].position, last.head), (head, head));
     }
     let head = store.reader.log_head().await.unwrap();
-    // What is refused or only checked moves nothing.
+    // Refused appends and checks do not move it.
     commit(
         &mut store,
         &[
@@ -315,7 +315,7 @@ async fn the_head_of_the_log_is_the_last_event(place: Place) {
     assert_eq!(store.reader.log_head().await.unwrap(), head);
 }
 
-async fn readers_are_woken_by_what_was_written(place: Place) {
+async fn readers_are_woken_by_writes(place: Place) {
     let mut store = place.open().await;
     store.wakes.log.mark_unchanged();
     for item in [
@@ -327,7 +327,7 @@ async fn readers_are_woken_by_what_was_written(place: Place) {
         commit(&mut store, &[item]).await;
         assert!(store.wakes.log.has_changed().unwrap());
         store.wakes.log.mark_unchanged();
-        // Who is woken finds what was written.
+        // A reader that is woken finds the written events.
         assert!(store.reader.log_head().await.unwrap() > head);
     }
 }

@@ -8,16 +8,16 @@ use quipu::model::{Command, CommandId, StreamId};
 use quipu_tests::{Place, build, examples, guest, log, on_every_store};
 
 on_every_store! {
-    the_same_id_again_gets_the_first_outcome,
-    a_replay_comes_under_every_expected_version,
-    a_replay_comes_after_other_commands_and_foreign_events,
+    the_same_id_a_second_time_returns_the_first_outcome,
+    a_replay_is_returned_for_every_expected_version,
+    a_replay_is_returned_after_other_commands_and_raw_events,
     the_same_id_with_another_body_or_type_is_refused,
-    ids_of_other_streams_are_other_ids,
-    a_copy_of_what_would_now_be_rejected_gets_the_first_outcome,
-    a_copy_gets_the_first_outcome_after_a_swap_to_a_guest_that_rejects,
-    a_copy_gets_the_first_outcome_after_a_swap_to_a_guest_that_traps,
-    copies_that_race_have_one_effect,
-    a_rejection_stores_nothing_and_is_decided_anew,
+    each_stream_has_its_own_command_ids,
+    a_copy_that_would_now_be_rejected_returns_the_first_outcome,
+    a_copy_returns_the_first_outcome_after_activating_a_guest_that_rejects,
+    a_copy_returns_the_first_outcome_after_activating_a_guest_that_traps,
+    concurrent_copies_have_one_effect,
+    a_rejection_stores_nothing_and_a_retry_is_decided_from_scratch,
     the_id_of_a_raw_append_follows_the_same_rules,
     the_id_of_a_raw_append_is_known_when_a_decider_has_come,
     a_raw_append_and_a_command_do_not_share_an_id,
@@ -65,14 +65,14 @@ async fn check_replay(host: &Host, stream: &StreamId, copy: Command, first: &Exe
     assert_eq!(host.log_head().await.unwrap(), head, "{told}");
 }
 
-async fn the_same_id_again_gets_the_first_outcome(place: Place) {
+async fn the_same_id_a_second_time_returns_the_first_outcome(place: Place) {
     let (host, account, executed) = paid(&place).await;
     for _ in 0..3 {
         check_replay(&host, &account, first(), &executed).await;
     }
 }
 
-async fn a_replay_comes_under_every_expected_version(place: Place) {
+async fn a_replay_is_returned_for_every_expected_version(place: Place) {
     let (host, account, executed) = paid(&place).await;
     for expected in [
         NoStream,
@@ -85,7 +85,7 @@ async fn a_replay_comes_under_every_expected_version(place: Place) {
     }
 }
 
-async fn a_replay_comes_after_other_commands_and_foreign_events(place: Place) {
+async fn a_replay_is_returned_after_other_commands_and_raw_events(place: Place) {
     let (host, account, executed) = paid(&place).await;
     for amount in 1..=300 {
         let id = format!("other-{amount}");
@@ -127,7 +127,7 @@ async fn the_same_id_with_another_body_or_type_is_refused(place: Place) {
     check_replay(&host, &account, first(), &executed).await;
 }
 
-async fn ids_of_other_streams_are_other_ids(place: Place) {
+async fn each_stream_has_its_own_command_ids(place: Place) {
     let (host, _, executed) = paid(&place).await;
     let other = build::stream("account-2");
     host.execute(&other, build::open_account()).await.unwrap();
@@ -136,7 +136,7 @@ async fn ids_of_other_streams_are_other_ids(place: Place) {
     assert_ne!(again.position, executed.position);
 }
 
-async fn a_copy_of_what_would_now_be_rejected_gets_the_first_outcome(place: Place) {
+async fn a_copy_that_would_now_be_rejected_returns_the_first_outcome(place: Place) {
     let (host, account, executed) = paid(&place).await;
     host.execute(&account, build::command("close", "{}"))
         .await
@@ -155,11 +155,11 @@ async fn a_copy_of_what_would_now_be_rejected_gets_the_first_outcome(place: Plac
     assert_eq!(answer.unwrap_err().code(), "rejected");
 }
 
-async fn a_copy_gets_the_first_outcome_after_a_swap_to_a_guest_that_rejects(place: Place) {
+async fn a_copy_returns_the_first_outcome_after_activating_a_guest_that_rejects(place: Place) {
     check_swap(place, "rejects", "rejected").await;
 }
 
-async fn a_copy_gets_the_first_outcome_after_a_swap_to_a_guest_that_traps(place: Place) {
+async fn a_copy_returns_the_first_outcome_after_activating_a_guest_that_traps(place: Place) {
     check_swap(place, "trap", "guest-fault").await;
 }
 
@@ -181,7 +181,7 @@ async fn check_swap(place: Place, to: &str, code: &str) {
     assert_eq!(log::whole(&host).await.len(), 2);
 }
 
-async fn copies_that_race_have_one_effect(place: Place) {
+async fn concurrent_copies_have_one_effect(place: Place) {
     let (host, account, _) = paid(&place).await;
     for round in 0..20 {
         let copies = (0..30).map(|_| {
@@ -202,7 +202,7 @@ async fn copies_that_race_have_one_effect(place: Place) {
     assert_eq!(log::of(&host, &account).await.len(), 22);
 }
 
-async fn a_rejection_stores_nothing_and_is_decided_anew(place: Place) {
+async fn a_rejection_stores_nothing_and_a_retry_is_decided_from_scratch(place: Place) {
     let (host, account, _) = paid(&place).await;
     let head = host.log_head().await.unwrap();
     let withdrawal = || build::withdraw(10).with_id("withdrawal").unwrap();
@@ -256,7 +256,7 @@ async fn the_id_of_a_raw_append_follows_the_same_rules(place: Place) {
     assert_eq!(log::of(&host, &stream).await.len(), 3);
 }
 
-async fn the_id_of_a_raw_append_is_known_when_a_decider_has_come(place: Place) {
+async fn the_id_of_a_raw_append_is_known_after_a_decider_is_deployed(place: Place) {
     let host = place.host().await;
     let stream = build::stream("account-1");
     let append = || Append {
@@ -276,7 +276,7 @@ async fn the_id_of_a_raw_append_is_known_when_a_decider_has_come(place: Place) {
     assert_eq!(answer.map(|_| ()).unwrap_err().code(), "category-owned");
 }
 
-async fn a_raw_append_and_a_command_do_not_share_an_id(place: Place) {
+async fn a_command_cannot_reuse_the_id_of_a_raw_append(place: Place) {
     let (host, account, _) = paid(&place).await;
     let append = Append {
         id: Some(CommandId::new("first").unwrap()),
@@ -298,7 +298,7 @@ async fn a_raw_append_and_a_command_do_not_share_an_id(place: Place) {
     assert_eq!(answer.unwrap_err().code(), "idempotency-key-reused");
 }
 
-async fn an_id_is_bounded_and_not_the_hosts(place: Place) {
+async fn an_id_is_bounded_and_not_a_reserved_name(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     let longest = "é".repeat(127);
@@ -310,7 +310,7 @@ async fn an_id_is_bounded_and_not_the_hosts(place: Place) {
     }
 }
 
-async fn a_replay_comes_after_a_restart(place: Place) {
+async fn a_replay_is_returned_after_a_restart(place: Place) {
     let (host, account, executed) = paid(&place).await;
     host.shutdown().await.unwrap();
     let host = place.host().await;
@@ -318,10 +318,10 @@ async fn a_replay_comes_after_a_restart(place: Place) {
     check_replay(&host, &account, first().expecting(NoStream), &executed).await;
 }
 
-async fn a_copy_gets_the_first_outcome_though_no_decider_is_left(place: Place) {
+async fn a_copy_returns_the_first_outcome_without_a_decider(place: Place) {
     let (host, account, executed) = paid(&place).await;
     host.shutdown().await.unwrap();
-    // As if another store's events had been imported: the log without its plan.
+    // As if the events of another store had been imported: the log without its plan.
     place.tamper("DELETE FROM deployments").await;
     let host = place.host().await;
     check_replay(&host, &account, first(), &executed).await;

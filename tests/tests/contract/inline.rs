@@ -10,12 +10,12 @@ use crate::export::MODULE;
 
 on_every_store! {
     documents_and_events_are_committed_together,
-    documents_go_on_where_they_stand,
-    what_cannot_be_folded_is_refused_alone,
-    a_run_falls_with_what_cannot_be_folded,
+    documents_are_updated_from_their_stored_state,
+    an_append_that_cannot_be_folded_does_not_affect_others,
+    a_run_fails_with_its_append_that_cannot_be_folded,
     an_append_to_several_streams_fails_as_a_whole,
     a_known_id_is_answered_before_anything_is_folded,
-    what_is_refused_is_not_folded,
+    refused_appends_are_not_folded,
     other_categories_are_not_folded,
     the_events_of_marks_are_folded,
     a_mark_that_cannot_be_folded_is_not_set,
@@ -42,7 +42,7 @@ pub async fn commit(store: &mut Store, counting: &Counting, items: &[Item]) -> V
     committed.unwrap()
 }
 
-/// Every document is what the whole log leads to.
+/// Checks that the documents match a fold of the whole log.
 pub async fn check(store: &Store, build: BuildId, wants: fn(&str) -> bool) {
     let mut events = all(&*store.reader).await;
     events.retain(|event| wants(event.stream.category()));
@@ -114,7 +114,7 @@ async fn documents_and_events_are_committed_together(place: Place) {
     }
     assert!(matches!(outcomes[3], Outcome::Holds(_)), "{outcomes:?}");
     check(&store, build, any).await;
-    // What was folded is what readers see.
+    // The projection folded the same events that readers see.
     let seen = counting.seen();
     assert_eq!(seen.rounds, 1);
     let log = all(&*store.reader).await;
@@ -123,7 +123,7 @@ async fn documents_and_events_are_committed_together(place: Place) {
     assert_eq!(positions, read);
 }
 
-async fn documents_go_on_where_they_stand(place: Place) {
+async fn documents_are_updated_from_their_stored_state(place: Place) {
     let (mut store, counting, build) = counting(&place, any).await;
     for n in 1..=20 {
         let to = format!("note-{}", n % 3);
@@ -136,7 +136,7 @@ async fn documents_go_on_where_they_stand(place: Place) {
     assert_eq!(all[ALL].0.events, 50);
 }
 
-async fn what_cannot_be_folded_is_refused_alone(place: Place) {
+async fn an_append_that_cannot_be_folded_does_not_affect_others(place: Place) {
     let (mut store, counting, build) = counting(&place, any).await;
     let items = [
         said("note-1", None, "1"),
@@ -159,13 +159,13 @@ async fn what_cannot_be_folded_is_refused_alone(place: Place) {
     let versions: Vec<u64> = log.iter().map(|event| event.version.0).collect();
     assert_eq!(versions, [1, 2]);
     check(&store, build, any).await;
-    // The next batch goes on.
+    // The next batch succeeds.
     let outcomes = commit(&mut store, &counting, &[said("note-2", None, "3")]).await;
     assert_eq!(shape(&outcomes), ["appended"]);
     check(&store, build, any).await;
 }
 
-async fn a_run_falls_with_what_cannot_be_folded(place: Place) {
+async fn a_run_fails_with_its_append_that_cannot_be_folded(place: Place) {
     let (mut store, counting, build) = counting(&place, any).await;
     let items = [
         said("note-1", Some(1), "1"),
@@ -207,7 +207,7 @@ async fn a_known_id_is_answered_before_anything_is_folded(place: Place) {
         let commit = build::commit(Some("k"), vec![build::event("said", body)]);
         build::item(None, vec![build::write("note-1", Any, commit)])
     };
-    // What fails leaves no record of its id.
+    // A failed append does not record its id.
     for _ in 0..2 {
         let outcomes = commit(&mut store, &counting, &[under_id("\"unfolded\"")]).await;
         assert_eq!(shape(&outcomes), ["unprojected"]);
@@ -222,7 +222,7 @@ async fn a_known_id_is_answered_before_anything_is_folded(place: Place) {
     check(&store, build, any).await;
 }
 
-async fn what_is_refused_is_not_folded(place: Place) {
+async fn refused_appends_are_not_folded(place: Place) {
     let (mut store, counting, build) = counting(&place, notes).await;
     let items = [said("note-1", None, "1"), build::mark("note-1", true)];
     commit(&mut store, &counting, &items).await;
@@ -254,7 +254,7 @@ async fn other_categories_are_not_folded(place: Place) {
     check(&store, build, notes).await;
 }
 
-async fn the_events_of_marks_are_folded(place: Place) {
+async fn events_of_archiving_are_folded(place: Place) {
     let (mut store, counting, build) = counting(&place, marks).await;
     let items = [
         build::noted("note-1", Any, 9),
@@ -270,7 +270,7 @@ async fn the_events_of_marks_are_folded(place: Place) {
     check(&store, build, marks).await;
 }
 
-async fn a_mark_that_cannot_be_folded_is_not_set(place: Place) {
+async fn archiving_fails_if_its_event_cannot_be_folded(place: Place) {
     let (mut store, counting, build) = counting(&place, any).await;
     commit(&mut store, &counting, &[build::noted("note-1", Any, 1)]).await;
     let mut item = build::mark("note-1", true);
@@ -284,7 +284,7 @@ async fn a_mark_that_cannot_be_folded_is_not_set(place: Place) {
     check(&store, build, any).await;
 }
 
-async fn a_batch_without_an_end_fails_and_leaves_nothing(place: Place) {
+async fn a_batch_with_too_many_failures_fails_and_stores_nothing(place: Place) {
     let (mut store, counting, build) = counting(&place, any).await;
     let slow = counting.clone().slow();
     let mut items: Vec<Item> = (0..16)
@@ -301,7 +301,7 @@ async fn a_batch_without_an_end_fails_and_leaves_nothing(place: Place) {
     check(&store, build, any).await;
 }
 
-async fn documents_outlive_the_writer(place: Place) {
+async fn inline_documents_survive_a_restart(place: Place) {
     let (mut store, counting, build) = counting(&place, any).await;
     commit(&mut store, &counting, &[build::noted("note-1", Any, 2)]).await;
     store.writer.close().await.unwrap();

@@ -1,4 +1,4 @@
-//! What led to an event: the command that a module decided, as it was accepted.
+//! The cause of an event: the command that a module decided, as it was accepted.
 
 use quipu::model::{Context, Position};
 use quipu_tests::probe::probe;
@@ -10,7 +10,7 @@ on_every_store! {
     a_command_is_there_in_another_host,
 }
 
-/// Two events from each command, next to those of other streams.
+/// Two events from each command, alternating with events of other streams.
 async fn every_event_of_a_commit_has_its_command(place: Place) {
     let host = place.host().await;
     let note = probe("note").event("noted", 1);
@@ -33,7 +33,7 @@ async fn every_event_of_a_commit_has_its_command(place: Place) {
     }
 }
 
-async fn an_event_that_no_module_decided_has_none(place: Place) {
+async fn an_event_that_no_module_decided_has_no_command(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     host.append(&stream, build::append_as("k1", build::events(2)))
@@ -50,7 +50,7 @@ async fn an_event_that_no_module_decided_has_none(place: Place) {
     }
 }
 
-async fn a_command_is_there_in_another_host(place: Place) {
+async fn a_command_is_found_by_another_host(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     let open = build::command_as("o1", "open", r#"{"owner": "ann"}"#);

@@ -1,20 +1,20 @@
-//! Section 2.6: bounds of an append, each obeyed and violated.
+//! Section 2.6: the limits of an append, each obeyed and exceeded.
 
 use quipu::engine::{Error, Options};
 use quipu::model::{AppendLimits, NewEvent};
 use quipu_tests::{Place, build, log, on_every_store};
 
 on_every_store! {
-    events_per_append_are_bounded,
-    bytes_per_event_are_bounded,
-    bytes_per_append_are_bounded,
-    bytes_of_metadata_are_bounded,
-    bytes_of_a_type_are_bounded,
-    tags_are_bounded,
-    a_command_is_bounded_as_an_event_is,
+    the_number_of_events_per_append_is_bounded,
+    the_size_of_an_event_is_bounded,
+    the_size_of_an_append_is_bounded,
+    the_size_of_metadata_is_bounded,
+    the_length_of_a_type_is_bounded,
+    the_number_and_length_of_tags_are_bounded,
+    a_command_has_the_same_limits_as_an_event,
 }
 
-/// A host with small bounds takes the first append and refuses the second, for this.
+/// A host with small limits accepts the first append and refuses the second, because of this limit.
 async fn check(place: Place, obeys: Vec<NewEvent>, violates: Vec<NewEvent>, what: &str) {
     let limits = AppendLimits {
         events_max: 5,
@@ -40,12 +40,12 @@ async fn check(place: Place, obeys: Vec<NewEvent>, violates: Vec<NewEvent>, what
     assert_eq!(log::of(&host, &stream).await.len(), count);
 }
 
-/// An event with a body of so many bytes.
+/// An event with a body of this number of bytes.
 fn of_bytes(bytes: usize) -> NewEvent {
     build::event("noted", &format!("\"{}\"", "x".repeat(bytes - 2)))
 }
 
-async fn events_per_append_are_bounded(place: Place) {
+async fn the_number_of_events_per_append_is_bounded(place: Place) {
     check(
         place,
         build::events(5),
@@ -55,7 +55,7 @@ async fn events_per_append_are_bounded(place: Place) {
     .await;
 }
 
-async fn bytes_per_event_are_bounded(place: Place) {
+async fn the_size_of_an_event_is_bounded(place: Place) {
     check(
         place,
         vec![of_bytes(100)],
@@ -65,13 +65,13 @@ async fn bytes_per_event_are_bounded(place: Place) {
     .await;
 }
 
-async fn bytes_per_append_are_bounded(place: Place) {
+async fn the_size_of_an_append_is_bounded(place: Place) {
     let obeys = vec![of_bytes(100), of_bytes(100), of_bytes(100)];
     let violates = vec![of_bytes(100), of_bytes(100), of_bytes(99), of_bytes(2)];
     check(place, obeys, violates, "bytes per append").await;
 }
 
-async fn bytes_of_metadata_are_bounded(place: Place) {
+async fn the_size_of_metadata_is_bounded(place: Place) {
     let with = |bytes: usize| {
         let mut event = build::event("noted", "{}");
         event.metadata = Some(format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8)).into());
@@ -80,12 +80,12 @@ async fn bytes_of_metadata_are_bounded(place: Place) {
     check(place, with(50), with(51), "bytes of metadata").await;
 }
 
-async fn bytes_of_a_type_are_bounded(place: Place) {
+async fn the_length_of_a_type_is_bounded(place: Place) {
     let with = |bytes| vec![build::event(&"x".repeat(bytes), "{}")];
     check(place, with(20), with(21), "bytes of an event's type").await;
 }
 
-async fn tags_are_bounded(place: Place) {
+async fn the_number_and_length_of_tags_are_bounded(place: Place) {
     let with = |tags: usize, bytes: usize| {
         let mut event = build::event("noted", "{}");
         event.tags = (0..tags)
@@ -97,7 +97,7 @@ async fn tags_are_bounded(place: Place) {
     check(place, with(3, 10), with(3, 11), "bytes of a tag").await;
 }
 
-async fn a_command_is_bounded_as_an_event_is(place: Place) {
+async fn a_command_has_the_same_limits_as_an_event(place: Place) {
     let engine = Options {
         limits: AppendLimits {
             event_bytes_max: 20,

@@ -11,12 +11,12 @@ on_every_store! {
     an_empty_store_lists_nothing,
     streams_are_listed_in_the_order_of_their_bytes,
     paging_a_list_never_skips_or_repeats,
-    a_list_goes_on_behind_any_text,
+    a_list_can_continue_after_any_text,
     a_category_is_the_part_before_the_first_dash,
     archived_streams_are_left_out_unless_asked_for,
-    a_list_says_where_each_stream_stands,
+    a_list_shows_the_version_of_each_stream,
     a_page_of_a_list_is_bounded,
-    many_archived_streams_hide_no_other,
+    many_archived_streams_do_not_hide_other_streams,
 }
 
 /// Ids around the edges of a category.
@@ -131,7 +131,7 @@ async fn paging_a_list_never_skips_or_repeats(place: Place) {
     }
 }
 
-async fn a_list_goes_on_behind_any_text(place: Place) {
+async fn a_list_can_continue_after_any_text(place: Place) {
     let store = filled(&place).await;
     let texts = [
         "",
@@ -208,7 +208,7 @@ async fn archived_streams_are_left_out_unless_asked_for(place: Place) {
             let listed = async |archived| {
                 let streams = listed(&*store.reader, limit, &filter(archived)).await;
                 let ids = streams.iter().map(|it| it.stream.to_string());
-                // The stream that tells of it stands in none of these categories.
+                // The stream that records archiving is in none of these categories.
                 ids.filter(|it| it != "$streams").collect::<Vec<_>>()
             };
             let with = listed(ArchivedStreams::With).await;
@@ -228,7 +228,7 @@ async fn archived_streams_are_left_out_unless_asked_for(place: Place) {
     assert_eq!(ids(&only), ["loan-10", "loan-\u{10FFFF}", "loan.x"]);
 }
 
-async fn a_list_says_where_each_stream_stands(place: Place) {
+async fn a_list_shows_the_version_of_each_stream(place: Place) {
     let mut store = place.open().await;
     let mut later = build::commit(None, build::events(2));
     later.recorded_at = Timestamp(5_000);
@@ -281,7 +281,7 @@ async fn a_page_of_a_list_is_bounded(place: Place) {
     assert_eq!((none.streams.len(), none.next), (0, None));
 }
 
-async fn many_archived_streams_hide_no_other(place: Place) {
+async fn many_archived_streams_do_not_hide_other_streams(place: Place) {
     let mut store = place.open().await;
     let names: Vec<String> = (0..12_000).map(|n| format!("note-{n:05}")).collect();
     for names in names.chunks(1_000) {

@@ -1,5 +1,5 @@
-//! What every store and every host on it promise: a test for each rule, under the
-//! number that it has in the semantics.
+//! The contract of every store and every host on it: one test per rule, with the section numbers of
+//! the semantics.
 #![allow(clippy::unwrap_used)]
 
 mod acknowledgements;

@@ -1,4 +1,4 @@
-//! Sections 2.6 and 5.7: metadata, and where a request comes from.
+//! Sections 2.6 and 5.7: metadata, and the context of a request.
 
 use quipu::Host;
 use quipu::engine::{Additions, Append, AppendAll, Error, StreamAppend};
@@ -24,8 +24,8 @@ fn context() -> Context {
     }
 }
 
-/// A decided commit, a raw one of two events, one over two streams, and an archiving,
-/// six events in all.
+/// Six events in all: a decided commit, a raw commit of two events, one over two streams, and an
+/// archiving.
 async fn fill(host: &Host) {
     let open = Command {
         context: context(),
@@ -82,14 +82,14 @@ async fn a_context_is_stored_with_each_commit(place: Place) {
     check_contexts(&host).await;
 }
 
-async fn a_context_outlives_its_host(place: Place) {
+async fn a_context_survives_a_restart(place: Place) {
     let host = place.bank().await;
     fill(&host).await;
     host.shutdown().await.unwrap();
     check_contexts(&place.host().await).await;
 }
 
-async fn a_context_that_can_not_be_stored_is_refused(place: Place) {
+async fn a_context_that_cannot_be_stored_is_refused(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     let long = "x".repeat(256);
@@ -121,7 +121,7 @@ async fn a_context_that_can_not_be_stored_is_refused(place: Place) {
         }
     }
     assert!(log::whole(&host).await.is_empty());
-    // A traceparent that is none is no error, as its specification wants.
+    // An invalid traceparent is not an error, as its specification demands.
     let open = Command {
         context: Context {
             traceparent: Some(long.into()),
@@ -140,7 +140,7 @@ fn additions(name: &str, value: &str, principal: &str) -> Additions {
     }
 }
 
-async fn what_is_added_is_stored_and_bounded(place: Place) {
+async fn metadata_added_by_enrichers_is_stored_and_bounded(place: Place) {
     let builder = place.builder();
     let host = builder
         .enrich(|request| {
@@ -195,7 +195,7 @@ async fn what_is_added_is_stored_and_bounded(place: Place) {
     }
 }
 
-async fn additions_of_later_enrichers_replace_none(place: Place) {
+async fn a_later_enricher_cannot_replace_metadata_of_an_earlier_one(place: Place) {
     let builder = place.builder().enrich(|_| additions("a", "first", "one"));
     let builder = builder.enrich(|request| {
         let principal = request.context().principal.as_deref();

@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use crate::plain::{Model, Seen};
 
 on_every_store! {
-    every_outcome_and_every_read_is_that_of_the_model,
+    every_outcome_and_every_read_equals_the_model,
 }
 
 const BATCHES: usize = 60;
@@ -22,7 +22,7 @@ const TAGS: [&str; 2] = ["x:1", "y:2"];
 const COMMANDS: usize = 25;
 const EVENTS: u128 = 40;
 
-async fn every_outcome_and_every_read_is_that_of_the_model(place: Place) {
+async fn every_outcome_and_every_read_equals_the_model(place: Place) {
     for seed in seed::seeds(12) {
         run(&place.another(), seed).await;
     }
@@ -141,7 +141,7 @@ fn some_version(random: &mut StdRng, model: &Model, stream: &str) -> ExpectedVer
     }
 }
 
-/// What there is to see of an outcome, in the words of the model.
+/// The visible part of an outcome, in the terms of the model.
 fn shape(item: &Item, outcome: &Outcome) -> Seen {
     let commits = |known: &[Option<std::sync::Arc<quipu::store::KnownCommit>>]| {
         let ids = known.iter().map(|known| {

@@ -1,4 +1,4 @@
-//! Modules that nobody needs are pruned; those of the history never are.
+//! Unused modules are pruned; those in the history never are.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use quipu_tests::{Place, build, examples, guest, on_every_store};
 use serde_json::json;
 
 on_every_store! {
-    what_was_never_activated_is_pruned,
-    what_came_lately_stays,
-    a_pruned_module_may_come_again,
-    what_comes_again_is_as_new,
-    the_history_is_decided_again_behind_a_prune,
+    modules_that_were_never_activated_are_pruned,
+    recent_uploads_are_not_pruned,
+    a_pruned_module_can_be_uploaded_a_second_time,
+    a_repeated_upload_counts_as_recent,
+    the_history_can_be_verified_after_a_prune,
 }
 
 const NOW: Duration = Duration::ZERO;
@@ -32,7 +32,7 @@ async fn digests(host: &Host) -> Vec<Digest> {
     modules.iter().map(|module| module.digest).collect()
 }
 
-async fn what_was_never_activated_is_pruned(place: Place) {
+async fn modules_that_were_never_activated_are_pruned(place: Place) {
     let host = place.host().await;
     let account = examples::deploy(&host, examples::account()).await;
     let candidates = [
@@ -53,11 +53,11 @@ async fn what_was_never_activated_is_pruned(place: Place) {
     assert_eq!(pruned(&host, NOW, true).await, []);
     let answer = host.activate(candidates[0], None).await.unwrap_err();
     assert!(answer.to_string().contains("upload it first"), "{answer}");
-    // A store with nothing else is no exception.
+    // The active module is still stored.
     assert!(host.module_bytes(account).await.is_ok());
 }
 
-async fn what_came_lately_stays(place: Place) {
+async fn recent_uploads_are_not_pruned(place: Place) {
     let host = place.host().await;
     let skeleton = upload(&host, guest::component("skeleton")).await;
     let hour = Duration::from_secs(3_600);
@@ -66,7 +66,7 @@ async fn what_came_lately_stays(place: Place) {
     assert_eq!(digests(&host).await, [skeleton]);
 }
 
-async fn a_pruned_module_may_come_again(place: Place) {
+async fn a_pruned_module_can_be_uploaded_a_second_time(place: Place) {
     let host = place.host().await;
     let skeleton = upload(&host, guest::component("skeleton")).await;
     assert_eq!(pruned(&host, NOW, true).await, [skeleton]);
@@ -78,7 +78,7 @@ async fn a_pruned_module_may_come_again(place: Place) {
         .unwrap();
 }
 
-async fn the_history_is_decided_again_behind_a_prune(place: Place) {
+async fn the_history_can_be_verified_after_a_prune(place: Place) {
     let host = place.host().await;
     let decider = |version: &str| probe("note").event("noted", 1).version(version);
     let note = build::stream("note-1");
@@ -98,7 +98,7 @@ async fn the_history_is_decided_again_behind_a_prune(place: Place) {
     assert_eq!(verified.events, 3);
 }
 
-async fn what_comes_again_is_as_new(place: Place) {
+async fn a_repeated_upload_counts_as_recent(place: Place) {
     let store = place.open().await;
     let modules = store.modules.clone();
     let bytes = guest::component("skeleton");
@@ -109,7 +109,7 @@ async fn what_comes_again_is_as_new(place: Place) {
     assert_eq!(pruned(&host, day, false).await, [digest]);
     upload(&host, bytes.clone()).await;
     assert_eq!(pruned(&host, day, true).await, []);
-    // What is part of the history keeps its time.
+    // A module in the history keeps its upload time.
     host.activate(digest, None).await.unwrap();
     let before = host.modules().await.unwrap();
     upload(&host, bytes).await;

@@ -1,4 +1,4 @@
-//! A store as the semantics have it, in the plainest form: for comparison.
+//! A minimal store that follows the semantics, to compare others with.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use quipu::store::{
     ArchivedStreams, Change, Check, Direction, Filter, Item, Mark, Outcome, StreamFilter, Write,
 };
 
-/// The version of a commit's first event, and the ids of all of them.
+/// The version of a commit's first event, and the ids of all its events.
 pub type Commit = (u64, Vec<EventId>);
 
-/// An outcome, but for positions.
+/// An outcome without positions.
 #[derive(Debug, PartialEq)]
 pub enum Seen {
     Appended(Vec<(u64, usize)>),
@@ -27,19 +27,19 @@ pub enum Seen {
     NoStream(String),
 }
 
-/// What a reader sees of an event.
+/// The part of an event that readers see.
 type Read = (EventId, u64, Position);
 
 struct Event {
     stream: String,
     version: u64,
-    /// Version of its commit's first event.
+    /// The version of its commit's first event.
     first: u64,
     event: NewEvent,
     position: Position,
 }
 
-/// All that was ever committed.
+/// Everything that was ever committed.
 #[derive(Default)]
 pub struct Model {
     log: Vec<Event>,
@@ -48,20 +48,20 @@ pub struct Model {
     truncated: BTreeMap<String, (u64, u64)>,
     /// Version of the first event of the commit under a command's id.
     commands: HashMap<(String, CommandId), u64>,
-    /// Ids that the batch under way has recorded.
+    /// Ids recorded by the current batch.
     taken_commands: HashSet<(String, CommandId)>,
     taken_events: HashSet<(String, EventId)>,
 }
 
 impl Model {
-    /// What becomes of a batch.
+    /// The outcomes of a batch.
     pub fn commit(&mut self, items: &[Item]) -> Vec<Seen> {
         self.taken_commands.clear();
         self.taken_events.clear();
         items.iter().map(|item| self.item(item)).collect()
     }
 
-    /// Learns where the events of a batch came to stand.
+    /// Records the positions that the events of a batch got.
     pub fn take_positions(&mut self, items: &[Item], outcomes: &[Outcome]) {
         assert_eq!(items.len(), outcomes.len());
         let positions: Vec<Position> = outcomes
@@ -87,13 +87,13 @@ impl Model {
         self.of(stream).count() as u64
     }
 
-    /// Position of the last event.
+    /// The position of the last event.
     pub fn head(&self) -> Position {
         self.log.last().map_or(Position(0), |event| event.position)
     }
 
-    /// The events of some commit of a stream that came with callers' ids, as a caller
-    /// sends them again.
+    /// The events of some commit of a stream that have ids from a caller, as the caller would
+    /// repeat them.
     pub fn some_commit(&self, stream: &str, which: usize) -> Option<Vec<NewEvent>> {
         let given: Vec<_> = self
             .of(stream)
@@ -104,7 +104,7 @@ impl Model {
         Some(whole.map(|it| it.event.clone()).collect())
     }
 
-    /// The mark of a stream; 0 of a whole one.
+    /// The truncation mark of a stream; 0 if it is not truncated.
     pub fn truncated_before(&self, stream: &str) -> u64 {
         self.truncated.get(stream).map_or(0, |(before, _)| *before)
     }
@@ -117,7 +117,7 @@ impl Model {
             .collect()
     }
 
-    /// A stream from a version on.
+    /// A stream, starting at a version.
     pub fn stream(&self, stream: &str, from: u64, direction: Direction) -> Vec<Read> {
         let before = self.truncated_before(stream);
         let shown = self.of(stream).filter(|it| it.version >= before);
@@ -252,7 +252,7 @@ impl Model {
         Seen::Marked(is_new)
     }
 
-    /// Section 3: what is known by an id goes before everything else.
+    /// Section 3: known ids take precedence over everything else.
     fn repetition(&self, writes: &[Write]) -> Option<Seen> {
         let is_taken = |write: &Write| {
             let stream = write.stream.to_string();
@@ -290,8 +290,8 @@ impl Model {
         Some(whole.map_or(Seen::PartialDuplicate(stream, id), Seen::Repeated))
     }
 
-    /// The commit whose events a write sends again, all of them and in their order; the
-    /// inner none for a write without events.
+    /// The commit that a write repeats completely and in order. The inner value is none for a write
+    /// without events.
     fn whole(&self, write: &Write) -> Option<Option<Commit>> {
         let events = &write.commit.events;
         if events.is_empty() {
@@ -343,7 +343,7 @@ impl Model {
         (first, events.len())
     }
 
-    /// The event under a caller's id.
+    /// The event with an id from a caller.
     fn under(&self, stream: &str, id: EventId) -> Option<&Event> {
         self.log
             .iter()

@@ -1,4 +1,5 @@
-//! Section 10.3: what an activation changes, and on which plan it was checked.
+//! Section 10.3: the categories that an activation changes, and the plan that it was checked
+//! against.
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Digest, Timestamp};
@@ -36,9 +37,7 @@ fn shape(outcomes: &[Outcome]) -> Vec<String> {
     shape.collect()
 }
 
-async fn an_activation_that_was_checked_on_another_plan_is_refused_and_leaves_nothing(
-    place: Place,
-) {
+async fn an_activation_checked_against_another_plan_is_refused_and_stores_nothing(place: Place) {
     let mut store = with_module(&place).await;
     for plan in [1, 7] {
         let outcomes = commit(&mut store, &[activate(&["a"], plan)]).await;
@@ -61,7 +60,7 @@ async fn an_activation_that_was_checked_on_another_plan_is_refused_and_leaves_no
     assert_eq!(shape(&outcomes), ["plan 2", "moved"]);
 }
 
-async fn activations_of_a_batch_follow_each_other(place: Place) {
+async fn activations_in_a_batch_are_applied_in_order(place: Place) {
     let mut store = with_module(&place).await;
     let items = [
         activate(&["a"], 0),
@@ -80,7 +79,7 @@ async fn activations_of_a_batch_follow_each_other(place: Place) {
     assert_eq!(plans, [(1, &a[..]), (2, &b[..])]);
 }
 
-async fn an_activation_keeps_what_it_changes_and_trusts(place: Place) {
+async fn an_activation_records_its_categories_and_trusted_folds(place: Place) {
     let mut store = with_module(&place).await;
     let cases: [(&[&str], usize); 4] = [
         (&[], 0),
@@ -112,7 +111,7 @@ async fn an_activation_keeps_what_it_changes_and_trusts(place: Place) {
     }
 }
 
-/// Which of these streams take an event that was decided under a plan.
+/// The streams, of these, that accept an event decided under a plan.
 async fn moved(store: &mut Store, plan: u64) -> Vec<String> {
     let items = ["a-1", "b-1", "c-1", "some-1"].map(|to| decided(to, plan));
     shape(&commit(store, &items).await)
@@ -121,19 +120,19 @@ async fn moved(store: &mut Store, plan: u64) -> Vec<String> {
 const SOME_MOVED: [&str; 4] = ["moved", "moved", "appended", "appended"];
 const NONE_MOVED: [&str; 4] = ["appended"; 4];
 
-async fn only_the_categories_of_an_activation_move(place: Place) {
+async fn an_activation_outdates_decisions_only_in_its_categories(place: Place) {
     let mut store = with_module(&place).await;
     assert_eq!(moved(&mut store, 0).await, NONE_MOVED);
     commit(&mut store, &[activate(&["b", "a"], 0)]).await;
     assert_eq!(moved(&mut store, 0).await, SOME_MOVED);
     assert_eq!(moved(&mut store, 1).await, NONE_MOVED);
-    // One that changes no category moves none, not even that of its name.
+    // An activation without categories outdates nothing, not even the category with its name.
     commit(&mut store, &[activate(&[], 1)]).await;
     assert_eq!(moved(&mut store, 0).await, SOME_MOVED);
     assert_eq!(moved(&mut store, 1).await, NONE_MOVED);
 }
 
-async fn what_has_moved_outlives_the_writer(place: Place) {
+async fn changed_categories_are_known_after_a_restart(place: Place) {
     let mut store = with_module(&place).await;
     commit(&mut store, &[activate(&["b", "a"], 0), activate(&[], 1)]).await;
     store.writer.close().await.unwrap();

@@ -13,22 +13,22 @@ use quipu::upcast::Form;
 use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store! {
-    a_missing_stream_is_an_error_of_its_own,
-    bounds_of_zero_are_refused,
+    a_missing_stream_has_its_own_error,
+    limits_of_zero_are_refused,
     a_stream_is_read_from_a_version_in_both_directions,
-    no_version_after_a_bound_is_read_in_either_direction,
-    a_page_behind_the_end_is_empty_and_no_error,
+    a_bound_ends_a_read_of_a_stream_in_both_directions,
+    a_page_after_the_end_is_empty,
     paging_a_stream_never_skips_or_repeats,
     paging_the_log_never_skips_or_repeats,
-    an_event_is_read_as_it_is_among_many_and_alone,
+    an_event_is_the_same_in_a_long_page_and_in_a_page_of_one,
     a_filter_selects_by_category_type_and_prefix,
     an_empty_filter_is_refused,
     pages_are_bounded,
-    a_reader_beside_writers_misses_nothing,
+    a_reader_misses_nothing_while_others_write,
     an_event_is_found_by_its_position,
 }
 
-async fn a_missing_stream_is_an_error_of_its_own(place: Place) {
+async fn a_missing_stream_has_its_own_error(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     let answer = host.read_stream(&stream, Version(1), Forward, 10).await;
@@ -46,7 +46,7 @@ async fn a_missing_stream_is_an_error_of_its_own(place: Place) {
     );
 }
 
-async fn bounds_of_zero_are_refused(place: Place) {
+async fn limits_of_zero_are_refused(place: Place) {
     let host = place.host().await;
     let stream = build::stream("note-1");
     let all = Filter::default();
@@ -102,7 +102,7 @@ async fn a_stream_is_read_from_a_version_in_both_directions(place: Place) {
     }
 }
 
-async fn no_version_after_a_bound_is_read_in_either_direction(place: Place) {
+async fn a_bound_ends_a_read_of_a_stream_in_both_directions(place: Place) {
     let host = filled(&place).await;
     let stream = build::stream("note-1");
     for (from, to, direction, limit, versions, next) in [
@@ -142,7 +142,7 @@ async fn no_version_after_a_bound_is_read_in_either_direction(place: Place) {
     assert_eq!(answer.unwrap_err().code(), "stream-not-found");
 }
 
-async fn a_page_behind_the_end_is_empty_and_no_error(place: Place) {
+async fn a_page_after_the_end_is_empty(place: Place) {
     let host = filled(&place).await;
     let head = host.log_head().await.unwrap();
     for from in [11, 1_000, u64::MAX / 2, u64::MAX] {
@@ -323,7 +323,7 @@ async fn pages_are_bounded(place: Place) {
     assert_eq!(log::whole(&host).await.len(), 1_500);
 }
 
-async fn a_reader_beside_writers_misses_nothing(place: Place) {
+async fn a_reader_misses_nothing_while_others_write(place: Place) {
     let host = place.host().await;
     let writers: Vec<_> = (0..4)
         .map(|writer| {
@@ -367,8 +367,8 @@ async fn an_event_is_found_by_its_position(place: Place) {
     }
 }
 
-/// Appends of all kinds to five streams: decided and raw, of one event and several, with
-/// and without tags and metadata, and of bytes that are no text.
+/// Appends of all kinds to five streams: decided and raw, of one event and several, with and
+/// without tags and metadata, and with bytes that are not text.
 async fn mixed(host: &Host) {
     examples::deploy(host, examples::account()).await;
     let bytes = ContentType::new("application/octet-stream").unwrap();
@@ -396,7 +396,7 @@ async fn mixed(host: &Host) {
     host.archive(&note, Context::default()).await.unwrap();
 }
 
-async fn an_event_is_read_as_it_is_among_many_and_alone(place: Place) {
+async fn an_event_is_the_same_in_a_long_page_and_in_a_page_of_one(place: Place) {
     let host = place.host().await;
     mixed(&host).await;
     let categories = |names: &[&str]| Some(names.iter().map(|name| (*name).into()).collect());

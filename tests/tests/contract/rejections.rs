@@ -1,4 +1,4 @@
-//! Section 5.4: the last rejections are kept, off the command's path.
+//! Section 5.4: the latest rejections are stored, without delaying the command.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ on_every_store! {
     rejections_outlive_the_host,
 }
 
-async fn a_rejection_is_kept_with_its_command_version_and_plan(place: Place) {
+async fn a_rejection_is_stored_with_its_command_version_and_plan(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
@@ -30,7 +30,7 @@ async fn a_rejection_is_kept_with_its_command_version_and_plan(place: Place) {
     let Err(Error::Rejected { rejection, module }) = answer else {
         panic!("{answer:?}");
     };
-    // What is accepted, and what is no answer of the domain, is not among them.
+    // Accepted commands and errors are not listed.
     host.execute(&account, build::withdraw(5)).await.unwrap();
     let wrong = build::command("no-such", "{}");
     host.execute(&account, wrong).await.unwrap_err();
@@ -53,7 +53,7 @@ async fn a_rejection_is_kept_with_its_command_version_and_plan(place: Place) {
     );
     assert_eq!(command.body.as_json().unwrap(), r#"{"amount":7}"#);
     assert_ne!(command.seed, [0; 4]);
-    // A retry is decided anew, and is another one.
+    // A retry is decided from scratch, and is a rejection of its own.
     let withdraw = build::command_as("w-1", "withdraw", r#"{"amount":7}"#);
     host.execute(&account, withdraw).await.unwrap_err();
     let kept = host.rejections(Some("account"), None, 100).await.unwrap();
@@ -88,7 +88,7 @@ async fn versions(store: &Store, category: Option<&str>) -> Vec<u64> {
         .collect()
 }
 
-async fn the_last_ones_of_each_category_are_kept(place: Place) {
+async fn the_latest_rejections_of_each_category_are_kept(place: Place) {
     let store = place.open().await;
     let keep = |range: std::ops::Range<u64>, stream: &'static str| {
         let rejected: Vec<Rejected> = range.map(|n| rejected(stream, n)).collect();
@@ -115,7 +115,7 @@ async fn the_last_ones_of_each_category_are_kept(place: Place) {
     assert_eq!(read.unwrap(), [expected]);
 }
 
-async fn pages_follow_each_other_in_both_directions(place: Place) {
+async fn rejections_are_paged_in_both_directions(place: Place) {
     let store = place.open().await;
     let all: Vec<Rejected> = (1..=7).map(|n| rejected("note-1", n)).collect();
     store.rejections.keep(&all, 100).await.unwrap();
@@ -139,7 +139,7 @@ async fn pages_follow_each_other_in_both_directions(place: Place) {
     }
 }
 
-async fn none_are_kept_where_none_are_wanted(place: Place) {
+async fn a_limit_of_zero_keeps_no_rejections(place: Place) {
     let options = engine::Options {
         rejections_max: 0,
         ..engine::Options::default()
@@ -153,7 +153,7 @@ async fn none_are_kept_where_none_are_wanted(place: Place) {
     assert_eq!(host.rejections(None, None, 10).await.unwrap(), []);
 }
 
-async fn what_is_too_large_is_not_kept(place: Place) {
+async fn a_rejection_that_is_too_large_is_not_stored(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     for bytes in [60 << 10, 70 << 10] {
@@ -168,7 +168,7 @@ async fn what_is_too_large_is_not_kept(place: Place) {
     assert!(kept[0].command.body.len() < 64 << 10);
 }
 
-async fn rejections_are_written_by_themselves(place: Place) {
+async fn rejections_are_written_in_the_background(place: Place) {
     let store = place.open().await;
     let rejections = Arc::clone(&store.rejections);
     let host = place.builder().opened_store(store).build().await.unwrap();
@@ -177,7 +177,7 @@ async fn rejections_are_written_by_themselves(place: Place) {
     host.execute(&account, build::withdraw(1))
         .await
         .unwrap_err();
-    // Not by a read of the host.
+    // This reads the store directly, because a read through the host would write them.
     let mut waited = 0;
     while rejections
         .read(None, 0, Direction::Forward, 1)
@@ -191,7 +191,7 @@ async fn rejections_are_written_by_themselves(place: Place) {
     }
 }
 
-async fn details_are_kept_as_they_were_given(place: Place) {
+async fn details_are_stored_byte_for_byte(place: Place) {
     let store = place.open().await;
     let binary = ContentType::new("application/x-thing").unwrap();
     let details = [
@@ -212,7 +212,7 @@ async fn details_are_kept_as_they_were_given(place: Place) {
     assert_eq!(read, details);
 }
 
-async fn details_that_are_too_large_are_left_out(place: Place) {
+async fn details_that_are_too_large_are_omitted(place: Place) {
     let body = |bytes: usize| Body::json(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap();
     let (most, more) = (body(DETAILS_BYTES_MAX), body(DETAILS_BYTES_MAX + 1));
     let kept = [&most, &more].map(|details| Rejected::kept_details(Some(details)));
@@ -231,7 +231,7 @@ async fn details_that_are_too_large_are_left_out(place: Place) {
     assert_eq!(read, kept);
 }
 
-async fn rejections_outlive_the_host(place: Place) {
+async fn rejections_survive_a_restart(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     host.execute(&account, build::withdraw(1))

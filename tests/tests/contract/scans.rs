@@ -9,9 +9,9 @@ use quipu_tests::{Place, on_every_store};
 on_every_store! {
     documents_are_scanned_by_key,
     documents_are_scanned_by_index,
-    a_scan_goes_on_behind_a_document,
-    bounds_need_not_be_texts,
-    a_scan_is_a_page,
+    a_scan_can_continue_after_a_document,
+    bounds_can_be_bytes_that_are_not_text,
+    a_scan_returns_at_most_one_page,
 }
 
 async fn documents_are_scanned_by_key(place: Place) {
@@ -88,7 +88,7 @@ async fn documents_are_scanned_by_index(place: Place) {
     );
 }
 
-async fn a_scan_goes_on_behind_a_document(place: Place) {
+async fn a_scan_can_continue_after_a_document(place: Place) {
     let store = place.open().await.documents;
     let writes: Vec<_> = (0..23)
         .map(|n| {
@@ -123,7 +123,7 @@ async fn a_scan_goes_on_behind_a_document(place: Place) {
             }
         }
     }
-    // What it goes on behind needs not be there, nor be inside.
+    // The document to continue after need not exist, nor be inside the bounds.
     let behind = |value: &[u8], key: &str| Scan {
         after: Some((value.into(), Arc::from(key))),
         ..between(Some(0), Some(b"y"), Some(b"y"))
@@ -137,7 +137,7 @@ async fn a_scan_goes_on_behind_a_document(place: Place) {
     }
 }
 
-async fn bounds_need_not_be_texts(place: Place) {
+async fn bounds_can_be_bytes_that_are_not_text(place: Place) {
     let store = place.open().await.documents;
     let keys = ["a", "a\u{1}", "b", "\u{e9}", "\u{1F600}"];
     let writes = keys.map(|key| plain(key, "1", 8));
@@ -171,7 +171,7 @@ async fn bounds_need_not_be_texts(place: Place) {
     assert!(store.scan(build, &behind).await.is_ok());
 }
 
-async fn a_scan_is_a_page(place: Place) {
+async fn a_scan_returns_at_most_one_page(place: Place) {
     let store = place.open().await.documents;
     let writes: Vec<_> = (1..=DOCUMENTS_PAGE_MAX as u64 + 5)
         .map(|n| written(&format!("k{n}"), "1", n, &[(0, b"")]))

@@ -1,4 +1,4 @@
-//! Section 9: events that wait, and events that were left out.
+//! Section 9: parked events, and skipped and dropped events.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ fn skip(skipped: &[SetAside]) -> BuildBatch {
     }
 }
 
-/// A build that is owned.
+/// A build with an owner.
 async fn owned(store: &dyn DocumentStore, name: &str) -> (BuildId, u64) {
     let build = begin(store, name, Role::Active).await.id;
     (build, claim(store, build).await.token)
@@ -79,7 +79,7 @@ async fn skipped(store: &dyn DocumentStore, build: BuildId) -> Vec<SetAside> {
     store.skipped(build, None, 1_000).await.unwrap()
 }
 
-/// Some subjects in their order.
+/// Some subjects in order.
 fn subjects() -> [Subject; 7] {
     [
         of_document("A"),
@@ -92,7 +92,7 @@ fn subjects() -> [Subject; 7] {
     ]
 }
 
-async fn what_is_set_aside_comes_back_as_it_was(place: Place) {
+async fn parked_events_are_returned_as_they_were_stored(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     let one = SetAside {
@@ -111,7 +111,7 @@ async fn what_is_set_aside_comes_back_as_it_was(place: Place) {
     assert_eq!(skipped(&*store, build).await, [two, one]);
     let counts = store.counts(build).await.unwrap();
     assert_eq!((counts.parked, counts.skipped), (2, 2));
-    // A guest may say anything.
+    // A guest may report any text.
     let nul = SetAside {
         error: Some("a\0b".into()),
         ..waiting(of_document("nul"), 1)
@@ -120,7 +120,7 @@ async fn what_is_set_aside_comes_back_as_it_was(place: Place) {
     assert_eq!(parked(&*store, build).await.len(), 3);
 }
 
-async fn parked_events_stand_in_order_of_subject_and_position(place: Place) {
+async fn parked_events_are_ordered_by_subject_and_position(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     let mut all = Vec::new();
@@ -146,7 +146,7 @@ async fn parked_events_stand_in_order_of_subject_and_position(place: Place) {
     assert_eq!(behind, all[12..]);
 }
 
-async fn skipped_events_stand_in_order_of_position_and_subject(place: Place) {
+async fn skipped_events_are_ordered_by_position_and_subject(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     let mut all = Vec::new();
@@ -168,7 +168,7 @@ async fn skipped_events_stand_in_order_of_position_and_subject(place: Place) {
     }
 }
 
-async fn an_event_may_wait_with_another_error(place: Place) {
+async fn a_parked_event_can_get_another_error(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     let first = waiting(of_document("k"), 3);
@@ -183,7 +183,7 @@ async fn an_event_may_wait_with_another_error(place: Place) {
     assert_eq!(parked(&*store, build).await, [again]);
 }
 
-async fn an_event_waits_no_longer(place: Place) {
+async fn an_event_can_be_unparked(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     let all = subjects().map(|subject| waiting(subject, 4));
@@ -202,7 +202,7 @@ async fn an_event_waits_no_longer(place: Place) {
     assert_eq!(parked(&*store, build).await, left);
 }
 
-async fn dropped_events_are_left_out_for_good(place: Place) {
+async fn dropped_events_are_left_out_permanently(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     let failed = SetAside {
@@ -247,7 +247,7 @@ async fn dropped_events_are_left_out_for_good(place: Place) {
     assert_eq!((counts.parked, counts.skipped), (0, 4));
 }
 
-async fn who_drops_events_takes_every_build_from_its_owner(place: Place) {
+async fn dropping_events_ends_the_leases_of_all_builds_of_the_projection(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     keep(
@@ -261,18 +261,18 @@ async fn who_drops_events_takes_every_build_from_its_owner(place: Place) {
     let others = claim(&*store, next).await.token;
     let (all, reason, at) = (ParkedFilter::default(), "no use", Timestamp(9));
     assert_eq!(store.drop_parked("a", &all, reason, at).await.unwrap(), 1);
-    // Nothing was parked in this one, and it is to leave out the same.
+    // Nothing was parked in this build, but it has to leave out the same events.
     let kept = store.keep(next, others, &moved(5), LONG).await.unwrap();
     assert_eq!(kept, Kept::Lost);
     let kept = store.keep(build, token, &moved(5), LONG).await.unwrap();
     assert_eq!(kept, Kept::Lost);
     let token = claim(&*store, build).await.token;
-    // Nothing to drop, nothing to learn.
+    // There is nothing to drop, so no lease ends.
     assert_eq!(store.drop_parked("a", &all, reason, at).await.unwrap(), 0);
     keep(&*store, build, token, &moved(5)).await;
 }
 
-async fn a_drop_belongs_to_the_projection_until_its_last_build_is_gone(place: Place) {
+async fn dropped_events_are_remembered_until_the_last_build_is_removed(place: Place) {
     let store = place.open().await.documents;
     let events = [
         waiting(of_stream("s"), 3),
@@ -325,7 +325,7 @@ async fn a_drop_belongs_to_the_projection_until_its_last_build_is_gone(place: Pl
     assert!(store.dropped("a", None, 10).await.unwrap().is_empty());
 }
 
-async fn a_retry_is_asked_for_until_it_is_done(place: Place) {
+async fn a_retry_is_requested_until_it_is_done(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     let events = [
@@ -350,7 +350,7 @@ async fn a_retry_is_asked_for_until_it_is_done(place: Place) {
     ];
     assert_eq!(retries(10).await.unwrap().len(), 3);
     assert_eq!(retries(1).await.unwrap(), all[..1]);
-    // An earlier request than the last one is done: that one is still asked for.
+    // Completing an earlier request leaves the latest request open.
     let done = |retried: &[(Subject, u64)]| BuildBatch {
         retried: retried.to_vec(),
         ..moved(1)
@@ -371,7 +371,7 @@ async fn a_retry_is_asked_for_until_it_is_done(place: Place) {
     assert!(retries(10).await.unwrap().is_empty());
 }
 
-async fn what_waits_only_for_a_dropped_event_is_to_be_retried(place: Place) {
+async fn events_parked_only_because_of_a_dropped_event_are_retried(place: Place) {
     let store = place.open().await.documents;
     let (build, token) = owned(&*store, "a").await;
     let events = [
@@ -398,11 +398,11 @@ async fn what_waits_only_for_a_dropped_event_is_to_be_retried(place: Place) {
     assert!(drop("k", 5).await.is_empty());
     assert!(drop("l", 5).await.is_empty());
     assert_eq!(drop("k", 3).await, [of_document("k")]);
-    // Nothing is left that waits.
+    // No parked events are left.
     assert_eq!(drop("l", 2).await, [of_document("k")]);
 }
 
-async fn events_of_builds_are_apart(place: Place) {
+async fn builds_do_not_share_parked_events(place: Place) {
     let store = place.open().await.documents;
     let (one, first) = owned(&*store, "one").await;
     let (two, second) = owned(&*store, "two").await;
@@ -426,7 +426,7 @@ async fn events_of_builds_are_apart(place: Place) {
     assert_eq!(skipped(&*store, two).await.len(), 1);
 }
 
-async fn events_that_wait_outlive_the_host(place: Place) {
+async fn parked_events_survive_a_restart(place: Place) {
     let store = place.open().await;
     let (build, token) = owned(&*store.documents, "a").await;
     let event = waiting(of_document("k"), 3);

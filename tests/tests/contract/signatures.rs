@@ -1,4 +1,4 @@
-//! Signatures of modules: kept, checked, and mandatory where keys are configured.
+//! Signatures of modules: stored, checked, and mandatory where keys are configured.
 
 use quipu::Host;
 use quipu::deploy::Error;
@@ -8,9 +8,9 @@ use quipu_tests::signing::{public, signed};
 use quipu_tests::{Place, build, examples, guest, on_every_store};
 
 on_every_store! {
-    signatures_are_kept_by_key,
+    a_module_has_one_signature_per_key,
     a_module_has_a_bounded_number_of_signatures,
-    a_signature_of_other_bytes_is_refused,
+    a_signature_of_different_bytes_is_refused,
     with_keys_a_module_needs_a_signature_by_one_of_them,
     what_was_uploaded_without_keys_is_not_activated_with_them,
     signatures_of_others_do_not_keep_out_one_that_counts,
@@ -23,7 +23,7 @@ async fn strict(place: &Place) -> Host {
     builder.build().await.unwrap()
 }
 
-async fn signatures_are_kept_by_key(place: Place) {
+async fn a_module_has_one_signature_per_key(place: Place) {
     let host = place.host().await;
     let bytes = guest::component("skeleton");
     let module = host.upload(bytes.clone()).await.unwrap().module;
@@ -54,7 +54,7 @@ async fn a_module_has_a_bounded_number_of_signatures(place: Place) {
     }
     let kept = modules.signatures(digest).await.unwrap();
     assert_eq!(kept.len(), SIGNATURES_MAX);
-    // One that is there may be replaced all the same.
+    // An existing signature can still be replaced.
     let again = Signature {
         bytes: [5; 64],
         ..kept[3]
@@ -64,7 +64,7 @@ async fn a_module_has_a_bounded_number_of_signatures(place: Place) {
     assert_eq!((kept.len(), kept[3]), (SIGNATURES_MAX, again));
 }
 
-async fn a_signature_of_other_bytes_is_refused(place: Place) {
+async fn a_signature_of_different_bytes_is_refused(place: Place) {
     let host = place.host().await;
     let bytes = guest::component("skeleton");
     let answer = host.upload_signed(bytes.clone(), signed(3, b"other")).await;
@@ -96,16 +96,16 @@ async fn with_keys_a_module_needs_a_signature_by_one_of_them(place: Place) {
     let uploaded = host.upload_signed(bytes.clone(), signed(2, &bytes)).await;
     let digest = uploaded.unwrap().module.digest();
     host.activate(digest, None).await.unwrap();
-    // It is signed already.
+    // The module is signed already.
     assert!(!host.upload(bytes).await.unwrap().is_new);
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
 }
 
-async fn what_was_uploaded_without_keys_is_not_activated_with_them(place: Place) {
+async fn an_unsigned_module_is_not_activated_once_keys_are_configured(place: Place) {
     let bytes = examples::account();
     let digest = Digest::of(&bytes);
-    // As another host without keys, or a hand in the database, may do.
+    // As another host without keys, or somebody with access to the database, may do.
     let store = place.open().await;
     let put = store.modules.clone();
     put.put(digest, &bytes, Timestamp(1)).await.unwrap();
@@ -138,7 +138,7 @@ async fn what_was_uploaded_without_keys_is_not_activated_with_them(place: Place)
     host.activate(digest, None).await.unwrap();
 }
 
-async fn what_is_active_stays_active_where_keys_come_later(place: Place) {
+async fn active_modules_stay_active_when_keys_are_configured_later(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
@@ -150,7 +150,7 @@ async fn what_is_active_stays_active_where_keys_come_later(place: Place) {
     assert!(matches!(answer, Err(Error::Unsigned { .. })), "{answer:?}");
 }
 
-async fn signatures_of_others_do_not_keep_out_one_that_counts(place: Place) {
+async fn signatures_by_unknown_keys_do_not_hide_a_trusted_one(place: Place) {
     let bytes = examples::account();
     let digest = Digest::of(&bytes);
     let store = place.open().await;
@@ -175,7 +175,7 @@ async fn signatures_of_others_do_not_keep_out_one_that_counts(place: Place) {
     host.activate(digest, None).await.unwrap();
 }
 
-async fn one_signature_too_many_is_refused(place: Place) {
+async fn too_many_signatures_are_refused(place: Place) {
     let host = place.host().await;
     let bytes = guest::component("skeleton");
     for number in 0..SIGNATURES_MAX as u8 {

@@ -1,4 +1,4 @@
-//! Section 7: snapshots as a store keeps them.
+//! Section 7: snapshots in a store.
 
 use futures::future::join_all;
 use quipu::model::ExpectedVersion::Any;
@@ -46,7 +46,7 @@ fn anchor(of: &str, version: u64) -> StoredSnapshot {
     }
 }
 
-async fn a_snapshot_comes_back_as_it_was(place: Place) {
+async fn a_snapshot_is_returned_as_it_was_stored(place: Place) {
     let store = filled(&place).await;
     assert!(find(&store, "note-1").await.is_empty());
     assert!(find(&store, "none-1").await.is_empty());
@@ -79,7 +79,7 @@ async fn a_snapshot_comes_back_as_it_was(place: Place) {
     assert!(find(&store, "note-2").await.is_empty());
 }
 
-async fn a_snapshot_takes_the_place_of_an_older_one_alone(place: Place) {
+async fn a_snapshot_replaces_only_one_of_an_older_or_equal_version(place: Place) {
     let store = filled(&place).await;
     let mut there = 0;
     for (version, state) in [(3, "1"), (2, "2"), (3, "3"), (1, "4"), (5, "5"), (4, "6")] {
@@ -98,7 +98,7 @@ async fn a_snapshot_takes_the_place_of_an_older_one_alone(place: Place) {
     }
 }
 
-async fn a_snapshot_of_another_fold_takes_any_place(place: Place) {
+async fn a_snapshot_of_another_fold_replaces_any_other(place: Place) {
     let store = filled(&place).await;
     for (version, fold) in [(4, 1), (2, 2), (1, 1), (5, 3), (5, 1)] {
         let taken = snapshot_of("note-1", version, fold, "0");
@@ -107,7 +107,7 @@ async fn a_snapshot_of_another_fold_takes_any_place(place: Place) {
     }
 }
 
-async fn a_snapshot_is_not_beyond_its_stream(place: Place) {
+async fn a_snapshot_beyond_its_stream_is_not_stored(place: Place) {
     let mut store = filled(&place).await;
     assert!(!keep(&store, "note-1", &snapshot("note-1", 6)).await);
     assert!(!keep(&store, "note-1", &snapshot("note-1", 1 << 40)).await);
@@ -122,7 +122,7 @@ async fn a_snapshot_is_not_beyond_its_stream(place: Place) {
     assert!(keep(&store, "note-1", &snapshot("note-1", 6)).await);
 }
 
-async fn of_snapshots_that_race_the_latest_stays(place: Place) {
+async fn of_concurrent_snapshots_the_latest_is_kept(place: Place) {
     let store = filled(&place).await;
     for round in 0..5 {
         let versions = [3, 1, 5, 2, 4];
@@ -134,7 +134,7 @@ async fn of_snapshots_that_race_the_latest_stays(place: Place) {
     }
 }
 
-async fn the_latest_version_is_found_first(place: Place) {
+async fn snapshots_of_a_stream_are_returned_latest_version_first(place: Place) {
     let mut store = filled(&place).await;
     for at in 2..=4 {
         store
@@ -155,7 +155,7 @@ async fn the_latest_version_is_found_first(place: Place) {
     }
 }
 
-async fn the_newest_of_a_category_come_first(place: Place) {
+async fn snapshots_of_a_category_are_returned_newest_first(place: Place) {
     let mut store = filled(&place).await;
     let of_category = |category: &'static str, limit: usize| {
         let newest = store.snapshots.newest(category, limit);
@@ -190,7 +190,7 @@ async fn the_newest_of_a_category_come_first(place: Place) {
     }
     assert_eq!(of_category("other", 9).await, named(&[("other-1", false)]));
     assert!(of_category("not", 9).await.is_empty());
-    // An anchor is one of them, beside the other one of its stream.
+    // An anchor is returned like the stream's other snapshot.
     let items = [truncate("note-2", 1, 5)];
     store.writer.commit(&items, None).await.unwrap();
     let newest = store.snapshots.newest("note", 9).await.unwrap();
@@ -201,7 +201,7 @@ async fn the_newest_of_a_category_come_first(place: Place) {
     assert_eq!(newest, [&named(&[("note-2", true)])[..], &all[..]].concat());
 }
 
-async fn anchors_are_listed_in_the_order_of_their_streams(place: Place) {
+async fn anchors_are_listed_by_stream(place: Place) {
     let mut store = place.open().await;
     let mut ids = vec![
         "loan-10", "loan-2", "loan", "loan-", "loan.x", "é-1", "Loan-1", "loanx-1",
@@ -254,7 +254,7 @@ async fn anchors_are_listed_in_the_order_of_their_streams(place: Place) {
     assert!(most.len() <= SNAPSHOTS_PAGE_MAX);
 }
 
-async fn snapshots_change_nothing_that_readers_see(place: Place) {
+async fn snapshots_change_nothing_for_readers(place: Place) {
     let store = filled(&place).await;
     let before = crate::export::whole(&store).await;
     let head = store.reader.head(&stream("note-1")).await.unwrap();
@@ -271,7 +271,7 @@ async fn snapshots_change_nothing_that_readers_see(place: Place) {
     );
 }
 
-async fn snapshots_outlive_the_host(place: Place) {
+async fn snapshots_survive_a_restart(place: Place) {
     let mut store = filled(&place).await;
     let taken = snapshot("note-1", 4);
     assert!(keep(&store, "note-1", &taken).await);
@@ -302,7 +302,7 @@ async fn snapshots_outlive_the_host(place: Place) {
     );
 }
 
-/// What may happen to a row.
+/// Kinds of damage to a row.
 const DAMAGE: [&str; 17] = [
     "UPDATE snapshots SET data = substr(data, 2)",
     "UPDATE snapshots SET data = substr(data, 1, 0)",
@@ -323,7 +323,7 @@ const DAMAGE: [&str; 17] = [
     "UPDATE snapshots SET content_type = 'é\n'",
 ];
 
-async fn damaged_snapshots_are_given_and_do_not_have_their_checksum(place: Place) {
+async fn damaged_snapshots_are_returned_with_a_wrong_checksum(place: Place) {
     for damage in DAMAGE {
         let place = place.another();
         let store = filled(&place).await;
@@ -341,7 +341,7 @@ async fn damaged_snapshots_are_given_and_do_not_have_their_checksum(place: Place
     }
 }
 
-async fn a_damaged_snapshot_is_replaced(place: Place) {
+async fn a_damaged_snapshot_can_be_replaced(place: Place) {
     for damage in DAMAGE {
         let place = place.another();
         let store = filled(&place).await;
@@ -356,7 +356,7 @@ async fn a_damaged_snapshot_is_replaced(place: Place) {
     }
 }
 
-async fn a_damaged_anchor_is_given(place: Place) {
+async fn a_damaged_anchor_is_returned_with_a_wrong_checksum(place: Place) {
     for damage in DAMAGE {
         let place = place.another();
         let mut store = filled(&place).await;
@@ -373,7 +373,7 @@ async fn a_damaged_anchor_is_given(place: Place) {
             found[0].is_anchor && !found[0].is_intact(&anchors[0].stream),
             "{damage}"
         );
-        // The events are all there, and the mark can be taken away or set again.
+        // The events are all stored, and the mark can be removed or set a second time.
         for item in [truncate("note-1", 3, 5), build::whole("note-1")] {
             let outcomes = store.writer.commit(&[item], None).await.unwrap();
             assert!(matches!(

@@ -1,4 +1,4 @@
-//! A store by itself: what a writer makes of a batch, and what a reader finds then.
+//! A store without a host: the outcomes of a batch, and what a reader finds afterwards.
 
 use quipu::model::ExpectedVersion::{Any, NoStream};
 use quipu::model::{ExpectedVersion, Position, Version};
@@ -6,7 +6,7 @@ use quipu::store::{Direction, Filter, Item, Outcome, Store};
 use quipu_tests::{Place, build, log, on_every_store};
 
 on_every_store! {
-    items_of_a_batch_pass_or_are_refused_by_themselves,
+    items_of_a_batch_succeed_or_fail_independently,
     positions_rise_in_the_order_of_the_items,
     an_append_to_several_streams_stands_or_falls_as_a_whole,
     an_append_may_check_streams_that_it_does_not_write,
@@ -30,7 +30,7 @@ async fn version(store: &Store, stream: &str) -> u64 {
     head.map_or(0, |head| head.version.0)
 }
 
-/// Number of events in the log.
+/// The number of events in the log.
 async fn count(store: &Store) -> usize {
     let all = Filter::default();
     log::read(&*store.reader, Direction::Forward, 1_000, &all)
@@ -43,7 +43,7 @@ fn passed(outcomes: &[Outcome]) -> Vec<bool> {
     outcomes.iter().map(is_appended).collect()
 }
 
-async fn items_of_a_batch_pass_or_are_refused_by_themselves(place: Place) {
+async fn items_of_a_batch_succeed_or_fail_independently(place: Place) {
     let mut store = place.open().await;
     let cases: [(ExpectedVersion, usize, bool); 7] = [
         (NoStream, 2, true),
@@ -96,7 +96,7 @@ fn writes(parts: &[(&str, ExpectedVersion, usize)]) -> Item {
     build::item(None, parts.iter().map(write).collect())
 }
 
-async fn an_append_to_several_streams_stands_or_falls_as_a_whole(place: Place) {
+async fn an_append_to_several_streams_is_all_or_nothing(place: Place) {
     let mut store = place.open().await;
     let items = [
         writes(&[("a-1", NoStream, 2), ("b-1", NoStream, 1)]),
@@ -114,7 +114,7 @@ async fn an_append_to_several_streams_stands_or_falls_as_a_whole(place: Place) {
     }
 }
 
-async fn an_append_may_check_streams_that_it_does_not_write(place: Place) {
+async fn an_append_can_check_streams_that_it_does_not_write(place: Place) {
     let mut store = place.open().await;
     commit(&mut store, &[build::noted("a-1", Any, 2)]).await;
     for (expected, none, passes) in [
@@ -135,7 +135,7 @@ async fn an_append_may_check_streams_that_it_does_not_write(place: Place) {
     );
 }
 
-async fn appends_that_check_each_others_streams_do_not_both_pass(place: Place) {
+async fn appends_that_check_each_others_streams_do_not_both_succeed(place: Place) {
     let mut store = place.open().await;
     let items = [
         writes(&[("a-1", NoStream, 1), ("b-1", NoStream, 0)]),
@@ -149,7 +149,7 @@ fn with_id(to: &str, id: &str, count: usize) -> Item {
     build::item(None, vec![build::write(to, Any, commit)])
 }
 
-async fn an_id_twice_in_a_batch_is_asked_for_again(place: Place) {
+async fn an_id_that_occurs_twice_in_a_batch_has_to_be_retried(place: Place) {
     let mut store = place.open().await;
     let items = [
         with_id("note-1", "a", 2),
@@ -168,7 +168,7 @@ async fn an_id_twice_in_a_batch_is_asked_for_again(place: Place) {
     assert_eq!(version(&store, "note-1").await, 2);
 }
 
-async fn a_known_id_is_answered_with_its_commit(place: Place) {
+async fn a_known_id_returns_its_commit(place: Place) {
     let mut store = place.open().await;
     let events = build::events(3);
     let made = build::commit(Some("a"), events.clone());
@@ -214,7 +214,7 @@ async fn a_known_id_is_answered_with_its_commit(place: Place) {
     assert_eq!(version(&store, "note-1").await, 5);
 }
 
-async fn a_check_tells_whether_a_version_holds(place: Place) {
+async fn a_check_reports_whether_a_version_matches(place: Place) {
     let mut store = place.open().await;
     commit(&mut store, &[build::noted("note-1", Any, 3)]).await;
     let items = [
@@ -247,7 +247,7 @@ async fn a_check_tells_whether_a_version_holds(place: Place) {
     ));
 }
 
-async fn a_head_is_where_the_stream_stands(place: Place) {
+async fn a_head_is_the_version_and_time_of_the_last_event(place: Place) {
     let mut store = place.open().await;
     let stream = build::stream("note-1");
     assert_eq!(store.reader.head(&stream).await.unwrap(), None);
@@ -261,7 +261,7 @@ async fn a_head_is_where_the_stream_stands(place: Place) {
     }
 }
 
-async fn a_load_gives_what_a_fold_needs(place: Place) {
+async fn a_load_returns_events_command_ids_and_the_head(place: Place) {
     let mut store = place.open().await;
     let stream = build::stream("note-1");
     let page = store.reader.load(&stream, Version(0), 10).await.unwrap();
@@ -287,18 +287,18 @@ async fn a_load_gives_what_a_fold_needs(place: Place) {
             let id = event.command_id.as_ref().map(|id| id.as_str());
             assert_eq!(id, ids[event.version.0 as usize - 1]);
         }
-        // Never behind its events.
+        // The head never lags its events.
         assert!(page.head.is_some_and(|head| head.version.0 >= end as u64));
     }
 }
 
-async fn an_empty_batch_is_nothing(place: Place) {
+async fn an_empty_batch_stores_nothing(place: Place) {
     let mut store = place.open().await;
     assert!(commit(&mut store, &[]).await.is_empty());
     assert_eq!(store.reader.log_head().await.unwrap(), Position(0));
 }
 
-async fn a_batch_may_be_large(place: Place) {
+async fn a_batch_can_be_large(place: Place) {
     let mut store = place.open().await;
     let items: Vec<_> = (0..1_024)
         .map(|n| with_id(&format!("note-{}", n % 700), &format!("id-{n}"), 2))
@@ -313,7 +313,7 @@ async fn a_batch_may_be_large(place: Place) {
     assert!(again.iter().all(|it| matches!(it, Outcome::Known(_))));
 }
 
-async fn a_reopened_store_goes_on_where_it_stood(place: Place) {
+async fn a_reopened_store_continues_at_its_last_position(place: Place) {
     let (mut last, mut events) = (Position(0), 0);
     let mut secret = None;
     for round in 0..3 {

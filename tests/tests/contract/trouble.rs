@@ -1,4 +1,4 @@
-//! SQLite files of other times, under other names, and with holes.
+//! SQLite files of earlier versions, under other names, and with missing positions.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Executor, SqlSafeStr};
 
 on_sqlite! {
-    a_store_of_the_first_schema_goes_on,
-    a_store_of_the_second_schema_goes_on,
-    a_file_with_two_names_is_refused,
-    a_refused_host_leaves_the_locks_of_the_first,
-    a_position_missing_behind_an_import_is_damage,
-    an_owner_that_is_gone_holds_no_checkpoint,
-    a_closed_store_answers_with_an_error,
+    a_store_of_the_first_schema_can_be_used_after_migration,
+    a_store_of_the_second_schema_can_be_used_after_migration,
+    a_file_with_two_hard_links_is_refused,
+    a_refused_host_does_not_release_the_locks_of_the_first,
+    a_missing_position_after_an_import_is_damage,
+    a_checkpoint_is_free_after_its_owner_crashed,
+    a_closed_store_returns_errors,
 }
 
 fn file(place: &Place) -> PathBuf {
@@ -44,8 +44,8 @@ async fn positions(store: &Store, direction: quipu::store::Direction) -> Vec<u64
 
 const FIRST_SCHEMA: &str = include_str!("../../../migrations/sqlite/0001_store.sql");
 
-/// Three events as the first version of the program wrote them: one without a command,
-/// then two of a command.
+/// Three events as the first version of the program wrote them: one without a command, then two of
+/// one command.
 const FIRST_EVENTS: &str = "\
     INSERT INTO meta VALUES ('secret', zeroblob(32)); \
     INSERT INTO streams VALUES (1, 'note-1', NULL), (2, 'note-2', 77); \
@@ -75,7 +75,7 @@ async fn older(place: &Place, schemas: &[(&'static str, &'static str)], rows: &'
     older.close().await.unwrap();
 }
 
-async fn a_store_of_the_first_schema_goes_on(place: Place) {
+async fn a_store_of_the_first_schema_can_be_used_after_migration(place: Place) {
     older(&place, &[("store", FIRST_SCHEMA)], FIRST_EVENTS).await;
     for round in 0..2 {
         let mut store = place.open().await;
@@ -109,7 +109,7 @@ async fn a_store_of_the_first_schema_goes_on(place: Place) {
 
 const SECOND_SCHEMA: &str = include_str!("../../../migrations/sqlite/0002_checkpoints.sql");
 
-/// An activation as the second version of the program wrote it, and events beside it.
+/// An activation as the second version of the program wrote it, with events.
 const SECOND_ROWS: &str = "\
     INSERT INTO meta VALUES ('secret', zeroblob(32)); \
     INSERT INTO modules VALUES (1, zeroblob(32), x'00', 3); \
@@ -124,7 +124,7 @@ const SECOND_ROWS: &str = "\
         (2, 1, 2, 1, randomblob(16), 5, 1, x'32', NULL, NULL), \
         (3, 2, 1, 2, randomblob(16), 7, 0, x'33', 1, 1);";
 
-async fn a_store_of_the_second_schema_goes_on(place: Place) {
+async fn a_store_of_the_second_schema_can_be_used_after_migration(place: Place) {
     let schemas = [("store", FIRST_SCHEMA), ("checkpoints", SECOND_SCHEMA)];
     older(&place, &schemas, SECOND_ROWS).await;
     for marked in [0, 2] {
@@ -145,7 +145,7 @@ async fn a_store_of_the_second_schema_goes_on(place: Place) {
         let counts = store.types.types().await.unwrap();
         let counts: Vec<_> = counts.iter().map(|it| (&*it.category, it.events)).collect();
         assert_eq!(counts[counts.len() - 2..], [("note", 2), ("other", 1)]);
-        // What was decided before the activation is out of date.
+        // Decisions made before the activation are outdated.
         let mut current = build::truncate("note-1", 2, 2);
         if let Item::Mark(mark) = &mut current {
             mark.write.commit.plan = 1;
@@ -165,7 +165,7 @@ async fn a_store_of_the_second_schema_goes_on(place: Place) {
     }
 }
 
-async fn a_file_with_two_names_is_refused(place: Place) {
+async fn a_file_with_two_hard_links_is_refused(place: Place) {
     let mut store = place.open().await;
     commit(&mut store, &[build::noted("note-1", Any, 1)]).await;
     let other = place.path("other.db");
@@ -185,7 +185,7 @@ async fn a_file_with_two_names_is_refused(place: Place) {
     assert_eq!(positions(&place.open().await, Forward).await, [1, 2]);
 }
 
-/// The locks of this machine on a file, as Linux lists them.
+/// The locks on a file on this machine, as Linux lists them.
 fn locks(path: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt;
     let file = format!(":{} ", std::fs::metadata(path).unwrap().ino());
@@ -195,7 +195,7 @@ fn locks(path: &Path) -> Vec<String> {
         .collect()
 }
 
-async fn a_refused_host_leaves_the_locks_of_the_first(place: Place) {
+async fn a_refused_host_does_not_release_the_locks_of_the_first(place: Place) {
     let store = place.open().await;
     let before = locks(&file(&place));
     let error = place.try_open().await.err().unwrap();
@@ -235,11 +235,11 @@ async fn delete(place: &Place, position: i64) {
     connection.close().await.unwrap();
 }
 
-async fn a_position_missing_behind_an_import_is_damage(place: Place) {
+async fn a_missing_position_after_an_import_is_damage(place: Place) {
     let mut store = place.open().await;
     let holes = vec![event_at(3, 1), event_at(4, 2), event_at(9, 3)];
     store.writer.import(&Import::Events(holes)).await.unwrap();
-    // A part without a hole forgets none of those before it.
+    // A part without a gap does not make the store forget earlier gaps.
     let dense = vec![event_at(10, 4), event_at(11, 5)];
     store.writer.import(&Import::Events(dense)).await.unwrap();
     commit(&mut store, &[build::noted("note-1", Any, 3)]).await;
@@ -247,7 +247,7 @@ async fn a_position_missing_behind_an_import_is_damage(place: Place) {
     assert_eq!(positions(&store, Forward).await, all);
     store.writer.close().await.unwrap();
 
-    // Up to 9 a position may be missing; versions tell there.
+    // Up to 9 positions may be missing; there the versions reveal the damage.
     let store = place.open().await;
     let back: Vec<u64> = all.into_iter().rev().collect();
     assert_eq!(positions(&store, Backward).await, back);
@@ -274,7 +274,7 @@ async fn a_position_missing_behind_an_import_is_damage(place: Place) {
     }
 }
 
-async fn an_owner_that_is_gone_holds_no_checkpoint(place: Place) {
+async fn a_checkpoint_is_free_after_its_owner_crashed(place: Place) {
     let lease = Duration::from_secs(3_600);
     let store = place.open().await;
     let first = store
@@ -284,7 +284,7 @@ async fn an_owner_that_is_gone_holds_no_checkpoint(place: Place) {
         .unwrap()
         .unwrap();
     store.writer.close().await.unwrap();
-    // The lock says that no other host is left.
+    // The lock proves that no other host is left.
     let store = place.open().await;
     let second = store
         .checkpoints
@@ -296,7 +296,7 @@ async fn an_owner_that_is_gone_holds_no_checkpoint(place: Place) {
     store.writer.close().await.unwrap();
 }
 
-async fn a_closed_store_answers_with_an_error(place: Place) {
+async fn a_closed_store_returns_errors(place: Place) {
     let lease = Duration::from_secs(1);
     let store = place.open().await;
     let token = store

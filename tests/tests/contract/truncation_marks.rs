@@ -1,4 +1,4 @@
-//! Section 11.2: the marks of truncated streams, as a store keeps them.
+//! Section 11.2: the marks of truncated streams in a store.
 
 use quipu::model::ExpectedVersion::{Any, NoStream};
 use quipu::model::{Position, Timestamp, Version};
@@ -11,18 +11,18 @@ use quipu_tests::{Place, build, log, on_every_store};
 use crate::export::commit;
 
 on_every_store! {
-    reads_of_a_truncated_stream_begin_at_its_mark,
-    a_mark_may_stand_at_either_end_of_its_stream,
+    reads_of_a_truncated_stream_start_at_its_mark,
+    a_stream_can_be_truncated_before_its_first_or_its_last_event,
     loading_and_the_log_show_everything,
-    the_version_stands_and_the_stream_goes_on,
-    heads_and_lists_tell_of_the_mark,
-    a_stream_may_be_truncated_again_further_or_back,
-    removing_a_mark_is_idempotent_and_undoes_it,
-    a_stream_that_is_not_there_is_not_truncated,
-    archived_and_truncated_do_not_depend_on_each_other,
-    a_mark_stands_among_the_appends_of_its_batch,
-    the_mark_is_told_in_the_same_commit,
-    policy_and_the_anchor_leave_each_other_alone,
+    truncating_keeps_the_version_and_the_stream_takes_appends,
+    heads_and_lists_show_the_mark,
+    a_mark_can_be_moved_forward_and_back,
+    removing_a_mark_is_idempotent_and_shows_all_events,
+    a_stream_that_does_not_exist_cannot_be_truncated,
+    archiving_and_truncating_are_independent,
+    a_mark_can_be_in_a_batch_with_appends,
+    the_event_about_a_mark_is_in_the_same_commit,
+    automatic_snapshots_and_the_anchor_do_not_replace_each_other,
     an_anchor_is_imported,
     an_anchor_that_does_not_fit_is_refused_and_changes_nothing,
     a_truncated_stream_is_so_after_a_restart,
@@ -60,7 +60,7 @@ async fn shown(store: &Store) -> Vec<u64> {
     page.events.iter().map(|it| it.version.0).collect()
 }
 
-/// Version and mark.
+/// The version and the mark.
 async fn head(store: &Store, of: &str) -> (u64, u64) {
     let head = store.reader.head(&stream(of)).await.unwrap().unwrap();
     (head.version.0, head.truncated_before.0)
@@ -104,7 +104,7 @@ async fn check_reads(store: &Store, version: u64, first: u64) {
     }
 }
 
-async fn reads_of_a_truncated_stream_begin_at_its_mark(place: Place) {
+async fn reads_of_a_truncated_stream_start_at_its_mark(place: Place) {
     let store = truncated(&place, 4, 6).await;
     check_reads(&store, 8, 4).await;
     assert_eq!(
@@ -123,7 +123,7 @@ async fn reads_of_a_truncated_stream_begin_at_its_mark(place: Place) {
     );
 }
 
-async fn a_mark_may_stand_at_either_end_of_its_stream(place: Place) {
+async fn a_stream_can_be_truncated_before_its_first_or_its_last_event(place: Place) {
     for before in [1, 8] {
         let place = place.another();
         let store = truncated(&place, before, 8).await;
@@ -155,7 +155,7 @@ async fn loading_and_the_log_show_everything(place: Place) {
     assert_eq!(crate::export::whole(&store).await.len(), 17);
 }
 
-async fn the_version_stands_and_the_stream_goes_on(place: Place) {
+async fn truncating_keeps_the_version_and_the_stream_takes_appends(place: Place) {
     let mut store = truncated(&place, 4, 4).await;
     let items = [
         build::check("note-1", Some(8), None),
@@ -166,14 +166,14 @@ async fn the_version_stands_and_the_stream_goes_on(place: Place) {
     assert_eq!(shape(&outcomes), "holds appended appended");
     assert_eq!(head(&store, "note-1").await, (11, 4));
     assert_eq!(shown(&store).await, [4, 5, 6, 7, 8, 9, 10, 11]);
-    // The writer keeps the mark in mind, too.
+    // The writer remembers the mark, too.
     assert_eq!(
         shape(&commit(&mut store, &[whole("note-1")]).await),
         "marked"
     );
 }
 
-async fn heads_and_lists_tell_of_the_mark(place: Place) {
+async fn heads_and_lists_show_the_mark(place: Place) {
     let store = truncated(&place, 4, 7).await;
     assert_eq!(head(&store, "note-1").await, (8, 4));
     assert_eq!(head(&store, "note-2").await, (8, 0));
@@ -198,7 +198,7 @@ async fn anchor_at(store: &Store) -> Vec<(u64, u64)> {
         .collect()
 }
 
-async fn a_stream_may_be_truncated_again_further_or_back(place: Place) {
+async fn a_mark_can_be_moved_forward_and_back(place: Place) {
     let mut store = truncated(&place, 4, 6).await;
     for (before, at) in [(7, 8), (2, 3), (2, 8), (2, 8)] {
         let outcomes = commit(&mut store, &[truncate("note-1", before, at)]).await;
@@ -210,7 +210,7 @@ async fn a_stream_may_be_truncated_again_further_or_back(place: Place) {
     }
 }
 
-async fn removing_a_mark_is_idempotent_and_undoes_it(place: Place) {
+async fn removing_a_mark_is_idempotent_and_shows_all_events(place: Place) {
     let mut store = truncated(&place, 4, 6).await;
     let items = [whole("note-1"), whole("note-1"), whole("note-2")];
     assert_eq!(
@@ -229,7 +229,7 @@ async fn removing_a_mark_is_idempotent_and_undoes_it(place: Place) {
     assert_eq!(head(&store, "$streams").await, (2, 0));
 }
 
-async fn a_stream_that_is_not_there_is_not_truncated(place: Place) {
+async fn a_stream_that_does_not_exist_cannot_be_truncated(place: Place) {
     let mut store = filled(&place).await;
     let items = [truncate("none-1", 1, 1), whole("none-1")];
     assert_eq!(shape(&commit(&mut store, &items).await), "none none");
@@ -237,7 +237,7 @@ async fn a_stream_that_is_not_there_is_not_truncated(place: Place) {
     assert_eq!(crate::export::whole(&store).await.len(), 16);
 }
 
-async fn archived_and_truncated_do_not_depend_on_each_other(place: Place) {
+async fn archiving_and_truncating_are_independent(place: Place) {
     let mut store = filled(&place).await;
     let of = stream("note-1");
     let steps = [
@@ -264,7 +264,7 @@ async fn archived_and_truncated_do_not_depend_on_each_other(place: Place) {
     }
 }
 
-async fn a_mark_stands_among_the_appends_of_its_batch(place: Place) {
+async fn a_mark_can_be_in_a_batch_with_appends(place: Place) {
     let mut store = place.open().await;
     let items = [
         truncate("note-1", 1, 1),
@@ -294,7 +294,7 @@ async fn a_mark_stands_among_the_appends_of_its_batch(place: Place) {
     assert!(anchor_at(&store).await.is_empty());
 }
 
-async fn the_mark_is_told_in_the_same_commit(place: Place) {
+async fn the_event_about_a_mark_is_in_the_same_commit(place: Place) {
     let mut store = filled(&place).await;
     let head = store.reader.log_head().await.unwrap();
     let outcomes = commit(&mut store, &[truncate("note-1", 4, 4)]).await;
@@ -312,7 +312,7 @@ async fn the_mark_is_told_in_the_same_commit(place: Place) {
     );
 }
 
-async fn policy_and_the_anchor_leave_each_other_alone(place: Place) {
+async fn automatic_snapshots_and_the_anchor_do_not_replace_each_other(place: Place) {
     let mut store = truncated(&place, 4, 6).await;
     let of = stream("note-1");
     for version in [5, 6, 8] {
@@ -363,7 +363,7 @@ async fn an_anchor_is_imported(place: Place) {
     ];
     let outcomes = commit(&mut store, &items).await;
     assert_eq!(shape(&outcomes), "stood marked appended");
-    // It is kept in mind over events that are imported behind it.
+    // The writer remembers the mark when later events are imported.
     let place = place.another();
     let source = filled(&place).await;
     let mut more = crate::export::whole(&source).await.split_off(15).remove(0);
@@ -385,7 +385,7 @@ async fn an_anchor_is_imported(place: Place) {
     );
 }
 
-async fn an_anchor_that_does_not_fit_is_refused_and_changes_nothing(place: Place) {
+async fn an_invalid_anchor_is_refused_and_changes_nothing(place: Place) {
     let mut store = truncated(&place, 4, 6).await;
     let damaged = |change: fn(&mut quipu::store::Anchor)| {
         let mut anchor = anchor("note-1", 2, 4);
@@ -414,7 +414,7 @@ async fn an_anchor_that_does_not_fit_is_refused_and_changes_nothing(place: Place
     }
 }
 
-async fn a_truncated_stream_is_so_after_a_restart(place: Place) {
+async fn a_truncation_mark_survives_a_restart(place: Place) {
     let mut store = truncated(&place, 4, 6).await;
     commit(&mut store, &[truncate("note-2", 8, 8), whole("note-2")]).await;
     store.writer.close().await.unwrap();
@@ -438,7 +438,7 @@ async fn a_truncated_stream_is_so_after_a_restart(place: Place) {
     );
 }
 
-/// Position of the last event.
+/// The position of the last event.
 async fn last(reader: &dyn EventReader) -> Position {
     let all = log::read(reader, Direction::Forward, 1_000, &Filter::default()).await;
     all.last().unwrap().position

@@ -1,4 +1,4 @@
-//! Builds that become inline with an activation, or cease to be: section 9.9 and 10.3.
+//! Sections 9.9 and 10.3: builds that become inline with an activation, or stop being inline.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::export::{MODULE, commit, with_module};
 use crate::inline::{self, begin};
 
 on_every_store! {
-    what_a_build_has_not_seen_is_folded_when_it_becomes_inline,
+    missing_events_are_folded_when_a_build_becomes_inline,
     a_build_with_parked_events_does_not_become_inline,
-    a_build_that_is_too_far_behind_does_not_become_inline,
+    a_build_that_lags_too_far_does_not_become_inline,
     only_the_active_build_becomes_inline,
     an_owner_loses_a_build_that_becomes_inline,
     a_detached_build_stands_at_the_end_of_the_log,
@@ -39,7 +39,7 @@ fn any(_: &str) -> bool {
     true
 }
 
-/// A store with events, and an active build that has seen some of them.
+/// A store with events, and an active build that has processed some of them.
 async fn behind(place: &Place, seen: usize) -> (Store, BuildId) {
     let mut store = with_module(place).await;
     let build = begin(&store, Role::Active).await;
@@ -91,7 +91,7 @@ async fn turn(store: &mut Store, plan: u64, turns: Vec<Turn>) -> Outcome {
     outcomes.pop().unwrap()
 }
 
-/// Expects a refusal that leaves nothing of the activation.
+/// Expects that the activation is refused and stores nothing.
 async fn refused(store: &mut Store, turns: Vec<Turn>, why: &str) {
     let before = store.modules.deployments().await.unwrap();
     let builds = builds(store).await;
@@ -110,7 +110,7 @@ async fn activated(store: &mut Store, turns: Vec<Turn>) {
     assert!(matches!(outcome, Outcome::Activated(_)), "{outcome:?}");
 }
 
-/// What builds are to the projection: role, position, inline, by their numbers.
+/// The builds of the projection by number: role, position, whether inline.
 async fn builds(store: &Store) -> BTreeMap<BuildId, (Role, u64, bool)> {
     let projection = store.documents.projection("counting").await.unwrap();
     let shape = |build: Build| (build.id, (build.role, build.position.0, build.is_inline));
@@ -122,7 +122,7 @@ async fn end(store: &Store) -> u64 {
     store.reader.log_head().await.unwrap().0
 }
 
-async fn what_a_build_has_not_seen_is_folded_when_it_becomes_inline(place: Place) {
+async fn missing_events_are_folded_when_a_build_becomes_inline(place: Place) {
     let (mut store, build) = behind(&place, 2).await;
     let turns = vec![inline(&store, build, 100)];
     activated(&mut store, turns).await;
@@ -133,7 +133,7 @@ async fn what_a_build_has_not_seen_is_folded_when_it_becomes_inline(place: Place
     let noted = [build::noted("note-1", Any, 2)];
     inline::commit(&mut store, &counting, &noted).await;
     inline::check(&store, build, any).await;
-    // Once it is inline there is nothing to be folded behind it.
+    // Once the build is inline, no events are left to fold.
     let turns = vec![inline(&store, build, 0)];
     activated(&mut store, turns).await;
     inline::check(&store, build, any).await;
@@ -169,7 +169,7 @@ async fn a_build_with_parked_events_does_not_become_inline(place: Place) {
     inline::check(&store, build, any).await;
 }
 
-async fn a_build_that_is_too_far_behind_does_not_become_inline(place: Place) {
+async fn a_build_that_lags_too_far_does_not_become_inline(place: Place) {
     let (mut store, build) = behind(&place, 1).await;
     let turns = vec![inline(&store, build, 3)];
     refused(&mut store, turns, "too far behind").await;
@@ -187,7 +187,7 @@ async fn only_the_active_build_becomes_inline(place: Place) {
     refused(&mut store, turns, "no build").await;
 }
 
-async fn an_owner_loses_a_build_that_becomes_inline(place: Place) {
+async fn becoming_inline_takes_a_build_from_its_owner(place: Place) {
     let (mut store, build) = behind(&place, 2).await;
     let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
     let turns = vec![inline(&store, build, 100)];
@@ -204,7 +204,7 @@ async fn an_owner_loses_a_build_that_becomes_inline(place: Place) {
     assert_eq!(kept.await.unwrap(), Kept::Lost);
 }
 
-async fn a_detached_build_stands_at_the_end_of_the_log(place: Place) {
+async fn a_detached_build_has_its_checkpoint_at_the_end_of_the_log(place: Place) {
     let (mut store, build) = behind(&place, 5).await;
     let turns = vec![inline(&store, build, 100)];
     activated(&mut store, turns).await;
@@ -216,13 +216,13 @@ async fn a_detached_build_stands_at_the_end_of_the_log(place: Place) {
     assert_eq!(builds(&store).await[&build], (Role::Active, last, false));
     let claim = store.documents.claim(build, LEASE).await.unwrap().unwrap();
     assert_eq!((claim.position.0, claim.changes), (last, last));
-    // One that is not inline stays where it is.
+    // A build that is not inline keeps its checkpoint.
     commit(&mut store, &noted).await;
     activated(&mut store, vec![Turn::Async(build)]).await;
     assert_eq!(builds(&store).await[&build], (Role::Active, last, false));
 }
 
-async fn turns_are_taken_in_order(place: Place) {
+async fn turns_are_applied_in_order_and_all_or_nothing(place: Place) {
     let (mut store, old) = behind(&place, 5).await;
     let turns = vec![inline(&store, old, 100)];
     activated(&mut store, turns).await;
@@ -232,10 +232,10 @@ async fn turns_are_taken_in_order(place: Place) {
         projection: "counting".into(),
         next: new,
     };
-    // What is inline stays the active one.
+    // An inline build cannot be replaced as the active one.
     let turns = vec![switch(), inline(&store, new, 100)];
     refused(&mut store, turns, "inline").await;
-    // The last of several refuses them all.
+    // The failure of the last turn refuses all of them.
     let turns = vec![Turn::Async(old), switch(), inline(&store, new, 1)];
     refused(&mut store, turns, "too far behind").await;
     let turns = vec![Turn::Async(old), switch(), inline(&store, new, 100)];
@@ -248,7 +248,7 @@ async fn turns_are_taken_in_order(place: Place) {
     inline::check(&store, old, any).await;
 }
 
-async fn roles_can_be_taken_back(place: Place) {
+async fn a_switch_can_be_rolled_back(place: Place) {
     let (mut store, first) = behind(&place, 5).await;
     let projection: Box<str> = "counting".into();
     let mut others = Vec::new();
@@ -282,7 +282,7 @@ async fn roles_can_be_taken_back(place: Place) {
     refused(&mut store, vec![back(others[1])], "inline").await;
 }
 
-async fn no_turn_is_taken_under_another_plan(place: Place) {
+async fn turns_checked_against_another_plan_are_not_applied(place: Place) {
     let (mut store, build) = behind(&place, 5).await;
     let turns = vec![inline(&store, build, 100)];
     let outcome = turn(&mut store, 7, turns).await;
@@ -290,7 +290,7 @@ async fn no_turn_is_taken_under_another_plan(place: Place) {
     assert!(!builds(&store).await[&build].2);
 }
 
-async fn turns_stand_alone_in_their_batch(place: Place) {
+async fn turns_must_be_the_only_item_of_their_batch(place: Place) {
     let (mut store, build) = behind(&place, 5).await;
     let items = [
         build::noted("note-1", Any, 1),
@@ -302,7 +302,7 @@ async fn turns_stand_alone_in_their_batch(place: Place) {
     activated(&mut store, vec![Turn::Async(build)]).await;
 }
 
-/// What an activation says of projections, with these categories.
+/// The projection settings of an activation, with these categories.
 fn plan(categories: &[&str]) -> ProjectionPlan {
     let settings = Settings {
         lifecycle: Lifecycle::Inline,
@@ -328,7 +328,7 @@ fn saying(projections: ProjectionPlan, number: u64) -> Item {
     Item::Activate(Box::new(activation))
 }
 
-async fn an_activation_keeps_what_it_says_of_projections(place: Place) {
+async fn an_activation_records_its_projection_settings(place: Place) {
     let mut store = with_module(&place).await;
     let said = [plan(&["note", ""]), ProjectionPlan::default()];
     for (number, said) in (0..).zip(said.clone()) {
@@ -339,7 +339,7 @@ async fn an_activation_keeps_what_it_says_of_projections(place: Place) {
     assert_eq!(kept, said);
 }
 
-async fn nothing_is_imported_beside_an_inline_build(place: Place) {
+async fn imports_are_refused_while_a_build_is_inline(place: Place) {
     let (mut store, build) = behind(&place, 5).await;
     let archived = Import::Archived(build::stream("note-1"), Timestamp(9));
     store.writer.import(&archived).await.unwrap();
@@ -376,7 +376,7 @@ fn moved(outcomes: &[Outcome]) -> Vec<bool> {
     moved.collect()
 }
 
-async fn appends_move_with_the_inline_projections_of_their_category(place: Place) {
+async fn appends_are_outdated_when_an_inline_projection_of_their_category_changes(place: Place) {
     let mut store = with_module(&place).await;
     commit(&mut store, &[under("note-1", 0), under("other-1", 0)]).await;
     commit(&mut store, &[saying(plan(&["note"]), 0)]).await;
@@ -401,7 +401,7 @@ async fn appends_move_with_the_inline_projections_of_their_category(place: Place
     assert_eq!(moved(&outcomes), [false, true, false]);
 }
 
-async fn what_has_moved_for_every_category_outlives_the_writer(place: Place) {
+async fn a_change_for_every_category_survives_a_restart(place: Place) {
     let mut store = with_module(&place).await;
     commit(&mut store, &[under("note-1", 0)]).await;
     commit(&mut store, &[saying(plan(&[""]), 0)]).await;

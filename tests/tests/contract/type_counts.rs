@@ -1,4 +1,4 @@
-//! How many events of which type a store says it has.
+//! Counts of the events in a store by type.
 
 use std::collections::BTreeMap;
 
@@ -76,12 +76,12 @@ async fn an_empty_store_has_no_types(place: Place) {
     assert_eq!(store.types.types().await.unwrap().len(), 1);
 }
 
-async fn types_are_told_apart_by_all_that_they_are(place: Place) {
+async fn counts_are_by_category_type_version_and_content_type(place: Place) {
     let mut store = place.open().await;
     let json = "application/json";
     let kinds = [
         ("note-1", of_type("opened", 1, json)),
-        // An alias of the same type to a decider; here another name.
+        // To a decider this is an alias of the same type; here it is a different name.
         ("note-1", of_type("Opened", 1, json)),
         ("note-1", of_type("opened", 2, json)),
         ("note-1", of_type("opened", 10, json)),
@@ -113,7 +113,7 @@ async fn types_are_told_apart_by_all_that_they_are(place: Place) {
     assert_eq!(store.types.types().await.unwrap().len(), kinds.len());
 }
 
-async fn a_count_holds_everything_up_to_the_end_of_the_log(place: Place) {
+async fn a_count_includes_everything_up_to_the_end_of_the_log(place: Place) {
     let mut store = place.open().await;
     for round in 1..=4_u64 {
         let mut items = vec![
@@ -121,7 +121,7 @@ async fn a_count_holds_everything_up_to_the_end_of_the_log(place: Place) {
             append("note-1", vec![build::event(&format!("only-{round}"), "1")]),
         ];
         if round == 3 {
-            // Marks hide nothing from a count.
+            // Truncation and archiving hide no events from a count.
             items.push(build::mark("note-1", true));
             items.push(build::truncate("note-2", 2, 2));
         }
@@ -130,7 +130,7 @@ async fn a_count_holds_everything_up_to_the_end_of_the_log(place: Place) {
     }
 }
 
-async fn what_is_imported_is_counted(place: Place) {
+async fn imported_events_are_counted(place: Place) {
     let source_place = place.another();
     let events = whole(&filled(&source_place).await).await;
     for hole in [0, 20_000, 49_999, 50_000, 1 << 40] {
@@ -150,7 +150,7 @@ async fn what_is_imported_is_counted(place: Place) {
     }
 }
 
-async fn counts_that_run_at_once_count_nothing_twice(place: Place) {
+async fn concurrent_counts_count_nothing_twice(place: Place) {
     let mut store = place.open().await;
     for _ in 0..5 {
         let items: Vec<Item> = (0..20)
@@ -165,7 +165,7 @@ async fn counts_that_run_at_once_count_nothing_twice(place: Place) {
     }
 }
 
-async fn a_count_does_not_hold_the_writer(place: Place) {
+async fn counting_does_not_block_the_writer(place: Place) {
     let mut store = place.open().await;
     let types = std::sync::Arc::clone(&store.types);
     let (is_over, mut over) = tokio::sync::oneshot::channel();
@@ -186,7 +186,7 @@ async fn a_count_does_not_hold_the_writer(place: Place) {
     check(&store).await;
 }
 
-async fn a_count_goes_on_after_a_restart(place: Place) {
+async fn a_count_continues_after_a_restart(place: Place) {
     for round in 1..=3 {
         let mut store = place.open().await;
         if round > 1 {

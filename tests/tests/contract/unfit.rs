@@ -1,4 +1,4 @@
-//! Imports that do not fit the store: refused, and nothing changed.
+//! Imports that do not fit the store are refused and change nothing.
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Digest, NewEvent, Position, Timestamp, Version};
@@ -9,15 +9,15 @@ use quipu_tests::{Place, build, on_every_store};
 use crate::export::{commit, filled, import, whole, with_module};
 
 on_every_store! {
-    events_that_do_not_fit_are_refused_and_change_nothing,
-    events_that_are_there_already_are_refused,
-    a_plan_that_does_not_fit_is_refused,
+    invalid_events_are_refused_and_change_nothing,
+    events_that_are_stored_already_are_refused,
+    an_invalid_plan_is_refused,
 }
 
-/// A change that makes an export unfit.
+/// A change that makes an export invalid.
 type Spoils = fn(&mut Vec<StoredEvent>);
 
-async fn events_that_do_not_fit_are_refused_and_change_nothing(place: Place) {
+async fn invalid_events_are_refused_and_change_nothing(place: Place) {
     let cases: [(&str, Spoils); 20] = [
         ("a position twice", |it| it[3].position = it[2].position),
         ("a position that runs back", |it| {
@@ -65,7 +65,7 @@ async fn events_that_do_not_fit_are_refused_and_change_nothing(place: Place) {
     let source_place = place.another();
     let source = filled(&source_place).await;
     let mut events = whole(&source).await;
-    // The commit of six events would hide what is wrong with the time.
+    // The commit of six events would hide the wrong time.
     events.truncate(5);
     let mut more = build::commit(None, build::events(1));
     more.plan = 1;
@@ -86,7 +86,7 @@ async fn events_that_do_not_fit_are_refused_and_change_nothing(place: Place) {
     assert_eq!(whole(&store).await, events);
 }
 
-async fn events_that_are_there_already_are_refused(place: Place) {
+async fn events_that_are_stored_already_are_refused(place: Place) {
     let source_place = place.another();
     let source = filled(&source_place).await;
     let events = whole(&source).await;
@@ -117,16 +117,16 @@ async fn events_that_are_there_already_are_refused(place: Place) {
         events.clone(),
         vec![next("note-1", Some("decide"), noted())],
         vec![next("note-2", None, given(3, "3"))],
-        // Commits that are whole already, or that no event begins.
+        // Commits that are complete already, or whose first event is missing.
         vec![continued(3)],
         vec![continued(1)],
         vec![continued(5)],
         vec![continued(6)],
     ];
-    // Behind what was refused before: a position that was refused need not be free again.
+    // These are after the refused part, because a position that was refused need not be free later.
     for (part, at) in parts.into_iter().zip((1_000..).step_by(1_000)) {
         let told = format!("{part:?}");
-        // The first of them would fit.
+        // The first of these events would fit.
         let begin = StoredEvent {
             stream: build::stream("fits-1"),
             version: Version(1),
@@ -141,7 +141,7 @@ async fn events_that_are_there_already_are_refused(place: Place) {
         assert!(matches!(error, Err(Error::Import(_))), "{told}: {error:?}");
         assert_eq!(whole(&store).await, events, "{told}");
     }
-    // Ids of other streams are other ids.
+    // Ids of other streams are different ids.
     import(&mut store, vec![next("note-2", Some("decide"), noted())])
         .await
         .unwrap();
@@ -149,7 +149,7 @@ async fn events_that_are_there_already_are_refused(place: Place) {
     assert!(matches!(outcomes[0], Outcome::Appended(_)), "{outcomes:?}");
 }
 
-async fn a_plan_that_does_not_fit_is_refused(place: Place) {
+async fn an_invalid_plan_is_refused(place: Place) {
     let source_place = place.another();
     let source = filled(&source_place).await;
     let deployment = source.modules.deployments().await.unwrap().remove(0);

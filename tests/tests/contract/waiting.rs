@@ -8,9 +8,9 @@ use quipu_tests::documents::{batch, begin, claim, document, keep, moved};
 use quipu_tests::{Place, on_every_store};
 
 on_every_store!(
-    a_build_says_why_it_waits_until_that_is_confirmed,
-    documents_without_a_trace_in_another_build_are_lost,
-    what_is_parked_is_told_for_a_document_and_for_all,
+    a_build_shows_why_it_waits_until_an_operator_confirms,
+    documents_without_a_row_in_another_build_are_lost,
+    parked_events_are_reported_per_document_and_in_total,
 );
 
 async fn of_role(store: &dyn DocumentStore, name: &str, role: Role) -> Option<Build> {
@@ -18,7 +18,7 @@ async fn of_role(store: &dyn DocumentStore, name: &str, role: Role) -> Option<Bu
     builds.into_iter().find(|build| build.role == role)
 }
 
-async fn a_build_says_why_it_waits_until_that_is_confirmed(place: Place) {
+async fn a_build_shows_why_it_waits_until_an_operator_confirms(place: Place) {
     let store = place.open().await.documents;
     begin(&*store, "a", Role::Active).await;
     let active = of_role(&*store, "a", Role::Active).await.unwrap().id;
@@ -39,7 +39,7 @@ async fn a_build_says_why_it_waits_until_that_is_confirmed(place: Place) {
     assert!(store.confirm(build).await.unwrap());
     let confirmed = found().await;
     assert!(confirmed.is_confirmed && confirmed.waits.is_none());
-    // With its role it leaves both behind.
+    // When the build becomes active, both are cleared.
     keep(&*store, build, token, &waiting).await;
     assert!(store.switch("a", build, None).await.unwrap());
     let switched = of_role(&*store, "a", Role::Active).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_build_says_why_it_waits_until_that_is_confirmed(place: Place) {
     assert!(!store.confirm(active).await.unwrap());
 }
 
-async fn documents_without_a_trace_in_another_build_are_lost(place: Place) {
+async fn documents_without_a_row_in_another_build_are_lost(place: Place) {
     let store = place.open().await.documents;
     let active = begin(&*store, "a", Role::Active).await.id;
     let token = claim(&*store, active).await.token;
@@ -69,7 +69,7 @@ async fn documents_without_a_trace_in_another_build_are_lost(place: Place) {
     assert_eq!((all.count, all.keys.len()), (29, 10));
     assert_eq!((&*all.keys[0], &*all.keys[9]), ("k00", "k09"));
     assert_eq!(lost(Some(12)).await.count, 12);
-    // A document of its own is nothing that is lost; a tombstone is a trace.
+    // A document that only the other build has is not lost; a tombstone counts as a row.
     let mut others = vec![document(next, "other", Some("{}"), 1)];
     others.push(document(next, "k00", None, 2));
     others.extend(writes(next).into_iter().skip(3));
@@ -80,7 +80,7 @@ async fn documents_without_a_trace_in_another_build_are_lost(place: Place) {
     assert_eq!(store.lost(next, next, None).await.unwrap().count, 0);
 }
 
-async fn what_is_parked_is_told_for_a_document_and_for_all(place: Place) {
+async fn parked_events_are_reported_per_document_and_in_total(place: Place) {
     let store = place.open().await.documents;
     let build = begin(&*store, "a", Role::Active).await.id;
     let token = claim(&*store, build).await.token;
