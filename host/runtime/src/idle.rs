@@ -2,10 +2,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Instance, Module};
 
-/// A cache of unused instances for the next call, because creating one takes as long as a dozen calls.
+/// Caches unused instances for the next call, because creating one takes as long as a dozen calls.
 ///
 /// When there are too many, the oldest is dropped. An instance that is spent, or whose memory has
-/// grown large, is not stored.
+/// grown large, is not cached.
 #[derive(Debug)]
 pub struct Idle {
     instances: Mutex<Vec<Instance>>,

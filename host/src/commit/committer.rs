@@ -9,17 +9,16 @@ use super::{Gauge, Handle, Message, Staged, Verdict};
 use crate::store::{self, EventWriter, Import, InlineFold, Item, Outcome};
 use crate::supervise::Supervisor;
 
-/// How batches are formed.
+/// Options for forming batches.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Most items in a batch.
+    /// Highest number of items in a batch.
     pub batch_max: usize,
-    /// From this many staged items on, the next commit starts before the callers of
-    /// the last one are answered; below, they are answered first, since they are
-    /// the ones who will stage the next.
+    /// From this number of staged items on, the next commit starts before the callers of the last
+    /// one are answered. Below it, they are answered first, because they will stage the next items.
     pub full_batch: usize,
-    /// Longest time that a batch below `full_batch` waits for decisions that are
-    /// under way. It goes as soon as the last of them is staged.
+    /// Longest time that a batch below `full_batch` waits for decisions in progress. The batch is
+    /// committed as soon as the last of them is staged.
     pub company_wait: Duration,
 }
 
@@ -33,8 +32,8 @@ impl Default for Options {
     }
 }
 
-/// Tells of the inline projections of the newest plan that the host knows; none when there
-/// are none. Asked before each batch, so it must be short and must not wait.
+/// Returns the inline projections of the newest plan known to the host, or `None` if there are
+/// none. It is called before each batch, so it must be short and must not wait.
 pub type Inline = Arc<dyn Fn() -> Option<Arc<dyn InlineFold>> + Send + Sync>;
 
 /// For a store without inline projections.
@@ -42,12 +41,12 @@ pub fn no_inline() -> Inline {
     Arc::new(|| None)
 }
 
-/// Starts the committer of a store on a thread of its own, with a runtime of its
-/// own. The receiver tells how the store was closed, once the last handle is gone; it fails when
-/// the committer panicked.
+/// Starts the committer of a store on a separate thread, with a separate runtime. The receiver
+/// reports how the store was closed, after the last handle was dropped. It fails when the committer
+/// panicked.
 ///
 /// # Errors
-/// When the operating system gives no thread.
+/// When the operating system can't create a thread.
 pub fn start(
     writer: Box<dyn EventWriter>,
     options: Options,
@@ -75,10 +74,10 @@ pub fn start(
                 staged,
                 gauge,
             };
-            // What a batch left behind when it panicked is not known.
+            // The state of a batch is unknown after a panic.
             let running = supervisor.essential("committer", committer.run());
             if let Some(end) = runtime.block_on(running) {
-                // Nobody may be left to hear it.
+                // The receiver may have been dropped.
                 _ = closed.send(end);
             }
         })?;
@@ -93,7 +92,7 @@ struct Committer {
     gauge: Arc<Gauge>,
 }
 
-/// An item whose caller has not been told yet.
+/// An item whose caller has not been answered yet.
 type Finished = (Staged, Verdict);
 
 impl Committer {
@@ -158,18 +157,18 @@ impl Committer {
     }
 
     async fn import(&mut self, part: Import, tell: oneshot::Sender<store::Result<()>>) {
-        // Whoever asked may have gone.
+        // The caller may have gone.
         _ = tell.send(self.writer.import(&part).await);
     }
 
     async fn check(&mut self, tell: oneshot::Sender<store::Result<()>>) {
-        // Whoever asked may have gone.
+        // The caller may have gone.
         if !tell.is_closed() {
             _ = tell.send(self.writer.check().await);
         }
     }
 
-    /// Lets a small batch wait until the decisions under way have been staged.
+    /// Lets a small batch wait until the decisions in progress have been staged.
     async fn gather(&self, batch: &[Staged]) {
         tokio::task::yield_now().await;
         let is_small = |staged: usize| batch.len() + staged < self.options.full_batch;
@@ -184,7 +183,7 @@ impl Committer {
         _ = tokio::time::timeout(self.options.company_wait, all_decided).await;
     }
 
-    /// Commits a batch and tells the callers of the one before meanwhile.
+    /// Commits a batch and, at the same time, answers the callers of the previous one.
     async fn commit(
         &mut self,
         batch: &mut Vec<Staged>,
@@ -219,8 +218,8 @@ impl Committer {
                 }
                 Err(error) => {
                     let mut part: Vec<_> = part.collect();
-                    // What fails for a reason of its own is found by halving; what
-                    // would fail for everyone is not tried a thousand times.
+                    // An error caused by one item is isolated by halving the batch. An error that
+                    // affects every item is not repeated a thousand times.
                     if part.len() > 1 && error.may_be_one_items() {
                         let second = part.split_off(part.len() / 2);
                         parts.push(second);
@@ -245,8 +244,8 @@ impl Committer {
     }
 }
 
-/// A batch in parts, the first one last: an activation with turns stands alone, since they
-/// rest on what was committed before it.
+/// Splits a batch into parts, in reverse order. An activation with turns gets its own part, because
+/// turns depend on what was committed before them.
 fn apart(batch: Vec<Staged>) -> Vec<Vec<Staged>> {
     let turns =
         |staged: &Staged| matches!(&staged.item, Item::Activate(it) if !it.turns.is_empty());
@@ -267,7 +266,7 @@ fn apart(batch: Vec<Staged>) -> Vec<Vec<Staged>> {
     parts
 }
 
-/// A staged item without its item, which the store is looking at.
+/// A staged item without its item, which has been passed to the store.
 struct Rest {
     run: Option<Arc<super::Run>>,
     done: super::Done,
@@ -283,7 +282,7 @@ impl Rest {
     }
 }
 
-/// Takes a batch apart; what belongs to a dead run is finished already.
+/// Separates the items of a batch from the rest. Items of a dead run are finished immediately.
 fn open(part: Vec<Staged>, finished: &mut Vec<Finished>) -> (Vec<Item>, Vec<Rest>) {
     let (mut items, mut rest) = (
         Vec::with_capacity(part.len()),
@@ -301,7 +300,7 @@ fn open(part: Vec<Staged>, finished: &mut Vec<Finished>) -> (Vec<Item>, Vec<Rest
     (items, rest)
 }
 
-/// An outcome that leaves the state behind it without ground ends the run.
+/// Ends the run if the outcome means that the state after the item is not valid.
 fn judged(staged: Staged, outcome: Outcome) -> Finished {
     let stands = matches!(
         (&staged.item, &outcome),

@@ -1,9 +1,9 @@
-//! The one way into the log: everything that is to be written, or may only be
-//! answered when it is known to hold, is staged here and committed in groups.
+//! The only way to write to the log. Every write, and every answer that depends on the state of the
+//! log, is staged here and committed in groups.
 //!
-//! The commit in flight is the batching window. A small batch waits for decisions
-//! that are under way, at most 1 ms, and never for commands that may come. The committer is never cancelled: it ends when the
-//! last handle is dropped and everything staged has been answered.
+//! While one batch is committed, the next one collects. A small batch waits at most 1 ms for
+//! decisions in progress, and never for commands that may come. The committer is never cancelled:
+//! it ends when the last handle is dropped and everything staged has been answered.
 
 mod committer;
 mod run;
@@ -18,56 +18,56 @@ pub use run::Run;
 
 use crate::store::{self, Import, Item, Outcome};
 
-/// What became of a staged item.
+/// The result of a staged item.
 #[derive(Debug)]
 pub enum Verdict {
     /// The store answered.
     Outcome(Outcome),
-    /// The store failed; nothing of the item is stored.
+    /// The store failed. Nothing of the item is stored.
     Failed(store::Error),
 }
 
-/// Told once what became of an item, which it gets back. Runs on the committer's
-/// thread, so it must be short and must not wait.
+/// Called once with the result of an item, which it gets back. Runs on the committer's thread, so
+/// it must be short and must not wait.
 pub type Done = Box<dyn FnOnce(Item, Verdict) + Send>;
 
 /// An item on its way into the log.
 pub struct Staged {
-    /// What is asked.
+    /// The item.
     pub item: Item,
-    /// The run that it belongs to, if it was decided on warm state.
+    /// The run of the item, if it was decided on warm state.
     pub run: Option<Arc<Run>>,
-    /// Whom to tell.
+    /// Receives the result.
     pub done: Done,
 }
 
-/// What the committer is told.
+/// A message to the committer.
 enum Message {
-    /// Commit this.
+    /// Commits an item.
     Staged(Staged),
-    /// Take in a part of an export, and tell.
+    /// Imports a part of an export and reports the result.
     Import(Import, oneshot::Sender<store::Result<()>>),
-    /// Look whether the next batch could be stored, and tell.
+    /// Checks whether the next batch could be stored and reports the result.
     Check(oneshot::Sender<store::Result<()>>),
-    /// End, behind everything that came before.
+    /// Ends the committer after all earlier messages.
     Close,
 }
 
 /// Stages items. Cheap to clone.
 ///
-/// The queue has no bound of its own: whoever stages bounds what it has in flight.
+/// The queue is not limited: callers limit what they have in flight.
 #[derive(Clone)]
 pub struct Handle {
     queue: mpsc::UnboundedSender<Message>,
     gauge: Arc<Gauge>,
 }
 
-/// What the committer measures and is told.
+/// Measurements and signals of the committer.
 #[derive(Debug, Default)]
 pub struct Gauge {
     /// Decisions that are about to be staged.
     deciding: AtomicUsize,
-    /// Told when the last of them is staged.
+    /// Notified when the last of them is staged.
     decided: Notify,
     /// Batches committed so far.
     pub batches: AtomicU64,
@@ -76,7 +76,7 @@ pub struct Gauge {
 }
 
 impl Handle {
-    /// Stages an item. Items are taken in the order in which they are staged.
+    /// Stages an item. Items are processed in the order in which they are staged.
     pub fn stage(&self, staged: Staged) {
         if let Err(unsent) = self.queue.send(Message::Staged(staged)) {
             let Message::Staged(Staged { item, done, .. }) = unsent.0 else {
@@ -86,14 +86,14 @@ impl Handle {
         }
     }
 
-    /// Takes in a part of an export, behind everything that has been staged. Dropping
-    /// the future does not take the part back.
+    /// Imports a part of an export, after everything that has been staged. Dropping the future does
+    /// not cancel the import.
     ///
     /// # Errors
-    /// When the part does not fit the store, or the store fails: nothing of it is stored.
+    /// When the part does not fit the store, or the store fails. Nothing of it is stored.
     pub async fn import(&self, part: Import) -> store::Result<()> {
         let (tell, told) = oneshot::channel();
-        // What is not sent drops the teller, so that the receiver fails.
+        // If sending fails, the sender of the result is dropped, so the receiver fails.
         _ = self.queue.send(Message::Import(part, tell));
         told.await.unwrap_or_else(|_| Err(shut_down()))
     }
@@ -101,7 +101,7 @@ impl Handle {
     /// Checks whether the next batch could be stored, after everything that has been staged.
     ///
     /// # Errors
-    /// When it could not, or the committer has ended.
+    /// When it could not be stored, or the committer has ended.
     pub async fn check(&self) -> store::Result<()> {
         let (tell, told) = oneshot::channel();
         // As with an import.
@@ -109,20 +109,19 @@ impl Handle {
         told.await.unwrap_or_else(|_| Err(shut_down()))
     }
 
-    /// Ends the committer behind everything that has been staged. What is staged
-    /// later fails.
+    /// Ends the committer after everything that has been staged. Items that are staged later fail.
     pub fn close(&self) {
-        // It may have ended already.
+        // The committer may have ended already.
         _ = self.queue.send(Message::Close);
     }
 
-    /// Says that a decision is under way, so that a small batch may wait for it.
+    /// Announces a decision in progress, so that a small batch can wait for it.
     pub fn deciding(&self) -> Deciding {
         self.gauge.deciding.fetch_add(1, Ordering::SeqCst);
         Deciding(Arc::clone(&self.gauge))
     }
 
-    /// What has been committed so far.
+    /// Returns the measurements so far.
     pub fn gauge(&self) -> &Gauge {
         &self.gauge
     }
@@ -132,7 +131,7 @@ fn shut_down() -> store::Error {
     store::Error::Unavailable("the host has been shut down".to_owned())
 }
 
-/// A decision that is under way, until it is dropped.
+/// A decision in progress, until this value is dropped.
 #[derive(Debug)]
 pub struct Deciding(Arc<Gauge>);
 

@@ -4,23 +4,23 @@ use crate::store::RunId;
 
 static RUNS: AtomicU64 = AtomicU64::new(1);
 
-/// The life of one warm state, from a load to the next: what was decided on it,
-/// and whether it still counts.
+/// The life of one warm state, from one load to the next. It records whether what was decided on
+/// the state is still valid.
 ///
-/// When an append of a run is refused, the state behind it never existed: the run
-/// is dead, and all of it that is staged later is refused whatever its version.
+/// When an append of a run is rejected, the state after it never existed. The run is then dead, and
+/// all its later items are rejected, whatever their version.
 #[derive(Debug)]
 pub struct Run {
     id: RunId,
     dead: AtomicBool,
     /// Items staged and not yet answered.
     staged: AtomicU32,
-    /// Someone waits for the last of them.
+    /// Whether someone waits for the last of them.
     watched: AtomicBool,
 }
 
 impl Run {
-    /// A run with an id of its own.
+    /// Starts a run with a new id.
     pub fn begin() -> Self {
         Self {
             id: RunId(RUNS.fetch_add(1, Ordering::Relaxed)),
@@ -30,17 +30,17 @@ impl Run {
         }
     }
 
-    /// Its id.
+    /// Id of the run.
     pub fn id(&self) -> RunId {
         self.id
     }
 
-    /// Whether what is decided on it from now on can't be committed.
+    /// Whether the run is dead: decisions on its state can no longer be committed.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
     }
 
-    /// Ends it: an append of it was refused.
+    /// Ends the run, because one of its appends was rejected.
     pub fn kill(&self) {
         self.dead.store(true, Ordering::SeqCst);
     }
@@ -50,23 +50,23 @@ impl Run {
         self.staged.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Counts an item that has been answered. True when it was the last one and
-    /// someone waits for that.
+    /// Counts an item that has been answered. Returns true if it was the last one and someone waits
+    /// for that.
     pub fn answered(&self) -> bool {
         self.staged.fetch_sub(1, Ordering::SeqCst) == 1
             && self.watched.swap(false, Ordering::SeqCst)
     }
 
-    /// Whether nothing of it is staged.
+    /// Whether no item of the run is staged.
     pub fn is_idle(&self) -> bool {
         self.staged.load(Ordering::SeqCst) == 0
     }
 
-    /// Asks to be told, by [`answered`](Self::answered), when the last item has
-    /// been answered. False when there is nothing to wait for.
+    /// Requests a notification, through [`answered`](Self::answered), when the last item has been
+    /// answered. Returns false if there is nothing to wait for.
     pub fn watch(&self) -> bool {
         self.watched.store(true, Ordering::SeqCst);
-        // Set the flag, then look again: the last answer may have come in between.
+        // The flag is set before the check, because the last answer may have come in between.
         !(self.is_idle() && self.watched.swap(false, Ordering::SeqCst))
     }
 }

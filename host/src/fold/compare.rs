@@ -1,4 +1,4 @@
-//! Taking snapshots, and comparing them with what the events say.
+//! Takes snapshots and compares them with the events.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::model::{StreamId, Timestamp, Version};
 use crate::runtime::Snapshot;
 use crate::store::StoredSnapshot;
 
-/// What a stored snapshot is worth.
+/// The result of comparing a stored snapshot with the events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agreement {
-    /// It opens to the state that the events lead to.
+    /// The snapshot opens to the state that the events lead to.
     Agrees,
-    /// It opens to another state.
+    /// The snapshot opens to a different state.
     Differs,
-    /// It does not open, for this reason.
+    /// The snapshot can't be opened, for this reason.
     Unusable(String),
 }
 
@@ -24,26 +24,26 @@ pub enum Agreement {
 pub struct Found {
     /// The snapshot.
     pub snapshot: StoredSnapshot,
-    /// What it is worth.
+    /// The result.
     pub agreement: Agreement,
 }
 
 /// A snapshot that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
-    /// It, at the stream's end.
+    /// The new snapshot, at the end of the stream.
     pub snapshot: StoredSnapshot,
-    /// What was there before.
+    /// Snapshots that existed before.
     pub found: Vec<Found>,
 }
 
 impl Folder {
-    /// Folds a stream from its first event, compares the snapshots that are stored, and
-    /// makes one at its end, which has to open to the same state again.
+    /// Folds a stream from its first event, compares the stored snapshots, and takes a new one at
+    /// its end, which must open to the same state.
     ///
     /// # Errors
-    /// When there is no such stream, an event can't be read, or the guest has no
-    /// snapshot that it can open again.
+    /// When the stream does not exist, an event can't be read, or the guest has no snapshot that it
+    /// can open.
     pub async fn take(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
@@ -74,10 +74,11 @@ impl Folder {
         }
     }
 
-    /// Makes a snapshot of a stream's end, from the best one that there is.
+    /// Takes a snapshot of a stream's end, starting from the best existing snapshot. `None` when
+    /// the guest has no snapshots.
     ///
     /// # Errors
-    /// As [`take`](Self::take). None when the guest has no such form.
+    /// As [`take`](Self::take).
     pub async fn renew(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
@@ -107,7 +108,7 @@ impl Folder {
         Ok(first.map_or(Agreement::Agrees, |found| found.agreement))
     }
 
-    /// Folds from the first event up to the last of the snapshots, and compares each.
+    /// Folds from the first event to the last of the snapshots, and compares each.
     async fn examine(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
@@ -146,7 +147,7 @@ impl Folder {
         Ok((found, open))
     }
 
-    /// Whether a snapshot opens to the state that it holds.
+    /// Whether a snapshot opens to the state that it contains.
     async fn reopened(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
@@ -160,7 +161,7 @@ impl Folder {
         self.agreement(rules, stream, snapshot, state).await
     }
 
-    /// Whether a snapshot opens to a state.
+    /// Whether a snapshot opens to the given state.
     async fn agreement(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
@@ -184,7 +185,7 @@ impl Folder {
         .await
     }
 
-    /// The version of a state, and the state as it can be stored.
+    /// Returns the version of a state and its snapshot.
     async fn stored_form(
         self: &Arc<Self>,
         open: Open,
@@ -206,8 +207,8 @@ fn sealed(
     StoredSnapshot::new(stream, version, form, &state.body, rules.fold, now)
 }
 
-/// Whether two snapshots hold one state. A guest's maps may have been filled in another order,
-/// so JSON is compared as a value.
+/// Whether two snapshots contain the same state. JSON is compared as a value, because a guest's
+/// maps may have been filled in a different order.
 fn is_same(one: &Snapshot, other: &Snapshot) -> bool {
     one.state_schema_version == other.state_schema_version && one.body.is_same_content(&other.body)
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// What became of snapshots since the host was started.
+/// Counts the use of snapshots since the host was started.
 #[derive(Debug, Default)]
 pub struct Counts {
     used: AtomicU64,
@@ -12,7 +12,7 @@ pub struct Counts {
     ignored: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-/// The counts at a moment.
+/// A copy of the counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Snapshots {
     /// Streams that were loaded from a snapshot.
@@ -21,40 +21,40 @@ pub struct Snapshots {
     pub taken: u64,
     /// Snapshots that could not be taken or stored.
     pub failed: u64,
-    /// Streams that came within a tenth of the bound of their category.
+    /// Streams that reached 90 % of the limit of their category.
     pub near_length: u64,
     /// Snapshots that were not used, by reason.
     pub ignored: BTreeMap<&'static str, u64>,
 }
 
 impl Counts {
-    /// A stream was loaded from a snapshot.
+    /// Counts a stream that was loaded from a snapshot.
     pub fn used(&self) {
         self.used.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A snapshot was stored.
+    /// Counts a snapshot that was stored.
     pub fn taken(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A snapshot could not be taken.
+    /// Counts a snapshot that could not be taken.
     pub fn failed(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A stream came near the bound of its category.
+    /// Counts a stream that came near the limit of its category.
     pub fn near_length(&self) {
         self.near_length.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A snapshot was not used.
+    /// Counts a snapshot that was not used.
     pub fn ignored(&self, reason: &'static str) {
         let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
         *ignored.entry(reason).or_default() += 1;
     }
 
-    /// What has been counted so far.
+    /// Returns the counts so far.
     pub fn read(&self) -> Snapshots {
         let ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
         Snapshots {

@@ -5,7 +5,7 @@ use crate::{runtime, store, upcast};
 /// Why a stream can't be folded.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// There is no such stream.
+    /// The stream does not exist.
     #[error("there is no stream {0}")]
     NoStream(StreamId),
     /// A guest faulted.
@@ -16,10 +16,10 @@ pub enum Error {
     Unreadable {
         /// The stream.
         stream: StreamId,
-        /// What can't be read, and why.
+        /// The event, and the reason.
         text: String,
     },
-    /// The stream is truncated, and what stands for its older events can't be used.
+    /// The stream is truncated, and the anchor of its older events can't be used.
     #[error(
         "stream {stream} is truncated before version {before}, and its anchor can't be used: \
          {text}; remove the mark (truncate before 0; `quipu truncate {stream} --undo`)"
@@ -27,20 +27,20 @@ pub enum Error {
     Anchor {
         /// The stream.
         stream: StreamId,
-        /// Its mark.
+        /// Mark of the stream.
         before: Version,
-        /// Why.
+        /// The reason.
         text: String,
     },
-    /// No snapshot can be taken of it.
+    /// No snapshot of the stream can be taken.
     #[error("stream {stream}: {text}")]
     Refused {
         /// The stream.
         stream: StreamId,
-        /// Why.
+        /// The reason.
         text: String,
     },
-    /// The version, or the time, lies before the mark of a truncated stream.
+    /// The version or time is before the mark of a truncated stream.
     #[error(
         "stream {stream} is truncated before version {before}, and older states are not shown; \
          remove the mark to see them (truncate before 0; `quipu truncate {stream} --undo`)"
@@ -48,17 +48,17 @@ pub enum Error {
     Truncated {
         /// The stream.
         stream: StreamId,
-        /// Its mark.
+        /// Mark of the stream.
         before: Version,
     },
-    /// The stream has no such version.
+    /// The stream does not have this version.
     #[error("stream {stream} has version {found}, and no version {version}")]
     NoVersion {
         /// The stream.
         stream: StreamId,
-        /// What was asked for.
+        /// The requested version.
         version: Version,
-        /// Where it stands.
+        /// Version of the stream.
         found: Version,
     },
     /// The store failed.
@@ -70,7 +70,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What it means that a guest failed at a stream.
+    /// Converts the failure of a guest at a stream.
     pub fn of_guest(stream: &StreamId, failure: &runtime::Failure) -> Self {
         match failure {
             runtime::Failure::Fault(fault) => Self::Fault(Box::new(fault.clone())),
@@ -86,7 +86,7 @@ impl Error {
         }
     }
 
-    /// What it means that an event of a stream can't be lifted.
+    /// Converts an error from lifting an event of a stream.
     pub fn of_lift(stream: &StreamId, error: upcast::Error) -> Self {
         match error {
             upcast::Error::Fault { version, mut fault } => {

@@ -10,34 +10,36 @@ use crate::store::{
 use crate::supervise::joined;
 use crate::upcast::Lifter;
 
-/// Instances kept for the next fold.
+/// Highest number of instances cached for the next fold.
 const IDLE_MAX: usize = 4;
 
 /// Where a fold begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
-    /// At the first event, whatever mark the stream has.
+    /// At the first event, regardless of the stream's mark.
     First,
-    /// At the best snapshot that can be used.
+    /// At the best usable snapshot.
     Snapshot,
-    /// At the best one that these rules would take of any stream, or else at the first
-    /// event: what is folded so may be stored as theirs. An anchor is taken whoever
-    /// folded it, and may hold what these rules would not.
+    /// At the best snapshot that these rules would use for any stream, otherwise at the first
+    /// event.
+    ///
+    /// The result may be stored as a snapshot of these rules. An anchor is used regardless of the
+    /// rules that folded it, so it may contain a state that these rules would not produce.
     Own,
 }
 
 /// Where a fold ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// At the stream's end.
+    /// At the end of the stream.
     End,
     /// At a version.
     Version(Version),
-    /// At the last event of the longest prefix that was recorded no later.
+    /// At the last event recorded at or before a time.
     Time(Timestamp),
 }
 
-/// Folds streams apart from the commands: what it shows is committed.
+/// Folds streams independently of commands, from committed events only.
 pub struct Folder {
     pub(super) reader: Arc<dyn EventReader>,
     pub(super) snapshots: Arc<dyn SnapshotStore>,
@@ -48,7 +50,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Folds the streams of a store, reading `page` events at once.
+    /// Creates a folder for the streams of a store, which reads `page` events at once.
     pub fn new(
         reader: Arc<dyn EventReader>,
         snapshots: Arc<dyn SnapshotStore>,
@@ -64,27 +66,27 @@ impl Folder {
         }
     }
 
-    /// What reads events.
+    /// Reads events.
     pub fn reader(&self) -> &Arc<dyn EventReader> {
         &self.reader
     }
 
-    /// Where snapshots are kept.
+    /// Stores snapshots.
     pub fn store(&self) -> &Arc<dyn SnapshotStore> {
         &self.snapshots
     }
 
-    /// What lifts events; for all who read this store.
+    /// Lifts events, for all readers of this store.
     pub fn lifter(&self) -> &Arc<Lifter> {
         &self.lifter
     }
 
-    /// What became of snapshots.
+    /// Counts of snapshots.
     pub fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
 
-    /// What is stored of a stream's snapshots, without the reading of events.
+    /// Returns the stored snapshots of a stream without reading events.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -92,7 +94,7 @@ impl Folder {
         Ok(self.snapshots.find(stream).await?)
     }
 
-    /// The snapshots of a category that were taken last.
+    /// Returns the snapshots of a category that were taken last.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -104,7 +106,7 @@ impl Folder {
         Ok(self.snapshots.newest(category, limit).await?)
     }
 
-    /// Anchors of a category.
+    /// Returns anchors of a category.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -117,10 +119,10 @@ impl Folder {
         Ok(self.snapshots.anchors(Some(category), after, limit).await?)
     }
 
-    /// Whether a snapshot can be opened.
+    /// Checks whether a snapshot can be opened.
     ///
     /// # Errors
-    /// Why it can't.
+    /// The reason why it can't.
     pub async fn opens(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
@@ -139,7 +141,7 @@ impl Folder {
     /// Folds a stream.
     ///
     /// # Errors
-    /// When there is no such stream or version, or an event can't be read.
+    /// When the stream or version does not exist, or an event can't be read.
     pub async fn fold(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
@@ -183,7 +185,7 @@ impl Folder {
         Ok(open)
     }
 
-    /// Snapshots from which a fold may begin, that of the latest version first. Others
+    /// Returns the snapshots from which a fold may begin, the latest version first. Other snapshots
     /// are logged and counted.
     pub fn starts(
         &self,
@@ -198,14 +200,14 @@ impl Folder {
             let is_early = match until {
                 Until::End => true,
                 Until::Version(version) => snapshot.version <= version,
-                // When its last event was recorded is not known.
+                // The time of the snapshot's last event is unknown.
                 Until::Time(_) => false,
             };
             if !is_early {
                 continue;
             }
             match rules.start(stream, snapshot, head.version) {
-                // One that stands before the mark leaves out events that can't be read.
+                // A snapshot before the mark would miss events that can't be read.
                 Ok(start) if !start.serves(head) => {}
                 Ok(start) => starts.push(start),
                 Err(why) => self.ignore(stream, why.code(), &why),
@@ -216,7 +218,7 @@ impl Folder {
 
     /// Logs and counts a snapshot that was not used.
     pub fn ignore(&self, stream: &StreamId, reason: &'static str, why: &dyn std::fmt::Display) {
-        // Expected of every stream that was folded before a swap.
+        // This is expected for every stream that was folded before the decider was replaced.
         if reason == OTHER_FOLD {
             tracing::debug!(%stream, reason, "a snapshot is not used: {why}");
         } else {
@@ -225,10 +227,10 @@ impl Folder {
         self.counts.ignored(reason);
     }
 
-    /// Runs something on a guest's state, off the reactor, and keeps its instance.
+    /// Runs a function on a guest's state, outside the async runtime, and caches the instance.
     ///
     /// # Errors
-    /// Those of what is run.
+    /// The errors of the function.
     pub async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         mut open: Open,
@@ -243,17 +245,17 @@ impl Folder {
         .await?
     }
 
-    /// Closes a state and keeps its instance for the next fold.
+    /// Closes a state and caches its instance for the next fold.
     pub(super) fn keep(&self, open: Open) {
         self.idle.keep(open.close());
     }
 
-    /// Drops the kept instances, so that the next folds begin in fresh ones.
+    /// Drops the cached instances, so that the next folds begin in new ones.
     pub(super) fn drop_idle(&self) {
         self.idle.clear();
     }
 
-    /// Opens a state, off the reactor.
+    /// Opens a state, outside the async runtime.
     pub(super) async fn open(
         self: &Arc<Self>,
         rules: &Arc<Rules>,
@@ -271,7 +273,7 @@ impl Folder {
         }
     }
 
-    /// Folds what follows a state.
+    /// Folds the events that follow a state.
     pub(super) async fn go_on(
         self: &Arc<Self>,
         mut open: Open,
@@ -303,10 +305,11 @@ impl Folder {
     }
 }
 
-/// Runs a guest, which everything does off the reactor.
+/// Runs a guest on a blocking thread, because guests must not run on the threads of the async
+/// runtime.
 ///
 /// # Errors
-/// When the host is being shut down.
+/// When the host is shutting down.
 pub async fn off_the_reactor<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
@@ -314,7 +317,7 @@ pub async fn off_the_reactor<T: Send + 'static>(
     joined(running).ok_or(Error::Stopped)
 }
 
-/// Events of a page up to where a fold ends, and whether it ends with them.
+/// Returns the events of a page up to the end of a fold, and whether the fold ends with them.
 fn cut(page: LoadPage, until: Until) -> (Vec<LoadedEvent>, bool) {
     let mut events = page.events;
     let Until::Time(time) = until else {
@@ -326,7 +329,7 @@ fn cut(page: LoadPage, until: Until) -> (Vec<LoadedEvent>, bool) {
     (events, is_last)
 }
 
-/// Refuses a version that a stream does not have, or that has left its reads.
+/// Rejects a version that a stream does not have, or that is truncated.
 fn check_until(stream: &StreamId, head: Head, until: Until) -> Result<(), Error> {
     let Until::Version(version) = until else {
         return Ok(());
@@ -351,7 +354,7 @@ fn truncated(stream: &StreamId, head: Head) -> Error {
     }
 }
 
-/// The stream is truncated, and nothing that can be used stands for its older events.
+/// Returns the error of a truncated stream without a usable anchor.
 pub fn no_anchor(stream: &StreamId, head: Head) -> Error {
     Error::Anchor {
         stream: stream.clone(),

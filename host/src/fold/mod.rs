@@ -1,10 +1,8 @@
-//! Folding: the state of a stream out of its events, or of a snapshot and the events
-//! behind it.
+//! Folds the state of a stream from its events, or from a snapshot and the events after it.
 //!
-//! [`Rules`] are what folds: a decider and the upcaster steps of its category. A snapshot
-//! is opened only where the rules allow it; whatever is wrong with one, the stream is
-//! folded from its first event instead. A [`Folder`] folds streams apart from the
-//! commands, from committed events alone.
+//! [`Rules`] consist of a decider and the upcaster steps of its category. A snapshot is opened only
+//! if the rules allow it. Whatever is wrong with a snapshot, the stream is folded from its first
+//! event instead. A [`Folder`] folds streams independently of commands, from committed events only.
 
 mod compare;
 mod counts;

@@ -12,17 +12,17 @@ pub struct Open {
     aggregate: Aggregate,
     pub(super) rules: Arc<Rules>,
     pub(super) stream: StreamId,
-    /// The version that it stands for.
+    /// The version of the state.
     pub version: Version,
-    /// When the last event that was folded was recorded; 0 when none was.
+    /// Time at which the last folded event was recorded; 0 if there was none.
     pub recorded_at: Timestamp,
 }
 
 impl Open {
-    /// Opens a stream's state: that of a snapshot, or the one before the first event.
+    /// Opens the state of a stream from a snapshot, or before its first event.
     ///
     /// # Errors
-    /// When the guest faults or can't take the snapshot.
+    /// When the guest faults or can't read the snapshot.
     pub(super) fn new(
         rules: &Arc<Rules>,
         instance: Option<Instance>,
@@ -44,7 +44,7 @@ impl Open {
         })
     }
 
-    /// Folds events, which follow the version.
+    /// Folds the next events of the stream.
     pub(super) fn take(&mut self, lifter: &Lifter, events: Vec<LoadedEvent>) -> Result<(), Error> {
         let Some(last) = events.last() else {
             return Ok(());
@@ -59,8 +59,8 @@ impl Open {
         Ok(())
     }
 
-    /// Folds an event that is not stored yet as the next one of the stream, exactly as it
-    /// will be folded once it is. After an error the state is undefined.
+    /// Folds an event that is not stored yet as the next one of the stream, exactly as it will be
+    /// folded once it is stored. After an error the state is undefined.
     pub(super) fn take_new(
         &mut self,
         lifter: &Lifter,
@@ -78,7 +78,7 @@ impl Open {
         self.take(lifter, vec![event])
     }
 
-    /// The state for people and programs; none when the decider does not show it.
+    /// Returns the state for people and programs. `None` if the decider does not show it.
     ///
     /// # Errors
     /// When the guest faults.
@@ -87,7 +87,7 @@ impl Open {
         view.map_err(|failure| Error::of_guest(&self.stream, &failure))
     }
 
-    /// The state as it can be stored; none when the guest has no such form.
+    /// Returns a snapshot of the state. `None` if the guest has no snapshots.
     ///
     /// # Errors
     /// When the guest faults.
@@ -96,12 +96,12 @@ impl Open {
         snapshot.map_err(|failure| Error::of_guest(&self.stream, &failure))
     }
 
-    /// What it is a state by.
+    /// The rules that folded the state.
     pub fn rules(&self) -> &Arc<Rules> {
         &self.rules
     }
 
-    /// Gives the guest its memory back.
+    /// Closes the aggregate, which returns its memory to the guest.
     pub(super) fn close(mut self) -> Instance {
         self.instance.close(self.aggregate);
         self.instance

@@ -5,46 +5,46 @@ use crate::runtime::{Module, Snapshot};
 use crate::store::{Head, StoredSnapshot};
 use crate::upcast::{Chain, Lift, Names};
 
-/// What folds the streams of a category: its decider, and how events come to it.
+/// The rules for folding the streams of a category: its decider, and how events are lifted.
 #[derive(Debug)]
 pub struct Rules {
     /// The decider.
     pub module: Arc<Module>,
-    /// How events are lifted to what it reads.
+    /// How events are lifted to the versions that the decider reads.
     pub lift: Lift,
-    /// Tells states that were folded by these rules from others.
+    /// Digest that identifies states folded by these rules.
     pub fold: Digest,
-    /// Other folds whose snapshots may be opened: a sample of them was compared.
+    /// Other folds whose snapshots may be opened, because a sample of them was compared.
     pub trusted: Vec<Digest>,
 }
 
-/// Code of a snapshot that others folded.
+/// Code for a snapshot that other rules folded.
 pub(super) const OTHER_FOLD: &str = "other-fold";
 
 /// Why a snapshot is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// It is not what was stored, or was stored for another stream.
+    /// The snapshot is damaged, or belongs to another stream.
     #[error("it is damaged, or of another stream")]
     Damaged,
-    /// It stands for events that the stream does not have.
+    /// The snapshot's version is beyond the end of the stream.
     #[error("it stands at version {0}, beyond the stream")]
     Beyond(Version),
-    /// Its form is newer than what the decider writes, or too old to be migrated.
+    /// The snapshot's schema version is newer than the decider's, or too old to be migrated.
     #[error("it has state schema version {found}, from which nothing leads to {current}")]
     NoPath {
-        /// Its version.
+        /// State schema version of the snapshot.
         found: u32,
-        /// What the decider writes.
+        /// State schema version of the decider.
         current: u32,
     },
-    /// Others folded it, and no sample of theirs has been compared.
+    /// Other rules folded the snapshot, and no sample of their snapshots has been compared.
     #[error("it was folded by other rules ({}), of which no sample was compared", .0.short())]
     OtherFold(Digest),
 }
 
 impl Unusable {
-    /// Stable name of the reason, as it is counted.
+    /// Stable name of the reason, used for counting.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Damaged => "damaged",
@@ -55,20 +55,20 @@ impl Unusable {
     }
 }
 
-/// From where a stream can be folded.
+/// A snapshot from which a stream can be folded.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// The version that the snapshot stands for.
+    /// The version of the snapshot.
     pub version: Version,
     /// The state.
     pub snapshot: Snapshot,
-    /// It may be used for a truncated stream alone, as its anchor.
+    /// Whether it may be used only as the anchor of a truncated stream.
     pub is_anchor_alone: bool,
 }
 
 impl Start {
-    /// Whether a stream that stands so can begin here: nothing that has left its reads
-    /// is missing, and an anchor has a mark.
+    /// Whether a stream with this head can begin here: no truncated event is missing, and an anchor
+    /// is used only with a mark.
     pub fn serves(&self, head: Head) -> bool {
         let has_mark = head.truncated_before > Version::NONE;
         self.version.next() >= head.first() && (has_mark || !self.is_anchor_alone)
@@ -76,7 +76,7 @@ impl Start {
 }
 
 impl Rules {
-    /// A decider with the steps of its category, and what it names.
+    /// Creates the rules from a decider, the steps of its category, and the names of its events.
     pub fn new(module: Arc<Module>, chain: Chain, names: Names, trusted: Vec<Digest>) -> Self {
         let fold = chain.fold(&module);
         Self {
@@ -87,8 +87,8 @@ impl Rules {
         }
     }
 
-    /// Where a fold begins that uses a snapshot of a stream which stands at `head`. The
-    /// guest may still refuse it.
+    /// Returns the start of a fold from a snapshot of a stream whose version is `head`. The guest
+    /// may still refuse the snapshot.
     ///
     /// # Errors
     /// When the snapshot may not be used.
@@ -102,7 +102,7 @@ impl Rules {
         if snapshot.version > head || snapshot.version == Version::NONE {
             return Err(Unusable::Beyond(snapshot.version));
         }
-        // Every anchor was looked at before these rules became active.
+        // Every anchor was checked before these rules became active.
         let is_trusted = self.trusts(snapshot.fold);
         if snapshot.is_anchor || is_trusted {
             Ok(Start {
@@ -119,10 +119,10 @@ impl Rules {
         fold == self.fold || self.trusted.contains(&fold)
     }
 
-    /// The state that a snapshot holds, whoever folded it.
+    /// Returns the state in a snapshot, regardless of the rules that folded it.
     ///
     /// # Errors
-    /// When it is damaged, or nothing leads from its form to the current one.
+    /// When it is damaged, or can't be migrated to the current schema version.
     pub fn readable(
         &self,
         stream: &StreamId,

@@ -16,19 +16,19 @@ pub enum Trial {
     Moved,
     /// An event can't be folded.
     Failed {
-        /// Its index among the events.
+        /// Index of the event.
         index: usize,
-        /// Why.
+        /// The error.
         error: Error,
     },
 }
 
 impl Folder {
-    /// Folds events on the state of a stream at its end, without storing them. `head` is the
-    /// stream's end as it was read; none before its first event.
+    /// Folds events on the state at the end of a stream, without storing them. `head` is the end of
+    /// the stream as it was read; `None` before its first event.
     ///
-    /// When the guest fails for a reason that may lie in its instance, the fold is repeated
-    /// once in a fresh one.
+    /// If the guest fails for a reason that may be caused by its instance, the fold is repeated
+    /// once in a new instance.
     ///
     /// # Errors
     /// When the state before the events can't be read.

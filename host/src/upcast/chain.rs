@@ -7,40 +7,41 @@ use super::Names;
 use crate::model::{Digest, Name};
 use crate::runtime::{Module, Step};
 
-/// Steps of one category, of all components together.
+/// Highest number of steps of one category, across all components.
 const STEPS_MAX: usize = 500;
-/// Results of these steps: every reader's ways are found among them.
+/// Highest number of results of these steps, because the paths to every reader are searched among
+/// them.
 const RESULTS_MAX: usize = 1_000;
 
-/// The steps of one category, in order of type and version.
+/// The steps of one category, ordered by type and version.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
     links: Vec<Link>,
 }
 
-/// A step, and who brings it.
+/// A step and the component that contains it.
 #[derive(Debug, Clone)]
 pub struct Link {
     /// The component.
     pub module: Arc<Module>,
-    /// The step's index there.
+    /// Index of the step in the component.
     pub index: usize,
 }
 
-/// Two components whose steps don't go together.
+/// Two components whose steps contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Conflict(String);
 
 impl Conflict {
-    /// A contradiction, in words that name both sides.
+    /// Creates a conflict. The text must name both sides.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 }
 
 impl Chain {
-    /// The steps of a category among those of some components.
+    /// Collects the steps of a category from some components.
     pub fn new<'a>(category: &str, modules: impl IntoIterator<Item = &'a Arc<Module>>) -> Self {
         let mut links: Vec<Link> = modules
             .into_iter()
@@ -60,7 +61,7 @@ impl Chain {
         Self { links }
     }
 
-    /// Refuses steps that contradict each other, or what a decider writes.
+    /// Rejects steps that contradict each other, or contradict the events that a decider writes.
     ///
     /// # Errors
     /// The first contradiction, with both sides.
@@ -103,7 +104,7 @@ impl Chain {
         )))
     }
 
-    /// Refuses steps that lead back to themselves.
+    /// Rejects steps that form a cycle.
     fn walk(&self, names: &Names, place: usize, known: &mut [Known]) -> Result<(), Conflict> {
         match known[place] {
             Known::Ends => return Ok(()),
@@ -122,8 +123,8 @@ impl Chain {
         Ok(())
     }
 
-    /// The step that takes an event of a type, at a version or, since a missing step
-    /// changes nothing, at the next one that has a step.
+    /// Returns the index of the step for an event of a type at this version. If there is none, the
+    /// event is unchanged, so this is the step for the next version that has one.
     pub fn next(&self, names: &Names, canonical: &Name, version: u32) -> Option<usize> {
         let links = self.links.iter().enumerate();
         let later = links.filter(|(_, link)| {
@@ -134,17 +135,17 @@ impl Chain {
         first.map(|(place, _)| place)
     }
 
-    /// The step at a place.
+    /// Returns the step at an index.
     pub fn link(&self, place: usize) -> &Link {
         &self.links[place]
     }
 
-    /// Every step.
+    /// Returns every step.
     pub fn links(&self) -> &[Link] {
         &self.links
     }
 
-    /// What tells a state that was folded with these steps, by this decider, from others.
+    /// Returns a digest that identifies states folded with these steps by this decider.
     pub fn fold(&self, decider: &Module) -> Digest {
         let mut hasher = sha2::Sha256::new();
         hasher.update(decider.digest().0);
@@ -155,14 +156,14 @@ impl Chain {
         Digest(hasher.finalize().into())
     }
 
-    /// Whether it has the same steps.
+    /// Whether both chains have the same steps.
     pub fn is_same(&self, other: &Self) -> bool {
         let key = |link: &Link| (link.module.digest(), link.index);
         self.links.iter().map(key).eq(other.links.iter().map(key))
     }
 }
 
-/// What is known of the way on from a step.
+/// What is known about the path that begins with a step.
 #[derive(Clone, Copy)]
 enum Known {
     No,

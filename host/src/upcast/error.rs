@@ -1,15 +1,15 @@
 use crate::model::{Name, Version};
 use crate::runtime::{Failure, Fault};
 
-/// Why an event can't be given to a reader.
+/// Why an event can't be delivered to a reader.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// An upcaster faulted.
     #[error("version {version}: {fault}")]
     Fault {
-        /// The event's place in its stream.
+        /// Number of the event in its stream.
         version: Version,
-        /// What happened.
+        /// The fault.
         fault: Box<Fault>,
     },
     /// An upcaster can't read the event.
@@ -17,47 +17,47 @@ pub enum Error {
         "version {version}: event {name} of schema version {schema_version} can't be lifted: {text}"
     )]
     Unreadable {
-        /// The event's place in its stream.
+        /// Number of the event in its stream.
         version: Version,
-        /// Its type.
+        /// Type of the event.
         name: Name,
-        /// Its schema version.
+        /// Schema version of the event.
         schema_version: u32,
-        /// The upcaster's words.
+        /// The message of the upcaster.
         text: String,
     },
-    /// The reader does not name the type.
+    /// The reader does not declare the type.
     #[error(
         "version {version}: nobody knows events of type {name} (schema version \
          {schema_version}): deploy a decider that names it, or an upcaster that leads on from it"
     )]
     Unknown {
-        /// The event's place in its stream.
+        /// Number of the event in its stream.
         version: Version,
-        /// Its type.
+        /// Type of the event.
         name: Name,
-        /// Its schema version.
+        /// Schema version of the event.
         schema_version: u32,
     },
-    /// The reader names an older version of the type.
+    /// The reader declares an older version of the type.
     #[error(
         "version {version}: event {name} has schema version {schema_version}, newer than {reads}, \
          which is read: deploy a module that reads it"
     )]
     TooNew {
-        /// The event's place in its stream.
+        /// Number of the event in its stream.
         version: Version,
-        /// Its type.
+        /// Type of the event.
         name: Name,
-        /// Its schema version.
+        /// Schema version of the event.
         schema_version: u32,
-        /// The version that is read.
+        /// The version that the reader reads.
         reads: u32,
     },
 }
 
 impl Error {
-    /// What it means that an upcaster failed at an event.
+    /// Converts the failure of an upcaster at an event.
     pub(super) fn of(version: Version, name: &Name, schema_version: u32, failure: Failure) -> Self {
         match failure {
             Failure::Fault(fault) => Self::Fault {

@@ -6,19 +6,19 @@ use crate::store::LoadedEvent;
 
 /// An event that can be lifted.
 pub trait Liftable: Sized {
-    /// Its type.
+    /// Type of the event.
     fn name(&self) -> &Name;
 
-    /// Its schema version.
+    /// Schema version of the event.
     fn schema_version(&self) -> u32;
 
-    /// As an upcaster takes it.
+    /// Returns the event as input for an upcaster.
     fn fold(&self) -> FoldEvent<'_>;
 
-    /// Gives it another name or version; the data stay.
+    /// Changes the name and version. The data does not change.
     fn relabel(&mut self, name: &Name, schema_version: u32);
 
-    /// The same event with other contents: part number `part` of `parts`.
+    /// Returns the same event with new contents, as part `part` of `parts`.
     fn lifted(&self, to: Lifted, part: u32, parts: u32) -> Self;
 }
 
@@ -93,7 +93,7 @@ impl Liftable for RecordedEvent {
     }
 }
 
-/// Copied only where it changes and others hold it too.
+/// The event is copied only if it changes and is shared.
 impl Liftable for Arc<RecordedEvent> {
     fn name(&self) -> &Name {
         &self.name

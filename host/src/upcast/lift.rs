@@ -5,10 +5,10 @@ use super::names::Others;
 use super::{Chain, Names};
 use crate::model::Name;
 
-/// Ways that are remembered: a store may hold any number of types.
+/// Highest number of cached routes, because a store may contain any number of types.
 const ROUTES_MAX: usize = 10_000;
 
-/// How the events of one category come to one reader.
+/// How the events of one category are lifted for one reader.
 #[derive(Debug, Default)]
 pub struct Lift {
     chain: Chain,
@@ -17,23 +17,23 @@ pub struct Lift {
     leads_to: OnceLock<HashMap<Name, Box<[Name]>>>,
 }
 
-/// Where an event of some type and version goes.
+/// The next target of an event of some type and version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// To the reader, as this.
+    /// The reader, under this name and version.
     Reader(Name, u32),
-    /// Through this step of the chain.
+    /// This step of the chain.
     Step(usize),
-    /// Nowhere: the reader names an older version, this one.
+    /// None: the reader declares only this older version.
     TooNew(u32),
-    /// Nowhere: the reader does not name it, nor what it leads to.
+    /// None: the reader declares neither the type nor a type that it leads to.
     Unknown,
-    /// Nowhere: the reader leaves out what it does not name.
+    /// None: the reader leaves out events that it does not declare.
     LeftOut,
 }
 
 impl Lift {
-    /// The ways through a chain to a reader.
+    /// Combines a chain with the names that a reader declares.
     pub fn new(chain: Chain, names: Names) -> Self {
         Self {
             chain,
@@ -48,12 +48,12 @@ impl Lift {
         &self.chain
     }
 
-    /// What the reader names.
+    /// The names that the reader declares.
     pub fn names(&self) -> &Names {
         &self.names
     }
 
-    /// Where an event goes.
+    /// Returns the next target of an event.
     pub fn route(&self, name: &Name, version: u32) -> Route {
         let known = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(name).and_then(|routes| {
@@ -75,7 +75,7 @@ impl Lift {
         route
     }
 
-    /// Every type, as stored or as an earlier step left it, that may lead to a type.
+    /// Returns every type, as stored or as the result of an earlier step, that may lead to a type.
     pub fn sources(&self, canonical: &Name) -> Vec<Name> {
         let mut found = vec![canonical.clone()];
         let mut looked_at = 0;
@@ -100,8 +100,8 @@ impl Lift {
         found
     }
 
-    /// Every name by which an event that is stored under a name, at any version, may be
-    /// asked for: the opposite of [`sources`](Self::sources). None when it has no other.
+    /// Returns all other names under which an event stored with this name, at any version, may be
+    /// requested. This is the opposite of [`sources`](Self::sources). Empty when there are none.
     pub fn leads_to(&self, stored: &Name) -> &[Name] {
         let all = self.leads_to.get_or_init(|| self.all_that_lead());
         all.get(stored).map_or(&[], |names| &**names)
@@ -166,9 +166,8 @@ impl Lift {
         }
     }
 
-    /// Where an event goes if the reader takes only what it names: as far as the last
-    /// step whose result it names. `seen` holds what has been found on the way, and ends
-    /// ways that lead back to themselves.
+    /// Returns the route of an event if the reader accepts only declared types: up to the last step
+    /// whose result it declares. `seen` contains the routes found so far, and ends cycles.
     fn strictly(&self, name: &Name, version: u32, seen: &mut Seen) -> Route {
         let canonical = self.names.canonical(name);
         let key = (canonical.clone(), version);
@@ -190,8 +189,9 @@ impl Lift {
         route
     }
 
-    /// Whether a step is taken. What the reader names at a later version has to go on;
-    /// what it names as it is goes on only where it names all that becomes of it.
+    /// Whether a step is taken. An event that the reader declares at a later version must continue.
+    /// An event that it declares at this version continues only if the reader declares all its
+    /// results.
     fn goes_on(&self, step: usize, named: Option<u32>, seen: &mut Seen) -> bool {
         let step = self.chain.link(step).step();
         let mut arrives = |(name, version): &(Name, u32)| {

@@ -5,10 +5,10 @@ use super::{Error, Lift, Liftable, Route};
 use crate::model::Name;
 use crate::runtime::{Failure, Fault, FaultKind, FoldEvent, Idle, Instance, Lifted, Module};
 
-/// Instances that are kept for the next events.
+/// Highest number of instances cached for the next events.
 const IDLE_MAX: usize = 16;
 
-/// Lifts events. Shared by all who read; whoever calls it gives its thread.
+/// Lifts events on the caller's thread. Shared by all readers.
 pub struct Lifter {
     idle: Idle,
 }
@@ -21,27 +21,27 @@ impl Default for Lifter {
     }
 }
 
-/// A part of a stored event on its way.
+/// A part of a stored event that is being lifted.
 struct Part {
     contents: Lifted,
-    /// The step that it takes next; none when it has arrived.
+    /// The next step. `None` when the part is complete.
     step: Option<usize>,
 }
 
-/// A part that waits for a step: of which event, and which of its parts.
+/// A part that waits for a step: the index of the event, and the index of the part.
 type Place = (usize, usize);
 
 impl Lifter {
-    /// Lifts events of one category, in order. Those that no step names are only given
-    /// the name and version that their reader knows them by. The parts of one event
-    /// follow each other; those of a dropped one are none.
+    /// Lifts events of one category, in order. Events without a step only get the name and version
+    /// that their reader uses. The parts of one event follow each other; a dropped event has no
+    /// parts.
     ///
     /// # Errors
-    /// At the first event that can't be lifted, or that its reader does not name.
+    /// The first event that can't be lifted, or that its reader does not declare.
     pub fn lift<E: Liftable>(&self, lift: &Lift, events: Vec<E>) -> Result<Vec<E>, Error> {
         let mut events = events;
         let mut under_way: BTreeMap<usize, Vec<Part>> = BTreeMap::new();
-        // Events of one type often follow each other.
+        // Events of the same type often follow each other.
         let mut last: Option<(Name, u32, Route)> = None;
         for (index, event) in events.iter_mut().enumerate() {
             let (name, version) = (event.name(), event.schema_version());
@@ -69,7 +69,7 @@ impl Lifter {
         if under_way.is_empty() {
             return Ok(events);
         }
-        // Each wave takes every part over a step, and no chain that was checked goes round.
+        // Each wave takes every part through one step, and a checked chain has no cycles.
         for _ in 0..=lift.chain().links().len() {
             if !self.wave(lift, &events, &mut under_way)? {
                 return Ok(assemble(events, under_way));
@@ -88,7 +88,7 @@ impl Lifter {
         )
     }
 
-    /// Takes every part one step on. False when all have arrived.
+    /// Takes every part through one step. Returns false when all parts are complete.
     fn wave<E: Liftable>(
         &self,
         lift: &Lift,
@@ -137,15 +137,15 @@ impl Lifter {
         Ok(more)
     }
 
-    /// One step for many events. When it fails, each is tried by itself, so that the
-    /// error names the one.
+    /// Runs one step for many events. If it fails, each event is tried separately, so that the
+    /// error names the right one.
     fn step(
         &self,
         module: &Arc<Module>,
         step: usize,
         events: &[FoldEvent<'_>],
     ) -> Result<Vec<Vec<Lifted>>, Error> {
-        // The names that its author gave: an alias may stand for them by now.
+        // The step's author used these names. They may be aliases by now.
         let name = &module.steps()[step].name;
         let from = module.steps()[step].from_version;
         let named: Vec<_> = events
@@ -166,7 +166,7 @@ impl Lifter {
         Ok(lifted)
     }
 
-    /// Calls a guest; in a fresh instance once more, if that may help.
+    /// Calls a guest, and a second time in a new instance if that may help.
     fn call(
         &self,
         module: &Arc<Module>,
@@ -187,7 +187,7 @@ impl Lifter {
     }
 }
 
-/// An event under the type and version that a step's author knows.
+/// Returns an event with the type and version that the step's author declared.
 fn as_named<'a>(event: &FoldEvent<'a>, name: &'a Name, schema_version: u32) -> FoldEvent<'a> {
     FoldEvent {
         name,
@@ -196,7 +196,7 @@ fn as_named<'a>(event: &FoldEvent<'a>, name: &'a Name, schema_version: u32) -> F
     }
 }
 
-/// What came out of a step, each with its next one.
+/// Returns the results of a step, each with its next step.
 fn routed(lift: &Lift, input: &FoldEvent<'_>, parts: Vec<Lifted>) -> Result<Vec<Part>, Error> {
     let route = |contents: Lifted| {
         let route = lift.route(&contents.name, contents.schema_version);
@@ -225,7 +225,7 @@ fn routed(lift: &Lift, input: &FoldEvent<'_>, parts: Vec<Lifted>) -> Result<Vec<
     parts.into_iter().filter_map(route).collect()
 }
 
-/// Every event as what became of it.
+/// Replaces every lifted event with its parts.
 fn assemble<E: Liftable>(events: Vec<E>, mut lifted: BTreeMap<usize, Vec<Part>>) -> Vec<E> {
     let mut all = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
@@ -241,7 +241,7 @@ fn assemble<E: Liftable>(events: Vec<E>, mut lifted: BTreeMap<usize, Vec<Part>>)
     all
 }
 
-/// An event becomes no more than an append may hold.
+/// Checks that an event does not become larger than an append may be.
 fn check_parts(lift: &Lift, event: &FoldEvent<'_>, parts: &[Part]) -> Result<(), Error> {
     let Some(link) = lift.chain().links().first() else {
         return Ok(());
@@ -260,7 +260,8 @@ fn check_parts(lift: &Lift, event: &FoldEvent<'_>, parts: &[Part]) -> Result<(),
     Ok(())
 }
 
-/// What no component alone has done is a fault of the first of those that lift it.
+/// Returns a fault that no single component caused. It is assigned to the first component that
+/// lifts the event.
 fn too_much(lift: &Lift, event: &FoldEvent<'_>, text: String) -> Error {
     let link = lift.chain().link(0);
     let fault = Fault {

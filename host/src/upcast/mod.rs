@@ -1,9 +1,8 @@
-//! Upcasting: stored events as their readers want them, lifted when they are read.
+//! Upcasting: stored events are lifted to the versions that readers need when they are read.
 //!
-//! A [`Chain`] holds the steps of one category, whichever components bring them. What a
-//! reader names ([`Names`]) and a chain make a [`Lift`], which knows the way of each type
-//! and version; a [`Lifter`] goes it, with instances of the upcasters. Stored events never
-//! change.
+//! A [`Chain`] contains the steps of one category from all components. A chain and the names that a
+//! reader declares ([`Names`]) make a [`Lift`], which knows the route of each type and version. A
+//! [`Lifter`] runs the steps with instances of the upcasters. Stored events never change.
 
 mod chain;
 mod error;
@@ -21,10 +20,10 @@ pub use lifter::Lifter;
 pub use names::{Aliases, Names, aliases_of};
 pub use way::Way;
 
-/// How events are read.
+/// The form in which events are read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Form {
-    /// Lifted by the upcasters that are active, to what the active deciders read.
+    /// Lifted by the active upcasters to the versions that the active deciders read.
     #[default]
     Lifted,
     /// As they are stored.

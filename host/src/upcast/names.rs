@@ -3,39 +3,40 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::Chain;
 use crate::model::{MessageType, Name};
 
-/// What a reader names: types, each with the schema version that it reads.
+/// The types that a reader declares, each with the schema version that it reads.
 ///
-/// Names that mean the same type form a group: a name, and its aliases. A reader receives the
-/// events of a group under the name that it uses itself, whichever of them they are stored
-/// under.
+/// Names that mean the same type form a group: a name and its aliases. A reader receives all events
+/// of a group under the name that it uses itself, regardless of the name under which they are
+/// stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
     versions: HashMap<Name, u32>,
-    /// Other names of a type, each with the one that this reader uses.
+    /// Other names of a type, each with the name that this reader uses.
     aliases: HashMap<Name, Name>,
-    /// Named, whichever version is at the end of its chain.
+    /// Types that are declared with the version at the end of their chain.
     open: HashSet<Name>,
     others: Others,
 }
 
-/// What becomes of what a reader does not name.
+/// What happens to events that a reader does not declare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Others {
-    /// It is an error.
+    /// They are an error.
     #[default]
     Refused,
-    /// It comes as the end of its chain, and what is too new as it is stored.
+    /// They are delivered in the version at the end of their chain. Events of declared types that
+    /// are too new for the reader are delivered as stored.
     Taken,
-    /// It is left out.
+    /// They are left out.
     LeftOut,
 }
 
-/// Pairs of names that mean the same type of one category: an alias, and the name that a
-/// decider gave with it.
+/// Pairs of names that mean the same type of one category: an alias, and the name for which a
+/// decider declared it.
 pub type Aliases = BTreeSet<(Name, Name)>;
 
 impl Names {
-    /// What a decider names: its own events. Others are an error for it.
+    /// Returns the names of a decider's own events. Other events are an error.
     pub fn of_decider(events: &[MessageType]) -> Self {
         let versions = events.iter().map(|it| (it.name.clone(), it.schema_version));
         Self {
@@ -45,10 +46,11 @@ impl Names {
         }
     }
 
-    /// The same with aliases that deciders of the category had before, so that a decider reads
-    /// what a later one wrote under a newer name. A group of which it names several types is
-    /// left as the decider has it. Nothing is added when the steps of the chain would
-    /// contradict each other then.
+    /// Adds the aliases that earlier deciders of the category had, so that a decider can read
+    /// events that a later decider wrote under a newer name.
+    ///
+    /// A group of which the decider declares several types is not changed. Nothing is added if the
+    /// steps of the chain would then contradict each other.
     #[must_use]
     pub fn remembering(self, remembered: &Aliases, chain: &Chain) -> Self {
         if remembered.is_empty() {
@@ -62,7 +64,7 @@ impl Names {
             let (Some(used), None) = (named.next(), named.next()) else {
                 continue;
             };
-            // What a step turns into another type of the group is not the same type.
+            // If a step turns one type of the group into another, they are not the same type.
             let is_parted = chain.links().iter().any(|link| {
                 let step = link.step();
                 let mut to = step.to.iter();
@@ -87,11 +89,11 @@ impl Names {
         }
     }
 
-    /// What a projection names of a category: types, each with a version, 0 standing for
-    /// that of the category's decider, without one for the end of its chain. No types:
-    /// all of them, as readers that are no guests see them.
+    /// Returns the names of a projection's source: types, each with a version. Version 0 means the
+    /// version of the category's decider, or the end of the chain without a decider. An empty list
+    /// means all types, as readers outside the sandbox see them.
     ///
-    /// Types are named by any of the names that the decider has for them.
+    /// Types may be given by any of the names that the decider has for them.
     pub fn of_source(types: &[(Name, u32)], decider: Option<&Names>) -> Self {
         let decider = decider.cloned().unwrap_or_default();
         if types.is_empty() {
@@ -128,15 +130,15 @@ impl Names {
         }
     }
 
-    /// The same for a reader that is no guest: what is not named comes as the end of its
-    /// chain, and what is too new as it is stored.
+    /// Adapts the names for a reader that is not a guest, which receives other events, too (see
+    /// [`Others::Taken`]).
     #[must_use]
     pub fn taking_others(mut self) -> Self {
         self.others = Others::Taken;
         self
     }
 
-    /// The version that is read of a type, by its canonical name.
+    /// Returns the version that is read of a type, by its canonical name.
     pub fn version(&self, name: &str) -> Option<u32> {
         self.versions.get(name).copied()
     }
@@ -145,7 +147,7 @@ impl Names {
         self.versions.contains_key(name) || self.open.contains(name)
     }
 
-    /// The name that this reader uses for a type.
+    /// Returns the name that this reader uses for a type.
     pub fn canonical<'a>(&'a self, name: &'a Name) -> &'a Name {
         if self.is_named(name) {
             return name;
@@ -153,30 +155,30 @@ impl Names {
         self.aliases.get(name).unwrap_or(name)
     }
 
-    /// Other names of a type that come to the reader under this one.
+    /// Returns other names of a type whose events the reader receives under this name.
     pub fn aliases<'a>(&'a self, canonical: &'a Name) -> impl Iterator<Item = &'a Name> {
         let aliases = self.aliased();
         aliases.filter_map(move |(alias, name)| (name == canonical).then_some(alias))
     }
 
-    /// Every other name, with the one that the reader uses.
+    /// Returns every other name, with the name that the reader uses.
     pub fn aliased(&self) -> impl Iterator<Item = (&Name, &Name)> {
         let aliases = self.aliases.iter();
         aliases.filter(|(alias, name)| alias != name && !self.is_named(alias))
     }
 
-    /// Whether a type is named at whichever version is at the end of its chain.
+    /// Whether a type is declared with the version at the end of its chain.
     pub fn is_open(&self, canonical: &Name) -> bool {
         self.open.contains(canonical)
     }
 
-    /// What becomes of what is not named.
+    /// What happens to events that are not declared.
     pub fn others(&self) -> Others {
         self.others
     }
 }
 
-/// The older names of types, each with the newest one.
+/// Returns the older names of types, each with its newest name.
 pub fn aliases_of(events: &[MessageType]) -> impl Iterator<Item = (Name, Name)> {
     events.iter().flat_map(|event| {
         let aliases = event.aliases.iter();
@@ -184,7 +186,7 @@ pub fn aliases_of(events: &[MessageType]) -> impl Iterator<Item = (Name, Name)> 
     })
 }
 
-/// Names that mean the same, by pairs of which each does.
+/// Groups names that mean the same type, given as pairs.
 fn groups<'a>(pairs: impl Iterator<Item = (&'a Name, &'a Name)>) -> Vec<BTreeSet<Name>> {
     let mut groups: Vec<BTreeSet<Name>> = Vec::new();
     for (one, other) in pairs {

@@ -1,17 +1,17 @@
 use super::{Lift, Route};
 use crate::model::{Digest, Name};
 
-/// The way of a stored form of events to a reader: every type and version that it takes on,
-/// and where it goes from there. Equal ways give the reader equal events.
+/// The way of a stored form of events to a reader: every type and version on the way, and where it
+/// goes from there. If two ways are equal, the reader receives equal events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way(Vec<(Name, u32, Hop)>);
 
-/// Where an event goes.
+/// The next target of an event on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hop {
-    /// To the reader, or nowhere.
+    /// The reader, or none.
     End(Route),
-    /// Through a step of this component, which declares these results.
+    /// A step of this component, which declares these results.
     Step {
         module: Digest,
         index: usize,
@@ -20,13 +20,13 @@ enum Hop {
 }
 
 impl Way {
-    /// Whether the reader is given nothing of the form: neither an event nor an error.
+    /// Whether the reader receives neither an event nor an error for this form.
     pub fn is_left_out(&self) -> bool {
         matches!(self.0.as_slice(), [(_, _, Hop::End(Route::LeftOut))])
     }
 
-    /// Whether the ways differ at most in which components take the same declared steps. Then
-    /// the events tell whether they differ.
+    /// Whether the ways differ at most in the components that run the same declared steps. In that
+    /// case only the lifted events can show a difference.
     pub fn is_alike(&self, other: &Self) -> bool {
         let is_alike = |one: &Hop, other: &Hop| match (one, other) {
             (
@@ -46,7 +46,7 @@ impl Way {
             )
     }
 
-    /// Every type, with its version, as which the reader is given something of the form.
+    /// Returns every type and version in which the reader receives events of this form.
     pub fn arrivals(&self) -> impl Iterator<Item = (&Name, u32)> {
         self.0.iter().filter_map(|(_, _, hop)| match hop {
             Hop::End(Route::Reader(name, version)) => Some((name, *version)),
@@ -54,7 +54,7 @@ impl Way {
         })
     }
 
-    /// The version of the reader, where something of the form is too new for it.
+    /// Returns the version that the reader reads, if an event of this form is too new for it.
     pub fn too_new(&self) -> Option<u32> {
         self.0.iter().find_map(|(_, _, hop)| match hop {
             Hop::End(Route::TooNew(version)) => Some(*version),
@@ -62,14 +62,14 @@ impl Way {
         })
     }
 
-    /// Whether the reader does not know something of the form, and must.
+    /// Whether the reader does not know a result of this form, which is an error.
     pub fn is_unknown(&self) -> bool {
         let mut hops = self.0.iter();
         hops.any(|(_, _, hop)| *hop == Hop::End(Route::Unknown))
     }
 
-    /// The version as which the reader is given the form, where that is a later one and no step
-    /// leads to it.
+    /// Returns the version in which the reader receives the form, if that is a later version and no
+    /// step leads to it.
     pub fn raised_to(&self) -> Option<u32> {
         match self.0.as_slice() {
             [(_, from, Hop::End(Route::Reader(_, to)))] if from < to => Some(*to),
@@ -79,7 +79,7 @@ impl Way {
 }
 
 impl Lift {
-    /// The way of a stored form to the reader.
+    /// Returns the way of a stored form to the reader.
     pub fn way(&self, name: &Name, version: u32) -> Way {
         let mut hops: Vec<(Name, u32, Hop)> = Vec::new();
         let mut ahead = vec![(name.clone(), version)];
