@@ -3,16 +3,16 @@ use crate::runtime::Refused;
 use crate::store::SIGNATURES_MAX;
 use crate::{fold, store, upcast};
 
-/// Why a module was not taken or not activated.
+/// Why a module was not stored or not activated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The component breaks the contract.
     #[error("the module is refused: {0}")]
     Refused(#[from] Refused),
-    /// It does not go together with what is active.
+    /// The module contradicts the active modules.
     #[error("the module is refused: {0}")]
     Conflict(#[from] upcast::Conflict),
-    /// It can't open what stands for the older events of truncated streams.
+    /// The module can't open the anchors of truncated streams.
     #[error(
         "the module is refused: it can't open the anchors of {}{}: {why}; migrate their form, or \
          remove the marks (truncate before 0; `quipu truncate STREAM --undo`)",
@@ -22,9 +22,9 @@ pub enum Error {
     Anchors {
         /// The first of the streams.
         streams: Vec<StreamId>,
-        /// How many others there are.
+        /// Number of other streams.
         more: usize,
-        /// Why the first can't be opened.
+        /// The reason why the first anchor can't be opened.
         why: String,
     },
     /// A stream can't be folded.
@@ -33,18 +33,18 @@ pub enum Error {
     /// A build can't become inline now.
     #[error("nothing was activated: {0}")]
     NotSettled(String),
-    /// Other hosts have activated something each time.
+    /// Other hosts activated something during every attempt.
     #[error("other hosts activate all the time; try again")]
     Raced,
-    /// A signature does not fit the component.
+    /// A signature does not match the component.
     #[error("module {module}: the signature of key {key} is not one of these bytes; sign it again")]
     WrongSignature {
         /// The module.
         module: Digest,
-        /// Whose signature it is.
+        /// The key of the signature.
         key: PublicKey,
     },
-    /// Nobody whose modules are taken has signed it.
+    /// No key that this host accepts has signed the module.
     #[error(
         "module {module} is {}; this host takes modules that are signed by one of its `keys` \
          alone: `quipu sign`",
@@ -59,13 +59,13 @@ pub enum Error {
     Unsigned {
         /// The module.
         module: Digest,
-        /// By whom it is signed.
+        /// The keys of its signatures.
         signed_by: Vec<PublicKey>,
     },
-    /// It has as many as are kept.
+    /// The module already has the highest number of signatures.
     #[error("module {0} has {SIGNATURES_MAX} signatures already, and no more are kept")]
     TooManySignatures(Digest),
-    /// The plan has moved since a preflight.
+    /// The plan has changed since the preflight.
     #[error(
         "nothing was activated: the preflight was made on plan {looked_at}, and plan {now} is in \
          force; look again"
@@ -73,10 +73,10 @@ pub enum Error {
     LookedAt {
         /// The plan of the preflight.
         looked_at: u64,
-        /// The plan in force.
+        /// The current plan.
         now: u64,
     },
-    /// No such module.
+    /// The module does not exist.
     #[error("module {0} is not in the store; upload it first")]
     NotFound(Digest),
     /// The store failed.

@@ -1,8 +1,7 @@
-//! Modules and the plan: which component serves what, and since when.
+//! Manages modules and the plan: which components are active, and since when.
 //!
-//! The plan is a number for the whole store, raised by each activation. Every
-//! commit records the plan under which it was made, and the store refuses an
-//! append whose part of the plan has changed.
+//! The plan is a number for the whole store. Each activation raises it. Every commit records the
+//! current plan, and the store rejects an append if the plan of its category has changed since.
 
 mod error;
 mod past;
@@ -41,12 +40,14 @@ use crate::store::{
 };
 use crate::supervise::joined;
 
-/// Compiled modules that are kept though they are not active: a few MiB each.
+/// Highest number of compiled modules that are cached although they are not active. Each takes a
+/// few MiB.
 const RECENT_MAX: usize = 8;
-/// Plans before the current one that are kept: readers compare what they read under them.
+/// Number of plans before the current one that are cached, because readers compare the plans under
+/// which they read.
 const PLANS_MAX: usize = 16;
 
-/// Uploads, activates, and knows what is active.
+/// Uploads and activates modules, and knows the active ones.
 pub struct Registry {
     runtime: Runtime,
     signing: Signing,
@@ -56,13 +57,14 @@ pub struct Registry {
     folder: Arc<Folder>,
     types: Arc<dyn TypeStore>,
     plan: Arc<Current>,
-    /// Held by an activation from its checks on, and shared by those whose work rests on
-    /// what is active: no anchor is taken between the look at all anchors and the new plan.
+    /// Write-locked during an activation, from its checks on. Read-locked by operations that depend
+    /// on the active modules, so that no anchor is taken between the check of all anchors and the
+    /// new plan.
     changing: tokio::sync::RwLock<()>,
-    /// Held while the plan is read from the store.
+    /// Locked while the plan is read from the store.
     refreshing: tokio::sync::Mutex<()>,
-    /// Modules that were compiled lately, the last one last: what is uploaded is activated
-    /// soon, and what was active a moment ago may be so again.
+    /// Modules that were compiled recently, the latest one last. An uploaded module is usually
+    /// activated soon, and a replaced one may be activated a second time.
     recent: Mutex<VecDeque<Arc<Module>>>,
 }
 
@@ -71,15 +73,15 @@ pub struct Registry {
 pub struct Uploaded {
     /// The module.
     pub module: Arc<Module>,
-    /// False when the store had it already.
+    /// False if the module was already in the store.
     pub is_new: bool,
 }
 
 impl Registry {
-    /// Reads the plan of a store and loads the modules that are active in it.
+    /// Reads the plan of a store and loads its active modules.
     ///
     /// # Errors
-    /// When the store does not answer, or an active module can't be loaded any more.
+    /// When the store does not answer, or an active module can no longer be loaded.
     pub async fn open(
         (runtime, signing): (Runtime, Signing),
         modules: Arc<dyn ModuleStore>,
@@ -104,7 +106,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Reads what other hosts have activated since the plan that is known here.
+    /// Reads the plan if other hosts have activated something.
     ///
     /// # Errors
     /// When the store does not answer, or an active module can't be loaded.
@@ -121,29 +123,29 @@ impl Registry {
         Ok(())
     }
 
-    /// The same for whoever can go on with the old plan, which the store refuses: a plan that
-    /// can't be read is logged.
+    /// Reads the plan like [`refresh`](Self::refresh), but only logs an error. For callers that can
+    /// continue with the old plan, because the store rejects it.
     pub async fn refresh_or_warn(&self) {
         if let Err(error) = self.refresh().await {
             tracing::warn!(%error, "the plan was not read; the store refuses the old one");
         }
     }
 
-    /// While this is held, this host activates nothing.
+    /// Prevents activations by this host until the result is dropped.
     pub async fn steady(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
         self.changing.read().await
     }
 
-    /// What is active now.
+    /// Returns the current plan.
     pub fn plan(&self) -> Arc<Plan> {
         self.plan.get()
     }
 
-    /// Checks a component and keeps it in the store, with a signature if it comes with one.
-    /// The same bytes are the same module.
+    /// Checks a component and stores it, with its signature if there is one. The same bytes are the
+    /// same module.
     ///
     /// # Errors
-    /// When the component is refused, or the store does not take it.
+    /// When the component is rejected, or the store fails.
     pub async fn upload(
         &self,
         bytes: Vec<u8>,
@@ -158,12 +160,12 @@ impl Registry {
             let Some(other) = self.signing.others(&signatures).next() else {
                 return Err(Error::TooManySignatures(digest));
             };
-            // That of a key which is taken goes before one that says nothing here.
+            // A signature by an accepted key replaces one by a key that is not accepted here.
             self.signing.check(digest, &bytes, signature.as_slice())?;
             in_place_of = Some(other);
         }
         signatures.extend(signature);
-        // Before anything of it is compiled.
+        // Before any of it is compiled.
         self.signing.check(digest, &bytes, &signatures)?;
         let (module, bytes) = self.compile(bytes).await?;
         let is_new = self.modules.put(digest, &bytes, self.clock.now()).await?;
@@ -176,17 +178,17 @@ impl Registry {
         Ok(Uploaded { module, is_new })
     }
 
-    /// What guests may use on this host.
+    /// Limits of guests on this host.
     pub fn limits(&self) -> &Limits {
         self.runtime.limits()
     }
 
-    /// Whose modules are taken.
+    /// Keys whose modules are accepted.
     pub fn signing(&self) -> &Signing {
         &self.signing
     }
 
-    /// The signatures of a module.
+    /// Returns the signatures of a module.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -194,7 +196,8 @@ impl Registry {
         Ok(self.modules.signatures(digest).await?)
     }
 
-    /// Keys may have changed since it was uploaded, and other hosts have others.
+    /// Checks the signatures of a stored module. The keys may have changed since it was uploaded,
+    /// and other hosts may have other keys.
     async fn check_signed(&self, digest: Digest, bytes: &[u8]) -> Result<(), Error> {
         if !self.signing.is_demanded() {
             return Ok(());
@@ -203,7 +206,7 @@ impl Registry {
         self.signing.check(digest, bytes, &signatures)
     }
 
-    /// The modules of inline projections.
+    /// Returns the modules of inline projections.
     async fn inline_modules(
         &self,
         projections: &ProjectionPlan,
@@ -215,15 +218,15 @@ impl Registry {
         Ok(modules)
     }
 
-    /// Told of each plan that becomes the current one.
+    /// Notifies of each plan that becomes the current one.
     pub fn raised(&self) -> watch::Receiver<u64> {
         self.plan.raised.subscribe()
     }
 
-    /// A module of the store, compiled.
+    /// Returns a module of the store, compiled.
     ///
     /// # Errors
-    /// When it is not in the store, or can't be loaded any more.
+    /// When it is not in the store, or can no longer be loaded.
     pub async fn module(&self, digest: Digest) -> Result<Arc<Module>, Error> {
         if let Some(module) = self.plan().module(digest) {
             return Ok(Arc::clone(module));
@@ -239,8 +242,8 @@ impl Registry {
         Ok(self.compile(bytes).await?.0)
     }
 
-    /// The rules of a category with another decider in place of its own; none when the
-    /// module is a decider of another category, or none.
+    /// Returns the rules of a category with a different decider. `None` when the module is not a
+    /// decider of the category.
     ///
     /// # Errors
     /// When it is not in the store.
@@ -252,7 +255,7 @@ impl Registry {
         Ok(decides.then(|| self.plan().rules_with(&module)))
     }
 
-    /// The bytes of a module.
+    /// Returns the bytes of a module.
     ///
     /// # Errors
     /// When it is not in the store.
@@ -263,7 +266,7 @@ impl Registry {
             .ok_or(Error::NotFound(digest))
     }
 
-    /// Every module in the store, with its time of upload, oldest first.
+    /// Returns every module in the store with its time of upload, oldest first.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -271,8 +274,8 @@ impl Registry {
         Ok(self.modules.list().await?)
     }
 
-    /// Removes modules that came as long ago as this, or longer, and that nothing needs; unless
-    /// `for_real`, says which they are alone.
+    /// Removes modules that were uploaded at least this long ago and that nothing needs. Unless
+    /// `for_real`, only returns them.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -281,14 +284,14 @@ impl Registry {
         older_than: Duration,
         for_real: bool,
     ) -> Result<Vec<StoredModule>, Error> {
-        // One that is being activated is not taken from under it.
+        // So that a module which is being activated is not removed.
         let _changing = self.changing.write().await;
         let age = u64::try_from(older_than.as_micros()).unwrap_or(u64::MAX);
         let before = Timestamp(self.clock.now().0.saturating_sub(age));
         Ok(self.modules.prune(before, for_real).await?)
     }
 
-    /// Every activation, oldest first.
+    /// Returns every activation, oldest first.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -296,7 +299,7 @@ impl Registry {
         Ok(self.modules.deployments().await?)
     }
 
-    /// Compiling takes up to seconds, so it is done off the reactor's threads.
+    /// Compiles a component on a blocking thread, because compiling may take seconds.
     async fn compile(&self, bytes: Vec<u8>) -> Result<(Arc<Module>, Vec<u8>), Error> {
         let runtime = self.runtime.clone();
         let compiling = tokio::task::spawn_blocking(move || {
@@ -320,7 +323,7 @@ impl Registry {
     }
 }
 
-/// The current plan, and the last ones before it.
+/// The current plan and the last ones before it.
 #[derive(Debug, Default)]
 struct Current {
     plan: RwLock<Arc<Plan>>,
@@ -333,7 +336,7 @@ impl Current {
         Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A plan that was the current one a short time ago.
+    /// Returns a plan that was the current one a short time ago.
     fn recent(&self, number: u64) -> Option<Arc<Plan>> {
         let current = self.get();
         if current.number == number {
@@ -352,7 +355,7 @@ impl Current {
         before.push_back(plan);
     }
 
-    /// Makes a plan the current one, unless a later one is.
+    /// Makes a plan the current one, unless a later one already is.
     fn publish(&self, plan: Plan) {
         let mut current = self.plan.write().unwrap_or_else(PoisonError::into_inner);
         if current.number < plan.number {
@@ -365,7 +368,7 @@ impl Current {
     }
 }
 
-/// By category: the plan that last changed it, and what it trusts since.
+/// Returns, by category, the plan that last changed it and the folds trusted since.
 fn since<'a>(history: impl Iterator<Item = &'a Deployment>) -> HashMap<String, Since> {
     let mut since = HashMap::new();
     for deployment in history {

@@ -1,4 +1,4 @@
-//! What served each category under each plan that there was.
+//! Computes which modules served each category under each past plan.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -11,16 +11,16 @@ use crate::model::Digest;
 use crate::runtime::Module;
 use crate::store::{Deployment, ProjectionPlan};
 
-/// The deciders of every plan, with the steps that events took to them.
+/// The deciders of every plan, with the steps for their events.
 #[derive(Debug, Default)]
 pub struct Past {
-    /// By category, in order of the plan.
+    /// By category, ordered by plan.
     served: HashMap<Box<str>, Vec<Served>>,
     /// The last plan.
     last: u64,
 }
 
-/// What served a category from a plan on.
+/// The rules that served a category from a plan on.
 #[derive(Debug)]
 struct Served {
     from: u64,
@@ -28,14 +28,15 @@ struct Served {
 }
 
 impl Past {
-    /// What decided the commands of a category under a plan; none when nothing did.
+    /// Returns the rules that decided the commands of a category under a plan. `None` if it had no
+    /// decider.
     pub fn rules(&self, category: &str, plan: u64) -> Option<&Arc<Rules>> {
         let served = self.served.get(category)?;
         let begun = served.partition_point(|served| served.from <= plan);
         served[..begun].last()?.rules.as_ref()
     }
 
-    /// The last plan that the history has.
+    /// The last plan in the history.
     pub fn last(&self) -> u64 {
         self.last
     }
@@ -53,10 +54,10 @@ impl Past {
 }
 
 impl Registry {
-    /// The rules of every plan in the store's history.
+    /// Returns the rules of every plan in the store's history.
     ///
     /// # Errors
-    /// When a module of it is not in the store, or can't be loaded any more.
+    /// When a module is not in the store, or can no longer be loaded.
     pub async fn past(&self) -> Result<Past, Error> {
         let mut past = Past::default();
         let mut modules: HashMap<Digest, Arc<Module>> = HashMap::new();
@@ -86,10 +87,10 @@ impl Registry {
         Ok(past)
     }
 
-    /// The plan of a number: the current one, or one that was.
+    /// Returns the current plan or an earlier one by its number.
     ///
     /// # Errors
-    /// When a module of it is not in the store, or can't be loaded any more.
+    /// When a module is not in the store, or can no longer be loaded.
     pub async fn plan_at(&self, number: u64) -> Result<Arc<Plan>, Error> {
         if let Some(plan) = self.plan.recent(number) {
             return Ok(plan);
@@ -100,7 +101,8 @@ impl Registry {
         Ok(plan)
     }
 
-    /// The plan of a number, by the history. What has not changed since a plan is taken from it.
+    /// Builds the plan with a number from the history. Parts that have not changed since the known
+    /// plan are taken from it.
     pub(super) async fn composed(
         &self,
         history: &[Deployment],

@@ -1,4 +1,4 @@
-//! What is active, and what follows from it for each category.
+//! The active modules, and the rules for each category that result from them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use crate::runtime::Module;
 use crate::store::{Activation, ProjectionPlan, Turn};
 use crate::upcast::{Aliases, Chain, Conflict, Lift, Names};
 
-/// What serves a category.
+/// The decider of a category.
 #[derive(Debug)]
 pub struct Deployed {
-    /// Its decider, and how events come to it.
+    /// The decider, and how events are lifted for it.
     pub rules: Arc<Rules>,
-    /// The plan by which it became what it is.
+    /// The plan that last changed it.
     pub plan: u64,
 }
 
-/// What is active, and since when.
+/// The active modules, and since when they are active.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// The plan's number; 0 before the first activation.
@@ -28,87 +28,87 @@ pub struct Plan {
     active: BTreeMap<Box<str>, Arc<Module>>,
     /// Deciders by category.
     deciders: HashMap<Box<str>, Arc<Deployed>>,
-    /// How events come to readers that are no guests, by category.
+    /// How events are lifted for readers that are not guests, by category.
     readers: BTreeMap<Box<str>, Arc<Lift>>,
-    /// What the history says, by category.
+    /// Data from the history, by category.
     since: HashMap<String, Since>,
     /// Projections by name.
     projections: BTreeMap<Box<str>, Projected>,
-    /// Those that are folded inline.
+    /// Inline projections by name.
     inline: BTreeMap<Box<str>, InlineProjection>,
-    /// Who has projections that several define.
+    /// Owners of projections that several components define.
     owners: BTreeMap<String, String>,
-    /// By category, names that deciders had for the same types; none: it was not recorded.
+    /// By category, names that deciders used for the same types. `None`: not recorded.
     aliases: Option<BTreeMap<String, Aliases>>,
 }
 
-/// What the history says of a category.
+/// Data about a category from the history.
 #[derive(Debug, Clone, Default)]
 pub struct Since {
     /// The plan that last changed it.
     pub plan: u64,
-    /// Folds whose snapshots may be opened since.
+    /// Other folds whose snapshots may be opened since then.
     pub trusted: Vec<Digest>,
 }
 
 impl Plan {
-    /// What serves a category.
+    /// Returns the decider of a category.
     pub fn decider(&self, category: &str) -> Option<&Arc<Deployed>> {
         self.deciders.get(category)
     }
 
-    /// How the events of a category come to readers that are no guests; none: as they
-    /// are stored.
+    /// Returns how the events of a category are lifted for readers that are not guests. `None`:
+    /// they are read as stored.
     pub fn reader(&self, category: &str) -> Option<&Arc<Lift>> {
         self.readers.get(category)
     }
 
-    /// Every category of which something is active.
+    /// Returns every category with an active decider or upcaster.
     pub fn readers(&self) -> impl Iterator<Item = (&str, &Arc<Lift>)> {
         self.readers
             .iter()
             .map(|(category, lift)| (&**category, lift))
     }
 
-    /// Every projection, by name.
+    /// Returns every projection, by name.
     pub fn projections(&self) -> impl Iterator<Item = (&str, &Projected)> {
         self.projections
             .iter()
             .map(|(name, projected)| (&**name, projected))
     }
 
-    /// A projection that is deployed.
+    /// Returns a deployed projection.
     pub fn projection(&self, name: &str) -> Option<&Projected> {
         self.projections.get(name)
     }
 
-    /// Components that have projections which others define, too, by the projection's name.
+    /// Returns the owners of projections that several components define, by the projection's name.
     pub fn owners(&self) -> &BTreeMap<String, String> {
         &self.owners
     }
 
-    /// By category, names of event types that mean the same, of every decider that was ever
-    /// active; none: some were active before this was recorded.
+    /// Returns, by category, the names of event types that mean the same, from every decider that
+    /// was ever active. `None`: some were active before this was recorded.
     pub fn aliases(&self) -> Option<&BTreeMap<String, Aliases>> {
         self.aliases.as_ref()
     }
 
-    /// Every projection that is folded inline, by name.
+    /// Returns every inline projection, by name.
     pub fn inline(&self) -> impl Iterator<Item = (&str, &InlineProjection)> {
         self.inline.iter().map(|(name, inline)| (&**name, inline))
     }
 
-    /// A projection that is folded inline.
+    /// Returns an inline projection.
     pub fn inline_projection(&self, name: &str) -> Option<&InlineProjection> {
         self.inline.get(name)
     }
 
-    /// The digest that is active under a name.
+    /// Returns the digest of the module that is active under a name.
     pub fn active(&self, name: &str) -> Option<Digest> {
         self.active.get(name).map(|module| module.digest())
     }
 
-    /// Every active module.
+    /// Returns every active module.
     pub fn modules(&self) -> impl Iterator<Item = &Arc<Module>> {
         self.active.values()
     }
@@ -118,18 +118,18 @@ impl Plan {
         self.module(digest).is_some()
     }
 
-    /// The active module with this digest.
+    /// Returns the active module with this digest.
     pub fn module(&self, digest: Digest) -> Option<&Arc<Module>> {
         let inline = self.inline.values().map(|inline| &inline.module);
         let mut all = self.modules().chain(inline);
         all.find(|active| active.digest() == digest)
     }
 
-    /// The same with modules in place of those of their names, and without those of some names.
-    /// `aliases` are those of every decider, the new ones included.
+    /// Returns a candidate in which modules replace those with their names, and some names are
+    /// retired. `aliases` are those of every decider, including the new ones.
     ///
     /// # Errors
-    /// When they contradict each other, or others.
+    /// When modules contradict each other.
     pub fn with(
         &self,
         modules: &[Arc<Module>],
@@ -168,8 +168,8 @@ impl Plan {
         })
     }
 
-    /// The rules of a decider in place of the active one, also of one that could not be
-    /// activated now: steps that lead beyond what it names are left out by themselves.
+    /// Returns the rules with a different decider, even if it could not be activated now. Steps
+    /// that lead beyond the types that it declares are left out.
     pub fn rules_with(&self, module: &Arc<Module>) -> Rules {
         let name = module.manifest().name.as_str();
         let others = self.active.iter().filter(|(other, _)| ***other != *name);
@@ -179,8 +179,8 @@ impl Plan {
         Rules::new(Arc::clone(module), chain, names, Vec::new())
     }
 
-    /// What serves each category if these modules are active. What has not changed stays
-    /// what it was, so that states go on.
+    /// Builds the plan for these active modules. Unchanged parts are taken from the plan before, so
+    /// that warm states remain valid.
     ///
     /// # Errors
     /// When modules contradict each other.
@@ -229,7 +229,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan that follows this one, once a candidate has been activated.
+    /// Returns the next plan, after a candidate has been activated.
     ///
     /// # Errors
     /// When its modules contradict each other.
@@ -251,7 +251,7 @@ impl Plan {
         Self::of(self.number + 1, candidate.active, since, projections, self)
     }
 
-    /// Categories that these modules serve otherwise than now.
+    /// Returns the categories whose rules change with these modules.
     fn changed(&self, active: &BTreeMap<Box<str>, Arc<Module>>) -> Result<Vec<String>, Conflict> {
         let mut changed = Vec::new();
         let all: BTreeSet<_> = categories(active)
@@ -276,20 +276,20 @@ impl Plan {
     }
 }
 
-/// A plan that might come next.
+/// A plan that could come next.
 #[derive(Debug)]
 pub struct Candidate {
     active: BTreeMap<Box<str>, Arc<Module>>,
     /// Categories that it would change.
     pub categories: Vec<String>,
-    /// What it would say of projections.
+    /// The new plan of projections.
     pub projections: ProjectionPlan,
-    /// Builds that would change how they are folded.
+    /// Builds that would change their lifecycle.
     pub turns: Vec<Turn>,
 }
 
 impl Candidate {
-    /// What would serve a category; none without a decider.
+    /// Returns the rules of a category; `None` without a decider.
     ///
     /// # Errors
     /// When modules contradict each other.
@@ -303,7 +303,8 @@ impl Candidate {
 
 static NONE: Aliases = Aliases::new();
 
-/// What the decider of a category names, with what deciders of it named before.
+/// Returns the names that the decider of a category declares, with the names that earlier deciders
+/// declared.
 pub(super) fn named(
     decider: Option<&Arc<Module>>,
     aliases: Option<&BTreeMap<String, Aliases>>,
@@ -316,7 +317,7 @@ pub(super) fn named(
     names.remembering(remembered.unwrap_or(&NONE), chain)
 }
 
-/// Aliases as the history of the plan holds them.
+/// Converts aliases to the form in the history of the plan.
 fn written(aliases: &BTreeMap<String, Aliases>) -> BTreeMap<String, BTreeSet<(String, String)>> {
     let text = |name: &Name| name.as_str().to_owned();
     let all = aliases.iter().map(|(category, pairs)| {
@@ -326,7 +327,7 @@ fn written(aliases: &BTreeMap<String, Aliases>) -> BTreeMap<String, BTreeSet<(St
     all.collect()
 }
 
-/// Aliases from the history of the plan.
+/// Converts aliases from the form in the history of the plan.
 pub(super) fn read(
     aliases: &BTreeMap<String, BTreeSet<(String, String)>>,
 ) -> BTreeMap<String, Aliases> {
@@ -338,7 +339,7 @@ pub(super) fn read(
     all.collect()
 }
 
-/// Inline projections whose modules are there.
+/// Returns the inline projections whose modules are loaded.
 fn inline(
     projections: &ProjectionPlan,
     modules: &HashMap<Digest, Arc<Module>>,
@@ -354,7 +355,7 @@ fn inline(
     inline.collect()
 }
 
-/// Every category that some modules decide or lift.
+/// Returns every category for which these modules have a decider or steps.
 pub(super) fn categories(active: &BTreeMap<Box<str>, Arc<Module>>) -> BTreeSet<Box<str>> {
     let modules = active.values();
     modules
@@ -367,7 +368,7 @@ pub(super) fn categories(active: &BTreeMap<Box<str>, Arc<Module>>) -> BTreeSet<B
         .collect()
 }
 
-/// The steps of a category and its decider, which go together.
+/// Returns the steps of a category and its decider, after checking that they fit together.
 pub(super) fn compose(
     active: &BTreeMap<Box<str>, Arc<Module>>,
     category: &str,

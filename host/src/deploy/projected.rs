@@ -1,4 +1,4 @@
-//! Projections of a plan: who defines them, how they are kept, and which are inline.
+//! Projections of a plan: who defines them, their settings, and which of them are inline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use crate::runtime::{Definition, Module};
 use crate::store::{BuildId, InlineBuild, ProjectionPlan, Turn};
 use crate::upcast::Conflict;
 
-/// A projection that is deployed.
+/// A deployed projection.
 #[derive(Debug, Clone)]
 pub struct Projected {
     /// The component that defines it.
     pub module: Arc<Module>,
-    /// How it is kept.
+    /// Lifecycle and error policy.
     pub settings: Settings,
     name: Box<str>,
 }
 
-/// A projection that is folded inline.
+/// An inline projection.
 #[derive(Debug, Clone)]
 pub struct InlineProjection {
-    /// Where its documents are.
+    /// The build that contains its documents.
     pub build: BuildId,
-    /// The component that folds it; the one before, while a rebuild is under way.
+    /// The component that folds it. During a rebuild, this is the previous one.
     pub module: Arc<Module>,
     /// Version of the definition.
     pub version: u32,
@@ -33,51 +33,51 @@ pub struct InlineProjection {
 /// The active modules by name.
 pub(super) type Active = BTreeMap<Box<str>, Arc<Module>>;
 
-/// What an activation changes of how projections are kept.
+/// Changes of an activation to the settings of projections.
 #[derive(Debug, Clone, Default)]
 pub struct Keeping {
-    /// How some of the module's projections are kept from then on.
+    /// New settings for some of the module's projections.
     pub changes: BTreeMap<String, SettingsChange>,
-    /// Names that other components hold, and that the release takes.
+    /// Names owned by other components that the release takes over.
     pub take_over: Vec<String>,
-    /// New builds wait for the order to switch.
+    /// New builds switch only on command.
     pub hold: bool,
-    /// Builds that change how they are folded, and what is inline of them then.
+    /// Builds that change their lifecycle, and the resulting inline build.
     pub turning: Option<Turning>,
-    /// Owners of projections that several active components define, as a roll-back restores them.
+    /// Owners of projections that several active components define, for a roll-back.
     pub owners: BTreeMap<String, String>,
 }
 
-/// A projection that changes how it is folded while everything else stays as it is.
+/// A projection whose lifecycle changes while everything else stays the same.
 #[derive(Debug, Clone)]
 pub struct Turning {
-    /// Which.
+    /// Name of the projection.
     pub projection: Box<str>,
-    /// What becomes of its builds.
+    /// Changes of its builds.
     pub turns: Vec<Turn>,
-    /// What is inline of it then.
+    /// Its inline build afterwards.
     pub inline: Option<InlineBuild>,
-    /// The plan under which a build that becomes inline was judged: under another one nothing
-    /// is activated. None where nothing becomes inline.
+    /// The plan under which a build that becomes inline was checked. Under a different plan,
+    /// nothing is activated. `None` if nothing becomes inline.
     pub judged: Option<u64>,
 }
 
 impl Projected {
-    /// Its definition.
+    /// Returns the definition.
     ///
     /// # Panics
-    /// Never: it is made of a module that has it.
+    /// Never, because the value is created from a module that has the definition.
     pub fn definition(&self) -> &Definition {
         let found = self.module.projection(&self.name);
         found.expect("a projection is made of a module that defines it")
     }
 }
 
-/// What the active modules define, each projection once. One that several define is that of
-/// its owner.
+/// Returns the projections that the active modules define, each once. If several define a
+/// projection, its owner's definition is used.
 ///
 /// # Errors
-/// When two of them define projections of one name, and neither owns it.
+/// When two modules define projections with the same name, and neither owns it.
 pub(super) fn defined(
     active: &Active,
     settings: &BTreeMap<String, Settings>,
@@ -108,11 +108,11 @@ pub(super) fn defined(
     Ok(all)
 }
 
-/// Who has projections that several define: whoever took one over, for as long as it defines
-/// it.
+/// Returns the owners of projections that several modules define: the last one that took it over,
+/// for as long as it defines it.
 ///
 /// # Errors
-/// When the module does not define what it is to take over.
+/// When the module does not define a projection that it should take over.
 fn owners(
     plan: &Plan,
     active: &Active,
@@ -147,8 +147,7 @@ fn owners(
     Ok(owners)
 }
 
-/// What follows for projections if these modules are active: what the plan says of them,
-/// and the turns that are made with it.
+/// Returns the plan of projections for these active modules, and the turns that come with it.
 ///
 /// # Errors
 /// When modules contradict each other, or a definition changed without its version.
@@ -193,7 +192,7 @@ pub(super) fn kept(
             continue;
         };
         let mut build = before.stored();
-        // Another version is built beside it first; until then the one before goes on.
+        // A different version is first built next to it. Until then the previous one continues.
         if now.definition().version == before.version && now.module.digest() != build.module {
             build.module = now.module.digest();
             moved.extend(categories(Some(now.definition())));
@@ -230,7 +229,8 @@ impl InlineProjection {
     }
 }
 
-/// Documents that another definition made would be read as those of this one.
+/// Rejects a changed definition with the same version, because documents folded by the old
+/// definition would be read as those of the new one.
 fn check_same(name: &str, before: &Definition, now: &Definition) -> Result<(), Conflict> {
     if before.version == now.version && !before.makes_the_same_as(now) {
         return Err(Conflict::new(format!(
@@ -242,13 +242,13 @@ fn check_same(name: &str, before: &Definition, now: &Definition) -> Result<(), C
     Ok(())
 }
 
-/// The categories whose appends a projection takes part in, as the plan names them.
+/// Returns the categories whose appends involve a projection, as the plan names them.
 fn categories(definition: Option<&Definition>) -> impl Iterator<Item = String> {
     let sources = definition.into_iter().flat_map(|it| &it.sources);
     sources.map(|source| source.category.as_deref().unwrap_or_default().to_owned())
 }
 
-/// Who has not what was asked for.
+/// Describes the components that lack what was requested, for an error message.
 fn lack(modules: &[Arc<Module>]) -> String {
     match modules {
         [only] => format!("{only:?} has"),

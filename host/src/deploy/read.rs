@@ -1,4 +1,4 @@
-//! Recorded events for readers that are no guests, lifted to what is active.
+//! Lifts recorded events for readers that are not guests, under the current plan.
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
@@ -11,20 +11,20 @@ use crate::model::{Name, Position, RecordedEvent, StreamId, Version};
 use crate::store::Filter;
 use crate::upcast::{self, Lift, Liftable, Lifter, Route};
 
-/// How readers that are no guests see events, under the plan that is current. Unlike the
-/// registry it keeps nothing of the host alive.
+/// Reads events for readers that are not guests, under the current plan. Unlike the registry, this
+/// value keeps nothing of the host alive.
 #[derive(Clone)]
 pub struct Reading {
     plan: Arc<Current>,
     lifter: Arc<Lifter>,
 }
 
-/// Events as they are read, up to one that can't be.
+/// Lifted events, up to the first one that can't be lifted.
 #[derive(Debug)]
 pub struct Readable<E> {
-    /// The parts of a split one follow each other, a dropped one is left out.
+    /// The events. The parts of a split event follow each other, a dropped event is left out.
     pub events: Vec<E>,
-    /// What came behind them, and could not be lifted.
+    /// The event after them that could not be lifted.
     pub failed: Option<Box<Unreadable>>,
 }
 
@@ -35,28 +35,28 @@ pub struct Readable<E> {
      stored"
 )]
 pub struct Unreadable {
-    /// Its stream.
+    /// Stream of the event.
     pub stream: StreamId,
-    /// Its place there.
+    /// Number of the event in its stream.
     pub version: Version,
-    /// Its place in the log.
+    /// Position of the event in the log.
     pub position: Position,
-    /// Why.
+    /// The error.
     pub error: upcast::Error,
 }
 
-/// A recorded event, or one that is shared.
+/// A recorded event, owned or shared.
 pub trait Recorded: Liftable + Borrow<RecordedEvent> + Clone + Send + 'static {}
 
 impl<E: Liftable + Borrow<RecordedEvent> + Clone + Send + 'static> Recorded for E {}
 
 impl Registry {
-    /// What lifts events.
+    /// Returns the lifter.
     pub fn lifter(&self) -> Arc<Lifter> {
         Arc::clone(self.folder.lifter())
     }
 
-    /// How readers that are no guests see events.
+    /// Returns a reader of events for readers that are not guests.
     pub fn reading(&self) -> Reading {
         Reading {
             plan: Arc::clone(&self.plan),
@@ -64,12 +64,12 @@ impl Registry {
         }
     }
 
-    /// Lifts recorded events, of any categories, in their order: each to the version that
-    /// the active decider of its category reads, without one to the end of its chain.
-    /// Guests run off the reactor, and only if some event needs one.
+    /// Lifts recorded events of any categories, in their order: each to the version that the active
+    /// decider of its category reads, or without a decider to the end of its chain. Guests run on
+    /// blocking threads, and only if an event needs one.
     ///
     /// # Errors
-    /// At the first event that can't be lifted.
+    /// The first event that can't be lifted.
     pub async fn lift(
         &self,
         events: Vec<RecordedEvent>,
@@ -77,7 +77,7 @@ impl Registry {
         self.lift_under(&self.plan(), events).await
     }
 
-    /// The same under a plan that was the current one.
+    /// Lifts recorded events under an earlier plan.
     ///
     /// # Errors
     /// As [`lift`](Self::lift).
@@ -95,16 +95,16 @@ impl Registry {
 }
 
 impl Reading {
-    /// What is active now.
+    /// Returns the current plan.
     pub fn plan(&self) -> Arc<Plan> {
         self.plan.get()
     }
 
-    /// Lifts events of any categories, which stand in the order of the log or against it,
-    /// as far as they can be. Guests run off the reactor, and only if some event needs one.
+    /// Lifts events of any categories until one can't be lifted. The events are in the order of the
+    /// log or in reverse order. Guests run on blocking threads, and only if an event needs one.
     ///
     /// # Errors
-    /// When the host is being shut down.
+    /// When the host is shutting down.
     pub async fn lift<E: Recorded>(
         &self,
         plan: &Arc<Plan>,
@@ -123,8 +123,8 @@ impl Reading {
     }
 }
 
-/// Lifts events of each category at once, so that each step is one call, and puts them in
-/// their order again.
+/// Lifts the events of each category together, so that each step is one call, and restores their
+/// order.
 pub(super) fn lift_by<E: Recorded>(
     lift: &dyn Fn(&str) -> Option<Arc<Lift>>,
     lifter: &Lifter,
@@ -149,7 +149,7 @@ pub(super) fn lift_by<E: Recorded>(
             Some(lift) => failed.extend(lift_group(&lift, lifter, group, &mut all)),
         }
     }
-    // Stable: the parts of an event stay in their order.
+    // The sort is stable, so the parts of an event keep their order.
     match (is_one, is_backward) {
         (true, _) => {}
         (false, false) => all.sort_by_key(position),
@@ -173,7 +173,7 @@ pub(super) fn lift_by<E: Recorded>(
     }
 }
 
-/// Lifts events of one category as far as they can be.
+/// Lifts events of one category until one can't be lifted.
 fn lift_group<E: Recorded>(
     lift: &Lift,
     lifter: &Lifter,
@@ -184,7 +184,7 @@ fn lift_group<E: Recorded>(
         all.extend(lifted);
         return None;
     }
-    // One by one, to find those before the one that can't be lifted.
+    // One by one, to find the events before the one that can't be lifted.
     for event in group {
         let recorded: &RecordedEvent = event.borrow();
         let (stream, version) = (recorded.stream.clone(), recorded.version);
@@ -205,14 +205,14 @@ fn lift_group<E: Recorded>(
 }
 
 impl Plan {
-    /// Whether an event has to be lifted by a guest.
+    /// Whether an event must be lifted by a guest.
     pub fn needs_guest<E: Recorded>(&self, event: &E) -> bool {
         let recorded: &RecordedEvent = event.borrow();
         let lift = self.reader(recorded.stream.category());
         lift.is_some_and(|lift| Lifter::needs_guest(lift, event))
     }
 
-    /// An event that needs no guest, under the name and version that it has by now.
+    /// Returns an event that needs no guest, with its current name and version.
     pub fn relabelled<E: Recorded>(&self, mut event: E) -> E {
         let recorded: &RecordedEvent = event.borrow();
         let lift = self.reader(recorded.stream.category());
@@ -223,8 +223,8 @@ impl Plan {
         event
     }
 
-    /// A filter that passes every stored event of which something may pass this one: types
-    /// are taken by their canonical names, under which others may be stored.
+    /// Returns a filter that passes every stored event whose results may pass this filter. Types
+    /// are matched by their canonical names, but events may be stored under other names.
     pub fn widened(&self, filter: &Filter) -> Filter {
         let Some(types) = &filter.types else {
             return filter.clone();
@@ -245,15 +245,13 @@ impl Plan {
         }
     }
 
-    /// Every name by which a stored event may be asked for, where it has others than the
-    /// one by which it is stored.
+    /// Returns the other names under which a stored event may be requested.
     pub fn names(&self, event: &RecordedEvent) -> &[Name] {
         let lift = self.reader(event.stream.category());
         lift.map_or(&[], |lift| lift.leads_to(&event.name))
     }
 
-    /// Whether something of a stored event may pass a filter once it has been lifted. No
-    /// guest is asked.
+    /// Whether a result of a stored event may pass a filter after lifting. No guest is called.
     pub fn may_admit(&self, filter: &Filter, event: &RecordedEvent) -> bool {
         let mut names = self.names(event).iter();
         filter.admits(event)
@@ -266,14 +264,14 @@ impl Plan {
         types.is_none_or(|types| self.is_of(types, event)) && !self.excludes(filter, event)
     }
 
-    /// Whether an event, lifted or as it is stored, is of a type that a filter excludes.
+    /// Whether an event, lifted or stored, has a type that a filter excludes.
     pub fn excludes(&self, filter: &Filter, event: &RecordedEvent) -> bool {
         let types = filter.not_types.as_ref();
         types.is_some_and(|types| self.is_of(types, event))
     }
 
-    /// Whether an event is of one of these types: under the name that it has now, or under
-    /// the one by which it is stored.
+    /// Whether an event has one of these types, either by its current name or by the name under
+    /// which it is stored.
     fn is_of(&self, types: &[Name], event: &RecordedEvent) -> bool {
         let stored = event.stored_as.as_ref().map(|stored| &stored.name);
         let reader = self.reader(event.stream.category());

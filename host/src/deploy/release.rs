@@ -1,4 +1,4 @@
-//! Activations: components become active together, in one plan.
+//! Activates components together, in one plan.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use crate::store::{
 };
 use crate::upcast::{Aliases, Conflict, aliases_of};
 
-/// How often an activation is checked a second time because another host was first.
+/// How often an activation is repeated because another host was faster.
 const ACTIVATIONS_MAX: u32 = 10;
 
 /// Components that become active together, in one plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Release {
     /// The components, each under its manifest's name, at most [`RELEASE_MAX`]. The first one
-    /// stands for the release in the history.
+    /// represents the release in the history.
     pub digests: Vec<Digest>,
-    /// Names under which nothing is active from then on.
+    /// Names that become inactive.
     pub retired: Vec<String>,
-    /// How projections are kept from then on, unless something else is asked for: a roll-back
-    /// restores that too.
+    /// Settings of projections from then on, unless other settings are requested. A roll-back
+    /// restores them, too.
     pub kept: BTreeMap<String, Settings>,
-    /// The owners of projections that several components define, where the release that is rolled
-    /// back changed them.
+    /// Owners of projections that several components define, if the release that is rolled back
+    /// changed them.
     pub owners: BTreeMap<String, String>,
 }
 
 impl Release {
-    /// What an activation of these components changes of how projections are kept.
+    /// Returns the changes of this activation to the settings of projections.
     fn keeping(&self, modules: &[Arc<Module>], given: &Keeping) -> Keeping {
         let mut keeping = given.clone();
         keeping.owners.extend(self.owners.clone());
@@ -55,29 +55,29 @@ impl Release {
     }
 }
 
-/// What the history of the plan says of an activation, besides what became active.
+/// Details of an activation in the history of the plan.
 #[derive(Debug, Clone, Default)]
 pub struct Entry {
-    /// By whom.
+    /// Identity of the caller.
     pub by: Option<String>,
-    /// What the preflight before it said.
+    /// Summary of the preflight before the activation.
     pub preflight: Option<PreflightSummary>,
 }
 
-/// What would be active after a release.
+/// The result that a release would have.
 #[derive(Debug)]
 pub struct Prospect {
-    /// What was asked for.
+    /// The release.
     pub release: Release,
-    /// Its components.
+    /// Components of the release.
     pub modules: Vec<Arc<Module>>,
-    /// Categories that would be served otherwise.
+    /// Categories whose rules would change.
     pub categories: Vec<String>,
-    /// The plan that it would replace.
+    /// The plan that would be replaced.
     pub before: Arc<Plan>,
     /// The plan that would come next.
     pub next: Arc<Plan>,
-    /// The forms in which events are stored.
+    /// The stored forms of events.
     pub stored: Vec<TypeUse>,
 }
 
@@ -91,7 +91,7 @@ impl From<Digest> for Release {
 }
 
 impl Entry {
-    /// An activation without a preflight.
+    /// Creates the details of an activation without a preflight.
     pub fn by(by: Option<String>) -> Self {
         Self {
             by,
@@ -101,28 +101,28 @@ impl Entry {
 }
 
 impl Registry {
-    /// Makes the components of a release the active ones under their manifests' names: from a
-    /// position on, everything of the categories that they decide or lift is decided by them.
-    /// Raises the plan by one, also when all were active already.
+    /// Activates the components of a release under their manifests' names. From one position on,
+    /// they decide and lift everything in their categories. Raises the plan by one, even if all
+    /// components were already active.
     ///
     /// # Errors
-    /// When a module is not in the store, contradicts another one, can't read an anchor or
-    /// has no such projection, a build can't turn, the plan is not the one of the preflight, or
-    /// the store does not answer. Nothing was activated.
+    /// When a module is not in the store, contradicts another one, can't read an anchor or does not
+    /// have a requested projection; when a build can't turn, the plan is not the one of the
+    /// preflight, or the store does not answer. Nothing was activated.
     pub async fn activate(
         &self,
         release: &Release,
         entry: Entry,
         keeping: &Keeping,
     ) -> Result<Deployment, Error> {
-        // Compiled before others have to wait.
+        // Compiled before the lock is taken, so that others do not wait for it.
         let modules = self.members(release).await?;
         let keeping = &release.keeping(&modules, keeping);
         let _changing = self.changing.write().await;
         for digest in &release.digests {
-            // It may have been pruned until here.
+            // It may have been pruned in the meantime.
             let bytes = self.bytes(*digest).await?;
-            // A turn changes how what is active is folded, and nothing of the code.
+            // A turn changes the lifecycle of an active projection, but no code.
             if keeping.turning.is_none() {
                 self.check_signed(*digest, &bytes).await?;
             }
@@ -145,7 +145,7 @@ impl Registry {
             if let Some(deployment) = self.stage(activation, next).await? {
                 return Ok(deployment);
             }
-            // Another host was first: what was checked may not hold any more.
+            // Another host was faster, so the checks may be outdated.
             tries += 1;
             if tries == ACTIVATIONS_MAX {
                 return Err(Error::Raced);
@@ -154,10 +154,10 @@ impl Registry {
         }
     }
 
-    /// What would become of the store if a release were activated now. Nothing is.
+    /// Computes the result of activating a release now, without activating it.
     ///
     /// # Errors
-    /// Why it can't be activated.
+    /// The reason why it can't be activated.
     pub async fn prospect(&self, release: &Release, keeping: &Keeping) -> Result<Prospect, Error> {
         self.refresh().await?;
         for digest in &release.digests {
@@ -180,8 +180,9 @@ impl Registry {
         })
     }
 
-    /// What restores what was active before the module that is active under a name: of all that
-    /// was activated together with it. None when nothing was active under any of their names.
+    /// Returns the release that restores the state before the module that is active under a name
+    /// was activated, including everything that was activated with it. `None` when nothing was
+    /// active under any of these names.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -217,7 +218,7 @@ impl Registry {
         for (member, _) in history[begun].members() {
             let mut earlier = history[..begun].iter().rev();
             match earlier.find_map(|it| of(it, member)).flatten() {
-                // The one that was asked for stands for the release.
+                // The requested module represents the release.
                 Some(digest) if member == name => release.digests.insert(0, digest),
                 Some(digest) => release.digests.push(digest),
                 None => release.retired.push(member.to_owned()),
@@ -241,7 +242,7 @@ impl Registry {
         Ok(modules)
     }
 
-    /// What activates modules, checked against what is active now.
+    /// Prepares the activation of modules, checked against the active ones.
     async fn prepare(
         &self,
         modules: &[Arc<Module>],
@@ -260,7 +261,7 @@ impl Registry {
         }
         let mut categories = candidate.categories.clone();
         if keeping.turning.is_none() {
-            // Also without a change it is a new decider: its state is folded from scratch.
+            // Even an unchanged decider counts as new: its state is folded from scratch.
             let own = modules.iter().filter_map(|module| module.category());
             categories.extend(own.map(|own| own.as_str().to_owned()));
             categories.sort();
@@ -296,7 +297,7 @@ impl Registry {
         Ok((activation, next))
     }
 
-    /// Projections of which a plan begins another build next to the one that answers.
+    /// Returns the projections for which a plan starts a new build next to the current one.
     async fn built_from_scratch(
         &self,
         before: &Arc<Plan>,
@@ -321,7 +322,8 @@ impl Registry {
         Ok(built)
     }
 
-    /// Names that mean the same by the deciders that were ever active, and by some modules.
+    /// Returns names that mean the same, from all deciders that were ever active and from some
+    /// modules.
     async fn aliases(
         &self,
         plan: &Plan,
@@ -337,7 +339,7 @@ impl Registry {
         Ok(all)
     }
 
-    /// The same of a history that was made before aliases were recorded.
+    /// Returns these names from a history that was recorded before aliases were.
     async fn aliases_of_history(&self) -> Result<BTreeMap<String, Aliases>, Error> {
         let mut all = BTreeMap::new();
         for deployment in self.history().await? {
@@ -353,13 +355,13 @@ impl Registry {
         Ok(all)
     }
 
-    /// Raises the plan in the store. None when it is another one by now.
+    /// Raises the plan in the store. `None` when it has changed in the meantime.
     async fn stage(&self, activation: Activation, next: Plan) -> Result<Option<Deployment>, Error> {
         let (tell, told) = oneshot::channel();
         let current = Arc::clone(&self.plan);
         let done = Box::new(move |item: Item, verdict: Verdict| {
-            // Published before any later item of the queue is answered, so that what is
-            // refused for an old plan is decided under this one.
+            // Published before any later item of the queue is answered, so that items rejected
+            // because of the old plan are decided under this one.
             if matches!(verdict, Verdict::Outcome(Outcome::Activated(number)) if number == next.number)
             {
                 current.publish(next);
@@ -385,7 +387,7 @@ impl Registry {
     }
 }
 
-/// The names that a release changes besides the first one, in their order.
+/// Returns the names that a release changes in addition to the first one, in their order.
 fn others_of(modules: &[Arc<Module>], retired: &[String]) -> Vec<Member> {
     let others = modules.iter().map(|module| Member {
         name: module.manifest().name.as_str().to_owned(),
@@ -400,7 +402,7 @@ fn others_of(modules: &[Arc<Module>], retired: &[String]) -> Vec<Member> {
     all
 }
 
-/// Adds the names that a decider gives to the same types.
+/// Adds the names that a decider uses for the same types.
 fn remember(all: &mut BTreeMap<String, Aliases>, module: &Module) {
     let Some(category) = module.category() else {
         return;

@@ -1,27 +1,26 @@
-//! Whose modules are taken.
+//! Checks who signed a module.
 
 use super::Error;
 use crate::model::{Digest, PublicKey, Signature};
 
-/// Keys of those whose modules are taken; without any, everybody's are.
+/// Keys whose modules are accepted. Without any key, all modules are accepted.
 #[derive(Debug, Clone, Default)]
 pub struct Signing {
     keys: Vec<PublicKey>,
 }
 
 impl Signing {
-    /// Takes modules that one of these has signed.
+    /// Accepts only modules that one of these keys has signed.
     pub fn by(keys: Vec<PublicKey>) -> Self {
         Self { keys }
     }
 
-    /// Whether a module needs a signature.
+    /// Whether modules need a signature.
     pub fn is_demanded(&self) -> bool {
         !self.keys.is_empty()
     }
 
-    /// The keys of signatures that say nothing to a host which demands one; none where none is
-    /// demanded.
+    /// Returns the keys of signatures that are not accepted, if signatures are required.
     pub fn others<'a>(&'a self, signatures: &'a [Signature]) -> impl Iterator<Item = PublicKey> {
         let all = signatures.iter().map(|signature| signature.key);
         all.filter(|key| self.is_demanded() && !self.keys.contains(key))
@@ -30,7 +29,7 @@ impl Signing {
     /// Checks the signatures of a component.
     ///
     /// # Errors
-    /// When one does not fit the bytes, or none is by a key that is taken.
+    /// When a signature does not match the bytes, or none is by an accepted key.
     pub fn check(
         &self,
         digest: Digest,

@@ -1,4 +1,4 @@
-//! What an activation has to know of the snapshots of a category.
+//! Checks the snapshots of a category before an activation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,19 +10,21 @@ use crate::model::{Digest, Position, StreamId};
 use crate::store::{Direction, Filter, SNAPSHOTS_PAGE_MAX, StoredSnapshot, TypeUse};
 use crate::upcast::Lift;
 
-/// Snapshots that are compared: the ones that were taken last.
+/// Highest number of snapshots that are compared: those taken last.
 const SAMPLE: usize = 50;
-/// How long snapshots are compared, after which no more are begun.
+/// Time after which no further comparison is started.
 const SAMPLE_TIME: Duration = Duration::from_secs(10);
-/// Streams that a refusal names.
+/// Highest number of streams named in an error.
 const NAMED_MAX: usize = 10;
 
 impl Registry {
-    /// Looks at the snapshots of a category before rules become active. The answer is
-    /// the folds whose snapshots the rules may open: some were compared with the states
-    /// that the rules fold from the events, and all agreed. Among them are streams of each form
-    /// that comes to the rules in another way than to the active ones. None while something is
-    /// stored that the rules can't read: a snapshot would hide it.
+    /// Compares the snapshots of a category before rules become active. Returns the folds whose
+    /// snapshots the rules may open: a sample of each was compared with the states that the rules
+    /// fold from the events, and all agreed.
+    ///
+    /// The sample includes streams with every form whose way to the rules differs from its way to
+    /// the active rules. Returns nothing while an event is stored that the rules can't read,
+    /// because a snapshot would hide it.
     pub(super) async fn compare_snapshots(
         &self,
         category: &str,
@@ -64,7 +66,7 @@ impl Registry {
                          streams are folded from their events");
                     agree.insert(fold, false);
                 }
-                // It will be ignored one by one.
+                // Each of them will be ignored when it is used.
                 Agreement::Unusable(_) => {}
             }
         }
@@ -83,13 +85,13 @@ impl Registry {
             Err(error @ (fold::Error::Store(_) | fold::Error::Stopped)) => {
                 Agreement::Unusable(error.to_string())
             }
-            // The events lead to no state, so the snapshot holds another one.
+            // The events do not lead to a state, so the snapshot contains a different one.
             Err(_) => Agreement::Differs,
         }
     }
 
-    /// The stored forms that come to the rules in another way than to the active ones; none when
-    /// the rules can't read a form at all.
+    /// Returns the stored forms whose way to the rules differs from their way to the active rules.
+    /// `None` if the rules can't read one of them.
     async fn moved_forms(
         &self,
         category: &str,
@@ -114,7 +116,7 @@ impl Registry {
         Ok(Some(moved))
     }
 
-    /// Snapshots of the first and last streams with events of a form.
+    /// Returns snapshots of the first and last streams with events of a form.
     async fn snapshots_with(
         &self,
         form: &TypeUse,
@@ -150,7 +152,7 @@ impl Registry {
         Ok(found)
     }
 
-    /// Refuses rules that can't open every anchor of a category.
+    /// Rejects rules that can't open every anchor of a category.
     async fn check_anchors(&self, category: &str, rules: &Arc<Rules>) -> Result<(), Error> {
         let (mut named, mut more, mut reason) = (Vec::new(), 0, None);
         let mut after: Option<String> = None;

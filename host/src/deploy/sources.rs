@@ -1,4 +1,4 @@
-//! What a projection is given, and in which form.
+//! The events that a projection receives, and their form.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -10,23 +10,23 @@ use crate::runtime::{Definition, Source};
 use crate::store::Filter;
 use crate::upcast::{Chain, Lift, Lifter, Names, Route, Way};
 
-/// Ways to a projection by category that are remembered: a store may have any number.
+/// Highest number of cached lifts by category, because a store may have any number of categories.
 const LIFTS_MAX: usize = 1_000;
 
-/// What a projection reads, under one plan.
+/// The sources of a projection under one plan.
 #[derive(Debug)]
 pub struct Sources {
     plan: Arc<Plan>,
     /// By category.
     own: HashMap<Box<str>, Source>,
-    /// For every other category but those of the host.
+    /// For every other category, except those of the host.
     every: Option<Source>,
     filter: OnceLock<Filter>,
     lifts: RwLock<HashMap<Box<str>, Arc<Lift>>>,
 }
 
 impl Sources {
-    /// What a definition names.
+    /// Creates the sources of a definition.
     pub fn new(plan: &Arc<Plan>, definition: &Definition) -> Self {
         let sources = definition.sources.iter();
         let own = sources.filter_map(|source| Some((source.category.clone()?, source.clone())));
@@ -39,19 +39,18 @@ impl Sources {
         }
     }
 
-    /// Whether it may take events of a category.
+    /// Whether events of a category may be received.
     pub fn take(&self, category: &str) -> bool {
         self.source(category).is_some()
     }
 
-    /// Whether it takes an event, or may take something of what that is lifted to. No guest
-    /// is asked.
+    /// Whether an event, or a result of lifting it, may be received. No guest is called.
     pub fn takes(&self, event: &RecordedEvent) -> bool {
         let lift = self.lift(event.stream.category());
         lift.is_some_and(|lift| lift.route(&event.name, event.schema_version) != Route::LeftOut)
     }
 
-    /// Whether every event, stored or to come, takes the same way to another reader.
+    /// Whether every event, stored or future, takes the same way with other sources.
     pub fn is_same(&self, other: &Self) -> bool {
         let categories = |sources: &Self| -> BTreeSet<Box<str>> {
             let own = sources.own.keys().cloned();
@@ -73,7 +72,7 @@ impl Sources {
         )
     }
 
-    /// The way of a stored form of events to it; none when it is given nothing of that.
+    /// Returns the way of a stored form of events. `None` if none of them is received.
     pub fn way(&self, category: &str, name: &Name, version: u32) -> Option<Way> {
         let lift = self.lift(category)?;
         Some(lift.way(name, version)).filter(|way| !way.is_left_out())
@@ -84,7 +83,7 @@ impl Sources {
         self.own.get(category).or_else(every)
     }
 
-    /// A filter that passes at least every stored event that it takes.
+    /// Returns a filter that passes at least every stored event that may be received.
     pub fn filter(&self) -> &Filter {
         self.filter.get_or_init(|| self.widest())
     }
@@ -94,7 +93,7 @@ impl Sources {
             return Filter::default();
         }
         let mut categories: Vec<&str> = self.own.keys().map(|category| &**category).collect();
-        // Equal sources have equal filters.
+        // Sorted, so that equal sources have equal filters.
         categories.sort_unstable();
         let categories = categories.into_iter().map(Into::into).collect();
         Filter {
@@ -104,7 +103,7 @@ impl Sources {
         }
     }
 
-    /// Every type, as it may be stored, of which something may be taken; none: all.
+    /// Returns every stored type whose results may be received. `None`: all types.
     fn types(&self) -> Option<Vec<Name>> {
         let mut types = BTreeSet::new();
         for (category, source) in &self.own {
@@ -119,7 +118,7 @@ impl Sources {
         Some(types.into_iter().collect())
     }
 
-    /// How the events of a category come to it; none when it takes none of them.
+    /// Returns how the events of a category are lifted. `None` if none of them is received.
     pub fn lift(&self, category: &str) -> Option<Arc<Lift>> {
         let known = self.lifts.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(lift) = known.get(category) {
@@ -138,8 +137,8 @@ impl Sources {
         Some(lift)
     }
 
-    /// Lifts events, which stand in the order of the log, as far as they can be; what it
-    /// does not take is left out. Guests run on the caller's thread.
+    /// Lifts events in the order of the log until one can't be lifted. Events that are not received
+    /// are left out. Guests run on the caller's thread.
     pub fn lift_all<E: Recorded>(&self, lifter: &Lifter, mut events: Vec<E>) -> Readable<E> {
         events.retain(|event| {
             let event: &RecordedEvent = event.borrow();

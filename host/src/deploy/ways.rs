@@ -1,23 +1,23 @@
-//! Which stored events come to a projection in another way under another plan.
+//! Computes which stored events reach a projection in a different way under another plan.
 
 use super::Sources;
 use crate::store::TypeUse;
 use crate::upcast::Way;
 
-/// A stored form of events that comes to a reader in another way than before.
+/// A stored form of events whose way to a reader has changed.
 #[derive(Debug, Clone)]
 pub struct Moved {
-    /// The form, and how many events have it.
+    /// The form, with its number of events.
     pub form: TypeUse,
-    /// Its way before; none: the reader was given nothing of it.
+    /// Its previous way. `None` if the reader received none of these events.
     pub before: Option<Way>,
-    /// Its way now; none: the reader is given nothing of it.
+    /// Its new way. `None` if the reader receives none of these events.
     pub now: Option<Way>,
 }
 
 impl Moved {
-    /// Whether the same declared steps lead to the reader, of other components. Then the lifted
-    /// events tell whether anything has changed.
+    /// Whether both ways use the same declared steps of different components. In that case only the
+    /// lifted events can show a difference.
     pub fn is_alike(&self) -> bool {
         match (&self.before, &self.now) {
             (Some(before), Some(now)) => before.is_alike(now),
@@ -26,7 +26,7 @@ impl Moved {
     }
 }
 
-/// The stored forms that come to a reader in another way than before.
+/// Returns the stored forms whose way to a reader has changed.
 pub fn moved(before: &Sources, now: &Sources, stored: &[TypeUse]) -> Vec<Moved> {
     let moved = stored.iter().filter_map(|form| {
         let way = |sources: &Sources| sources.way(&form.category, &form.name, form.schema_version);
