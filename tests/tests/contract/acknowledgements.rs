@@ -8,8 +8,8 @@ on_every_store! {
     an_acknowledgement_is_stored_until_it_is_withdrawn,
     acknowledging_a_finding_a_second_time_replaces_the_reason,
     acknowledgements_are_listed_by_name,
-    there_is_room_for_so_many_and_no_more,
-    acknowledgements_outlive_the_host,
+    the_number_of_acknowledgements_is_bounded,
+    acknowledgements_survive_a_restart,
 }
 
 fn acknowledged(finding: &str, reason: &str) -> Acknowledgement {

@@ -14,14 +14,14 @@ on_every_store! {
     appends_without_an_expected_version_never_conflict,
     exactly_one_of_several_appends_at_one_version_succeeds,
     an_append_is_all_or_nothing,
-    an_empty_append_checks_and_stores_nothing,
-    data_and_metadata_are_kept_byte_for_byte,
-    malformed_json_is_refused_at_the_border,
-    a_category_with_a_decider_takes_raw_events_only_when_asked_to,
-    raw_events_in_an_owned_category_are_ones_that_the_decider_names,
-    a_category_without_a_decider_is_free,
-    streams_of_the_host_take_no_appends,
-    what_was_acknowledged_is_there_after_a_restart,
+    an_empty_append_checks_the_version_and_stores_nothing,
+    data_and_metadata_are_stored_byte_for_byte,
+    malformed_json_is_refused_before_it_reaches_the_store,
+    a_category_with_a_decider_takes_raw_events_only_on_request,
+    raw_events_in_a_category_with_a_decider_need_a_type_that_it_declares,
+    a_category_without_a_decider_takes_any_event,
+    streams_of_the_host_refuse_appends,
+    acknowledged_events_survive_a_restart,
 }
 
 type Answer = Result<Executed, Error>;

@@ -16,12 +16,12 @@ on_every_store! {
     a_known_id_still_gets_its_first_outcome,
     archiving_keeps_the_version_and_is_recorded_in_another_stream,
     archiving_is_idempotent,
-    a_restored_stream_goes_on,
-    events_stay_in_the_log_and_in_the_stream,
-    a_stream_that_is_not_there_can_not_be_archived,
-    streams_of_the_host_can_not_be_archived,
-    items_of_a_batch_see_the_marks_before_them,
-    a_mark_lasts_beyond_a_restart,
+    a_restored_stream_takes_appends,
+    archiving_removes_no_event_from_the_log_or_the_stream,
+    a_stream_that_does_not_exist_cannot_be_archived,
+    streams_of_the_host_cannot_be_archived,
+    items_of_a_batch_see_the_earlier_marks_of_the_batch,
+    an_archived_mark_survives_a_restart,
 }
 
 /// A host with an archived stream of 3 events, and another stream.

@@ -10,16 +10,16 @@ use quipu_tests::{Place, build, log, on_every_store};
 
 on_every_store! {
     streams_are_written_and_checked_together,
-    one_stream_refused_and_nothing_is_written,
-    of_racers_that_check_each_others_streams_one_wins,
-    racers_to_the_same_streams_never_mix,
-    the_whole_append_again_under_its_key_gets_the_first_outcome,
-    a_key_for_another_append_is_refused,
-    a_copy_to_one_stream_alone_is_another_request,
-    a_stream_stands_in_an_append_once,
-    streams_per_append_are_bounded,
-    an_append_names_a_stream,
-    the_whole_append_is_there_after_a_restart,
+    if_one_stream_conflicts_nothing_is_written,
+    of_concurrent_appends_that_check_each_others_streams_one_wins,
+    concurrent_appends_to_the_same_streams_never_interleave,
+    repeating_the_whole_append_under_its_key_returns_the_first_outcome,
+    reusing_a_key_for_another_append_is_refused,
+    a_copy_to_only_one_of_the_streams_is_a_different_request,
+    a_stream_may_occur_only_once_in_an_append,
+    the_number_of_streams_per_append_is_bounded,
+    an_append_must_name_a_stream,
+    an_append_to_several_streams_survives_a_restart,
 }
 
 /// A host on which `a-1` is at version 2 and `b-1` at version 1.

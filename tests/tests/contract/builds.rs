@@ -38,9 +38,9 @@ on_every_store! {
     the_owner_of_a_dropped_build_loses_it,
     the_data_of_dropped_builds_is_swept,
     a_sweep_is_done_in_parts,
-    builds_and_appends_do_not_hold_each_other,
-    builds_outlive_the_host,
-    an_inline_build_is_left_to_the_writer_of_events,
+    builds_and_appends_do_not_block_each_other,
+    builds_survive_a_restart,
+    an_inline_build_can_only_be_changed_by_the_writer_of_events,
 }
 
 async fn projection(store: &dyn DocumentStore, name: &str) -> StoredProjection {

@@ -25,8 +25,8 @@ on_every_store! {
     moving_a_name_takes_it_from_its_owner,
     a_name_that_is_recreated_accepts_no_earlier_token,
     names_are_listed_in_the_order_of_their_bytes,
-    a_checkpoint_does_not_hold_the_writer,
-    a_checkpoint_is_kept_beyond_a_restart,
+    storing_a_checkpoint_does_not_block_the_writer,
+    a_checkpoint_survives_a_restart,
 }
 
 const LONG: Duration = Duration::from_secs(3_600);

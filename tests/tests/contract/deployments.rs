@@ -17,8 +17,8 @@ on_every_store! {
     replacing_a_module_has_a_position_and_fails_no_command,
     changing_the_schema_version_of_a_command_fails_no_command,
     rolling_back_is_an_activation,
-    a_module_leads_to_the_events_that_it_decided,
-    the_plan_and_the_modules_outlive_the_host,
+    the_events_that_a_module_decided_can_be_listed,
+    the_plan_and_the_modules_survive_a_restart,
 }
 
 async fn a_refused_component_gets_a_reason_and_is_not_stored(place: Place) {

@@ -12,21 +12,21 @@ use quipu_tests::documents::{
 use quipu_tests::{Place, on_every_store};
 
 on_every_store! {
-    a_document_is_read_under_its_key,
-    documents_of_builds_are_apart,
-    a_document_that_was_deleted_leaves_its_change,
-    any_json_comes_back_byte_for_byte,
-    any_key_is_a_key,
-    a_key_that_no_document_has_finds_none,
-    five_thousand_documents_are_one_batch,
-    large_documents_are_one_batch,
-    entries_go_and_come_with_documents,
-    changes_are_read_in_their_order,
-    a_page_of_changes_has_whole_changes,
-    living_documents_are_counted,
-    a_batch_that_is_lost_leaves_nothing,
-    a_view_shows_the_active_documents,
-    documents_outlive_the_host,
+    a_document_is_read_by_its_key,
+    builds_do_not_share_documents,
+    deleting_a_document_leaves_a_change,
+    any_json_is_returned_byte_for_byte,
+    any_text_can_be_a_key,
+    a_key_without_a_document_finds_nothing,
+    a_batch_can_hold_five_thousand_documents,
+    a_batch_can_hold_large_documents,
+    index_entries_are_written_and_removed_with_their_documents,
+    changes_are_read_in_order,
+    a_page_of_changes_never_splits_a_change,
+    documents_that_are_not_deleted_are_counted,
+    a_batch_that_fails_stores_nothing,
+    the_sql_view_shows_the_documents_of_the_active_build,
+    documents_survive_a_restart,
 }
 
 const NOBODY: BuildId = BuildId(0);

@@ -23,10 +23,10 @@ on_every_store! {
     ids_generated_by_the_host_are_never_recognized,
     concurrent_copies_have_one_effect,
     copies_in_one_batch_have_one_effect,
-    a_command_id_beside_goes_first,
-    known_ids_are_found_when_a_decider_has_come,
-    several_streams_get_their_first_outcomes,
-    the_first_outcome_comes_after_a_restart,
+    a_command_id_takes_precedence_over_event_ids,
+    known_ids_are_found_after_a_decider_is_deployed,
+    a_repeated_append_to_several_streams_returns_the_first_outcomes,
+    the_first_outcome_is_returned_after_a_restart,
 }
 
 fn three() -> Vec<NewEvent> {

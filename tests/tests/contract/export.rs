@@ -15,15 +15,15 @@ use quipu_tests::build::{given, tagged};
 use quipu_tests::{Place, build, log, on_every_store};
 
 on_every_store! {
-    an_export_is_in_order_and_whole,
-    every_store_takes_in_an_export_as_it_is,
-    a_commit_may_be_cut_by_the_end_of_a_part,
-    holes_between_positions_are_kept,
-    a_store_goes_on_behind_an_import,
-    records_are_known_behind_an_import,
-    the_plan_and_archived_streams_are_taken_in,
-    readers_are_woken_by_an_import,
-    an_import_is_there_after_a_restart,
+    an_export_is_complete_and_in_order,
+    every_store_imports_an_export_unchanged,
+    a_commit_may_be_split_between_two_parts,
+    gaps_between_positions_are_preserved,
+    a_store_takes_appends_after_an_import,
+    command_and_event_ids_are_known_after_an_import,
+    the_plan_and_archived_streams_are_imported,
+    an_import_wakes_readers,
+    an_import_survives_a_restart,
 }
 
 /// The component that decided; its bytes don't matter to a store.

@@ -19,11 +19,11 @@ on_every_store! {
     concurrent_copies_have_one_effect,
     a_rejection_stores_nothing_and_a_retry_is_decided_from_scratch,
     the_id_of_a_raw_append_follows_the_same_rules,
-    the_id_of_a_raw_append_is_known_when_a_decider_has_come,
-    a_raw_append_and_a_command_do_not_share_an_id,
-    an_id_is_bounded_and_not_the_hosts,
-    a_replay_comes_after_a_restart,
-    a_copy_gets_the_first_outcome_though_no_decider_is_left,
+    the_id_of_a_raw_append_is_known_after_a_decider_is_deployed,
+    a_command_cannot_reuse_the_id_of_a_raw_append,
+    an_id_is_bounded_and_not_a_reserved_name,
+    a_replay_is_returned_after_a_restart,
+    a_copy_returns_the_first_outcome_without_a_decider,
 }
 
 fn first() -> Command {

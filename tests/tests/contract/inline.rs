@@ -17,10 +17,10 @@ on_every_store! {
     a_known_id_is_answered_before_anything_is_folded,
     refused_appends_are_not_folded,
     other_categories_are_not_folded,
-    the_events_of_marks_are_folded,
-    a_mark_that_cannot_be_folded_is_not_set,
-    a_batch_without_an_end_fails_and_leaves_nothing,
-    documents_outlive_the_writer,
+    events_of_archiving_are_folded,
+    archiving_fails_if_its_event_cannot_be_folded,
+    a_batch_with_too_many_failures_fails_and_stores_nothing,
+    inline_documents_survive_a_restart,
 }
 
 /// A store with a build that counts the events of some categories.

@@ -6,8 +6,8 @@ use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store! {
     every_event_of_a_commit_has_its_command,
-    an_event_that_no_module_decided_has_none,
-    a_command_is_there_in_another_host,
+    an_event_that_no_module_decided_has_no_command,
+    a_command_is_found_by_another_host,
 }
 
 /// Two events from each command, alternating with events of other streams.

@@ -7,10 +7,10 @@ use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store! {
     a_context_is_stored_with_each_commit,
-    a_context_that_can_not_be_stored_is_refused,
-    what_is_added_is_stored_and_bounded,
-    additions_of_later_enrichers_replace_none,
-    a_context_outlives_its_host,
+    a_context_that_cannot_be_stored_is_refused,
+    metadata_added_by_enrichers_is_stored_and_bounded,
+    a_later_enricher_cannot_replace_metadata_of_an_earlier_one,
+    a_context_survives_a_restart,
 }
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -9,11 +9,11 @@ use quipu_tests::{Place, build, on_every_store};
 use crate::export::{MODULE, commit, with_module};
 
 on_every_store! {
-    an_activation_that_was_checked_on_another_plan_is_refused_and_leaves_nothing,
-    activations_of_a_batch_follow_each_other,
-    an_activation_keeps_what_it_changes_and_trusts,
-    only_the_categories_of_an_activation_move,
-    what_has_moved_outlives_the_writer,
+    an_activation_checked_against_another_plan_is_refused_and_stores_nothing,
+    activations_in_a_batch_are_applied_in_order,
+    an_activation_records_its_categories_and_trusted_folds,
+    an_activation_outdates_decisions_only_in_its_categories,
+    changed_categories_are_known_after_a_restart,
 }
 
 fn activate(categories: &[&str], plan: u64) -> Item {

@@ -9,15 +9,15 @@ use quipu::store::{DETAILS_BYTES_MAX, Direction, Rejected, Store};
 use quipu_tests::{Place, build, examples, on_every_store};
 
 on_every_store! {
-    a_rejection_is_kept_with_its_command_version_and_plan,
-    the_last_ones_of_each_category_are_kept,
-    none_are_kept_where_none_are_wanted,
-    pages_follow_each_other_in_both_directions,
-    what_is_too_large_is_not_kept,
-    rejections_are_written_by_themselves,
-    details_are_kept_as_they_were_given,
-    details_that_are_too_large_are_left_out,
-    rejections_outlive_the_host,
+    a_rejection_is_stored_with_its_command_version_and_plan,
+    the_latest_rejections_of_each_category_are_kept,
+    a_limit_of_zero_keeps_no_rejections,
+    rejections_are_paged_in_both_directions,
+    a_rejection_that_is_too_large_is_not_stored,
+    rejections_are_written_in_the_background,
+    details_are_stored_byte_for_byte,
+    details_that_are_too_large_are_omitted,
+    rejections_survive_a_restart,
 }
 
 async fn a_rejection_is_stored_with_its_command_version_and_plan(place: Place) {

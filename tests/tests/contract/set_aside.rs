@@ -11,18 +11,18 @@ use quipu_tests::documents::{LONG, begin, claim, keep, moved};
 use quipu_tests::{Place, on_every_store};
 
 on_every_store! {
-    what_is_set_aside_comes_back_as_it_was,
-    parked_events_stand_in_order_of_subject_and_position,
-    skipped_events_stand_in_order_of_position_and_subject,
-    an_event_may_wait_with_another_error,
-    an_event_waits_no_longer,
-    dropped_events_are_left_out_for_good,
-    who_drops_events_takes_every_build_from_its_owner,
-    a_drop_belongs_to_the_projection_until_its_last_build_is_gone,
-    a_retry_is_asked_for_until_it_is_done,
-    what_waits_only_for_a_dropped_event_is_to_be_retried,
-    events_of_builds_are_apart,
-    events_that_wait_outlive_the_host,
+    parked_events_are_returned_as_they_were_stored,
+    parked_events_are_ordered_by_subject_and_position,
+    skipped_events_are_ordered_by_position_and_subject,
+    a_parked_event_can_get_another_error,
+    an_event_can_be_unparked,
+    dropped_events_are_left_out_permanently,
+    dropping_events_ends_the_leases_of_all_builds_of_the_projection,
+    dropped_events_are_remembered_until_the_last_build_is_removed,
+    a_retry_is_requested_until_it_is_done,
+    events_parked_only_because_of_a_dropped_event_are_retried,
+    builds_do_not_share_parked_events,
+    parked_events_survive_a_restart,
 }
 
 fn of_document(key: &str) -> Subject {

@@ -12,10 +12,10 @@ on_every_store! {
     a_module_has_a_bounded_number_of_signatures,
     a_signature_of_different_bytes_is_refused,
     with_keys_a_module_needs_a_signature_by_one_of_them,
-    what_was_uploaded_without_keys_is_not_activated_with_them,
-    signatures_of_others_do_not_keep_out_one_that_counts,
-    one_signature_too_many_is_refused,
-    what_is_active_stays_active_where_keys_come_later,
+    an_unsigned_module_is_not_activated_once_keys_are_configured,
+    signatures_by_unknown_keys_do_not_hide_a_trusted_one,
+    too_many_signatures_are_refused,
+    active_modules_stay_active_when_keys_are_configured_later,
 }
 
 async fn strict(place: &Place) -> Host {

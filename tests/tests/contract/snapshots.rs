@@ -8,19 +8,19 @@ use quipu_tests::build::{noted, snapshot, snapshot_of, stream, truncate};
 use quipu_tests::{Place, build, on_every_store};
 
 on_every_store! {
-    a_snapshot_comes_back_as_it_was,
-    a_snapshot_takes_the_place_of_an_older_one_alone,
-    a_snapshot_of_another_fold_takes_any_place,
-    a_snapshot_is_not_beyond_its_stream,
-    of_snapshots_that_race_the_latest_stays,
-    the_latest_version_is_found_first,
-    the_newest_of_a_category_come_first,
-    anchors_are_listed_in_the_order_of_their_streams,
-    snapshots_change_nothing_that_readers_see,
-    snapshots_outlive_the_host,
-    damaged_snapshots_are_given_and_do_not_have_their_checksum,
-    a_damaged_snapshot_is_replaced,
-    a_damaged_anchor_is_given,
+    a_snapshot_is_returned_as_it_was_stored,
+    a_snapshot_replaces_only_one_of_an_older_or_equal_version,
+    a_snapshot_of_another_fold_replaces_any_other,
+    a_snapshot_beyond_its_stream_is_not_stored,
+    of_concurrent_snapshots_the_latest_is_kept,
+    snapshots_of_a_stream_are_returned_latest_version_first,
+    snapshots_of_a_category_are_returned_newest_first,
+    anchors_are_listed_by_stream,
+    snapshots_change_nothing_for_readers,
+    snapshots_survive_a_restart,
+    damaged_snapshots_are_returned_with_a_wrong_checksum,
+    a_damaged_snapshot_can_be_replaced,
+    a_damaged_anchor_is_returned_with_a_wrong_checksum,
 }
 
 /// A store with streams of 5 events.

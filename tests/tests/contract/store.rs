@@ -8,17 +8,17 @@ use quipu_tests::{Place, build, log, on_every_store};
 on_every_store! {
     items_of_a_batch_succeed_or_fail_independently,
     positions_rise_in_the_order_of_the_items,
-    an_append_to_several_streams_stands_or_falls_as_a_whole,
-    an_append_may_check_streams_that_it_does_not_write,
-    appends_that_check_each_others_streams_do_not_both_pass,
-    an_id_twice_in_a_batch_is_asked_for_again,
-    a_known_id_is_answered_with_its_commit,
-    a_check_tells_whether_a_version_holds,
-    a_head_is_where_the_stream_stands,
-    a_load_gives_what_a_fold_needs,
-    an_empty_batch_is_nothing,
-    a_batch_may_be_large,
-    a_reopened_store_goes_on_where_it_stood,
+    an_append_to_several_streams_is_all_or_nothing,
+    an_append_can_check_streams_that_it_does_not_write,
+    appends_that_check_each_others_streams_do_not_both_succeed,
+    an_id_that_occurs_twice_in_a_batch_has_to_be_retried,
+    a_known_id_returns_its_commit,
+    a_check_reports_whether_a_version_matches,
+    a_head_is_the_version_and_time_of_the_last_event,
+    a_load_returns_events_command_ids_and_the_head,
+    an_empty_batch_stores_nothing,
+    a_batch_can_be_large,
+    a_reopened_store_continues_at_its_last_position,
 }
 
 async fn commit(store: &mut Store, items: &[Item]) -> Vec<Outcome> {

@@ -24,8 +24,8 @@ on_every_store! {
     the_event_about_a_mark_is_in_the_same_commit,
     automatic_snapshots_and_the_anchor_do_not_replace_each_other,
     an_anchor_is_imported,
-    an_anchor_that_does_not_fit_is_refused_and_changes_nothing,
-    a_truncated_stream_is_so_after_a_restart,
+    an_invalid_anchor_is_refused_and_changes_nothing,
+    a_truncation_mark_survives_a_restart,
 }
 
 /// A store with two streams of 8 events.

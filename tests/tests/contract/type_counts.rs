@@ -12,12 +12,12 @@ use crate::export::{commit, filled, import, whole, with_module};
 
 on_every_store! {
     an_empty_store_has_no_types,
-    types_are_told_apart_by_all_that_they_are,
-    a_count_holds_everything_up_to_the_end_of_the_log,
-    what_is_imported_is_counted,
-    counts_that_run_at_once_count_nothing_twice,
-    a_count_does_not_hold_the_writer,
-    a_count_goes_on_after_a_restart,
+    counts_are_by_category_type_version_and_content_type,
+    a_count_includes_everything_up_to_the_end_of_the_log,
+    imported_events_are_counted,
+    concurrent_counts_count_nothing_twice,
+    counting_does_not_block_the_writer,
+    a_count_continues_after_a_restart,
 }
 
 fn of_type(name: &str, schema_version: u32, content_type: &str) -> NewEvent {
