@@ -167,7 +167,7 @@ async fn a_page_of_many_events_is_read_in_one_row() {
     store.writer.commit(&items, None).await.unwrap();
     let options = SqliteConnectOptions::new().filename(&path).read_only(true);
     let pool = SqlitePoolOptions::new().connect_with(options).await;
-    let reader = Reader::new(pool.unwrap(), Holes::default());
+    let reader = Reader::new(pool.unwrap(), Holes::default(), Folder::permanent());
     let (bounds, all) = ((1, PACKED_MIN), Filter::default());
     let packed = |bounds, direction| reader.packed(bounds, direction, LOG_PAGE_MAX, &all);
     let events = packed(bounds, Direction::Forward).await.unwrap();
