@@ -194,7 +194,8 @@
 //!
 //! # Building
 //!
-//! `crate-type = ["cdylib", "rlib"]`, target `wasm32-unknown-unknown`. A package
+//! `crate-type = ["cdylib", "rlib"]`, target `wasm32-unknown-unknown`, Rust 1.85 or newer
+//! (the host needs a newer one). A package
 //! holds one guest, since a component has one manifest: a decider, with or without
 //! upcasters and projections, upcasters alone, or projections alone. Natively the export
 //! macros only tie the type to its [`Guest`] implementation.

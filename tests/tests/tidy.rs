@@ -160,6 +160,10 @@ fn unsafe_code_is_in_one_file_of_the_host() {
 fn no_file_is_too_long_to_read() {
     for folder in ["host", "guest-sdk", "example-guests", "tests", "xtask"] {
         for (path, text) in rust(folder) {
+            // What wit-bindgen writes, nobody reads from its beginning to its end.
+            if path.starts_with(root().join("guest-sdk/src/bindings/generated")) {
+                continue;
+            }
             let lines = text.lines().count();
             assert!(lines <= LINES_MAX, "{} has {lines} lines", path.display());
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use quipu_guest_build::apt;
+use quipu_guest_build::{Machine, apt};
 
 /// Names the variable that holds the URL of a server which tests may fill.
 pub const URL_VARIABLE: &str = "QUIPU_TEST_POSTGRES";
@@ -65,8 +65,8 @@ pub fn programs() -> Result<Programs> {
     let Some(folder) = complete.next() else {
         bail!(
             "no PostgreSQL server for the tests: neither PATH nor {DEBIAN}/*/bin has \
-             `postgres` and `initdb`; run `cargo xtask setup`, install PostgreSQL's \
-             server, or set {URL_VARIABLE} to the URL of a server that tests may fill"
+             `postgres` and `initdb`; install PostgreSQL's server, or set {URL_VARIABLE} to the \
+             URL of a server that tests may fill"
         );
     };
     let version = version(&folder.join("postgres"))?;
@@ -77,18 +77,25 @@ pub fn programs() -> Result<Programs> {
 ///
 /// # Errors
 ///
-/// When the installation failed, or can't be done on this machine.
+/// When there is none, and it can't be installed on this machine, or the installation failed.
+/// The message says what to do.
 pub fn ensure() -> Result<Postgres> {
-    match find() {
-        Err(_) if apt::is_here() => {
-            eprintln!("installing PostgreSQL: {}", apt::command(&PACKAGES));
-            let policy = NoService::declare()?;
-            apt::install(&PACKAGES)?;
-            drop(policy);
-            find()
-        }
-        found => found,
+    let error = match find() {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    let machine = Machine::current();
+    if !machine.is_debian() {
+        return Err(error);
     }
+    if !machine.is_root() {
+        bail!("{error:#}; run as root {}", apt::advice(&PACKAGES));
+    }
+    eprintln!("no PostgreSQL server yet");
+    let policy = NoService::declare()?;
+    apt::install(&machine, &PACKAGES)?;
+    drop(policy);
+    find().context("PostgreSQL's packages are installed, but bring no server")
 }
 
 impl fmt::Display for Postgres {

@@ -1,24 +1,16 @@
-//! Debian's packages: how set-up brings what a machine lacks.
+//! Debian's packages: how set-up installs what a machine lacks.
 
-use std::{
-    fs, io,
-    process::{Command, Stdio},
+use std::process::Command;
+
+use crate::{
+    Error,
+    machine::{Machine, run},
 };
 
-use crate::Error;
+/// Fetches Debian's package lists.
+const UPDATE: &str = "apt-get update";
 
-/// Whether this machine is Debian and we are root.
-#[must_use]
-pub fn is_here() -> bool {
-    let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    is_for(&os_release, is_root())
-}
-
-pub(crate) fn is_for(os_release: &str, root: bool) -> bool {
-    root && os_release.lines().any(|line| line == "ID=debian")
-}
-
-/// As a person would type it.
+/// The installation of packages, as a person would type it.
 #[must_use]
 pub fn command(packages: &[&str]) -> String {
     format!(
@@ -27,94 +19,47 @@ pub fn command(packages: &[&str]) -> String {
     )
 }
 
-/// Installs packages. Package lists are fetched only when they are missing or old.
+/// The installation of packages with fresh lists, as root would type it.
+#[must_use]
+pub fn advice(packages: &[&str]) -> String {
+    format!("`{UPDATE} && {}`", command(packages))
+}
+
+/// Installs packages, or newer versions of them.
+///
+/// Fetches the package lists first, because old lists name old versions. When that fails, it
+/// says so and installs what the lists on this machine name.
 ///
 /// # Errors
 ///
-/// [`Error::Install`] names the command that failed.
-pub fn install(packages: &[&str]) -> Result<(), Error> {
-    // Lists may be there and name files that the mirror no longer has.
-    if knows(packages) && install_known(packages).is_ok() {
-        return Ok(());
+/// [`Error::Install`] names the command that failed, and says what to do.
+pub fn install(machine: &Machine, packages: &[&str]) -> Result<(), Error> {
+    eprintln!("fetching the package lists: `{UPDATE}`");
+    let updated = run(apt_get(machine, &["update"]));
+    if let Err(detail) = &updated {
+        eprintln!("`{UPDATE}` failed: {detail}; going on with the lists on this machine");
     }
-    run_with(apt_get(&["update"]), "apt-get update")?;
-    install_known(packages)
+    let typed = command(packages);
+    eprintln!("installing: `{typed}`");
+    let mut install = apt_get(machine, &["install", "--yes", "--no-install-recommends"]);
+    install.args(packages);
+    run(install).map_err(|detail| Error::Install {
+        command: typed,
+        detail,
+        advice: match updated {
+            Ok(()) => "its messages are above; check the package sources in /etc/apt".to_owned(),
+            Err(_) => format!(
+                "the package lists are not fresh either: check the network and the package \
+                 sources in /etc/apt until `{UPDATE}` works"
+            ),
+        },
+    })
 }
 
-fn install_known(packages: &[&str]) -> Result<(), Error> {
-    let mut apt = apt_get(&["install", "--yes", "--no-install-recommends"]);
-    apt.args(packages);
-    run_with(apt, &command(packages))
-}
-
-fn apt_get(args: &[&str]) -> Command {
-    let mut apt = Command::new("apt-get");
+fn apt_get(machine: &Machine, args: &[&str]) -> Command {
+    let mut apt = machine.command("apt-get");
     apt.args(["--quiet", "-o", "DPkg::Lock::Timeout=120"])
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive");
     apt
-}
-
-/// Whether the package lists have been fetched and hold every package.
-fn knows(packages: &[&str]) -> bool {
-    let output = Command::new("apt-cache")
-        .args(["show", "--no-all-versions"])
-        .args(packages)
-        .output();
-    output.is_ok_and(|output| {
-        let shown = String::from_utf8_lossy(&output.stdout);
-        packages.iter().all(|package| {
-            let header = format!("Package: {package}");
-            shown.lines().any(|line| line == header)
-        })
-    })
-}
-
-/// Its output is for people: standard output stays free for data.
-pub(crate) fn run_with(mut command: Command, typed: &str) -> Result<(), Error> {
-    let failed = |detail: String| Error::Install {
-        command: typed.to_owned(),
-        detail,
-    };
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .map_err(|error| failed(format!("it did not start: {error}")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(failed(status.to_string()))
-    }
-}
-
-fn is_root() -> bool {
-    let output = Command::new("id").arg("-u").output();
-    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_command_is_named_with_what_came_of_it() {
-        let mut failing = Command::new("rustc");
-        failing.args(["--quiet", "--no-such-flag"]);
-        let error = run_with(failing, "bring it").expect_err("no such flag");
-        let error = error.to_string();
-        assert!(
-            error.starts_with("`bring it` failed: exit status: 1"),
-            "{error}"
-        );
-
-        let error = run_with(Command::new("quipu-no-such-program"), "bring it");
-        let error = error.expect_err("no such program").to_string();
-        assert!(error.contains("it did not start"), "{error}");
-    }
-
-    #[test]
-    fn a_package_that_no_list_holds_is_not_known() {
-        assert!(!knows(&["quipu-no-such-package"]));
-    }
 }

@@ -1,97 +1,149 @@
-use std::{path::Path, process::Command};
+use std::{path::Path, time::Duration};
 
-use crate::{Error, Toolchain, apt, toolchain};
+use crate::{
+    Error, TARGET, Toolchain, apt,
+    machine::{Machine, run_for},
+    toolchain::{self, Missing},
+};
 
 const APT_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
+
+/// After this, `rustup` is taken to have no way to its server.
+const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
 
 /// How [`ensure()`] came to a toolchain.
 #[derive(Debug)]
 pub enum Ensured {
-    /// It was there.
+    /// The machine had it.
     Found(Toolchain),
-    /// The installer's command brought it.
+    /// This installer brought it.
     Installed(Toolchain, Installer),
 }
 
-/// What brings a way to compile for [`crate::TARGET`] to this machine.
+/// A way to install a compiler for [`TARGET`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Installer {
-    /// A compiler with its library's source. Needs Debian and root.
-    Apt,
     /// A standard library for the active toolchain.
     Rustup,
+    /// A compiler with its library's source. Needs Debian and root.
+    Apt,
 }
 
 /// The toolchain for guests in `dir`, installed first when there is none.
 ///
-/// One way is tried; after it fails nothing else is.
+/// Tries rustup where it is, for at most 120 s, then Debian's packages. Ends with a toolchain
+/// that works, or with an error that says what was tried and what to do instead.
 ///
 /// # Errors
 ///
-/// [`Error::Install`] names the command that failed; [`Error::NoWasm`] when it
-/// succeeded without bringing what guests need.
+/// [`Error::NoRust`], and [`Error::Setup`] when no way led to a toolchain.
 pub fn ensure(dir: &Path) -> Result<Ensured, Error> {
-    match toolchain::find(dir) {
-        Err(Error::NoWasm { installer, .. }) => {
-            installer.run(dir)?;
-            Ok(Ensured::Installed(toolchain::find(dir)?, installer))
+    ensure_on(&Machine::current(), dir, RUSTUP_LIMIT)
+}
+
+fn ensure_on(machine: &Machine, dir: &Path, rustup_limit: Duration) -> Result<Ensured, Error> {
+    let mut missing = match toolchain::find_on(machine, dir) {
+        Err(Error::NoWasm { missing, .. }) => missing,
+        found => return found.map(Ensured::Found),
+    };
+    eprintln!("no compiler for {TARGET} yet: {missing}");
+    let mut tried = Vec::new();
+    for installer in Installer::of(machine) {
+        if let Err(detail) = installer.run(machine, dir, rustup_limit) {
+            eprintln!("{detail}");
+            tried.push(detail);
+            // Packages may be good although their installer failed.
         }
-        found => found.map(Ensured::Found),
+        missing = match toolchain::find_on(machine, dir) {
+            Err(Error::NoWasm { missing, .. }) => missing,
+            found => return found.map(|toolchain| Ensured::Installed(toolchain, installer)),
+        };
     }
+    let advice = advice_after(machine, &missing);
+    Err(Error::Setup {
+        missing,
+        tried,
+        advice,
+    })
 }
 
 impl Installer {
-    pub(crate) fn of_this_machine() -> Self {
-        if apt::is_here() {
-            Self::Apt
-        } else {
-            Self::Rustup
+    /// Those that can work on this machine, in the order in which they are tried.
+    fn of(machine: &Machine) -> Vec<Self> {
+        let mut installers = Vec::new();
+        if machine.has("rustup") {
+            installers.push(Self::Rustup);
         }
+        if machine.is_debian() && machine.is_root() {
+            installers.push(Self::Apt);
+        }
+        installers
     }
 
-    /// As a person would type it.
+    /// The installer's command, as a person would type it.
     #[must_use]
-    pub fn command(self) -> &'static str {
+    pub fn command(self) -> String {
         match self {
-            Self::Apt => "apt-get install --no-install-recommends rustc-web rust-web-src",
-            Self::Rustup => "rustup target add wasm32-unknown-unknown",
+            Self::Rustup => format!("rustup target add {TARGET}"),
+            Self::Apt => apt::command(&APT_PACKAGES),
         }
     }
 
-    fn run(self, dir: &Path) -> Result<(), Error> {
-        eprintln!("installing what compiles guests: {}", self.command());
+    /// Err says what failed, for a person.
+    fn run(self, machine: &Machine, dir: &Path, rustup_limit: Duration) -> Result<(), String> {
         match self {
-            Self::Apt => apt::install(&APT_PACKAGES),
+            Self::Apt => apt::install(machine, &APT_PACKAGES).map_err(|error| error.to_string()),
             Self::Rustup => {
-                let mut rustup = Command::new("rustup");
-                rustup
-                    .args(["target", "add", crate::TARGET])
-                    .current_dir(dir);
-                apt::run_with(rustup, self.command())
+                let command = self.command();
+                let seconds = rustup_limit.as_secs();
+                eprintln!("installing: `{command}` (for at most {seconds} s)");
+                let mut rustup = machine.command("rustup");
+                rustup.args(["target", "add", TARGET]).current_dir(dir);
+                run_for(rustup, rustup_limit)
+                    .map_err(|detail| format!("`{command}` failed: {detail}"))
             }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn apt_is_for_root_on_debian_alone() {
-        let debian = "NAME=\"Debian\"\nID=debian\n";
-        assert!(apt::is_for(debian, true));
-        assert!(!apt::is_for(debian, false));
-        let derived = "ID=ubuntu\nID_LIKE=debian\n";
-        assert!(!apt::is_for(derived, true));
-        assert!(!apt::is_for("", true));
-    }
-
-    #[test]
-    fn the_command_shown_names_every_package_installed() {
-        for package in APT_PACKAGES {
-            assert!(Installer::Apt.command().contains(package));
-        }
-        assert!(Installer::Rustup.command().ends_with(crate::TARGET));
+/// What to run on a machine where nothing has been tried.
+pub(crate) fn advice(machine: &Machine) -> String {
+    let rustup = Installer::Rustup.command();
+    let apt = apt::advice(&APT_PACKAGES);
+    match (machine.has("rustup"), machine.is_debian()) {
+        (true, true) => format!("run `{rustup}`, or as root {apt}"),
+        (true, false) => format!("run `{rustup}`"),
+        (false, true) => format!("run as root {apt}"),
+        (false, false) => format!("install rustup from https://rustup.rs, then run `{rustup}`"),
     }
 }
+
+/// What to do when every installer of this machine has been tried: never the same once more.
+fn advice_after(machine: &Machine, missing: &Missing) -> String {
+    let rustup = Installer::Rustup.command();
+    let mut ways = Vec::new();
+    if machine.is_debian() {
+        if !machine.is_root() {
+            ways.push(format!("run as root {}", apt::advice(&APT_PACKAGES)));
+        } else if let Missing::TooOld { needed, .. } = missing {
+            ways.push(format!(
+                "add package sources that have rustc-web {needed} or newer (the security updates \
+                 of Debian's stable release, or a newer release), then run set-up again"
+            ));
+        }
+    }
+    if machine.has("rustup") {
+        ways.push(format!(
+            "check that rustup reaches its server (HTTPS_PROXY, RUSTUP_DIST_SERVER), then run \
+             `rustup update` and `{rustup}`"
+        ));
+    } else {
+        ways.push(format!(
+            "install rustup from https://rustup.rs, then run `{rustup}`"
+        ));
+    }
+    ways.join("; or ")
+}
+
+#[cfg(all(test, unix))]
+mod tests;

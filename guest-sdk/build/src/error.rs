@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf, process::ExitStatus};
 
-use crate::{Installer, TARGET};
+use crate::{TARGET, toolchain::Missing};
 
 /// Why there is no component, or no toolchain to make one with.
 #[derive(Debug, thiserror::Error)]
@@ -15,22 +15,36 @@ pub enum Error {
         detail: String,
     },
 
-    /// Rust is there, but nothing that compiles for the target. [`crate::ensure()`] mends it.
-    #[error("can't compile for {TARGET}: {detail}; run `{}`", .installer.command())]
+    /// Rust is there, but no compiler for the target. [`crate::ensure()`] installs one.
+    #[error("can't compile for {TARGET}: {missing}; {advice}")]
     NoWasm {
-        /// What was looked at.
-        detail: String,
-        /// What would bring a way.
-        installer: Installer,
+        /// What the machine lacks.
+        missing: Missing,
+        /// What to run.
+        advice: String,
     },
 
-    /// A command that was to bring a way to compile failed. Nothing else was tried.
-    #[error("`{command}` failed: {detail}; run it by hand, then try again")]
+    /// Set-up has tried every installer of this machine, and there still is no compiler for
+    /// the target.
+    #[error("can't compile for {TARGET}: {missing}{}; {advice}", list(.tried))]
+    Setup {
+        /// What the machine lacks now.
+        missing: Missing,
+        /// The installers that failed, each with its error.
+        tried: Vec<String>,
+        /// What to do, which is not what has been tried.
+        advice: String,
+    },
+
+    /// The installation of packages failed.
+    #[error("`{command}` failed: {detail}; {advice}")]
     Install {
-        /// As a person would type it.
+        /// The command, as a person would type it.
         command: String,
         /// The exit status, or why it did not start.
         detail: String,
+        /// What to do.
+        advice: String,
     },
 
     /// The folder holds no package that could be a guest.
@@ -95,4 +109,8 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
+}
+
+fn list(tried: &[String]) -> String {
+    tried.iter().map(|it| format!("; {it}")).collect()
 }

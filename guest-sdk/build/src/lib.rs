@@ -19,6 +19,7 @@ mod dependencies;
 mod ensure;
 mod error;
 mod examples;
+mod machine;
 mod package;
 pub mod toolchain;
 
@@ -26,4 +27,5 @@ pub use build::{Built, Options, build};
 pub use ensure::{Ensured, Installer, ensure};
 pub use error::Error;
 pub use examples::{component, example};
-pub use toolchain::{TARGET, Toolchain};
+pub use machine::Machine;
+pub use toolchain::{Missing, TARGET, Toolchain};

@@ -11,13 +11,13 @@ use std::{
     process::Command,
 };
 
-use crate::{Error, Installer};
+use crate::{Error, Machine, ensure};
 
 /// What guests are compiled for: no system beneath, so no import but the contract's.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// The oldest compiler that can compile the guest SDK.
-const RELEASE_MIN: &str = env!("CARGO_PKG_RUST_VERSION");
+/// The oldest Rust that compiles the guest SDK: `rust-version` in its Cargo.toml.
+const RELEASE_MIN: &str = "1.85";
 
 /// What an outer cargo, rustup or shell exports that would choose another
 /// compiler, target or flags behind our back.
@@ -60,28 +60,81 @@ pub(crate) struct Compiler {
     pub release: String,
 }
 
-/// The toolchain with which a guest in `dir` is compiled; rustup may have been
-/// told to use another one in another folder.
+/// What a machine lacks to compile for [`TARGET`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// Neither a standard library for the target nor a distribution's compiler with its
+    /// library's source.
+    Library {
+        /// The active compiler's release.
+        release: String,
+    },
+    /// A compiler that could do it, but is older than the guest SDK needs.
+    TooOld {
+        /// The compiler.
+        path: PathBuf,
+        /// Its release.
+        release: String,
+        /// The oldest release that works.
+        needed: &'static str,
+    },
+    /// The active toolchain has no linker to lend to a distribution's compiler.
+    Linker {
+        /// Where the linker should be.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Library { release } => write!(
+                f,
+                "rustc {release} has no standard library for it, and there is no rustc of the \
+                 distribution with its library's source"
+            ),
+            Self::TooOld {
+                path,
+                release,
+                needed,
+            } => write!(
+                f,
+                "{} is rustc {release}, guests need {needed} or newer",
+                path.display()
+            ),
+            Self::Linker { path } => {
+                write!(f, "the active toolchain has no linker {}", path.display())
+            }
+        }
+    }
+}
+
+/// The toolchain with which a guest in `dir` is compiled. rustup may choose another one in
+/// another folder.
 ///
 /// # Errors
 ///
-/// [`Error::NoRust`], and [`Error::NoWasm`], which [`crate::ensure()`] mends.
+/// [`Error::NoRust`], and [`Error::NoWasm`], after which [`crate::ensure()`] helps.
 pub fn find(dir: &Path) -> Result<Toolchain, Error> {
-    let active = Compiler::active(dir)?;
-    let distribution: Vec<_> = distribution_compilers(Path::new("/"))
+    find_on(&Machine::current(), dir)
+}
+
+pub(crate) fn find_on(machine: &Machine, dir: &Path) -> Result<Toolchain, Error> {
+    let active = Compiler::active(machine, dir)?;
+    let distribution: Vec<_> = distribution_compilers(machine.root())
         .iter()
         .filter_map(|path| Compiler::of_distribution(path))
         .collect();
-    choose(&active, &distribution).map_err(|detail| Error::NoWasm {
-        detail,
-        installer: Installer::of_this_machine(),
+    choose(&active, &distribution).map_err(|missing| Error::NoWasm {
+        missing,
+        advice: ensure::advice(machine),
     })
 }
 
-/// Err says what was looked at, for a person.
-fn choose(active: &Compiler, distribution: &[Compiler]) -> Result<Toolchain, String> {
+fn choose(active: &Compiler, distribution: &[Compiler]) -> Result<Toolchain, Missing> {
     let cargo = active.beside("cargo");
-    if active.has_std() {
+    if active.has_std() && active.is_new_enough() {
         return Ok(Toolchain {
             cargo,
             rustc: active.clone(),
@@ -90,25 +143,24 @@ fn choose(active: &Compiler, distribution: &[Compiler]) -> Result<Toolchain, Str
     }
     let with_source = distribution.iter().filter(|it| it.std_source().is_file());
     let newest = with_source.max_by_key(|it| numbers(&it.release));
-    let Some(rustc) = newest else {
-        return Err(format!(
-            "rustc {} has no standard library for it, and the distribution no rustc with the library's source",
-            active.release
-        ));
+    let rustc = match newest {
+        Some(rustc) => rustc,
+        None if active.has_std() => active,
+        None => {
+            let release = active.release.clone();
+            return Err(Missing::Library { release });
+        }
     };
-    if numbers(&rustc.release) < numbers(RELEASE_MIN) {
-        return Err(format!(
-            "{} is rustc {}, guests need {RELEASE_MIN} or newer",
-            rustc.path.display(),
-            rustc.release
-        ));
+    if !rustc.is_new_enough() {
+        return Err(Missing::TooOld {
+            path: rustc.path.clone(),
+            release: rustc.release.clone(),
+            needed: RELEASE_MIN,
+        });
     }
     let linker = active.tool("rust-lld");
     if !linker.is_file() {
-        return Err(format!(
-            "the active toolchain has no linker {}",
-            linker.display()
-        ));
+        return Err(Missing::Linker { path: linker });
     }
     Ok(Toolchain {
         cargo,
@@ -160,9 +212,9 @@ impl fmt::Display for Toolchain {
 }
 
 impl Compiler {
-    fn active(dir: &Path) -> Result<Self, Error> {
+    fn active(machine: &Machine, dir: &Path) -> Result<Self, Error> {
         let rustc = || {
-            let mut rustc = Command::new("rustc");
+            let mut rustc = machine.command("rustc");
             rustc.current_dir(dir);
             rustc
         };
@@ -218,6 +270,10 @@ impl Compiler {
             host: field("host"),
             release: field("release"),
         })
+    }
+
+    fn is_new_enough(&self) -> bool {
+        numbers(&self.release) >= numbers(RELEASE_MIN)
     }
 
     fn has_std(&self) -> bool {

@@ -7,20 +7,8 @@ use super::{not_json, report_panics, types};
 use crate::driver::{self, DecideError, Driver, FoldError, NewEvent, Snapshot};
 use crate::{Context, Guest, log};
 
+pub use super::generated::decider::{export, exports};
 use exports::quipu::domain::decider;
-
-wit_bindgen::generate!({
-    inline: "
-        package quipu:guest-decider;
-
-        world deciding {
-            export quipu:domain/decider@0.1.0;
-        }
-    ",
-    path: "../wit",
-    with: { "quipu:domain/types@0.1.0": crate::bindings::types },
-    pub_export_macro: true,
-});
 
 /// What the exports of a decider are implemented on.
 pub struct Component<G>(PhantomData<G>);

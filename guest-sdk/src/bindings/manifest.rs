@@ -5,23 +5,8 @@ use std::marker::PhantomData;
 use super::report_panics;
 use crate::{Manifest, MessageType};
 
+pub use super::generated::manifest::{export, exports};
 use exports::quipu::domain::manifest;
-
-wit_bindgen::generate!({
-    inline: "
-        package quipu:guest-manifest;
-
-        world described {
-            import quipu:domain/types@0.1.0;
-            import quipu:domain/diagnostics@0.1.0;
-            export quipu:domain/manifest@0.1.0;
-        }
-    ",
-    path: "../wit",
-    pub_export_macro: true,
-    generate_unused_types: true,
-    generate_all,
-});
 
 /// What a component says of itself.
 pub trait Described: 'static {

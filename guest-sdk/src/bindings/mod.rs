@@ -1,13 +1,23 @@
-//! The component's exports, made from `wit/domain.wit`: a thin layer over
-//! [`driver`](crate::driver), [`Steps`](crate::Steps) and
-//! [`Projection`](crate::Projection). Not for authors.
+//! The component's exports: a thin layer over [`driver`](crate::driver),
+//! [`Steps`](crate::Steps) and [`Projection`](crate::Projection). Not for authors.
 //!
-//! Each interface is a world of its own, so that a component exports those that its
-//! author has something for, and carries no code for the others.
+//! `generated` is what wit-bindgen makes of `wit/domain.wit`. The test `bindings` compares it
+//! with the contract and renews it.
+//!
+//! Each interface is a world of its own, so that a component exports only those that its
+//! author implements, and contains no code for the others.
 
-#![allow(missing_docs, unsafe_code, unused_qualifications, clippy::all)]
+#![allow(missing_docs)]
 
 pub mod decider;
+#[rustfmt::skip]
+#[allow(
+    unsafe_code,
+    unused_qualifications,
+    clippy::all,
+    reason = "written by wit-bindgen: the component model's calls pass raw memory"
+)]
+mod generated;
 pub mod manifest;
 pub mod projection;
 pub mod upcaster;
@@ -17,8 +27,7 @@ use std::sync::Once;
 use crate::driver::FoldError;
 use crate::log;
 
-pub(crate) use manifest::quipu::domain::diagnostics;
-pub(crate) use manifest::quipu::domain::types;
+pub(crate) use generated::manifest::quipu::domain::{diagnostics, types};
 
 /// A trap carries no text, so the panic's goes to the log first.
 fn report_panics() {

@@ -5,20 +5,8 @@ use std::marker::PhantomData;
 use super::{report_panics, types};
 use crate::projection::{Definition, Kind, Projections, Stored, Untyped, Work};
 
+pub use super::generated::projection::{export, exports};
 use exports::quipu::domain::projection;
-
-wit_bindgen::generate!({
-    inline: "
-        package quipu:guest-projection;
-
-        world projecting {
-            export quipu:domain/projection@0.1.0;
-        }
-    ",
-    path: "../wit",
-    with: { "quipu:domain/types@0.1.0": crate::bindings::types },
-    pub_export_macro: true,
-});
 
 /// The projections of a component, made once.
 pub trait Projecting: 'static {

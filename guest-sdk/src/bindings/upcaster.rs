@@ -6,20 +6,8 @@ use super::{not_json, report_panics, types};
 use crate::driver::FoldError;
 use crate::upcast::{Catalogue, Upcasted};
 
+pub use super::generated::upcaster::{export, exports};
 use exports::quipu::domain::upcaster;
-
-wit_bindgen::generate!({
-    inline: "
-        package quipu:guest-upcaster;
-
-        world lifting {
-            export quipu:domain/upcaster@0.1.0;
-        }
-    ",
-    path: "../wit",
-    with: { "quipu:domain/types@0.1.0": crate::bindings::types },
-    pub_export_macro: true,
-});
 
 /// The steps of a component, made once.
 pub trait Lifting: 'static {

@@ -1,0 +1,4 @@
+pub mod decider;
+pub mod manifest;
+pub mod projection;
+pub mod upcaster;
