@@ -1,4 +1,4 @@
-//! Raw appends: events that no decider decided.
+//! Direct appends: events that no decider decided.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,60 +16,60 @@ use crate::model::{
 };
 use crate::store::{Commit, Item, KnownCommit, Outcome, Write};
 
-/// Events to be appended as they are.
+/// Events to be appended without a decision.
 #[derive(Debug, Clone, Default)]
 pub struct Append {
-    /// What the caller expects of the stream.
+    /// Expected version of the stream.
     pub expected_version: ExpectedVersion,
-    /// The events. None: the expected version is checked, nothing is stored.
+    /// The events. If empty, only the expected version is checked, and nothing is stored.
     pub events: Vec<NewEvent>,
     /// The idempotency key.
     pub id: Option<CommandId>,
-    /// Where the request comes from.
+    /// Origin of the request.
     pub context: Context,
-    /// Append to a category that a decider serves, too. The decider folds the events before
-    /// they are stored; an append with one that it can't fold is refused.
+    /// Whether to append even if a decider serves the category. The decider folds the events before
+    /// they are stored. If it can't fold one of them, the append is rejected.
     pub into_owned_category: bool,
 }
 
-/// Events to be appended to several streams: all of them, or none.
+/// Events to be appended to several streams: all of them or none.
 #[derive(Debug, Clone, Default)]
 pub struct AppendAll {
-    /// What is appended to each stream; no stream twice.
+    /// The appends to each stream. No stream may occur twice.
     pub streams: Vec<StreamAppend>,
     /// The idempotency key, recorded in every stream that is written.
     pub id: Option<CommandId>,
-    /// Where the request comes from.
+    /// Origin of the request.
     pub context: Context,
-    /// Append to categories that a decider serves, too. Each decider folds the events before
-    /// they are stored; an append with one that it can't fold is refused.
+    /// Whether to append even if deciders serve the categories. Each decider folds its events
+    /// before they are stored. If it can't fold one of them, the append is rejected.
     pub into_owned_category: bool,
 }
 
-/// One stream's part of an append.
+/// The part of an append that concerns one stream.
 #[derive(Debug, Clone)]
 pub struct StreamAppend {
     /// The stream.
     pub stream: StreamId,
-    /// What the caller expects of it.
+    /// Expected version of the stream.
     pub expected_version: ExpectedVersion,
-    /// The events. None: the expected version is checked, nothing is stored.
+    /// The events. If empty, only the expected version is checked, and nothing is stored.
     pub events: Vec<NewEvent>,
 }
 
-/// Type of the record that is stored for the id of a raw append.
+/// Type of the record that is stored for the id of a direct append.
 const RECORD_NAME: &str = "$append";
-/// Content type of its body: a digest of what was appended.
+/// Content type of the record's body, which is a digest of the appended events.
 const RECORD_BODY: &str = "application/vnd.quipu.append-digest";
 
-/// Largest schema version of an event; an export holds no larger one.
+/// Highest schema version of an event, because an export can't contain a higher one.
 const SCHEMA_VERSION_MAX: u32 = i32::MAX.cast_unsigned();
 
-/// Streams in one append.
+/// Highest number of streams in one append.
 const STREAMS_MAX: usize = 1_000;
 
 impl Engine {
-    /// Appends events to a stream as they are.
+    /// Appends events to a stream without a decision.
     ///
     /// # Errors
     /// See [`Error`]. Nothing was stored.
@@ -89,8 +89,8 @@ impl Engine {
         appended.into_iter().next().ok_or(Error::Stopped)
     }
 
-    /// Appends events to several streams as they are: all of it or nothing, each
-    /// stream under its expected version. Answers for each stream, in order.
+    /// Appends events to several streams without a decision: all of them or none, each stream at
+    /// its expected version. Returns a result for each stream, in order.
     ///
     /// # Errors
     /// See [`Error`]. Nothing was stored.
@@ -132,12 +132,12 @@ impl Engine {
                 (Outcome::PartialDuplicate(stream, id), _) => {
                     return Err(Error::PartialDuplicate { stream, id });
                 }
-                // The plan has moved: look again who owns the category.
+                // The plan has changed: check who owns the category once more.
                 (Outcome::PlanMoved, _) => self.shared.registry.refresh_or_warn().await,
                 (_, Some(refusal)) => return Err(refusal),
                 (Outcome::WrongVersion { stream, found, .. }, None) => {
                     check_expected(&append, &stream, found)?;
-                    // Another writer came first: the events are folded on the new state.
+                    // Another writer was faster: the events are folded on the new state.
                     if Instant::now() >= deadline {
                         return Err(Error::Conflict(stream));
                     }
@@ -151,7 +151,7 @@ impl Engine {
         }
     }
 
-    /// Bounds, and what no store need be asked for.
+    /// Checks limits and everything else that needs no store.
     fn check_append(&self, append: &AppendAll) -> Result<(), Error> {
         if append.streams.is_empty() {
             return Err(Invalid("the append names no stream".to_owned()).into());
@@ -190,8 +190,8 @@ impl Engine {
         Ok(self.shared.options.limits.check(events)?)
     }
 
-    /// The answer to an append whose id, or whose events' ids, are known. With the
-    /// records of the request it is still to be seen whether it is the same.
+    /// Returns the answer to an append whose id, or whose events' ids, are known. With the records
+    /// of the request, also checks that it is the same request.
     async fn first_outcome(
         &self,
         append: &AppendAll,
@@ -215,7 +215,7 @@ impl Engine {
         Ok(outcomes)
     }
 
-    /// What a replay says of a stream that was only checked: where it stands now.
+    /// Returns the current version of a stream that an append only checked, for a replayed answer.
     async fn only_checked(&self, stream: StreamId) -> Result<Executed, Error> {
         let head = self.shared.reader.head(&stream).await?;
         Ok(Executed {
@@ -248,7 +248,7 @@ impl Engine {
         }
     }
 
-    /// The record of the append for each of its streams.
+    /// Returns the record of the append for each of its streams.
     fn append_records(&self, id: &CommandId, append: &AppendAll) -> Vec<Arc<CommandRecord>> {
         let digest: bytes::Bytes = digest_of(append).into();
         let context = append.context.clone().correlated(id);
@@ -268,9 +268,11 @@ impl Engine {
     }
 }
 
-/// An append that is refused already must not pass, but the record of its ids comes before any
-/// refusal. The last stream is therefore expected at a version that no stream has; the plan is
-/// still compared for all of them.
+/// Returns expected versions with which an append stores nothing.
+///
+/// A recorded append must be found before the request is rejected, but a rejected append must not
+/// be stored. For this reason the last stream is expected at a version that no stream has. The plan
+/// is still compared for all streams.
 fn look_up_only(append: &AppendAll) -> Vec<ExpectedVersion> {
     let mut expected = vec![ExpectedVersion::Any; append.streams.len()];
     if let Some(last) = expected.last_mut() {
@@ -279,7 +281,7 @@ fn look_up_only(append: &AppendAll) -> Vec<ExpectedVersion> {
     expected
 }
 
-/// What the store writes, each stream at the version that is expected of it.
+/// Returns the writes for the store, each stream at its expected version.
 fn writes(
     append: &AppendAll,
     records: &[Arc<CommandRecord>],
@@ -319,8 +321,8 @@ fn check_expected(append: &AppendAll, stream: &StreamId, found: Version) -> Resu
     })
 }
 
-/// A digest of types and data, each with its length before it; of several streams, with
-/// their ids and the number of their events.
+/// Computes a digest of types and data, each preceded by its length. For several streams, it
+/// includes their ids and numbers of events.
 fn digest_of(append: &AppendAll) -> Vec<u8> {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {

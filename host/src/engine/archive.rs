@@ -1,4 +1,4 @@
-//! Archiving streams, and restoring them.
+//! Archives and restores streams.
 
 use super::{Engine, Error};
 use crate::model::{
@@ -8,18 +8,18 @@ use crate::model::{
 use crate::store::{Change, Commit, Item, Mark, Outcome, Write};
 use std::sync::Arc;
 
-/// How often an act is begun anew because something was deployed meanwhile.
+/// How often an action is repeated because something was deployed in the meantime.
 pub(super) const TRIES_MAX: u32 = 5;
 
-/// The stream that tells what happened to other streams.
+/// The stream with events about other streams.
 pub const STREAMS: &str = "$streams";
 
 impl Engine {
-    /// Archives a stream, or restores it. The position of the event in `$streams` that
-    /// tells of it; none when nothing had to be done.
+    /// Archives or restores a stream. Returns the position of the resulting event in `$streams`, or
+    /// `None` when nothing had to be done.
     ///
     /// # Errors
-    /// When there is no such stream, or the store fails.
+    /// When the stream does not exist, or the store fails.
     pub async fn archive(
         &self,
         stream: &StreamId,
@@ -46,7 +46,7 @@ impl Engine {
                 Outcome::Marked(position) => return Ok(position),
                 Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),
                 Outcome::Unprojected(failed) => return Err(failed.into()),
-                // Other inline projections take what tells of it.
+                // Other inline projections receive the event now.
                 Outcome::PlanMoved => self.shared.registry.refresh_or_warn().await,
                 _ => return Err(Error::Stopped),
             }
@@ -54,8 +54,8 @@ impl Engine {
         Err(Error::Conflict(stream.clone()))
     }
 
-    /// The event that tells of an act on a stream, and what it says, with what enrichers
-    /// have added to both.
+    /// Creates the event about an action on a stream, with the additions of enrichers to its
+    /// context and metadata.
     pub(super) fn told(
         &self,
         name: &str,

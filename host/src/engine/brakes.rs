@@ -1,5 +1,5 @@
-//! Keeps streams and modules whose calls use up their fuel or time from taking a worker from
-//! everyone else.
+//! Limits the time of streams and modules whose calls use up their fuel or time, so that they do
+//! not block a worker for everyone else.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use crate::model::{Digest, StreamId};
 use crate::runtime::{Failure, Fault};
 
-/// A fault that took less costs nobody anything.
+/// A fault that took less time has no consequences.
 const COSTLY: Duration = Duration::from_millis(20);
-/// After a costly fault a module rests so many times as long as it took.
+/// After a costly fault, a module is paused for this many times the duration of the call.
 const REST: u32 = 8;
-/// With each further one twice as long, so often at most.
+/// Each further costly fault doubles the pause, at most this many times.
 const DOUBLINGS_MAX: u32 = 6;
-/// The longest rest.
+/// Longest pause.
 const REST_MAX: Duration = Duration::from_secs(60);
-/// Streams at which a module faulted from which it rests at every stream.
+/// Number of streams with faults from which a module is paused for every stream.
 const STREAMS_MIN: usize = 3;
-/// A fault is forgotten after so long without another.
+/// Time after which a fault is forgotten if there was no other.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// The modules of one worker that rest, or have rested lately.
+/// The modules of one worker that are paused, or were paused recently.
 #[derive(Default)]
 pub struct Brakes(HashMap<Digest, Brake>);
 
@@ -34,12 +34,13 @@ struct Brake {
 }
 
 impl Brakes {
-    /// Whether nothing has to be looked at.
+    /// Whether there are no pauses at all.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Why a module is not called for a stream now; none when it may be.
+    /// Returns the fault because of which a module is not called for a stream now. `None` when it
+    /// may be called.
     pub fn rests(&mut self, module: Digest, stream: &StreamId, now: Instant) -> Option<Failure> {
         let brake = self.0.get(&module)?;
         if brake.streams.len() < STREAMS_MIN && !brake.streams.contains(stream) {
@@ -64,7 +65,7 @@ impl Brakes {
         Some(fault.into())
     }
 
-    /// A call for a stream came to nothing after some time.
+    /// Records that a call for a stream failed after some time.
     pub fn failed(&mut self, failure: &Failure, stream: &StreamId, begun: Instant) {
         let Failure::Fault(fault) = failure else {
             return;

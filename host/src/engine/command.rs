@@ -39,8 +39,8 @@ impl Engine {
     /// rests whose calls took too long, a command is not decided any more once its caller has gone.
     ///
     /// # Errors
-    /// See [`Error`]. Nothing was stored, unless the error is a store that failed
-    /// while it committed: then the same command id tells whether it was.
+    /// See [`Error`]. Nothing was stored, unless the store failed while it committed: then
+    /// repeating the command with the same id shows whether it was stored.
     pub async fn execute(
         &self,
         stream: &StreamId,

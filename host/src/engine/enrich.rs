@@ -1,23 +1,23 @@
-//! What a program adds to requests before they are checked, decided and staged.
+//! Lets a program add data to requests before they are checked, decided and staged.
 
 use std::sync::Arc;
 
 use super::AppendAll;
 use crate::model::{Annotations, Command, Context, Invalid, StreamId, add_members};
 
-/// A request as an enricher sees it: with what those before it added, not yet checked.
+/// A request as an enricher sees it: with the additions of earlier enrichers, not yet checked.
 #[derive(Debug, Clone, Copy)]
 pub enum Enrichment<'a> {
     /// A command for a stream.
     Command(&'a StreamId, &'a Command),
-    /// A raw append, to one stream or to several.
+    /// A direct append to one or several streams.
     Append(&'a AppendAll),
-    /// A stream is to be archived, restored or truncated.
+    /// A stream to be archived, restored or truncated.
     Archive(&'a StreamId, &'a Context),
 }
 
 impl<'a> Enrichment<'a> {
-    /// Where the request comes from.
+    /// Origin of the request.
     pub fn context(&self) -> &'a Context {
         match self {
             Self::Command(_, command) => &command.context,
@@ -27,13 +27,13 @@ impl<'a> Enrichment<'a> {
     }
 }
 
-/// What an enricher adds to a request. The default adds nothing.
+/// The additions of an enricher to a request. The default adds nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Additions {
-    /// Members of the metadata of the command, or of each event of a raw append. A name
-    /// that is there already keeps its value; names in `quipu.` are left out.
+    /// Members for the metadata of the command, or of each event of a direct append. An existing
+    /// member keeps its value. Names that begin with `quipu.` are left out.
     pub metadata: Annotations,
-    /// Who asks, unless the request says it.
+    /// Identity of the caller, unless the request contains it.
     pub principal: Option<Arc<str>>,
 }
 
@@ -47,12 +47,12 @@ impl Additions {
 
 type Enricher = dyn Fn(&Enrichment<'_>) -> Additions + Send + Sync;
 
-/// Enrichers, asked in the order in which they were added.
+/// Enrichers, called in the order in which they were added.
 #[derive(Clone, Default)]
 pub struct Enrichers(Vec<Arc<Enricher>>);
 
 impl Enrichers {
-    /// Adds one behind the others.
+    /// Adds an enricher after the others.
     pub fn add(&mut self, enricher: impl Fn(&Enrichment<'_>) -> Additions + Send + Sync + 'static) {
         self.0.push(Arc::new(enricher));
     }
@@ -76,7 +76,7 @@ impl Enrichers {
         }
     }
 
-    /// The context and the metadata of the event that tells of a mark.
+    /// Returns the context and the metadata of the event about a truncation.
     pub(super) fn mark(
         &self,
         stream: &StreamId,

@@ -4,31 +4,31 @@ use crate::model::{
 use crate::runtime::{Failure, Fault};
 use crate::{fold, store};
 
-/// Why a command, an append or a read was not answered. Nothing is stored.
+/// Why a command, an append or a read failed. Nothing is stored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The domain says no.
     #[error("rejected ({}): {}", rejection.code, rejection.message)]
     Rejected {
-        /// What the guest answered.
+        /// The answer of the guest.
         rejection: Box<Rejection>,
         /// The module that decided.
         module: Digest,
     },
-    /// The stream does not stand where the caller expects it.
+    /// The stream is not at the expected version.
     #[error("stream {stream}: expected {expected}, found version {found}")]
     WrongExpectedVersion {
         /// The stream.
         stream: StreamId,
-        /// What the caller expects.
+        /// Expected version.
         expected: ExpectedVersion,
-        /// Where it stood.
+        /// Version of the stream.
         found: Version,
     },
-    /// Others wrote to the stream each time, until the deadline.
+    /// Others wrote to the stream during every attempt, until the deadline.
     #[error("stream {0}: other writers came first until the deadline; send the command again")]
     Conflict(StreamId),
-    /// The id stands for another command.
+    /// The id belongs to another command.
     #[error("stream {stream}: command id {id} was used for another command; take a fresh one")]
     IdempotencyKeyReused {
         /// The stream.
@@ -36,7 +36,7 @@ pub enum Error {
         /// The id.
         id: CommandId,
     },
-    /// The id stands for another event.
+    /// The id belongs to another event.
     #[error("stream {stream}: event id {id} was used for another event; take a fresh one")]
     EventIdReused {
         /// The stream.
@@ -44,7 +44,7 @@ pub enum Error {
         /// The event's id.
         id: EventId,
     },
-    /// Some of the events were appended before, and not in one append like this.
+    /// Some of the events were appended before, but not in the same append.
     #[error(
         "stream {stream}: event {id} was appended before, but not in the same append; leave \
          out what is there already"
@@ -55,7 +55,7 @@ pub enum Error {
         /// The event's id.
         id: EventId,
     },
-    /// An event stands twice in one append.
+    /// An event occurs twice in one append.
     #[error("stream {stream}: event {id} stands twice in the append")]
     DuplicateInAppend {
         /// The stream.
@@ -76,18 +76,18 @@ pub enum Error {
         stream: StreamId,
         /// Events since the newest snapshot.
         events: u64,
-        /// What is allowed.
+        /// The limit.
         max: u64,
     },
     /// No decider serves the category.
     #[error("no decider serves category {0:?}; deploy one")]
     UnknownCategory(String),
-    /// A decider serves the category, and the append did not ask to pass it by.
+    /// A decider serves the category, and the append did not ask to bypass it.
     #[error(
         "a decider serves category {0}; send commands, or ask to append raw events (Quipu-Raw: allow)"
     )]
     CategoryOwned(String),
-    /// There is no such stream.
+    /// The stream does not exist.
     #[error("there is no stream {0}")]
     StreamNotFound(StreamId),
     /// The guest could not read the command.
@@ -101,10 +101,10 @@ pub enum Error {
     UnreadableEvent {
         /// The stream.
         stream: StreamId,
-        /// The guest's words.
+        /// The message of the guest.
         text: String,
     },
-    /// The stream is truncated, and what stands for its older events can't be used.
+    /// The stream is truncated, and the anchor of its older events can't be used.
     #[error("{0}")]
     Anchor(String),
     /// No snapshot can be taken of the stream.
@@ -112,24 +112,24 @@ pub enum Error {
     SnapshotRefused {
         /// The stream.
         stream: StreamId,
-        /// Why.
+        /// The reason.
         text: String,
     },
-    /// The stream can't be truncated so.
+    /// The stream can't be truncated in this way.
     #[error("stream {stream}: {text}")]
     TruncateRefused {
         /// The stream.
         stream: StreamId,
-        /// Why.
+        /// The reason.
         text: String,
     },
-    /// The module is not in the store, or is no decider of the stream's category.
+    /// The module is not in the store, or is not a decider of the stream's category.
     #[error("{0}")]
     NoModule(String),
     /// The decider does not show its state.
     #[error("the decider of category {0:?} does not show its state")]
     StateNotShown(String),
-    /// A bound is broken.
+    /// A limit was exceeded.
     #[error(transparent)]
     TooLarge(#[from] TooLarge),
     /// The request is malformed.
@@ -144,16 +144,18 @@ pub enum Error {
     /// Too many commands are in flight.
     #[error("too many commands are in flight; try again in a moment")]
     Overloaded,
-    /// The store failed. If it failed while committing, the same command id tells.
+    /// The store failed. If it failed while committing, repeating the request with the same id
+    /// shows whether it was stored.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The host is being shut down.
+    /// The host is shutting down.
     #[error("the host is shutting down")]
     Stopped,
 }
 
 impl Error {
-    /// A part of the host failed that had the request: only its id tells what became of it.
+    /// Returns the error for a request that was in a part of the host that failed. Only its id
+    /// shows whether it was stored.
     pub(super) fn unanswered() -> Self {
         Self::Store(store::Error::Unavailable(
             "a part of the host failed while it had the request; whether it was stored is not \
@@ -162,12 +164,12 @@ impl Error {
         ))
     }
 
-    /// What it means to a caller that a guest failed at a stream.
+    /// Converts the failure of a guest at a stream.
     pub(super) fn of_guest(stream: &StreamId, failure: &Failure) -> Self {
         fold::Error::of_guest(stream, failure).into()
     }
 
-    /// The error's stable code, as clients see it.
+    /// The stable code, as clients see it.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Rejected { .. } => "rejected",

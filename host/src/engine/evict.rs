@@ -1,15 +1,15 @@
-//! What a worker gives up: the least recently used streams, and what is warm in replaced modules.
+//! Evicts the least recently used streams, and the warm states of replaced modules, from a worker.
 
 use super::slot::{Slot, State};
 use super::worker::Streams;
 use crate::model::StreamId;
 
-/// Slots that are looked at for one that can be evicted.
+/// Number of slots that are checked to find one that can be evicted.
 const EVICTION_LOOKS: usize = 32;
 
 impl Streams {
-    /// Gives up what is warm in modules that are not in use any more: each holds memory, and its
-    /// streams are loaded anew with their next command anyway.
+    /// Evicts the warm states of modules that are no longer in use. Each such module uses memory,
+    /// and its streams must be loaded from scratch for their next command anyway.
     pub(super) fn give_up_replaced(&mut self) {
         let plan = self.executor.shared.registry.plan();
         let is_replaced = |slot: &Slot| match &slot.state {
@@ -30,7 +30,7 @@ impl Streams {
             .retain_modules(|digest| plan.serves(digest));
     }
 
-    /// Keeps the number of warm aggregates, and their memory, within bounds.
+    /// Keeps the number of warm aggregates, and their memory, within limits.
     pub(super) fn evict(&mut self) {
         let options = &self.executor.shared.options;
         let is_over = self.executor.pool.memory_bytes() > options.warm_bytes_max;

@@ -1,5 +1,5 @@
-//! Reading what a state is folded from: a snapshot, where one can be used, and the
-//! events behind it.
+//! Reads the data from which a state is folded: a snapshot, if one can be used, and the events
+//! after it.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::fold::{self, Start, Until, Unusable};
 use crate::model::{StreamId, Timestamp, Version};
 use crate::store::{self, Head, LoadPage};
 
-/// What a state is folded from.
+/// The data from which a state is folded.
 pub struct Loaded {
-    /// Where it begins; none: at the first event.
+    /// The snapshot to begin with. `None`: the fold begins at the first event.
     pub start: Option<Start>,
-    /// The events behind it.
+    /// The first events after it.
     pub page: LoadPage,
-    /// There are more events behind it than its category allows, of which none were read.
+    /// Whether more events follow than the category allows. In that case none of them were read.
     pub is_too_long: bool,
 }
 
-/// Reads where a state begins, and the first events behind it. So many snapshots are
-/// passed by, since the guest refused them.
+/// Reads the snapshot to begin with, and the first events after it. The newest `passed_by`
+/// snapshots are skipped, because the guest refused them.
 pub async fn begin(
     shared: &Shared,
     deployed: &Deployed,
@@ -72,7 +72,7 @@ pub async fn begin(
     }
 }
 
-/// Snapshots from which the fold may begin, whatever version the stream has.
+/// Returns the snapshots from which the fold may begin, whatever version the stream has.
 async fn starts(
     shared: &Shared,
     deployed: &Deployed,
@@ -83,14 +83,14 @@ async fn starts(
         version: Version(u64::MAX),
         recorded_at: Timestamp(0),
         archived: false,
-        // Whether it has a mark is looked at behind the read.
+        // The mark is checked after the read.
         truncated_before: Version(1),
     };
     let (folder, rules) = (&shared.folder, &deployed.rules);
     Ok(folder.starts(rules, stream, &stored, anywhere, Until::End))
 }
 
-/// What is too long isn't folded at all.
+/// Checks the length of a stream. A stream that is too long is not folded at all.
 async fn guarded(
     shared: &Shared,
     stream: &StreamId,
@@ -122,8 +122,8 @@ async fn guarded(
     })
 }
 
-/// The version of the newest snapshot from which a stream that stands at `head`, or
-/// behind it, could be loaded now.
+/// Returns the version of the newest snapshot from which a stream at version `head`, or later,
+/// could be loaded now.
 pub async fn newest_start(
     shared: &Arc<Shared>,
     deployed: &Deployed,
@@ -135,7 +135,7 @@ pub async fn newest_start(
     versions.find(|version| *version <= head)
 }
 
-/// A load that panicked; it may be tried again.
+/// Returns the error for a load that panicked. It may be repeated.
 pub(super) fn not_loaded(cause: &str) -> fold::Error {
     let text = format!("the stream was not loaded: a part of the host panicked: {cause}");
     fold::Error::Store(store::Error::Unavailable(text))

@@ -1,8 +1,8 @@
-//! Execution of commands: from a request to a durable answer.
+//! Executes commands, from a request to a durable answer.
 //!
-//! A worker owns the warm state of its streams and decides; the committer makes
-//! it durable; only then is the caller answered. State ahead of the log lives in a
-//! worker alone, and is dropped when the commit that it rests on fails.
+//! A worker owns the warm state of its streams and decides. The committer makes the decision
+//! durable, and only then is the caller answered. State that is ahead of the log exists only in a
+//! worker. It is dropped when the commit that it depends on fails.
 
 mod append;
 mod archive;
@@ -52,32 +52,32 @@ use crate::model::{AppendLimits, Clock, CommandId, Invalid, StreamId, check_meta
 use crate::store::{EventReader, RejectionStore};
 use crate::supervise::{Seat, Supervisor};
 
-/// How commands are executed.
+/// Options for the execution of commands.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Threads that decide.
+    /// Number of threads that decide.
     pub workers: usize,
-    /// Commands in flight on this host; one more is refused as `overloaded`.
+    /// Highest number of commands in flight on this host. Further ones are rejected as
+    /// `overloaded`.
     pub in_flight_max: usize,
-    /// How long a command is decided again after conflicts.
+    /// How long a command is re-decided after conflicts.
     pub deadline: Duration,
-    /// Aggregates that one worker keeps warm.
+    /// Highest number of warm aggregates of one worker.
     pub warm_aggregates_max: usize,
-    /// Guest memory that one worker keeps in use for warm aggregates, in bytes.
+    /// Guest memory that one worker may use for warm aggregates, in bytes.
     pub warm_bytes_max: usize,
     /// Events read at once when a stream is loaded.
     pub load_page: usize,
-    /// Longest stream, in events since its newest snapshot, that takes commands;
-    /// by category.
+    /// Longest stream that accepts commands, in events since its newest snapshot; by category.
     pub stream_events_max: HashMap<String, u64>,
     /// When snapshots are taken.
     pub snapshots: Policies,
-    /// Decide everything a second time in an instance that shares nothing with the
-    /// first, and refuse what differs as a fault. Doubles the work of the guests.
+    /// Whether to decide everything a second time in an instance that shares nothing with the
+    /// first, and to reject differences as a fault. Doubles the work of the guests.
     pub check_purity: bool,
-    /// Last rejections that are kept of each category; 0 keeps none.
+    /// Number of last rejections stored per category; 0 stores none.
     pub rejections_max: usize,
-    /// Bounds of one command and of the events that it leads to.
+    /// Limits of one command and of the events that result from it.
     pub limits: AppendLimits,
 }
 
@@ -100,7 +100,7 @@ impl Default for Options {
     }
 }
 
-/// What workers share.
+/// Data shared by all workers.
 struct Shared {
     options: Options,
     reader: Arc<dyn EventReader>,
@@ -111,20 +111,20 @@ struct Shared {
     folder: Arc<Folder>,
     snapshotter: Snapshotter,
     rejections: Rejections,
-    /// Where reads for the workers are watched.
+    /// Supervises reads for the workers.
     loading: Seat,
 }
 
-/// A place among what is in flight.
+/// One of the permits for requests in flight.
 type Permit = Arc<OwnedSemaphorePermit>;
 
-/// Executes commands. One for a store; cheap to share.
+/// Executes commands. There is one engine per store. Cheap to share.
 pub struct Engine {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     hasher: RandomState,
     permits: Arc<Semaphore>,
-    /// Raw appends that are being folded.
+    /// Limits the direct appends that are folded at the same time.
     trials: Semaphore,
     secret: [u8; 32],
     enrichers: Enrichers,
@@ -133,10 +133,10 @@ pub struct Engine {
 impl Engine {
     /// Starts the workers. They end when the engine is dropped.
     ///
-    /// Must be called within a tokio runtime, on which streams are loaded.
+    /// Must be called within a tokio runtime, which loads the streams.
     ///
     /// # Errors
-    /// When the operating system gives no thread.
+    /// When the operating system can't create a thread.
     pub fn start(
         options: Options,
         folder: Arc<Folder>,
@@ -190,19 +190,19 @@ impl Engine {
         })
     }
 
-    /// The last rejections.
+    /// Returns the last rejections.
     pub fn rejections(&self) -> &Rejections {
         &self.shared.rejections
     }
 
-    /// A place among the commands and appends in flight. It is given back when what was staged
-    /// has been answered, though the caller may have gone.
+    /// Takes a permit for a command or an append in flight. It is returned when the staged items
+    /// have been answered, even if the caller has gone.
     fn permit(&self) -> Result<Permit, Error> {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         permit.map(Arc::new).map_err(|_| Error::Overloaded)
     }
 
-    /// Commands that are being executed.
+    /// Returns the number of commands in flight.
     pub fn in_flight(&self) -> usize {
         self.shared
             .options
@@ -210,18 +210,18 @@ impl Engine {
             .saturating_sub(self.permits.available_permits())
     }
 
-    /// Waits until everything in flight has been answered, and refuses what is new as
-    /// `overloaded` until the answer is dropped.
+    /// Waits until everything in flight has been answered, and rejects new requests as `overloaded`
+    /// until the result is dropped.
     ///
     /// # Errors
-    /// When the host is being shut down.
+    /// When the host is shutting down.
     pub async fn hold(&self) -> Result<OwnedSemaphorePermit, Error> {
         let all = u32::try_from(self.shared.options.in_flight_max).unwrap_or(u32::MAX);
         let held = Arc::clone(&self.permits).acquire_many_owned(all).await;
         held.map_err(|_| Error::Stopped)
     }
 
-    /// Refuses new commands and waits until those in flight have been answered.
+    /// Rejects new commands and waits until those in flight have been answered.
     pub async fn drain(&self) {
         let all = u32::try_from(self.shared.options.in_flight_max).unwrap_or(u32::MAX);
         if let Ok(permits) = self.permits.acquire_many(all).await {
@@ -235,7 +235,8 @@ impl Engine {
         &self.workers[(hash % self.workers.len() as u64) as usize]
     }
 
-    /// BLAKE3, keyed with the store's secret, of the stream and the command's id.
+    /// Computes the seed of a decision: BLAKE3, keyed with the store's secret, of the stream and
+    /// the command's id.
     fn seed(&self, stream: &StreamId, id: &CommandId) -> [u64; 4] {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         hasher.update(stream.as_str().as_bytes());
@@ -250,7 +251,7 @@ impl Engine {
     }
 }
 
-/// What a caller may ask at all.
+/// Checks whether a caller may use the stream and the metadata.
 fn check(stream: &StreamId, metadata: Option<&[u8]>) -> Result<(), Invalid> {
     if stream.is_reserved() {
         return Err(Invalid(format!(
@@ -260,7 +261,7 @@ fn check(stream: &StreamId, metadata: Option<&[u8]>) -> Result<(), Invalid> {
     metadata.map_or(Ok(()), check_metadata)
 }
 
-/// Tells the workers of each plan that becomes the current one, for as long as there is one.
+/// Notifies the workers of each plan that becomes the current one.
 async fn tell_of_plans(mut raised: watch::Receiver<u64>, inboxes: Vec<Inbox>) {
     while raised.changed().await.is_ok() {
         for inbox in &inboxes {

@@ -1,4 +1,4 @@
-//! Instances of a worker: many aggregates share one, and fall with it.
+//! The instances of a worker. Many aggregates share one instance and are lost with it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 use crate::model::Digest;
 use crate::runtime::{Aggregate, Failure, Fault, Instance, Module, Snapshot};
 
-/// Aggregates in one instance: what a trap throws away at once.
+/// Highest number of aggregates in one instance, which a trap drops at once.
 const AGGREGATES_MAX: usize = 1_024;
-/// The same of a module whose instances fell lately.
+/// The same for a module whose instances failed recently.
 const FRAGILE_AGGREGATES_MAX: usize = 16;
-/// Falls from which a module counts as fragile, and how long it does after the last one.
+/// Number of failed instances from which a module counts as fragile, and how long it does after the
+/// last one.
 const FALLS_MIN: u32 = 3;
 const FRAGILE: Duration = Duration::from_secs(60);
-/// Guest memory from which an instance takes no more aggregates, since it never shrinks.
+/// Guest memory from which an instance accepts no more aggregates, because its memory never
+/// shrinks.
 const MEMORY_MARK: usize = 64 << 20;
 
-/// An aggregate of an instance.
+/// Refers to an aggregate in an instance.
 #[derive(Debug)]
 pub struct Handle {
     index: usize,
@@ -30,9 +32,9 @@ pub struct Handle {
 pub struct Pool {
     places: Vec<Place>,
     generations: u64,
-    /// Guest memory of all instances.
+    /// Total guest memory of all instances.
     bytes: usize,
-    /// How often shared instances of a module fell, and when the last time.
+    /// Number of failed shared instances of a module, and the time of the last failure.
     falls: HashMap<Digest, (u32, Instant)>,
 }
 
@@ -45,15 +47,15 @@ struct Place {
 struct Resident {
     instance: Instance,
     aggregates: usize,
-    /// Takes aggregates of other streams.
+    /// Whether aggregates of other streams may be added.
     is_shared: bool,
-    /// Its memory when it was last called.
+    /// Guest memory after its last call.
     bytes: usize,
 }
 
 impl Pool {
-    /// Opens an aggregate, from a snapshot or from the beginning: in an instance with room, or, for a stream that is to
-    /// be kept apart, in one of its own.
+    /// Opens an aggregate, from a snapshot or from the beginning: in an instance with room, or in a
+    /// separate one for a stream that must be kept apart.
     pub fn open(
         &mut self,
         module: &Arc<Module>,
@@ -68,8 +70,9 @@ impl Pool {
         self.open_at(index, key, snapshot)
     }
 
-    /// Opens an aggregate in an instance of its own, beside one of which nobody asks anything:
-    /// what depends on where a state lies in memory is another here than elsewhere.
+    /// Opens an aggregate in a separate instance, after another aggregate that is never used. This
+    /// places its state at a different address in memory, so that results which depend on the
+    /// address differ.
     pub fn open_beside(
         &mut self,
         module: &Arc<Module>,
@@ -112,8 +115,8 @@ impl Pool {
         }
     }
 
-    /// Calls the instance in which an aggregate lives. None when it is gone, or
-    /// when this very call ended it.
+    /// Calls the instance that contains an aggregate. `None` when the instance is gone, or when
+    /// this call ended it.
     pub fn call<T>(
         &mut self,
         handle: &Handle,
@@ -129,14 +132,14 @@ impl Pool {
         Some(result)
     }
 
-    /// Whether an aggregate is still there.
+    /// Whether an aggregate still exists.
     pub fn holds(&self, handle: &Handle) -> bool {
         self.places
             .get(handle.index)
             .is_some_and(|place| place.generation == handle.generation && place.resident.is_some())
     }
 
-    /// Closes an aggregate and, when it was the last, an instance that takes no more.
+    /// Closes an aggregate. If it was the last one, also drops an instance that accepts no more.
     pub fn close(&mut self, handle: Handle) {
         if !self.holds(&handle) {
             return;
@@ -153,12 +156,12 @@ impl Pool {
         }
     }
 
-    /// Guest memory of all instances, as each was when it was last called.
+    /// Returns the guest memory of all instances, each measured after its last call.
     pub fn memory_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Drops instances without aggregates of modules that are not in use any more.
+    /// Drops instances without aggregates whose modules are no longer in use.
     pub fn retain_modules(&mut self, in_use: impl Fn(Digest) -> bool) {
         for index in 0..self.places.len() {
             let resident = self.places[index].resident.as_ref();
@@ -226,7 +229,7 @@ impl Pool {
             .map(|resident| (resident, generation))
     }
 
-    /// After a call: counts what the instance has by now, and gives it up when the call ended it.
+    /// Updates the memory of an instance after a call, and drops it when the call ended it.
     fn called(&mut self, index: usize) {
         let Some(resident) = &mut self.places[index].resident else {
             return;

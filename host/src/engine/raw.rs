@@ -1,5 +1,5 @@
-//! Raw appends to categories that a decider serves: the decider folds the events before they
-//! are stored, so that it can always load what they leave.
+//! Direct appends to categories that a decider serves. The decider folds the events before they are
+//! stored, so that it can always load the stream afterwards.
 
 use std::sync::Arc;
 
@@ -10,13 +10,15 @@ use crate::model::{ExpectedVersion, Invalid, NewEvent, Timestamp, Version};
 use crate::store::Head;
 
 impl Engine {
-    /// Checks an append against the deciders that serve its categories. Returns the version
-    /// that each stream must have when the append is stored: for a stream whose events were
-    /// folded the one on which they were, for any other what the caller expects.
+    /// Checks an append against the deciders of its categories.
+    ///
+    /// Returns the version that each stream must have when the append is stored. For a stream whose
+    /// events were folded, this is the version on which they were folded; for any other stream it
+    /// is the version that the caller expects.
     ///
     /// # Errors
-    /// When a decider does not take the events. A stream that is archived, or that is not at
-    /// the version that the caller expects, is reported before a fold that fails.
+    /// When a decider does not accept the events. A stream that is archived, or not at the version
+    /// that the caller expects, is reported before a failed fold.
     pub(super) async fn check_owned(
         &self,
         plan: &Plan,
@@ -39,7 +41,7 @@ impl Engine {
             check_head(part, head)?;
             heads.push(head);
         }
-        // Guests take memory and processors, of which there are not as many as callers.
+        // Limited, because guests use memory and processors, and there may be many callers.
         let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
         for (index, part, decider) in owned {
             let head = heads[index];
@@ -50,8 +52,8 @@ impl Engine {
         Ok(expected)
     }
 
-    /// Folds the events of one part. A stream that moves meanwhile is no error here: the store
-    /// finds it at another version than the one expected.
+    /// Folds the events of one part. If the stream moves in the meantime, this is not an error
+    /// here: the store finds it at a different version than expected.
     async fn fold_part(
         &self,
         part: &StreamAppend,
@@ -69,14 +71,14 @@ impl Engine {
     }
 }
 
-/// The decider that has to take the events of a part.
+/// Returns the decider that must accept the events of a part.
 fn owner<'a>(plan: &'a Plan, part: &StreamAppend) -> Option<&'a Arc<Deployed>> {
     let decider = plan.decider(part.stream.category());
     decider.filter(|_| !part.events.is_empty())
 }
 
-/// A category that a decider serves takes raw events only when asked to, and then only
-/// types and schema versions that the decider names.
+/// Rejects events for a category that a decider serves, unless the caller asked to bypass it, and
+/// events with types or schema versions that the decider does not declare.
 fn check_categories(plan: &Plan, append: &AppendAll) -> Result<(), Error> {
     for part in &append.streams {
         let Some(deployed) = owner(plan, part) else {
@@ -107,7 +109,7 @@ fn check_categories(plan: &Plan, append: &AppendAll) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the store checks before a fold counts.
+/// Checks the same conditions as the store, before a fold is evaluated.
 fn check_head(part: &StreamAppend, head: Option<Head>) -> Result<(), Error> {
     let stream = part.stream.clone();
     if head.is_some_and(|head| head.archived) {
@@ -125,7 +127,8 @@ fn check_head(part: &StreamAppend, head: Option<Head>) -> Result<(), Error> {
     })
 }
 
-/// An event that can't be folded is the caller's mistake, unless the guest faulted.
+/// Converts the error of a fold. An event that can't be folded is the caller's mistake, unless the
+/// guest faulted.
 fn not_folded(part: &StreamAppend, index: usize, error: fold::Error) -> Error {
     let stream = &part.stream;
     let name = part

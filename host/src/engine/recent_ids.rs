@@ -1,37 +1,37 @@
-//! The command ids that a warm aggregate knows.
+//! Remembers the recent command ids of a warm aggregate.
 
 use std::hash::{BuildHasher, RandomState};
 
 use crate::model::CommandId;
 
-/// Ids that are remembered for each aggregate.
+/// Number of ids that are remembered per aggregate.
 const IDS_MAX: usize = 256;
 
-/// The last ids of callers that a stream has seen, staged ones among them, as
-/// hashes: a hit is looked up in the store before it counts.
+/// The last callers' ids of a stream, including staged ones, as hashes. A hit must be looked up in
+/// the store before it counts.
 #[derive(Debug, Default)]
 pub struct RecentIds {
     hasher: RandomState,
-    /// Hash, and the number of the arrival that staged it; oldest first from `start`.
+    /// Hash, and the number of the arrival that staged it. Oldest first, beginning at `start`.
     ring: Vec<(u64, u64)>,
     start: usize,
-    /// An id has been forgotten, or was never seen.
+    /// Whether an id was forgotten, or may exist without having been seen.
     has_gaps: bool,
 }
 
 /// Whether a stream has seen an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
-    /// It has certainly not been recorded in this stream.
+    /// The id has certainly not been recorded in this stream.
     Never,
-    /// It may have been recorded.
+    /// The id may have been recorded.
     Perhaps,
-    /// It was seen, last under this number.
+    /// The id was seen, last with this number.
     Last(u64),
 }
 
 impl RecentIds {
-    /// Knows that there are ids which it has not seen.
+    /// Marks that there are ids which have not been seen.
     pub fn begin_after_others(&mut self) {
         self.has_gaps = true;
     }
@@ -48,7 +48,7 @@ impl RecentIds {
         }
     }
 
-    /// Whether it has seen an id.
+    /// Whether the id was seen.
     pub fn seen(&self, id: &CommandId) -> Seen {
         let hash = self.hasher.hash_one(id);
         match self

@@ -1,4 +1,4 @@
-//! The last rejections, kept apart from the commands.
+//! Stores the last rejections, separate from commands.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,26 +10,27 @@ use tokio::sync::Notify;
 use crate::store::{self, Rejected, RejectionStore};
 use crate::supervise::Supervisor;
 
-/// Between the first rejection that waits and the transaction that keeps it with those
-/// that came behind it.
+/// Delay between the first waiting rejection and the transaction that stores it together with later
+/// ones.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A command that is larger is not kept, in bytes of its body and metadata.
+/// Largest command that is stored, in bytes of its body and metadata.
 const COMMAND_BYTES_MAX: usize = 64 << 10;
-/// What waits to be kept, in bytes.
+/// Highest total size of waiting rejections, in bytes.
 const WAITING_BYTES_MAX: usize = 32 << 20;
 
-/// Keeps rejections. What waits is lost with the process: they are no part of the log.
+/// Stores rejections. Waiting rejections are lost when the process ends, because they are not part
+/// of the log.
 #[derive(Clone)]
 pub struct Rejections(Arc<Keeper>);
 
 struct Keeper {
     store: Arc<dyn RejectionStore>,
-    /// For each category; 0: none are kept.
+    /// Highest number per category; 0: none are stored.
     max: usize,
     waiting: Mutex<Waiting>,
-    /// Told when the first one waits, and when this is dropped.
+    /// Notified when the first rejection waits, and when this value is dropped.
     begun: Arc<Notify>,
-    /// Held while they are written, so that they stay in order.
+    /// Locked during writes, so that rejections stay in order.
     writing: tokio::sync::Mutex<()>,
     is_failing: AtomicBool,
 }
@@ -41,7 +42,7 @@ struct Waiting {
 }
 
 impl Rejections {
-    /// Starts the task that writes them. It ends with the last of these.
+    /// Starts the task that writes rejections. It ends when the last clone is dropped.
     pub fn start(
         (runtime, supervisor): (&tokio::runtime::Handle, &Supervisor),
         store: Arc<dyn RejectionStore>,
@@ -62,7 +63,8 @@ impl Rejections {
         Self(keeper)
     }
 
-    /// Keeps one, in place of the oldest of its category when too many wait. Never waits.
+    /// Queues a rejection without waiting. If too many wait, it replaces the oldest of its
+    /// category.
     pub(super) fn keep(&self, rejected: Rejected) {
         let keeper = &self.0;
         if keeper.max == 0 || command_size(&rejected) > COMMAND_BYTES_MAX {
@@ -97,15 +99,15 @@ impl Rejections {
         }
     }
 
-    /// Writes what waits.
+    /// Writes the waiting rejections.
     ///
     /// # Errors
-    /// When the store fails: then it is lost.
+    /// When the store fails. The rejections are then lost.
     pub async fn flush(&self) -> store::Result<()> {
         self.0.write().await
     }
 
-    /// Where they are kept.
+    /// The store for rejections.
     pub fn store(&self) -> &Arc<dyn RejectionStore> {
         &self.0.store
     }
@@ -136,7 +138,7 @@ impl Drop for Keeper {
 async fn write_on(keeper: Weak<Keeper>, begun: Arc<Notify>) {
     loop {
         begun.notified().await;
-        // Not held meanwhile: it may be dropped.
+        // The keeper is not held during the sleep, so that it can be dropped.
         tokio::time::sleep(PAUSE).await;
         let Some(keeper) = keeper.upgrade() else {
             return;
@@ -151,7 +153,7 @@ async fn write_on(keeper: Weak<Keeper>, begun: Arc<Notify>) {
     }
 }
 
-/// Bytes that wait, with the details, which have a bound of their own.
+/// Size of a waiting rejection in bytes. It includes the details, which have a separate limit.
 fn size(rejected: &Rejected) -> usize {
     let details = rejected.details.as_ref();
     command_size(rejected) + details.map_or(0, |details| details.len())

@@ -1,5 +1,5 @@
-//! The state of one stream: in one instance, or, to check that its guest is pure, in two that
-//! share nothing.
+//! The state of one stream in one instance, or, to check that its guest is pure, in two instances
+//! that share nothing.
 
 use super::pool::{Handle, Pool};
 use crate::deploy::Deployed;
@@ -9,13 +9,14 @@ use crate::runtime::{Decision, Failure, Fault, FaultKind, FoldEvent, Snapshot};
 /// The aggregates of one stream.
 pub struct Replicas {
     first: Handle,
-    /// In an instance of its own, at another place of its memory; it is given everything that the
-    /// first is given, event by event.
+    /// A second aggregate in a separate instance, at a different address in memory. It receives the
+    /// same input as the first, event by event.
     second: Option<Handle>,
 }
 
 impl Replicas {
-    /// Opens the aggregates, from a snapshot or from the beginning. `apart`: the first one, too, in an instance of its own.
+    /// Opens the aggregates, from a snapshot or from the beginning. `apart` opens the first one in
+    /// a separate instance, too.
     pub fn open(
         pool: &mut Pool,
         deployed: &Deployed,
@@ -37,7 +38,7 @@ impl Replicas {
         Ok(Self { first, second })
     }
 
-    /// Folds events. None when an instance is gone. `each`: one by one.
+    /// Folds events. `None` when an instance is gone. `each` folds them one by one.
     pub fn fold(
         &self,
         pool: &mut Pool,
@@ -47,7 +48,8 @@ impl Replicas {
         if events.is_empty() {
             return Some(Ok(()));
         }
-        // The second one by one in any case: a state must not tell how events came in batches.
+        // The second aggregate always folds one by one, because a state must not depend on how
+        // events were batched.
         let second = self.second.as_ref().map(|second| (second, true));
         for (handle, each) in [Some((&self.first, each)), second].into_iter().flatten() {
             let folded = pool.call(handle, |guest, state| match each {
@@ -61,7 +63,7 @@ impl Replicas {
         Some(Ok(()))
     }
 
-    /// Decides. None when an instance is gone.
+    /// Decides a command. `None` when an instance is gone.
     pub fn decide(
         &self,
         pool: &mut Pool,
@@ -87,12 +89,12 @@ impl Replicas {
         })
     }
 
-    /// Whether the aggregates are still there.
+    /// Whether the aggregates still exist.
     pub fn are_there(&self, pool: &Pool) -> bool {
         pool.holds(&self.first) && self.second.as_ref().is_none_or(|second| pool.holds(second))
     }
 
-    /// The aggregates, to be closed.
+    /// Returns the aggregates, so that they can be closed.
     pub fn into_all(self) -> impl Iterator<Item = Handle> {
         std::iter::once(self.first).chain(self.second)
     }

@@ -11,27 +11,27 @@ use crate::model::{
 use crate::runtime::Manifest;
 use crate::store::{Appended, Decided, KnownCommit, KnownEvent};
 
-/// A command that was executed, or a raw append.
+/// An executed command or direct append.
 #[derive(Debug, Clone)]
 pub struct Executed {
     /// The stream.
     pub stream: StreamId,
-    /// Its version after the last of the events; without events, its version.
+    /// Version of the stream after the last event, or its current version without events.
     pub version: Version,
-    /// Position of the last event; none without events.
+    /// Position of the last event. `None` without events.
     pub position: Option<Position>,
-    /// Its events.
+    /// The events.
     pub events: Vec<KnownEvent>,
     /// Whether this is the recorded outcome of an earlier request.
     pub replayed: bool,
-    /// The module that decided; none when the id belongs to a raw append.
+    /// The module that decided. `None` when the id belongs to a direct append.
     pub module: Option<Digest>,
-    /// Fuel that the decision took.
+    /// Fuel used by the decision.
     pub fuel: Option<u64>,
 }
 
 impl Executed {
-    /// Whether it has made the stream: its first event is the stream's first.
+    /// Whether the request created the stream: its first event is the first of the stream.
     pub fn has_created(&self) -> bool {
         let first = self.events.first();
         first.is_some_and(|event| event.version == Version(1))
@@ -42,45 +42,45 @@ impl Executed {
 pub struct Request {
     pub stream: StreamId,
     pub command: Arc<CommandRecord>,
-    /// The command's type as the caller gave it: a name that may be an alias by now.
+    /// Type given by the caller. It may be an alias by now.
     pub given_name: Name,
-    /// The schema version as the caller gave it.
+    /// Schema version given by the caller.
     pub given_version: Option<u32>,
     pub expected: ExpectedVersion,
-    /// Until when it is decided again after conflicts.
+    /// End of the period in which the command is re-decided after conflicts.
     pub deadline: Instant,
     pub reply: oneshot::Sender<Result<Executed, Error>>,
-    /// Its place among the commands in flight, given back with the answer.
+    /// Permit for a command in flight, returned with the answer.
     pub permit: Permit,
-    /// Held while it is about to be staged.
+    /// Present while the command is about to be staged.
     pub deciding: Option<Deciding>,
-    /// Its number in the order in which the worker got its commands.
+    /// Number in the order in which the worker received its commands.
     pub arrival: u64,
-    /// The worker's number when its id was looked up and not found.
+    /// The worker's number when the id was looked up and not found.
     pub looked_up_at: Option<u64>,
-    /// How often others wrote to the stream before it was committed.
+    /// How often others wrote to the stream before the command was committed.
     pub conflicts: u32,
-    /// A fault has given it one more try in a fresh instance.
+    /// Whether a fault has caused a second try in a new instance.
     pub was_tried_again: bool,
-    /// The store was asked whether there is a newer snapshot than its worker knows.
+    /// Whether the store was asked for a newer snapshot than the worker knows.
     pub snapshot_was_sought: bool,
 }
 
 impl Request {
-    /// The caller's id, if the caller chose one.
+    /// Returns the id, if the caller chose it.
     pub fn callers_id(&self) -> Option<&CommandId> {
         Some(&self.command.id).filter(|id| id.is_callers())
     }
 
-    /// Answers; the caller may have gone.
+    /// Sends the answer. The caller may have gone.
     pub fn answer(self, answer: Result<Executed, Error>) {
         drop(self.permit);
         _ = self.reply.send(answer);
     }
 
-    /// Gives the command the canonical type and, where the caller named none, the
-    /// current schema version, both by the manifest of the decider that is about to
-    /// decide: another one may have been deployed since the command came.
+    /// Sets the canonical type and, if the caller gave none, the current schema version. Both come
+    /// from the manifest of the decider that is about to decide, because another one may have been
+    /// deployed since the command arrived.
     pub fn fit(&mut self, manifest: &Manifest) {
         let known = manifest.command(self.given_name.as_str());
         let name = known.map_or(&self.given_name, |known| &known.name);
@@ -93,7 +93,7 @@ impl Request {
         }
     }
 
-    /// Answers with what was recorded under its id.
+    /// Answers with the recorded outcome of the id.
     pub fn replay(self, known: &KnownCommit) {
         let recorded = known.record.as_ref().map(|record| &record.name);
         let answer = if recorded == Some(&self.given_name) {
@@ -109,7 +109,7 @@ impl Request {
     }
 }
 
-/// The answer to a request whose id is known: what was recorded, if it was the same
+/// Returns the answer to a request whose id is known: the recorded outcome, if it was the same
 /// request.
 pub fn replayed(
     stream: StreamId,
@@ -124,7 +124,7 @@ pub fn replayed(
     Ok(replay(stream, known))
 }
 
-/// A recorded outcome as the answer to a repeated request.
+/// Converts a recorded outcome to the answer to a repeated request.
 pub fn replay(stream: StreamId, known: &KnownCommit) -> Executed {
     let last = known.events.last();
     Executed {
@@ -138,7 +138,7 @@ pub fn replay(stream: StreamId, known: &KnownCommit) -> Executed {
     }
 }
 
-/// The answer to a request that has been committed.
+/// Returns the answer to a request that has been committed.
 pub fn executed(
     stream: StreamId,
     events: Vec<NewEvent>,

@@ -9,26 +9,26 @@ use crate::commit::Run;
 use crate::deploy::Deployed;
 use crate::model::{Timestamp, Version};
 
-/// What a worker knows of one stream.
+/// Data of a worker about one stream.
 pub struct Slot {
     pub state: State,
     /// Commands that can't be decided yet, in order of arrival.
     pub waiting: VecDeque<Request>,
-    /// Its guest faulted: it has an instance of its own from now on.
+    /// Whether the guest faulted at this stream. The stream then always has a separate instance.
     pub is_apart: bool,
-    /// Snapshots that the guest has refused, those of the latest versions.
+    /// Number of the newest snapshots that the guest has refused.
     pub refused_snapshots: usize,
 }
 
-/// How far a stream is from being decided on.
+/// State of a stream in a worker.
 pub enum State {
-    /// Nothing is known, and nothing staged.
+    /// Nothing is known, and nothing is staged.
     Cold,
-    /// Being read and folded.
+    /// The stream is being read and folded.
     Loading(Warm),
-    /// Decisions can be made.
+    /// Commands can be decided.
     Warm(Warm),
-    /// The state is gone; commands that were staged on it have not been answered yet.
+    /// The state is gone, but commands staged on it have not been answered yet.
     Draining(Arc<Run>),
 }
 
@@ -37,28 +37,28 @@ pub struct Warm {
     pub run: Arc<Run>,
     pub deployed: Arc<Deployed>,
     pub replicas: Replicas,
-    /// The version of the state; ahead of the log while appends are staged.
+    /// Version of the state. It is ahead of the log while appends are staged.
     pub version: Version,
-    /// When its last event was recorded.
+    /// Time at which the last event was recorded.
     pub recorded_at: Timestamp,
     pub is_archived: bool,
     pub ids: RecentIds,
-    /// Version of the newest snapshot from which it could be loaded; 0 without one.
+    /// Version of the newest snapshot from which the stream could be loaded; 0 without one.
     pub snapshot_version: Version,
-    /// Its version when a snapshot could not be taken; 0 if that never happened.
+    /// Version at which a snapshot could not be taken; 0 if that never happened.
     pub tried_at: Version,
-    /// A snapshot has been asked for.
+    /// Whether a snapshot has been requested.
     pub snapshot_is_asked: bool,
-    /// Its events were not read, since they are too many: it refuses every command.
+    /// Whether the events were not read because there are too many. All commands are then rejected.
     pub is_unread: bool,
-    /// A warning was logged that it comes near the bound of its category.
+    /// Whether a warning was logged that the stream is near the limit of its category.
     pub is_warned: bool,
-    /// When its loading was begun.
+    /// Time at which loading began.
     pub begun: Instant,
 }
 
 impl Warm {
-    /// A state before its first event.
+    /// Creates a state before its first event.
     pub fn new(deployed: Arc<Deployed>, replicas: Replicas) -> Self {
         Self {
             run: Arc::new(Run::begin()),
@@ -79,7 +79,7 @@ impl Warm {
 }
 
 impl Slot {
-    /// A slot of a stream that nobody has asked for yet.
+    /// Creates a slot for a stream without requests.
     pub fn new(is_apart: bool) -> Self {
         Self {
             state: State::Cold,
@@ -89,9 +89,9 @@ impl Slot {
         }
     }
 
-    /// Queues a command at its place in the order of arrival.
+    /// Queues a command, ordered by arrival.
     pub fn wait(&mut self, mut request: Request) {
-        // A commit must not wait for what can't be decided yet.
+        // A commit must not wait for a command that can't be decided yet.
         request.deciding = None;
         let place = self
             .waiting
@@ -99,7 +99,7 @@ impl Slot {
         self.waiting.insert(place, request);
     }
 
-    /// Everything that was staged on the last state has been answered.
+    /// Ends draining if everything that was staged on the last state has been answered.
     pub fn end_draining(&mut self) {
         if let State::Draining(run) = &self.state
             && run.is_idle()
@@ -108,7 +108,7 @@ impl Slot {
         }
     }
 
-    /// Whether nothing would be lost with it but the time of a load.
+    /// Whether the slot can be dropped. Its only cost is then the time of a load.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty()
             && match &self.state {

@@ -57,8 +57,8 @@ impl Executor {
         }
     }
 
-    /// Looks whether another host, or a person, has taken a snapshot of a stream that is
-    /// too long. The command is decided again then.
+    /// Checks whether another host, or a person, has taken a snapshot of a stream that is too
+    /// long. The command is then decided again.
     pub(super) fn seek_snapshot(&self, warm: &Warm, mut request: Request) {
         request.snapshot_was_sought = true;
         request.deciding = None;

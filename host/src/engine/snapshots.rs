@@ -1,4 +1,4 @@
-//! When snapshots are taken: apart from the commands, of what is committed.
+//! Takes snapshots of committed state, independently of commands.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,16 +12,17 @@ use crate::fold::Folder;
 use crate::model::{Clock, StreamId, Version};
 use crate::supervise::Supervisor;
 
-/// Streams that wait for a snapshot; one more is asked for again by its next command.
+/// Highest number of streams that wait for a snapshot. If there are more, the next command of the
+/// stream requests it once more.
 const WAITING_MAX: usize = 1_024;
 
 /// When a snapshot of a stream is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// Never by itself.
+    /// Never automatically.
     #[default]
     Off,
-    /// When this many events stand behind the newest usable one; 0 counts as 1.
+    /// When this many events follow the newest usable snapshot; 0 counts as 1.
     Every(u64),
     /// When loading the stream took longer.
     SlowerThan(Duration),
@@ -30,25 +31,25 @@ pub enum Policy {
 /// Policies by category.
 #[derive(Debug, Clone, Default)]
 pub struct Policies {
-    /// Of categories that are not named.
+    /// Policy of all other categories.
     pub others: Policy,
-    /// Of these.
+    /// Policies of these categories.
     pub by_category: HashMap<String, Policy>,
 }
 
 impl Policies {
-    /// The policy of a category.
+    /// Returns the policy of a category.
     pub fn of(&self, category: &str) -> Policy {
         let named = self.by_category.get(category);
         named.copied().unwrap_or(self.others)
     }
 }
 
-/// Asks for snapshots. The task that takes them ends with the last of these.
+/// Requests snapshots. The task that takes them ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Snapshotter(mpsc::Sender<(StreamId, Inbox)>);
 
-/// What takes them.
+/// Takes snapshots.
 struct Taking {
     folder: Arc<Folder>,
     registry: Arc<Registry>,
@@ -79,15 +80,15 @@ impl Snapshotter {
         Self(ask)
     }
 
-    /// Asks for a snapshot of a stream; its worker is told when it is there, or could not
-    /// be taken. False when too many wait.
+    /// Requests a snapshot of a stream. Its worker is notified when it was stored or could not be
+    /// taken. Returns false if too many wait.
     pub(super) fn ask(&self, stream: &StreamId, worker: &Inbox) -> bool {
         self.0.try_send((stream.clone(), worker.clone())).is_ok()
     }
 }
 
 impl Taking {
-    /// The version of the snapshot that was stored, if one was.
+    /// Takes a snapshot and returns its version, if one was stored.
     async fn take(&self, stream: &StreamId) -> Option<Version> {
         let plan = self.registry.plan();
         let rules = &plan.decider(stream.category())?.rules;

@@ -1,4 +1,4 @@
-//! The committed state of a stream, now or in the past, for whoever asks to see it.
+//! Returns the committed state of a stream, current or past, for display.
 
 use std::sync::Arc;
 
@@ -9,16 +9,16 @@ use crate::deploy;
 use crate::fold::{self, Agreement, Found, From, Rules, Snapshots, Taken, Until};
 use crate::model::{Digest, Invalid, StreamId, Timestamp, Version};
 
-/// The state of a stream as its decider renders it.
+/// The state of a stream as its decider displays it.
 #[derive(Debug, Clone)]
 pub struct StateView {
     /// The stream.
     pub stream: StreamId,
-    /// The version that the state stands for; 0 before the first event.
+    /// The version of the state; 0 before the first event.
     pub version: Version,
-    /// The state: JSON text.
+    /// The state as JSON text.
     pub state: String,
-    /// The module that rendered it.
+    /// The module that displayed it.
     pub module: Digest,
 }
 
@@ -37,31 +37,30 @@ impl StateView {
 /// A snapshot that was compared with the events.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    /// Its stream.
+    /// Stream of the snapshot.
     pub stream: StreamId,
-    /// What it is worth.
+    /// The result of the comparison.
     pub found: Found,
 }
 
-/// Which state of a stream.
+/// Which state of a stream to return.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum At {
-    /// The last one.
+    /// The current one.
     #[default]
     Now,
-    /// The one at a version.
+    /// The state at a version.
     Version(Version),
-    /// The one of the longest prefix that was recorded no later.
+    /// The state after the longest prefix that was recorded at or before this time.
     Time(Timestamp),
 }
 
 impl Engine {
-    /// The committed state of a stream, as its decider, or another module of the store
-    /// that decides the same category, renders it.
+    /// Returns the committed state of a stream, displayed by its decider or by another module of
+    /// the store that decides the same category.
     ///
     /// # Errors
-    /// When there is no such stream, version or decider, or the decider does not show
-    /// its state.
+    /// When the stream, version or decider does not exist, or the decider does not show its state.
     pub async fn state(
         &self,
         stream: &StreamId,
@@ -73,7 +72,7 @@ impl Engine {
             Some(digest) => self.rules_of(stream, digest).await?,
         };
         let (from, until) = match at {
-            // Snapshots are those of what is deployed.
+            // Snapshots belong to the deployed module.
             At::Now if module.is_some() => (From::First, Until::End),
             At::Now => (From::Snapshot, Until::End),
             At::Version(version) if module.is_some() => (From::First, Until::Version(version)),
@@ -92,12 +91,12 @@ impl Engine {
         })
     }
 
-    /// Takes a snapshot of a stream, folded from its first event, and says what those that
-    /// were there are worth.
+    /// Takes a snapshot of a stream, folded from its first event, and compares the existing
+    /// snapshots.
     ///
     /// # Errors
-    /// When there is no such stream or decider, an event can't be read, or the guest has
-    /// no snapshot that it can open again.
+    /// When the stream or decider does not exist, an event can't be read, or the guest has no
+    /// snapshot that it can open.
     pub async fn snapshot(&self, stream: &StreamId) -> Result<Taken, Error> {
         let shared = &self.shared;
         let rules = self.rules(stream)?;
@@ -113,8 +112,7 @@ impl Engine {
         Ok(taken)
     }
 
-    /// Compares the snapshots of a category that were taken last with what is folded from
-    /// the first events on.
+    /// Compares the last snapshots of a category with states folded from the first event.
     ///
     /// # Errors
     /// When the category has no decider, or the store fails.
@@ -149,12 +147,12 @@ impl Engine {
         Ok(checked)
     }
 
-    /// What became of snapshots.
+    /// Returns counts about snapshots.
     pub fn snapshot_counts(&self) -> Snapshots {
         self.shared.folder.counts().read()
     }
 
-    /// The rules that are deployed for a stream.
+    /// Returns the deployed rules of a stream.
     pub(super) fn rules(&self, stream: &StreamId) -> Result<Arc<Rules>, Error> {
         let plan = self.shared.registry.plan();
         let deployed = plan.decider(stream.category());
@@ -162,7 +160,7 @@ impl Engine {
         Ok(Arc::clone(&deployed.ok_or_else(unknown)?.rules))
     }
 
-    /// The rules that would be deployed with another decider.
+    /// Returns the rules of a stream with a different decider.
     async fn rules_of(&self, stream: &StreamId, digest: Digest) -> Result<Arc<Rules>, Error> {
         let category = stream.category();
         let rules = self.shared.registry.rules_with(digest, category).await;

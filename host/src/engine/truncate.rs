@@ -1,4 +1,4 @@
-//! Truncating streams, and undoing it.
+//! Truncates streams, and reverts truncation.
 
 use super::archive::TRIES_MAX;
 use super::{Engine, Error};
@@ -6,14 +6,15 @@ use crate::model::{Context, Position, StreamId, Version};
 use crate::store::{Change, Item, Mark, Outcome, StoredSnapshot};
 
 impl Engine {
-    /// Lets the events before a version leave a stream's reads and loading; 0 undoes it.
-    /// They stay in the log. A snapshot that is taken now, of all events from the first
-    /// one on, stands for them. The position of the event in `$streams` that tells of it;
-    /// none when nothing had to be done.
+    /// Hides events before a version from stream reads and loading; 0 reverts this.
+    ///
+    /// The events stay in the log. A new snapshot, folded from the first event, replaces them as
+    /// the stream's anchor. Returns the position of the resulting event in `$streams`, or `None`
+    /// when nothing had to be done.
     ///
     /// # Errors
-    /// When there is no such stream, version or decider, the context is not fit to be
-    /// stored, or no snapshot can be taken.
+    /// When the stream, version or decider does not exist, the context can't be stored, or no
+    /// snapshot can be taken.
     pub async fn truncate(
         &self,
         stream: &StreamId,
@@ -44,14 +45,14 @@ impl Engine {
             };
             match self.stage(&permit, Item::Mark(mark)).await? {
                 Outcome::Marked(position) => {
-                    // A warm state may rest on the anchor that was.
+                    // A warm state may depend on the previous anchor.
                     self.worker(stream).forget(stream);
                     return Ok(position);
                 }
                 Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),
                 Outcome::Unprojected(failed) => return Err(failed.into()),
-                // What the anchor was taken by is not deployed any more, or other inline
-                // projections take what tells of it.
+                // The rules that folded the anchor are no longer deployed, or other inline
+                // projections receive the event now.
                 Outcome::PlanMoved => _ = self.shared.registry.refresh().await,
                 _ => return Err(Error::Stopped),
             }
@@ -59,7 +60,7 @@ impl Engine {
         Err(Error::Conflict(stream.clone()))
     }
 
-    /// The state that stands for the events before a version.
+    /// Folds the state that replaces the events before a version.
     async fn anchor(&self, stream: &StreamId, before: Version) -> Result<StoredSnapshot, Error> {
         let shared = &self.shared;
         let head = shared.reader.head(stream).await?;

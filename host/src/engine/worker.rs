@@ -17,8 +17,8 @@ use crate::model::{StreamId, Version};
 use crate::store::RunId;
 use crate::supervise::{Seat, Supervisor};
 
-/// Fuel of recent decisions up to which a caller's own thread may decide: about
-/// 100 µs, during which a thread of the reactor does nothing else.
+/// Highest fuel of recent decisions at which a caller's own thread may decide: about 100 µs, during
+/// which a thread of the async runtime does nothing else.
 const DIRECT_FUEL_MAX: u64 = 100_000;
 
 /// A running worker. It ends when this handle is dropped.
@@ -28,25 +28,26 @@ pub struct Worker {
     seat: Arc<Seat>,
 }
 
-/// A message to a worker. The queue has no bound of its own: each message belongs
-/// to a command in flight, and those are bounded.
+/// A message to a worker. The queue is not limited, because each message belongs to a command in
+/// flight, and those are limited.
 pub(super) enum Message {
-    /// A new command.
+    /// A command to be decided once more, because its append or answer was refused, or its id was
+    /// looked up and not found.
     Execute(Request),
     /// A command that is to be decided again, since its append or answer was refused,
     /// or its id was looked up and not found.
     Again(Request),
     /// A page of a stream that is being loaded.
     Page(StreamId, RunId, Box<Result<Loaded, fold::Error>>),
-    /// The state of a stream is not what the store holds any more.
+    /// The state of a stream no longer matches the store.
     Forget(StreamId),
     /// A snapshot of a stream may be due.
     ConsiderSnapshot(StreamId),
-    /// A stream has a snapshot of this version; none: it could not be taken.
+    /// A stream has a snapshot of this version. `None`: it could not be taken.
     Snapshotted(StreamId, Option<Version>),
     /// Everything that was staged on a run has been answered.
     Drained(StreamId),
-    /// Another plan is the current one: modules may not be in use any more.
+    /// Another plan is the current one, so modules may no longer be in use.
     PlanRaised,
     /// The handle was dropped.
     Stop,
@@ -61,8 +62,8 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Queues a message. A worker ends only after its handle was dropped, and then
-    /// nobody waits any more.
+    /// Queues a message. A worker ends only after its handle was dropped, when nobody waits any
+    /// more.
     pub(super) fn send(&self, message: Message) {
         self.pending.fetch_add(1, Ordering::SeqCst);
         _ = self.messages.send(message);
@@ -101,7 +102,7 @@ impl Worker {
         self.inbox.send(message);
     }
 
-    /// Where its messages go.
+    /// The sender of messages to this worker.
     pub(super) fn inbox(&self) -> Inbox {
         self.inbox.clone()
     }
@@ -149,7 +150,7 @@ fn run(
     }
 }
 
-/// The streams of a worker, and what works on them.
+/// The streams of a worker, with the executor that processes them.
 pub(super) struct Streams {
     /// Least recently used first.
     pub(super) slots: LinkedHashMap<StreamId, Slot>,
@@ -164,13 +165,13 @@ impl Streams {
         }
     }
 
-    /// Does one step. After a panic in it nothing of what the worker knew is trusted: streams
-    /// are loaded again, and callers that waited at them receive an error.
+    /// Processes one step. After a panic, the worker's data is not trusted: streams are loaded from
+    /// scratch, and callers that waited for them receive an error.
     fn step(&mut self, seat: &Seat, step: impl FnOnce(&mut Self)) {
         if seat.step(|| step(self)).is_some() {
             return;
         }
-        // A look-up of before must not pass for one of later.
+        // A look-up from before the panic must not be taken for a later one.
         let (executor, number) = (&self.executor, self.executor.number());
         *self = Self::new(&executor.shared, &executor.inbox, number);
     }
@@ -203,7 +204,7 @@ impl Streams {
         self.queue(request);
     }
 
-    /// Queues a command at its stream and goes on there.
+    /// Queues a command at its stream and continues there.
     fn queue(&mut self, request: Request) {
         let stream = request.stream.clone();
         let slot = match self.slots.entry(stream.clone()) {
@@ -214,7 +215,7 @@ impl Streams {
             Entry::Vacant(unknown) => unknown.insert(self.executor.slot(&stream)),
         };
         if slot.waiting.is_empty() && matches!(slot.state, State::Warm(_)) {
-            // Kept as it is, with its claim on the next batch.
+            // The command keeps its place in the next batch.
             slot.waiting.push_back(request);
         } else {
             slot.wait(request);
@@ -225,8 +226,8 @@ impl Streams {
         self.evict();
     }
 
-    /// Changes the slot of a stream, and goes on there. Nothing happens for a stream of which
-    /// nothing is known any more.
+    /// Changes the slot of a stream and continues there. Does nothing if nothing is known of the
+    /// stream any more.
     fn at(&mut self, stream: &StreamId, change: impl FnOnce(&mut Executor, &mut Slot)) {
         if let Some(slot) = self.slots.get_mut(stream) {
             change(&mut self.executor, slot);
