@@ -1,5 +1,5 @@
-//! What change costs: steps that nothing needs, events that are lifted, and a long stream
-//! with a snapshot.
+//! Measures the cost of change: steps that no event needs, events that are lifted, and a long
+//! stream with a snapshot.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,31 +20,32 @@ use quipu::runtime::Module;
 use quipu::store;
 use quipu::upcast::{Chain, Names};
 
-/// Events of the long streams.
+/// Events of each long stream.
 const LONG: usize = 100_000;
-/// Events of the short streams.
+/// Events of each short stream.
 const SHORT: usize = 10;
 /// Events in one append.
 const APPEND: usize = 1_000;
-/// Folds of each kind, of which the fastest counts: what disturbs only adds.
+/// Number of folds of each kind. The fastest one counts, because disturbances only add time.
 const FOLDS: usize = 5;
-/// Commands on cold streams, of which half take longer than what is told.
+/// Number of commands on cold streams. The result is the median.
 const COMMANDS: usize = 60;
 
-/// What change costs.
+/// The cost of change.
 #[derive(Debug, Clone, Serialize)]
 pub struct Evolution {
-    /// Events of the stream that is folded.
+    /// Events of the folded stream.
     pub events: usize,
-    /// Events a second, read from the store and folded, without any step.
+    /// Events per second, read from the store and folded, without any step.
     pub folded_per_second: f64,
-    /// The same with the steps of the next generation there, which none of them needs.
+    /// Events per second with the steps of the next generation, which none of the events needs.
     pub with_steps_per_second: f64,
-    /// The same by the next generation, each event lifted.
+    /// Events per second with the next generation, where each event is lifted.
     pub lifted_per_second: f64,
-    /// A command on a cold stream of 10 events, the median in milliseconds.
+    /// Time of a command on a cold stream of 10 events: median in milliseconds.
     pub short_ms: f64,
-    /// The same on one of 100,000 events with a snapshot.
+    /// Time of a command on a cold stream of 100,000 events with a snapshot: median in
+    /// milliseconds.
     pub long_ms: f64,
 }
 
@@ -80,7 +81,7 @@ pub async fn measure(options: &Options, first: &[u8], second: &[u8]) -> Result<E
         fill(&host, name, events).await?;
     }
     let folder = Arc::new(folder);
-    // In turns, so that what disturbs the machine disturbs them alike.
+    // The kinds alternate, so that disturbances affect them equally.
     let (mut folded, mut with_steps, mut lifted) = (Duration::MAX, Duration::MAX, Duration::MAX);
     for _ in 0..FOLDS {
         folded = folded.min(fold(&folder, &old, None).await?);
@@ -136,7 +137,7 @@ async fn fill(host: &Host, name: &str, events: usize) -> Result<()> {
     Ok(())
 }
 
-/// Folds the long stream, with the steps of a component.
+/// Folds the long stream with the steps of a component.
 async fn fold(
     folder: &Arc<Folder>,
     decider: &Arc<Module>,
@@ -152,8 +153,8 @@ async fn fold(
     Ok(begin.elapsed())
 }
 
-/// The median time of a command on a stream that is loaded for it: the worker keeps one
-/// state, that of the other stream.
+/// Returns the median time of a command on a cold stream. The stream is always cold, because the
+/// worker keeps only one state, that of the other stream.
 async fn cold(host: &Host, names: [&str; 2]) -> Result<f64> {
     let mut times = Vec::with_capacity(COMMANDS);
     for number in 0..COMMANDS {

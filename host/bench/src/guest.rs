@@ -1,4 +1,4 @@
-//! A warm command in the guest beside the same Rust code run natively.
+//! Compares a warm command in the guest with the same Rust code run natively.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,20 @@ use quipu::model::{
 };
 use quipu::runtime::{FoldEvent, Instance, Options, Outcome, Runtime};
 
-/// Processor time of one warm command: decide, then apply of its one event.
+/// Processor time of one warm command: deciding it and folding its event.
 #[derive(Debug, Clone, Serialize)]
 pub struct Cost {
     /// In the guest, in microseconds.
     pub guest_us: f64,
-    /// The same Rust code, JSON included, run natively.
+    /// The same Rust code, including JSON, run natively.
     pub native_us: f64,
-    /// Events folded in a second in the guest, in lists of 200.
+    /// Events folded per second in the guest, in lists of 200.
     pub folded_per_second: f64,
 }
 
 const ROUND: Duration = Duration::from_millis(700);
 
-/// Measures three rounds of each and takes the least: what disturbs only adds.
+/// Measures three rounds of each and returns the lowest, because disturbances only add time.
 pub fn measure(component: &[u8]) -> Result<Cost> {
     let runtime = Runtime::new(Options::default())?;
     let module = runtime.load(component)?;

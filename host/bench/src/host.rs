@@ -1,4 +1,4 @@
-//! The whole path, and the bare append beside it.
+//! Measures commands from request to answer, and direct appends for comparison.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,25 +24,25 @@ use quipu::projection;
 use quipu::store::{Commit, Decided, Item, Outcome, Write};
 use quipu::{Demand, Deploy, Host};
 
-/// Which streams the commands go to.
+/// The streams to which the commands go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// One of many, at random.
+    /// One of many streams, at random.
     ManyStreams,
-    /// Always the same.
+    /// Always the same stream.
     HotStream,
-    /// One of many, with an id that was executed before.
+    /// One of many streams, with an id that was executed before.
     Replays,
 }
 
-/// Where the ids of commands come from.
+/// The source of command ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ids {
-    /// Random, by the caller: each is recorded and indexed.
+    /// Random ids from the caller, which are recorded and indexed.
     Callers,
-    /// By the host.
+    /// Ids created by the host.
     None,
 }
 
@@ -65,16 +65,16 @@ impl fmt::Display for Ids {
     }
 }
 
-/// What is active while commands are executed.
+/// The modules that are active during the measurement.
 pub struct Guests<'a> {
     /// The component that decides.
     pub decider: &'a [u8],
-    /// One with projections, and how they are kept.
+    /// A component with projections, and their settings.
     pub views: Option<(&'a [u8], BTreeMap<String, SettingsChange>)>,
 }
 
 impl<'a> Guests<'a> {
-    /// Nothing is projected.
+    /// Without projections.
     pub fn only(decider: &'a [u8]) -> Self {
         let views = None;
         Self { decider, views }
@@ -84,11 +84,11 @@ impl<'a> Guests<'a> {
 /// Memory of a host with warm aggregates.
 #[derive(Debug, Clone, Serialize)]
 pub struct Memory {
-    /// Aggregates that are warm.
+    /// Number of warm aggregates.
     pub aggregates: usize,
-    /// What the process had before the host was started, in bytes.
+    /// Memory of the process before the host was started, in bytes.
     pub before_bytes: u64,
-    /// What it has with all of them warm.
+    /// Memory of the process with all aggregates warm, in bytes.
     pub warm_bytes: u64,
 }
 
@@ -107,8 +107,8 @@ fn random_id() -> String {
         .to_string()
 }
 
-/// Hosts on a new store, with the guest active and every stream warm at the one that
-/// its commands go to.
+/// Starts hosts on a new store with an active guest. Every stream is warm at the host to which its
+/// commands go.
 pub async fn warm_hosts(
     options: &Options,
     place: &Place,
@@ -117,7 +117,7 @@ pub async fn warm_hosts(
     let mut hosts = Vec::new();
     for _ in 0..options.hosts {
         let store = quipu::store::open(&place.url()?).await?;
-        // What else goes on here is no reason to refuse a command.
+        // Other load on this machine must not cause commands to be rejected.
         let projections = projection::Options {
             inline_time: Duration::from_secs(2),
             ..projection::Options::default()
@@ -174,7 +174,7 @@ fn batches_of(hosts: &[Host]) -> u64 {
     hosts.iter().map(Host::batches).sum()
 }
 
-/// Memory with warm applications.
+/// Measures memory with warm aggregates.
 pub async fn memory(options: &Options, component: &[u8]) -> Result<Memory> {
     let place = Place::new(options)?;
     let before_bytes = machine::resident_bytes();
@@ -189,7 +189,7 @@ pub async fn memory(options: &Options, component: &[u8]) -> Result<Memory> {
     })
 }
 
-/// Commands through the whole path.
+/// Measures commands from request to answer.
 pub async fn whole(
     options: &Options,
     guests: &Guests<'_>,
@@ -207,7 +207,7 @@ pub async fn whole(
     Ok(measured)
 }
 
-/// Commands of callers of hosts that are warm.
+/// Measures commands on warm hosts.
 pub async fn executed(
     hosts: &Arc<Vec<Host>>,
     streams: u64,
@@ -245,7 +245,7 @@ pub async fn executed(
     Ok(measured)
 }
 
-/// The same rows through the same committer, without a decision.
+/// Measures the append of the same rows through the same committer, without a decision.
 pub async fn bare(
     options: &Options,
     component: &[u8],
@@ -255,7 +255,7 @@ pub async fn bare(
 ) -> Result<Measured> {
     let place = Place::new(options)?;
     let digest = Digest::of(component);
-    // The same streams exist, as the hosts leave them.
+    // The same streams exist as after the warm-up of the hosts.
     let guests = Guests::only(component);
     shut_down(warm_hosts(options, &place, &guests).await?).await?;
     let (mut committers, mut closings) = (Vec::new(), Vec::new());

@@ -1,9 +1,8 @@
-//! Load against a host in this process, beside the bare limit of the same store.
+//! Measures load against a host in this process, and the limit of the same store without a host.
 //!
-//! Everything is measured in one run, so that the ratios hold on whatever machine
-//! it is. The bare append stages the same rows (event, command record, caller's id)
-//! through the same committer, without a decision; the native decider is the guest's
-//! own Rust code, JSON included, without the sandbox.
+//! Everything is measured in one run, so that the ratios are valid on any machine. The bare append
+//! stages the same rows (event, command record, caller's id) through the same committer, without a
+//! decision. The native decider is the guest's own Rust code, including JSON, without the sandbox.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -79,7 +78,7 @@ pub enum Load {
     Swaps,
 }
 
-/// Components with projections of what the loan guest stores.
+/// Components with projections of the loan guest's events.
 struct Views {
     loan: Vec<u8>,
     spread: Vec<u8>,
@@ -106,10 +105,10 @@ impl Load {
     }
 }
 
-/// Measures, and tells what is being measured on the way.
+/// Runs all measurements and reports progress through `tell`.
 ///
 /// # Errors
-/// When the guest can't be built, a store can't be made, or a command fails.
+/// When the guest can't be built, a store can't be created, or a command fails.
 pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
     let component = match &options.component {
         Some(file) => std::fs::read(file)?,
@@ -156,14 +155,14 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
     })
 }
 
-/// An example guest's component.
+/// Builds the component of an example guest.
 async fn built(name: &str, tell: &impl Fn(&str)) -> Result<Vec<u8>> {
     tell(&format!("building the guest {name}"));
     let dir = quipu_guest_build::example(name)?;
     Ok(tokio::task::spawn_blocking(move || quipu_guest_build::component(&dir)).await??)
 }
 
-/// Commands, and the bare append beside them.
+/// Measures commands, and bare appends for comparison.
 async fn rows(
     options: &Options,
     loads: &[Load],

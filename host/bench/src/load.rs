@@ -1,4 +1,4 @@
-//! A closed loop: so many callers, each with one request at a time.
+//! A closed loop: a fixed number of callers, each with one request at a time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use serde::Serialize;
 
 use super::machine;
 
-/// What a load came to.
+/// The result of a load.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measured {
     /// Requests answered.
     pub requests: u64,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: f64,
     /// Half of the answers came within this time, in milliseconds.
     pub p50_ms: f64,
     /// 99 of 100 answers came within this time, in milliseconds.
     pub p99_ms: f64,
-    /// Processor time for each request, in microseconds, callers included.
+    /// Processor time per request, in microseconds, including the callers.
     pub cpu_us: f64,
-    /// Bytes written to storage for each request.
+    /// Bytes written to storage per request.
     pub written_bytes: f64,
     /// Transactions, each with one flush.
     pub batches: u64,
 }
 
-/// Runs `request` from `in_flight` callers until the time is over. It is given the
-/// number of its caller and counts up.
+/// Runs `request` from `in_flight` callers until the time is over. Its argument starts with the
+/// caller's index and increases by `in_flight`, so every call receives a different number.
 pub async fn drive<F, R>(in_flight: usize, duration: Duration, request: F) -> Result<Measured>
 where
     F: Fn(u64) -> R + Send + Sync + 'static,

@@ -1,12 +1,12 @@
-//! What the operating system says of this process.
+//! Reads measurements of this process from the operating system.
 
 use std::time::Duration;
 
-/// Processor time that this process has used, in user and kernel mode. Zero where
-/// the system does not tell.
+/// Processor time that this process has used, in user and kernel mode. Zero if the system does not
+/// report it.
 pub fn cpu() -> Duration {
-    // Fields 14 and 15 of /proc/self/stat, in ticks of 10 ms; the name in field 2
-    // may hold spaces, so they are counted from its closing parenthesis.
+    // Fields 14 and 15 of /proc/self/stat, in ticks of 10 ms. The name in field 2 may contain
+    // spaces, so fields are counted from its closing parenthesis.
     let ticks = std::fs::read_to_string("/proc/self/stat")
         .ok()
         .and_then(|stat| {

@@ -1,4 +1,4 @@
-//! Where a measurement keeps its store: a new one each time.
+//! Creates a new store for each measurement.
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
@@ -6,16 +6,16 @@ use tempfile::TempDir;
 use super::Options;
 use quipu::store::{self, StoreUrl};
 
-/// A store of its own for one measurement.
+/// A separate store for one measurement.
 pub struct Place {
     url: String,
-    /// Removed with all that is in it when it is dropped.
+    /// Removed with its contents when it is dropped.
     _folder: Option<TempDir>,
 }
 
 impl Place {
-    /// A SQLite file in a temporary folder, or a fresh schema in the database that the
-    /// options name.
+    /// Creates a SQLite file in a temporary folder, or a new schema in the database given in the
+    /// options.
     pub fn new(options: &Options) -> Result<Self> {
         if let Some(database) = &options.store {
             let separator = if database.contains('?') { '&' } else { '?' };
@@ -41,7 +41,7 @@ impl Place {
         Ok(self.url.parse()?)
     }
 
-    /// Removes the store. Nobody has it open any more.
+    /// Removes the store, which must no longer be open.
     pub async fn remove(self) -> Result<()> {
         if let StoreUrl::Postgres(url) = self.url()? {
             store::drop_schema(&url).await?;

@@ -1,5 +1,5 @@
-//! Projections: catching up, a rebuild, how soon an event is in a document, and what a
-//! document in the transaction of an append costs.
+//! Measures projections: catching up, a rebuild, the delay until an event is in a document, and the
+//! cost of a document in the transaction of an append.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,58 +19,58 @@ use quipu::model::{Command, Lifecycle, Position, SettingsChange, StreamId};
 use quipu::projection::{Freshness, Order};
 use quipu::store::{self, Direction, DocumentStore, EventReader, Filter, LOG_PAGE_MAX, Role};
 
-/// Projections of the example guests, and what each event means to them.
+/// Projections of the example guests, and the work per event.
 const FOLDED: [(&str, &str); 4] = [
     ("applications", "a document per application, two indexes"),
     ("officers", "a document per officer"),
     ("pipeline", "one hot document"),
     ("spread", "five documents an event"),
 ];
-/// Callers among whom the commands are divided by their streams.
+/// Number of callers, to which commands are assigned by stream.
 const CALLERS: usize = 256;
-/// Appends that are waited for in the documents.
+/// Number of appends whose documents are awaited.
 const READS: usize = 500;
-/// Commands in flight beside an inline projection.
+/// Commands in flight with an inline projection.
 const IN_FLIGHT: [usize; 3] = [1, 16, 256];
-/// Between two looks how far a build has come.
+/// Interval between checks of a build's progress.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long a document is waited for.
+/// Longest time to wait for a document.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// What projections cost.
+/// The cost of projections.
 #[derive(Debug, Clone, Serialize)]
 pub struct Projections {
     /// Events in the log.
     pub events: u64,
-    /// Events a second, read in the same pages without folding.
+    /// Events per second, read in the same pages without folding.
     pub read_per_second: f64,
-    /// Each projection by itself.
+    /// Each projection separately.
     pub folded: Vec<Folded>,
-    /// From the answer of a command to a read of its document with `after`.
+    /// Time from the answer of a command to a read of its document with `after`.
     pub fresh: Fresh,
-    /// Commands beside an inline projection with a document per stream, and without one.
+    /// Commands with an inline projection that has a document per stream, and without one.
     pub inline: Vec<InlineRow>,
 }
 
-/// How fast one projection is folded.
+/// Speed of folding one projection.
 #[derive(Debug, Clone, Serialize)]
 pub struct Folded {
-    /// Its name.
+    /// Name of the projection.
     pub projection: &'static str,
-    /// What an event means to it.
+    /// The work per event.
     pub what: &'static str,
-    /// Events a second from the first one on, with every document written.
+    /// Events per second from the first event on, with every document written.
     pub caught_up_per_second: f64,
-    /// The same of a second build beside the first.
+    /// Events per second of a second build next to the first.
     pub rebuilt_per_second: f64,
 }
 
-/// How soon an event is in a document.
+/// Delay until an event is in a document.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fresh {
-    /// Half of the reads came within this time, in milliseconds.
+    /// Half of the reads were answered within this time, in milliseconds.
     pub p50_ms: f64,
-    /// 99 of 100 reads came within this time, in milliseconds.
+    /// 99 of 100 reads were answered within this time, in milliseconds.
     pub p99_ms: f64,
 }
 
@@ -79,13 +79,13 @@ pub struct Fresh {
 pub struct InlineRow {
     /// Commands in flight.
     pub in_flight: usize,
-    /// Nothing is projected.
+    /// Without projections.
     pub without: Measured,
-    /// A document for each stream is inline.
+    /// With an inline document for each stream.
     pub inline: Measured,
 }
 
-/// Measures with the loan guest and its documents.
+/// Measures with the loan guest and its projections.
 pub async fn measure(options: &Options, component: &[u8], views: &Views) -> Result<Projections> {
     let place = Place::new(options)?;
     let store = store::open(&place.url()?).await?;
@@ -102,7 +102,7 @@ pub async fn measure(options: &Options, component: &[u8], views: &Views) -> Resu
     }
     fill(&host, options.events as u64).await?;
     let events = host.log_head().await?;
-    // Once for what the operating system keeps in memory.
+    // The first read fills the caches of the operating system.
     read(&*reader, events).await?;
     let read_per_second = rate(events, read(&*reader, events).await?);
     let mut folded = Vec::with_capacity(FOLDED.len());
@@ -165,7 +165,7 @@ async fn fill(host: &Host, commands: u64) -> Result<()> {
     Ok(())
 }
 
-/// The log as a projection reads it, without folding.
+/// Reads the log like a projection, without folding.
 async fn read(reader: &dyn EventReader, head: Position) -> Result<Duration> {
     let filter = Filter {
         categories: Some(vec!["loan".into()]),
@@ -185,7 +185,7 @@ async fn read(reader: &dyn EventReader, head: Position) -> Result<Duration> {
     Ok(begin.elapsed())
 }
 
-/// Waits until a projection's first build is there.
+/// Waits until a projection's first build exists.
 async fn begun(documents: &dyn DocumentStore, name: &str) -> Result<()> {
     let begin = Instant::now();
     while position(documents, name, Role::Active).await?.is_none() {
@@ -211,7 +211,7 @@ async fn position(
     Ok(build.map(|build| build.position))
 }
 
-/// Lets a build begin, or go on, and waits until everything up to `head` is in it.
+/// Starts or continues a build, and waits until it contains everything up to `head`.
 async fn time(
     host: &Host,
     documents: &dyn DocumentStore,
@@ -231,7 +231,7 @@ async fn time(
     Ok(begin.elapsed())
 }
 
-/// How soon a document has what a command did, one after the other.
+/// Measures the delay until a command's event is in a document, one command after another.
 async fn fresh(host: &Host) -> Result<Fresh> {
     host.order("applications", Order::Resume).await?;
     let mut times = Vec::with_capacity(READS);
@@ -263,7 +263,7 @@ async fn fresh(host: &Host) -> Result<Fresh> {
     })
 }
 
-/// Commands with a document for each stream in their transactions, and without.
+/// Measures commands with a document for each stream in their transactions, and without.
 async fn inline(options: &Options, component: &[u8], views: &Views) -> Result<Vec<InlineRow>> {
     let duration = Duration::from_secs(options.seconds);
     let mut rows = Vec::with_capacity(IN_FLIGHT.len());

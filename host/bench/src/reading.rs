@@ -1,4 +1,4 @@
-//! Reading: the log as a whole, and one long stream.
+//! Measures reads of the whole log and of one long stream.
 
 use std::time::Instant;
 
@@ -13,25 +13,25 @@ use quipu::engine::Append;
 use quipu::model::{Body, Name, NewEvent, Position, StreamId, Version, fresh_id};
 use quipu::store::{self, Direction, Filter, LOG_PAGE_MAX};
 
-/// Events in one append, and of one page.
+/// Events in one append and in one page.
 const PAGE: usize = 1_000;
-/// Streams over which the events of the log are spread.
+/// Number of streams over which the events of the log are distributed.
 const STREAMS: usize = 250;
 
-/// What reading came to.
+/// The results for reading.
 #[derive(Debug, Clone, Serialize)]
 pub struct Reading {
     /// Events in the log.
     pub events: usize,
-    /// Events a second, appended by one caller in appends of 1,000.
+    /// Events per second, appended by one caller in appends of 1,000.
     pub appended_per_second: f64,
-    /// Events of the log a second, in pages of 1,000, as readers see them.
+    /// Events of the log per second, in pages of 1,000, as readers see them.
     pub log_per_second: f64,
-    /// Events of streams a second, as a fold loads them.
+    /// Events of streams per second, as a fold loads them.
     pub loaded_per_second: f64,
 }
 
-/// Appends events, and reads them back.
+/// Appends events and reads them back.
 pub async fn measure(options: &Options, events: usize) -> Result<Reading> {
     let place = Place::new(options)?;
     let store = store::open(&place.url()?).await?;

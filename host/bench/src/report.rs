@@ -10,7 +10,7 @@ use super::projections::Projections;
 use super::reading::Reading;
 use super::swaps::Swaps;
 
-/// Everything that was measured.
+/// All results.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// A warm command.
@@ -19,26 +19,26 @@ pub struct Report {
     pub memory: Memory,
     /// Reading, unless it was left out.
     pub reading: Option<Reading>,
-    /// What change costs, unless it was left out.
+    /// The cost of change, unless it was left out.
     pub evolution: Option<Evolution>,
-    /// The load.
+    /// The results under load.
     pub rows: Vec<Row>,
-    /// Commands while the decider is swapped, unless it was left out.
+    /// Commands while the decider is replaced, unless it was left out.
     pub swaps: Option<Swaps>,
-    /// What projections cost, unless it was left out.
+    /// The cost of projections, unless it was left out.
     pub projections: Option<Projections>,
 }
 
-/// One load, and the bare append beside it.
+/// The results of one load, with bare appends for comparison.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// Which streams.
+    /// The streams.
     pub kind: Kind,
-    /// Whose ids.
+    /// The source of ids.
     pub ids: Ids,
     /// Commands in flight.
     pub in_flight: usize,
-    /// The bare append to many streams.
+    /// Bare appends to many streams.
     pub bare: Measured,
     /// Commands.
     pub whole: Measured,

@@ -1,4 +1,4 @@
-//! Commands while the decider is swapped, and how long it takes until a component decides.
+//! Measures commands while the decider is replaced, and the time until a new component decides.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,31 +15,31 @@ use super::place::Place;
 use quipu::Host;
 use quipu::model::Digest;
 
-/// Between two swaps.
+/// Pause between two swaps.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Commands in flight.
 const IN_FLIGHT: usize = 64;
 
-/// What was measured.
+/// The results.
 #[derive(Debug, Clone, Serialize)]
 pub struct Swaps {
     /// Length of the component in bytes.
     pub component_bytes: usize,
-    /// From its bytes to its place in the store, compiled, in milliseconds.
+    /// Time from the component's bytes to the compiled module in the store, in milliseconds.
     pub upload_ms: f64,
-    /// From there to the first plan under which it decides.
+    /// Time from the upload to the first plan under which it decides, in milliseconds.
     pub activate_ms: f64,
-    /// Commands of one decider.
+    /// Commands with one decider.
     pub before: Measured,
     /// Commands with a swap every 100 ms.
     pub during: Measured,
-    /// Swaps meanwhile.
+    /// Number of swaps during these commands.
     pub swaps: u64,
     /// Commands with one swap, in the middle.
     pub once: Measured,
 }
 
-/// Measures it on a new store.
+/// Measures on a new store.
 pub async fn measure(options: &Options, component: &[u8]) -> Result<Swaps> {
     let place = Place::new(options)?;
     let hosts = warm_hosts(options, &place, &Guests::only(component)).await?;
@@ -62,7 +62,7 @@ pub async fn measure(options: &Options, component: &[u8]) -> Result<Swaps> {
             duration,
         )
     };
-    // Everything is warm again behind it.
+    // All streams are warm after this load.
     drive().await?;
     let before = drive().await?;
     let once = async {
@@ -114,7 +114,7 @@ async fn swap(
     Ok(())
 }
 
-/// The same code as another module: a custom section stands behind it.
+/// Returns the same code as a different module, by adding a custom section at the end.
 fn another(component: &[u8]) -> Vec<u8> {
     let mut another = component.to_vec();
     another.extend([0, 3, 1, b'v', 2]);
