@@ -23,47 +23,47 @@
 use quipu_guest::{Aggregate, Events, Rejection, aggregate};
 use serde::{Deserialize, Serialize};
 
-/// The highest balance: the largest integer that every reader of JSON takes exactly.
+/// The highest balance: the largest integer that every JSON parser reads exactly.
 pub const BALANCE_MAX: u64 = (1 << 53) - 1;
 
-/// What is asked.
+/// The commands.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     /// Opens the account.
     Open {
-        /// Whose it is.
+        /// Name of the owner.
         owner: String,
     },
-    /// Pays in.
+    /// Pays money in.
     Deposit {
         /// Signed, so that a negative amount is rejected rather than unreadable.
         amount: i64,
     },
-    /// Pays out, at most the balance.
+    /// Pays money out, at most the balance.
     Withdraw {
-        /// As with a deposit.
+        /// Signed, as with a deposit.
         amount: i64,
     },
-    /// Closes the account for good; what is left is paid out elsewhere.
+    /// Closes the account permanently. The remaining balance is paid out elsewhere.
     Close {},
 }
 
-/// What happened.
+/// The events.
 #[derive(Serialize, Deserialize, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The account was opened.
     Opened {
-        /// Whose it is.
+        /// Name of the owner.
         owner: String,
     },
-    /// Something was paid in.
+    /// Money was paid in.
     Deposited {
         /// At least 1.
         amount: u64,
     },
-    /// Something was paid out.
+    /// Money was paid out.
     Withdrawn {
         /// At least 1.
         amount: u64,
@@ -72,7 +72,7 @@ pub enum Event {
     Closed {},
 }
 
-/// The state.
+/// The state of an account.
 #[derive(Default, Serialize, Deserialize, Debug, PartialEq)]
 pub struct Account {
     status: Status,
@@ -118,7 +118,7 @@ impl Aggregate for Account {
         Ok(())
     }
 
-    // Saturating, since events may also have been appended without a decision.
+    // Saturating, because events may also be appended without a decision.
     fn apply(&mut self, event: Event) {
         match event {
             Event::Opened { owner } => {

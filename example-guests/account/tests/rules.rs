@@ -1,4 +1,4 @@
-//! The account's rules.
+//! Tests the rules of an account.
 
 use account::{Account, BALANCE_MAX, Command, Event};
 use quipu_guest::testing::given;

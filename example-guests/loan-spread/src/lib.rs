@@ -1,22 +1,22 @@
-//! Guest of the benchmark: every event of an application concerns five documents.
+//! Guest for the benchmark: every event of an application concerns five documents.
 
 use quipu_guest::{Projection, Recorded, Sources, Untyped};
 use serde::{Deserialize, Serialize};
 
-/// Documents that each event concerns.
+/// Number of documents that each event concerns.
 pub const DOCUMENTS: u64 = 5;
 
 /// Five documents for each application.
 pub struct Spread;
 
-/// How many events there are of an application, and which was the last one.
+/// The number of events of an application, and the last one.
 #[derive(Default, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Seen {
-    /// How many.
+    /// Number of events.
     pub events: u64,
-    /// Type of the last one.
+    /// Type of the last event.
     pub last: String,
-    /// Its position.
+    /// Position of the last event.
     pub position: u64,
 }
 

@@ -6,7 +6,7 @@ use crate::{Command, Event, Grant, Loan, Money, Status};
 /// The longest name of a work item.
 pub const ITEM_BYTES_MAX: usize = 64;
 
-/// What the command leads to: one event, two for an approval.
+/// Decides a command: one event, or two for an approval.
 pub(crate) fn decide(loan: &Loan, command: Command) -> Result<Vec<Event>, Rejection> {
     match (loan.status, &command) {
         (Status::None, Command::Submit { .. }) => {}
@@ -88,7 +88,7 @@ fn event(loan: &Loan, command: Command) -> Result<Event, Rejection> {
 }
 
 impl Loan {
-    /// From exactly one status to the next.
+    /// Checks that the application has exactly this status, and returns the event.
     fn step(&self, from: Status, event: Event) -> Result<Event, Rejection> {
         if self.status == from {
             Ok(event)
@@ -123,7 +123,7 @@ impl Loan {
         offer(out, "no-offer-sent", event)
     }
 
-    /// How often a scheduled item is started and not completed.
+    /// Returns how often a scheduled item was started and not completed.
     fn open_work(&self, item: &str) -> Result<u32, Rejection> {
         self.work.get(item).copied().ok_or_else(|| {
             Rejection::new("work-not-scheduled", format!("{item} was never scheduled"))

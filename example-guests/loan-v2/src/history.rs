@@ -1,4 +1,4 @@
-//! What the first generation stored, in the form of this one.
+//! Lifts events and migrates snapshots of the first generation.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ struct Granted {
 #[derive(Serialize)]
 struct Nothing {}
 
-/// The state's form in the first generation.
+/// Format of the state in the first generation.
 #[derive(Deserialize)]
 struct LoanV1 {
     status: Status,

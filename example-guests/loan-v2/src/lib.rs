@@ -1,7 +1,7 @@
 //! Example guest: the second generation of `loan`, for streams that the first one began.
 //!
-//! Commands, decisions and rejections are those of the package `loan`, whose page lists
-//! them. What has changed is what is stored:
+//! Commands, decisions and rejections are those of the package `loan`; its documentation lists
+//! them. Only the stored data has changed:
 //!
 //! | first generation | second generation | by |
 //! | --- | --- | --- |
@@ -16,7 +16,7 @@
 //!
 //! # View
 //!
-//! That of the first generation, and `"currency"`.
+//! The view of the first generation, and `"currency"`.
 
 mod decide;
 mod history;

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Money;
 
-/// What is asked: the same as in the first generation.
+/// The commands: the same as in the first generation.
 #[derive(Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
@@ -12,17 +12,17 @@ pub enum Command {
         /// Euros; zero is possible.
         amount: u64,
     },
-    /// The first automatic checks are through.
+    /// The first automatic checks have passed.
     PartlySubmit,
-    /// More is asked of the customer.
+    /// The bank asks the customer for more information.
     Preaccept,
-    /// The application is complete, and eligible for an offer.
+    /// The application is complete and eligible for an offer.
     Accept,
-    /// The offer's terms are settled.
+    /// The terms of the offer are agreed.
     Finalize,
     /// The bank agrees.
     Approve,
-    /// The loan is entered in the books.
+    /// The loan is recorded in the books.
     Register,
     /// The money is available.
     Activate,
@@ -30,11 +30,11 @@ pub enum Command {
     Decline,
     /// The customer gives up.
     Cancel,
-    /// An offer is chosen to be made.
+    /// An offer is selected to be created.
     SelectOffer,
-    /// A selected offer is drawn up.
+    /// A selected offer is created.
     CreateOffer,
-    /// A created offer goes to the customer.
+    /// A created offer is sent to the customer.
     SendOffer,
     /// The customer sends an offer back.
     ReturnOffer,
@@ -44,52 +44,52 @@ pub enum Command {
     CancelOffer,
     /// An offer is refused by the bank.
     DeclineOffer,
-    /// Work is put on the list.
+    /// Work is added to the list.
     ScheduleWork {
-        /// E.g. `validate-application`.
+        /// For example `validate-application`.
         item: String,
     },
-    /// Somebody begins.
+    /// Somebody starts an item of work.
     StartWork {
         /// A scheduled item.
         item: String,
     },
-    /// Somebody pauses or is done.
+    /// Somebody pauses or completes an item of work.
     CompleteWork {
         /// A started item.
         item: String,
     },
 }
 
-/// What happened. Who did it is in the metadata, which events inherit from their
-/// command.
+/// The events. The metadata, which events inherit from their command, contains the actor.
 #[derive(Message, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// The stream's first event.
+    /// The first event of the stream.
     #[quipu(version = 2)]
     ApplicationSubmitted {
-        /// What the customer asks for.
+        /// The requested amount.
         requested: Money,
     },
-    /// The first checks were passed.
+    /// The first checks passed.
     ApplicationChecked,
-    /// More was asked of the customer.
+    /// The bank asked the customer for more information.
     #[quipu(alias = "application-preaccepted")]
     ApplicationShortlisted,
     /// The application was complete.
     ApplicationAccepted,
-    /// The terms were settled.
+    /// The terms were agreed.
     ApplicationFinalized,
     /// The bank agreed.
     #[quipu(version = 2)]
     ApplicationApproved,
-    /// The bank is bound to a loan; comes with the approval.
+    /// The bank is committed to a loan. Recorded together with the approval.
     CreditGranted {
-        /// What was asked for, repeated so that a reader of this event alone can add up.
+        /// The requested amount. It is repeated so that a reader of only this event can compute
+        /// sums.
         credit: Money,
     },
-    /// The loan was entered in the books.
+    /// The loan was recorded in the books.
     ApplicationRegistered,
     /// The money became available.
     ApplicationActivated,
@@ -97,13 +97,13 @@ pub enum Event {
     ApplicationDeclined,
     /// The customer gave up.
     ApplicationCancelled,
-    /// An offer was chosen.
+    /// An offer was selected.
     OfferSelected,
-    /// An offer was drawn up.
+    /// An offer was created.
     OfferCreated,
-    /// An offer went out.
+    /// An offer was sent.
     OfferSent,
-    /// An offer came back.
+    /// An offer was returned.
     OfferReturned,
     /// An offer became the loan.
     OfferAccepted,
@@ -111,22 +111,22 @@ pub enum Event {
     OfferCancelled,
     /// An offer was refused.
     OfferDeclined,
-    /// Work was put on the list.
+    /// Work was added to the list.
     #[quipu(version = 2)]
     WorkScheduled {
-        /// What is to be done.
+        /// The item of work.
         work: String,
     },
-    /// Somebody began.
+    /// Somebody started an item of work.
     #[quipu(version = 2)]
     WorkStarted {
-        /// What is done.
+        /// The item of work.
         work: String,
     },
-    /// Somebody paused or was done.
+    /// Somebody paused or completed an item of work.
     #[quipu(version = 2)]
     WorkCompleted {
-        /// What was done.
+        /// The item of work.
         work: String,
     },
 }

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 pub struct Money {
     /// Whole units of the currency; zero is possible.
     pub units: u64,
-    /// What they are units of.
+    /// The currency.
     pub currency: Currency,
 }
 
-/// What the bank lends in.
+/// Currencies in which the bank lends.
 #[derive(Default, Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
 pub enum Currency {
     /// Euros.
@@ -19,7 +19,7 @@ pub enum Currency {
 }
 
 impl Money {
-    /// That many euros.
+    /// Creates an amount in euros.
     pub const fn euros(units: u64) -> Self {
         Money {
             units,

@@ -1,4 +1,4 @@
-//! An application that the first generation began and the second goes on with ends as if
+//! Tests that an application which the first generation begins and the second continues ends as if
 //! nothing had changed.
 
 #![allow(clippy::unwrap_used)]
@@ -59,7 +59,8 @@ fn the_published_log_is_answered_alike() {
     }
 }
 
-/// The first generation decides the commands before `cut`, the second those after it.
+/// Checks that nothing changes if the first generation decides the commands before `cut`, and the
+/// second those after it.
 #[track_caller]
 fn check_replaced(commands: &[Command], cut: usize) {
     let (before, after) = commands.split_at(cut);
@@ -79,8 +80,8 @@ fn check_replaced(commands: &[Command], cut: usize) {
     same_view(&first, &second);
 }
 
-/// The first generation decides everything, and the second is asked beside it, on what
-/// the first one's events lift to.
+/// Checks that both generations make the same decisions: the first one decides everything, and the
+/// second decides on its lifted events.
 #[track_caller]
 fn check_lockstep(commands: &[Command]) {
     let (mut first, mut second) = (First::new(), Second::new());
@@ -98,17 +99,17 @@ fn check_lockstep(commands: &[Command]) {
     }
 }
 
-/// A function of its arguments alone.
+/// Shuffles the commands. The result depends only on the arguments.
 fn shuffled(mut commands: Vec<Command>, seed: u64) -> Vec<Command> {
     let mut number = seed;
     for index in (1..commands.len()).rev() {
-        // Knuth's constants; the upper half is the random one.
+        // Knuth's constants. The upper half is the random one.
         number = number
             .wrapping_mul(6364136223846793005)
             .wrapping_add(1442695040888963407);
         commands.swap(index, (number >> 33) as usize % (index + 1));
     }
-    // Without an application at first, everything would be rejected for one reason.
+    // Without an application at the beginning, everything would be rejected for the same reason.
     if let Some(submit) = commands.iter().position(|(name, _)| name == "submit") {
         commands.swap(submit, 0);
     }

@@ -1,4 +1,4 @@
-//! Events and snapshots of the first generation, as it writes them, in the second.
+//! Tests that the second generation reads events and snapshots as the first one writes them.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use quipu_guest::testing::{check_guest, check_steps, lifted, migrated};
 const MONEY: &str = r#"{"requested":{"units":5000,"currency":"EUR"}}"#;
 const CREDIT: &str = r#"{"credit":{"units":5000,"currency":"EUR"}}"#;
 
-/// What an event with that body becomes.
+/// Checks the result of lifting an event with this body.
 #[track_caller]
 fn check<const N: usize>(event_type: &str, body: &str, expected: [Event; N]) {
     lifted::<LoanUpcasts>(event_type, 1, body).read_by::<Loan>(expected);

@@ -5,55 +5,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Event, Status, add, take};
 
-/// Most items of open work that an application names.
+/// Highest number of open work items listed for an application.
 pub const OPEN_ITEMS_MAX: usize = 256;
 
 /// A document for each application.
 pub struct Applications;
 
-/// An application as it stands.
+/// The current state of an application.
 #[derive(Default, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Application {
-    /// Its id.
+    /// Id of the application.
     pub id: String,
-    /// How far it has come.
+    /// Current status.
     pub status: Status,
-    /// Euros that were asked for.
+    /// Requested euros.
     pub amount: u64,
-    /// Euros that were granted; none unless it was granted.
+    /// Granted euros. `None` unless it was granted.
     pub granted: Option<u64>,
-    /// The bank agreed.
+    /// Whether the bank agreed.
     pub approved: bool,
-    /// It is in the books.
+    /// Whether it is recorded in the books.
     pub registered: bool,
-    /// The money is available.
+    /// Whether the money is available.
     pub activated: bool,
-    /// Its offers, by the stage at which they are.
+    /// Number of offers at each stage.
     pub offers: Offers,
-    /// Work on it.
+    /// Work on the application.
     pub work: Work,
-    /// How many events there are of it.
+    /// Number of events of the application.
     pub events: u64,
-    /// When it was submitted.
+    /// Time of submission.
     pub submitted_at: Option<String>,
-    /// When it first came to an end.
+    /// Time at which it first reached a final status.
     pub finished_at: Option<String>,
-    /// When something last happened.
+    /// Time of the last event.
     pub last_at: Option<String>,
 }
 
-/// Offers by the stage at which they are now.
+/// Number of offers at each stage.
 #[derive(Default, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub struct Offers {
-    /// Chosen, not drawn up.
+    /// Selected, but not created.
     pub selected: u64,
-    /// Drawn up, not sent.
+    /// Created, but not sent.
     pub created: u64,
-    /// With the customer.
+    /// Sent to the customer.
     pub sent: u64,
-    /// Back from the customer, not settled.
+    /// Returned by the customer, but not settled.
     pub returned: u64,
-    /// Settled: the loan.
+    /// Settled: accepted, so it is the loan.
     pub accepted: u64,
     /// Settled: withdrawn.
     pub cancelled: u64,
@@ -64,16 +64,16 @@ pub struct Offers {
 /// Work on an application.
 #[derive(Default, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Work {
-    /// How often work was put on the list.
+    /// How often work was added to the list.
     pub scheduled: u64,
-    /// How often somebody began.
+    /// How often work was started.
     pub started: u64,
-    /// How often somebody paused or was done.
+    /// How often work was paused or completed.
     pub completed: u64,
-    /// How often each item is started and not completed; none that isn't, at most
+    /// How often each item was started and not completed. Contains only open items, at most
     /// [`OPEN_ITEMS_MAX`].
     pub open: BTreeMap<String, u64>,
-    /// Open work on items that are not named.
+    /// Number of open starts of items that are not listed.
     pub open_more: u64,
 }
 
@@ -178,7 +178,7 @@ impl Offers {
         }
     }
 
-    /// Takes one that is with the customer or back from there; those that are back first.
+    /// Takes an offer that was returned, or if there is none, one that was sent.
     fn settle(&mut self) {
         take(if self.returned > 0 {
             &mut self.returned

@@ -1,46 +1,46 @@
 use quipu_guest::Message;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// What happened, as either generation of `loan` stores it. An event of the first one is
-/// lifted only while the second one's steps are deployed, so both forms are read.
+/// The events, as either generation of `loan` stores them. Events of the first generation are
+/// lifted only while the steps of the second one are deployed, so both formats must be readable.
 #[derive(Message, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// The stream's first event.
+    /// The first event of the stream.
     #[quipu(version = 2)]
     ApplicationSubmitted {
         /// Euros.
         #[serde(alias = "requested", deserialize_with = "euros")]
         amount: u64,
     },
-    /// The first checks were passed.
+    /// The first checks passed.
     ApplicationPartlySubmitted,
-    /// The same, by the second generation.
+    /// The first checks passed (second generation).
     ApplicationChecked,
-    /// More was asked of the customer.
+    /// The bank asked the customer for more information.
     ApplicationPreaccepted,
-    /// The same, by the second generation.
+    /// The bank asked the customer for more information (second generation).
     ApplicationShortlisted,
     /// The application was complete.
     ApplicationAccepted,
-    /// The terms were settled.
+    /// The terms were agreed.
     ApplicationFinalized,
     /// The bank agreed.
     #[quipu(version = 2)]
     ApplicationApproved {
-        /// Euros, repeated so that a reader of this event alone can add up. The second
-        /// generation tells them by [`CreditGranted`](Self::CreditGranted).
+        /// Euros, repeated so that a reader of only this event can compute sums. The second
+        /// generation reports them in [`CreditGranted`](Self::CreditGranted).
         #[serde(default)]
         amount: u64,
     },
-    /// How much the bank agreed to: comes with the second generation's approval, and counts
-    /// as one with it.
+    /// The amount of an approval in the second generation. It is recorded together with the
+    /// approval, and both count as one event.
     CreditGranted {
         /// Euros.
         #[serde(rename = "credit", deserialize_with = "euros")]
         amount: u64,
     },
-    /// The loan was entered in the books.
+    /// The loan was recorded in the books.
     ApplicationRegistered,
     /// The money became available.
     ApplicationActivated,
@@ -48,13 +48,13 @@ pub enum Event {
     ApplicationDeclined,
     /// The customer gave up.
     ApplicationCancelled,
-    /// An offer was chosen.
+    /// An offer was selected.
     OfferSelected,
-    /// An offer was drawn up.
+    /// An offer was created.
     OfferCreated,
-    /// An offer went out.
+    /// An offer was sent.
     OfferSent,
-    /// An offer came back.
+    /// An offer was returned.
     OfferReturned,
     /// An offer became the loan.
     OfferAccepted,
@@ -62,61 +62,61 @@ pub enum Event {
     OfferCancelled,
     /// An offer was refused.
     OfferDeclined,
-    /// Work was put on the list.
+    /// Work was added to the list.
     #[quipu(version = 2)]
     WorkScheduled {
-        /// What is to be done.
+        /// The item of work.
         #[serde(alias = "work")]
         item: String,
     },
-    /// Somebody began.
+    /// Somebody started an item of work.
     #[quipu(version = 2)]
     WorkStarted {
-        /// What is done.
+        /// The item of work.
         #[serde(alias = "work")]
         item: String,
     },
-    /// Somebody paused or was done.
+    /// Somebody paused or completed an item of work.
     #[quipu(version = 2)]
     WorkCompleted {
-        /// What was done.
+        /// The item of work.
         #[serde(alias = "work")]
         item: String,
     },
 }
 
-/// How far an application has come.
+/// Status of an application.
 #[derive(Default, Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// There was no submission.
     #[default]
     None,
-    /// It has arrived.
+    /// It was submitted.
     Submitted,
-    /// It has passed the first checks.
+    /// It passed the first checks.
     PartlySubmitted,
-    /// More is asked of the customer.
+    /// The bank has asked the customer for more information.
     Preaccepted,
     /// It is complete.
     Accepted,
-    /// The terms are settled.
+    /// The terms are agreed.
     Finalized,
-    /// The bank is bound; an end.
+    /// The bank is committed. A final status.
     Granted,
-    /// The bank said no; an end.
+    /// The bank said no. A final status.
     Declined,
-    /// The customer gave up; an end.
+    /// The customer gave up. A final status.
     Cancelled,
 }
 
 impl Status {
-    /// Nothing leads on to another status.
+    /// Whether no other status can follow.
     pub fn is_end(self) -> bool {
         matches!(self, Self::Granted | Self::Declined | Self::Cancelled)
     }
 
-    /// The status of an application after an event; none: it stays as it is.
+    /// Returns the status of an application after an event. `None`: it does not change.
     pub(crate) fn after(event: &Event) -> Option<Self> {
         Some(match event {
             Event::ApplicationSubmitted { .. } => Self::Submitted,
@@ -134,7 +134,7 @@ impl Status {
     }
 }
 
-/// Euros of the first generation, or money of the second.
+/// Reads euros of the first generation, or money of the second.
 fn euros<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -1,16 +1,16 @@
-//! Example guest: documents about the applications whose events the guests `loan` and
-//! `loan-v2` write, equal whichever of them does.
+//! Example guest: documents about the applications whose events the guests `loan` and `loan-v2`
+//! write. The documents are equal for both guests.
 //!
 //! | projection | key | document |
 //! | --- | --- | --- |
-//! | `applications` | the application's id | an application as it stands: [`Application`] |
-//! | `officers` | the member `actor` of the metadata | what somebody did: [`Officer`] |
-//! | `pipeline` | `all` | how all applications go: [`Pipeline`] |
+//! | `applications` | the application's id | the current state of an application: [`Application`] |
+//! | `officers` | the member `actor` of the metadata | the work of an officer: [`Officer`] |
+//! | `pipeline` | `all` | totals over all applications: [`Pipeline`] |
 //!
-//! `applications` is found by `status` and `amount` too. Times are those of the member `at`
-//! of the metadata, as it is given. Whatever grows with the data is bounded, so that a
-//! document stays small; and what `officers` and `pipeline` have does not depend on the
-//! order in which different applications come.
+//! `applications` also has indexes on `status` and `amount`. Times are those of the member `at` of
+//! the metadata, unchanged. Everything that grows with the data is limited, so that a document
+//! stays small. The documents of `officers` and `pipeline` do not depend on the order in which
+//! different applications are processed.
 
 mod applications;
 mod event;
@@ -24,7 +24,7 @@ pub use pipeline::{Counts, Furthest, Pipeline, Pipelines};
 
 quipu_guest::projections!("loan-views", Applications, Officers, Pipelines);
 
-// Saturating, since events may also have been appended without a decision.
+// Saturating, because events may also be appended without a decision.
 fn add(count: &mut u64) {
     *count = count.saturating_add(1);
 }

@@ -5,49 +5,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Event, Status, add};
 
-/// Most applications that an officer's document names.
+/// Highest number of applications in an officer's document.
 pub const APPLICATIONS_MAX: usize = 100;
-/// Most items of work that it names.
+/// Highest number of work items in an officer's document.
 pub const ITEMS_MAX: usize = 100;
 
-/// A document for everybody who did something, out of the events of all applications.
+/// A document for each officer, folded from the events of all applications.
 ///
-/// What was done without an actor is nobody's. So is what was done by one whose name can't
-/// be a key: it is empty, longer than 255 bytes, or holds a control character.
+/// Events without an actor belong to no document. The same applies to actors whose name can't be a
+/// key because it is empty, longer than 255 bytes, or contains a control character.
 pub struct Officers;
 
-/// What somebody did.
+/// The work of an officer.
 #[derive(Default, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Officer {
-    /// Who.
+    /// Name of the officer.
     pub name: String,
-    /// How many events are theirs.
+    /// Number of the officer's events.
     pub events: u64,
-    /// Of these, steps of applications.
+    /// How many of these events are steps of applications.
     pub steps: u64,
-    /// Of these, what was done with offers.
+    /// How many of these events concern offers.
     pub offers: u64,
-    /// Euros that they approved.
+    /// Euros that the officer approved.
     pub approved: u64,
-    /// Work on all items together.
+    /// Work on all items.
     pub work: Done,
-    /// Work by item: the first [`ITEMS_MAX`] in the order of their names.
+    /// Work by item: the first [`ITEMS_MAX`] items, ordered by name.
     pub items: BTreeMap<String, Done>,
-    /// Ids of the applications that they had to do with: the first [`APPLICATIONS_MAX`] in
-    /// their order.
+    /// Ids of the officer's applications: the first [`APPLICATIONS_MAX`], in order.
     pub applications: BTreeSet<String>,
-    /// There are more of them.
+    /// Whether there are more applications.
     pub more_applications: bool,
 }
 
-/// How often work was put on the list, begun, and paused or done.
+/// How often work was added to the list, started, and paused or completed.
 #[derive(Default, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub struct Done {
-    /// How often it was put on the list.
+    /// How often work was added to the list.
     pub scheduled: u64,
-    /// How often they began.
+    /// How often the officer started work.
     pub started: u64,
-    /// How often they paused or were done.
+    /// How often the officer paused or completed work.
     pub completed: u64,
 }
 
@@ -66,7 +65,7 @@ impl Projection for Officers {
     }
 
     fn keys(event: &Recorded<Event>) -> Vec<String> {
-        // A member that is null comes as its JSON.
+        // A member that is null is passed as its JSON text.
         let actor = event.annotation("actor").filter(|actor| *actor != "null");
         let is_key =
             |actor: &&str| (1..=255).contains(&actor.len()) && !actor.contains(char::is_control);
@@ -89,7 +88,7 @@ impl Projection for Officers {
         add(&mut officer.events);
         officer.count(&event.event);
         officer.applications.insert(event.key().to_owned());
-        // Whatever is left out once stays so: as many smaller ones are there.
+        // An application that was left out once stays left out, because enough smaller ids remain.
         if officer.applications.len() > APPLICATIONS_MAX {
             officer.applications.pop_last();
             officer.more_applications = true;

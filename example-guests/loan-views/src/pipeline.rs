@@ -3,31 +3,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Event, add};
 
-/// One document, `all`: how all applications go.
+/// One document, `all`, with totals over all applications.
 pub struct Pipelines;
 
-/// How all applications go.
+/// Totals over all applications.
 ///
-/// An event doesn't say what status its application had, so this doesn't tell how many
-/// have which status now. It tells what does follow: the steps up to the terms are taken in
-/// one order, so whoever took one and not the next has come so far.
+/// An event does not contain the status that its application had, so this document can't count the
+/// applications by current status. It contains what can be derived: the steps up to the terms are
+/// always taken in the same order, so an application that took one step and not the next has come
+/// exactly this far.
 #[derive(Default, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Pipeline {
-    /// How many applications took which step, ever.
+    /// Number of applications that ever took each step.
     pub reached: Counts,
-    /// How many came so far and no further on the way to the terms, whatever became of them.
+    /// Number of applications by the last step that they took on the way to the terms, whatever
+    /// happened afterwards.
     pub furthest: Furthest,
-    /// Euros that were asked for.
+    /// Requested euros.
     pub requested_euros: u64,
-    /// Euros that were approved.
+    /// Approved euros.
     pub granted_euros: u64,
-    /// Offers by what was done with them, ever.
+    /// Number of actions on offers, by kind.
     pub offers: Offers,
-    /// Work by what was done, ever.
+    /// Number of actions on work items, by kind.
     pub work: Work,
 }
 
-/// How many applications took each step.
+/// Number of applications that took each step.
 #[derive(Default, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names of the steps
@@ -44,7 +46,7 @@ pub struct Counts {
     pub cancelled: u64,
 }
 
-/// How many applications came how far.
+/// Number of applications by the last step that they took.
 #[derive(Default, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the names of the steps
@@ -56,7 +58,7 @@ pub struct Furthest {
     pub finalized: u64,
 }
 
-/// How many offers were what.
+/// Number of actions on offers, by kind.
 #[derive(Default, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs)] // the names of what is done with them
 pub struct Offers {
@@ -69,7 +71,7 @@ pub struct Offers {
     pub declined: u64,
 }
 
-/// How often work was what.
+/// Number of actions on work items, by kind.
 #[derive(Default, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs)] // the names of what is done with it
 pub struct Work {
@@ -111,7 +113,7 @@ impl Projection for Pipelines {
 }
 
 impl Pipeline {
-    /// What an event counts for; none when it counts as one with another.
+    /// Returns the counter of an event. `None` when the event is counted together with another.
     fn count(&mut self, event: &Event) -> Option<&mut u64> {
         let Self {
             reached,

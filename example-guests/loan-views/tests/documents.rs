@@ -1,4 +1,4 @@
-//! The documents, event by event.
+//! Tests the documents, event by event.
 #![allow(clippy::unwrap_used)]
 
 use loan_views::{

@@ -6,7 +6,7 @@ use crate::{Command, Event, Loan, Status};
 /// The longest name of a work item.
 pub const ITEM_BYTES_MAX: usize = 64;
 
-/// The one event that the command leads to.
+/// Decides a command. If it is accepted, the result is exactly one event.
 pub(crate) fn decide(loan: &Loan, command: Command) -> Result<Event, Rejection> {
     match (loan.status, &command) {
         (Status::None, Command::Submit { .. }) => {}
@@ -82,7 +82,7 @@ pub(crate) fn decide(loan: &Loan, command: Command) -> Result<Event, Rejection> 
 }
 
 impl Loan {
-    /// From exactly one status to the next.
+    /// Checks that the application has exactly this status, and returns the event.
     fn step(&self, from: Status, event: Event) -> Result<Event, Rejection> {
         if self.status == from {
             Ok(event)
@@ -117,7 +117,7 @@ impl Loan {
         offer(out, "no-offer-sent", event)
     }
 
-    /// How often a scheduled item is started and not completed.
+    /// Returns how often a scheduled item was started and not completed.
     fn open_work(&self, item: &str) -> Result<u32, Rejection> {
         self.work.get(item).copied().ok_or_else(|| {
             Rejection::new("work-not-scheduled", format!("{item} was never scheduled"))

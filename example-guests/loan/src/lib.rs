@@ -1,9 +1,9 @@
 //! Example guest: applications for a loan, in the functional style
-//! ([`Decider`](quipu_guest::Decider)). The process is that of a Dutch bank whose event
-//! log was published as the BPI Challenge 2012 (B. van Dongen,
+//! ([`Decider`](quipu_guest::Decider)). The process is that of a Dutch bank whose event log was
+//! published as the BPI Challenge 2012 (B. van Dongen,
 //! doi:10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f).
 //!
-//! A stream is `loan-<id>`, one for each application.
+//! Each application has a stream `loan-<id>`.
 //!
 //! | command | body | when | event |
 //! | --- | --- | --- | --- |
@@ -24,17 +24,16 @@
 //! | `start-work` | `{"item"}` | the item was scheduled | `work-started` `{"item"}` |
 //! | `complete-work` | `{"item"}` | the item is started more often than completed | `work-completed` `{"item"}` |
 //!
-//! Offers have no names: they are counted by stage, and one that is both sent and
-//! returned elsewhere is taken from the returned first. Offers that are out, and work,
-//! may go on after the application has ended.
+//! Offers have no names. They are counted by stage. If offers are both sent and returned, the next
+//! one is taken from the returned offers. Sent offers and work can continue after the application
+//! has ended.
 //!
 //! # Status
 //!
-//! `none`, `submitted`, `partly-submitted`, `preaccepted`, `accepted`, `finalized`, then
-//! one of the ends: `declined`, `cancelled`, or `granted`, which is reached by the first
-//! of `approve`, `register` and `activate`; from then on the bank is bound. An
-//! application's final status is the one it has when nothing more is asked; one before
-//! the ends means that it is still open.
+//! `none`, `submitted`, `partly-submitted`, `preaccepted`, `accepted`, `finalized`, then one of the
+//! final statuses: `declined`, `cancelled`, or `granted`, which is reached by the first of
+//! `approve`, `register` and `activate`. From then on the bank is committed. An application whose
+//! last status is not final is still open.
 //!
 //! # Rejections
 //!
@@ -52,11 +51,10 @@
 //!
 //! # View
 //!
-//! `{"status", "amount", "granted_amount" (null unless granted), "approved",
-//! "registered", "activated", "offers": {"selected", "created", "sent", "returned",
-//! "accepted", "cancelled", "declined"}, "open_work": {item: times}}`. Offers are
-//! counted where they are now; `open_work` has the items that are started and not
-//! completed.
+//! `{"status", "amount", "granted_amount" (null unless granted), "approved", "registered",
+//! "activated", "offers": {"selected", "created", "sent", "returned", "accepted", "cancelled",
+//! "declined"}, "open_work": {item: times}}`. Each offer is counted at its current stage.
+//! `open_work` contains the items that were started and not completed.
 
 mod decide;
 mod message;

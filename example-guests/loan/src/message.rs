@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// What is asked, under the names of the published log.
+/// The commands, with the names from the published log.
 #[derive(Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
@@ -9,17 +9,17 @@ pub enum Command {
         /// Euros; zero is possible.
         amount: u64,
     },
-    /// The first automatic checks are through.
+    /// The first automatic checks have passed.
     PartlySubmit,
-    /// More is asked of the customer.
+    /// The bank asks the customer for more information.
     Preaccept,
-    /// The application is complete, and eligible for an offer.
+    /// The application is complete and eligible for an offer.
     Accept,
-    /// The offer's terms are settled.
+    /// The terms of the offer are agreed.
     Finalize,
     /// The bank agrees.
     Approve,
-    /// The loan is entered in the books.
+    /// The loan is recorded in the books.
     Register,
     /// The money is available.
     Activate,
@@ -27,11 +27,11 @@ pub enum Command {
     Decline,
     /// The customer gives up.
     Cancel,
-    /// An offer is chosen to be made.
+    /// An offer is selected to be created.
     SelectOffer,
-    /// A selected offer is drawn up.
+    /// A selected offer is created.
     CreateOffer,
-    /// A created offer goes to the customer.
+    /// A created offer is sent to the customer.
     SendOffer,
     /// The customer sends an offer back.
     ReturnOffer,
@@ -41,47 +41,46 @@ pub enum Command {
     CancelOffer,
     /// An offer is refused by the bank.
     DeclineOffer,
-    /// Work is put on the list.
+    /// Work is added to the list.
     ScheduleWork {
-        /// E.g. `validate-application`.
+        /// For example `validate-application`.
         item: String,
     },
-    /// Somebody begins.
+    /// Somebody starts an item of work.
     StartWork {
         /// A scheduled item.
         item: String,
     },
-    /// Somebody pauses or is done.
+    /// Somebody pauses or completes an item of work.
     CompleteWork {
         /// A started item.
         item: String,
     },
 }
 
-/// What happened. Who did it is in the metadata, which events inherit from their
-/// command.
+/// The events. The metadata, which events inherit from their command, contains the actor.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// The stream's first event.
+    /// The first event of the stream.
     ApplicationSubmitted {
         /// Euros.
         amount: u64,
     },
-    /// The first checks were passed.
+    /// The first checks passed.
     ApplicationPartlySubmitted,
-    /// More was asked of the customer.
+    /// The bank asked the customer for more information.
     ApplicationPreaccepted,
     /// The application was complete.
     ApplicationAccepted,
-    /// The terms were settled.
+    /// The terms were agreed.
     ApplicationFinalized,
     /// The bank agreed.
     ApplicationApproved {
-        /// Euros, repeated so that a reader of this event alone can add up.
+        /// Euros, repeated so that a reader of only this event can compute sums.
         amount: u64,
     },
-    /// The loan was entered in the books.
+    /// The loan was recorded in the books.
     ApplicationRegistered,
     /// The money became available.
     ApplicationActivated,
@@ -89,13 +88,13 @@ pub enum Event {
     ApplicationDeclined,
     /// The customer gave up.
     ApplicationCancelled,
-    /// An offer was chosen.
+    /// An offer was selected.
     OfferSelected,
-    /// An offer was drawn up.
+    /// An offer was created.
     OfferCreated,
-    /// An offer went out.
+    /// An offer was sent.
     OfferSent,
-    /// An offer came back.
+    /// An offer was returned.
     OfferReturned,
     /// An offer became the loan.
     OfferAccepted,
@@ -103,19 +102,19 @@ pub enum Event {
     OfferCancelled,
     /// An offer was refused.
     OfferDeclined,
-    /// Work was put on the list.
+    /// Work was added to the list.
     WorkScheduled {
-        /// What is to be done.
+        /// The item of work.
         item: String,
     },
-    /// Somebody began.
+    /// Somebody started an item of work.
     WorkStarted {
-        /// What is done.
+        /// The item of work.
         item: String,
     },
-    /// Somebody paused or was done.
+    /// Somebody paused or completed an item of work.
     WorkCompleted {
-        /// What was done.
+        /// The item of work.
         item: String,
     },
 }

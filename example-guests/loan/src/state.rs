@@ -16,37 +16,37 @@ pub struct Loan {
     pub(crate) registered: bool,
     pub(crate) activated: bool,
     pub(crate) offers: Offers,
-    /// How often each scheduled item is started and not completed.
+    /// How often each scheduled item was started and not completed.
     pub(crate) work: BTreeMap<String, u32>,
 }
 
-/// How far an application has come.
+/// Status of an application.
 #[derive(Default, Serialize, Deserialize, Debug, PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// There is no application.
     #[default]
     None,
-    /// It has arrived.
+    /// It was submitted.
     Submitted,
-    /// It has passed the first checks.
+    /// It passed the first checks.
     PartlySubmitted,
-    /// More is asked of the customer.
+    /// The bank has asked the customer for more information.
     Preaccepted,
     /// It is complete.
     Accepted,
-    /// The terms are settled.
+    /// The terms are agreed.
     Finalized,
-    /// The bank is bound; an end.
+    /// The bank is committed. A final status.
     Granted,
-    /// The bank said no; an end.
+    /// The bank said no. A final status.
     Declined,
-    /// The customer gave up; an end.
+    /// The customer gave up. A final status.
     Cancelled,
 }
 
 impl Status {
-    /// Nothing leads on to another status.
+    /// Whether no other status can follow.
     pub fn is_end(self) -> bool {
         self >= Status::Granted
     }
@@ -58,18 +58,18 @@ impl fmt::Display for Status {
     }
 }
 
-/// Offers by the stage at which they are now.
+/// Number of offers at each stage.
 #[derive(Default, Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
 pub struct Offers {
-    /// Chosen, not drawn up.
+    /// Selected, but not created.
     pub selected: u32,
-    /// Drawn up, not sent.
+    /// Created, but not sent.
     pub created: u32,
-    /// With the customer.
+    /// Sent to the customer.
     pub sent: u32,
-    /// Back from the customer, not settled.
+    /// Returned by the customer, but not settled.
     pub returned: u32,
-    /// Settled: the loan.
+    /// Settled: accepted, so it is the loan.
     pub accepted: u32,
     /// Settled: withdrawn.
     pub cancelled: u32,
@@ -78,7 +78,7 @@ pub struct Offers {
 }
 
 impl Offers {
-    /// Takes one that is with the customer or back from there; those that are back first.
+    /// Takes an offer that was returned, or if there is none, one that was sent.
     fn take_sent_or_returned(&mut self) {
         let stage = if self.returned > 0 {
             &mut self.returned
@@ -184,7 +184,7 @@ struct View<'a> {
     open_work: BTreeMap<&'a String, &'a u32>,
 }
 
-// Saturating, since events may also have been appended without a decision.
+// Saturating, because events may also be appended without a decision.
 fn add(count: &mut u32) {
     *count = count.saturating_add(1);
 }

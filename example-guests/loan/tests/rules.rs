@@ -1,4 +1,4 @@
-//! The rules of an application.
+//! Tests the rules of an application.
 
 use loan::{Command, Event, ITEM_BYTES_MAX, Loan};
 use quipu_guest::testing::{Given, given};
@@ -15,7 +15,7 @@ const PARTLY_SUBMITTED: usize = 2;
 const ACCEPTED: usize = 4;
 const FINALIZED: usize = 5;
 
-/// An application after that many steps, and some more events.
+/// Creates an application after this many steps and some more events.
 fn loan<const N: usize>(steps: usize, more: [Event; N]) -> Given<Loan> {
     given::<Loan>(STEPS.into_iter().take(steps).chain(more))
 }

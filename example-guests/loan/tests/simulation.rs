@@ -1,4 +1,4 @@
-//! The simulation: shape, rules, and figures beside those of the published log.
+//! Tests the simulation: its format, its rules, and its figures against those of the published log.
 
 #![allow(clippy::unwrap_used)]
 
@@ -67,8 +67,7 @@ fn only_completions_that_overlap_are_rejected_of_the_published_log() {
     assert_eq!(rejected.into_iter().collect::<Vec<_>>(), [expected]);
 }
 
-/// Name, figure of the published log, and how far that of a simulation of its length may
-/// be off.
+/// Name, figure of the published log, and the tolerance for a simulation of the same length.
 const FIGURES: &[(&str, f64, f64)] = &[
     ("% declined", 58.34, 1.2),
     ("% cancelled", 21.449, 1.2),

@@ -1,4 +1,4 @@
-//! Both generations on the commands of one application.
+//! Runs both generations on the commands of one application.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,7 +13,7 @@ use quipu_guest::{Context, Guest, Manifest};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A command's type and body.
+/// Type and body of a command.
 pub type Command = (String, String);
 
 #[derive(Deserialize)]
@@ -23,12 +23,13 @@ struct Line {
     data: Value,
 }
 
-/// The commands of each application of a simulation.
+/// Returns the commands of each application of a simulation.
 pub fn simulated(seed: u64, commands: u64) -> Vec<Vec<Command>> {
     applications(Simulation::new(seed, commands).map(|line| line.to_json()))
 }
 
-/// Those of the published log; none, said on stderr, when `QUIPU_LOAN_LOG` doesn't name it.
+/// Returns the commands of the published log. If `QUIPU_LOAN_LOG` does not name it, reports this on
+/// stderr and returns nothing.
 pub fn published() -> Option<Vec<Vec<Command>>> {
     let Some(path) = std::env::var_os("QUIPU_LOAN_LOG") else {
         eprintln!("left out: QUIPU_LOAN_LOG names no log of loan commands (NDJSON, gz)");
@@ -54,7 +55,7 @@ pub struct Application<G: Guest>(Driver<G>);
 pub type First = Application<loan::Loan>;
 pub type Second = Application<loan_v2::Loan>;
 
-/// What a client sees of a rejection: code, message, details.
+/// A rejection as a client sees it: code, message, details.
 pub type No = (String, String, Option<String>);
 
 impl<G: Guest> Application<G> {
@@ -73,7 +74,7 @@ impl<G: Guest> Application<G> {
         }
     }
 
-    /// Folds events of its own generation.
+    /// Folds events of this generation.
     pub fn fold(&mut self, events: &[NewEvent]) {
         for event in events {
             let NewEvent {
@@ -86,7 +87,7 @@ impl<G: Guest> Application<G> {
         }
     }
 
-    /// Decides, and folds what comes of it.
+    /// Decides a command and folds the resulting events.
     pub fn execute(&mut self, command: &Command) -> Result<(), No> {
         let events = self.decide(command)?;
         self.fold(&events);
@@ -103,7 +104,7 @@ impl<G: Guest> Application<G> {
 }
 
 impl First {
-    /// The state as the second generation has it.
+    /// Returns the state, migrated to the second generation.
     pub fn migrated(&self) -> String {
         let old = self.0.snapshot().unwrap();
         let new = migrate::<loan_v2::Loan>(&old).unwrap();
@@ -113,8 +114,8 @@ impl First {
 }
 
 impl Second {
-    /// Folds events of the first generation as a host does: lifted, and by the names
-    /// that types have today.
+    /// Folds events of the first generation as a host does: lifted, and with the current names of
+    /// their types.
     pub fn fold_lifted(&mut self, events: &[NewEvent]) {
         let manifest = Manifest::of::<loan_v2::Loan>();
         for event in events {
@@ -129,7 +130,7 @@ impl Second {
     }
 }
 
-/// Panics when the view of the second generation isn't that of the first and a currency.
+/// Panics unless the view of the second generation is that of the first with a currency.
 #[track_caller]
 pub fn same_view(first: &First, second: &Second) {
     let mut expected = first.view();

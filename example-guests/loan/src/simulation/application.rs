@@ -22,7 +22,8 @@ pub(super) struct Step {
     pub actor: Option<u32>,
 }
 
-/// All commands of an application, in order of time. A function of its arguments alone.
+/// Returns all commands of an application, ordered by time. The result depends only on the
+/// arguments.
 pub(super) fn application(seed: u64, submitted_ms: u64) -> Vec<Step> {
     let mut rng = StdRng::seed_from_u64(seed);
     let path = path(&mut rng);
@@ -38,13 +39,13 @@ pub(super) fn application(seed: u64, submitted_ms: u64) -> Vec<Step> {
     script.steps
 }
 
-/// The application as it goes along.
+/// The commands of an application while they are generated.
 struct Script {
     rng: StdRng,
     path: &'static Path,
     submitted_ms: u64,
     now_ms: u64,
-    /// Who does what is asked next.
+    /// The actor of the next commands.
     actor: Option<u32>,
     steps: Vec<Step>,
 }
@@ -179,7 +180,7 @@ impl Script {
         self.work(&VALIDATE, self.path.validate_times, Script::end);
     }
 
-    /// The end within a piece of work, with what becomes of the offer.
+    /// Ends the application during a piece of work, and settles its offer.
     fn end(&mut self) {
         let offered = self.path.reach == Reach::Finalized;
         match self.path.end {
@@ -207,8 +208,8 @@ impl Script {
         self.say_all(if offered { &pair } else { &["cancel"] });
     }
 
-    /// Nobody has come back within a month: a program closes the item at hand, though
-    /// nobody has started it, and cancels.
+    /// Cancels an application after a month without an answer. A program first completes the
+    /// current item, although nobody has started it.
     fn lapse(&mut self, item: &Item) {
         let month_ms = 30 * DAY_MS + 8 * HOUR_MS + self.rng.random_range(0..16 * HOUR_MS);
         self.now_ms = self.now_ms.max(self.submitted_ms + month_ms);
@@ -221,7 +222,8 @@ impl Script {
         self.ask("schedule-work", Data::Item { item: item.name });
     }
 
-    /// A scheduled item: started and completed some times, `last` within the last time.
+    /// Works on a scheduled item: starts and completes it several times, with `last` during the
+    /// last time.
     fn work(&mut self, item: &Item, mean_times: f64, last: impl FnOnce(&mut Self)) {
         let times = times(&mut self.rng, mean_times);
         for time in 1..=times {
@@ -279,7 +281,7 @@ impl Script {
         self.now_ms += self.rng.random_range(low_ms..=high_ms);
     }
 
-    /// Work is done from 8 to 21 o'clock, not on Sundays.
+    /// Waits for office hours: 8 to 21 o'clock, except on Sundays.
     fn wait_for_office_hours(&mut self) {
         // Day 0 of the clock, 1970-01-01, was a Thursday.
         const SUNDAY: u64 = 3;
@@ -295,7 +297,7 @@ impl Script {
         }
     }
 
-    /// Some are busier than others.
+    /// Returns a random officer. Some are busier than others.
     fn officer(&mut self) -> u32 {
         const FIRST: u32 = 10_609;
         const APART: u32 = 9;

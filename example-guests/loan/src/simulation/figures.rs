@@ -1,11 +1,9 @@
-//! Ways and shares, from the published log, all of it: 262,200 commands of 13,087
-//! applications.
+//! Paths and shares from the complete published log: 262,200 commands of 13,087 applications.
 //!
-//! Not all are as measured. Set lower or higher so that the outcome fits:
-//! `validate_times` of the ways to granted, cancelled and declined (measured 1.60, 1.67,
-//! 1.51), and `NOBODY` (0.112). Rounded by eye: `FRAUD_SHARE`, `FRAUD_TIMES`,
-//! `CALL_AGAIN`, and the times of the rare ways. Office hours, and who of the officers
-//! is how busy, are made up.
+//! Not all values are as measured. Adjusted to match the results: `validate_times` of the paths to
+//! granted, cancelled and declined (measured 1.60, 1.67, 1.51), and `NOBODY` (0.112). Rounded by
+//! eye: `FRAUD_SHARE`, `FRAUD_TIMES`, `CALL_AGAIN`, and the times of the rare paths. Office hours
+//! and the workload of each officer are invented.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -16,7 +14,7 @@ pub(super) enum End {
     Granted,
     Declined,
     Cancelled,
-    /// Nothing more was asked before the log ended.
+    /// No more commands came before the log ended.
     Open,
 }
 
@@ -29,28 +27,28 @@ pub(super) enum Reach {
     Finalized,
 }
 
-/// One way through the process. Shares are of the path's applications; `times` are
-/// how often a work item is started each time that it is scheduled.
+/// One path through the process. Shares refer to the applications of the path. `times` fields say
+/// how often a work item is started each time it is scheduled.
 pub(super) struct Path {
     pub reach: Reach,
     pub end: End,
-    /// In the published log.
+    /// Number of applications in the published log.
     pub applications: u32,
     /// Share whose lead is handled before the first decision.
     pub lead: f64,
     pub complete_times: f64,
     pub call_times: f64,
-    /// Mean number of offers after the first, each in place of another.
+    /// Mean number of offers after the first one. Each replaces the previous one.
     pub more_offers: f64,
-    /// Share that lapses a month after it was submitted, with a superfluous
-    /// `complete-work` of the item at hand.
+    /// Share that lapses a month after submission, with a superfluous `complete-work` of the
+    /// current item.
     pub lapse: f64,
-    /// Share whose offer comes back and is validated.
+    /// Share whose offer is returned and validated.
     pub validated: f64,
     pub validate_times: f64,
-    /// Share of the validated for which information is missing.
+    /// Share of the validated applications in which information is missing.
     pub missing: f64,
-    /// How often it is, then.
+    /// How often information is missing in these applications.
     pub missing_rounds: f64,
     pub missing_times: f64,
 }
@@ -71,7 +69,7 @@ const NEVER: Path = Path {
     missing_times: 1.0,
 };
 
-/// Every way but one application that was cancelled at its first step.
+/// All paths, except that of one application that was cancelled at its first step.
 pub(super) const PATHS: [Path; 10] = [
     Path {
         reach: Reach::PartlySubmitted,
@@ -186,36 +184,36 @@ pub(super) const PATHS: [Path; 10] = [
 
 pub(super) const LEAD_TIMES: f64 = 1.24;
 
-/// Share of all applications for which fraud is assessed, and how often it is started.
+/// Share of all applications with a fraud assessment, and how often it is started.
 pub(super) const FRAUD_SHARE: f64 = 0.0085;
 pub(super) const FRAUD_TIMES: f64 = 2.5;
 
 /// Share of offers that are selected before `finalize`.
 pub(super) const SELECTED_EARLY: f64 = 0.58;
-/// Share of further offers after which a call is scheduled anew.
+/// Share of further offers after which another call is scheduled.
 pub(super) const CALL_AGAIN: f64 = 0.7;
 /// Share of cancelled applications whose offer is cancelled after them.
 pub(super) const CANCELLED_FIRST: f64 = 0.53;
 
-/// The actor that stands for the bank's own programs.
+/// The actor that represents the bank's own programs.
 pub(super) const AUTOMATON: u32 = 112;
 pub(super) const OFFICERS: u32 = 67;
-/// Share of pieces of work by nobody who is known.
+/// Share of pieces of work whose actor is unknown.
 pub(super) const NOBODY: f64 = 0.12;
 
 pub(super) const ARRIVAL_GAP_SECONDS: u64 = 1004;
-/// Applications by the hour at which they are submitted.
+/// Number of applications by the hour of their submission.
 pub(super) const ARRIVALS_BY_HOUR: [u64; 24] = [
     211, 109, 53, 32, 27, 7, 42, 107, 206, 573, 806, 952, 918, 970, 1040, 936, 965, 750, 787, 880,
     937, 800, 618, 361,
 ];
 
-/// At least one, with that mean; long runs get rarer by a constant factor.
+/// Returns a random number of at least 1 with this mean. The probability falls geometrically.
 pub(super) fn times(rng: &mut StdRng, mean: f64) -> u32 {
     1 + repeats(rng, mean - 1.0)
 }
 
-/// None or more, with that mean.
+/// Returns a random number of at least 0 with this mean.
 pub(super) fn repeats(rng: &mut StdRng, mean: f64) -> u32 {
     const MAX: u32 = 60;
     let again = mean / (1.0 + mean);

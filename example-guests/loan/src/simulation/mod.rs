@@ -1,10 +1,10 @@
-//! Loan applications as a real bank had them, made up: a deterministic stream of
-//! commands whose figures follow the published log (BPI Challenge 2012, B. van Dongen,
+//! Simulates the loan applications of a real bank: a deterministic stream of commands whose figures
+//! follow the published log (BPI Challenge 2012, B. van Dongen,
 //! doi:10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f).
 //!
-//! Both with 262,200 commands, the simulation with seed 2012. A test holds it to bounds
-//! that were chosen with these results in sight: they catch a change, and are no proof
-//! of likeness. The worst fit is the days from first to last command.
+//! The table compares 262,200 commands of each; the simulation uses seed 2012. A test checks limits
+//! that were chosen after these results were known. They detect changes, but do not prove
+//! similarity. The largest difference is in the days from first to last command.
 //!
 //! | figure | published | simulated |
 //! | --- | --- | --- |
@@ -50,8 +50,8 @@
 //! | officers | 67.0 | 67.0 |
 //! | rejected, of 1,000 commands | 3.97 | 3.79 |
 //!
-//! Left out: `change-contract-details` (12 commands), an offer that is returned twice,
-//! and an accepted or cancelled one beside others that stay out. Times are UTC.
+//! Not simulated: `change-contract-details` (12 commands), offers that are returned twice, and
+//! accepted or cancelled offers while other offers remain sent. Times are UTC.
 //!
 //! ```
 //! use loan::simulation::Simulation;
@@ -82,8 +82,7 @@ const MINUTE_MS: u64 = 60 * SECOND_MS;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// A command as the published log has it: an application's id, who asked for what, and
-/// when.
+/// A command as in the published log: the application's id, the actor, the command and the time.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub struct Line {
     /// The application; its stream is `loan-<id>`.
@@ -92,52 +91,53 @@ pub struct Line {
     pub r#type: &'static str,
     /// The command's body.
     pub data: Data,
-    /// RFC 3339, never before the line before.
+    /// RFC 3339, never before the time of the previous line.
     pub at: String,
-    /// None: not known.
+    /// The actor. `None` if it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
 }
 
-/// What a command says besides its type.
+/// The data of a command.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq)]
 #[serde(untagged)]
 pub enum Data {
-    /// Of `submit`.
+    /// Data of `submit`.
     Amount {
         /// Euros.
         amount: u64,
     },
-    /// Of work.
+    /// Data of the commands about work.
     Item {
         /// The work item.
         item: &'static str,
     },
-    /// Of everything else.
+    /// Data of all other commands.
     None {},
 }
 
 impl Line {
-    /// The line as JSON, without a line break.
+    /// Returns the line as JSON, without a line break.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers have a JSON form")
     }
 }
 
-/// Exactly the number of commands asked for, in order of time, of many applications at
-/// once. Equal seeds and numbers give equal lines.
+/// Generates exactly the requested number of commands, ordered by time, from many applications at
+/// once. Equal seeds and numbers produce equal lines.
 ///
-/// Applications are complete but the last, which is cut, so figures hold for small
-/// numbers too. Memory: the applications that are open at the same time, about 700.
+/// All applications are complete except the last one, which is cut, so the figures are also valid
+/// for small numbers. Memory: the applications that are open at the same time, about 700.
 pub struct Simulation {
     arrivals: Arrivals,
-    /// Commands of applications that have not arrived yet, the last one's rest left out.
+    /// Number of commands of applications that have not arrived yet, without the rest of the last
+    /// one.
     coming: u64,
     open: BinaryHeap<Reverse<Open>>,
 }
 
 impl Simulation {
-    /// Nothing is generated before it is asked for.
+    /// Creates a simulation. Commands are generated only when they are requested.
     pub fn new(seed: u64, commands: u64) -> Self {
         Simulation {
             arrivals: Arrivals::new(seed),
@@ -178,7 +178,7 @@ impl Iterator for Simulation {
     }
 }
 
-/// An application with commands that are still to come.
+/// An application with remaining commands.
 struct Open {
     index: u64,
     step: Step,
@@ -195,7 +195,7 @@ impl Open {
         })
     }
 
-    /// Applications' commands at the same time go in order of their arrival.
+    /// Sort key: commands at the same time are ordered by the arrival of their applications.
     fn turn(&self) -> (u64, u64) {
         (self.step.at_ms, self.index)
     }
@@ -221,7 +221,7 @@ impl Ord for Open {
     }
 }
 
-/// Applications as they arrive, without an end.
+/// An endless stream of applications.
 struct Arrivals {
     rng: StdRng,
     index: u64,
@@ -230,7 +230,7 @@ struct Arrivals {
 
 impl Arrivals {
     fn new(seed: u64) -> Self {
-        /// 2011-10-01, when the published log begins.
+        /// 2011-10-01, the beginning of the published log.
         const START_MS: u64 = 1_317_427_200_000;
         Arrivals {
             rng: StdRng::seed_from_u64(seed),
@@ -246,7 +246,7 @@ impl Arrivals {
         (index, application(self.rng.random(), submitted_ms))
     }
 
-    /// Rare hours have long gaps.
+    /// Hours with few arrivals have long gaps.
     fn gap_ms(&mut self) -> u64 {
         let hour = usize::try_from(self.now_ms / HOUR_MS % 24).expect("there are 24 hours");
         let usual = ARRIVALS_BY_HOUR.iter().sum::<u64>() / 24;

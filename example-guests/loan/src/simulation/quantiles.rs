@@ -1,23 +1,23 @@
-//! Times and amounts, measured from the published log.
+//! Times and amounts measured from the published log.
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
-/// Values at every twentieth of a distribution; the last is at 99 %.
+/// Values at every twentieth of a distribution. The last value is at 99 %.
 pub(super) type Quantiles = [u64; 21];
 
-/// Euros asked for by applications that reach `finalize`. The last is above the one
-/// measured, 50,000, to make up for the few that ask for up to 99,999.
+/// Requested euros of applications that reach `finalize`. The last value is higher than measured
+/// (50,000) to compensate for the few requests of up to 99,999.
 pub(super) const AMOUNT_FINALIZED: Quantiles = [
     1000, 4500, 5000, 5000, 6000, 7500, 8000, 9500, 10000, 10500, 12000, 14000, 15000, 15000,
     19500, 20000, 25000, 26500, 32000, 42000, 62000,
 ];
-/// Euros asked for by the others; the last as above.
+/// Requested euros of other applications. The last value is adjusted in the same way.
 pub(super) const AMOUNT_OTHERS: Quantiles = [
     0, 1500, 2500, 3000, 4900, 5000, 5000, 5000, 6000, 7000, 8000, 10000, 10000, 10000, 14000,
     15000, 19000, 22000, 27000, 40000, 62000,
 ];
-/// Seconds that a piece of work takes.
+/// Duration of a piece of work in seconds.
 pub(super) const WORK_SECONDS: Quantiles = [
     1, 10, 15, 26, 39, 53, 67, 82, 99, 116, 137, 161, 193, 237, 301, 392, 510, 660, 898, 1465, 4445,
 ];
@@ -25,13 +25,13 @@ pub(super) const WORK_SECONDS: Quantiles = [
 /// A kind of work.
 pub(super) struct Item {
     pub name: &'static str,
-    /// Minutes from its scheduling to its first start.
+    /// Minutes from scheduling to the first start.
     pub first_minutes: Quantiles,
-    /// Minutes from the end of a piece of it to the next.
+    /// Minutes from the end of one piece of work to the next.
     pub pause_minutes: Quantiles,
 }
 
-/// The first talk with a customer.
+/// The first contact with a customer.
 pub(super) const LEAD: Item = Item {
     name: "handle-lead",
     first_minutes: [
@@ -42,7 +42,7 @@ pub(super) const LEAD: Item = Item {
     ],
 };
 
-/// Asking for what an application lacks.
+/// Asking for missing parts of an application.
 pub(super) const COMPLETE: Item = Item {
     name: "complete-application",
     first_minutes: [
@@ -54,7 +54,7 @@ pub(super) const COMPLETE: Item = Item {
     ],
 };
 
-/// Asking what a customer makes of an offer.
+/// Asking a customer for the reaction to an offer.
 pub(super) const CALL: Item = Item {
     name: "call-about-offer",
     first_minutes: [
@@ -67,7 +67,7 @@ pub(super) const CALL: Item = Item {
     ],
 };
 
-/// Checking what came back with an offer.
+/// Checking the documents returned with an offer.
 pub(super) const VALIDATE: Item = Item {
     name: "validate-application",
     first_minutes: [
@@ -79,7 +79,7 @@ pub(super) const VALIDATE: Item = Item {
     ],
 };
 
-/// Asking for what the check lacks.
+/// Asking for information that the check found missing.
 pub(super) const MISSING: Item = Item {
     name: "call-for-missing-information",
     first_minutes: [
@@ -91,7 +91,7 @@ pub(super) const MISSING: Item = Item {
     ],
 };
 
-/// Looking into a suspicion.
+/// Assessing a suspicion of fraud.
 pub(super) const FRAUD: Item = Item {
     name: "assess-fraud",
     first_minutes: [
@@ -103,7 +103,7 @@ pub(super) const FRAUD: Item = Item {
     ],
 };
 
-/// A value between two neighbouring quantiles.
+/// Returns a random value between two neighbouring quantiles.
 pub(super) fn sample(rng: &mut StdRng, quantiles: &Quantiles) -> u64 {
     let step = rng.random_range(0..20);
     let (low, high) = (quantiles[step], quantiles[step + 1]);

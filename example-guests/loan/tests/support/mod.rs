@@ -1,5 +1,5 @@
-//! Loan commands run through the decider, and figures of them: the same for the
-//! published log and for the simulation.
+//! Runs loan commands through the decider and computes figures, for the published log and for the
+//! simulation.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -23,8 +23,8 @@ struct Line {
     actor: Option<String>,
 }
 
-/// The lines of the published log; none, said on stderr, when `QUIPU_LOAN_LOG` doesn't
-/// name it.
+/// Returns the lines of the published log. If `QUIPU_LOAN_LOG` does not name it, reports this on
+/// stderr and returns nothing.
 pub fn published_log() -> Option<impl Iterator<Item = String>> {
     let Some(path) = std::env::var_os("QUIPU_LOAN_LOG") else {
         eprintln!("left out: QUIPU_LOAN_LOG names no log of loan commands (NDJSON, gz)");
@@ -34,10 +34,10 @@ pub fn published_log() -> Option<impl Iterator<Item = String>> {
     Some(lines.map(Result::unwrap))
 }
 
-/// What came of the commands.
+/// The results of the commands.
 #[derive(Default)]
 pub struct Run {
-    /// By command type and code.
+    /// Number of rejections by command type and code.
     pub rejected: BTreeMap<(String, String), u64>,
     commands: f64,
     types: BTreeMap<String, f64>,
@@ -57,8 +57,11 @@ struct Application {
 }
 
 impl Run {
-    /// Panics when a line can't be read, or a command is answered by anything but events
-    /// or a rejection.
+    /// Runs the commands.
+    ///
+    /// # Panics
+    /// When a line can't be read, or a command results in anything other than events or a
+    /// rejection.
     pub fn of(lines: impl Iterator<Item = String>) -> Self {
         let mut run = Run::default();
         let mut before = String::new();
@@ -116,7 +119,7 @@ impl Run {
         }
     }
 
-    /// Figures by name; shares in percent.
+    /// Returns figures by name. Shares are in percent.
     pub fn figures(&self) -> BTreeMap<String, f64> {
         let mut figures = BTreeMap::new();
         let mut put = |name: &str, value: f64| {
