@@ -22,6 +22,9 @@ impl ContentType {
     pub const BYTES_MAX: usize = 127;
 
     /// Checks a content type's name.
+    ///
+    /// # Errors
+    /// When the name is empty, too long or contains anything but printable ASCII.
     pub fn new(name: &str) -> Result<Self, Invalid> {
         if name == Self::JSON {
             return Ok(Self::Json);
@@ -61,6 +64,10 @@ pub struct Body {
 
 impl Body {
     /// Creates a JSON body.
+    ///
+    /// # Errors
+    /// When the text is not well-formed JSON, or nested deeper than
+    /// [`JSON_DEPTH_MAX`](super::JSON_DEPTH_MAX).
     pub fn json(text: impl Into<Bytes>) -> Result<Self, Invalid> {
         let bytes = text.into();
         check_json(&bytes)?;
@@ -71,6 +78,9 @@ impl Body {
     }
 
     /// Creates a body of any content type. Only JSON is checked.
+    ///
+    /// # Errors
+    /// When the content type is JSON and the bytes are not.
     pub fn new(content_type: ContentType, bytes: impl Into<Bytes>) -> Result<Self, Invalid> {
         match content_type {
             ContentType::Json => Self::json(bytes),

@@ -17,6 +17,10 @@ impl CommandId {
     pub const RESERVED: &'static str = "quipu.";
 
     /// Checks an id given by a caller.
+    ///
+    /// # Errors
+    /// When it is empty, longer than 255 bytes, contains a control character, or begins with
+    /// `quipu.`.
     pub fn new(id: &str) -> Result<Self, Invalid> {
         if id.is_empty() || id.len() > 255 {
             let found = id.len();

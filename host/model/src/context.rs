@@ -22,6 +22,9 @@ impl Context {
 
     /// Checks the values, so that they can be stored. A `traceparent` that is not well-formed is
     /// left out, as its specification requires.
+    ///
+    /// # Errors
+    /// When another value is empty, longer than 255 bytes, or contains a control character.
     pub fn checked(mut self) -> Result<Self, Invalid> {
         let values = [
             ("correlation id", &self.correlation_id),

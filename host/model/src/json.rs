@@ -13,6 +13,9 @@ pub fn without_mark(text: &[u8]) -> &[u8] {
 }
 
 /// Checks a text without building a tree.
+///
+/// # Errors
+/// When it is not UTF-8, not well-formed, or nested deeper than [`DEPTH_MAX`].
 pub fn check(text: &[u8]) -> Result<(), Invalid> {
     let text = std::str::from_utf8(text)
         .map_err(|error| Invalid(format!("not well-formed JSON: not UTF-8 {error}")))?;

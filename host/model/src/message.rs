@@ -11,6 +11,9 @@ pub struct Name(Arc<str>);
 
 impl Name {
     /// Checks the name of a type.
+    ///
+    /// # Errors
+    /// When it is empty or contains a control character.
     pub fn new(name: &str) -> Result<Self, Invalid> {
         if name.is_empty() {
             return Err(Invalid("a type must not be empty".to_owned()));

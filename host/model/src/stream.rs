@@ -63,6 +63,9 @@ impl StreamId {
     pub const BYTES_MAX: usize = 255;
 
     /// Checks an id.
+    ///
+    /// # Errors
+    /// When it is empty, too long, `.` or `..`, or contains a control character.
     pub fn new(id: &str) -> Result<Self, Invalid> {
         if id.is_empty() || id.len() > Self::BYTES_MAX {
             return Err(Invalid(format!(
@@ -144,6 +147,9 @@ pub struct Category(Arc<str>);
 
 impl Category {
     /// Checks the name of a category.
+    ///
+    /// # Errors
+    /// When it does not have this form: 1 to 64 characters of `a-z 0-9 _`, beginning with a letter.
     pub fn new(name: &str) -> Result<Self, Invalid> {
         let well_formed = (1..=64).contains(&name.len())
             && name.starts_with(|c: char| c.is_ascii_lowercase())
