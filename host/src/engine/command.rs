@@ -1,7 +1,7 @@
 //! The life of a command, in the order in which it happens.
 //!
 //! 1. [`Engine::execute`] checks the request, takes a permit, and records everything that the
-//!    decision may depend on besides the state.
+//!    decision may depend on in addition to the state.
 //! 2. The stream's worker queues the request at its stream; a cold stream is loaded first
 //!    (see `executor` and `loading`).
 //! 3. An id that the stream may have seen is looked up in the store.
@@ -34,9 +34,12 @@ use crate::runtime::{Decision, Failure, FaultKind, FoldEvent, Outcome as Decided
 use crate::store::{self, Check, Commit, Item, Outcome, Rejected, Write};
 
 impl Engine {
-    /// Executes a command on a stream: decided on its current state, committed, and
-    /// only then answered. Dropping the future does not take the command back; only while a module
-    /// rests whose calls took too long, a command is not decided any more once its caller has gone.
+    /// Executes a command on a stream: it is decided on the current state, committed, and only
+    /// then answered.
+    ///
+    /// Dropping the future does not cancel the command. There is one exception: while the
+    /// stream's worker has paused a module because its calls took too long, a command whose
+    /// caller has gone is not decided.
     ///
     /// # Errors
     /// See [`Error`]. Nothing was stored, unless the store failed while it committed: then
@@ -75,8 +78,8 @@ impl Engine {
         answer.await.unwrap_or_else(|_| Err(Error::unanswered()))
     }
 
-    /// Everything that the decision will depend on besides the state. The worker fits the type
-    /// and the schema version to the manifest of the module that decides.
+    /// Records everything that the decision will depend on in addition to the state. The worker
+    /// adapts the type and the schema version to the manifest of the module that decides.
     fn record(&self, stream: &StreamId, command: Command) -> CommandRecord {
         let id = command.id.unwrap_or_else(CommandId::made_by_host);
         CommandRecord {
@@ -92,17 +95,17 @@ impl Engine {
     }
 }
 
-/// How a stream goes on after one of its commands was processed.
+/// How a stream continues after one of its commands was processed.
 pub(super) enum Next {
     /// With the next command.
     Command,
-    /// With the same command, after the state was loaded again: another stream's fault has
+    /// With the same command, after the state was reloaded, because another stream's fault has
     /// ended the instance.
     Reload(Request),
     /// Without its state: the guest failed to fold the events that it decided.
     Retire,
-    /// In an instance of its own, because its guest ended the shared one or may succeed in a
-    /// fresh one; with this command, if it is tried a second time.
+    /// In a separate instance, because its guest ended the shared one or may succeed in a new
+    /// one. Contains the command if it is tried a second time.
     Isolate(Option<Request>),
 }
 
@@ -364,12 +367,12 @@ impl Executor {
     }
 }
 
-/// What a fault meets.
+/// The situation of a stream at a fault.
 struct AfterFault {
-    /// The stream has an instance of its own.
+    /// Whether the stream has a separate instance.
     is_apart: bool,
     plan: u64,
-    /// The guest failed to fold events, some of which may be in its state now.
+    /// Whether the guest failed to fold events, some of which may be in its state now.
     state_is_spoilt: bool,
 }
 

@@ -1,7 +1,7 @@
-//! Takes the streams of one worker from one state to the next.
+//! Moves the streams of one worker from one state to the next.
 //!
 //! A stream is cold, is being loaded, is warm, or is draining (see [`State`]). The slot of a
-//! stream is found once for each message; everything here works on that slot.
+//! stream is looked up once per message; everything here works on that slot.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::deploy::{Deployed, Plan};
 use crate::model::StreamId;
 use crate::store;
 
-/// Streams that are remembered as those that get an instance of their own.
+/// Highest number of remembered streams that get a separate instance.
 const APART_MAX: usize = 4_096;
 
 /// What a worker has in addition to its streams.
@@ -29,12 +29,12 @@ pub(super) struct Executor {
     pub(super) pool: Pool,
     /// Modules that are not called for a while.
     pub(super) brakes: Brakes,
-    /// Counts commands and look-ups in the order in which they came.
+    /// Counts commands and look-ups in their order of arrival.
     number: u64,
-    /// Fuel of recent decisions: a large one counts at once and is forgotten slowly.
+    /// Fuel of recent decisions: a high value counts immediately and decays slowly.
     recent_fuel: u64,
-    /// Streams whose guest faulted lately, the last one last: they get an instance of their
-    /// own although nothing else is known of them any more.
+    /// Streams whose guest faulted recently, the last one last. They get a separate instance,
+    /// although nothing else is known of them any more.
     apart: LinkedHashMap<StreamId, ()>,
 }
 
@@ -72,14 +72,15 @@ impl Executor {
         self.recent_fuel = fuel.max(self.recent_fuel - self.recent_fuel / 8);
     }
 
-    /// A slot for a stream of which nothing is known yet.
+    /// Creates a slot for a stream of which nothing is known yet.
     pub(super) fn slot(&self, stream: &StreamId) -> Slot {
         let is_apart = !self.apart.is_empty() && self.apart.contains_key(stream);
         Slot::new(is_apart)
     }
 
-    /// Decides what can be decided at a stream, and starts what must come first. False when
-    /// nothing is known of the stream and nobody waits for it.
+    /// Decides the commands of a stream that can be decided, and otherwise starts what must happen
+    /// first, such as a load. Returns false if nothing is known of the stream and nobody waits
+    /// for it.
     pub(super) fn advance(&mut self, stream: &StreamId, slot: &mut Slot) -> bool {
         let plan = self.shared.registry.plan();
         let current = plan.decider(stream.category());
@@ -116,7 +117,7 @@ impl Executor {
         }
     }
 
-    /// Whether a warm state is there and was folded by the decider that serves its category.
+    /// Whether a warm state still exists and was folded by the decider that serves its category.
     fn is_current(&self, warm: &Warm, current: Option<&Arc<Deployed>>) -> bool {
         !warm.run.is_dead()
             && current.is_some_and(|current| Arc::ptr_eq(current, &warm.deployed))
@@ -146,7 +147,7 @@ impl Executor {
         }
     }
 
-    /// From now on a stream has an instance of its own, also when it comes back.
+    /// Gives a stream a separate instance from now on, also when it is loaded later.
     pub(super) fn isolate(&mut self, stream: &StreamId, slot: &mut Slot) {
         slot.is_apart = true;
         self.apart.remove(stream);
@@ -177,8 +178,8 @@ impl Executor {
         }
     }
 
-    /// Answers every command that waits at a stream with the same error, once their ids were
-    /// looked up; if the error rests on a plan, once that plan is known to be current.
+    /// Answers every command that waits at a stream with the same error, after their ids were
+    /// looked up and, if the error depends on a plan, after that plan is known to be current.
     pub(super) fn refuse_all(
         &mut self,
         slot: &mut Slot,
@@ -190,16 +191,18 @@ impl Executor {
         }
     }
 
-    /// Answers every command that waits at a stream: the store failed.
+    /// Answers every command that waits at a stream with an error of the store.
     pub(super) fn fail_all(&mut self, slot: &mut Slot, error: &store::Error) {
         for request in std::mem::take(&mut slot.waiting) {
             request.answer(Err(Error::Store(error.clone())));
         }
     }
 
-    /// A plan under which a decider serves the category of a stream: the current one while it
-    /// does. Inline projections of the category may have changed since the decider became
-    /// active: an answer that names that older plan would be refused for ever.
+    /// Returns a plan under which a decider serves the category of a stream: the current plan, if
+    /// the decider is still active.
+    ///
+    /// Inline projections of the category may have changed since the decider became active. An
+    /// answer that names that older plan would be refused each time.
     pub(super) fn plan_of(&self, stream: &StreamId, deployed: &Deployed) -> u64 {
         let plan: Arc<Plan> = self.shared.registry.plan();
         let current = plan.decider(stream.category());

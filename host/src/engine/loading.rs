@@ -1,4 +1,4 @@
-//! How a cold stream becomes warm: from a snapshot, if one can be used, and page by page.
+//! Loads cold streams: from a snapshot, if one can be used, and then page by page.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,8 +28,8 @@ impl Executor {
         Replicas::open(&mut self.pool, deployed, stream, snapshot, is_apart, check)
     }
 
-    /// Reads a snapshot and the first events outside this thread. The newest snapshots are
-    /// skipped that the guest has refused.
+    /// Reads a snapshot and the first events outside this thread. The newest `skipped` snapshots
+    /// are skipped, because the guest has refused them.
     pub(super) fn begin_to_read(&self, stream: &StreamId, warm: &Warm, skipped: usize) {
         let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
         let (stream, run) = (stream.clone(), warm.run.id());
@@ -62,7 +62,7 @@ impl Executor {
         });
     }
 
-    /// Takes a page of a stream. A page of a load that was given up is dropped.
+    /// Processes a page of a stream. A page of an abandoned load is dropped.
     pub(super) fn take_page(
         &mut self,
         stream: &StreamId,
@@ -129,12 +129,12 @@ impl Executor {
         Ok(())
     }
 
-    /// The guest refused a snapshot: the stream is loaded from scratch without it.
+    /// Reloads a stream from scratch without a snapshot, because the guest refused it.
     fn skip_snapshot(&mut self, stream: &StreamId, slot: &mut Slot, failure: &Failure) {
         let folder = &self.shared.folder;
         folder.ignore(stream, "refused-by-the-guest", failure);
         slot.refused_snapshots += 1;
-        // It may have ended the states of other streams.
+        // The fault may have ended the states of other streams.
         if matches!(failure, Failure::Fault(_)) {
             self.isolate(stream, slot);
         }
@@ -166,7 +166,7 @@ impl Executor {
         };
         let events: Vec<FoldEvent<'_>> = lifted.iter().map(Liftable::fold).collect();
         let begun = Instant::now();
-        // A stream that has an instance of its own may use the fuel of a call for each event.
+        // A stream with a separate instance may use the fuel of a call for each event.
         match warm.replicas.fold(&mut self.pool, &events, is_apart) {
             Some(Ok(())) => {}
             Some(Err(failure)) => {
@@ -178,8 +178,9 @@ impl Executor {
         if let Some(head) = page.head {
             warm.is_archived = head.archived;
             warm.is_unread = is_too_long;
-            // A stream that is too long was not read: its version is that of its head. Else the
-            // head may have moved since the events were read, and says nothing of the state.
+            // A stream that is too long was not read, so its version is that of its head. For
+            // other streams, the head may have moved since the events were read, so it does not
+            // describe the state.
             if is_too_long {
                 warm.version = head.version;
             }
@@ -192,8 +193,8 @@ impl Executor {
         Folded::Page
     }
 
-    /// A stream can't be folded. It is tried a second time in an instance of its own, if that
-    /// may help; otherwise every command that waits for it receives the error.
+    /// Handles a stream that can't be folded. It is tried a second time in a separate instance, if
+    /// that may help; otherwise every command that waits for it receives the error.
     fn unreadable(&mut self, stream: &StreamId, slot: &mut Slot, error: &fold::Error) {
         let plan = match &slot.state {
             State::Loading(warm) | State::Warm(warm) => Some(self.plan_of(stream, &warm.deployed)),
@@ -208,7 +209,7 @@ impl Executor {
     }
 }
 
-/// What became of a page.
+/// The result of folding a page.
 enum Folded {
     /// Its events are in the state.
     Page,

@@ -1,4 +1,4 @@
-//! When a command is decided again after a conflict.
+//! Re-decides commands after a conflict.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use super::worker::{Inbox, Message};
 /// many times.
 const PAUSE_DOUBLINGS_MAX: u32 = 6;
 
-/// Others wrote to the stream first: the command is decided again, at once after the first
-/// conflict, later after a pause, until its deadline.
+/// Decides a command again because others wrote to the stream first: immediately after the first
+/// conflict, after a pause later, until its deadline.
 pub fn decide_again(runtime: &tokio::runtime::Handle, worker: &Inbox, mut request: Request) {
     if Instant::now() >= request.deadline {
         let stream = request.stream.clone();
@@ -28,7 +28,7 @@ pub fn decide_again(runtime: &tokio::runtime::Handle, worker: &Inbox, mut reques
     });
 }
 
-/// The pause after this many conflicts: none after the first one, then a random time.
+/// Returns the pause after this many conflicts: none after the first one, then a random time.
 pub fn pause(conflicts: u32) -> Duration {
     if conflicts <= 1 {
         return Duration::ZERO;

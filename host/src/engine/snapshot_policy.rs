@@ -1,4 +1,4 @@
-//! When a worker asks for a snapshot of a stream, and what follows from one that was taken.
+//! Decides when a worker requests a snapshot of a stream, and records the result.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::snapshots::Policy;
 use super::worker::Message;
 use crate::model::{StreamId, Version};
 
-/// A stream comes near its bound at this share of it, in percent.
+/// Share of its limit at which a stream is near the limit, in percent.
 const NEAR_PERCENT: u64 = 90;
 
 impl Executor {
@@ -38,14 +38,14 @@ impl Executor {
         }
     }
 
-    /// A snapshot was stored, found, or could not be taken.
+    /// Records that a snapshot was stored, found, or could not be taken.
     pub(super) fn snapshotted(&mut self, slot: &mut Slot, version: Option<Version>) {
         let State::Warm(warm) = &mut slot.state else {
             return;
         };
         warm.snapshot_is_asked = false;
         let Some(version) = version else {
-            // The next one is asked for when as many events have come after this version.
+            // The next one is requested when as many events follow this version.
             warm.tried_at = warm.version;
             return;
         };
@@ -75,7 +75,7 @@ impl Executor {
         });
     }
 
-    /// Warns once when a stream comes near the bound of its category.
+    /// Warns once when a stream is near the limit of its category.
     pub(super) fn warn_of_length(&self, stream: &StreamId, warm: &mut Warm) {
         let bounds = &self.shared.options.stream_events_max;
         let Some(max) = bounds.get(stream.category()).copied() else {
@@ -87,7 +87,7 @@ impl Executor {
         }
         warm.is_warned = true;
         self.shared.folder.counts().near_length();
-        tracing::warn!(%stream, events, max, "the stream comes near the bound of its category: \
-            take a snapshot, or raise the bound");
+        tracing::warn!(%stream, events, max, "the stream is near the limit of its category: \
+            take a snapshot, or raise the limit");
     }
 }

@@ -31,11 +31,10 @@ pub struct Worker {
 /// A message to a worker. The queue is not limited, because each message belongs to a command in
 /// flight, and those are limited.
 pub(super) enum Message {
-    /// A command to be decided once more, because its append or answer was refused, or its id was
-    /// looked up and not found.
+    /// A new command.
     Execute(Request),
-    /// A command that is to be decided again, since its append or answer was refused,
-    /// or its id was looked up and not found.
+    /// A command to be decided a second time, because its append or answer was refused, or its id
+    /// was looked up and not found.
     Again(Request),
     /// A page of a stream that is being loaded.
     Page(StreamId, RunId, Box<Result<Loaded, fold::Error>>),

@@ -130,8 +130,8 @@ impl Names {
         }
     }
 
-    /// Adapts the names for a reader that is not a guest, which receives other events, too (see
-    /// [`Others::Taken`]).
+    /// Adapts the names for a reader that is not a guest, which receives other events, too: in the
+    /// version at the end of their chain. Events that are too new are delivered as stored.
     #[must_use]
     pub fn taking_others(mut self) -> Self {
         self.others = Others::Taken;
