@@ -38,7 +38,7 @@ impl Cache {
         let path = self.path(digest);
         let expected = std::fs::read_to_string(checksum_path(&path)).ok()?;
         if checksum(&std::fs::read(&path).ok()?) != expected {
-            tracing::warn!(path = %path.display(), "compiled component is damaged");
+            tracing::warn!(path = %path.display(), "a compiled component is damaged; recompiling");
             return None;
         }
         // SAFETY: the checksum shows that the file contains the output of `Component::serialize`,
@@ -48,7 +48,8 @@ impl Cache {
         match unsafe { Component::deserialize_file(engine, &path) } {
             Ok(component) => Some(component),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "compiled component is not usable");
+                tracing::warn!(path = %path.display(), %error,
+                    "a compiled component is unusable; recompiling");
                 None
             }
         }
@@ -66,7 +67,7 @@ impl Cache {
                 write(&checksum_path(&path), checksum(&bytes).as_bytes())
             });
         if let Err(error) = kept {
-            tracing::warn!(path = %path.display(), %error, "compiled component is not kept");
+            tracing::warn!(path = %path.display(), %error, "a compiled component was not stored");
         }
     }
 

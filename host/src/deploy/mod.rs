@@ -127,7 +127,7 @@ impl Registry {
     /// continue with the old plan, because the store rejects it.
     pub async fn refresh_or_warn(&self) {
         if let Err(error) = self.refresh().await {
-            tracing::warn!(%error, "the plan was not read; the store refuses the old one");
+            tracing::warn!(%error, "the plan could not be read; the store rejects the old one");
         }
     }
 

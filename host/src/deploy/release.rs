@@ -348,7 +348,7 @@ impl Registry {
                     Ok(module) => remember(&mut all, &module),
                     Err(Error::Store(error)) => return Err(error.into()),
                     Err(error) => tracing::warn!(module = %digest.short(), %error,
-                        "the names that a former module gave to event types are not known"),
+                        "the event type aliases of a former module are unknown"),
                 }
             }
         }
@@ -417,7 +417,7 @@ fn remember(all: &mut BTreeMap<String, Aliases>, module: &Module) {
             known.insert(pair);
         } else if !known.contains(&pair) {
             tracing::warn!(category = category.as_str(), max = ALIASES_MAX, alias = %pair.0,
-                "an alias is not remembered: the category has as many as are kept");
+                "an alias was not recorded: the category has the highest number of aliases");
         }
     }
 }

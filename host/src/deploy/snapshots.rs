@@ -62,7 +62,7 @@ impl Registry {
                 Agreement::Agrees => _ = agree.entry(fold).or_insert(true),
                 Agreement::Differs => {
                     tracing::warn!(%stream, fold = %fold.short(), module = ?rules.module,
-                        "a snapshot does not agree with the module that is to be activated; \
+                        "a snapshot differs from the state of the module to be activated; \
                          streams are folded from their events");
                     agree.insert(fold, false);
                 }

@@ -95,6 +95,6 @@ impl Brakes {
         (brake.struck_at, brake.rests_until) = (now, now + rest);
         brake.fault = fault.clone();
         tracing::warn!(%stream, %fault, ?took, ?rest, everywhere = brake.streams.len() >= STREAMS_MIN,
-            "a module is not called for a while");
+            "a module is paused, because its calls take too long");
     }
 }

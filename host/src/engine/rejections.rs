@@ -148,7 +148,7 @@ async fn write_on(keeper: Weak<Keeper>, begun: Arc<Notify>) {
         if let Err(error) = written
             && !was_failing
         {
-            tracing::warn!(%error, "rejections are not kept; commands go on");
+            tracing::warn!(%error, "rejections were not stored; commands are not affected");
         }
     }
 }

@@ -233,7 +233,7 @@ impl Seat {
 
     fn restarted(&self, panic: &(dyn Any + Send)) {
         let cause = cause(panic);
-        tracing::error!(part = %self.name, %cause, "a part of the host panicked; it is restarted");
+        tracing::error!(part = %self.name, %cause, "a part of the host panicked and is restarted");
         if let Some(known) = self.supervisor.lock().get_mut(&self.number) {
             known.part.state = PartState::Restarting;
             known.part.restarts += 1;
@@ -243,7 +243,7 @@ impl Seat {
 
     fn failed(&self, panic: &(dyn Any + Send)) {
         let cause = cause(panic);
-        tracing::error!(part = %self.name, %cause, "a part of the host failed; the host has to end");
+        tracing::error!(part = %self.name, %cause, "a part of the host failed; it must shut down");
         let failed = self.supervisor.lock().get_mut(&self.number).map(|known| {
             known.part.state = PartState::Failed;
             known.part.cause = Some(cause);
