@@ -23,8 +23,8 @@ impl Registry {
     /// fold from the events, and all agreed.
     ///
     /// The sample includes streams with every form whose way to the rules differs from its way to
-    /// the active rules. Returns nothing while an event is stored that the rules can't read,
-    /// because a snapshot would hide it.
+    /// the active rules. Returns nothing if the time is over before these are compared, and while
+    /// an event is stored that the rules can't read, because a snapshot would hide it.
     pub(super) async fn compare_snapshots(
         &self,
         category: &str,
