@@ -1,4 +1,4 @@
-//! The owner of a build reads the next page while it folds one.
+//! Reads the next page while the owner of a build folds the current one.
 
 use std::sync::Arc;
 
@@ -8,23 +8,24 @@ use super::pages::{Page, Reading};
 use super::runner::{End, Owner};
 use crate::model::Position;
 
-/// A page that is being read.
+/// A page that is being read ahead.
 pub(super) struct Ahead {
     after: Position,
-    /// The plan whose sources it is read for.
+    /// Number of the plan whose sources select the events of the page.
     plan: u64,
     reading: Reading,
-    /// Tells of what has come since.
+    /// Notifies when the log may have grown since the page was read.
     grown: watch::Receiver<u64>,
 }
 
 impl Owner {
-    /// Begins to read the page behind a position.
+    /// Starts reading the page after a position.
     pub(super) fn read_ahead(&mut self, after: Position) {
         self.ahead = Some(self.reading(after));
     }
 
-    /// The page behind what is folded, and what tells of events that have come since.
+    /// Returns the page after the last folded position, and a receiver that is notified when the
+    /// log may have grown since.
     pub(super) async fn page(&mut self) -> Result<(Arc<Page>, watch::Receiver<u64>), End> {
         let (at, plan) = (self.at, self.rules.plan.number);
         let ahead = self.ahead.take();

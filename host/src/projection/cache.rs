@@ -1,5 +1,4 @@
-//! Documents of a build in its owner's memory: those that are to be written, and those
-//! that may be wanted again.
+//! The in-memory documents of a build: those to be written, and those that may be needed again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,35 +8,35 @@ use serde_json::Value;
 use crate::model::{Index, Position};
 use crate::store::{BuildId, DocumentWrite, IndexEntry, StoredDocument};
 
-/// What is known of a build's documents by the one who owns it, and nobody else changes.
+/// The documents of a build that its owner has in memory. Only the owner changes them.
 #[derive(Debug)]
 pub(super) struct Cache {
     build: BuildId,
     held: HashMap<Arc<str>, Held>,
-    /// Bytes of keys and documents.
+    /// Bytes of all keys and documents in the cache.
     bytes: usize,
-    /// The greatest change that was given to be written.
+    /// The greatest change number that was passed on to be written.
     changes: u64,
-    /// Documents that were not given to be written as they are here.
+    /// Keys of documents that changed since they were last passed on to be written.
     changed: Vec<Arc<str>>,
-    /// Raised with each flush.
+    /// Incremented by every call of `trim`.
     age: u64,
 }
 
 #[derive(Debug)]
 struct Held {
     document: Option<Arc<str>>,
-    /// The entries of `stored`; none: not looked at yet.
+    /// The index entries of `stored`. `None` if they were not computed yet.
     entries: Option<Vec<IndexEntry>>,
-    /// What is stored, or being written.
+    /// The document as it is stored, or as it is being written.
     stored: Option<Arc<str>>,
-    /// Where it was changed since.
+    /// Position of the last change that was not passed on to be written.
     changed_at: Option<Position>,
     used: u64,
 }
 
 impl Cache {
-    /// Nothing is known.
+    /// Creates an empty cache.
     pub(super) fn new(build: BuildId, changes: u64) -> Self {
         Self {
             build,
@@ -49,13 +48,13 @@ impl Cache {
         }
     }
 
-    /// Those of some keys that have to be read.
+    /// Returns the keys whose documents have to be read first.
     pub(super) fn missing<'a>(&self, keys: impl Iterator<Item = &'a Arc<str>>) -> Vec<Arc<str>> {
         let missing = keys.filter(|key| !self.held.contains_key(*key));
         missing.cloned().collect()
     }
 
-    /// Takes what was read.
+    /// Inserts documents that were read from the store.
     pub(super) fn take(&mut self, keys: Vec<Arc<str>>, read: Vec<Option<StoredDocument>>) {
         for (key, read) in keys.into_iter().zip(read) {
             let document = read.and_then(|read| read.document);
@@ -71,12 +70,12 @@ impl Cache {
         }
     }
 
-    /// A document, if it is there. It has been read before.
+    /// Returns a document, if it exists. The document must have been loaded before.
     pub(super) fn get(&self, key: &str) -> Option<Arc<str>> {
         self.held.get(key)?.document.clone()
     }
 
-    /// A document is another by now.
+    /// Replaces a document, or deletes it if `document` is `None`. An equal document is no change.
     pub(super) fn put(&mut self, key: &Arc<str>, document: Option<Arc<str>>, at: Position) {
         let age = self.age;
         let held = self.held.entry(Arc::clone(key)).or_insert(Held {
@@ -99,23 +98,23 @@ impl Cache {
         held.changed_at = Some(at);
     }
 
-    /// How many documents are to be written.
+    /// Returns the number of documents to be written.
     pub(super) fn changed(&self) -> usize {
         self.changed.len()
     }
 
-    /// Bytes of what is held.
+    /// Returns the bytes of all keys and documents in the cache.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The greatest change that was given to be written.
+    /// Returns the greatest change number that was passed on to be written.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// What is to be written, and the greatest change afterwards. From now on it counts as
-    /// stored.
+    /// Returns the writes for all changed documents, and the greatest change number after them. The
+    /// cache then regards these documents as stored.
     pub(super) fn writes(&mut self, indexes: &[Index]) -> (Vec<DocumentWrite>, u64) {
         let base = self.changes;
         let changed = std::mem::take(&mut self.changed);
@@ -142,8 +141,9 @@ impl Cache {
         (writes, self.changes)
     }
 
-    /// Nothing is being written. Keeps what is still to be written, and within a bound what
-    /// was used since the last time.
+    /// Evicts documents if the cache is larger than `bytes_max`: first those not used since the
+    /// last call, then all. Unwritten documents always stay. Must not be called while documents are
+    /// being written.
     pub(super) fn trim(&mut self, bytes_max: usize) {
         let age = self.age;
         self.age += 1;
@@ -156,7 +156,7 @@ impl Cache {
         }
     }
 
-    /// Forgets documents that are stored, but for some.
+    /// Evicts stored documents, except those for which the predicate holds.
     fn keep_if(&mut self, is_kept: impl Fn(&Held) -> bool) {
         self.held
             .retain(|_, held| held.changed_at.is_some() || is_kept(held));
@@ -171,16 +171,16 @@ fn size(document: Option<&Arc<str>>) -> usize {
     document.map_or(0, |document| document.len())
 }
 
-/// A document before and after.
+/// A document before and after a change.
 pub(super) struct Diff<'a> {
     pub stored: Option<&'a Arc<str>>,
-    /// The entries of what is stored, if they are known.
+    /// The index entries of the stored document, if they are known.
     pub entries: Option<Vec<IndexEntry>>,
     pub document: Option<&'a Arc<str>>,
 }
 
 impl Diff<'_> {
-    /// What is to be written, and the entries afterwards.
+    /// Returns the write, and the index entries after it.
     pub(super) fn of(
         self,
         indexes: &[Index],
@@ -206,7 +206,7 @@ impl Diff<'_> {
     }
 }
 
-/// Every entry of a document, in order. Stored documents have been checked.
+/// Computes all index entries of a document, sorted. Stored documents were validated before.
 pub(super) fn entries(indexes: &[Index], document: Option<&Arc<str>>) -> Vec<IndexEntry> {
     let Some(document) = document.filter(|_| !indexes.is_empty()) else {
         return Vec::new();

@@ -9,13 +9,13 @@ use crate::fold::off_the_reactor;
 use crate::model::is_same_json;
 use crate::store::{Build, BuildId, DOCUMENTS_PAGE_MAX, Found, Role, Scan, StoredProjection};
 
-/// Differences that are told.
+/// Limit for the number of differences that are reported as examples.
 const EXAMPLES_MAX: usize = 10;
-/// Bytes of each document in them.
+/// Limit for the bytes of each document in an example.
 const EXAMPLE_BYTES_MAX: usize = 1 << 10;
 
-/// Compares the next build of a projection with its active one, key by key, for as long as
-/// that may take. None when it does not have both.
+/// Compares the next build of a projection with its active one, key by key, until the time limit is
+/// reached. Returns `None` unless the projection has both builds.
 pub(super) async fn compare(
     shared: &Shared,
     stored: &StoredProjection,
@@ -61,7 +61,7 @@ pub(super) async fn compare(
     Ok(Some(comparison))
 }
 
-/// How far a build is: an inline one as far as the log.
+/// Returns the position of a build. For an inline build that is the end of the log.
 async fn position(shared: &Shared, build: &Build) -> Result<crate::model::Position, Error> {
     Ok(match build.is_inline {
         true => shared.reader.log_head().await?,
@@ -69,8 +69,8 @@ async fn position(shared: &Shared, build: &Build) -> Result<crate::model::Positi
     })
 }
 
-/// Whether both builds have the document, with the same JSON value. Two guests may write one
-/// value differently.
+/// Whether both builds have the document with the same JSON value. Two guests may serialize the
+/// same value differently.
 async fn is_same_document(active: &Option<Found>, next: &Option<Found>) -> Result<bool, Error> {
     let (Some(active), Some(next)) = (active, next) else {
         return Ok(false);
@@ -84,7 +84,7 @@ async fn is_same_document(active: &Option<Found>, next: &Option<Found>) -> Resul
 }
 
 impl Comparison {
-    /// Takes a document in that one of the builds has, or both.
+    /// Counts a document that exists in one of the builds, or in both.
     fn count(&mut self, active: Option<Found>, next: Option<Found>, is_same: bool) {
         let key = active.as_ref().or(next.as_ref());
         let Some(key) = key.map(|found| Arc::clone(&found.key)) else {
@@ -114,7 +114,7 @@ fn shortened(document: &str) -> Box<str> {
     document[..document.floor_char_boundary(EXAMPLE_BYTES_MAX)].into()
 }
 
-/// The documents of a build in the order of their keys.
+/// Iterates over the documents of a build in key order.
 struct Keys<'a> {
     shared: &'a Shared,
     build: BuildId,

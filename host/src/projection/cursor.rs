@@ -5,23 +5,23 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::model::Invalid;
 
-/// Where a page of documents ended: behind a value and a key.
+/// The value and key after which the next page of documents starts.
 pub(super) struct Cursor {
     index: Option<u16>,
     value: Box<[u8]>,
     key: Arc<str>,
 }
 
-/// Longest cursor: two of the longest texts, and numbers.
+/// Longest cursor, in bytes: enough for a value and a key of maximum length, and two numbers.
 const BYTES_MAX: usize = 4 << 10;
 
 impl Cursor {
-    /// Behind a document of a scan.
+    /// Creates the cursor that continues after a document of a scan.
     pub(super) fn of(index: Option<u16>, (value, key): (Box<[u8]>, Arc<str>)) -> Self {
         Self { index, value, key }
     }
 
-    /// As callers get it.
+    /// Encodes the cursor as text for callers.
     pub(super) fn written(&self) -> String {
         let index = self.index.map_or(0, |index| u32::from(index) + 1);
         let length = u32::try_from(self.value.len()).unwrap_or(u32::MAX);
@@ -34,7 +34,7 @@ impl Cursor {
         BASE64_URL_SAFE_NO_PAD.encode(bytes.concat())
     }
 
-    /// What a caller gave back.
+    /// Decodes a cursor that a caller sent.
     pub(super) fn read(text: &str) -> Result<Self, Invalid> {
         let wrong = || Invalid("the cursor is not one that a page gave".to_owned());
         if text.len() > BYTES_MAX {
@@ -57,7 +57,7 @@ impl Cursor {
         })
     }
 
-    /// Where to go on in the same order.
+    /// Returns the value and key after which the scan continues. The scan must use the same index.
     pub(super) fn behind(self, index: Option<u16>) -> Result<(Box<[u8]>, Arc<str>), Invalid> {
         if self.index != index {
             let rule = "the cursor belongs to another order; begin without one";

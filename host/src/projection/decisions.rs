@@ -1,4 +1,4 @@
-//! What operators see of parked events, and decide about them.
+//! Listing, retrying and dropping of parked events by operators.
 
 use super::dropped::Drops;
 use super::orders::refused;
@@ -10,11 +10,11 @@ use crate::store::{
 
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1 << 10;
-/// Events that are named because they wait before another.
+/// Limit for the number of earlier parked events that an error names.
 const NAMED_MAX: usize = 5;
 
 impl Service {
-    /// Events of a projection that wait, at most 1,000, behind one of them.
+    /// Lists at most 1,000 parked events of a projection, after the given one.
     ///
     /// # Errors
     /// When there is no such projection, or the store fails.
@@ -29,7 +29,7 @@ impl Service {
         self.parked_of(name, role, &all, after, limit).await
     }
 
-    /// The same of one document or stream, or of one event for it.
+    /// Lists the parked events of one document or stream, or a single event parked for it.
     ///
     /// # Errors
     /// As [`parked`](Self::parked), and when a position is given without a subject.
@@ -59,7 +59,7 @@ impl Service {
         Ok(ParkedPage::of(events, limit))
     }
 
-    /// Events that wait for a subject after a position.
+    /// Returns the events that are parked for a subject after a position.
     async fn sequence(
         &self,
         build: BuildId,
@@ -74,7 +74,7 @@ impl Service {
         Ok(events)
     }
 
-    /// Events that a projection left out, at most 1,000, behind one of them.
+    /// Lists at most 1,000 skipped events of a projection, after the given one.
     ///
     /// # Errors
     /// When there is no such projection, or the store fails.
@@ -95,7 +95,8 @@ impl Service {
         Ok(ParkedPage::of(events, limit))
     }
 
-    /// Retries the parked events of a subject, in order, from the first on.
+    /// Requests a retry of a subject's parked events, in order, starting with the first. If a
+    /// position is given, it must be that of the first one.
     pub(super) async fn retry_parked(
         &self,
         stored: &StoredProjection,
@@ -155,7 +156,7 @@ impl Service {
         }
     }
 
-    /// Drops parked events from the projection, for good.
+    /// Drops parked events from the projection for good.
     pub(super) async fn drop_parked(
         &self,
         name: &str,
@@ -187,7 +188,7 @@ impl Service {
     }
 }
 
-/// A position says nothing without the document or stream for which the event waits.
+/// Checks that a position comes with the document or stream for which the event is parked.
 fn check_filter(which: &ParkedFilter) -> Result<(), Error> {
     match (&which.subject, which.position) {
         (None, Some(position)) => Err(Invalid(format!(

@@ -1,4 +1,4 @@
-//! Events that operators dropped from a projection: every build of it leaves them out.
+//! Events that operators dropped from a projection: all of its builds leave them out.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::rules::{Event, Keyed};
 use crate::model::{Position, Timestamp};
 use crate::store::{DOCUMENTS_PAGE_MAX, DocumentStore, DroppedEvent, SetAside, Subject};
 
-/// Everything that was dropped from a projection, as the owner of one of its builds knows it.
+/// All events dropped from a projection, as the owner of one of its builds knows them.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     at: HashMap<Position, Vec<DroppedEvent>>,
@@ -14,7 +14,7 @@ pub(super) struct Drops {
 }
 
 impl Drops {
-    /// Reads what was dropped from a projection after a position.
+    /// Reads the events dropped from a projection after a position.
     pub(super) async fn read(
         documents: &dyn DocumentStore,
         name: &str,
@@ -40,7 +40,7 @@ impl Drops {
         self.count
     }
 
-    /// Whether the event at a position was dropped, for any document or as a whole.
+    /// Whether the event at a position was dropped, either for a document or as a whole.
     pub(super) fn hold(&self, position: Position) -> bool {
         self.at.contains_key(&position)
     }
@@ -54,8 +54,8 @@ impl Drops {
         dropped.find(|event| is_meant(&event.subject))
     }
 
-    /// Stored events except those that were dropped as a whole, which are returned with the
-    /// operator's reasons.
+    /// Splits stored events into those to be folded and those that were dropped as a whole. The
+    /// latter are returned with the operators' reasons.
     pub(super) fn without_streams(
         &self,
         events: &[Event],
@@ -77,8 +77,8 @@ impl Drops {
         (others.cloned().collect(), dropped)
     }
 
-    /// Removes events from the documents for which they were dropped; returns them with the
-    /// operator's reasons.
+    /// Removes events from the documents for which they were dropped. Returns the removed ones with
+    /// the operators' reasons.
     pub(super) fn take_documents(&self, keyed: &mut Keyed, at: Timestamp) -> Vec<SetAside> {
         if self.at.is_empty() {
             return Vec::new();
@@ -93,7 +93,7 @@ impl Drops {
                 let Some(found) = self.find(events[*index].position, of) else {
                     return true;
                 };
-                // The parts of a stored event are one event.
+                // The parts of one stored event count as one event.
                 let is_known = dropped
                     .last()
                     .is_some_and(|last| last.position == found.position && of(&last.subject));

@@ -3,44 +3,44 @@ use crate::model::{Invalid, Position, StreamId};
 use crate::store::ParkedDocument;
 use crate::{deploy, fold, store};
 
-/// Why a projection does not answer.
+/// Errors of reads of and commands to projections.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// What was asked makes no sense.
+    /// The request is invalid.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// No such projection is deployed, nor was one built.
+    /// No such projection is deployed, and none was built earlier.
     #[error("projection {0} is not there; `quipu projections` lists those that are")]
     NotFound(String),
-    /// It has no such document.
+    /// The projection has no such document.
     #[error("projection {projection} has no document {key:?} up to position {position}{}", waits(.parked.as_ref()))]
     NoDocument {
-        /// The projection.
+        /// Name of the projection.
         projection: String,
-        /// The key.
+        /// Key of the document.
         key: String,
-        /// How far the projection has come.
+        /// The position up to which the projection has processed the log.
         position: Position,
-        /// Events that are parked for it.
+        /// Events that are parked for the document.
         parked: Option<ParkedDocument>,
     },
-    /// It has not come as far as it was asked to be. This is answered at once when it is of no
-    /// use to wait.
+    /// The projection has not reached the requested position. Returned immediately, without
+    /// waiting, if waiting cannot help.
     #[error(
         "projection {projection} has come to position {position}, {after} is asked for: {}",
         .reason.advice(.projection)
     )]
     NotFresh {
-        /// The projection.
+        /// Name of the projection.
         projection: String,
-        /// How far it is: everything up to here is in what was asked for.
+        /// The position that was reached: the answer would include everything up to here.
         position: Position,
-        /// How far it was to be.
+        /// The position that was requested.
         after: Position,
-        /// Why.
+        /// Why the projection has not reached it.
         reason: NotFreshReason,
     },
-    /// Its documents are stored nowhere.
+    /// The projection is live, so its documents are not stored.
     #[error(
         "projection {0} is live: nothing of it is stored; ask for the documents of one stream \
          (GET /v1/projections/{0}/live/STREAM)"
@@ -49,36 +49,36 @@ pub enum Error {
     /// There is no such stream.
     #[error("stream {0} is not there")]
     StreamNotFound(StreamId),
-    /// What is ordered does not go with how it stands.
+    /// The command is not possible in the projection's current state.
     #[error("projection {projection}: {why}")]
     Refused {
-        /// The projection.
+        /// Name of the projection.
         projection: String,
-        /// Why, and what to do.
+        /// Why it is not possible, and what to do next.
         why: String,
     },
-    /// Events can't be folded.
+    /// Events cannot be folded.
     #[error("projection {projection} can't be folded: {why}")]
     Failed {
-        /// The projection.
+        /// Name of the projection.
         projection: String,
-        /// Kind of the guest's fault, if it was one.
+        /// Kind of the guest's fault, if there was one.
         fault: Option<&'static str>,
         /// What happened.
         why: String,
     },
-    /// The plan does not change.
+    /// The plan could not be changed.
     #[error("{0}")]
     Plan(std::sync::Arc<deploy::Error>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The host ends.
+    /// The host is shutting down.
     #[error("the host is shutting down")]
     Stopped,
 }
 
-/// What is parked for a document that is not there, in words.
+/// Describes the events that are parked for a missing document.
 fn waits(parked: Option<&ParkedDocument>) -> String {
     parked.map_or_else(String::new, |parked| {
         format!(

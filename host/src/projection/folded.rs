@@ -1,4 +1,5 @@
-//! Documents that are folded apart from the stored ones, in parts that fit into memory.
+//! Documents that are folded in memory, separately from the stored ones, in parts that fit into
+//! memory.
 
 use std::collections::hash_map::{DefaultHasher, IntoIter};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -10,14 +11,14 @@ use super::rules::Stuck;
 use crate::model::Position;
 use crate::store::{BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, SetAside, Subject};
 
-/// Most times that documents are halved.
+/// Limit for the number of times that the documents are halved.
 const BITS_MAX: u32 = 24;
 
-/// A part of all documents, by a hash of their keys. The default is all of them.
+/// A subset of all documents, selected by a hash of their keys. The default is all documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Part {
     bits: u32,
-    /// What the lowest bits of the hash are.
+    /// Required value of the lowest `bits` of the hash.
     value: u64,
 }
 
@@ -28,7 +29,7 @@ impl Part {
         hasher.finish() & ((1 << self.bits) - 1) == self.value
     }
 
-    /// Halves it; the other half. None when it is as small as it may be.
+    /// Halves the part and returns the other half. `None` if it cannot be halved any further.
     pub(super) fn split(&mut self) -> Option<Self> {
         if self.bits == BITS_MAX {
             return None;
@@ -42,14 +43,14 @@ impl Part {
     }
 }
 
-/// What came of a document.
+/// The result of folding a document.
 #[derive(Debug)]
 pub(super) enum Value {
     Document(Arc<str>),
     Failed(Stuck),
 }
 
-/// Documents by key; of those that were deleted nothing.
+/// Folded documents by key. Deleted documents are not included.
 #[derive(Debug, Default)]
 pub(super) struct Folded {
     values: HashMap<Arc<str>, Value>,
@@ -85,19 +86,19 @@ impl Folded {
         self.values.insert(key, value);
     }
 
-    /// Takes one out.
+    /// Removes and returns the result for a key.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
         let value = self.values.remove(key)?;
         self.bytes = self.bytes.saturating_sub(size(key, &value));
         Some(value)
     }
 
-    /// Bytes of keys and documents.
+    /// Returns the bytes of all keys and documents.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Forgets what does not belong to a part.
+    /// Removes the documents that do not belong to a part.
     pub(super) fn keep(&mut self, part: Part) {
         self.values.retain(|key, _| part.holds(key));
         self.bytes = self
@@ -118,7 +119,7 @@ impl IntoIterator for Folded {
 }
 
 fn size(key: &str, value: &Value) -> usize {
-    /// About what the table takes for each.
+    /// Approximate overhead of a hash map entry, in bytes.
     const EACH: usize = 64;
     let value = match value {
         Value::Document(document) => document.len(),
@@ -127,7 +128,7 @@ fn size(key: &str, value: &Value) -> usize {
     EACH + key.len() + value
 }
 
-/// Events that were skipped, read along with the log.
+/// Reads skipped events in step with the log.
 pub(super) struct Skips {
     after: (Subject, Position),
     ahead: VecDeque<SetAside>,
@@ -135,9 +136,10 @@ pub(super) struct Skips {
 }
 
 impl Skips {
-    /// Those after a position.
+    /// Starts after a position.
     pub(super) fn after(position: Position) -> Self {
-        // Nothing has an empty key, so that all of the next position come after it.
+        // No subject has an empty key, so all skipped events of the next position come after this
+        // one.
         let subject = Subject::Document("".into());
         Self {
             after: (subject, Position(position.0.saturating_add(1))),
@@ -146,7 +148,7 @@ impl Skips {
         }
     }
 
-    /// Those up to a position that were not read before.
+    /// Returns the skipped events up to a position that were not returned before.
     pub(super) async fn until(
         &mut self,
         documents: &dyn DocumentStore,

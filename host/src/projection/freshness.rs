@@ -1,4 +1,4 @@
-//! How fresh a read is, and why it can't be fresher.
+//! Waiting until a projection is as fresh as a read requires, and the reasons why it may not be.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,29 +13,29 @@ use crate::deploy::Plan;
 use crate::model::{Lifecycle, Position};
 use crate::store::{Build, Role};
 
-/// Longest time that a read waits until a projection is fresh.
+/// Longest time that a read waits for a projection to become fresh.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
-/// Between two looks at what another host may have written: at first, and at most.
+/// Shortest and longest pause between two checks for documents that another host wrote.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// Why a projection is not as fresh as a read asks for.
+/// Why a projection is not as fresh as a read requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotFreshReason {
-    /// The active build has stopped before an event.
+    /// The active build has stopped before an event that failed.
     Stopped,
     /// The projection is paused.
     Paused,
-    /// An event that the read asks for is parked.
+    /// An event that the read requires is parked.
     Parked,
-    /// The projection was not there in time.
+    /// The projection did not reach the position in time.
     Lagging,
     /// The documents were folded by rules that have changed since.
     Stale,
 }
 
 impl NotFreshReason {
-    /// Its name.
+    /// Returns the name of the reason.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
@@ -46,7 +46,7 @@ impl NotFreshReason {
         }
     }
 
-    /// What is the matter with the projection, and what to do.
+    /// Describes the problem with the projection, and what to do next.
     pub(super) fn advice(self, projection: &str) -> String {
         match self {
             Self::Stopped => format!(
@@ -69,23 +69,24 @@ impl NotFreshReason {
     }
 }
 
-/// The build that is answered from.
+/// The active build of a projection.
 pub(super) struct Active {
     pub build: Build,
-    /// How far it is at least: what is read of it later is as new or newer.
+    /// Minimum position of the build: documents read after this value was determined include at
+    /// least everything up to here.
     pub position: Position,
-    /// Its documents may not be those that a rebuild under the present plan would make: they
-    /// are not, or that is being found out.
+    /// The documents may differ from those that a rebuild under the current plan would produce:
+    /// they are known to differ, or the check is still running.
     pub is_stale: bool,
     is_paused: bool,
-    /// Another module is deployed with the same version: it goes on with the build, also when
-    /// that has stopped.
+    /// Another module is deployed with the same version. It takes over the build, even if the build
+    /// has stopped.
     is_replaced: bool,
 }
 
 impl Service {
-    /// The build that is answered from, once it is as fresh as a read of one document, or of
-    /// any, asks for.
+    /// Returns the active build as soon as it is fresh enough for a read of one document, or of any
+    /// document if `key` is `None`.
     pub(super) async fn fresh(
         &self,
         name: &str,
@@ -129,8 +130,8 @@ impl Service {
         }
     }
 
-    /// Why it is of no use to wait until everything up to a position is in a document, or in
-    /// all, and how far that is.
+    /// Returns why waiting for a position cannot help, and the position that is reached. `None` if
+    /// the position is reached, or may still be.
     async fn obstacle(
         &self,
         active: &Active,
@@ -163,8 +164,8 @@ impl Service {
         })
     }
 
-    /// The first event that is parked for a document, or for any. Of an event that is parked
-    /// for its stream nobody knows which documents it concerns.
+    /// Returns the position of the first event that is parked for a document, or for any document.
+    /// Events parked for their stream always count, because the documents they concern are unknown.
     async fn first_parked(
         &self,
         build: &Build,
@@ -198,7 +199,7 @@ fn not_fresh(
 }
 
 impl Shared {
-    /// The build that is answered from.
+    /// Returns the active build.
     pub(super) async fn active(&self, name: &str) -> Result<Active, Error> {
         check_name(name)?;
         let plan: Arc<Plan> = self.registry.plan();
@@ -206,14 +207,14 @@ impl Shared {
         if projected.is_some_and(|it| it.settings.lifecycle == Lifecycle::Live) {
             return Err(Error::IsLive(name.to_owned()));
         }
-        // Before the look at the build: what is committed by then is in an inline one.
+        // Must be read before the build: an inline build then includes everything up to this head.
         let head = match plan.inline_projection(name) {
             Some(_) => Some(self.reader.log_head().await?),
             None => None,
         };
         let mut found = self.active_build(name).await?;
         if found.is_none() && projected.is_some() {
-            // It was deployed a moment ago.
+            // The projection was deployed a moment ago.
             tend(self).await?;
             self.tell();
             found = self.active_build(name).await?;

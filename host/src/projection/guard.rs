@@ -1,5 +1,5 @@
-//! Whether a rebuild may take over by itself: not when it has parked or skipped more than the
-//! build that it replaces, or lost documents.
+//! Decides whether a rebuild may take over automatically. It may not if it has parked or skipped
+//! more events than the build it replaces, or lost documents.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use super::shared::Shared;
 use crate::model::Position;
 use crate::store::{Build, BuildCounts, BuildId, LostDocuments, Role};
 
-/// Least time between two checks of a rebuild that waits.
+/// Minimum time between two checks of a rebuild that waits.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
-/// A check reads the keys of both builds: the pause after it is this many times as long.
+/// A check reads the keys of both builds. The pause after it is this many times as long as the
+/// check took.
 const CHECK_SHARE: u32 = 10;
 
-/// When a rebuild was checked, and what it was checked on.
+/// The last check of a rebuild: what it was based on, and when it may be repeated.
 pub(super) struct Checked {
     until: Instant,
     seen: Seen,
 }
 
-/// What a check depends on, as far as its owner knows: while that stays as it is, so does the
-/// result.
+/// The inputs of a check that the owner knows. While they stay the same, so does the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     at: Position,
@@ -45,7 +45,7 @@ pub(super) struct Replaced {
 }
 
 impl Replaced {
-    /// The active one of some builds.
+    /// Finds the active build.
     pub(super) fn of(builds: &[Build]) -> Option<Self> {
         let active = builds.iter().find(|build| build.role == Role::Active)?;
         Some(Self {
@@ -59,8 +59,8 @@ impl Replaced {
 }
 
 impl Owner {
-    /// Whether the rebuild may take over. Where it lacks something, only an operator's order
-    /// lets it: until then the build says why it waits.
+    /// Whether the rebuild may take over. If it lacks something, it waits for an operator's
+    /// `switch`, and the build records the reason.
     pub(super) async fn may_take_over(&mut self) -> Result<bool, End> {
         if self.build.is_confirmed {
             self.waits = None;
@@ -83,7 +83,7 @@ impl Owner {
         let begun_at = Instant::now();
         let checking = async move { check(&shared, &name, next, position).await };
         let Some(lack) = self.holding(checking).await?.map_err(End::Failed)? else {
-            // The active build is ahead, or another one by now.
+            // The active build is further ahead, or has been replaced.
             return Ok(false);
         };
         let pause = begun_at
@@ -107,7 +107,7 @@ impl Owner {
     }
 }
 
-/// What a rebuild has, compared with the build that it replaces.
+/// The counts of both builds, and the documents that the rebuild lost.
 #[derive(Debug, Default)]
 struct Lack {
     active: BuildCounts,
@@ -115,7 +115,8 @@ struct Lack {
     lost: LostDocuments,
 }
 
-/// Compares a rebuild with the active build; none while that one is ahead.
+/// Compares a rebuild with the active build. Returns `None` while the active build is further
+/// ahead.
 async fn check(
     shared: &Shared,
     name: &str,
@@ -131,7 +132,8 @@ async fn check(
     if active.id == next || (!active.is_inline && active.position > position) {
         return Ok(None);
     }
-    // What was appended since is in an inline build, and the rebuild has not seen it yet.
+    // An inline build already includes events that were appended meanwhile and that the rebuild has
+    // not seen yet.
     let up_to = active.is_inline.then_some(position.0);
     Ok(Some(Lack {
         active: documents.counts(active.id).await?,
@@ -141,7 +143,7 @@ async fn check(
 }
 
 impl Lack {
-    /// Why the rebuild does not take over by itself, and what to do; none when it may.
+    /// Explains why the rebuild does not take over automatically, and what to do. `None` if it may.
     fn text(&self, name: &str, version: u32) -> Option<Box<str>> {
         let (active, next) = (&self.active, &self.next);
         let mut reasons = Vec::new();
@@ -185,7 +187,7 @@ impl Lack {
     }
 }
 
-/// A key, cut after 100 bytes.
+/// Truncates a key to 100 bytes.
 fn shortened(key: &str) -> &str {
     &key[..key.floor_char_boundary(100)]
 }

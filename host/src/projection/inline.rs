@@ -1,4 +1,4 @@
-//! Projections that are folded in the transactions of appends.
+//! Inline projections: they are folded in the transactions of appends.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,8 +18,8 @@ use crate::store::{
     self, BuildId, DocumentWrite, Folded, InlineFold, Pending, StoredDocument, Touched, Unprojected,
 };
 
-/// The inline projections of a store, whichever plan is current. It is there before the
-/// registry is, and knows of none until then.
+/// The inline projections of a store, under whichever plan is current. Created before the registry;
+/// until `begin` is called, it has no projections.
 pub struct Inline {
     reading: OnceLock<(Reading, Arc<Guests>)>,
     options: Options,
@@ -27,23 +27,23 @@ pub struct Inline {
     breakers: Mutex<HashMap<Arc<str>, Breaker>>,
 }
 
-/// How often a projection has failed in a row.
+/// Counts how often in a row a projection has failed.
 #[derive(Debug, Default, Clone)]
 struct Breaker {
     failures: u32,
-    /// Until then it isn't asked.
+    /// Until then the projection is not called.
     until: Option<Instant>,
     why: String,
 }
 
-/// How many times the time of a batch its items may take when they are tried one by one.
+/// Items that are tried one by one may together take this many times the time of a batch.
 const TRIES_TIME: u32 = 10;
 
-/// Pause before a failing projection is asked again: at first, and at most.
+/// Shortest and longest pause before a failing projection is called again.
 const BREAK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 impl Inline {
-    /// Nothing is inline yet.
+    /// Creates the value without any projections.
     pub fn new(options: Options) -> Self {
         Self {
             reading: OnceLock::new(),
@@ -53,13 +53,13 @@ impl Inline {
         }
     }
 
-    /// Learns where the plan is.
+    /// Sets the source of the current plan.
     pub(super) fn begin(&self, reading: Reading, guests: Arc<Guests>) {
-        // Once for each host.
+        // Called only once per host.
         _ = self.reading.set((reading, guests));
     }
 
-    /// Those of the current plan; none when nothing is inline.
+    /// Returns the inline projections of the current plan. `None` if there are none.
     pub fn current(self: &Arc<Self>) -> Option<Arc<dyn InlineFold>> {
         let (reading, guests) = self.reading.get()?;
         let plan = reading.plan();
@@ -86,7 +86,7 @@ impl Inline {
         Some(set)
     }
 
-    /// Why a projection counts as failing; none when it does not.
+    /// Returns the last error of a projection that counts as failing. `None` if it does not.
     pub(super) fn failing(&self, name: &str) -> Option<String> {
         let breakers = self.breakers();
         let breaker = breakers.get(name)?;
@@ -94,7 +94,7 @@ impl Inline {
         is_failing.then(|| breaker.why.clone())
     }
 
-    /// Asks a failing projection again from now on.
+    /// Ends the pause of a failing projection, so that the next append calls it.
     pub(super) fn resume(&self, name: &str) {
         self.breakers().remove(name);
     }
@@ -103,8 +103,8 @@ impl Inline {
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why a projection isn't to be asked now; none when it is. Of those who ask while it
-    /// is failing, one at a time passes to try.
+    /// Returns why a projection must not be called now, or `None` if it may be. While it is
+    /// failing, only one caller at a time may try it.
     fn refusal(&self, name: &Arc<str>) -> Option<String> {
         let mut breakers = self.breakers();
         let breaker = breakers.get_mut(name)?;
@@ -132,7 +132,8 @@ impl Inline {
         }
     }
 
-    /// What was deployed may have healed what fails: the next append tells.
+    /// Ends all pauses, because a deployment may have fixed the failures. The next append shows
+    /// whether it did.
     fn give_a_chance(&self) {
         let nearly = self.options.failing_after.saturating_sub(1);
         for breaker in self.breakers().values_mut() {
@@ -152,17 +153,17 @@ struct Set {
     folded: Vec<(BuildId, Arc<Rules>)>,
 }
 
-/// Events of one projection, and the documents that they concern.
+/// The events of one projection, and the documents that they concern.
 struct Part {
     build: BuildId,
     rules: Arc<Rules>,
     keyed: Keyed,
 }
 
-/// Documents that are to be folded, of all projections.
+/// The documents of all projections that a batch of appends has to fold.
 struct Batch {
     inline: Arc<Inline>,
-    /// The item of each event, by its place in the batch.
+    /// The item that each event belongs to, by its index in the batch.
     items: Vec<usize>,
     parts: Vec<Part>,
     documents: Vec<(BuildId, Arc<str>)>,
@@ -178,7 +179,7 @@ impl InlineFold for Set {
     fn touch(&self, events: Vec<Pending>) -> BoxFuture<'_, store::Result<Box<dyn Touched>>> {
         async move {
             let items: Vec<usize> = events.iter().map(|pending| pending.item).collect();
-            // Until it has its position, an event goes by its place in the batch.
+            // Until an event has its position, its index in the batch serves as one.
             let numbered = events.into_iter().zip(1..).map(|(pending, place)| {
                 let mut event = pending.event;
                 event.position = Position(place);
@@ -212,7 +213,7 @@ impl InlineFold for Set {
 }
 
 impl Batch {
-    /// Asks which documents of a projection the events concern.
+    /// Asks a projection which documents the events concern.
     async fn key(&mut self, build: BuildId, rules: &Arc<Rules>, events: &[Event]) {
         let wanted: Vec<Event> = events
             .iter()
@@ -238,7 +239,7 @@ impl Batch {
         });
     }
 
-    /// One item after the other, to find those that fail.
+    /// Does the same item by item, to find those that fail.
     async fn key_each(&mut self, rules: &Arc<Rules>, wanted: &[Event]) -> Keyed {
         let (mut all, until) = (Keyed::default(), self.until());
         let items: Vec<usize> = wanted.iter().map(|event| self.item(event)).collect();
@@ -261,12 +262,12 @@ impl Batch {
         all
     }
 
-    /// When items that are tried one by one have taken too long together.
+    /// Returns the time at which items that are tried one by one have together taken too long.
     fn until(&self) -> Instant {
         Instant::now() + self.inline.options.inline_time.saturating_mul(TRIES_TIME)
     }
 
-    /// Folds the documents of each projection.
+    /// Folds the documents of every projection.
     async fn folded(
         mut self,
         positions: Vec<Position>,
@@ -307,7 +308,7 @@ impl Batch {
         })
     }
 
-    /// Folds the events of one item after the other, to find the items that fail.
+    /// Folds the events item by item, to find the items that fail.
     async fn fold_each(
         &mut self,
         part: &Part,
@@ -350,7 +351,8 @@ impl Batch {
                 _ => self.fail(&part.rules, item, &late(&part.keyed.events[events[0]])),
             }
         }
-        // What it is good for if an item failed is nothing: the batch is classified again.
+        // If an item failed, these writes are not used, because the batch is classified a second
+        // time.
         let tasks = part.keyed.tasks(|_| None);
         let now: Vec<Option<Arc<str>>> = tasks
             .iter()
@@ -359,8 +361,8 @@ impl Batch {
         written(part, before, &tasks, &now)
     }
 
-    /// Runs a guest, for as long as a batch may take. None when that was too short; the
-    /// guest ends by its own limits.
+    /// Runs a guest within the time limit of a batch. Returns `None` if the limit was exceeded; the
+    /// guest then goes on until its own limits stop it.
     async fn in_time<T: Send + 'static>(
         &self,
         run: impl FnOnce() -> T + Send + 'static,
@@ -373,7 +375,7 @@ impl Batch {
         self.item_at(event.position)
     }
 
-    /// The item of an event, by its place in the batch.
+    /// Returns the item of an event by its index in the batch.
     fn item_at(&self, place: Position) -> usize {
         let place = usize::try_from(place.0).unwrap_or_default();
         let item = self.items.get(place.wrapping_sub(1));
@@ -394,7 +396,7 @@ impl Batch {
         self.failed.push((item, unprojected));
     }
 
-    /// Refuses the items of some events: the projection isn't asked.
+    /// Rejects the items of some events without calling the projection.
     fn refuse(&mut self, rules: &Rules, events: &[Event], why: &str) {
         let items: BTreeSet<usize> = events.iter().map(|event| self.item(event)).collect();
         for item in items {
@@ -414,7 +416,7 @@ impl Batch {
 }
 
 impl Keyed {
-    /// Takes in what is behind it.
+    /// Appends the events and documents of a later item.
     fn join(&mut self, behind: Self) {
         let offset = self.events.len();
         self.events.extend(behind.events);
@@ -427,7 +429,7 @@ impl Keyed {
         }
     }
 
-    /// What some of the events concern.
+    /// Returns only the documents that the given events concern.
     fn only(&self, events: &[usize]) -> Self {
         let works = self.works.iter().filter_map(|(key, indexes)| {
             let own = indexes.iter().filter(|index| events.contains(index));
@@ -459,7 +461,7 @@ impl Touched for Batch {
     }
 }
 
-/// An event at which the time of a batch was over.
+/// The failure of an event during which the time limit of a batch was exceeded.
 fn late(event: &Event) -> Stuck {
     Stuck {
         position: event.position,
@@ -470,7 +472,7 @@ fn late(event: &Event) -> Stuck {
     }
 }
 
-/// What is to be written of a projection.
+/// Returns the documents of a projection that changed and have to be written.
 fn written(
     part: &Part,
     before: &HashMap<(BuildId, Arc<str>), Arc<str>>,

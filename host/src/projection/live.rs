@@ -7,14 +7,14 @@ use super::{Error, Live, Service};
 use crate::model::{StreamId, Version};
 use crate::store::{Direction, STREAM_PAGE_MAX};
 
-/// Documents of one stream.
+/// Limit for the number of documents of one stream.
 const DOCUMENTS_MAX: usize = 10_000;
-/// Bytes of them all.
+/// Limit for the bytes of all these documents.
 const BYTES_MAX: usize = 16 << 20;
 
 impl Service {
-    /// The documents that a projection makes of one stream's events alone, whatever its
-    /// lifecycle.
+    /// Computes the documents that a projection makes from only the events of one stream. Works
+    /// with every lifecycle.
     ///
     /// # Errors
     /// When there is no such projection or stream, or its events can't be folded.

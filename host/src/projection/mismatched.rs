@@ -1,4 +1,4 @@
-//! What is said of a document that is not as it should be.
+//! Reports about documents that differ from what they should be.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use super::settle::Suspect;
 use super::verify::{Checking, Mismatched};
 use crate::model::{Mismatch, Position};
 
-/// Streams of unreadable events that are reported once each.
+/// Limit for the number of streams with unreadable events that are reported only once.
 const UNREADABLE_MAX: usize = 10_000;
-/// Bytes of a document in a text; the rest is left out.
+/// Limit for the bytes of a document that a report shows.
 const TEXT_MAX: usize = 400;
-/// Bytes of these before the first one that differs.
+/// How many bytes before the first difference a report shows.
 const TEXT_BEFORE: usize = 100;
 
 impl Checking<'_> {
@@ -63,13 +63,13 @@ impl Checking<'_> {
     }
 }
 
-/// How many bytes two texts begin with together.
+/// Returns the length of the common prefix of two texts, in bytes.
 fn common(one: &str, other: &str) -> usize {
     let pairs = one.bytes().zip(other.bytes());
     pairs.take_while(|(one, other)| one == other).count()
 }
 
-/// A part of a text, from about a byte on.
+/// Returns a part of a text that starts at about the given byte.
 fn excerpt(text: &str, from: usize) -> String {
     let from = text.floor_char_boundary(from);
     let to = text.floor_char_boundary(from + TEXT_MAX);

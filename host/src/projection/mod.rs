@@ -1,8 +1,8 @@
-//! Projections: documents that are folded from the log, inline, behind it or on demand.
+//! Projections: documents that are folded from the log, either inline, asynchronously or on demand.
 //!
-//! A [`Service`] keeps the builds of a store going: of each, one host of all is the owner,
-//! under a lease whose token is checked where its checkpoint moves. It answers what is
-//! asked of documents, and does what operators order.
+//! A [`Service`] runs the builds of a store. Only one host at a time owns a build: it has a lease,
+//! and its token is checked whenever the checkpoint moves. The service also answers reads of
+//! documents, and executes operators' commands.
 
 mod ahead;
 mod cache;

@@ -1,4 +1,4 @@
-//! What operators order, and how projections stand.
+//! Executes operators' commands to projections, and reports the status of projections.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::deploy::{Entry, Keeping, Plan, Release, Turning};
 use crate::model::{Lifecycle, Position, SettingsChange, Timestamp};
 use crate::store::{Build, ParkedFilter, Role, Steer, StoredProjection, Turn};
 
-/// How long the order to switch waits until that is done, and between two looks.
+/// How long a `switch` waits for the rebuild to take over, and the pause between two checks.
 const SWITCHED_IN: Duration = Duration::from_secs(3);
 const SWITCHED_LOOK: Duration = Duration::from_millis(20);
 /// Longest name of a projection, in bytes.
 const NAME_BYTES_MAX: usize = 48;
 
 impl Service {
-    /// Every projection that is deployed, or of which something is left, by name.
+    /// Returns the status of every projection that is deployed or still has builds, sorted by name.
     ///
     /// # Errors
     /// When the store fails.
@@ -42,7 +42,7 @@ impl Service {
         Ok(all)
     }
 
-    /// How a projection stands.
+    /// Returns the status of a projection.
     ///
     /// # Errors
     /// When there is no such projection, or the store fails.
@@ -51,7 +51,8 @@ impl Service {
         let head = self.shared.reader.log_head().await?;
         let stored = self.stored(&plan, name).await?;
         let mut status = self.standing(&plan, stored.clone(), head).await?;
-        // Looked at where one is asked for alone: it reads all documents of both.
+        // Compared only when a single status is requested, because it reads all documents of both
+        // builds.
         let mut builds = status.builds.iter_mut();
         if let Some(next) = builds.find(|build| build.state == State::Ready) {
             next.comparison = compare(&self.shared, &stored).await?;
@@ -59,7 +60,7 @@ impl Service {
         Ok(status)
     }
 
-    /// What the store knows of a projection that is deployed, or of which something is left.
+    /// Returns the stored record of a projection that is deployed or still has builds.
     pub(super) async fn stored(&self, plan: &Plan, name: &str) -> Result<StoredProjection, Error> {
         check_name(name)?;
         let stored = self.shared.documents.projection(name).await?;
@@ -123,7 +124,7 @@ impl Service {
         let is_live = plan
             .projection(&stored.name)
             .is_some_and(|it| it.settings.lifecycle == Lifecycle::Live);
-        // Until then nobody knows whether its documents are still right.
+        // Until the current plan is checked, nobody knows whether the documents are still correct.
         let is_judged = build.plan.is_some_and(|judged| judged >= plan.number);
         let state = match build.role {
             Role::Previous => State::Kept,
@@ -162,7 +163,7 @@ impl Service {
         })
     }
 
-    /// How long a build takes if it goes on as it did since it was begun.
+    /// Estimates the time until a build has caught up, from its average speed since it started.
     fn remaining(&self, build: &Build, log_head: Position) -> Option<Duration> {
         let now = self.shared.clock.now();
         let taken = Duration::from_micros(now.0.saturating_sub(build.started_at.0));
@@ -173,10 +174,10 @@ impl Service {
         (done > 0).then(|| taken.mul_f64(left as f64 / done as f64))
     }
 
-    /// Does what an operator orders, and tells how the projection stands afterwards.
+    /// Executes an operator's command, and returns the status of the projection afterwards.
     ///
     /// # Errors
-    /// When there is no such projection, the order does not go with how it stands, or the
+    /// When there is no such projection, the command is not possible in its current state, or the
     /// store fails.
     pub async fn order(&self, name: &str, order: Order) -> Result<Status, Error> {
         let plan = self.shared.registry.plan();
@@ -206,7 +207,8 @@ impl Service {
                 let none = || refused(name, "no rebuild is under way; begin one with `rebuild`");
                 let mut builds = stored.builds.iter();
                 let next = builds.find(|build| build.role == Role::Next);
-                // First, so that nobody checks what it lacks when it is no longer held.
+                // Confirmed before the hold ends, so that no owner checks in between what the
+                // rebuild lacks.
                 if !documents.confirm(next.ok_or_else(none)?.id).await? {
                     return Err(none());
                 }
@@ -226,7 +228,7 @@ impl Service {
         }
         self.shared.tell();
         match self.status(name).await {
-            // Nothing is left of it.
+            // Nothing is left of the projection.
             Err(Error::NotFound(_)) => {
                 let head = self.shared.reader.log_head().await?;
                 self.standing(&plan, named(name), head).await
@@ -251,7 +253,7 @@ impl Service {
         let (version, module) = (projected.definition().version, projected.module.digest());
         let (documents, now) = (&self.shared.documents, self.shared.clock.now());
         let under_way = || refused(name, "a rebuild is under way; `cancel` gives it up");
-        // Whether that one waits stays as it is.
+        // Returns before the hold is changed, so that the running rebuild's hold stays as it is.
         if stored.builds.iter().any(|build| build.role == Role::Next) {
             return Err(under_way());
         }
@@ -260,8 +262,8 @@ impl Service {
         begun.await?.map(|_| ()).ok_or_else(under_way)
     }
 
-    /// Waits a moment until a rebuild that may has taken over: one that has caught up does
-    /// at once, any other when it has.
+    /// Waits a moment for a rebuild to take over. A rebuild that has caught up does so immediately,
+    /// any other one later.
     async fn switched(&self, name: &str) -> Result<(), Error> {
         let until = Instant::now() + SWITCHED_IN;
         while Instant::now() < until {
@@ -285,7 +287,7 @@ impl Service {
             return Err(refused(name, "a rebuild is under way; `cancel` it first"));
         }
         if plan.inline_projection(name).is_some() {
-            // It catches up asynchronously, and then becomes inline again by itself.
+            // The build catches up asynchronously and then becomes inline by itself.
             let back = Turn::RollBack {
                 projection: name.into(),
                 previous: previous.id,
@@ -307,7 +309,7 @@ impl Service {
         }
     }
 
-    /// Inline no longer.
+    /// Makes an inline projection asynchronous.
     async fn detach(&self, plan: &Plan, name: &str) -> Result<(), Error> {
         let Some(projected) = plan.projection(name) else {
             return Err(refused(name, "no active component defines it any more"));
@@ -321,7 +323,7 @@ impl Service {
         };
         let keeping = Keeping {
             changes: [(name.to_owned(), change)].into(),
-            // Nothing else of the component is looked at anew.
+            // Nothing else of the component is checked.
             turning: Some(Turning {
                 projection: name.into(),
                 turns: Vec::new(),
@@ -368,7 +370,8 @@ impl Service {
     }
 }
 
-/// The store is asked for names alone: another text need not be one that it can hold.
+/// Checks that a text can be the name of a projection. The store may be unable to hold any other
+/// text.
 pub(super) fn check_name(name: &str) -> Result<(), Error> {
     let is_of_names = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let has_form = (1..=NAME_BYTES_MAX).contains(&name.len())
@@ -396,14 +399,15 @@ pub(super) fn refused(projection: &str, why: &str) -> Error {
 }
 
 impl Trouble {
-    /// As its owner wrote it; what can't be read is told as it is.
+    /// Decodes an error as the owner of a build encoded it. A text that cannot be decoded becomes
+    /// the error message itself.
     pub(super) fn read(written: Option<&str>) -> Option<Self> {
         let written = written?;
         let read = serde_json::from_str(written);
         Some(read.unwrap_or_else(|_| Self::failing(written.to_owned(), Timestamp(0))))
     }
 
-    /// As it is kept.
+    /// Encodes the error for the store.
     pub(super) fn written(&self) -> Box<str> {
         let written = serde_json::to_string(self);
         written.map_or_else(|_| self.error.clone(), Into::into)

@@ -1,5 +1,5 @@
-//! What becomes of an event that can't be folded: it is tried again, then the policy holds;
-//! and of those that wait, when they are to be tried again.
+//! Handles events that can't be folded: retries them, then applies the policy of the projection.
+//! Also retries parked events on request.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
 use crate::store::{DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};
 
-/// Events that are tried again before what came of it is written.
+/// Number of retried events after which the results are written.
 const RETRIED_AT_ONCE: usize = 500;
 
-/// What became of one stored event.
+/// The result of folding one stored event.
 #[derive(Default)]
 struct Tried {
-    /// Documents that took it.
+    /// Documents into which the event was folded.
     documents: Vec<(Arc<str>, Option<Arc<str>>)>,
-    /// Documents that did not, or its stream.
+    /// Documents into which it could not be folded, or its stream.
     failed: Vec<(Subject, Stuck)>,
 }
 
 impl Owner {
-    /// Goes beyond an event that can't be folded, or stops before it.
+    /// Gets past an event that can't be folded, or stops before it, depending on the policy.
     pub(super) async fn overcome(&mut self, stuck: Stuck) -> Result<(), End> {
-        // What stands before it is folded already.
+        // Everything before the event is already folded.
         self.at = self.at.max(Position(stuck.position.0.saturating_sub(1)));
         self.flush(None).await?;
         let since = self.shared.clock.now();
@@ -67,7 +67,7 @@ impl Owner {
         }
     }
 
-    /// Leaves the event out for whom it fails, or lets it wait for them.
+    /// Skips or parks the event for every subject for which it fails.
     async fn set_by(
         &mut self,
         position: Position,
@@ -101,7 +101,7 @@ impl Owner {
         self.passed(position, tried).await
     }
 
-    /// The event is folded, where it could be.
+    /// Continues after the event, with the documents into which it was folded.
     async fn passed(&mut self, position: Position, tried: Tried) -> Result<(), End> {
         for (key, document) in tried.documents {
             self.cache.put(&key, document, position);
@@ -110,8 +110,8 @@ impl Owner {
         self.flush(None).await
     }
 
-    /// Folds one stored event into each of its documents by itself; with `only`, into that
-    /// one alone. Documents for which something waits, or come to wait, are left alone.
+    /// Folds one stored event into each of its documents separately, or only into the document
+    /// `only`. Documents for which events are parked, or get parked meanwhile, are left unchanged.
     async fn try_one(&mut self, position: Position, only: Option<&Arc<str>>) -> Result<Tried, End> {
         let Some(event) = self.event(position).await? else {
             return Ok(Tried::default());
@@ -156,7 +156,7 @@ impl Owner {
         self.holding(reading).await?.map_err(End::Failed)
     }
 
-    /// Remembers that parked events are to be tried again.
+    /// Remembers that an operator asked to retry parked events.
     pub(super) fn wants_retry(&mut self, retries: u64) {
         if retries > self.retries {
             self.retries = retries;
@@ -164,9 +164,9 @@ impl Owner {
         }
     }
 
-    /// Retries the parked events that operators asked for, of each subject in order, up to the
-    /// first that fails again. Under the policy `skip` an event that fails again is skipped,
-    /// and its sequence goes on.
+    /// Retries the parked events that operators asked for, per subject and in order, up to the
+    /// first one that fails. Under the policy `skip`, an event that fails is skipped, and its
+    /// sequence goes on.
     pub(super) async fn retry_parked(&mut self) -> Result<(), End> {
         self.retry_is_wanted = false;
         let mut tried = 0;
@@ -204,7 +204,8 @@ impl Owner {
         let tried = self.try_one(position, only).await?;
         let mut has_passed = true;
         for (failed, stuck) in tried.failed {
-            // What waits for a document goes on waiting for it, whatever fails.
+            // An event that is parked for a document stays parked for that document, whatever
+            // fails.
             let failed = only.map_or(failed, |_| subject.clone());
             let mut aside = SetAside {
                 subject: failed,
@@ -215,7 +216,7 @@ impl Owner {
                 reason: None,
             };
             if self.on_error == OnError::Skip {
-                // The same as for an event that fails for the first time.
+                // As for an event that fails for the first time.
                 aside.reason = Some(SKIPPED_BY_POLICY.into());
                 self.aside.skipped.push(aside);
                 continue;
@@ -250,7 +251,7 @@ fn apply_each(rules: &Rules, tasks: Vec<Task>) -> Tried {
 }
 
 impl Trouble {
-    /// More events wait than may.
+    /// The error of a build that has more parked events than allowed.
     pub(super) fn full(waiting: usize, max: usize, since: Timestamp) -> Self {
         let error = format!(
             "{waiting} events wait, at most {max} may; retry them after a fix, or drop them, then \
@@ -267,7 +268,7 @@ impl Trouble {
         }
     }
 
-    /// What an event does to a build.
+    /// The error of a build that can't fold an event.
     fn of(stuck: &Stuck, since: Timestamp, attempts: u32, is_stopped: bool) -> Self {
         Self {
             is_stopped,

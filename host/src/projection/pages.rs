@@ -1,4 +1,4 @@
-//! Pages of the log, read once for all projections that are about as far.
+//! Pages of the log, read once for all projections with about the same checkpoint.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +14,14 @@ use crate::model::{Position, RecordedEvent};
 use crate::store::{Direction, EventReader, Filter, LOG_PAGE_MAX, LogPage};
 use crate::supervise::joined;
 
-/// Pages that are remembered.
+/// Limit for the number of pages in memory.
 const PAGES_MAX: usize = 64;
-/// Events of all of them.
+/// Limit for the number of events in all pages.
 const EVENTS_MAX: usize = 8_000;
-/// Bytes of their data and metadata.
+/// Limit for the bytes of their data and metadata.
 const BYTES_MAX: usize = 16 << 20;
 
-/// A page that is read, or was.
+/// A page that is being read or has been read.
 pub(super) type Reading = Shared<BoxFuture<'static, Result<Arc<Page>, Error>>>;
 
 /// A part of the log, as a [`LogPage`].
@@ -30,7 +30,7 @@ pub(super) struct Page {
     pub events: Vec<Event>,
     pub next: Option<Position>,
     pub head: Position,
-    /// Of the events' data and metadata.
+    /// Bytes of the events' data and metadata.
     bytes: usize,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct Page {
 pub(super) struct Pages {
     reader: Arc<dyn EventReader>,
     grown: watch::Receiver<u64>,
-    /// Where pages are read: a reading goes on when nobody waits for it any more.
+    /// Runs the reads. A read continues even if nobody waits for it any more.
     running: TaskTracker,
-    /// At most so many events in a page.
+    /// Largest number of events in a page.
     limit: usize,
     known: Mutex<VecDeque<Known>>,
 }
@@ -48,13 +48,13 @@ pub(super) struct Pages {
 struct Known {
     after: Position,
     filter: Filter,
-    /// How often the log had grown before it was read.
+    /// The log's growth counter before the page was read.
     seen: u64,
     reading: Reading,
 }
 
 impl Pages {
-    /// Nothing is remembered.
+    /// Creates the value without any pages.
     pub(super) fn new(
         reader: Arc<dyn EventReader>,
         grown: watch::Receiver<u64>,
@@ -70,10 +70,11 @@ impl Pages {
         }
     }
 
-    /// The page behind a position, and what tells of events that have come since.
+    /// Returns the page after a position, and a receiver that is notified when the log may have
+    /// grown since.
     pub(super) fn page(&self, after: Position, filter: &Filter) -> (Reading, watch::Receiver<u64>) {
         let mut grown = self.grown.clone();
-        // Seen before the log is read, so that what comes meanwhile is not missed.
+        // Marked as seen before the log is read, so that events appended meanwhile are not missed.
         let seen = *grown.borrow_and_update();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|it| !it.has_failed());
@@ -96,7 +97,7 @@ impl Pages {
         (reading, grown)
     }
 
-    /// Begins to read a page.
+    /// Starts reading a page.
     fn read(&self, after: Position, filter: Filter) -> Reading {
         let (reader, limit) = (Arc::clone(&self.reader), self.limit);
         let task = self.running.spawn(async move {
@@ -110,7 +111,8 @@ impl Pages {
         reading.boxed().shared()
     }
 
-    /// What finished pages have behind a position. More may come: none of them is the last.
+    /// Assembles a page after a position from pages that have been read. More events may follow, so
+    /// the result never counts as the last page.
     fn part(&self, known: &VecDeque<Known>, after: Position, filter: &Filter) -> Option<Page> {
         let (mut events, mut at) = (Vec::new(), after);
         while events.len() < self.limit {
@@ -146,7 +148,7 @@ impl Known {
 }
 
 impl Page {
-    /// All events up to here that pass the filter are in it.
+    /// The page contains all events up to here that pass the filter.
     fn end(&self) -> Position {
         self.next.unwrap_or(self.head)
     }
@@ -166,7 +168,7 @@ impl From<LogPage> for Page {
     }
 }
 
-/// Forgets the oldest pages that are too many.
+/// Removes the oldest pages until the limits are met.
 fn forget(known: &mut VecDeque<Known>) {
     let is_full = |known: &VecDeque<Known>| {
         let finished = known.iter().filter_map(Known::finished);

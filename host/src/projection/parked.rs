@@ -1,4 +1,4 @@
-//! Events that wait for a document or a stream.
+//! Events that are parked for a document or a stream.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::rules::{Event, Keyed};
 use crate::model::Position;
 use crate::store::{BuildId, DOCUMENTS_PAGE_MAX, DocumentStore, Subject};
 
-/// Everything that waits in a build, as its owner knows it.
+/// All parked events of a build, as its owner knows them.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     subjects: BTreeMap<Subject, BTreeSet<Position>>,
@@ -16,7 +16,7 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    /// What a build has.
+    /// Reads the parked events of a build.
     pub(super) async fn read(documents: &dyn DocumentStore, build: BuildId) -> Result<Self, Error> {
         let mut parked = Self::default();
         let mut after: Option<(Subject, Position)> = None;
@@ -52,12 +52,12 @@ impl Parked {
         }
     }
 
-    /// For whom something waits, streams first.
+    /// Returns the subjects for which events are parked, streams first.
     pub(super) fn subjects(&self) -> Vec<Subject> {
         self.subjects.keys().rev().cloned().collect()
     }
 
-    /// The first event that waits for a subject.
+    /// Returns the first event that is parked for a subject.
     pub(super) fn first(&self, subject: &Subject) -> Option<Position> {
         self.subjects.get(subject)?.first().copied()
     }
@@ -72,7 +72,8 @@ impl Parked {
         !self.subjects.is_empty() && self.subjects.contains_key(&subject)
     }
 
-    /// Events but for those of streams for which something waits; these wait too.
+    /// Splits events into those to be folded and those whose stream has parked events. The latter
+    /// have to be parked too.
     pub(super) fn without_streams(
         &self,
         events: &[Event],
@@ -91,7 +92,8 @@ impl Parked {
         (others, waiting.collect())
     }
 
-    /// Takes documents out for which something waits: what is new waits too.
+    /// Removes documents for which events are parked. Returns the events that have to be parked for
+    /// them too.
     pub(super) fn take_documents(&self, keyed: &mut Keyed) -> Vec<(Subject, Position)> {
         if self.subjects.is_empty() {
             return Vec::new();

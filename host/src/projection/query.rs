@@ -6,144 +6,145 @@ use std::time::Duration;
 use crate::model::{Invalid, Position, Version};
 use crate::store::{BuildId, ParkedDocument};
 
-/// How far a projection has to be before it is read.
+/// How fresh a projection must be for a read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Freshness {
-    /// Everything up to here must be in it.
+    /// The documents must include everything up to here.
     pub after: Position,
     /// How long to wait for that.
     pub wait: Duration,
 }
 
-/// A document as it is read.
+/// A document as readers receive it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// Its key.
+    /// Key of the document.
     pub key: Arc<str>,
-    /// JSON.
+    /// The document, as JSON.
     pub document: Arc<str>,
-    /// Rises with each change of a document in its build.
+    /// Change number. It rises with each change of a document in its build.
     pub change: u64,
-    /// Everything up to here is in it, except what is parked.
+    /// The document includes everything up to here, except parked events.
     pub position: Position,
-    /// It may not be what a rebuild under the present plan would make: events that it was folded
-    /// from are read in another way by now, or that is being found out.
+    /// The document may differ from what a rebuild under the current plan would produce: events it
+    /// was folded from are read differently now, or the check is still running.
     pub is_stale: bool,
-    /// Events that are parked for it; none when nothing is. Of a page it is not looked at: see
-    /// [`ViewPage::parked`].
+    /// Events that are parked for the document. `None` if there are none. Always `None` in pages:
+    /// see [`ViewPage::parked`].
     pub parked: Option<ParkedDocument>,
 }
 
-/// Which documents to read.
+/// Selects the documents to read.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
-    /// All of these hold.
+    /// Conditions, all of which must hold.
     pub conditions: Vec<Condition>,
-    /// In which order; by the index of the first condition, without one by key.
+    /// The sort order. `None` sorts by the index of the first condition, or by key if there is no
+    /// condition.
     pub order: Option<OrderBy>,
-    /// At most so many, from 1 to 1,000.
+    /// Largest number of documents to return, from 1 to 1,000.
     pub limit: usize,
-    /// Where another page ended.
+    /// The cursor of the previous page.
     pub cursor: Option<String>,
 }
 
-/// What holds of an indexed value: `amount>=1000`.
+/// A condition on an indexed value: `amount>=1000`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     /// Name of the index.
     pub index: String,
     /// `=`, `<`, `<=`, `>` or `>=`.
     pub comparison: Compares,
-    /// The value, as its index has it.
+    /// The value, written as the kind of the index requires.
     pub value: String,
 }
 
-/// How a value compares.
+/// A comparison operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compares {
-    /// It is this one.
+    /// The indexed value is equal.
     Equal,
-    /// It is smaller.
+    /// The indexed value is less.
     Less,
-    /// It is smaller or this one.
+    /// The indexed value is less or equal.
     AtMost,
-    /// It is greater.
+    /// The indexed value is greater.
     Greater,
-    /// It is greater or this one.
+    /// The indexed value is greater or equal.
     AtLeast,
 }
 
-/// An order of documents.
+/// A sort order of documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderBy {
-    /// Name of the index; none: by key.
+    /// Name of the index to sort by. `None` sorts by key.
     pub index: Option<String>,
-    /// From the greatest down.
+    /// Whether the greatest comes first.
     pub is_descending: bool,
 }
 
-/// Some documents.
+/// A page of documents.
 #[derive(Debug, Clone)]
 pub struct ViewPage {
-    /// Fewer than asked for, or none, may stand before the end.
+    /// The documents. A page before the last one may have fewer than requested, or none.
     pub documents: Vec<View>,
-    /// Where to go on; none at the end.
+    /// Where the next page starts. `None` on the last page.
     pub cursor: Option<String>,
-    /// Everything up to here is in them, except what is parked.
+    /// The documents include everything up to here, except parked events.
     pub position: Position,
     /// See [`View::is_stale`].
     pub is_stale: bool,
-    /// Documents and streams of the projection for which events are parked, whether they are
-    /// in this page or not.
+    /// Number of documents and streams of the projection for which events are parked, whether or
+    /// not they are in this page.
     pub parked: u64,
 }
 
-/// The documents that the events of one stream alone make.
+/// The documents made from only the events of one stream.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// By key, in its order.
+    /// Keys and documents, in key order.
     pub documents: Vec<(Arc<str>, Arc<str>)>,
-    /// The stream's version.
+    /// Version of the stream.
     pub version: Version,
-    /// Events before this version have left the stream's reads, and are not in them.
+    /// Events before this version were truncated. The documents do not include them.
     pub truncated_before: Version,
 }
 
-/// What happens to the documents of a projection.
+/// A change of the documents of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A document changed; of several changes in a row the last one may stand for all.
+    /// A document changed. Several changes in a row may be reported as only the last one.
     Document {
-        /// Its key.
+        /// Key of the document.
         key: Arc<str>,
-        /// JSON; none when it was deleted.
+        /// The document, as JSON. `None` if it was deleted.
         document: Option<Arc<str>>,
-        /// When it changed. Who comes back goes on behind it, if it is the last document of
-        /// this change.
+        /// The change. A reader can resume after it, if the document is the last one of this
+        /// change.
         at: ChangePlace,
-        /// Whether no other document of the same change follows: of one event that changed
-        /// several, only the last.
+        /// Whether this is the last document of the change. All documents changed by one event have
+        /// the same change number.
         is_last: bool,
     },
-    /// Other documents are answered from now: forget those that were told, all of the new
-    /// ones follow.
+    /// Another build became active. Readers must discard the documents received so far, because all
+    /// documents of the new build follow.
     Switched {
         /// Version of the definition.
         version: u32,
-        /// To go on from: the beginning of the build.
+        /// The start of the new build, to resume from.
         at: ChangePlace,
     },
-    /// Nothing happened up to here.
+    /// No change up to here.
     Heartbeat(ChangePlace),
 }
 
-/// How far someone has followed the changes of a projection's documents. Written
-/// `BUILD-CHANGE`: changes are counted in each build by itself.
+/// A checkpoint in the changes of a projection's documents, written `BUILD-CHANGE`. Changes are
+/// counted separately in each build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangePlace {
     /// The build.
     pub build: BuildId,
-    /// All up to this change of it is known; 0: nothing.
+    /// The last change of the build that was processed, or 0 if none was.
     pub change: u64,
 }
 
@@ -157,7 +158,7 @@ impl FromStr for ChangePlace {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        // The databases' numbers have a sign.
+        // The databases' integers are signed.
         let number = |text: &str| text.parse::<i64>().ok()?.try_into().ok();
         text.split_once('-')
             .and_then(|(build, change)| Some((number(build)?, number(change)?)))
@@ -176,7 +177,7 @@ impl FromStr for ChangePlace {
 impl FromStr for Condition {
     type Err = Invalid;
 
-    /// `index=value`, or with `<`, `<=`, `>`, `>=`.
+    /// Parses `index=value`, or the same with `<`, `<=`, `>` or `>=`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
             Invalid(format!(

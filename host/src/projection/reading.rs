@@ -1,4 +1,4 @@
-//! Documents as they are read.
+//! Reads, queries and change feeds of documents.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,22 +16,22 @@ use super::{
 use crate::model::{Index, Invalid};
 use crate::store::{DOCUMENTS_PAGE_MAX, Found, PAGE_BYTES_MAX, Scan};
 
-/// Conditions of one query.
+/// Limit for the number of conditions in a query.
 const CONDITIONS_MAX: usize = 16;
-/// Documents that one page looks through.
+/// Limit for the number of documents that are scanned for one page.
 const LOOKED_THROUGH_MAX: usize = 5_000;
-/// Documents that are read at once before anything is known of their length.
+/// Number of documents in the first read, before their size is known.
 const AT_FIRST: usize = 32;
-/// Changes that are read at once: more than one event may make.
+/// Number of changes in one read. It is more than a single event can make.
 const CHANGES_PAGE: usize = 300;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 impl Service {
-    /// A document of a projection.
+    /// Reads a document of a projection.
     ///
     /// # Errors
-    /// When there is no such projection or document, the projection is live, is not as
-    /// fresh as asked for in time, or the store fails.
+    /// When there is no such projection or document, the projection is live or does not become
+    /// fresh enough in time, or the store fails.
     pub async fn view(&self, name: &str, key: &str, freshness: Freshness) -> Result<View, Error> {
         let Active {
             build,
@@ -39,8 +39,8 @@ impl Service {
             is_stale,
             ..
         } = self.fresh(name, Some(key), freshness).await?;
-        // Before the document is read: what is folded meanwhile may be counted, but nothing
-        // that is missing is left uncounted.
+        // Read before the document: events folded meanwhile may still be reported as parked, but no
+        // missing event goes unreported.
         let parked = match build.has_parked {
             true => self.shared.documents.parked_for(build.id, key).await?,
             false => None,
@@ -65,7 +65,7 @@ impl Service {
         })
     }
 
-    /// Documents of a projection, by indexes or by key.
+    /// Reads a page of documents of a projection, by indexes or by key.
     ///
     /// # Errors
     /// As [`view`](Self::view), and when the projection has no such index.
@@ -133,10 +133,11 @@ impl Service {
         })
     }
 
-    /// Tells of changes of a projection's documents: those behind a place, without one all
-    /// documents, then what comes, with a heartbeat every 15 s. When another build is
-    /// answered from than the one of the place, that is told first, then all of its
-    /// documents. Ends with an error, or with the host.
+    /// Streams the changes of a projection's documents after a checkpoint, followed by new changes,
+    /// with a heartbeat every 15 s. Without a checkpoint, the stream starts with all documents. If
+    /// another build than that of the checkpoint is or becomes active, [`Change::Switched`] is
+    /// reported, followed by all documents of that build. The stream ends after an error, or when
+    /// the host shuts down.
     ///
     /// # Errors
     /// When there is no such projection, or it is live.
@@ -160,11 +161,11 @@ impl Service {
     }
 }
 
-/// How a query is answered: one index is scanned, what else has to hold is looked at in
-/// the documents.
+/// The execution plan of a query: one index is scanned, and the other conditions are checked
+/// against the documents.
 struct Search {
     scan: Scan,
-    /// Number of an index, and what holds of its values.
+    /// The conditions: number of the index, operator and encoded value.
     conditions: Vec<(usize, Compares, Box<[u8]>)>,
 }
 
@@ -206,8 +207,8 @@ impl Search {
         Ok(Self { scan, conditions })
     }
 
-    /// Whether a document that the scan found is to be told: everything holds of it, and it
-    /// was not found by another of its values before.
+    /// Whether a document that the scan found belongs to the result: all conditions hold, and the
+    /// scan did not find it before by another of its values.
     fn takes(&self, indexes: &[Index], found: &Found) -> bool {
         if self.conditions.is_empty() && self.scan.index.is_none() {
             return true;
@@ -234,7 +235,7 @@ impl Search {
     }
 }
 
-/// How many documents are read at once, by what those before took.
+/// Returns how many documents to read at once, based on the average size so far.
 fn fitting(bytes: usize, documents: usize) -> usize {
     match bytes.checked_div(documents) {
         None => AT_FIRST,
@@ -253,7 +254,8 @@ impl Compares {
         }
     }
 
-    /// Values between which all are that it holds of, and perhaps the bounds themselves.
+    /// Returns the range that contains all values for which the comparison holds. The bounds
+    /// themselves may be outside.
     fn bounds(self, value: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
         let from = matches!(self, Self::Equal | Self::Greater | Self::AtLeast);
         let to = matches!(self, Self::Equal | Self::Less | Self::AtMost);
@@ -287,7 +289,7 @@ fn number(name: &str, indexes: &[Index], wanted: &str) -> Result<usize, Error> {
     })
 }
 
-/// Someone who is told of changes.
+/// A reader that follows the changes of a projection.
 struct Following {
     shared: Arc<Shared>,
     name: Arc<str>,
@@ -331,7 +333,7 @@ impl Following {
         }
     }
 
-    /// Reads what has changed. False when nothing has.
+    /// Reads the next changes. Returns false if there are none.
     async fn read(&mut self) -> Result<bool, Error> {
         let Active {
             build, position, ..
@@ -352,7 +354,8 @@ impl Following {
         let changed = documents.changed(build.id, self.at.change, CHANGES_PAGE);
         let mut changed = changed.await?;
         if build.is_inline {
-            // Beyond the head others may still come between.
+            // Changes after the head are left out, because changes before them may still be
+            // committed.
             changed.retain(|document| document.change <= position.0);
         }
         let Some(last) = changed.last() else {

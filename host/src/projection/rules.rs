@@ -1,5 +1,5 @@
-//! What folds a projection: the guest, and what it is given. Everything here runs the
-//! guest on the caller's thread.
+//! The rules of a projection: the guest that folds it, and the events it reads. Everything here
+//! runs the guest on the caller's thread.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use crate::model::{Position, RecordedEvent, StreamId};
 use crate::runtime::{Definition, Failure, Idle, Instance, Module, Work};
 use crate::upcast::{self, Lifter};
 
-/// Events are shared: a batch is tried again in parts when something fails.
+/// A shared event. A batch is retried in parts if something fails, so events are in several lists.
 pub(super) type Event = Arc<RecordedEvent>;
 
-/// Instances of guests that are kept for the next call.
+/// Limit for the number of idle guest instances that are reused.
 const IDLE_MAX: usize = 32;
 
-/// What runs guests for projections. Shared by all of a store.
+/// Runs guests for projections. Shared by all projections of a store.
 pub struct Guests {
     pub(super) lifter: Arc<Lifter>,
     pub(super) idle: Idle,
 }
 
-/// A projection under one plan, as one module defines it.
+/// The definition of a projection by one module, under one plan.
 pub struct Rules {
     pub(super) name: Arc<str>,
     pub(super) module: Arc<Module>,
@@ -33,29 +33,30 @@ pub struct Rules {
 /// Events, and the documents that they concern.
 #[derive(Debug, Default)]
 pub(super) struct Keyed {
-    /// As the projection reads them.
+    /// The events as the projection reads them: lifted.
     pub events: Vec<Event>,
-    /// For each document, in the order in which the events first name them: indexes of its
-    /// events.
+    /// For each document, the indexes of its events. The documents are in the order in which the
+    /// events first name them.
     pub works: Vec<(Arc<str>, Vec<usize>)>,
 }
 
 /// A stored event that can't be folded.
 #[derive(Debug, Clone)]
 pub(super) struct Stuck {
-    /// Its place.
+    /// Position of the event.
     pub position: Position,
-    /// Its stream.
+    /// Stream of the event.
     pub stream: StreamId,
-    /// The document that fails; none when it can't be lifted, or has no keys.
+    /// The document for which the event fails. `None` if the event can't be lifted, or the guest
+    /// can't determine its keys.
     pub document: Option<Arc<str>>,
-    /// Kind of the guest's fault, if it was one.
+    /// Kind of the guest's fault, if there was one.
     pub fault: Option<&'static str>,
     /// What happened.
     pub error: Box<str>,
 }
 
-/// A document to be folded: its key, what there is of it, its events.
+/// A document to be folded: its key, its current value and its events.
 pub(super) struct Task {
     pub key: Arc<str>,
     pub document: Option<Arc<str>>,
@@ -63,7 +64,7 @@ pub(super) struct Task {
 }
 
 impl Guests {
-    /// With this lifter.
+    /// Creates the value with a lifter and no idle instances.
     pub(super) fn new(lifter: Arc<Lifter>) -> Self {
         Self {
             lifter,
@@ -73,7 +74,8 @@ impl Guests {
 }
 
 impl Rules {
-    /// A projection of a module under a plan; none when the module does not define it.
+    /// Returns the rules of a projection under a plan. `None` if the module does not define the
+    /// projection.
     pub(super) fn new(
         name: &str,
         module: &Arc<Module>,
@@ -90,14 +92,14 @@ impl Rules {
         })
     }
 
-    /// Its definition.
+    /// Returns the definition of the projection.
     pub(super) fn definition(&self) -> &Definition {
         let found = self.module.projection(&self.name);
         found.expect("rules are made of a module that defines the projection")
     }
 
-    /// Lifts events and asks which documents they concern, up to the first event of which
-    /// that can't be told.
+    /// Lifts events and asks the guest which documents they concern, up to the first event for
+    /// which that fails.
     pub(super) fn key(&self, events: Vec<Event>) -> (Keyed, Option<Stuck>) {
         let readable = self.sources.lift_all(&self.guests.lifter, events);
         let stuck = readable.failed.map(|failed| Stuck {
@@ -114,10 +116,11 @@ impl Rules {
         }
     }
 
-    /// The same for events of which one fails, which is found by halving.
+    /// Does the same for events of which at least one fails. The first one that fails is found by
+    /// bisection.
     fn key_up_to(&self, events: Vec<Event>) -> (Keyed, Option<Stuck>) {
         let (mut keys, mut rest) = (Vec::with_capacity(events.len()), 0..events.len());
-        // The longest that is known to fail, from `rest.start` on.
+        // `rest` is the longest range, from its start, that may still contain a failing event.
         while !rest.is_empty() {
             let end = whole(&events, rest.start, rest.end - rest.start);
             let failure = match self.keys(&events[rest.start..end]) {
@@ -147,18 +150,18 @@ impl Rules {
         self.call(|instance| instance.keys(self.definition(), &events))
     }
 
-    /// Folds documents: result i belongs to task i.
+    /// Folds documents. Result i belongs to task i.
     ///
     /// # Errors
-    /// The first stored event, by position, that can't be folded. Nothing of the others is
-    /// told.
+    /// The first stored event, by position, that can't be folded. Nothing is reported about the
+    /// other events.
     pub(super) fn apply(&self, tasks: &[Task]) -> Result<Vec<Option<Arc<str>>>, Stuck> {
         if let Ok(documents) = self.documents(tasks) {
             return Ok(documents);
         }
         let (mut documents, mut first) = (Vec::with_capacity(tasks.len()), None::<Stuck>);
         for task in tasks {
-            // What stands behind the first one need not be tried: it may take long to fail.
+            // Events after the first failure need not be tried. They may take long to fail.
             let until = first.as_ref().map(|known| known.position);
             match self.apply_one(&task.before(until)) {
                 Ok(document) => documents.push(document),
@@ -168,7 +171,7 @@ impl Rules {
         first.map_or(Ok(documents), Err)
     }
 
-    /// Folds one document; an event that fails is found by halving.
+    /// Folds one document. An event that fails is found by bisection.
     pub(super) fn apply_one(&self, task: &Task) -> Result<Option<Arc<str>>, Stuck> {
         let mut document = task.document.clone();
         let mut rest = 0..task.events.len();
@@ -209,7 +212,7 @@ impl Rules {
         Ok(folded.into_iter().map(|it| it.map(Into::into)).collect())
     }
 
-    /// Calls the guest; in a fresh instance once more, if that may help.
+    /// Calls the guest. Retries once in a new instance, if that may help.
     fn call<R>(
         &self,
         mut call: impl FnMut(&mut Instance) -> Result<R, Failure>,
@@ -247,7 +250,7 @@ impl Keyed {
         Self { events, works }
     }
 
-    /// The documents to be folded, of which some exist.
+    /// Returns the tasks that fold the documents, given the documents that exist.
     pub(super) fn tasks(&self, document: impl Fn(&str) -> Option<Arc<str>>) -> Vec<Task> {
         let task = |(key, events): &(Arc<str>, Vec<usize>)| Task {
             key: Arc::clone(key),
@@ -262,7 +265,7 @@ impl Keyed {
 }
 
 impl Task {
-    /// The same with what stands before a position alone.
+    /// Returns the same task with only the events before a position.
     fn before(&self, until: Option<Position>) -> Self {
         let count = until.map_or(self.events.len(), |until| {
             self.events.partition_point(|event| event.position < until)
@@ -274,7 +277,7 @@ impl Task {
         }
     }
 
-    /// Position of its last event.
+    /// Returns the position of the last event.
     pub(super) fn position(&self) -> Position {
         let last = self.events.last();
         last.map_or(Position(0), |event| event.position)
@@ -297,8 +300,8 @@ impl Stuck {
     }
 }
 
-/// Where `count` events end, from `start` on, without a part of a stored event: one stored
-/// event at least.
+/// Returns the end of the range that starts at `start` and has at most `count` events, without
+/// splitting the parts of a stored event. The range has at least one stored event.
 fn whole(events: &[Event], start: usize, count: usize) -> usize {
     let mut end = start.saturating_add(count.max(1)).min(events.len());
     while end < events.len() && events[end].position == events[end - 1].position {

@@ -1,4 +1,5 @@
-//! The owner of a build: it reads the log behind its checkpoint, folds, and writes.
+//! The owner of a build: reads the log after its checkpoint, folds the events and writes the
+//! documents.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +21,18 @@ use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
 use crate::store::{Build, BuildBatch, BuildClaim, Role, SetAside, StoredProjection, Subject};
 
-/// Documents of a page from which they are shared out among threads.
+/// Number of documents in a page from which folding is distributed among threads.
 const SHARED_OUT_MIN: usize = 64;
 
-/// Between two transactions of a build while events come all the time.
+/// Pause between two transactions of a build while events arrive continuously.
 const FLUSH_PAUSE: Duration = Duration::from_millis(100);
-/// The same while somebody waits for documents.
+/// The same pause while somebody waits for documents.
 const FLUSH_PAUSE_AWAITED: Duration = Duration::from_millis(20);
 
-/// How long the end of a host waits for a store that is to take a build back.
+/// How long a stopping host waits for the store to release a build.
 const RELEASED_IN: Duration = Duration::from_secs(2);
 
-/// Keeps one build going, whenever it can be owned.
+/// Runs one build whenever this host can own it.
 pub(super) struct Runner {
     pub(super) shared: Arc<Shared>,
     pub(super) name: Arc<str>,
@@ -41,17 +42,17 @@ pub(super) struct Runner {
 
 /// Why an owner has stopped.
 pub(super) enum End {
-    /// The host ends, or the build is another host's or nobody's from now on.
+    /// The host is shutting down, or another host owns the build, or the build has been removed.
     Gone,
-    /// Another owns it by now, or it is inline.
+    /// Another owner has claimed the build, or it has become inline.
     Lost,
-    /// Someone has to look, or asked it to wait: the store says so.
+    /// The build has stopped after an error, or an operator paused it. The store has the details.
     Waiting,
-    /// The store failed, or something that may pass.
+    /// The store failed, or another error occurred that may be temporary.
     Failed(Error),
 }
 
-/// An owned build.
+/// A build that this host owns, with the state of folding it.
 pub(super) struct Owner {
     pub(super) shared: Arc<Shared>,
     pub(super) name: Arc<str>,
@@ -59,49 +60,50 @@ pub(super) struct Owner {
     pub(super) on_error: OnError,
     pub(super) rules: Arc<Rules>,
     pub(super) cache: Cache,
-    /// What is read while other events are folded.
+    /// The page that is read while other events are folded.
     pub(super) ahead: Option<Ahead>,
-    /// What is written while more is folded.
+    /// The batch that is written while more events are folded.
     pub(super) writing: Option<Writing>,
     pub(super) parked: Parked,
-    /// What operators dropped; who drops more takes the build from its owner.
+    /// Events that operators dropped. Dropping another one takes the build from its owner.
     pub(super) drops: Drops,
-    /// What is to be written beside the documents.
+    /// What the next batch writes in addition to the documents.
     pub(super) aside: BuildBatch,
     pub(super) token: u64,
-    /// The plan whose rules folded everything so far; none: it is not known.
+    /// The plan under whose rules everything folded so far is known to be valid. `None` if it is
+    /// unknown.
     pub(super) judged: Option<u64>,
     /// Why the build is stale.
     pub(super) stale: Option<Box<str>>,
-    /// The store does not have these two yet.
+    /// Whether the values of `judged` and `stale` have yet to be written.
     pub(super) verdict_is_new: bool,
     /// Everything up to here is folded.
     pub(super) at: Position,
     /// Everything up to here is stored.
     pub(super) kept_at: Position,
-    /// When the claim is to be renewed.
+    /// When to renew the lease.
     pub(super) due: Instant,
-    /// Events that were folded since the last flush.
+    /// Number of events folded since the last flush.
     pub(super) events: usize,
     pub(super) since: Instant,
     pub(super) retries: u64,
-    /// Operators may have asked to retry parked events.
+    /// Whether operators may have asked to retry parked events.
     pub(super) retry_is_wanted: bool,
-    /// A rebuild waits for the order to take over.
+    /// Whether the rebuild waits for a `switch`.
     pub(super) is_held: bool,
-    /// How it compares with what it is to replace, and when that was looked at.
+    /// The last comparison with the build that is replaced, and its time.
     pub(super) comparison: Option<(Instant, Option<String>)>,
-    /// Why a rebuild does not take over by itself.
+    /// Why the rebuild does not take over automatically.
     pub(super) waits: Option<Box<str>>,
-    /// When that was checked.
+    /// The last check whether it may.
     pub(super) checked: Option<Checked>,
-    /// What a rebuild replaces, as it was a moment ago.
+    /// The build that the rebuild replaces, as of the last check of the store.
     pub(super) replaced: Option<Replaced>,
     looked_at: Instant,
 }
 
 impl Runner {
-    /// Runs until the build is not to be kept going any more.
+    /// Runs until the build is not wanted any more.
     pub(super) async fn run(self) {
         let mut control = self.shared.control.subscribe();
         let mut backoff = Backoff::of_reads();
@@ -135,13 +137,13 @@ impl Runner {
         }
     }
 
-    /// Between two looks whether a build can be owned.
+    /// Returns a random pause between two attempts to own the build.
     fn pause(&self) -> Duration {
         let (poll, lease) = (self.shared.options.poll, self.shared.options.lease);
         rand::rng().random_range(lease / 8..=lease / 4).min(poll)
     }
 
-    /// Claims the build, if it is to go on and nobody else owns it.
+    /// Claims the build, if it should run and nobody else owns it.
     async fn claim(&self) -> Result<Option<(StoredProjection, BuildClaim)>, Error> {
         let documents = &self.shared.documents;
         let Some(stored) = documents.projection(&self.name).await? else {
@@ -161,8 +163,8 @@ impl Runner {
         Ok(claim.map(|claim| (stored, claim)))
     }
 
-    /// Owns the build until that ends, and gives it back: else nobody could go on with it
-    /// until its lease runs out.
+    /// Owns the build until it ends, then releases it. Otherwise nobody could run the build until
+    /// its lease expires.
     async fn own(&self, stored: &StoredProjection, claim: BuildClaim) -> End {
         let token = claim.token;
         let owning = async {
@@ -171,7 +173,8 @@ impl Runner {
                 Err(error) => End::Failed(error),
             }
         };
-        // What is folded and not written by then is folded again by the next owner.
+        // Events that were folded but not written by then are folded a second time by the next
+        // owner.
         let end = tokio::select! {
             end = owning => end,
             () = self.stop.cancelled() => End::Gone,
@@ -180,7 +183,7 @@ impl Runner {
             let releasing = self.shared.documents.release(self.build.id, token);
             match timeout(RELEASED_IN, releasing).await {
                 Ok(Ok(_)) => {}
-                // The lease runs out by itself.
+                // The lease expires by itself.
                 Ok(Err(error)) => {
                     tracing::debug!(projection = &*self.name, %error, "a build was not given back");
                 }
@@ -204,7 +207,7 @@ impl Owner {
         let rules = shared.rules(&runner.name, build.module).await?;
         let settings = rules.plan.projection(&runner.name).map(|it| it.settings);
         let parked = Parked::read(&*shared.documents, build.id).await?;
-        // After the claim: what is dropped from now on ends it.
+        // Read after the claim, because dropping an event from now on ends the claim.
         let drops = Drops::read(&*shared.documents, &runner.name, Position(0)).await?;
         let (now, has_parked) = (Instant::now(), parked.len() > 0);
         Ok(Self {
@@ -228,7 +231,7 @@ impl Owner {
             events: 0,
             since: now,
             retries: stored.retries,
-            // The last owner may have gone before it came to it.
+            // The previous owner may have stopped before the retry.
             retry_is_wanted: has_parked,
             is_held: stored.is_held,
             comparison: None,
@@ -240,7 +243,7 @@ impl Owner {
         })
     }
 
-    /// Folds what there is, then what comes.
+    /// Folds the existing events, then those that arrive.
     async fn run(&mut self) -> End {
         loop {
             if let Err(end) = self.follow().await {
@@ -249,13 +252,13 @@ impl Owner {
         }
     }
 
-    /// One page; at the end of the log, waits for more.
+    /// Folds one page. At the end of the log, waits for more.
     async fn follow(&mut self) -> Result<(), End> {
         let mut control = self.shared.control.subscribe();
         control.borrow_and_update();
         let mut raised = self.shared.registry.raised();
         raised.borrow_and_update();
-        // Also while events come all the time, and nothing is waited for.
+        // Also checked while events arrive continuously and nothing waits.
         if self.looked_at.elapsed() >= self.shared.options.poll {
             self.look().await?;
         }
@@ -265,7 +268,7 @@ impl Owner {
         if newest.is_some_and(|newest| newest > self.rules.plan.number) {
             let known = self.rules.plan.number;
             self.shared.learn_plan().await.map_err(End::Failed)?;
-            // In the middle of an import the history may not hold it.
+            // During an import, the history may not include the plan yet.
             if self.shared.registry.plan().number > known {
                 return Ok(());
             }
@@ -279,7 +282,7 @@ impl Owner {
             return self.overcome(stuck).await;
         }
         self.at = next;
-        // While more comes all the time, not every commit is followed by a transaction.
+        // While events arrive continuously, not every commit is followed by a transaction.
         let is_quiet = is_last && !grown.has_changed().unwrap_or(true);
         let is_due = is_last && self.since.elapsed() >= self.flush_pause();
         if is_quiet || is_due {
@@ -288,7 +291,7 @@ impl Owner {
             self.begin_flush(None).await?;
         }
         if is_quiet || is_due {
-            // Else the module that is deployed by now does it, once the build is its own.
+            // Otherwise the newly deployed module retries them, once it has taken over the build.
             if self.retry_is_wanted && !self.is_replaced() {
                 self.retry_parked().await?;
             }
@@ -309,7 +312,7 @@ impl Owner {
         })
     }
 
-    /// Folds events as far as they can be: tells the first that can't.
+    /// Folds events up to the first one that can't be folded, which is returned.
     pub(super) async fn fold(
         &mut self,
         mut events: Vec<Event>,
@@ -348,7 +351,7 @@ impl Owner {
         }
     }
 
-    /// An event waits for a subject from now on.
+    /// Parks an event for a subject.
     pub(super) fn set_aside(&mut self, subject: Subject, position: Position, at: Timestamp) {
         self.parked.add(&subject, position);
         self.aside.parked.push(SetAside {
@@ -361,7 +364,8 @@ impl Owner {
         });
     }
 
-    /// Stops where more waits than may: what is folded is written with it.
+    /// Stops if more events are parked than allowed. What was folded is written together with the
+    /// error.
     async fn check_parked(&mut self, folded: &[Event]) -> Result<(), End> {
         let (waiting, max) = (self.parked.len(), self.shared.options.parked_max);
         if waiting <= max {
@@ -381,7 +385,7 @@ impl Owner {
         Err(End::Waiting)
     }
 
-    /// Folds documents into the cache; nothing of them when one fails.
+    /// Folds documents into the cache. If one fails, the cache is not changed.
     async fn apply(&mut self, keyed: &Keyed, is_behind: bool) -> Result<Result<(), Stuck>, End> {
         self.load(keyed.works.iter().map(|(key, _)| key)).await?;
         let tasks = keyed.tasks(|key| self.cache.get(key));
@@ -418,7 +422,7 @@ impl Owner {
         Ok(Ok(()))
     }
 
-    /// Reads documents that are not known yet.
+    /// Loads documents that are not in the cache yet.
     pub(super) async fn load<'a>(
         &mut self,
         keys: impl Iterator<Item = &'a Arc<str>>,
@@ -437,7 +441,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Runs a guest, one of a few at a time.
+    /// Runs a guest. The number of guests that run at the same time is limited.
     pub(super) async fn folding<T: Send + 'static>(
         &mut self,
         run: impl FnOnce() -> T + Send + 'static,
@@ -450,7 +454,7 @@ impl Owner {
         self.holding(running).await?.map_err(End::Failed)
     }
 
-    /// The same on several threads.
+    /// Does the same on several threads.
     async fn folding_all<T: Send + 'static>(
         &mut self,
         parts: Vec<Vec<Task>>,
@@ -485,7 +489,7 @@ impl Owner {
             || self.since.elapsed() >= options.flush_interval
     }
 
-    /// Holds the build while something goes on.
+    /// Renews the lease of the build while the given work runs.
     pub(super) async fn holding<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
         let mut work = std::pin::pin!(work);
         let mut done = None;
@@ -495,7 +499,7 @@ impl Owner {
                 it = &mut work => return Ok(it),
                 () = sleep_until(self.due) => {}
             }
-            // The work goes on meanwhile: it may hold what the renewal waits for.
+            // The work continues meanwhile, because it may hold a resource that the renewal needs.
             let mut renewing = std::pin::pin!(self.renew());
             let renewed = loop {
                 tokio::select! {
@@ -535,7 +539,7 @@ impl Owner {
         }
     }
 
-    /// Hears of what was ordered, here or on another host.
+    /// Checks for commands to the projection, from this host or another one.
     async fn look(&mut self) -> Result<(), End> {
         self.looked_at = Instant::now();
         let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
@@ -561,7 +565,7 @@ impl Owner {
     }
 }
 
-/// Tasks in as many parts as there are threads, each about as large as the others.
+/// Splits tasks into at most one part per thread, of about equal size.
 fn shared_out(mut tasks: Vec<Task>, threads: usize) -> Vec<Vec<Task>> {
     let share = tasks.len().div_ceil(threads).max(1);
     let mut parts = Vec::with_capacity(threads);

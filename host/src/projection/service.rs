@@ -22,14 +22,14 @@ use crate::supervise::Supervisor;
 /// How long an activation waits until its projections are inline.
 const SETTLED_IN: Duration = Duration::from_secs(5);
 
-/// Keeps the projections of a store going, and answers for them. They end when it is
-/// dropped.
+/// Runs the projections of a store, and answers reads of them. The projections stop when the
+/// service is dropped.
 pub struct Service {
     pub(super) shared: Arc<Shared>,
 }
 
 impl Service {
-    /// Starts to keep going what is deployed. Must be called within a tokio runtime.
+    /// Starts to run the deployed projections. Must be called within a tokio runtime.
     pub fn start(
         options: Options,
         (reader, documents, types): (
@@ -76,7 +76,7 @@ impl Service {
         Self { shared }
     }
 
-    /// Waits until what is to be inline is, for a moment.
+    /// Waits a moment until the projections that should be inline are inline.
     pub async fn settled(&self, projections: &ProjectionPlan) {
         let wanted = projections.settings.iter();
         let wanted: Vec<_> = wanted
@@ -89,11 +89,11 @@ impl Service {
                 .all(|(name, _)| plan.inline_projection(name).is_some())
         };
         let mut raised = self.shared.registry.raised();
-        // Whatever it comes to, the status tells.
+        // The status shows the result either way.
         _ = timeout(SETTLED_IN, raised.wait_for(|_| is_settled())).await;
     }
 
-    /// Ends everything, and gives back what is owned.
+    /// Stops all projections, and releases the builds that this host owns.
     pub async fn close(&self) {
         self.shared.ending.cancel();
         self.shared.tell();
@@ -109,11 +109,12 @@ impl Drop for Service {
     }
 }
 
-/// Runs what is to be run, whatever that is by now, until the host ends.
+/// Starts and stops builds as plans and commands require, until the host shuts down.
 async fn keep_going(shared: Arc<Shared>) {
     let mut raised = shared.registry.raised();
     let mut control = shared.control.subscribe();
-    // A keeper that panics takes its builds along, and begins them again.
+    // Dropped if this task panics: its builds then stop too, and the restarted task starts them
+    // from scratch.
     let mut running = Running::default();
     while !shared.ending.is_cancelled() {
         raised.borrow_and_update();
@@ -139,7 +140,7 @@ async fn keep_going(shared: Arc<Shared>) {
     }
 }
 
-/// What runs; it ends when this is dropped.
+/// The builds that run. They stop when this is dropped.
 #[derive(Default)]
 struct Running(HashMap<BuildId, CancellationToken>);
 
@@ -151,7 +152,7 @@ impl Drop for Running {
     }
 }
 
-/// Lets those run that are wanted, and no others.
+/// Starts the wanted builds, and stops all others.
 fn run(
     shared: &Arc<Shared>,
     running: &mut HashMap<BuildId, CancellationToken>,

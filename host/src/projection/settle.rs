@@ -1,4 +1,4 @@
-//! Documents that differ from what was folded are looked at a second time: their build goes on.
+//! Rechecks documents that differ from what was folded, because their build continues meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use super::verify::{Checking, Halt};
 use crate::model::Position;
 use crate::store::{Role, Subject};
 
-/// How often a document that goes on changing is looked at, and the first pause between two
-/// looks, which doubles each time: about a second in all.
+/// How often a document that keeps changing is checked, and the first pause between two checks. The
+/// pause doubles each time: about a second in total.
 const LOOKS_MAX: u32 = 8;
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
-/// A document that is not what was folded, when it was looked at last.
+/// A document that differed from what was folded when it was last checked.
 pub(super) struct Suspect {
     pub key: Arc<str>,
     pub folded: Option<Arc<str>>,
-    /// Up to here it is folded.
+    /// The position up to which the document is folded.
     pub at: Position,
-    /// What was stored then: the document and its change; 0 where there was none.
+    /// The document that was stored then and its change number, which is 0 if there was none.
     pub seen: (Option<Arc<str>>, u64),
 }
 
 impl Checking<'_> {
-    /// Looks at documents a second time, as often as they go on changing.
+    /// Rechecks documents for as long as they keep changing, within limits.
     pub(super) async fn settle(&mut self, mut suspects: Vec<Suspect>) -> Result<(), Halt> {
         for look in 1..=LOOKS_MAX {
             if suspects.is_empty() {
@@ -39,12 +39,12 @@ impl Checking<'_> {
             let keys: Vec<Arc<str>> = suspects.iter().map(|it| Arc::clone(&it.key)).collect();
             let documents = &self.shared.documents;
             let stored = documents.documents(self.build.id, &keys).await?;
-            // Later than the documents: something may be parked for them by now.
+            // Read after the documents, because events may have been parked for them meanwhile.
             let parked = Parked::read(&**documents, self.build.id).await?;
             if streams(&parked) != streams(&self.parked) {
                 return Err(Halt::Changed);
             }
-            // A document may be there before the log can be read up to its change.
+            // A document may be visible before the log can be read up to its change.
             let (_, head) = self.reached().await?;
             let mut looked_at = Vec::with_capacity(suspects.len());
             for (suspect, stored) in suspects.into_iter().zip(stored) {
@@ -55,8 +55,8 @@ impl Checking<'_> {
                 let stored = stored.map_or((None, 0), |it| (it.document, it.change));
                 looked_at.push((suspect, stored));
             }
-            // A change may have a greater number than its event. So it is compared first where
-            // its build was, then where its own number is.
+            // A change number may be greater than the position of its event. So the document is
+            // compared first at the position of its build, then at its own change number.
             for may_go_on in [false, true] {
                 let until = |change: u64| match may_go_on {
                     true => Position(change).min(head),
@@ -83,8 +83,8 @@ impl Checking<'_> {
         Ok(())
     }
 
-    /// How far the build is, and how far the log can be read. The build has to be as it was when
-    /// it began to be folded.
+    /// Returns the position of the build, and the position up to which the log can be read. The
+    /// build must not have changed since folding started.
     async fn reached(&mut self) -> Result<(Position, Position), Halt> {
         let name = &*self.rules.name;
         let head = self.shared.reader.log_head().await?;
@@ -103,8 +103,8 @@ impl Checking<'_> {
         Ok((position, head))
     }
 
-    /// Folds suspects on, each up to a position that depends on its stored change. Those that
-    /// can't be folded on are reported, and left out.
+    /// Folds suspects further, each up to a position that depends on its stored change. Those that
+    /// can't be folded are reported and left out.
     async fn fold_on<S>(
         &mut self,
         suspects: Vec<(Suspect, (S, u64))>,
@@ -150,7 +150,7 @@ impl Checking<'_> {
     }
 }
 
-/// The streams for which events are parked, and the first event of each.
+/// Returns the streams for which events are parked, with the first event of each.
 fn streams(parked: &Parked) -> Vec<(Subject, Option<Position>)> {
     let subjects = parked.subjects().into_iter();
     let streams = subjects.filter(|subject| matches!(subject, Subject::Stream(_)));

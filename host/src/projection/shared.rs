@@ -16,41 +16,40 @@ use crate::model::{Clock, Digest, Throttle};
 use crate::store::{Deployment, DocumentStore, EventReader, TypeStore};
 use crate::supervise::Supervisor;
 
-/// How projections are kept going.
+/// Options for running projections.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// For how long a build is owned without a sign of life. It is renewed every third of
-    /// that.
+    /// Length of the lease of a build. It is renewed after every third of that time.
     pub lease: Duration,
-    /// Events that are read at once, at most 1,000.
+    /// Number of events in one read, at most 1,000.
     pub page_events: usize,
-    /// Events after which documents are written while a build catches up.
+    /// Number of events after which documents are written while a build catches up.
     pub flush_events: usize,
-    /// Changed documents after which they are written.
+    /// Number of changed documents after which they are written.
     pub flush_documents: usize,
-    /// Time after which they are written.
+    /// Time after which documents are written.
     pub flush_interval: Duration,
-    /// Documents that the owner of a build keeps in memory, in bytes.
+    /// Size of the documents that the owner of a build keeps in memory, in bytes.
     pub cache_bytes: usize,
-    /// How often an event that can't be folded is tried before the policy holds.
+    /// How often an event that can't be folded is tried before the policy applies.
     pub attempts: u32,
-    /// The bounds of the pause between attempts: at first, and at most.
+    /// Shortest and longest pause between attempts.
     pub retry: (Duration, Duration),
-    /// Events that a build may set aside to wait.
+    /// Limit for the number of events that a build may park.
     pub parked_max: usize,
-    /// Pages that are folded at once, of all projections together.
+    /// Limit for the number of pages that are folded at the same time, of all projections together.
     pub folding_max: usize,
-    /// Threads among which the documents of one page are shared out when a build is behind.
+    /// Number of threads that fold the documents of one page while a build catches up.
     pub threads: usize,
-    /// Time that one batch of appends may take in each inline projection.
+    /// Time limit for one batch of appends in each inline projection.
     pub inline_time: Duration,
-    /// Failed appends in a row after which an inline projection counts as failing.
+    /// Number of failed appends in a row after which an inline projection counts as failing.
     pub failing_after: u32,
-    /// How often is looked for what other hosts changed.
+    /// Interval of checks for changes made by other hosts.
     pub poll: Duration,
-    /// How long the comparison before a rebuild takes over may take.
+    /// Time limit for the comparison before a rebuild takes over.
     pub comparison_time: Duration,
-    /// Documents that a verification folds at once, in bytes.
+    /// Size of the documents that a verification folds at the same time, in bytes.
     pub verify_bytes: usize,
 }
 
@@ -67,8 +66,8 @@ impl Default for Options {
             attempts: 5,
             retry: (Duration::from_millis(100), Duration::from_secs(30)),
             parked_max: 100_000,
-            // Half of a larger machine is left to commands; one guest that is slow holds up
-            // no other.
+            // On a larger machine, half of the cores are left to commands. There are at least two
+            // permits, so that one slow guest does not block all others.
             folding_max: cores.div_ceil(2).max(2),
             threads: cores.min(4),
             inline_time: Duration::from_millis(50),
@@ -80,7 +79,7 @@ impl Default for Options {
     }
 }
 
-/// What the tasks of a service share.
+/// The state that all tasks of a service share.
 pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) reader: Arc<dyn EventReader>,
@@ -90,18 +89,19 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) guests: Arc<Guests>,
     pub(super) inline: Arc<Inline>,
-    /// What was logged lately of events that were set aside.
+    /// Limits how often parked or skipped events are logged.
     pub(super) said: std::sync::Mutex<Throttle>,
-    /// Every activation, as it was read under a plan; read again under the next one.
+    /// All activations, with the plan under which they were read. They are read a second time under
+    /// the next plan.
     pub(super) history: Mutex<(u64, Arc<[Deployment]>)>,
     pub(super) clock: Arc<dyn Clock>,
-    /// Told when the log may have grown.
+    /// Notified when the log may have grown.
     pub(super) grown: watch::Receiver<u64>,
-    /// Told when documents of this host's builds have been written.
+    /// Notified when documents of this host's builds have been written.
     pub(super) progress: watch::Sender<u64>,
-    /// Told when an operator ordered something here, or a build has changed.
+    /// Notified when a command was executed on this host, or a build has changed.
     pub(super) control: watch::Sender<u64>,
-    /// Pages that are folded.
+    /// Limits the number of pages that are folded at the same time.
     pub(super) folding: Semaphore,
     pub(super) ending: CancellationToken,
     pub(super) running: TaskTracker,
@@ -110,7 +110,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// A projection as a module folds it, under the current plan.
+    /// Returns the rules of a projection as a module defines it, under the current plan.
     pub(super) async fn rules(&self, name: &str, module: Digest) -> Result<Rules, Error> {
         let module = self.registry.module(module).await?;
         let plan = self.registry.plan();
@@ -121,14 +121,14 @@ impl Shared {
         })
     }
 
-    /// Whether to log why an event of a projection was set aside: then how many lines were left
-    /// out before.
+    /// Whether to log why an event of a projection was parked or skipped. If so, returns how many
+    /// lines were suppressed before.
     pub(super) fn may_say(&self, name: &str, error: &str) -> Option<u64> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.pass(&format!("{name}: {error}"))
     }
 
-    /// Every activation up to a plan.
+    /// Returns all activations up to a plan.
     pub(super) async fn history(&self, plan: u64) -> Result<Arc<[Deployment]>, Error> {
         let mut known = self.history.lock().await;
         if known.0 != plan {
@@ -137,8 +137,8 @@ impl Shared {
         Ok(Arc::clone(&known.1))
     }
 
-    /// The plan under which some events were committed is known here from now on. A module
-    /// that can't be loaded leaves the plan that is known.
+    /// Learns the newest plan from the store, which may come from another host. If one of its
+    /// modules can't be loaded, the known plan stays current.
     pub(super) async fn learn_plan(&self) -> Result<(), Error> {
         match self.registry.refresh().await {
             Err(deploy::Error::Store(error)) => Err(error.into()),
@@ -150,18 +150,18 @@ impl Shared {
         }
     }
 
-    /// Something about builds has changed: everyone looks again.
+    /// Notifies all tasks that something about builds has changed.
     pub(super) fn tell(&self) {
         self.control.send_modify(|times| *times += 1);
     }
 
-    /// Documents have been written.
+    /// Notifies readers that documents have been written.
     pub(super) fn progressed(&self) {
         self.progress.send_modify(|times| *times += 1);
     }
 }
 
-/// Runs guests off the reactor.
+/// Runs a guest on a thread where it may block.
 pub(super) async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {

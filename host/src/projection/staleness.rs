@@ -1,8 +1,8 @@
-//! Whether the documents of a build are those that a rebuild would make.
+//! Decides whether the documents of a build are those that a rebuild would produce.
 //!
-//! A build knows the plan whose rules folded it. When another plan comes, every stored form of
-//! events that the build has passed is compared: if one comes to the projection in another way
-//! than before, the build is stale, and is folded from scratch next to the one that answers.
+//! A build records the plan under whose rules it was folded. When the plan changes, every stored
+//! form of events that the build has processed is compared. If the projection reads one of them
+//! differently than before, the build is stale, and a rebuild is started next to the active build.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::model::{Position, RecordedEvent};
 use crate::runtime::{Definition, Module};
 use crate::store::{Build, Direction, Filter, LOG_PAGE_MAX, TypeUse};
 
-/// Events that are lifted both ways to find out whether other components lift them the same
-/// way; a build that has passed more of them is stale without a look.
+/// Limit for the number of events that are lifted both ways to find out whether other components
+/// lift them the same way. A build that has processed more of them is stale without a check.
 const COMPARED_MAX: usize = 200_000;
 
-/// Forms that a reason names.
+/// Limit for the number of forms that a reason names.
 const NAMED_MAX: usize = 3;
 
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
-/// What a build has folded.
+/// The events that a build has folded.
 #[derive(Debug, Clone, Copy)]
 enum Passed {
-    /// Everything up to a position.
+    /// All events up to a position.
     Position(Position),
-    /// Everything that was committed under a plan, or an earlier one.
+    /// All events that were committed under a plan, or an earlier one.
     Plan(u64),
 }
 
@@ -44,8 +44,9 @@ impl Passed {
 }
 
 impl Owner {
-    /// A new plan may bring other upcasters, and other settings. Everything so far was folded by
-    /// the rules before: whether that is what the new ones would fold is found out first.
+    /// Adopts the rules of a new plan, which may have other upcasters and settings. Everything so
+    /// far was folded by the previous rules, so this first checks whether the new ones would
+    /// produce the same documents.
     pub(super) async fn renew_rules(&mut self) -> Result<(), End> {
         let plan = self.shared.registry.plan();
         if self.judged == Some(plan.number) && plan.number == self.rules.plan.number {
@@ -86,8 +87,8 @@ impl Owner {
 }
 
 impl Shared {
-    /// Why a build is stale under a plan, which has everything up to a position, folded by the
-    /// rules of another plan; none when it is not.
+    /// Returns why a build is stale under the plan `now`, or `None` if it is not. The build has
+    /// folded everything up to its position by the rules of an earlier plan.
     pub(super) async fn stale_since(
         &self,
         (name, module): (&str, &Arc<Module>),
@@ -100,7 +101,8 @@ impl Shared {
                 .stale_between((name, module), (judged, now), |_| passed)
                 .await;
         }
-        // Whichever rules folded it: none of them may have changed since it was begun.
+        // It is unknown which rules folded the build, so none of them may have changed since it was
+        // started.
         for plan in self.plan_of(build).await?..now.number {
             let next = self.plan_at(plan + 1, now).await;
             let reason = match next {
@@ -117,8 +119,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// Judges an inline build, which is folded with each append by the rules of its plan, by
-    /// each plan that has come since. The store keeps what is found.
+    /// Checks an inline build against each plan that came since its last check, and stores the
+    /// result. Each append was folded by the rules of its own plan.
     pub(super) async fn judge_inline(
         &self,
         (name, module): (&str, &Arc<Module>),
@@ -157,7 +159,7 @@ impl Shared {
         Ok(())
     }
 
-    /// The plan under which a build was begun, where the store does not say it.
+    /// Returns the plan under which a build was started. Used if the store does not have it.
     async fn plan_of(&self, build: &Build) -> Result<u64, Error> {
         let history = self.registry.history().await?;
         let before = history.iter().rev();
@@ -165,7 +167,7 @@ impl Shared {
         Ok(before.next().map_or(0, |it| it.plan))
     }
 
-    /// A plan that was, or the current one; or why it is not known any more.
+    /// Returns the current plan or an earlier one. If it is not known any more, the error says why.
     async fn plan_at(&self, number: u64, now: &Arc<Plan>) -> Result<Arc<Plan>, Box<str>> {
         if number == now.number {
             return Ok(Arc::clone(now));
@@ -174,7 +176,8 @@ impl Shared {
         plan.map_err(|error| format!("plan {number} can't be read any more: {error}").into())
     }
 
-    /// Why what a build has folded under one plan is not what the next one would fold.
+    /// Returns why events that a build has folded under one plan would be folded differently under
+    /// the next one.
     async fn stale_between(
         &self,
         (name, module): (&str, &Arc<Module>),
@@ -207,7 +210,7 @@ impl Shared {
         Ok(Some(reason(&moved, to.number)))
     }
 
-    /// Those forms of which the build has folded an event.
+    /// Returns the forms of which the build has folded an event.
     async fn passed(&self, moved: Vec<Moved>, passed: Passed) -> Result<Vec<Moved>, Error> {
         let mut found = Vec::with_capacity(moved.len());
         for moved in moved {
@@ -229,7 +232,7 @@ impl Shared {
         Ok(found)
     }
 
-    /// Whether stored events of some forms are lifted to the same under two plans.
+    /// Whether stored events of some forms are lifted to the same result under two plans.
     async fn lifts_alike(
         &self,
         (before, now): (&Arc<Sources>, &Arc<Sources>),
@@ -273,7 +276,7 @@ impl Shared {
             let is_same = blocking(move || {
                 let lift = |sources: &Sources, events| sources.lift_all(&lifter, events);
                 let (one, other) = (lift(&before, events.clone()), lift(&now, events.clone()));
-                // An event that can't be lifted hides those behind it.
+                // An event that can't be lifted hides those after it.
                 let is_whole = one.failed.is_none() && other.failed.is_none();
                 is_whole && is_same(&one, &other)
                     || events.into_iter().all(|event| {
@@ -296,7 +299,7 @@ fn sources(plan: &Arc<Plan>, definition: &Definition) -> Arc<Sources> {
     Arc::new(Sources::new(plan, definition))
 }
 
-/// Whether a reader can't tell events that were lifted in two ways from each other.
+/// Whether events that were lifted in two ways look the same to a reader.
 fn is_same(
     one: &deploy::Readable<Arc<RecordedEvent>>,
     other: &deploy::Readable<Arc<RecordedEvent>>,
@@ -313,7 +316,7 @@ fn is_same(
         && one.events.iter().zip(&other.events).all(is_same_event)
 }
 
-/// What has changed, for people.
+/// Describes the changes for operators.
 fn reason(moved: &[Moved], plan: u64) -> Box<str> {
     let form = |moved: &Moved| {
         let TypeUse {

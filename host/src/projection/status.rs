@@ -5,105 +5,105 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Digest, Position, Settings, Timestamp};
 use crate::store::{BuildCounts, Role, SetAside, Subject};
 
-/// How a projection stands.
+/// The status of a projection.
 #[derive(Debug, Clone)]
 pub struct Status {
-    /// Its name.
+    /// Name of the projection.
     pub name: Box<str>,
-    /// What is deployed of it; none: no active component has it, and only what was built
-    /// is left.
+    /// The deployed definition. `None` if no active component defines the projection, and only its
+    /// builds are left.
     pub deployed: Option<Deployed>,
-    /// How it is kept.
+    /// Settings: lifecycle and error policy.
     pub settings: Settings,
-    /// Nothing of it is folded, but inline.
+    /// Whether the projection is paused: no build is folded, except an inline one.
     pub is_paused: bool,
-    /// A rebuild waits for the order to take over.
+    /// Whether a rebuild waits for a `switch`.
     pub is_held: bool,
-    /// How far the log can be read.
+    /// The last position up to which the log can be read.
     pub log_head: Position,
-    /// Its builds: the active one first, then the next and the previous one.
+    /// The builds: the active one first, then the next and the previous one.
     pub builds: Vec<BuildStatus>,
 }
 
-/// What is deployed of a projection.
+/// The deployed definition of a projection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployed {
-    /// The component's name.
+    /// Name of the component.
     pub component: String,
-    /// The component's digest.
+    /// Digest of the component.
     pub module: Digest,
     /// Version of the definition.
     pub version: u32,
 }
 
-/// How a build stands.
+/// The status of a build.
 #[derive(Debug, Clone)]
 pub struct BuildStatus {
-    /// What it is to its projection.
+    /// Role of the build in its projection.
     pub role: Role,
-    /// Version of the definition that it is of.
+    /// Version of the definition that the build was made with.
     pub version: u32,
-    /// The module that folds it.
+    /// The module that folds the build.
     pub module: Digest,
-    /// Everything up to here is in it.
+    /// The checkpoint: the build includes everything up to here.
     pub position: Position,
-    /// What it does.
+    /// What the build is doing.
     pub state: State,
-    /// How many there are of what.
+    /// Counts of documents, parked events and skipped events.
     pub counts: BuildCounts,
-    /// When it was begun.
+    /// When the build was started.
     pub started_at: Timestamp,
-    /// Whether a host owns it now.
+    /// Whether a host owns the build now.
     pub is_owned: bool,
-    /// Why it does not go on.
+    /// The error that holds the build up.
     pub trouble: Option<Trouble>,
-    /// The plan under which its documents were last judged: those that a rebuild under it would
-    /// make, unless it is stale. None where it is not known yet.
+    /// The plan under which the documents were last checked. Unless the build is stale, they are
+    /// what a rebuild under this plan would produce. `None` if it is not known yet.
     pub plan: Option<u64>,
-    /// Why its documents are not those that a rebuild would make; none while they are.
+    /// Why the documents differ from what a rebuild would produce. `None` if they do not.
     pub stale: Option<Box<str>>,
-    /// How a rebuild compares, or compared, with what it replaces.
+    /// How a rebuild compares with the build it replaces, or did when it took over.
     pub comparison: Option<Comparison>,
-    /// Why a rebuild does not take over by itself, and what to do; none when nothing is in its
-    /// way.
+    /// Why a rebuild does not take over automatically, and what to do. `None` if nothing prevents
+    /// it.
     pub waits: Option<Box<str>>,
-    /// How long it takes to catch up if it goes on as it did on average; none while nothing
-    /// can be said.
+    /// Estimated time until the build has caught up, from its average speed. `None` if there is no
+    /// estimate.
     pub remaining: Option<Duration>,
 }
 
-/// What a build does.
+/// The state of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It holds everything up to the head of the log.
+    /// The build includes everything up to the head of the log.
     CaughtUp,
-    /// It is behind, and on its way.
+    /// The build lags and is catching up.
     CatchingUp,
-    /// It is folded in the transactions of appends.
+    /// The build is folded in the transactions of appends.
     Inline,
-    /// The same, but it keeps failing: appends that it wants are refused.
+    /// The build is inline but keeps failing: appends it subscribes to are rejected.
     Failing,
-    /// Something failed, and is tried again.
+    /// Something failed and is being retried.
     Retrying,
-    /// Something failed, and someone has to look.
+    /// Something failed, and an operator must act.
     Stopped,
-    /// Events that it has folded are read in another way by now. It goes on, while another
-    /// build is folded from scratch.
+    /// Events that the build has folded are read differently now. The build continues while a
+    /// rebuild is folded from scratch.
     Stale,
-    /// An operator asked it to wait.
+    /// An operator paused the projection.
     Paused,
-    /// A rebuild that has caught up, and waits for the order to take over: it is held, or lacks
-    /// something of the active build.
+    /// A rebuild has caught up and waits for a `switch`, because it is held or lacks something that
+    /// the active build has.
     Ready,
-    /// A previous one, kept for a roll-back.
+    /// The previous build, stored for a roll-back.
     Kept,
-    /// No active component folds it.
+    /// No active component defines the projection.
     Orphaned,
 }
 
 impl State {
-    /// Its name.
+    /// Returns the name of the state.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CaughtUp => "caught-up",
@@ -121,106 +121,108 @@ impl State {
     }
 }
 
-/// Why a build does not go on.
+/// An error that holds a build up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
-    /// Whether it has given up trying.
+    /// Whether the build has stopped retrying.
     pub is_stopped: bool,
-    /// The event that it stands before; none when it is no single one.
+    /// The event before which the build has stopped. `None` if the error is not about a single
+    /// event.
     pub position: Option<Position>,
-    /// The event's stream.
+    /// Stream of the event.
     pub stream: Option<Box<str>>,
-    /// The document that can't be folded; none when nothing told which.
+    /// The document that can't be folded. `None` if it is unknown.
     pub document: Option<Box<str>>,
     /// What happened.
     pub error: Box<str>,
-    /// Since when.
+    /// When it first happened.
     pub since: Timestamp,
-    /// How often it was tried.
+    /// Number of attempts so far.
     pub attempts: u32,
 }
 
 /// How the documents of a rebuild compare with those that it replaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// When both were looked at, microseconds since 1970 UTC.
+    /// When the builds were compared, in microseconds since 1970 UTC.
     pub at: Timestamp,
-    /// How far the documents that are answered from had come.
+    /// Position of the active build at that time.
     pub active_position: Position,
-    /// How far those of the rebuild had come.
+    /// Position of the rebuild at that time.
     pub next_position: Position,
-    /// Documents that are the same JSON value.
+    /// Documents that have the same JSON value in both builds.
     pub same: u64,
-    /// Documents with the same key that are not.
+    /// Documents with the same key but different values.
     pub different: u64,
     /// Documents that only the active build has.
     pub only_active: u64,
     /// Documents that only the rebuild has.
     pub only_next: u64,
-    /// Whether all were looked at; else the time for it was over.
+    /// Whether all documents were compared. If not, the time limit was reached.
     pub is_complete: bool,
-    /// Some of those that differ.
+    /// Some of the differences.
     pub examples: Vec<Difference>,
 }
 
-/// A document of which two builds have something else.
+/// A document that differs between two builds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// Its key.
+    /// Key of the document.
     pub key: Box<str>,
-    /// In the active build; none: not there. Cut after 1 KiB.
+    /// The document in the active build, truncated to 1 KiB. `None` if it does not exist there.
     pub active: Option<Box<str>>,
-    /// In the rebuild; none: not there. Cut after 1 KiB.
+    /// The document in the rebuild, truncated to 1 KiB. `None` if it does not exist there.
     pub next: Option<Box<str>>,
 }
 
-/// What an operator orders.
+/// A command to a projection, from an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// Fold nothing until it is resumed. An inline projection goes on.
+    /// Stops folding until the projection is resumed. An inline projection continues.
     Pause,
-    /// Go on; also after it has stopped, with what it stopped at.
+    /// Continues after a pause, or retries after the build has stopped.
     Resume,
-    /// Build it anew from the first event, beside the running one.
+    /// Builds the projection from scratch, starting at the first event, next to the active build.
     Rebuild {
-        /// Wait for [`Switch`](Self::Switch) when it has caught up.
+        /// Whether the rebuild waits for [`Switch`](Self::Switch) after it has caught up.
         hold: bool,
     },
-    /// Retry all parked events.
+    /// Retries all parked events.
     RetryParked,
-    /// Retry the parked events of one subject, in order, from the first on.
+    /// Retries the parked events of one subject, in order, starting with the first.
     RetryParkedOf {
-        /// For whom they wait.
+        /// The document or stream for which the events are parked.
         subject: Subject,
-        /// Only if this one is the first of them.
+        /// If given, it must be the position of the first of them.
         position: Option<Position>,
     },
-    /// Drop parked events for good, from every build: those of one subject, or all.
+    /// Drops parked events for good, from every build: those of one subject, or all.
     DropParked {
-        /// For whom they wait.
+        /// The document or stream for which the events are parked.
         subject: Option<Subject>,
-        /// Only this one of the subject's; those that wait only for it are retried at once.
+        /// Drops only this event of the subject. Events that are parked only because of it are then
+        /// retried immediately.
         position: Option<Position>,
-        /// Why.
+        /// Why the events are dropped.
         reason: String,
     },
-    /// Let the rebuild take over, whatever it lacks.
+    /// Lets the rebuild take over, whatever it lacks.
     Switch,
-    /// Back to the build before.
+    /// Makes the previous build active.
     RollBack,
-    /// Inline no longer, asynchronous from here on.
+    /// Makes an inline projection asynchronous.
     Detach,
-    /// Give the rebuild up.
+    /// Cancels the rebuild and removes it.
     Cancel,
-    /// Remove the build before; of a projection that is no longer deployed: all of it.
+    /// Removes the previous build. Removes all builds of a projection that is no longer deployed.
     Drop,
 }
 
-/// Events that wait, or were left out.
+/// A page of parked or skipped events.
 #[derive(Debug, Clone)]
 pub struct ParkedPage {
     /// The events.
     pub events: Vec<SetAside>,
-    /// Where to go on.
+    /// Where the next page starts.
     pub next: Option<(Subject, Position)>,
 }

@@ -1,5 +1,4 @@
-//! What happens when a build has caught up: it becomes inline, or takes the place of the
-//! one that it replaces.
+//! Handles builds that have caught up: a build becomes inline, or replaces the active one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +21,15 @@ use crate::store::{
     Role, Settle, Turn,
 };
 
-/// For how long a comparison is good: a rebuild may have to wait a moment until it can
-/// take over.
+/// How long a comparison is reused. A rebuild may have to wait a moment before it can take over.
 const COMPARED_FOR: Duration = Duration::from_secs(60);
 
-/// Events that may be folded within the transaction in which a build becomes inline.
+/// Limit for the number of events that are folded in the transaction in which a build becomes
+/// inline.
 const SETTLED_MAX: usize = 2_000;
 
 impl Owner {
-    /// The build holds everything that is committed, or did a moment ago.
+    /// Acts on the fact that the build has just caught up with the log.
     pub(super) async fn caught_up(&mut self) -> Result<(), End> {
         if self.stale.is_some() {
             return Ok(());
@@ -44,7 +43,7 @@ impl Owner {
         }
     }
 
-    /// From here on it is folded within the transactions of appends.
+    /// Makes the build inline: from then on, it is folded in the transactions of appends.
     async fn become_inline(&mut self) -> Result<(), End> {
         if self.rules.plan.inline_projection(&self.name).is_some() || self.parked.len() > 0 {
             return Ok(());
@@ -52,7 +51,7 @@ impl Owner {
         self.turn(Vec::new(), true).await
     }
 
-    /// The rebuild takes the place of the active build.
+    /// Makes the rebuild the active build.
     async fn take_over(&mut self) -> Result<(), End> {
         if !self.may_take_over().await? {
             return Ok(());
@@ -65,7 +64,8 @@ impl Owner {
                 next: self.build.id,
             };
             let turns = vec![Turn::Async(inline.build), switch];
-            // What waits in it can't be folded within an append: it is inline once nothing does.
+            // Parked events can't be retried within an append, so the build becomes inline only
+            // when none are left.
             return self.turn(turns, self.parked.len() == 0).await;
         }
         let (shared, name, id) = (
@@ -92,7 +92,7 @@ impl Owner {
         Ok(())
     }
 
-    /// How it compares with what it replaces, as it is kept.
+    /// Returns the comparison with the build that is replaced, encoded for the store.
     async fn compared(&mut self) -> Result<Option<String>, End> {
         if let Some((at, known)) = &self.comparison
             && at.elapsed() < COMPARED_FOR
@@ -125,7 +125,7 @@ impl Owner {
         }
     }
 
-    /// Raises the plan, so that the build is inline from then on, or not.
+    /// Raises the plan, so that the build is inline from then on, or is not.
     async fn turn(&mut self, mut turns: Vec<Turn>, is_inline: bool) -> Result<(), End> {
         turns.extend(is_inline.then(|| self.inline_turn()));
         let inline = InlineBuild {
@@ -147,7 +147,7 @@ impl Owner {
                 Err(End::Lost)
             }
             Err(Error::Plan(error)) => {
-                // It is tried again when it has caught up the next time.
+                // Retried the next time the build has caught up.
                 tracing::info!(projection = &*self.name, %error, "a build did not become inline yet");
                 Ok(())
             }
@@ -156,7 +156,7 @@ impl Owner {
     }
 }
 
-/// Raises the plan for a projection that changes how it is folded.
+/// Raises the plan for a projection whose lifecycle or active build changes.
 pub(super) async fn turn(shared: &Shared, name: &str, turning: Turning) -> Result<(), Error> {
     let plan = shared.registry.plan();
     let Some(projected) = plan.projection(name) else {
@@ -173,7 +173,7 @@ pub(super) async fn turn(shared: &Shared, name: &str, turning: Turning) -> Resul
     raised.map(|_| ()).map_err(deploy::Error::into)
 }
 
-/// Folds what a build has not seen while nobody appends.
+/// Folds the events that a build has not processed yet, while appends are blocked.
 struct Settling {
     reader: Arc<dyn EventReader>,
     documents: Arc<dyn DocumentStore>,
@@ -208,7 +208,8 @@ impl Settling {
         if !events.is_empty() {
             let drops = Drops::read(&*self.documents, name, from).await?;
             if let Some(event) = events.iter().find(|event| drops.hold(event.position)) {
-                // Its owner leaves it out and records that; then it is not in the way any more.
+                // The owner of the build leaves the event out and records that. After that, the
+                // event is not in the way any more.
                 let position = event.position;
                 return Err(failed(&format!(
                     "the event at position {position}, which an operator dropped, is not left out \
@@ -253,7 +254,7 @@ impl Settling {
         Ok(Some(writes))
     }
 
-    /// The events behind a position up to another; none when there are too many.
+    /// Returns the events after one position up to another. `None` if there are too many.
     async fn events(&self, from: Position, to: Position) -> store::Result<Option<Vec<Event>>> {
         let filter = self.rules.sources.filter();
         let (mut events, mut at): (Vec<Event>, _) = (Vec::new(), from);
@@ -275,7 +276,7 @@ impl Settling {
     }
 }
 
-/// Events of a page up to a position, and where to go on.
+/// Returns the events of a page up to a position, and where the next page starts.
 fn reader_page(page: store::LogPage, to: Position) -> (Vec<Event>, Option<Position>) {
     let next = page.next.filter(|next| *next < to);
     let events = page.events.into_iter().filter(|event| event.position <= to);

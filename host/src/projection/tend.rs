@@ -1,4 +1,4 @@
-//! What is to be built, by what is deployed and what is there.
+//! Decides which builds to start, replace and run, from what is deployed and what is stored.
 
 use super::Error;
 use super::shared::Shared;
@@ -7,14 +7,14 @@ use crate::model::Lifecycle;
 use crate::runtime::Definition;
 use crate::store::{Build, Role, StoredProjection};
 
-/// A build that is to be kept going.
+/// A build that should run.
 pub(super) struct Wanted {
     pub name: String,
     pub build: Build,
 }
 
-/// Begins what is deployed and not there, hands over what a new module goes on with, and
-/// removes a part of what was dropped. Tells what is to be kept going.
+/// Starts builds that are deployed but missing, passes builds to new modules that can continue
+/// them, and removes a part of what was dropped. Returns the builds that should run.
 pub(super) async fn tend(shared: &Shared) -> Result<Vec<Wanted>, Error> {
     let plan = shared.registry.plan();
     let mut wanted = Vec::new();
@@ -36,7 +36,7 @@ pub(super) async fn tend(shared: &Shared) -> Result<Vec<Wanted>, Error> {
     Ok(wanted)
 }
 
-/// A projection, with the builds that it should have.
+/// Returns a projection after it has been given the builds that it should have.
 async fn tended(
     shared: &Shared,
     name: &str,
@@ -44,7 +44,8 @@ async fn tended(
 ) -> Result<StoredProjection, Error> {
     let documents = &shared.documents;
     let (version, module) = (projected.definition().version, projected.module.digest());
-    // Another host may do the same at the same time: what is there afterwards counts.
+    // Another host may do the same at the same time, so the stored state is read after every
+    // change.
     for _ in 0..8 {
         let stored = documents.projection(name).await?.unwrap_or_default();
         let of = |role| {
@@ -66,7 +67,7 @@ async fn tended(
                 .await?;
             continue;
         }
-        // An operator went back to the version before: that is the one to be kept right, until
+        // An operator rolled back to the previous version. That version is the one to run, until
         // another module of its component becomes active.
         let replaced = of(Role::Previous).filter(|previous| previous.version == version);
         let went_back = match replaced {
@@ -81,7 +82,7 @@ async fn tended(
             true => (active.version, active.module),
             false => (version, module),
         };
-        // Documents of another definition are not this one's, though its version is the same.
+        // A build made with a different definition does not fit, even if the version is the same.
         let definition = projected.definition();
         let (mut active_fits, mut next_fits) = (true, true);
         for (build, fits) in [
@@ -149,7 +150,7 @@ async fn was_replaced(
     Ok(false)
 }
 
-/// Whether a build was made by a definition. One whose module is gone is not known to be.
+/// Whether a build was made with a definition. If its module is gone, the answer is no.
 async fn is_of(
     shared: &Shared,
     build: &Build,

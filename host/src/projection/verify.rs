@@ -1,8 +1,9 @@
-//! Documents of projections, compared with what is folded from the first event.
+//! Compares the documents of projections with what the events produce when they are folded from
+//! scratch.
 //!
-//! The owner of a build goes on meanwhile. So documents are folded up to one position, and
-//! those that differ are looked at a second time: such a one is folded on to the change that
-//! the store has of it by then.
+//! The owner of a build continues meanwhile. So documents are folded up to one position, and those
+//! that differ are rechecked: such a document is folded further, up to the change that the store
+//! has of it by then.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,59 +17,60 @@ use super::{Error, Service};
 use crate::model::{Lifecycle, Mismatch, Position, StreamId};
 use crate::store::{Build, DOCUMENTS_PAGE_MAX, Direction, PAGE_BYTES_MAX, Scan, Subject};
 
-/// Documents that are looked at a second time at once, and bytes of them.
+/// Limits for the number and bytes of the documents that are rechecked together.
 const SUSPECTS_MAX: usize = 500;
 const SUSPECT_BYTES_MAX: usize = 16 << 20;
-/// Documents that are read at once before anything is known of their length.
+/// Number of documents in the first read, before their size is known.
 const AT_FIRST: usize = 32;
 
-/// What came of one projection.
+/// The result of verifying one projection.
 #[derive(Debug, Clone)]
 pub struct Compared {
-    /// Its name.
+    /// Name of the projection.
     pub projection: Arc<str>,
-    /// Up to here it was folded; documents that changed meanwhile, further.
+    /// The position up to which the projection was folded. Documents that changed meanwhile were
+    /// folded further.
     pub position: Position,
     /// Documents that are equal, byte for byte.
     pub same: u64,
-    /// Documents that are not, and streams with unreadable events.
+    /// Documents that differ, and streams with unreadable events.
     pub different: u64,
-    /// Documents and streams that were left out, because events are parked for them.
+    /// Documents and streams that were left out because events are parked for them.
     pub parked: u64,
-    /// Every document was compared. False when the plan, the build, or what is parked for streams
-    /// changed meanwhile, or when the build is stale: then nothing was.
+    /// Whether every document was compared. False if the plan, the build or the events parked for
+    /// streams changed meanwhile, or if the build is stale. A stale build is not compared at all.
     pub is_complete: bool,
 }
 
-/// A document that is not as it should be.
+/// A document that differs from what it should be.
 #[derive(Debug, Clone)]
 pub struct Mismatched {
-    /// The projection.
+    /// Name of the projection.
     pub projection: Arc<str>,
-    /// The document's key; of an unreadable event, its stream.
+    /// Key of the document. For an unreadable event, its stream.
     pub key: Arc<str>,
-    /// What is wrong with it.
+    /// What is wrong with the document.
     pub mismatch: Mismatch,
-    /// Up to here it was folded, or the event that fails.
+    /// The position up to which the document was folded, or that of the event that fails.
     pub position: Position,
-    /// For people.
+    /// A description for operators.
     pub text: String,
 }
 
-/// Whom mismatches are reported to.
+/// Receives the mismatches.
 pub type Found<'a> = &'a mut (dyn FnMut(Mismatched) + Send);
-/// Who hears how far a projection is folded, and where that ends.
+/// Receives the progress of a projection: the position reached, and the last one to reach.
 pub type Reached<'a> = &'a mut (dyn FnMut(Position, Position) + Send);
 
 impl Service {
-    /// Folds every deployed projection from the first event, under the present plan and by the
-    /// module of its active build, and compares its documents with the stored ones, byte for
-    /// byte. Live projections have none. Nothing is written; dropping the future ends it.
+    /// Folds every deployed projection from scratch, under the current plan and with the module of
+    /// its active build, and compares the documents with the stored ones, byte for byte. Live
+    /// projections have no stored documents. Nothing is written. Dropping the future cancels the
+    /// verification.
     ///
-    /// Documents and streams for which events are parked are left out, and so are skipped
-    /// events. Documents are folded in parts of at most
-    /// [`Options::verify_bytes`](super::Options::verify_bytes): for each part the log is read
-    /// once.
+    /// Documents and streams for which events are parked are left out, and so are skipped events.
+    /// Documents are folded in parts of at most
+    /// [`Options::verify_bytes`](super::Options::verify_bytes). The log is read once for each part.
     ///
     /// # Errors
     /// When a module can't be loaded, or the store fails.
@@ -77,7 +79,7 @@ impl Service {
         found: Found<'_>,
         reached: Reached<'_>,
     ) -> Result<Vec<Compared>, Error> {
-        // What is folded up to now was committed under a plan that is known then.
+        // Everything folded so far was committed under a plan that is known after this.
         self.shared.learn_plan().await?;
         let plan = self.shared.registry.plan();
         let mut all = Vec::new();
@@ -87,13 +89,13 @@ impl Service {
             }
             let (build, position) = match self.shared.active(name).await {
                 Ok(active) => (active.build, active.position),
-                // It is live, or gone, by now.
+                // The projection has become live or has been removed.
                 Err(Error::IsLive(_) | Error::NotFound(_)) => continue,
                 Err(error) => return Err(error),
             };
             let rules = Arc::new(self.shared.rules(name, build.module).await?);
             if build.stale.is_some() {
-                // It says so itself, and a rebuild is on its way.
+                // The status already shows this, and a rebuild is under way.
                 all.push(Compared {
                     projection: Arc::clone(&rules.name),
                     position,
@@ -104,7 +106,7 @@ impl Service {
                 });
                 continue;
             }
-            // Later than the position: it holds whatever was parked up to there.
+            // Read after the position, so that it includes everything parked up to there.
             let parked = Parked::read(&*self.shared.documents, build.id).await?;
             let checking = Checking {
                 compared: Compared {
@@ -128,10 +130,9 @@ impl Service {
     }
 }
 
-/// Why a projection is not looked at further.
+/// Why the comparison of a projection ends early.
 pub(super) enum Halt {
-    /// Its build, its module, the plan, or the streams for which events are parked are others by
-    /// now.
+    /// The build, its module, the plan, or the streams for which events are parked have changed.
     Changed,
     Failed(Error),
 }
@@ -142,19 +143,20 @@ impl<E: Into<Error>> From<E> for Halt {
     }
 }
 
-/// One projection.
+/// The comparison of one projection.
 pub(super) struct Checking<'a> {
     pub(super) shared: &'a Shared,
     pub(super) rules: Arc<Rules>,
     pub(super) build: Build,
     pub(super) parked: Parked,
     pub(super) compared: Compared,
-    /// Streams of unreadable events that were reported.
+    /// Streams whose unreadable events have been reported.
     pub(super) unreadable: HashSet<StreamId>,
     pub(super) found: Found<'a>,
 }
 
-/// For each document that is to be folded: the events after a position, up to another.
+/// For each document to be folded, the range of its events: after the first position, up to the
+/// second.
 type Wanted<'a> = &'a (dyn Fn(&Arc<str>) -> Option<(Position, Position)> + Sync);
 
 impl Checking<'_> {
@@ -176,8 +178,8 @@ impl Checking<'_> {
         Ok(())
     }
 
-    /// Folds a part of the documents. Where it is too large, what is left of it becomes parts
-    /// to come.
+    /// Folds a part of the documents. If the part is too large, it is halved, and the other halves
+    /// are added to the parts to fold later.
     async fn fold_part(
         &mut self,
         mut part: Part,
@@ -203,7 +205,7 @@ impl Checking<'_> {
         Ok((part, folded))
     }
 
-    /// Events after a position up to another, and where to go on.
+    /// Returns the events after one position up to another, and where the next page starts.
     pub(super) async fn page(
         &mut self,
         at: Position,
@@ -226,7 +228,7 @@ impl Checking<'_> {
         Ok((events, next))
     }
 
-    /// Folds events into the documents that are wanted.
+    /// Folds events into the wanted documents.
     pub(super) async fn fold(
         &mut self,
         mut events: Vec<Event>,
@@ -312,7 +314,7 @@ impl Checking<'_> {
         Ok(())
     }
 
-    /// Runs a guest, one of a few at a time.
+    /// Runs a guest. The number of guests that run at the same time is limited.
     async fn folding<T: Send + 'static>(
         &mut self,
         run: impl FnOnce() -> T + Send + 'static,
@@ -322,7 +324,7 @@ impl Checking<'_> {
         Ok(blocking(run).await?)
     }
 
-    /// Compares a part of the documents with what is stored.
+    /// Compares a part of the documents with the stored ones.
     async fn compare(&mut self, part: Part, mut folded: Folded) -> Result<(), Halt> {
         let at = self.compared.position;
         let (mut suspects, mut suspect_bytes) = (Vec::new(), 0);
@@ -383,7 +385,7 @@ impl Checking<'_> {
     }
 }
 
-/// How many documents are read at once, by what those before took.
+/// Returns how many documents to read at once, based on the average size so far.
 fn fitting(bytes: usize, documents: usize) -> usize {
     match bytes.checked_div(documents) {
         None => AT_FIRST,

@@ -1,4 +1,4 @@
-//! The owner of a build writes documents with the checkpoint, while it folds on.
+//! Writes documents together with the checkpoint, while the owner of a build continues to fold.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::model::{Backoff, Position};
 use crate::store::{BuildBatch, BuildId, DocumentStore, Kept, SetAside};
 use crate::supervise::joined;
 
-/// A batch that is being written. At most one at a time.
+/// A batch that is being written. There is at most one at a time.
 pub(super) struct Writing {
-    /// Everything up to here is in it.
+    /// The batch includes everything up to here.
     at: Position,
     written: AbortOnDropHandle<Result<Written, End>>,
 }
 
-/// What the store told of a batch.
+/// The store's answer to a batch.
 struct Written {
     asked_at: Instant,
     retries: u64,
@@ -28,7 +28,8 @@ struct Written {
 }
 
 impl Owner {
-    /// Writes what was folded, and why it does not go on, if it doesn't.
+    /// Writes what was folded and waits until it is stored. Also records why the build is held up,
+    /// if it is.
     pub(super) async fn flush(&mut self, trouble: Option<&Trouble>) -> Result<(), End> {
         self.begin_flush(trouble).await?;
         self.settle().await?;
@@ -36,15 +37,15 @@ impl Owner {
         Ok(())
     }
 
-    /// Begins to write it, behind what is being written. If that fails, the build is given
-    /// up with all that was folded since.
+    /// Starts writing what was folded, after the batch that is being written. If a write fails, the
+    /// owner gives up the build, and everything folded since is lost and folded a second time.
     pub(super) async fn begin_flush(&mut self, trouble: Option<&Trouble>) -> Result<(), End> {
         self.settle().await?;
-        // Not while something is folded: it may be what is forgotten.
+        // Not while events are folded, because they may need a document that this evicts.
         self.cache.trim(self.shared.options.cache_bytes);
         let (writes, changes) = self.cache.writes(&self.rules.definition().indexes);
         let mut aside = std::mem::take(&mut self.aside);
-        // What is tried twice between two flushes is set aside once.
+        // An event that was tried twice between two flushes is recorded once.
         last_of_each(&mut aside.parked);
         last_of_each(&mut aside.skipped);
         let batch = BuildBatch {
@@ -78,8 +79,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Writes under which plan the build was judged, and what came of it; what else is said of
-    /// the build stays.
+    /// Writes the plan under which the build was checked, and the result. The recorded error stays.
     pub(super) async fn keep_judgement(&mut self) -> Result<(), End> {
         let trouble = Trouble::read(self.build.trouble.as_deref());
         self.flush(trouble.as_ref()).await
@@ -99,7 +99,7 @@ impl Owner {
         });
     }
 
-    /// Waits until what is being written is stored.
+    /// Waits until the batch that is being written is stored.
     async fn settle(&mut self) -> Result<(), End> {
         let Some(writing) = self.writing.take() else {
             return Ok(());
@@ -117,7 +117,7 @@ impl Owner {
         Ok(())
     }
 
-    /// Holds the build for a time from now on; nothing of it changes.
+    /// Renews the lease without changing the build.
     pub(super) async fn renew(&mut self) -> Result<(), End> {
         self.settle().await?;
         if Instant::now() < self.due {
@@ -134,7 +134,7 @@ impl Owner {
     }
 }
 
-/// Keeps, of what was set aside for one subject at one position, what was said last.
+/// Keeps only the last entry for each subject and position.
 fn last_of_each(events: &mut Vec<SetAside>) {
     let mut known = HashSet::new();
     events.reverse();
@@ -142,7 +142,7 @@ fn last_of_each(events: &mut Vec<SetAside>) {
     events.reverse();
 }
 
-/// Writes a batch, however often that has to be tried.
+/// Writes a batch, and retries until it succeeds or the error is permanent.
 async fn written(
     documents: &dyn DocumentStore,
     (build, token): (BuildId, u64),
