@@ -1,4 +1,4 @@
-//! Findings that an operator has acknowledged: they are counted, and fail no run.
+//! Findings that an operator has acknowledged. They are counted, but do not fail a run.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::store::{self, ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgemen
 /// Longest reason of an acknowledgement, in bytes.
 pub const REASON_BYTES_MAX: usize = 1_024;
 
-/// The names that are acknowledged when a run begins.
+/// The names that were acknowledged when a run started.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledged {
     names: HashSet<Box<str>>,
 }
 
 impl Acknowledged {
-    /// How much a finding of this name counts.
+    /// Returns the weight of a finding with this name.
     pub(super) fn weight(&self, name: &FindingName) -> Weight {
         match self.names.contains(name.as_str()) {
             true => Weight::Acknowledged,
@@ -36,12 +36,12 @@ impl Acknowledged {
 }
 
 impl Prover {
-    /// Acknowledges a finding by its name, in place of an earlier acknowledgement of it.
-    /// There need not be such a finding: only the form of the name is checked.
+    /// Acknowledges a finding by its name, and replaces an earlier acknowledgement of it. The
+    /// finding need not exist: only the form of the name is checked.
     ///
     /// # Errors
-    /// When the name, the reason or `by` is not well-formed, the store holds as many others
-    /// as it may, or it fails.
+    /// When the name, the reason or `by` is not well-formed, the maximum number of acknowledgements
+    /// is stored, or the store fails.
     pub async fn acknowledge(
         &self,
         finding: &str,
@@ -89,7 +89,7 @@ impl Prover {
         }
     }
 
-    /// Up to `limit` acknowledgements, at most 1,000, in the order of their names, after a name.
+    /// Lists up to `limit` acknowledgements, at most 1,000, sorted by name, after the given name.
     ///
     /// # Errors
     /// When the store fails.
@@ -101,7 +101,7 @@ impl Prover {
         Ok(self.acknowledgements.acknowledged(after, limit).await?)
     }
 
-    /// Begins a verification. It is the only run until it is dropped.
+    /// Starts a verification. No other run can start until it is dropped.
     ///
     /// # Errors
     /// When a run is under way, or the store fails.
@@ -116,8 +116,9 @@ impl Prover {
         })
     }
 
-    /// The acknowledged names that a candidate is looked at with: it is to fold the log, as it
-    /// is, but whatever else it does is its own.
+    /// Returns the acknowledged names that apply to a candidate: only those of `fold` and `order`
+    /// findings, because they are about the log itself. All other findings are about the decisions
+    /// of the active modules.
     pub(super) async fn acknowledged_of_log(&self) -> Result<Arc<Acknowledged>, Error> {
         let of_log = |name: &str| {
             let kind = name.split_once(':').map(|(kind, _)| kind);
@@ -145,7 +146,7 @@ impl Prover {
     }
 }
 
-/// A verification, which is the only run of its host while it lasts.
+/// A verification. No other run can start on this host while it exists.
 pub struct Run<'a> {
     pub(super) prover: &'a Prover,
     pub(super) acknowledged: Arc<Acknowledged>,
@@ -153,7 +154,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Takes a document that is not as it should be.
+    /// Adds a document that differs from what it should be.
     pub fn find_document(
         &self,
         verified: &mut Verified,
@@ -175,14 +176,14 @@ impl Run<'_> {
 }
 
 impl Lane {
-    /// Takes a finding.
+    /// Adds a finding.
     pub(super) fn find(&mut self, mut finding: Finding) {
         finding.weight = self.acknowledged.weight(&finding.name);
         self.verified.find(finding);
     }
 
-    /// Takes a commit whose stream can't be folded that far: the finding is about the first
-    /// version that can't be, whichever commit it was noticed at.
+    /// Adds a finding about a commit whose stream can't be folded up to there. The finding names
+    /// the first version that can't be folded, no matter at which commit that was noticed.
     pub(super) fn find_fold(
         &mut self,
         mut finding: Finding,
@@ -212,7 +213,7 @@ impl Lane {
         self.find_located(finding)
     }
 
-    /// The same for a rejection that was made at a version.
+    /// Does the same for a rejection that was made at a version.
     pub(super) fn find_fold_before(
         &mut self,
         mut finding: Finding,
@@ -256,7 +257,7 @@ impl Lane {
                 let found = events.find(|event| event.version == version);
                 Ok(found.map(|event| event.position))
             }
-            // Whoever reads its page fails at a damaged event; the finding is about it.
+            // Reading the page fails at a damaged event, and the finding is about that event.
             Err(error) if is_of_the_stream(&error.clone().into()) => Ok(None),
             Err(error) => Err(error),
         }

@@ -1,4 +1,4 @@
-//! Events of the log, put together to the commits that they were.
+//! Reassembles commits from the events of the log.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -7,14 +7,14 @@ use std::hash::{Hash, Hasher};
 use crate::model::{StreamId, Version};
 use crate::store::{StoredCommit, StoredEvent};
 
-/// Streams whose versions are known, of a log that is followed.
+/// Limit for the number of streams whose versions are known, if the log is followed.
 const HEADS_MAX: usize = 1_000_000;
 
-/// A commit with all its events.
+/// A commit with all of its events.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub commit: StoredCommit,
-    /// At least one, in order.
+    /// The events in order. There is at least one.
     pub events: Vec<StoredEvent>,
 }
 
@@ -24,30 +24,31 @@ impl Whole {
     }
 }
 
-/// What an event is to its commit.
+/// The effect of an event on its commit.
 #[derive(Debug)]
 pub(super) enum Taken {
-    /// More of its commit is to come.
+    /// The commit is not complete yet.
     Begun,
-    /// Its commit is whole with it.
+    /// The event completes the commit.
     Whole(Box<Whole>),
-    /// It does not stand where it should. It is taken for the begin of what follows.
+    /// The event is not where it should be. It counts as the start of what follows.
     Misplaced(Box<StoredEvent>, String),
 }
 
-/// Puts the events of some streams together, which come in the order of the log.
+/// Groups the events of some streams, which arrive in log order, into commits.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    /// The version of each stream, by a hash of its id: a log has millions of them.
+    /// The version of each stream, by a hash of its id. The hash saves memory, because a log has
+    /// millions of streams.
     heads: HashMap<u64, Version>,
-    /// Commits of which events are still to come.
+    /// Commits that are not complete yet.
     begun: HashMap<StreamId, Whole>,
-    /// Streams were there before the first event that is taken.
+    /// Whether streams may have existed before the first event that is taken.
     follows: bool,
 }
 
 impl Commits {
-    /// Of a log that is not read from its first event on.
+    /// Creates the value for a log that is not read from its first event on.
     pub(super) fn following() -> Self {
         Self {
             follows: true,
@@ -55,13 +56,13 @@ impl Commits {
         }
     }
 
-    /// Takes the next event.
+    /// Processes the next event.
     pub(super) fn take(&mut self, event: StoredEvent) -> Taken {
         let key = hash(&event.stream);
         let known = self.heads.get(&key).copied();
         let is_unknown = self.follows && known.is_none();
         if is_unknown && event.commit_offset > 0 && !self.begun.contains_key(&event.stream) {
-            // It began before.
+            // The commit started before the first event that was read.
             return Taken::Begun;
         }
         if self.follows && self.heads.len() >= HEADS_MAX {
@@ -108,18 +109,18 @@ impl Commits {
         }
     }
 
-    /// The version of a stream after the last event that was taken.
+    /// Returns the version of a stream after the last event that was taken.
     pub(super) fn head(&self, stream: &StreamId) -> Version {
         self.heads.get(&hash(stream)).copied().unwrap_or_default()
     }
 
-    /// The first events of commits that have not come to their end.
+    /// Returns the commits that were not completed.
     pub(super) fn left(self) -> impl Iterator<Item = Whole> {
         self.begun.into_values()
     }
 }
 
-/// By which a stream is shared out, and its version kept.
+/// Hashes a stream, to select its thread and to store its version.
 pub(super) fn hash(stream: &StreamId) -> u64 {
     let mut hasher = DefaultHasher::new();
     stream.hash(&mut hasher);

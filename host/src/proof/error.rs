@@ -2,22 +2,22 @@ use super::name::FindingName;
 use crate::model::{Digest, Invalid};
 use crate::{deploy, fold, store};
 
-/// Why a history could not be looked at to its end.
+/// Why a history could not be checked completely, or a finding not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another run is under way, on this host.
+    /// Another run is under way on this host.
     #[error("a run is under way on this host; try again when it has ended")]
     UnderWay,
-    /// Another module runs beside the active one, on this host.
+    /// Another shadow is running on this host.
     #[error("a shadow is under way on this host; end it, or wait for its end")]
     Shadowing,
-    /// The module is active already.
+    /// The module is already active.
     #[error("module {0} is active already; a shadow runs beside the one that is")]
     Active(Digest),
     /// A name or a reason is not well-formed.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// There is no room for another acknowledgement.
+    /// The maximum number of acknowledgements is stored.
     #[error(
         "{0} findings are acknowledged, and no more than these may be; withdraw some that no \
          longer come up, or mend what is found"
@@ -26,10 +26,10 @@ pub enum Error {
     /// The finding is not acknowledged.
     #[error("finding {0} is not acknowledged; `quipu verify --acknowledged` lists those that are")]
     NotAcknowledged(FindingName),
-    /// A projection could not be folded from the first event.
+    /// A projection could not be folded from scratch.
     #[error("documents were not compared: {0}")]
     Projections(String),
-    /// The store failed, or what it holds can't be read.
+    /// The store failed, or its contents can't be read.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// A module of the history can't be loaded.
@@ -38,7 +38,7 @@ pub enum Error {
     /// A snapshot could not be compared.
     #[error(transparent)]
     Fold(#[from] fold::Error),
-    /// The host is being shut down.
+    /// The host is shutting down.
     #[error("the host is shutting down")]
     Stopped,
 }

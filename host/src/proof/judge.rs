@@ -1,4 +1,4 @@
-//! By what recorded commands are decided again.
+//! Selects the modules that re-decide recorded commands.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,34 +8,34 @@ use crate::fold::Rules;
 use crate::model::{Digest, Rejection, StreamId};
 use crate::store::Rejected;
 
-/// Who decides again.
+/// The modules that re-decide recorded commands.
 #[derive(Debug)]
 pub(super) enum Judge {
-    /// Those who decided: what each commit's plan had.
+    /// The modules that made the decisions: those of each commit's plan.
     Past(Past),
-    /// Those who may decide the next commands, by category; others are left alone.
+    /// The candidates, by category. Other categories are not checked.
     Candidate(Candidates),
 }
 
 /// Rules by category.
 pub(super) type ByCategory = HashMap<Box<str>, Arc<Rules>>;
 
-/// Who may decide, in place of whom.
+/// The candidates, and the active modules they would replace.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     pub rules: ByCategory,
-    /// Who decides now.
+    /// The rules that decide now.
     pub active: ByCategory,
 }
 
 impl Judge {
-    /// Whether those decide again who decided.
+    /// Whether commands are re-decided by the modules that decided them.
     pub(super) fn is_past(&self) -> bool {
         matches!(self, Self::Past(_))
     }
 
-    /// Whether what was decided under a plan can be decided again: one that is newer than the
-    /// history that was read can't.
+    /// Whether a decision under a plan can be repeated. It can't if the plan is newer than the
+    /// history that was read.
     pub(super) fn knows(&self, plan: u64) -> bool {
         match self {
             Self::Past(past) => plan <= past.last(),
@@ -43,7 +43,7 @@ impl Judge {
         }
     }
 
-    /// Whether the streams of a category are looked at.
+    /// Whether the streams of a category are checked.
     pub(super) fn is_for(&self, category: &str) -> bool {
         match self {
             Self::Past(_) => true,
@@ -51,7 +51,8 @@ impl Judge {
         }
     }
 
-    /// What is to fold the streams of a category from now on, whatever decided on them.
+    /// Returns the candidate rules that would fold the streams of a category, even if other rules
+    /// decided their events.
     pub(super) fn rules_to_come(&self, category: &str) -> Option<&Arc<Rules>> {
         match self {
             Self::Past(_) => None,
@@ -59,12 +60,12 @@ impl Judge {
         }
     }
 
-    /// Whether the same is asked of a fresh instance.
+    /// Whether decisions are repeated in a new instance.
     pub(super) fn asks_twice(&self) -> bool {
         !self.is_past()
     }
 
-    /// Who decides now what a candidate is asked for, if somebody does.
+    /// Returns the active rules that a candidate would replace, if there are any.
     pub(super) fn active(&self, category: &str) -> Option<&Arc<Rules>> {
         match self {
             Self::Past(_) => None,
@@ -72,7 +73,7 @@ impl Judge {
         }
     }
 
-    /// The categories that are looked at; none: all of them.
+    /// Returns the categories that are checked. `None` means all of them.
     pub(super) fn categories(&self) -> Option<impl Iterator<Item = &str>> {
         match self {
             Self::Past(_) => None,
@@ -80,16 +81,17 @@ impl Judge {
         }
     }
 
-    /// Whether a rejection is told in the same words.
+    /// Whether two rejections have the same code. During verification, the messages must be equal
+    /// too.
     pub(super) fn is_same_rejection(&self, recorded: &Rejected, now: &Rejection) -> bool {
         let is_same_message = || recorded.message == Rejected::kept(&now.message);
         recorded.code == Rejected::kept(&now.code) && (!self.is_past() || is_same_message())
     }
 
-    /// What decides a command again that was decided under a plan.
+    /// Returns the rules that re-decide a command which was decided under a plan.
     ///
     /// # Errors
-    /// When the commit names something else than its plan had.
+    /// When the commit names another module than its plan had.
     pub(super) fn rules(
         &self,
         stream: &StreamId,

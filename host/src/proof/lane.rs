@@ -1,4 +1,4 @@
-//! One thread of a run: the commits of its streams, decided again.
+//! One thread of a run. It re-decides the commits of its streams.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -16,58 +16,61 @@ use crate::model::{CommandRecord, Name, NewEvent, Position, StreamId, Version};
 use crate::runtime::{Decision, Outcome};
 use crate::store::{self, Decided, LoadedEvent, Rejected, StoredEvent};
 
-/// Decisions of a thread that a fresh instance is asked for, too: the first ones, then some.
+/// Which decisions of a thread are repeated in a new instance: the first ones, and one in a fixed
+/// number after that.
 const TWICE_FIRST: u64 = 64;
 const TWICE_EVERY: u64 = 16;
 
-/// Types of commands that are counted by name; a guest may read any.
+/// Limit for the number of command types that are counted by name, because a guest may accept any
+/// type.
 const COMMANDS_MAX: usize = 10_000;
 
-/// The streams of one thread.
+/// The state of one thread, with its share of the streams.
 pub(super) struct Lane {
     pub(super) judge: Arc<Judge>,
     pub(super) commits: Commits,
     pub(super) states: States,
-    /// By the active deciders, where a candidate comes to something else than is recorded.
+    /// States of the active deciders. Used when a candidate's decision differs from the recorded
+    /// one.
     active: States,
     pub(super) source: Source,
     pub(super) acknowledged: Arc<Acknowledged>,
     pub(super) stop: Arc<Stop>,
-    /// The first event that was not looked at, since it was to stop.
+    /// The first event that was not checked, because the run had to stop.
     cut_at: Option<Position>,
-    /// Commands that were decided again.
+    /// Number of commands that were re-decided.
     decided: u64,
-    /// Kept rejections by stream, in the order of their versions.
+    /// Stored rejections by stream, sorted by version.
     pub(super) rejections: HashMap<StreamId, VecDeque<Rejected>>,
-    /// Streams that can't be folded further.
+    /// Streams that can't be folded any further.
     pub(super) lost: HashSet<StreamId>,
     pub(super) verified: Verified,
 }
 
-/// What came of the streams of one thread.
+/// The results of one thread.
 pub(super) struct Ended {
     pub verified: Verified,
-    /// What is wrong if nothing follows.
+    /// Findings about commits that are incomplete if no more events follow.
     pub unfinished: Vec<Finding>,
-    /// The first event that was not looked at.
+    /// The first event that was not checked.
     pub cut_at: Option<Position>,
 }
 
-/// What came of a decision.
+/// The result of re-deciding a command.
 enum Again {
     Same,
-    /// Once the recorded events have been lifted to what the candidate reads.
+    /// The same, once the recorded events are lifted to what the candidate reads.
     SameLifted,
-    /// The active decider comes to the same by now.
+    /// Not what is recorded, but what the active decider would decide now.
     AsActive,
     Undecided,
     Found(Kind, String),
-    /// The events before it can't be folded by these rules.
+    /// The events before the command can't be folded by these rules.
     Unfoldable(Arc<Rules>, String),
 }
 
 impl Lane {
-    /// Nothing is known of any stream.
+    /// Creates a thread's state without any streams.
     pub(super) fn new(
         judge: &Arc<Judge>,
         source: &Source,
@@ -99,7 +102,7 @@ impl Lane {
         }
     }
 
-    /// Takes events, in the order of the log.
+    /// Processes events in log order.
     ///
     /// # Errors
     /// When the store fails.
@@ -124,7 +127,7 @@ impl Lane {
         Ok(())
     }
 
-    /// What came of it all.
+    /// Returns the results.
     ///
     /// # Errors
     /// When the store fails.
@@ -162,7 +165,7 @@ impl Lane {
         self.fold(whole)
     }
 
-    /// Decides a command once more.
+    /// Re-decides a command.
     fn again(
         &mut self,
         first: &StoredEvent,
@@ -199,7 +202,7 @@ impl Lane {
             let same = |twice: &Decision| decision.outcome.is_same(&twice.outcome);
             match &twice {
                 Ok(Ok(twice)) if same(twice) => {}
-                // The store's failure says nothing of the guest.
+                // A failure of the store says nothing about the guest.
                 Err(error) if !is_of_the_stream(error) => return Err(failed(error.clone())),
                 _ => {
                     let text = "a fresh instance decides differently".to_owned();
@@ -234,7 +237,8 @@ impl Lane {
         })
     }
 
-    /// Whether the active decider comes to the same by now. Then a candidate changes nothing.
+    /// Whether the active decider would make the same decision now. If so, a candidate changes
+    /// nothing.
     fn is_as_active(
         &mut self,
         place: (&StreamId, Version),
@@ -254,8 +258,8 @@ impl Lane {
         }
     }
 
-    /// Whether a decision came to what its decider reads of the recorded events. Of an event
-    /// that stays one, annotations and tags are compared, too.
+    /// Whether a decision has the events that its decider reads when the recorded ones are lifted.
+    /// For an event that is not split into parts, annotations and tags are compared too.
     fn lifts_to(&self, whole: &Whole, rules: &Rules, outcome: &Outcome) -> bool {
         let Outcome::Events(decided) = outcome else {
             return false;
@@ -284,7 +288,8 @@ impl Lane {
         lifted.len() == decided.len() && lifted.iter().zip(decided).all(is_same)
     }
 
-    /// How long the decision takes, and took; nothing when either fails.
+    /// Measures the decision with the candidate and with the active decider. Returns an empty value
+    /// if either fails.
     fn times(
         &self,
         fresh: &mut States,
@@ -315,7 +320,7 @@ impl Lane {
         })
     }
 
-    /// Whether the same is asked of a fresh instance.
+    /// Whether this decision is repeated in a new instance.
     fn asks_twice(&mut self) -> bool {
         self.decided += 1;
         let is_due = self.decided <= TWICE_FIRST || self.decided.is_multiple_of(TWICE_EVERY);
@@ -357,7 +362,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Takes recorded events into the states.
+    /// Applies recorded events to the state of their stream.
     fn fold(&mut self, whole: &Whole) -> Result<(), store::Error> {
         let Some(first) = whole.events.first() else {
             return Ok(());
@@ -367,9 +372,9 @@ impl Lane {
             return Ok(());
         }
         let events = whole.events.iter().map(loaded).collect();
-        // Also a stream on which nothing is decided has to be folded by what is to come.
+        // Candidates must be able to fold every stream, even one without decisions.
         let rules = self.judge.rules_to_come(stream.category()).cloned();
-        // Those that fold it, if it can't be folded further.
+        // The rules for the finding if the stream can't be folded any further.
         let by = rules.clone().or_else(|| self.states.rules(stream));
         let folded = match rules {
             Some(rules) => self.states.fold(&rules, stream, events),
@@ -387,7 +392,7 @@ impl Lane {
     }
 }
 
-/// The command by the names that a candidate has for it.
+/// Returns the command under the name that a candidate has for its type.
 pub(super) fn fitted<'a>(command: &'a CommandRecord, rules: &Rules) -> Cow<'a, CommandRecord> {
     match rules.module.manifest().command(command.name.as_str()) {
         Some(known) if known.name != command.name => {
@@ -401,7 +406,7 @@ pub(super) fn fitted<'a>(command: &'a CommandRecord, rules: &Rules) -> Cow<'a, C
     }
 }
 
-/// Compares a decision with what is recorded.
+/// Compares a decision with the recorded events.
 fn compared(recorded: &[NewEvent], outcome: &Outcome) -> Again {
     let events = match outcome {
         Outcome::Events(events) => events,
@@ -456,7 +461,7 @@ fn loaded(event: &StoredEvent) -> LoadedEvent {
     }
 }
 
-/// Whether other streams may be looked at all the same.
+/// Whether the error concerns only this stream, so that other streams can still be checked.
 pub(super) fn is_of_the_stream(error: &Error) -> bool {
     match error {
         Error::Store(error) => error.is_lasting(),
@@ -465,7 +470,7 @@ pub(super) fn is_of_the_stream(error: &Error) -> bool {
     }
 }
 
-/// A failure of the store, or of what can't be opened at all.
+/// Converts a failure of the store, or of a guest that can't be opened at all.
 pub(super) fn failed(error: Error) -> store::Error {
     match error {
         Error::Store(error) => error,

@@ -1,11 +1,11 @@
-//! Recorded decisions, made again.
+//! Re-decides recorded commands and compares the results with what is recorded.
 //!
-//! [`Prover::verify`] reads the log once, decides every recorded command anew with what
-//! its commit's plan had, on the state that the recorded events before it lead to, and
-//! compares what comes of it with what is recorded, byte for byte. Fuel is not compared.
-//! [`Prover::preflight`] lets a module decide that may become active instead, and says what
-//! would be different; [`Prover::shadow`] lets it decide what is decided meanwhile. Streams
-//! are shared out among threads; nothing is written.
+//! [`Prover::verify`] reads the log once. It re-decides every recorded command with the modules of
+//! its commit's plan, on the state that results from the recorded events before it, and compares
+//! the result with what is recorded, byte for byte. Fuel is not compared. [`Prover::preflight`]
+//! lets a candidate decide instead, and reports what would be different. [`Prover::shadow`] lets a
+//! candidate decide live commands without effect. Streams are distributed among threads. Nothing is
+//! written.
 
 mod acknowledge;
 mod commits;
@@ -33,11 +33,11 @@ pub use report::{
 };
 pub use shadow::{End, Report, Shadow, Shadowing};
 
-/// Findings that are told of: those of the earliest positions.
+/// Limit for the number of findings that are reported, starting with the earliest positions.
 pub const FINDINGS_MAX: usize = 100;
 
-/// Of these, of one kind and type of command.
+/// Limit for the number of reported findings of one kind and one command type.
 pub const ALIKE_MAX: usize = 10;
 
-/// Bytes of an event's data in a finding; the rest is left out.
+/// Limit for the bytes of an event's data in a finding. The rest is left out.
 const TEXT_MAX: usize = 400;

@@ -6,17 +6,17 @@ use std::str::FromStr;
 use super::report::Kind;
 use crate::model::{CommandId, Digest, Invalid, Mismatch, StreamId, Version};
 
-/// Name of a finding: the same in every run, and what an operator acknowledges.
+/// The name of a finding. It is the same in every run, and operators acknowledge findings by it.
 ///
-/// | form | of |
+/// | form | used for |
 /// | --- | --- |
 /// | `KIND:STREAM@VERSION` | a recorded command or event: `decision`, `rejected`, `command`, `module`, `fault`, `fold`, `order` |
-/// | `KIND:STREAM@VERSION#DIGEST` | a kept rejection (`accepted`, `rejection`, `command`, `module`, `fault`), with the digest of the command's id; a `snapshot`, with that of its fold |
+/// | `KIND:STREAM@VERSION#DIGEST` | a stored rejection (`accepted`, `rejection`, `command`, `module`, `fault`), with the digest of the command's id; a `snapshot`, with that of its fold |
 /// | `document:PROJECTION/MISMATCH/KEY` | a document: `different`, `only-stored`, `only-folded`, `unfoldable`; or `unreadable`, where KEY is a stream |
 ///
-/// VERSION is the first version that the finding concerns; of `fold` the first one that can't
-/// be folded. DIGEST is the first 12 hexadecimal digits of a SHA-256 digest. The kind is part
-/// of the name: what is found to be wrong in another way has another name.
+/// VERSION is the first version that the finding concerns. For `fold`, it is the first version that
+/// can't be folded. DIGEST is the first 12 hexadecimal digits of a SHA-256 digest. The kind is part
+/// of the name, so a finding of another kind has another name.
 ///
 /// ```
 /// let name: quipu::proof::FindingName = "decision:loan-17@42".parse().unwrap();
@@ -26,7 +26,7 @@ use crate::model::{CommandId, Digest, Invalid, Mismatch, StreamId, Version};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FindingName(Box<str>);
 
-/// Whether a name ends in a digest.
+/// Whether a name ends with a digest.
 #[derive(PartialEq, Eq)]
 enum Suffix {
     Never,
@@ -38,12 +38,12 @@ impl FindingName {
     /// Longest name, in bytes.
     pub const BYTES_MAX: usize = 512;
 
-    /// Of a recorded command or event.
+    /// Creates the name of a finding about a recorded command or event.
     pub(super) fn at(kind: Kind, stream: &StreamId, version: Version) -> Self {
         Self(format!("{kind}:{stream}@{version}").into())
     }
 
-    /// Of a kept rejection.
+    /// Creates the name of a finding about a stored rejection.
     pub(super) fn of_rejection(
         kind: Kind,
         (stream, version): (&StreamId, Version),
@@ -53,18 +53,18 @@ impl FindingName {
         Self(format!("{kind}:{stream}@{version}#{digest}").into())
     }
 
-    /// Of a snapshot.
+    /// Creates the name of a finding about a snapshot.
     pub(super) fn of_snapshot(stream: &StreamId, version: Version, fold: Digest) -> Self {
         let digest = fold.short();
         Self(format!("{}:{stream}@{version}#{digest}", Kind::Snapshot).into())
     }
 
-    /// Of a document.
+    /// Creates the name of a finding about a document.
     pub(super) fn of_document(projection: &str, mismatch: Mismatch, key: &str) -> Self {
         Self(format!("{}:{projection}/{mismatch}/{key}", Kind::Document).into())
     }
 
-    /// Its text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -85,7 +85,7 @@ impl fmt::Debug for FindingName {
 impl FromStr for FindingName {
     type Err = Invalid;
 
-    /// Checks the form alone: there need not be such a finding.
+    /// Checks only the form of the name. The finding need not exist.
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let found = text.len();
         if found > Self::BYTES_MAX {
@@ -131,12 +131,12 @@ impl FromStr for FindingName {
     }
 }
 
-/// `STREAM@VERSION`, or `STREAM@VERSION#DIGEST`.
+/// Checks `STREAM@VERSION` or `STREAM@VERSION#DIGEST`.
 fn check_place(place: &str, suffix: &Suffix) -> Result<(), String> {
     let is_digest = |text: &str| {
         text.len() == 12 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
-    // A version has no #, so that the last one belongs to a digest, or to the stream.
+    // A version has no #, so the last one belongs to a digest or to the stream.
     let (place, has_digest) = match place.rsplit_once('#') {
         Some((before, digest)) if is_digest(digest) && version(before).is_some() => (before, true),
         _ => (place, false),
@@ -154,7 +154,7 @@ fn check_place(place: &str, suffix: &Suffix) -> Result<(), String> {
     Ok(())
 }
 
-/// The stream and the version of a place, which is written in one way alone.
+/// Splits a place into its stream and its version, which must be in canonical form.
 fn version(place: &str) -> Option<(&str, u64)> {
     let (stream, version) = place.rsplit_once('@')?;
     let number = version.parse::<u64>().ok()?;
@@ -162,7 +162,7 @@ fn version(place: &str) -> Option<(&str, u64)> {
     is_canonical.then_some((stream, number))
 }
 
-/// `PROJECTION/MISMATCH/KEY`.
+/// Checks `PROJECTION/MISMATCH/KEY`.
 fn check_document(place: &str) -> Result<(), String> {
     let mut parts = place.splitn(3, '/');
     let (Some(projection), Some(mismatch), Some(key)) = (parts.next(), parts.next(), parts.next())

@@ -1,4 +1,4 @@
-//! What speaks against a module that may become active.
+//! The objections against a module that may become active.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,21 +12,21 @@ use crate::model::{Digest, Invalid, Name, StreamId};
 use crate::store::{PreflightSummary, SummaryObjection, TypeUse};
 use crate::upcast::Route;
 
-/// Decisions of a type of command from which on their fuel is compared, and how much more
-/// of it is an objection.
+/// The number of decisions of a command type from which on fuel is compared, and the increase that
+/// is an objection.
 const FUEL_DECISIONS_MIN: u64 = 10;
 const FUEL_TIMES_MAX: u64 = 3;
 
-/// What a candidate may be and do all the same.
+/// Which objections block a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Kinds of objections that do not block it.
+    /// Kinds of objections that do not block.
     pub allowed: BTreeSet<Kind>,
 }
 
 impl Default for Policy {
-    /// What only costs time blocks nothing: more fuel, snapshots that are not used, projections
-    /// that are folded from scratch; nor does a type that is not written any more.
+    /// Objections that only cost time do not block: more fuel, unusable snapshots, and projections
+    /// that are folded from scratch. Neither does a type that is not written any more.
     fn default() -> Self {
         Self {
             allowed: [Kind::Fuel, Kind::Snapshot, Kind::Rebuild, Kind::Unwritten].into(),
@@ -35,7 +35,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The default, with more kinds that do not block.
+    /// Returns the default policy with more kinds that do not block.
     ///
     /// # Errors
     /// When there is no such kind.
@@ -48,53 +48,53 @@ impl Policy {
     }
 }
 
-/// What a preflight found.
+/// The result of a preflight.
 #[derive(Debug, Clone)]
 pub struct Preflight {
-    /// The candidate: what a release consists of.
+    /// The candidate release.
     pub release: Release,
-    /// Its first component.
+    /// The release's first component.
     pub module: Digest,
-    /// The name under which that would be active.
+    /// The name of the first component.
     pub name: String,
     /// The names of the other components.
     pub others: Vec<String>,
-    /// The plan that it would raise.
+    /// Number of the plan that the activation would make.
     pub plan: u64,
-    /// Categories that it would serve otherwise.
+    /// Categories that the candidate would serve differently.
     pub categories: Vec<String>,
-    /// What speaks against it.
+    /// The objections against the candidate.
     pub objections: Vec<Objection>,
-    /// Recorded commands, decided by it.
+    /// The results of re-deciding recorded commands with the candidate.
     pub decided: Verified,
 }
 
-/// Something that speaks against a candidate.
+/// An objection against a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objection {
-    /// What it is.
+    /// Kind of the objection.
     pub kind: Kind,
-    /// How often.
+    /// How often it was found.
     pub count: u64,
-    /// Whether the policy lets it stop an activation.
+    /// Whether it blocks an activation under the policy.
     pub blocks: bool,
-    /// For people.
+    /// A description for operators.
     pub text: String,
 }
 
 impl Preflight {
-    /// Whether nothing blocks it.
+    /// Whether no objection blocks the candidate.
     pub fn passes(&self) -> bool {
         self.objections.iter().all(|objection| !objection.blocks)
     }
 
-    /// The texts of the objections that stop an activation.
+    /// Returns the texts of the objections that block an activation.
     pub fn blocking(&self) -> impl Iterator<Item = &str> {
         let blocking = self.objections.iter().filter(|objection| objection.blocks);
         blocking.map(|objection| &*objection.text)
     }
 
-    /// What the history of the plan keeps of it.
+    /// Returns the summary that is stored in the history of the plan.
     pub fn summary(&self) -> PreflightSummary {
         let objections = self.objections.iter().take(FINDINGS_MAX);
         let objections = objections.map(|objection| SummaryObjection {
@@ -117,25 +117,25 @@ impl Preflight {
         }
     }
 
-    /// Whether the whole log was looked at.
+    /// Whether the whole log was checked.
     pub fn is_whole(&self) -> bool {
         self.decided.until == self.decided.head
     }
 }
 
-/// Objections as they come up.
+/// Collects objections.
 #[derive(Debug, Default)]
 pub(super) struct Objections {
     found: Vec<(Kind, u64, String)>,
-    /// They block nothing, whatever the policy says.
+    /// Objections that never block, whatever the policy says.
     excused: Vec<(Kind, u64, String)>,
-    /// Snapshots by what they are worth to it; and the first reason.
+    /// Number of snapshots by the result of their comparison, with the first reason.
     snapshots: BTreeMap<&'static str, (u64, String)>,
 }
 
 impl Objections {
-    /// Types and versions in the log that it can't read. Those that the active decider can't
-    /// read either block nothing.
+    /// Adds types and versions in the log that the candidate can't read. Those that the active
+    /// decider can't read either do not block.
     pub(super) fn types(
         &mut self,
         (rules, active): (&ByCategory, &ByCategory),
@@ -169,25 +169,25 @@ impl Objections {
         }
     }
 
-    /// What projections could not read, or would be given no longer.
+    /// Adds events that projections could not read, or would not receive any more.
     pub(super) fn readers(&mut self, prospect: &Prospect) {
         self.found.extend(readers(prospect));
     }
 
-    /// A stored snapshot that was compared with what it folds.
+    /// Adds the result of comparing a stored snapshot with what the candidate folds.
     pub(super) fn snapshot(&mut self, stream: &StreamId, worth: &Result<Agreement, fold::Error>) {
         let (worth, why) = match worth {
             Ok(Agreement::Agrees) => return,
             Ok(Agreement::Differs) => ("say something else than it folds", String::new()),
             Ok(Agreement::Unusable(why)) => ("can't be opened by it", format!(" ({why})")),
-            // The events say why.
+            // The finding about the events says why.
             Err(_) => return,
         };
         let first = || (0, format!("as that of {stream}{why}"));
         self.snapshots.entry(worth).or_insert_with(first).0 += 1;
     }
 
-    /// All of it, with what came of the decisions.
+    /// Returns all objections, together with the results of the decisions.
     pub(super) fn concluded(
         mut self,
         prospect: &Prospect,
@@ -242,7 +242,7 @@ impl Objections {
         }
     }
 
-    /// What is wrong with the log itself, for it and perhaps for the active decider too.
+    /// Adds a problem of the log itself, which may concern the active decider too.
     fn log(&mut self, decided: &Verified, kind: Kind, what: &str) {
         let all = decided.found.get(&kind).copied().unwrap_or_default();
         let acknowledged = decided.acknowledged.get(&kind).copied();

@@ -1,4 +1,4 @@
-//! A run over the log.
+//! Runs over the log.
 
 use std::collections::HashSet;
 use std::num::NonZero;
@@ -29,33 +29,34 @@ use crate::store::{
 };
 use crate::supervise::joined;
 
-/// Batches of events that wait for a thread.
+/// Limit for the number of event batches that are queued for a thread.
 const WAITING_MAX: usize = 2;
 
-/// Snapshots of a category that a preflight compares: those that were taken last.
+/// Limit for the number of snapshots per category that are compared, starting with the newest.
 const SNAPSHOTS_COMPARED: usize = 50;
 
-/// Kept rejections of a category that are decided again, and bytes of all their commands.
+/// Limits for the stored rejections per category that are re-decided, and for the bytes of all
+/// their commands.
 const REJECTIONS_MAX: usize = 10_000;
 const REJECTION_BYTES_MAX: usize = 64 << 20;
 
-/// What of a history is looked at. The default is all of it.
+/// The part of a history to check. The default is all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Streams of this category alone.
+    /// Checks only the streams of this category.
     pub category: Option<String>,
-    /// So many streams, drawn at random.
+    /// Checks this number of streams, chosen at random.
     pub sample: Option<usize>,
-    /// No more than so many events are read, from the first one on.
+    /// Reads at most this number of events, starting with the first one.
     pub events: Option<u64>,
-    /// Events are looked at for so long.
+    /// Checks events for at most this time.
     pub time: Option<Duration>,
-    /// Documents of projections are folded from the first event as well, of all projections
-    /// and whatever streams are looked at. A preflight passes over it.
+    /// Whether to fold the documents of projections from scratch as well: those of all projections,
+    /// whichever streams are selected. A preflight ignores this.
     pub projections: bool,
 }
 
-/// Decides the history of a store again. One run at a time, and one shadow beside it.
+/// Re-decides the history of a store. A host runs one at a time, and one shadow next to it.
 pub struct Prover {
     pub(super) registry: Arc<Registry>,
     pub(super) reader: Arc<dyn EventReader>,
@@ -68,7 +69,7 @@ pub struct Prover {
     pub(super) shadowing: Mutex<()>,
 }
 
-/// Threads of a run, each with streams of its own.
+/// The threads of a run. Each stream belongs to one thread.
 struct Lanes {
     all: Vec<(mpsc::Sender<Vec<StoredEvent>>, Running)>,
     stop: Arc<Stop>,
@@ -77,7 +78,7 @@ struct Lanes {
 type Running = JoinHandle<Result<Ended, store::Error>>;
 
 impl Prover {
-    /// For a store whose modules the registry has.
+    /// Creates a prover for the store whose modules the registry has.
     pub fn new(
         registry: Arc<Registry>,
         folder: Arc<Folder>,
@@ -98,8 +99,8 @@ impl Prover {
         }
     }
 
-    /// Says what would be different after a release, up to the event that is the last
-    /// one now. Dropping the future ends it.
+    /// Reports what would be different after a release, for all events up to the current end of the
+    /// log. Dropping the future cancels the preflight.
     ///
     /// # Errors
     /// When a run is under way, the module can't be activated, or the store fails.
@@ -115,7 +116,7 @@ impl Prover {
         let mut objections = Objections::default();
         objections.readers(&prospect);
         if rules.is_empty() {
-            // Nothing would be decided or folded by others.
+            // The release changes neither who decides nor who folds.
             let head = self.reader.log_head().await?;
             let nothing = Verified {
                 until: head,
@@ -141,12 +142,12 @@ impl Prover {
         let by = (&judge, &self.acknowledged_of_log().await?);
         let head = self.reader.log_head().await?;
         let verified = self.run(by, head, (scope, &chosen), progress).await?;
-        // Last, so that what was written meanwhile is among them.
+        // Done last, so that types written meanwhile are included.
         objections.types((&rules, &active), self.types.types().await?);
         Ok(objections.concluded(&prospect, verified, policy))
     }
 
-    /// Reads the log, and lets it be decided again.
+    /// Reads the log and re-decides the commands.
     async fn run(
         &self,
         (judge, acknowledged): (&Arc<Judge>, &Arc<Acknowledged>),
@@ -192,7 +193,7 @@ impl Prover {
         Ok(verified)
     }
 
-    /// Who may decide, in place of those who do now.
+    /// Returns the candidates, together with the active rules that they would replace.
     pub(super) fn candidates(&self, rules: ByCategory) -> Candidates {
         let plan = self.registry.plan();
         let active = rules.keys().filter_map(|category| {
@@ -203,7 +204,7 @@ impl Prover {
         Candidates { rules, active }
     }
 
-    /// Kept rejections, the last ones of each category.
+    /// Returns the newest stored rejections of each category.
     async fn rejections(
         &self,
         judge: &Judge,
@@ -244,7 +245,7 @@ impl Prover {
         Ok(all)
     }
 
-    /// The streams of a sample; none: there is no sample.
+    /// Chooses the streams of a sample. `None` if all streams are checked.
     async fn chosen(&self, scope: &Scope) -> Result<Option<HashSet<StreamId>>, Error> {
         let Some(sample) = scope.sample else {
             return Ok(None);
@@ -259,7 +260,7 @@ impl Prover {
             let page = page.await?;
             for stream in page.streams {
                 seen += 1;
-                // Each stream is among them with the same chance.
+                // Each stream has the same chance of being chosen.
                 if chosen.len() < sample {
                     chosen.push(stream.stream);
                 } else if let Some(place) = chosen.get_mut(rand::random_range(0..seen)) {
@@ -273,7 +274,7 @@ impl Prover {
         }
     }
 
-    /// Compares the snapshots of each category that were taken last with the events.
+    /// Compares the newest snapshots of each category with the events.
     async fn compare_snapshots(
         &self,
         scope: &Scope,
@@ -355,7 +356,7 @@ fn is_chosen(stream: &StreamId, scope: &Scope, chosen: &Option<HashSet<StreamId>
     }
 }
 
-/// The categories that a candidate would serve otherwise, and how.
+/// Returns the categories that a candidate would serve differently, with their new rules.
 pub(super) fn served(prospect: &Prospect) -> impl Iterator<Item = (Box<str>, Arc<Rules>)> {
     let categories = prospect.categories.iter();
     categories.filter_map(|category| {
@@ -365,8 +366,8 @@ pub(super) fn served(prospect: &Prospect) -> impl Iterator<Item = (Box<str>, Arc
 }
 
 impl Run<'_> {
-    /// Decides recorded commands again and compares, up to the event that is the last one
-    /// now. Dropping the future ends it.
+    /// Re-decides recorded commands and compares the results, up to the current end of the log.
+    /// Dropping the future cancels the verification.
     ///
     /// # Errors
     /// When a module of the history is gone, or the store fails.
@@ -376,7 +377,8 @@ impl Run<'_> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Verified, Error> {
         let (prover, acknowledged) = (self.prover, &self.acknowledged);
-        // Before the history of the plan, which then has that of every event up to here.
+        // Read before the history of plans, so that the history has the plan of every event up to
+        // here.
         let head = prover.reader.log_head().await?;
         let judge = Arc::new(Judge::Past(prover.registry.past().await?));
         let chosen = prover.chosen(scope).await?;
@@ -413,7 +415,7 @@ impl Lanes {
         }
     }
 
-    /// Shares events out by their streams. False when a thread has ended.
+    /// Distributes events among the threads by stream. Returns false if a thread has ended.
     async fn take(&self, events: Vec<StoredEvent>) -> bool {
         let shares = shared_out(events, self.all.len(), |event| &event.stream);
         for ((lane, _), share) in self.all.iter().zip(shares) {
@@ -424,8 +426,8 @@ impl Lanes {
         true
     }
 
-    /// What came of it, and the first event that was not looked at. `is_whole`: nothing was
-    /// left out behind the last one.
+    /// Returns the results and the first event that was not checked. `is_whole` says that no events
+    /// after the last one were left out.
     async fn end(mut self, is_whole: bool) -> Result<(Verified, Option<Position>), Error> {
         let (mut verified, mut cut_at) = (Verified::default(), None::<Position>);
         let all = std::mem::take(&mut self.all);
@@ -445,7 +447,7 @@ impl Lanes {
     }
 }
 
-/// So many shares, by the streams.
+/// Splits a list into `count` shares by stream.
 fn shared_out<T>(all: Vec<T>, count: usize, stream: fn(&T) -> &StreamId) -> Vec<Vec<T>> {
     let mut shares: Vec<Vec<T>> = (0..count).map(|_| Vec::new()).collect();
     for one in all {
@@ -456,7 +458,7 @@ fn shared_out<T>(all: Vec<T>, count: usize, stream: fn(&T) -> &StreamId) -> Vec<
 }
 
 impl Drop for Lanes {
-    /// What still runs is waited for by nobody.
+    /// Stops the threads, because nobody waits for their results any more.
     fn drop(&mut self) {
         self.stop.give_up();
     }

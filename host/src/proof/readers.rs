@@ -1,5 +1,5 @@
-//! What a release changes for projections: which types the deciders write, and in which way
-//! stored events come to each projection.
+//! The effects of a release on projections: which types the deciders write, and how each projection
+//! reads stored events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::model::{MessageType, Name};
 use crate::store::TypeUse;
 use crate::upcast::Way;
 
-/// Something to say of a release: its kind, how often, and for people.
+/// A possible objection: its kind, how often it was found, and a description for operators.
 pub(super) type Said = (Kind, u64, String);
 
-/// Forms that one text names.
+/// Limit for the number of forms that a description names.
 const NAMED_MAX: usize = 3;
 
-/// Everything there is to say of the readers of a release. What the plan before it could not do
-/// either is left out.
+/// Returns everything to report about the readers of a release. Problems that exist under the
+/// current plan too are left out.
 pub(super) fn readers(prospect: &Prospect) -> Vec<Said> {
     let mut said = Vec::new();
     let mut raised = BTreeSet::new();
@@ -40,7 +40,7 @@ pub(super) fn readers(prospect: &Prospect) -> Vec<Said> {
 /// A stored form, and the version as which it is read.
 type Raised = (Arc<str>, Name, u32, u32);
 
-/// Stored forms that a decider reads as a later version, to which no step leads.
+/// Reports stored forms that a decider reads as a later version without an upcaster step to it.
 fn deciders(
     prospect: &Prospect,
     category: &str,
@@ -63,13 +63,13 @@ fn deciders(
     }
 }
 
-/// A projection under the plan that would come next, and the one before it.
+/// A projection under the next plan and under the current one.
 struct Reader<'a> {
     prospect: &'a Prospect,
     name: &'a str,
     projected: &'a Projected,
     now: Sources,
-    /// How it reads today, if it is active.
+    /// How the projection reads today, if it is active.
     before: Option<(&'a Projected, Sources)>,
 }
 
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The categories of which it may be given something.
+    /// Returns the categories from which the projection may receive events.
     fn categories(&self) -> BTreeSet<Box<str>> {
         let own = self.projected.definition().sources.iter();
         let own = own.filter_map(|source| source.category.clone());
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
-    /// Types that the decider of a category writes, and that are too new for it.
+    /// Reports types that the decider of a category writes and that are too new for the projection.
     fn written(&self, category: &str, said: &mut Vec<Said>) {
         for event in writes(&self.prospect.next, category) {
             let too_new = |sources: &Sources| {
@@ -129,7 +129,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Types that it names: whether somebody writes them, and whether stored events still come.
+    /// Reports types that the projection names but that nobody writes, or of which stored events do
+    /// not reach it any more.
     fn named(&self, category: &str, said: &mut Vec<Said>) {
         let (now, before) = (&self.now, self.before.as_ref());
         let next_writes = arriving(now, &self.prospect.next, category);
@@ -156,7 +157,7 @@ impl<'a> Reader<'a> {
                 said.push((Kind::Projection, 1, text));
             }
         }
-        // What the projection itself leaves out from its next version on is its own matter.
+        // The projection may leave out events in its next version. That is its own decision.
         let version = self.projected.definition().version;
         let before = before.filter(|(known, _)| known.definition().version == version);
         let Some((_, sources)) = before else {
@@ -175,8 +176,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A type that it names is written no longer: either it has another name now, or it is not
-    /// needed any more.
+    /// Describes a type that the projection names and that is not written any more. Either it has
+    /// another name now, or it is not needed any more.
     fn no_longer_written(&self, category: &str, name: &Name) -> Said {
         let wrote: BTreeSet<&Name> = writes(&self.prospect.before, category)
             .map(|event| &event.name)
@@ -212,8 +213,8 @@ impl<'a> Reader<'a> {
         (Kind::Projection, 1, text)
     }
 
-    /// Stored forms that it reads as a later version, to which no step leads. Those that its
-    /// decider reads so are said of that.
+    /// Reports stored forms that the projection reads as a later version without an upcaster step
+    /// to it. Those that its decider reads in the same way are reported for the decider.
     fn raised(&self, raised: &mut BTreeSet<Raised>, said: &mut Vec<Said>) {
         for form in &self.prospect.stored {
             let to = |sources: &Sources| {
@@ -236,7 +237,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether it is folded from scratch because stored events come in another way.
+    /// Reports a rebuild, if stored events are read differently.
     fn rebuilt(&self, said: &mut Vec<Said>) {
         let Some((known, sources)) = &self.before else {
             return;
@@ -271,7 +272,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Events that the decider of a category writes under a plan.
+/// Returns the events that the decider of a category writes under a plan.
 fn writes<'a>(plan: &'a Plan, category: &str) -> impl Iterator<Item = &'a MessageType> {
     let deployed = plan.decider(category);
     let events = deployed.map(|deployed| deployed.rules.module.manifest().events.as_slice());
@@ -282,7 +283,7 @@ fn is_same(one: &MessageType, other: &MessageType) -> bool {
     one.name == other.name && one.schema_version == other.schema_version
 }
 
-/// Every type as which a projection is given what the decider of a category writes.
+/// Returns every type as which a projection receives what the decider of a category writes.
 fn arriving(sources: &Sources, plan: &Plan, category: &str) -> BTreeSet<Name> {
     let ways = writes(plan, category)
         .filter_map(|event| sources.way(category, &event.name, event.schema_version));
@@ -293,14 +294,14 @@ fn arriving(sources: &Sources, plan: &Plan, category: &str) -> BTreeSet<Name> {
     .collect()
 }
 
-/// Every type as which a projection is given stored events of a form.
+/// Returns every type as which a projection receives stored events of a form.
 fn arrives_as(sources: &Sources, form: &TypeUse) -> BTreeSet<Name> {
     let way = sources.way(&form.category, &form.name, form.schema_version);
     let arrivals = way.map(|way| way.arrivals().map(|(name, _)| name.clone()).collect());
     arrivals.unwrap_or_default()
 }
 
-/// The types that a projection names of a category.
+/// Returns the types of a category that a projection names.
 fn names<'a>(projected: &'a Projected, category: &'a str) -> impl Iterator<Item = &'a Name> {
     let sources = projected.definition().sources.iter();
     let own = sources.filter(move |source| source.category.as_deref() == Some(category));
@@ -317,7 +318,7 @@ fn place(form: &TypeUse, version: u32) -> Raised {
     (category, name, form.schema_version, version)
 }
 
-/// Whether the decider of the category says that the form has not changed since.
+/// Whether the decider of the category declares that the form is unchanged.
 fn is_unchanged(plan: &Plan, form: &TypeUse) -> bool {
     plan.decider(&form.category).is_some_and(|deployed| {
         let manifest = deployed.rules.module.manifest();

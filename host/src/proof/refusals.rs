@@ -1,4 +1,4 @@
-//! Rejections that are kept, decided again.
+//! Re-decides stored rejections.
 
 use super::lane::{Lane, failed, fitted, is_of_the_stream};
 use super::name::FindingName;
@@ -8,7 +8,7 @@ use crate::runtime::Outcome;
 use crate::store::{self, Rejected};
 
 impl Lane {
-    /// Decides the rejections of a stream again that were made at a version.
+    /// Re-decides the rejections of a stream that were made at a version.
     pub(super) fn refuse(&mut self, stream: &StreamId, at: Version) -> Result<(), store::Error> {
         while let Some(waiting) = self.rejections.get_mut(stream) {
             match waiting.front().map(|rejected| rejected.version) {
@@ -20,7 +20,8 @@ impl Lane {
                 }
             }
             let rejected = waiting.pop_front();
-            // At an earlier version the events were not looked at.
+            // Rejections at an earlier version are left out, because the events there were not
+            // checked.
             if let Some(rejected) = rejected.filter(|rejected| rejected.version == at) {
                 self.decide_rejected(&rejected)?;
             }
@@ -28,7 +29,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Those that were made where a stream stands now.
+    /// Re-decides the rejections that were made at the current version of their stream.
     pub(super) fn refuse_the_rest(&mut self) -> Result<(), store::Error> {
         let streams: Vec<StreamId> = self.rejections.keys().cloned().collect();
         for stream in streams {
@@ -91,7 +92,7 @@ impl Lane {
         }
     }
 
-    /// Compares a decision with the rejection that is kept.
+    /// Compares a decision with the stored rejection.
     fn otherwise(&self, rejected: &Rejected, outcome: Outcome) -> Option<(Kind, String)> {
         let (code, message) = (&rejected.code, shortened(&rejected.message));
         let recorded = format!("- rejected as {code}: {message}");

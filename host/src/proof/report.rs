@@ -1,4 +1,4 @@
-//! What came of deciding the history again.
+//! The results of re-deciding the history.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -11,196 +11,196 @@ use crate::model::{
     CommandId, Digest, Invalid, Mismatch, Name, NewEvent, Position, StreamId, Version,
 };
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Everything up to here has been read.
     pub position: Position,
-    /// Where it ends.
+    /// The last position of the run.
     pub head: Position,
 }
 
-/// What was found in a history.
+/// The findings and counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Everything up to here was looked at.
+    /// Everything up to here was checked.
     pub until: Position,
-    /// Where the log ended.
+    /// The end of the log.
     pub head: Position,
-    /// Events that were looked at.
+    /// Number of events that were checked.
     pub events: u64,
-    /// Commits that no decider made: raw appends, and those of the host.
+    /// Commits without a decision: direct appends, and those of the host.
     pub raw: u64,
-    /// Decisions, by category and type of the command.
+    /// Decisions by category and type of the command.
     pub commands: BTreeMap<(Box<str>, Name), Tally>,
     /// Stored snapshots that were compared with the events.
     pub snapshots: Snapshots,
-    /// What is not as it should be, in the order of the log: the first ones of each kind
-    /// and type of command. Those that nobody has acknowledged come before the others where
-    /// there are more than fit.
+    /// The first findings of each kind and command type, in log order. If there are too many, those
+    /// that are not acknowledged take precedence.
     pub findings: Vec<Finding>,
-    /// Projections whose documents were folded from the first event, by name.
+    /// Projections whose documents were folded from scratch, by name.
     pub projections: Vec<ProjectionTally>,
-    /// Documents that are not as they should be: the first ones of each projection and
-    /// mismatch.
+    /// The first documents of each projection and mismatch that differ from what they should be.
     pub documents: Vec<DocumentFinding>,
-    /// How many findings there are, by kind.
+    /// Number of findings by kind.
     pub found: BTreeMap<Kind, u64>,
-    /// How many of these are acknowledged.
+    /// Number of acknowledged findings by kind.
     pub acknowledged: BTreeMap<Kind, u64>,
-    /// How many of these, in streams that a candidate can't fold, the active decider can't
-    /// fold either.
+    /// Number of findings in streams that a candidate can't fold and the active decider can't fold
+    /// either.
     pub shared: u64,
 }
 
 /// How much a finding counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Weight {
-    /// It fails the run.
+    /// The finding fails the run.
     #[default]
     Open,
-    /// An operator has acknowledged it.
+    /// An operator has acknowledged the finding.
     Acknowledged,
     /// A candidate can't fold the stream, and the active decider can't either.
     Shared,
 }
 
-/// Documents of one projection, compared with what is folded from the first event.
+/// The documents of one projection, compared with what is folded from scratch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectionTally {
-    /// The projection.
+    /// Name of the projection.
     pub projection: Box<str>,
-    /// Up to here it was folded; documents that changed meanwhile, further.
+    /// The position up to which the projection was folded. Documents that changed meanwhile were
+    /// folded further.
     pub position: Position,
-    /// They are equal, byte for byte.
+    /// Documents that are equal, byte for byte.
     pub same: u64,
-    /// They are not, or are missing on one side, or can't be folded.
+    /// Documents that differ, exist only on one side, or can't be folded.
     pub different: u64,
-    /// Documents and streams that were left out, because events are parked for them.
+    /// Documents and streams that were left out because events are parked for them.
     pub parked: u64,
-    /// Every document was compared. False when the plan, the build, or what is parked for streams
-    /// changed meanwhile.
+    /// Whether every document was compared. False if the plan, the build or the events parked for
+    /// streams changed meanwhile.
     pub is_complete: bool,
 }
 
-/// A document that is not as it should be.
+/// A document that differs from what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentFinding {
-    /// Its name.
+    /// Name of the finding.
     pub name: FindingName,
-    /// How much it counts.
+    /// How much the finding counts.
     pub weight: Weight,
-    /// The projection.
+    /// Name of the projection.
     pub projection: Box<str>,
-    /// The document's key; of an unreadable event, its stream.
+    /// Key of the document. For an unreadable event, its stream.
     pub key: Box<str>,
-    /// What is wrong with it.
+    /// What is wrong with the document.
     pub mismatch: Mismatch,
-    /// Up to here it was folded, or the event that fails.
+    /// The position up to which the document was folded, or that of the event that fails.
     pub position: Position,
-    /// For people: `-` as it is stored, `+` as it is folded.
+    /// A description for operators: `-` is the stored document, `+` the folded one.
     pub text: String,
 }
 
-/// Decisions on commands of one type.
+/// Counts of the decisions on commands of one type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// They came to the recorded events, byte for byte.
+    /// Decisions with the recorded events, byte for byte.
     pub same: u64,
-    /// They came to what the candidate reads of the recorded events: these have another form
-    /// in the store, or another name.
+    /// Decisions with the recorded events as the candidate reads them. In the store, these have
+    /// another form or another name.
     pub lifted: u64,
-    /// They came to what the active decider comes to by now, which is not what is recorded.
+    /// Decisions that differ from what is recorded, but are what the active decider would decide
+    /// now.
     pub as_active: u64,
-    /// They came to other events, or to none, or the commit names what it can't.
+    /// Decisions with other events or none, and commits that name a wrong module.
     pub different: u64,
-    /// They were rejected.
+    /// Commands that are rejected now.
     pub rejected: u64,
-    /// The command could not be read.
+    /// Commands that can't be read now.
     pub unread: u64,
-    /// The guest failed.
+    /// Commands for which the guest failed.
     pub failed: u64,
-    /// A fresh instance came to something else.
+    /// Commands that a new instance decided differently.
     pub impure: u64,
-    /// They were not made again: the stream can't be folded so far.
+    /// Commands that were not re-decided, because their stream can't be folded up to there.
     pub undecided: u64,
-    /// Fuel of those that were made again, as it was recorded.
+    /// Recorded fuel of the decisions that were repeated.
     pub fuel_recorded: u64,
-    /// The fuel that they took now.
+    /// Fuel of the same decisions now.
     pub fuel: u64,
-    /// Some of them, timed.
+    /// Timing of some of the decisions.
     pub times: Times,
-    /// Kept rejections of such commands, decided again.
+    /// Stored rejections of such commands that were re-decided.
     pub refusals: Refusals,
 }
 
-/// Decisions that both who decides now and who may decide made in fresh instances, each several
-/// times in a row, and how long the shortest ones took together.
+/// The time of decisions that were made several times in a row, in new instances, by both the
+/// active decider and the candidate. Only the shortest time of each decision counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
-    /// How many.
+    /// Number of decisions.
     pub decisions: u64,
-    /// Of who is active.
+    /// Total time of the active decider.
     pub active: Duration,
-    /// Of the candidate.
+    /// Total time of the candidate.
     pub candidate: Duration,
 }
 
-/// Kept rejections that were decided again.
+/// Counts of stored rejections that were re-decided.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refusals {
-    /// They are rejected with the same code.
+    /// Rejected with the same code.
     pub same: u64,
-    /// They are rejected with another code.
+    /// Rejected with another code.
     pub other: u64,
-    /// They are accepted.
+    /// Accepted.
     pub accepted: u64,
-    /// They can't be read, or the guest or the fold fails.
+    /// The command can't be read, or the guest or the fold fails.
     pub failed: u64,
 }
 
-/// Stored snapshots, compared with what is folded from the first event.
+/// Counts of stored snapshots that were compared with what is folded from scratch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Snapshots {
-    /// They say the same.
+    /// Snapshots with the same state.
     pub agree: u64,
-    /// They say something else.
+    /// Snapshots with another state.
     pub differ: u64,
-    /// They are not used: streams are folded without them.
+    /// Snapshots that are not used: their streams are folded without them.
     pub unusable: u64,
 }
 
-/// Something that is not as it should be.
+/// A difference between what is recorded and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Its name.
+    /// Name of the finding.
     pub name: FindingName,
-    /// How much it counts.
+    /// How much the finding counts.
     pub weight: Weight,
-    /// What it is.
+    /// Kind of the finding.
     pub kind: Kind,
-    /// Position of the first event that it concerns.
+    /// Position of the first event that the finding concerns.
     pub position: Position,
-    /// Its stream.
+    /// Stream of the event.
     pub stream: StreamId,
-    /// Its version there.
+    /// Version of the event in its stream.
     pub version: Version,
-    /// The command, if one led to it.
+    /// The command, if the event results from one.
     pub command: Option<(CommandId, Name)>,
     /// The module that the commit names.
     pub module: Option<Digest>,
     /// The plan that the commit names.
     pub plan: u64,
-    /// For people, of one line or several.
+    /// A description for operators, of one or more lines.
     pub text: String,
 }
 
-/// Kinds of findings.
+/// The kinds of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A type or version of events that the candidate can't read.
     EventType,
-    /// The decision came to other events than are recorded.
+    /// The decision has other events than are recorded.
     Decision,
     /// The command is rejected now.
     Rejected,
@@ -210,34 +210,34 @@ pub enum Kind {
     Rejection,
     /// The command can't be read now.
     Command,
-    /// A fresh instance comes to another decision.
+    /// A new instance makes another decision.
     Impure,
     /// The commit names another module than its plan.
     Module,
     /// The events before it can't be folded.
     Fold,
-    /// The guest failed where it had decided.
+    /// The guest failed where it had decided before.
     Fault,
-    /// Versions or commits have holes, or overlap.
+    /// Versions or commits have gaps, or overlap.
     Order,
-    /// A snapshot says something else than the events, or would not be used.
+    /// A snapshot differs from the events, or would not be used.
     Snapshot,
-    /// A projection can't read what would be written, or is given less of what is stored.
+    /// A projection can't read what would be written, or would receive fewer of the stored events.
     Projection,
-    /// A projection names a type that would be written no longer.
+    /// A projection names a type that would not be written any more.
     Unwritten,
-    /// Stored events would be read as a later version, to which no step leads.
+    /// Stored events would be read as a later version without an upcaster step to it.
     Unlifted,
     /// A projection would be folded from scratch.
     Rebuild,
     /// Decisions take much more fuel than before.
     Fuel,
-    /// A stored document is not what its events fold to.
+    /// A stored document differs from what its events produce.
     Document,
 }
 
 impl Kind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 18] = [
         Self::EventType,
         Self::Decision,
@@ -259,7 +259,7 @@ impl Kind {
         Self::Document,
     ];
 
-    /// Its stable name.
+    /// Returns the stable name of the kind.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EventType => "event-type",
@@ -313,17 +313,17 @@ impl Times {
 }
 
 impl Tally {
-    /// Those that came to what is recorded.
+    /// Returns the number of decisions that are equivalent to what is recorded.
     pub fn all_same(&self) -> u64 {
         self.same + self.lifted + self.as_active
     }
 
-    /// Those that did not come to what is recorded.
+    /// Returns the number of decisions that are not equivalent to what is recorded.
     pub fn not_the_same(&self) -> u64 {
         self.different + self.rejected + self.unread + self.failed + self.impure
     }
 
-    /// Counts one that was not the same.
+    /// Counts a decision that was not the same.
     pub(super) fn count(&mut self, kind: Kind) {
         *match kind {
             Kind::Rejected => &mut self.rejected,
@@ -335,7 +335,7 @@ impl Tally {
         } += 1;
     }
 
-    /// Counts a rejection that was decided again.
+    /// Counts a rejection that was re-decided.
     pub(super) fn refuse(&mut self, found: Option<Kind>) {
         *match found {
             None => &mut self.refusals.same,
@@ -381,28 +381,28 @@ impl Tally {
 }
 
 impl Verified {
-    /// How many findings there are.
+    /// Returns the number of findings.
     pub fn found(&self) -> u64 {
         self.found.values().sum()
     }
 
-    /// How many of them are acknowledged.
+    /// Returns the number of acknowledged findings.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.values().sum()
     }
 
-    /// How many of them fail the run.
+    /// Returns the number of findings that fail the run.
     pub fn open(&self) -> u64 {
         let others = self.acknowledged() + self.shared;
         self.found().saturating_sub(others)
     }
 
-    /// Whether nothing was found that nobody has acknowledged.
+    /// Whether there are no findings, except acknowledged ones.
     pub fn is_sound(&self) -> bool {
         self.open() == 0
     }
 
-    /// Takes a finding, whose weight is known. Those of the earliest positions are kept.
+    /// Adds a finding whose weight is known. The findings at the earliest positions are retained.
     pub(super) fn find(&mut self, finding: Finding) {
         self.count(finding.kind, finding.weight);
         self.findings.push(finding);
@@ -411,7 +411,7 @@ impl Verified {
         }
     }
 
-    /// Takes a document, whose weight is known. The first ones are kept.
+    /// Adds a document whose weight is known. The first ones are retained.
     pub(super) fn find_document(&mut self, finding: DocumentFinding) {
         self.count(Kind::Document, finding.weight);
         let is_alike = |it: &&DocumentFinding| {
@@ -434,7 +434,7 @@ impl Verified {
         }
     }
 
-    /// Takes what another part of the log came to.
+    /// Adds the results of another part of the log.
     pub(super) fn add(&mut self, other: Self) {
         self.events += other.events;
         self.raw += other.raw;
@@ -453,7 +453,7 @@ impl Verified {
     }
 
     fn trim(&mut self) {
-        // What is acknowledged must not push out what is new.
+        // Acknowledged findings must not displace new ones.
         self.findings
             .sort_by_key(|finding| (finding.weight, finding.position, finding.kind));
         let mut alike: HashMap<(Kind, Weight, Option<Name>), usize> = HashMap::new();
@@ -470,8 +470,8 @@ impl Verified {
     }
 }
 
-/// Where decided events are others than the recorded ones: a line for each, `-` recorded
-/// and `+` decided now.
+/// Returns the differences between recorded and decided events, one per line: `-` is recorded, `+`
+/// is decided now.
 pub(super) fn diff(recorded: &[NewEvent], decided: &[NewEvent]) -> String {
     let mut lines = Vec::new();
     for at in 0..recorded.len().max(decided.len()) {
@@ -506,7 +506,7 @@ fn line(event: &NewEvent) -> String {
     line
 }
 
-/// A text of at most so many bytes.
+/// Truncates a text for a finding.
 pub(super) fn shortened(text: &str) -> String {
     if text.len() <= TEXT_MAX {
         return text.to_owned();

@@ -1,8 +1,8 @@
-//! A candidate beside who decides: it is asked for the commands that are decided now.
+//! A candidate that decides live commands without effect, next to the active decider.
 //!
-//! What is decided is read from the log and from the kept rejections, behind the commands,
-//! also those of other hosts. One thread decides, for a share of its time; what it can't keep
-//! up with goes by.
+//! Commands are read from the log and from the stored rejections after they were decided, including
+//! those of other hosts. One thread re-decides them, for a share of its time. Those it can't keep
+//! up with are skipped.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,24 +24,24 @@ use crate::deploy::{Keeping, Prospect, Release};
 use crate::model::{Digest, Position, StreamId};
 use crate::store::{self, Direction, REJECTIONS_PAGE_MAX, Rejected, StoredEvent};
 
-/// Events that are decided between two looks at the time.
+/// Number of events that are decided between two checks of the time.
 const PAGE: usize = 200;
-/// Between two looks at a log that does not grow, and between two reports.
+/// Pause between two reads of a log that does not grow, and between two reports.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
-/// Streams that can't be folded of which it knows.
+/// Limit for the number of known streams that can't be folded.
 const LOST_MAX: usize = 10_000;
 
-/// How a candidate runs beside who decides.
+/// Options of a shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shadowing {
-    /// For how long.
+    /// How long the shadow runs.
     pub time: Duration,
-    /// On how many of 100 streams.
+    /// Percentage of streams that the shadow decides.
     pub share: u8,
-    /// For how much of the time of one processor, in percent.
+    /// Share of one processor's time that the shadow may use, in percent.
     pub cpu: u8,
-    /// Positions behind the end of the log from which on it goes on at the end.
+    /// Lag, in positions, from which on the shadow skips to the end of the log.
     pub lag_max: u64,
 }
 
@@ -56,16 +56,16 @@ impl Default for Shadowing {
     }
 }
 
-/// What came of it so far.
+/// The results of a shadow so far.
 #[derive(Debug, Clone)]
 pub struct Shadow {
-    /// Behind this position it began.
+    /// The shadow started after this position.
     pub after: Position,
-    /// Positions and rejections that went by, since it could not keep up.
+    /// Number of positions and rejections that were skipped because the shadow could not keep up.
     pub skipped: u64,
-    /// Why it has ended; none while it goes on.
+    /// Why the shadow has ended. `None` while it runs.
     pub end: Option<End>,
-    /// What is different so far.
+    /// The differences found so far.
     pub found: Preflight,
 }
 
@@ -78,21 +78,21 @@ pub enum End {
     Active,
 }
 
-/// Whom a shadow tells what came of it so far, once a second.
+/// Receives the results of a shadow so far, once a second.
 pub type Report<'a> = &'a mut (dyn FnMut(Shadow) + Send);
 
-/// What is decided next.
+/// The input of the next step.
 #[derive(Default)]
 struct Batch {
-    /// Another plan is in force.
+    /// The candidates under the new plan, if the plan has changed.
     judge: Option<Arc<Judge>>,
-    /// Some of the log went by.
+    /// Whether a part of the log before these events was skipped.
     is_behind_a_gap: bool,
     events: Vec<StoredEvent>,
     rejections: Vec<Rejected>,
 }
 
-/// Everything so far, and how long the last of it took.
+/// All results so far, and the duration of the last step.
 type Done = Result<(Verified, Duration), store::Error>;
 
 /// The thread that decides. It ends when this is dropped.
@@ -101,7 +101,7 @@ struct Decider {
     stop: Arc<Stop>,
 }
 
-/// How far it has come.
+/// The progress of a shadow.
 struct Place {
     at: Position,
     /// Number of the last rejection.
@@ -110,11 +110,11 @@ struct Place {
 }
 
 impl Prover {
-    /// Lets a module decide beside the one that is active, and compares. Nothing of it is
-    /// stored. Dropping the future ends it.
+    /// Lets a candidate decide live commands next to the active module, and compares the decisions.
+    /// Nothing is stored. Dropping the future ends the shadow.
     ///
     /// # Errors
-    /// When a shadow is under way, the module can't be activated, or the store fails.
+    /// When a shadow is under way, the module is active or can't be activated, or the store fails.
     pub async fn shadow(
         &self,
         module: Digest,
@@ -168,7 +168,8 @@ impl Prover {
             if verified.head <= place.at {
                 pause = pause.max(LOOK_PAUSE);
             }
-            // However long a batch took, it is told of, and comes to its end.
+            // A long batch causes a long pause. Reports continue during the pause, and the pause
+            // ends with the run.
             while !pause.is_zero() && !stop.is_over() {
                 let nap = pause.min(REPORT_PAUSE);
                 tokio::time::sleep(nap).await;
@@ -187,7 +188,7 @@ impl Prover {
         Ok(newest.await?.first().map_or(0, |newest| newest.id))
     }
 
-    /// Who may decide under the plan that is in force.
+    /// Returns the candidates under the current plan.
     async fn candidate(&self, module: Digest) -> Result<(Prospect, Judge), Error> {
         let (release, keeping) = (Release::from(module), Keeping::default());
         let prospect = self.registry.prospect(&release, &keeping).await?;
@@ -215,7 +216,7 @@ impl Prover {
                 let begun = Instant::now();
                 let done = lane.follow(batch);
                 let done = done.map(|()| (lane.verified.clone(), begun.elapsed()));
-                // Nobody may wait any more.
+                // The receiver may be gone.
                 _ = tell.send(done);
             }
         });
@@ -225,7 +226,7 @@ impl Prover {
         }
     }
 
-    /// What was decided since.
+    /// Reads what was decided since the last call.
     async fn next(
         &self,
         place: &mut Place,
@@ -296,7 +297,7 @@ impl Place {
 }
 
 impl Lane {
-    /// Takes what comes next of a log that was not read from its beginning.
+    /// Processes the next part of a log that was not read from its beginning.
     fn follow(&mut self, batch: Batch) -> Result<(), store::Error> {
         if let Some(judge) = batch.judge {
             self.judge = judge;

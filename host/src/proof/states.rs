@@ -1,4 +1,4 @@
-//! States of many streams, folded apart from the commands.
+//! States of many streams, folded separately from live commands.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,29 +14,29 @@ use crate::runtime::{Aggregate, Decision, Failure, FoldEvent, Instance, Limits};
 use crate::store::{EventReader, LoadedEvent};
 use crate::upcast::{Liftable, Lifter};
 
-/// Streams whose states are kept, and the memory of a guest that they may take: what is
-/// more is forgotten, and folded again when it is wanted.
+/// Limits for the number of open streams and for a guest's memory. When one is exceeded, all states
+/// are closed, and folded from scratch when they are needed.
 const OPEN_MAX: usize = 10_000;
 const GUEST_BYTES_MAX: usize = 128 << 20;
 
-/// Times that a decision is timed, unless one is long.
+/// How many times a decision is timed, unless it takes long.
 const TIMED: usize = 8;
 const TIMED_LONG: Duration = Duration::from_millis(1);
 
-/// Events that are read at once.
+/// Number of events in one read.
 const PAGE: usize = 1_000;
 
-/// What states are folded from.
+/// The source of the events, and the environment of the guests.
 #[derive(Clone)]
 pub(super) struct Source {
     pub reader: Arc<dyn EventReader>,
     pub lifter: Arc<Lifter>,
     pub runtime: Handle,
-    /// Of the deciders, where others than the host's hold.
+    /// Limits for the deciders, if they differ from the host's.
     pub limits: Option<Arc<Limits>>,
 }
 
-/// The states of one thread, which is not one of the reactor's.
+/// The states of one thread. The thread must not be one of the async runtime's worker threads.
 pub(super) struct States {
     source: Source,
     instances: HashMap<Digest, Instance>,
@@ -50,7 +50,7 @@ struct State {
 }
 
 impl States {
-    /// None is open.
+    /// Creates the value without open states.
     pub(super) fn new(source: Source) -> Self {
         Self {
             source,
@@ -59,8 +59,8 @@ impl States {
         }
     }
 
-    /// Decides a command on the state that the recorded events up to a version lead to.
-    /// The guest's failure is the inner answer.
+    /// Decides a command on the state that results from the recorded events up to a version. A
+    /// failure of the guest is the inner result.
     pub(super) fn decide(
         &mut self,
         rules: &Arc<Rules>,
@@ -82,8 +82,8 @@ impl States {
         Ok(decided)
     }
 
-    /// Decides a command again and again, and says how long the shortest time was, the first
-    /// one aside; none when it fails.
+    /// Decides a command repeatedly, and returns the shortest time. The first call does not count.
+    /// `None` if a decision fails.
     ///
     /// # Errors
     /// When the state can't be folded.
@@ -113,8 +113,8 @@ impl States {
         Ok(shortest)
     }
 
-    /// Takes recorded events into the state of their stream, if it is open where they
-    /// follow.
+    /// Applies recorded events to the state of their stream, if it is open at the version before
+    /// them. Otherwise closes the state.
     pub(super) fn take(
         &mut self,
         stream: &StreamId,
@@ -131,7 +131,8 @@ impl States {
         self.apply(stream, events)
     }
 
-    /// Takes recorded events into the state of their stream, which is opened for them.
+    /// Applies recorded events to the state of their stream, and opens the state first if
+    /// necessary.
     pub(super) fn fold(
         &mut self,
         rules: &Arc<Rules>,
@@ -145,14 +146,14 @@ impl States {
         self.apply(stream, events)
     }
 
-    /// By what the open state of a stream is folded; none when it is not open.
+    /// Returns the rules that fold the open state of a stream. `None` if it is not open.
     pub(super) fn rules(&self, stream: &StreamId) -> Option<Arc<Rules>> {
         self.open.get(stream).map(|state| Arc::clone(&state.rules))
     }
 
-    /// The first version up to `until` that these rules can't fold; none when they can fold
-    /// all of it. Found by halving, from the first event each time: which states are open
-    /// changes nothing.
+    /// Returns the first version up to `until` that these rules can't fold. `None` if they can fold
+    /// all of them. The version is found by bisection. Every attempt folds from the first event, so
+    /// the result does not depend on open states.
     ///
     /// # Errors
     /// When the store fails.
@@ -196,7 +197,7 @@ impl States {
         }
     }
 
-    /// Opens a stream's state at a version, under these rules.
+    /// Opens the state of a stream at a version, with these rules.
     fn bring(&mut self, rules: &Arc<Rules>, stream: &StreamId, at: Version) -> Result<(), Error> {
         let fits = |state: &State| state.version == at && state.rules.fold == rules.fold;
         if self.open.get(stream).is_some_and(fits) {
@@ -245,7 +246,7 @@ impl States {
         Ok(())
     }
 
-    /// Folds events into an open state; one that fails is forgotten.
+    /// Folds events into an open state. If that fails, the state is closed.
     fn apply(&mut self, stream: &StreamId, events: Vec<LoadedEvent>) -> Result<(), Error> {
         let applied = self.applied(stream, events);
         if applied.is_err() {
@@ -282,7 +283,7 @@ impl States {
         self.drop_spent(digest);
     }
 
-    /// Drops an instance that a fault has ended, with all that is open in it.
+    /// Drops an instance after a fault, together with all states that are open in it.
     fn drop_spent(&mut self, digest: Digest) {
         if self.instances.get(&digest).is_some_and(Instance::is_spent) {
             self.instances.remove(&digest);

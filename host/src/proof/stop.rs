@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Tells the threads of a run when it is over: a guest may take its time.
+/// Signals the threads of a run to stop. The signal is polled, because a guest may take long.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     is_given_up: AtomicBool,
@@ -9,7 +9,7 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// At the end of a time, if there is one.
+    /// Creates a signal that is set after the given time, or only by `give_up`.
     pub(super) fn after(time: Option<Duration>) -> Self {
         Self {
             is_given_up: AtomicBool::new(false),
@@ -17,12 +17,12 @@ impl Stop {
         }
     }
 
-    /// Nobody waits for the end any more.
+    /// Sets the signal, because nobody waits for the result any more.
     pub(super) fn give_up(&self) {
         self.is_given_up.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing more is to be looked at.
+    /// Whether the threads should stop.
     pub(super) fn is_over(&self) -> bool {
         let is_late = || self.deadline.is_some_and(|at| Instant::now() >= at);
         self.is_given_up.load(Ordering::Relaxed) || is_late()
