@@ -1,4 +1,4 @@
-//! Events for one call of a handler, or for one answer to a client.
+//! Batches of events for one call of a handler, or for one answer to a client.
 
 use std::sync::Arc;
 
@@ -8,20 +8,21 @@ use super::ring::bytes_of;
 use super::{Error, Message, Place, Subscription};
 use crate::model::{Position, RecordedEvent};
 
-/// What a batch holds at most, but for the parts of a split event, which come together.
+/// Limits of a batch. They may be exceeded by the parts of a split event, because these are always
+/// delivered together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub events: usize,
     pub bytes: usize,
 }
 
-/// Events, and where they lead to.
+/// Events, and the checkpoint after them.
 pub(super) struct Batch {
     pub events: Vec<Arc<RecordedEvent>>,
     pub up_to: Position,
-    /// Everything that is in the log was told at some time in it.
+    /// Whether the subscription was caught up with the log at some time during this batch.
     pub is_caught_up: bool,
-    /// Why nothing comes behind them.
+    /// Why no more events follow. `None` if the subscription continues.
     pub over: Option<Over>,
 }
 
@@ -32,8 +33,8 @@ pub(super) enum Over {
 }
 
 impl Batch {
-    /// What a subscription tells next, and what is there already behind it: at least an event,
-    /// or a sign of how far it is. Never a part of an event without the others.
+    /// Collects the next message of a subscription and those that are ready after it. The batch has
+    /// at least one event, or a new checkpoint. It never has only some parts of an event.
     pub(super) async fn gather(
         first: Option<Result<Message, Error>>,
         subscription: &mut Subscription,
@@ -59,7 +60,7 @@ impl Batch {
             if over.is_some() || is_full && is_whole {
                 break;
             }
-            // What is there already, without waiting for more.
+            // Takes what is ready, without waiting for more.
             next = match subscription.next().now_or_never() {
                 Some(more) => more,
                 None if is_whole => break,

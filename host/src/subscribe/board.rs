@@ -9,26 +9,27 @@ use crate::deploy::{Plan, Reading};
 use crate::model::{Position, RecordedEvent, Version};
 use crate::store;
 
-/// Events of the ring that one look goes over at most.
+/// Limit for the number of ring events that one look checks.
 const LOOK_MAX: usize = 256;
 
-/// What all subscriptions share: the newest events, and who waits for which.
+/// The state that all subscriptions share: the newest events, and which subscription waits for
+/// which events.
 ///
-/// Between two looks of a subscription that waits, nothing has passed that it wants:
-/// whoever puts up an event takes those who want it out of the index, notes where they
-/// go on, and wakes them. All others need no look at all.
+/// While a subscription waits, no event that it wants has passed: whoever publishes an event
+/// removes the subscriptions that want it from the index, stores where they continue, and wakes
+/// them. All others need no check.
 ///
-/// The plan is asked for under the lock: so it is never older than one under which an
-/// event of the ring was committed.
+/// The plan is read while the lock is held, so it is never older than a plan under which an event
+/// of the ring was committed.
 pub(super) struct Board {
     ring: Ring,
     phase: Phase,
     seats: HashMap<SeatId, Seat>,
     index: Index,
     last_id: SeatId,
-    /// Wants to be told since nothing was running.
+    /// Subscriptions that wait until the ring follows the log.
     starting: HashSet<SeatId>,
-    /// Those who wait for whole commits.
+    /// Subscriptions that wait for whole commits.
     commits: HashSet<SeatId>,
     seats_max: usize,
     reading: Reading,
@@ -38,39 +39,40 @@ pub(super) struct Board {
 enum Phase {
     /// The ring does not follow the log.
     Resting,
-    /// It does.
+    /// The ring follows the log.
     Running,
-    /// The host ends.
+    /// The host is shutting down.
     Ended,
 }
 
-/// A subscription's place at the board.
+/// The state of a subscription on the board.
 #[derive(Debug)]
 struct Seat {
     wants: Arc<Wants>,
-    /// While it waits: whom to wake.
+    /// The task to wake. `None` unless the subscription waits.
     waker: Option<Waker>,
-    /// Nothing up to here concerns it any more.
+    /// No event up to here concerns the subscription any more.
     checked: Position,
-    /// Version of its stream that it has seen.
+    /// The last version of its stream that the subscription has processed.
     seen: Version,
-    /// The store failed for good; not told yet.
+    /// A permanent failure of the store that was not reported yet.
     failed: Option<store::Error>,
 }
 
-/// What a look shows.
+/// The result of a look at the ring.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// The next event that may concern it, as it is stored, and the plan by which that was
-    /// found.
+    /// The next event that may concern the subscription, as it is stored, and the plan by which
+    /// this was decided.
     Event(Arc<RecordedEvent>, Arc<Plan>),
-    /// Nothing yet, but the ring goes on.
+    /// No event so far, but the ring has more events to check.
     More,
-    /// Nothing; it is woken when there is.
+    /// No event. The subscription is woken when there is one.
     Waiting,
-    /// The ring does not follow the log yet; it is woken when it does.
+    /// The ring does not follow the log yet. The subscription is woken when it does.
     Starting,
-    /// The ring begins behind the place.
+    /// The ring starts after the subscription's position, so the events have to be read from the
+    /// store.
     Behind,
 }
 
@@ -89,12 +91,12 @@ impl Board {
         }
     }
 
-    /// Subscriptions that are there.
+    /// Returns the number of subscriptions.
     pub(super) fn len(&self) -> usize {
         self.seats.len()
     }
 
-    /// A place for one more.
+    /// Adds a subscription.
     pub(super) fn join(&mut self, wants: Arc<Wants>) -> Result<SeatId, Error> {
         if matches!(self.phase, Phase::Ended) {
             return Err(Error::Stopped);
@@ -124,15 +126,16 @@ impl Board {
         }
     }
 
-    /// How far the ring has come.
+    /// Returns the position up to which the ring follows the log.
     pub(super) fn end(&self) -> Position {
         self.ring.end()
     }
 
-    /// The next event behind a place, which moves over all that is of no concern before it.
+    /// Returns the next event after a position, and moves the position past all events before it
+    /// that do not concern the subscription.
     ///
     /// # Errors
-    /// When the host ends, or the store has failed for good.
+    /// When the host is shutting down, or the store has failed permanently.
     pub(super) fn look(
         &mut self,
         id: SeatId,
@@ -171,8 +174,8 @@ impl Board {
         Ok(Look::Waiting)
     }
 
-    /// An event that was found by a look, and those behind it that may concern the same
-    /// one, up to so many events and bytes.
+    /// Returns an event that was found by a look, and those after it that may concern the same
+    /// subscription, within limits for events and bytes.
     pub(super) fn run(
         &self,
         first: Arc<RecordedEvent>,
@@ -193,11 +196,11 @@ impl Board {
         [first].into_iter().chain(more).collect()
     }
 
-    /// The next whole commit for a reader that has read so many events. A failed store
-    /// is waited for.
+    /// Returns the next whole commit for a reader that has read the given number of events. A
+    /// failed store is waited for.
     ///
     /// # Errors
-    /// When the host ends.
+    /// When the host is shutting down.
     pub(super) fn next_commit(
         &mut self,
         id: SeatId,
@@ -218,7 +221,7 @@ impl Board {
         }
     }
 
-    /// The number of events that have passed, once the ring follows the log.
+    /// Returns the number of events that have passed, as soon as the ring follows the log.
     ///
     /// # Errors
     /// As [`look`](Self::look).
@@ -246,7 +249,7 @@ impl Board {
         Ok(is_resting)
     }
 
-    /// The ring follows the log from here on.
+    /// Starts to follow the log at its head. Returns the tasks to wake.
     pub(super) fn begin(&mut self, head: Position) -> Vec<Waker> {
         if matches!(self.phase, Phase::Resting) {
             self.phase = Phase::Running;
@@ -260,8 +263,8 @@ impl Board {
         seats.collect()
     }
 
-    /// Puts up what comes next in the log, up to a position. Whom it concerns, is to
-    /// be woken.
+    /// Publishes the next events of the log, up to a position. Returns the tasks of the
+    /// subscriptions that may want them, which must be woken.
     pub(super) fn put_up(
         &mut self,
         events: Vec<RecordedEvent>,
@@ -292,7 +295,7 @@ impl Board {
         woken
     }
 
-    /// Stops following the log when nobody is there any more. True when it has.
+    /// Stops following the log if there are no subscriptions. Returns whether it has stopped.
     pub(super) fn rest(&mut self) -> bool {
         if !self.seats.is_empty() || matches!(self.phase, Phase::Ended) {
             return false;
@@ -302,7 +305,7 @@ impl Board {
         true
     }
 
-    /// Tells all who wait that the store has failed for good.
+    /// Reports a permanent failure of the store to all subscriptions that wait.
     pub(super) fn fail(&mut self, error: &store::Error) -> Vec<Waker> {
         for seat in self.seats.values_mut().filter(|seat| seat.waker.is_some()) {
             seat.failed = Some(error.clone());

@@ -1,4 +1,5 @@
-//! Named subscriptions whose handler is elsewhere: it claims the name, reads, acknowledges.
+//! Named subscriptions whose handler is outside the host. A client claims the name, reads events
+//! and acknowledges them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,61 +16,63 @@ use crate::model::{Position, RecordedEvent, Version};
 use crate::store::{Checkpoint, Claim, Filter};
 use crate::upcast::Form;
 
-/// Names that a store keeps for clients: one more is refused.
+/// Limit for the number of named subscriptions that clients create in a store.
 pub const NAMES_MAX: usize = 1_000;
-/// Bytes of events in one answer, from which on no more come.
+/// Bytes of events after which an answer is complete.
 const BYTES_MAX: usize = 1 << 20;
-/// A read that has not caught up, and finds nothing for this long, returns how far it is.
+/// How long a read waits for an event before it returns its checkpoint, while it has not caught up.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Where a name that is new begins.
+/// Where a new named subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// After this position; 0 for all events.
+    /// After this position. 0 means all events.
     After(Position),
-    /// With what is committed from now on.
+    /// After the current end of the log.
     Now,
 }
 
-/// A name that somebody has claimed.
+/// The owner of a named subscription.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
-    /// The name.
+    /// Name of the subscription.
     pub name: &'a str,
-    /// What the claim gave.
+    /// The token that the claim returned.
     pub token: u64,
-    /// For how long the name is held after each call.
+    /// Length of the lease, counted from each call.
     pub lease: Duration,
 }
 
-/// What an owner wants to read.
+/// Options of a read.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// Events that pass. The place moves over all others, too.
+    /// Selects the events to return. The checkpoint moves past all others too.
     pub filter: Filter,
-    /// Lifted, or as they are stored.
+    /// Whether events are lifted, or returned as they are stored.
     pub form: Form,
-    /// Events at most; more only by the parts of a split one.
+    /// Largest number of events. It may be exceeded only by the parts of a split event.
     pub limit: usize,
-    /// How long to wait when there is nothing; at most half of the lease.
+    /// How long to wait if there are no events, at most half of the lease.
     pub wait: Duration,
 }
 
-/// Events for the owner of a name.
+/// Events for the owner of a named subscription.
 #[derive(Debug, Clone)]
 pub struct EventBatch {
-    /// In the order of the log.
+    /// The events in log order.
     pub events: Vec<Arc<RecordedEvent>>,
-    /// What to acknowledge once all of them are handled. It may move on without an event.
+    /// The position to acknowledge after all events are handled. It may move on even if there are
+    /// no events.
     pub next: Position,
 }
 
 impl Hub {
-    /// Claims a name for a time. One that is new begins at `start`, else at the first event.
+    /// Claims a named subscription for the time of a lease. A new one starts at `start`, or at the
+    /// first event if `start` is `None`.
     ///
     /// # Errors
-    /// When the name is none, is held, or begins after the end of the log; when there are too
-    /// many names; when the store fails.
+    /// When the name is not valid, another client owns it, or its checkpoint is after the end of
+    /// the log; when there are too many names; when the store fails.
     pub async fn claim(
         &self,
         name: &str,
@@ -96,13 +99,13 @@ impl Hub {
         Ok(claim)
     }
 
-    /// Reads the events after the checkpoint of a name, and extends the lease. The same events are
-    /// returned until they are acknowledged. Returns no events when none come for the time that
-    /// the owner waits, or when the host ends.
+    /// Reads the events after the checkpoint of a named subscription, and extends the lease. The
+    /// same events are returned until they are acknowledged. Returns no events when none arrive in
+    /// the given time, or when the host shuts down.
     ///
     /// # Errors
-    /// When the name is another's by now or gone, the next event can't be lifted, the filter
-    /// makes no sense, or the store fails.
+    /// When another client has claimed the name or it is gone, the next event can't be lifted, the
+    /// filter makes no sense, or the store fails.
     pub async fn read(&self, owner: Owner<'_>, reading: Reading) -> Result<EventBatch, Error> {
         let until = Instant::now() + reading.wait.min(owner.lease / 2);
         let at = self.advance(owner, Position(0)).await?;
@@ -127,7 +130,7 @@ impl Hub {
             is_caught_up |= batch.is_caught_up;
             let is_over = batch.over.is_some() || Instant::now() >= until;
             match batch.over {
-                // Events before it are returned first.
+                // Events before the error are returned first.
                 Some(Over::Failed(error)) if batch.events.is_empty() => return Err(error),
                 _ if is_over || !batch.events.is_empty() => {
                     self.advance(owner, Position(0)).await?;
@@ -141,12 +144,12 @@ impl Hub {
         }
     }
 
-    /// Stores that everything up to a position is handled, and holds the name from now on. A
-    /// position before the stored one changes nothing. Returns the stored one.
+    /// Stores that everything up to a position is handled, and extends the lease. A position before
+    /// the stored one changes nothing. Returns the stored one.
     ///
     /// # Errors
-    /// When the name is another's by now or gone, the log has not reached the position, or the
-    /// store fails.
+    /// When another client has claimed the name or it is gone, the log has not reached the
+    /// position, or the store fails.
     pub async fn acknowledge(
         &self,
         owner: Owner<'_>,
@@ -156,7 +159,7 @@ impl Hub {
         self.advance(owner, position).await
     }
 
-    /// Gives a name back. Nothing is done when it is another's by now.
+    /// Releases a named subscription. Does nothing if another client has claimed it meanwhile.
     ///
     /// # Errors
     /// When the store fails.
@@ -169,7 +172,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Moves the place of a name anywhere in the log, and takes the name from its owner.
+    /// Moves the checkpoint of a named subscription to any position of the log, and ends the
+    /// current claim.
     ///
     /// # Errors
     /// When there is no such name, the log has not reached the position, or the store fails.
@@ -183,10 +187,10 @@ impl Hub {
         self.name(name).await
     }
 
-    /// Removes a name that nobody holds.
+    /// Deletes a named subscription that has no owner.
     ///
     /// # Errors
-    /// When there is no such name, it is held, or the store fails.
+    /// When there is no such name, a client owns it, or the store fails.
     pub async fn forget(&self, name: &str) -> Result<(), Error> {
         match self.shared.checkpoints.forget(&key_of(name)?).await? {
             true => Ok(()),
@@ -194,7 +198,7 @@ impl Hub {
         }
     }
 
-    /// How far a name has come, and whether it is held.
+    /// Returns the checkpoint of a named subscription, and whether it has an owner.
     ///
     /// # Errors
     /// When there is no such name, or the store fails.
@@ -209,7 +213,7 @@ impl Hub {
         }
     }
 
-    /// Names in the order of their bytes, at most 1,000, after one of them.
+    /// Lists at most 1,000 named subscriptions in byte order of their names, after the given one.
     ///
     /// # Errors
     /// When the store fails.
@@ -232,12 +236,12 @@ impl Hub {
         let advancing = checkpoints.advance(&key, owner.token, position, owner.lease);
         match advancing.await? {
             Some(position) => Ok(position),
-            // Says so when there is no such name.
+            // Returns the error for an unknown name if there is no such name.
             None => Err(Error::Lost(self.name(owner.name).await?.name)),
         }
     }
 
-    /// Says for how long another owner holds a name.
+    /// Returns the error that says how long another client's lease still lasts.
     async fn held(&self, name: &str) -> Result<Error, Error> {
         let Checkpoint { name, held_for, .. } = self.name(name).await?;
         let held_for = held_for.unwrap_or_default();
@@ -253,7 +257,7 @@ impl Shared {
         }
     }
 
-    /// A position that the log has reached.
+    /// Returns the position if the log has reached it.
     async fn existing(&self, position: Position) -> Result<Position, Error> {
         let log = Which::Log(Filter::default());
         self.check_end(&log, position, Version::NONE).await?;

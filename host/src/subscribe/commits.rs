@@ -14,25 +14,25 @@ use crate::deploy::{Readable, Unreadable};
 use crate::model::{Position, RecordedEvent};
 use crate::upcast::Form;
 
-/// What a handler of commits is told.
+/// The input of a handler of commits.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Committed {
-    /// The events that a commit has in one stream, all of them, with all their parts.
+    /// All events of a commit in one stream, with all their parts.
     Events(Vec<Arc<RecordedEvent>>),
-    /// The same as they are stored, since one of them can't be lifted, and why.
+    /// The same events as they are stored, because one of them can't be lifted, and the reason.
     Unreadable(Vec<Arc<RecordedEvent>>, Box<Unreadable>),
-    /// So many events were committed while the handler was at work, and are not to be
-    /// had any more: the host keeps only the newest.
+    /// The number of events that were committed while the handler was busy and are lost to it,
+    /// because the host only keeps the newest events in memory.
     Missed(u64),
 }
 
-/// A handler that is called after commits. It stays until it is stopped or the host
-/// ends; dropping this does not stop it.
+/// A handler that is called after commits. It remains active until it is stopped or the host shuts
+/// down. Dropping this value does not stop it.
 #[derive(Debug)]
 pub struct OnCommit(AbortHandle);
 
 impl OnCommit {
-    /// Calls the handler no more; a call under way is cut off where it waits.
+    /// Stops calling the handler. A call that is running is cancelled at its next await point.
     pub fn stop(self) {
         self.0.abort();
     }
@@ -48,7 +48,7 @@ impl OnCommit {
     {
         let which = Which::Commits;
         let seat = shared.join(Arc::new(Wants { which, form }))?;
-        // In this order: what is committed in between is told.
+        // In this order, no event that is committed in between is missed.
         let read = seat.passed().await?;
         let after = shared.reader.log_head().await?;
         let task = shared.runtime.spawn(call(seat, form, read, after, handler));
@@ -81,7 +81,7 @@ where
     }
 }
 
-/// A commit with its events lifted; none when all are dropped.
+/// Returns a commit with its events lifted. `None` if upcasters drop all of them.
 async fn lifted(shared: &Shared, events: Vec<Arc<RecordedEvent>>) -> Option<Committed> {
     let plan = shared.reading.plan();
     let _permit = match events.iter().any(|event| plan.needs_guest(event)) {

@@ -4,34 +4,34 @@ use crate::deploy::Unreadable;
 use crate::model::Invalid;
 use crate::{store, upcast};
 
-/// Why there is no subscription, or why one has ended.
+/// Why a subscription could not start, or has ended.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The store failed. Subscribe again from the last place.
+    /// The store failed. Subscribe from the last checkpoint.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The next event can't be lifted. Subscribe again from the last place when something
-    /// else has been deployed, or to events as they are stored.
+    /// The next event can't be lifted. Subscribe from the last checkpoint after a deployment that
+    /// can lift it, or subscribe to events as they are stored.
     #[error(transparent)]
     Unreadable(#[from] Box<Unreadable>),
-    /// A start or a filter that makes no sense.
+    /// The start or the filter makes no sense.
     #[error(transparent)]
     Invalid(#[from] Invalid),
-    /// The host has as many subscriptions as it takes.
+    /// The host has the maximum number of subscriptions.
     #[error("the host has {0} subscriptions, as many as it takes; try again later")]
     TooMany(usize),
-    /// Another owner holds the name.
+    /// Another client owns the subscription.
     #[error(
         "subscription {name} is held by another client for {} s, unless it goes on; claim it then",
         held_for.as_secs_f32().ceil()
     )]
     Held {
-        /// The name.
+        /// Name of the subscription.
         name: String,
-        /// For how long from now on.
+        /// The remaining time of its lease.
         held_for: Duration,
     },
-    /// The name was claimed by another owner since, or moved by an operator.
+    /// Another client has claimed the subscription since, or an operator has moved its checkpoint.
     #[error(
         "the claim of subscription {0} counts no more: another client has claimed it, or it was \
          moved; claim it again"
@@ -40,12 +40,12 @@ pub enum Error {
     /// There is no such name.
     #[error("there is no subscription {0}; a claim makes it")]
     Unknown(String),
-    /// The store has as many names as it takes.
+    /// The store has the maximum number of named subscriptions.
     #[error(
         "the store has {0} named subscriptions, as many as it takes; delete one that is not used"
     )]
     TooManyNames(usize),
-    /// The host is being shut down.
+    /// The host is shutting down.
     #[error("the host is shutting down")]
     Stopped,
 }

@@ -9,8 +9,8 @@ use crate::model::Backoff;
 use crate::model::{Position, RecordedEvent};
 use crate::store::{self, Direction, Filter, LOG_PAGE_MAX, LogPage};
 
-/// Reads the log once for all subscriptions, until the host ends. While nobody has
-/// subscribed it reads nothing.
+/// Reads the log once for all subscriptions, until the host shuts down. While there are no
+/// subscriptions, nothing is read.
 pub(super) async fn run(shared: Arc<Shared>, grown: watch::Receiver<u64>) {
     let ending = shared.ending.clone();
     tokio::select! {
@@ -22,7 +22,7 @@ pub(super) async fn run(shared: Arc<Shared>, grown: watch::Receiver<u64>) {
     shared.tell(Board::close);
 }
 
-/// Ends when the store is gone.
+/// Follows the log until the store is gone.
 async fn follow(shared: &Shared, mut grown: watch::Receiver<u64>) {
     loop {
         while shared.board().len() == 0 {
@@ -30,7 +30,8 @@ async fn follow(shared: &Shared, mut grown: watch::Receiver<u64>) {
         }
         let mut at = begin(shared).await;
         loop {
-            // Seen before the log is read, so that what comes meanwhile is not missed.
+            // Marked as seen before the log is read, so that events appended meanwhile are not
+            // missed.
             grown.borrow_and_update();
             match catch_up(shared, at).await {
                 Some(position) => at = position,
@@ -43,16 +44,17 @@ async fn follow(shared: &Shared, mut grown: watch::Receiver<u64>) {
     }
 }
 
-/// The ring follows the log from where it ends now.
+/// Starts the ring at the current end of the log. Returns the position from which to continue.
 async fn begin(shared: &Shared) -> Position {
     let mut backoff = Backoff::of_reads();
     loop {
         match shared.reader.log_head().await {
             Ok(head) => {
-                // Behind the head: the plan is known under which all before it was committed.
+                // Read after the head, so that every plan under which events up to the head were
+                // committed is known.
                 learn_plan(shared).await;
                 shared.tell(|board| board.begin(head));
-                // A ring that follows the log already goes on where it ends.
+                // A ring that already follows the log continues at its own end.
                 return shared.board().end();
             }
             Err(error) => pause(shared, &error, &mut backoff).await,
@@ -60,11 +62,11 @@ async fn begin(shared: &Shared) -> Position {
     }
 }
 
-/// Puts up everything behind a position. None when nobody is there to see it.
+/// Publishes everything after a position. Returns `None` if there are no subscriptions.
 async fn catch_up(shared: &Shared, mut at: Position) -> Option<Position> {
     let (filter, mut backoff) = (Filter::default(), Backoff::of_reads());
-    // Plans that the history does not hold, as in the middle of an import, are asked for
-    // once.
+    // Each plan is looked up only once, because the history may not have it, for example during an
+    // import.
     let mut asked = 0;
     loop {
         if shared.board().rest() {
@@ -91,15 +93,14 @@ async fn catch_up(shared: &Shared, mut at: Position) -> Option<Position> {
     }
 }
 
-/// The newest plan under which some events were committed, when it is not known here yet:
-/// another host has raised it, or this one is about to publish it.
+/// Returns the newest plan under which the events were committed, if it is not known here yet.
+/// Another host may have raised it, or this one is about to publish it.
 fn unknown_plan(shared: &Shared, events: &[RecordedEvent]) -> Option<u64> {
     let newest = events.iter().map(|event| event.commit.plan).max()?;
     (newest > shared.reading.plan().number).then_some(newest)
 }
 
-/// Reads what has been activated. A module that can't be loaded leaves the plan that is
-/// known.
+/// Reads the activations. If one of their modules can't be loaded, the known plan stays current.
 async fn learn_plan(shared: &Shared) {
     let mut backoff = Backoff::of_reads();
     while let Some(registry) = shared.registry.upgrade() {

@@ -20,43 +20,43 @@ use crate::store::{CheckpointStore, EventReader};
 use crate::supervise::Supervisor;
 use crate::upcast::Form;
 
-/// Feeds all subscriptions of a host from one reading of the log, which begins with
-/// the first subscription. Ends when it is dropped.
+/// Feeds all subscriptions of a host from a single reader of the log, which starts with the first
+/// subscription. Dropping the hub ends all subscriptions.
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What subscriptions hold on to.
+/// The state that all subscriptions share.
 pub(super) struct Shared {
     pub(super) reader: Arc<dyn EventReader>,
     pub(super) checkpoints: Arc<dyn CheckpointStore>,
     pub(super) options: Options,
-    /// How events are lifted.
+    /// Lifts events.
     pub(super) reading: Reading,
-    /// Asked for plans that are not known here yet. Not kept alive: a subscription may
+    /// Looks up plans that are not known here yet. A weak reference, because a subscription may
     /// outlive its host.
     pub(super) registry: Weak<Registry>,
     board: Mutex<Board>,
-    /// Told when someone has subscribed.
+    /// Notified when a subscription was added.
     pub(super) joined: Notify,
-    /// Told when a named subscription has been given back.
+    /// Notified when a named subscription was released.
     pub(super) released: Notify,
-    /// Pages that are read for catching up, or lifted.
+    /// Limits how many pages are read for catching up, or lifted, at the same time.
     pub(super) reads: Semaphore,
-    /// Pages of full size that may be held.
+    /// Limits how many pages of full size are in memory.
     pub(super) pages: Arc<Semaphore>,
     pub(super) ending: CancellationToken,
-    /// Named subscriptions that are being run.
+    /// Tracks the named subscriptions that are running.
     pub(super) runners: TaskTracker,
     pub(super) runtime: Handle,
-    /// Taken by the reading of the log when it begins.
+    /// Taken by the reader of the log when it starts.
     grown: Mutex<Option<watch::Receiver<u64>>>,
     supervisor: Supervisor,
 }
 
 impl Hub {
-    /// A hub on a store, which is told when the log may have grown. Must be called within
-    /// a tokio runtime, on which it reads.
+    /// Creates a hub for a store. `grown` notifies it when the log may have grown. Must be called
+    /// within a tokio runtime, on which the hub reads.
     pub fn new(
         reader: Arc<dyn EventReader>,
         checkpoints: Arc<dyn CheckpointStore>,
@@ -88,17 +88,17 @@ impl Hub {
         }
     }
 
-    /// Subscribes. The store is asked only where the end of the log, or of the
-    /// stream, is asked for.
+    /// Starts a subscription. The store is only queried if the request refers to the end of the log
+    /// or of the stream.
     ///
     /// # Errors
-    /// When the request makes no sense, the host has too many subscriptions or ends,
-    /// or the store fails.
+    /// When the request makes no sense, the host has too many subscriptions or is shutting down, or
+    /// the store fails.
     pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, Error> {
         Shared::subscribe(&self.shared, subscribe).await
     }
 
-    /// Calls a handler after each commit that comes from now on: see [`Committed`].
+    /// Calls a handler after each commit from now on: see [`Committed`].
     ///
     /// # Errors
     /// As [`subscribe`](Self::subscribe).
@@ -110,26 +110,26 @@ impl Hub {
         OnCommit::begin(&self.shared, form, handler).await
     }
 
-    /// A named subscription, whose place is kept in the store.
+    /// Returns a named subscription, whose checkpoint is stored in the store.
     ///
     /// # Errors
-    /// When the name is none.
+    /// When the name is not valid.
     pub fn named(&self, name: &str) -> Result<Named, Error> {
         Named::new(&self.shared, name)
     }
 
-    /// Subscriptions that are there, of all kinds.
+    /// Returns the number of subscriptions of all kinds.
     pub fn len(&self) -> usize {
         self.shared.board().len()
     }
 
-    /// Whether nobody has subscribed.
+    /// Whether there are no subscriptions.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Ends all subscriptions. Handlers of named ones that are at work may finish, for
-    /// a bounded time.
+    /// Ends all subscriptions. Handlers of named ones that are running may finish within a time
+    /// limit.
     pub async fn close(&self) {
         self.end();
         self.shared.runners.close();
@@ -148,7 +148,7 @@ impl Hub {
     }
 }
 
-/// Pages of full size for which there is memory.
+/// Returns how many pages of full size fit into memory.
 fn pages_max(options: &Options) -> usize {
     let pages = options.catch_up_bytes_max / options.page_bytes_max.max(1);
     pages.min(Semaphore::MAX_PERMITS)
@@ -165,8 +165,8 @@ impl Shared {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something at the board, then wakes those whom it concerns. Outside of the
-    /// lock, which a task that is woken, or dropped, may want.
+    /// Updates the board, then wakes the tasks that the update concerns. Tasks are never woken
+    /// while the lock is held, because waking or dropping one may need it.
     pub(super) fn tell(&self, what: impl FnOnce(&mut Board) -> Vec<Waker>) {
         let woken = what(&mut self.board());
         woken.into_iter().for_each(Waker::wake);
@@ -203,8 +203,8 @@ impl Shared {
         Ok(Subscription::new(seat, wants, at, seen, heartbeat))
     }
 
-    /// Refuses a place after the end: nobody has been there, and what comes next would be
-    /// passed over without a word.
+    /// Rejects a checkpoint after the end. No reader has been there, and events up to it would be
+    /// skipped silently.
     pub(super) async fn check_end(
         &self,
         which: &Which,
@@ -233,12 +233,12 @@ impl Shared {
         .into())
     }
 
-    /// What comes of something, unless the host ends first.
+    /// Returns the result of the work, or `None` if the host shuts down first.
     pub(super) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.ending.run_until_cancelled(work).await
     }
 
-    /// A seat at the board; the first one begins the reading of the log.
+    /// Adds a subscription to the board. The first one starts the reader of the log.
     pub(super) fn join(self: &Arc<Self>, wants: Arc<Wants>) -> Result<Seat, Error> {
         let id = self.board().join(wants)?;
         let seat = Seat {
@@ -257,14 +257,14 @@ impl Shared {
     }
 }
 
-/// A seat at the board, given up when it is dropped.
+/// A subscription on the board, which is removed when this is dropped.
 pub(super) struct Seat {
     pub(super) id: SeatId,
     pub(super) shared: Arc<Shared>,
 }
 
 impl Seat {
-    /// Waits until the ring follows the log: the number of events that have passed.
+    /// Waits until the ring follows the log. Returns the number of events that have passed.
     pub(super) async fn passed(&self) -> Result<u64, Error> {
         poll_fn(|context| self.shared.board().passed(self.id, context.waker())).await
     }

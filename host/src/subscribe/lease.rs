@@ -13,23 +13,26 @@ use crate::model::Position;
 use crate::store;
 use crate::supervise::joined;
 
-/// A name that is held, and renewed while something goes on. Given back when dropped.
+/// The lease of a named subscription. It can be renewed while work is running. It is released when
+/// dropped.
 pub(super) struct Lease {
     shared: Arc<Shared>,
     key: String,
     token: u64,
-    /// How far the name has come.
+    /// The checkpoint of the subscription.
     position: Position,
     length: Duration,
-    /// Until then nobody else can have it, counted from before the store was asked.
+    /// Nobody else can claim the subscription before this time. It is counted from before the store
+    /// was asked.
     until: Instant,
     is_held: bool,
-    /// Keeps the store open until the name has been given back.
+    /// Keeps the store open until the lease has been released.
     running: TaskTrackerToken,
 }
 
 impl Lease {
-    /// Waits until the name is free. None when the host ends.
+    /// Waits until the subscription is free, and claims it. Returns `None` when the host shuts
+    /// down.
     pub(super) async fn claim(
         shared: &Arc<Shared>,
         key: &str,
@@ -40,9 +43,9 @@ impl Lease {
             if shared.ending.is_cancelled() {
                 return Ok(None);
             }
-            // Before the claim, so that no release in between is missed.
+            // Registered before the claim, so that no release in between is missed.
             let released = shared.released.notified();
-            // A task of its own: when the caller goes, the claim is given back.
+            // Runs in its own task, so that the claim is released even if the caller is cancelled.
             let asking = Self::ask(Arc::clone(shared), key.to_owned(), length);
             let asked = shared.runtime.spawn(asking).await;
             let pause = match joined(asked).ok_or(Error::Stopped)? {
@@ -62,7 +65,7 @@ impl Lease {
         }
     }
 
-    /// Claims the name if it is free.
+    /// Claims the subscription if it is free.
     async fn ask(
         shared: Arc<Shared>,
         key: String,
@@ -82,12 +85,12 @@ impl Lease {
         }))
     }
 
-    /// How far the name has come.
+    /// Returns the checkpoint of the subscription.
     pub(super) fn position(&self) -> Position {
         self.position
     }
 
-    /// Stores how far the name has come, and holds it from now on. False when it is lost.
+    /// Stores the checkpoint and extends the lease. Returns false if the lease is lost.
     pub(super) async fn advance(&mut self, position: Position) -> bool {
         self.position = self.position.max(position);
         let mut backoff = Backoff::of_reads();
@@ -114,7 +117,8 @@ impl Lease {
         false
     }
 
-    /// Holds the name until something is done. None when it is lost: then that is cut off.
+    /// Renews the lease until the work is done. If the lease is lost, the work is cancelled and
+    /// `None` is returned.
     pub(super) async fn hold_during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let (mut work, mut done) = (pin!(work), None);
         while done.is_none() && self.is_held {
@@ -124,7 +128,7 @@ impl Lease {
                 it = &mut work => return Some(it),
                 () = sleep_until(due) => {}
             }
-            // Never cut off: what it stores could come behind what is stored next.
+            // Never cancelled, because the store could apply a cancelled write after the next one.
             let mut renewing = pin!(self.advance(self.position));
             loop {
                 tokio::select! {
@@ -136,7 +140,7 @@ impl Lease {
         done
     }
 
-    /// Gives the name back, unless it is lost.
+    /// Releases the lease, unless it is lost.
     pub(super) async fn give_back(mut self) {
         if std::mem::take(&mut self.is_held) {
             release(&self.shared, &self.key, self.token).await;
@@ -160,7 +164,7 @@ impl Drop for Lease {
 
 async fn release(shared: &Shared, key: &str, token: u64) {
     if let Err(error) = shared.checkpoints.release(key, token).await {
-        // The lease runs out by itself.
+        // The lease expires by itself.
         tracing::warn!(name = key, %error, "a name was not given back");
     }
     shared.released.notify_waiters();

@@ -1,15 +1,16 @@
-//! Subscriptions: what is in the log, then what is committed, without a seam.
+//! Subscriptions: the events in the log, followed by newly committed ones, with no gap and no
+//! duplicate in between.
 //!
-//! A [`Hub`] reads the log once behind its head, into a ring of the newest events that
-//! all subscriptions share. A subscription catches up by pages of its own, with its
-//! filter, until it is within the ring; who falls behind the ring reads pages again, so
-//! nothing is buffered without end. One that waits costs neither a task nor a query, and
-//! is woken only by an event that it wants.
+//! A [`Hub`] reads the log once after its head, into a ring of the newest events that all
+//! subscriptions share. A subscription catches up by reading its own pages, with its filter, until
+//! its position is within the ring. If it is too slow and its position leaves the ring, it goes
+//! back to reading pages, so buffers never grow without limit. A subscription that waits needs
+//! neither a task nor a query, and is only woken by an event that it wants.
 //!
-//! The ring holds events as they are stored. What a subscription takes from it or from a
-//! page is lifted for it, under the plan that is current then. Whether an event may
-//! concern a filter of types is judged by all names that it could come to have under the
-//! plan that is current when it is put up; no guest is asked for that.
+//! The ring has events as they are stored. Events that a subscription takes from the ring or from a
+//! page are lifted for it, under the plan that is current then. When an event is published, filters
+//! of types are checked against all names that the event could get under the plan that is current
+//! then. No guest is called for that.
 
 mod batch;
 mod board;

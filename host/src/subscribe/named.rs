@@ -13,18 +13,17 @@ use crate::model::{Invalid, RecordedEvent};
 use crate::store::Filter;
 use crate::upcast::Form;
 
-/// Longest name in bytes.
+/// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 200;
 /// The prefix of every key, and the first text after all keys.
 pub(super) const PREFIX: &str = "subscription/";
 pub(super) const PREFIX_END: &str = "subscription0";
 
-/// A subscription whose place is kept in the store under a name. It begins at the first
-/// event of the log, and hands every event that passes its filter to a handler, in
-/// order, at least once.
+/// A subscription whose checkpoint is stored under a name. It starts at the first event of the log,
+/// and passes every event that matches its filter to a handler, in order and at least once.
 ///
-/// Of all who run a name, on all hosts, one owns it at a time; the others stand by until
-/// it is given back, or its lease has run out because its owner is gone.
+/// If several tasks or hosts run the same name, one of them owns it at a time. The others wait
+/// until it is released, or until its lease expires because the owner is gone.
 pub struct Named {
     shared: Arc<Shared>,
     key: String,
@@ -37,14 +36,14 @@ pub struct Named {
 
 /// Why an owner has stopped.
 enum End {
-    /// The host ends.
+    /// The host is shutting down.
     Stopped,
-    /// Another owns the name now, or may by now.
+    /// Another host owns the subscription, or may already own it.
     Lost,
     Failed(Error),
 }
 
-/// The key of a name. Checkpoints of other kinds have other prefixes.
+/// Returns the key of a name. Checkpoints of other kinds have other prefixes.
 pub(super) fn key_of(name: &str) -> Result<String, Invalid> {
     let has_form = (1..=NAME_BYTES_MAX).contains(&name.len());
     if !has_form || name.chars().any(char::is_control) {
@@ -72,58 +71,59 @@ impl Named {
         })
     }
 
-    /// Only events that pass. The place moves over all others too.
+    /// Passes only matching events to the handler. The checkpoint moves past all others too.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self
     }
 
-    /// Events as they are stored, not lifted by upcasters.
+    /// Passes events as they are stored, not lifted by upcasters.
     #[must_use]
     pub fn as_stored(mut self) -> Self {
         self.form = Form::Stored;
         self
     }
 
-    /// Events for one call of the handler at most, 100 by default; from 1 MiB on a call
-    /// gets no more. Only the parts of a split event are never told apart: they come in
-    /// one call.
+    /// Sets the largest number of events for one call of the handler, 100 by default. A batch is
+    /// also complete at 1 MiB. The parts of a split event always arrive in one call, even if that
+    /// exceeds the limits.
     #[must_use]
     pub fn batch_max(mut self, events: usize) -> Self {
         self.bounds.events = events.max(1);
         self
     }
 
-    /// For how long the name is held without a sign of life, 15 s by default. It is
-    /// renewed every third of that. At most a day.
+    /// Sets the length of the lease, 15 s by default. It is renewed after every third of that time.
+    /// At most one day.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.clamp(Duration::from_millis(3), Duration::from_hours(24));
         self
     }
 
-    /// The bounds of the pause before a failed batch is handed over again: at first, and
-    /// at most. 100 ms and 30 s by default.
+    /// Sets the shortest and the longest pause before a failed batch is retried. 100 ms and 30 s by
+    /// default.
     #[must_use]
     pub fn retry(mut self, first: Duration, max: Duration) -> Self {
         self.retry = (first, max);
         self
     }
 
-    /// Runs until the host ends. The handler is called with the next events, one call
-    /// after the other; when it succeeds the place is stored behind them, when it fails it
-    /// gets the same events again after a pause, for as long as it takes.
+    /// Runs until the host shuts down. The handler is called with the next events, one call at a
+    /// time. When it succeeds, the checkpoint after these events is stored. When it fails, it is
+    /// called with the same events after a pause, until it succeeds.
     ///
-    /// Events come again when the handler has failed, also those before the one on which
-    /// it did; when the process has died, or this future was dropped, before the place was
-    /// stored; and when the lease ran out while the handler was at work: then the handler
-    /// is cut off where it waits, since another may have taken over. A handler that must
-    /// not do a thing twice keeps the position that it has come to with what it does.
+    /// Events are delivered more than once in these cases: the handler has failed, even for the
+    /// events before the one on which it failed; the process died, or this future was dropped,
+    /// before the checkpoint was stored; the lease expired while the handler was running. In the
+    /// last case, the handler is cancelled at its next await point, because another host may have
+    /// taken over. A handler that must not repeat an effect has to store the position together with
+    /// the effect.
     ///
-    /// An event that can't be lifted is never passed over: those before it are handed
-    /// over, then it is tried again after a pause, until something is deployed that lifts
-    /// it. The log says so.
+    /// An event that can't be lifted is never skipped. The events before it are passed to the
+    /// handler, then lifting is retried after pauses until a deployment can lift the event. A
+    /// warning is logged for each attempt.
     ///
     /// ```no_run
     /// # async fn example(host: quipu::Host) -> anyhow::Result<()> {
@@ -142,8 +142,8 @@ impl Named {
     /// ```
     ///
     /// # Errors
-    /// When the filter makes no sense, the log has not reached the stored place, or the store is
-    /// damaged. A store that is not available is waited for.
+    /// When the filter makes no sense, the log has not reached the stored checkpoint, or the store
+    /// is damaged. If the store is not available, this waits for it.
     pub async fn run<H, E>(self, mut handler: H) -> Result<(), Error>
     where
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
@@ -171,7 +171,7 @@ impl Named {
         }
     }
 
-    /// Hands events over for as long as the name is held.
+    /// Passes events to the handler for as long as the lease lasts.
     async fn own<H, E>(&self, lease: &mut Lease, handler: &mut H) -> End
     where
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
@@ -194,7 +194,7 @@ impl Named {
         }
     }
 
-    /// Hands over what a subscription tells, until that ends.
+    /// Passes the events of one subscription to the handler until that subscription ends.
     async fn follow<H, E>(&self, lease: &mut Lease, handler: &mut H) -> End
     where
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
@@ -252,7 +252,7 @@ impl Named {
         }
     }
 
-    /// Waits for another attempt, with the name held.
+    /// Waits before the next attempt, and renews the lease meanwhile.
     async fn pause(&self, lease: &mut Lease, backoff: &mut Backoff) -> Result<(), End> {
         let until = Instant::now() + backoff.next_pause();
         let pausing = self.shared.unless_ended(sleep_until(until));

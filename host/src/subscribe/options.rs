@@ -1,25 +1,25 @@
 use std::time::Duration;
 
-/// Bounds of subscriptions.
+/// Limits of subscriptions.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Subscriptions of this host; one more is refused.
+    /// Limit for the number of subscriptions of this host. Further ones are rejected.
     pub subscriptions_max: usize,
-    /// Newest events that are kept for all subscriptions. Who falls further behind
-    /// reads them from the store.
+    /// Number of newest events that are kept in memory for all subscriptions. A subscription that
+    /// lags further reads from the store.
     pub ring_events_max: usize,
-    /// Bytes of these events.
+    /// Limit for the bytes of these events.
     pub ring_bytes_max: usize,
-    /// Events that one subscription reads at once while it catches up.
+    /// Limit for the number of events that one subscription reads at once while it catches up.
     pub page_events_max: usize,
-    /// Bytes of them that it keeps, unless the first alone has more.
+    /// Limit for the bytes of these events. A single larger event is still read.
     pub page_bytes_max: usize,
-    /// Bytes of such pages that all subscriptions hold. Where there is no room for another
-    /// page, it has one event.
+    /// Limit for the bytes of such pages that all subscriptions hold in memory. If there is no room
+    /// for another page, that page has a single event.
     pub catch_up_bytes_max: usize,
-    /// Pages that are read for catching up at the same time.
+    /// Limit for the number of pages that are read at the same time for catching up.
     pub reads_max: usize,
-    /// A subscription that has told nothing for so long tells how far it is.
+    /// Time without a message after which a subscription sends a heartbeat.
     pub heartbeat: Duration,
     /// How long a shutdown waits for the handlers of named subscriptions.
     pub shutdown_wait: Duration,

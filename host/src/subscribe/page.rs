@@ -11,27 +11,27 @@ use crate::model::{Position, RecordedEvent, Version};
 use crate::store::Direction;
 use crate::upcast::Form;
 
-/// Events that are told one after the other: read to catch up, or taken from the ring to
-/// be lifted together.
+/// Events that are delivered one after the other. They were read to catch up, or taken from the
+/// ring to be lifted together.
 pub(super) struct Page {
     events: std::vec::IntoIter<Arc<RecordedEvent>>,
-    /// Everything up to here is in the page, or does not pass.
+    /// Everything up to here is in the page, or is not selected.
     pub(super) at: Position,
-    /// The same for a stream.
+    /// The same for the versions of a stream.
     pub(super) seen: Version,
-    /// Nothing more stood behind it.
+    /// Whether no more events followed when the page was read.
     pub(super) is_last: bool,
-    /// It was cut after so many stored events.
+    /// The number of stored events after which the page was cut, if it was.
     pub(super) cut_to: Option<usize>,
-    /// What came behind it can't be lifted.
+    /// Why the event after the page can't be lifted.
     pub(super) failed: Option<Error>,
-    /// Its place among the pages that are held; none when it has one event.
+    /// The permit for a page in memory. `None` if there was none; the page then has a single event.
     held: Option<OwnedSemaphorePermit>,
 }
 
 impl Page {
-    /// The next page behind a place, up to where the ring ends: the plan is known here
-    /// under which that was committed, and what comes behind it is taken from the ring.
+    /// Reads the next page after a position, up to the current end of the ring. Every plan under
+    /// which these events were committed is known here. Events after that are taken from the ring.
     pub(super) async fn read(
         shared: Arc<Shared>,
         wants: Arc<Wants>,
@@ -39,7 +39,7 @@ impl Page {
         limit: usize,
     ) -> Result<Self, Error> {
         let _permit = shared.reads.acquire().await.map_err(|_| Error::Stopped)?;
-        // Before the read: what the ring has by now, the page has too.
+        // Read before the page, so that the page includes everything that the ring has now.
         let end = shared.board().end();
         let plan = shared.reading.plan();
         let (forward, reader) = (Direction::Forward, &shared.reader);
@@ -57,7 +57,7 @@ impl Page {
                 let next_at = page.next.unwrap_or(page.head);
                 (page.events, next_at.min(end), next_at >= end)
             }
-            // They read nothing but the ring.
+            // Handlers of commits only read the ring.
             Which::Commits => (Vec::new(), end, true),
         };
         let known = events.partition_point(|event| event.position <= end);
@@ -76,7 +76,7 @@ impl Page {
         page.with(&shared, &wants, &plan, (at, events)).await
     }
 
-    /// Events of the ring, of which some need guests.
+    /// Lifts events of the ring, some of which need guests.
     pub(super) async fn lift(
         shared: Arc<Shared>,
         wants: Arc<Wants>,
@@ -97,7 +97,7 @@ impl Page {
         page.with(&shared, &wants, &plan, (at, events)).await
     }
 
-    /// The next event, and whether its stored event is told whole with it.
+    /// Returns the next event, and whether it is the last part of its stored event.
     pub(super) fn next(&mut self) -> Option<(Arc<RecordedEvent>, bool)> {
         let event = self.events.next()?;
         let rest = self.events.as_slice();
@@ -107,7 +107,8 @@ impl Page {
         Some((event, is_whole))
     }
 
-    /// Puts stored events behind a place into it, as they are to be read.
+    /// Adds the stored events after a position to the page, in the form that the subscription
+    /// reads.
     async fn with(
         mut self,
         shared: &Shared,
@@ -152,8 +153,8 @@ impl Page {
         Ok(self)
     }
 
-    /// Keeps whole events up to a bound in bytes, but the first one in any case. What is
-    /// left out is read again. True when something is.
+    /// Keeps whole events up to a limit in bytes, but always the first one. The others are read a
+    /// second time later. Returns whether there are any.
     fn cut(&mut self, events: &mut Vec<Arc<RecordedEvent>>, bytes_max: usize) -> bool {
         let mut bytes = 0usize;
         let fitting = events.iter().take_while(|event| {

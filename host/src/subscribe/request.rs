@@ -5,7 +5,7 @@ use crate::model::{Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::store::Filter;
 use crate::upcast::Form;
 
-/// What to subscribe to, and from where.
+/// A request for a subscription: what to subscribe to, and from where.
 #[derive(Debug, Clone)]
 pub struct Subscribe {
     pub(super) source: Source,
@@ -21,41 +21,42 @@ pub(super) enum Source {
     Stream { stream: StreamId, from: Version },
 }
 
-/// What a subscription tells.
+/// A message of a subscription.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
-    /// The next event, or the next part of one that an upcaster has split. Parts follow
-    /// each other; the place moves with the last one that is told.
+    /// The next event, or the next part of one that an upcaster has split. The parts follow each
+    /// other directly. The checkpoint moves when the last part is delivered.
     Event(Arc<RecordedEvent>),
-    /// Everything up to here has been told; what comes next is new. Comes once, and
-    /// again after the subscription has fallen so far behind that it had to read the
-    /// log.
+    /// Everything up to here has been delivered, and later events are new. Sent once, and repeated
+    /// whenever the subscription had lagged so far that it had to read the log.
     CaughtUp(Place),
-    /// Nothing was told for a while; this is how far the subscription is. A filtered
-    /// one moves on although no event passes.
+    /// No message was sent for a while. This is the current checkpoint of the subscription. That of
+    /// a filtered subscription moves even if no event matches.
     Heartbeat(Place),
 }
 
-/// Where a subscription stands. One that begins here misses nothing and repeats nothing.
+/// The checkpoint of a subscription. A subscription that starts here misses nothing and repeats
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In the log: subscribe to what is behind this position.
+    /// In the log: subscribe to the events after this position.
     Log(Position),
     /// In a stream: subscribe from the version after this one.
     Stream(Version),
 }
 
 impl Subscribe {
-    /// To the events of the log behind a position that pass a filter, also those of
-    /// archived streams. A position that the log has not reached is waited for. A type
-    /// stands for what is stored under older names of it too, by the upcasters that are
-    /// active when an event comes.
+    /// Subscribes to the events of the log after a position that match a filter, including those of
+    /// archived streams. If the log has not reached the position yet, the subscription waits for
+    /// it. A type also matches events stored under older names of it, according to the upcasters
+    /// that are active when an event is delivered.
     pub fn log(after: Position, filter: Filter) -> Self {
         Self::to(Source::Log { after, filter })
     }
 
-    /// To the events of a stream from a version on, 1 for all. The stream need not
-    /// exist: its first event is waited for, as is a version after the next one.
+    /// Subscribes to the events of a stream from a version on, where 1 means all events. The stream
+    /// need not exist: the subscription waits for its first event, and for a version that is not
+    /// reached yet.
     pub fn stream(stream: StreamId, from: Version) -> Self {
         Self::to(Source::Stream { stream, from })
     }
@@ -70,29 +71,31 @@ impl Subscribe {
         }
     }
 
-    /// Only to what is committed from now on.
+    /// Subscribes only to events that are committed from now on.
     #[must_use]
     pub fn from_now(mut self) -> Self {
         self.from_now = true;
         self
     }
 
-    /// From a place that somebody has seen: one after the end is refused. Whoever was there has
-    /// read another history, and would miss what comes until that place is reached.
+    /// Declares the start to be a checkpoint that the reader has seen. A checkpoint after the end
+    /// of the log is then rejected: the reader must have read another history, and would miss all
+    /// events up to the checkpoint.
     #[must_use]
     pub fn seen(mut self) -> Self {
         self.is_seen = true;
         self
     }
 
-    /// To events as they are stored, not lifted by upcasters.
+    /// Subscribes to events as they are stored, not lifted by upcasters.
     #[must_use]
     pub fn as_stored(mut self) -> Self {
         self.form = Form::Stored;
         self
     }
 
-    /// After how long a silence it tells how far it is; else as the host is configured.
+    /// Sets the time without a message after which a heartbeat is sent. The default is in the
+    /// host's options.
     #[must_use]
     pub fn heartbeat(mut self, after: Duration) -> Self {
         self.heartbeat = Some(after);

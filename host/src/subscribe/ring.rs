@@ -11,10 +11,10 @@ pub(super) struct Ring {
     bytes: usize,
     start: Position,
     end: Position,
-    /// Events that have left it.
+    /// Number of events that have left the ring.
     gone: u64,
-    /// Number, counted from the first event that ever was in it, up to which no commit
-    /// is cut off.
+    /// Number of events, counted from the first one that was ever in the ring, up to which all
+    /// commits are complete.
     whole: u64,
     events_max: usize,
     bytes_max: usize,
@@ -26,13 +26,13 @@ struct Kept {
     begins_commit: bool,
 }
 
-/// What comes next for a reader of whole commits.
+/// The next item for a reader of whole commits.
 #[derive(Debug, PartialEq)]
 pub(super) enum NextCommit {
     Events(Vec<Arc<RecordedEvent>>),
-    /// So many events have left the ring unread.
+    /// The number of events that have left the ring unread.
     Missed(u64),
-    /// Nothing that is whole.
+    /// There is no complete commit yet.
     None,
 }
 
@@ -50,7 +50,7 @@ impl Ring {
         }
     }
 
-    /// Forgets everything and goes on behind a position.
+    /// Removes all events and continues after a position.
     pub(super) fn restart(&mut self, head: Position) {
         self.gone = self.count();
         self.whole = self.gone;
@@ -59,22 +59,22 @@ impl Ring {
         (self.start, self.end) = (head, head);
     }
 
-    /// Every event behind it, up to the end, is in the ring.
+    /// Returns the position after which all events up to the end are in the ring.
     pub(super) fn start(&self) -> Position {
         self.start
     }
 
-    /// How far the ring has come.
+    /// Returns the position up to which the ring follows the log.
     pub(super) fn end(&self) -> Position {
         self.end
     }
 
-    /// Events that ever were in it.
+    /// Returns the number of events that were ever in the ring.
     pub(super) fn count(&self) -> u64 {
         self.gone + self.kept.len() as u64
     }
 
-    /// Takes in the next event; the oldest leave.
+    /// Adds the next event, and removes the oldest ones until the limits are met.
     pub(super) fn push(&mut self, event: Arc<RecordedEvent>) {
         let last = self.kept.back();
         let begins_commit = last.is_none_or(|last| !is_one_commit(&last.event, &event));
@@ -94,8 +94,8 @@ impl Ring {
         }
     }
 
-    /// Nothing more stands up to a position. When the page that led here was the
-    /// last one, no commit is cut off.
+    /// Records that there are no further events up to a position. If this was the last page, the
+    /// last commit is complete too.
     pub(super) fn reach(&mut self, position: Position, is_last: bool) {
         self.end = self.end.max(position);
         let last_commit = match is_last {
@@ -112,7 +112,7 @@ impl Ring {
         self.whole = self.whole.max(self.count().saturating_sub(last_commit));
     }
 
-    /// The events behind a position.
+    /// Returns the events after a position.
     pub(super) fn behind(&self, position: Position) -> impl Iterator<Item = &Arc<RecordedEvent>> {
         let first = self
             .kept
@@ -120,7 +120,7 @@ impl Ring {
         self.kept.range(first..).map(|kept| &kept.event)
     }
 
-    /// The next whole commit for a reader that has read so many events.
+    /// Returns the next whole commit for a reader that has read the given number of events.
     pub(super) fn next_commit(&self, read: &mut u64) -> NextCommit {
         let skipped = self.kept.iter().take_while(|it| !it.begins_commit).count() as u64;
         let first = match *read < self.gone {
@@ -144,15 +144,15 @@ impl Ring {
     }
 }
 
-/// Whether an event belongs to the commit of the one before it. The data of a commit
-/// are one value within a page of the log; across pages the command tells.
+/// Whether an event belongs to the same commit as the event before it. Within a page of the log,
+/// the events of a commit share its data. Across pages, they are recognised by the command's id.
 fn is_one_commit(before: &RecordedEvent, event: &RecordedEvent) -> bool {
     let (one, other) = (&before.commit, &event.commit);
     let is_one = || one.command_id.is_some() && one.command_id == other.command_id;
     before.stream == event.stream && (Arc::ptr_eq(one, other) || is_one())
 }
 
-/// What an event takes in memory, roughly.
+/// Returns the approximate memory use of an event.
 pub(super) fn bytes_of(event: &RecordedEvent) -> usize {
     let metadata = event.metadata.as_ref().map_or(0, bytes::Bytes::len);
     let tags: usize = event.tags.iter().map(|tag| tag.len()).sum();

@@ -16,25 +16,25 @@ use crate::deploy::Plan;
 use crate::model::{Position, RecordedEvent, Version};
 use crate::upcast::Form;
 
-/// A subscription: first what is in the store already, in pages, then what is
-/// committed, from the ring that all subscriptions share; no event is missed or comes
-/// twice. It reads only while it is polled, and holds no more than one page. After an
-/// error, and when the host ends, it is over.
+/// A subscription: first the events that are already in the store, read in pages, then newly
+/// committed events from the ring that all subscriptions share. No event is missed or delivered
+/// twice. A subscription only reads while it is polled, and holds at most one page. It ends after
+/// an error, and when the host shuts down.
 ///
-/// Events come as readers see them now, unless they are asked for as they are stored: one
-/// that an upcaster splits comes in parts, one that it drops does not come. At one that
-/// can't be lifted the subscription ends, behind all before it.
+/// Events are lifted, unless they are requested as they are stored. An event that an upcaster
+/// splits is delivered in parts, and one that an upcaster drops is not delivered. At an event that
+/// can't be lifted, the subscription ends, after all events before it have been delivered.
 pub struct Subscription {
     seat: Seat,
     wants: Arc<Wants>,
-    /// Everything up to here has been told, or does not pass.
+    /// Everything up to here has been delivered, or is not selected.
     at: Position,
-    /// The version of its stream that was told last.
+    /// The version of its stream that was delivered last.
     seen: Version,
     state: State,
-    /// Whether it has come to the ring since it last read pages.
+    /// Whether it has reached the ring since it last read pages.
     is_live: bool,
-    /// It has caught up when it comes there; none when that has been told.
+    /// The position at which it has caught up. `None` if that has been reported.
     target: Option<Position>,
     page_events: usize,
     heartbeat: Heartbeat,
@@ -69,8 +69,8 @@ impl Subscription {
         }
     }
 
-    /// How far it is: behind whole events only, so that a reader that keeps it gets all
-    /// parts of a split event again, or none.
+    /// Returns the checkpoint. It moves only after all parts of a stored event, so that a reader
+    /// who resumes here gets either all parts of a split event or none.
     pub fn place(&self) -> Place {
         match &self.wants.which {
             Which::Stream(_) => Place::Stream(self.seen),
@@ -78,7 +78,7 @@ impl Subscription {
         }
     }
 
-    /// Whether an event was the last that is told of its stored one.
+    /// Whether an event was the last one that is delivered for its stored event.
     pub(super) fn has_told(&self, event: &RecordedEvent) -> bool {
         match self.place() {
             Place::Log(position) => event.position <= position,
@@ -124,7 +124,7 @@ impl Subscription {
         }
     }
 
-    /// Looks at the ring. None when there is more to be done at once.
+    /// Checks the ring. Returns `None` if the caller has to continue immediately.
     fn look(&mut self, context: &Context<'_>) -> Result<Option<Poll<Message>>, Error> {
         if self.target.is_some_and(|target| self.at >= target) {
             return Ok(Some(Poll::Ready(self.caught_up())));
@@ -152,7 +152,8 @@ impl Subscription {
         }
     }
 
-    /// An event of the ring. None when it does not come, or has to be lifted first.
+    /// Takes an event of the ring. Returns `None` if it is not delivered, or has to be lifted
+    /// first.
     fn take(&mut self, event: Arc<RecordedEvent>, plan: Arc<Plan>) -> Option<Poll<Message>> {
         let event = match self.wants.form {
             Form::Stored => event,
@@ -167,7 +168,7 @@ impl Subscription {
         takes.then_some(Poll::Ready(Message::Event(event)))
     }
 
-    /// Lifts an event of the ring, and what else of it is there.
+    /// Starts lifting an event of the ring, together with later ones that are there.
     fn lift(&mut self, event: Arc<RecordedEvent>, plan: Arc<Plan>) {
         let (shared, wants) = (Arc::clone(&self.seat.shared), Arc::clone(&self.wants));
         let bounds = (self.page_events, shared.options.page_bytes_max);
@@ -220,8 +221,8 @@ impl Stream for Subscription {
     }
 }
 
-/// Due when nothing has been told for a time. The timer is set again only when it has
-/// run out, not at every event.
+/// A timer that fires when nothing has been delivered for a time. It is only reset after it has
+/// fired, not for every event.
 struct Heartbeat {
     every: Duration,
     told_at: Instant,
@@ -231,7 +232,7 @@ struct Heartbeat {
 impl Heartbeat {
     fn every(every: Duration) -> Self {
         Self {
-            // The timer's own resolution, and what every clock can add.
+            // From the timer's own resolution to a time that every clock can add.
             every: every.clamp(Duration::from_millis(1), Duration::from_hours(24)),
             told_at: Instant::now(),
             timer: None,

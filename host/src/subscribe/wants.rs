@@ -5,7 +5,7 @@ use crate::model::{RecordedEvent, StreamId, Version};
 use crate::store::Filter;
 use crate::upcast::Form;
 
-/// Which events concern a subscription, and how it reads them.
+/// What a subscription wants: which events concern it, and how it reads them.
 #[derive(Debug)]
 pub(super) struct Wants {
     pub(super) which: Which,
@@ -15,19 +15,19 @@ pub(super) struct Wants {
 /// Which events concern a subscription.
 #[derive(Debug)]
 pub(super) enum Which {
-    /// Those of the log that pass.
+    /// Events of the log that match the filter.
     Log(Filter),
-    /// Those of a stream.
+    /// The events of a stream.
     Stream(StreamId),
-    /// All, in whole commits.
+    /// All events, in whole commits.
     Commits,
 }
 
 /// Number of a subscription.
 pub(super) type SeatId = u64;
 
-/// Finds those who wait for an event without asking all who wait. Each stands under
-/// the parts of its filter that are likely to leave out most.
+/// Finds the subscriptions that wait for an event without checking all of them. Each is indexed by
+/// the part of its filter that is likely to be the most selective.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     all: HashSet<SeatId>,
@@ -44,7 +44,8 @@ enum Kind {
 }
 
 impl Wants {
-    /// Whether a stored event may concern it, when it has seen a version of the stream.
+    /// Whether a stored event may concern the subscription, which has processed its stream up to
+    /// the version `seen`.
     pub(super) fn admits(&self, event: &RecordedEvent, seen: Version, plan: &Plan) -> bool {
         match &self.which {
             Which::Log(filter) => {
@@ -56,7 +57,7 @@ impl Wants {
         }
     }
 
-    /// Whether an event that it reads concerns it, if the stored one may.
+    /// Whether a lifted event concerns the subscription, if the stored event may.
     pub(super) fn takes(&self, event: &RecordedEvent, plan: &Plan) -> bool {
         match (&self.which, self.form) {
             (Which::Log(filter), Form::Lifted) => plan.admits(filter, event),
@@ -64,7 +65,8 @@ impl Wants {
         }
     }
 
-    /// Where it stands in the index; none: under everything.
+    /// Returns the index entries of the subscription. `None` if it has to be checked for every
+    /// event.
     fn names(&self) -> Option<(Kind, Vec<&str>)> {
         match &self.which {
             Which::Stream(stream) => Some((Kind::Stream, vec![stream.as_str()])),
@@ -118,14 +120,14 @@ impl Index {
         }
     }
 
-    /// Those whom an event may concern. Some may be named twice.
+    /// Returns the subscriptions that an event may concern. Some may be returned more than once.
     pub(super) fn candidates(&self, event: &RecordedEvent, plan: &Plan) -> Vec<SeatId> {
         let mut found: Vec<SeatId> = self.all.iter().copied().collect();
         let stream = event.stream.as_str();
         self.look(Kind::Stream, [stream], &mut found);
         self.look(Kind::Category, [event.stream.category()], &mut found);
         self.look(Kind::Type, [event.name.as_str()], &mut found);
-        // Among them the one by which it is stored.
+        // The names include the one under which the event is stored, which is done already.
         let names = plan.names(event).iter().filter(|name| **name != event.name);
         self.look(Kind::Type, names.map(|name| name.as_str()), &mut found);
         self.look(Kind::Tag, event.tags.iter().map(|tag| &**tag), &mut found);
