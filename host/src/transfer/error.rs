@@ -2,36 +2,36 @@ use super::Imported;
 use crate::model::Position;
 use crate::store;
 
-/// Why an import ended before its end.
+/// Why an import did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A line that can't be taken in.
+    /// A line is invalid.
     #[error("line {line}: {reason}")]
     Line {
-        /// Its number, from 1.
+        /// Number of the line, starting at 1.
         line: u64,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         reason: String,
     },
-    /// The file is cut off.
+    /// The file is truncated.
     #[error(
         "the file ends after line {0} without its quipu.end: it is cut off; import the whole file to go on"
     )]
     Incomplete(u64),
-    /// The store is not empty, and holds something else than the beginning of this file.
+    /// The store is not empty, and its contents are not the beginning of this file.
     #[error("the store can't take in this file: {0}; a whole export needs an empty store")]
     Differs(String),
     /// The lines could not be read.
     #[error("the file can't be read on: {0}")]
     Read(String),
-    /// The store refused a part, or failed.
+    /// The store rejected a part, or failed.
     #[error("lines {first} to {last}: {error}")]
     Part {
         /// Number of the part's first line.
         first: u64,
-        /// Number of its last line.
+        /// Number of the part's last line.
         last: u64,
-        /// What the store says.
+        /// The store's error.
         error: store::Error,
     },
     /// The store failed.
@@ -39,14 +39,14 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-/// An import that ended before its end, and how far it came. What was taken in stays:
-/// the same import goes on behind it.
+/// An import that did not finish, with its progress. What was imported is retained: repeating the
+/// same import continues after it.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}{}", at(.imported.head))]
 pub struct Failed {
-    /// Why; part of this error's own text.
+    /// The cause. Its text is part of this error's text.
     pub error: Error,
-    /// What had been taken in.
+    /// What was imported before the error.
     pub imported: Imported,
 }
 

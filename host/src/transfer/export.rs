@@ -13,13 +13,13 @@ use crate::store::{
     StoredModule, StreamFilter, Subject,
 };
 
-/// Anchors that are read at once: each holds a state.
+/// Number of anchors in one read. It is small because each has a state.
 const ANCHORS_PER_CHUNK: usize = 16;
 
-/// A log on its way out, as lines.
+/// An export of the log as lines.
 ///
-/// It ends at the event that was the last one when it began, however the log grows.
-/// A mark of a stream that is set or removed meanwhile may be in it or not.
+/// It ends at the event that was the last one when it started, no matter how the log grows. Marks
+/// of streams that are set or removed meanwhile may or may not be included.
 pub struct Export {
     reader: Arc<dyn EventReader>,
     modules: Arc<dyn ModuleStore>,
@@ -31,22 +31,23 @@ pub struct Export {
     next: Next,
 }
 
-/// What the next chunk holds.
+/// What the next chunk has.
 enum Next {
     Begin,
     Modules(vec::IntoIter<StoredModule>, Vec<Deployment>),
-    /// Of these projections, the first one's behind an event.
+    /// Dropped events of these projections. Those of the first projection start after the given
+    /// event.
     Dropped(VecDeque<String>, Option<(Subject, Position)>),
     Events(Position),
-    /// Behind this stream's id.
+    /// Archived streams, after this stream id.
     Streams(Option<String>),
-    /// Behind this stream's id.
+    /// Anchors, after this stream id.
     Anchors(Option<String>),
     Nothing,
 }
 
 impl Export {
-    /// Begins behind a position; 0 takes the whole log.
+    /// Starts an export after a position. 0 exports the whole log.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -76,15 +77,15 @@ impl Export {
         })
     }
 
-    /// Position of the last event that it will hold.
+    /// Returns the position of the last event that the export will have.
     pub fn head(&self) -> Position {
         self.head
     }
 
-    /// The next whole lines; none at the end.
+    /// Returns the next whole lines, or `None` at the end.
     ///
     /// # Errors
-    /// When the store does not answer. What was given until then lacks its last line.
+    /// When the store does not answer. What was returned before that lacks the last line.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let mut out = Vec::new();
         while out.is_empty() {
@@ -103,16 +104,16 @@ impl Export {
 
     async fn write_begin(&mut self, out: &mut Vec<u8>) -> Result<Next> {
         write::begin(self.after, self.head, out)?;
-        // Read behind the head, so that they hold what led to every event up to it; an
-        // activation's module is there before it.
+        // Read after the head, so that the activations under which all events up to it were
+        // committed are included. The module of an activation is stored before the activation.
         let plans = self.modules.deployments().await?;
         let mut modules = self.modules.list().await?;
-        // One that was never activated is no part of the history, and may be pruned.
+        // A module that was never activated is not part of the history, and may be pruned.
         modules.retain(|module| plans.iter().any(|plan| plan.activates(module.digest)));
         Ok(Next::Modules(modules.into_iter(), plans))
     }
 
-    /// One component, or all activations behind the last one.
+    /// Writes one component, or all activations after the last component.
     async fn write_module(
         &mut self,
         mut left: vec::IntoIter<StoredModule>,
@@ -136,7 +137,7 @@ impl Export {
         Ok(Next::Dropped(of.into(), None))
     }
 
-    /// A page of events that operators dropped from projections.
+    /// Writes a page of events that operators dropped from projections.
     async fn write_dropped(
         &mut self,
         mut of: VecDeque<String>,
@@ -178,12 +179,12 @@ impl Export {
             self.totals.events += 1;
             at = Some(event.position);
         }
-        // The event at the head was there when it began.
+        // The event at the head existed when the export started.
         let at = at.ok_or_else(|| Error::Damaged(format!("position {} is missing", self.head)))?;
         Ok(Next::Events(at))
     }
 
-    /// A page of marks.
+    /// Writes a page of archived streams.
     async fn write_streams(&mut self, after: Option<String>, out: &mut Vec<u8>) -> Result<Next> {
         let filter = StreamFilter {
             archived: ArchivedStreams::Only,
@@ -198,8 +199,8 @@ impl Export {
             let Some(since) = info.archived_at else {
                 continue;
             };
-            // What is shown of a stream that was archived before the export began was
-            // there before, however it is truncated.
+            // The first visible event of a stream that was archived before the export started
+            // existed before that too, even if the stream was truncated meanwhile.
             if has_grown && !self.holds(&info.stream, Version(1)).await? {
                 continue;
             }
@@ -212,7 +213,7 @@ impl Export {
         })
     }
 
-    /// A page of anchors, and the last line behind the last one.
+    /// Writes a page of anchors, and the last line after the last page.
     async fn write_anchors(&mut self, after: Option<String>, out: &mut Vec<u8>) -> Result<Next> {
         let page = self
             .snapshots
@@ -241,8 +242,8 @@ impl Export {
         }
     }
 
-    /// Whether the first event that a stream shows from a version on was there when the
-    /// export began.
+    /// Whether the first event that a stream shows from a version on existed when the export
+    /// started.
     async fn holds(&self, stream: &StreamId, from: Version) -> Result<bool> {
         let page = self
             .reader
@@ -253,7 +254,7 @@ impl Export {
     }
 }
 
-/// The last event up to a position, which may be one of a hole.
+/// Returns the last event up to a position. There need not be an event at that position.
 pub(super) async fn last_event(
     reader: &dyn EventReader,
     until: Position,

@@ -18,27 +18,28 @@ use crate::store::{
     StoredCommit, StoredEvent,
 };
 
-/// Most events that were dropped from a projection: owners of builds hold all in memory.
+/// Limit for the number of events dropped from one projection, because owners of builds hold all of
+/// them in memory.
 const DROPPED_MAX: u64 = 1_000_000;
 
-/// Where an import goes.
+/// The target of an import.
 #[derive(Clone)]
 pub struct Target {
-    /// Reads what is there already.
+    /// Reads what the store already has.
     pub reader: Arc<dyn EventReader>,
-    /// Takes the components.
+    /// Stores the components.
     pub modules: Arc<dyn ModuleStore>,
-    /// Tells which streams are truncated already.
+    /// Finds the streams that are already truncated.
     pub snapshots: Arc<dyn SnapshotStore>,
-    /// Takes the dropped events.
+    /// Stores the dropped events.
     pub documents: Arc<dyn DocumentStore>,
-    /// Takes everything else.
+    /// Stores everything else.
     pub committer: commit::Handle,
-    /// Whose components are taken.
+    /// Checks the signatures of components.
     pub signing: Signing,
 }
 
-/// What an import has taken in.
+/// The progress of an import.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Imported {
     /// Components in the file.
@@ -47,9 +48,9 @@ pub struct Imported {
     pub plans: u64,
     /// Events in the file that were dropped from projections.
     pub dropped: u64,
-    /// Events that were taken in.
+    /// Events that were imported.
     pub events: u64,
-    /// Events that an earlier, interrupted import had taken in.
+    /// Events that an earlier, interrupted import had imported.
     pub skipped: u64,
     /// Archived streams in the file.
     pub streams: u64,
@@ -59,12 +60,12 @@ pub struct Imported {
     pub head: Position,
 }
 
-/// Takes in an export. The store has to be empty, or to hold what an interrupted
-/// import of the same log left: then it goes on behind the last event. `told` hears of
-/// each part.
+/// Imports the lines of an export. The store must be empty, or have what an interrupted import of
+/// the same log left: the import then continues after the last event. Progress is reported through
+/// `told` after each part.
 ///
 /// # Errors
-/// [`Failed`] says how far it came. What was taken in stays.
+/// [`Failed`] reports the progress. What was imported is retained.
 pub async fn import<S, E>(
     target: &Target,
     input: S,
@@ -86,7 +87,8 @@ where
         Err(error) => error,
     };
     if !matches!(error, Error::Part { .. } | Error::Store(_)) {
-        // Else it would have to be sent again. The first error is the one to be told.
+        // Stores what was read before the error, which would otherwise have to be sent a second
+        // time. Only the first error is reported.
         _ = importing.put_whole_commits().await;
     }
     Err(Failed {
@@ -95,7 +97,7 @@ where
     })
 }
 
-/// Parts of a file, in their order.
+/// The parts of a file, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Nothing,
@@ -109,7 +111,7 @@ enum Part {
     End,
 }
 
-/// An import on its way.
+/// The state of a running import.
 pub(super) struct Importing<'a> {
     pub(super) target: &'a Target,
     pub(super) told: &'a mut (dyn FnMut(&Imported) + Send),
@@ -117,19 +119,20 @@ pub(super) struct Importing<'a> {
     pub(super) imported: Imported,
     /// The part of the file that was reached.
     part: Part,
-    /// Number of the line at hand.
+    /// Number of the current line.
     pub(super) line: u64,
-    /// The file begins right behind the store's last event, so that nothing of it is there.
+    /// Whether the file starts directly after the store's last event, so that the store has none of
+    /// its events.
     extends: bool,
-    /// The store's last event was found in the file, or need not be.
+    /// Whether the store's last event was found in the file, or need not be in it.
     pub(super) is_found: bool,
-    /// Of the whole file.
+    /// The first line of the file.
     begin: Option<Begin>,
     pub(super) counts: Totals,
-    /// The projection whose dropped events are at hand, and how many they are.
+    /// The projection of the current dropped events, and their number so far.
     drops: Option<(String, u64)>,
     known: HashSet<Digest>,
-    /// A commit whose first event is the next line.
+    /// The commit whose first event is the next line.
     pub(super) commit: Option<(Position, StoredCommit)>,
     pub(super) open: Option<Open>,
     pub(super) batch: Vec<StoredEvent>,
@@ -217,7 +220,7 @@ impl<'a> Importing<'a> {
         }
     }
 
-    /// Whether a line may stand here; what is missing before it shows now.
+    /// Checks that a line is allowed here, and that nothing is missing before it.
     async fn enter(&mut self, part: Part) -> Result<(), Error> {
         let before = self.part;
         let is_once = matches!(part, Part::Begin | Part::End);
@@ -280,7 +283,7 @@ impl<'a> Importing<'a> {
         checked.map_err(|error| self.wrong(error.to_string()))?;
         let mut there = self.present.modules.iter();
         match there.find(|there| there.digest == module.digest) {
-            // What was uploaded beside is no part of the history.
+            // A module that was only uploaded is not part of the history, and is no conflict.
             Some(_) if !self.known.contains(&module.digest) => {}
             Some(_) => return Err(self.wrong(format!("module {} stands twice", module.digest))),
             None if self.extends => {
@@ -341,7 +344,7 @@ impl<'a> Importing<'a> {
         Ok(())
     }
 
-    /// Comes before the log, so that no build folds the event.
+    /// Stores a dropped event. Dropped events come before the log, so that no build folds them.
     async fn dropped(&mut self, projection: &str, event: &DroppedEvent) -> Result<(), Error> {
         let head = self.begin.as_ref().map_or(Position(0), |begin| begin.head);
         if event.position > head {
@@ -401,7 +404,7 @@ impl<'a> Importing<'a> {
                 format!("lines are missing: the last line counts {said}, the file has {found}");
             return Err(self.wrong(reason));
         }
-        // A mark that an earlier import has set can't be taken away again.
+        // An import can't remove a mark that an earlier import has set.
         if let Some(stream) = self.present.truncated.first() {
             return Err(Error::Differs(format!(
                 "stream {stream} is truncated in it, and whole in the file"
@@ -436,7 +439,7 @@ impl<'a> Importing<'a> {
     }
 }
 
-/// The modules that an activation names.
+/// Returns the modules that an activation names.
 fn modules_of(plan: &Deployment) -> impl Iterator<Item = Digest> {
     plan.members().filter_map(|(_, digest)| digest)
 }

@@ -1,4 +1,4 @@
-//! One line of the file: a CloudEvent in its JSON form.
+//! A line of the file: a CloudEvent in its JSON format.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,20 +13,20 @@ use serde_json::value::RawValue;
 use crate::model::{Body, ContentType, Invalid, Settings, StreamId};
 use crate::store::PreflightSummary;
 
-/// What is wrong with a line, in words for its author.
+/// A result whose error describes what is wrong with a line.
 pub type Result<T> = std::result::Result<T, Invalid>;
 
-/// Number of the file's form. A change that an older program can't read takes the next.
+/// Number of the file format. A change that an older program can't read gets the next number.
 pub const FORMAT: u64 = 5;
-/// The oldest form that is still read: one without dropped events, anchors, what an activation
-/// changed, what a preflight said, and signatures.
+/// The oldest format that can still be read. It lacks dropped events, anchors, signatures, and for
+/// activations the changes they made and the summary of their preflight.
 pub const FORMAT_OLDEST: u64 = 1;
 
 /// Version of CloudEvents.
 pub const SPEC: &str = "1.0";
-/// Source of the lines that are no events.
+/// Source of the lines that are not events of a stream.
 pub const SOURCE: &str = "/v1/export";
-/// Source of a stream's events, before the stream's id.
+/// Prefix of the source of a stream's events. The stream id follows it.
 const STREAMS: &str = "/v1/streams/";
 
 /// Type of the first line.
@@ -49,7 +49,7 @@ pub const END: &str = "quipu.end";
 /// Content type of a component.
 pub const WASM: &str = "application/wasm";
 
-/// Every attribute that a line may have. The ones from `stream` on are extensions.
+/// All attributes that a line may have. Those from `stream` on are CloudEvents extensions.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line<'a> {
@@ -98,19 +98,19 @@ pub struct Line<'a> {
     pub data_base64: Option<Cow<'a, str>>,
 }
 
-/// What the first line says.
+/// The data of the first line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BeginData<'a> {
     pub format: u64,
     pub after: u64,
-    /// Id of the event at `after`; none at 0.
+    /// Id of the event at `after`. `None` if `after` is 0.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub after_id: Option<Cow<'a, str>>,
     pub head: u64,
 }
 
-/// What an activation's line says besides its time.
+/// The data of an activation. The time is an attribute of the line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanData<'a> {
@@ -121,31 +121,31 @@ pub struct PlanData<'a> {
     pub module: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub activated_by: Option<Cow<'a, str>>,
-    /// Absent in the oldest form: the name alone.
+    /// Absent in the oldest format, where the name of the component is its only category.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<String>,
-    /// How projections are kept.
+    /// Settings of projections.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub projections: BTreeMap<String, Settings>,
-    /// Who has projections that several components define.
+    /// The owner of each projection that several components define.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: BTreeMap<String, String>,
-    /// The others of its release, by name: a module, or null where nothing is active under the
-    /// name any more.
+    /// The other components of the release, by name: a module, or null if nothing is active under
+    /// the name any more.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<String, Option<String>>,
-    /// By category, names of event types that mean the same: an alias, and the name that a
-    /// decider gave with it.
+    /// By category, names of event types that mean the same: an alias, and the name for which a
+    /// decider declared it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aliases: Option<BTreeMap<String, BTreeSet<(String, String)>>>,
-    /// What the preflight before it said.
+    /// Summary of the preflight before the activation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<PreflightSummary>,
 }
 
-/// What the line of a dropped event says besides when it was dropped.
+/// The data of a dropped event. The time at which it was dropped is an attribute of the line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DroppedData<'a> {
@@ -160,7 +160,7 @@ pub struct DroppedData<'a> {
     pub reason: Cow<'a, str>,
 }
 
-/// What a commit's line says.
+/// The data of a commit.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommitData<'a> {
@@ -174,7 +174,7 @@ pub struct CommitData<'a> {
     pub command: Option<CommandData<'a>>,
 }
 
-/// A command's record.
+/// The record of a command.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandData<'a> {
@@ -208,12 +208,12 @@ pub struct CommandData<'a> {
     pub traceparent: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub accepted_at: Cow<'a, str>,
-    /// 64 hexadecimal digits: other programs round large numbers.
+    /// 64 hexadecimal digits, because other programs round large numbers.
     #[serde(borrow)]
     pub seed: Cow<'a, str>,
 }
 
-/// What an anchor's line says besides its stream and when it was taken.
+/// The data of an anchor. Its stream and the time at which it was taken are attributes of the line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnchorData<'a> {
@@ -237,7 +237,7 @@ pub struct AnchorData<'a> {
     pub data_base64: Option<Cow<'a, str>>,
 }
 
-/// What the last line says.
+/// The data of the last line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Totals {
@@ -274,8 +274,8 @@ impl std::fmt::Display for Totals {
     }
 }
 
-/// The source of a stream's events. With the id of an event it is unique, which the
-/// id alone is not: callers choose ids within a stream.
+/// Returns the source of a stream's events. Source and id together are unique. The id on its own is
+/// not, because callers choose ids within a stream.
 pub fn source(stream: &StreamId) -> String {
     let mut text = STREAMS.to_owned();
     for byte in stream.as_str().bytes() {
@@ -283,14 +283,15 @@ pub fn source(stream: &StreamId) -> String {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 text.push(char::from(byte));
             }
-            // Writing to a text does not fail.
+            // Writing into a String can't fail.
             _ => _ = write!(text, "%{byte:02X}"),
         }
     }
     text
 }
 
-/// The id of a dropped event's line: it stands once for each projection and subject.
+/// Returns the id of a dropped event's line, which is unique for each projection, subject and
+/// position.
 pub fn dropped_id(data: &DroppedData<'_>) -> String {
     let (kind, subject) = match (&data.document, &data.stream) {
         (Some(document), _) => ("document", document),
@@ -300,9 +301,8 @@ pub fn dropped_id(data: &DroppedData<'_>) -> String {
     format!("{DROPPED}.{position}.{kind}.{projection}/{subject}")
 }
 
-/// A body as `data`, or as `data_base64` when it is no JSON or would not come back
-/// byte for byte: a line can't hold line breaks, and JSON forgets white space around
-/// a value.
+/// Returns a body as `data`, or as `data_base64` if it is not JSON or would not be read back byte
+/// for byte: a line can't have line breaks, and JSON loses white space around a value.
 pub fn data(body: &Body) -> (Option<&RawValue>, Option<Cow<'static, str>>) {
     let text = body.as_json().filter(|text| {
         let is_bare = !text.starts_with([' ', '\t']) && !text.ends_with([' ', '\t']);
@@ -314,7 +314,7 @@ pub fn data(body: &Body) -> (Option<&RawValue>, Option<Cow<'static, str>>) {
     }
 }
 
-/// The body of `data` or `data_base64`.
+/// Returns the body from `data` or `data_base64`.
 pub fn body(content_type: &str, data: Option<&RawValue>, base64: Option<&str>) -> Result<Body> {
     let content_type = ContentType::new(content_type)?;
     match (data, base64, content_type) {
@@ -331,7 +331,7 @@ pub fn body(content_type: &str, data: Option<&RawValue>, base64: Option<&str>) -
     }
 }
 
-/// Metadata as text, or as base64 when they are none.
+/// Returns metadata as text, or as base64 if it is not valid text.
 pub fn metadata(bytes: Option<&Bytes>) -> (Option<Cow<'_, str>>, Option<Cow<'_, str>>) {
     match bytes.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
         None => (None, None),
@@ -340,7 +340,7 @@ pub fn metadata(bytes: Option<&Bytes>) -> (Option<Cow<'_, str>>, Option<Cow<'_, 
     }
 }
 
-/// The metadata of either form.
+/// Returns metadata from either form.
 pub fn metadata_bytes(text: Option<&str>, base64: Option<&str>) -> Result<Option<Bytes>> {
     match (text, base64) {
         (None, None) => Ok(None),
@@ -350,18 +350,18 @@ pub fn metadata_bytes(text: Option<&str>, base64: Option<&str>) -> Result<Option
     }
 }
 
-/// The bytes of base64.
+/// Decodes base64.
 pub fn decoded(what: &str, text: &str) -> Result<Vec<u8>> {
     let decoded = STANDARD.decode(text);
     decoded.map_err(|error| Invalid(format!("{what}: {error}")))
 }
 
-/// Bytes as base64.
+/// Encodes bytes as base64.
 pub fn encoded(bytes: &[u8]) -> Cow<'static, str> {
     STANDARD.encode(bytes).into()
 }
 
-/// `null` is data like any other.
+/// Deserializes `data`. `null` is data like any other.
 fn given<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<&'de RawValue>, D::Error> {

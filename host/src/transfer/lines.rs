@@ -1,4 +1,4 @@
-//! The lines of a file as it comes in.
+//! Splits an incoming file into lines.
 
 use std::pin::Pin;
 
@@ -7,14 +7,15 @@ use futures::{Stream, StreamExt};
 
 use super::Error;
 
-/// Longest line in bytes: the largest component that a host takes, as base64, and more.
+/// Longest line, in bytes. It has room for the largest component that a host accepts, encoded as
+/// base64.
 pub const LINE_BYTES_MAX: usize = 128 << 20;
 
-/// Reads line by line. A line break ends a line; the last one may lack it.
+/// Reads the input line by line. A line break ends a line. The last line may lack it.
 pub struct Lines<S> {
     input: Pin<Box<S>>,
     buffer: BytesMut,
-    /// Bytes of the buffer that hold no line break.
+    /// Number of bytes at the start of the buffer that have no line break.
     scanned: usize,
     number: u64,
     bytes_max: usize,
@@ -35,12 +36,12 @@ where
         }
     }
 
-    /// Number of the last line that was read.
+    /// Returns the number of the last line that was read.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The next line; none at the end.
+    /// Returns the next line, or `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             let rest = &self.buffer[self.scanned..];

@@ -1,4 +1,4 @@
-//! The events of an import: commit by commit, handed over in parts.
+//! Imports events commit by commit, in parts of limited size.
 
 use bytes::Bytes;
 
@@ -8,12 +8,13 @@ use super::resume::Open;
 use crate::model::{Position, StreamId};
 use crate::store::{self, StoredCommit, StoredEvent};
 
-/// Most events in a part.
+/// Largest number of events in a part.
 const PART_EVENTS_MAX: usize = 1_000;
-/// Bytes of a part.
+/// Limit for the bytes of a part.
 const PART_BYTES_MAX: usize = 8 << 20;
 
-/// The stream that tells what happened to other streams, and what tells of an end of a mark.
+/// The stream that records what happened to other streams, and the type of its event for a removed
+/// mark.
 const STREAMS: &str = "$streams";
 const RESTORED: &str = "restored";
 
@@ -31,7 +32,7 @@ impl Importing<'_> {
             let reason = format!("plan {} is not in the file", commit.plan);
             return Err(self.wrong(reason));
         }
-        // A commit is taken in as a whole, unless it is larger than a part.
+        // A commit is imported in one part, unless it is larger than a part.
         let events = usize::try_from(commit.events).unwrap_or(usize::MAX);
         if self.batch.len().saturating_add(events) > PART_EVENTS_MAX
             || self.batch_bytes > PART_BYTES_MAX / 2
@@ -80,7 +81,8 @@ impl Importing<'_> {
         Ok(())
     }
 
-    /// What the commit lacks behind this event, which has to be its next one.
+    /// Returns what the commit lacks after this event. The event must be the next one of its
+    /// commit.
     fn opened(&self, event: &StoredEvent) -> Result<Option<Open>, Error> {
         let left = match (&event.commit, &self.open) {
             (Some(commit), _) if event.commit_offset == 0 => commit.events - 1,
@@ -90,7 +92,7 @@ impl Importing<'_> {
             {
                 open.left - 1
             }
-            // A file may begin within a commit, which the store knows.
+            // A file may start within a commit whose beginning the store has.
             (None, None) if !self.is_found && self.counts.commits == 0 => 0,
             _ => {
                 let reason = "the event does not belong to the commit before it";
@@ -121,7 +123,8 @@ impl Importing<'_> {
         Ok(())
     }
 
-    /// A mark that an earlier import has set can't be taken away again.
+    /// Checks that the event does not remove a mark: an import can't remove one that an earlier
+    /// import has set.
     async fn check_restored(&mut self, event: &StoredEvent) -> Result<(), Error> {
         if event.stream.as_str() != STREAMS || event.event.name.as_str() != RESTORED {
             return Ok(());
@@ -154,7 +157,7 @@ impl Importing<'_> {
         )))
     }
 
-    /// Hands over what was read.
+    /// Stores the events that were read.
     pub(super) async fn put(&mut self) -> Result<(), Error> {
         let (Some(last), first_line) = (self.batch.last(), self.batch_line) else {
             return Ok(());
@@ -170,7 +173,7 @@ impl Importing<'_> {
         Ok(())
     }
 
-    /// Hands over what was read of commits that were read to their end.
+    /// Stores the events that were read, except those of an incomplete commit.
     pub(super) async fn put_whole_commits(&mut self) -> Result<(), Error> {
         if let Some(open) = &self.open {
             let begun = usize::try_from(open.offset).unwrap_or(usize::MAX);
@@ -180,7 +183,7 @@ impl Importing<'_> {
     }
 }
 
-/// About what an event takes in memory.
+/// Returns the approximate memory use of an event.
 fn bytes(event: &StoredEvent) -> usize {
     let metadata = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
     let command = event.commit.as_ref().and_then(|it| it.command.as_ref());

@@ -1,8 +1,8 @@
-//! The log as a file, and back: NDJSON of CloudEvents.
+//! Exports the log to a file and imports it: NDJSON of CloudEvents.
 //!
-//! [`Export`] gives everything that a store keeps of its log, as lines; [`import()`]
-//! takes such lines into an empty store, which then gives the same lines again.
-//! `docs/src/reference/export.md` describes the form of the file.
+//! [`Export`] writes everything that a store has of its log, as lines. [`import()`] reads such
+//! lines into an empty store, whose own export then has the same lines.
+//! `docs/src/reference/export.md` describes the format of the file.
 
 mod error;
 mod export;

@@ -1,4 +1,4 @@
-//! Lines, as what they say. Everything is checked: a file may come from anywhere.
+//! Parses lines. Everything is checked, because a file may come from anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,33 +20,33 @@ use crate::store::{
 };
 use crate::store::{PreflightSummary, SummaryObjection};
 
-/// What a preflight says at most, and of each objection in bytes.
+/// Limits of a preflight summary: the number of objections, and the bytes of each.
 const PREFLIGHT_OBJECTIONS_MAX: usize = 100;
 const PREFLIGHT_TEXT_MAX: usize = 1_000;
 
-/// What a line says.
+/// The contents of a line.
 #[derive(Debug)]
 pub enum Entry {
     Begin(Begin),
     Module(Module),
     Plan(Box<Deployment>),
-    /// With the projection from which it was dropped.
+    /// A dropped event, with the projection from which it was dropped.
     Dropped(String, DroppedEvent),
-    /// With the position of its first event.
+    /// A commit, with the position of its first event.
     Commit(Position, Box<StoredCommit>),
-    /// Without its commit, which the line before it says.
+    /// An event without its commit, which is in the line before it.
     Event(Box<StoredEvent>),
     Archived(StreamId, Timestamp),
     Truncated(Box<Anchor>),
     End(Totals),
 }
 
-/// Which part of a log the file holds.
+/// The part of a log that the file has.
 #[derive(Debug)]
 pub struct Begin {
-    /// Behind this event; none for a whole log.
+    /// The events after this one. `None` for a whole log.
     pub after: Option<(Position, EventId)>,
-    /// Up to this position.
+    /// The events up to this position.
     pub head: Position,
 }
 
@@ -59,11 +59,11 @@ pub struct Module {
     pub signatures: Vec<Signature>,
 }
 
-/// Reads a line.
+/// Parses a line.
 pub fn entry(text: &[u8]) -> Result<Entry> {
     let text = std::str::from_utf8(text)
         .map_err(|error| Invalid(format!("the line is not UTF-8: {error}")))?;
-    // Left to itself, serde takes an array for an object, whose elements are the members.
+    // By default, serde accepts an array in place of an object, with the members in order.
     if !text.trim_start().starts_with('{') {
         return Err(Invalid("the line is no JSON object".to_owned()));
     }
@@ -101,7 +101,7 @@ pub fn entry(text: &[u8]) -> Result<Entry> {
     }
 }
 
-/// Content type of most lines that are no events.
+/// Content type of most lines that are not events.
 const JSON: Option<&str> = Some(ContentType::JSON);
 
 fn only_a_system_line(line: &Line<'_>) -> Result<()> {
@@ -421,7 +421,7 @@ fn json<'a, T: serde::Deserialize<'a>>(line: &Line<'a>) -> Result<T> {
     serde_json::from_str(data).map_err(|error| Invalid(format!("data: {error}")))
 }
 
-/// Whether a line that is no event has the id and the content type of its kind.
+/// Checks that a line that is not an event has the id and the content type of its kind.
 fn check(line: &Line<'_>, id: &str, content_type: Option<&str>) -> Result<()> {
     if line.id != id {
         return Err(Invalid(format!("the id is {:?}, not {id:?}", line.id)));
@@ -438,7 +438,7 @@ fn required<T>(name: &str, value: Option<T>) -> Result<T> {
     value.ok_or_else(|| Invalid(format!("{name} is missing")))
 }
 
-/// The databases' numbers have a sign.
+/// Checks a number, because the databases' integers are signed.
 fn number(name: &str, value: u64) -> Result<u64> {
     match i64::try_from(value) {
         Ok(_) => Ok(value),
@@ -463,7 +463,7 @@ fn name(what: &str, text: &str) -> Result<Name> {
     }
 }
 
-/// Longest text that stands in a column of its own, in bytes.
+/// Longest text that has its own column in the store, in bytes.
 const TEXT_BYTES_MAX: usize = 4_096;
 
 fn too_long(what: &str, bytes: usize) -> Invalid {
@@ -501,7 +501,7 @@ fn event_id(text: &str) -> Result<EventId> {
     }
 }
 
-/// The caller's id, or one that the host made.
+/// Parses a command id, chosen by the caller or by the host.
 fn command_id(text: &str) -> Result<CommandId> {
     match text.strip_prefix(CommandId::RESERVED) {
         Some(rest) => CommandId::new(rest).map(|_| CommandId::stored(text)),
@@ -509,7 +509,7 @@ fn command_id(text: &str) -> Result<CommandId> {
     }
 }
 
-/// As it is written: in lower case.
+/// Parses a digest, which is written in lower case.
 fn digest(what: &str, text: &str) -> Result<Digest> {
     match text.parse::<Digest>() {
         Ok(digest) if digest.to_string() == text => Ok(digest),
@@ -520,7 +520,7 @@ fn digest(what: &str, text: &str) -> Result<Digest> {
 }
 
 fn seed(text: &str) -> Result<[u64; 4]> {
-    // The same digits as a digest has.
+    // A seed has the same digits as a digest.
     let Digest(bytes) = digest("seed", text)?;
     let mut seed = [0; 4];
     for (part, bytes) in seed.iter_mut().zip(bytes.chunks_exact(8)) {

@@ -1,4 +1,4 @@
-//! What an import finds in its store: nothing, or what an interrupted one left.
+//! Reads what a store already has before an import: nothing, or what an interrupted one left.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use crate::store::{
     Deployment, Direction, Error, Filter, LOG_PAGE_MAX, Result, StoredEvent, StoredModule,
 };
 
-/// Anchors that are read at once: each holds a state.
+/// Number of anchors in one read. It is small because each has a state.
 const ANCHORS_AT_ONCE: usize = 16;
 
-/// What the store held when the import began.
+/// What the store had when the import started.
 pub struct Present {
     pub modules: Vec<StoredModule>,
     pub plans: Vec<Deployment>,
-    /// Streams that are truncated, less those that the file has truncated since.
+    /// Streams that are truncated, without those that the file has truncated so far.
     pub truncated: BTreeSet<String>,
     pub last: Option<Last>,
 }
@@ -25,19 +25,19 @@ pub struct Present {
 /// The last event of a log.
 pub struct Last {
     pub event: StoredEvent,
-    /// What its commit still lacks.
+    /// What the event's commit still lacks.
     pub open: Option<Open>,
 }
 
-/// A commit of which some events are to come.
+/// A commit of which some events are still missing.
 #[derive(Debug, Clone)]
 pub struct Open {
     pub stream: StreamId,
     /// Version of the next event.
     pub version: Version,
-    /// Place of the next event in the commit.
+    /// Index of the next event in the commit.
     pub offset: u64,
-    /// How many are to come.
+    /// Number of missing events.
     pub left: u64,
 }
 
@@ -51,14 +51,14 @@ impl Present {
         })
     }
 
-    /// Position of the last event; 0 without one.
+    /// Returns the position of the last event, or 0 if there is none.
     pub fn head(&self) -> Position {
         let last = self.last.as_ref();
         last.map_or(Position(0), |last| last.event.position)
     }
 
-    /// Whether the file begins right behind the last event; otherwise it has to hold that
-    /// event. Err says why it can't be either.
+    /// Whether the file starts directly after the last event. If not, the file must have that
+    /// event. The error says why neither is possible.
     pub fn is_extended_by(&self, begin: &Begin) -> std::result::Result<bool, String> {
         let start = begin.after.map_or(Position(0), |(position, _)| position);
         let head = self.head();
@@ -119,8 +119,8 @@ async fn one_behind(target: &Target, before: Position) -> Result<StoredEvent> {
         .ok_or_else(|| Error::Damaged(format!("no event stands behind position {before}")))
 }
 
-/// The first event of the commit of the log's last event. The others stand right behind
-/// it in the log; its stream may not show it.
+/// Returns the first event of the commit that the log's last event belongs to. It is searched in
+/// the log, because a read of the stream may not show it.
 async fn first_of_commit(target: &Target, last: &StoredEvent) -> Result<StoredEvent> {
     let first = Version(last.version.0.saturating_sub(last.commit_offset));
     let limit = usize::try_from(last.commit_offset).unwrap_or(usize::MAX);
@@ -145,7 +145,7 @@ async fn first_of_commit(target: &Target, last: &StoredEvent) -> Result<StoredEv
     }
 }
 
-/// What the commit of the log's last event still lacks.
+/// Returns what the commit of the log's last event still lacks.
 async fn open(target: &Target, last: &StoredEvent) -> Result<Option<Open>> {
     let first = first_of_commit(target, last).await?;
     let events = first.commit.map_or(0, |commit| commit.events);

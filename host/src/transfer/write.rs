@@ -1,4 +1,4 @@
-//! What a store holds, as lines.
+//! Writes the contents of a store as lines.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -94,7 +94,7 @@ pub fn dropped(projection: &str, event: &DroppedEvent, out: &mut Vec<u8>) -> Res
     json(DROPPED, dropped_id(&data), Some(event.at), &data, out)
 }
 
-/// Writes an event, and before the first of a commit what led to it.
+/// Writes an event. Before the first one of a commit, writes the data of the commit.
 pub fn event(stored: &StoredEvent, out: &mut Vec<u8>) -> Result<()> {
     if let Some(commit) = &stored.commit {
         self::commit(commit, stored.position, out)?;
@@ -151,7 +151,7 @@ fn command(record: &CommandRecord) -> CommandData<'_> {
     let context = &record.context;
     let mut seed = String::with_capacity(64);
     for part in record.seed {
-        // Writing to a text does not fail.
+        // Writing into a String can't fail.
         _ = write!(seed, "{part:016x}");
     }
     CommandData {
@@ -185,7 +185,7 @@ pub fn archived(stream: &StreamId, since: Timestamp, out: &mut Vec<u8>) -> Resul
     put(&line, out)
 }
 
-/// Writes the mark of a truncated stream, and the state that stands for what is before it.
+/// Writes the mark of a truncated stream, and the state that replaces the truncated events.
 pub fn anchor(anchor: &Anchor, state: &Body, out: &mut Vec<u8>) -> Result<()> {
     let Anchor {
         stream,
@@ -219,7 +219,7 @@ pub fn end(totals: &Totals, out: &mut Vec<u8>) -> Result<()> {
     json(END, END.to_owned(), None, totals, out)
 }
 
-/// Writes a line that is no event, with JSON data.
+/// Writes a line that is not an event, with JSON data.
 fn json(
     kind: &'static str,
     id: String,
