@@ -79,7 +79,7 @@ impl Owner {
                 tracing::warn!(
                     projection = &*self.name, position = position.0, stream = %stuck.stream,
                     error = &*stuck.error, policy = %self.on_error, left_out,
-                    "an event was set aside; others for the same reason are not logged for a minute"
+                    "an event was parked or skipped; the same error is not logged for a minute"
                 );
             }
             let mut aside = SetAside {

@@ -125,7 +125,7 @@ impl Runner {
                     self.pause()
                 }
                 End::Failed(error) => {
-                    tracing::warn!(projection = &*self.name, %error, "a build did not go on");
+                    tracing::warn!(projection = &*self.name, %error, "a build failed; retrying");
                     backoff.next_pause()
                 }
             };
@@ -185,9 +185,9 @@ impl Runner {
                 Ok(Ok(_)) => {}
                 // The lease expires by itself.
                 Ok(Err(error)) => {
-                    tracing::debug!(projection = &*self.name, %error, "a build was not given back");
+                    tracing::debug!(projection = &*self.name, %error, "could not release a build");
                 }
-                Err(_) => tracing::debug!(projection = &*self.name, "a build was not given back"),
+                Err(_) => tracing::debug!(projection = &*self.name, "could not release a build"),
             }
         }
         end
@@ -378,7 +378,7 @@ impl Owner {
             projection = &*self.name,
             waiting,
             max,
-            "too many events wait"
+            "a projection has stopped: too many events are parked"
         );
         self.flush(Some(&trouble)).await?;
         self.shared.tell();

@@ -122,7 +122,7 @@ async fn keep_going(shared: Arc<Shared>) {
         match tend::tend(&shared).await {
             Ok(wanted) => run(&shared, &mut running.0, wanted),
             Err(Error::Stopped) => break,
-            Err(error) => tracing::warn!(%error, "projections were not looked after"),
+            Err(error) => tracing::warn!(%error, "could not check the projections; retrying"),
         }
         let is_idle = running.0.is_empty() && shared.registry.plan().projections().next().is_none();
         let pause = async {

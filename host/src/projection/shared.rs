@@ -143,7 +143,7 @@ impl Shared {
         match self.registry.refresh().await {
             Err(deploy::Error::Store(error)) => Err(error.into()),
             Err(error) => {
-                tracing::error!(%error, "the plan was not read; events are lifted by the old one");
+                tracing::error!(%error, "could not read the plan; the previous one is used");
                 Ok(())
             }
             Ok(()) => Ok(()),

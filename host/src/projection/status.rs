@@ -82,7 +82,7 @@ pub enum State {
     CatchingUp,
     /// The build is folded in the transactions of appends.
     Inline,
-    /// The build is inline but keeps failing: appends it subscribes to are rejected.
+    /// The build is inline but keeps failing: appends that it has to fold are rejected.
     Failing,
     /// Something failed and is being retried.
     Retrying,

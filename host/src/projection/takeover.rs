@@ -250,7 +250,7 @@ impl Settling {
             diff.of(indexes, (self.build, key, position.0)).0
         });
         let writes = writes.collect();
-        tracing::debug!(took = ?begun_at.elapsed(), from = from.0, to = to.0, "a build is settled");
+        tracing::debug!(took = ?begun_at.elapsed(), from = from.0, to = to.0, "a build caught up");
         Ok(Some(writes))
     }
 

@@ -99,7 +99,7 @@ async fn tended(
             tracing::info!(
                 projection = name,
                 version = next.version,
-                "a rebuild is of no use any more"
+                "an obsolete rebuild is removed"
             );
             documents.drop_build(name, Role::Next).await?;
             continue;

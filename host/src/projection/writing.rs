@@ -164,7 +164,7 @@ async fn written(
             Ok(Kept::Lost) => return Err(End::Lost),
             Err(error) if error.is_lasting() => return Err(End::Failed(error.into())),
             Err(error) => {
-                tracing::warn!(projection = name, %error, "documents were not written");
+                tracing::warn!(projection = name, %error, "could not write documents; retrying");
                 sleep(backoff.next_pause()).await;
             }
         }

@@ -116,9 +116,9 @@ impl Prover {
         })
     }
 
-    /// Returns the acknowledged names that apply to a candidate: only those of `fold` and `order`
-    /// findings, because they are about the log itself. All other findings are about the decisions
-    /// of the active modules.
+    /// Returns the acknowledged names that apply to a candidate: those of `fold` and `order`
+    /// findings, because they are about the log itself. Other acknowledgements do not apply,
+    /// because such findings would be about the candidate's own decisions.
     pub(super) async fn acknowledged_of_log(&self) -> Result<Arc<Acknowledged>, Error> {
         let of_log = |name: &str| {
             let kind = name.split_once(':').map(|(kind, _)| kind);

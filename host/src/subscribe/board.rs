@@ -9,7 +9,7 @@ use crate::deploy::{Plan, Reading};
 use crate::model::{Position, RecordedEvent, Version};
 use crate::store;
 
-/// Limit for the number of ring events that one look checks.
+/// Limit for the number of ring events that are checked at once.
 const LOOK_MAX: usize = 256;
 
 /// The state that all subscriptions share: the newest events, and which subscription waits for
@@ -59,7 +59,7 @@ struct Seat {
     failed: Option<store::Error>,
 }
 
-/// The result of a look at the ring.
+/// The result of checking the ring.
 #[derive(Debug)]
 pub(super) enum Look {
     /// The next event that may concern the subscription, as it is stored, and the plan by which
@@ -174,7 +174,7 @@ impl Board {
         Ok(Look::Waiting)
     }
 
-    /// Returns an event that was found by a look, and those after it that may concern the same
+    /// Returns an event that was found in the ring, and those after it that may concern the same
     /// subscription, within limits for events and bytes.
     pub(super) fn run(
         &self,

@@ -76,7 +76,7 @@ where
         };
         let called = AssertUnwindSafe(async { handler(committed).await });
         if called.catch_unwind().await.is_err() {
-            tracing::error!("a handler of commits panicked; it is called again for the next one");
+            tracing::error!("a handler of commits panicked; it continues with the next commit");
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) async fn run(shared: Arc<Shared>, grown: watch::Receiver<u64>) {
     tokio::select! {
         () = ending.cancelled() => {}
         () = follow(&shared, grown) => {
-            tracing::warn!("nobody tells any more that the log grows: subscriptions end");
+            tracing::warn!("the log is not observed any more; all subscriptions end");
         }
     }
     shared.tell(Board::close);
@@ -111,7 +111,7 @@ async fn learn_plan(shared: &Shared) {
                 pause(shared, &error, &mut backoff).await;
             }
             Err(error) => {
-                tracing::error!(%error, "the plan was not read; events are lifted by the old one");
+                tracing::error!(%error, "could not read the plan; the previous one is used");
                 return;
             }
         }
@@ -119,7 +119,7 @@ async fn learn_plan(shared: &Shared) {
 }
 
 async fn pause(shared: &Shared, error: &store::Error, backoff: &mut Backoff) {
-    tracing::error!(%error, "the log was not read for subscriptions");
+    tracing::error!(%error, "could not read the log for subscriptions; retrying");
     if error.is_lasting() {
         shared.tell(|board| board.fail(error));
     }

@@ -138,7 +138,7 @@ impl Hub {
             .await
             .is_err()
         {
-            tracing::warn!("the handler of a named subscription was still at work at the end");
+            tracing::warn!("a handler of a named subscription was still running at shutdown");
         }
     }
 

@@ -53,7 +53,7 @@ impl Lease {
                 Ok(None) => rand::rng().random_range(length / 8..=length / 4),
                 Err(error) if error.is_lasting() => return Err(error.into()),
                 Err(error) => {
-                    tracing::warn!(name = key, %error, "a name was not claimed");
+                    tracing::warn!(name = key, %error, "could not claim a subscription; retrying");
                     backoff.next_pause()
                 }
             };
@@ -107,7 +107,7 @@ impl Lease {
                 }
                 Ok(Ok(None)) | Err(_) => self.is_held = false,
                 Ok(Err(error)) => {
-                    tracing::warn!(name = self.key, %error, "a checkpoint was not stored");
+                    tracing::warn!(name = self.key, %error, "could not store a checkpoint");
                     let next = Instant::now() + backoff.next_pause();
                     sleep_until(next.min(self.until)).await;
                     self.is_held = Instant::now() < self.until;
@@ -165,7 +165,7 @@ impl Drop for Lease {
 async fn release(shared: &Shared, key: &str, token: u64) {
     if let Err(error) = shared.checkpoints.release(key, token).await {
         // The lease expires by itself.
-        tracing::warn!(name = key, %error, "a name was not given back");
+        tracing::warn!(name = key, %error, "could not release a subscription");
     }
     shared.released.notify_waiters();
 }

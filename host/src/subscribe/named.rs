@@ -184,7 +184,7 @@ impl Named {
                 End::Failed(Error::Unreadable(error)) => error,
                 end => return end,
             };
-            tracing::warn!(name = self.key, %error, "an event can't be lifted; it is tried again");
+            tracing::warn!(name = self.key, %error, "an event can't be lifted; retrying");
             if lease.position() > before {
                 backoff.reset();
             }
@@ -247,7 +247,7 @@ impl Named {
                 return Ok(());
             };
             let position = events.first().map_or(0, |first| first.position.0);
-            tracing::warn!(name = self.key, position, %error, "a handler failed; it is called again");
+            tracing::warn!(name = self.key, position, %error, "a handler failed; retrying");
             self.pause(lease, &mut backoff).await?;
         }
     }

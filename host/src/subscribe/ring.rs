@@ -145,7 +145,7 @@ impl Ring {
 }
 
 /// Whether an event belongs to the same commit as the event before it. Within a page of the log,
-/// the events of a commit share its data. Across pages, they are recognised by the command's id.
+/// the events of a commit share its data. Across pages, the command's id identifies the commit.
 fn is_one_commit(before: &RecordedEvent, event: &RecordedEvent) -> bool {
     let (one, other) = (&before.commit, &event.commit);
     let is_one = || one.command_id.is_some() && one.command_id == other.command_id;

@@ -18,8 +18,8 @@ pub type Result<T> = std::result::Result<T, Invalid>;
 
 /// Number of the file format. A change that an older program can't read gets the next number.
 pub const FORMAT: u64 = 5;
-/// The oldest format that can still be read. It lacks dropped events, anchors, signatures, and for
-/// activations the changes they made and the summary of their preflight.
+/// The oldest format that can still be read. It lacks dropped events, anchors and signatures, and
+/// of activations the changed categories, trusted folds, preflight, aliases and other components.
 pub const FORMAT_OLDEST: u64 = 1;
 
 /// Version of CloudEvents.
@@ -121,7 +121,7 @@ pub struct PlanData<'a> {
     pub module: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub activated_by: Option<Cow<'a, str>>,
-    /// Absent in the oldest format, where the name of the component is its only category.
+    /// Absent in the oldest format. The component's name is then the only category.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
