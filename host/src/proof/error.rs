@@ -44,7 +44,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Its stable code, as HTTP clients see it.
+    /// Returns the stable code of the error, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnderWay | Self::Shadowing | Self::Stopped => "overloaded",

@@ -51,7 +51,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Its stable code, as HTTP clients see it.
+    /// Returns the stable code of the error, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "bad-request",

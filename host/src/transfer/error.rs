@@ -58,7 +58,7 @@ fn at(head: Position) -> String {
 }
 
 impl Error {
-    /// Its stable code, as HTTP clients see it.
+    /// Returns the stable code of the error, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Line { .. } | Self::Incomplete(_) | Self::Read(_) => "bad-request",
