@@ -204,8 +204,8 @@ impl Owner {
         let tried = self.try_one(position, only).await?;
         let mut has_passed = true;
         for (failed, stuck) in tried.failed {
-            // An event that is parked for a document stays parked for that document, whatever
-            // fails.
+            // An event that is parked for a document stays parked for it, no matter for which
+            // subject the retry fails.
             let failed = only.map_or(failed, |_| subject.clone());
             let mut aside = SetAside {
                 subject: failed,

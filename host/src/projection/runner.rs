@@ -70,8 +70,8 @@ pub(super) struct Owner {
     /// What the next batch writes in addition to the documents.
     pub(super) aside: BuildBatch,
     pub(super) token: u64,
-    /// The plan under whose rules everything folded so far is known to be valid. `None` if it is
-    /// unknown.
+    /// The plan under which the build was last checked. Unless the build is stale, the rules of
+    /// this plan would produce the same documents. `None` if it was never checked.
     pub(super) judged: Option<u64>,
     /// Why the build is stale.
     pub(super) stale: Option<Box<str>>,

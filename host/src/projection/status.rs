@@ -206,7 +206,7 @@ pub enum Order {
         /// Why the events are dropped.
         reason: String,
     },
-    /// Lets the rebuild take over, whatever it lacks.
+    /// Lets the rebuild take over, even if it lacks something that the active build has.
     Switch,
     /// Makes the previous build active.
     RollBack,

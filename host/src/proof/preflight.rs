@@ -127,7 +127,7 @@ impl Preflight {
 #[derive(Debug, Default)]
 pub(super) struct Objections {
     found: Vec<(Kind, u64, String)>,
-    /// Objections that never block, whatever the policy says.
+    /// Objections that never block, regardless of the policy.
     excused: Vec<(Kind, u64, String)>,
     /// Number of snapshots by the result of their comparison, with the first reason.
     snapshots: BTreeMap<&'static str, (u64, String)>,

@@ -283,7 +283,8 @@ impl<'a> Importing<'a> {
         checked.map_err(|error| self.wrong(error.to_string()))?;
         let mut there = self.present.modules.iter();
         match there.find(|there| there.digest == module.digest) {
-            // A module that was only uploaded is not part of the history, and is no conflict.
+            // A module that was only uploaded is not part of the history, so having it already is
+            // not a conflict.
             Some(_) if !self.known.contains(&module.digest) => {}
             Some(_) => return Err(self.wrong(format!("module {} stands twice", module.digest))),
             None if self.extends => {
