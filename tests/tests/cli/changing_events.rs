@@ -1,4 +1,4 @@
-//! The page "Change an event": its commands are executed, and print what it shows.
+//! The page "Change an event": its commands are executed, and print the output that the page shows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ struct Case {
     name: &'static str,
     decider: Probe,
     views: Option<Probe>,
-    /// What the document says afterwards of three events of 5 each; none: it is gone.
+    /// The text of the document after three events of 5 each; none if the document is deleted.
     sum: Option<i64>,
 }
 
@@ -99,7 +99,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn each_case_of_the_page_goes_as_it_says() {
+fn the_commands_of_each_case_on_the_page_print_the_shown_output() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/guests/changing-events.md");
     let page = std::fs::read_to_string(page).unwrap();
     let blocks = page.matches("<!-- case: ").count();
@@ -117,7 +117,7 @@ fn each_case_of_the_page_goes_as_it_says() {
 /// Runs the commands of a case.
 fn go(page: &str, case: &Case) {
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
-    // The first projection of the page's events is that of the decider of version 1.
+    // The first projection of the page's events is defined by the decider of version 1.
     let pinned = match case.name {
         "unchanged" => 0,
         _ => 1,
@@ -173,7 +173,7 @@ fn go(page: &str, case: &Case) {
     await_sum(&host, case.name, case.sum);
 }
 
-/// Waits until the document says so, and is not stale.
+/// Waits until the document has this text and is not stale.
 fn await_sum(host: &Served, case: &str, expected: Option<i64>) {
     let mut last = String::new();
     for _ in 0..400 {

@@ -9,7 +9,7 @@ fn json_lines(text: &str) -> Vec<Value> {
 }
 
 #[test]
-fn exit_codes_tell_rejections_conflicts_and_failures_apart() {
+fn rejections_conflicts_and_failures_have_different_exit_codes() {
     let host = Served::start();
     let open = [
         "execute",
@@ -59,19 +59,19 @@ fn exit_codes_tell_rejections_conflicts_and_failures_apart() {
 }
 
 #[test]
-fn an_unreachable_host_is_told_with_what_to_do() {
+fn an_unreachable_host_is_reported_with_a_hint() {
     let args = ["events", "--url", "http://127.0.0.1:9"];
     run(&args).fails(1, "quipu serve");
 }
 
 #[test]
-fn a_limit_of_nothing_and_a_token_of_two_lines_are_wrong_use() {
+fn a_limit_of_zero_and_a_token_of_two_lines_are_usage_errors() {
     run(&["events", "--limit", "0"]).fails(2, "--limit");
     run(&["events", "--token", "a\nb"]).fails(2, "token");
 }
 
 #[test]
-fn closed_and_full_outputs_are_no_panics() {
+fn a_closed_or_full_output_never_causes_a_panic() {
     use std::fs::OpenOptions;
     use std::process::Stdio;
     let host = Served::start();
@@ -90,7 +90,7 @@ fn closed_and_full_outputs_are_no_panics() {
 }
 
 #[test]
-fn json_is_one_value_a_line() {
+fn json_output_has_one_value_per_line() {
     let host = Served::start();
     let data = "{\n  \"owner\": \"ann\"\n}\n";
     let executed = host
@@ -118,7 +118,7 @@ fn json_is_one_value_a_line() {
 }
 
 #[test]
-fn tables_are_for_people() {
+fn output_without_json_is_a_table() {
     let host = Served::start();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
         .ok();
@@ -156,7 +156,7 @@ fn deploying_and_inspecting_name_the_component() {
         (&json!(3), &json!("account"))
     );
     let noted = host.run(&["deploy", &file]);
-    // It takes no other one's place.
+    // It does not replace another module.
     assert_eq!(noted.err, "");
     assert!(noted.ok().starts_with("plan 4: account 0.1.0 is active, "));
     let inspected = json_lines(&run(&["inspect", &file, "--json"]).ok());

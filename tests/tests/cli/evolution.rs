@@ -11,7 +11,7 @@ fn json_lines(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// A host with a loan that the first generation wrote, whose decider is the second one.
+/// A host with a loan written by the first generation, whose decider is the second generation.
 fn loan() -> Served {
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
     for (name, data) in [
@@ -81,7 +81,7 @@ fn events_are_lifted_unless_asked_for_as_stored() {
 }
 
 #[test]
-fn a_follower_counts_the_parts_of_an_event_as_one() {
+fn following_counts_the_parts_of_a_split_event_as_one_event() {
     let host = loan();
     let follow = [
         "events", "--follow", "--json", "--after", "2", "--limit", "2",
@@ -101,7 +101,7 @@ fn a_follower_counts_the_parts_of_an_event_as_one() {
 }
 
 #[test]
-fn one_event_is_shown_with_what_becomes_of_it() {
+fn one_event_is_shown_as_stored_and_as_lifted() {
     let host = loan();
     let approved = host.run(&["event", "4"]).ok();
     let (stored, lifted) = approved.split_once("\nlifted to\n").unwrap();
@@ -141,7 +141,7 @@ fn one_event_is_shown_with_what_becomes_of_it() {
 }
 
 #[test]
-fn a_state_is_shown_as_it_was() {
+fn a_past_state_is_shown() {
     let host = account();
     let state = |args: &[&str]| {
         let args = [&["stream", "account-1", "--state"][..], args].concat();
@@ -199,7 +199,7 @@ fn a_state_is_shown_as_it_was() {
 }
 
 #[test]
-fn a_stream_is_truncated_and_made_whole_again() {
+fn a_stream_is_truncated_and_restored() {
     let host = account();
     let done = host.run(&["truncate", "account-1", "--before", "3"]).ok();
     assert_eq!(
@@ -286,7 +286,7 @@ fn a_snapshot_is_taken_and_compared() {
 }
 
 #[test]
-fn types_are_listed_with_what_is_stored_and_the_steps_of_upcasters() {
+fn types_are_listed_with_their_stored_forms_and_upcaster_steps() {
     let host = loan();
     host.run(&["append", "note-1", "noted"]).ok();
     let table = host.run(&["types"]).ok();
@@ -330,7 +330,7 @@ fn types_are_listed_with_what_is_stored_and_the_steps_of_upcasters() {
 }
 
 #[test]
-fn the_status_is_for_people_and_for_programs() {
+fn the_status_is_text_for_people_and_json_for_programs() {
     let host = account();
     host.run(&["snapshot", "account-1"]).ok();
     let table = host.run(&["status"]).ok();
@@ -349,7 +349,7 @@ fn the_status_is_for_people_and_for_programs() {
 }
 
 #[test]
-fn snapshots_are_taken_as_the_configuration_says() {
+fn snapshots_are_taken_according_to_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("quipu.toml");
     let policies = "[engine.snapshots]\naccount = { every = 2 }\n";
@@ -363,7 +363,7 @@ fn snapshots_are_taken_as_the_configuration_says() {
         host.run(&["execute", "account-1", "deposit", "{\"amount\":1}"])
             .ok();
     }
-    // They are taken apart from the commands.
+    // Snapshots are taken in the background, independently of the commands.
     let taken = || {
         let status = json_lines(&host.run(&["status", "--json"]).ok());
         status[0]["snapshots"]["taken"].as_u64().unwrap()

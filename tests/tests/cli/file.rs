@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Served, text};
 
-/// Accounts that are opened, paid into, and once overdrawn.
+/// Accounts that are opened, paid into, and overdrawn once.
 fn lines(accounts: usize, deposits: usize) -> String {
     let mut text = String::new();
     let mut line = |account: usize, name: &str, data: Value| {
@@ -100,7 +100,7 @@ fn a_file_that_is_executed_twice_is_recorded_once() {
 }
 
 #[test]
-fn a_person_sees_counts_and_an_example_of_each_rejection() {
+fn the_summary_has_counts_and_an_example_of_each_rejection() {
     let host = Served::start();
     let args = ["execute", "--file", "-", "--category", "account"];
     let said = host.run_with(&args, &lines(2, 1)).ok();
@@ -115,7 +115,7 @@ fn a_person_sees_counts_and_an_example_of_each_rejection() {
 }
 
 #[test]
-fn lines_that_fail_are_told_and_the_rest_is_executed() {
+fn lines_that_fail_are_reported_and_the_rest_is_executed() {
     let host = Served::start();
     let input = "nonsense\n\n{\"stream\":\"nobody-1\",\"type\":\"go\",\"data\":{}}\n\
         {\"stream\":\"account-1\",\"type\":\"open\",\"data\":{\"owner\":\"a\"}}";
@@ -138,7 +138,7 @@ fn lines_that_fail_are_told_and_the_rest_is_executed() {
 }
 
 #[test]
-fn a_resumed_run_goes_on_behind_the_last_answered_line() {
+fn a_resumed_run_continues_after_the_last_answered_line() {
     let host = Served::start();
     let file = text(&host.path("commands.ndjson"));
     std::fs::write(&file, lines(3, 2)).unwrap();
@@ -174,7 +174,7 @@ fn a_resumed_run_goes_on_behind_the_last_answered_line() {
 }
 
 #[test]
-fn a_host_that_is_started_again_is_waited_for() {
+fn a_run_waits_for_a_host_that_restarts() {
     let host = Served::start();
     let listen = host.url.trim_start_matches("http://").to_owned();
     let file = text(&host.path("commands.ndjson"));

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::program::{Served, quipu};
 
-/// A command that follows.
+/// A running command that follows.
 struct Following {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -44,7 +44,7 @@ fn deposit(host: &Served) {
 }
 
 #[test]
-fn followers_see_what_comes_and_go_on_when_the_host_is_back() {
+fn following_continues_when_the_host_is_back() {
     let host = Served::start();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
         .ok();

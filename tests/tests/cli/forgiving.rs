@@ -1,4 +1,4 @@
-//! Numbers, names and files as people have them, and answers as programs want them.
+//! Numbers, names and files as people write them, and answers as programs need them.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ fn executed(host: &Served, file: &str, more: &[&str]) -> Value {
 }
 
 #[test]
-fn a_negative_number_is_data() {
+fn a_negative_number_is_data_and_not_an_option() {
     let host = Served::start();
     for data in ["-5", "-1.5e3"] {
         host.run(&["append", "note-1", "counted", data]).ok();
@@ -24,13 +24,13 @@ fn a_negative_number_is_data() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["data"].take())
         .collect();
     assert_eq!(read, [json!(-5), json!(-1.5e3)]);
-    // Still no flag that nobody knows.
+    // An unknown option is still an error.
     host.run(&["append", "note-1", "counted", "--no-such"])
         .fails(2, "--no-such");
 }
 
 #[test]
-fn a_corrected_file_replays_what_was_accepted_and_another_file_does_not() {
+fn a_corrected_file_replays_accepted_lines_and_a_different_file_does_not() {
     let host = Served::start();
     let file = text(&host.path("monday.ndjson"));
     let line =
@@ -59,7 +59,7 @@ fn a_corrected_file_replays_what_was_accepted_and_another_file_does_not() {
         "{}",
         people.err
     );
-    // Another day has the same lines.
+    // The file of another day may contain the same lines.
     let tuesday = text(&host.path("tuesday.ndjson"));
     std::fs::write(&tuesday, &five).unwrap();
     assert_eq!(executed(&host, &tuesday, &[])["accepted"], 1);
@@ -72,7 +72,7 @@ fn a_corrected_file_replays_what_was_accepted_and_another_file_does_not() {
 }
 
 #[test]
-fn marks_and_line_ends_of_other_systems_are_taken() {
+fn byte_order_marks_and_windows_line_ends_are_accepted() {
     let host = Served::start();
     let file = text(&host.path("commands.ndjson"));
     let line = json!({"id": "1", "type": "open", "data": {"owner": "ann"}});
@@ -88,7 +88,7 @@ fn marks_and_line_ends_of_other_systems_are_taken() {
         "events": [{"type": "noted", "data": {}}]}]});
     std::fs::write(&append, format!("\u{feff}{json}\r\n")).unwrap();
     host.run(&["append", "--file", &append]).ok();
-    // An export, as an editor saves it.
+    // An export, as an editor may save it.
     let export = text(&host.path("export.ndjson"));
     let saved = host.run(&["export"]).ok();
     std::fs::write(
@@ -104,7 +104,7 @@ fn marks_and_line_ends_of_other_systems_are_taken() {
 }
 
 #[test]
-fn a_program_gets_json_when_the_domain_says_no() {
+fn a_rejection_is_json_for_programs() {
     let host = Served::start();
     let refused = host.run(&[
         "execute",
@@ -128,7 +128,7 @@ fn a_program_gets_json_when_the_domain_says_no() {
 }
 
 #[test]
-fn a_module_is_named_by_its_first_digits() {
+fn a_module_can_be_named_by_its_first_digits() {
     let host = Served::start();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
         .ok();
@@ -149,7 +149,7 @@ fn a_module_is_named_by_its_first_digits() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_request() {
+fn unread_log_output_does_not_block_requests() {
     for is_gone in [true, false] {
         let dir = tempfile::tempdir().unwrap();
         let store = format!("sqlite:{}", text(&dir.path().join("q.db")));
@@ -158,7 +158,8 @@ fn a_log_that_nobody_reads_holds_up_no_request() {
         command.stdout(std::process::Stdio::piped());
         command.stderr(std::process::Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // Either nobody has the other end, or nobody reads it until it is full.
+        // Either the other end of stderr is closed, or it is open and nobody reads it until it is
+        // full.
         let stderr = child.stderr.take().filter(|_| !is_gone);
         let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();

@@ -3,7 +3,7 @@ use quipu_tests::golden;
 use crate::program::run;
 
 #[test]
-fn help_is_as_published() {
+fn the_help_equals_the_published_text() {
     let mut text = run(&["--help"]).ok();
     for command in commands(&text) {
         text += &format!("\n\n$ quipu {command} --help\n");
@@ -12,7 +12,7 @@ fn help_is_as_published() {
     golden::check("help.txt", &text);
 }
 
-/// The commands that the help lists, which another test compares with all of them.
+/// The commands that the help lists. Another test checks that the list is complete.
 fn commands(help: &str) -> Vec<String> {
     let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
     let lines = lines.filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()));
@@ -45,7 +45,7 @@ fn the_list_of_commands_is_in_groups_and_fits_80_columns() {
 }
 
 #[test]
-fn an_address_that_is_refused_shows_no_password() {
+fn the_error_about_a_wrong_address_shows_no_password() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("quipu.toml");
     std::fs::write(&config, "store = \"postgres://ann:s3cret@db/bank\" x\n").unwrap();
@@ -72,7 +72,7 @@ fn an_address_that_is_refused_shows_no_password() {
 }
 
 #[test]
-fn wrong_use_ends_with_2() {
+fn usage_errors_exit_with_2() {
     run(&[]).fails(2, "Usage");
     run(&["no-such"]).fails(2, "no-such");
     run(&["execute", "account-1"]).fails(2, "<TYPE>");

@@ -1,4 +1,4 @@
-//! Appending, archiving, and looking at the log.
+//! Appending, archiving, and reading the log.
 
 use serde_json::{Value, json};
 
@@ -88,7 +88,7 @@ fn an_append_and_a_command_expect_a_version() {
 }
 
 #[test]
-fn a_category_with_a_decider_takes_raw_events_only_when_asked() {
+fn a_category_with_a_decider_takes_raw_events_only_on_request() {
     let host = Served::start();
     let append = ["append", "account-1", "opened", "{\"owner\":\"ann\"}"];
     host.run(&append).fails(1, "category-owned");
@@ -98,7 +98,7 @@ fn a_category_with_a_decider_takes_raw_events_only_when_asked() {
 }
 
 #[test]
-fn a_file_is_appended_to_several_streams_or_to_none() {
+fn a_file_is_appended_to_all_of_its_streams_or_to_none() {
     let host = Served::start();
     let noted = json!({"type": "noted", "data": 1});
     let document = json!({"streams": [
@@ -132,7 +132,7 @@ fn a_file_is_appended_to_several_streams_or_to_none() {
 }
 
 #[test]
-fn wrong_appends_are_wrong_use() {
+fn invalid_appends_are_usage_errors() {
     run(&["append"]).fails(2, "<STREAM>");
     run(&["append", "note-1"]).fails(2, "<TYPE>");
     run(&["append", "note-1", "noted", "{"]).fails(2, "data: ");
@@ -300,7 +300,7 @@ fn many_streams_and_events_are_read_page_by_page() {
 }
 
 #[test]
-fn one_event_is_shown_with_what_led_to_it() {
+fn one_event_is_shown_with_its_command() {
     let host = Served::start();
     let open = ["execute", "account-1", "open", "{\"owner\":\"ann\"}"];
     host.run(&[&open[..], &["--id", "k1"]].concat()).ok();

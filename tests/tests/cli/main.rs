@@ -1,4 +1,4 @@
-//! The command line, run as a person or a script runs it.
+//! The command line, as a person or a script uses it.
 
 #![allow(clippy::unwrap_used)]
 

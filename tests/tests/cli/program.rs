@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use quipu_tests::examples;
 use tempfile::TempDir;
 
-/// The program, in an environment that says nothing.
+/// The program, in an environment without settings.
 pub fn quipu(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quipu-program"));
     command.args(args).stdin(Stdio::null());
@@ -15,16 +15,16 @@ pub fn quipu(args: &[&str]) -> Command {
     command
 }
 
-/// A host as a process of its own, ended with the value.
+/// A host in a process of its own, stopped when this value is dropped.
 pub struct Served {
     pub url: String,
     pub child: Child,
     pub stdout: BufReader<ChildStdout>,
-    /// Where its store and the components are.
+    /// The folder of its store and the components.
     pub dir: TempDir,
 }
 
-/// What a command said.
+/// The output of a command.
 pub struct Said {
     pub code: i32,
     pub out: String,
@@ -53,7 +53,7 @@ impl Served {
         Self::ready(dir, command)
     }
 
-    /// A host that may open only so many files.
+    /// A host that may open only a limited number of files.
     pub fn start_with_files(dir: TempDir, files: u32) -> Self {
         let store = format!("sqlite:{}", dir.path().join("q.db").display());
         let script =
@@ -90,7 +90,7 @@ impl Served {
         self.run_with(args, "")
     }
 
-    /// Runs a client command as in a terminal with so many columns.
+    /// Runs a client command as in a terminal with this number of columns.
     pub fn run_in(&self, columns: usize, args: &[&str]) -> Said {
         let mut command = quipu(args);
         command.env("QUIPU_URL", &self.url);
@@ -103,7 +103,7 @@ impl Served {
         command.env("QUIPU_URL", &self.url).stdin(Stdio::piped());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // It may end without reading.
+        // It may end without reading its input.
         _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         said(&child.wait_with_output().unwrap())
     }
@@ -115,7 +115,7 @@ impl Served {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for its end: the exit code, the rest of stdout, and stderr.
+    /// Waits for its end: returns the exit code, the rest of stdout, and stderr.
     pub fn ended(mut self) -> (Said, TempDir) {
         let code = self.child.wait().unwrap().code().unwrap_or(-1);
         let mut out = String::new();
@@ -135,14 +135,14 @@ impl Drop for Served {
 }
 
 impl Said {
-    /// It ended well; what it printed.
+    /// Checks that it succeeded, and returns what it printed.
     pub fn ok(self) -> String {
         assert_eq!(self.code, 0, "{}", self.err);
         self.out
     }
 
-    /// It ended with this code and said this on stderr, and nothing on stdout, but for the
-    /// problem that a program gets.
+    /// Checks that it ended with this code, with this text on stderr, and with nothing on stdout
+    /// except the problem that a program gets.
     pub fn fails(self, code: i32, said: &str) {
         assert_eq!(self.code, code, "{}", self.err);
         assert!(self.err.contains(said), "{}", self.err);

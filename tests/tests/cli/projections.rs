@@ -1,4 +1,4 @@
-//! Projections: how they are shown and ordered about, and how their documents are read.
+//! Projections: how to show and control them, and how to read their documents.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -32,7 +32,7 @@ fn deploy(host: &Served, guest: &Probe, args: &[&str]) -> Said {
     host.run(&all)
 }
 
-/// Notes something; the position of the event.
+/// Appends a note; returns the position of the event.
 fn note(host: &Served, stream: &str, body: &Value) -> String {
     let data = json!([["noted", body]]).to_string();
     let noted = host.run(&["execute", stream, "note", &data, "--json"]).ok();
@@ -53,7 +53,7 @@ fn rows(table: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_deployment_says_how_projections_are_kept() {
+fn a_deployment_sets_the_lifecycle_of_projections() {
     let host = served(&["--projection", "notes=inline", "--on-error", "notes=skip"]);
     let said = deploy(&host, &notes(1), &["--on-error", "notes=park"]).ok();
     assert!(
@@ -145,7 +145,7 @@ fn documents_are_read_by_key_and_found_by_index() {
 }
 
 #[test]
-fn a_rebuild_is_waited_for_and_undone() {
+fn a_rebuild_can_be_waited_for_and_rolled_back() {
     let host = served(&[]);
     note(&host, "note-1", &json!({"n": 5}));
     let rebuild = ["projection", "notes", "rebuild", "--hold", "--wait"];
@@ -227,7 +227,7 @@ fn parked_events_are_listed_and_dropped() {
 }
 
 #[test]
-fn a_projection_that_stops_says_where_and_what_to_do() {
+fn a_stopped_projection_shows_the_event_and_a_hint() {
     let host = served(&[]);
     note(&host, "note-1", &json!({"bad": {"apply": "trap"}}));
     host.run(&["projection", "notes", "watch"])

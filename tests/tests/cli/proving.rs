@@ -1,4 +1,4 @@
-//! Signed components, components that nobody needs, rejections, shadows, and the history.
+//! Signed components, unused components, rejections, shadows, and the history.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -23,7 +23,7 @@ fn note(host: &Served, word: &str) {
 }
 
 #[test]
-fn a_host_with_keys_takes_what_they_have_signed() {
+fn a_host_with_keys_accepts_only_signed_components() {
     let dir = tempfile::tempdir().unwrap();
     let (pem, other) = (
         text(&dir.path().join("key.pem")),
@@ -48,7 +48,7 @@ fn a_host_with_keys_takes_what_they_have_signed() {
     );
     let deployed = host.run(&["deploy", &component]).ok();
     assert!(deployed.starts_with("plan 1: note"), "{deployed}");
-    // Another file under the same signature.
+    // A different file with the same signature.
     std::fs::write(&component, decider().version("2.0.0").component()).unwrap();
     host.run(&["deploy", &component])
         .fails(1, "not one of these bytes");
@@ -59,7 +59,7 @@ fn a_host_with_keys_takes_what_they_have_signed() {
 }
 
 #[test]
-fn wrong_keys_are_named_at_the_start() {
+fn invalid_keys_are_reported_at_startup() {
     let dir = tempfile::tempdir().unwrap();
     let config = text(&dir.path().join("quipu.toml"));
     std::fs::write(&config, "keys = [\"abc\"]\n").unwrap();
@@ -80,7 +80,7 @@ fn wrong_keys_are_named_at_the_start() {
 }
 
 #[test]
-fn rejections_are_listed_and_decided_again() {
+fn rejections_are_listed_and_redecided_by_a_preflight() {
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
     let active = decider().decides("reject");
     host.run(&["deploy", &file(&host.path(""), "first", &active)])
@@ -176,7 +176,7 @@ fn components_that_were_never_activated_are_removed() {
 }
 
 #[test]
-fn a_shadow_says_what_it_would_have_decided() {
+fn a_shadow_reports_decisions_that_differ() {
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
     host.run(&["deploy", &file(&host.path(""), "first", &decider())])
         .ok();

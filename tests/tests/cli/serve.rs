@@ -7,7 +7,7 @@ use quipu_tests::{examples, guest};
 use crate::program::{Served, quipu, run, text};
 
 #[test]
-fn the_only_line_on_stdout_is_that_it_is_ready() {
+fn the_ready_line_is_the_only_output_on_stdout() {
     for signal in ["TERM", "INT"] {
         let host = Served::start();
         assert!(host.url.starts_with("http://127.0.0.1:"));
@@ -18,7 +18,7 @@ fn the_only_line_on_stdout_is_that_it_is_ready() {
 }
 
 #[test]
-fn what_is_in_flight_is_answered_before_the_end() {
+fn requests_in_flight_are_answered_before_shutdown() {
     let host = Served::start();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
         .ok();
@@ -32,7 +32,7 @@ fn what_is_in_flight_is_answered_before_the_end() {
         body.len()
     );
     client.write_all(head.as_bytes()).unwrap();
-    // Half a request: the server says that it waits for the rest.
+    // Half a request: the server replies that it waits for the rest.
     let mut reader = BufReader::new(client.try_clone().unwrap());
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
@@ -48,7 +48,7 @@ fn what_is_in_flight_is_answered_before_the_end() {
 }
 
 #[test]
-fn half_a_request_does_not_hold_up_the_end_for_ever() {
+fn half_a_request_does_not_block_the_shutdown() {
     let host = Served::start();
     let address = host.url.trim_start_matches("http://").trim_end_matches('/');
     let mut client = TcpStream::connect(address).unwrap();
@@ -59,7 +59,7 @@ fn half_a_request_does_not_hold_up_the_end_for_ever() {
 }
 
 #[test]
-fn a_request_of_many_lines_comes_to_its_end() {
+fn a_request_of_many_lines_is_answered_completely_at_shutdown() {
     let host = Served::start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let rest = runtime.block_on(async {
@@ -78,7 +78,7 @@ fn a_request_of_many_lines_comes_to_its_end() {
             "{first:?}"
         );
         host.signal("TERM");
-        // The body is still open; well before the drain is cut off the answer ends.
+        // The body is still open. The answer ends well before the time for draining is over.
         let end = tokio::time::timeout(Duration::from_secs(5), answer.chunk());
         end.await.expect("the response ends").unwrap()
     });
@@ -88,7 +88,7 @@ fn a_request_of_many_lines_comes_to_its_end() {
 }
 
 #[test]
-fn a_store_that_is_a_folder_is_refused_and_nothing_is_made() {
+fn a_store_address_that_is_a_folder_is_refused_and_creates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("folder");
     std::fs::create_dir(&store).unwrap();
@@ -101,7 +101,7 @@ fn a_store_that_is_a_folder_is_refused_and_nothing_is_made() {
 }
 
 #[test]
-fn a_module_that_differs_is_left_alone_and_both_are_named() {
+fn a_different_active_module_is_kept_and_both_digests_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let modules = dir.path().join("modules");
     std::fs::create_dir(&modules).unwrap();
@@ -116,7 +116,8 @@ fn a_module_that_differs_is_left_alone_and_both_are_named() {
     };
     let (count, _, dir) = ended(Served::start_in(dir, &["--modules", &path]));
     assert_eq!(count, 1);
-    // The same bytes: nothing to do. Others, by a custom section: left alone.
+    // The same bytes: nothing to do. Different bytes, by a custom section: the active module is
+    // kept.
     let (count, _, dir) = ended(Served::start_in(dir, &["--modules", &path]));
     assert_eq!(count, 1);
     let mut other = examples::account();
@@ -134,7 +135,7 @@ fn a_module_that_differs_is_left_alone_and_both_are_named() {
 }
 
 #[test]
-fn a_config_file_is_heeded_and_its_unknown_keys_are_refused() {
+fn a_config_file_applies_and_unknown_keys_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("quipu.toml");
     std::fs::write(&config, "[engine.stream_events_max]\naccount = 1\n").unwrap();
@@ -151,7 +152,7 @@ fn a_config_file_is_heeded_and_its_unknown_keys_are_refused() {
 }
 
 #[test]
-fn an_address_or_a_store_in_use_is_named() {
+fn an_address_or_a_store_in_use_is_reported() {
     let host = Served::start();
     let listen = host.url.trim_start_matches("http://");
     run(&["serve", "--store", "memory:", "--listen", listen]).fails(1, listen);
@@ -160,11 +161,11 @@ fn an_address_or_a_store_in_use_is_named() {
 }
 
 #[test]
-fn a_signal_is_heard_before_the_host_is_ready() {
+fn a_signal_ends_the_host_before_it_is_ready() {
     let dir = tempfile::tempdir().unwrap();
     let modules = dir.path().join("modules");
     std::fs::create_dir(&modules).unwrap();
-    // Reading it never ends.
+    // Reading this pipe never ends.
     let pipe = text(&modules.join("endless.wasm"));
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
@@ -178,7 +179,7 @@ fn a_signal_is_heard_before_the_host_is_ready() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    // By then it hears signals, and is on its way to the pipe.
+    // By then it handles signals, and is about to read the pipe.
     while !lock.exists() {
         assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
         std::thread::sleep(Duration::from_millis(20));
@@ -200,14 +201,14 @@ fn a_signal_is_heard_before_the_host_is_ready() {
 }
 
 #[test]
-fn a_wrong_address_of_a_store_shows_no_password() {
+fn the_error_about_a_wrong_store_address_shows_no_password() {
     let wrong = "postgre://ann:s3cret@db.example/bank";
     let said = run(&["serve", "--store", wrong, "--listen", "127.0.0.1:0"]);
     assert!(!said.err.contains("s3cret"), "{}", said.err);
     said.fails(2, "db.example/bank");
 }
 
-/// A few bytes that stand for a billion instances.
+/// A few bytes that describe a billion instances.
 fn bomb() -> Vec<u8> {
     let mut text = "(component (component)".to_owned();
     for level in 0..30 {
@@ -219,7 +220,7 @@ fn bomb() -> Vec<u8> {
 }
 
 #[test]
-fn a_component_that_is_dear_to_compile_is_refused_and_disturbs_nobody() {
+fn a_component_that_is_too_expensive_to_compile_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("quipu.toml");
     let limits = "[guests]\ncompile_time_max_ms = 3000\ncompile_memory_bytes_max = 1073741824\n";
@@ -236,7 +237,7 @@ fn a_component_that_is_dear_to_compile_is_refused_and_disturbs_nobody() {
             .fails(1, "takes more than 1024 MiB of memory or 3 s");
         host.run(&["append", "note-1", "noted", "{}"]).ok();
     }
-    // What is not dear is compiled as ever, in the same way.
+    // Other components are still compiled, in the same way.
     host.run(&["deploy", &account]).ok();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
         .ok();
@@ -249,7 +250,7 @@ fn a_component_that_is_dear_to_compile_is_refused_and_disturbs_nobody() {
 }
 
 #[test]
-fn silent_connections_keep_nobody_out_where_few_files_may_be_open() {
+fn silent_connections_lock_nobody_out_if_few_files_may_be_open() {
     let dir = tempfile::tempdir().unwrap();
     let host = Served::start_with_files(dir, 80);
     let address = host.url.trim_start_matches("http://").trim_end_matches('/');
@@ -282,7 +283,7 @@ fn silent_connections_keep_nobody_out_where_few_files_may_be_open() {
 }
 
 #[test]
-fn a_guest_writes_no_line_of_the_log_that_is_not_its_own() {
+fn a_guest_cannot_forge_lines_of_the_log() {
     let said = "first\\0a2026-11-30T00:00:00.000000Z ERROR quipu: forged\\0d\\1b[2Jlast";
     let forms = format!(
         "(data (i32.const 0x4000) \"{said}\")

@@ -1,4 +1,4 @@
-//! Looking at a module before it is active, and going back to the one before.
+//! Checking a module before it is activated, and rolling back to the previous one.
 
 use quipu_tests::probe::{Probe, probe};
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn notes() -> Served {
 }
 
 #[test]
-fn a_preflight_shows_what_would_be_different() {
+fn a_preflight_shows_the_decisions_that_would_differ() {
     let host = notes();
     let other = file(&host, "other", &decider().decides("other"));
     let told = host.run(&["preflight", &other]);
@@ -68,7 +68,7 @@ fn a_preflight_shows_what_would_be_different() {
 }
 
 #[test]
-fn a_deployment_that_is_blocked_changes_nothing() {
+fn a_blocked_deployment_changes_nothing() {
     let host = notes();
     let other = file(&host, "other", &decider().decides("reject"));
     let refused = host.run(&["deploy", &other]);

@@ -1,4 +1,4 @@
-//! Lists: one line for each row, cut to a terminal, whole everywhere else.
+//! Lists: one line per row, cut to the width of a terminal, and complete everywhere else.
 
 use quipu_tests::probe::probe;
 use serde_json::json;
@@ -10,7 +10,7 @@ const COLUMNS: usize = 80;
 
 const STREAM: &str = "note-0198c5b2-9f3a-7c41-8d2e-5b6a7c8d9e0f";
 
-/// A host with more of everything than a terminal has room for.
+/// A host with longer lists and values than a terminal has room for.
 fn crowded() -> Served {
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
     let guest = probe("note")
@@ -35,7 +35,7 @@ fn crowded() -> Served {
     host
 }
 
-/// Lines in a terminal, of which none is longer than it.
+/// Runs a command in a terminal and returns its lines, none of which is longer than the terminal.
 fn shown(host: &Served, args: &[&str]) -> Vec<String> {
     let said = host.run_in(COLUMNS, args);
     let lines: Vec<String> = said.out.lines().map(str::to_owned).collect();
@@ -46,7 +46,7 @@ fn shown(host: &Served, args: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_list_fits_a_terminal_and_has_a_heading() {
+fn every_list_fits_a_terminal_and_has_a_header() {
     let host = crowded();
     let file = text(&host.path("note.wasm"));
     for (args, heading, rows) in [
@@ -70,7 +70,7 @@ fn every_list_fits_a_terminal_and_has_a_heading() {
 }
 
 #[test]
-fn what_a_person_copies_is_whole_and_text_is_cut() {
+fn ids_are_never_cut_and_texts_are() {
     let host = crowded();
     let events = shown(&host, &["events"]);
     assert!(
@@ -99,14 +99,14 @@ fn what_a_person_copies_is_whole_and_text_is_cut() {
 }
 
 #[test]
-fn elsewhere_lines_are_whole() {
+fn lines_are_not_cut_outside_of_a_terminal() {
     let host = crowded();
     let whole = "word ".repeat(40);
     for args in [&["events"][..], &["stream", "note-1"], &["rejections"]] {
         let said = host.run(args).ok();
         assert!(said.contains(&whole) && !said.contains('…'), "{said}");
     }
-    // Programs that read lines of events find no heading.
+    // Events as lines for programs have no header.
     for args in [&["events"][..], &["stream", "note-1"]] {
         let said = host.run(args).ok();
         assert!(said.starts_with("1  2"), "{said}");
@@ -118,7 +118,7 @@ fn elsewhere_lines_are_whole() {
 }
 
 #[test]
-fn details_of_rejections_are_listed() {
+fn rejections_are_listed_with_their_details() {
     let host = Served::start();
     host.run(&["execute", "account-1", "open", "{\"owner\":\"ann\"}"])
         .ok();

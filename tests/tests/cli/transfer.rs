@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::program::{Said, Served, quipu, run, said, text};
 
-/// Runs a command on a file as its stdin.
+/// Runs a command with a file as its stdin.
 fn run_on(args: &[&str], file: &std::path::Path) -> Said {
     let mut command = quipu(args);
     command.stdin(Stdio::from(File::open(file).unwrap()));
@@ -25,14 +25,14 @@ fn bank() -> Served {
 }
 
 #[test]
-fn a_log_goes_by_a_file_from_a_host_to_a_store_and_to_a_host() {
+fn a_log_is_exported_and_imported_from_a_host_to_a_store_and_to_a_host() {
     let host = bank();
     let exported = host.run(&["export"]);
     assert_eq!(exported.err, "exported 3 events, up to position 3\n");
     let file = exported.ok();
     let path = host.path("log.ndjson");
     std::fs::write(&path, &file).unwrap();
-    // The store itself, beside its host.
+    // Exports from the store itself, while its host runs.
     let own = format!("sqlite:{}", text(&host.path("q.db")));
     assert_eq!(run(&["export", "--store", &own]).ok(), file);
 
@@ -63,7 +63,7 @@ fn a_log_goes_by_a_file_from_a_host_to_a_store_and_to_a_host() {
 }
 
 #[test]
-fn an_import_that_fails_says_how_far_it_came() {
+fn a_failed_import_reports_the_last_stored_position() {
     let host = bank();
     let file = host.run(&["export"]).ok();
     let (path, other) = (host.path("cut.ndjson"), host.path("other.db"));
@@ -82,7 +82,7 @@ fn an_import_that_fails_says_how_far_it_came() {
         failed.err
     );
     failed.fails(1, "cut off");
-    // A host that has it open, a host with a log of its own.
+    // A store that a host has open, and a host that has a log already.
     let own = format!("sqlite:{}", text(&host.path("q.db")));
     run_on(&["import", "--store", &own], &path).fails(1, "another host has");
     host.run_with(&["import"], &file.replacen("account", "Account", 1))

@@ -1,4 +1,4 @@
-//! Deciding the history again.
+//! Verifying the history.
 
 use quipu_tests::probe::probe;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn account() -> Served {
 }
 
 #[test]
-fn a_sound_history_ends_with_success() {
+fn verifying_a_sound_history_succeeds() {
     let host = account();
     let out = host.run(&["verify"]).ok();
     let first = "3 events up to position 3: 3 decisions made again, 3 the same";
@@ -37,9 +37,9 @@ fn a_sound_history_ends_with_success() {
 }
 
 #[test]
-fn an_event_that_was_changed_in_an_export_is_found() {
+fn an_event_that_was_changed_in_an_export_is_found_by_verify() {
     let file = account().run(&["export"]).ok();
-    // The command stands before it in its line.
+    // The command precedes the event in its line.
     let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
     let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
@@ -172,7 +172,7 @@ fn documents_are_compared_in_a_table() {
 }
 
 #[test]
-fn a_host_that_is_not_there_is_named() {
+fn an_unreachable_host_is_named() {
     let command = quipu(&["verify", "--url", "http://127.0.0.1:1"]).output();
     said(&command.unwrap()).fails(1, "http://127.0.0.1:1");
 }
