@@ -1,5 +1,5 @@
-//! A client with its host is killed again and again; nothing that it was told is
-//! lost, and in the end everything is as if it had never been killed.
+//! A client with its host is killed repeatedly. No acknowledged answer is lost, and in the end
+//! everything is as if the process had never been killed.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -38,11 +38,11 @@ impl Client {
         Self { child, output }
     }
 
-    /// Reads one more answer; false at the end.
+    /// Reads one more answer; returns false at the end.
     fn read(&mut self, answers: &mut Answers) -> bool {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
-        // What was cut off by the end was not told.
+        // An answer that was cut off by the end does not count.
         let Some(told) = line.strip_suffix('\n') else {
             return false;
         };
@@ -52,7 +52,7 @@ impl Client {
         true
     }
 
-    /// Sends SIGKILL and reads what had been told by then.
+    /// Sends SIGKILL and reads the answers up to then.
     fn kill(mut self, answers: &mut Answers) {
         self.child.kill().unwrap();
         while self.read(answers) {}
@@ -66,7 +66,7 @@ impl Client {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_host_goes_on_as_if_it_had_not_been() {
+async fn a_killed_host_continues_without_losing_or_repeating_anything() {
     let (kills, lines): (u64, u64) = if seed::is_long() {
         (25, 60_000)
     } else {
@@ -75,13 +75,13 @@ async fn a_killed_host_goes_on_as_if_it_had_not_been() {
     let seed = seed::seeds(1)[0];
     let mut random = seed::random(seed);
 
-    // Given a run that nobody disturbs
+    // Given an uninterrupted run
     let undisturbed = Place::sqlite();
     let mut expected = Answers::new();
     Client::start(&undisturbed, seed, lines, &expected).finish(&mut expected);
     assert_eq!(expected.len() as u64, lines);
 
-    // When another is killed at any moment, also while it starts, and goes on
+    // When another run is killed at any moment, also during its start, and is resumed
     let place = Place::sqlite();
     let mut answers = Answers::new();
     for kill in 0..kills {
@@ -93,7 +93,7 @@ async fn a_killed_host_goes_on_as_if_it_had_not_been() {
     }
     Client::start(&place, seed, lines, &answers).finish(&mut answers);
 
-    // Then every line was answered in the same way
+    // Then every line got the same answer
     assert_eq!(answers.len() as u64, lines);
     for (number, answer) in &answers {
         let without_place = |answer: &str| match answer.split_once(' ').unwrap() {
@@ -106,7 +106,7 @@ async fn a_killed_host_goes_on_as_if_it_had_not_been() {
             "line {number}: {answer}"
         );
     }
-    // and the streams are the same, and every answer is recorded
+    // and the streams are the same, and every answer is stored
     let (recorded, streams) = read(&place).await;
     check_answers(&answers, &recorded);
     let (recorded, expected_streams) = read(&undisturbed).await;
@@ -132,7 +132,7 @@ async fn read(place: &Place) -> (Vec<RecordedEvent>, Streams) {
     (log, streams)
 }
 
-/// Every acceptance that was ever told stands where it was said to, and nothing else.
+/// Checks that every acknowledged acceptance is stored at its position, and nothing else.
 fn check_answers(answers: &Answers, recorded: &[RecordedEvent]) {
     let mut by_line: HashMap<usize, String> = recorded
         .iter()

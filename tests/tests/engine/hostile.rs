@@ -1,4 +1,4 @@
-//! A guest that misbehaves in one stream, under load in others.
+//! A guest that misbehaves in one stream, under load in other streams.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,24 +10,24 @@ use quipu::runtime::{FaultKind, Limits};
 use quipu_tests::{Place, build, examples, guest, log, on_every_store};
 
 on_every_store! {
-    a_guest_that_loops_disturbs_no_other_stream,
-    a_guest_that_traps_disturbs_no_other_stream,
-    a_guest_that_eats_memory_disturbs_no_other_stream,
+    a_guest_that_loops_does_not_affect_other_streams,
+    a_guest_that_traps_does_not_affect_other_streams,
+    a_guest_that_uses_too_much_memory_does_not_affect_other_streams,
 }
 
-async fn a_guest_that_loops_disturbs_no_other_stream(place: Place) {
+async fn a_guest_that_loops_does_not_affect_other_streams(place: Place) {
     check(place, r#"{"do":"loop"}"#, FaultKind::OutOfFuel).await;
 }
 
-async fn a_guest_that_traps_disturbs_no_other_stream(place: Place) {
+async fn a_guest_that_traps_does_not_affect_other_streams(place: Place) {
     check(place, r#"{"do":"trap"}"#, FaultKind::Trap).await;
 }
 
-async fn a_guest_that_eats_memory_disturbs_no_other_stream(place: Place) {
+async fn a_guest_that_uses_too_much_memory_does_not_affect_other_streams(place: Place) {
     check(place, r#"{"do":"memory"}"#, FaultKind::OutOfMemory).await;
 }
 
-/// 99 streams with 40 commands each, while one asks for what the guest can't bear.
+/// 99 streams with 40 commands each, while one stream sends commands that the guest cannot handle.
 async fn check(place: Place, body: &'static str, kind: FaultKind) {
     let limits = Limits {
         fuel_per_call: 5_000_000,
@@ -79,7 +79,7 @@ async fn check(place: Place, body: &'static str, kind: FaultKind) {
     let streams = log::check(&log);
     assert_eq!((streams.len(), log.len()), (99, 99 * 40));
 
-    // The stream itself is none the worse for it, once it has rested.
+    // The stream itself works, once its penalty is over.
     let stream = build::stream("probe-hostile");
     let begun = std::time::Instant::now();
     while let Err(error) = host.execute(&stream, build::command("go", "{}")).await {

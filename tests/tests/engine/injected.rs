@@ -1,4 +1,4 @@
-//! Failures at chosen moments.
+//! Failures injected at chosen moments.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,22 +17,22 @@ use tokio::sync::oneshot;
 
 on_every_store! {
     nothing_decided_on_a_failed_state_is_recorded_or_answered,
-    a_negative_answer_waits_for_what_it_rests_on,
-    a_run_falls_with_its_first_append_in_one_batch,
-    a_run_falls_with_its_first_append_over_batches,
-    a_copy_that_was_looked_up_in_vain_is_looked_up_again,
-    one_bad_item_of_a_batch_fails_alone,
-    a_store_that_is_away_fails_the_batch_and_nothing_after_it,
+    a_rejection_waits_for_the_commit_that_it_depends_on,
+    a_run_fails_with_its_first_append_in_one_batch,
+    a_run_fails_with_its_first_append_across_batches,
+    a_copy_whose_lookup_found_nothing_is_looked_up_a_second_time,
+    one_bad_item_does_not_fail_the_rest_of_its_batch,
+    an_unavailable_store_fails_the_batch_and_nothing_after_it,
     commands_for_one_stream_commit_together_in_order_of_arrival,
-    a_caller_that_goes_away_takes_nothing_back,
-    what_is_staged_behind_the_end_fails_and_the_committer_ends,
+    a_caller_that_disconnects_does_not_cancel_its_command,
+    items_staged_after_the_shutdown_fail_and_the_committer_ends,
 }
 
 fn away() -> store::Error {
     store::Error::Unavailable("injected".to_owned())
 }
 
-/// A host with one worker and a clock that is watched.
+/// A host with one worker and a clock that counts reads.
 async fn bank(place: &Place, batch_max: usize) -> (Host, Faults, Arc<CountingClock>) {
     let (store, faults) = Faults::before(place.open().await, Faults::listed([]));
     let clock = Arc::new(CountingClock::default());
@@ -56,15 +56,15 @@ async fn bank(place: &Place, batch_max: usize) -> (Host, Faults, Arc<CountingClo
 }
 
 async fn nothing_decided_on_a_failed_state_is_recorded_or_answered(place: Place) {
-    // Given an account with 10 on it, and a held store
+    // Given an account with a balance of 10, and a store that is paused
     let (host, faults, clock) = bank(&place, 1).await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
     host.execute(&account, build::deposit(10)).await.unwrap();
     let mut arrivals = faults.hold();
 
-    // When 100 are paid in, and on the strength of these 100 are paid out, 50 more
-    // times something is paid in, and at last 10 are paid out
+    // When 100 are paid in, 100 are paid out because of that, 50 more deposits follow, and finally
+    // 10 are paid out,
     let asked = clock.asked();
     let mut commands = vec![build::deposit(100).with_id("first").unwrap()];
     commands.push(build::withdraw(100).with_id("second").unwrap());
@@ -82,7 +82,7 @@ async fn nothing_decided_on_a_failed_state_is_recorded_or_answered(place: Place)
     assert_eq!(arrivals.recv().await, Some(1));
     clock.wait_until_asked(asked + decisions).await;
 
-    // and the first fails, while a foreign deposit of 1 takes its version
+    // and the first command fails, while a deposit by another writer takes its version
     let mut foreign = build::commit(None, vec![build::event("deposited", r#"{"amount":1}"#)]);
     foreign.plan = 1;
     let foreign = build::item(
@@ -95,7 +95,7 @@ async fn nothing_decided_on_a_failed_state_is_recorded_or_answered(place: Place)
     ]));
     faults.open();
 
-    // Then the withdrawal is decided on what there really is
+    // Then the withdrawal is decided on the events that are really stored
     let answers = answering.await.unwrap();
     assert!(
         matches!(&answers[0], Err(Error::Store(_))),
@@ -117,8 +117,8 @@ async fn nothing_decided_on_a_failed_state_is_recorded_or_answered(place: Place)
     assert!(events[2].commit.module.is_none());
 }
 
-async fn a_negative_answer_waits_for_what_it_rests_on(place: Place) {
-    // Given an account that is being closed by a commit that does not come through
+async fn a_rejection_waits_for_the_commit_that_it_depends_on(place: Place) {
+    // Given an account that is being closed by a commit that will fail
     let (host, faults, clock) = bank(&place, 1).await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
@@ -130,7 +130,7 @@ async fn a_negative_answer_waits_for_what_it_rests_on(place: Place) {
     });
     assert_eq!(arrivals.recv().await, Some(1));
 
-    // When a deposit comes, which the closed account would refuse
+    // When a deposit arrives, which the closed account would reject
     let depositing = tokio::spawn({
         let (host, account) = (host.clone(), account.clone());
         async move { host.execute(&account, build::deposit(5)).await }
@@ -140,12 +140,12 @@ async fn a_negative_answer_waits_for_what_it_rests_on(place: Place) {
     faults.script(Faults::listed([Injection::Fail(away())]));
     faults.open();
 
-    // Then it is not refused, since the account was never closed
+    // Then it is accepted, because the account was never closed
     assert!(matches!(closing.await.unwrap(), Err(Error::Store(_))));
     assert_eq!(depositing.await.unwrap().unwrap().version.0, 2);
 }
 
-/// Stages an item and gives its verdict's receiver.
+/// Stages an item and returns the receiver of its verdict.
 fn stage(
     handle: &commit::Handle,
     item: Item,
@@ -169,15 +169,15 @@ fn of_run(run: &Run, version: u64) -> Item {
     build::item(Some(run.id()), vec![write])
 }
 
-async fn a_run_falls_with_its_first_append_in_one_batch(place: Place) {
+async fn a_run_fails_with_its_first_append_in_one_batch(place: Place) {
     check_run(place, 1_024).await;
 }
 
-async fn a_run_falls_with_its_first_append_over_batches(place: Place) {
+async fn a_run_fails_with_its_first_append_across_batches(place: Place) {
     check_run(place, 1).await;
 }
 
-/// Three appends of a run, and a foreign one that takes the version of the first.
+/// Three appends of a run, and an append by another writer that takes the version of the first.
 async fn check_run(place: Place, batch_max: usize) {
     let store = place.open().await;
     let (store, faults) = Faults::before(store, Faults::listed([]));
@@ -194,7 +194,7 @@ async fn check_run(place: Place, batch_max: usize) {
     .unwrap();
     let mut arrivals = faults.hold();
 
-    // Given a batch at the store, and behind it three appends of one run
+    // Given a batch in the store, followed by three appends of one run
     let ahead = stage(&handle, build::noted("other-1", Any, 1), None);
     arrivals.recv().await;
     let run = Arc::new(Run::begin());
@@ -203,10 +203,10 @@ async fn check_run(place: Place, batch_max: usize) {
     let second = stage(&handle, of_run(&run, 1), Some(&run));
     let third = stage(&handle, of_run(&run, 2), Some(&run));
 
-    // When the first is refused and a foreign event takes its version
+    // When the first append conflicts because another writer took its version
     faults.open();
 
-    // Then the others are refused, though their versions fit
+    // Then the others fail, although their versions match
     let appended = |verdict| matches!(verdict, Verdict::Outcome(Outcome::Appended(_)));
     assert!(appended(ahead.await.unwrap()));
     assert!(matches!(
@@ -226,8 +226,8 @@ async fn check_run(place: Place, batch_max: usize) {
     closed.await.unwrap().unwrap();
 }
 
-async fn one_bad_item_of_a_batch_fails_alone(place: Place) {
-    // Given a store to which one of 20 items, held up together, is unbearable
+async fn one_bad_item_does_not_fail_the_rest_of_its_batch(place: Place) {
+    // Given a store that cannot commit one of 20 items, which are held together
     let bad = build::stream("note-13");
     let tries = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&tries);
@@ -253,7 +253,7 @@ async fn one_bad_item_of_a_batch_fails_alone(place: Place) {
     });
     arrivals.recv().await;
 
-    // When they come to it in one batch
+    // When the items arrive in one batch
     let appends = (0..20).map(|n| {
         let host = host.clone();
         async move {
@@ -268,7 +268,7 @@ async fn one_bad_item_of_a_batch_fails_alone(place: Place) {
     assert!((&mut appends).now_or_never().is_none());
     faults.open();
 
-    // Then it is told apart, and the others are stored
+    // Then the bad one is isolated, and the others are stored
     first.await.unwrap().unwrap();
     for (n, answer) in appends.await.into_iter().enumerate() {
         match answer {
@@ -281,7 +281,7 @@ async fn one_bad_item_of_a_batch_fails_alone(place: Place) {
     assert!(tries <= 1 + 2 * 6, "{tries} tries to find one of 20");
 }
 
-async fn a_store_that_is_away_fails_the_batch_and_nothing_after_it(place: Place) {
+async fn an_unavailable_store_fails_the_batch_and_nothing_after_it(place: Place) {
     let (host, faults, _) = bank(&place, 1_024).await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
@@ -339,7 +339,7 @@ async fn commands_for_one_stream_commit_together_in_order_of_arrival(place: Plac
     assert!(batch >= 49, "{batch} in one batch");
 }
 
-async fn a_caller_that_goes_away_takes_nothing_back(place: Place) {
+async fn a_caller_that_disconnects_does_not_cancel_its_command(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
@@ -353,7 +353,7 @@ async fn a_caller_that_goes_away_takes_nothing_back(place: Place) {
     assert_eq!((executed.version.0, executed.replayed), (2, true));
 }
 
-async fn what_is_staged_behind_the_end_fails_and_the_committer_ends(place: Place) {
+async fn items_staged_after_the_shutdown_fail_and_the_committer_ends(place: Place) {
     let (store, faults) = Faults::before(place.open().await, Faults::listed([]));
     let (handle, closed) = commit::start(
         store.writer,
@@ -381,9 +381,9 @@ async fn what_is_staged_behind_the_end_fails_and_the_committer_ends(place: Place
     }
 }
 
-async fn a_copy_that_was_looked_up_in_vain_is_looked_up_again(place: Place) {
-    // Given a withdrawal of all there is, which is about to fail, behind it a copy,
-    // three hundred more withdrawals, which find nothing, and another copy
+async fn a_copy_whose_lookup_found_nothing_is_looked_up_a_second_time(place: Place) {
+    // Given a withdrawal of the whole balance, which is about to fail; after it a copy, three
+    // hundred more withdrawals, whose lookups find nothing, and another copy
     let (host, faults, clock) = bank(&place, 1).await;
     let account = build::stream("account-1");
     host.execute(&account, build::open_account()).await.unwrap();
@@ -408,8 +408,8 @@ async fn a_copy_that_was_looked_up_in_vain_is_looked_up_again(place: Place) {
     assert!((&mut last).now_or_never().is_none());
     clock.wait_until_asked(asked + 302 + 2).await;
 
-    // When it has failed, and there is enough for all: now the others push the
-    // copies' id out of the worker's memory
+    // When the first has failed, and the balance is enough for all: now the others push the id of
+    // the copies out of the worker's memory
     let deposited = vec![build::event("deposited", r#"{"amount":1000}"#)];
     let mut foreign = build::commit(None, deposited);
     foreign.plan = 1;
@@ -420,7 +420,7 @@ async fn a_copy_that_was_looked_up_in_vain_is_looked_up_again(place: Place) {
     ]));
     faults.open();
 
-    // Then one copy is recorded, and the other answered from its record
+    // Then one copy is recorded, and the other is answered from the record
     assert!(matches!(first.await, Err(Error::Store(_))));
     last.await.unwrap();
     let answers: Vec<_> = behind.await.into_iter().map(Result::unwrap).collect();

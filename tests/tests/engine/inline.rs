@@ -1,4 +1,4 @@
-//! Commands, appends and marks whose events an inline projection can't fold: section 9.1.
+//! Section 9.1: commands, appends and archiving whose events an inline projection cannot fold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use quipu_tests::{Place, build, examples, log, on_every_store};
 use tokio::sync::oneshot;
 
 on_every_store! {
-    a_command_that_cannot_be_folded_fails_alone,
-    appends_that_cannot_be_folded_are_told_so,
-    a_mark_that_cannot_be_folded_is_told_so,
-    a_mark_goes_on_under_the_plan_that_takes_it,
-    turns_are_committed_behind_what_was_staged_before_them,
+    a_command_that_cannot_be_folded_does_not_affect_others,
+    appends_that_cannot_be_folded_get_an_error,
+    archiving_that_cannot_be_folded_gets_an_error,
+    archiving_is_retried_under_the_new_plan,
+    turns_are_committed_after_items_that_were_staged_before_them,
 }
 
 /// A host on which `account` is active, whose events are counted.
@@ -57,7 +57,7 @@ impl Bank {
         }
     }
 
-    /// Every document is what the log leads to.
+    /// Checks that the documents match the log.
     async fn check(&self) {
         let events = log::whole(&self.host).await;
         log::check(&events);
@@ -66,12 +66,12 @@ impl Bank {
     }
 }
 
-async fn a_command_that_cannot_be_folded_fails_alone(place: Place) {
+async fn a_command_that_cannot_be_folded_does_not_affect_others(place: Place) {
     let bank = Bank::open(&place, "\"amount\":13").await;
     let account = build::stream("account-1");
     let open = bank.host.execute(&account, build::open_account());
     open.await.unwrap();
-    // All of them are decided on states that hold what may fail.
+    // All of them are decided on states with events that may fail to commit.
     let mut arrivals = bank.faults.hold();
     let deposits = (0..60).map(|n| {
         let amount = if n % 10 == 3 { 13 } else { 1 };
@@ -95,14 +95,14 @@ async fn a_command_that_cannot_be_folded_fails_alone(place: Place) {
     bank.check().await;
     let all = build::withdraw(54);
     bank.host.execute(&account, all).await.unwrap();
-    // Nothing is known of what failed: another amount under its id is no reuse.
+    // The id of a failed command is not recorded: a different amount under this id is not a reuse.
     let again = build::deposit(2).with_id("k-3").unwrap();
     let executed = bank.host.execute(&account, again).await.unwrap();
     assert!(!executed.replayed);
     bank.check().await;
 }
 
-async fn appends_that_cannot_be_folded_are_told_so(place: Place) {
+async fn appends_that_cannot_be_folded_get_an_error(place: Place) {
     let bank = Bank::open(&place, "failing").await;
     let note = build::stream("note-1");
     let failing = || vec![build::event("noted", "\"failing\"")];
@@ -114,7 +114,7 @@ async fn appends_that_cannot_be_folded_are_told_so(place: Place) {
     let error = bank.host.append_all(build::append_all(parts)).await;
     assert_eq!(error.unwrap_err().code(), "projection-failing");
     assert!(log::whole(&bank.host).await.is_empty());
-    // A known id is answered, whatever the projection thinks of it by now.
+    // A known id gets its first outcome, even if the projection would fail now.
     let noted = vec![build::event("noted", "1")];
     let first = bank
         .host
@@ -128,7 +128,7 @@ async fn appends_that_cannot_be_folded_are_told_so(place: Place) {
     bank.check().await;
 }
 
-async fn a_mark_that_cannot_be_folded_is_told_so(place: Place) {
+async fn archiving_that_cannot_be_folded_gets_an_error(place: Place) {
     let bank = Bank::open(&place, "note-2").await;
     for id in ["note-1", "note-2"] {
         let noted = build::append(build::events(1));
@@ -144,7 +144,7 @@ async fn a_mark_that_cannot_be_folded_is_told_so(place: Place) {
     bank.check().await;
 }
 
-async fn a_mark_goes_on_under_the_plan_that_takes_it(place: Place) {
+async fn archiving_is_retried_under_the_new_plan(place: Place) {
     let bank = Bank::open(&place, "unfolded").await;
     let note = build::stream("note-1");
     let noted = build::append(build::events(1));
@@ -160,7 +160,7 @@ async fn a_mark_goes_on_under_the_plan_that_takes_it(place: Place) {
     bank.check().await;
 }
 
-async fn turns_are_committed_behind_what_was_staged_before_them(place: Place) {
+async fn turns_are_committed_after_items_that_were_staged_before_them(place: Place) {
     let store = place.open().await;
     let digest = Digest([7; 32]);
     store.modules.put(digest, b"x", Timestamp(1)).await.unwrap();

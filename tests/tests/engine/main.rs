@@ -1,4 +1,4 @@
-//! The engine: what concurrency, failures and hostile guests must not change.
+//! The engine under concurrency, failures and hostile guests.
 #![allow(clippy::unwrap_used)]
 
 mod hostile;

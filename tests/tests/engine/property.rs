@@ -1,4 +1,4 @@
-//! Many clients, a failing store, foreign appends, evictions and swaps at once;
+//! Many clients, a failing store, appends by other writers, evictions and swaps at the same time;
 //! then every answer is compared with a sequential model of the log.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,19 +27,19 @@ struct Asked {
     /// The stream's version that was known before the request was sent.
     known: u64,
     answer: Result<Executed, Error>,
-    /// The stream's version when the answer had come.
+    /// The stream's version when the answer arrived.
     seen: u64,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_answers_as_a_sequential_model_does() {
+async fn answers_on_memory_equal_a_sequential_model() {
     for seed in seed::seeds(12) {
         run(seed, &Place::memory()).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sqlite_answers_as_a_sequential_model_does() {
+async fn answers_on_sqlite_equal_a_sequential_model() {
     for seed in seed::seeds(6) {
         run(seed, &Place::sqlite()).await;
     }
@@ -62,7 +62,7 @@ async fn run(seed: u64, place: &Place) {
     }
     faults.script(Box::new(|_| Injection::Pass));
 
-    // Commands whose callers have gone are still under way.
+    // Commands whose callers have disconnected may still be running.
     clock::until(|| host.in_flight() == 0).await;
     let asked = std::mem::take(&mut *asked.lock().unwrap());
     let streams = log::check(&log::whole(&host).await);
@@ -99,8 +99,8 @@ async fn host(store: store::Store, random: &mut StdRng) -> Host {
         .unwrap()
 }
 
-/// Some batches fail as if the store were away, some as if one item were to blame,
-/// and before some a foreign deposit comes in.
+/// Some batches fail as if the store were unavailable, some as if one item were the cause, and some
+/// are preceded by a deposit of another writer.
 fn script(seed: u64) -> Script {
     let mut random = StdRng::seed_from_u64(seed);
     Box::new(move |_| match random.random_range(0..100) {
@@ -131,14 +131,14 @@ async fn client(
         let known = version(&host, &stream).await;
         let command = some_command(&mut random, known);
         if random.random_ratio(1, 100) {
-            // The same module again: every warm state is given up.
+            // Activates the same module a second time: every warm state is discarded.
             _ = host.activate(digest, None).await;
         }
         let executing = Box::pin(host.execute(&stream, command.clone()));
         let answer = if random.random_ratio(1, 25) {
             match select(executing, Box::pin(tokio::task::yield_now())).await {
                 Either::Left((answer, _)) => answer,
-                // Gone before the answer came; the command is not taken back.
+                // The caller disconnects before the answer arrives; the command is not cancelled.
                 Either::Right(_) => continue,
             }
         } else {
@@ -177,7 +177,8 @@ fn some_command(random: &mut StdRng, known: u64) -> Command {
     };
     let command = match random.random_range(0..10) {
         0..5 => command,
-        // Few ids, so that they meet: mostly under one body, sometimes another.
+        // There are few ids, so that they collide: mostly with the same body, sometimes with
+        // another.
         5..9 => {
             let id = random.random_range(0..IDS);
             build::command_as(
@@ -221,7 +222,7 @@ fn asked_under_id(commits: &Commits, asked: &Asked) -> Vec<RecordedEvent> {
         .unwrap_or_default()
 }
 
-/// Compares one answer with the log: `recorded` stands under its id, `events` are
+/// Compares one answer with the log: `recorded` are the events stored under its id, `events` are
 /// those of its stream.
 fn check(asked: &Asked, recorded: &[RecordedEvent], events: &[RecordedEvent]) {
     let Asked {
@@ -233,7 +234,7 @@ fn check(asked: &Asked, recorded: &[RecordedEvent], events: &[RecordedEvent]) {
     } = asked;
     let told = || format!("{}: {command:?} -> {answer:?}", asked.stream);
     let states = Account::history(events);
-    // Negative answers rest on a version between these, before the id was recorded.
+    // A negative answer depends on a version between these two, before the id was recorded.
     let before = recorded
         .first()
         .map_or(u64::MAX, |event| event.version.0 - 1);
@@ -304,7 +305,7 @@ fn check_executed(
     }
 }
 
-/// Whether an event is what a command leads to.
+/// Whether an event is the expected result of a command.
 fn is_by(event: &RecordedEvent, command: &Command) -> bool {
     let name = match command.name.as_str() {
         "open" => "opened",
@@ -315,8 +316,8 @@ fn is_by(event: &RecordedEvent, command: &Command) -> bool {
     event.name.as_str() == name && event.body == command.body
 }
 
-/// Every decision in the log follows from the state before it, and was answered as
-/// new at most once; what the store refused for good is not there.
+/// Checks that every decision in the log follows from the state before it and was answered as new
+/// at most once, and that nothing is stored that the store has refused.
 fn check_log(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>, asked: &[Asked]) {
     for events in streams.values() {
         let states = Account::history(events);
@@ -339,7 +340,7 @@ fn check_log(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>, asked: &[Asked]) 
     }
 }
 
-/// The command that an event was decided on.
+/// The command that led to an event.
 fn command_of(event: &RecordedEvent) -> Command {
     let name = match event.name.as_str() {
         "opened" => "open",
@@ -350,7 +351,7 @@ fn command_of(event: &RecordedEvent) -> Command {
     Command::new(name, event.body.bytes().clone()).unwrap()
 }
 
-/// The state that is shown and the state that is decided on are the folded one.
+/// Checks that the shown state and the state for decisions are the folded state.
 async fn check_state(host: &Host, stream: &StreamId, events: &[RecordedEvent]) {
     let account = Account::history(events).pop().unwrap();
     let shown = host.state(stream).await.unwrap();

@@ -1,4 +1,4 @@
-//! A guest whose decisions depend on what else its instance holds.
+//! A guest whose decisions depend on other data in its instance.
 
 use quipu::engine::{Error, Options};
 use quipu::model::{Command, StreamId};
@@ -31,13 +31,13 @@ async fn decide(place: &Place, guest: &str) -> Vec<Result<u64, Error>> {
     answers
 }
 
-async fn a_decision_that_a_second_instance_does_not_make_is_a_fault(place: Place) {
+async fn a_decision_that_a_second_instance_does_not_repeat_is_a_fault(place: Place) {
     let answers = decide(&place, "leaky").await;
     assert!(matches!(answers[0], Ok(1)), "{:?}", answers[0]);
     assert_impure(&answers[1]);
 }
 
-async fn a_guest_that_is_pure_passes_the_check(place: Place) {
+async fn a_pure_guest_passes_the_check(place: Place) {
     let answers = decide(&place, "count").await;
     assert!(
         answers.iter().all(|answer| matches!(answer, Ok(1))),
@@ -55,11 +55,11 @@ fn assert_impure(answer: &Result<u64, Error>) {
     }
 }
 
-async fn a_guest_that_tells_where_its_state_lies_is_found(place: Place) {
+async fn a_guest_that_depends_on_the_address_of_its_state_is_found(place: Place) {
     assert_impure(&decide(&place, "places").await[0]);
 }
 
-async fn a_guest_that_tells_how_events_came_in_batches_is_found(place: Place) {
+async fn a_guest_that_depends_on_the_batches_of_events_is_found(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, guest::component("batches")).await;
     let stream = StreamId::new("probe-1").unwrap();
@@ -68,6 +68,6 @@ async fn a_guest_that_tells_how_events_came_in_batches_is_found(place: Place) {
         host.execute(&stream, command).await.unwrap();
     }
     host.shutdown().await.unwrap();
-    // Loaded anew, the three events come in one call.
+    // After a restart, the three events are passed in one call.
     assert_impure(&decide(&place, "batches").await[0]);
 }

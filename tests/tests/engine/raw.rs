@@ -18,16 +18,16 @@ use quipu_tests::coin::coin;
 use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store!(
-    an_event_that_the_decider_can_not_fold_is_refused,
-    an_event_is_folded_on_the_state_that_those_before_it_leave,
+    an_event_that_the_decider_cannot_fold_is_refused,
+    an_event_is_folded_on_the_state_after_the_events_before_it,
     a_snapshot_is_used_for_the_fold,
-    a_replay_is_the_first_outcome_though_it_could_not_be_folded_now,
-    an_append_to_several_streams_is_folded_whole_or_refused_whole,
-    archived_and_the_expected_version_come_before_the_fold,
-    nothing_is_stored_that_can_not_be_folded_beside_commands,
-    an_append_is_folded_again_when_others_come_first,
-    an_append_that_others_always_come_before_is_a_conflict,
-    an_event_that_was_there_before_the_decider_is_not_the_callers_mistake,
+    a_replay_returns_the_first_outcome_though_its_events_cannot_be_folded_now,
+    an_append_to_several_streams_is_refused_if_one_part_cannot_be_folded,
+    archived_streams_and_conflicts_are_reported_before_fold_errors,
+    concurrent_commands_cannot_make_a_raw_event_unfoldable,
+    an_append_is_refolded_when_others_append_first,
+    an_append_that_always_loses_the_race_is_a_conflict,
+    a_stored_event_that_cannot_be_folded_is_not_the_callers_error,
 );
 
 async fn purses(place: &Place) -> Host {
@@ -69,7 +69,7 @@ fn check_code<T>(answer: std::result::Result<T, Error>, code: &str) -> String {
     }
 }
 
-async fn an_event_that_the_decider_can_not_fold_is_refused(place: Place) {
+async fn an_event_that_the_decider_cannot_fold_is_refused(place: Place) {
     let host = purses(&place).await;
     let said = check_code(raw(&host, vec![deposited(-3)]).await, "bad-request");
     for part in ["coin-1", "event 0", "deposited", "number out of range"] {
@@ -82,7 +82,7 @@ async fn an_event_that_the_decider_can_not_fold_is_refused(place: Place) {
         assert!(said.contains(part), "{said}");
     }
     assert!(log::of(&host, &purse()).await.is_empty());
-    // The command before leaves a warm state that knows nothing of what is refused.
+    // The previous command leaves a warm state, which does not contain the refused events.
     let deposit = || build::command("deposit", r#"{"wei":1}"#);
     host.execute(&purse(), deposit()).await.unwrap();
     check_code(raw(&host, vec![deposited(-3)]).await, "bad-request");
@@ -91,14 +91,14 @@ async fn an_event_that_the_decider_can_not_fold_is_refused(place: Place) {
         (log::of(&host, &purse()).await.len(), wei(&host).await),
         (2, 2)
     );
-    // Nobody decides this category.
+    // This category has no decider.
     let free = build::stream("note-1");
     host.append(&free, build::append(vec![deposited(-3)]))
         .await
         .unwrap();
 }
 
-async fn an_event_is_folded_on_the_state_that_those_before_it_leave(place: Place) {
+async fn an_event_is_folded_on_the_state_after_the_events_before_it(place: Place) {
     let host = purses(&place).await;
     let said = check_code(raw(&host, vec![spent(5)]).await, "guest-fault");
     assert!(said.contains("coin-1: event 0 (spent)"), "{said}");
@@ -128,7 +128,7 @@ async fn a_snapshot_is_used_for_the_fold(place: Place) {
     check_code(raw(&host, vec![spent(1)]).await, "guest-fault");
 }
 
-async fn a_replay_is_the_first_outcome_though_it_could_not_be_folded_now(place: Place) {
+async fn a_replay_returns_the_first_outcome_though_its_events_cannot_be_folded_now(place: Place) {
     let host = purses(&place).await;
     raw(&host, vec![deposited(5), deposited(4)]).await.unwrap();
     let by_command = |id: &str, wei| Append {
@@ -162,7 +162,7 @@ async fn a_replay_is_the_first_outcome_though_it_could_not_be_folded_now(place: 
     check_code(host.append(&purse(), partly).await, "partial-duplicate");
 }
 
-async fn an_append_to_several_streams_is_folded_whole_or_refused_whole(place: Place) {
+async fn an_append_to_several_streams_is_refused_if_one_part_cannot_be_folded(place: Place) {
     let host = purses(&place).await;
     let all = |second: NewEvent| AppendAll {
         into_owned_category: true,
@@ -180,7 +180,7 @@ async fn an_append_to_several_streams_is_folded_whole_or_refused_whole(place: Pl
     let appended = host.append_all(all(spent(1))).await.unwrap();
     let versions: Vec<_> = appended.iter().map(|one| one.version.0).collect();
     assert_eq!(versions, [1, 1, 2, 0]);
-    // The last part fails before the fold is judged.
+    // The last part fails before the result of the fold is checked.
     let mut wrong = all(spent(2));
     wrong.streams[3].expected_version = build::exact(7);
     let answer = host.append_all(wrong).await;
@@ -191,7 +191,7 @@ async fn an_append_to_several_streams_is_folded_whole_or_refused_whole(place: Pl
     assert_eq!(log::whole(&host).await.len(), 4);
 }
 
-async fn archived_and_the_expected_version_come_before_the_fold(place: Place) {
+async fn archived_streams_and_conflicts_are_reported_before_fold_errors(place: Place) {
     let host = purses(&place).await;
     raw(&host, vec![deposited(5)]).await.unwrap();
     for wrong in [ExpectedVersion::NoStream, build::exact(2)] {
@@ -226,8 +226,8 @@ async fn archived_and_the_expected_version_come_before_the_fold(place: Place) {
     assert_eq!(log::of(&host, &purse()).await.len(), 3);
 }
 
-/// Raw events and commands that spend more than there is, all at once.
-async fn nothing_is_stored_that_can_not_be_folded_beside_commands(place: Place) {
+/// Raw events and commands that spend more than there is, all at the same time.
+async fn concurrent_commands_cannot_make_a_raw_event_unfoldable(place: Place) {
     let host = Arc::new(purses(&place).await);
     raw(&host, vec![deposited(10)]).await.unwrap();
     let raws = (0..30).map(|n| {
@@ -280,7 +280,7 @@ async fn nothing_is_stored_that_can_not_be_folded_beside_commands(place: Place) 
     assert_eq!(i64::try_from(wei(&host).await).unwrap(), balance);
 }
 
-/// Lets another writer come first whenever the stream has been loaded for a raw append.
+/// Lets another writer append first whenever the stream was loaded for a raw append.
 struct Rival {
     inner: Arc<dyn EventReader>,
     host: std::sync::OnceLock<std::sync::Weak<Host>>,
@@ -303,7 +303,7 @@ impl Rival {
         let host = Host::builder().opened_store(store).engine(options);
         let host = Arc::new(host.build().await.unwrap());
         examples::deploy(&host, coin()).await;
-        // Its state is warm from here on, so that it reads nothing.
+        // The stream's state is warm from now on, so that the rival reads nothing.
         host.execute(&purse(), build::command("deposit", r#"{"wei":4}"#))
             .await
             .unwrap();
@@ -374,10 +374,10 @@ impl EventReader for Rival {
     }
 }
 
-async fn an_append_is_folded_again_when_others_come_first(place: Place) {
+async fn an_append_is_refolded_when_others_append_first(place: Place) {
     let (host, rival) = Rival::host(&place, Duration::from_secs(30)).await;
     rival.times.store(3, Ordering::SeqCst);
-    // It passes on the state that three spenders leave, and not after a fourth.
+    // It succeeds on the state after three spenders, and fails after a fourth.
     let appended = raw(&host, vec![spent(1)]).await.unwrap();
     assert_eq!((appended.version, wei(&host).await), (Version(5), 0));
     let deposit = build::command("deposit", r#"{"wei":3}"#);
@@ -388,7 +388,7 @@ async fn an_append_is_folded_again_when_others_come_first(place: Place) {
         (log::of(&host, &purse()).await.len(), wei(&host).await),
         (9, 0)
     );
-    // What the caller expects of the version is not given up for it.
+    // The caller's expected version is still checked.
     let deposit = build::command("deposit", r#"{"wei":3}"#);
     host.execute(&purse(), deposit).await.unwrap();
     rival.times.store(1, Ordering::SeqCst);
@@ -406,7 +406,7 @@ async fn an_append_is_folded_again_when_others_come_first(place: Place) {
     }
 }
 
-async fn an_append_that_others_always_come_before_is_a_conflict(place: Place) {
+async fn an_append_that_always_loses_the_race_is_a_conflict(place: Place) {
     let (host, rival) = Rival::host(&place, Duration::ZERO).await;
     rival.times.store(1, Ordering::SeqCst);
     let said = check_code(raw(&host, vec![spent(1)]).await, "conflict");
@@ -414,7 +414,7 @@ async fn an_append_that_others_always_come_before_is_a_conflict(place: Place) {
     assert_eq!(log::of(&host, &purse()).await.len(), 2);
 }
 
-async fn an_event_that_was_there_before_the_decider_is_not_the_callers_mistake(place: Place) {
+async fn a_stored_event_that_cannot_be_folded_is_not_the_callers_error(place: Place) {
     let host = place.host().await;
     let append = build::append(vec![deposited(-3)]);
     host.append(&purse(), append).await.unwrap();

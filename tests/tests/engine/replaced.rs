@@ -1,4 +1,4 @@
-//! A module that is not in use any more holds no memory, though nobody sends a command.
+//! A module that is no longer in use holds no memory, even if nobody sends commands.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use quipu::Host;
 use quipu_tests::{Place, build, examples, guest, on_every_store};
 
-on_every_store!(a_replaced_module_is_given_up_with_what_is_warm_in_it);
+on_every_store!(a_replaced_module_is_dropped_with_its_warm_states);
 
-/// A host knows the last plans and the modules that were compiled last: so many at most.
+/// The maximum number of modules that a host keeps: the latest plans and the modules compiled last.
 const KNOWN: usize = 16 + 8;
 const REPLACED: usize = 10;
 
@@ -19,17 +19,17 @@ async fn go(host: &Host, number: usize) {
         .unwrap();
 }
 
-async fn a_replaced_module_is_given_up_with_what_is_warm_in_it(place: Place) {
+async fn a_replaced_module_is_dropped_with_its_warm_states(place: Place) {
     let host = place.host().await;
     let mut modules: Vec<Weak<_>> = Vec::new();
     for number in 0..REPLACED + KNOWN {
         let mut component = guest::component("skeleton");
-        // A section of its own makes another module of it.
+        // A custom section makes it a different module.
         component.extend([0, 3, 1, b'x', u8::try_from(number).unwrap()]);
         let digest = examples::deploy(&host, component).await;
         modules.push(Arc::downgrade(&host.module(digest).await.unwrap()));
         for stream in 0..10 {
-            // Some streams are not asked for again.
+            // Some streams are not used a second time.
             go(&host, stream + number).await;
         }
     }

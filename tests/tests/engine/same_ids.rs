@@ -37,7 +37,7 @@ async fn check(place: Place, streams: u64) {
     }
     let clients = (0..CLIENTS).map(|_| {
         let mut ids: Vec<u64> = (0..IDS).collect();
-        // Half-way in step, so that copies meet in flight and behind each other.
+        // Shuffled within parts of 100, so that copies meet both in flight and after each other.
         ids.chunks_mut(100)
             .for_each(|chunk| chunk.shuffle(&mut random));
         tokio::spawn(client(host.clone(), ids, streams))

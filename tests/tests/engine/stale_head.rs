@@ -13,9 +13,9 @@ use quipu::store::{
 };
 use quipu_tests::{Place, build, examples, on_every_store};
 
-on_every_store!(a_head_that_moved_since_the_events_were_read_is_no_state);
+on_every_store!(a_head_that_is_newer_than_the_read_events_is_not_trusted);
 
-/// Shows, once, no events and the head that the stream has by now.
+/// Returns, once, no events together with the current head of the stream.
 struct Between {
     inner: Arc<dyn EventReader>,
     is_due: AtomicBool,
@@ -77,8 +77,8 @@ impl EventReader for Between {
     }
 }
 
-/// Another host opens the account while this one reads that there is none.
-async fn a_head_that_moved_since_the_events_were_read_is_no_state(place: Place) {
+/// Another host opens the account while this host reads that it has no events.
+async fn a_head_that_is_newer_than_the_read_events_is_not_trusted(place: Place) {
     let mut store = place.open().await;
     let reader = Arc::new(Between {
         inner: Arc::clone(&store.reader),

@@ -1,5 +1,5 @@
-//! Whatever part of a host panics, it is begun again and the host goes on; or the host says that
-//! it has to end.
+//! If any part of a host panics, it is restarted and the host continues; otherwise the host reports
+//! that it has to end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use quipu_tests::{Place, build, loan_documents, on_every_store};
 use serde_json::{Value, json};
 
 on_every_store!(
-    every_part_that_panics_is_begun_again_and_nothing_is_lost,
-    a_host_whose_committer_panics_says_that_it_has_to_end,
+    every_part_that_panics_is_restarted_and_nothing_is_lost,
+    a_host_whose_committer_panics_reports_that_it_has_to_end,
 );
 
 const NOTES: &str = "notes";
@@ -43,7 +43,7 @@ async fn noting(place: &Place) -> Host {
     host
 }
 
-/// Records an event in a stream; who does so while a part panics may be told to try again.
+/// Records an event in a stream. While a part panics, the caller may have to retry.
 async fn note(host: &Host, stream: usize) -> Result<Position, quipu::engine::Error> {
     let command = Command::new("note", json!([["noted", {"n": 1}]]).to_string()).unwrap();
     let stream = build::stream(&format!("note-{stream}"));
@@ -55,7 +55,7 @@ fn part(host: &Host, name: &str) -> Option<Part> {
     host.parts().into_iter().find(|part| part.name == name)
 }
 
-/// Names of all parts; of a build and a worker without its number.
+/// The names of all parts, without the numbers of builds and workers.
 fn names(host: &Host) -> BTreeSet<String> {
     let parts = host.parts().into_iter();
     let names = parts.map(|part| {
@@ -65,7 +65,7 @@ fn names(host: &Host) -> BTreeSet<String> {
     names.collect()
 }
 
-async fn every_part_that_panics_is_begun_again_and_nothing_is_lost(place: Place) {
+async fn every_part_that_panics_is_restarted_and_nothing_is_lost(place: Place) {
     let host = noting(&place).await;
     let mut subscription = host
         .subscribe(Subscribe::log(Position(0), Filter::default()))
@@ -100,7 +100,7 @@ async fn every_part_that_panics_is_begun_again_and_nothing_is_lost(place: Place)
         }
         let before = part(&host, &name).map_or(0, |part| part.restarts);
         assert!(host.trip(&name), "{name}");
-        // Commands go on meanwhile, in streams that are known and in new ones.
+        // Commands continue meanwhile, in known and in new streams.
         let begun = std::time::Instant::now();
         loop {
             for stream in [streams.next().unwrap(), streams.start % STREAMS] {
@@ -116,14 +116,14 @@ async fn every_part_that_panics_is_begun_again_and_nothing_is_lost(place: Place)
             assert!(begun.elapsed() < Duration::from_secs(60), "{name}: {now:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // Nobody is told anything but the truth any more.
+        // From now on every answer is correct.
         for stream in 0..STREAMS {
             recorded.insert(note(&host, stream).await.unwrap());
         }
         assert!(host.readiness(Duration::from_secs(10)).await.is_ready());
     }
     assert!(host.failed().is_none());
-    // The subscription misses nothing of what was acknowledged.
+    // The subscription misses no acknowledged event.
     let last = *recorded.last().unwrap();
     let mut seen = BTreeSet::new();
     while !seen.contains(&last) {
@@ -141,7 +141,7 @@ async fn every_part_that_panics_is_begun_again_and_nothing_is_lost(place: Place)
     host.shutdown().await.unwrap();
 }
 
-async fn a_host_whose_committer_panics_says_that_it_has_to_end(place: Place) {
+async fn a_host_whose_committer_panics_reports_that_it_has_to_end(place: Place) {
     let host = noting(&place).await;
     let recorded = note(&host, 1).await.unwrap();
     assert!(host.readiness(Duration::from_secs(10)).await.is_ready());
