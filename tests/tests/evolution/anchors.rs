@@ -48,7 +48,7 @@ async fn truncate(host: &Host, before: u64) -> Result<Option<Position>, quipu::e
     host.truncate(&thing(), Version(before), context).await
 }
 
-async fn older_events_leave_the_reads_and_stay_in_the_log(place: Place) {
+async fn truncated_events_are_hidden_from_stream_reads_and_stay_in_the_log(place: Place) {
     let host = begun(&place, Policy::Off).await;
     let position = truncate(&host, 15).await.unwrap();
     let versions: Vec<u64> = read(&host, &thing())
@@ -79,11 +79,11 @@ async fn older_events_leave_the_reads_and_stay_in_the_log(place: Place) {
         Some(r#"{"before":15,"stream":"thing-1"}"#)
     );
     assert_eq!(all.len(), 21);
-    // Its state is the same, and is not folded from what has left.
+    // The state is the same, and is not folded from the hidden events.
     assert_eq!(seen(&host, &thing()).await.len(), 20);
 }
 
-async fn a_truncated_stream_goes_on(place: Place) {
+async fn a_truncated_stream_takes_appends_and_known_ids(place: Place) {
     let host = begun(&place, Policy::Off).await;
     truncate(&host, 20).await.unwrap();
     fill(&host, 20..25).await;
@@ -95,7 +95,7 @@ async fn a_truncated_stream_goes_on(place: Place) {
     let other = note(&json!([["went", 4]])).with_id("c3").unwrap();
     let error = host.execute(&thing(), other).await.unwrap_err();
     assert_eq!(error.code(), "idempotency-key-reused");
-    // Further, and back: each time a new anchor is taken of all events.
+    // Moving the mark forward and back: each time a new anchor is made from all events.
     for before in [25, 2, 10] {
         truncate(&host, before).await.unwrap();
         assert_eq!(read(&host, &thing()).await[0].version, Version(before));
@@ -108,7 +108,7 @@ async fn a_truncated_stream_goes_on(place: Place) {
     assert_eq!(read(&host, &thing()).await[0].version, Version(10));
 }
 
-async fn removing_the_mark_undoes_it(place: Place) {
+async fn removing_the_mark_shows_all_events(place: Place) {
     let host = begun(&place, Policy::Off).await;
     assert_eq!(truncate(&host, 0).await.unwrap(), None);
     truncate(&host, 15).await.unwrap();
@@ -119,7 +119,7 @@ async fn removing_the_mark_undoes_it(place: Place) {
     assert!(host.check_snapshots("thing", 10).await.unwrap().is_empty());
 }
 
-async fn what_can_not_be_truncated_is_refused(place: Place) {
+async fn invalid_truncations_are_refused(place: Place) {
     let host = begun(&place, Policy::Off).await;
     let error = truncate(&host, 21).await.unwrap_err();
     assert_eq!(error.code(), "truncate-refused", "{error}");
@@ -151,7 +151,7 @@ async fn what_can_not_be_truncated_is_refused(place: Place) {
     }
 }
 
-async fn a_module_that_can_not_read_an_anchor_is_refused(place: Place) {
+async fn a_module_that_cannot_read_an_anchor_is_refused(place: Place) {
     let host = begun(&place, Policy::Off).await;
     truncate(&host, 15).await.unwrap();
     let number = host.plan().number;
@@ -174,17 +174,17 @@ async fn a_module_that_can_not_read_an_anchor_is_refused(place: Place) {
         assert!(error.to_string().contains("thing-1"), "{error}");
     }
     assert_eq!(host.plan().number, number);
-    // One that migrates it is taken, and goes on from it.
+    // A module that migrates the anchor is accepted, and continues from it.
     deploy(&host, &decider().version("2.1.0").state(2, &[(1, 2)])).await;
     fill(&host, 20..21).await;
     assert_eq!(seen(&host, &thing()).await.len(), 21);
-    // Without the mark, nothing stands in the way.
+    // Without the mark, the module is accepted.
     truncate(&host, 0).await.unwrap();
     deploy(&host, &decider().version("3.0.0").state(3, &[])).await;
     assert_eq!(seen(&host, &thing()).await.len(), 21);
 }
 
-async fn the_past_before_the_mark_is_not_shown(place: Place) {
+async fn past_states_before_the_mark_are_not_shown(place: Place) {
     let host = begun(&place, Policy::Off).await;
     truncate(&host, 15).await.unwrap();
     for version in 15..=20u64 {
@@ -207,7 +207,7 @@ async fn the_past_before_the_mark_is_not_shown(place: Place) {
     }
 }
 
-async fn an_anchor_is_never_replaced_by_policy(place: Place) {
+async fn automatic_snapshots_never_replace_an_anchor(place: Place) {
     let host = begun(&place, Policy::Every(3)).await;
     truncate(&host, 10).await.unwrap();
     let anchor = async |host: &Host| {
@@ -229,7 +229,7 @@ async fn an_anchor_is_never_replaced_by_policy(place: Place) {
     assert_eq!(seen(&host, &thing()).await.len(), 41);
 }
 
-async fn without_its_anchor_a_truncated_stream_is_not_folded(place: Place) {
+async fn a_truncated_stream_without_its_anchor_is_not_folded(place: Place) {
     let host = begun(&place, Policy::Off).await;
     truncate(&host, 10).await.unwrap();
     host.shutdown().await.unwrap();
@@ -247,8 +247,8 @@ async fn without_its_anchor_a_truncated_stream_is_not_folded(place: Place) {
     assert_eq!(seen(&host, &thing()).await.len(), 20);
 }
 
-/// Else the state would stay that of the older rules when the mark is gone.
-async fn no_snapshot_of_new_rules_rests_on_an_anchor_of_older_ones(place: Place) {
+/// Otherwise the state would stay that of the older rules after the mark is removed.
+async fn no_snapshot_of_new_rules_is_based_on_an_anchor_of_older_rules(place: Place) {
     let host = engine(&place, Policy::Every(1)).build().await.unwrap();
     deploy(&host, &decider()).await;
     fill(&host, 0..3).await;
@@ -278,8 +278,8 @@ async fn no_snapshot_of_new_rules_rests_on_an_anchor_of_older_ones(place: Place)
     }
 }
 
-/// With what enrichers add, and under a context that is fit to be stored.
-async fn a_mark_is_told_of_as_an_archiving_is(place: Place) {
+/// With the additions of enrichers, and with a context that can be stored.
+async fn a_truncation_is_recorded_like_an_archiving(place: Place) {
     let building = engine(&place, Policy::Off).enrich(|_| quipu::engine::Additions {
         metadata: vec![("region".to_owned(), "eu-1".to_owned())],
         principal: Some("ann".into()),

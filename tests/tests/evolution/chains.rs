@@ -1,4 +1,4 @@
-//! Rules 8.1 to 8.3: how stored events come to their readers.
+//! Rules 8.1 to 8.3: how stored events are lifted for their readers.
 
 use quipu::model::{Name, Position, Version};
 use quipu::store::{Direction, Filter};
@@ -10,20 +10,20 @@ use serde_json::json;
 use crate::support::{deploy, log, note, read, seen, stored, thing, told};
 
 on_every_store!(
-    a_chain_goes_through_several_components_and_over_a_missing_step,
+    a_chain_can_span_several_components_and_a_missing_step,
     a_split_is_lifted_further_part_by_part,
-    an_event_may_be_dropped_in_the_middle_of_a_chain,
-    an_alias_passes_under_the_canonical_name,
-    a_filter_passes_what_is_stored_under_older_names,
-    each_reader_gets_the_version_that_it_names,
-    what_no_step_names_is_left_as_it_is,
-    without_a_decider_readers_get_the_end_of_the_chain,
+    an_event_can_be_dropped_in_the_middle_of_a_chain,
+    an_aliased_event_is_read_under_its_canonical_name,
+    a_filter_by_type_includes_events_stored_under_older_names,
+    each_reader_gets_the_version_that_it_declares,
+    events_without_a_step_are_not_changed,
+    without_a_decider_readers_get_the_newest_version,
     stored_events_never_change,
-    a_step_reads_what_is_committed_while_it_is_deployed,
+    a_step_lifts_events_that_are_committed_while_it_is_deployed,
 );
 
-/// From version 1 to 5 through three components; nothing leads from 3.
-async fn a_chain_goes_through_several_components_and_over_a_missing_step(place: Place) {
+/// From version 1 to 5 through three components; version 3 has no step.
+async fn a_chain_can_span_several_components_and_a_missing_step(place: Place) {
     let host = place.host().await;
     let events = (1..=5).map(|version| stored("went", version, &version.to_string()));
     host.append(&thing(), build::append(events.collect()))
@@ -45,7 +45,7 @@ async fn a_chain_goes_through_several_components_and_over_a_missing_step(place: 
     ];
     assert_eq!(seen(&host, &thing()).await, expected);
     assert_eq!(told(&read(&host, &thing()).await), expected);
-    // A decision rests on the same state.
+    // Decisions use the same state.
     let answer = host.execute(&thing(), note(&json!([["went", 6]]))).await;
     assert_eq!(answer.unwrap().version, Version(6));
     assert_eq!(seen(&host, &thing()).await[5], "went@5 6");
@@ -93,7 +93,7 @@ async fn a_split_is_lifted_further_part_by_part(place: Place) {
     assert!(events[..4].iter().all(|part| part.id == events[0].id));
 }
 
-async fn an_event_may_be_dropped_in_the_middle_of_a_chain(place: Place) {
+async fn an_event_can_be_dropped_in_the_middle_of_a_chain(place: Place) {
     let host = place.host().await;
     let events = vec![
         stored("a", 1, "1"),
@@ -119,13 +119,13 @@ async fn an_event_may_be_dropped_in_the_middle_of_a_chain(place: Place) {
         (told(&page.events), page.next),
         (vec![expected[0].to_owned()], Some(Version(3)))
     );
-    // The version counts what is stored, so that the next command finds its place.
+    // The version counts stored events, so that the next command gets the right version.
     let answer = host
         .execute(&thing(), note(&json!([["c", 4]])))
         .await
         .unwrap();
     assert_eq!(answer.version, Version(4));
-    // A stream that ends with dropped events stands at its last one all the same.
+    // A stream that ends with dropped events still has the version of its last event.
     let view = host.state(&other).await.unwrap();
     assert_eq!(view.version, Version(2));
     let command = note(&json!([["c", 3]])).expecting(build::exact(2));
@@ -135,7 +135,7 @@ async fn an_event_may_be_dropped_in_the_middle_of_a_chain(place: Place) {
     );
 }
 
-async fn an_alias_passes_under_the_canonical_name(place: Place) {
+async fn an_aliased_event_is_read_under_its_canonical_name(place: Place) {
     let host = place.host().await;
     let events = vec![
         stored("was", 1, "1"),
@@ -177,7 +177,7 @@ async fn an_alias_passes_under_the_canonical_name(place: Place) {
     }
 }
 
-async fn a_filter_passes_what_is_stored_under_older_names(place: Place) {
+async fn a_filter_by_type_includes_events_stored_under_older_names(place: Place) {
     let host = place.host().await;
     let events = vec![
         stored("both", 1, "1"),
@@ -185,7 +185,7 @@ async fn a_filter_passes_what_is_stored_under_older_names(place: Place) {
         stored("c", 1, "3"),
     ];
     host.append(&thing(), build::append(events)).await.unwrap();
-    // In another category the name means another thing.
+    // In another category the name means a different type.
     let other = build::stream("other-1");
     host.append(&other, build::append(vec![stored("both", 1, "4")]))
         .await
@@ -219,20 +219,20 @@ async fn a_filter_passes_what_is_stored_under_older_names(place: Place) {
         };
         told(&log(&host, &filter).await)
     };
-    // Of a split event, the parts of another type are read.
+    // Parts of another type of a split event are read, too.
     assert_eq!(
         without("new").await,
         [r#"b@1 [1,"b@1"]"#, "b@1 2", "c@1 3", "both@1 4"]
     );
     assert_eq!(without("b").await, [new, "c@1 3", "both@1 4"]);
-    // What is stored under a name is left out by it, in each category.
+    // A filter that excludes a name excludes the events stored under it, in each category.
     assert_eq!(without("both").await, ["b@1 2", "c@1 3"]);
     assert_eq!(without("a").await.len(), 5);
 }
 
-/// A decider of version 2 can be asked again when version 3 is active, and the other way
-/// round, of the same events.
-async fn each_reader_gets_the_version_that_it_names(place: Place) {
+/// A decider of version 2 can read the same events while version 3 is active, and the other way
+/// round.
+async fn each_reader_gets_the_version_that_it_declares(place: Place) {
     let host = place.host().await;
     let events = vec![stored("went", 1, "1"), stored("went", 2, "2")];
     host.append(&thing(), build::append(events)).await.unwrap();
@@ -257,7 +257,7 @@ async fn each_reader_gets_the_version_that_it_names(place: Place) {
     ];
     assert_eq!(by(new).await, expected);
     assert_eq!(by(old).await, [r#"went@2 [1,"went@2"]"#, "went@2 2"]);
-    // What only the new one names is an error for the old one, which says so.
+    // An event that only the new decider declares is an error for the old one, which reports it.
     host.execute(&thing(), note(&json!([["gone", 3]])))
         .await
         .unwrap();
@@ -266,7 +266,7 @@ async fn each_reader_gets_the_version_that_it_names(place: Place) {
     assert!(error.to_string().contains("gone"), "{error}");
 }
 
-async fn what_no_step_names_is_left_as_it_is(place: Place) {
+async fn events_without_a_step_are_not_changed(place: Place) {
     let host = place.host().await;
     let events = vec![stored("went", 1, r#"{"b":1, "a":  2.50}"#)];
     host.append(&thing(), build::append(events)).await.unwrap();
@@ -281,7 +281,7 @@ async fn what_no_step_names_is_left_as_it_is(place: Place) {
     assert!(events[0].stored_as.is_none());
 }
 
-async fn without_a_decider_readers_get_the_end_of_the_chain(place: Place) {
+async fn without_a_decider_readers_get_the_newest_version(place: Place) {
     let host = place.host().await;
     let events = vec![stored("went", 1, "1"), stored("free", 7, "2")];
     host.append(&thing(), build::append(events)).await.unwrap();
@@ -314,8 +314,8 @@ async fn stored_events_never_change(place: Place) {
     assert_eq!(after, before);
 }
 
-/// A warm state is folded anew when a component lifts its events from now on.
-async fn a_step_reads_what_is_committed_while_it_is_deployed(place: Place) {
+/// A warm state is refolded when a new component lifts its events.
+async fn a_step_lifts_events_that_are_committed_while_it_is_deployed(place: Place) {
     let host = place.host().await;
     let events = vec![stored("went", 1, "1")];
     host.append(&thing(), build::append(events)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Rules 8.4 and 8.5: what contradicts is refused with both sides named.
+//! Rules 8.4 and 8.5: contradictions are refused, and both sides are named.
 
 use quipu::deploy::Error;
 use quipu_tests::probe::{Probe, probe};
@@ -9,11 +9,11 @@ use crate::support::{deploy, note, seen, stored, thing};
 
 on_every_store!(
     steps_that_contradict_each_other_are_refused,
-    what_is_replaced_does_not_count,
+    a_replaced_module_causes_no_contradiction,
     a_component_that_contradicts_itself_is_refused_at_upload,
-    an_event_that_is_too_new_is_an_error_for_its_reader_alone,
-    a_type_that_nobody_knows_fails_the_load_with_its_name,
-    a_broken_upcaster_fails_what_needs_it_and_nothing_else,
+    an_event_that_is_too_new_is_an_error_only_for_deciders_that_need_it,
+    a_type_that_no_module_declares_fails_the_load_with_its_name,
+    a_broken_upcaster_fails_only_readers_of_its_events,
 );
 
 async fn refused(host: &quipu::Host, probe: &Probe) -> String {
@@ -75,21 +75,21 @@ async fn steps_that_contradict_each_other_are_refused(place: Place) {
     }
     let text = refused(&host, &many).await;
     assert!(text.contains("20 steps with 1200 results"), "{text}");
-    // The same in another category contradicts nothing.
+    // The same step in another category contradicts nothing.
     deploy(
         &host,
         &probe("second").step("other", ("went", 1), &[("went", 3)]),
     )
     .await;
-    // A decider that has come down to what a step lifts.
+    // A decider that declares a version that a step lifts further.
     let text = refused(&host, &probe("thing").event("went", 1)).await;
     assert!(text.contains("first@") && text.contains("thing@"), "{text}");
-    // A component without a decider does not take the place of one: see `take_over`.
+    // A component without a decider does not replace one: see `take_over`.
     let files = host.plan();
     assert_eq!(files.number, 3);
 }
 
-async fn what_is_replaced_does_not_count(place: Place) {
+async fn a_replaced_module_causes_no_contradiction(place: Place) {
     let host = place.host().await;
     let events = vec![stored("went", 1, "1")];
     host.append(&thing(), build::append(events)).await.unwrap();
@@ -157,7 +157,7 @@ async fn a_component_that_contradicts_itself_is_refused_at_upload(place: Place) 
     assert!(host.modules().await.unwrap().is_empty());
 }
 
-async fn an_event_that_is_too_new_is_an_error_for_its_reader_alone(place: Place) {
+async fn an_event_that_is_too_new_is_an_error_only_for_deciders_that_need_it(place: Place) {
     let host = place.host().await;
     let events = vec![stored("went", 5, "1")];
     host.append(&thing(), build::append(events)).await.unwrap();
@@ -178,15 +178,15 @@ async fn an_event_that_is_too_new_is_an_error_for_its_reader_alone(place: Place)
         assert!(text.contains('3'), "{text}");
     }
     assert_eq!(seen(&host, &other).await, ["went@3 2"]);
-    // Reading always works: what is too new comes as it is stored.
+    // Plain reads always work: an event that is too new is returned as it is stored.
     let read = crate::support::read(&host, &thing()).await;
     assert_eq!(crate::support::told(&read), ["went@5 1"]);
-    // A decider that reads it mends it.
+    // Activating a decider that reads the event fixes it.
     deploy(&host, &probe("thing").event("went", 5)).await;
     assert_eq!(seen(&host, &thing()).await, ["went@5 1"]);
 }
 
-async fn a_type_that_nobody_knows_fails_the_load_with_its_name(place: Place) {
+async fn a_type_that_no_module_declares_fails_the_load_with_its_name(place: Place) {
     let host = place.host().await;
     let events = vec![stored("went", 1, "1"), stored("strange", 1, "2")];
     host.append(&thing(), build::append(events)).await.unwrap();
@@ -196,12 +196,12 @@ async fn a_type_that_nobody_knows_fails_the_load_with_its_name(place: Place) {
     assert!(error.to_string().contains("strange"), "{error}");
     let read = crate::support::read(&host, &thing()).await;
     assert_eq!(crate::support::told(&read), ["went@1 1", "strange@1 2"]);
-    // A step that drops it mends it.
+    // Activating a step that drops the event fixes it.
     deploy(&host, &probe("steps").step("thing", ("strange", 1), &[])).await;
     assert_eq!(seen(&host, &thing()).await, ["went@1 1"]);
 }
 
-async fn a_broken_upcaster_fails_what_needs_it_and_nothing_else(place: Place) {
+async fn a_broken_upcaster_fails_only_readers_of_its_events(place: Place) {
     let host = place.host().await;
     let broken = [
         ("trap", "guest-fault", "version 2 of stream thing-0"),
@@ -245,7 +245,7 @@ async fn a_broken_upcaster_fails_what_needs_it_and_nothing_else(place: Place) {
     }
     assert_eq!(seen(&host, &healthy).await.len(), 9);
     log_up_to_what_is_broken(&host).await;
-    // Mended by the next deployment, without touching an event.
+    // The next deployment fixes it without changing an event.
     let mut mended = probe("steps").version("1.0.1");
     for (does, _, _) in broken {
         let old = format!("old-{does}");
@@ -261,7 +261,7 @@ async fn a_broken_upcaster_fails_what_needs_it_and_nothing_else(place: Place) {
     }
 }
 
-/// A page of the log ends before an event that can't be lifted; the next one says why.
+/// A page of the log ends before an event that cannot be lifted; the next page reports why.
 async fn log_up_to_what_is_broken(host: &quipu::Host) {
     use quipu::store::{Direction, Filter};
     use quipu::upcast::Form;

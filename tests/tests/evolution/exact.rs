@@ -1,4 +1,4 @@
-//! Rules 7.3 and 7.5: states are compared with every digit of their numbers.
+//! Rules 7.3 and 7.5: states are compared by every digit of their numbers.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::support::{engine, until};
 
 on_every_store!(
     a_snapshot_that_differs_in_the_last_of_32_digits_is_not_trusted,
-    a_snapshot_that_lies_in_the_20th_digit_is_found,
-    a_snapshot_with_the_same_number_spelled_otherwise_agrees,
+    a_snapshot_that_is_wrong_in_the_20th_digit_is_found,
+    a_snapshot_with_another_spelling_of_the_same_number_agrees,
 );
 
 const WEI: &str = "1000000000000000000000000000001";
@@ -55,11 +55,11 @@ async fn a_snapshot_that_differs_in_the_last_of_32_digits_is_not_trusted(place: 
         .await
         .unwrap();
     let verified = host.verify(&Scope::default(), &mut |_| {}).await.unwrap();
-    // The state that the second version decided on was its own.
+    // The second version decided on a state of its own.
     assert!(verified.is_sound(), "{:?}", verified.findings);
 }
 
-/// A host with ten deposits and a snapshot of them, of which the number was written anew.
+/// A host with ten deposits and a snapshot of them whose number was replaced.
 async fn planted(place: &Place, from: &str, to: &str) -> Host {
     let store = place.open().await;
     let snapshots = Arc::clone(&store.snapshots);
@@ -76,7 +76,8 @@ async fn planted(place: &Place, from: &str, to: &str) -> Host {
     host
 }
 
-/// Keeps a snapshot in place of one of the same version: one of another fold is always kept.
+/// Replaces a snapshot by one of the same version. A snapshot of another fold is always stored, so
+/// one is stored in between.
 async fn overwrite(store: &dyn SnapshotStore, snapshot: &StoredSnapshot) {
     let passing = StoredSnapshot {
         fold: quipu::model::Digest([0; 32]),
@@ -93,7 +94,7 @@ async fn agreement(host: &Host) -> Agreement {
     checked.remove(0).found.agreement
 }
 
-async fn a_snapshot_that_lies_in_the_20th_digit_is_found(place: Place) {
+async fn a_snapshot_that_is_wrong_in_the_20th_digit_is_found(place: Place) {
     let (from, to) = (
         "10000000000000000000000000000010",
         "10000000000000000001000000000010",
@@ -108,7 +109,7 @@ async fn a_snapshot_that_lies_in_the_20th_digit_is_found(place: Place) {
     assert_eq!(agreement(&host).await, Agreement::Agrees);
 }
 
-async fn a_snapshot_with_the_same_number_spelled_otherwise_agrees(place: Place) {
+async fn a_snapshot_with_another_spelling_of_the_same_number_agrees(place: Place) {
     let host = planted(&place, "\"wei\":", " \"\\u0077ei\" : ").await;
     assert_eq!(agreement(&host).await, Agreement::Agrees);
     let verified = host.verify(&Scope::default(), &mut |_| {}).await.unwrap();

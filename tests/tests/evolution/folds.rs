@@ -1,4 +1,4 @@
-//! Rules 7.2 and 7.3: which snapshots are used, and that none can make a state wrong.
+//! Rules 7.2 and 7.3: which snapshots are used, and that no snapshot can make a state wrong.
 
 use quipu::Host;
 use quipu::engine::Policy;
@@ -12,20 +12,20 @@ use crate::support::{deploy, engine, note, seen, thing};
 
 on_every_store!(
     a_state_is_loaded_from_a_snapshot,
-    every_wrong_kind_of_snapshot_is_ignored,
-    a_snapshot_that_lies_is_found_by_the_sample_check,
+    every_kind_of_invalid_snapshot_is_ignored,
+    a_snapshot_of_a_wrong_state_is_found_by_the_sample_check,
     a_snapshot_of_older_rules_is_used_only_when_a_sample_agrees,
-    a_snapshot_hides_no_event_that_the_decider_can_not_read,
-    a_snapshot_hides_no_event_that_comes_in_another_way,
+    a_snapshot_does_not_hide_an_event_that_the_decider_cannot_read,
+    a_snapshot_does_not_hide_an_event_that_is_lifted_differently,
     a_snapshot_is_migrated_through_the_chain,
-    a_guest_that_does_not_open_snapshots_is_folded_from_its_events,
-    a_retried_command_is_the_first_one_after_a_new_state_form,
+    a_guest_that_refuses_its_snapshots_is_folded_from_its_events,
+    a_retried_command_is_recognized_after_the_state_form_changed,
     an_anchor_without_a_mark_is_a_snapshot_like_any_other,
 );
 
 const EVENTS: usize = 30;
 
-/// A stream of some events and a snapshot at its end, on a store that is closed again.
+/// A stream of some events with a snapshot at its end, on a store that is closed afterwards.
 async fn written(place: &Place, probe: &Probe) {
     let host = engine(place, Policy::Off).build().await.unwrap();
     deploy(&host, probe).await;
@@ -52,7 +52,7 @@ fn decider() -> Probe {
     probe("thing").event("went", 1)
 }
 
-/// Changes what is stored of the stream's snapshot.
+/// Changes the stored snapshot of the stream.
 async fn plant(place: &Place, change: impl FnOnce(&StreamId, StoredSnapshot) -> StoredSnapshot) {
     let store = place.open().await;
     let snapshot = store.snapshots.find(&thing()).await.unwrap().remove(0);
@@ -61,7 +61,7 @@ async fn plant(place: &Place, change: impl FnOnce(&StreamId, StoredSnapshot) -> 
     store.writer.close().await.unwrap();
 }
 
-/// Keeps it whatever stands there: another fold is never older.
+/// Stores it in any case, as a snapshot of another fold, which is never too old.
 async fn overwrite(store: &dyn SnapshotStore, snapshot: &StoredSnapshot) {
     let other = StoredSnapshot {
         fold: Digest([0; 32]),
@@ -82,13 +82,13 @@ async fn a_state_is_loaded_from_a_snapshot(place: Place) {
     let counts = host.snapshot_counts();
     assert_eq!((counts.used, counts.ignored.len()), (1, 0), "{counts:?}");
     assert_eq!(seen(&host, &thing()).await, all(EVENTS + 3));
-    // A repeated command is known although its event stands before the snapshot.
+    // A repeated command is known although its event is older than the snapshot.
     let command = note(&json!([["went", 4]])).with_id("c4").unwrap();
     let answer = host.execute(&thing(), command).await.unwrap();
     assert_eq!((answer.replayed, answer.version), (true, Version(5)));
 }
 
-async fn every_wrong_kind_of_snapshot_is_ignored(place: Place) {
+async fn every_kind_of_invalid_snapshot_is_ignored(place: Place) {
     type Change = fn(&StreamId, StoredSnapshot) -> StoredSnapshot;
     let wrong: [(&str, Change); 6] = [
         ("no-migration", |of, it| {
@@ -164,7 +164,7 @@ async fn every_wrong_kind_of_snapshot_is_ignored(place: Place) {
     beyond_the_stream(&place, events).await;
 }
 
-/// The log was put back, say from a backup, and the snapshot was not.
+/// The log was restored, for example from a backup, and the snapshot was not.
 async fn beyond_the_stream(place: &Place, events: usize) {
     place
         .tamper("UPDATE snapshots SET version = version + 1000")
@@ -173,7 +173,7 @@ async fn beyond_the_stream(place: &Place, events: usize) {
     fill(&host, events..events + 1).await;
     assert_eq!(seen(&host, &thing()).await, all(events + 1));
     assert_eq!(host.snapshot_counts().used, 0);
-    // Its checksum says so too: one that was taken there is known by its version.
+    // The checksum shows it, too; one with a right checksum would be recognized by its version.
     let taken = host.snapshot(&thing()).await.unwrap();
     assert_eq!(taken.snapshot.version, Version(events as u64 + 1));
     host.shutdown().await.unwrap();
@@ -182,7 +182,7 @@ async fn beyond_the_stream(place: &Place, events: usize) {
     assert_eq!(host.snapshot_counts().used, 1);
 }
 
-async fn a_snapshot_that_lies_is_found_by_the_sample_check(place: Place) {
+async fn a_snapshot_of_a_wrong_state_is_found_by_the_sample_check(place: Place) {
     written(&place, &decider()).await;
     plant(&place, |of, it| {
         let body = Body::json(r#"{"migrated":[],"seen":["a lie"]}"#.to_owned()).unwrap();
@@ -190,7 +190,7 @@ async fn a_snapshot_that_lies_is_found_by_the_sample_check(place: Place) {
     })
     .await;
     let host = engine(&place, Policy::Every(1_000)).build().await.unwrap();
-    // It is as good as any other in all that can be seen of it.
+    // Apart from its state, it is a valid snapshot.
     assert_eq!(seen(&host, &thing()).await, ["a lie"]);
     let checked = host.check_snapshots("thing", 10).await.unwrap();
     assert_eq!(checked.len(), 1);
@@ -204,18 +204,18 @@ async fn a_snapshot_that_lies_is_found_by_the_sample_check(place: Place) {
 
 async fn a_snapshot_of_older_rules_is_used_only_when_a_sample_agrees(place: Place) {
     written(&place, &decider()).await;
-    // The same rules in a new component: the sample agrees, so it is used.
+    // The same rules in a new component: the sample agrees, so the snapshot is used.
     let host = engine(&place, Policy::Every(1_000)).build().await.unwrap();
     deploy(&host, &decider().version("1.0.1")).await;
     fill(&host, EVENTS..EVENTS + 1).await;
     assert_eq!(host.snapshot_counts().used, 1);
     assert_eq!(host.deployments().await.unwrap()[1].trusted.len(), 1);
     host.shutdown().await.unwrap();
-    // So it is on a host that has only read of it.
+    // A host that only reads this result from the plan uses the snapshot, too.
     let host = engine(&place, Policy::Every(1_000)).build().await.unwrap();
     fill(&host, EVENTS + 1..EVENTS + 2).await;
     assert_eq!(host.snapshot_counts().used, 1);
-    // Other rules: events that come otherwise make another state.
+    // Different rules: other lifted events result in another state.
     let other = decider().version("1.1.0").event("gone", 1);
     let lifted =
         probe("thing")
@@ -237,7 +237,7 @@ async fn a_snapshot_of_older_rules_is_used_only_when_a_sample_agrees(place: Plac
     assert_eq!(seen(&host, &thing()).await[3], r#"gone@1 [3,"gone@1"]"#);
 }
 
-async fn a_snapshot_hides_no_event_that_the_decider_can_not_read(place: Place) {
+async fn a_snapshot_does_not_hide_an_event_that_the_decider_cannot_read(place: Place) {
     let (agreeing, hiding) = (build::stream("thing-1"), build::stream("thing-2"));
     let host = engine(&place, Policy::Off).build().await.unwrap();
     deploy(&host, &decider().event("came", 1)).await;
@@ -256,8 +256,8 @@ async fn a_snapshot_hides_no_event_that_the_decider_can_not_read(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-/// The newest snapshots are of streams that the new step has nothing to do with.
-async fn a_snapshot_hides_no_event_that_comes_in_another_way(place: Place) {
+/// The newest snapshots are of streams that the new step does not affect.
+async fn a_snapshot_does_not_hide_an_event_that_is_lifted_differently(place: Place) {
     let (old, others) = (build::stream("thing-old"), 0..52);
     let host = engine(&place, Policy::Off).build().await.unwrap();
     deploy(&host, &decider().event("came", 1)).await;
@@ -286,7 +286,7 @@ async fn a_snapshot_is_migrated_through_the_chain(place: Place) {
     deploy(&host, &later).await;
     fill(&host, EVENTS..EVENTS + 1).await;
     assert_eq!(host.snapshot_counts().used, 0);
-    // A snapshot of its own rules in an older form: only a hand can put it there.
+    // A snapshot of its own rules in an older form: only a manual change can store one.
     host.snapshot(&thing()).await.unwrap();
     host.shutdown().await.unwrap();
     plant(&place, |of, it| {
@@ -299,7 +299,7 @@ async fn a_snapshot_is_migrated_through_the_chain(place: Place) {
     assert_eq!(crate::support::seen_in(&view.state), all(EVENTS + 1));
 }
 
-async fn a_guest_that_does_not_open_snapshots_is_folded_from_its_events(place: Place) {
+async fn a_guest_that_refuses_its_snapshots_is_folded_from_its_events(place: Place) {
     written(&place, &decider()).await;
     let mut events = EVENTS;
     for does in ["refuse", "trap"] {
@@ -316,9 +316,9 @@ async fn a_guest_that_does_not_open_snapshots_is_folded_from_its_events(place: P
     }
 }
 
-/// waku decides a retried command before it looks for the first one, so that the state
-/// in its answer, and a snapshot of it, count the command twice.
-async fn a_retried_command_is_the_first_one_after_a_new_state_form(place: Place) {
+/// A host that decided a retried command before looking up the first one would count the command
+/// twice, in the state of its answer and in a snapshot of it.
+async fn a_retried_command_is_recognized_after_the_state_form_changed(place: Place) {
     written(&place, &decider()).await;
     let host = engine(&place, Policy::Every(1)).build().await.unwrap();
     deploy(&host, &decider().version("2.0.0").state(2, &[])).await;

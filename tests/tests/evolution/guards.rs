@@ -1,4 +1,4 @@
-//! Rule 5.6: streams that grow too long, and what a snapshot does about it.
+//! Rule 5.6: streams that grow too long, and how snapshots help.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::support::{deploy, note, seen, thing, until};
 
 on_every_store!(
-    a_snapshot_helps_a_stream_that_is_too_long_at_once,
+    a_snapshot_unblocks_a_stream_that_is_too_long,
     the_guard_counts_from_the_newest_usable_snapshot,
     a_policy_keeps_a_long_stream_going,
     a_stream_near_its_bound_is_counted_once,
@@ -42,7 +42,7 @@ fn one() -> quipu::model::Command {
     note(&json!([["went", 1]]))
 }
 
-async fn a_snapshot_helps_a_stream_that_is_too_long_at_once(place: Place) {
+async fn a_snapshot_unblocks_a_stream_that_is_too_long(place: Place) {
     let host = guarded(&place, 20, Policy::Off).await;
     long(&host, 30).await;
     deploy(&host, &probe("thing").event("went", 1)).await;
@@ -93,7 +93,7 @@ async fn the_guard_counts_from_the_newest_usable_snapshot(place: Place) {
         ),
         "{error}"
     );
-    // Rules that can't use the snapshot count from the first event.
+    // Rules that cannot use the snapshot count from the first event.
     host.snapshot(&thing()).await.unwrap();
     host.execute(&thing(), one()).await.unwrap();
     let other =
@@ -109,11 +109,11 @@ async fn the_guard_counts_from_the_newest_usable_snapshot(place: Place) {
     );
 }
 
-async fn a_policy_keeps_a_long_stream_going(place: Place) {
+async fn automatic_snapshots_keep_a_long_stream_usable(place: Place) {
     let host = guarded(&place, 40, Policy::Every(10)).await;
     deploy(&host, &probe("thing").event("went", 1)).await;
     for _ in 0..150 {
-        // A snapshot is taken apart from the commands, which may come faster.
+        // Snapshots are taken in the background, so commands may be faster.
         while let Err(error) = host.execute(&thing(), one()).await {
             assert_eq!(error.code(), "stream-too-long");
             tokio::task::yield_now().await;
@@ -122,7 +122,7 @@ async fn a_policy_keeps_a_long_stream_going(place: Place) {
     assert_eq!(seen(&host, &thing()).await.len(), 150);
 }
 
-async fn a_stream_near_its_bound_is_counted_once(place: Place) {
+async fn the_events_of_a_stream_near_its_limit_are_counted_once(place: Place) {
     let host = guarded(&place, 20, Policy::Off).await;
     deploy(&host, &probe("thing").event("went", 1)).await;
     for number in 1..=20 {
@@ -135,9 +135,9 @@ async fn a_stream_near_its_bound_is_counted_once(place: Place) {
     }
 }
 
-async fn a_snapshot_by_another_host_helps_too(place: Place) {
+async fn a_snapshot_by_another_host_unblocks_a_stream_too(place: Place) {
     if place.url().starts_with("sqlite:") {
-        // It has one host. The next one finds what this one took.
+        // This store has one host at a time. The next host finds the snapshot of this one.
         let host = guarded(&place, 100, Policy::Off).await;
         long(&host, 30).await;
         deploy(&host, &probe("thing").event("went", 1)).await;
@@ -155,13 +155,13 @@ async fn a_snapshot_by_another_host_helps_too(place: Place) {
         host.execute(&thing(), one()).await.unwrap_err().code(),
         "stream-too-long"
     );
-    // The other host may hear of the plan a moment later.
+    // The other host may learn of the plan a moment later.
     until("the plan", || other.plan().number > 0).await;
     other.snapshot(&thing()).await.unwrap();
     host.execute(&thing(), one()).await.unwrap();
 }
 
-/// All of its events are on the first page, so that none would be needed to load it.
+/// All of the stream's events are on the first page, so that no snapshot is needed to load it.
 async fn a_snapshot_counts_for_a_short_stream_without_a_policy_after_a_restart(place: Place) {
     let host = guarded(&place, 4, Policy::Off).await;
     deploy(&host, &probe("thing").event("went", 1)).await;

@@ -1,5 +1,5 @@
-//! The example: one half of the applications' commands by the first generation of the
-//! guest, the other by the second, without touching a stored event.
+//! The example: one half of the applications' commands is decided by the first generation of the
+//! guest, the other by the second, without changing a stored event.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::support::engine;
 
 on_every_store!(
-    the_second_generation_goes_on_where_the_first_one_ended,
+    the_second_generation_continues_the_streams_of_the_first,
     the_second_generation_takes_over_under_load,
 );
 
@@ -28,7 +28,7 @@ async fn run(host: &Host, lines: &[(usize, &Line)]) -> Vec<Answer> {
     started.buffered(64).collect().await
 }
 
-/// Accepted, or rejected with which code.
+/// Accepted, or rejected with a code.
 fn outcome(answer: &Answer) -> String {
     match answer {
         Ok(executed) => format!("{} events at least", executed.events.len().min(1)),
@@ -37,7 +37,7 @@ fn outcome(answer: &Answer) -> String {
     }
 }
 
-/// What both generations show of an application.
+/// The state of an application that both generations show.
 async fn shown(host: &Host, stream: &StreamId) -> Value {
     let view = host.state(stream).await.unwrap();
     let mut view: Value = serde_json::from_str(&view.state).unwrap();
@@ -74,7 +74,7 @@ async fn compare(host: &Host, other: &Host, lines: &[Line]) {
     }
 }
 
-async fn the_second_generation_goes_on_where_the_first_one_ended(place: Place) {
+async fn the_second_generation_continues_the_streams_of_the_first(place: Place) {
     for seed in seed::seeds(1) {
         eprintln!("replay with QUIPU_SEED={seed}");
         let lines = lines::simulated(seed, COMMANDS);
@@ -91,7 +91,7 @@ async fn the_second_generation_goes_on_where_the_first_one_ended(place: Place) {
         let mut answers = run(&host, first).await;
         let before = everything(&host, Form::Stored).await;
         examples::deploy(&host, examples::loan_v2()).await;
-        // Snapshots of the first generation go on by migration: a sample agreed.
+        // Snapshots of the first generation are migrated: a sample agreed.
         let trusted = host.deployments().await.unwrap()[1].trusted.clone();
         assert_eq!(trusted.len(), 1, "seed {seed}");
         answers.extend(run(&host, second).await);
@@ -102,7 +102,7 @@ async fn the_second_generation_goes_on_where_the_first_one_ended(place: Place) {
         let told = |answers: &[Answer]| answers.iter().map(outcome).collect::<Vec<_>>();
         assert_eq!(told(&answers), told(&expected), "seed {seed}");
         compare(&host, &old, &lines).await;
-        // Every event reads as the second generation writes it, whoever decided it.
+        // Every event is read in the form of the second generation, whichever decided it.
         for (stream, name, version) in everything(&host, Form::Lifted).await {
             let known = matches!(version, 1 | 2) && name != "application-partly-submitted";
             assert!(
@@ -110,7 +110,7 @@ async fn the_second_generation_goes_on_where_the_first_one_ended(place: Place) {
                 "{stream}: {name} {version}"
             );
         }
-        // And the first generation can still be asked about what it decided.
+        // The first generation can still show the states of its decisions.
         let (_, line) = first[0];
         let at = quipu::engine::At::Version(quipu::model::Version(1));
         let view = host.state_at(&line.stream(), at, Some(loan)).await.unwrap();
@@ -118,7 +118,7 @@ async fn the_second_generation_goes_on_where_the_first_one_ended(place: Place) {
     }
 }
 
-/// No command fails because of the swap, and none is decided by both.
+/// No command fails because of the swap, and none is decided by both generations.
 async fn the_second_generation_takes_over_under_load(place: Place) {
     let lines = lines::simulated(7, COMMANDS);
     let numbered: Vec<_> = lines.iter().enumerate().collect();

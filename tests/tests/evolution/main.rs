@@ -1,5 +1,5 @@
-//! State that survives change: upcasters, snapshots, truncation and time travel, by hosts
-//! on every store. The numbers are those of the semantics.
+//! State that survives change: upcasters, snapshots, truncation and time travel, by hosts on every
+//! store. The rule numbers are those of the semantics.
 #![allow(clippy::unwrap_used)]
 
 mod anchors;

@@ -13,7 +13,7 @@ use crate::support::{deploy, engine, note, seen_in, stored, thing};
 on_every_store!(
     the_state_at_a_version_is_that_of_the_events_up_to_it,
     the_state_at_a_time_is_that_of_the_longest_prefix,
-    a_version_that_never_was_is_refused,
+    a_version_that_the_stream_does_not_have_is_refused,
     a_module_that_does_not_decide_the_category_is_refused,
 );
 
@@ -45,7 +45,7 @@ async fn the_state_at_a_version_is_that_of_the_events_up_to_it(place: Place) {
             .await
             .unwrap();
         assert_eq!(view.version, Version(version));
-        // The first event has two parts, which come together.
+        // The first event has two parts, which are always applied together.
         let folded = if version == 0 {
             0
         } else {
@@ -59,7 +59,7 @@ async fn the_state_at_a_time_is_that_of_the_longest_prefix(place: Place) {
     let clock = Arc::new(ManualClock::default());
     let host = place.builder().clock(clock.clone()).build().await.unwrap();
     deploy(&host, &probe("thing").event("went", 1)).await;
-    // The third is recorded when the second was: the clock ran back.
+    // The third event is recorded at the time of the second, because the clock ran backward.
     for (number, at) in [1_000, 2_000, 1_500, 3_000].into_iter().enumerate() {
         clock.set(Timestamp(at));
         host.execute(&thing(), note(&json!([["went", number]])))
@@ -85,7 +85,7 @@ async fn the_state_at_a_time_is_that_of_the_longest_prefix(place: Place) {
     }
 }
 
-async fn a_version_that_never_was_is_refused(place: Place) {
+async fn a_version_that_the_stream_does_not_have_is_refused(place: Place) {
     let host = place.host().await;
     deploy(&host, &probe("thing").event("went", 1)).await;
     let at = |version| At::Version(Version(version));

@@ -1,4 +1,4 @@
-//! Rule 7.3 at random: whatever snapshots there are, a state is that of all events.
+//! Rule 7.3 at random: whatever snapshots exist, a state equals the fold of all events.
 
 use quipu::engine::{At, Policy};
 use quipu::model::Version;
@@ -10,12 +10,12 @@ use serde_json::json;
 use crate::support::{deploy, engine, note, thing};
 
 on_every_store!(
-    a_state_with_snapshots_is_that_of_all_events,
-    a_state_of_an_author_s_guest_is_that_of_all_events,
+    a_state_with_snapshots_equals_the_fold_of_all_events,
+    a_state_of_an_example_guest_equals_the_fold_of_all_events,
 );
 
-/// Old and new events, some of them split, dropped or lifted, and snapshots in between.
-async fn a_state_with_snapshots_is_that_of_all_events(place: Place) {
+/// Old and new events, some of them split, dropped or lifted, with snapshots in between.
+async fn a_state_with_snapshots_equals_the_fold_of_all_events(place: Place) {
     for seed in seed::seeds(3) {
         random_things(&place.another(), seed).await;
     }
@@ -54,7 +54,7 @@ async fn random_things(place: &Place, seed: u64) {
             }
         }
     }
-    // By time it is folded from the first event on.
+    // A state by time is folded from the first event.
     let all = host
         .state_at(&thing(), At::Time(quipu::model::Timestamp(u64::MAX)), None)
         .await;
@@ -74,7 +74,7 @@ async fn random_things(place: &Place, seed: u64) {
 }
 
 /// The example guests: `account` is written in one style of the SDK, `loan` in the other.
-async fn a_state_of_an_author_s_guest_is_that_of_all_events(place: Place) {
+async fn a_state_of_an_example_guest_equals_the_fold_of_all_events(place: Place) {
     for seed in seed::seeds(3) {
         random_guests(&place.another(), seed).await;
     }

@@ -20,7 +20,7 @@ pub fn stored(name: &str, schema_version: u32, json: &str) -> NewEvent {
     }
 }
 
-/// A host whose workers read pages of few events, with policies of snapshots.
+/// A host whose workers read pages of few events, with snapshot policies.
 pub fn engine(place: &Place, others: Policy) -> Builder {
     place.builder().engine(Options {
         load_page: 7,
@@ -32,7 +32,7 @@ pub fn engine(place: &Place, others: Policy) -> Builder {
     })
 }
 
-/// Uploads a probe and makes it the active one.
+/// Uploads a probe and activates it.
 pub async fn deploy(host: &Host, probe: &Probe) -> Digest {
     examples::deploy(host, probe.component()).await
 }
@@ -42,12 +42,12 @@ pub fn note(events: &Value) -> Command {
     Command::new("note", events.to_string()).unwrap()
 }
 
-/// What the probe that is active has folded of a stream.
+/// The events of a stream that the active probe has folded.
 pub async fn seen(host: &Host, stream: &StreamId) -> Vec<String> {
     seen_in(&host.state(stream).await.unwrap().state)
 }
 
-/// What a probe's view says that it has folded.
+/// The events in a probe's view.
 pub fn seen_in(view: &str) -> Vec<String> {
     let view: Value = serde_json::from_str(view).unwrap();
     serde_json::from_value(view["seen"].clone()).unwrap()
@@ -68,13 +68,13 @@ pub async fn read(host: &Host, stream: &StreamId) -> Vec<RecordedEvent> {
     page.await.unwrap().events
 }
 
-/// The events of the log that pass.
+/// The events of the log that pass the filter.
 pub async fn log(host: &Host, filter: &Filter) -> Vec<RecordedEvent> {
     let page = host.read_log(Position(0), Direction::Forward, 1_000, filter);
     page.await.unwrap().events
 }
 
-/// Waits for what happens apart from the commands, and tells of itself by a count alone.
+/// Waits for a background action that is visible only in a count.
 pub async fn until(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..2_000 {
         if is_so() {

@@ -1,4 +1,4 @@
-//! Rules 7.1 and 7.5: when snapshots are taken, and what they never do.
+//! Rules 7.1 and 7.5: when snapshots are taken, and that they never disturb commands.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use serde_json::json;
 use crate::support::{deploy, engine, note, seen, thing, until};
 
 on_every_store!(
-    a_snapshot_is_taken_every_so_many_events,
+    a_snapshot_is_taken_after_the_configured_number_of_events,
     no_snapshot_is_taken_while_the_policy_is_off,
     a_slow_load_leads_to_a_snapshot,
-    a_snapshot_that_can_not_be_taken_fails_no_command,
+    a_snapshot_that_cannot_be_taken_fails_no_command,
     a_replayed_answer_takes_no_snapshot,
-    a_snapshot_on_demand_says_what_was_there,
-    a_category_without_a_policy_follows_the_others,
+    a_snapshot_on_demand_reports_the_snapshots_before_it,
+    a_category_without_a_policy_uses_the_default,
 );
 
 async fn fill(host: &Host, events: usize) {
@@ -28,7 +28,7 @@ async fn fill(host: &Host, events: usize) {
     }
 }
 
-async fn a_snapshot_is_taken_every_so_many_events(place: Place) {
+async fn a_snapshot_is_taken_after_the_configured_number_of_events(place: Place) {
     let host = engine(&place, Policy::Every(5)).build().await.unwrap();
     deploy(&host, &probe("thing").event("went", 1)).await;
     fill(&host, 4).await;
@@ -68,7 +68,7 @@ async fn a_slow_load_leads_to_a_snapshot(place: Place) {
     assert!(found[0].found.snapshot.version >= Version(20));
 }
 
-async fn a_snapshot_that_can_not_be_taken_fails_no_command(place: Place) {
+async fn a_snapshot_that_cannot_be_taken_fails_no_command(place: Place) {
     let host = engine(&place, Policy::Every(1)).build().await.unwrap();
     for does in ["none", "trap", "refuse", "as-it-is"] {
         let probe = probe("thing")
@@ -95,7 +95,7 @@ async fn a_replayed_answer_takes_no_snapshot(place: Place) {
     assert!(host.check_snapshots("thing", 10).await.unwrap().is_empty());
 }
 
-async fn a_snapshot_on_demand_says_what_was_there(place: Place) {
+async fn a_snapshot_on_demand_reports_the_snapshots_before_it(place: Place) {
     let host = engine(&place, Policy::Off).build().await.unwrap();
     assert_eq!(
         host.snapshot(&thing()).await.unwrap_err().code(),
@@ -114,7 +114,7 @@ async fn a_snapshot_on_demand_says_what_was_there(place: Place) {
     assert_eq!(second.snapshot.version, Version(10));
     assert_eq!(second.found[0].snapshot, first.snapshot);
     assert_eq!(second.found[0].agreement, quipu::fold::Agreement::Agrees);
-    // A guest whose snapshots do not hold its state is found out before one is stored.
+    // A guest whose snapshots do not contain its state is detected before one is stored.
     deploy(
         &host,
         &probe("thing")
@@ -129,7 +129,7 @@ async fn a_snapshot_on_demand_says_what_was_there(place: Place) {
     );
 }
 
-async fn a_category_without_a_policy_follows_the_others(place: Place) {
+async fn a_category_without_a_policy_uses_the_default(place: Place) {
     let mut options = quipu::engine::Options::default();
     options.snapshots.others = Policy::Every(3);
     let named = &mut options.snapshots.by_category;
