@@ -6,7 +6,7 @@ use quipu_tests::probe::probe;
 
 use crate::{apply, check_fault, check_obedient, decide, fault, go, load, open, runtime, tight};
 
-/// A guest that decides under these limits.
+/// A guest that decides within these limits.
 fn check_obeyed(name: &str, limits: Limits) {
     let (mut instance, aggregate) = open(&load(name, limits));
     let decision = decide(&mut instance, &aggregate).unwrap();
@@ -16,7 +16,7 @@ fn check_obeyed(name: &str, limits: Limits) {
 }
 
 #[test]
-fn a_guest_that_keeps_the_rules_is_heard() {
+fn a_valid_guest_decides() {
     check_obedient(&runtime(Limits::default()));
     check_obedient(&runtime(tight()));
 }
@@ -32,7 +32,7 @@ fn an_instance_serves_thousands_of_decisions_and_aggregates() {
 }
 
 #[test]
-fn a_trap_names_what_happened() {
+fn a_trap_reports_its_cause() {
     check_fault("trap", tight(), FaultKind::Trap, "unreachable", true);
     let (mut instance, aggregate) = open(&load("divide", tight()));
     let found = fault(apply(&mut instance, &aggregate, 1));
@@ -41,7 +41,7 @@ fn a_trap_names_what_happened() {
 }
 
 #[test]
-fn what_a_guest_logged_as_an_error_before_its_trap_is_told() {
+fn a_trap_reports_the_error_that_the_guest_logged_before() {
     let words = "it said \"index out of bounds\"";
     check_fault("panic", tight(), FaultKind::Trap, words, true);
 }
@@ -58,7 +58,7 @@ fn fuel_bounds_a_call() {
 }
 
 #[test]
-fn fuel_is_told_and_equal_for_equal_decisions() {
+fn fuel_is_reported_and_equal_for_equal_decisions() {
     let (mut instance, aggregate) = open(&load("count", tight()));
     let first = decide(&mut instance, &aggregate).unwrap().fuel;
     let second = decide(&mut instance, &aggregate).unwrap().fuel;
@@ -117,7 +117,7 @@ fn tables_are_bounded() {
 }
 
 #[test]
-fn handles_are_bounded() {
+fn the_number_of_handles_is_bounded() {
     let memory = FaultKind::OutOfMemory;
     check_fault("many-handles", tight(), memory, "handle", true);
     let limits = |handles_max| Limits {
@@ -131,7 +131,7 @@ fn handles_are_bounded() {
 }
 
 #[test]
-fn the_stack_is_bounded_and_its_overflow_says_so() {
+fn the_stack_is_bounded_and_an_overflow_is_reported() {
     check_obeyed("deep", tight());
     check_fault("recursion", tight(), FaultKind::Trap, "stack", true);
 }
@@ -185,7 +185,7 @@ fn a_decision_is_bounded_in_events_and_their_bytes() {
 }
 
 #[test]
-fn bytes_that_do_not_decode_break_the_contract() {
+fn bytes_that_cannot_be_decoded_break_the_contract() {
     check_fault("bad-utf8", tight(), FaultKind::Contract, "utf-8", true);
     check_fault("bad-case", tight(), FaultKind::Contract, "", true);
     check_fault(
@@ -215,7 +215,7 @@ fn a_handle_that_was_never_made_breaks_the_contract() {
 }
 
 #[test]
-fn arguments_are_never_written_outside_of_memory() {
+fn arguments_are_never_written_outside_of_the_guests_memory() {
     let module = load("bad-realloc", tight());
     let mut instance = Instance::new(&module).unwrap();
     let found = fault(instance.open("1", None));
@@ -223,7 +223,7 @@ fn arguments_are_never_written_outside_of_memory() {
 }
 
 #[test]
-fn an_answer_that_its_manifest_does_not_name_breaks_the_contract() {
+fn an_event_that_the_manifest_does_not_declare_breaks_the_contract() {
     let contract = FaultKind::Contract;
     check_fault(
         "bad-json",
@@ -279,7 +279,7 @@ fn a_view_and_a_snapshot_are_checked_too() {
 }
 
 #[test]
-fn a_guest_may_say_that_it_failed() {
+fn a_guest_can_report_that_it_failed() {
     let words = "it says \"lost \\\"it\\\"\\n\"";
     check_fault("internal", tight(), FaultKind::Internal, words, false);
     let (mut instance, aggregate) = open(&load("internal", tight()));
@@ -288,7 +288,7 @@ fn a_guest_may_say_that_it_failed() {
 }
 
 #[test]
-fn a_no_is_an_answer_and_no_fault() {
+fn a_rejection_is_an_answer_and_not_a_fault() {
     let (mut instance, aggregate) = open(&load("rejects", tight()));
     let Outcome::Rejected(rejection) = decide(&mut instance, &aggregate).unwrap().outcome else {
         panic!("expected a rejection");
@@ -304,7 +304,7 @@ fn a_no_is_an_answer_and_no_fault() {
 }
 
 #[test]
-fn tags_and_annotations_become_the_events_own() {
+fn tags_and_annotations_are_stored_with_the_event() {
     let (mut instance, aggregate) = open(&load("annotated", tight()));
     let Outcome::Events(events) = decide(&mut instance, &aggregate).unwrap().outcome else {
         panic!("expected events");
@@ -317,12 +317,12 @@ fn tags_and_annotations_become_the_events_own() {
 }
 
 #[test]
-fn logging_is_paid_with_fuel() {
+fn logging_consumes_fuel() {
     check_fault("chatter", tight(), FaultKind::OutOfFuel, "fuel", true);
 }
 
 #[test]
-fn a_fault_while_closing_spends_the_instance_and_nothing_else() {
+fn a_fault_while_closing_discards_only_the_instance() {
     let module = load("bad-drop", tight());
     let (mut instance, aggregate) = open(&module);
     instance.close(aggregate);
@@ -370,9 +370,9 @@ fn a_command_of_another_content_type_is_a_bad_command() {
     );
 }
 
-/// What a guest has folded event by event has to be folded again when all of it is loaded.
+/// Events that a guest has folded one by one must fold together when all of them are loaded.
 #[test]
-fn events_that_each_stay_within_the_fuel_of_a_call_are_folded_together() {
+fn events_that_fit_the_fuel_of_a_call_one_by_one_can_be_folded_together() {
     const EVENTS: u64 = 200;
     const FUEL: u64 = 3_000_000;
     let component = probe("thing").event("went", 1).traps_on_rare().component();

@@ -5,7 +5,7 @@ use quipu::runtime::{Export, FaultKind, Instance, Limits, Options, Refused, Runt
 use crate::guest::{component, component_of};
 use crate::{check_obedient, decide, open, runtime, tight};
 
-/// Why bytes are refused; and that the runtime goes on.
+/// The reason why bytes are refused. Also checks that the runtime still works.
 fn refused(bytes: &[u8], limits: Limits) -> Refused {
     let runtime = runtime(limits);
     let refused = runtime.load(bytes).unwrap_err();
@@ -14,7 +14,7 @@ fn refused(bytes: &[u8], limits: Limits) -> Refused {
 }
 
 #[test]
-fn a_module_tells_what_it_is() {
+fn a_module_has_the_data_of_its_manifest() {
     let bytes = component("skeleton");
     let module = runtime(tight()).load(&bytes).unwrap();
     assert_eq!(module.world(), "decider-guest");
@@ -36,7 +36,7 @@ fn a_module_tells_what_it_is() {
 }
 
 #[test]
-fn a_component_without_a_decider_loads_and_can_not_be_asked_to_decide() {
+fn a_component_without_a_decider_loads_and_cannot_decide() {
     let module = runtime(tight())
         .load(&component_of("upcaster", "upcaster-guest"))
         .unwrap();
@@ -58,7 +58,7 @@ fn a_forbidden_import_is_named() {
 }
 
 #[test]
-fn exports_are_those_of_the_contract() {
+fn only_exports_of_the_contract_are_allowed() {
     let found = refused(&component("unknown-export"), tight());
     assert_eq!(
         found,
@@ -76,7 +76,7 @@ fn exports_are_those_of_the_contract() {
 }
 
 #[test]
-fn bytes_that_are_no_component_are_refused() {
+fn bytes_that_are_not_a_component_are_refused() {
     for bytes in [
         &b""[..],
         b"\0asm",
@@ -99,7 +99,7 @@ fn bytes_that_are_no_component_are_refused() {
 }
 
 #[test]
-fn a_component_has_a_greatest_size() {
+fn the_size_of_a_component_is_bounded() {
     let bytes = component("skeleton");
     let limits = |component_bytes_max| Limits {
         component_bytes_max,
@@ -118,7 +118,7 @@ fn a_component_has_a_greatest_size() {
 }
 
 #[test]
-fn the_limits_hold_before_anything_is_known_of_a_guest() {
+fn the_limits_apply_before_the_manifest_is_read() {
     for (name, kind) in [
         ("silent", FaultKind::OutOfFuel),
         ("endless-start", FaultKind::OutOfFuel),
@@ -156,7 +156,7 @@ fn cached(dir: &std::path::Path) -> Runtime {
     .unwrap()
 }
 
-/// The one compiled component in a folder.
+/// The only compiled component in a folder.
 fn compiled(dir: &std::path::Path) -> std::path::PathBuf {
     let files = std::fs::read_dir(dir).unwrap();
     let mut paths = files.map(|file| file.unwrap().path());
@@ -166,7 +166,7 @@ fn compiled(dir: &std::path::Path) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_compiled_component_is_used_again_and_a_damaged_one_made_anew() {
+fn a_compiled_component_is_reused_and_a_damaged_one_is_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = component("skeleton");
     let decides = || {
@@ -183,7 +183,7 @@ fn a_compiled_component_is_used_again_and_a_damaged_one_made_anew() {
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
     for damaged in [&flipped[..], &whole[..whole.len() / 2], b""] {
-        // As another file, since the old one may still be mapped.
+        // As a different file, because the old one may still be mapped.
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, damaged).unwrap();
         decides();

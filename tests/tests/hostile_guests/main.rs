@@ -1,5 +1,5 @@
-//! What a guest can do wrong, and that only the guest suffers from it. Limits come
-//! in pairs: the same guest obeys one bound and violates another.
+//! Wrong behaviour of guests, and that it affects only the guest. Limits are tested in pairs: the
+//! same guest obeys one limit and exceeds another.
 #![allow(clippy::unwrap_used)]
 
 mod calls;
@@ -28,7 +28,7 @@ pub fn runtime(limits: Limits) -> Runtime {
     .unwrap()
 }
 
-/// Enough for every guest here that keeps the rules, and soon used up by the others.
+/// Enough for every valid guest here, and soon used up by the others.
 pub fn tight() -> Limits {
     Limits {
         fuel_per_call: 20_000_000,
@@ -65,7 +65,7 @@ pub fn go() -> CommandRecord {
     }
 }
 
-/// Asks for a decision on `go`.
+/// Decides `go`.
 pub fn decide(instance: &mut Instance, aggregate: &Aggregate) -> Result<Decision, Failure> {
     instance.decide(aggregate, &go(), &Annotations::new())
 }
@@ -85,7 +85,7 @@ pub fn apply(instance: &mut Instance, aggregate: &Aggregate, count: usize) -> Re
     instance.apply(aggregate, &events)
 }
 
-/// The fault that a call ended with.
+/// The fault that ended a call.
 pub fn fault<T: std::fmt::Debug>(answer: Result<T, Failure>) -> Fault {
     match answer {
         Err(Failure::Fault(fault)) => fault,
@@ -93,8 +93,8 @@ pub fn fault<T: std::fmt::Debug>(answer: Result<T, Failure>) -> Fault {
     }
 }
 
-/// Decides in a fresh instance and expects a fault of a kind with these words in
-/// its text; then that another instance, of a guest that keeps the rules, works.
+/// Decides in a fresh instance and expects a fault of a kind with these words in its text. Then
+/// checks that another instance, of a valid guest, works.
 pub fn check_fault(name: &str, limits: Limits, kind: FaultKind, words: &str, is_spent: bool) {
     let runtime = runtime(limits);
     let module = runtime.load(&guest::component(name)).unwrap();
@@ -116,7 +116,7 @@ pub fn check_fault(name: &str, limits: Limits, kind: FaultKind, words: &str, is_
     check_obedient(&runtime);
 }
 
-/// The guest that keeps the rules, from opening to closing.
+/// A valid guest, from opening to closing.
 pub fn check_obedient(runtime: &Runtime) {
     let module = runtime.load(&guest::component("skeleton")).unwrap();
     let (mut instance, aggregate) = open(&module);

@@ -3,8 +3,8 @@ use quipu::runtime::Refused;
 use crate::guest::{component_of, decider_with};
 use crate::{runtime, tight};
 
-/// Why a decider is refused that changes its manifest, as in the skeleton, by
-/// these instructions and data.
+/// The reason why a decider is refused whose manifest differs from the skeleton's by these
+/// instructions and data.
 fn check_refused(change: &str, data: &str, words: &str) {
     let forms = format!("(func $describe (type $describe) {change} (i32.const 0x500)) {data}");
     match runtime(tight()).load(&decider_with(&forms)) {
@@ -30,7 +30,7 @@ fn a_deciders_name_is_a_category() {
 }
 
 #[test]
-fn a_version_is_semantic() {
+fn a_version_is_a_semantic_version() {
     for version in ["1.0.a", "01.00", "1..00", "1.0.-", "1.0+0"] {
         let data = format!(r#"(data (i32.const 0x410) "{version}")"#);
         check_refused("", &data, "semantic version");
@@ -41,26 +41,26 @@ fn a_version_is_semantic() {
 }
 
 #[test]
-fn schema_versions_begin_at_one() {
+fn schema_versions_start_at_one() {
     check_refused(&store(0x648, 0), "", "event went has schema version 0");
     check_refused(&store(0x608, 0), "", "command go has schema version 0");
     check_refused(&store(0x510, 0), "", "state schema version 0");
 }
 
 #[test]
-fn names_are_unique_and_not_the_hosts() {
+fn names_are_unique_and_not_reserved() {
     let twice =
         store(0x528, 2) + "(memory.copy (i32.const 0x664) (i32.const 0x640) (i32.const 36))";
     check_refused(&twice, "", "two events are called went");
     check_refused("", r#"(data (i32.const 0x430) "$ent")"#, "names in $");
     check_refused("", r#"(data (i32.const 0x420) "\0a")"#, "control character");
-    // An alias that is the type's own name.
+    // An alias that equals the type's own name.
     let alias = store(0x64c, 0x640) + &store(0x650, 1);
     check_refused(&alias, "", "two events are called went");
 }
 
 #[test]
-fn migrations_lead_without_gaps_to_the_current_version() {
+fn migrations_reach_the_current_version_without_gaps() {
     let chain = |steps: &[(u32, u32)]| {
         let mut change = store(0x510, 4) + &store(0x514, 0x800) + &store(0x518, steps.len() as u32);
         for (index, (from, to)) in steps.iter().enumerate() {
@@ -93,7 +93,7 @@ fn migrations_lead_without_gaps_to_the_current_version() {
 }
 
 #[test]
-fn lists_are_bounded() {
+fn the_lists_of_a_manifest_are_bounded() {
     check_refused(&store(0x518, 1_001), "", "1001 migrations");
     let zeros = store(0x524, 0x10000);
     check_refused(&(zeros + &store(0x528, 1_001)), "", "1001 events");
@@ -102,7 +102,7 @@ fn lists_are_bounded() {
 }
 
 #[test]
-fn what_belongs_to_a_decider_needs_one() {
+fn a_state_schema_version_needs_a_decider() {
     let found = runtime(tight())
         .load(&component_of("no-decider", "upcaster-guest"))
         .unwrap_err();

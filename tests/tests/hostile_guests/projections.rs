@@ -14,7 +14,7 @@ fn load(probe: &Probe, limits: Limits) -> Arc<Module> {
     runtime(limits).load(&probe.component()).unwrap()
 }
 
-/// A projection with these members, and an instance to ask.
+/// A projection with these members, and an instance to call.
 fn projection(other: Value, limits: Limits) -> (Instance, Definition) {
     let module = load(&probe("note").projection("notes", 1, other), limits);
     let definition = module.projection("notes").unwrap().clone();
@@ -84,7 +84,7 @@ fn check_fault<T: std::fmt::Debug>(answer: Result<T, Failure>, kind: FaultKind, 
 }
 
 #[test]
-fn a_definition_is_read_as_it_is_said() {
+fn a_definition_is_read_completely() {
     let (_, found) = projection(
         json!({
             "sources": [
@@ -117,13 +117,13 @@ fn a_definition_is_read_as_it_is_said() {
 }
 
 #[test]
-fn a_component_without_projections_answers_none() {
+fn a_component_without_projections_defines_none() {
     let module = load(&probe("note"), tight());
     assert!(module.projections().is_empty() && module.projection("notes").is_none());
 }
 
 #[test]
-fn a_projections_name_can_be_one_of_a_view() {
+fn a_projection_name_must_be_a_valid_sql_view_name() {
     let long = "a".repeat(48);
     for name in ["a", "loan-views_2", &long] {
         load(&probe("note").projection(name, 1, json!({})), tight());
@@ -136,7 +136,7 @@ fn a_projections_name_can_be_one_of_a_view() {
 }
 
 #[test]
-fn projections_are_bounded_distinct_and_of_some_version() {
+fn projections_are_bounded_and_have_distinct_names_and_a_version() {
     let many = |count| {
         (0..count).fold(probe("note"), |probe, number| {
             probe.projection(&format!("p{number}"), 1, json!({}))
@@ -156,7 +156,7 @@ fn projections_are_bounded_distinct_and_of_some_version() {
 }
 
 #[test]
-fn sources_are_bounded_distinct_and_categories() {
+fn sources_are_a_bounded_number_of_distinct_categories() {
     let many = |count| {
         let sources = (0..count).map(|number| json!({"category": format!("c{number}")}));
         json!({"sources": sources.collect::<Vec<_>>()})
@@ -179,7 +179,7 @@ fn sources_are_bounded_distinct_and_categories() {
 }
 
 #[test]
-fn types_of_a_source_are_bounded_distinct_and_names() {
+fn types_of_a_source_are_a_bounded_number_of_distinct_names() {
     let types = |category: &str, types: Value| json!({"sources": [{"category": category, "events": types}]});
     let many = |count| {
         let many = (0..count).map(|number| json!([format!("{number}"), 0]));
@@ -205,7 +205,7 @@ fn types_of_a_source_are_bounded_distinct_and_names() {
 }
 
 #[test]
-fn indexes_are_bounded_distinct_and_pointers() {
+fn indexes_are_a_bounded_number_of_distinct_json_pointers() {
     let index =
         |name: &str, pointer: &str| json!({"name": name, "pointer": pointer, "kind": "text"});
     let many = |count| {
@@ -228,7 +228,7 @@ fn indexes_are_bounded_distinct_and_pointers() {
 }
 
 #[test]
-fn keys_are_bounded_distinct_and_printable() {
+fn keys_are_a_bounded_number_of_distinct_printable_texts() {
     let by_body = || json!({"keys": "body"});
     let of = |given: Vec<String>| keys(by_body(), &[json!({"keys": given})]);
     let many = |count: u32| (0..count).map(|number| number.to_string()).collect();
@@ -252,7 +252,7 @@ fn keys_are_bounded_distinct_and_printable() {
 }
 
 #[test]
-fn an_answer_belongs_to_each_event_and_each_work() {
+fn a_guest_must_answer_for_each_event_and_each_document() {
     let bodies = [json!({}), json!({"bad": {"keys": "too-few"}})];
     check_fault(
         keys(json!({}), &bodies),
@@ -294,7 +294,7 @@ fn a_document_is_bounded_json() {
 }
 
 #[test]
-fn failures_are_told_as_what_they_are() {
+fn faults_are_reported_with_their_kind() {
     for call in ["keys", "apply"] {
         let answer = |how: &str| {
             let body = json!({"bad": {call: how}});
@@ -319,14 +319,14 @@ fn failures_are_told_as_what_they_are() {
     let events = events(&[json!({})]);
     let answer = instance.keys(&other, &events.iter().collect::<Vec<_>>());
     check_fault(answer, FaultKind::Internal, "no projection other");
-    // It can still be asked.
+    // The instance can still be called.
     other.name = "notes".into();
     let answer = instance.keys(&other, &events.iter().collect::<Vec<_>>());
     assert_eq!(answer.unwrap(), [["note-1".into()]]);
 }
 
 #[test]
-fn detail_is_given_where_it_is_asked_for() {
+fn tags_and_annotations_are_passed_if_the_projection_asks_for_them() {
     let asked = json!({"tags": true, "annotations": true});
     let found = apply(asked, &[json!({"n": 3, "status": "open"})]).unwrap();
     let expected = json!({
@@ -339,7 +339,8 @@ fn detail_is_given_where_it_is_asked_for() {
     assert_eq!(found.unwrap(), None);
 }
 
-/// Documents that some events of two streams lead to, in as many calls as the limits ask.
+/// The documents that result from some events of two streams, in as many calls as the limits
+/// require.
 fn folded(limits: Limits) -> Vec<Option<String>> {
     let (mut instance, definition) = projection(json!({"keys": "body"}), limits);
     let mut all = Vec::new();
@@ -371,7 +372,7 @@ fn folded(limits: Limits) -> Vec<Option<String>> {
 }
 
 #[test]
-fn long_work_is_cut_and_folds_to_the_same() {
+fn long_work_is_split_into_calls_with_the_same_result() {
     let whole = folded(Limits::default());
     assert_eq!(whole[1].as_deref(), Some(r#"{"count":5,"sum":-1}"#));
     assert_eq!(whole[3], None);
@@ -388,7 +389,7 @@ fn long_work_is_cut_and_folds_to_the_same() {
 }
 
 #[test]
-fn parts_of_one_event_come_in_one_call() {
+fn parts_of_one_event_are_passed_in_one_call() {
     let limits = Limits {
         events_per_call_max: 2,
         ..Limits::default()

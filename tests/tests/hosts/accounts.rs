@@ -1,4 +1,4 @@
-//! What one host has acknowledged holds at another at once.
+//! Data that one host has acknowledged is effective on another immediately.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use quipu::Host;
 use quipu::model::{ExpectedVersion, StreamId};
 use quipu_tests::{Place, build, examples, log};
 
-/// Hosts on one store, the first of which has deployed the guest `account`.
+/// Hosts on one store. The first has deployed the guest `account`.
 async fn hosts(place: &Place, count: usize) -> Vec<Host> {
     let first = place.bank().await;
     let mut hosts = vec![first];
@@ -29,7 +29,7 @@ async fn execute(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_host_acknowledged_another_can_withdraw_at_once() {
+async fn a_deposit_at_one_host_can_be_withdrawn_at_another_immediately() {
     let place = Place::postgres();
     let hosts = hosts(&place, 2).await;
     let account = build::stream("account-1");
@@ -44,7 +44,7 @@ async fn what_one_host_acknowledged_another_can_withdraw_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rejection_rests_on_what_another_host_acknowledged() {
+async fn a_rejection_takes_events_of_another_host_into_account() {
     let place = Place::postgres();
     let hosts = hosts(&place, 2).await;
     let account = build::stream("account-1");
@@ -60,7 +60,7 @@ async fn a_rejection_rests_on_what_another_host_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn copies_of_a_command_at_two_hosts_are_one() {
+async fn copies_of_a_command_at_two_hosts_have_one_effect() {
     let place = Place::postgres();
     let hosts = Arc::new(hosts(&place, 2).await);
     let account = build::stream("account-1");
@@ -90,7 +90,7 @@ async fn copies_of_a_command_at_two_hosts_are_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn appends_of_several_hosts_that_check_each_others_streams_do_not_all_win() {
+async fn appends_of_several_hosts_that_check_each_others_streams_do_not_all_succeed() {
     let place = Place::postgres();
     let hosts = Arc::new(vec![place.host().await, place.host().await]);
     for round in 0..50 {
@@ -125,11 +125,11 @@ async fn appends_of_several_hosts_that_check_each_others_streams_do_not_all_win(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_hears_of_another_hosts_commits() {
+async fn a_host_is_notified_of_another_hosts_commits() {
     let place = Place::postgres();
     let (here, there) = (place.open().await, place.host().await);
     let mut wakes = here.wakes.log.clone();
-    // Several times, since a poll may come by itself.
+    // Several times, because a poll may find the commit by chance.
     for n in 1..=20 {
         wakes.mark_unchanged();
         let stream = build::stream("note-1");

@@ -1,4 +1,4 @@
-//! What a host asks of its database is checked when it starts.
+//! A host checks the requirements on its database when it starts.
 
 use quipu::store::{self, Error, StoreUrl};
 use quipu_tests::Place;
@@ -17,7 +17,7 @@ async fn refused(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_database_that_can_not_hold_every_text_is_refused() {
+async fn a_database_that_cannot_store_every_text_is_refused() {
     let name = postgres::fresh_schema();
     let mut connection = server().connect().await;
     let sql = format!(
@@ -34,7 +34,8 @@ async fn a_database_that_can_not_hold_every_text_is_refused() {
     dropping.execute(&mut connection).await.unwrap();
 }
 
-/// The first message of a client without its `options`, as poolers are told to leave them out.
+/// The first message of a client without its `options`, which poolers can be configured to leave
+/// out.
 fn without_options(message: &[u8]) -> Vec<u8> {
     let (version, rest) = message.split_at(4);
     let words: Vec<&[u8]> = rest.split(|byte| *byte == 0).collect();
@@ -55,7 +56,7 @@ fn without_options(message: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], &kept].concat()
 }
 
-/// Asks for TLS begin so; the answer is no.
+/// The start of a request for TLS; the answer is no.
 const TLS: [u8; 4] = 80_877_103u32.to_be_bytes();
 
 async fn pass_on(mut client: TcpStream, to: String) -> std::io::Result<()> {
@@ -76,7 +77,7 @@ async fn pass_on(mut client: TcpStream, to: String) -> std::io::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pooler_that_leaves_out_what_is_asked_for_is_refused() {
+async fn a_pooler_that_drops_the_session_options_is_refused() {
     let place = Place::postgres();
     let mut url = reqwest::Url::parse(place.url()).unwrap();
     let to = format!("127.0.0.1:{}", url.port().unwrap());
@@ -93,7 +94,7 @@ async fn a_pooler_that_leaves_out_what_is_asked_for_is_refused() {
         why.contains("search_path") && why.contains("pooler"),
         "{why}"
     );
-    // The tables of nobody were made.
+    // No tables were created.
     let mut connection = server().connect().await;
     let made = sqlx::query("SELECT 1 FROM pg_tables WHERE schemaname = 'public'");
     let made = made.fetch_optional(&mut connection).await.unwrap();

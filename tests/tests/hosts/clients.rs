@@ -1,4 +1,4 @@
-//! Hosts in processes of their own, one of which is killed in the middle.
+//! Hosts in processes of their own, one of which is killed while it works.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use quipu::model::Position;
 use quipu::store::{Direction, Filter};
 use quipu_tests::{Place, build, examples, log, seed};
 
-/// Few, so that the hosts get in each other's way.
+/// A small number, so that the hosts compete.
 const ACCOUNTS: usize = 6;
 
 /// Answers by deposit: version and position.
@@ -36,12 +36,12 @@ impl Client {
         Self { child, output }
     }
 
-    /// Reads up to so many answers.
+    /// Reads at most this number of answers.
     fn read(&mut self, most: usize, answers: &mut Answers) {
         for _ in 0..most {
             let mut line = String::new();
             self.output.read_line(&mut line).unwrap();
-            // What was cut off by the end was not told.
+            // An answer that was cut off by the end does not count.
             let Some(told) = line.strip_suffix('\n') else {
                 return;
             };
@@ -61,8 +61,8 @@ impl Client {
     }
 }
 
-/// So many hosts deposit at once; the first is killed, and its client goes on at a host
-/// of its own with the ids that it has not been told of, or has.
+/// This number of hosts deposit at the same time. The first is killed, and its client continues at
+/// a new host with the ids of the deposits that may or may not have been answered.
 async fn check(hosts: usize, each: usize) {
     let seed = seed::seeds(1)[0];
     let mut random = seed::random(seed);
@@ -88,7 +88,7 @@ async fn check(hosts: usize, each: usize) {
     clients[0].child.kill().unwrap();
     clients[0].read(usize::MAX, &mut answers[0]);
     clients[0].child.wait().unwrap();
-    // All ids once more: what was recorded is replayed.
+    // All ids a second time: recorded deposits are replayed.
     clients[0] = Client::start(&place, &names[0], each, &Answers::new());
     let told = std::mem::take(&mut answers[0]);
     for (client, answers) in clients.into_iter().zip(&mut answers) {
@@ -119,7 +119,7 @@ async fn check(hosts: usize, each: usize) {
     bank.shutdown().await.unwrap();
 }
 
-/// Reads the log as it grows, from the first position on, until it has so many events.
+/// Reads the log while it grows, from the first position, until it has this number of events.
 async fn follow(host: quipu::Host, count: usize) -> Vec<u64> {
     let (mut seen, mut after) = (Vec::new(), Position(0));
     while seen.len() < count {
@@ -136,11 +136,11 @@ async fn follow(host: quipu::Host, count: usize) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hosts_lose_and_double_nothing_though_one_is_killed() {
+async fn two_hosts_lose_and_duplicate_nothing_though_one_is_killed() {
     check(2, if seed::is_long() { 5_000 } else { 800 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_hosts_lose_and_double_nothing_though_one_is_killed() {
+async fn four_hosts_lose_and_duplicate_nothing_though_one_is_killed() {
     check(4, if seed::is_long() { 5_000 } else { 400 }).await;
 }

@@ -1,4 +1,4 @@
-//! What operators dropped before drops belonged to projections is theirs after a migration.
+//! Events dropped before drops belonged to projections belong to the projection after a migration.
 
 use quipu::model::{Position, Timestamp};
 use quipu::store::{self, DroppedEvent, Subject};
@@ -41,8 +41,8 @@ macro_rules! version_5 {
 
 const NAMES: [&str; 5] = ["store", "checkpoints", "snapshots", "projections", "proof"];
 
-/// Two builds of a projection and a dropped one of another. True and false are 1 and 0 in one
-/// of the databases.
+/// Two builds of a projection and a dropped build of another. True and false are 1 and 0 in one of
+/// the databases.
 macro_rules! filled {
     ($yes:literal, $no:literal, $module:literal) => {
         concat!(
@@ -112,7 +112,7 @@ async fn check(place: &Place) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn drops_of_older_builds_are_kept_on_postgres() {
+async fn dropped_events_of_older_schemas_are_migrated_on_postgres() {
     let place = Place::postgres();
     let schema = place.url().rsplit_once("schema=").unwrap().1;
     let mut connection = server().connect().await;
@@ -129,7 +129,7 @@ async fn drops_of_older_builds_are_kept_on_postgres() {
 }
 
 #[tokio::test]
-async fn drops_of_older_builds_are_kept_on_sqlite() {
+async fn dropped_events_of_older_schemas_are_migrated_on_sqlite() {
     let place = Place::sqlite();
     let file = place.url().strip_prefix("sqlite:").unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new()

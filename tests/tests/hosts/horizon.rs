@@ -1,4 +1,4 @@
-//! A reader of the log never misses an event, where one that goes by positions alone does.
+//! A reader of the log never misses an event, while a reader that uses only positions does.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use quipu_tests::{Place, build, log};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
 
-/// A connection with the store's schema on its path.
+/// A connection with the store's schema as its search path.
 async fn connect(place: &Place) -> PgConnection {
     let mut connection = server().connect().await;
     let schema = place.url().rsplit_once("schema=").unwrap().1;
@@ -18,7 +18,7 @@ async fn connect(place: &Place) -> PgConnection {
     connection
 }
 
-/// Reads what stands behind the last position that it has seen.
+/// Reads the events after the last position that it has seen.
 struct Naive {
     connection: PgConnection,
     seen: BTreeSet<i64>,
@@ -37,7 +37,7 @@ impl Naive {
     }
 }
 
-/// What the store's reader sees behind a position, in order.
+/// The events that the store's reader finds after a position, in order.
 async fn read(reader: &dyn EventReader, seen: &mut Vec<Position>) {
     let after = seen.last().copied().unwrap_or_default();
     let page = reader
@@ -62,8 +62,8 @@ async fn an_event_that_commits_late_is_missed_by_a_naive_reader_and_not_by_ours(
         .await
         .unwrap();
 
-    // Somebody is about to take the stream's next version, past all rules, so that the
-    // append below has drawn its position and waits in the middle of its commit.
+    // Another session is about to take the stream's next version without following the rules, so
+    // the append below has drawn its position and waits in the middle of its commit.
     let mut blocker = connect(&place).await;
     sqlx::raw_sql(
         "BEGIN; INSERT INTO events (position, stream_id, version, type_id, event_id, \
@@ -96,7 +96,7 @@ async fn an_event_that_commits_late_is_missed_by_a_naive_reader_and_not_by_ours(
         naive.read().await;
         read(&*store.reader, &mut seen).await;
     }
-    // Ours waits behind the late one.
+    // Our reader stops before the late event.
     assert_eq!((seen.len(), naive.seen.len()), (1, 11));
 
     sqlx::raw_sql("ROLLBACK")
@@ -120,7 +120,7 @@ async fn an_event_that_commits_late_is_missed_by_a_naive_reader_and_not_by_ours(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn positions_of_a_failed_commit_are_a_hole_that_holds_nobody_up() {
+async fn positions_of_a_failed_commit_are_a_gap_that_blocks_no_reader() {
     let place = Place::postgres();
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -144,7 +144,7 @@ async fn positions_of_a_failed_commit_are_a_hole_that_holds_nobody_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fence_of_a_killed_back_end_is_gone() {
+async fn the_fence_of_a_killed_backend_is_released() {
     let place = Place::postgres();
     let (host, store) = (place.host().await, place.open().await);
     let stream = build::stream("note-1");
@@ -191,7 +191,7 @@ async fn an_event_that_commits_late_is_counted() {
     host.append(&stream, build::append(build::events(1)))
         .await
         .unwrap();
-    // Somebody has drawn a position, and takes time to commit.
+    // Another session has drawn a position, and commits late.
     let mut late = connect(&place).await;
     sqlx::raw_sql(
         "BEGIN; SELECT pg_advisory_xact_lock_shared(fence(\

@@ -1,4 +1,4 @@
-//! Inline projections that several hosts feed.
+//! Inline projections that receive events from several hosts.
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Digest, Timestamp};
@@ -8,7 +8,7 @@ use quipu_tests::{Place, build, log};
 
 const COMMITS: u64 = 500;
 
-/// Appends one by one, each to one of two streams of this host and to the one of all.
+/// Appends one by one, alternating between two streams of this host and the stream of all hosts.
 async fn feed(mut store: Store, name: char, counting: Counting) -> Store {
     for n in 0..COMMITS {
         let items = [
@@ -23,7 +23,7 @@ async fn feed(mut store: Store, name: char, counting: Counting) -> Store {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_document_that_two_hosts_feed_counts_each_event_once_and_in_order() {
+async fn a_document_updated_by_two_hosts_counts_each_event_once_and_in_order() {
     let place = Place::postgres();
     let (here, there) = (place.open().await, place.open().await);
     let begun = here.documents.begin(
@@ -45,7 +45,7 @@ async fn a_document_that_two_hosts_feed_counts_each_event_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosts_that_touch_documents_in_any_order_do_not_stop_each_other() {
+async fn hosts_that_update_documents_in_different_orders_do_not_deadlock() {
     let place = Place::postgres();
     let stores = [place.open().await, place.open().await, place.open().await];
     let begun = stores[0].documents.begin(

@@ -1,4 +1,4 @@
-//! A connection that is lost when the server has committed, and before it could say so.
+//! A connection that is lost after the server has committed and before it could answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 const STREAM: &str = "note-1";
 
-/// A way to the server that loses the answer to the next `COMMIT`, when it is told to.
+/// A proxy to the server that loses the answer to the next `COMMIT` on request.
 struct Way {
     port: u16,
     loses: Arc<AtomicBool>,
@@ -29,12 +29,12 @@ impl Way {
         };
         let loses = Arc::clone(&way.loses);
         tokio::spawn(async move {
-            // Until the server is gone.
+            // This runs until the server stops.
             while let Ok((client, _)) = listener.accept().await
                 && let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await
             {
                 let loses = Arc::clone(&loses);
-                // A connection ends with an error as often as not.
+                // A connection often ends with an error.
                 tokio::spawn(async move { _ = relay(client, server, &loses).await });
             }
         });
@@ -73,7 +73,7 @@ async fn relay(
     }
 }
 
-/// Stores on one schema: one whose answers can be lost, and one beside it.
+/// Two stores on one schema: one whose answers can be lost, and one without the proxy.
 struct Stores {
     way: Way,
     lossy: Store,
@@ -99,7 +99,7 @@ impl Stores {
         }
     }
 
-    /// Commits an item; the answer is lost.
+    /// Commits an item whose answer is lost.
     async fn commit(&mut self, item: Item) -> Outcome {
         self.way.loses.store(true, Ordering::SeqCst);
         let mut outcomes = self.lossy.writer.commit(&[item], None).await.unwrap();
@@ -107,7 +107,7 @@ impl Stores {
         outcomes.pop().unwrap()
     }
 
-    /// Versions of the streams of notes and of marks.
+    /// The versions of the streams of notes and of marks.
     async fn versions(&self) -> [u64; 2] {
         let mut versions = [0; 2];
         for (version, id) in versions.iter_mut().zip([STREAM, "$streams"]) {
@@ -119,7 +119,7 @@ impl Stores {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mark_whose_answer_was_lost_is_told_once() {
+async fn archiving_whose_answer_was_lost_is_recorded_once() {
     let mut stores = Stores::open().await;
     let noted = [build::noted(STREAM, Any, 9)];
     stores.other.writer.commit(&noted, None).await.unwrap();
@@ -158,7 +158,8 @@ async fn an_append_on_locked_streams_whose_answer_was_lost_is_stored_once() {
     let mut stores = Stores::open().await;
     let noted = || build::noted(STREAM, Any, 1);
     for round in 0..3 {
-        // What the first believes of the stream is wrong after that: it locks, and looks.
+        // The first store's cached version of the stream is wrong now: it locks the stream and
+        // checks.
         stores.lossy.writer.commit(&[noted()], None).await.unwrap();
         stores.other.writer.commit(&[noted()], None).await.unwrap();
         let outcome = stores.commit(noted()).await;
@@ -200,7 +201,7 @@ async fn an_append_with_documents_whose_answer_was_lost_is_folded_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_activation_whose_answer_was_lost_raises_the_plan_once() {
+async fn an_activation_whose_answer_was_lost_increments_the_plan_once() {
     let mut stores = Stores::open().await;
     let digest = Digest([1; 32]);
     let modules = stores.other.modules.clone();

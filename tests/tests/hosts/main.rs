@@ -1,4 +1,4 @@
-//! Several hosts on one PostgreSQL, and a PostgreSQL that goes away and comes back.
+//! Several hosts on one PostgreSQL, and a PostgreSQL that fails and comes back.
 #![allow(clippy::unwrap_used)]
 
 mod accounts;

@@ -1,4 +1,4 @@
-//! PostgreSQL is restarted, crashes, or cuts its connections, under load.
+//! PostgreSQL is restarted, crashes, or drops its connections, under load.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use quipu_tests::postgres::{Server, fresh_schema};
 use quipu_tests::{build, examples, log, place};
 use sqlx::Executor;
 
-/// Clients that deposit until they are told to end, each command under an id of its own
+/// Clients that deposit until they are stopped. Each command has an id of its own and is repeated
 /// until it is answered.
 struct Load {
     host: Host,
@@ -34,7 +34,7 @@ impl Load {
                 let deposit = deposit.with_id(&id).unwrap();
                 match self.host.execute(&account, deposit).await {
                     Ok(answer) => break answer,
-                    // What a client may see of it, and tries again.
+                    // Errors that a client may see, and retries.
                     Err(error @ (Error::Store(_) | Error::Overloaded)) => {
                         assert!(
                             ["store-unavailable", "overloaded"].contains(&error.code()),
@@ -62,7 +62,7 @@ impl Load {
         panic!("commands are answered although the server takes no writes");
     }
 
-    /// Waits until so many more commands have been answered.
+    /// Waits until this number of further commands were answered.
     async fn answered_more(&self, more: u64) {
         let from = self.answered.load(Ordering::SeqCst);
         while self.answered.load(Ordering::SeqCst) < from + more {
@@ -71,8 +71,8 @@ impl Load {
     }
 }
 
-/// Runs clients while the server is disturbed, and checks that nothing that was
-/// answered is lost or doubled.
+/// Runs clients while the server is disturbed, and checks that no acknowledged deposit is lost or
+/// duplicated.
 async fn check(disturb: impl AsyncFn(&Server, &Load)) {
     let server = Server::start();
     let host = Host::builder()
@@ -149,7 +149,7 @@ async fn a_crash_loses_nothing_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_are_cut_lose_nothing_acknowledged() {
+async fn dropped_connections_lose_nothing_acknowledged() {
     check(async |server, load| {
         for _ in 0..30 {
             server.kill_backends().await;
@@ -160,7 +160,7 @@ async fn connections_that_are_cut_lose_nothing_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_takes_no_writes_for_a_while_loses_nothing_acknowledged() {
+async fn a_server_that_refuses_writes_for_a_while_loses_nothing_acknowledged() {
     check(async |server, load| {
         let mut connection = server.connect().await;
         for _ in 0..2 {

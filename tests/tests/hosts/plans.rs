@@ -9,7 +9,7 @@ use quipu::store::{Activation, Item, Outcome};
 use quipu_tests::{Place, build, examples, guest, log};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_swap_at_one_host_fails_no_command_at_another() {
+async fn replacing_a_module_at_one_host_fails_no_command_at_another() {
     let place = Place::postgres();
     let hosts = Arc::new(vec![place.host().await, place.host().await]);
     let old = examples::deploy(&hosts[0], guest::component("skeleton")).await;
@@ -55,7 +55,7 @@ async fn a_swap_at_one_host_fails_no_command_at_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_hears_of_what_another_activates() {
+async fn a_host_is_notified_of_activations_by_another() {
     let place = Place::postgres();
     let (here, there) = (place.host().await, place.host().await);
     let digest = examples::deploy(&there, examples::account()).await;
@@ -66,7 +66,7 @@ async fn a_host_hears_of_what_another_activates() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn activations_at_two_hosts_take_turns() {
+async fn activations_at_two_hosts_happen_one_after_the_other() {
     let place = Place::postgres();
     let hosts = vec![place.host().await, place.host().await];
     let account = hosts[0]
@@ -99,7 +99,7 @@ async fn activations_at_two_hosts_take_turns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_activations_on_one_plan_one_is_refused() {
+async fn of_two_activations_checked_against_one_plan_one_is_refused() {
     let place = Place::postgres();
     let (mut here, mut there) = (place.open().await, place.open().await);
     let digest = Digest([1; 32]);

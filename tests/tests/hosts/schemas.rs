@@ -1,4 +1,4 @@
-//! A store is a schema, made once, and checked ever after.
+//! A store is a schema, created once and checked at every start.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const VERSION_2: [(i64, &str, &str); 2] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosts_that_begin_at_once_make_one_store() {
+async fn hosts_that_start_at_the_same_time_create_one_store() {
     let place = Place::postgres();
     let opening = (0..6).map(|_| place.try_open());
     let stores: Vec<_> = futures::future::join_all(opening).await;
@@ -34,7 +34,7 @@ async fn hosts_that_begin_at_once_make_one_store() {
     assert!(secrets.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
-/// Makes a schema as programs before version 3 did, and fills it.
+/// Creates a schema as programs before version 3 did, and fills it.
 async fn at_version_2(place: &Place) {
     let schema = place.url().rsplit_once("schema=").unwrap().1;
     let mut connection = server().connect().await;
@@ -90,7 +90,7 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_migrated_store_goes_on_with_what_it_holds() {
+async fn a_migrated_store_keeps_its_data_and_takes_appends() {
     let place = Place::postgres();
     at_version_2(&place).await;
     store::migrate(&place.url().parse().unwrap()).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_migrated_store_goes_on_with_what_it_holds() {
     let (fold, at) = (Digest([7; 32]), Timestamp(1));
     let snapshot = StoredSnapshot::new(&stream, Version(2), 1, &body, fold, at);
     assert!(store.snapshots.keep(&stream, &snapshot).await.unwrap());
-    // An activation of old has changed the category that it is named after.
+    // An activation by an old program has changed the category with the activation's name.
     let noted = |plan| {
         let mut commit = build::commit(None, build::events(1));
         commit.plan = plan;
@@ -171,7 +171,7 @@ async fn two_schemas_of_one_database_are_two_stores() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_not_there_is_an_error_without_the_password() {
+async fn the_error_about_an_unreachable_server_does_not_show_the_password() {
     let url: StoreUrl = "postgres://ann:secret@127.0.0.1:1/bank".parse().unwrap();
     let error = store::open(&url).await.err().unwrap();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");

@@ -1,4 +1,4 @@
-//! Snapshots and marks of truncated streams are those of the store, whichever host set them.
+//! Snapshots and truncation marks belong to the store, whichever host set them.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use rand::seq::SliceRandom;
 const STREAM: &str = "note-1";
 const FOLD: Digest = Digest([7; 32]);
 
-/// A snapshot of the stream, which holds its version.
+/// A snapshot of the stream whose state is its version.
 fn taken(version: u64, fold: Digest) -> StoredSnapshot {
     let body = Body::json(format!("{{\"n\":{version}}}")).unwrap();
     let (stream, at) = (build::stream(STREAM), Timestamp(version));
     StoredSnapshot::new(&stream, Version(version), 1, &body, fold, at)
 }
 
-/// So many stores at one place, with a stream of so many events.
+/// This number of stores at one place, with a stream of this number of events.
 async fn stores(place: &Place, count: usize, events: usize) -> Vec<Store> {
     let mut stores = Vec::new();
     for _ in 0..count {
@@ -52,7 +52,7 @@ fn truncated(before: u64, at: u64) -> Item {
     })
 }
 
-/// The version of the stream's last snapshot that is no anchor.
+/// The version of the stream's last snapshot that is not an anchor.
 async fn kept(snapshots: &dyn SnapshotStore) -> Option<u64> {
     let stream = build::stream(STREAM);
     let found = snapshots.find(&stream).await.unwrap();
@@ -62,7 +62,7 @@ async fn kept(snapshots: &dyn SnapshotStore) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_kept_by_one_host_is_found_by_another() {
+async fn a_snapshot_of_one_host_is_found_by_another() {
     let place = Place::postgres();
     let stores = stores(&place, 2, 9).await;
     let (here, there) = (&stores[0].snapshots, &stores[1].snapshots);
@@ -78,14 +78,14 @@ async fn a_snapshot_kept_by_one_host_is_found_by_another() {
     assert!(!there.keep(&stream, &taken(4, FOLD)).await.unwrap());
     assert!(!there.keep(&stream, &taken(10, FOLD)).await.unwrap());
     assert_eq!(kept(&**here).await, Some(5));
-    // What another fold has taken is no better for being later.
+    // A snapshot of another fold is replaced even if its version is later.
     let other = taken(4, Digest([8; 32]));
     assert!(there.keep(&stream, &other).await.unwrap());
     assert_eq!(kept(&**here).await, Some(4));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_snapshots_that_hosts_keep_at_once_the_latest_stands() {
+async fn of_concurrent_snapshots_by_several_hosts_the_latest_is_kept() {
     let place = Place::postgres();
     let stores = stores(&place, 2, 200).await;
     let seed = seed::seeds(1)[0];
@@ -111,11 +111,11 @@ async fn of_snapshots_that_hosts_keep_at_once_the_latest_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_truncated_at_one_host_is_so_for_readers_of_another() {
+async fn a_stream_truncated_at_one_host_is_truncated_for_readers_at_another() {
     let place = Place::postgres();
     let mut stores = stores(&place, 2, 9).await;
     let stream = build::stream(STREAM);
-    // Both remember where the stream stands.
+    // Both have cached the version of the stream.
     commit(&mut stores[1], &[build::noted(STREAM, Any, 1)]).await;
     for (turn, change) in [truncated(4, 6), truncated(8, 8), mark(Change::Whole)]
         .into_iter()
@@ -155,7 +155,7 @@ async fn a_stream_truncated_at_one_host_is_so_for_readers_of_another() {
     }
     let again = commit(&mut stores[0], &[mark(Change::Whole)]).await;
     assert!(matches!(again[..], [Outcome::Marked(None)]));
-    // And appends go on as before, at both.
+    // Appends continue as before at both.
     for store in &mut stores {
         let outcomes = commit(store, &[build::noted(STREAM, Any, 1)]).await;
         assert!(matches!(outcomes[..], [Outcome::Appended(_)]));
@@ -163,7 +163,7 @@ async fn a_stream_truncated_at_one_host_is_so_for_readers_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_marks_in_a_batch_the_last_of_each_kind_stands() {
+async fn of_several_marks_in_a_batch_the_last_of_each_kind_applies() {
     let place = Place::postgres();
     let mut stores = stores(&place, 2, 9).await;
     let archived = |archived| mark(Change::Archived(archived));
@@ -206,7 +206,7 @@ async fn of_several_marks_in_a_batch_the_last_of_each_kind_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_that_was_damaged_is_given_and_not_intact() {
+async fn a_damaged_snapshot_is_returned_and_not_intact() {
     let place = Place::postgres();
     let mut stores = stores(&place, 1, 9).await;
     let store = stores.pop().unwrap();
@@ -225,7 +225,7 @@ async fn a_snapshot_that_was_damaged_is_given_and_not_intact() {
         "UPDATE snapshots SET checksum = checksum || checksum",
         "UPDATE snapshots SET checksum = ''",
     ] {
-        // Another fold than any that is there: it is kept whatever that is.
+        // It belongs to another fold than the stored snapshot, so it is stored in any case.
         let snapshot = taken(5, Digest(rand::random()));
         assert!(store.snapshots.keep(&stream, &snapshot).await.unwrap());
         place.tamper(damage).await;

@@ -1,4 +1,4 @@
-//! Counts of events by type, kept by several hosts at once.
+//! Counts of events by type, made by several hosts at the same time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ fn counted(log: &[RecordedEvent]) -> Counts {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn counts_by_hosts_at_once_are_right_while_they_append() {
+async fn concurrent_counts_by_hosts_are_right_while_they_append() {
     let place = Place::postgres();
     let hosts = [place.host().await, place.host().await];
     let stores = [place.open().await, place.open().await];
@@ -83,7 +83,7 @@ async fn counts_by_hosts_at_once_are_right_while_they_append() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_log_is_counted_by_two_hosts_as_by_one() {
+async fn two_hosts_count_a_long_log_like_one() {
     let place = Place::postgres();
     let host = place.host().await;
     for round in 0..45 {
