@@ -2,11 +2,11 @@ use serde_json::json;
 
 use crate::server::{Server, send};
 
-/// Spaces, an exponent, an escape and the order of members are all kept.
+/// Spaces, an exponent, an escape and the order of members are all preserved.
 const ODD: &str = r#"{"b" : 1.50e+0,  "a":[ "\u00e9é" , null ]}"#;
 
 #[tokio::test]
-async fn data_and_metadata_come_back_byte_for_byte() {
+async fn data_and_metadata_are_returned_byte_for_byte() {
     let server = Server::empty().await;
     let body = format!(
         r#"{{"events":[{{"type":"noted","data": {ODD} ,"metadata":{ODD},"tags":["a:b"]}}]}}"#
@@ -33,7 +33,7 @@ async fn data_and_metadata_come_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn null_is_data_and_binary_has_a_type() {
+async fn null_is_valid_data_and_binary_data_needs_a_content_type() {
     let server = Server::empty().await;
     let body = r#"{"events":[{"type":"n","data":null},{"type":"n","data_base64":"AP8K","content_type":"a/b","schema_version":3}]}"#;
     send(server.post("/v1/streams/note-1/events", body))
@@ -48,7 +48,7 @@ async fn null_is_data_and_binary_has_a_type() {
         (&json!("AP8K"), &json!("a/b"))
     );
     assert_eq!(events[1]["schema_version"], 3);
-    // An append without an id gets the host's, which is its correlation id as well.
+    // An append without an id gets one from the host, which is its correlation id as well.
     let id = events[1]["commit"]["command_id"].as_str().unwrap();
     assert!(id.starts_with("quipu."), "{id}");
     assert_eq!(
@@ -113,7 +113,7 @@ async fn an_append_has_preconditions_and_an_idempotency_key() {
 }
 
 #[tokio::test]
-async fn a_category_with_a_decider_takes_raw_events_only_when_asked() {
+async fn a_category_with_a_decider_takes_raw_events_only_on_request() {
     let server = Server::bank().await;
     let append = |event: &str| {
         let body = format!("{{\"events\":[{event}]}}");
@@ -146,7 +146,7 @@ async fn a_category_with_a_decider_takes_raw_events_only_when_asked() {
 }
 
 #[tokio::test]
-async fn a_malformed_event_is_named_by_its_place() {
+async fn a_malformed_event_is_reported_with_its_index() {
     let server = Server::empty().await;
     let good = r#"{"type":"n","data":1}"#;
     for (wrong, said) in [
@@ -195,7 +195,7 @@ async fn a_malformed_event_is_named_by_its_place() {
 }
 
 #[tokio::test]
-async fn an_append_is_bounded() {
+async fn an_append_has_limits() {
     let server = Server::empty().await;
     let events = |count: usize| {
         let events = vec![r#"{"type":"n","data":1}"#; count].join(",");
@@ -208,7 +208,7 @@ async fn an_append_is_bounded() {
     send(events(1_001)).await.problem(413, "too-large");
 }
 
-/// Events of these ids, which are numbers in the last place of a UUID.
+/// Events with these ids, which are the last digits of a UUID.
 fn with_ids(ids: &[u32]) -> String {
     let event = |id: &u32| {
         let id = format!("0198C5B2-9f3a-7c41-8d2e-{id:012}");
@@ -219,7 +219,7 @@ fn with_ids(ids: &[u32]) -> String {
 }
 
 #[tokio::test]
-async fn the_same_events_under_the_same_ids_are_one_append() {
+async fn the_same_events_with_the_same_ids_are_one_append() {
     let server = Server::empty().await;
     let append = |stream: &str, ids: &[u32]| {
         let path = format!("/v1/streams/{stream}/events");
@@ -246,7 +246,7 @@ async fn the_same_events_under_the_same_ids_are_one_append() {
     let problem = send(append("note-1", &[4, 5, 4])).await;
     let problem = problem.problem(400, "duplicate-in-append");
     assert_eq!(problem["event_id"], "0198c5b2-9f3a-7c41-8d2e-000000000004");
-    // Another stream has ids of its own.
+    // Another stream has its own ids.
     let other = send(append("note-2", &[1])).await.ok();
     assert_eq!(
         (&other["version"], &other["replayed"]),
@@ -255,7 +255,7 @@ async fn the_same_events_under_the_same_ids_are_one_append() {
 }
 
 #[tokio::test]
-async fn an_event_id_stands_for_one_type_and_data() {
+async fn an_event_id_identifies_one_type_and_data() {
     let server = Server::empty().await;
     let append = |name: &str, data: &str| {
         let id = "0198c5b2-9f3a-7c41-8d2e-5b6a7c8d9e0f";

@@ -20,7 +20,7 @@ async fn version(server: &Server, stream: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_append_to_several_streams_answers_for_each() {
+async fn an_append_to_several_streams_returns_a_result_for_each() {
     let server = Server::empty().await;
     let streams = json!([part("a-1", "no-stream", 2), part("b-1", "any", 1)]);
     let answer = append(&server, &streams).await.ok();
@@ -40,7 +40,7 @@ async fn an_append_to_several_streams_answers_for_each() {
     };
     assert_eq!(of(0), json!(["a-1", 2, 2, 2, false]));
     assert_eq!(of(1), json!(["b-1", 1, 3, 1, false]));
-    // Some streams are only checked; events may be left out then.
+    // Some streams are only checked; `events` may be omitted then.
     let checked = json!({"stream": "b-1", "expected_version": 1});
     let streams = json!([part("a-1", 2, 1), checked, part("c-1", "no-stream", 0)]);
     let answer = append(&server, &streams).await.ok();
@@ -61,7 +61,7 @@ async fn an_append_to_several_streams_answers_for_each() {
 }
 
 #[tokio::test]
-async fn one_failed_expectation_refuses_all_of_it_and_names_its_stream() {
+async fn one_conflict_refuses_the_whole_append_and_names_its_stream() {
     let server = Server::empty().await;
     append(&server, &json!([part("a-1", 0, 1), part("b-1", 0, 2)]))
         .await
@@ -90,7 +90,7 @@ async fn one_failed_expectation_refuses_all_of_it_and_names_its_stream() {
 }
 
 #[tokio::test]
-async fn the_same_key_gets_the_first_outcome_of_all_streams() {
+async fn the_same_key_returns_the_first_outcome_of_all_streams() {
     let server = Server::empty().await;
     let keyed = |streams: Value| {
         let body = json!({ "streams": streams }).to_string();
@@ -118,7 +118,7 @@ async fn the_same_key_gets_the_first_outcome_of_all_streams() {
 }
 
 #[tokio::test]
-async fn a_category_with_a_decider_takes_a_part_only_when_asked() {
+async fn a_category_with_a_decider_takes_a_part_only_on_request() {
     let server = Server::bank().await;
     let opened = json!({"type": "opened", "data": {"owner": "ann"}});
     let owned = json!({"stream": "account-1", "expected_version": 0, "events": [opened]});
@@ -133,7 +133,7 @@ async fn a_category_with_a_decider_takes_a_part_only_when_asked() {
 }
 
 #[tokio::test]
-async fn a_malformed_part_is_named_by_its_place() {
+async fn a_malformed_part_is_reported_with_its_index() {
     let server = Server::empty().await;
     let bad_id = json!({"stream": "b-1", "expected_version": 0,
         "events": [{"type": "n", "data": 1}, {"type": "n", "data": 1, "id": "x"}]});
@@ -185,7 +185,7 @@ async fn a_malformed_part_is_named_by_its_place() {
 }
 
 #[tokio::test]
-async fn streams_and_events_of_one_append_are_bounded() {
+async fn the_numbers_of_streams_and_events_of_one_append_are_bounded() {
     let server = Server::empty().await;
     let streams = |count: usize| {
         let parts = (1..=count).map(|n| part(&format!("s-{n}"), "no-stream", 1));

@@ -4,7 +4,7 @@ use serde_json::json;
 use crate::server::{Server, send};
 
 #[tokio::test]
-async fn a_command_is_answered_with_its_events() {
+async fn the_answer_to_a_command_has_its_events() {
     let server = Server::bank().await;
     let answer = send(server.command("account-1", "open", "{\"owner\":\"ann\"}"))
         .await
@@ -28,7 +28,7 @@ async fn a_command_is_answered_with_its_events() {
 }
 
 #[tokio::test]
-async fn the_same_idempotency_key_gets_the_first_outcome() {
+async fn the_same_idempotency_key_returns_the_first_outcome() {
     let server = Server::bank().await.opened().await;
     let pay = |amount: u64| {
         let data = format!("{{\"amount\":{amount}}}");
@@ -49,7 +49,7 @@ async fn the_same_idempotency_key_gets_the_first_outcome() {
 }
 
 #[tokio::test]
-async fn preconditions_hold_or_name_what_was_found() {
+async fn a_failed_precondition_reports_the_version_found() {
     let server = Server::bank().await.opened().await;
     let pay = || server.command("account-1", "deposit", "{\"amount\":5}");
     let paid = send(pay().header("If-Match", "\"1\"")).await;
@@ -74,7 +74,7 @@ async fn preconditions_hold_or_name_what_was_found() {
         (&problem["expected"], &problem["found"]),
         (&json!("stream-exists"), &json!(0))
     );
-    // As proxies and clients write what they got.
+    // As proxies and clients may write it.
     for (found, tag) in [(3, "W/\"3\""), (4, "4")] {
         let paid = send(pay().header("If-Match", tag)).await.ok();
         assert_eq!(paid["version"], found + 1, "{tag}");
@@ -100,7 +100,7 @@ async fn preconditions_hold_or_name_what_was_found() {
 }
 
 #[tokio::test]
-async fn a_rejection_carries_the_guests_words() {
+async fn a_rejection_has_the_code_message_and_details_of_the_guest() {
     let server = Server::bank().await.opened().await;
     let problem = send(server.command("account-1", "withdraw", "{\"amount\":5}")).await;
     let problem = problem.problem(422, "rejected");
@@ -108,7 +108,7 @@ async fn a_rejection_carries_the_guests_words() {
     assert_eq!(rejection["code"], "insufficient-funds");
     assert_eq!(rejection["details"], json!({"balance": 0}));
     assert_eq!(rejection["message"], problem["detail"]);
-    // The list of the last ones has the same.
+    // The list of the latest rejections has the same texts.
     let list = server.get("/v1/rejections").await.ok();
     let listed = &list["rejections"][0];
     for member in ["code", "message", "details"] {
@@ -118,7 +118,7 @@ async fn a_rejection_carries_the_guests_words() {
 }
 
 #[tokio::test]
-async fn a_guests_fault_names_its_kind_and_the_component() {
+async fn a_fault_of_a_guest_reports_its_kind_and_component() {
     let server = Server::probe("trap").await;
     let problem = send(server.command("probe-1", "go", "{}")).await;
     let problem = problem.problem(502, "guest-fault");
@@ -131,14 +131,14 @@ async fn a_guests_fault_names_its_kind_and_the_component() {
 }
 
 #[tokio::test]
-async fn a_command_that_nobody_reads_is_refused() {
+async fn a_command_that_no_decider_can_read_is_refused() {
     let server = Server::bank().await;
     send(server.command("nobody-1", "go", "{}"))
         .await
         .problem(404, "unknown-category");
     let unreadable = server.command("account-1", "open", "{\"owner\":7}");
     send(unreadable).await.problem(400, "invalid-command");
-    // The fields of a struct in order are no struct.
+    // A JSON array of the fields is not accepted for a struct.
     let listed = server.command("account-1", "open", "[\"ann\"]");
     let problem = send(listed).await.problem(400, "invalid-command");
     let detail = problem["detail"].as_str().unwrap();
@@ -152,12 +152,12 @@ async fn a_command_that_nobody_reads_is_refused() {
 }
 
 #[tokio::test]
-async fn a_command_without_data_has_an_empty_object() {
+async fn a_command_without_data_gets_an_empty_object() {
     let server = Server::bank().await;
     let command = server
         .post("/v1/streams/account-1/commands", "{\"type\":\"open\"}")
         .header("Idempotency-Key", "o1");
-    // The decider reads `{}`, which lacks the owner.
+    // The decider reads `{}`, which has no owner.
     let problem = send(command).await;
     let problem = problem.problem(400, "invalid-command");
     assert!(
@@ -167,7 +167,7 @@ async fn a_command_without_data_has_an_empty_object() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_encoded_is_415() {
+async fn a_body_with_a_content_encoding_is_415() {
     let server = Server::bank().await;
     for (encoding, is_taken) in [("gzip", false), ("br, identity", false), ("identity", true)] {
         let command = server.command("account-1", "open", "{\"owner\":\"ann\"}");
@@ -184,7 +184,7 @@ async fn a_body_that_is_encoded_is_415() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_shorter_than_its_reader_has_seen_is_refused() {
+async fn subscribing_after_a_version_beyond_the_stream_is_refused() {
     let server = Server::bank().await.opened().await;
     for (header, query) in [(Some("100"), ""), (None, "?from=3")] {
         let path = format!("/v1/streams/account-1/subscribe{query}");

@@ -15,7 +15,7 @@ pub async fn server(options: Options) -> Server {
     Server::start(Place::memory().host().await, options).await
 }
 
-/// A connection that sends what is given.
+/// A connection that sends the given text.
 pub async fn raw(server: &Server, text: &str) -> TcpStream {
     let address = server.url.trim_start_matches("http://");
     let mut socket = TcpStream::connect(address).await.unwrap();
@@ -28,14 +28,14 @@ pub async fn bounded<T>(work: impl Future<Output = T>) -> T {
     worked.expect("it never came about")
 }
 
-/// What comes until the connection is closed, in whatever way.
+/// The text received until the connection is closed, in whatever way.
 pub async fn rest(socket: &mut TcpStream) -> String {
     let mut all = Vec::new();
     _ = bounded(socket.read_to_end(&mut all)).await;
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// Reads until something has come.
+/// Reads until this text was received.
 pub async fn until(socket: &mut TcpStream, text: &str) -> String {
     let mut all = String::new();
     let mut part = [0; 4_096];
@@ -47,7 +47,7 @@ pub async fn until(socket: &mut TcpStream, text: &str) -> String {
     all
 }
 
-/// The head of a request whose body has so many bytes.
+/// The head of a request whose body has this number of bytes.
 pub fn head(path: &str, content_type: &str, length: usize) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: h\r\ncontent-type: {content_type}\r\n\
@@ -59,7 +59,7 @@ pub const APPEND: &str = "/v1/streams/note-1/events";
 pub const NOTE: &str = "{\"events\":[{\"type\":\"n\",\"data\":1}]}";
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
+async fn a_connection_that_sends_nothing_or_half_a_head_is_closed() {
     let options = Options {
         head_time_max: SHORT,
         ..Options::default()
@@ -74,7 +74,7 @@ async fn a_connection_that_says_nothing_or_half_a_head_is_closed() {
         let mut socket = raw(&server, said).await;
         assert_eq!(rest(&mut socket).await, "", "{said}");
     }
-    // One byte after the other: until it can't be sent any more.
+    // One byte at a time, until nothing more can be sent.
     let mut socket = raw(&server, "GET /healthz HTTP/1.1\r\nlong: ").await;
     bounded(async { while socket.write_all(b"x").await.is_ok() {} }).await;
     server.get("/healthz").await.ok();
@@ -93,7 +93,7 @@ async fn an_idle_connection_is_closed_after_its_last_answer() {
     socket.write_all(get.as_bytes()).await.unwrap();
     let answer = rest(&mut socket).await;
     assert!(answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
-    // The same with half a head of the next request.
+    // The same with half the head of the next request.
     let options = Options {
         head_time_max: SHORT,
         ..Options::default()
@@ -106,7 +106,7 @@ async fn an_idle_connection_is_closed_after_its_last_answer() {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_is_not_idle() {
+async fn a_connection_with_a_request_in_flight_is_not_idle() {
     let options = Options {
         head_time_max: SHORT,
         idle_max: SHORT,
@@ -116,7 +116,7 @@ async fn what_is_in_flight_is_not_idle() {
     let subscribe = "GET /v1/events/subscribe HTTP/1.1\r\nhost: h\r\n\r\n";
     let mut subscriber = raw(&server, subscribe).await;
     until(&mut subscriber, "event: caught-up").await;
-    // Others are closed meanwhile, one after the other.
+    // Meanwhile other connections are closed, one after the other.
     for _ in 0..3 {
         assert_eq!(rest(&mut raw(&server, "").await).await, "");
     }
@@ -125,7 +125,7 @@ async fn what_is_in_flight_is_not_idle() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_408() {
+async fn a_body_that_does_not_arrive_is_408() {
     let options = Options {
         body_wait_max: SHORT,
         ..Options::default()
@@ -147,10 +147,10 @@ async fn a_body_that_does_not_come_is_408() {
 }
 
 #[tokio::test]
-async fn an_import_that_sends_nothing_holds_off_no_write_for_ever() {
+async fn an_import_that_sends_nothing_does_not_block_writes_forever() {
     let server = server(Options::default()).await;
     let silent = head("/v1/import", "application/x-ndjson", 500);
-    // Nothing at all: no write waits.
+    // It sends nothing at all: no write waits.
     let _silent = raw(&server, &silent).await;
     let mut expects = raw(
         &server,
@@ -172,7 +172,7 @@ async fn an_import_that_sends_nothing_holds_off_no_write_for_ever() {
 }
 
 #[tokio::test]
-async fn the_next_line_may_be_late_and_the_rest_of_one_may_not() {
+async fn waiting_for_the_next_line_and_for_the_rest_of_a_line_have_different_limits() {
     let line = "{\"stream\":\"note-1\",\"type\":\"n\",\"data\":1}\n";
     for (lines_wait_max, body_wait_max, part) in [
         (SHORT, Duration::from_secs(60), ""),
@@ -195,7 +195,7 @@ async fn the_next_line_may_be_late_and_the_rest_of_one_may_not() {
 }
 
 #[tokio::test]
-async fn at_the_bound_silent_connections_make_room_and_busy_ones_do_not() {
+async fn at_the_limit_silent_connections_are_closed_and_busy_ones_are_not() {
     let options = Options {
         connections_max: 2,
         ..Options::default()
@@ -218,7 +218,7 @@ async fn at_the_bound_silent_connections_make_room_and_busy_ones_do_not() {
     for socket in [&mut silent, &mut half] {
         assert_eq!(rest(socket).await, "");
     }
-    // Both are busy: a third one waits until one goes.
+    // Both are busy: a third connection waits until one of them ends.
     let mut waits = raw(&server, get).await;
     assert_eq!(server.host.subscriptions(), 2);
     drop(subscribers.pop());
@@ -233,7 +233,7 @@ async fn at_the_bound_silent_connections_make_room_and_busy_ones_do_not() {
 }
 
 #[tokio::test]
-async fn at_the_bound_bodies_that_do_not_go_on_make_room() {
+async fn at_the_limit_connections_with_stalled_bodies_are_closed() {
     let options = Options {
         connections_max: 2,
         ..Options::default()
@@ -251,7 +251,7 @@ async fn at_the_bound_bodies_that_do_not_go_on_make_room() {
     }
 }
 
-/// A client of HTTP/2 that reads no bytes of bodies.
+/// An HTTP/2 client that reads no bytes of bodies.
 pub async fn unreading(
     server: &Server,
 ) -> (h2::client::SendRequest<Bytes>, tokio::task::JoinHandle<()>) {
@@ -275,7 +275,7 @@ pub async fn ask(
 }
 
 #[tokio::test]
-async fn who_gives_no_window_on_http2_is_disconnected() {
+async fn an_http2_client_that_gives_no_window_is_disconnected() {
     let options = Options {
         slow_reader_max: SHORT,
         connection_requests_max: 7,
@@ -293,7 +293,7 @@ async fn who_gives_no_window_on_http2_is_disconnected() {
 }
 
 #[tokio::test]
-async fn a_client_of_http2_that_reads_is_served() {
+async fn an_http2_client_that_reads_is_served() {
     let options = Options {
         idle_max: SHORT,
         ..Options::default()
@@ -322,6 +322,6 @@ async fn a_client_of_http2_that_reads_is_served() {
         body.flow_control().release_capacity(chunk.len()).unwrap();
     }
     assert!(length > 900_000);
-    // And closed when it is idle.
+    // The connection is closed when it is idle.
     bounded(connected).await.unwrap();
 }

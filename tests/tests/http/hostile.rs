@@ -14,7 +14,7 @@ fn noted(data: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_is_bounded() {
+async fn the_size_of_a_body_is_bounded() {
     let options = Options {
         body_bytes_max: 1_000,
         ..Options::default()
@@ -34,7 +34,7 @@ async fn a_body_is_bounded() {
 }
 
 #[tokio::test]
-async fn json_is_nested_up_to_a_bound() {
+async fn the_nesting_of_json_is_bounded() {
     let server = Server::empty().await;
     let nested = |depth: usize| noted(&("[".repeat(depth) + &"]".repeat(depth)));
     send(server.post(STREAM, &nested(128))).await.ok();
@@ -50,7 +50,7 @@ async fn json_is_nested_up_to_a_bound() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_text_is_refused() {
+async fn text_that_is_not_json_is_refused() {
     let server = Server::empty().await;
     for body in [
         "",
@@ -85,7 +85,7 @@ async fn an_unknown_member_is_named() {
 }
 
 #[tokio::test]
-async fn an_array_is_no_object() {
+async fn an_array_in_place_of_an_object_is_refused() {
     let server = Server::empty().await;
     for body in ["[[]]", "{\"events\":[[null,\"n\",1,1,null,null,null,[]]]}"] {
         let problem = send(server.post(STREAM, body)).await;
@@ -96,7 +96,7 @@ async fn an_array_is_no_object() {
 }
 
 #[tokio::test]
-async fn only_the_named_type_is_taken_as_a_body() {
+async fn a_body_needs_the_right_content_type() {
     let server = Server::empty().await;
     for (given, is_taken) in [
         (Some("application/json"), true),
@@ -119,7 +119,7 @@ async fn only_the_named_type_is_taken_as_a_body() {
 }
 
 #[tokio::test]
-async fn an_address_must_decode_to_text() {
+async fn a_path_must_decode_to_text() {
     let server = Server::empty().await;
     let host = server.url.trim_start_matches("http://");
     for target in [
@@ -146,7 +146,7 @@ async fn an_address_must_decode_to_text() {
 }
 
 #[tokio::test]
-async fn headers_that_make_no_sense_are_refused() {
+async fn invalid_headers_are_refused() {
     let server = Server::empty().await;
     let append = || server.post(STREAM, &noted("1"));
     let long = "x".repeat(256);
@@ -171,7 +171,7 @@ async fn headers_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_leaves_the_host_alone() {
+async fn a_truncated_body_does_not_affect_the_host() {
     let server = Server::empty().await;
     let host = server.url.trim_start_matches("http://").to_owned();
     let mut socket = TcpStream::connect(&host).await.unwrap();

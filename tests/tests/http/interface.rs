@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::server::{Server, send};
 
 #[test]
-fn the_description_is_as_published() {
+fn the_openapi_description_equals_the_published_file() {
     golden::check("openapi.json", &(quipu_server::openapi() + "\n"));
 }
 
@@ -41,7 +41,7 @@ fn operations() -> Vec<(String, String, String)> {
 
 /// Generated clients call operations by these names.
 #[test]
-fn operation_ids_are_as_published() {
+fn operation_ids_equal_the_published_list() {
     let lines = operations().into_iter();
     let lines = lines.map(|(method, path, id)| format!("{id} {method} {path}\n"));
     let mut lines: Vec<String> = lines.collect();
@@ -61,7 +61,7 @@ fn head_is_described_wherever_get_is() {
 }
 
 #[test]
-fn every_code_is_listed() {
+fn every_error_code_is_listed() {
     let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     let schemas = &description["components"]["schemas"];
     let listed = schemas["ProblemCode"]["enum"].as_array().unwrap();
@@ -72,7 +72,7 @@ fn every_code_is_listed() {
 }
 
 #[test]
-fn every_reference_of_the_description_leads_to_a_schema() {
+fn every_reference_in_the_description_resolves_to_a_schema() {
     let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     let mut references = 0;
     walk("", &description, &mut |place, value| {
@@ -87,9 +87,9 @@ fn every_reference_of_the_description_leads_to_a_schema() {
     assert!(references > 100);
 }
 
-/// Of an object without named members, generators make one that can have none.
+/// For an object without declared members, generators make a type that has none.
 #[test]
-fn every_object_of_the_description_says_what_it_holds() {
+fn every_object_in_the_description_declares_its_members() {
     let description: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     walk("", &description, &mut |place, value| {
         let says = ["properties", "additionalProperties", "allOf", "oneOf"];
@@ -99,7 +99,7 @@ fn every_object_of_the_description_says_what_it_holds() {
     });
 }
 
-/// Visits each object within a value, and says where it is.
+/// Visits each object within a value, with its path.
 fn walk(place: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
     if let Some(object) = value.as_object() {
         visit(place, value);
@@ -145,14 +145,14 @@ async fn every_described_path_and_method_is_served() {
         let path = path.replace("{order}", "pause");
         let path = path.replace("{position}", "1").replace(['{', '}'], "");
         for method in methods.as_object().unwrap().keys() {
-            // A subscription does not end; that it begins is enough.
+            // A subscription does not end, so checking that it begins is enough.
             if path.ends_with("/subscribe") {
                 let begun = server.request(&method.to_uppercase(), &path).send();
                 assert_eq!(begun.await.unwrap().status(), 200, "{path}");
                 continue;
             }
             let answer = send(server.request(&method.to_uppercase(), &path)).await;
-            // It has no body that could say more.
+            // A HEAD response has no body with further information.
             if method == "head" {
                 let got = server.get(&path).await;
                 assert_eq!(
@@ -176,7 +176,7 @@ async fn every_described_path_and_method_is_served() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem_too() {
+async fn an_unknown_path_or_method_is_a_problem() {
     let server = Server::empty().await;
     for path in ["/", "/v1", "/v1/events/1/2", "/healthz/"] {
         server.get(path).await.problem(404, "not-found");
@@ -187,7 +187,7 @@ async fn what_is_not_there_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn a_host_says_that_it_lives_and_is_ready() {
+async fn a_host_reports_that_it_is_live_and_ready() {
     let server = Server::empty().await;
     assert_eq!(server.get("/healthz").await.ok(), json!({"status": "ok"}));
     let ready = server.get("/readyz").await.ok();
@@ -199,7 +199,7 @@ async fn a_host_says_that_it_lives_and_is_ready() {
     }
 }
 
-/// The codes and statuses of the contract that exist so far.
+/// The error codes of the contract with their statuses.
 #[test]
 fn codes_keep_their_names_and_statuses() {
     let mut found: Vec<String> = Code::ALL

@@ -1,4 +1,4 @@
-//! Events as their readers want them, and as they are stored.
+//! Events as lifted for their readers, and as stored.
 
 use quipu_tests::build::{append, event, stream};
 use quipu_tests::{examples, guest};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 
-/// A loan that the first generation of its guest wrote, read by the second one.
+/// A loan written by the first generation of its guest, read by the second one.
 const OLD: [(&str, &str); 4] = [
     ("application-submitted", "{\"amount\": 5000}"),
     ("application-partly-submitted", "{}"),
@@ -23,7 +23,7 @@ async fn loan() -> Server {
     server
 }
 
-/// Notes of a category whose upcaster drops some and traps at others.
+/// Notes of a category whose upcaster drops some events and traps at others.
 async fn notes(names: &[&str]) -> Server {
     let server = Server::empty().await;
     let upcaster = guest::component_of("note-lifter", "upcaster-guest");
@@ -34,7 +34,7 @@ async fn notes(names: &[&str]) -> Server {
     server
 }
 
-/// Version, type, schema version, part, and as what it is stored.
+/// The version, type, schema version, part, and stored form.
 fn forms(page: &Value) -> Vec<(u64, String, u64, Value, Value)> {
     let form = |event: &Value| {
         (
@@ -58,7 +58,7 @@ fn stored(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_lifted_event_says_as_what_it_is_stored() {
+async fn a_lifted_event_shows_its_stored_type_and_version() {
     let server = loan().await;
     let approved = "application-approved";
     let lifted = [
@@ -104,7 +104,7 @@ async fn a_lifted_event_says_as_what_it_is_stored() {
 }
 
 #[tokio::test]
-async fn events_are_read_as_they_are_stored_when_asked() {
+async fn events_can_be_read_as_stored() {
     let server = loan().await;
     for path in ["/v1/streams/loan-1/events", "/v1/events"] {
         let answer = server.get(&format!("{path}?form=stored")).await;
@@ -155,7 +155,7 @@ async fn a_page_holds_all_parts_of_its_last_event() {
 }
 
 #[tokio::test]
-async fn a_type_stands_for_its_older_names() {
+async fn a_filter_by_type_includes_older_names() {
     let server = loan().await;
     let versions = async |query: &str| {
         let page = server.get(&format!("/v1/events?{query}")).await.ok();
@@ -169,7 +169,7 @@ async fn a_type_stands_for_its_older_names() {
 }
 
 #[tokio::test]
-async fn one_event_is_shown_as_stored_with_what_becomes_of_it() {
+async fn one_event_is_shown_as_stored_and_as_lifted() {
     let server = loan().await;
     let approved = server.get("/v1/events/4").await.ok();
     assert_eq!(approved["type"], "application-approved");
@@ -190,7 +190,7 @@ async fn one_event_is_shown_as_stored_with_what_becomes_of_it() {
 }
 
 #[tokio::test]
-async fn a_dropped_event_is_shown_alone_and_left_out_of_pages() {
+async fn a_dropped_event_is_shown_by_position_and_left_out_of_pages() {
     let server = notes(&["noted", "kept", "noted"]).await;
     let page = server.get("/v1/streams/note-1/events").await.ok();
     let kept = (2, "kept".to_owned(), 1, Value::Null, Value::Null);
@@ -205,9 +205,9 @@ async fn a_dropped_event_is_shown_alone_and_left_out_of_pages() {
 }
 
 #[tokio::test]
-async fn an_event_that_can_not_be_lifted_is_read_as_stored() {
+async fn an_event_that_cannot_be_lifted_can_be_read_as_stored() {
     let server = notes(&["kept", "broken"]).await;
-    // A page of the log ends before it, and the next one says why.
+    // A page of the log ends before it, and the next page reports why.
     let page = server.get("/v1/events").await.ok();
     assert_eq!((forms(&page).len(), &page["next"]), (1, &json!(1)));
     for path in ["/v1/streams/note-1/events", "/v1/events?after=1"] {

@@ -35,7 +35,7 @@ async fn lines_are_in_order_within_a_stream_and_all_are_answered() {
 }
 
 #[tokio::test]
-async fn each_line_has_its_own_answer() {
+async fn each_line_gets_its_own_answer() {
     let server = Server::bank().await;
     let lines = concat!(
         "{\"stream\":\"account-1\",\"type\":\"open\",\"data\":{\"owner\":\"a\"},\"command_id\":\"o\",\"at\":\"2011\",\"actor\":\"7\"}\n",
@@ -105,7 +105,7 @@ async fn a_line_that_is_too_long_ends_the_request() {
 }
 
 #[tokio::test]
-async fn the_number_in_flight_is_bounded() {
+async fn the_number_of_commands_in_flight_is_bounded() {
     let server = Server::bank().await;
     for wrong in ["0", "257", "x"] {
         let request = server
@@ -115,7 +115,7 @@ async fn the_number_in_flight_is_bounded() {
     }
     let wrong_type = server.post("/v1/commands", "");
     send(wrong_type).await.problem(415, "bad-request");
-    // Clients that know no other type for lines.
+    // For clients that know no other content type for lines.
     let bytes = server
         .request("POST", "/v1/commands")
         .header("Content-Type", "application/octet-stream");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::server::{Answered, Server, send};
 
-/// Of two streams, 2,501 and 1 events.
+/// Two streams with 2,501 events and 1 event.
 async fn long() -> Server {
     let server = Server::empty().await;
     for (to, count) in [
@@ -35,7 +35,7 @@ fn read(answer: &Answered, member: &str) -> (Vec<u64>, Value) {
 }
 
 #[tokio::test]
-async fn all_events_of_a_stream_come_as_lines() {
+async fn all_events_of_a_stream_are_read_as_lines() {
     let server = long().await;
     let path = "/v1/streams/note-1/events";
     let answer = lines(&server, path).await;
@@ -44,7 +44,7 @@ async fn all_events_of_a_stream_come_as_lines() {
     let (versions, last) = read(&answer, "version");
     assert_eq!(versions, (1..=2_501).collect::<Vec<_>>());
     assert_eq!(last, json!({"end": {"version": 2_501, "next": null}}));
-    // Each line is the event of a page.
+    // Each line equals the event in a page.
     let page = server.get(&format!("{path}?from=2000&limit=1")).await.ok();
     assert_eq!(answer.lines()[1_999], page["events"][0]);
     for (query, first, end, next) in [
@@ -65,7 +65,7 @@ async fn all_events_of_a_stream_come_as_lines() {
 }
 
 #[tokio::test]
-async fn all_events_of_the_log_come_as_lines() {
+async fn all_events_of_the_log_are_read_as_lines() {
     let server = long().await;
     let (positions, last) = read(&lines(&server, "/v1/events").await, "position");
     assert_eq!(positions, (1..=2_502).collect::<Vec<_>>());
@@ -83,7 +83,7 @@ async fn all_events_of_the_log_come_as_lines() {
 }
 
 #[tokio::test]
-async fn a_problem_is_the_answer_before_the_first_line_and_the_last_line_after_it() {
+async fn an_error_is_the_response_before_the_first_line_and_the_last_line_after_it() {
     let server = long().await;
     for (path, status, code) in [
         ("/v1/streams/note-9/events", 404, "stream-not-found"),
@@ -107,7 +107,7 @@ async fn a_problem_is_the_answer_before_the_first_line_and_the_last_line_after_i
 }
 
 #[tokio::test]
-async fn data_with_line_breaks_stay_on_one_line() {
+async fn data_with_line_breaks_is_one_line() {
     let server = Server::empty().await;
     let body = "{\"events\":[{\"type\":\"n\",\"data\":{\n\"a\":\r\n1}}]}";
     send(server.post("/v1/streams/note-1/events", body))
@@ -119,7 +119,7 @@ async fn data_with_line_breaks_stay_on_one_line() {
 }
 
 #[tokio::test]
-async fn a_read_without_the_name_of_lines_is_a_page() {
+async fn a_read_that_does_not_accept_lines_returns_a_page() {
     let server = long().await;
     for accept in ["application/json", "*/*", "application/x-ndjson;q=0"] {
         let request = server.request("GET", "/v1/events");

@@ -1,4 +1,4 @@
-//! What requests hold in memory together.
+//! The memory that requests hold together.
 
 use quipu_server::Options;
 use quipu_tests::{Place, build};
@@ -14,7 +14,7 @@ fn large(bytes: usize) -> String {
     format!("{{\"events\":[{{\"type\":\"n\",\"data\":\"{text}\"}}]}}")
 }
 
-/// Sends it until it is answered so.
+/// Sends a body until the answer has this status.
 async fn until_answered(server: &Server, body: &str, status: u16) -> Answered {
     bounded(async {
         loop {
@@ -28,7 +28,7 @@ async fn until_answered(server: &Server, body: &str, status: u16) -> Answered {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_are_bounded_together_and_small_ones_go_on() {
+async fn the_size_of_all_bodies_is_bounded_and_small_ones_are_still_accepted() {
     let options = Options {
         body_bytes_max: 1 << 20,
         bodies_bytes_max: 2 << 20,
@@ -37,7 +37,7 @@ async fn bodies_are_bounded_together_and_small_ones_go_on() {
     let server = server(options).await;
     let body = large(700_000);
     send(server.post(APPEND, &body)).await.ok();
-    // All but their last byte.
+    // All bytes except the last one.
     let mut halves = Vec::new();
     for _ in 0..3 {
         let said = head(APPEND, "application/json", body.len()) + &body[1..];
@@ -60,7 +60,7 @@ async fn lines_count_as_bodies_until_they_are_executed() {
     let server = server(options).await;
     let said = head("/v1/commands", "application/x-ndjson", 5_000_000);
     let part = |bytes: usize| said.clone() + &"x".repeat(bytes);
-    // A line that does not end leaves less than 100,000 bytes.
+    // An unfinished line leaves less than 100,000 bytes.
     let begun = raw(&server, &part(800 << 10)).await;
     until_answered(&server, &large(150_000), 503).await;
     let answer = rest(&mut raw(&server, &part(100_000)).await).await;
@@ -68,7 +68,7 @@ async fn lines_count_as_bodies_until_they_are_executed() {
     assert!(answer.contains("\"code\":\"overloaded\""), "{answer}");
     drop(begun);
     until_answered(&server, &large(150_000), 200).await;
-    // Many that fit, one after the other.
+    // Many lines that fit, one after the other.
     let line = format!(
         "{{\"stream\":\"note-1\",\"type\":\"n\",\"data\":\"{}\"}}\n",
         "x".repeat(300_000)
@@ -81,7 +81,7 @@ async fn lines_count_as_bodies_until_they_are_executed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_that_are_not_read_are_bounded_together() {
+async fn the_size_of_all_unread_pages_is_bounded() {
     let options = Options {
         answers_bytes_max: 12 << 20,
         request_time_max: SHORT * 5,
@@ -98,7 +98,7 @@ async fn pages_that_are_not_read_are_bounded_together() {
     let page = ask(requests, &server, "/v1/events?limit=1000").await;
     let page = page.unwrap();
     assert_eq!(page.status(), 200);
-    // There is no room for another page.
+    // There is no memory left for another page.
     for path in ["/v1/events?limit=1", "/v1/streams/note-1/events"] {
         let answer = server.get(path).await;
         answer.problem(503, "overloaded");
@@ -125,7 +125,7 @@ async fn many_large_bodies_at_once_are_all_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shutdown_waits_for_no_client_that_says_or_reads_nothing() {
+async fn a_shutdown_does_not_wait_for_clients_that_send_or_read_nothing() {
     let host = Place::memory().host().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

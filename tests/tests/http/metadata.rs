@@ -1,4 +1,4 @@
-//! Metadata, and where a request comes from.
+//! Metadata, and the context of a request.
 
 use quipu::engine::{Additions, Enrichment};
 use quipu_server::Options;
@@ -9,7 +9,7 @@ use crate::server::{Server, send};
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// A bank whose host adds to requests.
+/// A bank whose host adds metadata to requests.
 async fn enriched(
     enricher: impl Fn(&Enrichment<'_>) -> Additions + Send + Sync + 'static,
 ) -> Server {
@@ -28,7 +28,7 @@ fn additions(metadata: &[(&str, &str)]) -> Additions {
 }
 
 #[tokio::test]
-async fn where_a_request_comes_from_is_stored_with_its_commit_and_read_everywhere() {
+async fn the_context_of_a_request_is_stored_with_its_commit_and_shown_in_every_read() {
     let server = Server::bank().await;
     let open = server.command("account-1", "open", "{\"owner\":\"ann\"}");
     let note = r#"{"events":[{"type":"n","data":1}]}"#;
@@ -75,7 +75,7 @@ async fn where_a_request_comes_from_is_stored_with_its_commit_and_read_everywher
 }
 
 #[tokio::test]
-async fn a_traceparent_that_is_none_is_passed_over() {
+async fn an_invalid_traceparent_is_ignored() {
     let server = Server::empty().await;
     let zeros = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
     let note = r#"{"events":[{"type":"n","data":1}]}"#;
@@ -88,7 +88,7 @@ async fn a_traceparent_that_is_none_is_passed_over() {
 }
 
 #[tokio::test]
-async fn metadata_must_be_an_object_and_no_names_of_the_host() {
+async fn metadata_must_be_an_object_without_reserved_names() {
     let server = Server::bank().await;
     let with = |metadata: &str| {
         let body = format!(r#"{{"type":"open","data":{{"owner":"a"}},"metadata":{metadata}}}"#);
@@ -107,7 +107,7 @@ async fn metadata_must_be_an_object_and_no_names_of_the_host() {
 }
 
 #[tokio::test]
-async fn what_the_host_adds_stands_behind_what_the_caller_gave() {
+async fn metadata_of_the_caller_takes_precedence_over_additions_of_the_host() {
     let region = [
         ("region", "eu-1"),
         ("actor", "host"),
@@ -175,7 +175,7 @@ async fn an_enricher_sees_the_request() {
 }
 
 #[tokio::test]
-async fn the_bound_of_metadata_holds_for_what_the_host_adds() {
+async fn the_limit_of_metadata_applies_to_additions_of_the_host() {
     let server = enriched(|_| additions(&[("m", &"x".repeat(100))])).await;
     let of_length = |length: usize| {
         let pad = "x".repeat(length - "{\"n\":\"\"}".len());
@@ -190,7 +190,7 @@ async fn the_bound_of_metadata_holds_for_what_the_host_adds() {
 }
 
 #[tokio::test]
-async fn other_additions_make_no_other_request() {
+async fn different_additions_do_not_make_a_different_request() {
     let calls = std::sync::atomic::AtomicU32::new(0);
     let server = enriched(move |_| {
         let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -60,7 +60,7 @@ async fn the_same_bytes_are_the_same_module() {
 }
 
 #[tokio::test]
-async fn a_component_is_taken_as_plain_bytes_too() {
+async fn a_component_can_be_uploaded_as_plain_bytes() {
     let server = Server::empty().await;
     let typed = |content_type: &str| {
         let request = server.request("POST", "/v1/modules");
@@ -74,7 +74,7 @@ async fn a_component_is_taken_as_plain_bytes_too() {
 }
 
 #[tokio::test]
-async fn a_refused_module_names_the_reason() {
+async fn a_refused_module_gets_a_reason() {
     let server = Server::empty().await;
     let problem = upload(&server, b"no wasm".to_vec())
         .await
@@ -103,7 +103,7 @@ async fn a_refused_module_names_the_reason() {
 }
 
 #[tokio::test]
-async fn an_activation_raises_the_plan_and_is_listed() {
+async fn an_activation_increments_the_plan_and_is_listed() {
     let server = Server::empty().await;
     let module = upload(&server, examples::account()).await.ok();
     let digest = module["digest"].as_str().unwrap();
@@ -133,7 +133,7 @@ async fn an_activation_raises_the_plan_and_is_listed() {
 }
 
 #[tokio::test]
-async fn what_this_version_can_not_do_is_said() {
+async fn invalid_activations_are_refused() {
     let server = Server::empty().await;
     let digest = "0".repeat(64);
     for (body, status, code) in [

@@ -1,4 +1,4 @@
-//! Time travel: the state of a stream at a version, at a time, by another module.
+//! Time travel: the state of a stream at a version, at a time, or by another module.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::server::Server;
 
 const SECOND: u64 = 1_000_000;
 
-/// An account that was opened at 10 s, and got 1 at 20 s, 30 s and 40 s.
+/// An account that was opened at 10 s, and received 1 at 20 s, 30 s and 40 s.
 async fn account() -> Server {
     let clock = Arc::new(ManualClock::default());
     let builder = Place::memory()
@@ -43,7 +43,7 @@ async fn state(server: &Server, query: &str) -> (u64, Value) {
 }
 
 #[tokio::test]
-async fn a_state_at_a_version_is_what_it_was() {
+async fn a_state_at_a_version_is_the_state_after_that_version() {
     let server = account().await;
     for (version, balance) in [(0, 0), (1, 0), (2, 1), (3, 2), (4, 3)] {
         let query = format!("?at_version={version}");
@@ -64,7 +64,7 @@ async fn a_state_at_a_version_is_what_it_was() {
 }
 
 #[tokio::test]
-async fn a_state_at_a_time_is_that_of_what_was_recorded_no_later() {
+async fn a_state_at_a_time_includes_events_recorded_up_to_that_time() {
     let server = account().await;
     for (time, version) in [
         ("1960-01-01T00:00:00Z", 0),
@@ -81,7 +81,7 @@ async fn a_state_at_a_time_is_that_of_what_was_recorded_no_later() {
 }
 
 #[tokio::test]
-async fn the_past_has_no_tag_that_an_append_could_expect() {
+async fn a_past_state_has_no_etag() {
     let server = account().await;
     let tag = async |query: &str| {
         let answer = server
@@ -96,7 +96,7 @@ async fn the_past_has_no_tag_that_an_append_could_expect() {
 }
 
 #[tokio::test]
-async fn a_state_is_rendered_by_the_module_that_is_asked_for() {
+async fn a_state_is_rendered_by_the_requested_module() {
     let server = account().await;
     let first = server.get("/v1/streams/account-1/state").await.ok()["module"].clone();
     let mut other = examples::account();
@@ -126,7 +126,7 @@ async fn a_state_is_rendered_by_the_module_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_past_that_makes_no_sense_is_refused() {
+async fn invalid_parameters_of_a_past_state_are_refused() {
     let server = account().await;
     for (query, said) in [
         ("at_version=", "at_version"),

@@ -1,4 +1,4 @@
-//! Looking at a module before it is active, and going back to the one before.
+//! Checking a module before it is activated, and rolling back to the previous one.
 
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{build, examples};
@@ -40,7 +40,7 @@ async fn preflight(server: &Server, body: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_preflight_tells_what_would_be_different() {
+async fn a_preflight_reports_the_decisions_that_would_differ() {
     let server = notes().await;
     let digest = uploaded(&server, &decider().decides("reject")).await;
     let found = preflight(&server, &json!({"digest": digest})).await;
@@ -76,7 +76,7 @@ async fn a_preflight_tells_what_would_be_different() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused() {
+async fn invalid_preflight_parameters_are_refused() {
     let server = notes().await;
     let digest = uploaded(&server, &decider()).await;
     for body in [
@@ -96,7 +96,7 @@ async fn what_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
-async fn a_decider_takes_anothers_place_only_if_nothing_blocks_it() {
+async fn a_decider_replaces_another_only_if_no_objection_blocks_it() {
     let server = notes().await;
     let digest = uploaded(&server, &decider().decides("other")).await;
     for body in [
@@ -135,7 +135,7 @@ async fn a_decider_takes_anothers_place_only_if_nothing_blocks_it() {
 }
 
 #[tokio::test]
-async fn a_name_goes_back_to_the_module_before() {
+async fn a_rollback_activates_the_previous_module_of_a_name() {
     let server = notes().await;
     let path = "/v1/deployments/note/rollback";
     let nothing = send(server.request("POST", path)).await;
@@ -149,7 +149,8 @@ async fn a_name_goes_back_to_the_module_before() {
         (&json!(3), &json!(first))
     );
     assert_eq!(deployed["preflight"]["passes"], true);
-    // Once more: to the second one, which then writes what the first one can't read.
+    // A second rollback: to the second module, which then writes events that the first one cannot
+    // read.
     send(server.request("POST", path)).await.ok();
     let events = json!([["added", {"word": "new"}]]).to_string();
     let stream = build::stream("note-2");

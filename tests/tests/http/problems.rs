@@ -17,7 +17,7 @@ async fn faulty() -> (Host, Faults) {
 const NOTE: &str = "{\"events\":[{\"type\":\"n\",\"data\":1}]}";
 
 #[tokio::test]
-async fn a_store_that_fails_is_503_and_its_words_stay_inside() {
+async fn a_store_error_is_503_and_does_not_show_its_message() {
     let (host, faults) = faulty().await;
     let server = Server::start(host, Options::default()).await;
     faults.script(Box::new(|_| {
@@ -30,7 +30,7 @@ async fn a_store_that_fails_is_503_and_its_words_stay_inside() {
 }
 
 #[tokio::test]
-async fn damage_is_500_with_the_place_and_no_time_to_wait() {
+async fn damage_is_500_with_the_position_and_no_retry_after() {
     for error in [
         Error::Damaged("stream note-1, version 3".to_owned()),
         Error::Unexpected("stream note-1, version 3".to_owned()),
@@ -62,7 +62,7 @@ async fn a_request_that_takes_too_long_is_504() {
 }
 
 #[tokio::test]
-async fn more_than_may_be_in_flight_is_503_with_a_time_to_wait() {
+async fn too_many_requests_in_flight_are_503_with_retry_after() {
     let options = engine::Options {
         in_flight_max: 0,
         ..engine::Options::default()
@@ -87,7 +87,7 @@ async fn more_than_may_be_in_flight_is_503_with_a_time_to_wait() {
 }
 
 #[tokio::test]
-async fn a_stream_longer_than_its_category_allows_is_refused() {
+async fn a_command_on_a_stream_that_is_too_long_is_refused() {
     let mut options = engine::Options::default();
     options.stream_events_max.insert("account".to_owned(), 1);
     let host = Place::memory()
@@ -104,9 +104,9 @@ async fn a_stream_longer_than_its_category_allows_is_refused() {
 }
 
 #[tokio::test]
-async fn an_event_that_the_decider_can_not_fold_is_409() {
+async fn an_event_that_the_decider_cannot_fold_is_409() {
     let host = Place::memory().host().await;
-    // Nobody decides the category yet.
+    // The category has no decider yet.
     let went = build::append(vec![build::event("went", "{}")]);
     host.append(&build::stream("probe-1"), went).await.unwrap();
     examples::deploy(&host, guest::component("picky")).await;
@@ -117,7 +117,7 @@ async fn an_event_that_the_decider_can_not_fold_is_409() {
 }
 
 #[tokio::test]
-async fn a_host_that_shuts_down_is_overloaded() {
+async fn a_host_that_shuts_down_returns_overloaded() {
     let server = Server::bank().await;
     server.host.clone().shutdown().await.unwrap();
     let answer = send(server.command("account-1", "open", "{\"owner\":\"a\"}")).await;

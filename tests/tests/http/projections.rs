@@ -1,4 +1,4 @@
-//! How projections stand, and what they are told to do.
+//! The status of projections, and the commands to control them.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ pub fn notes(version: u32, other: Value) -> Probe {
         .projection("notes", version, other)
 }
 
-/// A host on which it is active, with its projection kept so.
+/// A host on which the decider is active, with its projection in this lifecycle.
 pub async fn projected(probe: &Probe, settings: Value) -> Server {
     let host = Place::memory().host().await;
     let server = Server::start(host, quipu_server::Options::default()).await;
@@ -31,7 +31,7 @@ pub async fn deploy(server: &Server, probe: &Probe, settings: Value) -> Answered
     send(server.post("/v1/deployments", &body.to_string())).await
 }
 
-/// Notes something; the position of the event.
+/// Appends a note; returns the position of the event.
 pub async fn note(server: &Server, stream: &str, body: &Value) -> u64 {
     let data = json!([["noted", body]]).to_string();
     let noted = send(server.command(stream, "note", &data)).await.ok();
@@ -42,7 +42,7 @@ async fn order(server: &Server, order: &str) -> Answered {
     send(server.request("POST", &format!("/v1/projections/notes/{order}"))).await
 }
 
-/// How the projection stands, once that holds.
+/// The status of the projection, once this condition is true.
 pub async fn once(server: &Server, holds: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -56,7 +56,7 @@ pub async fn once(server: &Server, holds: impl Fn(&Value) -> bool) -> Value {
 }
 
 #[tokio::test]
-async fn a_projection_that_is_not_there_is_a_problem() {
+async fn an_unknown_projection_is_a_problem() {
     let server = Server::empty().await;
     assert_eq!(
         server.get("/v1/projections").await.ok(),
@@ -92,7 +92,7 @@ async fn a_projection_that_is_not_there_is_a_problem() {
 }
 
 #[tokio::test]
-async fn an_order_of_another_shape_is_refused() {
+async fn a_malformed_projection_command_is_refused() {
     let server = Server::empty().await;
     for (path, body, said) in [
         ("rebuild", "[true]", "JSON object"),
@@ -171,7 +171,7 @@ async fn an_order_of_another_shape_is_refused() {
 }
 
 #[tokio::test]
-async fn settings_of_another_shape_are_refused() {
+async fn malformed_settings_are_refused() {
     let server = Server::bank().await;
     let digest = server.get("/v1/deployments").await.ok()["deployments"][0]["digest"].clone();
     for (projections, said) in [
@@ -234,7 +234,7 @@ async fn a_projection_is_shown_with_its_builds() {
 }
 
 #[tokio::test]
-async fn settings_are_kept_until_they_are_changed() {
+async fn settings_apply_until_they_are_changed() {
     let guest = notes(1, json!({}));
     let server = projected(&guest, json!({"lifecycle": "inline", "on_error": "skip"})).await;
     let settings = |deployed: &Value| deployed["projections"]["notes"].clone();
@@ -384,7 +384,7 @@ async fn parked_events_are_listed_by_page_and_dropped_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_projection_that_stops_says_at_which_event() {
+async fn a_stopped_projection_shows_at_which_event_it_stopped() {
     let server = projected(&notes(1, json!({})), json!({})).await;
     let position = note(&server, "note-1", &json!({"bad": {"apply": "trap"}})).await;
     let view = once(&server, |view| view["state"] == "stopped").await;
@@ -401,7 +401,7 @@ async fn a_projection_that_stops_says_at_which_event() {
 }
 
 #[tokio::test]
-async fn an_inline_projection_fails_the_append_that_it_cant_fold() {
+async fn an_inline_projection_fails_an_append_that_it_cannot_fold() {
     let server = projected(&notes(1, json!({})), json!({"lifecycle": "inline"})).await;
     let data = json!([["noted", {"bad": {"apply": "trap"}}]]).to_string();
     let refused = send(server.command("note-1", "note", &data)).await;

@@ -1,4 +1,4 @@
-//! Signatures, modules that nobody needs, rejections, shadows, and activations in lines.
+//! Signatures, unused modules, rejections, shadows, and activations as lines.
 
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::signing::signed;
@@ -37,7 +37,7 @@ async fn upload(server: &Server, bytes: Vec<u8>, signature: &str) -> Answered {
     send(request.header("Quipu-Signature", signature).body(bytes)).await
 }
 
-/// The lines of an activation, or a shadow.
+/// The lines of the answer to an activation or a shadow.
 async fn lines(server: &Server, path: &str, body: &Value) -> Vec<Value> {
     let request = server.post(path, &body.to_string());
     let answered = send(request.header("Accept", "application/x-ndjson")).await;
@@ -49,7 +49,7 @@ async fn lines(server: &Server, path: &str, body: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_module_comes_with_its_signature() {
+async fn a_module_can_be_uploaded_with_its_signature() {
     let server = Server::empty().await;
     let bytes = examples::account();
     let signature = signed(3, &bytes);
@@ -73,7 +73,7 @@ async fn a_module_comes_with_its_signature() {
 }
 
 #[tokio::test]
-async fn modules_that_nobody_needs_are_removed() {
+async fn unused_modules_are_pruned() {
     let server = notes().await;
     let digest = uploaded(&server, &decider().version("2.0.0")).await;
     let prune = |body: Value| {
@@ -140,7 +140,7 @@ async fn rejections_are_listed() {
 }
 
 #[tokio::test]
-async fn a_module_leads_to_its_events() {
+async fn the_events_that_a_module_decided_are_listed() {
     let server = notes().await;
     let first = server.host.plan().active("note").unwrap();
     let second = examples::deploy(&server.host, decider().version("2.0.0").component()).await;
@@ -180,7 +180,7 @@ async fn a_module_leads_to_its_events() {
 }
 
 #[tokio::test]
-async fn an_activation_tells_in_lines_what_its_preflight_found() {
+async fn an_activation_streams_the_findings_of_its_preflight_as_lines() {
     let server = notes().await;
     let digest = uploaded(&server, &probe("note").event("noted", 1)).await;
     let refused = lines(&server, "/v1/deployments", &json!({"digest": digest})).await;
@@ -211,11 +211,11 @@ async fn an_activation_tells_in_lines_what_its_preflight_found() {
     let history = server.get("/v1/deployments/note").await.ok();
     assert_eq!(history["deployments"][1]["preflight"], *said);
     assert_eq!(history["deployments"][0].get("preflight"), None);
-    // What was never looked at is one line.
+    // Without a preflight, the answer is one line.
     let body = json!({"preflight": "skip"});
     let back = lines(&server, "/v1/deployments/note/rollback", &body).await;
     assert_eq!((back.len(), &back[0]["deployment"]["plan"]), (1, &json!(3)));
-    // A problem at once has a status of its own.
+    // An error before the first line has its own status.
     let request = server.post(
         "/v1/deployments",
         &json!({"digest": "0".repeat(64)}).to_string(),
@@ -225,7 +225,7 @@ async fn an_activation_tells_in_lines_what_its_preflight_found() {
 }
 
 #[tokio::test]
-async fn a_shadow_tells_once_a_second_what_is_different() {
+async fn a_shadow_reports_differences_once_per_second() {
     let server = notes().await;
     let digest = uploaded(&server, &decider().decides("other")).await;
     let host = server.host.clone();

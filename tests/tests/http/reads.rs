@@ -61,7 +61,7 @@ async fn an_event_has_every_member_of_the_contract() {
 }
 
 #[tokio::test]
-async fn a_stream_is_read_in_pages_both_ways_with_its_version_as_tag() {
+async fn a_stream_is_read_in_pages_in_both_directions_with_its_version_as_etag() {
     let server = noted(&[("note-1", 5)]).await;
     let first = server.get("/v1/streams/note-1/events?limit=2").await;
     assert_eq!(first.header("etag"), "\"5\"");
@@ -81,7 +81,7 @@ async fn a_stream_is_read_in_pages_both_ways_with_its_version_as_tag() {
 }
 
 #[tokio::test]
-async fn the_log_is_filtered_and_says_where_it_ends() {
+async fn the_log_is_filtered_and_reports_its_end() {
     let server = noted(&[("a-1", 2), ("b-1", 1), ("c-1", 1)]).await;
     let read = async |query: &str| {
         let page = server.get(&format!("/v1/events{query}")).await.ok();
@@ -138,7 +138,7 @@ async fn a_read_ends_at_a_bound_in_both_directions() {
 }
 
 #[tokio::test]
-async fn what_is_excluded_is_left_out() {
+async fn excluded_events_are_left_out() {
     let server = noted(&[("a-1", 2), ("b-1", 1), ("c-1", 1)]).await;
     let body = r#"{"events":[{"type":"seen","data":1,"tags":["x:1"]}]}"#;
     send(server.post("/v1/streams/c-2/events", body)).await.ok();
@@ -158,7 +158,7 @@ async fn what_is_excluded_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_seen_a_version_gets_no_body() {
+async fn a_reader_that_has_the_current_version_gets_304() {
     let server = Server::bank().await.opened().await;
     for path in [
         "/v1/streams/account-1/events",
@@ -192,7 +192,7 @@ async fn a_reader_that_has_seen_a_version_gets_no_body() {
 }
 
 #[tokio::test]
-async fn every_answer_about_a_stream_has_its_version_as_tag() {
+async fn every_answer_about_a_stream_has_its_version_as_etag() {
     let server = Server::bank().await.opened().await;
     for (path, body) in [
         ("archive", ""),
@@ -213,7 +213,7 @@ async fn every_answer_about_a_stream_has_its_version_as_tag() {
 }
 
 #[tokio::test]
-async fn bounds_and_unknown_parameters_are_refused_by_name() {
+async fn invalid_limits_and_unknown_parameters_are_refused_by_name() {
     let server = noted(&[("note-1", 1)]).await;
     for (path, said) in [
         ("/v1/events?limit=0", "limit"),
@@ -252,7 +252,7 @@ async fn bounds_and_unknown_parameters_are_refused_by_name() {
 }
 
 #[tokio::test]
-async fn the_state_is_as_the_decider_renders_it() {
+async fn the_state_is_rendered_by_the_decider() {
     let server = Server::bank().await.opened().await;
     let state = server.get("/v1/streams/account-1/state").await;
     assert_eq!(state.header("etag"), "\"1\"");
@@ -276,7 +276,7 @@ async fn the_state_is_as_the_decider_renders_it() {
 }
 
 #[tokio::test]
-async fn a_streams_id_is_percent_decoded() {
+async fn a_stream_id_is_percent_decoded() {
     let server = noted(&[("dé/p?-a b%", 1)]).await;
     let page = server
         .get("/v1/streams/d%C3%A9%2Fp%3F-a%20b%25/events")

@@ -7,14 +7,14 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-/// A host behind a port of its own.
+/// A host with an HTTP server on its own port.
 pub struct Server {
     pub host: Host,
     pub url: String,
     client: reqwest::Client,
 }
 
-/// What was answered.
+/// The response.
 pub struct Answered {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
@@ -86,7 +86,7 @@ impl Server {
         send(request.body(lines.to_owned())).await
     }
 
-    /// Account 1 is opened.
+    /// Opens account 1.
     pub async fn opened(self) -> Self {
         send(self.command("account-1", "open", "{\"owner\":\"ann\"}"))
             .await
@@ -115,7 +115,7 @@ impl Answered {
         serde_json::from_str(&self.text).unwrap()
     }
 
-    /// A good answer.
+    /// Checks that the response is a success, and returns its body.
     pub fn ok(&self) -> Value {
         assert!(
             (200..300).contains(&self.status),
@@ -126,7 +126,8 @@ impl Answered {
         self.json()
     }
 
-    /// A problem document of this status and code, whole and consistent.
+    /// Checks that the response is a complete and consistent problem document with this status and
+    /// code.
     pub fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.header("content-type"), "application/problem+json");

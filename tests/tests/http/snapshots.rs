@@ -1,4 +1,4 @@
-//! Taking snapshots, comparing them, and what the status says of them.
+//! Taking snapshots, comparing them, and the snapshot counts in the status.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::server::{Answered, Server, send};
 
-/// A host on which two accounts stand at version 2, and where its snapshots are.
+/// A host with two accounts at version 2, and its store of snapshots.
 async fn accounts() -> (Server, Arc<dyn SnapshotStore>) {
     let store = Place::memory().open().await;
     let snapshots = Arc::clone(&store.snapshots);
@@ -35,7 +35,7 @@ async fn check(server: &Server, body: &str) -> Answered {
     send(server.post("/v1/snapshots/check", body)).await
 }
 
-/// Puts a sound snapshot of another state in place of the one that a stream has.
+/// Replaces the snapshot of a stream by a valid snapshot of another state.
 async fn distort(snapshots: &Arc<dyn SnapshotStore>, id: &str, taken: &Value) {
     let state = "{\"status\":\"open\",\"owner\":\"ann\",\"balance\":6}";
     let body = Body::json(state.to_owned()).unwrap();
@@ -45,7 +45,7 @@ async fn distort(snapshots: &Arc<dyn SnapshotStore>, id: &str, taken: &Value) {
 }
 
 #[tokio::test]
-async fn a_snapshot_is_taken_and_what_was_there_is_compared() {
+async fn a_snapshot_is_taken_and_the_previous_one_is_compared() {
     let (server, _) = accounts().await;
     let first = take(&server, "account-1").await.ok();
     assert_eq!(first["stream"], "account-1");
@@ -103,7 +103,7 @@ async fn a_snapshot_of_another_state_differs_until_a_new_one_is_taken() {
 }
 
 #[tokio::test]
-async fn a_damaged_snapshot_is_unusable_with_its_reason() {
+async fn a_damaged_snapshot_is_reported_as_unusable_with_the_reason() {
     let (server, snapshots) = accounts().await;
     take(&server, "account-1").await.ok();
     let account = stream("account-1");
@@ -117,7 +117,7 @@ async fn a_damaged_snapshot_is_unusable_with_its_reason() {
 }
 
 #[tokio::test]
-async fn the_anchor_of_a_truncated_stream_is_named_as_such() {
+async fn the_anchor_of_a_truncated_stream_is_marked_as_an_anchor() {
     let (server, _) = accounts().await;
     let truncated = server.post("/v1/streams/account-1/truncate", "{\"before\":2}");
     send(truncated).await.ok();
@@ -129,7 +129,7 @@ async fn the_anchor_of_a_truncated_stream_is_named_as_such() {
 }
 
 #[tokio::test]
-async fn what_has_no_snapshot_form_is_refused() {
+async fn snapshots_that_cannot_be_taken_are_refused() {
     let (server, _) = accounts().await;
     take(&server, "account-3")
         .await
@@ -151,7 +151,7 @@ async fn what_has_no_snapshot_form_is_refused() {
 }
 
 #[tokio::test]
-async fn a_check_of_another_shape_is_refused() {
+async fn a_malformed_check_is_refused() {
     let (server, _) = accounts().await;
     for (body, said) in [
         ("", "JSON object"),
@@ -189,7 +189,7 @@ async fn a_check_of_another_shape_is_refused() {
 }
 
 #[tokio::test]
-async fn the_status_counts_what_became_of_snapshots() {
+async fn the_status_counts_used_taken_and_unusable_snapshots() {
     let (server, snapshots) = accounts().await;
     let status = server.get("/v1/status").await.ok();
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));

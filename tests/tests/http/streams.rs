@@ -44,7 +44,7 @@ async fn streams_are_listed_in_pages_by_their_ids() {
 }
 
 #[tokio::test]
-async fn an_archived_stream_takes_nothing_until_it_is_restored() {
+async fn an_archived_stream_refuses_events_until_it_is_restored() {
     let server = with(&["note-1"]).await;
     let answer = mark(&server, "note-1", "archive").await;
     assert_eq!(
@@ -73,7 +73,7 @@ async fn an_archived_stream_takes_nothing_until_it_is_restored() {
 }
 
 #[tokio::test]
-async fn archived_streams_are_listed_when_asked_for() {
+async fn archived_streams_are_listed_on_request() {
     let server = with(&["a-1", "a-2", "b-1"]).await;
     mark(&server, "a-2", "archive").await;
     assert_eq!(listed(&server, "?category=a").await, ["a-1"]);
@@ -92,7 +92,7 @@ async fn archived_streams_are_listed_when_asked_for() {
 }
 
 #[tokio::test]
-async fn pages_by_category_leave_archived_streams_out_unless_asked() {
+async fn pages_by_category_leave_out_archived_streams_by_default() {
     let server = with(&["a-1", "a-2", "b-1"]).await;
     mark(&server, "a-2", "archive").await;
     let read = async |query: &str| {
@@ -142,7 +142,7 @@ async fn events_are_filtered_by_any_of_the_tags() {
 }
 
 #[tokio::test]
-async fn the_act_is_told_in_a_stream_of_the_host() {
+async fn archiving_is_recorded_in_a_stream_of_the_host() {
     let server = with(&["dé/p?-a b%"]).await;
     let path = "/v1/streams/d%C3%A9%2Fp%3F-a%20b%25/archive";
     let archive = server.request("POST", path);
@@ -161,7 +161,7 @@ async fn the_act_is_told_in_a_stream_of_the_host() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_archived_or_listed_is_refused() {
+async fn invalid_archivings_and_lists_are_refused() {
     let server = with(&["note-1"]).await;
     for act in ["archive", "restore"] {
         let path = format!("/v1/streams/note-2/{act}");

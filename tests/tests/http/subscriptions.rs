@@ -11,7 +11,7 @@ use crate::server::{Server, send};
 
 on_every_store!(
     a_client_gets_every_event_until_it_acknowledges_it,
-    of_two_clients_one_owns_the_name,
+    of_two_clients_only_one_owns_the_name,
     a_name_is_taken_over_when_its_lease_has_run_out,
     an_operator_moves_a_name_and_deletes_it,
     a_place_is_kept_over_a_restart,
@@ -36,7 +36,7 @@ async fn claimed(server: &Server, name: &str, body: &Value) -> u64 {
     claim["token"].as_u64().unwrap()
 }
 
-/// Positions of the events that come, and what to acknowledge.
+/// The positions of the events read, and the position to acknowledge.
 async fn read(server: &Server, name: &str, query: &str) -> (Vec<u64>, u64) {
     let path = format!("/v1/subscriptions/{name}/events?{query}");
     let page = server.get(&path).await.ok();
@@ -62,7 +62,7 @@ async fn a_client_gets_every_event_until_it_acknowledges_it(place: Place) {
     assert_eq!(stored["position"], 2);
     assert_eq!(read(&server, "mailer", &query).await, (vec![3, 4], 4));
     acknowledge(&server, "mailer", token, 4).await;
-    // What is acknowledged stays so.
+    // An acknowledged position never moves back.
     assert_eq!(
         acknowledge(&server, "mailer", token, 1).await["position"],
         4
@@ -70,11 +70,11 @@ async fn a_client_gets_every_event_until_it_acknowledges_it(place: Place) {
     assert_eq!(read(&server, "mailer", &query).await, (vec![5], 5));
     acknowledge(&server, "mailer", token, 5).await;
     assert_eq!(read(&server, "mailer", &query).await, (vec![], 5));
-    // The place moves over what does not pass.
+    // The checkpoint moves over events that do not pass the filter.
     note(&server, 1).await;
     let other = format!("token={token}&type=other");
     assert_eq!(read(&server, "mailer", &other).await, (vec![], 6));
-    // What comes while one waits is told at once.
+    // An event that is committed during the wait is returned immediately.
     acknowledge(&server, "mailer", token, 6).await;
     let waiting = format!("token={token}&wait_ms=7000");
     let (told, ()) = tokio::join!(read(&server, "mailer", &waiting), async {
@@ -85,12 +85,12 @@ async fn a_client_gets_every_event_until_it_acknowledges_it(place: Place) {
     server.host.shutdown().await.unwrap();
 }
 
-async fn of_two_clients_one_owns_the_name(place: Place) {
+async fn of_two_clients_only_one_owns_the_name(place: Place) {
     let server = server(&place, 3).await;
     let token = claimed(&server, "mailer", &json!({"lease_ms": 600_000})).await;
     let refused = send(server.post("/v1/subscriptions/mailer/claim", "{}")).await;
     refused.problem(409, "subscription-held");
-    // Its own host's process is one of those who want it.
+    // A handler in the process of the host competes for the name, too.
     let listed = server.get("/v1/subscriptions").await.ok();
     let listed = &listed["subscriptions"];
     assert_eq!(listed[0]["name"], "mailer");
@@ -143,7 +143,7 @@ async fn an_operator_moves_a_name_and_deletes_it(place: Place) {
     assert_eq!(read(&server, "late", &format!("token={late}")).await.1, 3);
     let token = claimed(&server, "mailer", &json!({"after": 2})).await;
     assert_eq!(server.get(path).await.ok()["position"], 2);
-    // It is held.
+    // The name has an owner.
     let refused = send(server.request("DELETE", path)).await;
     refused.problem(409, "subscription-held");
     let seek = format!("{path}/seek");
@@ -154,7 +154,7 @@ async fn an_operator_moves_a_name_and_deletes_it(place: Place) {
     );
     let reading = format!("{path}/events?token={token}");
     server.get(&reading).await.problem(409, "claim-lost");
-    // Nobody can have seen what is not there.
+    // A position that does not exist cannot have been read.
     for (what, body) in [
         ("seek", json!({"after": 4})),
         ("claim", json!({"after": "then"})),
@@ -177,27 +177,28 @@ async fn an_operator_moves_a_name_and_deletes_it(place: Place) {
     let body = json!({"token": token, "position": 1}).to_string();
     let gone = send(server.post(&format!("{path}/acknowledge"), &body)).await;
     gone.problem(404, "subscription-not-found");
-    // One that is made again begins at the first event, and knows no token of before.
+    // A name that is created a second time starts at the first event, and does not accept earlier
+    // tokens.
     let next = claimed(&server, "mailer", &json!({})).await;
     assert!(next > token, "{next} after {token}");
     assert_eq!(server.get(path).await.ok()["position"], 0);
     server.host.shutdown().await.unwrap();
 }
 
-async fn a_place_is_kept_over_a_restart(place: Place) {
+async fn a_checkpoint_survives_a_restart(place: Place) {
     let first = server(&place, 3).await;
     let token = claimed(&first, "mailer", &json!({"lease_ms": 60_000})).await;
     acknowledge(&first, "mailer", token, 2).await;
     first.host.shutdown().await.unwrap();
     let second = Server::start(place.host().await, Options::default()).await;
-    // The claim counts on, if nobody else has the name by now.
+    // The claim is still valid, unless somebody else has claimed the name by now.
     let query = format!("token={token}");
     assert_eq!(read(&second, "mailer", &query).await, (vec![3], 3));
     second.host.shutdown().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_claim_excludes_the_handler_of_that_name_in_the_process_of_the_host() {
+async fn a_claim_excludes_the_handler_with_that_name_in_the_process_of_the_host() {
     let server = server(&Place::memory(), 2).await;
     let token = claimed(&server, "mailer", &json!({})).await;
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
@@ -217,7 +218,7 @@ async fn a_claim_excludes_the_handler_of_that_name_in_the_process_of_the_host() 
 }
 
 #[tokio::test]
-async fn names_are_bounded() {
+async fn the_number_of_names_is_bounded() {
     let server = server(&Place::memory(), 0).await;
     for number in 0..quipu::subscribe::NAMES_MAX {
         let name = format!("reader-{number}");

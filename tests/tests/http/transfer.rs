@@ -30,7 +30,7 @@ async fn bank() -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_comes_back_however_long_the_request_takes() {
+async fn a_log_is_imported_however_long_the_request_takes() {
     let file = exported(&bank().await).await;
     let options = Options {
         request_time_max: Duration::from_millis(1),
@@ -41,14 +41,14 @@ async fn a_log_comes_back_however_long_the_request_takes() {
     let answer = import(&server, &file).await.ok();
     assert_eq!(answer["events"], 2_500);
     assert_eq!(answer["head"], 2_500);
-    // It is active at once.
+    // The module is active immediately.
     assert!(host.plan().decider("account").is_some());
     let other = Server::start(host, Options::default()).await;
     assert!(exported(&other).await == file);
 }
 
 #[tokio::test]
-async fn what_can_not_be_taken_in_is_a_problem_with_the_line() {
+async fn an_invalid_import_is_a_problem_with_the_line() {
     let file = exported(&bank().await).await;
     let server = Server::empty().await;
     let cut = file.rsplit_once("{\"specversion\"").unwrap().0;

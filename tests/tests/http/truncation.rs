@@ -32,7 +32,7 @@ async fn versions(server: &Server, query: &str) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn events_before_a_mark_leave_the_stream_and_stay_in_the_log() {
+async fn events_before_a_mark_are_hidden_from_the_stream_and_stay_in_the_log() {
     let server = account().await;
     let answer = truncate(&server, "account-1", "{\"before\":3}").await.ok();
     let done = json!({"stream": "account-1", "truncated_before": 3, "position": 5});
@@ -55,7 +55,7 @@ async fn events_before_a_mark_leave_the_stream_and_stay_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_truncated_stream_goes_on_and_has_no_past_before_its_mark() {
+async fn a_truncated_stream_takes_commands_and_has_no_past_before_its_mark() {
     let server = account().await;
     truncate(&server, "account-1", "{\"before\":3}").await.ok();
     let paid = send(server.command("account-1", "deposit", "{\"amount\":1}")).await;
@@ -77,7 +77,7 @@ async fn a_truncated_stream_goes_on_and_has_no_past_before_its_mark() {
 }
 
 #[tokio::test]
-async fn nought_brings_the_events_back() {
+async fn truncating_before_zero_shows_all_events() {
     let server = account().await;
     truncate(&server, "account-1", "{\"before\":4}").await.ok();
     let origin = server.post("/v1/streams/account-1/truncate", "{\"before\":0}");
@@ -96,7 +96,7 @@ async fn nought_brings_the_events_back() {
 }
 
 #[tokio::test]
-async fn a_stream_is_truncated_only_where_a_state_can_stand_for_its_events() {
+async fn a_stream_is_truncated_only_where_a_snapshot_can_replace_its_events() {
     let server = account().await;
     let refused = truncate(&server, "account-1", "{\"before\":5}").await;
     let problem = refused.problem(409, "truncate-refused");
@@ -136,7 +136,7 @@ async fn a_stream_is_truncated_only_where_a_state_can_stand_for_its_events() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_shape_truncates_nothing() {
+async fn a_malformed_truncation_is_refused() {
     let server = account().await;
     for body in [
         "",

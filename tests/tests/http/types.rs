@@ -1,4 +1,4 @@
-//! Types of events: what the modules name and what is stored.
+//! Types of events: those declared by modules and those in the store.
 
 use quipu::model::NewEvent;
 use quipu_tests::build::{append, event, stream};
@@ -25,7 +25,7 @@ fn named<'a>(types: &'a [Value], name: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("no {name} in {types:?}"))
 }
 
-/// Type, schema version, events, and how it is read.
+/// The type, schema version, number of events, and how they are read.
 fn stored(known: &Value) -> Vec<(String, u64, u64, String)> {
     let form = |form: &Value| {
         (
@@ -48,7 +48,7 @@ fn form(name: &str, version: u64, events: u64, read: &str) -> Vec<(String, u64, 
 }
 
 #[tokio::test]
-async fn a_type_has_who_writes_it_and_as_what_it_is_stored() {
+async fn a_type_shows_its_writers_and_its_stored_forms() {
     let server = Server::bank().await.opened().await;
     let types = types(&server, "").await;
     let names: Vec<&str> = types
@@ -94,7 +94,7 @@ async fn a_type_has_who_writes_it_and_as_what_it_is_stored() {
 }
 
 #[tokio::test]
-async fn older_forms_stand_with_the_type_that_they_are_read_as() {
+async fn older_forms_are_listed_under_the_type_they_are_read_as() {
     let server = Server::empty().await;
     let names = [
         "application-submitted",
@@ -157,7 +157,7 @@ async fn older_forms_stand_with_the_type_that_they_are_read_as() {
 }
 
 #[tokio::test]
-async fn a_category_without_a_decider_is_listed_as_it_is_stored() {
+async fn a_category_without_a_decider_is_listed_as_stored() {
     let server = Server::empty().await;
     assert!(types(&server, "").await.is_empty());
     appended(
@@ -200,7 +200,7 @@ async fn a_category_without_a_decider_is_listed_as_it_is_stored() {
 }
 
 #[tokio::test]
-async fn a_filter_that_names_nothing_is_refused() {
+async fn invalid_parameters_of_the_list_of_types_are_refused() {
     let server = Server::bank().await;
     for (query, said) in [
         ("category=", "category"),

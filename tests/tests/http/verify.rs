@@ -1,4 +1,4 @@
-//! Deciding the history again.
+//! Verifying the history.
 
 use bytes::Bytes;
 use futures::stream;
@@ -20,7 +20,7 @@ async fn bank() -> Server {
     server
 }
 
-/// The last line of an answer; those before it tell of progress.
+/// The last line of an answer; the lines before it report progress.
 fn last(text: &str) -> Value {
     let mut lines: Vec<Value> = text
         .lines()
@@ -32,7 +32,7 @@ fn last(text: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_sound_history_is_told_of_by_type_of_command() {
+async fn a_sound_history_is_reported_by_command_type() {
     let server = bank().await;
     let answered = send(server.request("POST", "/v1/verify")).await;
     assert_eq!(answered.status, 200, "{}", answered.text);
@@ -63,7 +63,7 @@ async fn a_sound_history_is_told_of_by_type_of_command() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused() {
+async fn invalid_verify_parameters_are_refused() {
     let server = bank().await;
     for body in [
         r#"{"sample": 0}"#,
@@ -80,7 +80,7 @@ async fn what_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
-async fn a_finding_names_its_place_and_shows_both() {
+async fn a_finding_shows_its_position_and_both_decisions() {
     let server = bank().await;
     let mut export = server.host.export(Position(0)).await.unwrap();
     let mut file = Vec::new();
@@ -88,7 +88,7 @@ async fn a_finding_names_its_place_and_shows_both() {
         file.extend_from_slice(&chunk);
     }
     let file = String::from_utf8(file).unwrap();
-    // The command stands before it in its line.
+    // The command precedes the event in its line.
     let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
     let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
     let host = Place::memory().host().await;
@@ -168,7 +168,7 @@ async fn findings_are_acknowledged_listed_and_withdrawn() {
 }
 
 #[tokio::test]
-async fn documents_are_compared_when_that_is_asked_for() {
+async fn documents_are_compared_on_request() {
     use crate::projections::{note, notes, projected};
     let server = projected(&notes(1, json!({})), json!({"lifecycle": "async"})).await;
     let position = note(&server, "note-1", &json!({"n": 1})).await;

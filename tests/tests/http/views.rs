@@ -1,4 +1,4 @@
-//! Documents of projections: by key, by index, fresh enough, as they change.
+//! Documents of projections: by key, by index, with a required freshness, and as they change.
 
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::projections::{note, notes, once, projected};
 use crate::server::{Server, send};
 
-/// Notes by status and sum, under the keys that their bodies name.
+/// Notes with a status and a sum, under the keys that their bodies name.
 async fn library() -> (Server, u64) {
     let other = json!({"keys": "body", "indexes": [
         {"name": "status", "pointer": "/status", "kind": "text"},
@@ -22,7 +22,7 @@ async fn library() -> (Server, u64) {
     (server, head)
 }
 
-/// The frames of a subscription as they come: id, event and data.
+/// The frames of a subscription in order: id, event and data.
 struct Frames(Response, String);
 
 impl Frames {
@@ -55,7 +55,7 @@ impl Frames {
 }
 
 #[tokio::test]
-async fn a_query_of_another_shape_is_refused() {
+async fn a_malformed_query_is_refused() {
     let server = Server::empty().await;
     let many = "where=a%3D1&".repeat(17);
     for (path, said) in [
@@ -86,7 +86,7 @@ async fn a_query_of_another_shape_is_refused() {
 }
 
 #[tokio::test]
-async fn a_document_is_read_by_its_key_as_fresh_as_asked_for() {
+async fn a_document_is_read_by_its_key_with_the_requested_freshness() {
     let (server, head) = library().await;
     let view = server
         .get(&format!("/v1/views/notes/a%2F1?after={head}&timeout=30000"))
@@ -161,7 +161,7 @@ async fn documents_are_found_by_index_in_order_and_by_page() {
 }
 
 #[tokio::test]
-async fn changes_are_told_in_order_and_gone_on_with() {
+async fn changes_are_followed_in_order_and_resumed() {
     let (server, head) = library().await;
     once(&server, |view| view["builds"][0]["position"] == head).await;
     let mut frames = Frames::begin(&server, "").await;
