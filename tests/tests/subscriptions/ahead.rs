@@ -1,4 +1,4 @@
-//! A reader that is ahead of what there is: it has read another history.
+//! A reader whose checkpoint is after the end of the log: it has read another history.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ on_every_store!(
     a_name_that_is_ahead_of_the_log_is_refused,
 );
 
-/// Checkpoints came from another copy of the store than the log.
+/// The checkpoints came from another copy of the store than the log.
 async fn a_name_that_is_ahead_of_the_log_is_refused(place: Place) {
     let host = host(&place, Options::default()).await;
     note(&host, "note-1", 3).await;
@@ -30,17 +30,17 @@ async fn a_name_that_is_ahead_of_the_log_is_refused(place: Place) {
     let run = named.run(async |_: &[_]| Ok::<_, std::io::Error>(()));
     let ended = run.await.unwrap_err();
     assert!(ended.to_string().contains(said), "{ended}");
-    // An operator says where it goes on.
+    // An operator sets the position to continue from.
     let moved = host.seek("mailer", Start::After(Position(2))).await;
     assert_eq!(moved.unwrap().position, Position(2));
     host.claim("mailer", None, lease).await.unwrap();
     host.shutdown().await.unwrap();
 }
 
-async fn a_place_that_nobody_can_have_seen_is_refused(place: Place) {
+async fn a_start_position_that_does_not_exist_is_refused(place: Place) {
     let host = host(&place, Options::default()).await;
     note(&host, "note-1", 3).await;
-    // Both before and after the log is followed.
+    // Both before and after the ring is filled by a follower of the log.
     for _ in 0..2 {
         let log = |after| Subscribe::log(Position(after), Filter::default()).seen();
         let of_stream = |from| Subscribe::stream(stream("note-1"), Version(from)).seen();

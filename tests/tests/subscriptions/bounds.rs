@@ -8,15 +8,15 @@ use quipu_tests::{Place, on_every_store};
 use crate::follow::{host, log, note, positions, stream_from, until_caught_up};
 
 on_every_store! {
-    subscriptions_are_bounded_and_a_place_is_given_back,
-    without_memory_for_pages_events_come_all_the_same,
+    the_number_of_subscriptions_is_bounded_and_an_ended_one_frees_its_slot,
+    events_are_delivered_even_without_memory_for_pages,
     a_shutdown_ends_subscriptions,
-    what_makes_no_sense_is_refused,
-    a_place_that_is_never_reached_is_waited_for,
-    after_a_time_without_anyone_the_log_is_followed_again,
+    invalid_subscriptions_are_refused,
+    a_subscription_from_a_distant_position_waits,
+    a_new_subscription_works_after_a_time_without_subscriptions,
 }
 
-async fn subscriptions_are_bounded_and_a_place_is_given_back(place: Place) {
+async fn the_number_of_subscriptions_is_bounded_and_an_ended_one_frees_its_slot(place: Place) {
     let options = Options {
         subscriptions_max: 2,
         ..Options::default()
@@ -32,7 +32,7 @@ async fn subscriptions_are_bounded_and_a_place_is_given_back(place: Place) {
     log(&host, 0).await;
 }
 
-async fn without_memory_for_pages_events_come_all_the_same(place: Place) {
+async fn events_are_delivered_even_without_memory_for_pages(place: Place) {
     let options = Options {
         ring_events_max: 2,
         catch_up_bytes_max: 0,
@@ -64,7 +64,7 @@ async fn a_shutdown_ends_subscriptions(place: Place) {
     assert!(matches!(refused.err(), Some(Error::Stopped)));
 }
 
-async fn what_makes_no_sense_is_refused(place: Place) {
+async fn invalid_subscriptions_are_refused(place: Place) {
     let host = host(&place, Options::default()).await;
     let nothing = Filter {
         categories: Some(Vec::new()),
@@ -91,7 +91,7 @@ async fn what_makes_no_sense_is_refused(place: Place) {
     assert_eq!(host.subscriptions(), 0);
 }
 
-async fn a_place_that_is_never_reached_is_waited_for(place: Place) {
+async fn a_subscription_from_a_distant_position_waits(place: Place) {
     let host = host(&place, Options::default()).await;
     note(&host, "note-1", 2).await;
     let mut far = log(&host, u64::MAX).await;
@@ -107,7 +107,7 @@ async fn a_place_that_is_never_reached_is_waited_for(place: Place) {
     }
 }
 
-async fn after_a_time_without_anyone_the_log_is_followed_again(place: Place) {
+async fn a_new_subscription_works_after_a_time_without_subscriptions(place: Place) {
     let host = host(&place, Options::default()).await;
     for round in 1..=3 {
         let mut subscription = log(&host, 0).await;

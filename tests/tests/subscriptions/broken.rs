@@ -1,4 +1,4 @@
-//! Events that an upcaster can't read.
+//! Events that an upcaster cannot read.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,14 +28,14 @@ const STEPS: &[Step] = &[
     Step("other", ("paid", 1), &[("paid", 2)]),
 ];
 
-/// Appends an event that the upcaster traps at.
+/// Appends an event that makes the upcaster trap.
 pub async fn record_unreadable(host: &Host, to: &str, name: &str) {
     let long = format!("{{\"text\":\"{}\"}}", "x".repeat(READABLE_MAX));
     let one = append(vec![event(name, &long)]);
     host.append(&stream(to), one).await.unwrap();
 }
 
-/// What comes before the end, and the error at the end.
+/// The messages before the end, and the error at the end.
 async fn until_the_end(subscription: &mut Subscription) -> (Vec<Arc<RecordedEvent>>, Error) {
     let mut all = Vec::new();
     loop {
@@ -69,11 +69,11 @@ fn check(error: &Error, at: u64) {
     assert!(text.contains("deploy an upcaster"), "{text}");
 }
 
-async fn a_subscription_ends_behind_what_could_be_lifted(store: Store) {
+async fn a_subscription_ends_with_an_error_after_the_last_liftable_event(store: Store) {
     for options in [small(), Options::default()] {
         let store = store.another();
         let host = host(&store, options).await;
-        // Follows, so that the others may begin in the ring.
+        // This one follows the log, so that the others can start in the ring.
         let _follows = crate::follow::log(&host, 0).await;
         examples::deploy(&host, upcaster("orders", STEPS)).await;
         record(&host, "order-1", &["paid", "noted"]).await;
@@ -102,7 +102,7 @@ async fn a_subscription_ends_behind_what_could_be_lifted(store: Store) {
     }
 }
 
-async fn a_subscription_that_waits_ends_when_such_an_event_comes(store: Store) {
+async fn a_waiting_subscription_ends_when_an_unliftable_event_is_committed(store: Store) {
     let host = host(&store, small()).await;
     examples::deploy(&host, upcaster("orders", STEPS)).await;
     let mut log = crate::follow::log(&host, 0).await;
@@ -136,7 +136,7 @@ async fn a_subscription_that_waits_ends_when_such_an_event_comes(store: Store) {
     assert_eq!(told[0].1.version, Version(2));
 }
 
-async fn who_does_not_want_such_an_event_is_not_disturbed(store: Store) {
+async fn a_subscription_that_filters_out_the_event_does_not_end(store: Store) {
     for options in [small(), Options::default()] {
         let store = store.another();
         let host = host(&store, options).await;
@@ -161,7 +161,7 @@ async fn who_does_not_want_such_an_event_is_not_disturbed(store: Store) {
     }
 }
 
-async fn a_named_subscription_waits_until_it_is_mended(store: Store) {
+async fn a_named_subscription_waits_until_the_upcaster_is_fixed(store: Store) {
     let host = host(&store, small()).await;
     examples::deploy(&host, upcaster("orders", STEPS)).await;
     record(&host, "order-1", &["noted", "paid"]).await;

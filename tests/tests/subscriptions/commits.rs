@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use crate::follow::{host, next, note, read, small, subscribe, until_caught_up};
 
 on_every_store! {
-    a_handler_gets_every_commit_once_and_whole,
-    a_handler_that_lags_is_told_what_it_missed_and_holds_up_nobody,
-    a_handler_that_panics_is_called_again_and_one_that_is_stopped_is_not,
+    a_handler_gets_every_commit_once_and_completely,
+    a_handler_that_lags_is_notified_of_missed_events_and_blocks_nobody,
+    a_handler_that_panics_is_called_for_later_commits_and_a_stopped_one_is_not,
 }
 
 type Told = Arc<Mutex<Vec<Committed>>>;
@@ -30,7 +30,7 @@ fn events(told: &Told) -> usize {
     told.iter().map(count).sum()
 }
 
-async fn a_handler_gets_every_commit_once_and_whole(store: Store) {
+async fn a_handler_gets_every_commit_once_and_completely(store: Store) {
     let host = host(&store, Options::default()).await;
     note(&host, "note-1", 3).await;
     let before = host.log_head().await.unwrap();
@@ -42,7 +42,7 @@ async fn a_handler_gets_every_commit_once_and_whole(store: Store) {
     })
     .await
     .unwrap();
-    // Longer than a page of the log.
+    // More events than a page of the log.
     let sizes = [1usize, 7, 1_000, 1, 999, 2];
     let total: usize = sizes.iter().sum();
     for (index, size) in sizes.iter().enumerate() {
@@ -62,7 +62,7 @@ async fn a_handler_gets_every_commit_once_and_whole(store: Store) {
     assert_eq!(commits.concat(), all);
 }
 
-async fn a_handler_that_lags_is_told_what_it_missed_and_holds_up_nobody(store: Store) {
+async fn a_handler_that_lags_is_notified_of_missed_events_and_blocks_nobody(store: Store) {
     let host = host(&store, small()).await;
     let (told, gate) = (Told::default(), Arc::new(Semaphore::new(0)));
     let (keeps, waits) = (Arc::clone(&told), Arc::clone(&gate));
@@ -82,11 +82,11 @@ async fn a_handler_that_lags_is_told_what_it_missed_and_holds_up_nobody(store: S
     let to = Subscribe::log(Position(0), nothing).heartbeat(Duration::from_millis(1));
     let mut waits = subscribe(&host, to).await;
     until_caught_up(&mut waits).await;
-    // Nobody lets the handler go on; the commits go on.
+    // The handler is blocked, and commits continue.
     for _ in 0..20 {
         note(&host, "note-1", 3).await;
     }
-    // One that waits is told how far the ring is.
+    // A waiting subscription is notified of the end of the ring.
     let end = Message::Heartbeat(Place::Log(host.log_head().await.unwrap()));
     while next(&mut waits).await != end {}
     assert_eq!(told.lock().unwrap().len(), 1);
@@ -100,7 +100,7 @@ async fn a_handler_that_lags_is_told_what_it_missed_and_holds_up_nobody(store: S
     }
 }
 
-async fn a_handler_that_panics_is_called_again_and_one_that_is_stopped_is_not(store: Store) {
+async fn a_handler_that_panics_is_called_for_later_commits_and_a_stopped_one_is_not(store: Store) {
     let host = host(&store, small()).await;
     let calls = Arc::new(AtomicUsize::new(0));
     let counts = Arc::clone(&calls);

@@ -19,7 +19,7 @@ fn unavailable() -> StoreError {
 }
 
 #[tokio::test]
-async fn a_store_that_is_not_available_is_waited_for() {
+async fn subscriptions_wait_for_an_unavailable_store() {
     let (host, watch) = watched().await;
     let mut subscription = log(&host, 0).await;
     until_caught_up(&mut subscription).await;
@@ -33,7 +33,7 @@ async fn a_store_that_is_not_available_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_damaged_store_ends_those_who_wait_with_an_error() {
+async fn a_damaged_store_ends_waiting_subscriptions_with_an_error() {
     let (host, watch) = watched().await;
     let mut subscription = log(&host, 0).await;
     until_caught_up(&mut subscription).await;
@@ -51,7 +51,7 @@ async fn a_damaged_store_ends_those_who_wait_with_an_error() {
 }
 
 #[tokio::test]
-async fn a_page_that_can_not_be_read_ends_the_one_who_asked() {
+async fn a_page_that_cannot_be_read_ends_only_the_subscription_that_reads_it() {
     let (host, watch) = watched().await;
     note(&host, "note-1", 2).await;
     let mut waits = log(&host, 2).await;

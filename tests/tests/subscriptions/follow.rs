@@ -1,4 +1,4 @@
-//! What the tests ask of a subscription.
+//! Helpers for tests of subscriptions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use quipu::store::{Direction, Filter};
 use quipu::subscribe::{Message, Options, Place, Subscribe, Subscription};
 use quipu_tests::build::{append, events, stream};
 
-/// Bounds that are soon reached.
+/// Limits that are reached soon.
 pub fn small() -> Options {
     Options {
         ring_events_max: 8,
@@ -19,7 +19,7 @@ pub fn small() -> Options {
     }
 }
 
-/// A host with these bounds.
+/// A host with these limits.
 pub async fn host(place: &quipu_tests::Place, options: Options) -> Host {
     place
         .builder()
@@ -29,7 +29,7 @@ pub async fn host(place: &quipu_tests::Place, options: Options) -> Host {
         .unwrap()
 }
 
-/// Appends so many events to a stream.
+/// Appends this number of events to a stream.
 pub async fn note(host: &Host, to: &str, count: usize) {
     host.append(&stream(to), append(events(count)))
         .await
@@ -48,7 +48,7 @@ pub async fn subscribe(host: &Host, to: Subscribe) -> Subscription {
     host.subscribe(to).await.unwrap()
 }
 
-/// What it tells next.
+/// The next message of a subscription.
 pub async fn next(subscription: &mut Subscription) -> Message {
     let next = tokio::time::timeout(Duration::from_secs(60), subscription.next());
     next.await.expect("nothing came").unwrap().unwrap()
@@ -64,13 +64,13 @@ pub async fn positions(subscription: &mut Subscription, count: usize) -> Vec<u64
             }
         }
     };
-    // Heartbeats come all the time.
+    // Heartbeats arrive all the time.
     let in_time = tokio::time::timeout(Duration::from_secs(60), finding).await;
     assert!(in_time.is_ok(), "of {count} events only {found:?} came");
     found
 }
 
-/// The events until it has caught up, and where that was.
+/// The events until the subscription has caught up, and its place then.
 pub async fn until_caught_up(subscription: &mut Subscription) -> (Vec<u64>, Place) {
     let mut found = Vec::new();
     loop {
@@ -82,7 +82,7 @@ pub async fn until_caught_up(subscription: &mut Subscription) -> (Vec<u64>, Plac
     }
 }
 
-/// Everything in the log behind a position that passes.
+/// Every event of the log after a position that passes the filter.
 pub async fn read(host: &Host, mut after: Position, filter: &Filter) -> Vec<Arc<RecordedEvent>> {
     let mut all = Vec::new();
     loop {
@@ -96,7 +96,7 @@ pub async fn read(host: &Host, mut after: Position, filter: &Filter) -> Vec<Arc<
     }
 }
 
-/// Positions of all events.
+/// The positions of all events.
 pub async fn all_positions(host: &Host) -> Vec<u64> {
     let all = read(host, Position(0), &Filter::default()).await;
     all.iter().map(|event| event.position.0).collect()

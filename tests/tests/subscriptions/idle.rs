@@ -1,4 +1,4 @@
-//! Ten thousand subscriptions that wait: what they cost when something comes.
+//! The cost of an event for ten thousand waiting subscriptions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ use crate::watched::Watch;
 
 const IDLE: usize = 10_000;
 
-/// What many subscriptions did.
+/// Counts of the actions of many subscriptions.
 #[derive(Default)]
 struct Done {
     polls: AtomicUsize,
@@ -45,7 +45,7 @@ async fn follow(mut subscription: Subscription, done: Arc<Done>) {
     }
 }
 
-/// Ten thousand that have caught up.
+/// Ten thousand subscriptions that have caught up.
 async fn idle(to: impl Fn(usize) -> Subscribe) -> (Host, Watch, Arc<Done>, JoinSet<()>) {
     let place = Place::memory();
     let (store, watch) = Watch::before(place.open().await);
@@ -71,7 +71,7 @@ fn is_polled_so_often(done: &Done, times: usize) -> bool {
 
 async fn one_event_wakes_one(to: impl Fn(String) -> Subscribe) {
     let (host, watch, done, _tasks) = idle(|number| to(format!("note-{number:04}"))).await;
-    // Each has asked once more after it has caught up, and waits.
+    // Each has polled once more after it caught up, and waits.
     until(|| is_polled_so_often(&done, 2 * IDLE)).await;
     let (polls, reads) = (done.polls.load(Ordering::SeqCst), watch.reads());
     let begun = Instant::now();
@@ -83,17 +83,17 @@ async fn one_event_wakes_one(to: impl Fn(String) -> Subscribe) {
     eprintln!("{IDLE} wait, one is concerned: {each:?} from append to delivery");
     let polled = done.polls.load(Ordering::SeqCst) - polls;
     assert!(polled <= 200, "{polled} polls for 100 events");
-    // One for each growth of the log, and no other.
+    // One read for each growth of the log, and no others.
     assert!(watch.reads() - reads <= 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_wakes_only_the_one_who_follows_its_stream() {
+async fn an_event_wakes_only_the_subscription_to_its_stream() {
     one_event_wakes_one(|id| Subscribe::stream(stream(&id), Version(1))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_wakes_only_the_one_whose_filter_it_passes() {
+async fn an_event_wakes_only_the_subscription_whose_filter_it_passes() {
     one_event_wakes_one(|id| {
         let filter = Filter {
             categories: Some(vec!["note".into()]),
@@ -105,9 +105,10 @@ async fn an_event_wakes_only_the_one_whose_filter_it_passes() {
     .await;
 }
 
-/// One of a hundred waits for what `noted` is called now, nobody for what else it may be.
+/// One of a hundred subscriptions waits for the current name of `noted`. None waits for the other
+/// types that it may be lifted to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_wakes_only_those_who_want_what_it_may_become() {
+async fn an_event_wakes_only_subscriptions_to_types_that_it_can_be_lifted_to() {
     let wanted = |number: usize| match number % 100 {
         0 => "written".to_owned(),
         _ => format!("other-{number}"),
@@ -134,14 +135,14 @@ async fn an_event_wakes_only_those_who_want_what_it_may_become() {
         "{IDLE} wait, {} get it lifted: {each:?} from append to the last",
         IDLE / 100
     );
-    // It begins to lift, is told, and waits again.
+    // A subscription begins to lift, is notified, and waits until the next event.
     let polled = done.polls.load(Ordering::SeqCst) - polls;
     assert!(polled <= 10 * 5 * IDLE / 100, "{polled} polls");
     assert!(watch.reads() - reads <= 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_who_want_an_event_get_it() {
+async fn all_subscriptions_to_an_event_get_it() {
     let (host, watch, done, _tasks) =
         idle(|_| Subscribe::log(Position(0), Filter::default())).await;
     let reads = watch.reads();

@@ -14,16 +14,16 @@ use crate::follow::{host, small, subscribe};
 use crate::upcaster::{Step, upcaster};
 
 on_every_store! {
-    every_kind_of_subscription_tells_what_is_read_now,
-    a_type_stands_for_its_older_names,
-    a_place_is_behind_whole_events_only,
+    every_kind_of_subscription_delivers_events_in_the_current_form,
+    a_filter_by_type_includes_older_names,
+    a_place_moves_only_after_all_parts_of_an_event,
     a_dropped_event_moves_the_place,
     who_waits_for_a_type_gets_what_is_stored_under_its_older_names,
     a_type_of_another_category_is_another_type,
     what_a_decider_of_today_reads_is_told_of_a_history,
 }
 
-/// Renames, splits and drops.
+/// Steps that rename, split and drop.
 pub const STEPS: &[Step] = &[
     Step("order", ("ordered", 1), &[("placed", 1)]),
     Step("order", ("placed", 1), &[("placed", 2)]),
@@ -35,10 +35,10 @@ pub const STEPS: &[Step] = &[
     Step("order", ("pinged", 1), &[]),
 ];
 
-/// What is stored, again and again.
+/// The stored types, repeatedly.
 pub const STORED: [&str; 5] = ["ordered", "pinged", "paid", "placed", "noted"];
 
-/// What readers see of it.
+/// The types that readers see.
 pub const READ: [&str; 6] = ["placed", "paid", "booked", "thanked", "placed", "noted"];
 
 pub fn types(names: &[&str]) -> Filter {
@@ -57,7 +57,7 @@ pub async fn record(host: &Host, to: &str, names: &[&str]) {
     }
 }
 
-/// What comes until it is at a place of the log, whatever its source.
+/// The events until a place of the log, whether from pages or from the ring.
 async fn up_to(subscription: &mut Subscription, end: Place) -> Vec<Arc<RecordedEvent>> {
     let mut all = Vec::new();
     while subscription.place() != end {
@@ -94,7 +94,7 @@ async fn read(host: &Host, form: Form, filter: &Filter) -> Vec<Arc<RecordedEvent
         .collect()
 }
 
-/// A ring that is soon left, one that holds all, and one that holds nothing.
+/// A ring that subscriptions soon leave, one that holds all events, and one that holds none.
 fn rings() -> [Options; 3] {
     let none = Options {
         ring_events_max: 0,
@@ -104,7 +104,7 @@ fn rings() -> [Options; 3] {
     [small(), Options::default(), none]
 }
 
-/// What a handler is given.
+/// The events that a handler gets.
 type Told = Arc<Mutex<Vec<Arc<RecordedEvent>>>>;
 
 async fn on_commit(host: &Host, form: Form) -> Told {
@@ -113,7 +113,7 @@ async fn on_commit(host: &Host, form: Form) -> Told {
     host.on_commit_as(form, move |committed| {
         match committed {
             Committed::Events(events) => keeps.lock().unwrap().extend(events),
-            // By a ring that is too small for it.
+            // With a ring that is too small for it.
             Committed::Missed(_) => {}
             other => panic!("{other:?}"),
         }
@@ -143,7 +143,7 @@ fn named(host: &Host, form: Form) -> Told {
     told
 }
 
-async fn every_kind_of_subscription_tells_what_is_read_now(store: Store) {
+async fn every_kind_of_subscription_delivers_events_in_the_current_form(store: Store) {
     for options in rings() {
         let store = store.another();
         let holds_all = options.ring_events_max > 100;
@@ -205,12 +205,12 @@ async fn every_kind_of_subscription_tells_what_is_read_now(store: Store) {
     }
 }
 
-async fn a_type_stands_for_its_older_names(store: Store) {
+async fn a_filter_by_type_includes_older_names(store: Store) {
     for options in rings() {
         let store = store.another();
         let host = host(&store, options).await;
         examples::deploy(&host, upcaster("orders", STEPS)).await;
-        // Some come from pages, the rest while they wait.
+        // Some events are read from pages, the rest arrive during the wait.
         record(&host, "order-1", &STORED).await;
         let filters = [
             (&["placed"][..], "placed placed"),
@@ -252,7 +252,7 @@ async fn a_type_stands_for_its_older_names(store: Store) {
     }
 }
 
-async fn a_place_is_behind_whole_events_only(store: Store) {
+async fn a_place_moves_only_after_all_parts_of_an_event(store: Store) {
     for options in rings() {
         let store = store.another();
         let host = host(&store, options).await;
@@ -316,8 +316,8 @@ async fn a_dropped_event_moves_the_place(store: Store) {
     }
 }
 
-/// An upcaster comes while it waits, and it does not subscribe anew.
-async fn who_waits_for_a_type_gets_what_is_stored_under_its_older_names(store: Store) {
+/// An upcaster is deployed during the wait, and the subscription is not renewed.
+async fn a_waiting_subscription_gets_events_stored_under_older_names(store: Store) {
     let host = host(&store, small()).await;
     let brief = Duration::from_millis(2);
     let to = |names| Subscribe::log(Position(0), types(names)).heartbeat(brief);
@@ -338,7 +338,7 @@ async fn who_waits_for_a_type_gets_what_is_stored_under_its_older_names(store: S
     }
 }
 
-async fn a_type_of_another_category_is_another_type(store: Store) {
+async fn the_same_type_name_in_another_category_is_a_different_type(store: Store) {
     for options in rings() {
         let store = store.another();
         let host = host(&store, options).await;
@@ -359,7 +359,7 @@ async fn a_type_of_another_category_is_another_type(store: Store) {
 }
 
 /// The second generation of loans is activated over a log of the first.
-async fn what_a_decider_of_today_reads_is_told_of_a_history(store: Store) {
+async fn old_events_are_delivered_in_the_form_of_the_current_decider(store: Store) {
     let host = host(&store, Options::default()).await;
     examples::deploy(&host, examples::loan()).await;
     let one = stream("loan-1");
@@ -386,7 +386,7 @@ async fn what_a_decider_of_today_reads_is_told_of_a_history(store: Store) {
     assert_eq!(names(&told), ["application-declined"]);
     drop(waits);
     host.shutdown().await.unwrap();
-    // From pages.
+    // Read from pages.
     check_history(&crate::follow::host(&store, small()).await).await;
 }
 

@@ -1,4 +1,4 @@
-//! Subscriptions: none misses an event or gets it twice, none is buffered without end.
+//! Subscriptions: no event is missed or delivered twice, and no buffer is unbounded.
 #![allow(clippy::unwrap_used)]
 
 mod ahead;

@@ -39,7 +39,7 @@ fn named(host: &Host, name: &str) -> Named {
         .retry(quickly, quickly)
 }
 
-/// Runs a name in a task, with a handler that notes what it gets.
+/// Runs a named subscription in a task, with a handler that records the events it gets.
 fn run(host: &Host, name: &str, handled: &Handled) -> tokio::task::JoinHandle<()> {
     let (named, handled) = (named(host, name), Arc::clone(handled));
     tokio::spawn(async move {
@@ -69,7 +69,7 @@ async fn every_event_is_handled_once_when_nothing_fails(place: Place) {
     assert_eq!(*handled.lock().unwrap(), all);
 }
 
-async fn a_handler_that_fails_gets_the_same_events_again(place: Place) {
+async fn a_handler_that_fails_gets_the_same_events_a_second_time(place: Place) {
     let host = host(&place, small()).await;
     note(&host, "note-1", 10).await;
     let (calls, named) = (Arc::new(Mutex::new(Vec::new())), named(&host, "mailer"));
@@ -77,7 +77,7 @@ async fn a_handler_that_fails_gets_the_same_events_again(place: Place) {
     let running = tokio::spawn(named.run(async move |events: &[Arc<RecordedEvent>]| {
         let mut calls = keeps.lock().unwrap();
         calls.push(of(events));
-        // In the middle of the second batch, twice.
+        // It fails in the middle of the second batch, twice.
         match calls.len() {
             2 | 3 => Err("no connection"),
             _ => Ok(()),
@@ -93,7 +93,7 @@ async fn a_handler_that_fails_gets_the_same_events_again(place: Place) {
     assert_eq!([&calls[..1], &calls[3..]].concat().concat(), all);
 }
 
-async fn of_two_runners_one_handles_until_it_is_gone(place: Place) {
+async fn of_two_runners_only_one_handles_events_until_it_ends(place: Place) {
     let host = host(&place, small()).await;
     let (first, second) = (Handled::default(), Handled::default());
     let gate = Arc::new(Semaphore::new(5));
@@ -115,7 +115,7 @@ async fn of_two_runners_one_handles_until_it_is_gone(place: Place) {
     note(&host, "note-1", 9).await;
     until(|| count(&first) == 6 && count(&elsewhere) == 10).await;
     assert_eq!(count(&second), 0);
-    // In the middle of the sixth event.
+    // It ends in the middle of the sixth event.
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
     until(|| count(&second) == 5).await;
@@ -134,7 +134,7 @@ async fn watched(place: &Place) -> (Host, Watch) {
     (builder.build().await.unwrap(), watch)
 }
 
-async fn a_place_moves_over_what_does_not_pass(place: Place) {
+async fn a_checkpoint_moves_over_events_that_do_not_pass_the_filter(place: Place) {
     let (host, watch) = watched(&place).await;
     note(&host, "note-1", 30).await;
     let filter = Filter {
@@ -154,7 +154,7 @@ async fn a_place_moves_over_what_does_not_pass(place: Place) {
     running.await.unwrap().unwrap();
 }
 
-async fn a_named_subscription_leaves_out_what_its_filter_excludes(place: Place) {
+async fn a_named_subscription_skips_excluded_events(place: Place) {
     let host = host(&place, small()).await;
     for to in ["note-1", "other-1", "note-2"] {
         note(&host, to, 2).await;
@@ -177,7 +177,7 @@ async fn a_named_subscription_leaves_out_what_its_filter_excludes(place: Place) 
     assert_eq!(*handled.lock().unwrap(), [5, 6]);
 }
 
-async fn a_name_is_taken_over_when_its_owner_gives_no_sign_of_life(place: Place) {
+async fn a_name_is_taken_over_when_its_owner_stops_renewing_the_lease(place: Place) {
     let store = place.open().await;
     let length = Duration::from_millis(50);
     let claimed = store.checkpoints.claim("subscription/mailer", length).await;
@@ -196,7 +196,7 @@ async fn a_name_is_taken_over_when_its_owner_gives_no_sign_of_life(place: Place)
 }
 
 #[tokio::test]
-async fn a_handler_is_cut_off_when_its_lease_is_lost() {
+async fn a_handler_is_cancelled_when_its_lease_is_lost() {
     let (host, watch) = watched(&Place::memory()).await;
     note(&host, "note-1", 3).await;
     let (calls, gate) = (
@@ -222,7 +222,7 @@ async fn a_handler_is_cut_off_when_its_lease_is_lost() {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_the_handler_and_no_longer_than_its_bound() {
+async fn a_shutdown_waits_for_the_handler_up_to_a_limit() {
     for (finishes, wait) in [(true, Duration::from_secs(60)), (false, Duration::ZERO)] {
         let options = Options {
             shutdown_wait: wait,
@@ -247,7 +247,7 @@ async fn a_shutdown_waits_for_the_handler_and_no_longer_than_its_bound() {
     }
 }
 
-async fn a_runner_goes_on_where_the_last_host_ended(place: Place) {
+async fn a_runner_continues_where_the_last_host_ended(place: Place) {
     let handled = Handled::default();
     for round in 1..=3 {
         let host = host(&place, small()).await;
@@ -261,8 +261,9 @@ async fn a_runner_goes_on_where_the_last_host_ended(place: Place) {
     }
 }
 
-/// Runs that end in the middle of a batch, with hosts that end and ones that are dropped.
-async fn every_event_is_handled_at_least_once_over_restarts(place: Place) {
+/// Runs that end in the middle of a batch, with hosts that are shut down and hosts that are
+/// dropped.
+async fn every_event_is_handled_at_least_once_across_restarts(place: Place) {
     for seed in seed::seeds(2) {
         let (mut random, place) = (seed::random(seed), place.another());
         let mut calls: Vec<Vec<u64>> = Vec::new();
@@ -307,7 +308,7 @@ async fn every_event_is_handled_at_least_once_over_restarts(place: Place) {
             }
         };
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
-        // New events come in order: no call leaves out what none has handled.
+        // New events are delivered in order: no call skips an event that was not handled.
         let mut highest = 0;
         for call in &calls {
             let expected = all.iter().copied().find(|it| *it > highest);

@@ -1,4 +1,4 @@
-//! Split events over HTTP: no cut of a connection leaves out a part or doubles an event.
+//! Split events over HTTP: a lost connection neither loses a part nor duplicates an event.
 
 use quipu_tests::examples;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::lifted::{READ, STEPS, STORED, record};
 use crate::sse::{Client, Frame, Server};
 use crate::upcaster::{Step, upcaster};
 
-/// What a client has seen.
+/// The state of a client.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     id: String,
@@ -37,7 +37,7 @@ async fn events(client: &mut Client) -> Vec<Seen> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_comes_back_after_any_cut_gets_each_part_once_more_or_not_at_all() {
+async fn a_client_that_reconnects_continues_after_its_last_complete_event() {
     let server = Server::usual().await;
     examples::deploy(&server.host, upcaster("orders", STEPS)).await;
     for _ in 0..2 {
@@ -54,7 +54,7 @@ async fn a_client_that_comes_back_after_any_cut_gets_each_part_once_more_or_not_
         let all = events(&mut server.get(path, None).await).await;
         assert!(!all.is_empty(), "{path}");
         for cut in 0..=all.len() {
-            // Only whole events count: the last id, and what came with it.
+            // Only complete events count: the last id, and the events before it.
             let last = all[..cut].iter().rposition(|it| !it.id.is_empty());
             let kept = last.map_or(0, |last| last + 1);
             let id = last.map(|last| all[last].id.as_str());
@@ -66,7 +66,7 @@ async fn a_client_that_comes_back_after_any_cut_gets_each_part_once_more_or_not_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_form_is_the_clients_choice() {
+async fn a_client_can_choose_the_stored_or_the_lifted_form() {
     let server = Server::usual().await;
     examples::deploy(&server.host, upcaster("orders", STEPS)).await;
     record(&server.host, "order-1", &STORED).await;
@@ -88,7 +88,7 @@ async fn the_form_is_the_clients_choice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_can_not_be_lifted_is_a_problem_and_can_be_passed() {
+async fn an_event_that_cannot_be_lifted_is_a_problem_and_can_be_skipped() {
     const BROKEN: &[Step] = &[Step("order", ("paid", 1), &[("paid", 2)])];
     let server = Server::usual().await;
     examples::deploy(&server.host, upcaster("orders", BROKEN)).await;

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::follow::{host, next, note, read, subscribe};
 
 on_every_store! {
-    no_event_is_missed_or_doubled_whenever_one_subscribes,
+    no_event_is_missed_or_duplicated_whenever_a_subscription_starts,
 }
 
 const WRITERS: usize = 3;
@@ -31,7 +31,7 @@ async fn write(host: Host, mut random: StdRng) {
     }
 }
 
-/// What is subscribed to, and where: drawn.
+/// A randomly drawn subscription and its start.
 async fn draw(host: &Host, random: &mut StdRng) -> (Subscribe, Filter, Place) {
     if random.random_bool(0.3) {
         let id = format!("a-{}", random.random_range(0..3));
@@ -70,7 +70,7 @@ fn is_behind(event: &RecordedEvent, place: Place) -> bool {
     }
 }
 
-/// Follows until every writer is done and the last event has been told.
+/// Follows until every writer has finished and the last event was delivered.
 async fn follow(host: Host, mut random: StdRng, mut done: tokio::sync::watch::Receiver<bool>) {
     for _ in 0..random.random_range(0..400) {
         tokio::task::yield_now().await;
@@ -87,7 +87,7 @@ async fn follow(host: Host, mut random: StdRng, mut done: tokio::sync::watch::Re
             }
             Message::Heartbeat(_) => {}
         }
-        // Slow now and then, so that it falls behind.
+        // It is slow sometimes, so that it lags.
         for _ in 0..random.random_range(0..8) {
             tokio::task::yield_now().await;
         }
@@ -116,7 +116,7 @@ async fn follow(host: Host, mut random: StdRng, mut done: tokio::sync::watch::Re
     }
 }
 
-async fn no_event_is_missed_or_doubled_whenever_one_subscribes(store: Store) {
+async fn no_event_is_missed_or_duplicated_whenever_a_subscription_starts(store: Store) {
     for seed in seed::seeds(2) {
         let (mut random, store) = (seed::random(seed), store.another());
         let options = Options {

@@ -9,19 +9,19 @@ use crate::follow::{
 };
 
 on_every_store! {
-    what_is_there_comes_first_then_what_is_committed,
-    a_subscription_goes_on_at_every_position,
-    who_falls_behind_the_ring_reads_the_log_again,
-    a_ring_without_room_is_no_gap,
-    from_now_on_nothing_old_comes,
-    a_stream_is_followed_from_a_version_on,
-    a_stream_that_does_not_exist_is_waited_for,
-    only_what_passes_comes,
-    a_heartbeat_tells_of_events_that_did_not_pass,
+    stored_events_are_delivered_before_new_ones,
+    a_subscription_can_start_at_every_position,
+    a_subscription_that_leaves_the_ring_continues_from_the_log,
+    a_ring_without_memory_causes_no_gap,
+    a_subscription_from_now_delivers_only_new_events,
+    a_stream_can_be_followed_from_a_version,
+    a_stream_that_does_not_exist_can_be_followed,
+    only_events_that_pass_the_filter_are_delivered,
+    heartbeats_move_the_place_over_events_that_do_not_pass_the_filter,
     archived_streams_are_followed_too,
 }
 
-async fn what_is_there_comes_first_then_what_is_committed(store: Store) {
+async fn stored_events_are_delivered_before_new_ones(store: Store) {
     let host = host(&store, small()).await;
     note(&host, "note-1", 50).await;
     let mut subscription = log(&host, 0).await;
@@ -39,7 +39,7 @@ async fn what_is_there_comes_first_then_what_is_committed(store: Store) {
     }
 }
 
-async fn a_subscription_goes_on_at_every_position(store: Store) {
+async fn a_subscription_can_start_at_every_position(store: Store) {
     let host = host(&store, small()).await;
     let mut before = log(&host, 0).await;
     note(&host, "note-1", 20).await;
@@ -55,14 +55,14 @@ async fn a_subscription_goes_on_at_every_position(store: Store) {
     }
 }
 
-async fn who_falls_behind_the_ring_reads_the_log_again(store: Store) {
+async fn a_subscription_that_leaves_the_ring_continues_from_the_log(store: Store) {
     let host = host(&store, small()).await;
     let mut subscription = log(&host, 0).await;
     assert_eq!(until_caught_up(&mut subscription).await.0, [0; 0]);
     let mut other = log(&host, 0).await;
     for round in 1..=3 {
         note(&host, "note-1", 20).await;
-        // The other one sees that the ring has gone on.
+        // When the other one has these events, the ring has moved on.
         positions(&mut other, 20).await;
         let all = all_positions(&host).await;
         let (found, place) = until_caught_up(&mut subscription).await;
@@ -73,7 +73,7 @@ async fn who_falls_behind_the_ring_reads_the_log_again(store: Store) {
     assert!(matches!(next(&mut subscription).await, Message::Event(_)));
 }
 
-async fn a_ring_without_room_is_no_gap(store: Store) {
+async fn a_ring_without_memory_causes_no_gap(store: Store) {
     let mut options = small();
     (options.ring_bytes_max, options.page_bytes_max) = (0, 0);
     let host = host(&store, options).await;
@@ -88,7 +88,7 @@ async fn a_ring_without_room_is_no_gap(store: Store) {
     assert_eq!(subscription.place(), Place::Log(Position(all[14])));
 }
 
-async fn from_now_on_nothing_old_comes(store: Store) {
+async fn a_subscription_from_now_delivers_only_new_events(store: Store) {
     let host = host(&store, small()).await;
     note(&host, "note-1", 3).await;
     let to_log = Subscribe::log(Position(0), Filter::default()).from_now();
@@ -101,7 +101,7 @@ async fn from_now_on_nothing_old_comes(store: Store) {
     assert_eq!(positions(&mut of_stream, 1).await, [last]);
 }
 
-async fn a_stream_is_followed_from_a_version_on(store: Store) {
+async fn a_stream_can_be_followed_from_a_version(store: Store) {
     let host = host(&store, small()).await;
     for _ in 0..10 {
         note(&host, "note-1", 1).await;
@@ -124,7 +124,7 @@ async fn a_stream_is_followed_from_a_version_on(store: Store) {
     assert_eq!(subscription.place(), Place::Stream(Version(21)));
 }
 
-async fn a_stream_that_does_not_exist_is_waited_for(store: Store) {
+async fn a_stream_that_does_not_exist_can_be_followed(store: Store) {
     let host = host(&store, small()).await;
     let mut first = stream_from(&host, "note-1", 1).await;
     let mut third = stream_from(&host, "note-1", 3).await;
@@ -186,7 +186,7 @@ fn filters() -> Vec<Filter> {
     ]
 }
 
-async fn only_what_passes_comes(store: Store) {
+async fn only_events_that_pass_the_filter_are_delivered(store: Store) {
     let host = host(&store, small()).await;
     let write = async || {
         for (to, tag) in [
@@ -227,7 +227,7 @@ async fn only_what_passes_comes(store: Store) {
     }
 }
 
-async fn a_heartbeat_tells_of_events_that_did_not_pass(store: Store) {
+async fn heartbeats_move_the_place_over_events_that_do_not_pass_the_filter(store: Store) {
     let host = host(&store, small()).await;
     let filter = Filter {
         prefix: Some("other".into()),

@@ -11,7 +11,7 @@ use crate::follow::{next, note, positions, subscribe, until_caught_up};
 use crate::watched::Watch;
 
 on_every_store! {
-    what_is_committed_while_a_page_is_read_comes_behind_it,
+    events_committed_while_a_page_is_read_are_delivered_after_it,
 }
 
 fn other() -> Filter {
@@ -21,8 +21,8 @@ fn other() -> Filter {
     }
 }
 
-/// The page is read, then events are committed and come to the ring, then it is handed over.
-async fn what_is_committed_while_a_page_is_read_comes_behind_it(store: Store) {
+/// A page is read, then events are committed and enter the ring, and then the page is passed on.
+async fn events_committed_while_a_page_is_read_are_delivered_after_it(store: Store) {
     let notes = Filter {
         prefix: Some("note".into()),
         ..Filter::default()
@@ -37,7 +37,7 @@ async fn what_is_committed_while_a_page_is_read_comes_behind_it(store: Store) {
         let builder = builder.subscriptions(Options::default());
         let host = builder.build().await.unwrap();
         note(&host, "note-1", 2).await;
-        // One that waits is told how far the ring is.
+        // A waiting subscription is notified of the end of the ring.
         let to_nothing = Subscribe::log(Position(0), other()).heartbeat(Duration::from_millis(1));
         let mut waits = subscribe(&host, to_nothing).await;
         until_caught_up(&mut waits).await;

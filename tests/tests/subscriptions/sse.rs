@@ -28,7 +28,7 @@ pub struct Client {
     text: String,
 }
 
-/// An event of it.
+/// An event of the subscription.
 #[derive(Debug, PartialEq)]
 pub struct Frame {
     pub id: String,
@@ -90,7 +90,7 @@ impl Server {
 }
 
 impl Client {
-    /// The next block, whatever it is; none at the end.
+    /// The next block of any kind; none at the end.
     pub async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -117,7 +117,7 @@ impl Client {
         }
     }
 
-    /// Ids of the next events.
+    /// The ids of the next events.
     async fn ids(&mut self, count: usize) -> Vec<String> {
         let mut ids = Vec::new();
         while ids.len() < count {
@@ -139,7 +139,7 @@ fn frame(id: u64, name: &str, data: &Value) -> Frame {
 }
 
 #[tokio::test]
-async fn events_come_as_they_are_everywhere_with_their_place_as_id() {
+async fn events_have_their_usual_form_and_their_place_as_id() {
     let server = Server::usual().await;
     let written = "{ \"a\":1,\n\"b\" : [\n\n2 ] }";
     let one = event("noted", written);
@@ -164,7 +164,7 @@ async fn events_come_as_they_are_everywhere_with_their_place_as_id() {
 }
 
 #[tokio::test]
-async fn the_last_id_goes_before_the_start_that_was_asked_for() {
+async fn the_last_event_id_takes_precedence_over_the_requested_start() {
     let server = Server::usual().await;
     note(&server.host, "note-1", 5).await;
     for (path, last_id, first) in [
@@ -188,7 +188,7 @@ async fn the_last_id_goes_before_the_start_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn filters_are_those_of_the_log_and_a_heartbeat_moves_the_id() {
+async fn subscriptions_take_the_filters_of_the_log_and_heartbeats_move_the_id() {
     let options = subscribe::Options {
         heartbeat: Duration::from_millis(5),
         ..subscribe::Options::default()
@@ -226,7 +226,7 @@ async fn filters_are_those_of_the_log_and_a_heartbeat_moves_the_id() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_by_name() {
+async fn invalid_parameters_are_refused_by_name() {
     let server = Server::usual().await;
     for path in [
         "/v1/events/subscribe?after=-1",
@@ -254,7 +254,7 @@ async fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn one_subscription_too_many_is_overloaded() {
+async fn one_subscription_too_many_gets_overloaded() {
     let options = subscribe::Options {
         subscriptions_max: 1,
         ..subscribe::Options::default()
@@ -272,7 +272,7 @@ async fn one_subscription_too_many_is_overloaded() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_subscriptions_at_once_with_a_comment() {
+async fn a_shutdown_ends_subscriptions_immediately_with_a_comment() {
     let server = Server::usual().await;
     let mut client = server.get("/v1/events/subscribe", None).await;
     assert_eq!(client.frame().await.name, "caught-up");
@@ -283,7 +283,7 @@ async fn a_shutdown_ends_subscriptions_at_once_with_a_comment() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_read_is_cut_off_while_others_go_on() {
+async fn a_client_that_does_not_read_is_disconnected_and_others_continue() {
     let http = Options {
         slow_reader_max: Duration::from_millis(300),
         ..Options::default()
@@ -300,7 +300,7 @@ async fn who_does_not_read_is_cut_off_while_others_go_on() {
     until(|| server.host.subscriptions() == 2).await;
     let text = "x".repeat(1_000_000);
     let mut sent = 0;
-    // More than the sockets hold between them.
+    // More bytes than the sockets buffer between them.
     while server.host.subscriptions() == 2 {
         assert!(sent < 200, "it is never cut off");
         let large = event("noted", &format!("{{\"text\":\"{text}\"}}"));

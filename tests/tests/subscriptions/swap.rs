@@ -1,4 +1,4 @@
-//! Upcasters that come and go while others append and follow, against a model.
+//! Upcasters are activated and replaced while clients append and follow; compared with a model.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const APPENDS: usize = 60;
 const SUBSCRIBERS: usize = 12;
 const STORED: [&str; 4] = ["old", "gone", "kept", "new"];
 
-/// The steps of each plan, and what they make of each type.
+/// The steps of each plan, and their results for each type.
 const PLANS: [(&[Step], [&[&str]; 4]); 4] = [
     (&[], [&["old"], &["gone"], &["kept"], &["new"]]),
     (
@@ -86,7 +86,7 @@ async fn swap(host: Host) {
     }
 }
 
-/// What is told of a stored event under a plan.
+/// The delivered form of a stored event under a plan.
 fn told_of(stored: &RecordedEvent, plan: usize, filter: &Filter) -> Vec<&'static str> {
     let kind = STORED.iter().position(|name| *name == stored.name.as_str());
     let plan = if stored.stream.category() == "a" {
@@ -104,8 +104,8 @@ fn told_of(stored: &RecordedEvent, plan: usize, filter: &Filter) -> Vec<&'static
         .collect()
 }
 
-/// Checks that each stored event was told in order, once, as some plan has it: never an
-/// older one than that of its commit, or than what was told before came under.
+/// Checks that each stored event was delivered in order, once, in the form of some plan. The plan
+/// is never older than the one of its commit, or than the one of an event delivered before.
 fn check(stored: &[RecordedEvent], told: &[Arc<RecordedEvent>], filter: &Filter, last: usize) {
     let mut rest = told;
     let mut plan = 0;
@@ -138,7 +138,8 @@ async fn stored(host: &Host) -> Vec<RecordedEvent> {
     }
 }
 
-/// Follows from somewhere, now and then from its last place anew, until all is told.
+/// Follows from some place, and sometimes reconnects from its last place, until everything is
+/// delivered.
 async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>) {
     let id = random.random_bool(0.3).then_some("a-1");
     let filter = match FILTERS.get(random.random_range(0..10)) {
@@ -156,10 +157,10 @@ async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>)
     };
     let brief = Duration::from_millis(3);
     let mut subscription = subscribe(&host, to(begin).heartbeat(brief)).await;
-    // Events behind the last place came whole or come again.
+    // Events after the last place were delivered completely, or are delivered from the start.
     let (mut told, mut whole) = (Vec::new(), 0);
     loop {
-        // Before what is told next: then nothing comes any more.
+        // Before the next message, so that nothing more can arrive if it is true.
         let is_done = *done.borrow_and_update();
         match next(&mut subscription).await {
             Message::Event(event) => {
@@ -203,7 +204,7 @@ async fn follow(host: Host, mut random: StdRng, mut done: watch::Receiver<bool>)
     check(&all, &told, &filter, PLANS.len() - 1);
 }
 
-async fn nothing_is_missed_or_doubled_over_swaps(store: Store) {
+async fn nothing_is_missed_or_duplicated_while_upcasters_change(store: Store) {
     for seed in seed::seeds(2) {
         let (mut random, store) = (seed::random(seed), store.another());
         let options = Options {
@@ -231,7 +232,7 @@ async fn nothing_is_missed_or_doubled_over_swaps(store: Store) {
     }
 }
 
-/// Types of the next events.
+/// The types of the next events.
 async fn told(subscription: &mut Subscription, count: usize) -> Vec<String> {
     let mut names = Vec::new();
     while names.len() < count {
@@ -242,10 +243,10 @@ async fn told(subscription: &mut Subscription, count: usize) -> Vec<String> {
     names
 }
 
-/// A host that has not heard of an upcaster when the first events come that are to be
-/// lifted by it.
+/// A host that has not learned of an upcaster when the first events arrive that the upcaster has to
+/// lift.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_another_host_activates_holds_for_what_is_committed_under_it() {
+async fn an_upcaster_activated_by_another_host_lifts_events_committed_under_it() {
     for _ in 0..3 {
         let store = Store::postgres();
         let (here, there) = (

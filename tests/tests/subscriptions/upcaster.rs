@@ -1,14 +1,14 @@
-//! A component of upcaster steps: each result of a step is a part with the data as they
-//! were. It traps at data of more than [`READABLE_MAX`] bytes.
+//! A component of upcaster steps: each result of a step is a part with unchanged data. It traps at
+//! data of more than [`READABLE_MAX`] bytes.
 
 use std::fmt::Write;
 
 use quipu_tests::guest::component_of_text;
 
-/// Bytes of data that a step reads.
+/// The maximum number of bytes of data that a step reads.
 pub const READABLE_MAX: usize = 60;
 
-/// From a type and version of a category to what becomes of it.
+/// From a type and version of a category to the results of lifting it.
 #[derive(Clone, Copy)]
 pub struct Step(
     pub &'static str,
@@ -16,7 +16,7 @@ pub struct Step(
     pub &'static [(&'static str, u32)],
 );
 
-/// Data of a module, from an address on.
+/// Data of a module, at an address.
 struct Data {
     at: usize,
     forms: String,
@@ -31,7 +31,7 @@ impl Data {
         at
     }
 
-    /// Pointer and length of a text.
+    /// The pointer and length of a text.
     fn text(&mut self, text: &str) -> [usize; 2] {
         [self.put(text.as_bytes()), text.len()]
     }
@@ -43,7 +43,7 @@ impl Data {
     }
 }
 
-/// The component of this name.
+/// The component with this name.
 pub fn upcaster(name: &str, steps: &[Step]) -> Vec<u8> {
     component(
         name,
@@ -52,7 +52,7 @@ pub fn upcaster(name: &str, steps: &[Step]) -> Vec<u8> {
     )
 }
 
-/// One that reads everything.
+/// A component that reads data of any length.
 pub fn mended(name: &str, steps: &[Step]) -> Vec<u8> {
     component(name, steps, "(i32.const 0)")
 }

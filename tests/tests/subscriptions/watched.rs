@@ -1,5 +1,5 @@
-//! A store whose reads of the log are counted, and fail on demand, and whose leases are
-//! lost on demand.
+//! A store that counts reads of the log and fails them on demand, and whose leases are lost on
+//! demand.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,13 +24,13 @@ struct Watched {
     failure: Mutex<Option<Error>>,
     is_lost: AtomicBool,
     stored: AtomicU64,
-    /// What has been read is handed over with a permit only.
+    /// A page that was read is passed on only with a permit.
     gate: Mutex<Option<Arc<Semaphore>>>,
     held: AtomicUsize,
 }
 
 impl Watch {
-    /// Puts itself before a store's readers and checkpoints.
+    /// Wraps a store's readers and checkpoints.
     pub fn before(store: Store) -> (Store, Self) {
         let watch = Self::default();
         let reader = Arc::new(Reader(store.reader, watch.clone()));
@@ -43,25 +43,25 @@ impl Watch {
         (store, watch)
     }
 
-    /// Pages of the log that were read.
+    /// The number of pages of the log that were read.
     pub fn reads(&self) -> usize {
         self.0.reads.load(Ordering::SeqCst)
     }
 
-    /// From now on, reads of the log fail, or do not.
+    /// From now on, reads of the log fail, or no longer fail.
     pub fn fail(&self, error: Option<Error>) {
         *self.0.failure.lock().unwrap() = error;
     }
 
-    /// From now on, pages of streams and filtered pages of the log are read, and then
-    /// held until the gate gives a permit for each.
+    /// From now on, pages of streams and filtered pages of the log are read, and then held until
+    /// the gate gives a permit for each.
     pub fn hold(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         *self.0.gate.lock().unwrap() = Some(Arc::clone(&gate));
         gate
     }
 
-    /// Pages that were read and held.
+    /// The number of pages that were read and held.
     pub fn held(&self) -> usize {
         self.0.held.load(Ordering::SeqCst)
     }
@@ -74,12 +74,12 @@ impl Watch {
         }
     }
 
-    /// The place that was stored last.
+    /// The last checkpoint that was stored.
     pub fn stored(&self) -> Position {
         Position(self.0.stored.load(Ordering::SeqCst))
     }
 
-    /// The next sign of life is told that another has claimed the name.
+    /// The next renewal of a lease fails because another has claimed the name.
     pub fn lose_a_lease(&self) {
         self.0.is_lost.store(true, Ordering::SeqCst);
     }
