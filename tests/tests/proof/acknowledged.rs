@@ -1,4 +1,4 @@
-//! Findings that an operator has acknowledged are counted, and fail no run.
+//! Acknowledged findings are counted, and do not fail a run.
 
 use quipu::Host;
 use quipu::engine::Append;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{only, verified};
 
 on_every_store! {
-    a_finding_is_acknowledged_before_it_comes_up,
+    a_finding_can_be_acknowledged_before_it_occurs,
     names_and_reasons_are_checked,
     a_candidate_is_not_blamed_for_what_the_active_one_can_not_fold,
     a_candidate_is_not_blamed_for_types_that_the_active_one_can_not_read,
@@ -57,7 +57,7 @@ async fn tampered(place: &Place, host: Host, sql: (&'static str, &'static str)) 
     place.host().await
 }
 
-async fn an_acknowledged_finding_fails_no_run(place: Place) {
+async fn an_acknowledged_finding_does_not_fail_a_run(place: Place) {
     let host = filled(&place, 6).await;
     let host = tampered(&place, host, CHANGE_3).await;
     let found = verified(&host).await;
@@ -85,7 +85,7 @@ async fn an_acknowledged_finding_fails_no_run(place: Place) {
     assert!(matches!(error, proof::Error::NotAcknowledged(_)), "{error}");
 }
 
-async fn another_finding_at_the_same_place_is_another(place: Place) {
+async fn acknowledging_a_finding_does_not_cover_another_at_the_same_position(place: Place) {
     let host = filled(&place, 4).await;
     let host = tampered(&place, host, CHANGE_3).await;
     host.acknowledge("decision:account-1@3", "known", None)
@@ -99,7 +99,7 @@ async fn another_finding_at_the_same_place_is_another(place: Place) {
     assert_eq!(only(&found).name.as_str(), "module:account-1@3");
 }
 
-async fn findings_beyond_the_list_are_matched_too(place: Place) {
+async fn findings_beyond_the_listed_ones_are_matched_too(place: Place) {
     let host = filled(&place, 31).await;
     let host = tampered(&place, host, CHANGE_ALL).await;
     assert_eq!(verified(&host).await.found(), 30);
@@ -115,7 +115,7 @@ async fn findings_beyond_the_list_are_matched_too(place: Place) {
         (found.found(), found.acknowledged(), found.open()),
         (30, 20, 10)
     );
-    // Those that are acknowledged don't keep the others out of the list.
+    // Acknowledged findings do not push the others out of the list.
     let open = found.findings.iter();
     let open = open.filter(|finding| finding.weight == Weight::Open);
     let versions: Vec<u64> = open.map(|finding| finding.version.0).collect();
@@ -126,7 +126,7 @@ async fn findings_beyond_the_list_are_matched_too(place: Place) {
     assert_eq!((found.found(), found.acknowledged()), (30, 30));
 }
 
-async fn what_can_not_be_folded_is_named_by_its_first_version(place: Place) {
+async fn a_stream_that_cannot_be_folded_is_named_by_its_first_version(place: Place) {
     let host = place.bank().await;
     let account = build::stream("account-1");
     let opened = build::event("opened", r#"{"owner":"ann"}"#);
@@ -135,7 +135,7 @@ async fn what_can_not_be_folded_is_named_by_its_first_version(place: Place) {
         let append = build::foreign(vec![event]);
         host.append(&account, append).await.unwrap();
     }
-    // Its state is opened here at the earliest.
+    // Its state is not opened before this command.
     host.execute(&account, build::withdraw(40)).await.unwrap();
     host.execute(&account, build::withdraw(40)).await.unwrap();
     let host = tampered(&place, host, BREAK_1).await;
@@ -152,7 +152,7 @@ async fn what_can_not_be_folded_is_named_by_its_first_version(place: Place) {
     assert!(verified(&host).await.is_sound());
 }
 
-async fn an_acknowledged_snapshot_fails_no_run(place: Place) {
+async fn an_acknowledged_snapshot_does_not_fail_a_run(place: Place) {
     use quipu::model::{Body, Timestamp};
     use quipu::store::StoredSnapshot;
     let host = filled(&place, 3).await;
@@ -176,7 +176,7 @@ async fn an_acknowledged_snapshot_fails_no_run(place: Place) {
     assert!(verified(&host).await.is_sound());
 }
 
-async fn a_finding_is_acknowledged_before_it_comes_up(place: Place) {
+async fn a_finding_can_be_acknowledged_before_it_occurs(place: Place) {
     let host = place.host().await;
     for name in [
         "decision:loan-17@42",
@@ -247,12 +247,12 @@ async fn preflight(host: &Host, candidate: Probe) -> Preflight {
     found.unwrap()
 }
 
-async fn a_candidate_is_not_blamed_for_what_the_active_one_can_not_fold(place: Place) {
+async fn a_candidate_is_not_blocked_by_streams_that_the_active_decider_cannot_fold(place: Place) {
     let host = rare(&place).await;
     let broken = || active().traps_on_rare();
     let found = preflight(&host, broken()).await;
     assert!(!found.passes());
-    // It was activated all the same.
+    // The module is activated in spite of that.
     examples::deploy(&host, broken().version("2.0.0").component()).await;
     let found = preflight(&host, broken().version("2.0.1")).await;
     assert!(found.passes(), "{:?}", found.objections);
@@ -265,12 +265,12 @@ async fn a_candidate_is_not_blamed_for_what_the_active_one_can_not_fold(place: P
     let finding = &found.decided.findings[0];
     assert_eq!(finding.name.as_str(), "fold:note-1@2");
     assert_eq!(finding.weight, Weight::Shared);
-    // One that mends it has nothing against it.
+    // A candidate that fixes it has no objections.
     let found = preflight(&host, active().version("3.0.0")).await;
     assert_eq!(found.objections, []);
 }
 
-async fn a_candidate_is_not_blamed_for_types_that_the_active_one_can_not_read(place: Place) {
+async fn a_candidate_is_not_blocked_by_types_that_the_active_decider_cannot_read(place: Place) {
     let host = place.host().await;
     let append = Append {
         events: vec![build::event("strange", "{}")],
@@ -289,10 +289,10 @@ async fn a_candidate_is_not_blamed_for_types_that_the_active_one_can_not_read(pl
     );
 }
 
-async fn a_stream_that_is_acknowledged_does_not_block_a_candidate(place: Place) {
+async fn an_acknowledged_stream_does_not_block_a_candidate(place: Place) {
     let host = rare(&place).await;
     let candidate = active().traps_on_rare();
-    // Another version is another finding, and what a candidate decides is its own.
+    // Another version is a different finding, and so are the decisions of a candidate.
     for name in ["fold:note-1@1", "fold:note-1@3", "decision:note-1@1"] {
         host.acknowledge(name, "known", None).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! What speaks against a module is found before it is active, and named for what it is.
+//! Preflights: objections to a module are found before it is activated, with the right kind.
 
 use quipu::model::{Command, Digest};
 use quipu::proof::{Kind, Objection, Policy, Preflight, Scope};
@@ -8,24 +8,24 @@ use quipu_tests::{Place, build, examples, on_every_store};
 use serde_json::json;
 
 on_every_store! {
-    the_same_again_has_nothing_against_it,
-    what_serves_nothing_otherwise_is_told_of,
-    one_that_forgets_a_type_is_named,
-    one_that_reads_an_older_version_is_named,
-    one_that_traps_on_a_rare_event_is_named,
-    one_that_decides_differently_is_shown,
-    one_that_rejects_is_shown,
-    one_that_can_not_read_a_command_is_named,
-    one_that_traps_on_a_command_is_named,
-    one_that_is_not_pure_is_named,
-    one_that_is_slow_is_named_and_passes,
-    one_whose_state_has_another_form_is_named_and_passes,
-    one_whose_writes_a_projection_can_not_read_is_named,
-    a_policy_says_what_blocks,
-    a_budget_bounds_what_is_looked_at,
-    nothing_is_changed_by_a_look,
-    what_a_look_said_is_kept_in_the_history,
-    a_look_on_another_plan_activates_nothing,
+    an_equal_candidate_has_no_objections,
+    a_candidate_for_a_new_category_has_nothing_to_compare,
+    a_candidate_that_no_longer_declares_a_type_is_reported,
+    a_candidate_that_reads_an_older_version_is_reported,
+    a_candidate_that_traps_on_a_rare_event_is_reported,
+    a_candidate_that_decides_differently_is_reported,
+    a_candidate_that_rejects_accepted_commands_is_reported,
+    a_candidate_that_cannot_read_a_command_is_reported,
+    a_candidate_that_traps_on_a_command_is_reported,
+    an_impure_candidate_is_reported,
+    a_slow_candidate_is_reported_and_passes,
+    a_candidate_with_another_state_form_is_reported_and_passes,
+    a_candidate_whose_events_a_projection_cannot_read_is_reported,
+    a_policy_defines_which_objections_block,
+    a_budget_bounds_a_preflight,
+    a_preflight_changes_nothing,
+    the_history_records_the_summary_of_a_preflight,
+    a_preflight_of_another_plan_activates_nothing,
 }
 
 /// The decider that is active.
@@ -68,7 +68,7 @@ async fn preflight(host: &Host, candidate: &Probe) -> Preflight {
     found.unwrap()
 }
 
-/// The objections of a candidate: their kinds and texts.
+/// The objections to a candidate: their kinds and texts.
 async fn against(place: &Place, candidate: Probe) -> (Preflight, Vec<(Kind, String)>) {
     let host = filled(place).await;
     let found = preflight(&host, &candidate).await;
@@ -78,7 +78,7 @@ async fn against(place: &Place, candidate: Probe) -> (Preflight, Vec<(Kind, Stri
     (found, told)
 }
 
-async fn the_same_again_has_nothing_against_it(place: Place) {
+async fn an_equal_candidate_has_no_objections(place: Place) {
     let (found, against) = against(&place, active().version("1.0.1")).await;
     assert_eq!(against, []);
     assert!(found.passes() && found.is_whole());
@@ -89,7 +89,7 @@ async fn the_same_again_has_nothing_against_it(place: Place) {
     assert!(tally.fuel > 0 && tally.fuel_recorded > 0);
 }
 
-async fn what_serves_nothing_otherwise_is_told_of(place: Place) {
+async fn a_candidate_for_a_new_category_has_nothing_to_compare(place: Place) {
     let host = filled(&place).await;
     let other = upload(&host, examples::account()).await;
     let (policy, scope) = (Policy::default(), Scope::default());
@@ -99,19 +99,19 @@ async fn what_serves_nothing_otherwise_is_told_of(place: Place) {
     assert_eq!((found.decided.events, found.decided.commands.len()), (0, 0));
 }
 
-async fn one_that_forgets_a_type_is_named(place: Place) {
+async fn a_candidate_that_no_longer_declares_a_type_is_reported(place: Place) {
     let candidate = probe("note").event("noted", 1).version("2.0.0");
     let (found, against) = against(&place, candidate).await;
     let unknown = "note events rare of schema version 1, it does not know: 1, the first at";
     assert_eq!(against[0].0, Kind::EventType);
     assert!(against[0].1.starts_with(unknown), "{}", against[0].1);
-    // Its stream can't be folded, therefore.
+    // Therefore the stream with this type cannot be folded.
     assert_eq!(against[1].0, Kind::Fold);
     assert!(against[1].1.contains("note-rare"), "{}", against[1].1);
     assert!(!found.passes());
 }
 
-async fn one_that_reads_an_older_version_is_named(place: Place) {
+async fn a_candidate_that_reads_an_older_version_is_reported(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, probe("note").event("noted", 2).component()).await;
     let stream = build::stream("note-1");
@@ -124,7 +124,7 @@ async fn one_that_reads_an_older_version_is_named(place: Place) {
     assert!(objection.text.starts_with(text), "{}", objection.text);
 }
 
-async fn one_that_traps_on_a_rare_event_is_named(place: Place) {
+async fn a_candidate_that_traps_on_a_rare_event_is_reported(place: Place) {
     let (found, against) = against(&place, active().traps_on_rare()).await;
     assert_eq!(against.len(), 1, "{against:?}");
     assert_eq!(against[0].0, Kind::Fold);
@@ -134,12 +134,12 @@ async fn one_that_traps_on_a_rare_event_is_named(place: Place) {
         against[0].1
     );
     assert!(!found.passes());
-    // What else is in the log was looked at all the same.
+    // The rest of the log was checked.
     let tally = found.decided.commands.values().next().unwrap();
     assert_eq!((tally.same, tally.undecided), (121, 1));
 }
 
-async fn one_that_decides_differently_is_shown(place: Place) {
+async fn a_candidate_that_decides_differently_is_reported(place: Place) {
     let (found, against) = against(&place, active().decides("other")).await;
     let text = "note note: 40 of 122 come to other events".to_owned();
     assert_eq!(against, [(Kind::Decision, text)]);
@@ -152,7 +152,7 @@ async fn one_that_decides_differently_is_shown(place: Place) {
     assert!(!found.passes());
 }
 
-async fn one_that_rejects_is_shown(place: Place) {
+async fn a_candidate_that_rejects_accepted_commands_is_reported(place: Place) {
     let (found, against) = against(&place, active().decides("reject")).await;
     let text = "note note: 40 of 122 are rejected".to_owned();
     assert_eq!(against, [(Kind::Rejected, text)]);
@@ -160,13 +160,13 @@ async fn one_that_rejects_is_shown(place: Place) {
     assert!(example.starts_with("it is rejected now: too-odd: it is too odd\n- noted"));
 }
 
-async fn one_that_can_not_read_a_command_is_named(place: Place) {
+async fn a_candidate_that_cannot_read_a_command_is_reported(place: Place) {
     let (_, against) = against(&place, active().decides("bad-command")).await;
     let text = "note note: 40 of 122 can't be read".to_owned();
     assert_eq!(against, [(Kind::Command, text)]);
 }
 
-async fn one_that_traps_on_a_command_is_named(place: Place) {
+async fn a_candidate_that_traps_on_a_command_is_reported(place: Place) {
     let (found, against) = against(&place, active().decides("trap")).await;
     let text = "note note: 40 of 122 make it fail".to_owned();
     assert_eq!(against, [(Kind::Fault, text)]);
@@ -174,13 +174,13 @@ async fn one_that_traps_on_a_command_is_named(place: Place) {
     assert_eq!((tally.same, tally.failed), (82, 40));
 }
 
-async fn one_that_is_not_pure_is_named(place: Place) {
+async fn an_impure_candidate_is_reported(place: Place) {
     let (_, against) = against(&place, active().decides("moody")).await;
     let kinds: Vec<_> = against.iter().map(|(kind, _)| *kind).collect();
     assert!(kinds.contains(&Kind::Impure), "{against:?}");
 }
 
-async fn one_that_is_slow_is_named_and_passes(place: Place) {
+async fn a_slow_candidate_is_reported_and_passes(place: Place) {
     let (found, against) = against(&place, active().decides("slow")).await;
     assert_eq!(against.len(), 1, "{against:?}");
     let (kind, text) = &against[0];
@@ -192,7 +192,7 @@ async fn one_that_is_slow_is_named_and_passes(place: Place) {
     assert!(found.passes());
 }
 
-async fn one_whose_state_has_another_form_is_named_and_passes(place: Place) {
+async fn a_candidate_with_another_state_form_is_reported_and_passes(place: Place) {
     let host = filled(&place).await;
     let stream = build::stream("note-1");
     host.snapshot(&stream).await.unwrap();
@@ -210,12 +210,12 @@ async fn one_whose_state_has_another_form_is_named_and_passes(place: Place) {
     assert!(found.passes());
     let migrating = active().state(2, &[(1, 2)]);
     let found = preflight(&host, &migrating).await;
-    // The probe notes that it was migrated: its state is another one.
+    // The probe records that its state was migrated, so the state differs.
     assert_eq!(found.objections[0].kind, Kind::Snapshot);
     assert!(found.objections[0].text.contains("say something else"));
 }
 
-async fn one_whose_writes_a_projection_can_not_read_is_named(place: Place) {
+async fn a_candidate_whose_events_a_projection_cannot_read_is_reported(place: Place) {
     let host = filled(&place).await;
     let sources = json!([{"category": "note", "events": [["noted", 1]]}]);
     let views = probe("views").projection("words", 1, json!({"sources": sources}));
@@ -234,7 +234,7 @@ async fn one_whose_writes_a_projection_can_not_read_is_named(place: Place) {
     assert!(!found.passes());
 }
 
-async fn a_policy_says_what_blocks(place: Place) {
+async fn a_policy_defines_which_objections_block(place: Place) {
     let host = filled(&place).await;
     let digest = upload(&host, active().decides("reject").component()).await;
     let passes = async |allowed: &[Kind]| {
@@ -250,7 +250,7 @@ async fn a_policy_says_what_blocks(place: Place) {
     assert!(passes(&[Kind::Rejected]).await);
 }
 
-async fn a_budget_bounds_what_is_looked_at(place: Place) {
+async fn a_budget_bounds_a_preflight(place: Place) {
     let host = filled(&place).await;
     let note = build::stream("other-1");
     for _ in 0..2 {
@@ -281,7 +281,7 @@ async fn a_budget_bounds_what_is_looked_at(place: Place) {
         ..Scope::default()
     });
     assert_eq!(none.await.decided.events, 0);
-    // Also when all of it was read long ago.
+    // The budget also applies when everything was read long ago.
     let slow = upload(&host, active().decides("slow").component()).await;
     let (policy, scope) = (
         Policy::default(),
@@ -296,7 +296,7 @@ async fn a_budget_bounds_what_is_looked_at(place: Place) {
     assert!(found.decided.until < found.decided.head);
 }
 
-async fn nothing_is_changed_by_a_look(place: Place) {
+async fn a_preflight_changes_nothing(place: Place) {
     let host = filled(&place).await;
     let (head, plan) = (host.log_head().await.unwrap(), host.plan().number);
     preflight(&host, &active().decides("other")).await;
@@ -314,7 +314,7 @@ async fn nothing_is_changed_by_a_look(place: Place) {
     assert!(super::verified(&host).await.is_sound());
 }
 
-async fn what_a_look_said_is_kept_in_the_history(place: Place) {
+async fn the_history_records_the_summary_of_a_preflight(place: Place) {
     let host = filled(&place).await;
     let candidate = upload(&host, active().decides("other").component()).await;
     let policy = Policy::allowing(&["decision".to_owned()]).unwrap();
@@ -345,7 +345,7 @@ async fn what_a_look_said_is_kept_in_the_history(place: Place) {
     assert!(!objection.blocks);
 }
 
-async fn a_look_on_another_plan_activates_nothing(place: Place) {
+async fn a_preflight_of_another_plan_activates_nothing(place: Place) {
     let host = filled(&place).await;
     let candidate = upload(&host, active().version("2.0.0").component()).await;
     let (policy, scope) = (Policy::default(), Scope::default());

@@ -1,4 +1,4 @@
-//! What was changed behind the host's back is found, and located.
+//! Changes made directly in the database are found and located.
 
 use bytes::Bytes;
 use futures::stream;
@@ -20,7 +20,7 @@ on_every_store! {
     a_snapshot_that_says_something_else_is_found,
 }
 
-/// A host with an account of six events, each from a command of its own.
+/// A host with an account of six events, each from its own command.
 async fn filled(place: &Place) -> Host {
     let host = place.host().await;
     examples::deploy(&host, again(examples::account(), 1)).await;
@@ -36,7 +36,7 @@ async fn filled(place: &Place) -> Host {
     host
 }
 
-/// The same, after a statement that SQLite takes in one form, PostgreSQL in another.
+/// The same, after a statement in the forms of SQLite and of PostgreSQL.
 async fn tampered(place: &Place, sqlite: &'static str, postgres: &'static str) -> Host {
     let host = filled(place).await;
     assert!(verified(&host).await.is_sound());
@@ -79,7 +79,7 @@ async fn a_commit_of_another_module_is_found(place: Place) {
     assert!(found.text.contains("under plan 2 module"), "{}", found.text);
 }
 
-async fn a_commit_under_a_plan_that_never_was_is_found(place: Place) {
+async fn a_commit_under_a_plan_that_does_not_exist_is_found(place: Place) {
     const SWAP: &str = "UPDATE events SET plan = 9 WHERE version = 5";
     let host = tampered(&place, SWAP, SWAP).await;
     let verified = verified(&host).await;
@@ -88,7 +88,7 @@ async fn a_commit_under_a_plan_that_never_was_is_found(place: Place) {
     assert_eq!(found.text, "it names plan 9; the last one is 2");
 }
 
-async fn a_version_that_is_missing_is_found(place: Place) {
+async fn a_missing_version_is_found(place: Place) {
     const MOVE: &str = "UPDATE events SET version = 8 WHERE version = 6";
     let host = tampered(&place, MOVE, MOVE).await;
     let verified = verified(&host).await;
@@ -97,7 +97,7 @@ async fn a_version_that_is_missing_is_found(place: Place) {
     assert_eq!(found.text, "version 8 follows, where 6 should");
 }
 
-async fn events_that_can_not_be_folded_are_found(place: Place) {
+async fn events_that_cannot_be_folded_are_found(place: Place) {
     let host = tampered(
         &place,
         "UPDATE events SET data = CAST('[]' AS BLOB) WHERE version = 2",
@@ -123,7 +123,7 @@ async fn events_that_can_not_be_folded_are_found(place: Place) {
     assert_eq!(undecided, 4);
 }
 
-async fn a_snapshot_that_says_something_else_is_found(place: Place) {
+async fn a_snapshot_of_a_different_state_is_found(place: Place) {
     let host = filled(&place).await;
     let account = build::stream("account-1");
     let taken = host.snapshot(&account).await.unwrap().snapshot;
@@ -146,7 +146,7 @@ async fn a_snapshot_that_says_something_else_is_found(place: Place) {
     assert_eq!(verified.snapshots.differ, 1);
 }
 
-async fn a_history_is_sound_where_it_was_imported(place: Place) {
+async fn an_imported_history_is_sound(place: Place) {
     let host = filled(&place).await;
     let mut export = host.export(Position(0)).await.unwrap();
     let mut file = Vec::new();

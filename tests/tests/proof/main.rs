@@ -1,4 +1,4 @@
-//! Recorded decisions, made again, by hosts on every store.
+//! Re-deciding recorded commands, by hosts on every store.
 #![allow(clippy::unwrap_used)]
 
 mod acknowledged;
@@ -14,12 +14,12 @@ mod verify;
 use quipu::Host;
 use quipu::proof::{Finding, Scope, Verified};
 
-/// All of the history.
+/// The whole history.
 pub async fn verified(host: &Host) -> Verified {
     host.verify(&Scope::default(), &mut |_| {}).await.unwrap()
 }
 
-/// How many decisions came to the same, and how many to something else.
+/// The number of decisions with the same result, and with a different one.
 pub fn decisions(verified: &Verified) -> (u64, u64) {
     let tallies = verified.commands.values();
     tallies.fold((0, 0), |(same, different), tally| {
@@ -38,7 +38,7 @@ pub fn only(verified: &Verified) -> &Finding {
     &verified.findings[0]
 }
 
-/// The component with something behind it that no guest sees: another module.
+/// The component with a custom section that the guest does not see: a different module.
 pub fn again(mut component: Vec<u8>, number: u8) -> Vec<u8> {
     component.extend([0, 3, 1, b'v', number]);
     component

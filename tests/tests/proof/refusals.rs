@@ -1,4 +1,4 @@
-//! Kept rejections are decided again, by those who decided and by those who may.
+//! Stored rejections are re-decided, by the modules that decided them and by candidates.
 
 use quipu::Host;
 use quipu::model::Version;
@@ -8,19 +8,19 @@ use quipu_tests::{Place, build, examples, on_every_store};
 use serde_json::json;
 
 on_every_store! {
-    the_same_again_rejects_the_same,
-    one_that_accepts_is_shown,
-    one_that_rejects_with_another_code_is_shown,
-    one_that_can_not_read_a_rejected_command_is_shown,
-    a_sample_takes_the_rejections_of_its_streams,
-    rejections_are_verified_with_the_plan_that_they_name,
+    an_equal_candidate_rejects_the_same_commands,
+    a_candidate_that_accepts_a_rejected_command_is_reported,
+    a_candidate_that_rejects_with_another_code_is_reported,
+    a_candidate_that_cannot_read_a_rejected_command_is_reported,
+    a_sample_includes_the_rejections_of_its_streams,
+    rejections_are_verified_with_their_recorded_plan,
     decisions_are_timed,
     words_that_no_database_takes_are_kept_all_the_same,
     a_rejection_that_was_changed_is_found,
     a_rejection_of_a_plan_that_is_not_known_yet_is_left_out,
 }
 
-/// Rejects what is odd.
+/// A decider that rejects odd commands.
 fn active() -> Probe {
     probe("note").event("noted", 1).decides("reject")
 }
@@ -32,8 +32,8 @@ async fn note(host: &Host, stream: &str, word: &str) {
     assert_eq!(answer.is_ok(), word != "odd", "{answer:?}");
 }
 
-/// Ten streams with two accepted commands each, and rejected ones before, between and behind
-/// them; and one stream that never was.
+/// Ten streams with two accepted commands each, with rejected ones before, between and after them;
+/// and one stream that does not exist.
 async fn filled(place: &Place) -> Host {
     let host = place.host().await;
     examples::deploy(&host, active().component()).await;
@@ -60,7 +60,7 @@ fn tally(found: &Preflight) -> &Tally {
     tallies.next().unwrap()
 }
 
-async fn the_same_again_rejects_the_same(place: Place) {
+async fn an_equal_candidate_rejects_the_same_commands(place: Place) {
     let host = filled(&place).await;
     let again = active().version("2.0.0");
     let found = preflight(&host, &again, &Scope::default()).await;
@@ -72,7 +72,7 @@ async fn the_same_again_rejects_the_same(place: Place) {
     assert_eq!((tally(&found).same, tally(&found).refusals), (20, expected));
 }
 
-async fn one_that_accepts_is_shown(place: Place) {
+async fn a_candidate_that_accepts_a_rejected_command_is_reported(place: Place) {
     let host = filled(&place).await;
     let candidate = probe("note").event("noted", 1);
     let found = preflight(&host, &candidate, &Scope::default()).await;
@@ -91,12 +91,12 @@ async fn one_that_accepts_is_shown(place: Place) {
         example.text,
         "it is accepted now\n- rejected as too-odd: it is too odd\n+ noted 1 {\"word\":\"odd\"}"
     );
-    // Each was decided at its place.
+    // Each was re-decided at its version.
     let examples = &found.decided.findings;
     assert!(examples.iter().any(|it| it.version == Version(1)));
 }
 
-async fn one_that_rejects_with_another_code_is_shown(place: Place) {
+async fn a_candidate_that_rejects_with_another_code_is_reported(place: Place) {
     let host = filled(&place).await;
     let candidate = active().decides("reject-otherwise");
     let found = preflight(&host, &candidate, &Scope::default()).await;
@@ -113,7 +113,7 @@ async fn one_that_rejects_with_another_code_is_shown(place: Place) {
     );
 }
 
-async fn one_that_can_not_read_a_rejected_command_is_shown(place: Place) {
+async fn a_candidate_that_cannot_read_a_rejected_command_is_reported(place: Place) {
     let host = filled(&place).await;
     for does in ["bad-command", "trap"] {
         let found = preflight(&host, &active().decides(does), &Scope::default()).await;
@@ -122,7 +122,7 @@ async fn one_that_can_not_read_a_rejected_command_is_shown(place: Place) {
     }
 }
 
-async fn a_sample_takes_the_rejections_of_its_streams(place: Place) {
+async fn a_sample_includes_the_rejections_of_its_streams(place: Place) {
     let host = filled(&place).await;
     let scope = Scope {
         sample: Some(3),
@@ -131,7 +131,7 @@ async fn a_sample_takes_the_rejections_of_its_streams(place: Place) {
     let found = preflight(&host, &probe("note").event("noted", 1), &scope).await;
     assert_eq!(tally(&found).refusals.accepted, 12);
     assert_eq!(tally(&found).same, 6);
-    // What was not looked at is not judged.
+    // Rejections outside of the sample are not counted.
     let scope = Scope {
         events: Some(0),
         ..Scope::default()
@@ -146,7 +146,7 @@ async fn a_sample_takes_the_rejections_of_its_streams(place: Place) {
     assert_eq!(refusals, 11);
 }
 
-async fn rejections_are_verified_with_the_plan_that_they_name(place: Place) {
+async fn rejections_are_verified_with_their_recorded_plan(place: Place) {
     let host = filled(&place).await;
     examples::deploy(&host, active().decides("reject-otherwise").component()).await;
     note(&host, "note-1", "odd").await;
@@ -182,7 +182,7 @@ async fn a_rejection_that_was_changed_is_found(place: Place) {
     assert_eq!(found.stream, build::stream("note-3"));
 }
 
-async fn words_that_no_database_takes_are_kept_all_the_same(place: Place) {
+async fn rejections_with_text_that_no_database_can_store_are_kept(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, active().decides("reject-nul").component()).await;
     note(&host, "note-1", "odd").await;
@@ -191,10 +191,10 @@ async fn words_that_no_database_takes_are_kept_all_the_same(place: Place) {
     assert!(super::verified(&host).await.is_sound());
 }
 
-async fn a_rejection_of_a_plan_that_is_not_known_yet_is_left_out(place: Place) {
+async fn a_rejection_of_an_unknown_plan_is_left_out(place: Place) {
     let host = filled(&place).await;
     host.shutdown().await.unwrap();
-    // As one that is made after the history of the plan was read.
+    // Like a rejection that is made after the history of the plan was read.
     let later = "UPDATE rejections SET plan = 2 WHERE stream = 'note-3' AND version = 2";
     place.tamper(later).await;
     let host = place.host().await;

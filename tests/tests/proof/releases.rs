@@ -1,5 +1,5 @@
-//! Releases: what they change for readers is named before they are active, they become active
-//! in one plan, and are rolled back as one.
+//! Releases: effects on readers are reported before the activation, a release is activated in one
+//! plan, and it is rolled back as a whole.
 
 use quipu::deploy::{Keeping, Release};
 use quipu::model::{Command, Digest};
@@ -20,7 +20,8 @@ on_every_store! {
     a_release_outlives_its_host_and_is_exported,
 }
 
-/// Decider of version 1, and projections of what it writes: both types, only `counted`, all.
+/// The decider of version 1, and projections of its events: of both types, only of `counted`, of
+/// all.
 fn stock() -> Probe {
     probe("stock").event("received", 1).event("counted", 1)
 }
@@ -36,7 +37,7 @@ fn named(component: &str, events: &Value, version: u32) -> Probe {
         .projection("levels", version, json!({"sources": sources}))
 }
 
-/// `received` is `goods-received` by now, with a step.
+/// `received` is now `goods-received`, with a step.
 fn renaming() -> Probe {
     let to = &[("goods-received", 1)];
     probe("stock")
@@ -46,7 +47,7 @@ fn renaming() -> Probe {
         .decides("rename")
 }
 
-/// `received` has version 2 by now, with a step.
+/// `received` now has version 2, with a step.
 fn raised() -> Probe {
     let to = &[("received", 2)];
     probe("stock")
@@ -108,7 +109,7 @@ async fn filled(place: &Place) -> Host {
     host
 }
 
-/// What is wrong, the release, and the kind and words of the objection.
+/// The mistake, the release, and the kind and words of the objection.
 fn wrong() -> Vec<(&'static str, Vec<Probe>, Kind, &'static str)> {
     let v2 = |probe: Probe| probe.version("2.0.0");
     let step = &[("goods-received", 1)];
@@ -207,7 +208,7 @@ fn wrong() -> Vec<(&'static str, Vec<Probe>, Kind, &'static str)> {
     ]
 }
 
-async fn a_release_that_is_wrong_in_one_way_is_named(place: Place) {
+async fn a_release_with_one_mistake_is_reported(place: Place) {
     let host = filled(&place).await;
     record(&host, &json!([["counted", {"n": 1, "word": "odd"}]])).await;
     for (what, probes, kind, words) in wrong() {
@@ -217,7 +218,7 @@ async fn a_release_that_is_wrong_in_one_way_is_named(place: Place) {
         assert!(named, "{what}: {:#?}", found.objections);
         assert!(!found.passes(), "{what}");
     }
-    // A roll-back to a decider that writes what no projection names.
+    // A rollback to a decider that writes a type that no projection declares.
     let renamed = renaming().version("2.0.0");
     let both = named(
         "stock_views",
@@ -305,7 +306,7 @@ fn right() -> Vec<(&'static str, Vec<Probe>)> {
     ]
 }
 
-async fn a_release_that_is_right_is_not_objected_to(place: Place) {
+async fn a_correct_release_has_no_objections(place: Place) {
     let host = filled(&place).await;
     for (what, probes) in right() {
         let found = preflight(&host, release(&host, &probes).await).await;
@@ -315,7 +316,7 @@ async fn a_release_that_is_right_is_not_objected_to(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn decisions_are_compared_once_recorded_events_are_lifted(place: Place) {
+async fn decisions_are_compared_with_lifted_recorded_events(place: Place) {
     let host = filled(&place).await;
     let again = release(&host, &[stock().version("2.0.0")]).await;
     let tallies = |found: &Preflight| {
@@ -338,7 +339,7 @@ async fn decisions_are_compared_once_recorded_events_are_lifted(place: Place) {
         assert_eq!(tallies(&found), (0, 3, 0), "{:#?}", found.decided.findings);
         assert!(found.passes(), "{:#?}", found.objections);
     }
-    // Another rule is another one in any form.
+    // A different rule is a different decision in any form.
     record(&host, &json!([["received", {"word": "odd"}]])).await;
     let other = release(&host, &[raised().decides("other"), views]).await;
     let found = preflight(&host, other).await;
@@ -346,9 +347,9 @@ async fn decisions_are_compared_once_recorded_events_are_lifted(place: Place) {
     assert!(!found.passes());
 }
 
-async fn what_the_active_plan_can_not_do_either_is_no_objection(place: Place) {
+async fn problems_that_the_active_plan_already_has_are_not_objections(place: Place) {
     let host = filled(&place).await;
-    // It was allowed once: the next release changes nothing of it.
+    // It was allowed before, and the next release changes nothing about it.
     let raised = || probe("stock").event("received", 2).event("counted", 1);
     let views = named("stock_views", &json!([["received", 0], ["counted", 0]]), 2);
     activate(&host, &[raised().version("2.0.0"), views]).await;
@@ -362,7 +363,7 @@ async fn what_the_active_plan_can_not_do_either_is_no_objection(place: Place) {
     );
 }
 
-async fn a_decision_that_the_active_decider_makes_too_is_no_objection(place: Place) {
+async fn a_decision_that_the_active_decider_makes_too_is_not_an_objection(place: Place) {
     let host = place.host().await;
     activate(&host, &[stock()]).await;
     for n in 0..3 {
@@ -392,7 +393,7 @@ async fn a_decision_that_the_active_decider_makes_too_is_no_objection(place: Pla
     host.shutdown().await.unwrap();
 }
 
-async fn a_release_is_one_plan_and_rolled_back_as_one(place: Place) {
+async fn a_release_is_activated_and_rolled_back_in_one_plan(place: Place) {
     let host = filled(&place).await;
     let before = host.plan();
     let probes = [
@@ -417,7 +418,8 @@ async fn a_release_is_one_plan_and_rolled_back_as_one(place: Place) {
     assert_eq!(names, ["stock", "extra", "stock_views"]);
     let active = |name: &str| host.plan().active(name);
     assert_eq!(active("stock_views"), Some(two.digests[1]));
-    // Any of its names leads to what it replaced, as one. What it brought goes.
+    // Any of its names rolls back to the modules that it replaced, in one plan. Modules that it
+    // added are removed.
     for name in ["stock", "stock_views"] {
         let back = host.release_before(name).await.unwrap().unwrap();
         assert_eq!(back.retired, ["extra"]);
@@ -448,7 +450,7 @@ async fn a_release_is_one_plan_and_rolled_back_as_one(place: Place) {
         "no decider serves category \"extra\"; deploy one"
     );
     record(&host, &json!([["received", {"n": 1}]])).await;
-    // And forward again, as one.
+    // And forward a second time, in one plan.
     let again = host.release_before("stock").await.unwrap().unwrap();
     host.deploy(
         Deploy::new(again)
@@ -513,7 +515,7 @@ async fn a_release_that_contradicts_itself_activates_nothing(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_release_outlives_its_host_and_is_exported(place: Place) {
+async fn a_release_survives_a_restart_and_is_exported(place: Place) {
     let first = filled(&place).await;
     let probes = [
         stock().version("2.0.0"),

@@ -1,5 +1,5 @@
-//! A module decides beside the active one: what is decided meanwhile is compared, and nothing
-//! of it is stored.
+//! Shadows: a module decides next to the active one. Live decisions are compared, and nothing of
+//! the shadow is stored.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 on_every_store! {
-    what_is_decided_meanwhile_is_compared,
+    live_decisions_are_compared,
     rejections_are_compared_too,
-    it_takes_a_share_of_the_streams,
-    it_ends_in_its_time_and_there_is_one_at_a_time,
-    it_goes_on_under_another_plan,
-    what_it_can_not_keep_up_with_goes_by,
-    events_that_it_can_not_fold_are_named,
+    a_shadow_can_decide_a_share_of_the_streams,
+    a_shadow_ends_after_its_time_and_only_one_runs_at_a_time,
+    a_shadow_continues_under_another_plan,
+    commands_are_skipped_if_the_shadow_lags,
+    events_that_a_shadow_cannot_fold_are_reported,
 }
 
 fn decider() -> Probe {
@@ -31,7 +31,7 @@ async fn note(host: &Host, n: usize, word: &str) {
     let events = json!([event, event]);
     let command = build::command("note", &events.to_string());
     let stream = build::stream(&format!("note-{}", n % 7));
-    // What is rejected is an answer, too.
+    // A rejection is an answer, too.
     _ = host.execute(&stream, command).await;
 }
 
@@ -40,7 +40,7 @@ async fn upload(host: &Host, candidate: &Probe) -> Digest {
     uploaded.module.digest()
 }
 
-/// A shadow that is under way, and what it told last.
+/// A running shadow, and its last report.
 struct Running {
     module: Digest,
     host: Host,
@@ -75,7 +75,7 @@ impl Running {
         running
     }
 
-    /// Waits until what it told last is as it should be.
+    /// Waits until its last report satisfies this condition.
     async fn until(&self, is_so: impl Fn(&Tally) -> bool) {
         for _ in 0..600 {
             if let Some(shadow) = &*self.told.lock().unwrap()
@@ -89,12 +89,12 @@ impl Running {
         panic!("{:?}", self.told);
     }
 
-    /// Of what it told last.
+    /// A value from its last report.
     fn last<T>(&self, what: impl Fn(&Shadow) -> T) -> T {
         what(self.told.lock().unwrap().as_ref().unwrap())
     }
 
-    /// Waits until it has seen the end of the log.
+    /// Waits until it has processed the end of the log.
     async fn caught_up(&self) {
         let head = self.host.log_head().await.unwrap();
         while self.last(|shadow| shadow.found.decided.until) < head {
@@ -103,7 +103,7 @@ impl Running {
         }
     }
 
-    /// Ends it by activating its module.
+    /// Ends the shadow by activating its module.
     async fn end(self) -> Shadow {
         self.host.activate(self.module, None).await.unwrap();
         let shadow = self.task.await.unwrap().unwrap();
@@ -117,7 +117,7 @@ fn tally(shadow: &Shadow) -> Tally {
     tallies.next().copied().unwrap_or_default()
 }
 
-async fn what_is_decided_meanwhile_is_compared(place: Place) {
+async fn live_decisions_are_compared(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, decider().component()).await;
     for n in 0..20 {
@@ -171,7 +171,7 @@ async fn rejections_are_compared_too(place: Place) {
     assert_eq!(shadow.found.objections[0].kind, Kind::Accepted);
 }
 
-async fn it_takes_a_share_of_the_streams(place: Place) {
+async fn a_shadow_can_decide_a_share_of_the_streams(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, decider().component()).await;
     let how = Shadowing { share: 50, ..LONG };
@@ -183,7 +183,7 @@ async fn it_takes_a_share_of_the_streams(place: Place) {
     running.caught_up().await;
     let shadow = running.end().await;
     let same = tally(&shadow).same;
-    // Whole streams, of ten commands each.
+    // Whole streams, with ten commands each.
     assert!(
         (10..70).contains(&same) && same.is_multiple_of(10),
         "{same}"
@@ -191,7 +191,7 @@ async fn it_takes_a_share_of_the_streams(place: Place) {
     assert!(shadow.found.objections.is_empty(), "{shadow:?}");
 }
 
-async fn it_ends_in_its_time_and_there_is_one_at_a_time(place: Place) {
+async fn a_shadow_ends_after_its_time_and_only_one_runs_at_a_time(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, decider().component()).await;
     let how = Shadowing {
@@ -204,7 +204,7 @@ async fn it_ends_in_its_time_and_there_is_one_at_a_time(place: Place) {
         .shadow(running.module, &policy, &how, &mut |_| {})
         .await;
     assert!(matches!(second, Err(Error::Shadowing)), "{second:?}");
-    // A look at the history may be taken meanwhile.
+    // A preflight can run at the same time.
     super::verified(&host).await;
     let shadow = running.task.await.unwrap().unwrap();
     assert_eq!(shadow.end, Some(End::Time));
@@ -225,7 +225,7 @@ async fn it_ends_in_its_time_and_there_is_one_at_a_time(place: Place) {
     assert!(matches!(unknown, Err(Error::Modules(_))), "{unknown:?}");
 }
 
-async fn it_goes_on_under_another_plan(place: Place) {
+async fn a_shadow_continues_under_another_plan(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, decider().component()).await;
     let running = Running::begin(&host, &decider().decides("other"), LONG).await;
@@ -242,7 +242,7 @@ async fn it_goes_on_under_another_plan(place: Place) {
     assert_eq!(shadow.found.plan, 3);
 }
 
-async fn what_it_can_not_keep_up_with_goes_by(place: Place) {
+async fn commands_are_skipped_if_the_shadow_lags(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, decider().component()).await;
     let how = Shadowing {
@@ -252,7 +252,7 @@ async fn what_it_can_not_keep_up_with_goes_by(place: Place) {
     };
     let running = Running::begin(&host, &decider().decides("slow"), how).await;
     let mut n = 0;
-    // On and on, until it was too much, and it decided something behind that.
+    // Sends commands until the shadow lags too far and skips some.
     while running.last(|shadow| shadow.skipped) == 0 {
         note(&host, n, "plain").await;
         n += 1;
@@ -268,7 +268,7 @@ async fn what_it_can_not_keep_up_with_goes_by(place: Place) {
     assert!(found.is_empty(), "{found:?}");
 }
 
-async fn events_that_it_can_not_fold_are_named(place: Place) {
+async fn events_that_a_shadow_cannot_fold_are_reported(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, decider().event("rare", 1).component()).await;
     let running = Running::begin(&host, &decider().event("rare", 1).traps_on_rare(), LONG).await;

@@ -1,5 +1,6 @@
-//! Swaps back and forth under load: no command fails, each event was decided by the module
-//! that its commit names, and the history verifies. With `QUIPU_LONG=1` for a minute each.
+//! Activations of two modules in turn under load: no command fails, each event was decided by the
+//! module that its commit names, and the history verifies. Each test runs for a minute with
+//! `QUIPU_LONG=1`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ async fn swap_under_load(hosts: Vec<Host>) {
     while begun.elapsed() < time() {
         tokio::time::sleep(PAUSE).await;
         swaps += 1;
-        // Also by another host than the one before.
+        // The host may be another one than the one of the last activation.
         let by = &hosts[swaps % hosts.len()];
         by.activate(modules[swaps % modules.len()], None)
             .await
@@ -82,7 +83,7 @@ async fn swap_under_load(hosts: Vec<Host>) {
     }
 }
 
-/// A client's own account, then one that eight share. Whatever is answered, it is no failure.
+/// Uses a client's own account, then one that eight clients share. No answer is a failure.
 async fn execute(hosts: &[Host], client: u64, round: u64, accepted: &AtomicU64) {
     let host = &hosts[((client + round) % hosts.len() as u64) as usize];
     let id = format!("{client}-{round}");
@@ -110,7 +111,7 @@ async fn check(host: &Host, swaps: usize, accepted: u64) {
     let mut plan = 0;
     let mut used = HashSet::new();
     for event in &log {
-        // One cut for each swap: what was decided under a plan stands together.
+        // One change of the plan per activation: decisions under one plan are contiguous.
         assert!(
             event.commit.plan >= plan,
             "plan {plan} again at {}",

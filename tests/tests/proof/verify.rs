@@ -1,4 +1,4 @@
-//! What was decided comes out the same again.
+//! Verifying: re-deciding gives the recorded results.
 
 use std::collections::HashSet;
 
@@ -34,7 +34,7 @@ async fn an_empty_store_is_sound(place: Place) {
     assert_eq!((verified.events, verified.head), (0, Position(0)));
 }
 
-/// Executes lines in their order within each stream: how many were accepted with events.
+/// Executes lines in order within each stream; returns how many were accepted with events.
 async fn run(host: &Host, lines: &[(usize, &Line)]) -> u64 {
     let starting = stream::iter(lines.iter());
     let started = starting.map(|(number, line)| lines::start(host, line, *number));
@@ -52,7 +52,7 @@ async fn run(host: &Host, lines: &[(usize, &Line)]) -> u64 {
     decided
 }
 
-async fn every_decision_of_both_generations_is_made_again(place: Place) {
+async fn every_decision_of_both_generations_is_verified(place: Place) {
     let seed = seed::seeds(1)[0];
     eprintln!("replay with QUIPU_SEED={seed}");
     let lines = lines::simulated(seed, 3_000);
@@ -73,7 +73,7 @@ async fn every_decision_of_both_generations_is_made_again(place: Place) {
     assert!(verified.is_sound());
 }
 
-async fn swaps_under_load_leave_a_history_that_is_sound(place: Place) {
+async fn activations_under_load_leave_a_sound_history(place: Place) {
     let host = place.host().await;
     let mut modules = Vec::new();
     for number in 0..3 {
@@ -100,7 +100,7 @@ async fn swaps_under_load_leave_a_history_that_is_sound(place: Place) {
                 async move { host.execute(&account, command).await.unwrap() }
             });
             futures::future::join_all(all).await;
-            // What is rejected is verified as well.
+            // Rejections are verified as well.
             let account = build::stream("account-1");
             let refused = host.execute(&account, build::open_account()).await;
             assert!(
@@ -109,7 +109,7 @@ async fn swaps_under_load_leave_a_history_that_is_sound(place: Place) {
             );
         }
     };
-    // Whatever comes meanwhile, what is looked at is whole.
+    // Whatever is appended meanwhile, the verified part is complete.
     let looks = async {
         for _ in 0..8 {
             let beside = verified(&host).await;
@@ -133,7 +133,7 @@ async fn swaps_under_load_leave_a_history_that_is_sound(place: Place) {
     assert!(modules.len() > 1, "nothing was swapped");
 }
 
-async fn what_nobody_decided_is_counted_and_folded(place: Place) {
+async fn events_that_no_module_decided_are_counted_and_folded(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, examples::account()).await;
     let account = build::stream("account-1");
@@ -142,7 +142,7 @@ async fn what_nobody_decided_is_counted_and_folded(place: Place) {
     host.append(&account, build::foreign(vec![paid]))
         .await
         .unwrap();
-    // Only on the appended event's state is it accepted.
+    // It is accepted only on the state after the appended event.
     host.execute(&account, build::withdraw(40)).await.unwrap();
     let parts = vec![
         ("note-1", ExpectedVersion::Any, build::events(3)),
@@ -155,7 +155,7 @@ async fn what_nobody_decided_is_counted_and_folded(place: Place) {
     assert_eq!((verified.raw, verified.events), (3, 8));
 }
 
-async fn archived_and_truncated_streams_are_looked_at_as_before(place: Place) {
+async fn archived_and_truncated_streams_are_verified_completely(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, examples::account()).await;
     for id in ["account-1", "account-2"] {
@@ -178,7 +178,7 @@ async fn archived_and_truncated_streams_are_looked_at_as_before(place: Place) {
     assert_eq!(decisions(&verified), (13, 0));
 }
 
-async fn a_category_or_a_sample_is_looked_at_alone(place: Place) {
+async fn a_category_or_a_sample_can_be_verified_by_itself(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, examples::account()).await;
     for n in 0..20 {
@@ -206,7 +206,7 @@ async fn a_category_or_a_sample_is_looked_at_alone(place: Place) {
     assert_eq!(counts(Some("nothing"), Some(1)).await, (0, 0, 0));
 }
 
-async fn one_run_at_a_time(place: Place) {
+async fn only_one_run_at_a_time_is_allowed(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, examples::account()).await;
     let account = build::stream("account-1");
@@ -219,12 +219,12 @@ async fn one_run_at_a_time(place: Place) {
     );
     assert!(runs.0.unwrap().is_sound());
     assert!(matches!(runs.1, Err(proof::Error::UnderWay)));
-    // One that is given up holds up nobody.
+    // A cancelled run blocks nobody.
     drop(host.verify(&scope, &mut |_| {}));
     assert!(verified(&host).await.is_sound());
 }
 
-async fn progress_comes_to_the_head(place: Place) {
+async fn progress_reaches_the_head_of_the_log(place: Place) {
     let host = place.host().await;
     let note = build::stream("note-1");
     for _ in 0..3 {
@@ -244,7 +244,7 @@ async fn progress_comes_to_the_head(place: Place) {
     );
 }
 
-async fn a_history_is_sound_behind_a_restart(place: Place) {
+async fn a_history_is_sound_after_a_restart(place: Place) {
     let host = place.host().await;
     examples::deploy(&host, examples::account()).await;
     let account = build::stream("account-1");
@@ -258,7 +258,7 @@ async fn a_history_is_sound_behind_a_restart(place: Place) {
     assert_eq!(decisions(&verified), (2, 0));
 }
 
-async fn narrower_limits_of_a_host_are_not_those_of_its_history(place: Place) {
+async fn lower_limits_of_a_host_do_not_apply_to_its_history(place: Place) {
     let host = place.host().await;
     let slow = probe("note").event("noted", 1).decides("slow");
     examples::deploy(&host, slow.component()).await;
@@ -277,7 +277,7 @@ async fn narrower_limits_of_a_host_are_not_those_of_its_history(place: Place) {
     let verified = verified(&host).await;
     assert!(verified.is_sound(), "{:?}", verified.findings);
     assert_eq!(decisions(&verified), (1, 0));
-    // What may become active has the limits that it will have.
+    // A candidate gets the limits that it will have when it is active.
     let uploaded = host
         .upload(slow.version("2.0.0").component())
         .await
