@@ -1,5 +1,5 @@
-//! The published log of loan applications, or its simulation, from the first line
-//! to the last, compared with a count made from the file alone.
+//! The published log of loan applications, or its simulation, from the first line to the last,
+//! compared with counts made only from the file.
 #![allow(clippy::unwrap_used)]
 
 mod views;
@@ -18,16 +18,16 @@ use quipu_tests::{Place, examples, log};
 const IN_FLIGHT: usize = 256;
 const SIMULATED: u64 = 30_000;
 
-/// What is to be expected of a file, by its lines alone.
+/// The expected results of a file, computed only from its lines.
 #[derive(Default)]
 struct Count {
     /// For each line, whether it is accepted.
     accepted: Vec<bool>,
-    /// The status that an application has at the end.
+    /// The final status of an application.
     statuses: HashMap<StreamId, &'static str>,
 }
 
-/// Work is completed at most as often as it was started; nothing else is refused.
+/// Work is completed at most as often as it was started; nothing else is rejected.
 fn count(lines: &[Line]) -> Count {
     let mut counted = Count::default();
     let mut open: HashMap<(&str, String), u32> = HashMap::new();
@@ -81,7 +81,7 @@ async fn run(host: &Host, lines: &[Line]) -> Vec<Answer> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_command_of_the_log_is_answered_as_the_file_says() {
+async fn every_command_of_the_log_gets_the_expected_answer() {
     let published = lines::published();
     let is_published = published.is_some();
     let lines = published.unwrap_or_else(|| {
@@ -103,7 +103,7 @@ async fn every_command_of_the_log_is_answered_as_the_file_says() {
     check_log(&host, &lines, &expected).await;
     check_statuses(&host, &expected).await;
 
-    // Every decision comes out the same again.
+    // Every decision is verified.
     let begin = Instant::now();
     let verified = host.verify(&Scope::default(), &mut |_| {}).await.unwrap();
     assert!(verified.is_sound(), "{:?}", verified.findings);
@@ -112,7 +112,7 @@ async fn every_command_of_the_log_is_answered_as_the_file_says() {
     let rate = same as f64 / begin.elapsed().as_secs_f64();
     eprintln!("{same} decisions made again, {rate:.0} a second");
 
-    // Once more: nothing is added.
+    // A second run adds nothing.
     let head = host.log_head().await.unwrap();
     let second = run(&host, &lines).await;
     check_answers(&lines, &expected, &second);
@@ -129,7 +129,8 @@ async fn every_command_of_the_log_is_answered_as_the_file_says() {
     host.shutdown().await.unwrap();
 }
 
-/// Accepted where it is expected, otherwise rejected for unstarted work.
+/// Checks that it is accepted where this is expected, and otherwise rejected because the work was
+/// not started.
 fn check_answers(lines: &[Line], expected: &Count, answers: &[Answer]) {
     assert_eq!(answers.len(), lines.len());
     for (number, answer) in answers.iter().enumerate() {
@@ -148,7 +149,7 @@ fn check_answers(lines: &[Line], expected: &Count, answers: &[Answer]) {
     }
 }
 
-/// Each application's events are its accepted lines, in their order.
+/// Checks that each application's events are its accepted lines, in order.
 async fn check_log(host: &Host, lines: &[Line], expected: &Count) {
     let mut numbers: BTreeMap<StreamId, Vec<String>> = BTreeMap::new();
     for (number, line) in lines.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The documents of `loan-views` over the log: while it is written, anew from its first
-//! event, and under the second generation of `loan`.
+//! The documents of `loan-views` over the log: while it is written, rebuilt from the first event,
+//! and under the second generation of `loan`.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use quipu_tests::loan_books::LoanBooks;
 use quipu_tests::loan_documents::{check_books, check_same, everything, keep, rebuild};
 use quipu_tests::{Place, examples};
 
-/// Lines that PostgreSQL is given: with the whole log this takes minutes.
+/// The number of lines for PostgreSQL: with the whole log this takes minutes.
 const PART: usize = 20_000;
 
 fn log() -> Vec<Line> {
@@ -43,7 +43,7 @@ async fn check(place: Place, lines: &[Line]) {
     rebuild(&host).await;
     eprintln!("{:?} to rebuild", begun_at.elapsed());
     check_same(&everything(&host).await, &found, "rebuilt");
-    // Whatever is stored is read as the second generation has it: that changes nothing.
+    // Stored events are now read in the form of the second generation, which changes nothing.
     examples::deploy(&host, examples::loan_v2()).await;
     if lines.len() <= PART {
         rebuild(&host).await;
@@ -53,12 +53,12 @@ async fn check(place: Place, lines: &[Line]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn documents_of_the_whole_log_are_as_the_books_say() {
+async fn documents_of_the_whole_log_match_the_books() {
     check(Place::sqlite(), &log()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn documents_of_a_part_of_the_log_are_as_the_books_say_on_postgres() {
+async fn documents_of_a_part_of_the_log_match_the_books_on_postgres() {
     let lines = log();
     check(Place::postgres(), &lines[..PART.min(lines.len())]).await;
 }

@@ -1,4 +1,4 @@
-//! Truncated streams: their marks and anchors in a file.
+//! Truncated streams: their marks and anchors in an export.
 
 use quipu::model::ExpectedVersion::Any;
 use quipu::model::{Body, Position, Version};
@@ -10,18 +10,18 @@ use crate::random::anchor_line;
 use crate::{assert_same, every_kind, exported, import, refused, text, with_anchor_lines};
 
 on_every_store! {
-    a_truncated_stream_comes_back_in_every_kind_of_store,
-    a_truncated_stream_goes_on_after_an_import,
-    an_import_goes_on_behind_a_commit_that_its_stream_does_not_show,
-    a_later_mark_takes_the_place_of_the_one_before,
-    a_stream_that_is_truncated_in_the_store_alone_is_refused,
-    an_anchor_that_does_not_fit_is_refused_by_its_line,
+    a_truncated_stream_can_be_imported_into_every_kind_of_store,
+    a_truncated_stream_takes_commands_after_an_import,
+    an_import_continues_after_a_commit_hidden_by_truncation,
+    a_later_mark_replaces_an_earlier_one,
+    an_import_is_refused_if_only_the_store_has_a_stream_truncated,
+    an_invalid_anchor_is_refused_with_its_line,
     an_anchor_beyond_the_end_of_an_export_is_left_out,
     a_file_of_the_first_format_is_taken_in,
     a_damaged_anchor_is_left_out,
 }
 
-/// A store in which streams of 8 events are truncated, and one is archived, too.
+/// A store in which streams of 8 events are truncated; one of them is archived, too.
 async fn truncated(place: &Place) -> Store {
     let mut store = place.open().await;
     let items = [
@@ -54,7 +54,7 @@ async fn written(mut export: Export) -> Vec<u8> {
     file
 }
 
-/// The lines of a file that are of a type.
+/// The lines of a file that have a type.
 fn lines<'a>(file: &'a [u8], kind: &str) -> Vec<&'a str> {
     let kind = format!("\"type\":\"{kind}\"");
     let lines = text(file).lines();
@@ -69,7 +69,7 @@ async fn listed(host: &quipu::Host) -> Vec<StreamInfo> {
     host.streams(None, 99, &filter).await.unwrap().streams
 }
 
-async fn a_truncated_stream_comes_back_in_every_kind_of_store(place: Place) {
+async fn a_truncated_stream_can_be_imported_into_every_kind_of_store(place: Place) {
     let store = truncated(&place).await;
     let file = written(begun(&store).await).await;
     assert_eq!(lines(&file, "quipu.anchor").len(), 2);
@@ -101,7 +101,7 @@ async fn a_truncated_stream_comes_back_in_every_kind_of_store(place: Place) {
     }
 }
 
-async fn a_truncated_stream_goes_on_after_an_import(place: Place) {
+async fn a_truncated_stream_takes_commands_after_an_import(place: Place) {
     let source_place = place.another();
     let file = written(begun(&truncated(&source_place).await).await).await;
     let host = place.host().await;
@@ -115,7 +115,7 @@ async fn a_truncated_stream_goes_on_after_an_import(place: Place) {
     assert_eq!(log::check(&log::whole(&host).await)[&stream].len(), 9);
 }
 
-/// A log that ends with a commit of three events, whose stream has only one that it shows.
+/// A log that ends with a commit of three events, of which the truncated stream shows only one.
 async fn with_hidden_commit(place: &Place) -> (quipu::Host, String) {
     let host = place.host().await;
     let stream = build::stream("note-1");
@@ -130,7 +130,7 @@ async fn with_hidden_commit(place: &Place) -> (quipu::Host, String) {
     (host, file)
 }
 
-async fn an_import_goes_on_behind_a_commit_that_its_stream_does_not_show(place: Place) {
+async fn an_import_continues_after_a_commit_hidden_by_truncation(place: Place) {
     let (source, file) = with_hidden_commit(&Place::memory()).await;
     let host = place.host().await;
     import(&host, file.as_bytes()).await.unwrap();
@@ -148,7 +148,7 @@ async fn an_import_goes_on_behind_a_commit_that_its_stream_does_not_show(place: 
     assert_same(&exported(&host).await, later.as_bytes());
 }
 
-async fn a_later_mark_takes_the_place_of_the_one_before(place: Place) {
+async fn a_later_mark_replaces_an_earlier_one(place: Place) {
     let (source, file) = with_hidden_commit(&Place::memory()).await;
     let host = place.host().await;
     import(&host, file.as_bytes()).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_later_mark_takes_the_place_of_the_one_before(place: Place) {
     }
 }
 
-async fn a_stream_that_is_truncated_in_the_store_alone_is_refused(place: Place) {
+async fn an_import_is_refused_if_only_the_store_has_a_stream_truncated(place: Place) {
     let (source, file) = with_hidden_commit(&Place::memory()).await;
     let host = place.host().await;
     import(&host, file.as_bytes()).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_stream_that_is_truncated_in_the_store_alone_is_refused(place: Place) 
     assert_same(&exported(&host).await, file.as_bytes());
 }
 
-async fn an_anchor_that_does_not_fit_is_refused_by_its_line(place: Place) {
+async fn an_invalid_anchor_is_refused_with_its_line(place: Place) {
     let (source, _) = with_hidden_commit(&Place::memory()).await;
     let whole = exported(&source).await;
     let number = text(&whole).lines().count();
@@ -218,7 +218,7 @@ async fn an_anchor_that_does_not_fit_is_refused_by_its_line(place: Place) {
             format!("lines {number} to {number}: "),
         ];
         assert!(named.iter().any(|it| told.starts_with(it)), "{told}");
-        // The log is there, and the whole file goes on.
+        // The log was imported, and the whole file continues it.
         let file = with_anchor_lines(text(&whole), std::slice::from_ref(&good));
         import(&host, file.as_bytes()).await.unwrap();
         assert_same(&exported(&host).await, file.as_bytes());
@@ -230,14 +230,14 @@ async fn an_anchor_beyond_the_end_of_an_export_is_left_out(place: Place) {
     let mut store = truncated(&place).await;
     let export = begun(&store).await;
     let items = [
-        // Its mark moves behind the end, as do all events that this one shows.
+        // Its mark moves after the end of the export, so the export shows all of its events.
         build::noted("note-1", Any, 3),
         build::truncate("note-1", 9, 11),
         build::mark("note-3", false),
         build::noted("note-3", Any, 1),
         build::truncate("note-3", 9, 9),
         build::mark("note-3", true),
-        // It was whole when the export began; the anchor fits all the same.
+        // The stream was not truncated when the export began, but the anchor fits.
         build::truncate("note-2", 2, 8),
         build::noted("new-1", Any, 2),
         build::truncate("new-1", 1, 1),
@@ -253,7 +253,7 @@ async fn an_anchor_beyond_the_end_of_an_export_is_left_out(place: Place) {
     assert_same(&exported(&host).await, &file);
 }
 
-async fn a_file_of_the_first_format_is_taken_in(place: Place) {
+async fn a_file_of_the_first_format_can_be_imported(place: Place) {
     let source_place = place.another();
     let source = source_place.bank().await;
     let stream = build::stream("account-1");

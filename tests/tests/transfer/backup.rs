@@ -38,7 +38,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_copy_made_under_load_is_a_store_as_it_stood_at_one_moment() {
+async fn a_backup_under_load_is_consistent_at_one_moment() {
     let place = Place::sqlite();
     let host = place.bank().await;
     let is_over = Arc::new(AtomicBool::new(false));
@@ -80,7 +80,7 @@ async fn a_copy_made_under_load_is_a_store_as_it_stood_at_one_moment() {
 }
 
 #[tokio::test]
-async fn what_is_there_is_left_alone_and_nothing_half_made_is_left() {
+async fn a_backup_overwrites_nothing_and_leaves_no_partial_file() {
     let place = Place::sqlite();
     let host = place.host().await;
     let folder = place.path("backup");
@@ -92,10 +92,10 @@ async fn what_is_there_is_left_alone_and_nothing_half_made_is_left() {
     let why = refused(place.url(), &folder).await;
     assert!(why.contains("is there already"), "{why}");
     assert!(std::fs::read(&copy.path).unwrap() == before);
-    // A file is no folder.
+    // A path that is a file cannot be the folder.
     let why = refused(place.url(), &copy.path).await;
     assert!(why.contains("store.db"), "{why}");
-    // A store whose pages can't be read can't be copied.
+    // A store whose pages cannot be read cannot be copied.
     host.shutdown().await.unwrap();
     let path = place.path("store.db");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -107,7 +107,7 @@ async fn what_is_there_is_left_alone_and_nothing_half_made_is_left() {
 }
 
 #[tokio::test]
-async fn a_copy_is_as_private_as_the_store() {
+async fn a_backup_has_the_permissions_of_the_store() {
     let place = Place::sqlite();
     place.host().await.shutdown().await.unwrap();
     for mode in [0o600, 0o644] {
@@ -120,7 +120,7 @@ async fn a_copy_is_as_private_as_the_store() {
 }
 
 #[tokio::test]
-async fn other_stores_are_not_copied_and_told_what_to_do() {
+async fn the_backup_of_another_kind_of_store_is_refused_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let missing = format!("sqlite:{}/no.db", folder.path().display());
     for (url, told) in [

@@ -1,4 +1,4 @@
-//! Files that are cut off, damaged or made by someone else.
+//! Files that are truncated, damaged or written by another program.
 
 use quipu::Host;
 use quipu::transfer::{FORMAT, LINE_BYTES_MAX};
@@ -10,9 +10,9 @@ use serde_json::Value;
 use crate::{assert_same, exported, import, random, refused, text};
 
 on_every_store! {
-    a_file_that_is_cut_off_at_any_line_is_refused_and_goes_on_later,
-    a_store_that_is_not_empty_is_refused_and_left_alone,
-    another_log_is_refused,
+    a_file_truncated_at_any_line_is_refused_and_the_whole_file_continues_it,
+    a_store_that_is_not_empty_is_refused_and_not_changed,
+    the_export_of_a_different_log_is_refused,
 }
 
 async fn file(random: &mut StdRng) -> Vec<u8> {
@@ -20,7 +20,7 @@ async fn file(random: &mut StdRng) -> Vec<u8> {
     random::with_marks(&file, random)
 }
 
-async fn a_file_that_is_cut_off_at_any_line_is_refused_and_goes_on_later(place: Place) {
+async fn a_file_truncated_at_any_line_is_refused_and_the_whole_file_continues_it(place: Place) {
     let file = file(&mut seed::random(3)).await;
     let lines: Vec<&str> = text(&file).split_inclusive('\n').collect();
     // Each cut needs a store of its own, which takes a while.
@@ -32,7 +32,7 @@ async fn a_file_that_is_cut_off_at_any_line_is_refused_and_goes_on_later(place: 
         let expected = format!("the file ends after line {cut} without its quipu.end");
         assert!(failed.to_string().starts_with(&expected), "{failed}");
         assert_eq!(failed.imported.head, host.log_head().await.unwrap());
-        // Commits are there as a whole or not at all.
+        // Commits are stored completely or not at all.
         let found = exported(&host).await;
         let commits = |file: &str| file.matches("\"type\":\"quipu.commit\"").count();
         let whole = lines[..cut]
@@ -49,7 +49,7 @@ async fn a_file_that_is_cut_off_at_any_line_is_refused_and_goes_on_later(place: 
     }
 }
 
-async fn a_store_that_is_not_empty_is_refused_and_left_alone(place: Place) {
+async fn a_store_that_is_not_empty_is_refused_and_not_changed(place: Place) {
     let file = file(&mut seed::random(5)).await;
     for what in ["an event", "a module"] {
         let other = place.another();
@@ -69,7 +69,7 @@ async fn a_store_that_is_not_empty_is_refused_and_left_alone(place: Place) {
     }
 }
 
-async fn another_log_is_refused(place: Place) {
+async fn the_export_of_a_different_log_is_refused(place: Place) {
     let file = exported(&place.host().await).await;
     let places = (place.another(), place.another());
     let (one, other) = (places.0.host().await, places.1.host().await);
@@ -81,7 +81,7 @@ async fn another_log_is_refused(place: Place) {
     let before = exported(&one).await;
     let why = refused(&one, &exported(&other).await).await;
     assert!(why.contains("another event stands at position"), "{why}");
-    // A log that is behind the store holds not what the store holds.
+    // An earlier export of the same log lacks events that the store has.
     let why = refused(&one, &file).await;
     assert!(why.contains("is not in the file"), "{why}");
     assert_same(&exported(&one).await, &before);
@@ -152,7 +152,7 @@ async fn a_file_with_any_line_damaged_is_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_kind_is_refused_by_name_and_line() {
+async fn an_unknown_kind_of_line_is_refused_with_its_name_and_line() {
     let file = file(&mut seed::random(9)).await;
     let file = text(&file);
     let number = file
@@ -175,11 +175,11 @@ async fn an_unknown_kind_is_refused_by_name_and_line() {
 }
 
 #[tokio::test]
-async fn flipped_bits_are_refused_or_come_back_as_they_are() {
+async fn flipped_bits_are_refused_or_imported_unchanged() {
     for seed in seed::seeds(2) {
         let mut random = seed::random(seed);
         let file = file(&mut random).await;
-        // A component is checked by its digest, and is most of the file.
+        // A component is checked by its digest, and makes up most of the file.
         let long = text(&file)
             .lines()
             .position(|line| line.len() > 10_000)
@@ -200,7 +200,7 @@ async fn flipped_bits_are_refused_or_come_back_as_they_are() {
             let host = Place::memory().host().await;
             if import(&host, &flipped).await.is_ok() {
                 let found = exported(&host).await;
-                // Older formats are read, and written as the newest.
+                // Older formats are read, and written in the newest format.
                 let newest = format!("\"format\":{FORMAT}");
                 let mut flipped = text(&flipped).to_owned();
                 for older in 1..FORMAT {
@@ -215,14 +215,14 @@ async fn flipped_bits_are_refused_or_come_back_as_they_are() {
     }
 }
 
-/// Whether two lines say the same.
+/// Whether two lines have the same content.
 fn is_same(one: &str, other: &str) -> bool {
     let value = |line: &str| serde_json::from_str::<Value>(line).ok();
     one == other || (value(one) == value(other) && value(one).is_some())
 }
 
 #[tokio::test]
-async fn a_line_is_bounded() {
+async fn the_length_of_a_line_is_bounded() {
     let host = Place::memory().host().await;
     let told = refused(&host, &vec![b' '; LINE_BYTES_MAX + 1]).await;
     assert!(told.starts_with("line 1: the line has more than"), "{told}");

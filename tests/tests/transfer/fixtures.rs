@@ -1,5 +1,5 @@
-//! Stores and exports as earlier programs wrote them: seven events of a bank and of notes, one
-//! stream archived, one truncated.
+//! Stores and exports written by earlier programs: seven events of a bank and of notes, with one
+//! archived stream and one truncated stream.
 
 use std::io::Read;
 
@@ -10,7 +10,7 @@ use quipu_tests::{Place, build, on_every_store};
 
 use crate::{assert_same, exported, import, text};
 
-on_every_store!(exports_of_earlier_formats_are_taken_in);
+on_every_store!(exports_of_earlier_formats_can_be_imported);
 
 const EXPORT_3: &[u8] = include_bytes!("../../fixtures/export-3.ndjson.gz");
 const EXPORT_4: &[u8] = include_bytes!("../../fixtures/export-4.ndjson.gz");
@@ -23,7 +23,7 @@ fn unpacked(packed: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The file as this program writes it.
+/// The export of this program.
 fn as_of_today(file: &[u8], format: u64) -> Vec<u8> {
     let file = text(file).replacen(
         &format!("\"format\":{format}"),
@@ -39,11 +39,11 @@ async fn check(host: &quipu::Host) {
     let account = build::stream("account-1");
     let shown = host.state(&account).await.unwrap().state;
     assert!(shown.contains("\"ann\"") && shown.contains('5'), "{shown}");
-    // The history goes on.
+    // The history can be continued.
     host.execute(&account, build::deposit(2)).await.unwrap();
 }
 
-async fn exports_of_earlier_formats_are_taken_in(place: Place) {
+async fn exports_of_earlier_formats_can_be_imported(place: Place) {
     for (format, packed) in [(3, EXPORT_3), (4, EXPORT_4)] {
         let file = unpacked(packed);
         let own = place.another();
@@ -56,7 +56,7 @@ async fn exports_of_earlier_formats_are_taken_in(place: Place) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stores_of_earlier_schemas_are_opened() {
+async fn stores_of_earlier_schemas_can_be_migrated_and_opened() {
     for (format, export, store) in [(3, EXPORT_3, STORE_5), (4, EXPORT_4, STORE_8)] {
         let place = Place::sqlite();
         let file = place.url().strip_prefix("sqlite:").unwrap();

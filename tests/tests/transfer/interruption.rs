@@ -12,7 +12,7 @@ use crate::{assert_same, exported};
 on_every_store! {a_killed_import_goes_on_where_it_ended,
 }
 
-/// The program, importing what it is told.
+/// The program, importing from its standard input.
 fn import(place: &Place) -> Child {
     Command::new(env!("CARGO_BIN_EXE_quipu-program"))
         .args(["import", "--json", "--store", place.url()])
@@ -23,7 +23,7 @@ fn import(place: &Place) -> Child {
         .unwrap()
 }
 
-/// The end of the log in a store that may still have to be made.
+/// The end of the log in a store that may not exist yet.
 async fn head(place: &Place, source: &mut Option<Source>) -> Position {
     if source.is_none() {
         let url: StoreUrl = place.url().parse().unwrap();
@@ -35,7 +35,7 @@ async fn head(place: &Place, source: &mut Option<Source>) -> Position {
     }
 }
 
-async fn a_killed_import_goes_on_where_it_ended(place: Place) {
+async fn a_killed_import_continues_where_it_ended(place: Place) {
     // Given an export of many parts
     let host = Place::memory().bank().await;
     for number in 0..10 {
@@ -48,7 +48,7 @@ async fn a_killed_import_goes_on_where_it_ended(place: Place) {
         .unwrap();
     let file = exported(&host).await;
 
-    // When the process is killed again and again, each time when more is stored
+    // When the process is killed repeatedly, each time after more was stored
     let mut before = Position(0);
     let mut source = None;
     for kill in 1..=3 {
@@ -68,7 +68,7 @@ async fn a_killed_import_goes_on_where_it_ended(place: Place) {
     }
     drop(source);
 
-    // Then the whole file makes it whole
+    // Then importing the whole file completes it
     let mut child = import(&place);
     child.stdin.take().unwrap().write_all(&file).unwrap();
     let output = child.wait_with_output().unwrap();

@@ -1,4 +1,4 @@
-//! Export and import: what comes back, what is refused, and what an interruption leaves.
+//! Export and import: imported data, refused files, and interrupted imports.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ use quipu::model::Position;
 use quipu::transfer::{Failed, Imported};
 use quipu_tests::Place;
 
-/// The export of a host behind a position.
+/// The export of a host after a position.
 pub async fn exported_after(host: &Host, after: u64) -> Vec<u8> {
     let mut export = host.export(Position(after)).await.unwrap();
     let mut file = Vec::new();
@@ -43,12 +43,12 @@ pub async fn import(host: &Host, file: &[u8]) -> Result<Imported, Failed> {
     host.import(stream::iter(chunks), &mut |_| {}).await
 }
 
-/// Why an import fails.
+/// The error of an import that fails.
 pub async fn refused(host: &Host, file: &[u8]) -> String {
     import(host, file).await.unwrap_err().to_string()
 }
 
-/// A file with these lines of truncated streams, which it has not yet.
+/// A file with these lines of truncated streams added; it must not contain them yet.
 pub fn with_anchor_lines(file: &str, anchors: &[String]) -> String {
     let (rest, end) = file.trim_end().rsplit_once('\n').unwrap();
     let end = end.replace("\"anchors\":0", &format!("\"anchors\":{}", anchors.len()));

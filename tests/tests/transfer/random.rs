@@ -1,4 +1,4 @@
-//! Logs with everything in them that a log can have.
+//! Random logs that contain everything a log can contain.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use serde_json::Value;
 
-/// JSON that has to come back as it is.
+/// JSON that has to be preserved byte for byte.
 const BODIES: &[&str] = &[
     "{}",
     "null",
@@ -30,7 +30,7 @@ const BODIES: &[&str] = &[
 ];
 const STREAMS: &[&str] = &["note-1", "note-2", "a b-%2F/é?\"\\", "loanx-", "plain"];
 
-/// A host on which so many random things have been done.
+/// A host with this number of random actions done.
 pub async fn host(place: &Place, random: &mut StdRng, count: usize) -> Host {
     let host = place.bank().await;
     for number in 0..count {
@@ -59,7 +59,7 @@ async fn decided(host: &Host, random: &mut StdRng, number: usize) {
         context: context(random),
         ..command
     };
-    // A rejection is an answer too, and so is that the account is archived.
+    // A rejection is a valid answer, and so is an archived account.
     _ = host.execute(&account, command).await;
 }
 
@@ -161,7 +161,7 @@ fn command_id(random: &mut StdRng) -> CommandId {
     CommandId::new(&format!("append \"{}\"", random.random::<u32>())).unwrap()
 }
 
-/// The same file, in which some streams are truncated, and some events dropped.
+/// The same file, with some streams truncated and some events dropped.
 pub fn with_marks(file: &[u8], random: &mut StdRng) -> Vec<u8> {
     let text = crate::text(file);
     let mut versions = BTreeMap::new();
@@ -183,7 +183,7 @@ pub fn with_marks(file: &[u8], random: &mut StdRng) -> Vec<u8> {
     with_dropped(file.as_bytes(), random)
 }
 
-/// The same file, in which some events are dropped from projections.
+/// The same file, with some events dropped from projections.
 fn with_dropped(file: &[u8], random: &mut StdRng) -> Vec<u8> {
     let text = crate::text(file);
     let positions: Vec<u64> = text

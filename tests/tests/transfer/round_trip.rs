@@ -1,4 +1,4 @@
-//! What is exported and imported is the same log.
+//! An exported and imported log is the same log.
 
 use quipu::engine::Error;
 use quipu::model::{Body, ContentType, Lifecycle, OnError, Position};
@@ -9,18 +9,18 @@ use serde_json::Value;
 use crate::{assert_same, every_kind, exported, exported_after, import, random, refused, text};
 
 on_every_store! {
-    a_random_log_comes_back_byte_for_byte_in_every_kind_of_store,
-    an_empty_log_comes_back,
-    the_hosts_go_on_after_an_import,
-    holes_in_the_positions_stay,
-    an_export_ends_where_the_log_ended_when_it_began,
+    a_random_log_is_imported_byte_for_byte_into_every_kind_of_store,
+    an_empty_log_can_be_imported,
+    hosts_take_commands_after_an_import,
+    gaps_between_positions_are_preserved,
+    an_export_ends_at_the_end_of_the_log_when_it_began,
     each_line_is_a_cloud_event,
     a_log_can_be_brought_over_in_parts,
     many_events_and_large_commits_come_back,
     settings_of_projections_come_back,
 }
 
-async fn a_random_log_comes_back_byte_for_byte_in_every_kind_of_store(place: Place) {
+async fn a_random_log_is_imported_byte_for_byte_into_every_kind_of_store(place: Place) {
     for seed in seed::seeds(1) {
         let own = place.another();
         let mut random = seed::random(seed);
@@ -40,7 +40,7 @@ async fn a_random_log_comes_back_byte_for_byte_in_every_kind_of_store(place: Pla
     }
 }
 
-async fn settings_of_projections_come_back(place: Place) {
+async fn settings_of_projections_are_imported(place: Place) {
     place.bank().await.shutdown().await.unwrap();
     place
         .tamper(
@@ -54,7 +54,7 @@ async fn settings_of_projections_come_back(place: Place) {
     let host = other.host().await;
     import(&host, &file).await.unwrap();
     assert_same(&exported(&host).await, &file);
-    // The file is the store's, whatever else the store knows of its projections.
+    // The file matches the store, whatever else the store knows about its projections.
     import(&source, &file).await.unwrap();
     host.shutdown().await.unwrap();
     let kept = other.open().await.modules.deployments().await.unwrap();
@@ -65,7 +65,7 @@ async fn settings_of_projections_come_back(place: Place) {
     assert!(projections.categories.is_empty());
 }
 
-async fn an_empty_log_comes_back(place: Place) {
+async fn an_empty_log_can_be_imported(place: Place) {
     let file = exported(&place.host().await).await;
     assert_eq!(text(&file).lines().count(), 2);
     let other = place.another();
@@ -74,7 +74,7 @@ async fn an_empty_log_comes_back(place: Place) {
     assert_same(&exported(&host).await, &file);
 }
 
-async fn the_hosts_go_on_after_an_import(place: Place) {
+async fn hosts_take_commands_after_an_import(place: Place) {
     let source = place.bank().await;
     let (account, note) = (build::stream("account-1"), build::stream("note-1"));
     let open = build::command_as("open", "open", r#"{"owner":"ann"}"#);
@@ -104,7 +104,7 @@ async fn the_hosts_go_on_after_an_import(place: Place) {
     assert_eq!(again.position, noted.position);
     let refused = host.append(&note, build::append(build::events(1))).await;
     assert!(matches!(refused, Err(Error::Archived(_))), "{refused:?}");
-    // The decider is active, and new events stand behind the imported ones.
+    // The decider is active, and new events are after the imported ones.
     let deposited = host.execute(&account, build::deposit(5)).await.unwrap();
     assert_eq!(deposited.version.0, 2);
     assert!(deposited.position > noted.position);
@@ -120,7 +120,7 @@ async fn the_hosts_go_on_after_an_import(place: Place) {
     log::check(&log::whole(&host).await);
 }
 
-/// The same file with every position times three.
+/// The same file with every position multiplied by three.
 fn with_holes(file: &str) -> String {
     let mut holes = String::new();
     for line in file.lines() {
@@ -152,7 +152,7 @@ fn with_holes(file: &str) -> String {
     holes
 }
 
-async fn holes_in_the_positions_stay(place: Place) {
+async fn gaps_between_positions_are_preserved(place: Place) {
     let source = random::host(&Place::memory(), &mut seed::random(7), 60).await;
     let file = with_holes(text(&exported(&source).await));
     let host = place.host().await;
@@ -166,7 +166,7 @@ async fn holes_in_the_positions_stay(place: Place) {
     log::check(&log::whole(&host).await);
 }
 
-async fn an_export_ends_where_the_log_ended_when_it_began(place: Place) {
+async fn an_export_ends_at_the_end_of_the_log_when_it_began(place: Place) {
     let source = random::host(&place, &mut seed::random(11), 40).await;
     let file = exported(&source).await;
     let mut export = source.export(Position(0)).await.unwrap();
@@ -209,14 +209,14 @@ async fn each_line_is_a_cloud_event(place: Place) {
         }
         assert!(!(event.contains_key("data") && event.contains_key("data_base64")));
     }
-    // JSON without line breaks is readable, whatever it holds.
+    // JSON without line breaks is readable, whatever it contains.
     assert!(
         text(&file).contains("\"data\":{\"a\": 1.50, \"a\":  2}"),
         "no such body"
     );
 }
 
-async fn a_log_can_be_brought_over_in_parts(place: Place) {
+async fn a_log_can_be_transferred_in_parts(place: Place) {
     let source = place.bank().await;
     let stream = build::stream("note-1");
     source
@@ -244,12 +244,12 @@ async fn a_log_can_be_brought_over_in_parts(place: Place) {
     let imported = import(&host, &third).await.unwrap();
     assert_eq!((imported.events, imported.skipped), (0, 3));
 
-    // Behind the end there is nothing.
+    // After the end, a part is empty.
     let nothing = exported_after(&source, u64::MAX / 4).await;
     assert_eq!(import(&host, &nothing).await.unwrap().events, 0);
 }
 
-async fn many_events_and_large_commits_come_back(place: Place) {
+async fn many_events_and_large_commits_can_be_imported(place: Place) {
     let other = place.another();
     let source = other.host().await;
     let large = ContentType::new("application/x-large").unwrap();

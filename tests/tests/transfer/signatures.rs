@@ -1,4 +1,4 @@
-//! Signatures go with the components.
+//! Signatures are exported and imported with their components.
 
 use quipu::Deploy;
 use quipu::deploy::Keeping;
@@ -10,12 +10,12 @@ use quipu_tests::{Place, build, examples, on_every_store};
 use crate::{exported, import};
 
 on_every_store! {
-    an_import_needs_signatures_too,
-    components_that_were_never_activated_stay_where_they_are,
-    what_no_export_says_of_a_component_or_an_activation_is_refused,
+    an_import_needs_trusted_signatures,
+    components_that_were_never_activated_are_not_exported,
+    invalid_data_about_a_component_or_an_activation_is_refused,
 }
 
-async fn an_import_needs_signatures_too(place: Place) {
+async fn an_import_needs_trusted_signatures(place: Place) {
     let from = Place::memory();
     let host = from.host().await;
     let bytes = examples::account();
@@ -40,7 +40,7 @@ async fn an_import_needs_signatures_too(place: Place) {
     assert_eq!(exported(&target).await, file);
 }
 
-async fn components_that_were_never_activated_stay_where_they_are(place: Place) {
+async fn components_that_were_never_activated_are_not_exported(place: Place) {
     let source = Place::memory();
     let host = source.host().await;
     examples::deploy(&host, examples::account()).await;
@@ -52,7 +52,7 @@ async fn components_that_were_never_activated_stay_where_they_are(place: Place) 
     target.upload(bytes).await.unwrap();
     import(&target, &exported(&host).await).await.unwrap();
     assert_eq!(target.modules().await.unwrap().len(), 2);
-    // Pruned at one of them, activated at the other: later exports fit all the same.
+    // Pruned at one host, activated at the other: later exports still match.
     target.prune(std::time::Duration::ZERO, true).await.unwrap();
     host.activate(beside, None).await.unwrap();
     host.execute(&account, build::deposit(1)).await.unwrap();
@@ -62,7 +62,7 @@ async fn components_that_were_never_activated_stay_where_they_are(place: Place) 
     assert_eq!(exported(&target).await, exported(&host).await);
 }
 
-async fn what_no_export_says_of_a_component_or_an_activation_is_refused(place: Place) {
+async fn invalid_data_about_a_component_or_an_activation_is_refused(place: Place) {
     let host = Place::memory().host().await;
     let bytes = examples::account();
     let mut signatures = [signed(1, &bytes), signed(2, &bytes)];
