@@ -1,4 +1,4 @@
-//! Hosts in processes of their own, which can be killed and frozen.
+//! Hosts in processes of their own, which can be killed and suspended.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use quipu_tests::Place;
 use quipu_tests::probe::Probe;
 
-/// A process that keeps the projections of a store going.
+/// A process that runs the projections of a store.
 pub struct Projector {
     child: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Projector {
-    /// Starts one that does what is ordered.
+    /// Starts a process with these actions.
     pub fn start(place: &Place, lease: Duration, orders: &[String]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_projector"))
             .args([place.url(), &lease.as_millis().to_string()])
@@ -28,7 +28,7 @@ impl Projector {
         Self { child, output }
     }
 
-    /// Waits until it tells of an order.
+    /// Waits until the process reports an action.
     pub fn until(&mut self, order: &str) {
         loop {
             let mut line = String::new();
@@ -47,7 +47,7 @@ impl Projector {
         self.child.wait().unwrap();
     }
 
-    /// It stands still until it is thawed.
+    /// Suspends the process until it is resumed.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
@@ -70,7 +70,7 @@ impl Drop for Projector {
     }
 }
 
-/// Writes a component to where a process finds it.
+/// Writes a component to a file for a process.
 pub fn written(place: &Place, probe: &Probe) -> PathBuf {
     let path = place.path("notes.wasm");
     std::fs::write(&path, probe.component()).unwrap();

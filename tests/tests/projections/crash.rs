@@ -1,5 +1,5 @@
-//! A host is killed while it catches up, rebuilds, or changes what is answered from:
-//! afterwards each event is counted once.
+//! A host is killed while it catches up, rebuilds, or switches builds: afterwards each event is
+//! counted once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use super::support::{NOTES, build_of, deploy, documents, host, kept, until};
 
 on_every_store!(
     a_killed_catch_up_counts_each_event_once,
-    a_killed_rebuild_goes_on_and_counts_each_event_once,
-    a_killed_switch_is_done_or_not,
+    a_killed_rebuild_continues_and_counts_each_event_once,
+    a_killed_switch_is_done_completely_or_not_at_all,
     a_killed_change_of_lifecycle_counts_each_event_once,
 );
 
@@ -33,7 +33,7 @@ fn notes() -> Probe {
         .projection(NOTES, 1, json!({}))
 }
 
-/// Appends many events at once.
+/// Appends many events in one batch.
 async fn fill(host: &Host, events: u64) {
     for n in 0..events / 50 {
         let append = Append {
@@ -46,7 +46,7 @@ async fn fill(host: &Host, events: u64) {
     }
 }
 
-/// The documents are what the log leads to, and what a rebuild makes of it.
+/// Checks that the documents match the log, and the result of a rebuild.
 pub async fn check(host: &Host) {
     let mut expected: BTreeMap<String, (u64, i64, u64)> = BTreeMap::new();
     for event in log::whole(host).await {
@@ -70,7 +70,7 @@ pub async fn check(host: &Host) {
     assert!(documents(host, NOTES).await == found, "a rebuild differs");
 }
 
-/// Rebuilds, and waits until that has taken over.
+/// Rebuilds, and waits until the new build is active.
 pub async fn rebuild(host: &Host) {
     host.order(NOTES, Order::Rebuild { hold: false })
         .await
@@ -82,8 +82,8 @@ fn has_no_next(status: &Status) -> bool {
     build_of(status, Role::Next).is_none() && build_of(status, Role::Active).is_some()
 }
 
-/// Kills a process again and again, so long at most after it told of an order; then
-/// everything is as it should be.
+/// Kills a process repeatedly, at most this long after it reported an action; then checks that
+/// everything is correct.
 async fn killed(place: &Place, orders: &[&str], after: &str, pause_ms: u64) {
     let mut random = seed::random(seed::seeds(1)[0]);
     let rounds = if seed::is_long() { 20 } else { 3 };
@@ -102,7 +102,7 @@ async fn killed(place: &Place, orders: &[&str], after: &str, pause_ms: u64) {
         eprintln!("round {round}: killed {pause:?} after {after}");
     }
     let host = host(place).await;
-    // Whatever was ordered last goes on.
+    // The action given last continues.
     let status = host.projection(NOTES).await.unwrap();
     if status.is_held {
         host.order(NOTES, Order::Switch).await.ok();
@@ -128,16 +128,16 @@ async fn kept_on(place: &Place, lifecycle: Lifecycle, events: u64) {
     first.shutdown().await.unwrap();
 }
 
-async fn a_killed_rebuild_goes_on_and_counts_each_event_once(place: Place) {
+async fn a_killed_rebuild_continues_and_counts_each_event_once(place: Place) {
     kept_on(&place, Lifecycle::Async, 2_000).await;
     killed(&place, &["noting", "rebuild"], "rebuild", 200).await;
 }
 
-async fn a_killed_switch_is_done_or_not(place: Place) {
+async fn a_killed_switch_is_done_completely_or_not_at_all(place: Place) {
     kept_on(&place, Lifecycle::Async, 500).await;
     let orders = ["noting", "hold", "ready", "switch"];
     killed(&place, &orders, "ready", 60).await;
-    // Inline the switch is a change of the plan.
+    // For an inline projection, the switch is a change of the plan.
     let another = place.another();
     kept_on(&another, Lifecycle::Inline, 500).await;
     killed(&another, &orders, "ready", 60).await;

@@ -1,4 +1,4 @@
-//! Events that an operator drops: every build of the projection leaves them out.
+//! Events that an operator drops are left out by every build of the projection.
 
 use futures::stream;
 use quipu::Host;
@@ -16,10 +16,10 @@ use super::support::{
 
 on_every_store!(
     a_dropped_event_stays_dropped_in_a_rebuild,
-    an_event_dropped_for_its_stream_is_left_out_whole,
+    an_event_dropped_for_its_stream_is_left_out_with_all_its_parts,
     a_dropped_event_stays_dropped_when_the_projection_becomes_inline,
     a_dropped_event_stays_dropped_in_an_imported_copy,
-    what_is_dropped_between_two_imports_is_dropped_in_the_copy,
+    an_event_dropped_between_two_imports_is_dropped_in_the_copy,
     one_event_of_a_sequence_is_dropped_and_the_later_ones_count,
     one_event_that_waits_for_another_is_dropped_and_the_first_waits_on,
     only_the_first_event_of_a_sequence_is_retried_by_itself,
@@ -45,7 +45,7 @@ fn dropping(subject: Subject) -> Order {
     }
 }
 
-/// Drops what is parked for the document `a`: two events.
+/// Drops the events parked for the document `a`: two events.
 async fn drop_a(host: &Host) {
     let subject = Subject::Document("a".into());
     host.order(NOTES, dropping(subject)).await.unwrap();
@@ -64,7 +64,8 @@ async fn rebuild(host: &Host) {
     .await;
 }
 
-/// Nothing is parked, and two events of the document `a` are left out by the operator.
+/// Checks that nothing is parked, and that two events of the document `a` are left out because of
+/// the operator.
 async fn check(host: &Host) {
     let status = active(host).await;
     assert_eq!((status.counts.parked, status.counts.skipped), (0, 2));
@@ -85,7 +86,7 @@ async fn a_dropped_event_stays_dropped_in_a_rebuild(place: Place) {
     rebuild(&host).await;
     check(&host).await;
     assert_eq!(documents(&host, NOTES).await, before);
-    // The decision also holds where the event could be folded.
+    // The drop also applies where the event could be folded.
     deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
     rebuild(&host).await;
     check(&host).await;
@@ -93,7 +94,7 @@ async fn a_dropped_event_stays_dropped_in_a_rebuild(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn an_event_dropped_for_its_stream_is_left_out_whole(place: Place) {
+async fn an_event_dropped_for_its_stream_is_left_out_with_all_its_parts(place: Place) {
     let host = host(&place).await;
     let park = kept(Lifecycle::Async, OnError::Park);
     deploy(&host, &broken(), park).await;
@@ -165,7 +166,7 @@ async fn a_dropped_event_stays_dropped_in_an_imported_copy(place: Place) {
     }
 }
 
-async fn what_is_dropped_between_two_imports_is_dropped_in_the_copy(place: Place) {
+async fn an_event_dropped_between_two_imports_is_dropped_in_the_copy(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
     until_state(&host, State::CaughtUp).await;
@@ -179,7 +180,7 @@ async fn what_is_dropped_between_two_imports_is_dropped_in_the_copy(place: Place
     until(&copy, "parked", is_parked).await;
     drop_a(&host).await;
     let file = export(&host).await;
-    // The second time nothing is new.
+    // The second import of the same file adds nothing.
     for _ in 0..2 {
         import(&copy, &file).await;
         until_state(&copy, State::CaughtUp).await;
@@ -217,7 +218,7 @@ fn dropping_one(key: &str, position: Position) -> Order {
     }
 }
 
-/// One event for a document; a bad one can't be folded before it is healed.
+/// One event for a document; a bad one cannot be folded before the projection is fixed.
 async fn put(host: &Host, key: &str, is_bad: bool) -> Position {
     let bad = match is_bad {
         true => json!({"apply": "trap"}),
@@ -227,7 +228,7 @@ async fn put(host: &Host, key: &str, is_bad: bool) -> Position {
     note(host, &format!("note-{key}"), &body).await
 }
 
-/// Puts `k`, then `boom`, then `k` twice: the last three are parked.
+/// Appends `k`, then `boom`, then `k` twice: the last three are parked.
 async fn boom(host: &Host) -> [Position; 3] {
     deploy(host, &broken(), kept(Lifecycle::Async, OnError::Park)).await;
     put(host, "k", false).await;
@@ -265,10 +266,10 @@ async fn one_event_of_a_sequence_is_dropped_and_the_later_ones_count(place: Plac
     host.shutdown().await.unwrap();
 }
 
-async fn one_event_that_waits_for_another_is_dropped_and_the_first_waits_on(place: Place) {
+async fn dropping_a_parked_event_that_waits_for_another_keeps_the_first_parked(place: Place) {
     let host = host(&place).await;
     let [bad, second, third] = boom(&host).await;
-    // Else the first would be skipped, which nobody asked for.
+    // Otherwise the first event would be skipped, which nobody requested.
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
     host.order(NOTES, dropping_one("k", second)).await.unwrap();
     put(&host, "other", false).await;
@@ -282,7 +283,7 @@ async fn one_event_that_waits_for_another_is_dropped_and_the_first_waits_on(plac
     host.shutdown().await.unwrap();
 }
 
-async fn only_the_first_event_of_a_sequence_is_retried_by_itself(place: Place) {
+async fn only_the_first_event_of_a_sequence_can_be_retried_by_position(place: Place) {
     let host = host(&place).await;
     let [bad, second, third] = boom(&host).await;
     deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
@@ -306,7 +307,7 @@ async fn only_the_first_event_of_a_sequence_is_retried_by_itself(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_retry_of_one_document_leaves_others_waiting(place: Place) {
+async fn a_retry_of_one_document_leaves_others_parked(place: Place) {
     let host = host(&place).await;
     boom(&host).await;
     put(&host, "l", true).await;

@@ -1,4 +1,4 @@
-//! What becomes of an event that can't be folded.
+//! The handling of events that cannot be folded.
 
 use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Order, State};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use super::support::{NOTES, active, deploy, document, documents, host, kept, note, until_state};
 
 on_every_store!(
-    a_projection_stops_before_what_it_cannot_fold,
-    what_has_stopped_stays_so,
-    a_new_module_goes_on_where_the_old_one_stopped,
+    a_projection_stops_before_an_event_that_it_cannot_fold,
+    a_stopped_projection_stays_stopped,
+    a_new_module_continues_where_the_old_one_stopped,
     skipping_leaves_one_event_out_of_one_document,
-    every_kind_of_fault_is_told,
-    others_go_on_when_one_projection_stops,
+    every_kind_of_fault_is_reported,
+    other_projections_continue_when_one_stops,
     a_paused_projection_waits_until_it_is_resumed,
 );
 
@@ -23,7 +23,7 @@ fn bad(what: &str, how: &str) -> Value {
     json!({"n": 100, "bad": {(what): how}})
 }
 
-async fn a_projection_stops_before_what_it_cannot_fold(place: Place) {
+async fn a_projection_stops_before_an_event_that_it_cannot_fold(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)
@@ -46,7 +46,7 @@ async fn a_projection_stops_before_what_it_cannot_fold(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_new_module_goes_on_where_the_old_one_stopped(place: Place) {
+async fn a_new_module_continues_where_the_old_one_stopped(place: Place) {
     let host = host(&place).await;
     let broken = probe("note")
         .event("noted", 1)
@@ -104,7 +104,7 @@ async fn skipping_leaves_one_event_out_of_one_document(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn every_kind_of_fault_is_told(place: Place) {
+async fn every_kind_of_fault_is_reported(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)
@@ -140,7 +140,7 @@ async fn every_kind_of_fault_is_told(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn others_go_on_when_one_projection_stops(place: Place) {
+async fn other_projections_continue_when_one_stops(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)
@@ -186,7 +186,7 @@ async fn a_paused_projection_waits_until_it_is_resumed(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn what_has_stopped_stays_so(place: Place) {
+async fn a_stopped_projection_stays_stopped(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)

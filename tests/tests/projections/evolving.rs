@@ -1,5 +1,5 @@
-//! Projections follow upcasters and aliases: once builds are settled, documents equal those of
-//! a rebuild from the first event under the present plan, also in an imported copy.
+//! Projections follow upcasters and aliases: once builds are settled, documents equal those of a
+//! rebuild from the first event under the current plan, also in an imported copy.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,11 @@ use super::support::{
 };
 
 on_every_store!(
-    views_before_the_decider_count_what_was_stored_before,
-    a_decider_before_the_views_with_an_alias_reaches_them,
-    a_roll_back_in_between_loses_no_event,
-    the_same_with_an_inline_projection,
-    a_step_that_changes_folds_the_documents_from_scratch,
+    projections_deployed_before_the_decider_count_older_events,
+    a_projection_counts_events_of_a_decider_that_added_an_alias,
+    a_roll_back_between_deployments_loses_no_event,
+    a_roll_back_between_deployments_loses_no_event_inline,
+    a_changed_step_rebuilds_the_documents_from_scratch,
     an_inline_projection_is_rebuilt_when_a_step_changes,
     a_new_module_with_the_same_steps_rebuilds_nothing,
     a_step_of_a_form_that_is_not_stored_rebuilds_nothing,
@@ -35,18 +35,18 @@ on_every_store!(
     documents_of_another_definition_are_made_from_scratch,
     an_event_that_can_not_be_lifted_hides_no_change_behind_it,
     a_plan_that_changed_while_no_host_ran_is_noticed,
-    a_build_that_does_not_know_its_plan_is_judged_by_the_whole_history,
+    a_build_without_a_plan_is_compared_with_the_whole_history,
 );
 
 /// The stream and document of most tests.
 const CHAIR: &str = "stock-chair";
 
-/// Decider of version 1: it writes `received` and `corrected`.
+/// The decider of version 1: it writes `received` and `corrected`.
 fn decider_1() -> Probe {
     probe("stock").event("received", 1).event("corrected", 1)
 }
 
-/// Decider of version 2: `received` is `goods-received` now, with a step.
+/// The decider of version 2: `received` is now `goods-received`, with a step.
 fn decider_2() -> Probe {
     probe("stock")
         .version("2.0.0")
@@ -76,7 +76,7 @@ async fn deploy_as(host: &Host, probe: &Probe, change: SettingsChange) {
     super::support::deploy(host, probe, change).await;
 }
 
-/// Records events, each a type and the number that its body has.
+/// Records events, each a type and the number in its body.
 async fn record(host: &Host, events: &[(&str, i64)]) -> Position {
     let events: Vec<Value> = events
         .iter()
@@ -87,12 +87,12 @@ async fn record(host: &Host, events: &[(&str, i64)]) -> Position {
     answer.position.unwrap()
 }
 
-/// Waits until what is deployed is there, judged under the present plan.
+/// Waits until the deployed modules have builds that match the current plan.
 async fn settled(host: &Host) -> Status {
     until(host, "settled", |status| is_settled(host, status)).await
 }
 
-/// Documents, once settled: the same on this host, in an imported copy, and after a rebuild.
+/// The documents, once settled: the same on this host, in an imported copy, and after a rebuild.
 async fn right(place: &Place, host: &Host) -> BTreeMap<String, String> {
     settled(host).await;
     let found = documents(host, NOTES).await;
@@ -117,8 +117,8 @@ async fn sum(place: &Place, host: &Host) -> i64 {
     document["sum"].as_i64().unwrap()
 }
 
-/// Recipe A.
-async fn views_before_the_decider_count_what_was_stored_before(place: Place) {
+/// Recipe A: the projections are deployed before the decider.
+async fn projections_deployed_before_the_decider_count_older_events(place: Place) {
     let host = host(&place).await;
     deploy(&host, &decider_1()).await;
     deploy(&host, &views(1, &[("received", 1)])).await;
@@ -138,8 +138,8 @@ async fn views_before_the_decider_count_what_was_stored_before(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-/// Recipe B: `corrected` becomes `counted`, with an alias alone.
-async fn a_decider_before_the_views_with_an_alias_reaches_them(place: Place) {
+/// Recipe B: the decider is deployed first. `corrected` becomes `counted`, only with an alias.
+async fn a_projection_counts_events_of_a_decider_that_added_an_alias(place: Place) {
     let host = host(&place).await;
     deploy(&host, &decider_1()).await;
     deploy(&host, &views(1, &[("received", 1), ("corrected", 0)])).await;
@@ -151,7 +151,7 @@ async fn a_decider_before_the_views_with_an_alias_reaches_them(place: Place) {
     deploy(&host, &renamed).await;
     record(&host, &[("counted", 12), ("received", 1)]).await;
     assert_eq!(sum(&place, &host).await, 21);
-    // Nothing that was stored comes in another way.
+    // No stored event is lifted differently.
     let status = settled(&host).await;
     assert_eq!(build_of(&status, Role::Active).unwrap().version, 1);
     let seen = document(&host, CHAIR).await["seen"].to_string();
@@ -159,21 +159,21 @@ async fn a_decider_before_the_views_with_an_alias_reaches_them(place: Place) {
         seen.contains("corrected@1") && !seen.contains("counted"),
         "{seen}"
     );
-    // And back: the decider that only knows the older name reads what the newer one wrote.
+    // And back: the decider that knows only the older name reads the events of the newer one.
     deploy(&host, &decider_1()).await;
     record(&host, &[("corrected", 2)]).await;
     assert_eq!(sum(&place, &host).await, 23);
     host.shutdown().await.unwrap();
 }
 
-/// Recipe C.
-async fn a_roll_back_in_between_loses_no_event(place: Place) {
+/// Recipe C: a roll back between two deployments.
+async fn a_roll_back_between_deployments_loses_no_event(place: Place) {
     let host = host(&place).await;
     roll_back_in_between(&place, &host, Lifecycle::Async).await;
     host.shutdown().await.unwrap();
 }
 
-async fn the_same_with_an_inline_projection(place: Place) {
+async fn a_roll_back_between_deployments_loses_no_event_inline(place: Place) {
     let host = super::support::patient(&place).await;
     roll_back_in_between(&place, &host, Lifecycle::Inline).await;
     host.shutdown().await.unwrap();
@@ -189,7 +189,7 @@ async fn roll_back_in_between(place: &Place, host: &Host, lifecycle: Lifecycle) 
     deploy_as(host, &views, kept(lifecycle, OnError::Stop)).await;
     record(host, &[("goods-received", 1)]).await;
     assert_eq!(sum(place, host).await, 2);
-    // A stream of its own: the old decider can't read what the new one wrote.
+    // A stream of its own, because the old decider cannot read the events of the new one.
     host.activate(old, None).await.unwrap();
     let command = Command::new("note", json!([["received", {"n": 1}]]).to_string()).unwrap();
     host.execute(&build::stream("stock-table"), command)
@@ -203,7 +203,7 @@ async fn roll_back_in_between(place: &Place, host: &Host, lifecycle: Lifecycle) 
     assert_eq!(chair["sum"], 2);
 }
 
-async fn a_step_that_changes_folds_the_documents_from_scratch(place: Place) {
+async fn a_changed_step_rebuilds_the_documents_from_scratch(place: Place) {
     let host = host(&place).await;
     changed_step(&place, &host, Lifecycle::Async).await;
     host.shutdown().await.unwrap();
@@ -215,7 +215,7 @@ async fn an_inline_projection_is_rebuilt_when_a_step_changes(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-/// First there is a step where there was none, then the same declared step does something else.
+/// First a step is added, then the step with the same declaration does something else.
 async fn changed_step(place: &Place, host: &Host, lifecycle: Lifecycle) {
     deploy(host, &decider_1()).await;
     let types = &[("goods-received", 1), ("received", 1)];
@@ -254,7 +254,7 @@ async fn a_new_module_with_the_same_steps_rebuilds_nothing(place: Place) {
     deploy(&host, &views(1, &[("goods-received", 1)])).await;
     record(&host, &[("goods-received", 1)]).await;
     let before = build_of(&settled(&host).await, Role::Active).unwrap();
-    // Its steps do the same: the events tell.
+    // Its steps do the same, which is found by lifting the events.
     deploy(&host, &decider_2().version("2.0.1")).await;
     deploy(&host, &probe("other").event("unrelated", 1)).await;
     let after = build_of(&settled(&host).await, Role::Active).unwrap();
@@ -263,7 +263,7 @@ async fn a_new_module_with_the_same_steps_rebuilds_nothing(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_step_of_a_form_that_is_not_stored_rebuilds_nothing(place: Place) {
+async fn a_step_for_a_form_that_is_not_stored_rebuilds_nothing(place: Place) {
     let host = host(&place).await;
     deploy(&host, &decider_1()).await;
     deploy(&host, &views(1, &[("goods-received", 1), ("corrected", 1)])).await;
@@ -275,13 +275,13 @@ async fn a_step_of_a_form_that_is_not_stored_rebuilds_nothing(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_stale_build_says_so(place: Place) {
+async fn a_stale_build_is_reported_with_the_reason(place: Place) {
     let host = host(&place).await;
     deploy(&host, &decider_1()).await;
     deploy(&host, &views(1, &[("goods-received", 1), ("corrected", 1)])).await;
     record(&host, &[("received", 1), ("corrected", 1)]).await;
     settled(&host).await;
-    // The rebuild waits, so that the stale build goes on answering.
+    // The rebuild waits, so that the stale build continues to answer.
     let release = Release::from(upload(&host, &decider_2()).await);
     let keeping = Keeping {
         hold: true,
@@ -310,7 +310,7 @@ async fn a_stale_build_says_so(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_projection_names_a_type_by_any_of_its_names(place: Place) {
+async fn a_projection_can_use_any_name_of_a_type(place: Place) {
     let host = host(&place).await;
     let decider = probe("stock").event_once_called("counted", 1, &["corrected", "set"]);
     deploy(&host, &decider).await;
@@ -342,8 +342,8 @@ async fn a_plan_that_changed_while_no_host_ran_is_noticed(place: Place) {
     second.shutdown().await.unwrap();
 }
 
-/// The projection became inline in a later plan than the decider: the answer rests on that.
-async fn a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection(place: Place) {
+/// The projection became inline in a later plan than the decider, and the answer depends on that.
+async fn an_unreadable_stream_gets_an_error_although_a_projection_is_inline(place: Place) {
     let host = super::support::patient(&place).await;
     deploy(&host, &decider_1()).await;
     record(&host, &[("received", 1)]).await;
@@ -369,12 +369,12 @@ async fn a_stream_that_can_not_be_read_is_answered_next_to_an_inline_projection(
     host.shutdown().await.unwrap();
 }
 
-async fn documents_go_back_and_forth_with_their_component(place: Place) {
+async fn documents_follow_their_component_back_and_forth(place: Place) {
     let host = host(&place).await;
     back_and_forth(&place, host, Lifecycle::Async).await;
 }
 
-async fn inline_documents_go_back_and_forth_with_their_component(place: Place) {
+async fn inline_documents_follow_their_component_back_and_forth(place: Place) {
     let host = super::support::patient(&place).await;
     back_and_forth(&place, host, Lifecycle::Inline).await;
 }
@@ -403,7 +403,7 @@ async fn back_and_forth(place: &Place, host: Host, lifecycle: Lifecycle) {
     .unwrap();
     assert_eq!(sum(place, &host).await, 6);
     for (wanted, added) in [(1, 1), (6 + 1, 1), (1 + 2, 0), (6 + 2, 0)] {
-        // Back, forth, back and forth again; the first two with an event in between.
+        // Back, forth, and both a second time; the first two with an event in between.
         let back = host.release_before("stock").await.unwrap().unwrap();
         host.deploy(
             Deploy::new(back)
@@ -420,7 +420,7 @@ async fn back_and_forth(place: &Place, host: Host, lifecycle: Lifecycle) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_roll_back_restores_how_projections_were_kept(place: Place) {
+async fn a_roll_back_restores_the_settings_of_projections(place: Place) {
     let host = super::support::patient(&place).await;
     deploy(&host, &decider_1()).await;
     let first = kept(Lifecycle::Async, OnError::Skip);
@@ -449,8 +449,8 @@ async fn a_roll_back_restores_how_projections_were_kept(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-/// Version 1 again, but of other events, after a version 2 that never took over.
-async fn documents_of_another_definition_are_made_from_scratch(place: Place) {
+/// Version 1 again, but of different events, after a version 2 that never became active.
+async fn a_changed_definition_is_rebuilt_from_scratch(place: Place) {
     let host = host(&place).await;
     deploy(&host, &decider_1()).await;
     deploy(&host, &views(1, &[("received", 1)])).await;
@@ -471,7 +471,7 @@ async fn documents_of_another_definition_are_made_from_scratch(place: Place) {
     .unwrap();
     let module = upload(&host, &views(1, &others)).await;
     host.activate(module, None).await.unwrap();
-    // The order to hold is still in force.
+    // The setting to hold is still in force.
     until(&host, "ready", |status| {
         let next = build_of(status, Role::Next);
         next.is_some_and(|next| next.module == module && next.state == State::Ready)
@@ -487,7 +487,7 @@ async fn documents_of_another_definition_are_made_from_scratch(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn an_event_that_can_not_be_lifted_hides_no_change_behind_it(place: Place) {
+async fn an_event_that_cannot_be_lifted_does_not_hide_a_change_after_it(place: Place) {
     let host = host(&place).await;
     let to = &[("received", 2)];
     let lifting = |version: &str, does: &str| {
@@ -508,7 +508,7 @@ async fn an_event_that_can_not_be_lifted_hides_no_change_behind_it(place: Place)
     let skipping = kept(Lifecycle::Async, OnError::Skip);
     deploy_as(&host, &views(1, to), skipping).await;
     settled(&host).await;
-    // The same declared step, but what it makes of the others is not the same.
+    // The step has the same declaration, but lifts the other events differently.
     deploy(&host, &lifting("2.0.0", "bad-event-twice")).await;
     let found = right(&place, &host).await;
     assert_eq!(
@@ -519,8 +519,8 @@ async fn an_event_that_can_not_be_lifted_hides_no_change_behind_it(place: Place)
     host.shutdown().await.unwrap();
 }
 
-/// As stores of earlier versions have them.
-async fn a_build_that_does_not_know_its_plan_is_judged_by_the_whole_history(place: Place) {
+/// Stores of earlier versions have such builds.
+async fn a_build_without_a_plan_is_compared_with_the_whole_history(place: Place) {
     let first = host(&place).await;
     deploy(&first, &decider_1()).await;
     let types = &[("goods-received", 1), ("corrected", 1)];

@@ -1,5 +1,5 @@
-//! Projections that fail leave everyone else alone, whichever way they fail and however
-//! they are kept.
+//! A projection that fails does not affect anything else, whatever the kind of failure and its
+//! lifecycle.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use super::support::{
 };
 
 on_every_store!(
-    an_inline_projection_that_keeps_failing_stops_nobody_else,
-    a_failing_inline_projection_goes_on_at_once_when_it_is_detached,
-    an_inline_fold_that_loops_only_costs_its_own_append,
-    an_inline_document_that_gets_too_large_only_costs_its_own_append,
-    whatever_fails_under_whichever_policy_two_others_go_on,
+    an_inline_projection_that_keeps_failing_does_not_affect_others,
+    a_failing_inline_projection_continues_immediately_when_it_is_detached,
+    an_inline_fold_that_loops_fails_only_its_own_append,
+    an_inline_document_that_gets_too_large_fails_only_its_own_append,
+    two_other_projections_continue_after_every_failure_under_every_policy,
 );
 
-/// A host that gives inline folds time, however busy the machine is.
+/// A host that gives inline folds more time, however busy the machine is.
 async fn host(place: &Place) -> Host {
     let options = Options {
         inline_time: Duration::from_secs(2),
@@ -35,7 +35,7 @@ async fn host(place: &Place) -> Host {
     place.builder().projections(options).build().await.unwrap()
 }
 
-/// `notes` by stream, and beside it two others of the same events.
+/// `notes` by stream, and two other projections of the same events.
 fn three(does: &str) -> Probe {
     probe("note")
         .event("noted", 1)
@@ -44,7 +44,7 @@ fn three(does: &str) -> Probe {
         .projection("inline", 1, json!({"keys": "one", "does": "heal"}))
 }
 
-/// Deploys them: `notes` and `inline` so, the other behind the log.
+/// Deploys them: `notes` and `inline` with these settings, the other asynchronously.
 async fn deploy(host: &Host, probe: &Probe, lifecycle: Lifecycle, on_error: OnError) {
     let digest = host.upload(probe.component()).await.unwrap();
     let changes = BTreeMap::from([
@@ -68,7 +68,7 @@ fn bad(how: &str) -> Value {
     json!({"n": 1, "bad": {"apply": how}})
 }
 
-/// How an append failed: the error's code, and whether the projection was asked.
+/// The result of an append that failed: the error's code, and whether the projection was called.
 fn unprojected(failed: Result<quipu::model::Position, Error>) -> (&'static str, bool) {
     match failed {
         Err(Error::Unprojected(why)) => {
@@ -80,14 +80,14 @@ fn unprojected(failed: Result<quipu::model::Position, Error>) -> (&'static str, 
     }
 }
 
-/// How many events the one document of a projection has.
+/// The number of events in the only document of a projection.
 async fn count(host: &Host, name: &str) -> u64 {
     let all = host.view(name, "all", now(host).await).await.unwrap();
     let document: Value = serde_json::from_str(&all.document).unwrap();
     document["count"].as_u64().unwrap()
 }
 
-async fn an_inline_projection_that_keeps_failing_stops_nobody_else(place: Place) {
+async fn an_inline_projection_that_keeps_failing_does_not_affect_others(place: Place) {
     let host = host(&place).await;
     deploy(&host, &three(""), Lifecycle::Inline, OnError::Stop).await;
     note(&host, "note-1", &json!({"n": 1})).await;
@@ -97,7 +97,8 @@ async fn an_inline_projection_that_keeps_failing_stops_nobody_else(place: Place)
     }
     let status = until_state(&host, State::Failing).await;
     assert!(status.trouble.unwrap().error.contains("trap"));
-    // What it would fold is refused unasked, now and then one is tried; all else goes on.
+    // Its appends are refused without calling it, except for an occasional trial. Everything else
+    // continues.
     let mut refused = 0;
     for n in 0..20 {
         let failed = unprojected(try_note(&host, "note-2", &bad("trap")).await);
@@ -106,7 +107,7 @@ async fn an_inline_projection_that_keeps_failing_stops_nobody_else(place: Place)
     }
     assert!(refused >= 15, "{refused} of 20 were refused unasked");
     assert_eq!(count(&host, "inline").await, 1);
-    // A new module heals it, without waiting.
+    // A new module fixes it, without waiting.
     let healed = three("heal").version("1.0.1");
     deploy(&host, &healed, Lifecycle::Inline, OnError::Stop).await;
     note(&host, "note-1", &bad("trap")).await;
@@ -118,7 +119,7 @@ async fn an_inline_projection_that_keeps_failing_stops_nobody_else(place: Place)
     host.shutdown().await.unwrap();
 }
 
-async fn a_failing_inline_projection_goes_on_at_once_when_it_is_detached(place: Place) {
+async fn a_failing_inline_projection_continues_immediately_when_it_is_detached(place: Place) {
     let host = host(&place).await;
     deploy(&host, &three(""), Lifecycle::Inline, OnError::Skip).await;
     for _ in 0..3 {
@@ -133,7 +134,7 @@ async fn a_failing_inline_projection_goes_on_at_once_when_it_is_detached(place: 
     host.shutdown().await.unwrap();
 }
 
-/// Ten appends at once, one of which fails.
+/// Ten appends at the same time, one of which fails.
 async fn one_of_ten(host: &Host, body: &Value) {
     let appending = (0..10).map(|n| async move {
         let good = json!({"n": 1});
@@ -164,15 +165,15 @@ async fn only_its_own_append(place: &Place, body: &Value) {
     host.shutdown().await.unwrap();
 }
 
-async fn an_inline_fold_that_loops_only_costs_its_own_append(place: Place) {
+async fn an_inline_fold_that_loops_fails_only_its_own_append(place: Place) {
     only_its_own_append(&place, &bad("loop")).await;
 }
 
-async fn an_inline_document_that_gets_too_large_only_costs_its_own_append(place: Place) {
+async fn an_inline_document_that_gets_too_large_fails_only_its_own_append(place: Place) {
     only_its_own_append(&place, &json!({"large": 2_000_000})).await;
 }
 
-async fn whatever_fails_under_whichever_policy_two_others_go_on(place: Place) {
+async fn two_other_projections_continue_after_every_failure_under_every_policy(place: Place) {
     let failures = [
         bad("trap"),
         bad("loop"),
@@ -200,7 +201,7 @@ async fn whatever_fails_under_whichever_policy_two_others_go_on(place: Place) {
     }
 }
 
-/// What became of `notes`.
+/// The resulting state of `notes`.
 async fn check_policy(host: &Host, policy: OnError, streams: usize) {
     if policy == OnError::Stop {
         let build = until_state(host, State::Stopped).await;

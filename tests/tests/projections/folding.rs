@@ -1,4 +1,4 @@
-//! Documents behind the log: each event counts once, whatever happens.
+//! Asynchronous documents: each event counts once, whatever happens.
 
 use quipu::model::{Lifecycle, OnError, Position};
 use quipu::projection::{Error, State};
@@ -12,11 +12,11 @@ use super::support::{
 
 on_every_store!(
     each_document_folds_its_events_in_order,
-    what_was_there_before_the_deployment_is_folded_too,
-    an_event_may_concern_many_documents_or_none,
-    a_document_that_becomes_none_is_gone_and_may_come_again,
-    the_checkpoint_moves_over_events_that_are_left_out,
-    the_events_of_the_host_are_told_to_who_names_them,
+    events_before_the_deployment_are_folded_too,
+    an_event_can_change_many_documents_or_none,
+    a_deleted_document_is_gone_and_can_be_created_a_second_time,
+    the_checkpoint_moves_over_events_that_are_not_folded,
+    events_of_the_host_are_folded_by_projections_that_subscribe_to_them,
     an_archived_stream_is_folded_like_any_other,
     an_append_is_seen_by_a_read_that_asks_for_its_position,
     a_live_projection_keeps_nothing_and_folds_one_stream_on_demand,
@@ -45,7 +45,7 @@ async fn each_document_folds_its_events_in_order(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn what_was_there_before_the_deployment_is_folded_too(place: Place) {
+async fn events_before_the_deployment_are_folded_too(place: Place) {
     let host = host(&place).await;
     for n in 1..=30 {
         note(&host, &format!("note-{n}"), &json!({"n": n})).await;
@@ -62,7 +62,7 @@ async fn what_was_there_before_the_deployment_is_folded_too(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn an_event_may_concern_many_documents_or_none(place: Place) {
+async fn an_event_can_change_many_documents_or_none(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)
@@ -83,7 +83,7 @@ async fn an_event_may_concern_many_documents_or_none(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_document_that_becomes_none_is_gone_and_may_come_again(place: Place) {
+async fn a_deleted_document_is_gone_and_can_be_created_a_second_time(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)
@@ -99,7 +99,7 @@ async fn a_document_that_becomes_none_is_gone_and_may_come_again(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn the_checkpoint_moves_over_events_that_are_left_out(place: Place) {
+async fn the_checkpoint_moves_over_events_that_are_not_folded(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)
@@ -119,7 +119,7 @@ async fn the_checkpoint_moves_over_events_that_are_left_out(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn the_events_of_the_host_are_told_to_who_names_them(place: Place) {
+async fn events_of_the_host_are_folded_by_projections_that_subscribe_to_them(place: Place) {
     let host = host(&place).await;
     let named = json!({"sources": [{"category": "$streams"}], "keys": "one"});
     let every = json!({"sources": [{"category": ""}], "keys": "one"});
@@ -172,7 +172,7 @@ async fn an_append_is_seen_by_a_read_that_asks_for_its_position(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_live_projection_keeps_nothing_and_folds_one_stream_on_demand(place: Place) {
+async fn a_live_projection_stores_nothing_and_folds_one_stream_on_demand(place: Place) {
     let host = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)
@@ -207,7 +207,7 @@ async fn a_live_projection_keeps_nothing_and_folds_one_stream_on_demand(place: P
     host.shutdown().await.unwrap();
 }
 
-async fn a_split_event_comes_whole_at_the_edge_of_a_batch(place: Place) {
+async fn a_split_event_is_never_divided_between_batches(place: Place) {
     let options = quipu::projection::Options {
         page_events: 3,
         ..quick()
@@ -234,7 +234,7 @@ async fn a_split_event_comes_whole_at_the_edge_of_a_batch(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn what_is_folded_outlives_the_host(place: Place) {
+async fn documents_survive_a_restart(place: Place) {
     let first = host(&place).await;
     let probe = probe("note")
         .event("noted", 1)

@@ -1,4 +1,4 @@
-//! Who has appended finds what that changed.
+//! A client that appends can read the resulting change.
 
 use quipu::model::{Lifecycle, OnError};
 use quipu_tests::probe::probe;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::support::{NOTES, after, deploy, kept, note, patient};
 
 on_every_store!(
-    a_thousand_reads_behind_the_log_see_what_was_appended,
-    a_thousand_reads_of_inline_documents_see_what_was_appended,
+    a_thousand_asynchronous_reads_see_the_appended_events,
+    a_thousand_inline_reads_see_the_appended_events,
 );
 
 const READS: u64 = 1_000;
@@ -32,10 +32,10 @@ async fn check(place: &Place, lifecycle: Lifecycle) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_thousand_reads_behind_the_log_see_what_was_appended(place: Place) {
+async fn a_thousand_asynchronous_reads_see_the_appended_events(place: Place) {
     check(&place, Lifecycle::Async).await;
 }
 
-async fn a_thousand_reads_of_inline_documents_see_what_was_appended(place: Place) {
+async fn a_thousand_inline_reads_see_the_appended_events(place: Place) {
     check(&place, Lifecycle::Inline).await;
 }

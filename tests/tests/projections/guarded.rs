@@ -1,4 +1,4 @@
-//! A rebuild that lacks something does not take over by itself.
+//! A rebuild that lacks documents or parks events does not become active by itself.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use super::support::{
 };
 
 on_every_store!(
-    a_rebuild_that_parks_more_and_lost_documents_waits_for_the_order_to_switch,
-    a_rebuild_takes_over_by_itself_once_a_retry_has_folded_what_was_parked,
-    a_rebuild_takes_over_by_itself_once_what_was_parked_is_dropped,
-    a_rebuild_whose_policy_skips_more_waits,
-    a_rebuild_with_tombstones_in_place_of_documents_takes_over,
+    a_rebuild_that_parks_more_and_lost_documents_waits_for_the_operator,
+    a_rebuild_becomes_active_once_a_retry_has_folded_the_parked_events,
+    a_rebuild_becomes_active_once_the_parked_events_are_dropped,
+    a_rebuild_that_skips_more_events_waits,
+    a_rebuild_with_tombstones_in_place_of_documents_becomes_active,
     a_rebuild_of_an_inline_projection_waits_too,
     a_rebuild_of_an_inline_projection_that_parked_events_takes_over_when_ordered_to,
     a_rebuild_that_waits_can_be_cancelled,
@@ -36,7 +36,7 @@ mod of_two_hosts {
     );
 }
 
-/// A version of the projection that takes no notice of what is bad, or does.
+/// A version of the projection that ignores bad members, or does not.
 fn version(version: u32, does: &str) -> Probe {
     let patch = if does == "heal" { 1 } else { 0 };
     probe("note")
@@ -45,8 +45,8 @@ fn version(version: u32, does: &str) -> Probe {
         .projection(NOTES, version, json!({"keys": "body", "does": does}))
 }
 
-/// 22 events in 6 documents, which version 1 folds; of version 2 nine are parked, and three
-/// documents are gone. The events that it can't fold come first in these.
+/// 22 events in 6 documents, which version 1 folds. Version 2 parks nine of them, and lacks three
+/// documents. The events that it cannot fold are the first of these documents.
 async fn feed(host: &Host, (lifecycle, on_error): (Lifecycle, OnError)) -> Vec<Position> {
     deploy(host, &version(1, "heal"), kept(lifecycle, on_error)).await;
     let mut bad = Vec::new();
@@ -69,7 +69,7 @@ async fn feed(host: &Host, (lifecycle, on_error): (Lifecycle, OnError)) -> Vec<P
     bad
 }
 
-/// What the rebuild says when it waits.
+/// The reason that the rebuild shows while it waits.
 async fn waits(host: &Host) -> String {
     let status = until(host, "waiting", |status| {
         let next = build_of(status, Role::Next);
@@ -79,7 +79,7 @@ async fn waits(host: &Host) -> String {
     next.waits.unwrap().into()
 }
 
-/// Version 1 goes on, for a while.
+/// Checks that version 1 stays active for a while.
 async fn check_serves_on(host: &Host) {
     for n in 0..5 {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -102,7 +102,7 @@ async fn until_version_2(host: &Host) {
 
 const PARK: (Lifecycle, OnError) = (Lifecycle::Async, OnError::Park);
 
-async fn a_rebuild_that_parks_more_and_lost_documents_waits_for_the_order_to_switch(place: Place) {
+async fn a_rebuild_that_parks_more_and_lost_documents_waits_for_the_operator(place: Place) {
     let host = host(&place).await;
     feed(&host, PARK).await;
     let text = waits(&host).await;
@@ -120,13 +120,13 @@ async fn a_rebuild_that_parks_more_and_lost_documents_waits_for_the_order_to_swi
     let status = host.order(NOTES, Order::Switch).await.unwrap();
     assert_eq!(build_of(&status, Role::Active).unwrap().version, 2);
     assert_eq!(documents(&host, NOTES).await.len(), 3);
-    // An order is for one build: the next one waits again.
+    // A confirmation is for one build: the next one waits, too.
     host.order(NOTES, Order::RollBack).await.unwrap();
     until_state(&host, State::CaughtUp).await;
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_takes_over_by_itself_once_a_retry_has_folded_what_was_parked(place: Place) {
+async fn a_rebuild_becomes_active_once_a_retry_has_folded_the_parked_events(place: Place) {
     let host = host(&place).await;
     feed(&host, PARK).await;
     waits(&host).await;
@@ -138,7 +138,7 @@ async fn a_rebuild_takes_over_by_itself_once_a_retry_has_folded_what_was_parked(
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_takes_over_by_itself_once_what_was_parked_is_dropped(place: Place) {
+async fn a_rebuild_becomes_active_once_the_parked_events_are_dropped(place: Place) {
     let host = host(&place).await;
     let bad = feed(&host, PARK).await;
     waits(&host).await;
@@ -156,7 +156,7 @@ async fn a_rebuild_takes_over_by_itself_once_what_was_parked_is_dropped(place: P
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_whose_policy_skips_more_waits(place: Place) {
+async fn a_rebuild_that_skips_more_events_waits(place: Place) {
     let host = host(&place).await;
     feed(&host, (Lifecycle::Async, OnError::Skip)).await;
     let text = waits(&host).await;
@@ -164,7 +164,7 @@ async fn a_rebuild_whose_policy_skips_more_waits(place: Place) {
     assert!(text.contains(said), "{text}");
     host.order(NOTES, Order::Switch).await.unwrap();
     until_version_2(&host).await;
-    // The next rebuild skips as many, and takes over.
+    // The next rebuild skips as many, and becomes active.
     let begun = active(&host).await.started_at;
     host.order(NOTES, Order::Rebuild { hold: false })
         .await
@@ -177,7 +177,7 @@ async fn a_rebuild_whose_policy_skips_more_waits(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_with_tombstones_in_place_of_documents_takes_over(place: Place) {
+async fn a_rebuild_with_tombstones_in_place_of_documents_becomes_active(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1, ""), kept(PARK.0, PARK.1)).await;
     for key in ["a", "b"] {
@@ -213,7 +213,7 @@ async fn a_rebuild_of_an_inline_projection_waits_too(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_of_an_inline_projection_that_parked_events_takes_over_when_ordered_to(
+async fn a_rebuild_of_an_inline_projection_with_parked_events_becomes_active_on_request(
     place: Place,
 ) {
     let host = patient(&place).await;
@@ -226,7 +226,7 @@ async fn a_rebuild_of_an_inline_projection_that_parked_events_takes_over_when_or
     assert_eq!(until_state(&host, State::CaughtUp).await.version, 2);
     note(&host, "note-6", &json!({"n": 1, "keys": ["d6"]})).await;
     assert_eq!(document(&host, "d6").await["count"], 8);
-    // It is folded within appends once nothing waits in it any more.
+    // It becomes inline once nothing is parked any more.
     deploy(&host, &version(2, "heal"), kept(inline.0, inline.1)).await;
     host.order(NOTES, Order::RetryParked).await.unwrap();
     until_state(&host, State::Inline).await;

@@ -1,4 +1,4 @@
-//! A read says when it is not as fresh as asked for, at once where it is of no use to wait.
+//! A read reports that it is not as fresh as requested, and immediately if waiting is of no use.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ use super::support::{
 };
 
 on_every_store!(
-    a_document_says_that_events_are_parked_for_it,
-    an_event_that_is_parked_for_its_stream_may_concern_any_document,
+    a_document_reports_that_events_are_parked_for_it,
+    an_event_parked_for_its_stream_may_affect_any_document,
     a_read_does_not_wait_for_a_build_that_has_stopped,
     a_read_does_not_wait_for_a_projection_that_is_paused,
-    a_read_waits_for_a_projection_that_is_behind,
+    a_read_waits_for_a_projection_that_lags,
 );
 
 fn all() -> Query {
@@ -29,7 +29,8 @@ fn all() -> Query {
     }
 }
 
-/// How far a read came, and why no further: within less than half of what it may wait.
+/// The position of a read and why it is not fresher, in less than half of the time that it may
+/// wait.
 async fn at_once<T: std::fmt::Debug>(
     reading: impl Future<Output = Result<T, Error>>,
 ) -> (Position, NotFreshReason) {
@@ -53,7 +54,7 @@ fn bad() -> serde_json::Value {
     json!({"apply": "trap"})
 }
 
-async fn a_document_says_that_events_are_parked_for_it(place: Place) {
+async fn a_document_reports_that_events_are_parked_for_it(place: Place) {
     let host = host(&place).await;
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Park)).await;
     let first = put(&host, "k", json!({})).await;
@@ -93,7 +94,7 @@ async fn a_document_says_that_events_are_parked_for_it(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn an_event_that_is_parked_for_its_stream_may_concern_any_document(place: Place) {
+async fn an_event_parked_for_its_stream_may_affect_any_document(place: Place) {
     let host = host(&place).await;
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Park)).await;
     let first = put(&host, "k", json!({})).await;
@@ -128,7 +129,7 @@ async fn a_read_does_not_wait_for_a_build_that_has_stopped(place: Place) {
         assert_eq!(reading, (reached, NotFreshReason::Stopped));
     }
     host.view(NOTES, "k", after(reached)).await.unwrap();
-    // What is deployed goes on with it: that is worth waiting for.
+    // The deployed module continues the build, so waiting is useful.
     deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Stop)).await;
     host.view(NOTES, "k", after(boom)).await.unwrap();
     host.shutdown().await.unwrap();
@@ -153,7 +154,7 @@ async fn a_read_does_not_wait_for_a_projection_that_is_paused(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_read_waits_for_a_projection_that_is_behind(place: Place) {
+async fn a_read_waits_for_a_projection_that_lags(place: Place) {
     let host = host(&place).await;
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Stop)).await;
     let first = put(&host, "k", json!({})).await;

@@ -1,4 +1,4 @@
-//! Several hosts on one store: one owner at a time, and nothing counts twice.
+//! Several hosts on one store: one owner at a time, and nothing is counted twice.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,16 +26,22 @@ use super::support::{
 mod postgres {
     use quipu_tests::{Place, rule};
 
-    rule!(an_owner_that_ends_is_followed_at_once, Place::postgres());
     rule!(
-        an_owner_that_is_killed_is_followed_within_its_lease,
+        an_owner_that_shuts_down_is_replaced_immediately,
         Place::postgres()
     );
     rule!(
-        an_owner_that_was_frozen_writes_nothing_any_more,
+        an_owner_that_is_killed_is_replaced_within_its_lease,
         Place::postgres()
     );
-    rule!(what_one_host_appends_is_read_on_another, Place::postgres());
+    rule!(
+        an_owner_that_was_suspended_cannot_write_any_more,
+        Place::postgres()
+    );
+    rule!(
+        events_appended_by_one_host_are_in_the_documents_of_another,
+        Place::postgres()
+    );
     rule!(
         one_inline_document_of_two_hosts_counts_every_event,
         Place::postgres()
@@ -45,10 +51,10 @@ mod postgres {
         Place::postgres()
     );
     rule!(
-        changes_of_lifecycle_fail_no_append_of_another_host,
+        changing_the_lifecycle_fails_no_append_of_another_host,
         Place::postgres()
     );
-    rule!(a_host_that_owns_nothing_tells_of_changes, Place::postgres());
+    rule!(a_host_that_owns_no_build_reports_changes, Place::postgres());
 }
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -59,7 +65,7 @@ fn notes(keys: &str) -> Probe {
         .projection(NOTES, 1, json!({"keys": keys}))
 }
 
-async fn an_owner_that_ends_is_followed_at_once(place: Place) {
+async fn an_owner_that_shuts_down_is_replaced_immediately(place: Place) {
     let options = quipu::projection::Options {
         lease: Duration::from_secs(600),
         ..quick()
@@ -88,7 +94,7 @@ async fn an_owner_that_ends_is_followed_at_once(place: Place) {
     owner.shutdown().await.unwrap();
 }
 
-/// An owner in a process of its own, and a host beside it.
+/// An owner in a process of its own, and another host.
 async fn beside(place: &Place) -> (Projector, Host) {
     let path = written(place, &notes("stream"));
     let orders = [format!("async={}", path.display()), "owned".to_owned()];
@@ -97,7 +103,7 @@ async fn beside(place: &Place) -> (Projector, Host) {
     (owner, host(place).await)
 }
 
-async fn an_owner_that_is_killed_is_followed_within_its_lease(place: Place) {
+async fn an_owner_that_is_killed_is_replaced_within_its_lease(place: Place) {
     let mut random = seed::random(seed::seeds(1)[0]);
     let rounds = if seed::is_long() { 20 } else { 3 };
     for _ in 0..rounds {
@@ -119,7 +125,7 @@ async fn an_owner_that_is_killed_is_followed_within_its_lease(place: Place) {
     }
 }
 
-async fn an_owner_that_was_frozen_writes_nothing_any_more(place: Place) {
+async fn an_owner_that_was_suspended_cannot_write_any_more(place: Place) {
     let mut random = seed::random(seed::seeds(1)[0]);
     let rounds = if seed::is_long() { 20 } else { 3 };
     for round in 0..rounds {
@@ -132,7 +138,7 @@ async fn an_owner_that_was_frozen_writes_nothing_any_more(place: Place) {
                 owner.freeze();
             }
         }
-        // The other one goes on, though what was frozen may hold a transaction.
+        // The other host continues, although the suspended one may hold a transaction.
         documents(&host, NOTES).await;
         let before = host.projection(NOTES).await.unwrap();
         owner.thaw();
@@ -152,7 +158,7 @@ async fn an_owner_that_was_frozen_writes_nothing_any_more(place: Place) {
     }
 }
 
-async fn what_one_host_appends_is_read_on_another(place: Place) {
+async fn events_appended_by_one_host_are_in_the_documents_of_another(place: Place) {
     for lifecycle in [Lifecycle::Async, Lifecycle::Inline] {
         let place = place.another();
         let (one, other) = (patient(&place).await, patient(&place).await);
@@ -178,7 +184,7 @@ async fn what_one_host_appends_is_read_on_another(place: Place) {
     }
 }
 
-/// So many hosts append to the same few streams, all of which go into one document.
+/// This number of hosts append to the same few streams, all of which go into one document.
 async fn feed_one_document(place: &Place, hosts: usize, each: u64) {
     let first = patient(place).await;
     deploy(
@@ -229,7 +235,7 @@ async fn one_inline_document_of_four_hosts_counts_every_event(place: Place) {
     feed_one_document(&place, 4, if seed::is_long() { 500 } else { 50 }).await;
 }
 
-async fn changes_of_lifecycle_fail_no_append_of_another_host(place: Place) {
+async fn changing_the_lifecycle_fails_no_append_of_another_host(place: Place) {
     let (one, other) = (patient(&place).await, patient(&place).await);
     let async_first = kept(Lifecycle::Async, OnError::Stop);
     deploy(&one, &notes("stream"), async_first).await;
@@ -277,7 +283,8 @@ async fn changes_of_lifecycle_fail_no_append_of_another_host(place: Place) {
     other.shutdown().await.unwrap();
 }
 
-/// What somebody knows who follows the changes on a host until nothing new is to come.
+/// The documents that a client knows from following the changes on a host, when no more are to
+/// come.
 async fn followed(host: Host, until_count: u64) -> BTreeMap<String, String> {
     let mut known: BTreeMap<String, String> = BTreeMap::new();
     let mut changes = host.changes(NOTES, None).await.unwrap();
@@ -315,7 +322,7 @@ async fn followed(host: Host, until_count: u64) -> BTreeMap<String, String> {
     known
 }
 
-async fn a_host_that_owns_nothing_tells_of_changes(place: Place) {
+async fn a_host_that_owns_no_build_reports_changes(place: Place) {
     for lifecycle in [Lifecycle::Async, Lifecycle::Inline] {
         let place = place.another();
         let (owner, other) = (patient(&place).await, patient(&place).await);

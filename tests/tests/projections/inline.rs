@@ -1,4 +1,4 @@
-//! Documents that are folded within the transactions of appends.
+//! Documents that are folded in the transactions of appends.
 
 use quipu::engine::{Append, AppendAll, Error, StreamAppend};
 use quipu::model::{Command, Lifecycle, OnError, SettingsChange};
@@ -15,16 +15,16 @@ use super::support::{
 };
 
 on_every_store!(
-    a_document_is_there_with_its_event,
-    an_append_that_cannot_be_folded_leaves_nothing,
-    one_bad_append_of_many_fails_alone,
-    a_known_id_is_not_folded_again,
-    what_was_asynchronous_becomes_inline_where_it_stands,
-    a_detached_projection_goes_on_asynchronously,
-    a_rebuild_of_an_inline_projection_takes_over_inline,
-    a_roll_back_of_an_inline_projection_becomes_inline_again,
-    a_projection_that_keeps_failing_refuses_at_once_and_heals,
-    a_fold_that_never_ends_costs_its_own_append_alone,
+    a_document_is_readable_with_its_event,
+    an_append_that_cannot_be_folded_stores_nothing,
+    one_bad_append_does_not_affect_others,
+    a_known_id_is_not_folded_a_second_time,
+    an_asynchronous_projection_becomes_inline_with_its_documents,
+    a_detached_projection_continues_asynchronously,
+    a_rebuild_of_an_inline_projection_becomes_active_and_inline,
+    a_roll_back_of_an_inline_projection_is_inline,
+    a_projection_that_keeps_failing_refuses_appends_immediately_and_recovers,
+    a_fold_that_never_ends_fails_only_its_own_append,
     inline_asynchronous_and_rebuilt_documents_are_equal,
     a_component_that_goes_takes_its_inline_projection_with_it,
     an_inline_projection_outlives_the_host,
@@ -42,13 +42,13 @@ fn inline() -> SettingsChange {
     kept(Lifecycle::Inline, OnError::Stop)
 }
 
-/// What is there now, without waiting for anything.
+/// The current document, without waiting for anything.
 async fn at_once(host: &Host, key: &str) -> Value {
     let view = host.view(NOTES, key, Freshness::default()).await.unwrap();
     serde_json::from_str(&view.document).unwrap()
 }
 
-async fn a_document_is_there_with_its_event(place: Place) {
+async fn a_document_is_readable_with_its_event(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -72,7 +72,7 @@ async fn a_document_is_there_with_its_event(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn an_append_that_cannot_be_folded_leaves_nothing(place: Place) {
+async fn an_append_that_cannot_be_folded_stores_nothing(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -101,7 +101,7 @@ async fn an_append_that_cannot_be_folded_leaves_nothing(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn one_bad_append_of_many_fails_alone(place: Place) {
+async fn one_bad_append_does_not_affect_others(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -144,7 +144,7 @@ async fn one_bad_append_of_many_fails_alone(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_known_id_is_not_folded_again(place: Place) {
+async fn a_known_id_is_not_folded_a_second_time(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -163,7 +163,7 @@ async fn a_known_id_is_not_folded_again(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn what_was_asynchronous_becomes_inline_where_it_stands(place: Place) {
+async fn an_asynchronous_projection_becomes_inline_with_its_documents(place: Place) {
     let host = host(&place).await;
     for n in 1..=30 {
         note(&host, "other-1", &json!({"n": n})).await;
@@ -183,7 +183,7 @@ async fn what_was_asynchronous_becomes_inline_where_it_stands(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_detached_projection_goes_on_asynchronously(place: Place) {
+async fn a_detached_projection_continues_asynchronously(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -201,7 +201,7 @@ async fn a_detached_projection_goes_on_asynchronously(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_of_an_inline_projection_takes_over_inline(place: Place) {
+async fn a_rebuild_of_an_inline_projection_becomes_active_and_inline(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -224,7 +224,7 @@ async fn a_rebuild_of_an_inline_projection_takes_over_inline(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_roll_back_of_an_inline_projection_becomes_inline_again(place: Place) {
+async fn a_roll_back_of_an_inline_projection_is_inline(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -242,7 +242,7 @@ async fn a_roll_back_of_an_inline_projection_becomes_inline_again(place: Place) 
     host.shutdown().await.unwrap();
 }
 
-async fn a_projection_that_keeps_failing_refuses_at_once_and_heals(place: Place) {
+async fn a_projection_that_keeps_failing_refuses_appends_immediately_and_recovers(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -273,7 +273,7 @@ async fn a_projection_that_keeps_failing_refuses_at_once_and_heals(place: Place)
     host.shutdown().await.unwrap();
 }
 
-async fn a_fold_that_never_ends_costs_its_own_append_alone(place: Place) {
+async fn a_fold_that_never_ends_fails_only_its_own_append(place: Place) {
     let host = host(&place).await;
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -334,7 +334,7 @@ async fn inline_asynchronous_and_rebuilt_documents_are_equal(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_component_that_goes_takes_its_inline_projection_with_it(place: Place) {
+async fn a_replaced_component_without_the_projection_orphans_its_build(place: Place) {
     let host = builder(&place).projections(quick()).build().await.unwrap();
     deploy(&host, &all(1), inline()).await;
     until_state(&host, State::Inline).await;
@@ -350,7 +350,7 @@ async fn a_component_that_goes_takes_its_inline_projection_with_it(place: Place)
     host.shutdown().await.unwrap();
 }
 
-async fn an_inline_projection_outlives_the_host(place: Place) {
+async fn an_inline_projection_survives_a_restart(place: Place) {
     let first = host(&place).await;
     deploy(&first, &all(1), inline()).await;
     until_state(&first, State::Inline).await;

@@ -1,5 +1,5 @@
-//! The documents of `loan-views` beside the commands of simulated applications: however
-//! they are kept, they are what the books say, which know the accepted commands alone.
+//! The documents of `loan-views` after the commands of simulated applications: whatever the
+//! lifecycle, they match the books, which know only the accepted commands.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use quipu_tests::{Place, examples, log, on_every_store, seed};
 use super::support::quick;
 
 on_every_store!(
-    documents_are_as_the_books_say_however_they_are_kept,
+    documents_match_the_books_in_every_lifecycle,
     a_change_of_lifecycle_under_load_changes_nothing,
     documents_stay_right_when_the_second_generation_takes_over,
 );
@@ -28,7 +28,7 @@ fn commands() -> u64 {
     if seed::is_long() { 20_000 } else { 3_000 }
 }
 
-/// A host that gives inline folds time, however busy the machine is.
+/// A host that gives inline folds more time, however busy the machine is.
 async fn host(place: &Place) -> Host {
     let options = Options {
         inline_time: Duration::from_secs(5),
@@ -37,7 +37,7 @@ async fn host(place: &Place) -> Host {
     place.builder().projections(options).build().await.unwrap()
 }
 
-/// Runs the commands, and enters those that are accepted in the books.
+/// Runs the commands, and enters the accepted ones in the books.
 async fn run(host: &Host, lines: &[(usize, &Line)], books: &mut LoanBooks) {
     let started = stream::iter(lines).map(|(number, line)| lines::start(host, line, *number));
     let mut answers = started.buffered(64).zip(stream::iter(lines));
@@ -50,7 +50,7 @@ async fn run(host: &Host, lines: &[(usize, &Line)], books: &mut LoanBooks) {
     }
 }
 
-/// Each application's commands are recorded in the order in which they were given.
+/// Checks that each application's commands are recorded in the order in which they were sent.
 async fn check_order(host: &Host) {
     for (stream, events) in log::check(&log::whole(host).await) {
         let lines = events.iter().map(|event| {
@@ -62,7 +62,7 @@ async fn check_order(host: &Host) {
     }
 }
 
-async fn documents_are_as_the_books_say_however_they_are_kept(place: Place) {
+async fn documents_match_the_books_in_every_lifecycle(place: Place) {
     let seed = seed::seeds(1)[0];
     eprintln!("replay with QUIPU_SEED={seed}");
     let lines = lines::simulated(seed, commands());

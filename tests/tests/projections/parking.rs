@@ -1,4 +1,4 @@
-//! Events that wait for a fix, in order, while other documents go on.
+//! Events that are parked until a fix, in order, while other documents continue.
 
 use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Freshness, Options, Order, State};
@@ -54,7 +54,7 @@ pub async fn feed(host: &quipu::Host) {
     host.view(NOTES, "b", now(host).await).await.unwrap();
 }
 
-async fn a_parked_document_waits_in_order_while_others_go_on(place: Place) {
+async fn events_of_a_parked_document_wait_in_order_while_others_continue(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
     assert_eq!(document(&host, "a").await["sum"], 1);
@@ -69,7 +69,7 @@ async fn a_parked_document_waits_in_order_while_others_go_on(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_stream_whose_events_have_no_keys_waits_as_a_whole(place: Place) {
+async fn events_whose_keys_fail_are_parked_by_stream(place: Place) {
     let host = host(&place).await;
     let park = kept(Lifecycle::Async, OnError::Park);
     deploy(&host, &broken(), park).await;
@@ -93,7 +93,7 @@ async fn a_stream_whose_events_have_no_keys_waits_as_a_whole(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn what_is_parked_is_folded_after_a_fix_as_if_nothing_had_been(place: Place) {
+async fn parked_events_are_folded_after_a_fix_as_if_nothing_had_failed(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
     deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
@@ -111,7 +111,7 @@ async fn what_is_parked_is_folded_after_a_fix_as_if_nothing_had_been(place: Plac
     host.shutdown().await.unwrap();
 }
 
-async fn what_is_parked_may_be_dropped_with_a_reason(place: Place) {
+async fn parked_events_can_be_dropped_with_a_reason(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
     let order = Order::DropParked {
@@ -132,7 +132,7 @@ async fn what_is_parked_may_be_dropped_with_a_reason(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_retry_that_fails_again_leaves_everything_waiting(place: Place) {
+async fn a_retry_that_fails_leaves_everything_parked(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
     host.order(NOTES, Order::RetryParked).await.unwrap();
@@ -143,7 +143,7 @@ async fn a_retry_that_fails_again_leaves_everything_waiting(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_retry_under_the_policy_skip_skips_what_fails_again(place: Place) {
+async fn a_retry_under_the_policy_skip_skips_events_that_fail(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
@@ -159,7 +159,7 @@ async fn a_retry_under_the_policy_skip_skips_what_fails_again(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn what_waits_for_a_document_keeps_its_order_when_lifting_fails(place: Place) {
+async fn events_parked_for_a_document_stay_in_order_when_lifting_fails(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
     let park = kept(Lifecycle::Async, OnError::Park);
@@ -170,7 +170,7 @@ async fn what_waits_for_a_document_keeps_its_order_when_lifting_fails(place: Pla
             .step_that("note", ("noted", 1), &[("noted", 2)], does)
             .projection(NOTES, 1, json!({"keys": "body", "does": heals}))
     };
-    // The steps make the build stale: it goes on, and the one that is folded from scratch waits.
+    // The steps make the build stale: it continues, and the rebuild from scratch waits.
     deploy_held(&host, &lifting("bad-event", "2.0.0", ""), park).await;
     host.order(NOTES, Order::RetryParked).await.unwrap();
     let asked = Subject::Document("a".into());
@@ -198,7 +198,7 @@ async fn stale_sum(host: &quipu::Host) -> i64 {
     document["sum"].as_i64().unwrap()
 }
 
-/// Waits until what is parked is so.
+/// Waits until the parked events satisfy this condition.
 async fn until_parked(host: &quipu::Host, is_so: impl Fn(&[quipu::store::SetAside]) -> bool) {
     let mut last = Vec::new();
     for _ in 0..1_000 {
@@ -215,7 +215,7 @@ async fn until_parked(host: &quipu::Host, is_so: impl Fn(&[quipu::store::SetAsid
     panic!("never: {last:?}");
 }
 
-async fn a_build_in_which_too_much_waits_stops_and_says_so(place: Place) {
+async fn a_build_with_too_many_parked_events_stops_with_the_reason(place: Place) {
     let options = Options {
         parked_max: 3,
         ..quick()
@@ -244,7 +244,7 @@ async fn a_build_in_which_too_much_waits_stops_and_says_so(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn what_is_parked_outlives_the_host(place: Place) {
+async fn parked_events_survive_a_restart(place: Place) {
     let first = host(&place).await;
     feed(&first).await;
     first.shutdown().await.unwrap();

@@ -1,7 +1,6 @@
-//! At random: whatever is released, rolled back and recorded, and whenever the host is killed,
-//! once builds are settled their documents equal those of a rebuild from the first event and
-//! those of an imported copy; states equal those folded from the first event; and no read says
-//! that it is as fresh as was asked for while its documents are others.
+//! Random releases, rollbacks, events and kills: once builds are settled, their documents equal
+//! those of a rebuild from the first event and those of an imported copy. States equal the fold
+//! from the first event. No read claims to be fresh while its documents differ.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +35,7 @@ fn stream_of(number: usize) -> StreamId {
     build::stream(&format!("stock-{number}"))
 }
 
-async fn documents_are_those_of_a_rebuild_whatever_is_released(place: Place) {
+async fn documents_equal_those_of_a_rebuild_after_random_releases(place: Place) {
     for seed in seed::seeds(1) {
         let own = place.another();
         let mut history = History::begin(&own, seed).await;
@@ -47,7 +46,7 @@ async fn documents_are_those_of_a_rebuild_whatever_is_released(place: Place) {
     }
 }
 
-async fn documents_are_those_of_a_rebuild_whatever_is_released_across_restarts(place: Place) {
+async fn documents_equal_those_of_a_rebuild_after_random_releases_and_restarts(place: Place) {
     for seed in seed::seeds(1) {
         let own = place.another();
         let mut history = History::begin(&own, seed).await;
@@ -61,11 +60,11 @@ async fn documents_are_those_of_a_rebuild_whatever_is_released_across_restarts(p
     }
 }
 
-async fn documents_are_those_of_a_rebuild_whenever_a_release_is_killed(place: Place) {
+async fn documents_equal_those_of_a_rebuild_after_releases_that_are_killed(place: Place) {
     for seed in seed::seeds(1) {
         let own = place.another();
         let mut history = History::begin(&own, seed).await;
-        // Each ends one process and begins two.
+        // Each round ends one process and starts two.
         for _ in 0..rounds().div_ceil(2) {
             history.round().await;
             history.killed(&own).await;
@@ -83,18 +82,18 @@ fn rounds() -> usize {
     }
 }
 
-/// One store, and what happens to it.
+/// One store, and the random actions on it.
 struct History {
     host: Host,
     random: StdRng,
     seed: u64,
     place: Place,
-    /// Version of the projection, which rises with each change of its sources.
+    /// The version of the projection, which is incremented with each change of its sources.
     version: u32,
     builds: u32,
 }
 
-/// Deciders of one category whose events have one another's names, aliases and steps.
+/// Deciders of one category with each other's names of events, aliases and steps.
 fn decider(number: u32, version: u32) -> Probe {
     let probe = probe("stock").version(&format!("1.0.{version}"));
     let to = &[("goods-received", 1)];
@@ -161,7 +160,7 @@ impl History {
         spare.shutdown().await.unwrap();
     }
 
-    /// Another process releases something, and is killed while it does or soon after.
+    /// Another process activates a release, and is killed during or soon after it.
     async fn killed(&mut self, place: &Place) {
         let probes = match self.random.random_range(0..3) {
             0 => vec![self.decider()],
@@ -193,7 +192,7 @@ impl History {
         decider(self.random.random_range(0..6), self.builds)
     }
 
-    /// The next version of the projection, with sources of its own.
+    /// The next version of the projection, with its own sources.
     fn views(&mut self) -> Probe {
         self.version += 1;
         let all = [
@@ -242,8 +241,8 @@ impl History {
         self.activate(release, &keeping).await;
     }
 
-    /// Activates, and reads at once: what says that it is fresh has to be right. A new version
-    /// has documents of its own; until it takes over, those of the one before are right.
+    /// Activates, and reads immediately: a read that claims to be fresh has to be right. A new
+    /// version has its own documents; until it is active, those of the previous version are right.
     async fn activate(&mut self, release: Release, keeping: &Keeping) {
         let is_new = !keeping.changes.is_empty();
         self.host
@@ -261,7 +260,7 @@ impl History {
         }
     }
 
-    /// Goes back to what was active before; its documents may be of another version.
+    /// Rolls back to the previous release; its documents may be of another version.
     async fn go_back(&mut self, release: Release) {
         let keeping = Keeping::default();
         let gone = self
@@ -307,7 +306,8 @@ impl History {
         self.check().await;
     }
 
-    /// Records an event that the active decider names; a stream that it can't read refuses it.
+    /// Records an event that the active decider declares; the decider refuses a stream that it
+    /// cannot read.
     async fn record(&mut self) {
         let digest = self.host.plan().active("stock").unwrap();
         let module = self.host.module(digest).await.unwrap();
@@ -323,7 +323,7 @@ impl History {
         }
     }
 
-    /// States, read with the help of snapshots, are those that all events lead to.
+    /// Checks that states read with snapshots equal the fold of all events.
     async fn check_states(&self) {
         let active = self.host.plan().active("stock");
         for stream in (0..STREAMS).map(stream_of) {
@@ -340,8 +340,8 @@ impl History {
         }
     }
 
-    /// Waits until one build is there, judged under the present plan. One that waits for an
-    /// operator is told to take over: it has other sources.
+    /// Waits until there is one build that matches the current plan. If it waits for an operator,
+    /// because it has different sources, it is confirmed.
     async fn settled(&self) -> Documents {
         for _ in 0..4_000 {
             let status = self.host.projection(NOTES).await.unwrap();
@@ -383,7 +383,7 @@ impl History {
     }
 }
 
-/// Every document, whatever waits.
+/// Every document, even with parked events.
 async fn unread(host: &Host) -> Documents {
     let query = Query {
         limit: 1_000,
@@ -399,7 +399,7 @@ async fn unread(host: &Host) -> Documents {
         .collect()
 }
 
-/// Every document, if they are as fresh as the log at once.
+/// Every document, if they are as fresh as the log without waiting.
 async fn fresh(host: &Host) -> Option<Documents> {
     let freshness = Freshness {
         after: host.log_head().await.unwrap(),

@@ -1,4 +1,4 @@
-//! Documents by key, by index, fresh, and as they change.
+//! Reading documents by key, by index, with a required freshness, and as they change.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,11 +18,11 @@ on_every_store!(
     documents_are_found_by_ranges_and_equality,
     pages_never_skip_or_repeat_in_either_direction,
     several_conditions_hold_together,
-    a_document_with_many_values_is_told_once,
-    what_makes_no_sense_is_refused_with_what_does,
-    a_read_that_is_not_fresh_in_time_says_how_far_it_is,
-    changes_are_told_in_order_and_resumed,
-    a_switch_is_told_to_those_who_follow_changes,
+    a_document_with_many_matching_values_is_returned_once,
+    invalid_queries_are_refused_with_a_hint,
+    a_read_that_is_not_fresh_in_time_reports_its_position,
+    changes_are_reported_in_order_and_can_be_resumed,
+    followers_of_changes_are_notified_of_a_switch,
 );
 
 async fn filled(place: &Place) -> Host {
@@ -43,7 +43,7 @@ async fn filled(place: &Place) -> Host {
     host
 }
 
-/// Keys that a query finds, over all pages.
+/// The keys that a query finds, over all pages.
 async fn found(host: &Host, conditions: &[&str], order: Option<&str>, limit: usize) -> Vec<String> {
     let mut query = query(conditions, order, limit);
     let (mut keys, fresh) = (Vec::new(), now(host).await);
@@ -123,7 +123,7 @@ async fn several_conditions_hold_together(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_document_with_many_values_is_told_once(place: Place) {
+async fn a_document_with_many_matching_values_is_returned_once(place: Place) {
     let host = filled(&place).await;
     for (conditions, wanted) in [
         (&["list>=1"][..], keys((0..60).filter(|n| n % 4 >= 2))),
@@ -141,7 +141,7 @@ async fn a_document_with_many_values_is_told_once(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn what_makes_no_sense_is_refused_with_what_does(place: Place) {
+async fn invalid_queries_are_refused_with_a_hint(place: Place) {
     let host = filled(&place).await;
     let fresh = Freshness::default();
     for (query, said) in [
@@ -167,7 +167,7 @@ async fn what_makes_no_sense_is_refused_with_what_does(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_read_that_is_not_fresh_in_time_says_how_far_it_is(place: Place) {
+async fn a_read_that_is_not_fresh_in_time_reports_its_position(place: Place) {
     let host = filled(&place).await;
     let head = host.log_head().await.unwrap();
     host.view(NOTES, "k00", now(&host).await).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_read_that_is_not_fresh_in_time_says_how_far_it_is(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-/// Follows until a document is told, and gives all that it was told by then.
+/// Follows until a document is reported, and returns all documents reported by then.
 async fn follow(
     host: &Host,
     after: Option<ChangePlace>,
@@ -209,7 +209,7 @@ async fn follow(
     panic!("the changes ended");
 }
 
-async fn changes_are_told_in_order_and_resumed(place: Place) {
+async fn changes_are_reported_in_order_and_can_be_resumed(place: Place) {
     let host = filled(&place).await;
     let (told, at) = follow(&host, None, "k59").await;
     assert_eq!(told.len(), 60);
@@ -223,7 +223,7 @@ async fn changes_are_told_in_order_and_resumed(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_switch_is_told_to_those_who_follow_changes(place: Place) {
+async fn followers_of_changes_are_notified_of_a_switch(place: Place) {
     let host = filled(&place).await;
     let (_, at) = follow(&host, None, "k59").await;
     let mut changes = host.changes(NOTES, Some(at)).await.unwrap();

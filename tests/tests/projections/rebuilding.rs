@@ -1,4 +1,4 @@
-//! Rebuilds beside the running build.
+//! Rebuilds next to the active build.
 
 use quipu::deploy::Keeping;
 use quipu::model::{Lifecycle, OnError};
@@ -15,14 +15,14 @@ use super::support::{
 };
 
 on_every_store!(
-    a_higher_version_is_built_beside_the_running_one_and_takes_over,
+    a_higher_version_is_built_next_to_the_active_one_and_replaces_it,
     the_same_version_in_a_new_module_keeps_its_documents,
-    a_rebuild_may_wait_for_the_order_to_take_over,
+    a_rebuild_can_be_held_until_the_operator_switches,
     documents_of_two_builds_are_compared_as_json_values,
     a_rebuild_can_be_cancelled,
-    a_roll_back_brings_the_old_documents_back_and_they_catch_up,
-    what_is_kept_is_dropped_on_order,
-    a_definition_that_changes_without_its_version_is_refused,
+    a_roll_back_restores_the_old_documents_and_they_catch_up,
+    the_previous_build_is_dropped_on_request,
+    a_changed_definition_with_the_same_version_is_refused,
     a_rebuild_under_appends_counts_each_event_once,
     a_switch_is_done_while_events_come_all_the_time,
     an_owner_renews_its_lease_while_its_work_goes_on,
@@ -42,8 +42,8 @@ fn kept_async() -> quipu::model::SettingsChange {
     kept(Lifecycle::Async, OnError::Stop)
 }
 
-/// Version 2, which has other keys on purpose: nothing tells that from lost documents, so an
-/// operator orders it to take over.
+/// Version 2, whose keys differ on purpose. This looks like lost documents, so an operator has to
+/// confirm it.
 async fn switch_to_version_2(host: &Host) -> Status {
     until_state(host, State::CaughtUp).await;
     deploy(host, &version(2), kept_async()).await;
@@ -59,7 +59,7 @@ async fn switch_to_version_2(host: &Host) -> Status {
     status.await
 }
 
-async fn a_higher_version_is_built_beside_the_running_one_and_takes_over(place: Place) {
+async fn a_higher_version_is_built_next_to_the_active_one_and_replaces_it(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1), kept_async()).await;
     for n in 1..=10 {
@@ -87,7 +87,7 @@ async fn the_same_version_in_a_new_module_keeps_its_documents(place: Place) {
     deploy(&host, &other, kept_async()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     assert_eq!(document(&host, "note-1").await["count"], 2);
-    // The old module may have folded it still: the documents of both are the same.
+    // The old module may have folded this event: the documents of both are the same.
     until(&host, "handed over", |status| {
         let deployed = status.deployed.as_ref().map(|it| it.module);
         status.builds.len() == 1 && deployed == Some(status.builds[0].module)
@@ -96,7 +96,7 @@ async fn the_same_version_in_a_new_module_keeps_its_documents(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_may_wait_for_the_order_to_take_over(place: Place) {
+async fn a_rebuild_can_be_held_until_the_operator_switches(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1), kept_async()).await;
     for n in 1..=5 {
@@ -168,7 +168,7 @@ async fn a_rebuild_can_be_cancelled(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_roll_back_brings_the_old_documents_back_and_they_catch_up(place: Place) {
+async fn a_roll_back_restores_the_old_documents_and_they_catch_up(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1), kept_async()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
@@ -184,7 +184,7 @@ async fn a_roll_back_brings_the_old_documents_back_and_they_catch_up(place: Plac
     host.shutdown().await.unwrap();
 }
 
-async fn what_is_kept_is_dropped_on_order(place: Place) {
+async fn the_previous_build_is_dropped_on_request(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1), kept_async()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
@@ -197,7 +197,7 @@ async fn what_is_kept_is_dropped_on_order(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_definition_that_changes_without_its_version_is_refused(place: Place) {
+async fn a_changed_definition_with_the_same_version_is_refused(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1), kept_async()).await;
     let index = json!({"indexes": [{"name": "sum", "pointer": "/sum", "kind": "integer"}]});
@@ -239,7 +239,7 @@ async fn a_rebuild_under_appends_counts_each_event_once(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_switch_is_done_while_events_come_all_the_time(place: Place) {
+async fn a_switch_succeeds_under_continuous_appends(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(2), kept_async()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
@@ -276,9 +276,9 @@ async fn a_switch_is_done_while_events_come_all_the_time(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-/// Renewals come in the middle of everything: a work that holds what they wait for must
-/// go on meanwhile.
-async fn an_owner_renews_its_lease_while_its_work_goes_on(place: Place) {
+/// Lease renewals arrive at any time, so a task that holds a resource that they wait for must make
+/// progress meanwhile.
+async fn an_owner_renews_its_lease_during_long_work(place: Place) {
     let options = quipu::projection::Options {
         lease: std::time::Duration::from_millis(3),
         ..super::support::quick()
@@ -301,7 +301,7 @@ async fn an_owner_renews_its_lease_while_its_work_goes_on(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn a_rebuild_goes_on_after_a_restart(place: Place) {
+async fn a_rebuild_continues_after_a_restart(place: Place) {
     let first = host(&place).await;
     deploy(&first, &version(1), kept_async()).await;
     for n in 1..=50 {
@@ -323,7 +323,7 @@ async fn a_rebuild_goes_on_after_a_restart(place: Place) {
     second.shutdown().await.unwrap();
 }
 
-async fn a_name_is_taken_over_where_that_is_asked_for(place: Place) {
+async fn a_projection_name_is_taken_over_on_request(place: Place) {
     let host = host(&place).await;
     deploy(&host, &version(1), kept_async()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
@@ -364,10 +364,10 @@ async fn a_name_is_taken_over_where_that_is_asked_for(place: Place) {
     note(&host, "note-1", &json!({"n": 1})).await;
     assert_eq!(document(&host, "note-1").await["sum"], 2);
     assert_eq!(active(&host).await.started_at, begun);
-    // The one that had it may change, and still defines it.
+    // The previous owner of the name may change, and still defines it.
     deploy_plain(&host, &version(1).version("1.0.1")).await;
     assert_eq!(owner(&host), digest);
-    // A release that takes the name back is rolled back with it.
+    // A release that takes the name back is rolled back together with the ownership.
     let back = version(1).version("1.0.2").component();
     let back = host.upload(back).await.unwrap().module.digest();
     host.deploy(
@@ -388,7 +388,7 @@ async fn a_name_is_taken_over_where_that_is_asked_for(place: Place) {
     .await
     .unwrap();
     assert_eq!(owner(&host), digest);
-    // A higher version is built anew, and the ownership outlives the host.
+    // A higher version is built from scratch, and the ownership survives a restart.
     deploy_plain(&host, &other(2)).await;
     until(&host, "taken over", |status| {
         let build = build_of(status, Role::Active);
@@ -399,7 +399,7 @@ async fn a_name_is_taken_over_where_that_is_asked_for(place: Place) {
     let host = self::host(&place).await;
     let newer = owner(&host);
     assert_eq!(host.plan().active("other"), Some(newer));
-    // It is that of the other one again where its owner has it no longer.
+    // The name belongs to the other module once its owner no longer defines it.
     deploy_plain(&host, &probe("other").projection("else", 1, json!({}))).await;
     assert_eq!(Some(owner(&host)), host.plan().active("note"));
     host.shutdown().await.unwrap();

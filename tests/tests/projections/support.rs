@@ -17,7 +17,7 @@ pub use quipu_tests::loan_documents::{build_of, documents};
 /// The projection of most tests.
 pub const NOTES: &str = "notes";
 
-/// A host that does not wait long for anything.
+/// A host that waits only shortly for everything.
 pub fn builder(place: &Place) -> Builder {
     place.builder().projections(quick())
 }
@@ -26,7 +26,7 @@ pub async fn host(place: &Place) -> Host {
     builder(place).build().await.unwrap()
 }
 
-/// A host that gives inline folds time, however busy the machine is.
+/// A host that gives inline folds more time, however busy the machine is.
 pub async fn patient(place: &Place) -> Host {
     let options = Options {
         inline_time: Duration::from_secs(2),
@@ -35,7 +35,7 @@ pub async fn patient(place: &Place) -> Host {
     place.builder().projections(options).build().await.unwrap()
 }
 
-/// Options of a host that does not wait long for anything.
+/// The options of a host that waits only shortly for everything.
 pub fn quick() -> Options {
     Options {
         attempts: 2,
@@ -46,7 +46,7 @@ pub fn quick() -> Options {
     }
 }
 
-/// How a projection is to be kept.
+/// The settings of a projection.
 pub fn kept(lifecycle: Lifecycle, on_error: OnError) -> SettingsChange {
     SettingsChange {
         lifecycle: Some(lifecycle),
@@ -71,7 +71,7 @@ pub async fn deploy(host: &Host, probe: &Probe, change: SettingsChange) {
     .unwrap();
 }
 
-/// The same; a build that begins with it does not take over.
+/// The same, but a build that starts with it is held.
 pub async fn deploy_held(host: &Host, probe: &Probe, change: SettingsChange) {
     let digest = host.upload(probe.component()).await.unwrap();
     let keeping = Keeping {
@@ -108,7 +108,7 @@ pub async fn try_note(
     Ok(appended.events[0].position)
 }
 
-/// Fresh as of a position, however long that takes.
+/// Reads that are fresh as of a position, however long that takes.
 pub fn after(position: Position) -> Freshness {
     Freshness {
         after: position,
@@ -116,12 +116,12 @@ pub fn after(position: Position) -> Freshness {
     }
 }
 
-/// Fresh as of the log's end.
+/// Reads that are fresh as of the log's end.
 pub async fn now(host: &Host) -> Freshness {
     after(host.log_head().await.unwrap())
 }
 
-/// The whole log of a host as a file.
+/// The whole log of a host, exported to a file.
 pub async fn export(host: &Host) -> Vec<u8> {
     let mut export = host.export(Position(0)).await.unwrap();
     let mut file = Vec::new();
@@ -131,20 +131,20 @@ pub async fn export(host: &Host) -> Vec<u8> {
     file
 }
 
-/// A document of [`NOTES`], as fresh as the log, or as it gets where events are parked.
+/// A document of [`NOTES`], as fresh as the log, or as fresh as possible where events are parked.
 pub async fn document(host: &Host, key: &str) -> Value {
     let fresh = quipu_tests::loan_documents::fresh(host, NOTES).await;
     let view = host.view(NOTES, key, fresh).await.unwrap();
     serde_json::from_str(&view.document).unwrap()
 }
 
-/// How the active build of [`NOTES`] stands.
+/// The status of the active build of [`NOTES`].
 pub async fn active(host: &Host) -> BuildStatus {
     build_of(&host.projection(NOTES).await.unwrap(), Role::Active).unwrap()
 }
 
-/// Whether the active build is of the deployed version, is judged under the present plan, and no
-/// rebuild is on its way.
+/// Whether the active build has the deployed version and matches the current plan, and no rebuild
+/// is running.
 pub fn is_settled(host: &Host, status: &Status) -> bool {
     let version = status.deployed.as_ref().map(|deployed| deployed.version);
     let wants_inline = status.settings.lifecycle == Lifecycle::Inline;
@@ -162,7 +162,7 @@ pub fn is_settled(host: &Host, status: &Status) -> bool {
     is_right && build_of(status, Role::Next).is_none()
 }
 
-/// Waits until [`NOTES`] stands so.
+/// Waits until the status of [`NOTES`] satisfies this condition.
 pub async fn until(host: &Host, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
     let mut last = None;
     for _ in 0..2_000 {
@@ -185,8 +185,8 @@ pub async fn until_state(host: &Host, state: State) -> BuildStatus {
     build_of(&status.await, Role::Active).unwrap()
 }
 
-/// Lets a version that has other keys on purpose take over. Nothing tells that from lost
-/// documents, so an operator orders it, unless it was there before anything could be lost.
+/// Switches to a version whose keys differ on purpose. This looks like lost documents, so an
+/// operator confirms it, unless it became active before any could be lost.
 pub async fn switch_to(host: &Host, version: u32) {
     let is_active = |status: &Status| {
         build_of(status, Role::Active).is_some_and(|build| build.version == version)

@@ -1,6 +1,6 @@
-//! Releases of a decider, an upcaster and two projections, one of them inline, back and forth
-//! while 64 clients send commands: no command fails, and the documents are right at the end.
-//! With `QUIPU_LONG=1` for a minute.
+//! Releases of a decider, an upcaster and two projections, one of them inline, back and forth while
+//! 64 clients send commands: no command fails, and the documents are right at the end. Runs for a
+//! minute with `QUIPU_LONG=1`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ async fn releases_back_and_forth_on_two_hosts() {
     release_under_load(vec![patient(&place).await, patient(&place).await]).await;
 }
 
-/// Two releases: the type has another name, and the step does something else.
+/// Two releases: in the second, the type has another name, and the step does something else.
 fn releases() -> [Vec<Probe>; 2] {
     let one = probe("stock").event("corrected", 1);
     let other = probe("stock")

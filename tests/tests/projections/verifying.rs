@@ -1,4 +1,4 @@
-//! Documents that are folded from the first event are those that are stored.
+//! Verifying documents: a fold from the first event equals the stored documents.
 
 use quipu::Host;
 use quipu::model::{Lifecycle, Mismatch, OnError, Position, SettingsChange};
@@ -12,12 +12,12 @@ use super::support::{NOTES, active, deploy, host, kept, note, now, quick, until,
 
 on_every_store!(
     a_store_without_projections_is_sound,
-    asynchronous_documents_are_sound_while_appends_go_on,
-    inline_documents_are_sound_while_appends_go_on,
-    documents_that_do_not_fit_are_folded_in_parts,
-    events_that_were_skipped_are_no_findings,
-    events_that_are_parked_are_left_out,
-    events_that_were_dropped_are_no_findings,
+    asynchronous_documents_are_sound_during_appends,
+    inline_documents_are_sound_during_appends,
+    documents_that_do_not_fit_into_memory_are_folded_in_parts,
+    skipped_events_are_not_findings,
+    parked_events_are_left_out,
+    dropped_events_are_not_findings,
     a_live_projection_has_nothing_to_compare,
     documents_that_can_not_be_folded_any_more_are_found,
     a_changed_document_is_found_and_named,
@@ -44,7 +44,7 @@ async fn verified(host: &Host) -> Verified {
     host.verify(&scope, &mut |_| {}).await.unwrap()
 }
 
-/// The same, of one projection: how many documents are the same, different, left out.
+/// The same for one projection: the numbers of documents that are equal, different, and left out.
 async fn tally(host: &Host) -> (u64, u64, u64) {
     let found = verified(host).await;
     let [tally] = &found.projections[..] else {
@@ -56,7 +56,7 @@ async fn tally(host: &Host) -> (u64, u64, u64) {
     (tally.same, tally.different, tally.parked)
 }
 
-/// Each document that is not as it should be.
+/// Each document with a mismatch.
 fn mismatches(found: &Verified) -> Vec<(&str, Mismatch)> {
     let documents = found.documents.iter();
     let mut mismatches: Vec<_> = documents.map(|it| (&*it.key, it.mismatch)).collect();
@@ -71,7 +71,7 @@ async fn a_store_without_projections_is_sound(place: Place) {
     assert!(found.is_sound() && found.projections.is_empty());
 }
 
-/// Verifies again and again while events come, of which some delete.
+/// Verifies repeatedly while events arrive, some of which delete documents.
 async fn check_while_appends_go_on(host: &Host) {
     let appending = async {
         for n in 0..400_u32 {
@@ -97,14 +97,14 @@ async fn check_while_appends_go_on(host: &Host) {
     assert!(documents > 40);
 }
 
-async fn asynchronous_documents_are_sound_while_appends_go_on(place: Place) {
+async fn asynchronous_documents_are_sound_during_appends(place: Place) {
     let host = host(&place).await;
     deploy(&host, &keyed(), as_async()).await;
     check_while_appends_go_on(&host).await;
     host.shutdown().await.unwrap();
 }
 
-async fn inline_documents_are_sound_while_appends_go_on(place: Place) {
+async fn inline_documents_are_sound_during_appends(place: Place) {
     let host = super::support::patient(&place).await;
     deploy(&host, &keyed(), kept(Lifecycle::Inline, OnError::Stop)).await;
     until_state(&host, State::Inline).await;
@@ -112,7 +112,7 @@ async fn inline_documents_are_sound_while_appends_go_on(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn documents_that_do_not_fit_are_folded_in_parts(place: Place) {
+async fn documents_that_do_not_fit_into_memory_are_folded_in_parts(place: Place) {
     let options = Options {
         verify_bytes: 4_000,
         page_events: 50,
@@ -134,14 +134,14 @@ async fn documents_that_do_not_fit_are_folded_in_parts(place: Place) {
     let found = host.verify(&scope, &mut told).await.unwrap();
     assert!(found.is_sound(), "{found:?}");
     assert_eq!(found.projections[0].same, 340);
-    // The log was read for each part.
+    // The log was read once for each part.
     let head = host.log_head().await.unwrap();
     let passes = last.iter().filter(|position| **position == head).count();
     assert!(passes > 10, "{passes}");
     host.shutdown().await.unwrap();
 }
 
-/// Two documents, of which one can't take the second event.
+/// Two documents, one of which cannot fold the second event.
 async fn feed(host: &Host, on_error: OnError) {
     deploy(host, &keyed(), kept(Lifecycle::Async, on_error)).await;
     note(host, "note-1", &json!({"n": 1, "keys": ["a", "b"]})).await;
@@ -153,7 +153,7 @@ async fn feed(host: &Host, on_error: OnError) {
     )
     .await;
     note(host, "note-2", &json!({"n": 2, "keys": ["a", "b"]})).await;
-    // Without keys it concerns its stream.
+    // Without keys, the event affects its stream.
     let bad = json!({"keys": "trap"});
     note(host, "note-3", &json!({"keys": ["b"], "bad": bad})).await;
     note(host, "note-3", &json!({"n": 5, "keys": ["c"]})).await;
@@ -161,7 +161,7 @@ async fn feed(host: &Host, on_error: OnError) {
     until_state(host, State::CaughtUp).await;
 }
 
-async fn events_that_were_skipped_are_no_findings(place: Place) {
+async fn skipped_events_are_not_findings(place: Place) {
     let host = host(&place).await;
     feed(&host, OnError::Skip).await;
     assert_eq!(active(&host).await.counts.skipped, 2);
@@ -169,15 +169,15 @@ async fn events_that_were_skipped_are_no_findings(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn events_that_are_parked_are_left_out(place: Place) {
+async fn parked_events_are_left_out(place: Place) {
     let host = host(&place).await;
     feed(&host, OnError::Park).await;
-    // Document a, and stream note-3, whose events would make c.
+    // Document a, and stream note-3, whose events would create c.
     assert_eq!(tally(&host).await, (1, 0, 2));
     host.shutdown().await.unwrap();
 }
 
-async fn events_that_were_dropped_are_no_findings(place: Place) {
+async fn dropped_events_are_not_findings(place: Place) {
     let host = host(&place).await;
     feed(&host, OnError::Park).await;
     let order = Order::DropParked {
@@ -200,7 +200,7 @@ async fn a_live_projection_has_nothing_to_compare(place: Place) {
     assert!(found.is_sound() && found.projections.is_empty());
 }
 
-async fn documents_that_can_not_be_folded_any_more_are_found(place: Place) {
+async fn documents_that_can_no_longer_be_folded_are_found(place: Place) {
     let host = host(&place).await;
     let healing = json!({"keys": "body", "does": "heal"});
     let healing = probe("note")
@@ -242,7 +242,7 @@ async fn documents_that_can_not_be_folded_any_more_are_found(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-/// A host with documents a, b and c, in this lifecycle.
+/// A host with documents a, b and c, with this lifecycle.
 async fn filled(place: &Place, lifecycle: Lifecycle) -> Host {
     let host = super::support::patient(place).await;
     deploy(&host, &keyed(), kept(lifecycle, OnError::Stop)).await;
@@ -314,7 +314,7 @@ async fn a_missing_document_and_an_extra_one_are_found(place: Place) {
     let names: Vec<&str> = found.documents.iter().map(|it| it.name.as_str()).collect();
     assert!(names.contains(&"document:notes/only-folded/a"), "{names:?}");
     assert!(names.contains(&"document:notes/only-stored/x"), "{names:?}");
-    // What comes on top changes nothing about that.
+    // Later events do not change the findings.
     let stream = build::stream("note-2");
     for _ in 0..3 {
         note(&host, stream.as_str(), &json!({"n": 1, "keys": ["b"]})).await;
@@ -324,7 +324,7 @@ async fn a_missing_document_and_an_extra_one_are_found(place: Place) {
     host.shutdown().await.unwrap();
 }
 
-async fn an_acknowledged_document_fails_no_run(place: Place) {
+async fn an_acknowledged_document_does_not_fail_a_run(place: Place) {
     let host = filled(&place, Lifecycle::Inline).await;
     let host = tampered(&place, host, CHANGE).await;
     let other = "document:notes/only-stored/b";
