@@ -6,10 +6,10 @@ use quipu::runtime::FaultKind;
 use quipu_tests::{Place, examples, guest, on_every_store};
 
 on_every_store! {
-    a_decision_that_a_second_instance_does_not_make_is_a_fault,
-    a_guest_that_is_pure_passes_the_check,
-    a_guest_that_tells_where_its_state_lies_is_found,
-    a_guest_that_tells_how_events_came_in_batches_is_found,
+    a_decision_that_a_second_instance_does_not_repeat_is_a_fault,
+    a_pure_guest_passes_the_check,
+    a_guest_that_depends_on_the_address_of_its_state_is_found,
+    a_guest_that_depends_on_the_batches_of_events_is_found,
 }
 
 async fn decide(place: &Place, guest: &str) -> Vec<Result<u64, Error>> {

@@ -12,16 +12,16 @@ use serde_json::json;
 use crate::support::{deploy, engine, note, read, seen, thing, until};
 
 on_every_store!(
-    older_events_leave_the_reads_and_stay_in_the_log,
-    a_truncated_stream_goes_on,
-    removing_the_mark_undoes_it,
-    what_can_not_be_truncated_is_refused,
-    a_module_that_can_not_read_an_anchor_is_refused,
-    the_past_before_the_mark_is_not_shown,
-    a_mark_is_told_of_as_an_archiving_is,
-    no_snapshot_of_new_rules_rests_on_an_anchor_of_older_ones,
-    an_anchor_is_never_replaced_by_policy,
-    without_its_anchor_a_truncated_stream_is_not_folded,
+    truncated_events_are_hidden_from_stream_reads_and_stay_in_the_log,
+    a_truncated_stream_takes_appends_and_known_ids,
+    removing_the_mark_shows_all_events,
+    invalid_truncations_are_refused,
+    a_module_that_cannot_read_an_anchor_is_refused,
+    past_states_before_the_mark_are_not_shown,
+    a_truncation_is_recorded_like_an_archiving,
+    no_snapshot_of_new_rules_is_based_on_an_anchor_of_older_rules,
+    automatic_snapshots_never_replace_an_anchor,
+    a_truncated_stream_without_its_anchor_is_not_folded,
 );
 
 fn decider() -> Probe {

@@ -14,9 +14,9 @@ use crate::support::{deploy, note, seen, thing, until};
 on_every_store!(
     a_snapshot_unblocks_a_stream_that_is_too_long,
     the_guard_counts_from_the_newest_usable_snapshot,
-    a_policy_keeps_a_long_stream_going,
-    a_stream_near_its_bound_is_counted_once,
-    a_snapshot_by_another_host_helps_too,
+    automatic_snapshots_keep_a_long_stream_usable,
+    the_events_of_a_stream_near_its_limit_are_counted_once,
+    a_snapshot_by_another_host_unblocks_a_stream_too,
     a_snapshot_counts_for_a_short_stream_without_a_policy_after_a_restart,
 );
 

@@ -14,7 +14,7 @@ on_every_store!(
     of_two_clients_only_one_owns_the_name,
     a_name_is_taken_over_when_its_lease_has_run_out,
     an_operator_moves_a_name_and_deletes_it,
-    a_place_is_kept_over_a_restart,
+    a_checkpoint_survives_a_restart,
 );
 
 async fn server(place: &Place, count: usize) -> Server {

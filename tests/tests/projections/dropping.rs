@@ -21,9 +21,9 @@ on_every_store!(
     a_dropped_event_stays_dropped_in_an_imported_copy,
     an_event_dropped_between_two_imports_is_dropped_in_the_copy,
     one_event_of_a_sequence_is_dropped_and_the_later_ones_count,
-    one_event_that_waits_for_another_is_dropped_and_the_first_waits_on,
-    only_the_first_event_of_a_sequence_is_retried_by_itself,
-    a_retry_of_one_document_leaves_others_waiting,
+    dropping_a_parked_event_that_waits_for_another_keeps_the_first_parked,
+    only_the_first_event_of_a_sequence_can_be_retried_by_position,
+    a_retry_of_one_document_leaves_others_parked,
     the_parked_events_of_one_document_or_stream_are_listed,
     a_dropped_event_stays_dropped_after_a_restart,
 );

@@ -19,9 +19,9 @@ on_every_store!(
     events_of_the_host_are_folded_by_projections_that_subscribe_to_them,
     an_archived_stream_is_folded_like_any_other,
     an_append_is_seen_by_a_read_that_asks_for_its_position,
-    a_live_projection_keeps_nothing_and_folds_one_stream_on_demand,
-    a_split_event_comes_whole_at_the_edge_of_a_batch,
-    what_is_folded_outlives_the_host,
+    a_live_projection_stores_nothing_and_folds_one_stream_on_demand,
+    a_split_event_is_never_divided_between_batches,
+    documents_survive_a_restart,
 );
 
 async fn each_document_folds_its_events_in_order(place: Place) {

@@ -22,7 +22,7 @@ on_every_store!(
     a_rebuild_that_skips_more_events_waits,
     a_rebuild_with_tombstones_in_place_of_documents_becomes_active,
     a_rebuild_of_an_inline_projection_waits_too,
-    a_rebuild_of_an_inline_projection_that_parked_events_takes_over_when_ordered_to,
+    a_rebuild_of_an_inline_projection_with_parked_events_becomes_active_on_request,
     a_rebuild_that_waits_can_be_cancelled,
     a_rebuild_still_waits_after_a_restart,
 );

@@ -26,8 +26,8 @@ on_every_store!(
     a_projection_that_keeps_failing_refuses_appends_immediately_and_recovers,
     a_fold_that_never_ends_fails_only_its_own_append,
     inline_asynchronous_and_rebuilt_documents_are_equal,
-    a_component_that_goes_takes_its_inline_projection_with_it,
-    an_inline_projection_outlives_the_host,
+    a_replaced_component_without_the_projection_orphans_its_build,
+    an_inline_projection_survives_a_restart,
 );
 
 fn all(version: u32) -> Probe {

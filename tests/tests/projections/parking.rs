@@ -13,15 +13,15 @@ use super::support::{
 };
 
 on_every_store!(
-    a_parked_document_waits_in_order_while_others_go_on,
-    a_stream_whose_events_have_no_keys_waits_as_a_whole,
-    what_is_parked_is_folded_after_a_fix_as_if_nothing_had_been,
-    what_is_parked_may_be_dropped_with_a_reason,
-    a_retry_that_fails_again_leaves_everything_waiting,
-    a_retry_under_the_policy_skip_skips_what_fails_again,
-    what_waits_for_a_document_keeps_its_order_when_lifting_fails,
-    a_build_in_which_too_much_waits_stops_and_says_so,
-    what_is_parked_outlives_the_host,
+    events_of_a_parked_document_wait_in_order_while_others_continue,
+    events_whose_keys_fail_are_parked_by_stream,
+    parked_events_are_folded_after_a_fix_as_if_nothing_had_failed,
+    parked_events_can_be_dropped_with_a_reason,
+    a_retry_that_fails_leaves_everything_parked,
+    a_retry_under_the_policy_skip_skips_events_that_fail,
+    events_parked_for_a_document_stay_in_order_when_lifting_fails,
+    a_build_with_too_many_parked_events_stops_with_the_reason,
+    parked_events_survive_a_restart,
 );
 
 pub fn broken() -> Probe {

@@ -22,9 +22,9 @@ use super::child::Projector;
 use super::support::{NOTES, build_of, export, is_settled, patient};
 
 on_every_store!(
-    documents_are_those_of_a_rebuild_whatever_is_released,
-    documents_are_those_of_a_rebuild_whatever_is_released_across_restarts,
-    documents_are_those_of_a_rebuild_whenever_a_release_is_killed,
+    documents_equal_those_of_a_rebuild_after_random_releases,
+    documents_equal_those_of_a_rebuild_after_random_releases_and_restarts,
+    documents_equal_those_of_a_rebuild_after_releases_that_are_killed,
 );
 
 type Documents = BTreeMap<String, String>;

@@ -24,10 +24,10 @@ on_every_store!(
     the_previous_build_is_dropped_on_request,
     a_changed_definition_with_the_same_version_is_refused,
     a_rebuild_under_appends_counts_each_event_once,
-    a_switch_is_done_while_events_come_all_the_time,
-    an_owner_renews_its_lease_while_its_work_goes_on,
-    a_rebuild_goes_on_after_a_restart,
-    a_name_is_taken_over_where_that_is_asked_for,
+    a_switch_succeeds_under_continuous_appends,
+    an_owner_renews_its_lease_during_long_work,
+    a_rebuild_continues_after_a_restart,
+    a_projection_name_is_taken_over_on_request,
 );
 
 fn version(version: u32) -> Probe {

@@ -19,10 +19,10 @@ on_every_store!(
     parked_events_are_left_out,
     dropped_events_are_not_findings,
     a_live_projection_has_nothing_to_compare,
-    documents_that_can_not_be_folded_any_more_are_found,
+    documents_that_can_no_longer_be_folded_are_found,
     a_changed_document_is_found_and_named,
     a_missing_document_and_an_extra_one_are_found,
-    an_acknowledged_document_fails_no_run,
+    an_acknowledged_document_does_not_fail_a_run,
 );
 
 /// A document for each key that a body names.

@@ -13,14 +13,14 @@ use super::{only, verified};
 on_every_store! {
     a_finding_can_be_acknowledged_before_it_occurs,
     names_and_reasons_are_checked,
-    a_candidate_is_not_blamed_for_what_the_active_one_can_not_fold,
-    a_candidate_is_not_blamed_for_types_that_the_active_one_can_not_read,
-    a_stream_that_is_acknowledged_does_not_block_a_candidate,
-    an_acknowledged_finding_fails_no_run,
-    another_finding_at_the_same_place_is_another,
-    findings_beyond_the_list_are_matched_too,
-    what_can_not_be_folded_is_named_by_its_first_version,
-    an_acknowledged_snapshot_fails_no_run,
+    a_candidate_is_not_blocked_by_streams_that_the_active_decider_cannot_fold,
+    a_candidate_is_not_blocked_by_types_that_the_active_decider_cannot_read,
+    an_acknowledged_stream_does_not_block_a_candidate,
+    an_acknowledged_finding_does_not_fail_a_run,
+    acknowledging_a_finding_does_not_cover_another_at_the_same_position,
+    findings_beyond_the_listed_ones_are_matched_too,
+    a_stream_that_cannot_be_folded_is_named_by_its_first_version,
+    an_acknowledged_snapshot_does_not_fail_a_run,
 }
 
 const CHANGE_3: (&str, &str) = (

@@ -11,13 +11,13 @@ use quipu_tests::{Place, build, examples, on_every_store};
 use super::{again, decisions, only, verified};
 
 on_every_store! {
-    a_history_is_sound_where_it_was_imported,
+    an_imported_history_is_sound,
     a_changed_byte_of_an_event_is_found,
     a_commit_of_another_module_is_found,
-    a_commit_under_a_plan_that_never_was_is_found,
-    a_version_that_is_missing_is_found,
-    events_that_can_not_be_folded_are_found,
-    a_snapshot_that_says_something_else_is_found,
+    a_commit_under_a_plan_that_does_not_exist_is_found,
+    a_missing_version_is_found,
+    events_that_cannot_be_folded_are_found,
+    a_snapshot_of_a_different_state_is_found,
 }
 
 /// A host with an account of six events, each from its own command.

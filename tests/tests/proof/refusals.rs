@@ -15,9 +15,9 @@ on_every_store! {
     a_sample_includes_the_rejections_of_its_streams,
     rejections_are_verified_with_their_recorded_plan,
     decisions_are_timed,
-    words_that_no_database_takes_are_kept_all_the_same,
+    rejections_with_text_that_no_database_can_store_are_kept,
     a_rejection_that_was_changed_is_found,
-    a_rejection_of_a_plan_that_is_not_known_yet_is_left_out,
+    a_rejection_of_an_unknown_plan_is_left_out,
 }
 
 /// A decider that rejects odd commands.

@@ -10,14 +10,14 @@ use quipu_tests::{Place, build, on_every_store};
 use serde_json::{Value, json};
 
 on_every_store! {
-    a_release_that_is_wrong_in_one_way_is_named,
-    a_release_that_is_right_is_not_objected_to,
-    decisions_are_compared_once_recorded_events_are_lifted,
-    what_the_active_plan_can_not_do_either_is_no_objection,
-    a_decision_that_the_active_decider_makes_too_is_no_objection,
-    a_release_is_one_plan_and_rolled_back_as_one,
+    a_release_with_one_mistake_is_reported,
+    a_correct_release_has_no_objections,
+    decisions_are_compared_with_lifted_recorded_events,
+    problems_that_the_active_plan_already_has_are_not_objections,
+    a_decision_that_the_active_decider_makes_too_is_not_an_objection,
+    a_release_is_activated_and_rolled_back_in_one_plan,
     a_release_that_contradicts_itself_activates_nothing,
-    a_release_outlives_its_host_and_is_exported,
+    a_release_survives_a_restart_and_is_exported,
 }
 
 /// The decider of version 1, and projections of its events: of both types, only of `counted`, of

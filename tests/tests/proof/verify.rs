@@ -16,15 +16,15 @@ use super::{again, decisions, verified};
 
 on_every_store! {
     an_empty_store_is_sound,
-    every_decision_of_both_generations_is_made_again,
-    swaps_under_load_leave_a_history_that_is_sound,
-    what_nobody_decided_is_counted_and_folded,
-    archived_and_truncated_streams_are_looked_at_as_before,
-    a_category_or_a_sample_is_looked_at_alone,
-    one_run_at_a_time,
-    progress_comes_to_the_head,
-    a_history_is_sound_behind_a_restart,
-    narrower_limits_of_a_host_are_not_those_of_its_history,
+    every_decision_of_both_generations_is_verified,
+    activations_under_load_leave_a_sound_history,
+    events_that_no_module_decided_are_counted_and_folded,
+    archived_and_truncated_streams_are_verified_completely,
+    a_category_or_a_sample_can_be_verified_by_itself,
+    only_one_run_at_a_time_is_allowed,
+    progress_reaches_the_head_of_the_log,
+    a_history_is_sound_after_a_restart,
+    lower_limits_of_a_host_do_not_apply_to_its_history,
 }
 
 async fn an_empty_store_is_sound(place: Place) {

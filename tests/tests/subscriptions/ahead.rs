@@ -11,7 +11,7 @@ use quipu_tests::{Place, on_every_store};
 use super::follow::{host, note};
 
 on_every_store!(
-    a_place_that_nobody_can_have_seen_is_refused,
+    a_start_position_that_does_not_exist_is_refused,
     a_name_that_is_ahead_of_the_log_is_refused,
 );
 

@@ -17,10 +17,10 @@ use crate::lifted::{names, record, types};
 use crate::upcaster::{READABLE_MAX, Step, mended, upcaster};
 
 on_every_store! {
-    a_subscription_ends_behind_what_could_be_lifted,
-    a_subscription_that_waits_ends_when_such_an_event_comes,
-    who_does_not_want_such_an_event_is_not_disturbed,
-    a_named_subscription_waits_until_it_is_mended,
+    a_subscription_ends_with_an_error_after_the_last_liftable_event,
+    a_waiting_subscription_ends_when_an_unliftable_event_is_committed,
+    a_subscription_that_filters_out_the_event_does_not_end,
+    a_named_subscription_waits_until_the_upcaster_is_fixed,
 }
 
 const STEPS: &[Step] = &[

@@ -18,9 +18,9 @@ on_every_store! {
     a_filter_by_type_includes_older_names,
     a_place_moves_only_after_all_parts_of_an_event,
     a_dropped_event_moves_the_place,
-    who_waits_for_a_type_gets_what_is_stored_under_its_older_names,
-    a_type_of_another_category_is_another_type,
-    what_a_decider_of_today_reads_is_told_of_a_history,
+    a_waiting_subscription_gets_events_stored_under_older_names,
+    the_same_type_name_in_another_category_is_a_different_type,
+    old_events_are_delivered_in_the_form_of_the_current_decider,
 }
 
 /// Steps that rename, split and drop.

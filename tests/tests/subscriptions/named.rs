@@ -16,13 +16,13 @@ use crate::watched::Watch;
 
 on_every_store! {
     every_event_is_handled_once_when_nothing_fails,
-    a_handler_that_fails_gets_the_same_events_again,
-    of_two_runners_one_handles_until_it_is_gone,
-    a_place_moves_over_what_does_not_pass,
-    a_named_subscription_leaves_out_what_its_filter_excludes,
-    a_name_is_taken_over_when_its_owner_gives_no_sign_of_life,
-    every_event_is_handled_at_least_once_over_restarts,
-    a_runner_goes_on_where_the_last_host_ended,
+    a_handler_that_fails_gets_the_same_events_a_second_time,
+    of_two_runners_only_one_handles_events_until_it_ends,
+    a_checkpoint_moves_over_events_that_do_not_pass_the_filter,
+    a_named_subscription_skips_excluded_events,
+    a_name_is_taken_over_when_its_owner_stops_renewing_the_lease,
+    every_event_is_handled_at_least_once_across_restarts,
+    a_runner_continues_where_the_last_host_ended,
 }
 
 type Handled = Arc<Mutex<Vec<u64>>>;

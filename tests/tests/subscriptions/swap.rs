@@ -20,7 +20,7 @@ use crate::lifted::types;
 use crate::upcaster::{Step, upcaster};
 
 on_every_store! {
-    nothing_is_missed_or_doubled_over_swaps,
+    nothing_is_missed_or_duplicated_while_upcasters_change,
 }
 
 const WRITERS: usize = 3;

@@ -17,7 +17,7 @@ on_every_store! {
     an_import_is_refused_if_only_the_store_has_a_stream_truncated,
     an_invalid_anchor_is_refused_with_its_line,
     an_anchor_beyond_the_end_of_an_export_is_left_out,
-    a_file_of_the_first_format_is_taken_in,
+    a_file_of_the_first_format_can_be_imported,
     a_damaged_anchor_is_left_out,
 }
 

@@ -9,7 +9,7 @@ use quipu_tests::{Place, build, on_every_store};
 
 use crate::{assert_same, exported};
 
-on_every_store! {a_killed_import_goes_on_where_it_ended,
+on_every_store! {a_killed_import_continues_where_it_ended,
 }
 
 /// The program, importing from its standard input.

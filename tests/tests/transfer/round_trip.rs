@@ -15,9 +15,9 @@ on_every_store! {
     gaps_between_positions_are_preserved,
     an_export_ends_at_the_end_of_the_log_when_it_began,
     each_line_is_a_cloud_event,
-    a_log_can_be_brought_over_in_parts,
-    many_events_and_large_commits_come_back,
-    settings_of_projections_come_back,
+    a_log_can_be_transferred_in_parts,
+    many_events_and_large_commits_can_be_imported,
+    settings_of_projections_are_imported,
 }
 
 async fn a_random_log_is_imported_byte_for_byte_into_every_kind_of_store(place: Place) {
