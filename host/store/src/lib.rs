@@ -6,6 +6,8 @@
 //! back-end brings its own statements.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// `tables` is compiled once for each database.
+#![allow(clippy::duplicate_mod)]
 
 mod acknowledged;
 mod assemble;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::tables::signed;
 use crate::classify::{self, Accepted, Heads};
 use crate::{Error, Head, Item, Result, StoredEvent, record};
 use quipu_model::{CommandId, StreamId};
@@ -224,11 +225,6 @@ fn encoded(command: &quipu_model::CommandRecord) -> Result<Vec<u8>> {
 /// The place of each locked stream in its array, from 1.
 pub fn owners<'a>(locked: &[&'a str]) -> HashMap<&'a str, i32> {
     locked.iter().copied().zip(1..).collect()
-}
-
-/// PostgreSQL's integers have a sign; every number here is far below the bound.
-pub fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The head of a stream after its last write in a batch, but for the mark of a truncated

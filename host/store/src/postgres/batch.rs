@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sqlx::Executor;
 use sqlx::postgres::{PgConnection, PgRow};
 
-use super::arrays::{Ground, Rows, head_after, owners, signed};
+use super::arrays::{Ground, Rows, head_after, owners};
 use super::cell::Cells;
 use super::error::Failure;
 use super::inline::Locks;
 use super::memory::{Memory, TypeKey};
 use super::sent::{Sent, place};
+use super::tables::signed;
 use super::turns::Turning;
-use super::{documents, lookup, modules, snapshots};
+use super::{activation, anchors, documents, import, lookup};
 use crate::classify::{Classified, Heads, Known, Parts, Refused, classify};
 use crate::projected::{Basis, Projected, project};
 use crate::turns::{take, turns};
@@ -133,7 +134,7 @@ impl Attempt<'_> {
             )));
         }
         for deployment in deployments(items, &classified.outcomes) {
-            if !modules::activate(self.connection, &deployment).await? {
+            if !activation::activate(self.connection, &deployment).await? {
                 let digest = deployment.digest;
                 return Err(
                     Error::Unexpected(format!("module {digest} is not in the store")).into(),
@@ -158,8 +159,8 @@ impl Attempt<'_> {
         if turns.is_empty() || !matches!(classified.outcomes[..], [Outcome::Activated(_)]) {
             return Ok(None);
         }
+        let last = import::end(self.connection, self.namespace).await?;
         let mut turning = Turning(&mut *self.connection);
-        let last = turning.last(self.namespace).await?;
         take(turns, &mut turning, (last, classified.parts.plan)).await
     }
 
@@ -326,9 +327,9 @@ impl Attempt<'_> {
         match &mark.change {
             Change::Archived(_) => {}
             Change::Truncated { before, anchor } => {
-                snapshots::truncate(self.connection, &mark.stream, *before, anchor).await?;
+                anchors::truncate(self.connection, &mark.stream, *before, anchor).await?;
             }
-            Change::Whole => snapshots::make_whole(self.connection, &mark.stream).await?,
+            Change::Whole => anchors::make_whole(self.connection, &mark.stream).await?,
         }
         Ok(())
     }

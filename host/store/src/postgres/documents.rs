@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
 
-use super::arrays::signed;
 use super::cell::Cells;
 use super::error::Failure;
+use super::tables::signed;
 use crate::{BuildId, DocumentWrite, IndexEntry, StoredDocument};
 
 /// Bytes that one statement is given, about: more are written by several.

@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use sqlx::Executor;
 use sqlx::postgres::PgConnection;
 
-use super::arrays::{Ground, Rows, owners, signed};
+use super::arrays::{Ground, Rows, owners};
 use super::batch::send;
 use super::cell::Cells;
 use super::error::Failure;
 use super::memory::{Memory, TypeKey};
-use super::{lookup, modules, snapshots, turns};
+use super::tables::signed;
+use super::{activation, anchors, lookup, turns};
 use crate::stored::{
     Continued, check_anchor, check_import, holds_inline, module_missing, no_stream_to_archive,
     plan_out_of_order,
@@ -90,6 +91,13 @@ pub async fn follow(connection: &mut PgConnection, namespace: i64) -> sqlx::Resu
     follow.execute(connection).await.map(|_| ())
 }
 
+/// The end of the log, where nobody appends. Imported events are after it once they are followed.
+pub async fn end(connection: &mut PgConnection, namespace: i64) -> Result<Position, Failure> {
+    follow(connection, namespace).await?;
+    let row = sqlx::query(LAST).fetch_one(connection).await?;
+    Ok(Position(row.number(0)?))
+}
+
 async fn events(
     connection: &mut PgConnection,
     memory: &mut Memory,
@@ -166,7 +174,7 @@ async fn plan(connection: &mut PgConnection, deployment: &Deployment) -> Done {
     if deployment.plan != last + 1 {
         return Err(plan_out_of_order(deployment.plan, last).into());
     }
-    if modules::activate(connection, deployment).await? {
+    if activation::activate(connection, deployment).await? {
         return Ok(());
     }
     Err(module_missing(deployment.digest).into())
@@ -175,6 +183,6 @@ async fn plan(connection: &mut PgConnection, deployment: &Deployment) -> Done {
 async fn truncate(connection: &mut PgConnection, anchor: &Anchor) -> Done {
     let heads = lookup::heads(connection, std::iter::once(&anchor.stream)).await?;
     check_anchor(anchor, heads.get(&anchor.stream).copied())?;
-    snapshots::truncate(connection, &anchor.stream, anchor.before, &anchor.snapshot).await?;
+    anchors::truncate(connection, &anchor.stream, anchor.before, &anchor.snapshot).await?;
     Ok(())
 }

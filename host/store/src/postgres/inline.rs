@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::postgres::PgConnection;
 
-use super::arrays::signed;
 use super::cell::Cells;
 use super::error::Failure;
+use super::tables::signed;
 use crate::projected::Documents;
 use crate::{BuildId, StoredDocument};
 use quipu_model::Position;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
-use super::arrays::signed;
 use super::cell::Cells;
 use super::error::Failure;
 use super::memory::{Memory, TypeKey};
+use super::tables::signed;
 use crate::assemble::body;
 use crate::classify::{self, Heads, Known, Parts};
 use crate::{Error, Head, Item, KnownCommit, KnownEvent, ProjectionPlan, Result, record};

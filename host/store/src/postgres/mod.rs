@@ -4,32 +4,26 @@
 //! function, a pool that reads, and one that listens. Positions become readable in
 //! order by a fence of advisory locks; `horizon` in the first migration says how.
 
-mod acknowledged;
+mod activation;
+mod anchors;
 mod arrays;
-mod aside;
 mod batch;
-mod builds;
-mod cell;
-mod checkpoints;
+mod counting;
+mod dialect;
 mod documents;
-mod dropped;
 mod error;
 mod import;
 mod inline;
 mod lookup;
 mod memory;
-mod modules;
-mod pages;
-mod projections;
 mod reader;
-mod rejections;
-mod retries;
+mod rejected;
+mod scans;
 mod schema;
 mod sent;
 mod session;
-mod snapshots;
-mod turns;
-mod types;
+#[path = "../tables/mod.rs"]
+mod tables;
 mod url;
 mod wakes;
 mod writer;
@@ -40,9 +34,13 @@ use std::time::Duration;
 use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgPoolOptions};
 
-use self::cell::Cells;
+use self::dialect::Connections;
 pub use self::error::database_error;
 use self::session::Settings;
+use self::tables::cell::{self, Cells};
+use self::tables::{
+    acknowledged, checkpoints, modules, projections, rejections, snapshots, turns, types,
+};
 pub use self::url::Url;
 use super::{Error, Migrated, Result, Store};
 use quipu_model::supervise::Supervisor;
@@ -101,15 +99,16 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     };
     let supervisor = Supervisor::default();
     let told = wakes::start(&settings, &pool, waker, &supervisor);
+    let tables = Connections::new(pool.clone(), namespace);
     Ok(Store {
         reader: Arc::new(reader::Reader::new(pool.clone(), namespace)),
-        modules: Arc::new(modules::Modules::new(pool.clone())),
-        checkpoints: Arc::new(checkpoints::Checkpoints::new(pool.clone())),
-        snapshots: Arc::new(snapshots::Snapshots::new(pool.clone())),
-        types: Arc::new(types::Types::new(pool.clone(), namespace)),
-        documents: Arc::new(projections::Projections::new(pool.clone())),
-        rejections: Arc::new(rejections::Rejections::new(pool.clone())),
-        acknowledgements: Arc::new(acknowledged::Acknowledgements::new(pool.clone())),
+        modules: Arc::new(modules::Modules(tables.clone())),
+        checkpoints: Arc::new(checkpoints::Checkpoints(tables.clone())),
+        snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
+        types: Arc::new(types::Types(tables.clone())),
+        documents: Arc::new(projections::Projections(tables.clone())),
+        rejections: Arc::new(rejections::Rejections(tables.clone())),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements(tables)),
         writer: Box::new(writer::Writer::new(settings, pool, told)),
         wakes,
         secret,

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
 
-use super::arrays::signed;
 use super::cell::Cells;
 use super::lookup::{bound, head};
+use super::tables::signed;
 use crate::assemble::{Assembler, EventRow, body, stored, stream_id};
 use crate::page::{Room, page_bounds};
 use crate::{

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use sqlx::postgres::PgConnection;
 
-use super::arrays::signed;
 use super::cell::Cells;
 use super::error::Failure;
+use super::tables::signed;
 use crate::classify::Classified;
 use crate::{Appended, Deployment, Outcome, Result};
 use quipu_model::{EventId, Position};

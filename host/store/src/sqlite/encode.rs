@@ -167,11 +167,6 @@ fn tags(tags: &[std::sync::Arc<str>]) -> Result<String> {
     serde_json::to_string(&tags).map_err(|error| Error::Unexpected(error.to_string()))
 }
 
-/// SQLite's integers have a sign; every number here is far below the bound.
-pub fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
 /// A JSON array of the names of rows.
 pub fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut array = "[".to_owned();

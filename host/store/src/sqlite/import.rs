@@ -3,10 +3,11 @@
 use sqlx::sqlite::SqliteConnection;
 
 use super::cell::Cells;
-use super::encode::{Batch, First, Place, signed};
+use super::encode::{Batch, First, Place};
 use super::error::import_error;
 use super::marks;
 use super::memory::Memory;
+use super::tables::signed;
 use super::turns;
 use super::writer::{Writer, stream_id};
 use crate::stored::{

@@ -3,7 +3,7 @@
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
-use super::encode::signed;
+use super::tables::signed;
 use crate::{Change, Result, StoredSnapshot};
 use quipu_model::{StreamId, Timestamp, Version};
 

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::cell::Cells;
 use super::log::Holes;
-use super::modules::categories;
+use super::tables::modules::categories;
 pub use crate::assemble::TypeKey;
 use crate::classify::Parts;
 use crate::{Change, Head, ProjectionPlan, Result};
@@ -52,7 +52,7 @@ impl Memory {
         let mut parts = Parts::default();
         let deployments = sqlx::query(PARTS).fetch_all(connection).await?;
         for row in deployments {
-            let categories = categories(row.cell(1)?, row.cell(2)?)?;
+            let categories = categories(&row)?;
             let projections = ProjectionPlan::of_json(row.cell(3)?)?;
             parts.activated(row.number(0)?, &categories, &projections);
         }

@@ -7,14 +7,11 @@
 //!
 //! A `memory:` store is the same in a temporary folder, and never waits for the disk.
 
-mod acknowledged;
-mod aside;
+mod anchors;
 mod backup;
-mod builds;
-mod cell;
-mod checkpoints;
+mod counting;
+mod dialect;
 mod documents;
-mod dropped;
 mod encode;
 mod error;
 mod file;
@@ -23,22 +20,18 @@ mod known;
 mod log;
 mod marks;
 mod memory;
-mod modules;
 mod packed;
-mod pages;
-mod projections;
 mod reader;
-mod rejections;
-mod retries;
+mod rejected;
 mod rows;
+mod scans;
 mod side;
-mod snapshots;
 mod streams;
+#[path = "../tables/mod.rs"]
+mod tables;
 mod temporary;
 #[cfg(test)]
 mod tests;
-mod turns;
-mod types;
 mod wal;
 mod writer;
 
@@ -55,9 +48,13 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 pub use self::backup::backup;
-use self::cell::Cells;
+use self::dialect::Connections;
 pub use self::error::database_error;
 use self::side::{Gate, Side};
+use self::tables::cell::{self, Cells};
+use self::tables::{
+    acknowledged, checkpoints, modules, projections, rejections, snapshots, turns, types,
+};
 use self::temporary::Folder;
 use super::wake::Waker;
 use super::{Error, Migrated, Result, Source, Store};
@@ -114,6 +111,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 
 /// Rows that a reading connection is ahead of who reads: each may have a MiB.
 const ROWS_AHEAD: usize = 16;
+
+/// How long the connection for rare writes that wait for the disk stays open.
+const DURABLE_IDLE: Duration = Duration::from_secs(10);
 
 /// How to open a file.
 #[derive(Debug, Clone)]
@@ -192,8 +192,7 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
     let mut connection = writing.connect().await?;
     run_migrations(&mut connection).await?;
     let secret = secret(&mut connection).await?;
-    checkpoints::release_all(&mut connection).await?;
-    builds::release_all(&mut connection).await?;
+    release_all(&mut connection).await?;
     let pool: SqlitePool = SqlitePoolOptions::new()
         .max_connections(options.readers)
         .connect_with(
@@ -208,27 +207,28 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
     let holes = log::Holes::default();
     let bounds = (options.wal_pages_max, options.wal_look);
     let wal = wal::Wal::new((path, &writing), gate.clone(), bounds);
-    let pools = vec![pool.clone(), side.pool(), wal.pool()];
+    let durable = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(DURABLE_IDLE)
+        .connect_lazy_with(writing);
+    let pools = vec![pool.clone(), side.pool(), durable.clone(), wal.pool()];
     lock.remember(path)?;
     let place = (lock, folder.clone());
     let writer = writer::Writer::open(connection, gate, pools, holes.clone(), waker, place).await?;
+    let tables = Connections::new(pool.clone(), side, durable);
     let supervisor = Supervisor::default();
     let keeping = supervisor.restarting("keeper of the WAL", move || wal.clone().keep_short());
     tokio::spawn(keeping);
     Ok(Store {
-        reader: Arc::new(reader::Reader::new(pool.clone(), holes, folder)),
+        reader: Arc::new(reader::Reader::new(pool, holes, folder)),
         writer: Box::new(writer),
-        modules: Arc::new(modules::Modules::new(
-            pool.clone(),
-            side.clone(),
-            writing.clone(),
-        )),
-        checkpoints: Arc::new(checkpoints::Checkpoints::new(pool.clone(), side.clone())),
-        snapshots: Arc::new(snapshots::Snapshots::new(pool.clone(), side.clone())),
-        types: Arc::new(types::Types::new(pool.clone(), side.clone())),
-        documents: Arc::new(projections::Projections::new(pool.clone(), side.clone())),
-        rejections: Arc::new(rejections::Rejections::new(pool.clone(), side.clone())),
-        acknowledgements: Arc::new(acknowledged::Acknowledgements::new(pool, side, writing)),
+        modules: Arc::new(modules::Modules(tables.clone())),
+        checkpoints: Arc::new(checkpoints::Checkpoints(tables.clone())),
+        snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
+        types: Arc::new(types::Types(tables.clone())),
+        documents: Arc::new(projections::Projections(tables.clone())),
+        rejections: Arc::new(rejections::Rejections(tables.clone())),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements(tables)),
         wakes,
         secret,
         supervisor,
@@ -285,14 +285,12 @@ pub async fn open_reading(path: &Path) -> Result<Source> {
         .max_connections(Options::default().readers)
         .connect_lazy_with(reading(path).row_buffer_size(ROWS_AHEAD));
     let side = Side::reading(pool.clone());
-    let modules = modules::Modules::new(pool.clone(), side.clone(), reading(path));
-    let snapshots = snapshots::Snapshots::new(pool.clone(), side.clone());
-    let documents = projections::Projections::new(pool.clone(), side);
+    let tables = Connections::new(pool.clone(), side, pool.clone());
     Ok(Source {
         reader: Arc::new(reader::Reader::new(pool, holes, Folder::permanent())),
-        modules: Arc::new(modules),
-        snapshots: Arc::new(snapshots),
-        documents: Arc::new(documents),
+        modules: Arc::new(modules::Modules(tables.clone())),
+        snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
+        documents: Arc::new(projections::Projections(tables)),
     })
 }
 
@@ -356,6 +354,18 @@ async fn run_migrations(connection: &mut SqliteConnection) -> Result<()> {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
             other => Error::Damaged(format!("migrations: {other}")),
         })
+}
+
+/// Releases every lease when a store is opened: the lock says that no host is left that could
+/// have one.
+async fn release_all(connection: &mut SqliteConnection) -> Result<()> {
+    for sql in [
+        "UPDATE checkpoints SET held_until = NULL WHERE held_until IS NOT NULL",
+        "UPDATE builds SET held_until = NULL WHERE held_until IS NOT NULL",
+    ] {
+        sqlx::query(sql).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// The store's secret, made when the store is.

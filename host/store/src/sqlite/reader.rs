@@ -7,9 +7,10 @@ use futures::StreamExt;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 
 use super::cell::Cells;
-use super::encode::{names, signed};
+use super::encode::names;
 use super::log::Holes;
 use super::rows::{SIZED, commits, events, head, loaded_event, mark, recorded};
+use super::tables::signed;
 use super::temporary::Folder;
 use crate::page::{Room, page_bounds};
 use crate::{

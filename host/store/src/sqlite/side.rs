@@ -2,16 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{
-    Sqlite, SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
-};
-use sqlx::{Connection, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::temporary::Folder;
-use crate::Result;
 
 /// Lets one write transaction in after the other, in the order in which they came: SQLite
 /// itself has whoever finds it locked sleep and look again. Held over the whole transaction.
@@ -32,16 +26,10 @@ impl Gate {
 /// long. It does not wait for the disk: what is written here may be lost with the power.
 #[derive(Clone)]
 pub struct Side {
-    pool: SqlitePool,
-    gate: Gate,
+    pub pool: SqlitePool,
+    pub gate: Gate,
     /// Held as long as a table of the store is in use.
     _folder: Folder,
-}
-
-/// The connection while it is one's turn to write.
-pub struct Turn {
-    pub connection: PoolConnection<Sqlite>,
-    _passed: Passed,
 }
 
 impl Side {
@@ -79,29 +67,4 @@ impl Side {
     pub fn pool(&self) -> SqlitePool {
         self.pool.clone()
     }
-
-    /// Waits for one's turn to write.
-    pub async fn turn(&self) -> Result<Turn> {
-        let passed = self.gate.pass().await;
-        let connection = self.pool.acquire().await;
-        Ok(Turn {
-            connection: connection?,
-            _passed: passed,
-        })
-    }
-}
-
-impl Turn {
-    /// Begins a transaction, which is taken back when it is dropped.
-    pub async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>> {
-        let connection: &mut SqliteConnection = &mut self.connection;
-        let begun = connection.begin_with("BEGIN IMMEDIATE").await;
-        Ok(begun?)
-    }
-}
-
-/// Ends a transaction with all of it.
-pub async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<()> {
-    let committed = transaction.commit().await;
-    Ok(committed?)
 }

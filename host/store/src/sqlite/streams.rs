@@ -1,9 +1,9 @@
 //! Listing streams.
 
 use super::cell::Cells;
-use super::encode::signed;
 use super::reader::Reader;
 use super::rows::{head, stream_id};
+use super::tables::signed;
 use crate::{ArchivedStreams, Result, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
 use quipu_model::{StreamId, Timestamp};
 

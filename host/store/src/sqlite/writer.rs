@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor};
 
 use super::cell::Cells;
 use super::documents;
-use super::encode::{Batch, First, Place, names, signed};
+use super::encode::{Batch, First, Place, names};
 use super::file::Lock;
 use super::known::known;
 use super::log::Holes;
@@ -17,6 +17,7 @@ use super::marks;
 use super::memory::{Memory, Remembered, TypeKey};
 use super::rows::head;
 use super::side::Gate;
+use super::tables::signed;
 use super::temporary::Folder;
 use super::turns::Turning;
 use crate::classify::{self, Classified, Heads};
