@@ -111,6 +111,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("wasmtime", &["runtime"]),
     ("axum", &["server"]),
     ("hyper", &["server"]),
+    ("utoipa", &["api", "server"]),
+    ("quipu-server", &["cli"]),
     ("clap", &["bench", "cli"]),
     ("reqwest", &["cli"]),
     ("indicatif", &["cli"]),
@@ -137,6 +139,21 @@ fn a_dependency_belongs_to_one_part_of_the_host() {
         }
     }
     assert!(found >= WALLS.len(), "only {found} dependencies were found");
+}
+
+/// Files of the command line that start a server. All others are its clients.
+const STARTS_A_SERVER: &[&str] = &["serve.rs", "config.rs"];
+
+#[test]
+fn the_client_commands_do_not_use_the_server() {
+    for (path, text) in rust("host/cli/src") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(
+            STARTS_A_SERVER.contains(&name) || !text.contains("quipu_server"),
+            "{} uses quipu_server",
+            path.display()
+        );
+    }
 }
 
 #[test]

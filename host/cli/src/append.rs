@@ -12,7 +12,7 @@ use super::expected::Expected;
 use super::table::Table;
 use super::{Client, Connection};
 use quipu::model::{StreamId, check_json};
-use quipu_server::line::one_line;
+use quipu_api::line::one_line;
 
 /// Append events that need no decision
 ///

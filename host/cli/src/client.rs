@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Connection;
 use super::execute::one_lined;
 use super::exit::WrongUse;
-use quipu_server::Problem;
+use quipu_api::Problem;
 
 /// A client of a host.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use super::runs::Watch;
 use super::table::{self, Table, grouped, id, number, printable, short, text, time, word};
 use super::{Client, Connection, preflight, signing};
 use quipu::model::{Invalid, Lifecycle, OnError, SettingsChange};
-use quipu_server::{DeploymentList, DeploymentView, ModuleView, RunLine, SummaryView};
+use quipu_api::{DeploymentList, DeploymentView, ModuleView, RunLine, SummaryView};
 
 /// Upload components and activate them together, in one plan
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use super::client::Answered;
 use super::execute::one_lined;
 use super::table::{Table, printable};
 use super::{Client, Connection};
-use quipu_server::ModuleView;
+use quipu_api::ModuleView;
 
 /// Show one event, the command that led to it, and its lifted form
 ///

@@ -15,7 +15,7 @@ use super::file::{self, Input, Progress, Summary, Target};
 use super::table::{Table, grouped, id, number, text};
 use super::{Client, Connection};
 use quipu::model::{StreamId, check_json};
-use quipu_server::line::one_line;
+use quipu_api::line::one_line;
 
 /// Execute one command, or a file of them
 ///

@@ -10,8 +10,8 @@ use reqwest::{Method, Response};
 
 use super::Client;
 use super::client::Answered;
-use quipu_server::Lines;
-use quipu_server::Problem;
+use quipu_api::Lines;
+use quipu_api::Problem;
 
 /// Longest line; an event has one or more.
 const LINE_BYTES_MAX: usize = 64 << 20;

@@ -16,7 +16,7 @@ use super::{Client, Connection};
 use quipu::deploy::Signing;
 use quipu::transfer::{self, Imported, Target};
 use quipu::{commit, store};
-use quipu_server::ImportView;
+use quipu_api::ImportView;
 
 /// Import an export from stdin
 ///

@@ -7,7 +7,7 @@ use clap::Args;
 use super::table::{Table, grouped, id, number, text, word};
 use super::types::shown;
 use quipu::runtime::Runtime;
-use quipu_server::{
+use quipu_api::{
     DefinitionView, IndexView, MigrationView, ModuleView, SourceView, TypeView, UpcastView,
 };
 

@@ -12,7 +12,7 @@ use super::deploy::upload;
 use super::execute::one_lined;
 use super::table::{self, Table, grouped, id, number, printable, short};
 use super::{Client, Connection, runs};
-use quipu_server::{PreflightView, RunLine};
+use quipu_api::{PreflightView, RunLine};
 
 /// Examples that are printed.
 const PRINTED_MAX: usize = 5;

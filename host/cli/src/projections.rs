@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::execute::one_lined;
 use super::table::{Table, grouped, id, number, text, word};
 use super::{Client, Connection};
-use quipu_server::{BuildView, ProjectionView};
+use quipu_api::{BuildView, ProjectionView};
 
 /// List projections with lifecycle, progress and errors
 #[derive(Debug, Args)]

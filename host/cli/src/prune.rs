@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::table::{Table, grouped, id, number, short, time};
 use super::{Client, Connection};
-use quipu_server::PrunedView;
+use quipu_api::PrunedView;
 
 /// Remove components that were never activated
 ///

@@ -10,8 +10,8 @@ use reqwest::Response;
 use serde_json::Value;
 
 use super::table::printable;
-use quipu_server::Lines;
-use quipu_server::{FindingView, RunLine};
+use quipu_api::Lines;
+use quipu_api::{FindingView, RunLine};
 
 /// Longest line of an answer: a hundred findings.
 const LINE_BYTES_MAX: usize = 64 << 20;

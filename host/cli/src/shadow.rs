@@ -12,7 +12,7 @@ use super::deploy::upload;
 use super::runs::Watch;
 use super::table::{self, grouped};
 use super::{Client, Connection, preflight};
-use quipu_server::{RunLine, ShadowView};
+use quipu_api::{RunLine, ShadowView};
 
 /// Let a component decide live commands without effect
 ///

@@ -10,7 +10,7 @@ use super::exit::WrongUse;
 use super::table::{Table, grouped, id, number, text, time, word};
 use super::{Client, Connection};
 use quipu::model::StreamId;
-use quipu_server::{CheckedView, FoundView, TakenView};
+use quipu_api::{CheckedView, FoundView, TakenView};
 
 /// Streams that an error names.
 const NAMED_MAX: usize = 10;
@@ -167,7 +167,7 @@ fn verdict(checked: &CheckedView) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quipu_server::{CheckedSnapshot, SnapshotView};
+    use quipu_api::{CheckedSnapshot, SnapshotView};
 
     fn checked(worths: &[&str]) -> CheckedView {
         let snapshot = |(number, worth): (usize, &&str)| CheckedSnapshot {

@@ -7,7 +7,7 @@ use reqwest::Method;
 use super::execute::one_lined;
 use super::table::{Table, grouped, id, number, word};
 use super::{Client, Connection};
-use quipu_server as http;
+use quipu_api::Status as HostStatus;
 
 /// Show what a host does, and has done since it was started
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ impl Status {
             writeln!(out, "{}", one_lined(&body))?;
             return Ok(());
         }
-        let status: http::Status = serde_json::from_str(&body)?;
+        let status: HostStatus = serde_json::from_str(&body)?;
         writeln!(out, "quipu {}", status.version)?;
         let snapshots = status.snapshots;
         let mut table = Table::bare();

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::execute::one_lined;
 use super::table::{Table, grouped, id, number, word};
 use super::{Client, Connection};
-use quipu_server::{NamedList, NamedView};
+use quipu_api::{NamedList, NamedView};
 
 /// List the named subscriptions, and how far each has come
 #[derive(Debug, Args)]

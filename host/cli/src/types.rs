@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::execute::one_lined;
 use super::table::{Table, grouped, id, number, text, time, word};
 use super::{Client, Connection};
-use quipu_server::{EventTypeView, StepView, StoredFormView, TypeList, TypeVersion};
+use quipu_api::{EventTypeView, StepView, StoredFormView, TypeList, TypeVersion};
 
 /// List types of events: who knows them, and how they are stored
 ///

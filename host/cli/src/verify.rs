@@ -8,7 +8,7 @@ use serde_json::json;
 use super::execute::one_lined;
 use super::table::{Table, grouped, id, number, printable, text, time, word};
 use super::{Client, Connection, runs};
-use quipu_server::{
+use quipu_api::{
     AcknowledgementList, AcknowledgementView, FindingView, RunLine, TallyView, VerifiedView,
 };
 

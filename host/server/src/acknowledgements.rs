@@ -5,14 +5,15 @@ use std::borrow::Cow;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::failure::Result;
 use super::params::{NamePath, Params};
-use super::problem::{Problem, Result};
 use super::request::JsonBytes;
 use super::{App, answer};
-use quipu::store::{ACKNOWLEDGED_PAGE_MAX, Acknowledgement};
+use quipu::store::ACKNOWLEDGED_PAGE_MAX;
+use quipu_api::{AcknowledgementList, AcknowledgementView, Problem};
 
 /// Which finding to acknowledge, and why.
 #[derive(Deserialize, ToSchema)]
@@ -24,40 +25,6 @@ pub struct AcknowledgementBody<'a> {
     /// Why it is acknowledged: one line of 1 to 1024 bytes.
     #[serde(borrow)]
     reason: Cow<'a, str>,
-}
-
-/// An acknowledged finding.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct AcknowledgementView {
-    /// The finding's name.
-    pub finding: String,
-    /// Why it is acknowledged.
-    pub reason: String,
-    /// When it was acknowledged.
-    #[schema(format = "date-time")]
-    pub at: String,
-    /// Who acknowledged it; null when the host does not know.
-    pub by: Option<String>,
-}
-
-/// Acknowledged findings.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct AcknowledgementList {
-    /// In the order of their names.
-    pub acknowledgements: Vec<AcknowledgementView>,
-    /// The name to go on `after`; null at the end.
-    pub next: Option<String>,
-}
-
-impl AcknowledgementView {
-    fn of(acknowledgement: Acknowledgement) -> Self {
-        Self {
-            finding: acknowledgement.finding.into(),
-            reason: acknowledgement.reason.into(),
-            at: acknowledgement.at.to_string(),
-            by: acknowledgement.by.map(Into::into),
-        }
-    }
 }
 
 /// Acknowledges a finding.

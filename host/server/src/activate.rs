@@ -12,17 +12,17 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::deployments::DeploymentView;
+use super::failure::{Failure, Result};
 use super::params::{NamePath, Params, digest};
-use super::preflights::{PreflightView, TIME_MS};
-use super::problem::{Code, Problem, Result};
+use super::preflights::TIME_MS;
 use super::request::{JsonBytes, OptionalJson, named_objects};
-use super::runs::{self, Run, RunLine, Telling};
-use super::{App, answer, choices};
+use super::runs::{self, Run, Telling};
+use super::{App, answer};
 use quipu::deploy::{Keeping, Release};
 use quipu::model::{Invalid, SettingsChange};
 use quipu::proof::Policy;
 use quipu::{Demand, Deploy, Host};
+use quipu_api::{Code, DeploymentView, PreflightView, Problem, RunLine, choices};
 
 /// What to activate: one module, or a release of several.
 #[derive(Deserialize, ToSchema)]
@@ -121,7 +121,7 @@ pub async fn activate(
     for (name, given) in &given.projections {
         let change = given.change();
         let change = change
-            .map_err(|why| Problem::bad_request(format!("projections: {name}: {}", why.0)))?;
+            .map_err(|why| Failure::bad_request(format!("projections: {name}: {}", why.0)))?;
         changes.insert(name.clone(), change);
     }
     let release = release(&app, given.digest.as_deref(), given.digests.as_deref()).await?;
@@ -152,7 +152,7 @@ pub(super) async fn release(
             }
             Ok(release)
         }
-        _ => Err(Problem::bad_request("give either digest or digests")),
+        _ => Err(Failure::bad_request("give either digest or digests")),
     }
 }
 
@@ -206,7 +206,7 @@ pub async fn roll_back(
     let before = app.host.release_before(&name).await?;
     let Some(release) = before else {
         let detail = format!("under the name {name:?} no other module was active before");
-        return Err(Box::new(Problem::new(Code::ModuleNotFound, detail)));
+        return Err(Failure::new(Code::ModuleNotFound, detail));
     };
     let deploy = Deploy::new(release)
         .preflight(demand)

@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::App;
-use super::problem::{Problem, Result};
+use super::failure::{Failure, Result};
 use quipu::model::{StreamId, Version};
 
 /// A value as JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response> {
-    let bytes = serde_json::to_vec(value).map_err(|error| Problem::internal(&error))?;
+    let bytes = serde_json::to_vec(value).map_err(|error| Failure::internal(&error))?;
     let json = HeaderValue::from_static("application/json");
     Ok((status, [(header::CONTENT_TYPE, json)], bytes).into_response())
 }
@@ -40,7 +40,7 @@ pub fn unchanged(version: Version) -> Result<Response> {
 
 /// An answer with the stream's version as its entity tag.
 pub fn with_tag(version: Version, mut response: Response) -> Result<Response> {
-    let tag = tag(version).map_err(|error| Problem::internal(&error))?;
+    let tag = tag(version).map_err(|error| Failure::internal(&error))?;
     response.headers_mut().insert(header::ETAG, tag);
     Ok(response)
 }
@@ -65,5 +65,5 @@ pub fn ndjson(body: Body) -> Response {
 
 /// A document of a projection, to be written as it is.
 pub fn raw(json: &str) -> Result<&RawValue> {
-    serde_json::from_str(json).map_err(|error| Problem::internal(&error))
+    serde_json::from_str(json).map_err(|error| Failure::internal(&error))
 }

@@ -16,10 +16,11 @@ use tokio::time::{Instant, timeout_at};
 use super::App;
 use super::activity::{Activity, InFlight};
 use super::budget::Held;
-use super::problem::{Code, Problem, Result};
+use super::failure::{Failure, Result};
 use super::request::away;
 use quipu::model::RecordedEvent;
 use quipu::store::PAGE_BYTES_MAX;
+use quipu_api::Code;
 
 /// A body is given to the connection in parts of this size, so that it shows whether the
 /// client reads.
@@ -76,7 +77,7 @@ impl Visit {
         let until = self.arrived + app.options.request_time_max / 2;
         timeout_at(until, making).await.map_err(|_| {
             let detail = "answers that are not read yet take as much memory as they may; try again";
-            Box::new(Problem::new(Code::Overloaded, detail))
+            Failure::new(Code::Overloaded, detail)
         })
     }
 }

@@ -11,12 +11,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::failure::{Failure, Result};
 use super::params::{Params, StreamPath};
-use super::problem::{Expected, Problem, Result};
 use super::request::JsonBytes;
-use super::{App, answer, headers, request, view};
+use super::{App, answer, headers, request};
 use quipu::engine::{Append, AppendAll, StreamAppend};
 use quipu::model::{EventId, ExpectedVersion, Name, NewEvent, StreamId, fresh_id};
+use quipu_api::{Expected, Problem, body, outcome};
 
 /// Events to be appended as they are.
 #[derive(Deserialize, ToSchema)]
@@ -42,7 +43,7 @@ pub struct AppendEvent<'a> {
     #[serde(default)]
     schema_version: Option<u32>,
     /// JSON, kept byte for byte. Either this or `data_base64`.
-    #[serde(borrow, default, deserialize_with = "view::given")]
+    #[serde(borrow, default, deserialize_with = "body::given")]
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
     /// Bytes that are no JSON.
@@ -72,7 +73,7 @@ pub struct AppendEvent<'a> {
     ),
     request_body = AppendBody,
     responses(
-        (status = 200, body = view::AppendOutcome, description = "Appended; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the append, as in `version`"))),
+        (status = 200, body = outcome::AppendOutcome, description = "Appended; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the append, as in `version`"))),
         (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream is at another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" for no stream"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
@@ -86,7 +87,7 @@ pub async fn append(
 ) -> Result<Response> {
     params.finish()?;
     let events = body.away(|bytes| {
-        let given: AppendBody<'_> = request::parse(bytes)?;
+        let given: AppendBody<'_> = body::parse(bytes)?;
         new_events(given.events)
     })?;
     let append = Append {
@@ -97,7 +98,7 @@ pub async fn append(
         into_owned_category: headers::allows_raw(&headers)?,
     };
     let appended = app.host.append(&stream, append).await?;
-    answer::tagged(appended.version, &view::AppendOutcome::of(&appended))
+    answer::tagged(appended.version, &outcome::AppendOutcome::of(&appended))
 }
 
 /// Events to be appended to several streams.
@@ -129,7 +130,7 @@ pub struct AppendPart<'a> {
 #[derive(Serialize, ToSchema)]
 pub struct AppendAllOutcome<'a> {
     /// What came of each stream, in the order of the request.
-    streams: Vec<view::AppendOutcome<'a>>,
+    streams: Vec<outcome::AppendOutcome<'a>>,
     /// Whether this is the recorded outcome of an earlier request. A stream that was
     /// only checked is then shown as it stands now.
     replayed: bool,
@@ -162,10 +163,10 @@ pub async fn append_all(
     if headers::expected_version(&headers)? != ExpectedVersion::Any {
         let detail = "If-Match and If-None-Match are for one stream; here each stream has \
             its expected_version";
-        return Err(Problem::bad_request(detail));
+        return Err(Failure::bad_request(detail));
     }
     let streams = body.away(|bytes| {
-        let given: AppendAllBody<'_> = request::parse(bytes)?;
+        let given: AppendAllBody<'_> = body::parse(bytes)?;
         let streams = given.streams.into_iter().enumerate();
         let streams = streams.map(|(index, part)| part.into_append().map_err(at("stream", index)));
         streams.collect::<Result<_>>()
@@ -178,7 +179,7 @@ pub async fn append_all(
     };
     let appended = app.host.append_all(append).await?;
     let outcome = AppendAllOutcome {
-        streams: appended.iter().map(view::AppendOutcome::of).collect(),
+        streams: appended.iter().map(outcome::AppendOutcome::of).collect(),
         replayed: appended.iter().all(|one| one.replayed),
     };
     answer::json(StatusCode::OK, &outcome)
@@ -193,7 +194,7 @@ impl AppendPart<'_> {
             expected_version: expected.ok_or_else(|| {
                 let detail = "expected_version is a version, \"any\", \"no-stream\" or \
                     \"stream-exists\"";
-                Problem::bad_request(detail)
+                Failure::bad_request(detail)
             })?,
             events: new_events(self.events)?,
         })
@@ -208,10 +209,10 @@ fn new_events(given: Vec<AppendEvent<'_>>) -> Result<Vec<NewEvent>> {
 }
 
 /// Says where in the body the problem is.
-fn at(what: &'static str, index: usize) -> impl FnOnce(Box<Problem>) -> Box<Problem> {
-    move |mut problem| {
-        problem.detail = format!("{what} {index}: {}", problem.detail);
-        problem
+fn at(what: &'static str, index: usize) -> impl FnOnce(Failure) -> Failure {
+    move |mut failure| {
+        failure.0.detail = format!("{what} {index}: {}", failure.0.detail);
+        failure
     }
 }
 
@@ -220,7 +221,7 @@ impl AppendEvent<'_> {
         let id = self.id.as_deref().map(event_id).transpose()?;
         let schema_version = self.schema_version.unwrap_or(1);
         if schema_version == 0 {
-            return Err(Problem::bad_request("schema versions begin at 1"));
+            return Err(Failure::bad_request("schema versions begin at 1"));
         }
         let data_base64 = self.data_base64.as_deref();
         Ok(NewEvent {
@@ -228,8 +229,8 @@ impl AppendEvent<'_> {
             id_is_callers: id.is_some(),
             name: Name::new(&self.r#type)?,
             schema_version,
-            body: view::body(self.data, data_base64, self.content_type.as_deref())?,
-            metadata: self.metadata.map(view::metadata).transpose()?,
+            body: body::body(self.data, data_base64, self.content_type.as_deref())?,
+            metadata: self.metadata.map(body::metadata).transpose()?,
             tags: self
                 .tags
                 .iter()
@@ -244,7 +245,7 @@ fn event_id(text: &str) -> Result<EventId> {
     let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
     id.ok_or_else(|| {
         let detail = "the id is no UUID, as 0198c5b2-9f3a-7c41-8d2e-5b6a7c8d9e0f";
-        Problem::bad_request(detail)
+        Failure::bad_request(detail)
     })
 }
 
@@ -258,6 +259,6 @@ pub fn tag_of(tag: &str) -> Result<Arc<str>> {
         Ok(tag.into())
     } else {
         let detail = format!("tag {tag:?} has not the form name:value");
-        Err(Problem::bad_request(detail))
+        Err(Failure::bad_request(detail))
     }
 }

@@ -11,11 +11,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::failure::Result;
 use super::params::{NamePath, Params};
-use super::problem::{Problem, Result};
 use super::subscribe::last_seen;
 use super::{App, answer, sse};
 use quipu::projection::{Change, Error};
+use quipu_api::Problem;
 
 /// Data of `document`, `switched` and `heartbeat`: the members that belong to it.
 #[derive(Serialize, ToSchema)]

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::failure::Result;
 use super::params::{Params, StreamPath};
-use super::problem::{Problem, Result};
 use super::request::JsonBytes;
-use super::{App, answer, headers, request, view};
+use super::{App, answer, headers};
 use quipu::model::{Command, Name};
+use quipu_api::{Problem, body, outcome};
 
 /// A command.
 #[derive(Deserialize, ToSchema)]
@@ -26,7 +27,7 @@ pub struct CommandBody<'a> {
     #[serde(default)]
     schema_version: Option<u32>,
     /// JSON, kept byte for byte. Either this or `data_base64`; without both, `{}`.
-    #[serde(borrow, default, deserialize_with = "view::given")]
+    #[serde(borrow, default, deserialize_with = "body::given")]
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
     /// Bytes that are no JSON.
@@ -55,7 +56,7 @@ pub struct CommandBody<'a> {
     ),
     request_body = CommandBody,
     responses(
-        (status = 200, body = view::Outcome, description = "Executed; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the command, as in `version`"))),
+        (status = 200, body = outcome::Outcome, description = "Executed; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the command, as in `version`"))),
         (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream is at another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" for no stream"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
@@ -70,21 +71,21 @@ pub async fn execute(
     params.finish()?;
     let command = body.away(|bytes| command(bytes, &headers))?;
     let executed = app.host.execute(&stream, command).await?;
-    answer::tagged(executed.version, &view::Outcome::of(&executed))
+    answer::tagged(executed.version, &outcome::Outcome::of(&executed))
 }
 
 fn command(bytes: &[u8], headers: &HeaderMap) -> Result<Command> {
-    let given: CommandBody<'_> = request::parse(bytes)?;
+    let given: CommandBody<'_> = body::parse(bytes)?;
     Ok(Command {
         id: headers::command_id(headers)?,
         name: Name::new(&given.r#type)?,
         schema_version: given.schema_version,
-        body: view::command_body(
+        body: body::command_body(
             given.data,
             given.data_base64.as_deref(),
             given.content_type.as_deref(),
         )?,
-        metadata: given.metadata.map(view::metadata).transpose()?,
+        metadata: given.metadata.map(body::metadata).transpose()?,
         expected_version: headers::expected_version(headers)?,
         context: headers::context(headers)?,
     })

@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answering::Visit;
+use super::failure::{Failure, Result};
 use super::params::{NamePath, Params, TwoPath};
-use super::problem::{Problem, Result};
 use super::{App, answer};
 use quipu::model::StreamId;
 use quipu::projection::{Condition, Live, OrderBy, Query, View, ViewPage};
 use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedDocument};
+use quipu_api::Problem;
 
 /// Conditions of one query.
 const CONDITIONS_MAX: usize = 16;
@@ -243,7 +244,7 @@ fn query(params: &mut Params) -> Result<Query> {
     let conditions = params.all("where").unwrap_or_default();
     if conditions.len() > CONDITIONS_MAX {
         let detail = format!("query: where is given more than {CONDITIONS_MAX} times");
-        return Err(Problem::bad_request(detail));
+        return Err(Failure::bad_request(detail));
     }
     let conditions = conditions.iter().map(|text| text.parse());
     let conditions = conditions.collect::<std::result::Result<Vec<Condition>, _>>()?;

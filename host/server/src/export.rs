@@ -8,59 +8,20 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use utoipa::ToSchema;
 
+use super::failure::Result;
 use super::pace::Paced;
 use super::params::Params;
-use super::problem::{Code, Problem, Result};
 use super::request::NdjsonBody;
-use super::{App, answer, choices, headers};
+use super::{App, answer, headers};
 use quipu::model::Position;
 use quipu::store;
-use quipu::transfer::{Error, Failed, Imported};
+use quipu::transfer::{Error, Failed};
+use quipu_api::{Code, ImportView, Problem, choices};
 
 /// Where an export is taken in. The request lasts as long as its body.
 pub const IMPORT: &str = "/v1/import";
-
-/// What an import has taken in.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ImportView {
-    /// Components in the file.
-    pub modules: u64,
-    /// Activations in the file.
-    pub plans: u64,
-    /// Events in the file that were dropped from projections.
-    #[serde(default)]
-    pub dropped: u64,
-    /// Events that were taken in.
-    pub events: u64,
-    /// Events that an earlier, interrupted import had taken in.
-    pub skipped: u64,
-    /// Archived streams in the file.
-    pub streams: u64,
-    /// Truncated streams in the file.
-    pub anchors: u64,
-    /// Position of the store's last event.
-    pub head: u64,
-}
-
-impl ImportView {
-    /// The view of an import.
-    pub fn of(imported: &Imported) -> Self {
-        Self {
-            modules: imported.modules,
-            plans: imported.plans,
-            dropped: imported.dropped,
-            events: imported.events,
-            skipped: imported.skipped,
-            streams: imported.streams,
-            anchors: imported.anchors,
-            head: imported.head.0,
-        }
-    }
-}
 
 /// Exports the log.
 ///
@@ -129,7 +90,7 @@ pub async fn import(State(app): State<App>, params: Params, body: NdjsonBody) ->
         Ok(imported) => answer::json(StatusCode::OK, &ImportView::of(&imported)),
         Err(failed) => {
             read_on(chunks).await;
-            Err(verdict.instead_of(problem(&failed)))
+            Err(verdict.instead_of(problem(&failed)).into())
         }
     }
 }

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, header};
 use utoipa::IntoParams;
 
-use super::problem::{Problem, Result};
+use super::failure::{Failure, Result};
 use quipu::model::{CommandId, Context, ExpectedVersion, Signature, Version};
 
 /// What a request expects of its stream, for the description.
@@ -63,13 +63,13 @@ pub fn expected_version(headers: &HeaderMap) -> Result<ExpectedVersion> {
         (None, Some("*")) => Ok(ExpectedVersion::NoStream),
         (Some(tag), None) => version_of(tag).map(ExpectedVersion::Exact).ok_or_else(|| {
             let detail = format!("If-Match: {tag}: a version in quotes (\"4\") or *");
-            Problem::bad_request(detail)
+            Failure::bad_request(detail)
         }),
         (None, Some(tag)) => {
             let detail = format!("If-None-Match: {tag}: only * is taken, for a new stream");
-            Err(Problem::bad_request(detail))
+            Err(Failure::bad_request(detail))
         }
-        (Some(_), Some(_)) => Err(Problem::bad_request(
+        (Some(_), Some(_)) => Err(Failure::bad_request(
             "If-Match and If-None-Match exclude each other",
         )),
     }
@@ -125,7 +125,7 @@ pub fn allows_raw(headers: &HeaderMap) -> Result<bool> {
     match one(headers, "quipu-raw")? {
         None => Ok(false),
         Some("allow") => Ok(true),
-        Some(other) => Err(Problem::bad_request(format!(
+        Some(other) => Err(Failure::bad_request(format!(
             "Quipu-Raw: {other}: only `allow` is known"
         ))),
     }
@@ -141,7 +141,7 @@ pub fn signature(headers: &HeaderMap) -> Result<Option<Signature>> {
 /// specification wants, a `traceparent` that is not well-formed, or stands there
 /// twice, is passed over.
 pub fn context(headers: &HeaderMap) -> Result<Context> {
-    let shared = |name| Ok::<_, Box<Problem>>(one(headers, name)?.map(Into::into));
+    let shared = |name| Ok::<_, Failure>(one(headers, name)?.map(Into::into));
     let context = Context {
         correlation_id: shared("quipu-correlation-id")?,
         causation_id: shared("quipu-causation-id")?,
@@ -158,11 +158,11 @@ fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>
     };
     if values.next().is_some() {
         let detail = format!("{name} is given more than once");
-        return Err(Problem::bad_request(detail));
+        return Err(Failure::bad_request(detail));
     }
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Ok(Some(text)),
-        Err(_) => Err(Problem::bad_request(format!("{name} is not UTF-8"))),
+        Err(_) => Err(Failure::bad_request(format!("{name} is not UTF-8"))),
     }
 }
 

@@ -13,20 +13,16 @@ mod answer;
 mod answering;
 mod appends;
 mod budget;
-mod builds;
 mod changes;
-mod choices;
 mod commands;
 mod connection;
 mod connections;
-mod definitions;
 mod deployments;
 mod documents;
 mod export;
+mod failure;
 mod headers;
 mod health;
-pub mod lanes;
-pub mod line;
 mod lines;
 mod log;
 mod long_read;
@@ -38,7 +34,6 @@ mod pace;
 mod params;
 mod patience;
 mod preflights;
-mod problem;
 mod projections;
 mod rejections;
 mod request;
@@ -54,37 +49,11 @@ mod subscribe;
 mod subscriptions;
 mod types;
 mod verify;
-mod view;
 
-pub use acknowledgements::{AcknowledgementList, AcknowledgementView};
-pub use builds::{
-    BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
-    SetAsideList, SetAsideView, TroubleView,
-};
-pub use definitions::{DefinitionView, IndexView, SourceEventView, SourceView};
-pub use deployments::{DeploymentList, DeploymentView, SettingsView, SummaryView};
-pub use export::ImportView;
-pub use health::{CheckView, ProjectionState, SnapshotCounts, Status};
-pub use lines::{LineAnswer, Lines};
-pub use modules::{
-    MigrationView, ModuleEntry, ModuleList, ModuleView, PrunedModule, PrunedView, TypeView,
-    UpcastView,
-};
 pub use openapi::openapi;
 pub use options::Options;
-pub use preflights::{JudgedView, ObjectionView, PreflightView};
-pub use problem::{Code, Expected, Problem, Rejection};
 pub use router::router;
-pub use runs::{ProgressView, RunLine};
 pub use server::serve;
-pub use shadows::ShadowView;
-pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
-pub use subscriptions::{NamedList, NamedView};
-pub use types::{
-    EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
-    TypeVersion,
-};
-pub use verify::{FindingView, ProjectionTallyView, SnapshotTallyView, TallyView, VerifiedView};
 
 use std::sync::Arc;
 

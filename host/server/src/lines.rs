@@ -1,6 +1,5 @@
 //! `POST /v1/commands`: many commands on one request.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -8,54 +7,20 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use futures::{FutureExt, Stream, StreamExt};
-use serde::{Deserialize, Serialize};
+use futures::{FutureExt, Stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use utoipa::ToSchema;
 
 use super::budget::{Bodies, BodyHeld};
-use super::lanes::Lanes;
+use super::failure::{Failure, Result};
 use super::pace::{Paced, Verdict};
 use super::params::Params;
-use super::problem::{Code, Problem, Result};
 use super::request::NdjsonBody;
-use super::{App, answer, choices, headers, line};
+use super::{App, answer, headers};
 use quipu::Host;
 use quipu::engine::{self, Executed};
 use quipu::model::{Command, Context, StreamId, without_mark};
-
-/// The answer to one line. Answers come in order within a stream, and as they are
-/// ready across streams.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct LineAnswer {
-    /// Number of the line, from 1. Empty lines count and have no answer.
-    pub line: u64,
-    /// 200, or the status of the problem.
-    pub status: u16,
-    /// The stream; not with a problem.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
-    /// The stream's version after the command; not with a problem.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<u64>,
-    /// Position of the command's last event; absent without events.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<u64>,
-    /// Whether the command has made the stream.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub created: bool,
-    /// Whether this is the recorded outcome of an earlier request.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub replayed: bool,
-    /// The problem's code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Code>)]
-    pub code: Option<String>,
-    /// The whole problem.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<Box<Problem>>,
-}
+use quipu_api::{Code, Lanes, LineAnswer, Lines, Problem, choices, line};
 
 /// Executes many commands.
 ///
@@ -96,7 +61,7 @@ pub async fn execute_lines(
             .filter(|number| (1..=in_flight_max).contains(number))
             .ok_or_else(|| {
                 let detail = format!("query: in_flight is not between 1 and {in_flight_max}");
-                Problem::bad_request(detail)
+                Failure::bad_request(detail)
             })?,
     };
     params.finish()?;
@@ -262,7 +227,7 @@ async fn patiently(
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => {
                 let detail = "the command was not answered in time; the same command_id tells";
-                return Err(Box::new(Problem::new(Code::Timeout, detail)));
+                return Err(Failure::new(Code::Timeout, detail));
             }
         }
     }
@@ -270,34 +235,8 @@ async fn patiently(
 
 fn answered(number: u64, result: Result<Executed>) -> LineAnswer {
     match result {
-        Ok(executed) => LineAnswer {
-            line: number,
-            status: 200,
-            stream: Some(executed.stream.as_str().to_owned()),
-            version: Some(executed.version.0),
-            position: executed.position.map(|position| position.0),
-            created: executed.has_created(),
-            replayed: executed.replayed,
-            code: None,
-            problem: None,
-        },
-        Err(problem) => LineAnswer::problem(number, problem),
-    }
-}
-
-impl LineAnswer {
-    fn problem(line: u64, problem: Box<Problem>) -> Self {
-        Self {
-            line,
-            status: problem.status,
-            stream: None,
-            version: None,
-            position: None,
-            created: false,
-            replayed: false,
-            code: Some(problem.code.clone()),
-            problem: Some(problem),
-        }
+        Ok(executed) => LineAnswer::executed(number, &executed),
+        Err(Failure(problem)) => LineAnswer::problem(number, problem),
     }
 }
 
@@ -306,84 +245,5 @@ fn write(answer: &LineAnswer, chunk: &mut BytesMut) {
         line::one_line(&mut text);
         chunk.extend_from_slice(&text);
         chunk.extend_from_slice(b"\n");
-    }
-}
-
-/// The lines of a body, each bounded.
-pub struct Lines<S> {
-    stream: Pin<Box<S>>,
-    buffer: BytesMut,
-    /// Bytes of the buffer that hold no line break.
-    scanned: usize,
-    number: u64,
-    line_bytes_max: usize,
-    is_done: bool,
-}
-
-impl<S, E> Lines<S>
-where
-    S: Stream<Item = std::result::Result<Bytes, E>>,
-    E: std::fmt::Display,
-{
-    /// The lines of a stream of bytes.
-    pub fn new(stream: S, line_bytes_max: usize) -> Self {
-        Self {
-            stream: Box::pin(stream),
-            buffer: BytesMut::new(),
-            scanned: 0,
-            number: 0,
-            line_bytes_max,
-            is_done: false,
-        }
-    }
-
-    /// Whether there are no more.
-    pub fn is_done(&self) -> bool {
-        self.is_done
-    }
-
-    /// The next line with its number; none at the end. After an error there are no
-    /// more. May be dropped and called again.
-    pub async fn next(&mut self) -> std::result::Result<Option<(u64, Bytes)>, (u64, Box<Problem>)> {
-        loop {
-            if let Some(found) = self.buffer[self.scanned..].iter().position(|b| *b == b'\n') {
-                let mut line = self.buffer.split_to(self.scanned + found + 1).freeze();
-                self.scanned = 0;
-                line.truncate(line.len() - 1);
-                return self.take(line).map(Some);
-            }
-            self.scanned = self.buffer.len();
-            if self.scanned > self.line_bytes_max {
-                let line = self.buffer.split().freeze();
-                return self.take(line).map(Some);
-            }
-            match self.stream.next().await {
-                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
-                Some(Err(error)) => {
-                    self.is_done = true;
-                    let detail = format!("the body broke off: {error}");
-                    return Err((self.number + 1, Problem::bad_request(detail)));
-                }
-                None => {
-                    self.is_done = true;
-                    if self.buffer.is_empty() {
-                        return Ok(None);
-                    }
-                    let line = self.buffer.split().freeze();
-                    return self.take(line).map(Some);
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, line: Bytes) -> std::result::Result<(u64, Bytes), (u64, Box<Problem>)> {
-        self.number += 1;
-        if line.len() > self.line_bytes_max {
-            self.is_done = true;
-            let max = self.line_bytes_max;
-            let detail = format!("the line has more than {max} bytes; what follows is not read");
-            return Err((self.number, Box::new(Problem::new(Code::TooLarge, detail))));
-        }
-        Ok((self.number, line))
     }
 }

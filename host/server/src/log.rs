@@ -10,18 +10,19 @@ use utoipa::ToSchema;
 
 use super::answering::Visit;
 use super::appends::tag_of;
+use super::failure::{Failure, Result, is_lifting, not_lifted};
 use super::long_read::{LongRead, Range};
 use super::params::{DigestPath, Limit, Params, PositionPath, printable};
-use super::problem::{Code, Problem, Result};
-use super::{App, answer, choices, view};
+use super::{App, answer};
 use quipu::model::{Name, Position};
 use quipu::store::{ArchivedStreams, Direction, Filter, LOG_PAGE_MAX, LogPage};
+use quipu_api::{Code, Problem, choices, event};
 
 /// Events of the log.
 #[derive(Serialize, ToSchema)]
 pub struct LogEvents<'a> {
     /// The events that pass, in the direction of the request.
-    events: Vec<view::Event<'a>>,
+    events: Vec<event::Event<'a>>,
     /// Where to go on `after`; null at the end. There may be more although this
     /// page is empty.
     next: Option<u64>,
@@ -32,7 +33,7 @@ pub struct LogEvents<'a> {
 impl<'a> LogEvents<'a> {
     fn of(page: &'a LogPage) -> Self {
         Self {
-            events: page.events.iter().map(view::Event::of).collect(),
+            events: page.events.iter().map(event::Event::of).collect(),
             next: page.next.map(|position| position.0),
             head: page.head.0,
         }
@@ -93,7 +94,7 @@ pub async fn read(
         .host
         .read_log_as(form, Position(after), direction, limit, &filter)
         .await
-        .map_err(view::not_lifted)?;
+        .map_err(not_lifted)?;
     let answer = || answer::json(StatusCode::OK, &LogEvents::of(&page));
     Ok(answer::varying(room.with(&page.events, answer)?))
 }
@@ -165,7 +166,7 @@ fn filter(params: &mut Params) -> Result<Filter> {
         Some(ArchivedStreams::With) => Some(false),
         Some(ArchivedStreams::Only) => {
             let detail = "query: archived is `with` or `without` here";
-            return Err(Problem::bad_request(detail));
+            return Err(Failure::bad_request(detail));
         }
     };
     let to = params.number("to")?.map(Position);
@@ -222,14 +223,14 @@ fn each<T>(
 #[derive(Serialize, ToSchema)]
 pub struct OneEvent<'a> {
     #[serde(flatten)]
-    event: view::Event<'a>,
+    event: event::Event<'a>,
     /// The command that a module decided, which led to it; absent for an event that no module
     /// decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<view::Command<'a>>,
+    command: Option<event::Command<'a>>,
     /// What it is lifted to; empty when it is dropped, absent when nothing becomes of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    lifted: Option<Vec<view::LiftedPart<'a>>>,
+    lifted: Option<Vec<event::LiftedPart<'a>>>,
     /// Why it can't be lifted; absent when it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_lifted: Option<String>,
@@ -252,20 +253,20 @@ pub async fn read_one(
     params.finish()?;
     let Some(event) = app.host.event(Position(position)).await? else {
         let detail = format!("there is no event at position {position}");
-        return Err(Box::new(Problem::new(Code::EventNotFound, detail)));
+        return Err(Failure::new(Code::EventNotFound, detail));
     };
     let (lifted, not_lifted) = match app.host.lifted(vec![event.clone()]).await {
         Ok(lifted) => (lifted, None),
         // What an upcaster does to it is no reason not to show it.
-        Err(error) if view::is_lifting(&error) => (vec![event.clone()], Some(error.to_string())),
+        Err(error) if is_lifting(&error) => (vec![event.clone()], Some(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let command = app.host.command_of(&event).await?;
     let is_same = matches!(&lifted[..], [one] if one.stored_as.is_none());
-    let parts = || lifted.iter().map(view::LiftedPart::of).collect();
+    let parts = || lifted.iter().map(event::LiftedPart::of).collect();
     let view = OneEvent {
-        event: view::Event::of(&event),
-        command: command.as_ref().map(view::Command::of),
+        event: event::Event::of(&event),
+        command: command.as_ref().map(event::Command::of),
         lifted: (!is_same).then(parts),
         not_lifted,
     };

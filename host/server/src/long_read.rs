@@ -6,12 +6,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::{Problem, Result};
-use super::{App, answer, line, streams, view};
+use super::failure::{Failure, Result, not_lifted};
+use super::{App, answer, streams};
 use quipu::engine;
 use quipu::model::{Position, RecordedEvent, StreamId, Version};
 use quipu::store::{Direction, Filter, LOG_PAGE_MAX, Versions};
 use quipu::upcast::Form;
+use quipu_api::{Problem, event, line};
 
 /// A line of a long read: an event, or the last line.
 #[derive(Serialize, ToSchema)]
@@ -19,7 +20,7 @@ use quipu::upcast::Form;
 #[schema(title = "EventLine")]
 pub enum EventLine<'a> {
     /// An event, as in a page.
-    Event(Box<view::Event<'a>>),
+    Event(Box<event::Event<'a>>),
     /// The last line: all of the range was read.
     End {
         /// What was read.
@@ -119,7 +120,7 @@ impl LongRead {
         let events = match &mut self.range {
             Range::Stream(stream, versions) => {
                 let page = host.read_versions(self.form, stream, *versions, limit);
-                let page = page.await.map_err(view::not_lifted)?;
+                let page = page.await.map_err(not_lifted)?;
                 self.end.version.get_or_insert(page.version.0);
                 self.end.truncated_before = streams::mark(page.truncated_before);
                 self.end.next = page.next.map(|version| version.0);
@@ -130,7 +131,7 @@ impl LongRead {
             }
             Range::Log(after, direction, filter) => {
                 let page = host.read_log_as(self.form, *after, *direction, limit, filter);
-                let page = page.await.map_err(view::not_lifted)?;
+                let page = page.await.map_err(not_lifted)?;
                 self.end.head.get_or_insert(page.head.0);
                 self.end.next = page.next.map(|position| position.0);
                 filter.to = Some(filter.end(page.head));
@@ -149,13 +150,13 @@ impl LongRead {
     fn write(&self, page: Result<Vec<RecordedEvent>>, chunk: &mut Vec<u8>) -> bool {
         let events = match page {
             Ok(events) => events,
-            Err(problem) => {
+            Err(Failure(problem)) => {
                 write(&EventLine::Problem { problem }, chunk);
                 return false;
             }
         };
         for event in &events {
-            write(&EventLine::Event(Box::new(view::Event::of(event))), chunk);
+            write(&EventLine::Event(Box::new(event::Event::of(event))), chunk);
         }
         if self.end.next.is_some() && self.left > 0 {
             return true;

@@ -6,11 +6,12 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::failure::Result;
 use super::params::{Params, StreamPath};
-use super::problem::{Problem, Result};
 use super::request::JsonBytes;
 use super::{App, answer, headers};
 use quipu::model::{Position, StreamId, Version};
+use quipu_api::Problem;
 
 /// Whether a stream takes appends.
 #[derive(Serialize, ToSchema)]

@@ -6,182 +6,16 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::answering::Visit;
+use super::failure::Result;
 use super::params::{DigestPath, Params};
-use super::problem::{Problem, Result};
 use super::request::{OptionalJson, WasmBytes};
-use super::{App, DefinitionView, TypeVersion, answer, choices, headers};
-use quipu::model::{MessageType, Name};
-use quipu::runtime::{Module, Step};
-
-/// What a component is.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct ModuleView {
-    /// SHA-256 of its bytes.
-    pub digest: String,
-    /// The smallest world of the contract that has its exports.
-    pub world: String,
-    /// Name of its manifest: what it is deployed under.
-    pub name: String,
-    /// Version of its manifest.
-    pub version: String,
-    /// Length in bytes.
-    pub bytes: u64,
-    /// `decider`, `upcaster`, `projection`.
-    pub exports: Vec<String>,
-    /// What it imports.
-    pub imports: Vec<String>,
-    /// Commands that it decides.
-    pub commands: Vec<TypeView>,
-    /// Events that it writes.
-    pub events: Vec<TypeView>,
-    /// Projections that it defines.
-    #[serde(default)]
-    pub projections: Vec<DefinitionView>,
-    /// Schema version of its decider's state, as snapshots have it; 0 without a decider.
-    #[serde(default)]
-    pub state_schema_version: u32,
-    /// Older schema versions of the state that it migrates.
-    #[serde(default)]
-    pub migrations: Vec<MigrationView>,
-    /// Steps of its upcaster.
-    #[serde(default)]
-    pub steps: Vec<UpcastView>,
-    /// Public keys of those who signed it, in base64.
-    #[serde(default)]
-    pub signed_by: Vec<String>,
-}
-
-/// A migration of the state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct MigrationView {
-    /// The schema version that it takes.
-    pub from: u32,
-    /// The schema version that it leads to.
-    pub to: u32,
-}
-
-/// A step of an upcaster, as its component declares it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct UpcastView {
-    /// Category whose events it lifts.
-    pub category: String,
-    /// What it lifts.
-    pub from: TypeVersion,
-    /// What may come out; empty: the event is dropped.
-    pub to: Vec<TypeVersion>,
-}
-
-/// A type of commands or events.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct TypeView {
-    /// Its name.
-    pub name: String,
-    /// Its current schema version.
-    pub schema_version: u32,
-    /// Its older names.
-    pub aliases: Vec<String>,
-    /// Media type of its data.
-    pub content_type: String,
-}
-
-impl ModuleView {
-    /// The view of a module.
-    pub fn of(module: &Module) -> Self {
-        let manifest = module.manifest();
-        Self {
-            digest: module.digest().to_string(),
-            world: module.world().to_owned(),
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            bytes: module.size() as u64,
-            exports: module.exports().iter().map(ToString::to_string).collect(),
-            imports: module.imports().to_vec(),
-            commands: manifest.commands.iter().map(TypeView::of).collect(),
-            events: manifest.events.iter().map(TypeView::of).collect(),
-            projections: module
-                .projections()
-                .iter()
-                .map(DefinitionView::of)
-                .collect(),
-            state_schema_version: manifest.state_schema_version,
-            migrations: manifest.migrations.iter().map(MigrationView::of).collect(),
-            steps: module.steps().iter().map(UpcastView::of).collect(),
-            signed_by: Vec::new(),
-        }
-    }
-
-    /// The view of a module of the store.
-    async fn stored(app: &App, module: &Module) -> Result<Self> {
-        let signatures = app.host.signatures(module.digest()).await?;
-        let keys = signatures.iter().map(|signature| signature.key.to_string());
-        Ok(Self {
-            signed_by: keys.collect(),
-            ..Self::of(module)
-        })
-    }
-}
-
-impl MigrationView {
-    fn of((from, to): &(u32, u32)) -> Self {
-        Self {
-            from: *from,
-            to: *to,
-        }
-    }
-}
-
-impl UpcastView {
-    fn of(step: &Step) -> Self {
-        let version = |name: &Name, schema_version: u32| TypeVersion {
-            r#type: name.to_string(),
-            schema_version,
-        };
-        let to = step.to.iter();
-        Self {
-            category: step.category.as_str().to_owned(),
-            from: version(&step.name, step.from_version),
-            to: to.map(|(name, to)| version(name, *to)).collect(),
-        }
-    }
-}
-
-impl TypeView {
-    fn of(known: &MessageType) -> Self {
-        Self {
-            name: known.name.to_string(),
-            schema_version: known.schema_version,
-            aliases: known.aliases.iter().map(ToString::to_string).collect(),
-            content_type: known.content_type.to_string(),
-        }
-    }
-}
-
-/// Modules of the store.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ModuleList {
-    /// Oldest first.
-    pub modules: Vec<ModuleEntry>,
-}
-
-/// A module of the store.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ModuleEntry {
-    /// SHA-256 of its bytes.
-    pub digest: String,
-    /// Length in bytes.
-    pub bytes: u64,
-    /// When it came.
-    #[schema(format = "date-time")]
-    pub uploaded_at: String,
-    /// The name under which it was last activated; null when it never was.
-    pub name: Option<String>,
-    /// Whether it is active.
-    pub active: bool,
-}
+use super::{App, answer, headers};
+use quipu::runtime::Module;
+use quipu_api::{ModuleEntry, ModuleList, ModuleView, Problem, PrunedModule, PrunedView, choices};
 
 /// Uploads a component.
 ///
@@ -219,7 +53,7 @@ pub async fn upload(
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
-    answer::json(status, &ModuleView::stored(&app, &uploaded.module).await?)
+    answer::json(status, &stored(&app, &uploaded.module).await?)
 }
 
 /// Lists the modules of the store.
@@ -255,6 +89,16 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
     answer::json(StatusCode::OK, &list)
 }
 
+/// The view of a module of the store, with the keys of those who signed it.
+async fn stored(app: &App, module: &Module) -> Result<ModuleView> {
+    let signatures = app.host.signatures(module.digest()).await?;
+    let keys = signatures.iter().map(|signature| signature.key.to_string());
+    Ok(ModuleView {
+        signed_by: keys.collect(),
+        ..ModuleView::of(module)
+    })
+}
+
 /// Which modules are removed.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -265,27 +109,6 @@ pub struct PruneBody {
     /// Says which they are, and removes nothing.
     #[serde(default)]
     dry_run: bool,
-}
-
-/// Modules that are not needed.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct PrunedView {
-    /// Whether they were removed.
-    pub removed: bool,
-    /// Oldest first.
-    pub modules: Vec<PrunedModule>,
-}
-
-/// A module that is not needed.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct PrunedModule {
-    /// SHA-256 of its bytes.
-    pub digest: String,
-    /// Length in bytes.
-    pub bytes: u64,
-    /// When it came.
-    #[schema(format = "date-time")]
-    pub uploaded_at: String,
 }
 
 /// Removes modules that nobody needs.
@@ -333,7 +156,7 @@ pub async fn show(
 ) -> Result<Response> {
     params.finish()?;
     let module = app.host.module(digest).await?;
-    answer::json(StatusCode::OK, &ModuleView::stored(&app, &module).await?)
+    answer::json(StatusCode::OK, &stored(&app, &module).await?)
 }
 
 /// Downloads a component.

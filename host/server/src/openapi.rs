@@ -3,11 +3,11 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::path::Operation;
 
 use super::{
-    acknowledgements, activate, appends, changes, choices, commands, deployments, documents,
-    export, health, line, lines, log, long_read, marks, modules, preflights, projections,
-    rejections, runs, shadows, snapshots, sse, state, streams, subscribe, subscriptions, types,
-    verify,
+    acknowledgements, activate, appends, changes, commands, deployments, documents, export, health,
+    lines, log, long_read, marks, modules, preflights, projections, rejections, shadows, snapshots,
+    sse, state, streams, subscribe, subscriptions, types, verify,
 };
+use quipu_api::{LineAnswer, RunLine, choices, line};
 
 /// The interface's description.
 #[derive(OpenApi)]
@@ -80,8 +80,8 @@ use super::{
     ),
     components(schemas(
         line::Line<'static>,
-        lines::LineAnswer,
-        runs::RunLine,
+        LineAnswer,
+        RunLine,
         long_read::EventLine<'static>,
         sse::Reached,
         changes::ChangeView,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::activity::{Activity, Waiting};
 use super::answering::Visit;
 use super::budget::BodyHeld;
-use super::problem::{Code, Problem};
+use quipu_api::{Code, Problem};
 
 /// How many bytes have to come within the time that a body is waited for, if it does not
 /// end before. Much less than what the slowest line brings.

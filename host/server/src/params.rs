@@ -8,12 +8,13 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 
 use super::App;
+use super::failure::{Failure, Result};
 use super::headers;
-use super::problem::{Code, Problem, Result};
 use quipu::model::{Digest, Position, StreamId, Timestamp};
 use quipu::projection::{Freshness, WAIT_MAX};
 use quipu::store::{ArchivedStreams, Direction, Role};
 use quipu::upcast::Form;
+use quipu_api::Code;
 
 /// How long a read waits for a projection without a word.
 const WAIT_MS: u64 = 5_000;
@@ -24,7 +25,7 @@ const WAIT_MS_MAX: u64 = WAIT_MAX.as_millis() as u64;
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String> {
     match Path::<String>::from_request_parts(parts, state).await {
         Ok(Path(segment)) => Ok(segment),
-        Err(rejection) => Err(Problem::bad_request(format!("the path: {rejection}"))),
+        Err(rejection) => Err(Failure::bad_request(format!("the path: {rejection}"))),
     }
 }
 
@@ -32,7 +33,7 @@ async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String>
 pub struct StreamPath(pub StreamId);
 
 impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         Ok(Self(StreamId::new(&segment(parts, state).await?)?))
@@ -43,7 +44,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
 pub struct DigestPath(pub Digest);
 
 impl FromRequestParts<App> for DigestPath {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         Ok(Self(digest(app, &segment(parts, app).await?).await?))
@@ -67,13 +68,13 @@ pub async fn digest(app: &App, text: &str) -> Result<Digest> {
     let mut named = digests.filter(|digest| digest.starts_with(&prefix));
     match (named.next(), named.count()) {
         (Some(digest), 0) => Ok(digest.parse()?),
-        (Some(_), others) => Err(Problem::bad_request(format!(
+        (Some(_), others) => Err(Failure::bad_request(format!(
             "digest {text:?}: {} modules begin with it; give more of its digits",
             others + 1
         ))),
         (None, _) => {
             let detail = format!("no module of the store has a digest that begins with {text:?}");
-            Err(Box::new(Problem::new(Code::ModuleNotFound, detail)))
+            Err(Failure::new(Code::ModuleNotFound, detail))
         }
     }
 }
@@ -82,7 +83,7 @@ pub async fn digest(app: &App, text: &str) -> Result<Digest> {
 pub struct NamePath(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for NamePath {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         Ok(Self(segment(parts, state).await?))
@@ -93,12 +94,12 @@ impl<S: Send + Sync> FromRequestParts<S> for NamePath {
 pub struct TwoPath(pub String, pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for TwoPath {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         match Path::<(String, String)>::from_request_parts(parts, state).await {
             Ok(Path((first, second))) => Ok(Self(first, second)),
-            Err(rejection) => Err(Problem::bad_request(format!("the path: {rejection}"))),
+            Err(rejection) => Err(Failure::bad_request(format!("the path: {rejection}"))),
         }
     }
 }
@@ -107,7 +108,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TwoPath {
 pub struct PositionPath(pub u64);
 
 impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         Ok(Self(number("position", &segment(parts, state).await?)?))
@@ -118,12 +119,12 @@ impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
 pub struct Params(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(pairs)) => Ok(Self(pairs)),
-            Err(rejection) => Err(Problem::bad_request(format!("the query: {rejection}"))),
+            Err(rejection) => Err(Failure::bad_request(format!("the query: {rejection}"))),
         }
     }
 }
@@ -152,7 +153,7 @@ impl Params {
         match self.all(name) {
             None => Ok(None),
             Some(mut values) if values.len() == 1 => Ok(values.pop()),
-            Some(_) => Err(Problem::bad_request(format!(
+            Some(_) => Err(Failure::bad_request(format!(
                 "query: {name} is given more than once"
             ))),
         }
@@ -163,7 +164,7 @@ impl Params {
         let text = self.one(name)?;
         if text.as_ref().is_some_and(String::is_empty) {
             let detail = format!("query: {name} is empty; leave it out");
-            return Err(Problem::bad_request(detail));
+            return Err(Failure::bad_request(detail));
         }
         text.map(|text| printable(name, text)).transpose()
     }
@@ -175,7 +176,7 @@ impl Params {
             Some("without") => Ok(Some(ArchivedStreams::Without)),
             Some("with") => Ok(Some(ArchivedStreams::With)),
             Some("only") => Ok(Some(ArchivedStreams::Only)),
-            Some(other) => Err(Problem::bad_request(format!(
+            Some(other) => Err(Failure::bad_request(format!(
                 "query: archived {other:?} is neither without nor with nor only"
             ))),
         }
@@ -194,7 +195,7 @@ impl Params {
         let limit = self.number("limit")?.unwrap_or(100);
         match usize::try_from(limit) {
             Ok(limit) if (1..=max).contains(&limit) => Ok(limit),
-            _ => Err(Problem::bad_request(format!(
+            _ => Err(Failure::bad_request(format!(
                 "query: limit {limit} is not between 1 and {max}"
             ))),
         }
@@ -206,7 +207,7 @@ impl Params {
             return self.limit(max).map(Limit::Page);
         }
         match self.number("limit")? {
-            Some(0) => Err(Problem::bad_request("query: limit 0 is not 1 or more")),
+            Some(0) => Err(Failure::bad_request("query: limit 0 is not 1 or more")),
             limit => Ok(Limit::Lines(limit)),
         }
     }
@@ -216,7 +217,7 @@ impl Params {
         match self.one("direction")?.as_deref() {
             None | Some("forward") => Ok(Direction::Forward),
             Some("backward") => Ok(Direction::Backward),
-            Some(other) => Err(Problem::bad_request(format!(
+            Some(other) => Err(Failure::bad_request(format!(
                 "query: direction {other:?} is neither forward nor backward"
             ))),
         }
@@ -227,7 +228,7 @@ impl Params {
         match self.one("form")?.as_deref() {
             None | Some("lifted") => Ok(Form::Lifted),
             Some("stored") => Ok(Form::Stored),
-            Some(other) => Err(Problem::bad_request(format!(
+            Some(other) => Err(Failure::bad_request(format!(
                 "query: form {other:?} is neither lifted nor stored"
             ))),
         }
@@ -239,7 +240,7 @@ impl Params {
             return Ok(None);
         };
         let time = text.parse::<jiff::Timestamp>().map_err(|_| {
-            Problem::bad_request(format!(
+            Failure::bad_request(format!(
                 "query: {name} {text:?} is no time as 2026-01-31T12:00:00Z or \
                  2026-01-31T14:00:00+02:00 (+ is written %2B in an address)"
             ))
@@ -255,11 +256,11 @@ impl Params {
         let given = self.number("timeout")?;
         if given.is_some() && after.is_none() {
             let detail = "query: timeout is given without after, which names what to wait for";
-            return Err(Problem::bad_request(detail));
+            return Err(Failure::bad_request(detail));
         }
         let wait_ms = given.unwrap_or(WAIT_MS);
         if wait_ms > WAIT_MS_MAX {
-            return Err(Problem::bad_request(format!(
+            return Err(Failure::bad_request(format!(
                 "query: timeout {wait_ms} is not between 0 and {WAIT_MS_MAX} ms"
             )));
         }
@@ -275,7 +276,7 @@ impl Params {
             None | Some("active") => Ok(Role::Active),
             Some("next") => Ok(Role::Next),
             Some("previous") => Ok(Role::Previous),
-            Some(other) => Err(Problem::bad_request(format!(
+            Some(other) => Err(Failure::bad_request(format!(
                 "query: build {other:?} is neither active nor next nor previous"
             ))),
         }
@@ -285,7 +286,7 @@ impl Params {
     pub fn finish(self) -> Result<()> {
         match self.0.first() {
             None => Ok(()),
-            Some((name, _)) => Err(Problem::bad_request(format!(
+            Some((name, _)) => Err(Failure::bad_request(format!(
                 "query: there is no parameter {name:?} here"
             ))),
         }
@@ -296,7 +297,7 @@ impl Params {
 pub fn printable(name: &str, text: String) -> Result<String> {
     if text.chars().any(char::is_control) {
         let detail = format!("query: {name} {text:?} holds a control character");
-        return Err(Problem::bad_request(detail));
+        return Err(Failure::bad_request(detail));
     }
     Ok(text)
 }
@@ -306,7 +307,7 @@ pub fn number(name: &str, text: &str) -> Result<u64> {
     match u64::from_str(text) {
         // The highest number of the databases.
         Ok(number) if i64::try_from(number).is_ok() => Ok(number),
-        _ => Err(Problem::bad_request(format!(
+        _ => Err(Failure::bad_request(format!(
             "{name} {text:?} is no whole number from 0 to {}",
             i64::MAX
         ))),
@@ -330,14 +331,14 @@ pub fn check_encoding(part: &str) -> Result<()> {
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         let Some(byte) = byte else {
             let detail = "a % in the address is not followed by two hexadecimal digits";
-            return Err(Problem::bad_request(detail));
+            return Err(Failure::bad_request(detail));
         };
         decoded.push(byte);
         rest = &after[2..];
     }
     match std::str::from_utf8(&decoded) {
         Ok(_) => Ok(()),
-        Err(_) => Err(Problem::bad_request("the address does not decode to UTF-8")),
+        Err(_) => Err(Failure::bad_request("the address does not decode to UTF-8")),
     }
 }
 

@@ -7,15 +7,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::builds::{ProjectionList, ProjectionView, SetAsideList};
 use super::documents::LiveView;
+use super::failure::{Failure, Result};
 use super::params::{NamePath, Params, TwoPath, number};
-use super::problem::{Code, Problem, Result};
 use super::request::{JsonBytes, OptionalJson};
-use super::{App, answer, choices};
+use super::{App, answer};
 use quipu::model::{Position, StreamId};
 use quipu::projection::Order;
 use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Subject};
+use quipu_api::{Code, Problem, ProjectionList, ProjectionView, SetAsideList, choices};
 
 /// Longest reason for leaving events out, in bytes.
 const REASON_BYTES_MAX: usize = 1_024;
@@ -99,7 +99,7 @@ pub async fn order(
         "drop" => Order::Drop,
         other => {
             let detail = format!("{other:?} is nothing that a projection is ordered to do");
-            return Err(Box::new(Problem::new(Code::NotFound, detail)));
+            return Err(Failure::new(Code::NotFound, detail));
         }
     };
     carry_out(&app, &name, order).await
@@ -257,14 +257,14 @@ fn which(
     let subject = match (document, stream) {
         (None, None) if position.is_some() => {
             let detail = format!("{place}: position goes with document or stream");
-            return Err(Problem::bad_request(detail));
+            return Err(Failure::bad_request(detail));
         }
         (None, None) => None,
         (Some(key), None) => Some(Subject::Document(key.into())),
         (None, Some(stream)) => Some(Subject::Stream(stream.into())),
         (Some(_), Some(_)) => {
             let detail = format!("{place}: document and stream exclude each other");
-            return Err(Problem::bad_request(detail));
+            return Err(Failure::bad_request(detail));
         }
     };
     if let Some(position) = position {
@@ -282,7 +282,7 @@ fn check_reason(reason: &str) -> Result<()> {
     if has_length && !reason.trim().is_empty() && !reason.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(Problem::bad_request(format!(
+    Err(Failure::bad_request(format!(
         "the body: the reason is not 1 to {REASON_BYTES_MAX} bytes of text without control characters"
     )))
 }
@@ -365,17 +365,9 @@ fn page(params: &mut Params) -> Result<(usize, Option<(Subject, Position)>)> {
     Ok((limit, after))
 }
 
-/// Names a place among events that were set aside: `document.POSITION.KEY` or
-/// `stream.POSITION.STREAM`.
-pub fn cursor(subject: &Subject, position: Position) -> String {
-    match subject {
-        Subject::Document(key) => format!("document.{position}.{key}"),
-        Subject::Stream(stream) => format!("stream.{position}.{stream}"),
-    }
-}
-
+/// Reads a cursor: `document.POSITION.KEY` or `stream.POSITION.STREAM`.
 fn place(cursor: &str) -> Result<(Subject, Position)> {
-    let wrong = || Problem::bad_request(format!("query: cursor {cursor:?} came with no page"));
+    let wrong = || Failure::bad_request(format!("query: cursor {cursor:?} came with no page"));
     let mut parts = cursor.splitn(3, '.');
     let mut part = || parts.next().ok_or_else(wrong);
     let (kind, position, name) = (part()?, part()?, part()?);

@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::failure::Result;
 use super::params::{Params, printable};
-use super::problem::{Problem, Result};
-use super::view::Data;
 use super::{App, answer};
 use quipu::store::{REJECTIONS_PAGE_MAX, Rejected};
+use quipu_api::Problem;
+use quipu_api::event::Data;
 
 /// Rejections.
 #[derive(Serialize, ToSchema)]

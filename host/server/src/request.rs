@@ -19,9 +19,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::App;
 use super::answering::Visit;
 use super::budget::BodyHeld;
+use super::failure::{Failure, Result};
 use super::headers::BYTES;
 use super::pace::Paced;
-use super::problem::{Code, Problem, Result};
+use quipu_api::{Code, body};
 
 /// The bytes of a body of `application/json`.
 pub struct JsonBytes(Read);
@@ -29,7 +30,7 @@ pub struct JsonBytes(Read);
 impl JsonBytes {
     /// Reads it as `T`, which may borrow. Unknown members are refused by name.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
-        self.away(|bytes| parse(bytes))
+        Ok(self.away(|bytes| body::parse(bytes))?)
     }
 
     /// Makes something of them, away from the threads that serve connections when they are
@@ -41,7 +42,7 @@ impl JsonBytes {
 }
 
 impl FromRequest<App> for JsonBytes {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
         check_content_type(&request, &["application/json"])?;
@@ -63,7 +64,7 @@ impl OptionalJson {
 }
 
 impl FromRequest<App> for OptionalJson {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
         let is_typed = request.headers().contains_key(header::CONTENT_TYPE);
@@ -86,7 +87,7 @@ impl WasmBytes {
 }
 
 impl FromRequest<App> for WasmBytes {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
         check_content_type(&request, &["application/wasm", BYTES])?;
@@ -112,22 +113,12 @@ impl NdjsonBody {
 }
 
 impl FromRequest<App> for NdjsonBody {
-    type Rejection = Box<Problem>;
+    type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self> {
         check_content_type(&request, &["application/x-ndjson", BYTES])?;
         Ok(Self(paced(request, app)))
     }
-}
-
-/// Reads the text of a JSON object. An array is none, though its elements would fit.
-pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
-    if !text.trim_start().starts_with('{') {
-        return Err(Problem::bad_request("the body must be a JSON object"));
-    }
-    serde_json::from_str(text).map_err(|error| Problem::bad_request(format!("the body: {error}")))
 }
 
 /// Reads a list of JSON objects. Left to itself, serde takes arrays for them, whose
@@ -196,9 +187,7 @@ fn check_content_type(request: &Request, wanted: &[&str]) -> Result<()> {
     };
     let wanted = wanted.first().unwrap_or(&BYTES);
     let detail = format!("the body must have Content-Type {wanted}, not {given}");
-    let mut problem = Problem::bad_request(detail);
-    problem.status = 415;
-    Err(problem)
+    Err(Failure::unsupported_body(detail))
 }
 
 /// Bodies are taken as they are.
@@ -210,9 +199,7 @@ fn check_encoding(request: &Request) -> Result<()> {
     };
     let encoded = String::from_utf8_lossy(encoded.as_bytes());
     let detail = format!("the body has Content-Encoding {encoded:?}; send it as it is");
-    let mut problem = Problem::bad_request(detail);
-    problem.status = 415;
-    Err(problem)
+    Err(Failure::unsupported_body(detail))
 }
 
 fn paced(request: Request, app: &App) -> Paced<BodyDataStream> {
@@ -231,6 +218,7 @@ struct Read {
 
 /// From this size on a body is read away from the threads that serve connections.
 const LARGE_BYTES: usize = 256 << 10;
+
 /// Large bodies that are read, and executed, at once.
 pub const LARGE_MAX: usize = 2;
 
@@ -258,11 +246,11 @@ async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
     }
     if total > max {
         let detail = format!("the body has more than {max} bytes");
-        return Err(Box::new(Problem::new(Code::TooLarge, detail)));
+        return Err(Failure::new(Code::TooLarge, detail));
     }
     if !has_room {
         let detail = "the bodies of all requests take as much memory as they may; try again";
-        return Err(Box::new(Problem::new(Code::Overloaded, detail)));
+        return Err(Failure::new(Code::Overloaded, detail));
     }
     let turn = match total > LARGE_BYTES {
         true => Arc::clone(&app.readings).acquire_owned().await.ok(),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answering::Visit;
 use super::budget::{Bodies, Budget};
-use super::problem::{Code, Problem, Result};
+use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
 use super::{
     App, Options, acknowledgements, activate, appends, changes, commands, deployments, documents,
@@ -21,6 +21,7 @@ use super::{
     rejections, shadows, snapshots, state, streams, subscribe, subscriptions, types, verify,
 };
 use quipu::Host;
+use quipu_api::Code;
 
 /// Every path of the host.
 pub fn router(host: Host, options: Options) -> Router {
@@ -134,14 +135,14 @@ async fn description() -> Response {
     ([(header::CONTENT_TYPE, json)], openapi()).into_response()
 }
 
-async fn no_such_path(uri: Uri) -> Problem {
+async fn no_such_path(uri: Uri) -> Failure {
     let detail = format!("there is no path {}; /openapi.json lists them", uri.path());
-    Problem::new(Code::NotFound, detail)
+    Failure::new(Code::NotFound, detail)
 }
 
-async fn no_such_method(method: Method, uri: Uri) -> Problem {
+async fn no_such_method(method: Method, uri: Uri) -> Failure {
     let detail = format!("{} does not take {method}", uri.path());
-    Problem::new(Code::MethodNotAllowed, detail)
+    Failure::new(Code::MethodNotAllowed, detail)
 }
 
 /// Around every handler: the address makes sense, the answer comes in time, and a
@@ -165,13 +166,13 @@ async fn guard(
     };
     match answered {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(_)) => Err(Problem::internal(&"a handler panicked")),
+        Ok(Err(_)) => Err(Failure::internal(&"a handler panicked")),
         Err(_) => {
             let detail = format!(
                 "no answer within {} s; whether something was stored, the same Idempotency-Key tells",
                 time_max.as_secs_f32()
             );
-            Err(Box::new(Problem::new(Code::Timeout, detail)))
+            Err(Failure::new(Code::Timeout, detail))
         }
     }
 }

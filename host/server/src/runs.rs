@@ -8,50 +8,18 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use utoipa::ToSchema;
 
-use super::deployments::DeploymentView;
-use super::preflights::PreflightView;
-use super::problem::{Problem, Result};
-use super::shadows::ShadowView;
-use super::verify::VerifiedView;
+use super::failure::{Failure, Result};
 use super::{App, answer as answers};
 use quipu::Host;
 use quipu::proof::{Error, Progress};
+use quipu_api::{ProgressView, RunLine};
 
 /// Between two lines of progress.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
 /// Lines that wait for a slow reader; of progress, what is more is left out.
 const LINES_MAX: usize = 8;
-
-/// A line of the answer. The last one is no progress.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RunLine {
-    /// How far it has come.
-    Progress(ProgressView),
-    /// What a verification found.
-    Verified(Box<VerifiedView>),
-    /// What a preflight found.
-    Preflight(Box<PreflightView>),
-    /// What came of a shadow so far.
-    Shadow(Box<ShadowView>),
-    /// The activation that it led to.
-    Deployment(Box<DeploymentView>),
-    /// It did not come to its end.
-    Problem(Box<Problem>),
-}
-
-/// How far a run has come.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct ProgressView {
-    /// Everything up to here has been read.
-    pub position: u64,
-    /// Where it ends.
-    pub head: u64,
-}
 
 /// What is run on a host.
 pub trait Run: Send + 'static {
@@ -117,18 +85,18 @@ pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
         let running = AssertUnwindSafe(run.run(&app.host, telling)).catch_unwind();
         let last = tokio::select! {
             last = running => {
-                last.unwrap_or_else(|_| Err(Problem::internal(&"a run panicked")))
+                last.unwrap_or_else(|_| Err(Failure::internal(&"a run panicked")))
             }
             () = lines.closed() => return,
             () = app.ending.cancelled() => Err(Error::Stopped.into()),
         };
-        let last = last.unwrap_or_else(RunLine::Problem);
+        let last = last.unwrap_or_else(|Failure(problem)| RunLine::Problem(problem));
         // Who asked may be gone.
         _ = lines.send(last).await;
     });
     // What fails at once has a status of its own.
     let first = match told.recv().await {
-        Some(RunLine::Problem(problem)) => return Err(problem),
+        Some(RunLine::Problem(problem)) => return Err(Failure(problem)),
         first => first,
     };
     let lines = futures::stream::unfold((first, told), |(first, mut told)| async {

@@ -7,18 +7,18 @@ use axum::extract::State;
 use axum::response::Response;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::App;
+use super::failure::{Failure, Result};
 use super::params::{Params, digest};
-use super::preflights::PreflightView;
-use super::problem::{Problem, Result};
 use super::request::JsonBytes;
-use super::runs::{self, Run, RunLine, Telling};
-use super::{App, choices};
+use super::runs::{self, Run, Telling};
 use quipu::Host;
 use quipu::model::Digest;
-use quipu::proof::{End, Policy, Shadow, Shadowing};
+use quipu::proof::{Policy, Shadowing};
+use quipu_api::{Problem, RunLine, ShadowView, choices};
 
 /// How long one takes at most.
 const SECONDS_MAX: u64 = 86_400;
@@ -44,35 +44,6 @@ pub struct ShadowBody<'a> {
     allow: Vec<String>,
 }
 
-/// What came of a shadow so far.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct ShadowView {
-    /// Behind this position it began.
-    pub after: u64,
-    /// Positions and rejections that went by, since it could not keep up.
-    pub skipped: u64,
-    /// Why it has ended: `time`, or `active`, since the module has become so; null while it
-    /// goes on.
-    pub ended: Option<String>,
-    /// What is different so far.
-    pub found: PreflightView,
-}
-
-impl ShadowView {
-    fn of(shadow: Shadow) -> Self {
-        let ended = shadow.end.map(|end| match end {
-            End::Time => "time",
-            End::Active => "active",
-        });
-        Self {
-            after: shadow.after.0,
-            skipped: shadow.skipped,
-            ended: ended.map(ToOwned::to_owned),
-            found: PreflightView::of(shadow.found),
-        }
-    }
-}
-
 /// A shadow that was asked for.
 struct Asked {
     digest: Digest,
@@ -85,7 +56,7 @@ impl ShadowBody<'_> {
         let usual = Shadowing::default();
         let seconds = self.seconds.unwrap_or(usual.time.as_secs());
         if !(1..=SECONDS_MAX).contains(&seconds) {
-            return Err(Problem::bad_request(format!(
+            return Err(Failure::bad_request(format!(
                 "seconds is 1 to {SECONDS_MAX}"
             )));
         }
@@ -95,7 +66,7 @@ impl ShadowBody<'_> {
         );
         for (name, percent) in [("share", share), ("cpu", cpu)] {
             if !(1..=100).contains(&percent) {
-                return Err(Problem::bad_request(format!("{name} is 1 to 100")));
+                return Err(Failure::bad_request(format!("{name} is 1 to 100")));
             }
         }
         Ok(Asked {

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use utoipa::ToSchema;
 
-use super::problem::Problem;
-use super::view;
+use super::failure::{Failure, Result};
 use quipu::subscribe::{Message, Place, Subscription};
+use quipu_api::event;
 
 /// From this size on a chunk is sent.
 const CHUNK_BYTES: usize = 16 << 10;
@@ -44,7 +44,7 @@ pub trait Source: Send + Unpin + 'static {
         &mut self,
         context: &mut Context<'_>,
         chunk: &mut Vec<u8>,
-    ) -> Poll<Option<Result<(), Box<Problem>>>>;
+    ) -> Poll<Option<Result<()>>>;
 }
 
 impl Source for Subscription {
@@ -52,7 +52,7 @@ impl Source for Subscription {
         &mut self,
         context: &mut Context<'_>,
         chunk: &mut Vec<u8>,
-    ) -> Poll<Option<Result<(), Box<Problem>>>> {
+    ) -> Poll<Option<Result<()>>> {
         let polled = Pin::new(&mut *self).poll_next(context);
         polled.map(|next| {
             let message = next?.map_err(Into::into);
@@ -102,7 +102,7 @@ struct Frames<S> {
 }
 
 impl<S: Source> Stream for Frames<S> {
-    type Item = Result<Bytes, Infallible>;
+    type Item = std::result::Result<Bytes, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -120,7 +120,7 @@ impl<S: Source> Stream for Frames<S> {
         while !this.is_done && chunk.len() < CHUNK_BYTES {
             match this.source.poll_write(context, &mut chunk) {
                 Poll::Ready(Some(Ok(()))) => {}
-                Poll::Ready(Some(Err(problem))) => {
+                Poll::Ready(Some(Err(Failure(problem)))) => {
                     this.is_done = true;
                     write(None::<u64>, "error", &problem, &mut chunk);
                 }
@@ -158,7 +158,7 @@ fn write_message(message: &Message, place: Place, chunk: &mut Vec<u8>) {
                 Place::Stream(version) => event.version == version,
             };
             let id = is_whole.then_some(id);
-            write(id, "event", &view::Event::of(event), chunk);
+            write(id, "event", &event::Event::of(event), chunk);
         }
         Message::CaughtUp(place) => write(Some(id), "caught-up", &Reached::of(*place), chunk),
         Message::Heartbeat(place) => write(Some(id), "heartbeat", &Reached::of(*place), chunk),

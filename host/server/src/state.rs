@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::failure::{Failure, Result};
 use super::params::{Params, StreamPath, digest};
-use super::problem::{Problem, Result};
 use super::{App, answer, headers};
 use quipu::engine::At;
 use quipu::model::Version;
+use quipu_api::Problem;
 
 /// The state of a stream.
 #[derive(Serialize, ToSchema)]
@@ -59,9 +60,9 @@ pub async fn state(
     let module = match module {
         Some(module) => {
             let found = digest(&app, &module).await;
-            Some(found.map_err(|mut problem| {
-                problem.detail = format!("query: module: {}", problem.detail);
-                problem
+            Some(found.map_err(|mut failure| {
+                failure.0.detail = format!("query: module: {}", failure.0.detail);
+                failure
             })?)
         }
         None => None,
@@ -72,11 +73,11 @@ pub async fn state(
         (None, Some(time)) => At::Time(time),
         (Some(_), Some(_)) => {
             let detail = "query: at_version and at_time exclude each other";
-            return Err(Problem::bad_request(detail));
+            return Err(Failure::bad_request(detail));
         }
     };
     let view = app.host.state_at(&stream, at, module).await?;
-    let state = serde_json::from_str(&view.state).map_err(|error| Problem::internal(&error))?;
+    let state = serde_json::from_str(&view.state).map_err(|error| Failure::internal(&error))?;
     let shown = StreamState {
         stream: view.stream.as_str(),
         version: view.version.0,

@@ -7,14 +7,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answering::Visit;
+use super::failure::{Result, not_lifted};
 use super::long_read::{LongRead, Range};
 use super::params::{Limit, Params, StreamPath};
-use super::problem::{Problem, Result};
-use super::{App, answer, choices, headers, view};
+use super::{App, answer, headers};
 use quipu::model::{StreamId, Version};
 use quipu::store::{
     Direction, STREAM_PAGE_MAX, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, Versions,
 };
+use quipu_api::{Problem, choices, event};
 
 /// Streams in the order of the bytes of their ids.
 #[derive(Serialize, ToSchema)]
@@ -104,7 +105,7 @@ pub struct StreamEvents<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_before: Option<u64>,
     /// Its events, in the direction of the request.
-    events: Vec<view::Event<'a>>,
+    events: Vec<event::Event<'a>>,
     /// Where to go on `from`; null at the end.
     next: Option<u64>,
 }
@@ -174,12 +175,12 @@ pub async fn read(
         .host
         .read_versions(form, &stream, versions, limit)
         .await
-        .map_err(view::not_lifted)?;
+        .map_err(not_lifted)?;
     let view = StreamEvents {
         stream: stream.as_str(),
         version: page.version.0,
         truncated_before: mark(page.truncated_before),
-        events: page.events.iter().map(view::Event::of).collect(),
+        events: page.events.iter().map(event::Event::of).collect(),
         next: page.next.map(|version| version.0),
     };
     let answer = || answer::tagged(page.version, &view);

@@ -4,13 +4,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 
+use super::failure::{Failure, Result};
 use super::params::{Params, StreamPath, number};
-use super::problem::{Problem, Result};
 use super::sse;
-use super::{App, choices, log};
+use super::{App, log};
 use quipu::model::{Position, Version};
 use quipu::subscribe::Subscribe;
 use quipu::upcast::Form;
+use quipu_api::{Problem, choices};
 
 /// What `after` and `from` say for the end.
 const NOW: &str = "now";
@@ -128,7 +129,7 @@ pub fn last_seen(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut all = headers.get_all("last-event-id").iter();
     let (first, second) = (all.next(), all.next());
     if second.is_some() {
-        return Err(Problem::bad_request(
+        return Err(Failure::bad_request(
             "Last-Event-ID is given more than once",
         ));
     }

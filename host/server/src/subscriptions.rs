@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answering::Visit;
+use super::failure::{Failure, Result};
 use super::params::{NamePath, Params};
-use super::problem::{Problem, Result};
 use super::request::{JsonBytes, OptionalJson};
-use super::{App, answer, choices, log, view};
+use super::{App, answer, log};
 use quipu::model::Position;
-use quipu::store::{CHECKPOINTS_PAGE_MAX, Checkpoint, LOG_PAGE_MAX};
+use quipu::store::{CHECKPOINTS_PAGE_MAX, LOG_PAGE_MAX};
 use quipu::subscribe::{EventBatch, Owner, Reading, Start};
+use quipu_api::{ClaimView, NamedList, NamedView, Problem, choices, event};
 
 /// Bounds of a lease, and what it is unless the client says, in milliseconds.
 const LEASE_MIN: u64 = 1_000;
@@ -41,19 +42,6 @@ pub struct ClaimBody {
     /// For how long the name is held after each call, in milliseconds: 1000 to 3600000, by
     /// default 15000.
     lease_ms: Option<u64>,
-}
-
-/// A claim of a named subscription.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct ClaimView {
-    /// The name.
-    pub name: String,
-    /// Proves the claim; greater than those before it.
-    pub token: u64,
-    /// Everything up to here is acknowledged.
-    pub position: u64,
-    /// For how long the name is held from now on, in milliseconds.
-    pub lease_ms: u64,
 }
 
 /// What is handled.
@@ -84,34 +72,12 @@ pub struct SeekBody {
     after: StartBody,
 }
 
-/// A named subscription.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct NamedView {
-    /// The name.
-    pub name: String,
-    /// Everything up to here is acknowledged.
-    pub position: u64,
-    /// For how long from now on an owner holds it, in milliseconds; null when nobody does.
-    pub held_ms: Option<u64>,
-}
-
-/// Named subscriptions.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct NamedList {
-    /// In the order of their names' bytes.
-    pub subscriptions: Vec<NamedView>,
-    /// The name to go on `after`; null at the end.
-    pub next: Option<String>,
-    /// Position of the last event in the log.
-    pub head: u64,
-}
-
 /// Events for the owner of a named subscription.
 #[derive(Serialize, ToSchema)]
 pub struct ClaimedEvents<'a> {
     /// The events that pass, in the order of the log. The same are returned until `next` is
     /// acknowledged.
-    events: Vec<view::Event<'a>>,
+    events: Vec<event::Event<'a>>,
     /// What to acknowledge once all of them are handled. It may have moved although no event
     /// passes.
     next: u64,
@@ -119,22 +85,12 @@ pub struct ClaimedEvents<'a> {
     head: u64,
 }
 
-impl NamedView {
-    fn of(checkpoint: Checkpoint) -> Self {
-        Self {
-            name: checkpoint.name,
-            position: checkpoint.position.0,
-            held_ms: checkpoint.held_for.map(millis),
-        }
-    }
-}
-
 impl StartBody {
     fn read(&self) -> Result<Start> {
         match self {
             Self::After(position) => Ok(Start::After(Position(*position))),
             Self::Word(word) if word == "now" => Ok(Start::Now),
-            Self::Word(word) => Err(Problem::bad_request(format!(
+            Self::Word(word) => Err(Failure::bad_request(format!(
                 "after {word:?} is neither a position nor `now`"
             ))),
         }
@@ -258,7 +214,7 @@ pub async fn read(
 ) -> Result<Response> {
     let Some(token) = params.number("token")? else {
         let detail = "query: token is missing; `claim` gives one";
-        return Err(Problem::bad_request(detail));
+        return Err(Failure::bad_request(detail));
     };
     let limit = params.limit(LOG_PAGE_MAX)?;
     let wait = Duration::from_millis(params.number("wait_ms")?.unwrap_or_default());
@@ -280,7 +236,7 @@ pub async fn read(
     let EventBatch { events, next } = app.host.read_claimed(owner, reading).await?;
     let room = visit.room(&app).await?;
     let view = ClaimedEvents {
-        events: events.iter().map(|event| view::Event::of(event)).collect(),
+        events: events.iter().map(|event| event::Event::of(event)).collect(),
         next: next.0,
         head: app.host.log_head().await?.0.max(next.0),
     };
@@ -408,7 +364,7 @@ fn lease(given: Option<u64>) -> Result<Duration> {
     let millis = given.unwrap_or(LEASE);
     match (LEASE_MIN..=LEASE_MAX).contains(&millis) {
         true => Ok(Duration::from_millis(millis)),
-        false => Err(Problem::bad_request(format!(
+        false => Err(Failure::bad_request(format!(
             "lease_ms {millis} is not from {LEASE_MIN} to {LEASE_MAX}"
         ))),
     }

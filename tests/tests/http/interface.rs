@@ -1,4 +1,4 @@
-use quipu_server::Code;
+use quipu_api::Code;
 use quipu_tests::golden;
 use serde_json::{Value, json};
 

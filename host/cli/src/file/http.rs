@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::target::{Answer, Passing};
 use crate::Client;
 use quipu::model::{Command, StreamId};
-use quipu_server::Lines;
-use quipu_server::{LineAnswer, line};
+use quipu_api::Lines;
+use quipu_api::{LineAnswer, line};
 
 /// Commands in flight that one connection carries.
 const LINES_PER_CONNECTION: usize = 128;

@@ -36,7 +36,7 @@ pub use target::{Answer, Target};
 use self::reader::Line;
 use self::resume::Resume;
 use quipu::model::StreamId;
-use quipu_server::lanes::Lanes;
+use quipu_api::Lanes;
 
 /// How a file is executed.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Input;
 use quipu::model::{Command, CommandId, StreamId, without_mark};
-use quipu_server::{Code, Problem, line};
+use quipu_api::{Code, Problem, line};
 
 /// Longest line in bytes, as a host takes it by default.
 const LINE_BYTES_MAX: u64 = 2 << 20;

@@ -6,7 +6,7 @@ use super::HttpTarget;
 use crate::Client;
 use quipu::Host;
 use quipu::model::{Command, StreamId};
-use quipu_server::Problem;
+use quipu_api::Problem;
 
 /// How long what may pass later is tried again.
 const PATIENCE: Duration = Duration::from_secs(60);

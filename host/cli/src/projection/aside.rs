@@ -10,7 +10,7 @@ use crate::Client;
 use crate::events::PAGE;
 use crate::execute::one_lined;
 use crate::table::{Table, id, number, text, time};
-use quipu_server::SetAsideView;
+use quipu_api::SetAsideView;
 
 #[derive(Deserialize)]
 struct Page<'a> {

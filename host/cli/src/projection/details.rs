@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use crate::execute::one_lined;
 use crate::projections::spoken;
 use crate::table::{Table, grouped};
-use quipu_server::{BuildView, ComparisonView, ProjectionView, TroubleView};
+use quipu_api::{BuildView, ComparisonView, ProjectionView, TroubleView};
 
 /// Prints how a projection stands, for people.
 pub fn print(view: &ProjectionView, out: &mut impl Write) -> io::Result<()> {

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::{Client, Connection};
-use quipu_server::ProjectionView;
+use quipu_api::ProjectionView;
 
 /// Show a projection's status, or control it
 ///

@@ -7,7 +7,7 @@ use reqwest::Method;
 
 use crate::Client;
 use crate::projections::spoken;
-use quipu_server::{BuildView, ProjectionView};
+use quipu_api::{BuildView, ProjectionView};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::choices;
 use quipu::model::Index;
 use quipu::runtime::{Definition, Source};
+
+use crate::choices;
 
 /// A projection as its component defines it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::choices;
-use quipu::model::Lifecycle;
+use quipu::model::{Lifecycle, Position};
 use quipu::projection::{self, BuildStatus, Comparison, Deployed, Difference, Status, Trouble};
 use quipu::store::{Role, SetAside, Subject};
+
+use crate::choices;
 
 /// How a projection stands.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -322,8 +323,17 @@ impl SetAsideList {
         let next = page.next.as_ref();
         Self {
             events: page.events.iter().map(SetAsideView::of).collect(),
-            next: next.map(|(subject, position)| super::projections::cursor(subject, *position)),
+            next: next.map(|(subject, position)| cursor(subject, *position)),
         }
+    }
+}
+
+/// Names a place among parked or skipped events: `document.POSITION.KEY` or
+/// `stream.POSITION.STREAM`.
+fn cursor(subject: &Subject, position: Position) -> String {
+    match subject {
+        Subject::Document(key) => format!("document.{position}.{key}"),
+        Subject::Stream(stream) => format!("stream.{position}.{stream}"),
     }
 }
 

@@ -1,17 +1,14 @@
-//! Events, commands and their outcomes as JSON.
+//! Events and commands as JSON.
 
 use std::fmt::Display;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::problem::{Problem, Result};
-use quipu::engine::{self, Executed};
-use quipu::model::{Body, CommandRecord, ContentType, RecordedEvent, check_json};
-use quipu::store::KnownEvent;
+use quipu::model::{Body, CommandRecord, RecordedEvent};
+
+use crate::body::base64;
 
 /// An event of the log.
 #[derive(Serialize, ToSchema)]
@@ -241,22 +238,6 @@ fn part(event: &RecordedEvent) -> Option<u32> {
     stored.filter(|it| it.parts > 1).map(|it| it.part)
 }
 
-/// Whether an error is about an event that can't be lifted.
-pub fn is_lifting(error: &engine::Error) -> bool {
-    use engine::Error;
-    matches!(error, Error::UnreadableEvent { .. } | Error::Fault(_))
-}
-
-/// The problem of a page with an event that can't be lifted; says how to read it still.
-pub fn not_lifted(error: engine::Error) -> Box<Problem> {
-    let is_lifting = is_lifting(&error);
-    let mut problem: Box<Problem> = error.into();
-    if is_lifting {
-        problem.detail += "; form=stored (--stored) reads events as they are stored";
-    }
-    problem
-}
-
 /// Stored metadata; an empty object without any.
 fn metadata_of(bytes: Option<&[u8]>) -> &RawValue {
     let given = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
@@ -267,186 +248,11 @@ fn empty_object<'a>() -> &'a RawValue {
     serde_json::from_str("{}").expect("an empty object is JSON")
 }
 
-/// The outcome of a command.
-#[derive(Serialize, ToSchema)]
-pub struct Outcome<'a> {
-    /// The stream.
-    stream: &'a str,
-    /// Its version after the command.
-    version: u64,
-    /// Position of the last event; null without events.
-    position: Option<u64>,
-    /// The command's events.
-    events: Vec<DecidedEvent<'a>>,
-    /// Whether the command has made the stream: its first event is the stream's first.
-    created: bool,
-    /// Whether this is the recorded outcome of an earlier request.
-    replayed: bool,
-    /// Digest of the module that decided.
-    #[serde(serialize_with = "shown")]
-    #[schema(value_type = Option<String>)]
-    module: Option<quipu::model::Digest>,
-    /// Fuel that the decision took.
-    fuel: Option<u64>,
-}
-
-/// An event in the outcome of a command.
-#[derive(Serialize, ToSchema)]
-pub struct DecidedEvent<'a> {
-    /// Its id, a UUID.
-    id: String,
-    /// Its type.
-    r#type: &'a str,
-    /// Its place in the stream.
-    version: u64,
-    /// Its place in the log.
-    position: u64,
-    #[serde(flatten)]
-    data: Data<'a>,
-}
-
-impl<'a> Outcome<'a> {
-    /// The view of an executed command.
-    pub fn of(executed: &'a Executed) -> Self {
-        Self {
-            stream: executed.stream.as_str(),
-            version: executed.version.0,
-            position: executed.position.map(|position| position.0),
-            events: executed.events.iter().map(DecidedEvent::of).collect(),
-            created: executed.has_created(),
-            replayed: executed.replayed,
-            module: executed.module,
-            fuel: executed.fuel,
-        }
-    }
-}
-
-impl<'a> DecidedEvent<'a> {
-    fn of(event: &'a KnownEvent) -> Self {
-        Self {
-            id: event.id.to_string(),
-            r#type: event.name.as_str(),
-            version: event.version.0,
-            position: event.position.0,
-            data: Data::of(&event.body),
-        }
-    }
-}
-
-/// The outcome of a raw append.
-#[derive(Serialize, ToSchema)]
-pub struct AppendOutcome<'a> {
-    /// The stream.
-    stream: &'a str,
-    /// Its version after the append.
-    version: u64,
-    /// Position of the last event; null without events.
-    position: Option<u64>,
-    /// Where each event came to stand.
-    events: Vec<AppendedEvent>,
-    /// Whether the append has made the stream: its first event is the stream's first.
-    created: bool,
-    /// Whether this is the recorded outcome of an earlier request.
-    replayed: bool,
-}
-
-/// An event in the outcome of a raw append.
-#[derive(Serialize, ToSchema)]
-pub struct AppendedEvent {
-    /// Its id, a UUID.
-    id: String,
-    /// Its place in the stream.
-    version: u64,
-    /// Its place in the log.
-    position: u64,
-}
-
-impl<'a> AppendOutcome<'a> {
-    /// The view of a raw append.
-    pub fn of(appended: &'a Executed) -> Self {
-        let place = |event: &KnownEvent| AppendedEvent {
-            id: event.id.to_string(),
-            version: event.version.0,
-            position: event.position.0,
-        };
-        Self {
-            stream: appended.stream.as_str(),
-            version: appended.version.0,
-            position: appended.position.map(|position| position.0),
-            events: appended.events.iter().map(place).collect(),
-            created: appended.has_created(),
-            replayed: appended.replayed,
-        }
-    }
-}
-
-/// The body of a command, which has none when it has nothing to say.
-pub fn command_body(
-    data: Option<&RawValue>,
-    data_base64: Option<&str>,
-    content_type: Option<&str>,
-) -> Result<Body> {
-    if data.is_none() && data_base64.is_none() && content_type.is_none() {
-        return Ok(Body::json(b"{}".to_vec())?);
-    }
-    body(data, data_base64, content_type)
-}
-
-/// A body from `data`, or from `data_base64` and its content type.
-pub fn body(
-    data: Option<&RawValue>,
-    data_base64: Option<&str>,
-    content_type: Option<&str>,
-) -> Result<Body> {
-    match (data, data_base64) {
-        (Some(data), None) => match content_type {
-            None | Some(ContentType::JSON) => Ok(Body::json(data.get().as_bytes().to_vec())?),
-            Some(other) => Err(Problem::bad_request(format!(
-                "data is JSON; content type {other:?} goes with data_base64"
-            ))),
-        },
-        (None, Some(text)) => {
-            let bytes = STANDARD
-                .decode(text)
-                .map_err(|error| Problem::bad_request(format!("data_base64: {error}")))?;
-            let content_type = content_type.unwrap_or("application/octet-stream");
-            Ok(Body::new(ContentType::new(content_type)?, bytes)?)
-        }
-        (Some(_), Some(_)) => Err(Problem::bad_request(
-            "data and data_base64 exclude each other",
-        )),
-        (None, None) => Err(Problem::bad_request("data or data_base64 is missing")),
-    }
-}
-
-/// Bytes as text.
-pub fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
-}
-
-/// The bytes of metadata, which are a JSON object.
-pub fn metadata(raw: &RawValue) -> Result<bytes::Bytes> {
-    let text = raw.get();
-    if !text.starts_with('{') {
-        return Err(Problem::bad_request("metadata must be a JSON object"));
-    }
-    check_json(text.as_bytes())?;
-    Ok(bytes::Bytes::copy_from_slice(text.as_bytes()))
-}
-
-/// For a member that may be left out but is not null when it is given: `null` is
-/// data like any other.
-pub fn given<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
 /// As text, or null.
-fn shown<T: Display, S: Serializer>(
+pub(crate) fn shown<T: Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
+) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),

@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::problem::{Code, Expected};
+use crate::{Code, Expected};
 
 macro_rules! choices {
     ($($(#[doc = $doc:literal])* $name:ident: $($word:literal)|+;)*) => {

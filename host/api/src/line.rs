@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::problem::{Problem, Result};
-use super::{request, view};
 use quipu::model::{
     Command, CommandId, ContentType, Context, ExpectedVersion, Name, StreamId, Version,
 };
+
+use crate::{Problem, Result, body};
 
 /// A command for a stream.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -32,7 +32,7 @@ pub struct Line<'a> {
     #[serde(
         borrow,
         default,
-        deserialize_with = "view::given",
+        deserialize_with = "body::given",
         skip_serializing_if = "Option::is_none"
     )]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -65,7 +65,7 @@ pub struct Line<'a> {
 
 /// Reads a line; `category` is where its `id`, if it has one, is a key.
 pub fn read(text: &[u8], category: Option<&str>) -> Result<(StreamId, Command)> {
-    let line: Line<'_> = request::parse(text)?;
+    let line: Line<'_> = body::parse(text)?;
     let stream = match (&line.stream, &line.id, category) {
         (Some(stream), None, _) => StreamId::new(stream)?,
         (None, Some(key), Some(category)) => StreamId::new(&format!("{category}-{key}"))?,
@@ -98,7 +98,7 @@ pub fn write(stream: &StreamId, command: &Command) -> std::result::Result<Vec<u8
         r#type: command.name.as_str().into(),
         schema_version: command.schema_version,
         data: json,
-        data_base64: binary.map(|body| view::base64(body.bytes()).into()),
+        data_base64: binary.map(|body| body::base64(body.bytes()).into()),
         content_type: binary.map(|body| body.content_type().as_str().into()),
         command_id: command.id.as_ref().map(|id| id.as_str().into()),
         expected_version: match command.expected_version {
@@ -138,7 +138,7 @@ impl Line<'_> {
             },
             name: Name::new(&self.r#type)?,
             schema_version: self.schema_version,
-            body: view::command_body(self.data, self.data_base64.as_deref(), content_type)?,
+            body: body::command_body(self.data, self.data_base64.as_deref(), content_type)?,
             metadata: self.composed_metadata()?,
             expected_version: match self.expected_version {
                 Some(version) => ExpectedVersion::Exact(Version(version)),
@@ -151,7 +151,7 @@ impl Line<'_> {
     /// `at` and `actor`, then the members of the metadata.
     fn composed_metadata(&self) -> Result<Option<bytes::Bytes>> {
         let given = match self.metadata {
-            Some(raw) => Some(view::metadata(raw)?),
+            Some(raw) => Some(body::metadata(raw)?),
             None => None,
         };
         if self.at.is_none() && self.actor.is_none() {

@@ -1,0 +1,61 @@
+//! What a host and its clients exchange over HTTP: JSON types, problem codes, lines of NDJSON.
+//!
+//! The server writes these types, clients read them. Types are made from those of the library
+//! ([`quipu`]); nothing here opens a connection or knows an HTTP framework.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod acknowledgements;
+pub mod body;
+pub mod choices;
+mod code;
+mod convert;
+mod definitions;
+mod deployments;
+pub mod event;
+mod health;
+mod import;
+mod lanes;
+pub mod line;
+mod line_answer;
+mod modules;
+mod ndjson;
+pub mod outcome;
+mod preflights;
+mod problem;
+mod projection_status;
+mod run;
+mod shadows;
+mod snapshots;
+mod subscriptions;
+mod types;
+mod verify;
+
+pub use acknowledgements::{AcknowledgementList, AcknowledgementView};
+pub use code::Code;
+pub use definitions::{DefinitionView, IndexView, SourceEventView, SourceView};
+pub use deployments::{DeploymentList, DeploymentView, MemberView, SettingsView, SummaryView};
+pub use health::{CheckView, ProjectionState, SnapshotCounts, Status};
+pub use import::ImportView;
+pub use lanes::Lanes;
+pub use line_answer::LineAnswer;
+pub use modules::{
+    MigrationView, ModuleEntry, ModuleList, ModuleView, PrunedModule, PrunedView, TypeView,
+    UpcastView,
+};
+pub use ndjson::Lines;
+pub use preflights::{JudgedView, ObjectionView, PreflightView};
+pub use problem::{Expected, Problem, Rejection, Result};
+pub use projection_status::{
+    BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
+    SetAsideList, SetAsideView, TroubleView,
+};
+pub use run::{ProgressView, RunLine};
+pub use shadows::ShadowView;
+pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
+pub use subscriptions::{ClaimView, NamedList, NamedView};
+pub use types::{
+    EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
+    TypeVersion,
+};
+pub use verify::{FindingView, ProjectionTallyView, SnapshotTallyView, TallyView, VerifiedView};

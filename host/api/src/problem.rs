@@ -1,0 +1,135 @@
+//! Errors as problem documents.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::{CheckView, Code, choices};
+
+/// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
+///
+/// `title` names the code for people, `detail` this occurrence. The members behind
+/// them are there only with the code that they belong to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// `urn:quipu:problem:` and the code.
+    pub r#type: String,
+    /// The code in words.
+    pub title: String,
+    /// The status of the response, repeated.
+    pub status: u16,
+    /// What went wrong this time, and what to do about it.
+    pub detail: String,
+    /// Stable and machine-readable.
+    #[schema(value_type = Code)]
+    pub code: String,
+    /// With `rejected`: the guest's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Box<Rejection>>,
+    /// With `guest-fault` and `projection-failing`: the kind of the guest's fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<choices::FaultKind>)]
+    pub fault: Option<String>,
+    /// With `guest-fault`: the component's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// With `guest-fault`: the component's digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Where an append is refused, or a subscription comes to an event that can't be lifted:
+    /// the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// Where an append is refused because of an event's id: the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// Where events are refused because an inline projection can't fold them: its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<String>,
+    /// With `wrong-expected-version`: what the request expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
+    /// With `wrong-expected-version`: the stream's version, also in `ETag`; 0 for no stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<u64>,
+    /// With `not-fresh` and `document-not-found`: how far the projection has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// With `not-fresh`: `lagging`, or why it is of no use to wait: `stopped`, `paused`,
+    /// `parked` or `stale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<choices::NotFreshReason>)]
+    pub reason: Option<String>,
+    /// With `not-ready`: what was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Vec<CheckView>>,
+}
+
+/// Why the domain says no.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Rejection {
+    /// The guest's code.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// More for programs, as the guest gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub details: Option<Box<RawValue>>,
+}
+
+/// What a request expected of its stream.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum Expected {
+    /// This version.
+    Version(u64),
+    /// `any`, `no-stream` or `stream-exists`.
+    Word(String),
+}
+
+impl Problem {
+    /// An error of this code.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            r#type: format!("urn:quipu:problem:{}", code.as_str()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail: detail.into(),
+            code: code.as_str().to_owned(),
+            rejection: None,
+            fault: None,
+            component: None,
+            digest: None,
+            stream: None,
+            event_id: None,
+            projection: None,
+            expected: None,
+            found: None,
+            position: None,
+            reason: None,
+            checks: None,
+        }
+    }
+
+    /// A request that is malformed.
+    pub fn bad_request(detail: impl Into<String>) -> Box<Self> {
+        Box::new(Self::new(Code::BadRequest, detail))
+    }
+
+    /// Whether the same request may pass later.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "overloaded"
+                | "not-ready"
+                | "store-unavailable"
+                | "timeout"
+                | "not-fresh"
+                | "body-timeout"
+        )
+    }
+}
+
+/// A value, or a problem. Boxed, because a problem is large, and rare.
+pub type Result<T> = std::result::Result<T, Box<Problem>>;
