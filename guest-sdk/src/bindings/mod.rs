@@ -15,6 +15,8 @@ pub mod decider;
     unsafe_code,
     unused_qualifications,
     clippy::all,
+    clippy::pedantic,
+    clippy::restriction,
     reason = "written by wit-bindgen: the component model's calls pass raw memory"
 )]
 mod generated;

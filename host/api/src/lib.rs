@@ -48,7 +48,7 @@ pub use preflights::{JudgedView, ObjectionView, PreflightView};
 pub use problem::{Expected, Problem, Rejection, Result};
 pub use projection_status::{
     BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
-    SetAsideList, SetAsideView, TroubleView,
+    SetAsideList, SetAsideView, TroubleView, cursor,
 };
 pub use run::{ProgressView, RunLine};
 pub use shadows::ShadowView;

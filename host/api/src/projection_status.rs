@@ -330,7 +330,7 @@ impl SetAsideList {
 
 /// Names a place among parked or skipped events: `document.POSITION.KEY` or
 /// `stream.POSITION.STREAM`.
-fn cursor(subject: &Subject, position: Position) -> String {
+pub fn cursor(subject: &Subject, position: Position) -> String {
     match subject {
         Subject::Document(key) => format!("document.{position}.{key}"),
         Subject::Stream(stream) => format!("stream.{position}.{stream}"),

@@ -413,6 +413,7 @@ pub async fn live(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quipu_api::cursor;
 
     #[test]
     fn a_cursor_names_any_place() {
