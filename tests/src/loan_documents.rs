@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quipu::deploy::Keeping;
+use quipu::deploy::ProjectionChanges;
 use quipu::model::{Digest, Lifecycle, SettingsChange};
 use quipu::projection::{
-    BuildStatus, Error, Freshness, NotFreshReason, Order, Query, State, Status,
+    Action, BuildStatus, Error, Freshness, NotFreshReason, Query, State, Status,
 };
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
@@ -29,9 +29,9 @@ pub async fn keep(host: &Host, lifecycle: Lifecycle) -> Digest {
     host.deploy(
         Deploy::new(digest)
             .preflight(Demand::Skip)
-            .projections(Keeping {
+            .projections(ProjectionChanges {
                 changes: changes.clone(),
-                ..Keeping::default()
+                ..ProjectionChanges::default()
             }),
     )
     .await
@@ -80,7 +80,10 @@ pub fn check_same(found: &Everything, expected: &Everything, what: &str) {
 /// Rebuilds every projection from the first event.
 pub async fn rebuild(host: &Host) {
     for name in PROJECTIONS {
-        match host.order(name, Order::Rebuild { hold: false }).await {
+        match host
+            .control_projection(name, Action::Rebuild { hold: false })
+            .await
+        {
             // It is stale, and a rebuild is running already.
             Ok(_) | Err(Error::Refused { .. }) => {}
             Err(error) => panic!("{error}"),

@@ -15,7 +15,7 @@ use super::load::{Measured, drive};
 use super::place::Place;
 use super::{Options, machine};
 use quipu::commit::{self, Staged, Verdict};
-use quipu::deploy::Keeping;
+use quipu::deploy::ProjectionChanges;
 use quipu::model::{
     Body, Command, CommandId, CommandRecord, Context, Digest, ExpectedVersion, Name, NewEvent,
     SettingsChange, StreamId, Timestamp, fresh_id,
@@ -133,9 +133,9 @@ pub async fn warm_hosts(
             .deploy(
                 Deploy::new(module.digest())
                     .preflight(Demand::Skip)
-                    .projections(Keeping {
+                    .projections(ProjectionChanges {
                         changes: settings.clone(),
-                        ..Keeping::default()
+                        ..ProjectionChanges::default()
                     }),
             )
             .await?;

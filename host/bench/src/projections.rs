@@ -16,7 +16,7 @@ use super::place::Place;
 use super::{Options, Views};
 use quipu::Host;
 use quipu::model::{Command, Lifecycle, Position, SettingsChange, StreamId};
-use quipu::projection::{Freshness, Order};
+use quipu::projection::{Action, Freshness};
 use quipu::store::{self, Direction, DocumentStore, EventReader, Filter, LOG_PAGE_MAX, Role};
 
 /// Projections of the example guests, and the work per event.
@@ -98,7 +98,7 @@ pub async fn measure(options: &Options, component: &[u8], views: &Views) -> Resu
     }
     for (name, _) in FOLDED {
         begun(&*documents, name).await?;
-        host.order(name, Order::Pause).await?;
+        host.control_projection(name, Action::Pause).await?;
     }
     fill(&host, options.events as u64).await?;
     let events = host.log_head().await?;
@@ -109,8 +109,8 @@ pub async fn measure(options: &Options, component: &[u8], views: &Views) -> Resu
     for (projection, what) in FOLDED {
         let caught_up = time(&host, &*documents, projection, Role::Active, events).await?;
         let rebuilt = time(&host, &*documents, projection, Role::Next, events).await?;
-        host.order(projection, Order::Cancel).await?;
-        host.order(projection, Order::Pause).await?;
+        host.control_projection(projection, Action::Cancel).await?;
+        host.control_projection(projection, Action::Pause).await?;
         folded.push(Folded {
             projection,
             what,
@@ -220,11 +220,11 @@ async fn time(
     head: Position,
 ) -> Result<Duration> {
     let order = match role {
-        Role::Active => Order::Resume,
-        _ => Order::Rebuild { hold: true },
+        Role::Active => Action::Resume,
+        _ => Action::Rebuild { hold: true },
     };
     let begin = Instant::now();
-    host.order(name, order).await?;
+    host.control_projection(name, order).await?;
     while position(documents, name, role).await? < Some(head) {
         tokio::time::sleep(LOOK).await;
     }
@@ -233,7 +233,8 @@ async fn time(
 
 /// Measures the delay until a command's event is in a document, one command after another.
 async fn fresh(host: &Host) -> Result<Fresh> {
-    host.order("applications", Order::Resume).await?;
+    host.control_projection("applications", Action::Resume)
+        .await?;
     let mut times = Vec::with_capacity(READS);
     for number in 0..READS {
         let key = format!("fresh-{}", number / 10);

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::answer::{contract, too_large};
 use super::bindings::{projection as wit, types};
 use super::fault::{Broken, quoted};
 use super::instance::{FoldEvent, Instance, event_param};
+use super::validate::{contract, too_large};
 use super::{Definition, Detail, Failure, FaultKind, Limits};
 use quipu_model::{Annotations, Context, Index, RecordedEvent, annotations, check_json};
 

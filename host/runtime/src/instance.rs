@@ -3,12 +3,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::ResourceAny;
 
-use super::answer::{self, Answers};
 use super::bindings::decider::{self, SnapshotParam, SnapshotResult};
 use super::bindings::types::{self as wit, BodyParam};
 use super::bindings::{projection, upcaster};
 use super::fault::{Broken, FaultKind};
 use super::sandbox::Sandbox;
+use super::validate::{self, Answers};
 use super::{Decision, Failure, Fault, Fuel, Limits, Module, Outcome};
 use quipu_model::{
     Annotations, Body, CommandRecord, Name, NewEvent, RecordedEvent, Timestamp, Version,
@@ -422,7 +422,7 @@ impl Instance {
     }
 
     pub(super) fn failure(&self, error: wit::FoldError, fuel: Fuel) -> Failure {
-        answer::failure(error, self.limits()).unwrap_or_else(|broken| self.fault(broken, fuel))
+        validate::failure(error, self.limits()).unwrap_or_else(|broken| self.fault(broken, fuel))
     }
 
     pub(super) fn fault(&self, mut broken: Broken, fuel: Fuel) -> Failure {

@@ -11,40 +11,40 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod answer;
 mod bindings;
-mod compiled;
+mod code_cache;
 mod compiler;
 mod diagnostics;
 mod documents;
 mod fault;
-mod idle;
 mod instance;
+mod instance_pool;
+mod interfaces;
 mod load;
 mod manifest;
 mod memory;
 mod module;
 mod options;
 mod projections;
-mod refused;
 mod sandbox;
 mod steps;
-mod surface;
 mod ticker;
+mod upload_error;
+mod validate;
 
-pub use answer::{Decision, Outcome};
 pub use compiler::{Compiler, FAILED as COMPILER_FAILED};
 pub use documents::Work;
 pub use fault::{Failure, Fault, FaultKind};
-pub use idle::Idle;
 pub use instance::{Aggregate, FoldEvent, Instance, Snapshot};
+pub use instance_pool::Idle;
 pub use load::Runtime;
 pub use manifest::Manifest;
 pub use module::{Export, Module};
 pub use options::{Limits, Options};
 pub use projections::{Definition, Detail, Source};
-pub use refused::Refused;
 pub use steps::{Lifted, Step};
+pub use upload_error::Refused;
+pub use validate::{Decision, Outcome};
 
 /// The cost of a call: about one unit per instruction of the guest, equal on every machine.
 pub type Fuel = u64;

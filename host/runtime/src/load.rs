@@ -5,11 +5,11 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use super::bindings::{decider, manifest, projection, upcaster};
-use super::compiled::{Cache, compiled_by};
+use super::code_cache::{Cache, compiled_by};
 use super::compiler::NO_PROCESS;
 use super::fault::bounded;
+use super::interfaces::Surface;
 use super::sandbox::{Sandbox, State};
-use super::surface::Surface;
 use super::ticker::Ticker;
 use super::{
     Compiler, Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics, projections,

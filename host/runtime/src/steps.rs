@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::answer::{contract, lifted_body, too_large};
 use super::bindings::upcaster;
 use super::fault::{Broken, quoted};
 use super::instance::{Instance, batch_len, event_param};
 use super::manifest::check_type_name;
+use super::validate::{contract, lifted_body, too_large};
 use super::{Failure, FaultKind, FoldEvent, Manifest, Refused};
 use quipu_model::{Body, Category, Name};
 

@@ -18,7 +18,7 @@ use super::preflights::TIME_MS;
 use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::runs::{self, Run, Telling};
 use super::{App, answer};
-use quipu::deploy::{Keeping, Release};
+use quipu::deploy::{ProjectionChanges, Release};
 use quipu::model::{Invalid, SettingsChange};
 use quipu::proof::Policy;
 use quipu::{Demand, Deploy, Host};
@@ -128,11 +128,11 @@ pub async fn activate(
     let deploy = Deploy::new(release)
         .preflight(demand(given.preflight.as_deref())?)
         .allowing(Policy::allowing(&given.allow)?)
-        .projections(Keeping {
+        .projections(ProjectionChanges {
             changes,
             take_over: given.take_over,
             hold: given.hold,
-            ..Keeping::default()
+            ..ProjectionChanges::default()
         });
     answered(app, &headers, deploy).await
 }
@@ -211,9 +211,9 @@ pub async fn roll_back(
     let deploy = Deploy::new(release)
         .preflight(demand)
         .allowing(policy)
-        .projections(Keeping {
+        .projections(ProjectionChanges {
             hold,
-            ..Keeping::default()
+            ..ProjectionChanges::default()
         });
     answered(app, &headers, deploy).await
 }

@@ -18,7 +18,7 @@ use super::request::JsonBytes;
 use super::runs::{self, Run, Telling};
 use super::verify::scope;
 use quipu::Host;
-use quipu::deploy::{Keeping, Release};
+use quipu::deploy::{ProjectionChanges, Release};
 use quipu::proof::{Policy, Scope};
 use quipu_api::{PreflightView, Problem, RunLine, choices};
 
@@ -87,7 +87,7 @@ impl Run for Asked {
     fn run<'a>(&'a self, host: &'a Host, mut telling: Telling) -> BoxFuture<'a, Result<RunLine>> {
         async move {
             let mut tell = |progress| telling.progress(progress);
-            let keeping = Keeping::default();
+            let keeping = ProjectionChanges::default();
             let given = (&keeping, &self.policy);
             let release = self.release.clone();
             let found = host.preflight_keeping(release, given, &self.scope, &mut tell);

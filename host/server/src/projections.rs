@@ -13,7 +13,7 @@ use super::params::{NamePath, Params, TwoPath, number};
 use super::request::{JsonBytes, OptionalJson};
 use super::{App, answer};
 use quipu::model::{Position, StreamId};
-use quipu::projection::Order;
+use quipu::projection::Action;
 use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Subject};
 use quipu_api::{Code, Problem, ProjectionList, ProjectionView, SetAsideList, choices};
 
@@ -90,13 +90,13 @@ pub async fn order(
 ) -> Result<Response> {
     params.finish()?;
     let order = match order.as_str() {
-        "pause" => Order::Pause,
-        "resume" => Order::Resume,
-        "switch" => Order::Switch,
-        "rollback" => Order::RollBack,
-        "detach" => Order::Detach,
-        "cancel" => Order::Cancel,
-        "drop" => Order::Drop,
+        "pause" => Action::Pause,
+        "resume" => Action::Resume,
+        "switch" => Action::Switch,
+        "rollback" => Action::RollBack,
+        "detach" => Action::Detach,
+        "cancel" => Action::Cancel,
+        "drop" => Action::Drop,
         other => {
             let detail = format!("{other:?} is nothing that a projection is ordered to do");
             return Err(Failure::new(Code::NotFound, detail));
@@ -136,7 +136,7 @@ pub async fn rebuild(
 ) -> Result<Response> {
     params.finish()?;
     let RebuildBody { hold } = body.parse()?;
-    carry_out(&app, &name, Order::Rebuild { hold }).await
+    carry_out(&app, &name, Action::Rebuild { hold }).await
 }
 
 /// Which parked events to retry.
@@ -182,8 +182,8 @@ pub async fn retry_parked(
     } = body.parse()?;
     let which = which("the body", document, stream, position)?;
     let order = match which.subject {
-        None => Order::RetryParked,
-        Some(subject) => Order::RetryParkedOf {
+        None => Action::RetryParked,
+        Some(subject) => Action::RetryParkedOf {
             subject,
             position: which.position,
         },
@@ -239,7 +239,7 @@ pub async fn drop_parked(
     } = body.parse()?;
     let ParkedFilter { subject, position } = which("the body", document, stream, position)?;
     check_reason(&reason)?;
-    let order = Order::DropParked {
+    let order = Action::DropParked {
         subject,
         position,
         reason,
@@ -287,8 +287,8 @@ fn check_reason(reason: &str) -> Result<()> {
     )))
 }
 
-async fn carry_out(app: &App, name: &str, order: Order) -> Result<Response> {
-    let status = app.host.order(name, order).await?;
+async fn carry_out(app: &App, name: &str, order: Action) -> Result<Response> {
+    let status = app.host.control_projection(name, order).await?;
     answer::json(StatusCode::OK, &ProjectionView::of(&status))
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Host;
-use crate::deploy::{self, Entry, Keeping, Release};
+use crate::deploy::{self, Entry, ProjectionChanges, Release};
 use crate::proof::{self, Policy, Preflight, Progress, Scope};
 use crate::store::Deployment;
 
@@ -38,7 +38,7 @@ pub enum Demand {
 #[derive(Debug, Clone)]
 pub struct Deploy {
     release: Release,
-    projections: Keeping,
+    projections: ProjectionChanges,
     demand: Demand,
     policy: Policy,
     time: Option<Duration>,
@@ -52,7 +52,7 @@ impl Deploy {
     pub fn new(release: impl Into<Release>) -> Self {
         Self {
             release: release.into(),
-            projections: Keeping::default(),
+            projections: ProjectionChanges::default(),
             demand: Demand::default(),
             policy: Policy::default(),
             time: None,
@@ -75,7 +75,7 @@ impl Deploy {
 
     /// Changes of how projections are maintained; the default changes nothing.
     #[must_use]
-    pub fn projections(mut self, changes: Keeping) -> Self {
+    pub fn projections(mut self, changes: ProjectionChanges) -> Self {
         self.projections = changes;
         self
     }
@@ -195,8 +195,12 @@ impl Host {
         release: impl Into<Release>,
         by: Option<String>,
     ) -> Result<Deployment, deploy::Error> {
-        self.enter(&release.into(), Entry::by(by), &Keeping::default())
-            .await
+        self.enter(
+            &release.into(),
+            Entry::by(by),
+            &ProjectionChanges::default(),
+        )
+        .await
     }
 
     async fn usual(&self, release: &Release) -> Result<Demand, deploy::Error> {
@@ -221,7 +225,7 @@ impl Host {
         &self,
         release: &Release,
         entry: Entry,
-        projections: &Keeping,
+        projections: &ProjectionChanges,
     ) -> Result<Deployment, deploy::Error> {
         let registry = &self.tenant.registry;
         let deployment = registry.activate(release, entry, projections).await?;

@@ -5,7 +5,7 @@ use futures::stream::BoxStream;
 use super::Host;
 use crate::model::{Position, StreamId};
 use crate::projection::{
-    Change, ChangePlace, Error, Freshness, Live, Order, ParkedPage, Query, Status, View, ViewPage,
+    Action, Change, ChangePlace, Error, Freshness, Live, ParkedPage, Query, Status, View, ViewPage,
 };
 use crate::store::{ParkedFilter, Role, Subject};
 
@@ -26,13 +26,13 @@ impl Host {
         self.tenant.projections.status(name).await
     }
 
-    /// Does what an operator orders, and tells how the projection stands afterwards.
+    /// Performs an operator's action, and returns the status of the projection afterwards.
     ///
     /// # Errors
-    /// When there is no such projection, the order does not go with how it stands, or the
-    /// store fails.
-    pub async fn order(&self, name: &str, order: Order) -> Result<Status, Error> {
-        self.tenant.projections.order(name, order).await
+    /// When there is no such projection, it is in the wrong state for the action, or the store
+    /// fails.
+    pub async fn control_projection(&self, name: &str, action: Action) -> Result<Status, Error> {
+        self.tenant.projections.control(name, action).await
     }
 
     /// Events of a projection that wait, at most 1,000, behind one of them.

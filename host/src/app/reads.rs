@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Host;
-use crate::deploy::{Keeping, Plan, Release};
+use crate::deploy::{Plan, ProjectionChanges, Release};
 use crate::engine::{At, Checked, Error, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{CommandRecord, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
@@ -351,7 +351,7 @@ impl Host {
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, proof::Error> {
-        let given = (&Keeping::default(), policy);
+        let given = (&ProjectionChanges::default(), policy);
         self.preflight_keeping(module, given, scope, progress).await
     }
 
@@ -363,7 +363,7 @@ impl Host {
     pub async fn preflight_keeping(
         &self,
         release: impl Into<Release>,
-        given: (&Keeping, &Policy),
+        given: (&ProjectionChanges, &Policy),
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, proof::Error> {

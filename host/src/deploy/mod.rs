@@ -4,10 +4,10 @@
 //! current plan, and the store rejects an append if the plan of its category has changed since.
 
 mod error;
-mod past;
+mod lifting;
 mod plan;
+mod plan_history;
 mod projected;
-mod read;
 mod release;
 mod signing;
 mod snapshots;
@@ -21,10 +21,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use error::Error;
-pub use past::Past;
+pub use lifting::{Readable, Reading, Recorded, Unreadable};
 pub use plan::{Candidate, Deployed, Plan};
-pub use projected::{InlineProjection, Keeping, Projected, Turning};
-pub use read::{Readable, Reading, Recorded, Unreadable};
+pub use plan_history::Past;
+pub use projected::{InlineProjection, LifecycleChange, Projected, ProjectionChanges};
 pub use release::{Entry, Prospect, Release};
 pub use signing::Signing;
 pub use sources::Sources;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::projected::{self, Active, InlineProjection, Keeping, Projected};
+use super::projected::{self, Active, InlineProjection, Projected, ProjectionChanges};
 use crate::fold::Rules;
 use crate::model::{Digest, MessageType, Name};
 use crate::runtime::Module;
@@ -135,7 +135,7 @@ impl Plan {
         modules: &[Arc<Module>],
         retired: &[String],
         aliases: &BTreeMap<String, Aliases>,
-        keeping: &Keeping,
+        keeping: &ProjectionChanges,
     ) -> Result<Candidate, Conflict> {
         let mut active = self.active.clone();
         for name in retired {

@@ -35,7 +35,7 @@ pub(super) type Active = BTreeMap<Box<str>, Arc<Module>>;
 
 /// Changes of an activation to the settings of projections.
 #[derive(Debug, Clone, Default)]
-pub struct Keeping {
+pub struct ProjectionChanges {
     /// New settings for some of the module's projections.
     pub changes: BTreeMap<String, SettingsChange>,
     /// Names owned by other components that the release takes over.
@@ -43,14 +43,14 @@ pub struct Keeping {
     /// New builds switch only on command.
     pub hold: bool,
     /// Builds that change their lifecycle, and the resulting inline build.
-    pub turning: Option<Turning>,
+    pub turning: Option<LifecycleChange>,
     /// Owners of projections that several active components define, for a roll-back.
     pub owners: BTreeMap<String, String>,
 }
 
 /// A projection whose lifecycle changes while everything else stays the same.
 #[derive(Debug, Clone)]
-pub struct Turning {
+pub struct LifecycleChange {
     /// Name of the projection.
     pub projection: Box<str>,
     /// Changes of its builds.
@@ -117,7 +117,7 @@ fn owners(
     plan: &Plan,
     active: &Active,
     modules: &[Arc<Module>],
-    keeping: &Keeping,
+    keeping: &ProjectionChanges,
 ) -> Result<BTreeMap<String, String>, Conflict> {
     let mut owners = plan.owners().clone();
     let defines = |module: &Arc<Module>, name: &str| module.projection(name).is_some();
@@ -155,7 +155,7 @@ pub(super) fn kept(
     plan: &Plan,
     active: &Active,
     modules: &[Arc<Module>],
-    keeping: &Keeping,
+    keeping: &ProjectionChanges,
 ) -> Result<(ProjectionPlan, Vec<Turn>), Conflict> {
     let mut settings = BTreeMap::new();
     for definition in active.values().flat_map(|module| module.projections()) {

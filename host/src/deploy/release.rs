@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Error, Keeping, Plan, Registry, Sources, moved};
+use super::{Error, Plan, ProjectionChanges, Registry, Sources, moved};
 use crate::commit::{Staged, Verdict};
 use crate::model::{Digest, Settings, SettingsChange};
 use crate::runtime::Module;
@@ -36,7 +36,7 @@ pub struct Release {
 
 impl Release {
     /// Returns the changes of this activation to the settings of projections.
-    fn keeping(&self, modules: &[Arc<Module>], given: &Keeping) -> Keeping {
+    fn keeping(&self, modules: &[Arc<Module>], given: &ProjectionChanges) -> ProjectionChanges {
         let mut keeping = given.clone();
         keeping.owners.extend(self.owners.clone());
         for (name, settings) in &self.kept {
@@ -113,7 +113,7 @@ impl Registry {
         &self,
         release: &Release,
         entry: Entry,
-        keeping: &Keeping,
+        keeping: &ProjectionChanges,
     ) -> Result<Deployment, Error> {
         // Compiled before the lock is taken, so that others do not wait for it.
         let modules = self.members(release).await?;
@@ -158,7 +158,11 @@ impl Registry {
     ///
     /// # Errors
     /// The reason why it can't be activated.
-    pub async fn prospect(&self, release: &Release, keeping: &Keeping) -> Result<Prospect, Error> {
+    pub async fn prospect(
+        &self,
+        release: &Release,
+        keeping: &ProjectionChanges,
+    ) -> Result<Prospect, Error> {
         self.refresh().await?;
         for digest in &release.digests {
             let bytes = self.bytes(*digest).await?;
@@ -248,7 +252,7 @@ impl Registry {
         modules: &[Arc<Module>],
         retired: &[String],
         entry: Entry,
-        keeping: &Keeping,
+        keeping: &ProjectionChanges,
     ) -> Result<(Activation, Plan), Error> {
         let plan = self.plan();
         let aliases = self.aliases(&plan, modules).await?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::Plan;
-use super::read::{Readable, Recorded, lift_by};
+use super::lifting::{Readable, Recorded, lift_by};
 use crate::model::{Name, RecordedEvent};
 use crate::runtime::{Definition, Source};
 use crate::store::Filter;

@@ -1,7 +1,7 @@
 //! Listing, retrying and dropping of parked events by operators.
 
 use super::dropped::Drops;
-use super::orders::refused;
+use super::management::refused;
 use super::{Error, ParkedPage, Service};
 use crate::model::{Invalid, Position};
 use crate::store::{

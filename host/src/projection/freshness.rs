@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::orders::check_name;
-use super::tend::tend;
+use super::management::check_name;
+use super::reconcile::reconcile;
 use super::{Error, Freshness, Service, Shared, Trouble};
 use crate::deploy::Plan;
 use crate::model::{Lifecycle, Position};
@@ -215,7 +215,7 @@ impl Shared {
         let mut found = self.active_build(name).await?;
         if found.is_none() && projected.is_some() {
             // The projection was deployed a moment ago.
-            tend(self).await?;
+            reconcile(self).await?;
             self.tell();
             found = self.active_build(name).await?;
         }

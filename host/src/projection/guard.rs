@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Error;
-use super::runner::{End, Owner};
+use super::owner::{End, Owner};
 use super::shared::Shared;
 use crate::model::Position;
 use crate::store::{Build, BuildCounts, BuildId, LostDocuments, Role};

@@ -4,36 +4,36 @@
 //! and its token is checked whenever the checkpoint moves. The service also answers reads of
 //! documents, and executes operators' commands.
 
-mod ahead;
 mod cache;
 mod compare;
 mod cursor;
+mod cutover;
 mod decisions;
 mod dropped;
 mod error;
+mod error_policy;
+mod flush;
 mod folded;
 mod freshness;
 mod guard;
 mod inline;
 mod live;
+mod management;
 mod mismatched;
-mod orders;
-mod overcome;
-mod pages;
+mod owner;
+mod page_cache;
 mod parked;
+mod prefetch;
+mod queries;
 mod query;
-mod reading;
+mod reconcile;
 mod rules;
-mod runner;
 mod service;
 mod settle;
 mod shared;
 mod staleness;
 mod status;
-mod takeover;
-mod tend;
 mod verify;
-mod writing;
 
 use self::shared::Shared;
 
@@ -46,6 +46,6 @@ pub use query::{
 pub use service::Service;
 pub use shared::Options;
 pub use status::{
-    BuildStatus, Comparison, Deployed, Difference, Order, ParkedPage, State, Status, Trouble,
+    Action, BuildStatus, Comparison, Deployed, Difference, ParkedPage, State, Status, Trouble,
 };
 pub use verify::{Compared, Found, Mismatched, Reached};

@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::inline::Inline;
-use super::pages::Pages;
+use super::owner::Runner;
+use super::page_cache::Pages;
 use super::rules::Guests;
-use super::runner::Runner;
 use super::shared::{Options, Shared};
-use super::{Error, tend};
+use super::{Error, reconcile};
 use crate::deploy::Registry;
 use crate::model::{Clock, Lifecycle};
 use crate::store::{BuildId, DocumentStore, EventReader, ProjectionPlan, TypeStore};
@@ -119,7 +119,7 @@ async fn keep_going(shared: Arc<Shared>) {
     while !shared.ending.is_cancelled() {
         raised.borrow_and_update();
         control.borrow_and_update();
-        match tend::tend(&shared).await {
+        match reconcile::reconcile(&shared).await {
             Ok(wanted) => run(&shared, &mut running.0, wanted),
             Err(Error::Stopped) => break,
             Err(error) => tracing::warn!(%error, "could not check the projections; retrying"),
@@ -156,7 +156,7 @@ impl Drop for Running {
 fn run(
     shared: &Arc<Shared>,
     running: &mut HashMap<BuildId, CancellationToken>,
-    wanted: Vec<tend::Wanted>,
+    wanted: Vec<reconcile::Wanted>,
 ) {
     running.retain(|build, stop| {
         let stays = wanted.iter().any(|it| it.build.id == *build) && !stop.is_cancelled();

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Error;
 use super::inline::Inline;
-use super::pages::Pages;
+use super::page_cache::Pages;
 use super::rules::{Guests, Rules};
 use crate::deploy::{self, Registry};
 use crate::fold::off_the_reactor;

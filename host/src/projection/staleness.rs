@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Error;
-use super::runner::{End, Owner};
+use super::owner::{End, Owner};
 use super::shared::{Shared, blocking};
 use crate::deploy::{self, Moved, Plan, Sources, moved};
 use crate::model::{Position, RecordedEvent};

@@ -177,7 +177,7 @@ pub struct Difference {
 
 /// A command to a projection, from an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub enum Action {
     /// Stops folding until the projection is resumed. An inline projection continues.
     Pause,
     /// Continues after a pause, or retries after the build has stopped.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::MutexGuard;
 
 use super::Error;
-use super::commits::Whole;
-use super::lane::{Lane, failed, is_of_the_stream};
 use super::name::FindingName;
 use super::prover::Prover;
+use super::reassemble::Whole;
+use super::replay::{Lane, failed, is_of_the_stream};
 use super::report::{DocumentFinding, Finding, Kind, Verified, Weight};
-use super::states::States;
+use super::state_cache::States;
 use crate::fold::Rules;
 use crate::model::{Context, Invalid, Mismatch, Position, StreamId, Version};
 use crate::store::{self, ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, Direction};

@@ -8,19 +8,19 @@
 //! written.
 
 mod acknowledge;
-mod commits;
+mod cancel;
+mod decider_source;
 mod error;
-mod judge;
-mod lane;
 mod name;
 mod preflight;
 mod prover;
 mod readers;
-mod refusals;
+mod reassemble;
+mod rejections;
+mod replay;
 mod report;
 mod shadow;
-mod states;
-mod stop;
+mod state_cache;
 
 pub use acknowledge::{REASON_BYTES_MAX, Run};
 pub use error::Error;

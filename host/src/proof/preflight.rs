@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::FINDINGS_MAX;
-use super::judge::ByCategory;
+use super::decider_source::ByCategory;
 use super::readers::readers;
 use super::report::{Kind, Tally, Verified, Weight, shortened};
 use crate::deploy::{Prospect, Release};

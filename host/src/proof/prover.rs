@@ -11,15 +11,15 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use super::acknowledge::{Acknowledged, Run};
-use super::commits::hash;
-use super::judge::{ByCategory, Candidates, Judge};
-use super::lane::{Ended, Lane};
+use super::cancel::Stop;
+use super::decider_source::{ByCategory, Candidates, Judge};
 use super::name::FindingName;
 use super::preflight::{Objections, Policy, Preflight};
+use super::reassemble::hash;
+use super::replay::{Ended, Lane};
 use super::report::{Finding, Kind, Progress, Verified};
-use super::states::Source;
-use super::stop::Stop;
-use crate::deploy::{Keeping, Prospect, Registry, Release};
+use super::state_cache::Source;
+use crate::deploy::{ProjectionChanges, Prospect, Registry, Release};
 use crate::fold::{self, Agreement, Folder, Rules};
 use crate::model::{Clock, Position, StreamId};
 use crate::store::{
@@ -107,7 +107,7 @@ impl Prover {
     pub async fn preflight(
         &self,
         release: &Release,
-        (keeping, policy): (&Keeping, &Policy),
+        (keeping, policy): (&ProjectionChanges, &Policy),
         scope: &Scope,
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Preflight, Error> {

@@ -12,15 +12,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
 use super::acknowledge::Acknowledged;
-use super::commits::{Commits, hash};
-use super::judge::Judge;
-use super::lane::Lane;
+use super::cancel::Stop;
+use super::decider_source::Judge;
 use super::preflight::{Objections, Policy, Preflight};
 use super::prover::{Prover, served};
+use super::reassemble::{Commits, hash};
+use super::replay::Lane;
 use super::report::Verified;
-use super::states::Source;
-use super::stop::Stop;
-use crate::deploy::{Keeping, Prospect, Release};
+use super::state_cache::Source;
+use crate::deploy::{ProjectionChanges, Prospect, Release};
 use crate::model::{Digest, Position, StreamId};
 use crate::store::{self, Direction, REJECTIONS_PAGE_MAX, Rejected, StoredEvent};
 
@@ -190,7 +190,7 @@ impl Prover {
 
     /// Returns the candidates under the current plan.
     async fn candidate(&self, module: Digest) -> Result<(Prospect, Judge), Error> {
-        let (release, keeping) = (Release::from(module), Keeping::default());
+        let (release, keeping) = (Release::from(module), ProjectionChanges::default());
         let prospect = self.registry.prospect(&release, &keeping).await?;
         let judge = Judge::Candidate(self.candidates(served(&prospect).collect()));
         Ok((prospect, judge))

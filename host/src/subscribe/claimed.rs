@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::batch::{Batch, Bounds, Over};
 use super::hub::Shared;
+use super::interest::Which;
 use super::named::{PREFIX, PREFIX_END, key_of};
-use super::wants::Which;
 use super::{Error, Hub, Message, Subscribe};
 use crate::model::{Position, RecordedEvent, Version};
 use crate::store::{Checkpoint, Claim, Filter};

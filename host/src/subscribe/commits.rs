@@ -8,8 +8,8 @@ use tokio::task::AbortHandle;
 
 use super::Error;
 use super::hub::{Seat, Shared};
+use super::interest::{Wants, Which};
 use super::ring::NextCommit;
-use super::wants::{Wants, Which};
 use crate::deploy::{Readable, Unreadable};
 use crate::model::{Position, RecordedEvent};
 use crate::upcast::Form;

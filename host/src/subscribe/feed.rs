@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::board::Board;
 use super::hub::Shared;
+use super::waiters::Board;
 use crate::deploy;
 use crate::model::Backoff;
 use crate::model::{Position, RecordedEvent};

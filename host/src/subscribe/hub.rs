@@ -7,12 +7,12 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::board::Board;
 use super::commits::{Committed, OnCommit};
+use super::interest::{SeatId, Wants, Which};
 use super::named::Named;
 use super::request::{Source, Subscribe};
 use super::subscription::Subscription;
-use super::wants::{SeatId, Wants, Which};
+use super::waiters::Board;
 use super::{Error, Options, feed};
 use crate::deploy::{Reading, Registry};
 use crate::model::{Invalid, Position, Version};

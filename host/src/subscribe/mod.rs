@@ -13,12 +13,12 @@
 //! then. No guest is called for that.
 
 mod batch;
-mod board;
 mod claimed;
 mod commits;
 mod error;
 mod feed;
 mod hub;
+mod interest;
 mod lease;
 mod named;
 mod options;
@@ -26,7 +26,7 @@ mod page;
 mod request;
 mod ring;
 mod subscription;
-mod wants;
+mod waiters;
 
 pub use claimed::{EventBatch, NAMES_MAX, Owner, Reading, Start};
 pub use commits::{Committed, OnCommit};

@@ -4,8 +4,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Error;
 use super::hub::Shared;
+use super::interest::{Wants, Which};
 use super::ring::bytes_of;
-use super::wants::{Wants, Which};
 use crate::deploy::{Plan, Readable};
 use crate::model::{Position, RecordedEvent, Version};
 use crate::store::Direction;

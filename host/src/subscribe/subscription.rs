@@ -7,10 +7,10 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::board::Look;
 use super::hub::Seat;
+use super::interest::{Wants, Which};
 use super::page::Page;
-use super::wants::{Wants, Which};
+use super::waiters::Look;
 use super::{Error, Message, Place};
 use crate::deploy::Plan;
 use crate::model::{Position, RecordedEvent, Version};

@@ -19,10 +19,10 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use quipu::deploy::{Keeping, Release};
+use quipu::deploy::{ProjectionChanges, Release};
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, SettingsChange};
-use quipu::projection::{Options, Order, State};
+use quipu::projection::{Action, Options, State};
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::{build, place};
@@ -79,14 +79,14 @@ async fn obey(host: &Host, order: &str) {
             return;
         }
         ("owned" | "ready" | "inline", _) => return until(host, name).await,
-        ("rebuild", _) => Order::Rebuild { hold: false },
-        ("hold", _) => Order::Rebuild { hold: true },
-        ("switch", _) => Order::Switch,
-        ("detach", _) => Order::Detach,
+        ("rebuild", _) => Action::Rebuild { hold: false },
+        ("hold", _) => Action::Rebuild { hold: true },
+        ("switch", _) => Action::Switch,
+        ("detach", _) => Action::Detach,
         _ => panic!("what is {order}?"),
     };
     // An action given before a kill may be running, or done.
-    if let Err(error) = host.order(PROJECTION, wanted).await {
+    if let Err(error) = host.control_projection(PROJECTION, wanted).await {
         eprintln!("{order}: {error}");
     }
 }
@@ -104,9 +104,9 @@ async fn activate(host: &Host, path: &str, lifecycle: Lifecycle) {
         .deploy(
             Deploy::new(digest)
                 .preflight(Demand::Skip)
-                .projections(Keeping {
+                .projections(ProjectionChanges {
                     changes: changes.clone(),
-                    ..Keeping::default()
+                    ..ProjectionChanges::default()
                 }),
         )
         .await
@@ -122,7 +122,7 @@ async fn release(host: &Host, paths: &str) {
         let uploaded = host.upload(component).await.unwrap();
         release.digests.push(uploaded.module.digest());
     }
-    let keeping = Keeping::default();
+    let keeping = ProjectionChanges::default();
     // Its own change of the plan may come between.
     if let Err(error) = host
         .deploy(

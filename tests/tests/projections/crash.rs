@@ -7,7 +7,7 @@ use std::time::Duration;
 use quipu::Host;
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, OnError};
-use quipu::projection::{Order, Status};
+use quipu::projection::{Action, Status};
 use quipu::store::Role;
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, log, on_every_store, seed};
@@ -72,7 +72,7 @@ pub async fn check(host: &Host) {
 
 /// Rebuilds, and waits until the new build is active.
 pub async fn rebuild(host: &Host) {
-    host.order(NOTES, Order::Rebuild { hold: false })
+    host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();
     until(host, "rebuilt", has_no_next).await;
@@ -105,7 +105,7 @@ async fn killed(place: &Place, orders: &[&str], after: &str, pause_ms: u64) {
     // The action given last continues.
     let status = host.projection(NOTES).await.unwrap();
     if status.is_held {
-        host.order(NOTES, Order::Switch).await.ok();
+        host.control_projection(NOTES, Action::Switch).await.ok();
     }
     until(&host, "done", has_no_next).await;
     check(&host).await;

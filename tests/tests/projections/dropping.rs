@@ -3,7 +3,7 @@
 use futures::stream;
 use quipu::Host;
 use quipu::model::{Lifecycle, OnError, Position};
-use quipu::projection::{Error, Order, State, Status};
+use quipu::projection::{Action, Error, State, Status};
 use quipu::store::{ParkedFilter, Role, Subject};
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
@@ -37,8 +37,8 @@ mod of_two_hosts {
     );
 }
 
-fn dropping(subject: Subject) -> Order {
-    Order::DropParked {
+fn dropping(subject: Subject) -> Action {
+    Action::DropParked {
         subject: Some(subject),
         position: None,
         reason: "known to be wrong".to_owned(),
@@ -48,13 +48,15 @@ fn dropping(subject: Subject) -> Order {
 /// Drops the events parked for the document `a`: two events.
 async fn drop_a(host: &Host) {
     let subject = Subject::Document("a".into());
-    host.order(NOTES, dropping(subject)).await.unwrap();
+    host.control_projection(NOTES, dropping(subject))
+        .await
+        .unwrap();
 }
 
 async fn rebuild(host: &Host) {
     until_state(host, State::CaughtUp).await;
     let begun = active(host).await.started_at;
-    host.order(NOTES, Order::Rebuild { hold: false })
+    host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();
     until(host, "rebuilt", |status| {
@@ -103,7 +105,9 @@ async fn an_event_dropped_for_its_stream_is_left_out_with_all_its_parts(place: P
     note(&host, "note-2", &json!({"n": 1, "keys": ["a"]})).await;
     assert_eq!(document(&host, "a").await["sum"], 1);
     let stream = Subject::Stream("note-1".into());
-    host.order(NOTES, dropping(stream.clone())).await.unwrap();
+    host.control_projection(NOTES, dropping(stream.clone()))
+        .await
+        .unwrap();
     note(&host, "note-1", &json!({"n": 5, "keys": ["a"]})).await;
     assert_eq!(document(&host, "a").await["sum"], 6);
     deploy(&host, &healed(), park).await;
@@ -128,7 +132,7 @@ async fn a_dropped_event_stays_dropped_when_the_projection_becomes_inline(place:
     until_state(&host, State::Inline).await;
     let before = documents(&host, NOTES).await;
     let begun = active(&host).await.started_at;
-    host.order(NOTES, Order::Rebuild { hold: false })
+    host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();
     until(&host, "rebuilt inline", |status| {
@@ -210,8 +214,8 @@ fn of(key: &str) -> Subject {
     Subject::Document(key.into())
 }
 
-fn dropping_one(key: &str, position: Position) -> Order {
-    Order::DropParked {
+fn dropping_one(key: &str, position: Position) -> Action {
+    Action::DropParked {
         subject: Some(of(key)),
         position: Some(position),
         reason: "boom".to_owned(),
@@ -252,7 +256,9 @@ async fn until_parked(host: &Host, parked: u64) {
 async fn one_event_of_a_sequence_is_dropped_and_the_later_ones_count(place: Place) {
     let host = host(&place).await;
     let [bad, ..] = boom(&host).await;
-    host.order(NOTES, dropping_one("k", bad)).await.unwrap();
+    host.control_projection(NOTES, dropping_one("k", bad))
+        .await
+        .unwrap();
     until_parked(&host, 0).await;
     assert_eq!(document(&host, "k").await["count"], 3);
     assert_eq!(active(&host).await.counts.skipped, 1);
@@ -261,7 +267,7 @@ async fn one_event_of_a_sequence_is_dropped_and_the_later_ones_count(place: Plac
     assert_eq!(documents(&host, NOTES).await, before);
     let counts = active(&host).await.counts;
     assert_eq!((counts.parked, counts.skipped), (0, 1));
-    let again = host.order(NOTES, dropping_one("k", bad)).await;
+    let again = host.control_projection(NOTES, dropping_one("k", bad)).await;
     assert!(matches!(again, Err(Error::Refused { .. })), "{again:?}");
     host.shutdown().await.unwrap();
 }
@@ -271,13 +277,17 @@ async fn dropping_a_parked_event_that_waits_for_another_keeps_the_first_parked(p
     let [bad, second, third] = boom(&host).await;
     // Otherwise the first event would be skipped, which nobody requested.
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
-    host.order(NOTES, dropping_one("k", second)).await.unwrap();
+    host.control_projection(NOTES, dropping_one("k", second))
+        .await
+        .unwrap();
     put(&host, "other", false).await;
     assert_eq!(document(&host, "other").await["count"], 1);
     let parked = host.parked(NOTES, Role::Active, None, 10).await.unwrap();
     let found: Vec<_> = parked.events.iter().map(|event| event.position).collect();
     assert_eq!(found, [bad, third]);
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     until_parked(&host, 0).await;
     assert_eq!(document(&host, "k").await["count"], 2);
     host.shutdown().await.unwrap();
@@ -287,21 +297,29 @@ async fn only_the_first_event_of_a_sequence_can_be_retried_by_position(place: Pl
     let host = host(&place).await;
     let [bad, second, third] = boom(&host).await;
     deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
-    let retry = |key: &str, position| Order::RetryParkedOf {
+    let retry = |key: &str, position| Action::RetryParkedOf {
         subject: of(key),
         position,
     };
-    let refused = host.order(NOTES, retry("k", Some(third))).await;
+    let refused = host
+        .control_projection(NOTES, retry("k", Some(third)))
+        .await;
     let refused = refused.unwrap_err().to_string();
     for position in [bad, second, third] {
         assert!(refused.contains(&position.to_string()), "{refused}");
     }
     for none in [retry("k", Some(Position(1))), retry("x", None)] {
-        let refused = host.order(NOTES, none).await.unwrap_err().to_string();
+        let refused = host
+            .control_projection(NOTES, none)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("is parked for document"), "{refused}");
     }
     assert_eq!(active(&host).await.counts.parked, 3);
-    host.order(NOTES, retry("k", Some(bad))).await.unwrap();
+    host.control_projection(NOTES, retry("k", Some(bad)))
+        .await
+        .unwrap();
     until_parked(&host, 0).await;
     assert_eq!(document(&host, "k").await["count"], 4);
     host.shutdown().await.unwrap();
@@ -314,11 +332,11 @@ async fn a_retry_of_one_document_leaves_others_parked(place: Place) {
     put(&host, "l", false).await;
     assert_eq!(documents(&host, NOTES).await.len(), 1);
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
-    let retry = Order::RetryParkedOf {
+    let retry = Action::RetryParkedOf {
         subject: of("k"),
         position: None,
     };
-    host.order(NOTES, retry).await.unwrap();
+    host.control_projection(NOTES, retry).await.unwrap();
     until_parked(&host, 2).await;
     assert_eq!(document(&host, "k").await["count"], 3);
     let parked = host.parked(NOTES, Role::Active, None, 10).await.unwrap();
@@ -369,18 +387,21 @@ async fn what_is_decided_on_one_host_reaches_the_owner_on_another(place: Place) 
     let owner = host(&place).await;
     let [bad, ..] = boom(&owner).await;
     let other = host(&place).await;
-    other.order(NOTES, dropping_one("k", bad)).await.unwrap();
+    other
+        .control_projection(NOTES, dropping_one("k", bad))
+        .await
+        .unwrap();
     until_parked(&other, 0).await;
     assert_eq!(document(&other, "k").await["count"], 3);
     let again = put(&owner, "l", true).await;
     put(&owner, "l", false).await;
     until_parked(&other, 2).await;
     deploy(&owner, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
-    let retry = Order::RetryParkedOf {
+    let retry = Action::RetryParkedOf {
         subject: of("l"),
         position: Some(again),
     };
-    other.order(NOTES, retry).await.unwrap();
+    other.control_projection(NOTES, retry).await.unwrap();
     until_parked(&other, 0).await;
     assert_eq!(document(&other, "l").await["count"], 2);
     owner.shutdown().await.unwrap();

@@ -1,7 +1,7 @@
 //! The handling of events that cannot be folded.
 
 use quipu::model::{Lifecycle, OnError};
-use quipu::projection::{Order, State};
+use quipu::projection::{Action, State};
 use quipu::store::{Role, Subject};
 use quipu_tests::probe::probe;
 use quipu_tests::{Place, on_every_store};
@@ -57,7 +57,9 @@ async fn a_new_module_continues_where_the_old_one_stopped(place: Place) {
     }
     note(&host, "note-1", &bad("apply", "trap")).await;
     until_state(&host, State::Stopped).await;
-    host.order(NOTES, Order::Resume).await.unwrap();
+    host.control_projection(NOTES, Action::Resume)
+        .await
+        .unwrap();
     until_state(&host, State::Stopped).await;
     let healed = probe("note").event("noted", 1).version("1.0.1").projection(
         NOTES,
@@ -164,7 +166,7 @@ async fn a_paused_projection_waits_until_it_is_resumed(place: Place) {
     deploy(&host, &probe, kept(Lifecycle::Async, OnError::Stop)).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     assert_eq!(document(&host, "all").await["count"], 1);
-    host.order(NOTES, Order::Pause).await.unwrap();
+    host.control_projection(NOTES, Action::Pause).await.unwrap();
     super::support::until(&host, "given back", |status| {
         status.builds.iter().all(|build| !build.is_owned)
     })
@@ -181,7 +183,9 @@ async fn a_paused_projection_waits_until_it_is_resumed(place: Place) {
     );
     let status = host.projection(NOTES).await.unwrap();
     assert!(status.is_paused && status.builds[0].state == State::Paused);
-    host.order(NOTES, Order::Resume).await.unwrap();
+    host.control_projection(NOTES, Action::Resume)
+        .await
+        .unwrap();
     assert_eq!(document(&host, "all").await["count"], 2);
     host.shutdown().await.unwrap();
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use futures::stream;
-use quipu::deploy::{Keeping, Release};
+use quipu::deploy::{ProjectionChanges, Release};
 use quipu::model::{Command, Digest, Lifecycle, OnError, Position, SettingsChange};
-use quipu::projection::{Order, State, Status};
+use quipu::projection::{Action, State, Status};
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
@@ -103,7 +103,7 @@ async fn right(place: &Place, host: &Host) -> BTreeMap<String, String> {
     settled(&copy).await;
     assert_eq!(documents(&copy, NOTES).await, found, "an imported copy");
     copy.shutdown().await.unwrap();
-    host.order(NOTES, Order::Rebuild { hold: false })
+    host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();
     settled(host).await;
@@ -283,9 +283,9 @@ async fn a_stale_build_is_reported_with_the_reason(place: Place) {
     settled(&host).await;
     // The rebuild waits, so that the stale build continues to answer.
     let release = Release::from(upload(&host, &decider_2()).await);
-    let keeping = Keeping {
+    let keeping = ProjectionChanges {
         hold: true,
-        ..Keeping::default()
+        ..ProjectionChanges::default()
     };
     host.deploy(
         Deploy::new(release)
@@ -305,7 +305,9 @@ async fn a_stale_build_is_reported_with_the_reason(place: Place) {
         why.contains("1 stock events received of version 1 are read now"),
         "{why}"
     );
-    host.order(NOTES, Order::Switch).await.unwrap();
+    host.control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     assert_eq!(sum(&place, &host).await, 2);
     host.shutdown().await.unwrap();
 }
@@ -333,11 +335,17 @@ async fn a_plan_that_changed_while_no_host_ran_is_noticed(place: Place) {
     record(&first, &[("received", 1), ("corrected", 1)]).await;
     settled(&first).await;
     let release = upload(&first, &decider_2()).await;
-    first.order(NOTES, Order::Pause).await.unwrap();
+    first
+        .control_projection(NOTES, Action::Pause)
+        .await
+        .unwrap();
     first.activate(release, None).await.unwrap();
     first.shutdown().await.unwrap();
     let second = builder(&place).build().await.unwrap();
-    second.order(NOTES, Order::Resume).await.unwrap();
+    second
+        .control_projection(NOTES, Action::Resume)
+        .await
+        .unwrap();
     assert_eq!(sum(&place, &second).await, 2);
     second.shutdown().await.unwrap();
 }
@@ -393,7 +401,7 @@ async fn back_and_forth(place: &Place, host: Host, lifecycle: Lifecycle) {
     for probe in &both {
         release.digests.push(upload(&host, probe).await);
     }
-    let keeping = Keeping::default();
+    let keeping = ProjectionChanges::default();
     host.deploy(
         Deploy::new(release)
             .preflight(Demand::Skip)
@@ -431,7 +439,7 @@ async fn a_roll_back_restores_the_settings_of_projections(place: Place) {
     settled(&host).await;
     for kept in [first, second, first] {
         let back = host.release_before("stock_views").await.unwrap().unwrap();
-        let keeping = Keeping::default();
+        let keeping = ProjectionChanges::default();
         host.deploy(
             Deploy::new(back)
                 .preflight(Demand::Skip)
@@ -458,9 +466,9 @@ async fn a_changed_definition_is_rebuilt_from_scratch(place: Place) {
     settled(&host).await;
     let others = [("corrected", 1)];
     let held = Release::from(upload(&host, &views(2, &others)).await);
-    let keeping = Keeping {
+    let keeping = ProjectionChanges {
         hold: true,
-        ..Keeping::default()
+        ..ProjectionChanges::default()
     };
     host.deploy(
         Deploy::new(held)
@@ -477,7 +485,9 @@ async fn a_changed_definition_is_rebuilt_from_scratch(place: Place) {
         next.is_some_and(|next| next.module == module && next.state == State::Ready)
     })
     .await;
-    host.order(NOTES, Order::Switch).await.unwrap();
+    host.control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     let keeps_version = |status: &Status| {
         let active = build_of(status, Role::Active);
         active.is_some_and(|build| build.version == 1) && build_of(status, Role::Next).is_none()
@@ -533,12 +543,18 @@ async fn a_build_without_a_plan_is_compared_with_the_whole_history(place: Place)
     let second = host(&place).await;
     let after = build_of(&settled(&second).await, Role::Active).unwrap();
     assert_eq!(after.started_at, before.started_at);
-    second.order(NOTES, Order::Pause).await.unwrap();
+    second
+        .control_projection(NOTES, Action::Pause)
+        .await
+        .unwrap();
     deploy(&second, &decider_2()).await;
     second.shutdown().await.unwrap();
     place.tamper("UPDATE builds SET plan = NULL").await;
     let third = host(&place).await;
-    third.order(NOTES, Order::Resume).await.unwrap();
+    third
+        .control_projection(NOTES, Action::Resume)
+        .await
+        .unwrap();
     assert_eq!(sum(&place, &third).await, 2);
     third.shutdown().await.unwrap();
 }

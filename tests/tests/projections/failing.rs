@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quipu::deploy::Keeping;
+use quipu::deploy::ProjectionChanges;
 use quipu::engine::Error;
 use quipu::model::{Lifecycle, OnError};
-use quipu::projection::{Options, Order, State};
+use quipu::projection::{Action, Options, State};
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, on_every_store};
@@ -55,9 +55,9 @@ async fn deploy(host: &Host, probe: &Probe, lifecycle: Lifecycle, on_error: OnEr
     host.deploy(
         Deploy::new(digest)
             .preflight(Demand::Skip)
-            .projections(Keeping {
+            .projections(ProjectionChanges {
                 changes: changes.clone(),
-                ..Keeping::default()
+                ..ProjectionChanges::default()
             }),
     )
     .await
@@ -126,7 +126,9 @@ async fn a_failing_inline_projection_continues_immediately_when_it_is_detached(p
         unprojected(try_note(&host, "note-1", &bad("internal")).await);
     }
     until_state(&host, State::Failing).await;
-    host.order(NOTES, Order::Detach).await.unwrap();
+    host.control_projection(NOTES, Action::Detach)
+        .await
+        .unwrap();
     note(&host, "note-1", &bad("internal")).await;
     note(&host, "note-1", &json!({"n": 5})).await;
     assert_eq!(document(&host, "note-1").await["sum"], 5);

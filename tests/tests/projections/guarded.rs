@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quipu::Host;
 use quipu::model::{Lifecycle, OnError, Position};
-use quipu::projection::{Order, State};
+use quipu::projection::{Action, State};
 use quipu::store::{Role, Subject};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, on_every_store};
@@ -117,11 +117,16 @@ async fn a_rebuild_that_parks_more_and_lost_documents_waits_for_the_operator(pla
         assert!(text.contains(said), "{text}");
     }
     check_serves_on(&host).await;
-    let status = host.order(NOTES, Order::Switch).await.unwrap();
+    let status = host
+        .control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     assert_eq!(build_of(&status, Role::Active).unwrap().version, 2);
     assert_eq!(documents(&host, NOTES).await.len(), 3);
     // A confirmation is for one build: the next one waits, too.
-    host.order(NOTES, Order::RollBack).await.unwrap();
+    host.control_projection(NOTES, Action::RollBack)
+        .await
+        .unwrap();
     until_state(&host, State::CaughtUp).await;
     host.shutdown().await.unwrap();
 }
@@ -131,7 +136,9 @@ async fn a_rebuild_becomes_active_once_a_retry_has_folded_the_parked_events(plac
     feed(&host, PARK).await;
     waits(&host).await;
     deploy(&host, &version(2, "heal"), kept(PARK.0, PARK.1)).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     until_version_2(&host).await;
     assert_eq!(document(&host, "d1").await["count"], 3);
     assert_eq!(active(&host).await.counts.parked, 0);
@@ -144,12 +151,12 @@ async fn a_rebuild_becomes_active_once_the_parked_events_are_dropped(place: Plac
     waits(&host).await;
     for (number, position) in (1..).zip(bad) {
         assert_eq!(active(&host).await.version, 1);
-        let order = Order::DropParked {
+        let order = Action::DropParked {
             subject: Some(Subject::Document(format!("d{number}").into())),
             position: Some(position),
             reason: "a test".to_owned(),
         };
-        host.order(NOTES, order).await.unwrap();
+        host.control_projection(NOTES, order).await.unwrap();
     }
     until_version_2(&host).await;
     assert_eq!(document(&host, "d1").await["count"], 2);
@@ -162,11 +169,13 @@ async fn a_rebuild_that_skips_more_events_waits(place: Place) {
     let text = waits(&host).await;
     let said = "its policy skipped 3 events, in the active build 0. After";
     assert!(text.contains(said), "{text}");
-    host.order(NOTES, Order::Switch).await.unwrap();
+    host.control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     until_version_2(&host).await;
     // The next rebuild skips as many, and becomes active.
     let begun = active(&host).await.started_at;
-    host.order(NOTES, Order::Rebuild { hold: false })
+    host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();
     until(&host, "rebuilt", |status| {
@@ -198,7 +207,9 @@ async fn a_rebuild_of_an_inline_projection_waits_too(place: Place) {
     assert!(text.contains("parked 9 events"), "{text}");
     check_serves_on(&host).await;
     assert_eq!(active(&host).await.state, State::Inline);
-    host.order(NOTES, Order::Cancel).await.unwrap();
+    host.control_projection(NOTES, Action::Cancel)
+        .await
+        .unwrap();
     deploy(
         &host,
         &version(3, "heal"),
@@ -220,7 +231,10 @@ async fn a_rebuild_of_an_inline_projection_with_parked_events_becomes_active_on_
     let inline = (Lifecycle::Inline, OnError::Park);
     feed(&host, inline).await;
     waits(&host).await;
-    let status = host.order(NOTES, Order::Switch).await.unwrap();
+    let status = host
+        .control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     let build = build_of(&status, Role::Active).unwrap();
     assert_eq!((build.version, build.counts.parked), (2, 9));
     assert_eq!(until_state(&host, State::CaughtUp).await.version, 2);
@@ -228,7 +242,9 @@ async fn a_rebuild_of_an_inline_projection_with_parked_events_becomes_active_on_
     assert_eq!(document(&host, "d6").await["count"], 8);
     // It becomes inline once nothing is parked any more.
     deploy(&host, &version(2, "heal"), kept(inline.0, inline.1)).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     until_state(&host, State::Inline).await;
     assert_eq!(document(&host, "d1").await["count"], 3);
     host.shutdown().await.unwrap();
@@ -257,7 +273,10 @@ async fn a_rebuild_still_waits_after_a_restart(place: Place) {
     let next = build_of(&status, Role::Next).unwrap();
     assert_eq!(next.waits.as_deref(), Some(&*text));
     check_serves_on(&second).await;
-    second.order(NOTES, Order::Switch).await.unwrap();
+    second
+        .control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     until_version_2(&second).await;
     second.shutdown().await.unwrap();
 }
@@ -268,7 +287,10 @@ async fn every_host_says_why_a_rebuild_waits_and_may_order_it_to_switch(place: P
     let text = waits(&owner).await;
     let other = host(&place).await;
     assert_eq!(waits(&other).await, text);
-    other.order(NOTES, Order::Switch).await.unwrap();
+    other
+        .control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     until_version_2(&owner).await;
     until_version_2(&other).await;
     owner.shutdown().await.unwrap();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use quipu::Host;
 use quipu::model::{Lifecycle, OnError, Position};
-use quipu::projection::{Error, Freshness, NotFreshReason, Order, Query, State};
+use quipu::projection::{Action, Error, Freshness, NotFreshReason, Query, State};
 use quipu::store::Subject;
 use quipu_tests::{Place, on_every_store};
 use serde_json::json;
@@ -85,7 +85,9 @@ async fn a_document_reports_that_events_are_parked_for_it(place: Place) {
     let said = format!("1 events are parked for it, the first at position {gone}");
     assert!(none.contains(&said), "{none}");
     deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
     let view = host.view(NOTES, "k", after(other)).await.unwrap();
     assert!(view.parked.is_none() && view.position >= other);
@@ -105,12 +107,12 @@ async fn an_event_parked_for_its_stream_may_affect_any_document(place: Place) {
     assert_eq!((position.0, reason), (boom.0 - 1, NotFreshReason::Parked));
     let view = host.view(NOTES, "k", after(first)).await.unwrap();
     assert_eq!(view.parked, None);
-    let order = Order::DropParked {
+    let order = Action::DropParked {
         subject: Some(Subject::Stream("note-other".into())),
         position: None,
         reason: "a test".to_owned(),
     };
-    host.order(NOTES, order).await.unwrap();
+    host.control_projection(NOTES, order).await.unwrap();
     host.view(NOTES, "k", after(last)).await.unwrap();
     host.shutdown().await.unwrap();
 }
@@ -140,7 +142,7 @@ async fn a_read_does_not_wait_for_a_projection_that_is_paused(place: Place) {
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Stop)).await;
     let first = put(&host, "k", json!({})).await;
     host.view(NOTES, "k", after(first)).await.unwrap();
-    host.order(NOTES, Order::Pause).await.unwrap();
+    host.control_projection(NOTES, Action::Pause).await.unwrap();
     until(&host, "given back", |status| {
         status.builds.iter().all(|build| !build.is_owned)
     })
@@ -149,7 +151,9 @@ async fn a_read_does_not_wait_for_a_projection_that_is_paused(place: Place) {
     let (position, reason) = at_once(host.view(NOTES, "k", after(last))).await;
     assert_eq!(reason, NotFreshReason::Paused);
     assert!(position >= first && position < last);
-    host.order(NOTES, Order::Resume).await.unwrap();
+    host.control_projection(NOTES, Action::Resume)
+        .await
+        .unwrap();
     host.view(NOTES, "k", after(last)).await.unwrap();
     host.shutdown().await.unwrap();
 }

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use quipu::Host;
 use quipu::model::{Lifecycle, OnError};
-use quipu::projection::{Change, Order, State};
+use quipu::projection::{Action, Change, State};
 use quipu::store::Role;
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, seed};
@@ -269,7 +269,9 @@ async fn changing_the_lifecycle_fails_no_append_of_another_host(place: Place) {
         })
         .await;
         if round % 2 == 0 {
-            host.order(NOTES, Order::Detach).await.unwrap();
+            host.control_projection(NOTES, Action::Detach)
+                .await
+                .unwrap();
         } else {
             deploy(host, &notes("stream"), async_first).await;
         }

@@ -2,7 +2,7 @@
 
 use quipu::engine::{Append, AppendAll, Error, StreamAppend};
 use quipu::model::{Command, Lifecycle, OnError, SettingsChange};
-use quipu::projection::{Freshness, Order, State};
+use quipu::projection::{Action, Freshness, State};
 use quipu::store::Role;
 use quipu::{Host, engine};
 use quipu_tests::probe::{Probe, probe};
@@ -193,7 +193,7 @@ async fn a_detached_projection_continues_asynchronously(place: Place) {
             note(&host, "note-1", &json!({"n": 1})).await;
         }
     };
-    let (_, status) = tokio::join!(appending, host.order(NOTES, Order::Detach));
+    let (_, status) = tokio::join!(appending, host.control_projection(NOTES, Action::Detach));
     assert_eq!(status.unwrap().settings.lifecycle, Lifecycle::Async);
     assert_eq!(super::support::document(&host, "all").await["count"], 101);
     note(&host, "note-1", &json!({"bad": {"apply": "trap"}})).await;
@@ -232,7 +232,9 @@ async fn a_roll_back_of_an_inline_projection_is_inline(place: Place) {
     deploy(&host, &all(2), inline()).await;
     switch_to(&host, 2).await;
     note(&host, "note-1", &json!({"n": 2})).await;
-    host.order(NOTES, Order::RollBack).await.unwrap();
+    host.control_projection(NOTES, Action::RollBack)
+        .await
+        .unwrap();
     let status = until(&host, "inline again", |status| {
         build_of(status, Role::Active).is_some_and(|it| it.state == State::Inline)
     });
@@ -267,7 +269,9 @@ async fn a_projection_that_keeps_failing_refuses_appends_immediately_and_recover
     for n in 0..20 {
         note(&host, &format!("other-{n}"), &json!({"n": 1})).await;
     }
-    host.order(NOTES, Order::Resume).await.unwrap();
+    host.control_projection(NOTES, Action::Resume)
+        .await
+        .unwrap();
     note(&host, "note-1", &json!({"n": 1})).await;
     assert_eq!(at_once(&host, "all").await["count"], 1);
     host.shutdown().await.unwrap();
@@ -323,7 +327,7 @@ async fn inline_asynchronous_and_rebuilt_documents_are_equal(place: Place) {
     }
     let inline = documents(&host, NOTES).await;
     assert_eq!(documents(&host, "behind").await, inline);
-    host.order(NOTES, Order::Rebuild { hold: false })
+    host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();
     until(&host, "rebuilt", |status| {
@@ -345,7 +349,7 @@ async fn a_replaced_component_without_the_projection_orphans_its_build(place: Pl
     let status = host.projection(NOTES).await.unwrap();
     assert!(status.deployed.is_none());
     assert_eq!(status.builds[0].state, State::Orphaned);
-    host.order(NOTES, Order::Drop).await.unwrap();
+    host.control_projection(NOTES, Action::Drop).await.unwrap();
     assert!(host.projections().await.unwrap().is_empty());
     host.shutdown().await.unwrap();
 }

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use quipu::Host;
 use quipu::engine::Error;
 use quipu::model::Lifecycle;
-use quipu::projection::{Options, Order};
+use quipu::projection::{Action, Options};
 use quipu::runtime::{self, Runtime};
 use quipu_tests::lines::{self, Line};
 use quipu_tests::loan_books::{LoanBooks, PROJECTIONS};
@@ -112,7 +112,7 @@ async fn a_change_of_lifecycle_under_load_changes_nothing(place: Place) {
         keep(&host, Lifecycle::Inline).await;
         until_inline(&host).await;
         for name in PROJECTIONS {
-            host.order(name, Order::Detach).await.unwrap();
+            host.control_projection(name, Action::Detach).await.unwrap();
         }
         keep(&host, Lifecycle::Inline).await;
         until_inline(&host).await;

@@ -1,7 +1,7 @@
 //! Events that are parked until a fix, in order, while other documents continue.
 
 use quipu::model::{Lifecycle, OnError};
-use quipu::projection::{Freshness, Options, Order, State};
+use quipu::projection::{Action, Freshness, Options, State};
 use quipu::store::{Role, SKIPPED_BY_POLICY, Subject};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, on_every_store};
@@ -87,7 +87,9 @@ async fn events_whose_keys_fail_are_parked_by_stream(place: Place) {
     assert_eq!(parked.events.len(), 2);
     assert!(parked.events.iter().all(|it| it.subject == stream));
     deploy(&host, &healed(), park).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
     assert_eq!(document(&host, "a").await["sum"], 6);
     host.shutdown().await.unwrap();
@@ -97,10 +99,12 @@ async fn parked_events_are_folded_after_a_fix_as_if_nothing_had_failed(place: Pl
     let host = host(&place).await;
     feed(&host).await;
     deploy(&host, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
     let retried = documents(&host, NOTES).await;
-    host.order(NOTES, Order::Rebuild { hold: false })
+    host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();
     until(&host, "rebuilt", |it| {
@@ -114,15 +118,15 @@ async fn parked_events_are_folded_after_a_fix_as_if_nothing_had_failed(place: Pl
 async fn parked_events_can_be_dropped_with_a_reason(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
-    let order = Order::DropParked {
+    let order = Action::DropParked {
         subject: Some(Subject::Document("a".into())),
         position: None,
         reason: "known to be wrong".to_owned(),
     };
-    let status = host.order(NOTES, order.clone()).await.unwrap();
+    let status = host.control_projection(NOTES, order.clone()).await.unwrap();
     assert_eq!(status.builds[0].counts.parked, 0);
     assert_eq!(status.builds[0].counts.skipped, 2);
-    let again = host.order(NOTES, order).await;
+    let again = host.control_projection(NOTES, order).await;
     assert!(again.is_err(), "{again:?}");
     note(&host, "note-4", &json!({"n": 7, "keys": ["a"]})).await;
     assert_eq!(document(&host, "a").await["sum"], 8);
@@ -135,7 +139,9 @@ async fn parked_events_can_be_dropped_with_a_reason(place: Place) {
 async fn a_retry_that_fails_leaves_everything_parked(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     note(&host, "note-3", &json!({"n": 4, "keys": ["b", "a"]})).await;
     assert_eq!(document(&host, "b").await["sum"], 18);
     assert_eq!(document(&host, "a").await["sum"], 1);
@@ -147,7 +153,9 @@ async fn a_retry_under_the_policy_skip_skips_events_that_fail(place: Place) {
     let host = host(&place).await;
     feed(&host).await;
     deploy(&host, &broken(), kept(Lifecycle::Async, OnError::Skip)).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     let status = until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
     assert_eq!(status.builds[0].counts.skipped, 1);
     assert_eq!(document(&host, "a").await["sum"], 3);
@@ -172,7 +180,9 @@ async fn events_parked_for_a_document_stay_in_order_when_lifting_fails(place: Pl
     };
     // The steps make the build stale: it continues, and the rebuild from scratch waits.
     deploy_held(&host, &lifting("bad-event", "2.0.0", ""), park).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     let asked = Subject::Document("a".into());
     until_parked(&host, |events| {
         events.len() == 2
@@ -185,7 +195,9 @@ async fn events_parked_for_a_document_stay_in_order_when_lifting_fails(place: Pl
     .await;
     assert_eq!(stale_sum(&host).await, 1);
     deploy_held(&host, &lifting("lift", "2.0.1", "heal"), park).await;
-    host.order(NOTES, Order::RetryParked).await.unwrap();
+    host.control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     until(&host, "retried", |it| it.builds[0].counts.parked == 0).await;
     assert_eq!(stale_sum(&host).await, 13);
     host.shutdown().await.unwrap();
@@ -227,13 +239,15 @@ async fn a_build_with_too_many_parked_events_stops_with_the_reason(place: Place)
     }
     let trouble = until_state(&host, State::Stopped).await.trouble.unwrap();
     assert!(trouble.error.contains("at most 3 may"), "{trouble:?}");
-    let order = Order::DropParked {
+    let order = Action::DropParked {
         subject: None,
         position: None,
         reason: "a test".to_owned(),
     };
-    host.order(NOTES, order).await.unwrap();
-    host.order(NOTES, Order::Resume).await.unwrap();
+    host.control_projection(NOTES, order).await.unwrap();
+    host.control_projection(NOTES, Action::Resume)
+        .await
+        .unwrap();
     let after = note(&host, "note-2", &json!({"n": 100, "keys": ["a"]})).await;
     let view = host.view(NOTES, "a", support::after(after)).await.unwrap();
     let document: serde_json::Value = serde_json::from_str(&view.document).unwrap();
@@ -253,7 +267,10 @@ async fn parked_events_survive_a_restart(place: Place) {
     assert_eq!(document(&second, "a").await["sum"], 1);
     assert_eq!(active(&second).await.counts.parked, 3);
     deploy(&second, &healed(), kept(Lifecycle::Async, OnError::Park)).await;
-    second.order(NOTES, Order::RetryParked).await.unwrap();
+    second
+        .control_projection(NOTES, Action::RetryParked)
+        .await
+        .unwrap();
     until(&second, "retried", |it| it.builds[0].counts.parked == 0).await;
     assert_eq!(document(&second, "a").await["sum"], 17);
     second.shutdown().await.unwrap();

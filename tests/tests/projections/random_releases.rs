@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::stream;
-use quipu::deploy::{Keeping, Release};
+use quipu::deploy::{ProjectionChanges, Release};
 use quipu::engine::At;
 use quipu::model::{Command, Lifecycle, OnError, SettingsChange, StreamId};
-use quipu::projection::{Freshness, Order, Query};
+use quipu::projection::{Action, Freshness, Query};
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
@@ -231,19 +231,19 @@ impl History {
             }),
         };
         let has_views = probes.iter().any(|probe| probe.defines(NOTES));
-        let keeping = Keeping {
+        let keeping = ProjectionChanges {
             changes: has_views
                 .then(|| (NOTES.to_owned(), change))
                 .into_iter()
                 .collect(),
-            ..Keeping::default()
+            ..ProjectionChanges::default()
         };
         self.activate(release, &keeping).await;
     }
 
     /// Activates, and reads immediately: a read that claims to be fresh has to be right. A new
     /// version has its own documents; until it is active, those of the previous version are right.
-    async fn activate(&mut self, release: Release, keeping: &Keeping) {
+    async fn activate(&mut self, release: Release, keeping: &ProjectionChanges) {
         let is_new = !keeping.changes.is_empty();
         self.host
             .deploy(
@@ -262,7 +262,7 @@ impl History {
 
     /// Rolls back to the previous release; its documents may be of another version.
     async fn go_back(&mut self, release: Release) {
-        let keeping = Keeping::default();
+        let keeping = ProjectionChanges::default();
         let gone = self
             .host
             .deploy(
@@ -347,7 +347,7 @@ impl History {
             let status = self.host.projection(NOTES).await.unwrap();
             let next = build_of(&status, Role::Next);
             if next.as_ref().is_some_and(|next| next.waits.is_some()) {
-                _ = self.host.order(NOTES, Order::Switch).await;
+                _ = self.host.control_projection(NOTES, Action::Switch).await;
             }
             if is_settled(&self.host, &status) {
                 return unread(&self.host).await;
@@ -376,8 +376,8 @@ impl History {
         let imported = copy.settled().await;
         assert_eq!(imported, found, "seed {}: an imported copy", self.seed);
         copy.host.shutdown().await.unwrap();
-        let order = Order::Rebuild { hold: false };
-        self.host.order(NOTES, order).await.unwrap();
+        let order = Action::Rebuild { hold: false };
+        self.host.control_projection(NOTES, order).await.unwrap();
         let rebuilt = self.settled().await;
         assert_eq!(rebuilt, found, "seed {}: a rebuild", self.seed);
     }

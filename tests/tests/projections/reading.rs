@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use quipu::Host;
 use quipu::model::{Lifecycle, OnError, Position};
-use quipu::projection::{Change, ChangePlace, Error, Freshness, Order, OrderBy, Query};
+use quipu::projection::{Action, Change, ChangePlace, Error, Freshness, OrderBy, Query};
 use quipu::store::Role;
 use quipu_tests::probe::probe;
 use quipu_tests::{Place, on_every_store};
@@ -227,7 +227,7 @@ async fn followers_of_changes_are_notified_of_a_switch(place: Place) {
     let host = filled(&place).await;
     let (_, at) = follow(&host, None, "k59").await;
     let mut changes = host.changes(NOTES, Some(at)).await.unwrap();
-    host.order(NOTES, Order::Rebuild { hold: false })
+    host.control_projection(NOTES, Action::Rebuild { hold: false })
         .await
         .unwrap();
     until(&host, "rebuilt", |status| {

@@ -1,8 +1,8 @@
 //! Rebuilds next to the active build.
 
-use quipu::deploy::Keeping;
+use quipu::deploy::ProjectionChanges;
 use quipu::model::{Lifecycle, OnError};
-use quipu::projection::{Error, Order, State, Status};
+use quipu::projection::{Action, Error, State, Status};
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
@@ -52,7 +52,9 @@ async fn switch_to_version_2(host: &Host) -> Status {
     });
     let waits = build_of(&waiting.await, Role::Next).unwrap().waits.unwrap();
     assert!(waits.contains("no trace of"), "{waits}");
-    host.order(NOTES, Order::Switch).await.unwrap();
+    host.control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     let status = until(host, "taken over", |status| {
         build_of(status, Role::Active).is_some_and(|build| build.version == 2)
     });
@@ -103,12 +105,16 @@ async fn a_rebuild_can_be_held_until_the_operator_switches(place: Place) {
         note(&host, &format!("note-{n}"), &json!({"n": n})).await;
     }
     until_state(&host, State::CaughtUp).await;
-    host.order(NOTES, Order::Rebuild { hold: true })
+    host.control_projection(NOTES, Action::Rebuild { hold: true })
         .await
         .unwrap();
-    let twice = host.order(NOTES, Order::Rebuild { hold: true }).await;
+    let twice = host
+        .control_projection(NOTES, Action::Rebuild { hold: true })
+        .await;
     assert!(matches!(twice, Err(Error::Refused { .. })), "{twice:?}");
-    let twice = host.order(NOTES, Order::Rebuild { hold: false }).await;
+    let twice = host
+        .control_projection(NOTES, Action::Rebuild { hold: false })
+        .await;
     assert!(matches!(twice, Err(Error::Refused { .. })), "{twice:?}");
     assert!(host.projection(NOTES).await.unwrap().is_held);
     let ready = until(&host, "ready", |status| {
@@ -119,7 +125,9 @@ async fn a_rebuild_can_be_held_until_the_operator_switches(place: Place) {
     assert_eq!((comparison.same, comparison.different), (5, 0));
     note(&host, "note-9", &json!({"n": 9})).await;
     assert_eq!(document(&host, "note-9").await["n"], json!(null));
-    host.order(NOTES, Order::Switch).await.unwrap();
+    host.control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     until(&host, "switched", |status| {
         build_of(status, Role::Previous).is_some() && build_of(status, Role::Next).is_none()
     })
@@ -157,12 +165,15 @@ async fn a_rebuild_can_be_cancelled(place: Place) {
     deploy(&host, &version(1), kept_async()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     until_state(&host, State::CaughtUp).await;
-    host.order(NOTES, Order::Rebuild { hold: true })
+    host.control_projection(NOTES, Action::Rebuild { hold: true })
         .await
         .unwrap();
-    let status = host.order(NOTES, Order::Cancel).await.unwrap();
+    let status = host
+        .control_projection(NOTES, Action::Cancel)
+        .await
+        .unwrap();
     assert!(build_of(&status, Role::Next).is_none());
-    let again = host.order(NOTES, Order::Cancel).await;
+    let again = host.control_projection(NOTES, Action::Cancel).await;
     assert!(matches!(again, Err(Error::Refused { .. })), "{again:?}");
     assert_eq!(document(&host, "note-1").await["count"], 1);
     host.shutdown().await.unwrap();
@@ -175,11 +186,16 @@ async fn a_roll_back_restores_the_old_documents_and_they_catch_up(place: Place) 
     switch_to_version_2(&host).await;
     note(&host, "note-1", &json!({"n": 2})).await;
     assert_eq!(document(&host, "all").await["sum"], 3);
-    let status = host.order(NOTES, Order::RollBack).await.unwrap();
+    let status = host
+        .control_projection(NOTES, Action::RollBack)
+        .await
+        .unwrap();
     assert_eq!(build_of(&status, Role::Active).unwrap().version, 1);
     note(&host, "note-1", &json!({"n": 4})).await;
     assert_eq!(document(&host, "note-1").await["sum"], 7);
-    host.order(NOTES, Order::RollBack).await.unwrap();
+    host.control_projection(NOTES, Action::RollBack)
+        .await
+        .unwrap();
     assert_eq!(document(&host, "all").await["sum"], 7);
     host.shutdown().await.unwrap();
 }
@@ -189,9 +205,9 @@ async fn the_previous_build_is_dropped_on_request(place: Place) {
     deploy(&host, &version(1), kept_async()).await;
     note(&host, "note-1", &json!({"n": 1})).await;
     switch_to_version_2(&host).await;
-    let status = host.order(NOTES, Order::Drop).await.unwrap();
+    let status = host.control_projection(NOTES, Action::Drop).await.unwrap();
     assert!(build_of(&status, Role::Previous).is_none());
-    let gone = host.order(NOTES, Order::RollBack).await;
+    let gone = host.control_projection(NOTES, Action::RollBack).await;
     assert!(matches!(gone, Err(Error::Refused { .. })), "{gone:?}");
     assert_eq!(document(&host, "all").await["sum"], 1);
     host.shutdown().await.unwrap();
@@ -223,7 +239,7 @@ async fn a_rebuild_under_appends_counts_each_event_once(place: Place) {
     deploy(&host, &version(2), kept_async()).await;
     let mut appended = 0;
     for _ in 0..3 {
-        host.order(NOTES, Order::Rebuild { hold: false })
+        host.control_projection(NOTES, Action::Rebuild { hold: false })
             .await
             .unwrap();
         for _ in 0..100 {
@@ -255,14 +271,16 @@ async fn a_switch_succeeds_under_continuous_appends(place: Place) {
         }
     };
     let switching = async {
-        host.order(NOTES, Order::Rebuild { hold: true })
+        host.control_projection(NOTES, Action::Rebuild { hold: true })
             .await
             .unwrap();
         until(&host, "begun", |status| {
             build_of(status, Role::Next).is_some()
         })
         .await;
-        host.order(NOTES, Order::Switch).await.unwrap();
+        host.control_projection(NOTES, Action::Switch)
+            .await
+            .unwrap();
         until(&host, "switched", |status| {
             build_of(status, Role::Next).is_none() && build_of(status, Role::Previous).is_some()
         })
@@ -271,7 +289,9 @@ async fn a_switch_succeeds_under_continuous_appends(place: Place) {
     };
     tokio::join!(appending, switching);
     let all = document(&host, "all").await;
-    host.order(NOTES, Order::RollBack).await.unwrap();
+    host.control_projection(NOTES, Action::RollBack)
+        .await
+        .unwrap();
     assert_eq!(document(&host, "all").await, all);
     host.shutdown().await.unwrap();
 }
@@ -289,7 +309,7 @@ async fn an_owner_renews_its_lease_during_long_work(place: Place) {
         note(&host, &format!("note-{n}"), &json!({"n": 1})).await;
     }
     for _ in 0..10 {
-        host.order(NOTES, Order::Rebuild { hold: false })
+        host.control_projection(NOTES, Action::Rebuild { hold: false })
             .await
             .unwrap();
         until(&host, "taken over", |status| {
@@ -309,12 +329,15 @@ async fn a_rebuild_continues_after_a_restart(place: Place) {
     }
     until_state(&first, State::CaughtUp).await;
     first
-        .order(NOTES, Order::Rebuild { hold: true })
+        .control_projection(NOTES, Action::Rebuild { hold: true })
         .await
         .unwrap();
     first.shutdown().await.unwrap();
     let second = builder(&place).build().await.unwrap();
-    second.order(NOTES, Order::Switch).await.unwrap();
+    second
+        .control_projection(NOTES, Action::Switch)
+        .await
+        .unwrap();
     until(&second, "taken over", |status| {
         build_of(status, Role::Previous).is_some()
     })
@@ -331,9 +354,9 @@ async fn a_projection_name_is_taken_over_on_request(place: Place) {
     let begun = active(&host).await.started_at;
     let of_notes = json!({"keys": "stream", "sources": [{"category": "note"}]});
     let other = |version| probe("other").projection(NOTES, version, of_notes.clone());
-    let taking = |name: &str| Keeping {
+    let taking = |name: &str| ProjectionChanges {
         take_over: vec![name.to_owned()],
-        ..Keeping::default()
+        ..ProjectionChanges::default()
     };
     let module = host.upload(other(1).component()).await.unwrap().module;
     let digest = module.digest();
@@ -379,7 +402,7 @@ async fn a_projection_name_is_taken_over_on_request(place: Place) {
     .unwrap();
     assert_eq!(owner(&host), back);
     let before = host.release_before("note").await.unwrap().unwrap();
-    let kept = Keeping::default();
+    let kept = ProjectionChanges::default();
     host.deploy(
         Deploy::new(before)
             .preflight(Demand::Skip)

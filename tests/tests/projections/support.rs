@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quipu::app::Builder;
-use quipu::deploy::Keeping;
+use quipu::deploy::ProjectionChanges;
 use quipu::engine::Append;
 use quipu::model::{Lifecycle, OnError, Position, SettingsChange};
-use quipu::projection::{self, BuildStatus, Freshness, Options, Order, State, Status};
+use quipu::projection::{self, Action, BuildStatus, Freshness, Options, State, Status};
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::Probe;
@@ -62,9 +62,9 @@ pub async fn deploy(host: &Host, probe: &Probe, change: SettingsChange) {
     host.deploy(
         Deploy::new(digest)
             .preflight(Demand::Skip)
-            .projections(Keeping {
+            .projections(ProjectionChanges {
                 changes: changes.clone(),
-                ..Keeping::default()
+                ..ProjectionChanges::default()
             }),
     )
     .await
@@ -74,10 +74,10 @@ pub async fn deploy(host: &Host, probe: &Probe, change: SettingsChange) {
 /// The same, but a build that starts with it is held.
 pub async fn deploy_held(host: &Host, probe: &Probe, change: SettingsChange) {
     let digest = host.upload(probe.component()).await.unwrap();
-    let keeping = Keeping {
+    let keeping = ProjectionChanges {
         changes: BTreeMap::from([(NOTES.to_owned(), change)]),
         hold: true,
-        ..Keeping::default()
+        ..ProjectionChanges::default()
     };
     let digest = digest.module.digest();
     host.deploy(
@@ -195,7 +195,7 @@ pub async fn switch_to(host: &Host, version: u32) {
         is_active(status) || build_of(status, Role::Next).is_some()
     });
     if !is_active(&begun.await) {
-        match host.order(NOTES, Order::Switch).await {
+        match host.control_projection(NOTES, Action::Switch).await {
             Ok(_) | Err(projection::Error::Refused { .. }) => {}
             Err(error) => panic!("{error}"),
         }

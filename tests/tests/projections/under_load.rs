@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use quipu::deploy::{Keeping, Release};
+use quipu::deploy::{ProjectionChanges, Release};
 use quipu::model::{Command, Lifecycle, OnError};
-use quipu::projection::Order;
+use quipu::projection::Action;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build};
@@ -91,9 +91,9 @@ async fn release_under_load(hosts: Vec<Host>) {
     }
     let changes =
         PROJECTIONS.map(|(name, lifecycle)| (name.to_owned(), kept(lifecycle, OnError::Stop)));
-    let keeping = Keeping {
+    let keeping = ProjectionChanges {
         changes: BTreeMap::from(changes),
-        ..Keeping::default()
+        ..ProjectionChanges::default()
     };
     let first = host.deploy(
         Deploy::new(prepared[0].clone())
@@ -125,7 +125,7 @@ async fn release_under_load(hosts: Vec<Host>) {
         number += 1;
         let release = prepared[number % 2].clone();
         let by = &hosts[number % hosts.len()];
-        let keeping = Keeping::default();
+        let keeping = ProjectionChanges::default();
         by.deploy(
             Deploy::new(release)
                 .preflight(Demand::Skip)
@@ -142,7 +142,7 @@ async fn release_under_load(hosts: Vec<Host>) {
         settled(&host, name).await;
         let found = documents(&host, name).await;
         assert_eq!(found.len() as u64, CLIENTS);
-        host.order(name, Order::Rebuild { hold: false })
+        host.control_projection(name, Action::Rebuild { hold: false })
             .await
             .unwrap();
         settled(&host, name).await;

@@ -2,7 +2,7 @@
 
 use quipu::Host;
 use quipu::model::{Lifecycle, Mismatch, OnError, Position, SettingsChange};
-use quipu::projection::{Options, Order, State};
+use quipu::projection::{Action, Options, State};
 use quipu::proof::{DocumentFinding, Kind, Scope, Verified, Weight};
 use quipu_tests::probe::{Probe, probe};
 use quipu_tests::{Place, build, on_every_store};
@@ -180,12 +180,12 @@ async fn parked_events_are_left_out(place: Place) {
 async fn dropped_events_are_not_findings(place: Place) {
     let host = host(&place).await;
     feed(&host, OnError::Park).await;
-    let order = Order::DropParked {
+    let order = Action::DropParked {
         position: None,
         subject: None,
         reason: "known".to_owned(),
     };
-    host.order(NOTES, order).await.unwrap();
+    host.control_projection(NOTES, order).await.unwrap();
     note(&host, "note-3", &json!({"n": 6, "keys": ["a", "c"]})).await;
     host.view(NOTES, "c", now(&host).await).await.unwrap();
     assert_eq!(tally(&host).await, (3, 0, 0));

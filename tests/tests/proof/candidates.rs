@@ -322,7 +322,7 @@ async fn the_history_records_the_summary_of_a_preflight(place: Place) {
     let mut told = |_| {};
     let found = host.preflight(candidate, &policy, &scope, &mut told);
     let found = found.await.unwrap();
-    let keeping = quipu::deploy::Keeping::default();
+    let keeping = quipu::deploy::ProjectionChanges::default();
     let deployed = host.deploy(
         Deploy::checked(found.clone())
             .projections(keeping.clone())
@@ -353,7 +353,7 @@ async fn a_preflight_of_another_plan_activates_nothing(place: Place) {
     let found = host.preflight(candidate, &policy, &scope, &mut told);
     let found = found.await.unwrap();
     examples::deploy(&host, active().version("3.0.0").component()).await;
-    let keeping = quipu::deploy::Keeping::default();
+    let keeping = quipu::deploy::ProjectionChanges::default();
     let refused = host
         .deploy(Deploy::checked(found.clone()).projections(keeping.clone()))
         .await;

@@ -1,7 +1,7 @@
 //! Releases: effects on readers are reported before the activation, a release is activated in one
 //! plan, and it is rolled back as a whole.
 
-use quipu::deploy::{Keeping, Release};
+use quipu::deploy::{ProjectionChanges, Release};
 use quipu::model::{Command, Digest};
 use quipu::proof::{Kind, Policy, Preflight, Scope};
 use quipu::{Demand, Deploy, Host};
@@ -77,7 +77,7 @@ async fn release(host: &Host, probes: &[Probe]) -> Release {
 
 async fn activate(host: &Host, probes: &[Probe]) {
     let release = release(host, probes).await;
-    let keeping = Keeping::default();
+    let keeping = ProjectionChanges::default();
     host.deploy(
         Deploy::new(release)
             .preflight(Demand::Skip)
@@ -88,7 +88,7 @@ async fn activate(host: &Host, probes: &[Probe]) {
 }
 
 async fn preflight(host: &Host, release: Release) -> Preflight {
-    let (keeping, policy) = (Keeping::default(), Policy::default());
+    let (keeping, policy) = (ProjectionChanges::default(), Policy::default());
     let given = (&keeping, &policy);
     host.preflight_keeping(release, given, &Scope::default(), &mut |_| {})
         .await
@@ -373,7 +373,7 @@ async fn a_decision_that_the_active_decider_makes_too_is_not_an_objection(place:
     let changed = release(&host, &[other("2.0.0")]).await;
     let found = preflight(&host, changed.clone()).await;
     assert!(!found.passes());
-    let keeping = Keeping::default();
+    let keeping = ProjectionChanges::default();
     host.deploy(
         Deploy::new(changed)
             .preflight(Demand::Skip)
@@ -402,7 +402,7 @@ async fn a_release_is_activated_and_rolled_back_in_one_plan(place: Place) {
         probe("extra").version("2.0.0"),
     ];
     let two = release(&host, &probes).await;
-    let keeping = Keeping::default();
+    let keeping = ProjectionChanges::default();
     let deployed = host.deploy(
         Deploy::new(two.clone())
             .preflight(Demand::Skip)
@@ -468,7 +468,7 @@ async fn a_release_is_activated_and_rolled_back_in_one_plan(place: Place) {
 async fn a_release_that_contradicts_itself_activates_nothing(place: Place) {
     let host = filled(&place).await;
     let plan = host.plan().number;
-    let keeping = Keeping::default();
+    let keeping = ProjectionChanges::default();
     let two = release(&host, &[stock().version("3.0.0"), stock().version("4.0.0")]).await;
     let refused = host
         .deploy(

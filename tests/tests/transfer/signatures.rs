@@ -1,7 +1,7 @@
 //! Signatures are exported and imported with their components.
 
 use quipu::Deploy;
-use quipu::deploy::Keeping;
+use quipu::deploy::ProjectionChanges;
 use quipu::model::Digest;
 use quipu::proof::{Policy, Scope};
 use quipu_tests::signing::{public, signed};
@@ -75,7 +75,7 @@ async fn invalid_data_about_a_component_or_an_activation_is_refused(place: Place
     let mut told = |_| {};
     let found = host.preflight(digest, &policy, &scope, &mut told);
     let found = found.await.unwrap();
-    let keeping = Keeping::default();
+    let keeping = ProjectionChanges::default();
     host.deploy(Deploy::checked(found.clone()).projections(keeping.clone()))
         .await
         .unwrap();

@@ -12,7 +12,7 @@ use super::inline::Locks;
 use super::memory::{Memory, TypeKey};
 use super::sent::{Sent, place};
 use super::tables::signed;
-use super::turns::Turning;
+use super::turns::LifecycleChange;
 use super::{activation, anchors, documents, import, lookup};
 use crate::classify::{Classified, Heads, Known, Parts, Refused, classify};
 use crate::projected::{Basis, Projected, project};
@@ -160,7 +160,7 @@ impl Attempt<'_> {
             return Ok(None);
         }
         let last = import::end(self.connection, self.namespace).await?;
-        let mut turning = Turning(&mut *self.connection);
+        let mut turning = LifecycleChange(&mut *self.connection);
         take(turns, &mut turning, (last, classified.parts.plan)).await
     }
 

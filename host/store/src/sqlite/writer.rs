@@ -19,7 +19,7 @@ use super::rows::head;
 use super::side::Gate;
 use super::tables::signed;
 use super::temporary::Folder;
-use super::turns::Turning;
+use super::turns::LifecycleChange;
 use crate::classify::{self, Classified, Heads};
 use crate::preflight;
 use crate::projected::{Basis, Documents, Projected, consecutive, project, wanted};
@@ -161,7 +161,13 @@ impl Writer {
         if written.is_ok() && !turns.is_empty() {
             let last = Position(memory.last_position.unsigned_abs());
             let plan = classified.parts.plan;
-            match take(turns, &mut Turning(&mut self.connection), (last, plan)).await {
+            match take(
+                turns,
+                &mut LifecycleChange(&mut self.connection),
+                (last, plan),
+            )
+            .await
+            {
                 Ok(None) => {}
                 Ok(refusal) => {
                     self.roll_back().await?;

@@ -36,7 +36,7 @@ const INLINE: &str = "SELECT projection FROM builds WHERE is_inline AND role <> 
 type Tried<T> = Result<T, Failure>;
 
 /// Builds, in a transaction on this connection in which nobody else changes the plan.
-pub struct Turning<'c>(pub &'c mut Connection);
+pub struct LifecycleChange<'c>(pub &'c mut Connection);
 
 from_row!(BuildRow, |row| Ok(BuildRow {
     id: BuildId(row.number("id")?),
@@ -52,7 +52,7 @@ pub async fn inline(connection: &mut Connection) -> Tried<Option<String>> {
         .await?)
 }
 
-impl Turning<'_> {
+impl LifecycleChange<'_> {
     async fn execute(&mut self, query: Query<'_>) -> Tried<()> {
         query.execute(&mut *self.0).await?;
         Ok(())
@@ -60,7 +60,7 @@ impl Turning<'_> {
 }
 
 #[async_trait]
-impl BuildRows for Turning<'_> {
+impl BuildRows for LifecycleChange<'_> {
     type Error = Failure;
 
     async fn one(&mut self, build: BuildId) -> Tried<Option<BuildRow>> {

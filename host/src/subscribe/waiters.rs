@@ -2,8 +2,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use super::interest::{Index, SeatId, Wants};
 use super::ring::{NextCommit, Ring, bytes_of};
-use super::wants::{Index, SeatId, Wants};
 use super::{Error, Options};
 use crate::deploy::{Plan, Reading};
 use crate::model::{Position, RecordedEvent, Version};

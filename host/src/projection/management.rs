@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::compare::compare;
-use super::takeover::turn;
-use super::{BuildStatus, Comparison, Deployed, Error, Order, Service, State, Status, Trouble};
-use crate::deploy::{Entry, Keeping, Plan, Release, Turning};
+use super::cutover::turn;
+use super::{Action, BuildStatus, Comparison, Deployed, Error, Service, State, Status, Trouble};
+use crate::deploy::{Entry, LifecycleChange, Plan, ProjectionChanges, Release};
 use crate::model::{Lifecycle, Position, SettingsChange, Timestamp};
 use crate::store::{Build, ParkedFilter, Role, Steer, StoredProjection, Turn};
 
@@ -179,23 +179,23 @@ impl Service {
     /// # Errors
     /// When there is no such projection, the command is not possible in its current state, or the
     /// store fails.
-    pub async fn order(&self, name: &str, order: Order) -> Result<Status, Error> {
+    pub async fn control(&self, name: &str, action: Action) -> Result<Status, Error> {
         let plan = self.shared.registry.plan();
         let stored = self.stored(&plan, name).await?;
         let documents = &self.shared.documents;
-        match order {
-            Order::Pause => documents.steer(name, Steer::Paused(true)).await?,
-            Order::Resume => {
+        match action {
+            Action::Pause => documents.steer(name, Steer::Paused(true)).await?,
+            Action::Resume => {
                 self.shared.inline.resume(name);
                 documents.steer(name, Steer::Paused(false)).await?;
                 documents.steer(name, Steer::Resume).await?;
             }
-            Order::Rebuild { hold } => self.rebuild(&plan, &stored, hold).await?,
-            Order::RetryParked => documents.steer(name, Steer::Retry).await?,
-            Order::RetryParkedOf { subject, position } => {
+            Action::Rebuild { hold } => self.rebuild(&plan, &stored, hold).await?,
+            Action::RetryParked => documents.steer(name, Steer::Retry).await?,
+            Action::RetryParkedOf { subject, position } => {
                 self.retry_parked(&stored, &subject, position).await?;
             }
-            Order::DropParked {
+            Action::DropParked {
                 subject,
                 position,
                 reason,
@@ -203,7 +203,7 @@ impl Service {
                 let which = ParkedFilter { subject, position };
                 self.drop_parked(name, &which, &reason).await?;
             }
-            Order::Switch => {
+            Action::Switch => {
                 let none = || refused(name, "no rebuild is under way; begin one with `rebuild`");
                 let mut builds = stored.builds.iter();
                 let next = builds.find(|build| build.role == Role::Next);
@@ -216,15 +216,15 @@ impl Service {
                 self.shared.tell();
                 self.switched(name).await?;
             }
-            Order::RollBack => self.roll_back(&plan, &stored).await?,
-            Order::Detach => self.detach(&plan, name).await?,
-            Order::Cancel => {
+            Action::RollBack => self.roll_back(&plan, &stored).await?,
+            Action::Detach => self.detach(&plan, name).await?,
+            Action::Cancel => {
                 if !documents.drop_build(name, Role::Next).await? {
                     return Err(refused(name, "no rebuild is under way"));
                 }
                 documents.steer(name, Steer::Held(false)).await?;
             }
-            Order::Drop => self.drop_old(&plan, &stored).await?,
+            Action::Drop => self.drop_old(&plan, &stored).await?,
         }
         self.shared.tell();
         match self.status(name).await {
@@ -292,7 +292,7 @@ impl Service {
                 projection: name.into(),
                 previous: previous.id,
             };
-            let turning = Turning {
+            let turning = LifecycleChange {
                 projection: name.into(),
                 turns: vec![Turn::Async(active.id), back],
                 inline: None,
@@ -321,16 +321,16 @@ impl Service {
             lifecycle: Some(Lifecycle::Async),
             on_error: None,
         };
-        let keeping = Keeping {
+        let keeping = ProjectionChanges {
             changes: [(name.to_owned(), change)].into(),
             // Nothing else of the component is checked.
-            turning: Some(Turning {
+            turning: Some(LifecycleChange {
                 projection: name.into(),
                 turns: Vec::new(),
                 inline: None,
                 judged: None,
             }),
-            ..Keeping::default()
+            ..ProjectionChanges::default()
         };
         let release = Release::from(projected.module.digest());
         let registry = &self.shared.registry;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
+use super::owner::{End, Owner};
 use super::rules::{Event, Rules, Stuck, Task};
-use super::runner::{End, Owner};
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
 use crate::store::{DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::pages::{Page, Reading};
-use super::runner::{End, Owner};
+use super::owner::{End, Owner};
+use super::page_cache::{Page, Reading};
 use crate::model::Position;
 
 /// A page that is being read ahead.

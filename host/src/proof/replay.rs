@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::acknowledge::Acknowledged;
-use super::commits::{Commits, Taken, Whole};
-use super::judge::Judge;
+use super::cancel::Stop;
+use super::decider_source::Judge;
 use super::name::FindingName;
+use super::reassemble::{Commits, Taken, Whole};
 use super::report::{Finding, Kind, Tally, Times, Verified, Weight, diff};
-use super::states::{Source, States};
-use super::stop::Stop;
+use super::state_cache::{Source, States};
 use crate::fold::{Error, Rules};
 use crate::model::{CommandRecord, Name, NewEvent, Position, StreamId, Version};
 use crate::runtime::{Decision, Outcome};

@@ -15,14 +15,14 @@ pub(super) struct Wanted {
 
 /// Starts builds that are deployed but missing, passes builds to new modules that can continue
 /// them, and removes a part of what was dropped. Returns the builds that should run.
-pub(super) async fn tend(shared: &Shared) -> Result<Vec<Wanted>, Error> {
+pub(super) async fn reconcile(shared: &Shared) -> Result<Vec<Wanted>, Error> {
     let plan = shared.registry.plan();
     let mut wanted = Vec::new();
     for (name, projected) in plan.projections() {
         if projected.settings.lifecycle == Lifecycle::Live {
             continue;
         }
-        let stored = tended(shared, name, projected).await?;
+        let stored = reconcile_one(shared, name, projected).await?;
         let builds = stored.builds.into_iter();
         let kept_going = builds.filter(|build| build.role != Role::Previous && !build.is_inline);
         wanted.extend(kept_going.map(|build| Wanted {
@@ -37,7 +37,7 @@ pub(super) async fn tend(shared: &Shared) -> Result<Vec<Wanted>, Error> {
 }
 
 /// Returns a projection after it has been given the builds that it should have.
-async fn tended(
+async fn reconcile_one(
     shared: &Shared,
     name: &str,
     projected: &Projected,

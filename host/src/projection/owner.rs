@@ -9,14 +9,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::ahead::Ahead;
 use super::cache::Cache;
 use super::dropped::Drops;
+use super::flush::Writing;
 use super::guard::{Checked, Replaced};
 use super::parked::Parked;
+use super::prefetch::Ahead;
 use super::rules::{Event, Keyed, Rules, Stuck, Task};
 use super::shared::{Shared, blocking};
-use super::writing::Writing;
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
 use crate::store::{Build, BuildBatch, BuildClaim, Role, SetAside, StoredProjection, Subject};

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Trouble;
-use super::runner::{End, Owner};
+use super::owner::{End, Owner};
 use crate::model::{Backoff, Position};
 use crate::store::{BuildBatch, BuildId, DocumentStore, Kept, SetAside};
 use crate::supervise::joined;

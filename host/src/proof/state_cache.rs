@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::lane::is_of_the_stream;
+use super::replay::is_of_the_stream;
 use crate::fold::{Error, Rules};
 use crate::model::{Annotations, CommandRecord, Digest, StreamId, Version};
 use crate::runtime::{Aggregate, Decision, Failure, FoldEvent, Instance, Limits};

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use super::cache::Diff;
 use super::compare::compare;
 use super::dropped::Drops;
+use super::owner::{End, Owner};
 use super::rules::{Event, Rules};
-use super::runner::{End, Owner};
 use super::shared::{Shared, blocking};
 use super::{Comparison, Error};
-use crate::deploy::{self, Entry, Keeping, Release, Turning};
+use crate::deploy::{self, Entry, LifecycleChange, ProjectionChanges, Release};
 use crate::model::{Lifecycle, Position};
 use crate::store::{
     self, BuildId, Direction, DocumentStore, DocumentWrite, EventReader, InlineBuild, LOG_PAGE_MAX,
@@ -133,7 +133,7 @@ impl Owner {
             version: self.build.version,
             module: self.build.module,
         };
-        let turning = Turning {
+        let turning = LifecycleChange {
             projection: (*self.name).into(),
             turns,
             inline: is_inline.then_some(inline),
@@ -157,14 +157,18 @@ impl Owner {
 }
 
 /// Raises the plan for a projection whose lifecycle or active build changes.
-pub(super) async fn turn(shared: &Shared, name: &str, turning: Turning) -> Result<(), Error> {
+pub(super) async fn turn(
+    shared: &Shared,
+    name: &str,
+    turning: LifecycleChange,
+) -> Result<(), Error> {
     let plan = shared.registry.plan();
     let Some(projected) = plan.projection(name) else {
         return Err(Error::NotFound(name.to_owned()));
     };
-    let keeping = Keeping {
+    let keeping = ProjectionChanges {
         turning: Some(turning),
-        ..Keeping::default()
+        ..ProjectionChanges::default()
     };
     let entry = Entry::by(Some("quipu".to_owned()));
     let release = Release::from(projected.module.digest());

@@ -1,7 +1,7 @@
 //! Re-decides stored rejections.
 
-use super::lane::{Lane, failed, fitted, is_of_the_stream};
 use super::name::FindingName;
+use super::replay::{Lane, failed, fitted, is_of_the_stream};
 use super::report::{Finding, Kind, Weight, diff, shortened};
 use crate::model::{Position, StreamId, Version};
 use crate::runtime::Outcome;
