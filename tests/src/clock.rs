@@ -1,9 +1,10 @@
 //! A clock that counts how often it was read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use quipu::model::{Clock, SystemClock, Timestamp};
+
+use crate::PATIENCE;
 
 /// The machine's clock, with a counter. A worker reads it once for each command it receives and
 /// once for each decision that produces events, so a test can wait for those.
@@ -36,6 +37,6 @@ pub async fn until(holds: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
     waited.expect("it never came about");
 }

@@ -19,10 +19,12 @@ pub mod lines;
 pub mod loan_books;
 pub mod loan_documents;
 pub mod log;
+pub mod patience;
 pub mod place;
 pub mod postgres;
 pub mod probe;
 pub mod seed;
 pub mod signing;
 
+pub use patience::PATIENCE;
 pub use place::Place;

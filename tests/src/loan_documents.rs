@@ -1,18 +1,18 @@
 //! The documents of `loan-views` in a host, to be compared with the books.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quipu::deploy::ProjectionChanges;
 use quipu::model::{Digest, Lifecycle, SettingsChange};
 use quipu::projection::{
-    Action, BuildStatus, Error, Freshness, NotFreshReason, Query, State, Status,
+    Action, BuildStatus, Error, Freshness, NotFreshReason, Query, State, Status, WAIT_MAX,
 };
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 
-use crate::examples;
 use crate::loan_books::{Documents, LoanBooks, PROJECTIONS};
+use crate::{PATIENCE, examples};
 
 /// Activates `loan-views` with this lifecycle for all of its projections.
 pub async fn keep(host: &Host, lifecycle: Lifecycle) -> Digest {
@@ -96,7 +96,8 @@ pub async fn rebuild(host: &Host) {
 
 /// Waits until a projection's status satisfies this condition.
 pub async fn settle(host: &Host, name: &str, is_so: impl Fn(&Status) -> bool) {
-    for _ in 0..24_000 {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
         if is_so(&host.projection(name).await.unwrap()) {
             return;
         }
@@ -127,13 +128,24 @@ pub async fn fresh(host: &Host, name: &str) -> Freshness {
     let after = host.log_head().await.unwrap();
     let fresh = Freshness {
         after,
-        wait: Duration::from_secs(20),
+        wait: WAIT_MAX,
     };
     let query = Query {
         limit: 1,
         ..Query::default()
     };
-    match host.views(name, &query, fresh).await {
+    let begun = Instant::now();
+    // On a busy machine it may take longer than one read waits.
+    let answer = loop {
+        match host.views(name, &query, fresh).await {
+            Err(Error::NotFresh {
+                reason: NotFreshReason::Lagging,
+                ..
+            }) if begun.elapsed() < PATIENCE => {}
+            answer => break answer,
+        }
+    };
+    match answer {
         Err(Error::NotFresh {
             reason: NotFreshReason::Parked,
             ..

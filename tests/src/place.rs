@@ -75,9 +75,11 @@ impl Place {
     /// A schema that does not exist yet, on the server that tests share.
     pub fn postgres() -> Self {
         let schema = postgres::fresh_schema();
+        // However busy the machine is, a read gets its connection.
+        let url = postgres::server().url(&schema) + "&reader_wait_max_ms=180000";
         Self {
             folder: tempfile::tempdir().unwrap(),
-            url: postgres::server().url(&schema),
+            url,
             schema: Some(schema),
         }
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use quipu_tests::PATIENCE;
 use quipu_tests::probe::{Probe, probe};
 use serde_json::{Value, json};
 
@@ -176,7 +177,8 @@ fn go(page: &str, case: &Case) {
 /// Waits until the document has this text and is not stale.
 fn await_sum(host: &Served, case: &str, expected: Option<i64>) {
     let mut last = String::new();
-    for _ in 0..400 {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
         let said = host.run(&["view", "levels", "stock-chair", "--json"]);
         let found: Option<Value> = serde_json::from_str(said.out.trim()).ok();
         let is_stale = said.err.contains("is stale");

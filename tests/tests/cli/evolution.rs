@@ -1,6 +1,6 @@
 //! Events of an older generation, past states, truncation, snapshots, types, status.
 
-use quipu_tests::{examples, guest};
+use quipu_tests::{PATIENCE, examples, guest};
 use serde_json::{Value, json};
 
 use crate::program::{Served, run, text};
@@ -368,7 +368,7 @@ fn snapshots_are_taken_according_to_the_configuration() {
         let status = json_lines(&host.run(&["status", "--json"]).ok());
         status[0]["snapshots"]["taken"].as_u64().unwrap()
     };
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + PATIENCE;
     while taken() == 0 {
         assert!(
             std::time::Instant::now() < deadline,

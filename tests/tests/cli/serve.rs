@@ -2,7 +2,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use quipu_tests::{examples, guest};
+use quipu_tests::{PATIENCE, examples, guest};
 
 use crate::program::{Served, quipu, run, text};
 
@@ -78,13 +78,14 @@ fn a_request_of_many_lines_is_answered_completely_at_shutdown() {
             "{first:?}"
         );
         host.signal("TERM");
-        // The body is still open. The answer ends well before the time for draining is over.
-        let end = tokio::time::timeout(Duration::from_secs(5), answer.chunk());
-        end.await.expect("the response ends").unwrap()
+        // The body is still open; the answer ends all the same.
+        answer.chunk().await.unwrap()
     });
     assert_eq!(rest, None);
     let (said, _dir) = host.ended();
     assert_eq!(said.code, 0, "{}", said.err);
+    // Before the time for what is in flight is over.
+    assert!(!said.err.contains("were still open"), "{}", said.err);
 }
 
 #[test]
@@ -189,7 +190,8 @@ fn a_signal_ends_the_host_before_it_is_ready() {
         .args(["-s", "TERM", &pid])
         .status();
     assert!(sent.unwrap().success());
-    for _ in 0..1_000 {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "{status}");
             return;
@@ -223,7 +225,7 @@ fn bomb() -> Vec<u8> {
 fn a_component_that_is_too_expensive_to_compile_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("quipu.toml");
-    let limits = "[guests]\ncompile_time_max_ms = 3000\ncompile_memory_bytes_max = 1073741824\n";
+    let limits = "[guests]\ncompile_time_max_ms = 20000\ncompile_memory_bytes_max = 1073741824\n";
     std::fs::write(&config, limits).unwrap();
     let file = dir.path().join("bomb.wasm");
     std::fs::write(&file, bomb()).unwrap();
@@ -234,7 +236,7 @@ fn a_component_that_is_too_expensive_to_compile_is_refused() {
     let host = Served::start_in(dir, &["--config", &text(&config)]);
     for _ in 0..2 {
         host.run(&["deploy", &file])
-            .fails(1, "takes more than 1024 MiB of memory or 3 s");
+            .fails(1, "takes more than 1024 MiB of memory or 20 s");
         host.run(&["append", "note-1", "noted", "{}"]).ok();
     }
     // Other components are still compiled, in the same way.

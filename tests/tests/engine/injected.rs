@@ -12,7 +12,7 @@ use quipu::model::ExpectedVersion::Any;
 use quipu::store::{self, Item, Outcome};
 use quipu_tests::clock::{CountingClock, until};
 use quipu_tests::faults::{Faults, Injection};
-use quipu_tests::{Place, build, examples, log, on_every_store, place};
+use quipu_tests::{PATIENCE, Place, build, examples, log, on_every_store, place};
 use tokio::sync::oneshot;
 
 on_every_store! {
@@ -374,7 +374,7 @@ async fn items_staged_after_the_shutdown_fail_and_the_committer_ends(place: Plac
         ahead.await.unwrap(),
         Verdict::Outcome(Outcome::Appended(_))
     ));
-    let closing = tokio::time::timeout(std::time::Duration::from_secs(10), closed);
+    let closing = tokio::time::timeout(PATIENCE, closed);
     closing.await.expect("it ends").unwrap().unwrap();
     for told in behind {
         assert!(!matches!(told.await, Ok(Verdict::Outcome(_))));

@@ -1,12 +1,11 @@
 //! Data that one host has acknowledged is effective on another immediately.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::join_all;
 use quipu::Host;
 use quipu::model::{ExpectedVersion, StreamId};
-use quipu_tests::{Place, build, examples, log};
+use quipu_tests::{PATIENCE, Place, build, examples, log};
 
 /// Hosts on one store. The first has deployed the guest `account`.
 async fn hosts(place: &Place, count: usize) -> Vec<Host> {
@@ -138,7 +137,7 @@ async fn a_host_is_notified_of_another_hosts_commits() {
             .await
             .unwrap();
         while here.reader.log_head().await.unwrap().0 < n {
-            let woken = tokio::time::timeout(Duration::from_secs(60), wakes.changed());
+            let woken = tokio::time::timeout(PATIENCE, wakes.changed());
             woken.await.unwrap().unwrap();
         }
     }

@@ -1,8 +1,10 @@
 //! A host checks the requirements on its database when it starts.
 
+use futures::future::join_all;
+use quipu::model::Lifecycle;
 use quipu::store::{self, Error, StoreUrl};
-use quipu_tests::Place;
 use quipu_tests::postgres::{self, server};
+use quipu_tests::{Place, build, examples, loan_documents, log, place};
 use sqlx::AssertSqlSafe;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,4 +101,44 @@ async fn a_pooler_that_drops_the_session_options_is_refused() {
     let made = sqlx::query("SELECT 1 FROM pg_tables WHERE schemaname = 'public'");
     let made = made.fetch_optional(&mut connection).await.unwrap();
     assert!(made.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_with_few_connections_is_only_slower() {
+    const LIMIT: usize = 4;
+    let (schema, mut connection) = (postgres::fresh_schema(), server().connect().await);
+    let user = format!("user_of_{schema}");
+    let sql = format!(
+        "CREATE ROLE {user} LOGIN PASSWORD 'few' CONNECTION LIMIT {LIMIT}; \
+         CREATE SCHEMA {schema} AUTHORIZATION {user}"
+    );
+    let making = sqlx::raw_sql(AssertSqlSafe(sql));
+    making.execute(&mut connection).await.unwrap();
+    let mut url = reqwest::Url::parse(&server().url(&schema)).unwrap();
+    url.set_username(&user).unwrap();
+    url.set_password(Some("few")).unwrap();
+    let readers = LIMIT - 1;
+    let url = format!("{url}&readers_max={readers}&reader_wait_max_ms=180000");
+    let host = quipu::Host::builder()
+        .store(url)
+        .cache_dir(place::compiled())
+        .build()
+        .await
+        .unwrap();
+    examples::deploy(&host, examples::account()).await;
+    loan_documents::keep(&host, Lifecycle::Async).await;
+    let clients = (0..32).map(async |number| {
+        let account = build::stream(&format!("account-{number}"));
+        host.execute(&account, build::open_account()).await.unwrap();
+        for _ in 0..5 {
+            host.execute(&account, build::deposit(1)).await.unwrap();
+            host.state(&account).await.unwrap();
+        }
+    });
+    join_all(clients).await;
+    assert_eq!(log::whole(&host).await.len(), 32 * 6);
+    host.shutdown().await.unwrap();
+    let sql = format!("DROP SCHEMA {schema} CASCADE; DROP ROLE {user}");
+    let dropping = sqlx::raw_sql(AssertSqlSafe(sql));
+    dropping.execute(&mut connection).await.unwrap();
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quipu_server::Options;
-use quipu_tests::{Place, build};
+use quipu_tests::{PATIENCE, Place, build};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -24,7 +24,7 @@ pub async fn raw(server: &Server, text: &str) -> TcpStream {
 }
 
 pub async fn bounded<T>(work: impl Future<Output = T>) -> T {
-    let worked = tokio::time::timeout(Duration::from_secs(60), work).await;
+    let worked = tokio::time::timeout(PATIENCE, work).await;
     worked.expect("it never came about")
 }
 

@@ -1,7 +1,5 @@
-use std::time::Duration;
-
 use quipu_server::Options;
-use quipu_tests::Place;
+use quipu_tests::{PATIENCE, Place};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -190,7 +188,7 @@ async fn raw(host: &str, request: &str) -> String {
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let reading = socket.read_to_end(&mut answer);
-    tokio::time::timeout(Duration::from_secs(20), reading)
+    tokio::time::timeout(PATIENCE, reading)
         .await
         .unwrap()
         .unwrap();

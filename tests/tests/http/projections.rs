@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use quipu_tests::Place;
 use quipu_tests::probe::{Probe, probe};
+use quipu_tests::{PATIENCE, Place};
 use serde_json::{Value, json};
 
 use crate::server::{Answered, Server, send};
@@ -44,7 +44,7 @@ async fn order(server: &Server, order: &str) -> Answered {
 
 /// The status of the projection, once this condition is true.
 pub async fn once(server: &Server, holds: impl Fn(&Value) -> bool) -> Value {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + PATIENCE;
     loop {
         let view = server.get("/v1/projections/notes").await.ok();
         if holds(&view) {

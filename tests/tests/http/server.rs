@@ -1,8 +1,6 @@
-use std::time::Duration;
-
 use quipu::Host;
 use quipu_server::Options;
-use quipu_tests::{Place, examples, guest};
+use quipu_tests::{PATIENCE, Place, examples, guest};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -34,7 +32,7 @@ impl Server {
         ));
         let client = reqwest::Client::builder()
             .no_proxy()
-            .timeout(Duration::from_secs(60))
+            .timeout(PATIENCE)
             .build()
             .unwrap();
         Self { host, url, client }

@@ -10,7 +10,7 @@ use quipu::projection::{Action, State, Status};
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
-use quipu_tests::{Place, build, on_every_store};
+use quipu_tests::{PATIENCE, Place, build, on_every_store};
 use serde_json::{Value, json};
 
 use super::support::{
@@ -366,7 +366,7 @@ async fn an_unreadable_stream_gets_an_error_although_a_projection_is_inline(plac
     let command = Command::new("note", json!([["corrected", {"n": 1}]]).to_string()).unwrap();
     let stream = build::stream(CHAIR);
     let answer = host.execute(&stream, command);
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(10), answer).await;
+    let answer = tokio::time::timeout(PATIENCE, answer).await;
     let error = answer.expect("it is answered").unwrap_err();
     assert!(
         error

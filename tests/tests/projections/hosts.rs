@@ -12,7 +12,7 @@ use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Action, Change, State};
 use quipu::store::Role;
 use quipu_tests::probe::{Probe, probe};
-use quipu_tests::{Place, seed};
+use quipu_tests::{PATIENCE, Place, seed};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -300,7 +300,7 @@ async fn followed(host: Host, until_count: u64) -> BTreeMap<String, String> {
             .sum()
     };
     while count(&known) < until_count {
-        let next = tokio::time::timeout(Duration::from_secs(30), changes.next());
+        let next = tokio::time::timeout(PATIENCE, changes.next());
         let next = next
             .await
             .unwrap_or_else(|_| panic!("nothing more: {}", count(&known)));

@@ -4,7 +4,7 @@ use quipu::model::{Lifecycle, OnError};
 use quipu::projection::{Action, Freshness, Options, State};
 use quipu::store::{Role, SKIPPED_BY_POLICY, Subject};
 use quipu_tests::probe::{Probe, probe};
-use quipu_tests::{Place, on_every_store};
+use quipu_tests::{PATIENCE, Place, on_every_store};
 use serde_json::json;
 
 use super::support::{
@@ -213,7 +213,8 @@ async fn stale_sum(host: &quipu::Host) -> i64 {
 /// Waits until the parked events satisfy this condition.
 async fn until_parked(host: &quipu::Host, is_so: impl Fn(&[quipu::store::SetAside]) -> bool) {
     let mut last = Vec::new();
-    for _ in 0..1_000 {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
         last = host
             .parked(NOTES, Role::Active, None, 10)
             .await

@@ -13,7 +13,7 @@ use quipu::projection::{Action, Freshness, Query};
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
-use quipu_tests::{Place, build, on_every_store, seed};
+use quipu_tests::{PATIENCE, Place, build, on_every_store, seed};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -343,7 +343,8 @@ impl History {
     /// Waits until there is one build that matches the current plan. If it waits for an operator,
     /// because it has different sources, it is confirmed.
     async fn settled(&self) -> Documents {
-        for _ in 0..4_000 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
             let status = self.host.projection(NOTES).await.unwrap();
             let next = build_of(&status, Role::Next);
             if next.as_ref().is_some_and(|next| next.waits.is_some()) {

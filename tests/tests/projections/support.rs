@@ -9,7 +9,7 @@ use quipu::projection::{self, Action, BuildStatus, Freshness, Options, State, St
 use quipu::store::Role;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::Probe;
-use quipu_tests::{Place, build};
+use quipu_tests::{PATIENCE, Place, build};
 use serde_json::Value;
 
 pub use quipu_tests::loan_documents::{build_of, documents};
@@ -112,7 +112,7 @@ pub async fn try_note(
 pub fn after(position: Position) -> Freshness {
     Freshness {
         after: position,
-        wait: Duration::from_secs(20),
+        wait: projection::WAIT_MAX,
     }
 }
 
@@ -165,7 +165,8 @@ pub fn is_settled(host: &Host, status: &Status) -> bool {
 /// Waits until the status of [`NOTES`] satisfies this condition.
 pub async fn until(host: &Host, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
     let mut last = None;
-    for _ in 0..2_000 {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < PATIENCE {
         match host.projection(NOTES).await {
             Ok(status) if is_so(&status) => return status,
             Ok(status) => last = Some(status),

@@ -12,7 +12,7 @@ use quipu::model::{Command, Lifecycle, OnError};
 use quipu::projection::Action;
 use quipu::{Demand, Deploy, Host};
 use quipu_tests::probe::{Probe, probe};
-use quipu_tests::{Place, build};
+use quipu_tests::{PATIENCE, Place, build};
 use serde_json::json;
 
 use super::support::{documents, is_settled, kept, patient};
@@ -154,7 +154,8 @@ async fn release_under_load(hosts: Vec<Host>) {
 }
 
 async fn settled(host: &Host, name: &str) {
-    for _ in 0..6_000 {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
         let status = host.projection(name).await.unwrap();
         if is_settled(host, &status) {
             return;

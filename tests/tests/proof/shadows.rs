@@ -8,7 +8,7 @@ use quipu::Host;
 use quipu::model::Digest;
 use quipu::proof::{End, Error, Kind, Policy, Refusals, Shadow, Shadowing, Tally};
 use quipu_tests::probe::{Probe, probe};
-use quipu_tests::{Place, build, examples, on_every_store};
+use quipu_tests::{PATIENCE, Place, build, examples, on_every_store};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -77,7 +77,8 @@ impl Running {
 
     /// Waits until its last report satisfies this condition.
     async fn until(&self, is_so: impl Fn(&Tally) -> bool) {
-        for _ in 0..600 {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
             if let Some(shadow) = &*self.told.lock().unwrap()
                 && is_so(&tally(shadow))
             {

@@ -10,7 +10,7 @@ use quipu::store::Filter;
 use quipu::subscribe::{Committed, Error, Message, Options, Place, Subscribe, Subscription};
 use quipu_tests::build::{append, event, stream};
 use quipu_tests::clock::until;
-use quipu_tests::{Place as Store, examples, on_every_store};
+use quipu_tests::{PATIENCE, Place as Store, examples, on_every_store};
 
 use crate::follow::{host, small, subscribe};
 use crate::lifted::{names, record, types};
@@ -39,7 +39,7 @@ pub async fn record_unreadable(host: &Host, to: &str, name: &str) {
 async fn until_the_end(subscription: &mut Subscription) -> (Vec<Arc<RecordedEvent>>, Error) {
     let mut all = Vec::new();
     loop {
-        let next = tokio::time::timeout(Duration::from_secs(60), subscription.next());
+        let next = tokio::time::timeout(PATIENCE, subscription.next());
         match next
             .await
             .expect("nothing came")

@@ -1,13 +1,13 @@
 //! Helpers for tests of subscriptions.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt;
 use quipu::Host;
 use quipu::model::{Position, RecordedEvent, Version};
 use quipu::store::{Direction, Filter};
 use quipu::subscribe::{Message, Options, Place, Subscribe, Subscription};
+use quipu_tests::PATIENCE;
 use quipu_tests::build::{append, events, stream};
 
 /// Limits that are reached soon.
@@ -50,7 +50,7 @@ pub async fn subscribe(host: &Host, to: Subscribe) -> Subscription {
 
 /// The next message of a subscription.
 pub async fn next(subscription: &mut Subscription) -> Message {
-    let next = tokio::time::timeout(Duration::from_secs(60), subscription.next());
+    let next = tokio::time::timeout(PATIENCE, subscription.next());
     next.await.expect("nothing came").unwrap().unwrap()
 }
 
@@ -65,7 +65,7 @@ pub async fn positions(subscription: &mut Subscription, count: usize) -> Vec<u64
         }
     };
     // Heartbeats arrive all the time.
-    let in_time = tokio::time::timeout(Duration::from_secs(60), finding).await;
+    let in_time = tokio::time::timeout(PATIENCE, finding).await;
     assert!(in_time.is_ok(), "of {count} events only {found:?} came");
     found
 }

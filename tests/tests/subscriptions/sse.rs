@@ -4,9 +4,9 @@ use futures::StreamExt;
 use quipu::Host;
 use quipu::subscribe;
 use quipu_server::Options;
-use quipu_tests::Place;
 use quipu_tests::build::{append, event, stream};
 use quipu_tests::clock::until;
+use quipu_tests::{PATIENCE, Place};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -98,7 +98,7 @@ impl Client {
                 self.text = rest;
                 return Some(block);
             }
-            let next = tokio::time::timeout(Duration::from_secs(60), self.bytes.next());
+            let next = tokio::time::timeout(PATIENCE, self.bytes.next());
             let bytes = next.await.expect("nothing came")?.ok()?;
             self.text += std::str::from_utf8(&bytes).unwrap();
         }

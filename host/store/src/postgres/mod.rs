@@ -74,6 +74,7 @@ impl Default for Options {
 
 /// Opens a store; makes it when the schema is empty or not there.
 pub async fn open(url: &Url, options: &Options) -> Result<Store> {
+    let options = url.or(options);
     let base = url.options()?;
     let mut connection = session::connect(&base).await?;
     session::check(&mut connection, url.schema()).await?;
@@ -95,7 +96,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     let settings = Settings {
         base,
         namespace,
-        options: options.clone(),
+        options,
     };
     let supervisor = Supervisor::default();
     let told = wakes::start(&settings, &pool, waker, &supervisor);

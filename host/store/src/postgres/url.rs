@@ -1,26 +1,50 @@
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 
+use super::Options;
 use crate::{Error, Result};
 
 /// Schema of a URL that names none.
 const SCHEMA: &str = "quipu";
 
+/// Bounds of `readers_max`: one connection of them listens, and a transaction may need a second
+/// one.
+const READERS: RangeInclusive<u32> = 3..=100;
+/// Bounds of `reader_wait_max_ms`.
+const WAIT_MS: RangeInclusive<u32> = 1..=600_000;
+
 /// Where a store in PostgreSQL is: a database, and a schema in it, which the parameter
-/// `schema` names.
+/// `schema` names. `readers_max` bounds the connections for reading (3 to 100), and
+/// `reader_wait_max_ms` how long a read waits for one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// Without the schema, as the driver reads it.
+    /// Without what is the store's own, as the driver reads it.
     database: String,
     schema: String,
+    readers: Option<u32>,
+    reader_wait_ms: Option<u32>,
 }
 
 impl Url {
     /// The store's schema.
     pub fn schema(&self) -> &str {
         &self.schema
+    }
+
+    /// Options with those that the URL gives.
+    pub fn or(&self, options: &Options) -> Options {
+        let wait = self
+            .reader_wait_ms
+            .map(|ms| Duration::from_millis(ms.into()));
+        Options {
+            readers: self.readers.unwrap_or(options.readers),
+            reader_wait_max: wait.unwrap_or(options.reader_wait_max),
+            ..options.clone()
+        }
     }
 
     /// How to connect to the database, with `schema` as the only one on the search path.
@@ -46,10 +70,17 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Self> {
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let mut schema = SCHEMA;
+        let (mut readers, mut reader_wait_ms) = (None, None);
         let mut others = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("schema", name)) => schema = name,
+                Some((name @ "readers_max", number)) => {
+                    readers = Some(bounded(name, number, &READERS)?);
+                }
+                Some((name @ "reader_wait_max_ms", number)) => {
+                    reader_wait_ms = Some(bounded(name, number, &WAIT_MS)?);
+                }
                 Some((name, _)) if is_known(name) => others.push(pair),
                 // The driver would log it with its value, which may be a secret.
                 Some((name, _)) if is_word(name) => {
@@ -79,10 +110,21 @@ impl FromStr for Url {
         let url = Self {
             database,
             schema: schema.to_owned(),
+            readers,
+            reader_wait_ms,
         };
         url.options()?;
         Ok(url)
     }
+}
+
+/// A number within bounds.
+fn bounded(name: &str, number: &str, bounds: &RangeInclusive<u32>) -> Result<u32> {
+    let found = number.parse().ok().filter(|it| bounds.contains(it));
+    found.ok_or_else(|| {
+        let (min, max) = (bounds.start(), bounds.end());
+        Error::Url(format!("store {name}={number:?}: expected {min} to {max}"))
+    })
 }
 
 /// Whether the driver knows a parameter.
@@ -147,6 +189,22 @@ mod tests {
             .parse()
             .unwrap();
         assert_eq!(url.database, "postgres://db/bank?sslmode=disable&port=7");
+    }
+
+    #[test]
+    fn connections_for_reading_are_bounded_by_the_url() {
+        let url: Url = "postgres://db/bank?readers_max=4&reader_wait_max_ms=500&port=7"
+            .parse()
+            .unwrap();
+        assert_eq!(url.database, "postgres://db/bank?port=7");
+        let options = url.or(&Options::default());
+        assert_eq!(options.readers, 4);
+        assert_eq!(options.reader_wait_max, Duration::from_millis(500));
+        for wrong in ["readers_max=2", "readers_max=101", "reader_wait_max_ms=x"] {
+            let text = format!("postgres://db/bank?{wrong}");
+            let why = text.parse::<Url>().unwrap_err().to_string();
+            assert!(why.contains("expected "), "{why}");
+        }
     }
 
     #[test]
