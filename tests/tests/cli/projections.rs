@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Instant;
 
+use quipu_tests::PATIENCE;
 use quipu_tests::probe::{Probe, probe};
 use serde_json::{Value, json};
 
@@ -278,4 +280,41 @@ fn changes_are_followed() {
     assert_eq!(next()["document"], Value::Null);
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_projection_that_fails_on_every_event_logs_a_line_per_cause() {
+    const EVENTS: usize = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("quipu.toml");
+    std::fs::write(&config, "[projections]\nattempts = 1\n").unwrap();
+    let host = Served::start_in(dir, &["--config", &text(&config)]);
+    deploy(&host, &notes(1), &["--on-error", "notes=skip"]).ok();
+    // Two causes: the one by turns with the other.
+    let bad = |n: usize| match n % 2 {
+        0 => json!(["noted", {"n": 1, "bad": {"apply": "trap"}}]),
+        _ => json!(["noted", {"n": 1, "bad": {"apply": "bad-event"}}]),
+    };
+    let data = json!((0..EVENTS).map(bad).collect::<Vec<_>>()).to_string();
+    host.run(&["execute", "note-1", "note", &data]).ok();
+    let begun = Instant::now();
+    loop {
+        let skipped = host.run(&["projection", "notes", "skipped", "--json"]).ok();
+        if lines(&skipped).len() == EVENTS {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{skipped}");
+    }
+    host.signal("TERM");
+    let (said, _dir) = host.ended();
+    let of_projection = said
+        .err
+        .lines()
+        .filter(|line| line.contains("projection=\"notes\""));
+    let told: Vec<&str> = of_projection
+        .filter(|line| line.contains("set aside"))
+        .collect();
+    // One for each cause in a minute; the test may last longer than one on a busy machine.
+    assert!((2..=8).contains(&told.len()), "{}", said.err);
+    assert!(said.err.lines().count() < EVENTS, "{}", said.err);
 }
