@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod account;
+pub mod bank;
 pub mod build;
 pub mod clock;
 pub mod coin;

@@ -18,6 +18,9 @@ use quipu_tests::{build, examples, place};
 /// Deposits in flight.
 const LANES: usize = 32;
 
+/// Codes of errors that pass, after which the same command may be sent again.
+const PASSING: [&str; 3] = ["store-unavailable", "overloaded", "conflict"];
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -66,9 +69,17 @@ impl Work {
     async fn lane(self: Arc<Self>) {
         while let Some(n) = self.left.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let account = build::stream(&format!("account-{}", n % self.accounts));
-            let deposit = build::command("deposit", r#"{"amount":1}"#);
-            let deposit = deposit.with_id(&format!("{}-{n}", self.name)).unwrap();
-            let it = self.host.execute(&account, deposit).await.unwrap();
+            let id = format!("{}-{n}", self.name);
+            let it = loop {
+                let deposit = build::command("deposit", r#"{"amount":1}"#);
+                let deposit = deposit.with_id(&id).unwrap();
+                match self.host.execute(&account, deposit).await {
+                    Ok(it) => break it,
+                    // A client sends the command again after these.
+                    Err(error) if PASSING.contains(&error.code()) => {}
+                    Err(error) => panic!("{id}: {}: {error}", error.code()),
+                }
+            };
             let position = it.position.unwrap();
             let told = format!("{n} {} {position} {}\n", it.version, it.replayed);
             let mut output = std::io::stdout().lock();

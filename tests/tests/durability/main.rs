@@ -2,6 +2,9 @@
 //! everything is as if the process had never been killed.
 #![allow(clippy::unwrap_used)]
 
+mod clock;
+mod kills;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
