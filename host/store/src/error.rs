@@ -72,7 +72,7 @@ impl Error {
         )
     }
 
-    /// Whether a batch may have failed for one item alone, so that the others pass
+    /// Whether a batch may have failed because of one item, so that the others pass
     /// without it.
     pub fn may_be_one_items(&self) -> bool {
         matches!(self, Self::Unexpected(_) | Self::Damaged(_))

@@ -1,9 +1,9 @@
 //! The event store: what a back-end promises, and the back-ends.
 //!
 //! [`EventReader`] reads streams and the log, [`EventWriter`] is the one writer of
-//! a host, [`ModuleStore`] keeps components and the history of the plan. The rules
-//! of an append that back-ends share stand in `classify`; each
-//! back-end brings its own statements.
+//! a host, [`ModuleStore`] stores modules and the history of the plan. The rules of an
+//! append that back-ends share are in `classify`, and the tables next to the log in
+//! `tables`; each back-end has its own statements for the log.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 // `tables` is compiled once for each database.
@@ -80,7 +80,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Reads committed events. Shared by all who read; never blocks the writer.
 #[async_trait]
 pub trait EventReader: Send + Sync {
-    /// Where a stream stands; none when there is no such stream.
+    /// The head of a stream; none when there is no such stream.
     async fn head(&self, stream: &StreamId) -> Result<Option<Head>>;
 
     /// Up to `limit` events of a stream, at most [`STREAM_PAGE_MAX`]: forward those
@@ -111,11 +111,11 @@ pub trait EventReader: Send + Sync {
     async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage>;
 
     /// How far the log can be read; 0 for an empty one. No event will ever appear there
-    /// or below. It is the position of the last event, or of a hole behind it.
+    /// or below. It is the position of the last event, or of a hole after it.
     async fn log_head(&self) -> Result<Position>;
 
     /// Up to `limit` streams, at most [`STREAMS_PAGE_MAX`], in the order of the bytes
-    /// of their ids, behind the id `after`.
+    /// of their ids, after the id `after`.
     async fn streams(
         &self,
         after: Option<&str>,
@@ -133,7 +133,7 @@ pub trait EventReader: Send + Sync {
 pub trait EventWriter: Send {
     /// Commits what the items ask for, all in one transaction: items are taken in
     /// order, each passes or is refused by itself, and the answer is durable.
-    /// Outcome i belongs to item i. An activation with turns stands alone in its batch.
+    /// Outcome i belongs to item i. An activation with turns is the only item of its batch.
     ///
     /// `inline` are the inline projections of the plan under which the items were made, or
     /// of a later one: what they make of the events is stored with them.
@@ -146,11 +146,11 @@ pub trait EventWriter: Send {
         inline: Option<&dyn InlineFold>,
     ) -> Result<Vec<Outcome>>;
 
-    /// Takes in a part of an export. Events stand behind everything that is in the
+    /// Imports a part of an export. Its events come after everything that is in the
     /// store, and keep their versions and positions; what is there already is refused.
     ///
     /// # Errors
-    /// When the part can't stand behind what is there: then nothing of it is stored.
+    /// When the part can't come after what is there: then nothing of it is stored.
     async fn import(&mut self, part: &Import) -> Result<()>;
 
     /// Looks whether a commit would find what it needs, without writing.
@@ -186,8 +186,8 @@ pub trait ModuleStore: Send + Sync {
     /// The signatures of a component, in the order of their keys.
     async fn signatures(&self, digest: Digest) -> Result<Vec<Signature>>;
 
-    /// Removes components that came up to a time, of which no activation tells and no event;
-    /// unless `for_real`, says which they are alone. Oldest first.
+    /// Removes components that were uploaded up to a time and that no activation and no event
+    /// names. Only lists them unless `for_real`. Oldest first.
     async fn prune(&self, before: Timestamp, for_real: bool) -> Result<Vec<StoredModule>>;
 
     /// Every component: digest, size in bytes, when it was uploaded.
@@ -287,7 +287,7 @@ pub struct Deployment {
     /// By whom, as far as the host knows.
     pub activated_by: Option<String>,
     /// Categories whose decider or upcasters it changed. Of one that was made before this
-    /// was kept: the name alone.
+    /// was recorded: only the name.
     pub categories: Vec<String>,
     /// Folds whose snapshots the new ones may open: a sample was compared.
     pub trusted: Vec<Digest>,
@@ -334,7 +334,7 @@ impl Deployment {
     }
 }
 
-/// A store that has been opened for reading alone.
+/// A store that has been opened only for reading.
 pub struct Source {
     /// Reads.
     pub reader: Arc<dyn EventReader>,

@@ -74,7 +74,7 @@ pub async fn open(url: &StoreUrl) -> Result<Store> {
     }
 }
 
-/// Opens a store for reading alone. A SQLite file may have a host meanwhile, and has
+/// Opens a store only for reading. A SQLite file may have a host meanwhile, and has
 /// to be there.
 ///
 /// # Errors
@@ -109,9 +109,9 @@ pub struct Backup {
     pub bytes: u64,
 }
 
-/// Copies a SQLite store into a folder, under the name of its file, as it stands at one
+/// Copies a SQLite store into a folder, under the name of its file, as it is at one
 /// moment; a host may go on writing. The copy is a store. A file that is there already
-/// is left alone. `told` hears of the bytes written so far.
+/// is left as it is. `told` receives the bytes written so far.
 ///
 /// # Errors
 /// When it is no SQLite store, the file is there, or the disk fails: then nothing is left.

@@ -31,7 +31,7 @@ const COUNT: &str = "WITH moved AS (\
     ON CONFLICT ON CONSTRAINT type_count DO UPDATE SET events = c.events + excluded.events, \
         last_position = excluded.last_position, \
         last_recorded_at = excluded.last_recorded_at";
-/// Counts up to the horizon as it is now: an event that commits later stands above
+/// Counts up to the horizon as it is now: an event that commits later is above
 /// it. Each chunk is a transaction of its own.
 pub async fn count(connections: &Connections) -> Result<()> {
     let end = signed(horizon(connections.pool(), connections.namespace).await?.0);

@@ -144,7 +144,7 @@ const LOCK_BUILDS: [&str; 2] = [
 const LOCK_ACKNOWLEDGEMENTS: &str = "LOCK TABLE acknowledged_findings IN SHARE ROW EXCLUSIVE MODE";
 const VIEW: &str = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
 
-/// The pool of a store, and what tells the store's advisory locks from those of others.
+/// The pool of a store, and the number that distinguishes its advisory locks.
 #[derive(Clone)]
 pub struct Connections {
     pool: Pool,

@@ -56,7 +56,7 @@ pub struct Options {
     pub statement_max: Duration,
     /// How long a batch waits for a connection that was lost.
     pub reconnect_max: Duration,
-    /// How often to look for news when nobody tells of them.
+    /// How often to poll for new events without a notification.
     pub poll: Duration,
 }
 

@@ -11,11 +11,11 @@ use crate::{Error, Result};
 /// Positions that are counted at once.
 const CHUNK: u64 = 50_000;
 
-/// Up to where events are counted, the next one behind that, and the last one.
-const STANDING: &str = "SELECT c.position, \
+/// The position up to which events are counted, that of the next event, and the last one.
+const COUNTED: &str = "SELECT c.position, \
      (SELECT min(position) FROM events WHERE position > c.position), \
      (SELECT max(position) FROM events) FROM types_counted AS c";
-/// What stands between two positions. Only what is in front of the data is read.
+/// The events between two positions. Only the columns before the data are read.
 const COUNT: &str = "SELECT n.type_id, n.events, n.first, f.recorded_at, n.last, l.recorded_at \
      FROM (SELECT type_id, count(*) AS events, min(position) AS first, max(position) AS last \
          FROM events WHERE position BETWEEN $1 AND $2 GROUP BY type_id) AS n \
@@ -35,7 +35,7 @@ struct Counted(i64, i64, i64, i64, i64, i64);
 /// Positions that come next.
 struct Chunk {
     /// Up to here it is counted already.
-    behind: i64,
+    after: i64,
     first: i64,
     last: i64,
 }
@@ -53,16 +53,16 @@ pub async fn count(connections: &Connections) -> Result<()> {
 
 /// The next chunk before the end of the log, which is looked up once.
 async fn next(connections: &Connections, end: &mut Option<i64>) -> Result<Option<Chunk>> {
-    let row = sqlx::query(STANDING)
+    let row = sqlx::query(COUNTED)
         .fetch_optional(connections.pool())
         .await?;
     let row = row.ok_or_else(|| Error::Damaged("types_counted has no row".to_owned()))?;
-    let behind = row.cell(0)?;
+    let after = row.cell(0)?;
     let next = row.cell::<Option<i64>>(1)?;
     let end = *end.get_or_insert(row.cell::<Option<i64>>(2)?.unwrap_or(0));
     let first = next.filter(|first| *first <= end);
     Ok(first.map(|first| Chunk {
-        behind,
+        after,
         first,
         last: first.saturating_add(signed(CHUNK) - 1).min(end),
     }))
@@ -95,7 +95,7 @@ async fn add(connections: &Connections, chunk: &Chunk, counted: &[Counted]) -> R
         serde_json::to_string(counted).map_err(|error| Error::Unexpected(error.to_string()))?;
     let mut adding = connections.begin().await?;
     let moved = sqlx::query(MOVE)
-        .bind(chunk.behind)
+        .bind(chunk.after)
         .bind(chunk.last)
         .execute(&mut *adding)
         .await?;

@@ -245,12 +245,12 @@ impl DerefMut for Transaction {
     }
 }
 
-/// Whoever writes is alone.
+/// Nobody else writes meanwhile.
 pub async fn lock_builds(_: &mut Connection, _projection: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whoever writes is alone.
+/// Nobody else writes meanwhile.
 pub async fn lock_acknowledgements(_: &mut Connection) -> Result<()> {
     Ok(())
 }

@@ -264,7 +264,7 @@ pub async fn migrate(path: &Path) -> Result<Migrated> {
     Ok(Migrated { from, to: known() })
 }
 
-/// Opens a file for reading alone, beside a host that has it open.
+/// Opens a file only for reading, also while a host has it open.
 pub async fn open_reading(path: &Path) -> Result<Source> {
     let mut connection = connect_reading(path).await?;
     let found = version(&mut connection).await?;

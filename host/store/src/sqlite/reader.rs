@@ -104,7 +104,7 @@ pub fn in_order(
 }
 
 /// Whether nothing is left out between the first and the last number of a page, nor,
-/// unless it may end early, behind it: else the first number that is missing.
+/// unless it may end early, after it: else the first number that is missing.
 pub fn missing(
     found: impl Iterator<Item = u64>,
     mut expected: impl Iterator<Item = u64>,

@@ -22,7 +22,7 @@ impl Gate {
     }
 }
 
-/// One connection beside the writer's, so that the writer of events is never held for
+/// One connection next to the writer's, so that the writer of events is never held for
 /// long. It does not wait for the disk: what is written here may be lost with the power.
 #[derive(Clone)]
 pub struct Side {

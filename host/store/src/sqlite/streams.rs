@@ -112,7 +112,7 @@ impl Reader {
     }
 }
 
-/// The first name behind one: names hold no control characters.
+/// The first name after one: names hold no control characters.
 pub fn first_behind(after: Option<&str>) -> String {
     after.map_or(String::new(), |after| format!("{after}\u{1}"))
 }

@@ -54,7 +54,7 @@ pub struct Writer {
     pools: Vec<SqlitePool>,
     pub(super) holes: Holes,
     pub(super) waker: Waker,
-    /// None after a failed transaction: everything is read anew.
+    /// None after a failed transaction: everything is read from scratch.
     pub(super) memory: Option<Memory>,
     /// Released last: a second host must not come in before the flush.
     lock: Lock,
@@ -96,7 +96,7 @@ impl Writer {
         Memory::read(&mut self.connection, &self.holes).await
     }
 
-    /// Where streams stand.
+    /// The heads of streams.
     pub(super) async fn heads<'a>(
         &mut self,
         memory: &mut Memory,
@@ -298,7 +298,7 @@ impl Writer {
         Ok(Some(module_id))
     }
 
-    /// Writes a batch whose first event stands at `base`.
+    /// Writes a batch whose first event is at `base`.
     pub(super) async fn insert(
         &mut self,
         base: i64,
@@ -443,7 +443,7 @@ impl EventWriter for Writer {
         // Nothing is answered that is in a file which nobody finds any more.
         self.lock.check()?;
         if let Some(reason) = refusal {
-            // Nothing of the activation is stored, and it was alone.
+            // Nothing of the activation is stored, and it was the only item.
             self.memory = Some(memory);
             return Ok(vec![Outcome::NotSettled(reason)]);
         }
