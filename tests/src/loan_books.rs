@@ -253,7 +253,10 @@ fn open_work(commands: &[Accepted]) -> Value {
         }
     }
     open.retain(|_, times| *times > 0);
-    assert!(open.len() <= 256, "the books don't know more open work");
+    assert!(
+        open.len() <= 256,
+        "the books support at most 256 open items"
+    );
     json!(open)
 }
 

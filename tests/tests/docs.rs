@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Words that a reader has to translate. The docs of comparable projects have at most 2 of
-/// each in 10,000 words.
+/// Words that a reader has to translate. The docs of comparable projects have at most 2 of each in
+/// 10,000 words.
 const TELLTALES: [&str; 7] = [
     "behind", "stands", "told", "tells", "beside", "alone", "anew",
 ];
@@ -47,7 +47,7 @@ fn files(extensions: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-/// The pages for readers: those at the root, and the book.
+/// The pages for readers: those in the root folder, and the book.
 fn pages() -> Vec<PathBuf> {
     let book = root().join("docs");
     let pages = files(&["md"]).into_iter();
@@ -281,7 +281,7 @@ fn every_command_that_is_shown_has_its_options() {
     assert!(unknown.is_empty(), "{unknown:#?}");
 }
 
-/// In its invariants a name with three words or more is that of a test.
+/// A name with three underscores or more in the invariants is the name of a test.
 #[test]
 fn every_test_that_the_architecture_names_exists() {
     let text = read("ARCHITECTURE.md");
@@ -305,12 +305,12 @@ fn every_test_that_the_architecture_names_exists() {
         let declared = format!("fn {name}(");
         assert!(
             sources.iter().any(|text| text.contains(&declared)),
-            "there is no test {name}"
+            "no test is called {name}"
         );
     }
 }
 
-/// The number of words, and of each telltale.
+/// The number of all words, and of each telltale.
 #[derive(Default)]
 struct Words {
     all: usize,
@@ -356,7 +356,7 @@ fn the_docs_are_in_plain_english() {
     }
 }
 
-/// Prints the rates for now; they become a bound like that of the docs.
+/// Only prints the rates for now; a limit like that of the docs will follow.
 #[test]
 fn telltales_of_comments_are_counted() {
     let mut areas: BTreeMap<String, Words> = BTreeMap::new();

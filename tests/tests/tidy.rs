@@ -1,10 +1,10 @@
-//! What the structure promises, held by reading the sources.
+//! Structural rules, checked by reading the sources.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules of `host/src` from the top down; a line knows only those below it.
+/// The modules of `host/src` from the top down; a layer uses only those below it.
 const LAYERS: &[&[&str]] = &[
     &["app"],
     &["engine", "subscribe", "transfer", "projection", "proof"],
@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["model", "runtime", "store", "supervise"],
 ];
 
-/// Lines from which a file needs a reason.
+/// A file must not have more lines than this.
 const LINES_MAX: usize = 600;
 
 fn root() -> PathBuf {
@@ -64,13 +64,13 @@ fn module(path: &Path) -> String {
 }
 
 #[test]
-fn a_layer_knows_only_those_below_it() {
+fn a_layer_uses_only_layers_below_it() {
     for (path, text) in rust("host/src") {
         let name = module(&path);
         if name == "lib" {
             continue;
         }
-        let own = layer(&name).unwrap_or_else(|| panic!("{name} is in no layer"));
+        let own = layer(&name).unwrap_or_else(|| panic!("{name} does not belong to a layer"));
         for (place, _) in text.match_indices("crate::") {
             let rest = &text[place + "crate::".len()..];
             if let Some(list) = rest.strip_prefix('{') {
@@ -105,7 +105,7 @@ fn a_layer_knows_only_those_below_it() {
     }
 }
 
-/// Dependencies, and the crates of the host that may have them. The compiler holds the rest.
+/// Dependencies, and the crates of the host that may use them. The compiler checks the rest.
 const WALLS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("wasmtime", &["runtime"]),
@@ -120,7 +120,7 @@ const WALLS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn a_dependency_belongs_to_one_part_of_the_host() {
+fn each_dependency_is_used_only_by_its_allowed_crates() {
     let crates = fs::read_dir(root().join("host")).unwrap();
     let manifests = crates
         .map(|entry| entry.unwrap().path())
@@ -174,7 +174,7 @@ fn unsafe_code_is_in_one_file_of_the_host() {
 }
 
 #[test]
-fn no_file_is_too_long_to_read() {
+fn no_file_has_too_many_lines() {
     for folder in ["host", "guest-sdk", "example-guests", "tests", "xtask"] {
         for (path, text) in rust(folder) {
             // What wit-bindgen writes, nobody reads from its beginning to its end.
@@ -232,7 +232,7 @@ fn every_item_of_the_contract_is_documented() {
                         .iter()
                         .for_each(|flag| check(of(&flag.name), &flag.docs));
                 }
-                // A type that another interface brings is documented there.
+                // A type that comes from another interface is documented there.
                 wit_parser::TypeDefKind::Type(wit_parser::Type::Id(_)) => continue,
                 _ => {}
             }
@@ -242,5 +242,5 @@ fn every_item_of_the_contract_is_documented() {
     for (_, world) in &resolve.worlds {
         check(world.name.clone(), &world.docs);
     }
-    assert!(bare.is_empty(), "without a word: {bare:?}");
+    assert!(bare.is_empty(), "without documentation: {bare:?}");
 }

@@ -33,7 +33,7 @@ const PROJECTION: &str = "notes";
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, lease, orders @ ..] = &*arguments else {
-        panic!("arguments: URL LEASE_MS ORDER...");
+        panic!("arguments: URL LEASE_MS ACTION...");
     };
     let host = Host::builder()
         .store(url.clone())
@@ -149,7 +149,7 @@ async fn until(host: &Host, what: &str) {
         }
         let has_next = status.builds.iter().any(|build| build.role == Role::Next);
         if what == "ready" && !has_next {
-            // The rebuild switched before it was told to wait.
+            // The rebuild switched before it received the action to hold.
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

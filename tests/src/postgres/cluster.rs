@@ -96,7 +96,7 @@ impl Cluster {
         if self.running.is_none()
             && let Err(log) = self.try_start()
         {
-            panic!("PostgreSQL did not start again:\n{log}");
+            panic!("PostgreSQL did not restart:\n{log}");
         }
     }
 

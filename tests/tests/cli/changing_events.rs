@@ -108,7 +108,7 @@ fn the_commands_of_each_case_on_the_page_print_the_shown_output() {
     assert_eq!(
         blocks,
         cases.len(),
-        "the page has other cases than this test"
+        "the cases of the page and of this test differ"
     );
     for case in cases {
         go(&page, &case);

@@ -37,7 +37,7 @@ fn file(place: &Place) -> String {
 }
 
 async fn why(place: &Place) -> Error {
-    place.try_open().await.err().expect("it should not open")
+    place.try_open().await.err().expect("opening should fail")
 }
 
 async fn connection(place: &Place) -> SqliteConnection {

@@ -248,7 +248,11 @@ fn check(asked: &Asked, recorded: &[RecordedEvent], events: &[RecordedEvent]) {
                 is_expected && state.decide(command) == Err(rejection.code.as_str())
             };
             let mut versions = window.clone();
-            assert!(versions.any(holds), "no state says so: {}", told());
+            assert!(
+                versions.any(holds),
+                "no state allows this answer: {}",
+                told()
+            );
         }
         Err(Error::WrongExpectedVersion { found, .. }) => {
             assert!(window.contains(&found.0), "{window:?}: {}", told());
@@ -334,7 +338,7 @@ fn check_log(streams: &BTreeMap<StreamId, Vec<RecordedEvent>>, asked: &[Asked]) 
         if !executed.replayed {
             assert!(
                 new.insert(executed.events[0].id),
-                "answered as new twice: {executed:?}"
+                "answered as new a second time: {executed:?}"
             );
         }
     }

@@ -61,7 +61,7 @@ async fn wei(host: &Host) -> u64 {
 #[track_caller]
 fn check_code<T>(answer: std::result::Result<T, Error>, code: &str) -> String {
     match answer {
-        Ok(_) => panic!("it passes; expected {code}"),
+        Ok(_) => panic!("the append succeeded; expected {code}"),
         Err(error) => {
             assert_eq!(error.code(), code, "{error}");
             error.to_string()

@@ -42,7 +42,7 @@ async fn a_replaced_module_is_dropped_with_its_warm_states(place: Place) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let held: Vec<_> = replaced.iter().map(Weak::strong_count).collect();
-    assert_eq!(held, [0; REPLACED], "who holds a replaced module");
+    assert_eq!(held, [0; REPLACED], "references to replaced modules");
     assert!(modules[REPLACED + KNOWN - 1].strong_count() > 0);
     go(&host, 0).await;
     host.shutdown().await.unwrap();

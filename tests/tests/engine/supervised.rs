@@ -166,7 +166,7 @@ async fn a_host_whose_committer_panics_reports_that_it_has_to_end(place: Place) 
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let host = opened.expect("the store is left");
+    let host = opened.expect("the store was released");
     assert!(host.log_head().await.unwrap() >= recorded);
     note(&host, 1).await.unwrap();
     host.shutdown().await.unwrap();

@@ -9,7 +9,7 @@ fn check_refused(change: &str, data: &str, words: &str) {
     let forms = format!("(func $describe (type $describe) {change} (i32.const 0x500)) {data}");
     match runtime(tight()).load(&decider_with(&forms)) {
         Err(Refused::Manifest(text)) => assert!(text.contains(words), "{text}"),
-        other => panic!("expected a refusal with {words:?}, found {other:?}"),
+        other => panic!("expected an error with {words:?}, found {other:?}"),
     }
 }
 

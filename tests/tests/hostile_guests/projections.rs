@@ -65,7 +65,7 @@ fn apply(other: Value, bodies: &[Value]) -> Result<Option<Value>, Failure> {
 fn check_refused(probe: &Probe, words: &str) {
     match runtime(tight()).load(&probe.component()) {
         Err(Refused::Projection(text)) => assert!(text.contains(words), "{text}"),
-        other => panic!("expected a refusal with {words:?}, found {other:?}"),
+        other => panic!("expected an error with {words:?}, found {other:?}"),
     }
 }
 

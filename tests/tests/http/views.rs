@@ -48,7 +48,7 @@ impl Frames {
                 self.1 = rest.to_owned();
                 return told;
             }
-            let chunk = self.0.chunk().await.unwrap().expect("it goes on");
+            let chunk = self.0.chunk().await.unwrap().expect("the stream continues");
             self.1 += std::str::from_utf8(&chunk).unwrap();
         }
     }

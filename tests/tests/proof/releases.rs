@@ -115,14 +115,14 @@ fn wrong() -> Vec<(&'static str, Vec<Probe>, Kind, &'static str)> {
     let step = &[("goods-received", 1)];
     vec![
         (
-            "a type is renamed, the projection is not told",
+            "a type is renamed, but not in the projection",
             vec![v2(renaming())],
             Kind::Projection,
             "names stock events received, which its decider would no longer write; it would \
              write goods-received",
         ),
         (
-            "stored events are not read any more",
+            "stored events can no longer be read",
             vec![v2(probe("stock")
                 .event("goods-received", 1)
                 .event("counted", 1))],
@@ -130,7 +130,7 @@ fn wrong() -> Vec<(&'static str, Vec<Probe>, Kind, &'static str)> {
             "stock events received of schema version 1, it does not know",
         ),
         (
-            "views come before the decider",
+            "projections are deployed before the decider",
             vec![named(
                 "stock_views",
                 &json!([["goods-received", 1], ["counted", 1]]),
@@ -147,7 +147,7 @@ fn wrong() -> Vec<(&'static str, Vec<Probe>, Kind, &'static str)> {
              decider",
         ),
         (
-            "a projection reads a version that nothing leads to",
+            "a projection reads a version that no step produces",
             vec![named(
                 "stock_views",
                 &json!([["received", 2], ["counted", 1]]),
@@ -164,7 +164,7 @@ fn wrong() -> Vec<(&'static str, Vec<Probe>, Kind, &'static str)> {
              reads version 1",
         ),
         (
-            "one event is split, the projection knows no part",
+            "an event is split, and the projection reads none of its parts",
             vec![v2(probe("stock")
                 .event("added", 1)
                 .event("labelled", 1)
@@ -178,13 +178,13 @@ fn wrong() -> Vec<(&'static str, Vec<Probe>, Kind, &'static str)> {
             "would write added, labelled, which levels does not name",
         ),
         (
-            "a rule decides otherwise",
+            "a rule decides differently",
             vec![v2(stock().decides("other"))],
             Kind::Decision,
             "come to other events",
         ),
         (
-            "a rule rejects what was accepted",
+            "a rule rejects accepted commands",
             vec![v2(stock().decides("reject"))],
             Kind::Rejected,
             "are rejected",
@@ -249,7 +249,7 @@ fn right() -> Vec<(&'static str, Vec<Probe>)> {
     vec![
         ("the same rules, built again", vec![v2(stock())]),
         (
-            "the same projections, built again",
+            "the same projections in a new component",
             vec![views().version("1.0.1")],
         ),
         (
@@ -264,7 +264,7 @@ fn right() -> Vec<(&'static str, Vec<Probe>)> {
                 .decides("rename"))],
         ),
         (
-            "a type is renamed by a step, with its views",
+            "a type is renamed by a step, and in its projections",
             vec![renamed(), renamed_views(2)],
         ),
         (
@@ -292,7 +292,7 @@ fn right() -> Vec<(&'static str, Vec<Probe>)> {
             ],
         ),
         (
-            "a projection needs a type no longer",
+            "a projection no longer reads a type",
             vec![named("stock_views", &json!([["counted", 1]]), 2)],
         ),
         (

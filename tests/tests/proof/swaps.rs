@@ -114,7 +114,7 @@ async fn check(host: &Host, swaps: usize, accepted: u64) {
         // One change of the plan per activation: decisions under one plan are contiguous.
         assert!(
             event.commit.plan >= plan,
-            "plan {plan} again at {}",
+            "plan {plan} a second time at {}",
             event.position
         );
         plan = event.commit.plan;

@@ -110,7 +110,7 @@ async fn every_command_of_the_log_gets_the_expected_answer() {
     let same: u64 = verified.commands.values().map(|tally| tally.same).sum();
     assert_eq!(same, accepted as u64);
     let rate = same as f64 / begin.elapsed().as_secs_f64();
-    eprintln!("{same} decisions made again, {rate:.0} a second");
+    eprintln!("{same} decisions verified, {rate:.0} per second");
 
     // A second run adds nothing.
     let head = host.log_head().await.unwrap();

@@ -60,7 +60,7 @@ async fn a_start_position_that_does_not_exist_is_refused(place: Place) {
                 "version 1 of stream note-2",
             ),
         ] {
-            let error = host.subscribe(ahead).await.err().expect("it is refused");
+            let error = host.subscribe(ahead).await.err().expect("an error");
             assert!(matches!(error, Error::Invalid(_)), "{error:?}");
             assert!(error.to_string().contains(said), "{error}");
         }

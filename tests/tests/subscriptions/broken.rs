@@ -42,8 +42,8 @@ async fn until_the_end(subscription: &mut Subscription) -> (Vec<Arc<RecordedEven
         let next = tokio::time::timeout(PATIENCE, subscription.next());
         match next
             .await
-            .expect("nothing came")
-            .expect("it ends with an error")
+            .expect("no message arrived")
+            .expect("an error at the end")
         {
             Ok(Message::Event(event)) => all.push(event),
             Ok(_) => {}

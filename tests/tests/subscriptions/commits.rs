@@ -54,7 +54,7 @@ async fn a_handler_gets_every_commit_once_and_completely(store: Store) {
         .into_iter()
         .map(|committed| match committed {
             Committed::Events(events) => events,
-            other => panic!("nothing is missed: {other:?}"),
+            other => panic!("expected events, found {other:?}"),
         })
         .collect();
     assert_eq!(commits.iter().map(Vec::len).collect::<Vec<_>>(), sizes);

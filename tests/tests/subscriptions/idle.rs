@@ -80,7 +80,7 @@ async fn one_event_wakes_one(to: impl Fn(String) -> Subscribe) {
         until(|| done.events.load(Ordering::SeqCst) == count).await;
     }
     let each = begun.elapsed() / 100;
-    eprintln!("{IDLE} wait, one is concerned: {each:?} from append to delivery");
+    eprintln!("{IDLE} subscriptions wait, one gets the event: {each:?} from append to delivery");
     let polled = done.polls.load(Ordering::SeqCst) - polls;
     assert!(polled <= 200, "{polled} polls for 100 events");
     // One read for each growth of the log, and no others.
@@ -132,7 +132,7 @@ async fn an_event_wakes_only_subscriptions_to_types_that_it_can_be_lifted_to() {
     }
     let each = begun.elapsed() / 10;
     eprintln!(
-        "{IDLE} wait, {} get it lifted: {each:?} from append to the last",
+        "{IDLE} subscriptions wait, {} get the lifted event: {each:?} from append to the last delivery",
         IDLE / 100
     );
     // A subscription begins to lift, is notified, and waits until the next event.

@@ -59,7 +59,7 @@ async fn a_client_that_reconnects_continues_after_its_last_complete_event() {
             let kept = last.map_or(0, |last| last + 1);
             let id = last.map(|last| all[last].id.as_str());
             let rest = events(&mut server.get(path, id).await).await;
-            assert_eq!(rest, all[kept..], "{path} cut behind {cut}");
+            assert_eq!(rest, all[kept..], "{path} cut after {cut}");
             assert!(kept == 0 || kept == all.len() || all[kept].version != all[kept - 1].version);
         }
     }

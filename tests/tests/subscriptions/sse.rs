@@ -105,7 +105,7 @@ impl Client {
     }
 
     pub async fn frame(&mut self) -> Frame {
-        let block = self.block().await.expect("it has ended");
+        let block = self.block().await.expect("the subscription has ended");
         let field = |name: &str| {
             let values = block.lines().filter_map(|line| line.strip_prefix(name));
             values.collect::<Vec<_>>().join("\n")

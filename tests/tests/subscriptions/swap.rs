@@ -117,7 +117,7 @@ fn check(stored: &[RecordedEvent], told: &[Arc<RecordedEvent>], filter: &Filter,
         let first = plan.max(usize::try_from(event.commit.plan).unwrap());
         let found = (first..=last).find(|plan| told_of(event, *plan, filter) == names);
         plan = found.unwrap_or_else(|| {
-            panic!("{event:?} was told as {names:?}, plan {first} or later, with {filter:?}")
+            panic!("{event:?} was delivered as {names:?}, plan {first} or later, with {filter:?}")
         });
         assert!(filter.types.is_some() || own.last().is_none_or(|it| it.is_last_part()));
     }

@@ -84,7 +84,7 @@ fn component(name: &str, steps: &[Step], traps: &str) -> Vec<u8> {
             r#"(module
   (memory (export "memory") 200)
   {forms}
-  ;; Arguments and results of one call; the next one begins anew.
+  ;; Arguments and results of one call; the next call reuses the memory.
   (global $free (mut i32) (i32.const 0x10000))
   (func $take (param $size i32) (result i32)
     (local $at i32)

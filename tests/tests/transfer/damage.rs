@@ -94,7 +94,7 @@ async fn check(host: &Host, line: usize, damaged: &[String], what: &str) {
             let told = failed.to_string();
             assert!(!told.contains("unexpected answer"), "{told}");
         }
-        Ok(_) => panic!("line {line}: {what} was taken in: {file}"),
+        Ok(_) => panic!("line {line}: {what} was imported: {file}"),
     }
 }
 
