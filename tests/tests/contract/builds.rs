@@ -549,7 +549,7 @@ async fn builds_survive_a_restart(place: Place) {
     let token = claim(&*store.documents, new).await.token;
     store.documents.steer("a", Steer::Held(true)).await.unwrap();
     if !place.url().starts_with("sqlite:") {
-        // With a file, no other host can exist that owns the build.
+        // With a SQLite file the lease is void, because no other host can be alive.
         store.documents.release(new, token).await.unwrap();
     }
     store.writer.close().await.unwrap();

@@ -247,7 +247,7 @@ async fn a_missing_position_after_an_import_is_damage(place: Place) {
     assert_eq!(positions(&store, Forward).await, all);
     store.writer.close().await.unwrap();
 
-    // Up to 9 positions may be missing; there the versions reveal the damage.
+    // Below position 9 positions may be missing; there the versions reveal damage.
     let store = place.open().await;
     let back: Vec<u64> = all.into_iter().rev().collect();
     assert_eq!(positions(&store, Backward).await, back);

@@ -116,7 +116,7 @@ async fn every_part_that_panics_is_restarted_and_nothing_is_lost(place: Place) {
             assert!(begun.elapsed() < PATIENCE, "{name}: {now:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // From now on every answer is correct.
+        // Now commands succeed in every stream.
         for stream in 0..STREAMS {
             recorded.insert(note(&host, stream).await.unwrap());
         }

@@ -81,7 +81,7 @@ async fn steps_that_contradict_each_other_are_refused(place: Place) {
         &probe("second").step("other", ("went", 1), &[("went", 3)]),
     )
     .await;
-    // A decider that declares a version that a step lifts further.
+    // A decider that goes back to a version that a step lifts.
     let text = refused(&host, &probe("thing").event("went", 1)).await;
     assert!(text.contains("first@") && text.contains("thing@"), "{text}");
     // A component without a decider does not replace one: see `take_over`.

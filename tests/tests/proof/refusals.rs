@@ -131,7 +131,7 @@ async fn a_sample_includes_the_rejections_of_its_streams(place: Place) {
     let found = preflight(&host, &probe("note").event("noted", 1), &scope).await;
     assert_eq!(tally(&found).refusals.accepted, 12);
     assert_eq!(tally(&found).same, 6);
-    // Rejections outside of the sample are not counted.
+    // Without a budget of events, no rejection is judged.
     let scope = Scope {
         events: Some(0),
         ..Scope::default()

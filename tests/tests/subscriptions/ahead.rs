@@ -40,7 +40,7 @@ async fn a_name_that_is_ahead_of_the_log_is_refused(place: Place) {
 async fn a_start_position_that_does_not_exist_is_refused(place: Place) {
     let host = host(&place, Options::default()).await;
     note(&host, "note-1", 3).await;
-    // Both before and after the ring is filled by a follower of the log.
+    // Both before and after somebody follows the log.
     for _ in 0..2 {
         let log = |after| Subscribe::log(Position(after), Filter::default()).seen();
         let of_stream = |from| Subscribe::stream(stream("note-1"), Version(from)).seen();
