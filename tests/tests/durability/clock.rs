@@ -10,7 +10,7 @@ use quipu_tests::{Place, build, examples, log, on_every_store};
 
 on_every_store!(
     jumps_of_the_clock_fail_no_command_and_leave_times_of_a_stream_in_order,
-    a_held_subscription_is_not_lost_to_a_jump_of_the_clock;
+    a_held_subscription_is_not_lost_to_a_jump_of_the_clock,
     a_host_that_starts_with_an_earlier_clock_goes_on,
 );
 
