@@ -33,7 +33,7 @@ macro_rules! codes {
 codes! {
     BadRequest "bad-request" 400 "the request is malformed";
     InvalidCommand "invalid-command" 400 "the decider can't read the command";
-    DuplicateInAppend "duplicate-in-append" 400 "an event stands twice in the append";
+    DuplicateInAppend "duplicate-in-append" 400 "an event occurs twice in the append";
     Unsigned "unsigned" 403 "the module has no signature that this host takes";
     NotFound "not-found" 404 "there is no such path";
     StreamNotFound "stream-not-found" 404 "there is no such stream";
@@ -54,19 +54,19 @@ codes! {
     CategoryOwned "category-owned" 409 "a decider serves the category";
     UnreadableEvent "unreadable-event" 409 "an event of the stream can't be lifted or folded";
     SnapshotRefused "snapshot-refused" 409 "no snapshot of the stream can be taken";
-    TruncateRefused "truncate-refused" 409 "the stream can't be truncated so";
-    PreflightFailed "preflight-failed" 409 "a preflight speaks against the module";
+    TruncateRefused "truncate-refused" 409 "the stream can't be truncated there";
+    PreflightFailed "preflight-failed" 409 "a preflight found objections to the module";
     NotSettled "not-settled" 409 "a projection can't become inline now";
-    ProjectionRefused "projection-refused" 409 "the projection does not stand so that this can be done";
+    ProjectionRefused "projection-refused" 409 "the projection is in the wrong state for this action";
     TooManyAcknowledged "too-many-acknowledged" 409 "no more findings may be acknowledged";
     SubscriptionHeld "subscription-held" 409 "another client holds the named subscription";
-    ClaimLost "claim-lost" 409 "the claim of the named subscription counts no more";
+    ClaimLost "claim-lost" 409 "the claim of the named subscription is not valid any more";
     TooManySubscriptions "too-many-subscriptions" 409 "no more named subscriptions may be made";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";
-    WrongExpectedVersion "wrong-expected-version" 412 "the stream stands at another version";
+    WrongExpectedVersion "wrong-expected-version" 412 "the stream is at another version";
     TooLarge "too-large" 413 "the request exceeds a bound";
     Rejected "rejected" 422 "the domain rejects the command";
-    IdempotencyKeyReused "idempotency-key-reused" 422 "the id stands for another command or event";
+    IdempotencyKeyReused "idempotency-key-reused" 422 "the id belongs to another command or event";
     ModuleRefused "module-refused" 422 "the module is refused";
     Internal "internal" 500 "the host made a mistake";
     GuestFault "guest-fault" 502 "the guest faulted";

@@ -181,7 +181,7 @@ async fn read(reader: &dyn EventReader, head: Position) -> Result<Duration> {
         last = page.events.last().map_or(last, |event| event.position);
         after = page.next;
     }
-    anyhow::ensure!(last <= head, "{last:?} is behind {head:?}");
+    anyhow::ensure!(last <= head, "{last:?} is after {head:?}");
     Ok(begin.elapsed())
 }
 
@@ -307,7 +307,7 @@ impl fmt::Display for Projections {
         let bare = self.read_per_second;
         writeln!(
             f,
-            "\nprojections of {} events, which are read alone at {bare:.0}/s",
+            "\nprojections of {} events, which are only read at {bare:.0}/s",
             self.events
         )?;
         let heads = ("caught up/s", "ratio", "rebuilt/s", "ratio");

@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for OneOf {
         match map.next_key::<String>()? {
             None => Ok(Policy(policy)),
             Some(more) => Err(A::Error::custom(format!(
-                "{more} beside {key}: a policy has one of them"
+                "{more} and {key}: a policy has one of them"
             ))),
         }
     }
@@ -118,10 +118,7 @@ mod tests {
             ("others = { every = -1 }", "-1"),
             ("others = { every = 1.5 }", "1.5"),
             ("others = { load_s = 1 }", "expected `every` or `load_ms`"),
-            (
-                "others = { every = 1, load_ms = 1 }",
-                "load_ms beside every",
-            ),
+            ("others = { every = 1, load_ms = 1 }", "load_ms and every"),
             (
                 "Loan-1 = \"off\"",
                 "neither `others` nor a category \"Loan-1\"",

@@ -47,7 +47,7 @@ impl Projections {
             word("state"),
             number("version"),
             number("position").if_there_is_room(),
-            number("behind"),
+            number("lag"),
             number("documents").if_there_is_room(),
             number("parked").if_not_empty(),
             number("skipped").if_not_empty(),

@@ -136,7 +136,9 @@ fn check_clock(now: SystemTime) -> Result<()> {
     match now.duration_since(UNIX_EPOCH) {
         Ok(_) => Ok(()),
         Err(_) => {
-            bail!("the clock of this machine stands before 1970: set it, then start the host")
+            bail!(
+                "the clock of this machine is set to a time before 1970: set it, then start the host"
+            )
         }
     }
 }

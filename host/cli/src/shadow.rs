@@ -90,7 +90,7 @@ impl Shadow {
         }
         bar.finish_and_clear();
         let Some(shadow) = last else {
-            bail!("it ended before anything was told of it");
+            bail!("it ended before it reported anything");
         };
         if !self.json {
             let mut out = io::BufWriter::new(io::stdout().lock());

@@ -53,7 +53,7 @@ impl Status {
             return Ok(());
         }
         writeln!(out)?;
-        let mut table = Table::new(&[id("projection"), word("state"), number("behind")]);
+        let mut table = Table::new(&[id("projection"), word("state"), number("lag")]);
         for projection in status.projections {
             let lag = projection.lag.map_or_else(|| "-".to_owned(), grouped);
             table.row([projection.name, projection.state, lag]);

@@ -71,7 +71,7 @@ impl Subscriptions {
         let mut table = Table::new(&[
             id("name"),
             number("position"),
-            number("behind"),
+            number("lag"),
             word("held for"),
         ]);
         let mut after: Option<String> = None;

@@ -226,7 +226,7 @@ async fn patiently(
             Ok(Ok(executed)) => return Ok(executed),
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => {
-                let detail = "the command was not answered in time; the same command_id tells";
+                let detail = "the command was not answered in time; a request with the same command_id finds out";
                 return Err(Failure::new(Code::Timeout, detail));
             }
         }

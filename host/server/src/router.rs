@@ -169,7 +169,7 @@ async fn guard(
         Ok(Err(_)) => Err(Failure::internal(&"a handler panicked")),
         Err(_) => {
             let detail = format!(
-                "no answer within {} s; whether something was stored, the same Idempotency-Key tells",
+                "no answer within {} s; whether something was stored, a request with the same Idempotency-Key finds out",
                 time_max.as_secs_f32()
             );
             Err(Failure::new(Code::Timeout, detail))

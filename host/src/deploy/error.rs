@@ -51,7 +51,7 @@ pub enum Error {
         match signed_by.as_slice() {
             [] => "not signed".to_owned(),
             keys => format!(
-                "signed by {} alone",
+                "signed only by {}",
                 keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             ),
         }

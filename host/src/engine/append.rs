@@ -168,7 +168,7 @@ impl Engine {
             super::check(&part.stream, None)?;
             if !streams.insert(&part.stream) {
                 let stream = &part.stream;
-                return Err(Invalid(format!("stream {stream} stands twice in the append")).into());
+                return Err(Invalid(format!("stream {stream} occurs twice in the append")).into());
             }
             let mut ids = HashSet::new();
             for event in &part.events {

@@ -56,7 +56,7 @@ pub enum Error {
         id: EventId,
     },
     /// An event occurs twice in one append.
-    #[error("stream {stream}: event {id} stands twice in the append")]
+    #[error("stream {stream}: event {id} occurs twice in the append")]
     DuplicateInAppend {
         /// The stream.
         stream: StreamId,

@@ -28,7 +28,7 @@ pub enum Unusable {
     #[error("it is damaged, or of another stream")]
     Damaged,
     /// The snapshot's version is beyond the end of the stream.
-    #[error("it stands at version {0}, beyond the stream")]
+    #[error("it is at version {0}, beyond the stream")]
     Beyond(Version),
     /// The snapshot's schema version is newer than the decider's, or too old to be migrated.
     #[error("it has state schema version {found}, from which nothing leads to {current}")]

@@ -12,7 +12,7 @@ pub enum Error {
     #[error("a shadow is under way on this host; end it, or wait for its end")]
     Shadowing,
     /// The module is already active.
-    #[error("module {0} is active already; a shadow runs beside the one that is")]
+    #[error("module {0} is active already; a shadow runs next to the active one")]
     Active(Digest),
     /// A name or a reason is not well-formed.
     #[error(transparent)]

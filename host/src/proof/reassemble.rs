@@ -102,8 +102,7 @@ impl Commits {
                 if let Entry::Occupied(begun) = begun {
                     begun.remove();
                 }
-                let why =
-                    format!("it is event {offset} of a commit, and not behind the one before");
+                let why = format!("it is event {offset} of a commit, and not after the one before");
                 Taken::Misplaced(Box::new(event), why)
             }
         }

@@ -53,7 +53,7 @@ pub struct Failed {
 fn at(head: Position) -> String {
     match head {
         Position(0) => "; the store has no event".to_owned(),
-        head => format!("; the store's last event stands at position {head}"),
+        head => format!("; the store's last event is at position {head}"),
     }
 }
 

@@ -286,7 +286,7 @@ impl<'a> Importing<'a> {
             // A module that was only uploaded is not part of the history, so having it already is
             // not a conflict.
             Some(_) if !self.known.contains(&module.digest) => {}
-            Some(_) => return Err(self.wrong(format!("module {} stands twice", module.digest))),
+            Some(_) => return Err(self.wrong(format!("module {} occurs twice", module.digest))),
             None if self.extends => {
                 let Module {
                     digest,
@@ -300,7 +300,7 @@ impl<'a> Importing<'a> {
                     .put(*digest, bytes, *uploaded_at)
                     .await?
                 {
-                    return Err(self.wrong(format!("module {digest} stands twice")));
+                    return Err(self.wrong(format!("module {digest} occurs twice")));
                 }
             }
             None => {
@@ -321,7 +321,7 @@ impl<'a> Importing<'a> {
         let number = plan.plan;
         if number != self.counts.plans + 1 {
             let expected = self.counts.plans + 1;
-            return Err(self.wrong(format!("plan {number} stands where {expected} belongs")));
+            return Err(self.wrong(format!("plan {number} is where {expected} belongs")));
         }
         modules_of(&plan).try_for_each(|digest| self.check_module(digest))?;
         match self.present.plans.get(self.counts.plans as usize) {

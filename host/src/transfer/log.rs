@@ -48,7 +48,9 @@ impl Importing<'_> {
         let position = event.position;
         if position.0 <= self.counts.head {
             let last = self.counts.head;
-            return Err(self.wrong(format!("position {position} stands behind position {last}")));
+            return Err(self.wrong(format!(
+                "position {position} does not come after position {last}"
+            )));
         }
         if let Some((first, commit)) = self.commit.take() {
             if first != position {
@@ -113,7 +115,7 @@ impl Importing<'_> {
         {
             if !last.is(event) {
                 let position = event.position;
-                let reason = format!("another event stands at position {position}");
+                let reason = format!("another event is at position {position}");
                 return Err(Error::Differs(reason));
             }
             self.is_found = true;

@@ -64,12 +64,12 @@ impl Present {
         let head = self.head();
         if head < start {
             return Err(format!(
-                "it ends at position {head}, and the file begins behind position {start}"
+                "it ends at position {head}, and the file begins after position {start}"
             ));
         }
         match (&self.last, begin.after) {
             (Some(last), Some((_, id))) if head == start && last.event.event.id != id => {
-                Err(format!("another event stands at position {start}"))
+                Err(format!("another event is at position {start}"))
             }
             _ => Ok(head == start),
         }
@@ -116,7 +116,7 @@ async fn one_behind(target: &Target, before: Position) -> Result<StoredEvent> {
     page.events
         .into_iter()
         .next()
-        .ok_or_else(|| Error::Damaged(format!("no event stands behind position {before}")))
+        .ok_or_else(|| Error::Damaged(format!("there is no event after position {before}")))
 }
 
 /// Returns the first event of the commit that the log's last event belongs to. It is searched in

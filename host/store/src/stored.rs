@@ -124,7 +124,7 @@ pub(super) fn check_import(
         };
         if event.position <= last {
             return Err(Error::Import(format!(
-                "the event at position {} does not stand behind position {last}",
+                "the event at position {} does not come after position {last}",
                 event.position
             )));
         }
@@ -151,7 +151,7 @@ pub(super) fn check_import(
         let is_new = id.is_none_or(|id| commands.insert((stream, id)))
             && (!event.event.id_is_callers || ids.insert((stream, event.event.id)));
         if !is_new {
-            return refused("its id stands twice in the stream");
+            return refused("its id occurs twice in the stream");
         }
     }
     Ok(continued)

@@ -71,7 +71,7 @@ pub fn turns(items: &[Item]) -> Result<&[Turn]> {
     });
     match turns {
         Some(_) if items.len() > 1 => Err(Error::Unexpected(
-            "an activation with turns stands alone in its batch".to_owned(),
+            "an activation with turns must be the only item of its batch".to_owned(),
         )),
         turns => Ok(turns.unwrap_or_default()),
     }

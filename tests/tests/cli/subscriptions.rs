@@ -30,7 +30,7 @@ async fn a_named_subscription_is_listed_moved_and_deleted() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0][..3], ["name", "position", "behind"]);
+    assert_eq!(rows[0][..3], ["name", "position", "lag"]);
     assert_eq!(rows[1][..3], ["mailer", "1", "2"]);
     let held = host.run(&["subscription", "mailer", "--delete"]);
     held.fails(1, "held by another client");

@@ -76,11 +76,7 @@ fn a_failed_import_reports_the_last_stored_position() {
         "{}",
         failed.err
     );
-    assert!(
-        failed.err.contains("stands at position 2"),
-        "{}",
-        failed.err
-    );
+    assert!(failed.err.contains("is at position 2"), "{}", failed.err);
     failed.fails(1, "cut off");
     // A store that a host has open, and a host that has a log already.
     let own = format!("sqlite:{}", text(&host.path("q.db")));

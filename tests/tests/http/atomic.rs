@@ -149,7 +149,7 @@ async fn a_malformed_part_is_reported_with_its_index() {
         (json!({"stream": "b-1", "events": []}), "`expected_version`"),
         (json!({"expected_version": 0, "events": []}), "`stream`"),
         (json!(["b-1", 0, []]), "a JSON object"),
-        (part("a-1", 0, 1), "stream a-1 stands twice"),
+        (part("a-1", 0, 1), "stream a-1 occurs twice"),
         (part("$streams", "any", 1), "belong to the host"),
     ] {
         let problem = append(&server, &json!([part("a-1", 0, 1), wrong])).await;

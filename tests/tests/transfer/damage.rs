@@ -80,7 +80,7 @@ async fn the_export_of_a_different_log_is_refused(place: Place) {
     }
     let before = exported(&one).await;
     let why = refused(&one, &exported(&other).await).await;
-    assert!(why.contains("another event stands at position"), "{why}");
+    assert!(why.contains("another event is at position"), "{why}");
     // An earlier export of the same log lacks events that the store has.
     let why = refused(&one, &file).await;
     assert!(why.contains("is not in the file"), "{why}");

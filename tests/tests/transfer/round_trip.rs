@@ -236,7 +236,7 @@ async fn a_log_can_be_transferred_in_parts(place: Place) {
     let other = place.another();
     let host = other.host().await;
     let why = refused(&host, &second).await;
-    assert!(why.contains("begins behind position"), "{why}");
+    assert!(why.contains("begins after position"), "{why}");
     import(&host, &first).await.unwrap();
     let imported = import(&host, &second).await.unwrap();
     assert_eq!((imported.events, imported.skipped), (2, 0));

@@ -77,7 +77,7 @@ fn of_builds(builds: &[BuildView]) -> Table {
     });
     row("state", &|build| build.state.clone());
     row("position", &|build| grouped(build.position));
-    row("behind", &|build| grouped(build.lag));
+    row("lag", &|build| grouped(build.lag));
     row("time left", &|build| {
         build.remaining_ms.map_or_else(|| "-".to_owned(), spoken)
     });
@@ -251,7 +251,7 @@ mod tests {
         for said in [
             "notes is stopped deployed version 3 of note, d",
             "build active next version 2 3 module 0123456789ab fedcba987654 state",
-            "position 1,200 1,234 behind 34 0",
+            "position 1,200 1,234 lag 34 0",
             "the active build has stopped: in trouble since t1, tried 5 times",
             "event 1201 (`quipu event 1201`)",
             "error it traps",

@@ -101,7 +101,7 @@ async fn tell(pool: PgPool, channel: String, what: &'static str, news: Arc<Notif
             .await;
         if let Err(error) = told {
             // The others look for themselves, if later.
-            tracing::debug!(%error, "other hosts were not told of a commit");
+            tracing::debug!(%error, "other hosts were not notified of a commit");
         }
         tokio::time::sleep(DEBOUNCE).await;
     }
