@@ -12,6 +12,11 @@ macro_rules! codes {
             /// Every code.
             pub const ALL: &[Code] = &[$(Self::$name),*];
 
+            /// The code that the library calls so. A test compares its names with these.
+            pub fn named(name: &str) -> Self {
+                match name { $($code => Self::$name,)* _ => Self::Internal }
+            }
+
             /// The stable name.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }

@@ -9,12 +9,6 @@ use quipu::{DeployError, deploy, engine, projection, proof, store, subscribe, up
 
 use crate::{Code, Expected, Problem, Rejection};
 
-/// The code that the library names. A test compares the names with those that are published.
-fn named(code: &str) -> Code {
-    let known = Code::ALL.iter().find(|known| known.as_str() == code);
-    known.copied().unwrap_or(Code::Internal)
-}
-
 impl From<Invalid> for Box<Problem> {
     fn from(invalid: Invalid) -> Self {
         Problem::bad_request(invalid.0)
@@ -47,7 +41,7 @@ impl From<engine::Error> for Box<Problem> {
         if let Error::Store(error) = error {
             return error.into();
         }
-        let mut problem = Problem::new(named(error.code()), error.to_string());
+        let mut problem = Problem::new(Code::named(error.code()), error.to_string());
         match error {
             Error::Rejected { rejection, .. } => {
                 problem.detail.clone_from(&rejection.message);
@@ -92,7 +86,7 @@ impl From<subscribe::Error> for Box<Problem> {
         if let Error::Store(error) = error {
             return error.into();
         }
-        let mut problem = Problem::new(named(error.code()), error.to_string());
+        let mut problem = Problem::new(Code::named(error.code()), error.to_string());
         if let Error::Unreadable(unreadable) = error {
             problem.stream = Some(unreadable.stream.to_string());
             if let upcast::Error::Fault { fault, .. } = unreadable.error {
@@ -116,7 +110,7 @@ impl From<&deploy::Error> for Box<Problem> {
         match error {
             deploy::Error::Store(error) => error.clone().into(),
             deploy::Error::Fold(error) => engine::Error::from(error.clone()).into(),
-            other => Box::new(Problem::new(named(other.code()), other.to_string())),
+            other => Box::new(Problem::new(Code::named(other.code()), other.to_string())),
         }
     }
 }
@@ -131,7 +125,7 @@ impl From<DeployError> for Box<Problem> {
                     "{blocked}; POST /v1/preflights shows examples; `allow` lets kinds of \
                      objections pass"
                 );
-                Box::new(Problem::new(named(blocked.code()), detail))
+                Box::new(Problem::new(Code::named(blocked.code()), detail))
             }
         }
     }
@@ -143,7 +137,7 @@ impl From<proof::Error> for Box<Problem> {
             proof::Error::Store(error) => error.into(),
             proof::Error::Modules(error) => error.into(),
             proof::Error::Fold(error) => engine::Error::from(error).into(),
-            other => Box::new(Problem::new(named(other.code()), other.to_string())),
+            other => Box::new(Problem::new(Code::named(other.code()), other.to_string())),
         }
     }
 }
@@ -156,7 +150,7 @@ impl From<projection::Error> for Box<Problem> {
             Error::Store(error) => return error.clone().into(),
             _ => {}
         }
-        let mut problem = Problem::new(named(error.code()), error.to_string());
+        let mut problem = Problem::new(Code::named(error.code()), error.to_string());
         if let Error::NotFresh { reason, .. } = &error {
             problem.reason = Some(reason.as_str().to_owned());
         }

@@ -129,14 +129,12 @@ async fn read_on(mut chunks: impl Stream<Item = std::result::Result<Bytes, Strin
 }
 
 fn problem(failed: &Failed) -> Box<Problem> {
-    let code = match &failed.error {
-        Error::Line { .. } | Error::Incomplete(_) | Error::Read(_) => Code::BadRequest,
-        Error::Differs(_)
-        | Error::Part {
-            error: store::Error::Import(_),
-            ..
-        } => Code::ImportRefused,
-        Error::Part { error, .. } | Error::Store(error) => return error.clone().into(),
-    };
-    Box::new(Problem::new(code, failed.to_string()))
+    match &failed.error {
+        Error::Part { error, .. } | Error::Store(error)
+            if !matches!(error, store::Error::Import(_)) =>
+        {
+            error.clone().into()
+        }
+        error => Box::new(Problem::new(Code::named(error.code()), failed.to_string())),
+    }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -27,6 +28,16 @@ pub struct Builder {
     keys: Vec<PublicKey>,
     clock: Option<Arc<dyn Clock>>,
     enrichers: Enrichers,
+}
+
+impl fmt::Debug for Builder {
+    /// Shows no secret: the address of a store may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut builder = f.debug_struct("Builder");
+        builder.field("engine", &self.engine);
+        builder.field("runtime", &self.runtime);
+        builder.finish_non_exhaustive()
+    }
 }
 
 impl Builder {

@@ -13,6 +13,7 @@ mod subscriptions;
 mod types;
 mod verify;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -367,7 +368,7 @@ impl Host {
     ) -> Result<Imported, Failed>
     where
         S: Stream<Item = Result<Bytes, E>> + Send,
-        E: std::fmt::Display,
+        E: fmt::Display,
     {
         // Commands would be decided on half a log. Reads see what is there so far.
         let _held = self.tenant.engine.hold().await;
@@ -450,6 +451,15 @@ impl Host {
             Some(closing) => closing.await.unwrap_or_else(|_| Err(failed())),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut host = f.debug_struct("Host");
+        host.field("plan", &self.plan().number);
+        host.field("in_flight", &self.in_flight());
+        host.finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{fold, store, upcast};
 
 /// Why a module was not stored or not activated.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The component breaks the contract.
     #[error("the module is refused: {0}")]

@@ -6,6 +6,7 @@ use crate::{fold, store};
 
 /// Why a command, an append or a read failed. Nothing is stored.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The domain says no.
     #[error("rejected ({}): {}", rejection.code, rejection.message)]

@@ -4,6 +4,7 @@ use crate::{runtime, store, upcast};
 
 /// Why a stream can't be folded.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The stream does not exist.
     #[error("there is no stream {0}")]

@@ -5,6 +5,7 @@ use crate::{deploy, fold, store};
 
 /// Errors of reads of and commands to projections.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The request is invalid.
     #[error(transparent)]

@@ -4,6 +4,7 @@ use crate::{deploy, fold, store};
 
 /// Why a history could not be checked completely, or a finding not acknowledged.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Another run is under way on this host.
     #[error("a run is under way on this host; try again when it has ended")]

@@ -6,6 +6,7 @@ use crate::{store, upcast};
 
 /// Why a subscription could not start, or has ended.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The store failed. Subscribe from the last checkpoint.
     #[error(transparent)]

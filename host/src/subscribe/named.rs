@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,14 @@ pub struct Named {
     lease: Duration,
     retry: (Duration, Duration),
     form: Form,
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut named = f.debug_struct("Named");
+        named.field("key", &self.key).field("filter", &self.filter);
+        named.finish_non_exhaustive()
+    }
 }
 
 /// Why an owner has stopped.
@@ -147,7 +156,7 @@ impl Named {
     pub async fn run<H, E>(self, mut handler: H) -> Result<(), Error>
     where
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
-        E: std::fmt::Display,
+        E: fmt::Display,
     {
         self.filter.check()?;
         let _running = self.shared.runners.token();
@@ -175,7 +184,7 @@ impl Named {
     async fn own<H, E>(&self, lease: &mut Lease, handler: &mut H) -> End
     where
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
-        E: std::fmt::Display,
+        E: fmt::Display,
     {
         let mut backoff = Backoff::new(self.retry.0, self.retry.1);
         loop {
@@ -198,7 +207,7 @@ impl Named {
     async fn follow<H, E>(&self, lease: &mut Lease, handler: &mut H) -> End
     where
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
-        E: std::fmt::Display,
+        E: fmt::Display,
     {
         let mut subscribe =
             Subscribe::log(lease.position(), self.filter.clone()).heartbeat(self.lease / 3);
@@ -238,7 +247,7 @@ impl Named {
     ) -> Result<(), End>
     where
         H: AsyncFnMut(&[Arc<RecordedEvent>]) -> Result<(), E>,
-        E: std::fmt::Display,
+        E: fmt::Display,
     {
         let mut backoff = Backoff::new(self.retry.0, self.retry.1);
         loop {

@@ -4,6 +4,7 @@ use crate::store;
 
 /// Why an import did not finish.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A line is invalid.
     #[error("line {line}: {reason}")]

@@ -3,6 +3,7 @@ use crate::runtime::{Failure, Fault};
 
 /// Why an event can't be delivered to a reader.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An upcaster faulted.
     #[error("version {version}: {fault}")]
