@@ -19,7 +19,7 @@ use super::check_json;
 /// the same bytes.
 ///
 /// ```
-/// use quipu::model::is_same_json;
+/// use quipu_model::is_same_json;
 /// assert!(is_same_json(br#"{"a":1,"b":[2.50]}"#, br#"{ "b": [25e-1], "a": 1.0 }"#));
 /// assert!(!is_same_json(b"12345678901234567890", b"12345678901234567891"));
 /// ```

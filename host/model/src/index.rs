@@ -28,7 +28,7 @@ impl Index {
     /// Values of another kind and texts that are too long are left out. The result may have more
     /// than [`ENTRIES_MAX`](Self::ENTRIES_MAX) entries, which the sandbox rejects.
     /// ```
-    /// use quipu::model::{Index, Kind};
+    /// use quipu_model::{Index, Kind};
     /// let index = Index { name: "tag".into(), pointer: "/tags".into(), kind: Kind::Text };
     /// let document = serde_json::json!({"tags": ["b", "a", 1, "b"]});
     /// assert_eq!(index.entries(&document), [b"a", b"b"]);

@@ -52,7 +52,7 @@ impl fmt::Display for Position {
 /// begin with `$` belong to the host. `.` and `..` are rejected, because no URL can contain them.
 ///
 /// ```
-/// let stream: quipu::model::StreamId = "loan-173688".parse().unwrap();
+/// let stream: quipu_model::StreamId = "loan-173688".parse().unwrap();
 /// assert_eq!((stream.category(), stream.key()), ("loan", "173688"));
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
