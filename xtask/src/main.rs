@@ -1,5 +1,7 @@
 //! Chores of this repository, one word each; `cargo xtask --help` lists them.
 
+mod clients;
+
 use std::{
     env,
     ffi::OsStr,
@@ -22,6 +24,8 @@ Usage: cargo xtask <WORD> [ARGS]…
   demo [ARGS]…   the main job on a temporary store: `quipu demo ARGS`
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
   bench [ARGS]…  load and latency: `quipu bench ARGS`
+  clients        clients that tools generate from the OpenAPI description, tried on a host;
+                 needs Node.js, Python and their package registries
   ci             what a change must pass: format, lints, documentation, tests
 
 test and ci run setup first, demo and bench what they need of it. Exit codes: 2 for wrong use, else
@@ -46,9 +50,10 @@ fn main() {
         ["demo", args @ ..] => quipu("demo", args),
         ["test", args @ ..] => test(args),
         ["bench", args @ ..] => quipu("bench", args),
+        ["clients"] => clients(),
         ["ci"] => ci(),
         [] => wrong_use("which chore?"),
-        ["setup" | "ci", arg, ..] => wrong_use(&format!("unexpected argument: {arg}")),
+        ["setup" | "clients" | "ci", arg, ..] => wrong_use(&format!("unexpected argument: {arg}")),
         [word, ..] => wrong_use(&format!("unknown word: {word}")),
     };
     if let Err(error) = done {
@@ -107,6 +112,20 @@ fn test(args: &[&str]) -> Result<()> {
         cargo.env(THREADS, (2 * cores).to_string());
     }
     run(cargo.args(["--workspace", "--locked"]).args(args))
+}
+
+fn clients() -> Result<()> {
+    setup_guests()?;
+    let options = Options {
+        locked: true,
+        ..Options::default()
+    };
+    let built = build(&root().join("example-guests/account"), &options)?;
+    // It is in guests/components/ there.
+    let target = built.component.ancestors().nth(3);
+    let target = target.context("the component is not in a target folder")?;
+    run(cargo("build").args(["--locked", "--package", "quipu-cli", "--bin", "quipu"]))?;
+    clients::check(root(), target, &built.component)
 }
 
 fn ci() -> Result<()> {

@@ -1,0 +1,135 @@
+//! Clients that tools generate from the interface's description, and programs that use them.
+//!
+//! The generators and what they need come from npm and PyPI in the versions that
+//! `tests/clients` names; everything made is in `clients/` of the target folder.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Programs that have to be there, and what each comes with.
+const NEEDED: [(&str, &str); 3] = [
+    ("npm", "Node.js 20 or later"),
+    ("node", "Node.js 20 or later"),
+    ("python3", "Python 3.11 or later"),
+];
+
+/// Generates both clients from what a host says of itself, and runs their programs against
+/// it with a component.
+pub fn check(root: &Path, target: &Path, component: &Path) -> Result<()> {
+    for (program, what) in NEEDED {
+        let found = Command::new(program).arg("--version").output();
+        ensure!(found.is_ok(), "`{program}` was not found: install {what}");
+    }
+    let made = target.join("clients");
+    let host = Host::start(&target.join("debug/quipu"))?;
+    typescript(&fresh(root, &made, "typescript")?, &host, component)?;
+    python(&fresh(root, &made, "python")?, &host, component)
+}
+
+/// A folder with a client's program, without what an earlier run generated.
+fn fresh(root: &Path, made: &Path, name: &str) -> Result<PathBuf> {
+    let (from, to) = (root.join("tests/clients").join(name), made.join(name));
+    fs::create_dir_all(&to)?;
+    for generated in ["build", "generated"] {
+        _ = fs::remove_dir_all(to.join(generated));
+    }
+    for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(to)
+}
+
+fn typescript(folder: &Path, host: &Host, component: &Path) -> Result<()> {
+    run(
+        folder,
+        "npm",
+        &["ci", "--no-audit", "--no-fund", "--silent"],
+    )?;
+    let description = format!("{}/openapi.json", host.url);
+    let generate = ["run", "--silent", "generate", "--", &description];
+    run(folder, "npm", &generate)?;
+    run(folder, "npm", &["run", "--silent", "check"])?;
+    let component = component.display().to_string();
+    run(folder, "node", &["build/client.js", &host.url, &component])
+}
+
+fn python(folder: &Path, host: &Host, component: &Path) -> Result<()> {
+    let programs = folder.join("venv/bin");
+    if !programs.join("python").exists() {
+        run(folder, "python3", &["-m", "venv", "venv"])?;
+    }
+    let program = |name: &str| programs.join(name).display().to_string();
+    let python = program("python");
+    let install = ["-m", "pip", "install", "--quiet", "--requirement"];
+    let install = [&install[..], &["requirements.txt"]].concat();
+    run(folder, &python, &install)?;
+    let description = format!("{}/openapi.json", host.url);
+    let generate = ["generate", "--url", &description, "--meta", "none"];
+    let generate = [
+        &generate[..],
+        &["--output-path", "quipu_client", "--overwrite"],
+    ]
+    .concat();
+    run(folder, &program("openapi-python-client"), &generate)?;
+    run(folder, &python, &["-m", "mypy", "--strict", "client.py"])?;
+    let component = component.display().to_string();
+    run(folder, &python, &["client.py", &host.url, &component])
+}
+
+fn run(folder: &Path, program: &str, args: &[&str]) -> Result<()> {
+    let mut command = Command::new(program);
+    // The host is on this machine.
+    command
+        .args(args)
+        .current_dir(folder)
+        .env("NO_PROXY", "127.0.0.1");
+    let status = command
+        .status()
+        .with_context(|| format!("`{program}` did not start"))?;
+    let shown = args.join(" ");
+    ensure!(status.success(), "`{program} {shown}` failed: {status}");
+    Ok(())
+}
+
+/// A host on a store in memory, ended with the value.
+struct Host {
+    child: Child,
+    url: String,
+}
+
+impl Host {
+    fn start(quipu: &Path) -> Result<Self> {
+        let mut child = Command::new(quipu)
+            .args(["serve", "--store", "memory:", "--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| quipu.display().to_string())?;
+        let mut line = String::new();
+        if let Some(output) = child.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        let Some(url) = line.trim_end().strip_prefix("ready ") else {
+            _ = child.kill();
+            bail!("the host is not ready: {line:?}");
+        };
+        Ok(Self {
+            url: url.to_owned(),
+            child,
+        })
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
