@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod clock;
+mod disk;
 mod kills;
 
 use std::collections::{BTreeMap, HashMap};
