@@ -57,7 +57,7 @@ choices! {
     PreflightPolicy: "require" | "report" | "skip";
     /// Kind of a guest's fault.
     FaultKind: "trap" | "out-of-fuel" | "deadline" | "out-of-memory" | "output-too-large"
-        | "internal" | "contract";
+        | "internal" | "contract" | "host-out-of-memory";
     /// Why a projection is not as fresh as asked for.
     NotFreshReason: "lagging" | "stopped" | "paused" | "parked" | "stale";
     /// What values of an index are.
@@ -158,6 +158,7 @@ mod tests {
             Fault::OutputTooLarge,
             Fault::Internal,
             Fault::Contract,
+            Fault::HostOutOfMemory,
         ];
         assert_eq!(of::<FaultKind>(), faults.map(Fault::as_str));
         let reasons = [

@@ -5,6 +5,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use serde_json::value::RawValue;
 
 use quipu::model::{ExpectedVersion, Invalid, Throttle, Version};
+use quipu::runtime::FaultKind;
 use quipu::{DeployError, deploy, engine, projection, proof, store, subscribe, upcast};
 
 use crate::{Code, Expected, Problem, Rejection};
@@ -65,7 +66,7 @@ impl From<engine::Error> for Box<Problem> {
                 problem.stream = Some(stream.to_string());
                 problem.event_id = Some(id.to_string());
             }
-            Error::Fault(fault) => {
+            Error::Fault(fault) if fault.kind != FaultKind::HostOutOfMemory => {
                 problem.fault = Some(fault.kind.as_str().to_owned());
                 problem.component = Some(fault.component.clone());
                 problem.digest = Some(fault.digest.to_string());

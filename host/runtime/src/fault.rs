@@ -1,5 +1,6 @@
-use std::fmt;
+use std::{fmt, io};
 
+use rustix::io::Errno;
 use wasmtime::{Trap, WasmBacktrace};
 
 use super::{Fuel, memory};
@@ -38,6 +39,8 @@ pub enum FaultKind {
     Internal,
     /// Its answer contradicts the contract or its own manifest.
     Contract,
+    /// The host had no memory for the call. The guest is not at fault.
+    HostOutOfMemory,
 }
 
 impl FaultKind {
@@ -51,13 +54,17 @@ impl FaultKind {
             Self::OutputTooLarge => "output-too-large",
             Self::Internal => "internal",
             Self::Contract => "contract",
+            Self::HostOutOfMemory => "host-out-of-memory",
         }
     }
 
     /// Whether the fault may depend on the machine or on other aggregates in the instance, so that
     /// a retry in a new instance makes sense.
     pub fn may_pass(self) -> bool {
-        matches!(self, Self::Deadline | Self::OutOfMemory | Self::OutOfFuel)
+        matches!(
+            self,
+            Self::Deadline | Self::OutOfMemory | Self::OutOfFuel | Self::HostOutOfMemory
+        )
     }
 }
 
@@ -126,7 +133,21 @@ impl Broken {
     }
 }
 
+/// Whether the machine had no memory for what the engine wanted.
+pub(super) fn is_of_host_memory(error: &wasmtime::Error) -> bool {
+    let root = error.root_cause();
+    let by_system = root.downcast_ref::<Errno>() == Some(&Errno::NOMEM);
+    let io = root.downcast_ref::<io::Error>();
+    by_system
+        || io.is_some_and(|error| error.kind() == io::ErrorKind::OutOfMemory)
+        || root.is::<wasmtime::error::OutOfMemory>()
+}
+
 fn classify(error: &wasmtime::Error) -> (FaultKind, String) {
+    if is_of_host_memory(error) {
+        let text = format!("the host has no memory left: {error:#}");
+        return (FaultKind::HostOutOfMemory, text);
+    }
     if let Some(refused) = error.downcast_ref::<memory::Refused>() {
         return (FaultKind::OutOfMemory, refused.to_string());
     }
@@ -193,6 +214,21 @@ pub(super) fn bounded(text: &str, bytes_max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_without_memory_is_not_a_fault_of_the_guest() {
+        let mapping = wasmtime::Error::from(Errno::NOMEM).context("mmap failed to reserve");
+        let file = wasmtime::Error::from(io::Error::from_raw_os_error(12)).context("a file");
+        for error in [mapping, file] {
+            let broken = Broken::by(&error, None);
+            assert_eq!(broken.kind, FaultKind::HostOutOfMemory);
+            assert!(broken.text.contains("no memory left"), "{}", broken.text);
+        }
+        let other = wasmtime::Error::from(Errno::INVAL).context("mmap failed");
+        assert_eq!(Broken::by(&other, None).kind, FaultKind::Contract);
+        let trap = wasmtime::Error::from(Trap::AllocationTooLarge);
+        assert_eq!(Broken::by(&trap, None).kind, FaultKind::OutOfMemory);
+    }
 
     #[test]
     fn a_guests_words_are_escaped_and_cut_between_characters() {

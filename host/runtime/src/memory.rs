@@ -1,6 +1,7 @@
 use wasmtime::ResourceLimiter;
 
 use super::Limits;
+use super::fault::is_of_host_memory;
 
 /// Limits and counts the host memory that an instance uses.
 pub(super) struct Memory {
@@ -34,6 +35,14 @@ fn refused(what: &'static str, wanted: usize, max: usize) -> wasmtime::Error {
     wasmtime::Error::new(Refused(format!("{what}: {wanted} is more than {max}")))
 }
 
+/// A growth that failed: refused to the guest, unless the host has no memory.
+fn unless_of_host(error: wasmtime::Error) -> wasmtime::Error {
+    match is_of_host_memory(&error) {
+        true => error,
+        false => wasmtime::Error::new(Refused(error.to_string())),
+    }
+}
+
 impl ResourceLimiter for Memory {
     fn memory_growing(
         &mut self,
@@ -53,7 +62,7 @@ impl ResourceLimiter for Memory {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(wasmtime::Error::new(Refused(error.to_string())))
+        Err(unless_of_host(error))
     }
 
     fn table_growing(
@@ -72,7 +81,7 @@ impl ResourceLimiter for Memory {
     }
 
     fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(wasmtime::Error::new(Refused(error.to_string())))
+        Err(unless_of_host(error))
     }
 
     fn instances(&self) -> usize {

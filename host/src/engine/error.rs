@@ -1,7 +1,7 @@
 use crate::model::{
     CommandId, Digest, EventId, ExpectedVersion, Invalid, Rejection, StreamId, TooLarge, Version,
 };
-use crate::runtime::{Failure, Fault};
+use crate::runtime::{Failure, Fault, FaultKind};
 use crate::{fold, store};
 
 /// Why a command, an append or a read failed. Nothing is stored.
@@ -188,6 +188,7 @@ impl Error {
             Self::StreamNotFound(_) => "stream-not-found",
             Self::InvalidCommand(_) => "invalid-command",
             Self::Unprojected(failed) if failed.is_failing => "projection-failing",
+            Self::Fault(fault) if fault.kind == FaultKind::HostOutOfMemory => "overloaded",
             Self::Fault(_) | Self::Unprojected(_) => "guest-fault",
             Self::UnreadableEvent { .. } | Self::Anchor(_) => "unreadable-event",
             Self::SnapshotRefused { .. } => "snapshot-refused",

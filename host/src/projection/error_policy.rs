@@ -9,7 +9,10 @@ use super::owner::{End, Owner};
 use super::rules::{Event, Rules, Stuck, Task};
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::store::{DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};
+use crate::runtime::FaultKind;
+use crate::store::{
+    self, DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject,
+};
 
 /// Number of retried events after which the results are written.
 const RETRIED_AT_ONCE: usize = 500;
@@ -26,6 +29,11 @@ struct Tried {
 impl Owner {
     /// Gets past an event that can't be folded, or stops before it, depending on the policy.
     pub(super) async fn overcome(&mut self, stuck: Stuck) -> Result<(), End> {
+        if stuck.fault == Some(FaultKind::HostOutOfMemory.as_str()) {
+            // The policy is for events that can't be folded, not for a host that can't fold.
+            let error = store::Error::Unavailable(stuck.error.to_string());
+            return Err(End::Failed(error.into()));
+        }
         // Everything before the event is already folded.
         self.at = self.at.max(Position(stuck.position.0.saturating_sub(1)));
         self.flush(None).await?;
