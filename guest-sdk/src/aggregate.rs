@@ -6,9 +6,9 @@ use crate::{Context, Migrations, Rejection};
 /// An aggregate in the mutable style: `execute` raises events, `apply` changes the
 /// state.
 ///
-/// `execute` sees the state but can't change it: a decision may be taken again, and
-/// its events are applied only afterwards, each once. What it raises therefore
-/// doesn't show in `self` before it returns.
+/// `execute` sees the state but can't change it: a decision may be replayed, and its
+/// events are applied only afterwards, each once. The raised events therefore
+/// don't show in `self` before it returns.
 ///
 /// ```
 /// use quipu_guest::{Aggregate, Events, Rejection, aggregate, testing::given};
@@ -46,12 +46,12 @@ use crate::{Context, Migrations, Rejection};
 /// given::<Lamp>([Event::SwitchedOn {}]).when(Command::Flip {}).then([Event::SwitchedOff {}]);
 /// ```
 pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
-    /// What stands before the first `-` of its streams' ids: 1 to 64 of `a-z 0-9 _`,
-    /// beginning with a letter.
+    /// The category: the part of its streams' ids before the first `-`, 1 to 64 of
+    /// `a-z 0-9 _`, beginning with a letter.
     const CATEGORY: &'static str;
 
     /// Version of the state's JSON form. Raise it when old snapshots no longer read
-    /// as they should; streams are then folded from their events again, unless
+    /// as they should; streams are then folded from their events, unless
     /// [`migrations`](Self::migrations) lead there.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
@@ -66,7 +66,7 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
     ///
     /// # Errors
     ///
-    /// A rejection is the domain's no, and an answer for the caller.
+    /// A rejection: the domain said no. It is a response to the caller.
     fn execute(
         &self,
         command: Self::Command,
@@ -89,7 +89,7 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
         self.execute(command, events)
     }
 
-    /// Must cope with every event that was ever stored, in any order: a panic here
+    /// Changes the state by one event. Must cope with every event that was ever stored, in any order: a panic here
     /// makes the stream unreadable.
     fn apply(&mut self, event: Self::Event);
 
@@ -131,7 +131,7 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
 pub struct Events<E>(Vec<E>);
 
 impl<E> Events<E> {
-    /// Adds an event behind those raised before.
+    /// Adds an event after those raised before.
     pub fn raise(&mut self, event: E) {
         self.0.push(event);
     }

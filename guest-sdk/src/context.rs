@@ -1,7 +1,7 @@
-/// What a decision may depend on besides state and command.
+/// The data that a decision may depend on in addition to state and command.
 ///
-/// All of it is data that the host records with the commit, so the same decision
-/// can be made again. In tests: `Context { command_id: "c-1", ..Context::default() }`.
+/// The host records all of it with the commit, so the decision can be replayed.
+/// In tests: `Context { command_id: "c-1", ..Context::default() }`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Context<'a> {
     /// The stream's id without its category: `173688` of `loan-173688`.

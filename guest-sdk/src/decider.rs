@@ -8,12 +8,12 @@ use crate::{Aggregate, Context, Events, Migrations, Rejection};
 ///
 /// The crate's page has an example.
 pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
-    /// What stands before the first `-` of its streams' ids: 1 to 64 of `a-z 0-9 _`,
-    /// beginning with a letter.
+    /// The category: the part of its streams' ids before the first `-`, 1 to 64 of
+    /// `a-z 0-9 _`, beginning with a letter.
     const CATEGORY: &'static str;
 
     /// Version of the state's JSON form. Raise it when old snapshots no longer read
-    /// as they should; streams are then folded from their events again, unless
+    /// as they should; streams are then folded from their events, unless
     /// [`migrations`](Self::migrations) lead there.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
@@ -23,11 +23,11 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
     /// An enum; each variant is a type of event.
     type Event: Serialize + DeserializeOwned;
 
-    /// The events that the command leads to; none is a valid answer.
+    /// Returns the events that the command leads to; no event is a valid answer.
     ///
     /// # Errors
     ///
-    /// A rejection is the domain's no, and an answer for the caller.
+    /// A rejection: the domain said no. It is a response to the caller.
     fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Rejection>;
 
     /// Like [`decide`](Self::decide), for decisions that depend on who asks, when, or
@@ -45,7 +45,7 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
         self.decide(command)
     }
 
-    /// Must cope with every event that was ever stored, in any order: a panic here
+    /// Returns the state after an event. Must cope with every event that was ever stored, in any order: a panic here
     /// makes the stream unreadable.
     fn evolve(self, event: Self::Event) -> Self;
 
@@ -82,8 +82,8 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
     }
 }
 
-/// A [`Decider`] as an [`Aggregate`]: everything behind the two traits knows only
-/// the latter.
+/// A [`Decider`] as an [`Aggregate`], so that the rest of the SDK knows only one of
+/// the two traits.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Functional<D>(D);

@@ -1,8 +1,8 @@
 use crate::Aggregate;
 use crate::message::Attributes;
 
-/// What [`decider!`](crate::decider) and [`aggregate!`](crate::aggregate) implement:
-/// a type in either style, ready to be run.
+/// A type in either style, ready to run: [`decider!`](crate::decider) and
+/// [`aggregate!`](crate::aggregate) implement it.
 pub trait Guest: 'static {
     /// The type itself, or its adapter.
     type Aggregate: Aggregate;
@@ -10,10 +10,10 @@ pub trait Guest: 'static {
     /// Semantic version of the component: that of the package that exports it.
     const VERSION: &'static str;
 
-    /// What attributes say of its commands.
+    /// Attributes of the commands.
     const COMMANDS: &'static [Attributes] = &[];
 
-    /// What attributes say of its events.
+    /// Attributes of the events.
     const EVENTS: &'static [Attributes] = &[];
 }
 
@@ -91,7 +91,7 @@ macro_rules! upcaster {
 /// under a name of their own: `projections!("account-views", Balances, Movements)`.
 ///
 /// The name is the component's, of 1 to 64 of `a-z 0-9 _ - .`, beginning with a letter; the
-/// projections keep theirs, whichever component brings them. At most once a package.
+/// projections keep theirs, whichever component includes them. At most once a package.
 #[macro_export]
 macro_rules! projections {
     ($name:literal, $($projection:ty),+ $(,)?) => {

@@ -80,17 +80,17 @@
 //!
 //! # When events change
 //!
-//! Stored events stay as they are. What a newer generation of a guest reads otherwise
-//! than it was written, it says in three places:
+//! Stored events stay as they are. A newer version of a guest declares in three places
+//! how it reads old ones:
 //!
 //! - [`Message`], derived on commands and events: `#[quipu(alias = "opened")]` for a type
-//!   that only has another name now, `#[quipu(version = 2)]` for a body of another form.
+//!   that was renamed, `#[quipu(version = 2)]` for a body of another form.
 //! - [`Upcaster`]: steps that lift events of older versions; they may also rename a type,
-//!   split an event and drop one. Beside the decider, or as a component of their own
-//!   ([`upcaster!`]), which can be replaced without it.
+//!   split an event and drop one. They are exported with the decider, or as a component of
+//!   their own ([`upcaster!`]), which can be replaced without it.
 //! - [`migrations`](Decider::migrations): how snapshots of an older
 //!   `STATE_SCHEMA_VERSION` become newer ones. Without them streams are folded from their
-//!   events once more.
+//!   first event.
 //!
 //! Here `opened` was called `created`, the amount of `deposited` was in euros, and
 //! `corrected` is two events today:
@@ -172,7 +172,7 @@
 //!
 //! decider!(Account, upcasts = AccountUpcasts);
 //!
-//! // What a host would refuse at upload is found here.
+//! // Mistakes that a host would refuse at upload are found here.
 //! check_guest::<Account>();
 //! check_steps::<AccountUpcasts>();
 //!
@@ -187,9 +187,9 @@
 //! # Documents
 //!
 //! A [`Projection`] folds events, of any number of streams, into documents that are read
-//! by key and by index. [`testing::projected`] is what its tests begin with. It stands in a
+//! by key and by index. Its tests begin with [`testing::projected`]. It is exported in a
 //! component of its own, `projections!("account-views", Balances, Movements)`, which can be
-//! replaced without the decider and read the events of several, or beside a decider:
+//! replaced without the decider and read the events of several, or with a decider:
 //! `decider!(Account, upcasts = AccountUpcasts, projections = (Balances, Movements))`.
 //!
 //! # Building
@@ -197,12 +197,12 @@
 //! `crate-type = ["cdylib", "rlib"]`, target `wasm32-unknown-unknown`, Rust 1.85 or newer
 //! (the host needs a newer one). A package
 //! holds one guest, since a component has one manifest: a decider, with or without
-//! upcasters and projections, upcasters alone, or projections alone. Natively the export
+//! upcasters and projections, only upcasters, or only projections. Natively the export
 //! macros only tie the type to its [`Guest`] implementation.
 //!
 //! # When it panics
 //!
-//! A panic's message and place go to the host's log, and the host answers the
+//! The message and place of a panic go to the host's log, and the host answers the
 //! command with a `trap`; nothing is stored. State that the same instance held
 //! for other streams is rebuilt from their events.
 

@@ -3,27 +3,27 @@
 
 use crate::bindings::diagnostics::Level;
 
-/// The finest level.
+/// Logs at the finest level.
 pub fn trace(message: &str) {
     write(Level::Trace, message);
 }
 
-/// For developers.
+/// Logs a line for developers.
 pub fn debug(message: &str) {
     write(Level::Debug, message);
 }
 
-/// For operators.
+/// Logs a line for operators.
 pub fn info(message: &str) {
     write(Level::Info, message);
 }
 
-/// Something is odd, and handled.
+/// Logs that something is odd, and handled.
 pub fn warn(message: &str) {
     write(Level::Warn, message);
 }
 
-/// Something is wrong.
+/// Logs that something is wrong.
 pub fn error(message: &str) {
     write(Level::Error, message);
 }

@@ -1,10 +1,10 @@
 use crate::message::{Attributes, command_version, event_version, names};
 use crate::{Aggregate, Guest};
 
-/// What the component says of itself, derived from the guest's types.
+/// The manifest of a component, derived from the guest's types.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifest {
-    /// The category; of upcasters alone, the name that they were given.
+    /// The category; in a component without a decider, the name given to its macro.
     pub name: &'static str,
     /// Semantic version of the component.
     pub version: &'static str,
@@ -35,7 +35,7 @@ pub struct MessageType {
 }
 
 impl Manifest {
-    /// Panics when the commands or events of `G` are no externally tagged enum, or have
+    /// Panics when the commands or events of `G` are not an externally tagged enum, or have
     /// a variant under another name than [`Message`](crate::Message) gives it.
     pub fn of<G: Guest>() -> Self {
         let category = <G::Aggregate as Aggregate>::CATEGORY;
@@ -67,7 +67,7 @@ impl Manifest {
         self.events.iter().find(named)
     }
 
-    /// That of a component without a decider.
+    /// The manifest of a component without a decider.
     pub fn without_decider(name: &'static str, version: &'static str) -> Self {
         Manifest {
             name,

@@ -7,9 +7,9 @@ use serde_json::value::{RawValue, to_raw_value};
 
 /// A JSON object whose fields are changed one by one.
 ///
-/// Fields keep their order, and those that nobody touches every byte of their value,
-/// numbers beyond 64 bits included. Of a name that stands in the JSON twice the last
-/// value is read; a change of name or a removal takes both.
+/// Fields keep their order. Fields that nobody changes keep every byte of their value,
+/// numbers beyond 64 bits included. When the JSON has a name twice, the last value is read;
+/// a change of name or a removal applies to both.
 ///
 /// ```
 /// use quipu_guest::{EditError, Object};
@@ -31,9 +31,9 @@ pub struct Object {
 /// Why stored JSON can't be brought into another form.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EditError {
-    /// What is stored doesn't have the form that is expected.
+    /// The stored JSON doesn't have the expected form.
     Unfit(String),
-    /// A new value has no JSON form: a map whose keys are no strings.
+    /// A new value has no JSON form: a map whose keys are not strings.
     Internal(String),
 }
 
@@ -47,7 +47,7 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`EditError::Unfit`] when the value is no `T`.
+    /// [`EditError::Unfit`] when the value is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, EditError> {
         let Some(place) = self.place(name) else {
             return Ok(None);
@@ -58,7 +58,7 @@ impl Object {
             .map_err(|error| EditError::Unfit(format!("field {name}: {error}")))
     }
 
-    /// The field's value, without which the object goes on.
+    /// Removes the field, and returns its value.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Object {
         Ok(value)
     }
 
-    /// Gives the field that value, at its place, else behind the others.
+    /// Sets the value of a field. A new field becomes the last one.
     ///
     /// # Errors
     ///
@@ -80,8 +80,8 @@ impl Object {
         Ok(())
     }
 
-    /// Gives the field another name at its place; without the field nothing happens. A
-    /// field that is called so already is replaced.
+    /// Renames a field, which keeps its place. Does nothing without the field. Replaces a
+    /// field that has the new name already.
     pub fn rename(&mut self, old: &str, new: &str) {
         if old == new || !self.has(old) {
             return;
@@ -92,7 +92,7 @@ impl Object {
         }
     }
 
-    /// Takes the field away, if it is there.
+    /// Removes the field, if there is one.
     pub fn remove(&mut self, name: &str) {
         self.fields.retain(|(field, _)| field != name);
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::log;
 
-/// The domain says no. An answer for the caller; nothing is stored.
+/// The domain said no. A response to the caller; nothing is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
     code: Cow<'static, str>,
@@ -25,7 +25,7 @@ impl Rejection {
     }
 
     /// Adds facts for programs, as JSON. What JSON can't express (a map whose keys
-    /// are no strings) is left out, and the host's log says so.
+    /// are not strings) is left out, and the host's log says so.
     pub fn details(mut self, details: impl Serialize) -> Self {
         match serde_json::to_string(&details) {
             Ok(json) => self.details = Some(json),

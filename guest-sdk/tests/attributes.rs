@@ -114,7 +114,7 @@ fn messages_are_read_and_written_at_the_version_in_the_attribute() {
         .then([Event::SwitchedOff {}]);
 }
 
-/// Without the derive an alias can't be told from a name.
+/// Without the derive an alias looks like a name.
 #[derive(Deserialize)]
 enum PlainCommand {
     #[serde(alias = "Run")]

@@ -1,3 +1,3 @@
-//! What chores share with the tests: where PostgreSQL's server is.
+//! Code that chores share with the tests: it finds PostgreSQL's server.
 
 pub mod postgres;

@@ -67,7 +67,7 @@ fn wrong_use(why: &str) -> ! {
     exit(2)
 }
 
-/// Each thing that a fresh machine may lack: found or brought, in one line.
+/// Finds or installs each thing that a fresh machine may lack, and reports it in one line.
 fn setup() -> Result<()> {
     setup_guests()?;
     eprintln!("PostgreSQL: {}", postgres::ensure()?);
@@ -87,7 +87,7 @@ fn setup_guests() -> Result<()> {
 fn quipu(subcommand: &str, args: &[&str]) -> Result<()> {
     setup_guests()?;
     let mut cargo = cargo("run");
-    // Where the person stands, so that paths among the arguments hold.
+    // The current folder, so that relative paths among the arguments work.
     cargo.current_dir(env::current_dir()?);
     cargo.arg("--manifest-path").arg(root().join("Cargo.toml"));
     cargo.args(["--release", "--locked", "--package", "quipu-cli", "--"]);
@@ -159,8 +159,8 @@ fn cargo(subcommand: &str) -> Command {
     cargo
 }
 
-/// Ends this program with the command's own exit code when it fails: it has
-/// told the person why, and a caller may tell apart what `quipu` returns.
+/// Ends this program with the command's own exit code when it fails: the command has
+/// printed its error, and callers may distinguish the exit codes of `quipu`.
 fn run(command: &mut Command) -> Result<()> {
     let program = Path::new(command.get_program()).file_name();
     let words = program.into_iter().chain(command.get_args());

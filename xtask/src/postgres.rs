@@ -1,4 +1,4 @@
-//! Finds the PostgreSQL that tests run on, and installs it where there is none.
+//! Finds the PostgreSQL server that tests use, and installs one where there is none.
 
 use std::{
     env, fmt, fs, io,
@@ -13,20 +13,20 @@ use quipu_guest_build::{Machine, apt};
 /// Names the variable that holds the URL of a server which tests may fill.
 pub const URL_VARIABLE: &str = "QUIPU_TEST_POSTGRES";
 
-/// Where Debian puts each version's programs, out of the path.
+/// The folder in which Debian puts each version's programs. It is not on the path.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
 const PACKAGES: [&str; 1] = ["postgresql"];
 
-/// Asked by Debian's packages before they start a service.
+/// Debian's packages ask this script before they start a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// What tests run on.
+/// The server that tests use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Postgres {
-    /// A server that somebody runs, from [`URL_VARIABLE`].
+    /// A running server, from [`URL_VARIABLE`].
     Url(String),
-    /// Programs of which each test process starts a server for itself.
+    /// Programs with which each test process starts a server of its own.
     Programs(Programs),
 }
 
@@ -39,7 +39,7 @@ pub struct Programs {
     pub version: String,
 }
 
-/// What tests run on.
+/// The server that tests use.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ pub fn programs() -> Result<Programs> {
     Ok(Programs { folder, version })
 }
 
-/// What tests run on, installed first when there is none and this is Debian.
+/// The server that tests use, installed first when there is none and this is Debian.
 ///
 /// # Errors
 ///

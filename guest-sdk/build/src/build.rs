@@ -17,7 +17,7 @@ use crate::{
     toolchain,
 };
 
-/// Over whatever the guest's own Cargo.toml says. Unwinding does not exist for the target.
+/// Overrides the profile in the guest's own Cargo.toml. Unwinding does not exist for the target.
 const PROFILE: [(&str, &str); 8] = [
     ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1"),
     ("CARGO_PROFILE_RELEASE_DEBUG", "false"),
@@ -33,27 +33,27 @@ const PROFILE: [(&str, &str); 8] = [
 /// How to build.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Where the component goes, instead of `guests/components/` in the workspace's target folder.
+    /// The component's file, instead of `guests/components/` in the workspace's target folder.
     pub output: Option<PathBuf>,
     /// Fail rather than change `Cargo.lock`.
     pub locked: bool,
 }
 
-/// A component, made.
+/// A component that was built.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// Name of the guest's package.
+    /// The name of the guest's package.
     pub package: String,
     /// The component's file.
     pub component: PathBuf,
-    /// Its size.
+    /// The component's size.
     pub bytes: u64,
 }
 
 /// Compiles the guest project in `dir` to a validated component.
 ///
-/// cargo's progress and diagnostics go to standard error. `RUSTFLAGS` is not
-/// heeded; flags under `[target.wasm32-unknown-unknown]` in the guest's
+/// cargo's progress and diagnostics go to standard error. `RUSTFLAGS` is
+/// ignored; flags under `[target.wasm32-unknown-unknown]` in the guest's
 /// `.cargo/config.toml` are. The same source and toolchain give the same bytes
 /// in any folder, as long as path dependencies lie within the workspace.
 /// Builds into one target folder wait for each other, and the component's file
@@ -166,7 +166,7 @@ fn run(
     Ok((child.wait()?, module))
 }
 
-/// The wasm file of which this message of cargo's tells, if it is the package's.
+/// The wasm file that this message of cargo's names, if it is the package's.
 fn artefact(message: &Value, manifest: &Path) -> Option<PathBuf> {
     let ours = message["reason"] == "compiler-artifact"
         && message["manifest_path"].as_str().map(Path::new) == Some(manifest);
@@ -176,8 +176,8 @@ fn artefact(message: &Value, manifest: &Path) -> Option<PathBuf> {
     wasm.map(Path::to_owned)
 }
 
-/// Panics carry paths of source files; these must not depend on the machine. What a workspace has
-/// beside the package is compiled under paths that begin at it.
+/// Panics carry paths of source files; these must not depend on the machine. Other packages of the
+/// workspace are compiled under paths that begin at it.
 fn shared_remaps(toolchain: &Toolchain) -> Vec<String> {
     let cargo_home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
@@ -229,7 +229,7 @@ fn replace(file: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = dir.join(name);
     let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, file));
     written.map_err(|error| {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = fs::remove_file(&temporary);
         Error::io(file)(error)
     })

@@ -1,4 +1,4 @@
-//! Guests among what a guest depends on: the linker could not make one component of both.
+//! Guests among the dependencies of a guest: the linker could not make one component of both.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

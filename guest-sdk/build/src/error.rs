@@ -2,16 +2,16 @@ use std::{io, path::PathBuf, process::ExitStatus};
 
 use crate::{TARGET, toolchain::Missing};
 
-/// Why there is no component, or no toolchain to make one with.
+/// Why a component was not built, or no toolchain was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No Rust at all.
     #[error("no Rust compiler: `{program}` {detail}; install Rust with rustup")]
     NoRust {
-        /// What was run.
+        /// The program that was run.
         program: String,
-        /// What came of it.
+        /// How it failed.
         detail: String,
     },
 
@@ -69,7 +69,7 @@ pub enum Error {
         path: Vec<String>,
     },
 
-    /// cargo failed; it has told the person why.
+    /// cargo failed; its messages are on standard error.
     #[error("guest {package}: cargo could not compile it ({status}); its messages are above")]
     Compile {
         /// The guest's package.
@@ -78,7 +78,7 @@ pub enum Error {
         status: ExitStatus,
     },
 
-    /// It compiles, but is no component.
+    /// The guest compiles, but is not a component.
     #[error("guest {package}: {detail}")]
     NotAComponent {
         /// The guest's package.
@@ -94,12 +94,12 @@ pub enum Error {
         name: String,
     },
 
-    /// A file or process of this machine.
+    /// A file could not be read or written, or a process not started.
     #[error("{}: {source}", .path.display())]
     Io {
-        /// What was touched.
+        /// The file or program.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

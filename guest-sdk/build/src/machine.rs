@@ -13,7 +13,7 @@ use std::{
 /// How often the end of a command with a time limit is checked.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How often a person is told that a command with a time limit still runs.
+/// How often a command with a time limit is reported as still running.
 const PROGRESS: Duration = Duration::from_secs(20);
 
 /// The search path and the file system on which set-up finds programs. Tests use a folder

@@ -13,14 +13,15 @@ use std::{
 
 use crate::{Error, Machine, ensure};
 
-/// What guests are compiled for: no system beneath, so no import but the contract's.
+/// The target that guests are compiled for. It has no system, so the contract's imports are the
+/// only ones.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The oldest Rust that compiles the guest SDK: `rust-version` in its Cargo.toml.
 const RELEASE_MIN: &str = "1.85";
 
-/// What an outer cargo, rustup or shell exports that would choose another
-/// compiler, target or flags behind our back.
+/// Variables of an outer cargo, rustup or shell that would choose another compiler, target
+/// or flags.
 const LEAKS: [&str; 12] = [
     "CARGO_BUILD_RUSTC",
     "CARGO_BUILD_RUSTFLAGS",

@@ -10,7 +10,7 @@ use crate::{Context, Guest, log};
 pub use super::generated::decider::{export, exports};
 use exports::quipu::domain::decider;
 
-/// What the exports of a decider are implemented on.
+/// Implements the exports of a decider.
 pub struct Component<G>(PhantomData<G>);
 
 impl<G: Guest> decider::Guest for Component<G> {

@@ -1,4 +1,4 @@
-//! What every component exports, and the types that all interfaces share.
+//! The export that every component has: its manifest.
 
 use std::marker::PhantomData;
 
@@ -8,12 +8,12 @@ use crate::{Manifest, MessageType};
 pub use super::generated::manifest::{export, exports};
 use exports::quipu::domain::manifest;
 
-/// What a component says of itself.
+/// A component with a manifest.
 pub trait Described: 'static {
     fn manifest() -> Manifest;
 }
 
-/// What the export of a component's manifest is implemented on.
+/// Implements the export of a component's manifest.
 pub struct Component<D>(PhantomData<D>);
 
 impl<D: Described> manifest::Guest for Component<D> {

@@ -13,7 +13,7 @@ pub trait Projecting: 'static {
     fn projections() -> &'static Projections;
 }
 
-/// What the exports of projections are implemented on.
+/// Implements the exports of projections.
 pub struct Component<P>(PhantomData<P>);
 
 impl<P: Projecting> projection::Guest for Component<P> {

@@ -14,7 +14,7 @@ pub trait Lifting: 'static {
     fn catalogue() -> &'static Catalogue;
 }
 
-/// What the exports of upcasters are implemented on.
+/// Implements the exports of upcasters.
 pub struct Component<L>(PhantomData<L>);
 
 impl<L: Lifting> upcaster::Guest for Component<L> {

@@ -4,7 +4,7 @@ use crate::{Aggregate, Guest};
 
 /// Schema versions and older names of an enum's variants, from attributes.
 ///
-/// Derive it beside serde's traits, on commands or events:
+/// Derive it in addition to serde's traits, on commands or events:
 ///
 /// ```
 /// use quipu_guest::Message;
@@ -27,8 +27,8 @@ use crate::{Aggregate, Guest};
 /// ```
 ///
 /// A name is the one that serde gives the variant. An alias of serde's is one here too.
-/// A version that stands in an attribute counts before what `event_schema_version` and
-/// `command_schema_version` say; without either it is 1.
+/// A version in an attribute takes precedence over `event_schema_version` and
+/// `command_schema_version`; without either it is 1.
 ///
 /// Two variants can't share a name:
 ///
@@ -45,12 +45,12 @@ pub trait Message {
     const ATTRIBUTES: &'static [Attributes];
 }
 
-/// What attributes say of a variant.
+/// The attributes of a variant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attributes {
-    /// Its name as serde has it.
+    /// The variant's name as serde has it.
     pub name: &'static str,
-    /// None: no attribute names it.
+    /// The schema version; none when no attribute names it.
     pub schema_version: Option<u32>,
     /// Older names.
     pub aliases: &'static [&'static str],

@@ -6,7 +6,7 @@ use crate::driver::FoldError;
 #[derive(Default)]
 pub struct Projections(Vec<Box<dyn Run>>);
 
-/// What a host is told of a projection.
+/// The definition of a projection, as a host receives it.
 #[doc(hidden)]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
@@ -28,7 +28,7 @@ pub struct Work {
 }
 
 impl Projections {
-    /// With `P` behind those that are there.
+    /// Adds `P` after those that are there.
     #[must_use]
     pub fn with<P: Projection>(mut self) -> Self {
         let sources = P::sources();

@@ -1,6 +1,6 @@
 /// Values of the documents by which they can be found.
 ///
-/// A JSON pointer says where a value stands; an array there gives one entry for each
+/// A JSON pointer says where a value is; an array there gives one entry for each
 /// element. A document whose value is missing or of another kind is not in the index. At
 /// most 16 indexes, and 1,000 entries a document in each.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -9,7 +9,7 @@ pub struct Indexes(Vec<Index>);
 /// One index.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Index {
-    /// Name by which queries ask for it: of the form of a projection's.
+    /// The name that queries use, of the form of a projection's name.
     pub name: &'static str,
     /// JSON pointer into the document.
     pub pointer: &'static str,
@@ -31,36 +31,36 @@ pub enum Kind {
 }
 
 impl Indexes {
-    /// None: documents are found by their keys alone.
+    /// No index: documents are found by their keys only.
     pub fn none() -> Self {
         Indexes::default()
     }
 
-    /// And one of strings.
+    /// Adds an index of strings.
     #[must_use]
     pub fn text(self, name: &'static str, pointer: &'static str) -> Self {
         self.with(name, pointer, Kind::Text)
     }
 
-    /// And one of numbers without fraction.
+    /// Adds an index of numbers without fraction.
     #[must_use]
     pub fn integer(self, name: &'static str, pointer: &'static str) -> Self {
         self.with(name, pointer, Kind::Integer)
     }
 
-    /// And one of numbers.
+    /// Adds an index of numbers.
     #[must_use]
     pub fn number(self, name: &'static str, pointer: &'static str) -> Self {
         self.with(name, pointer, Kind::Number)
     }
 
-    /// And one of truth values.
+    /// Adds an index of truth values.
     #[must_use]
     pub fn boolean(self, name: &'static str, pointer: &'static str) -> Self {
         self.with(name, pointer, Kind::Boolean)
     }
 
-    /// All of them, in their order.
+    /// The indexes, in the order in which they were added.
     pub fn as_slice(&self) -> &[Index] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! The read side: documents, each a fold of the events that concern it.
+//! Projections: documents, each a fold of the events that concern it.
 
 mod catalogue;
 mod indexes;
@@ -14,19 +14,19 @@ pub(crate) use sources::version;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Documents that events lead to: kept by the host, found by key and by index.
+/// Folds events into documents, which the host stores and finds by key and by index.
 ///
-/// For each event [`keys`](Self::keys) says which documents it concerns, and
-/// [`apply`](Self::apply) what becomes of each of them. Both are functions of what they are
-/// given and nothing else, so documents can be built anew at any time. The host gives every
-/// event once, in the order of the log.
+/// For each event [`keys`](Self::keys) returns the documents that it concerns, and
+/// [`apply`](Self::apply) the next content of each of them. Both depend on their arguments
+/// only, so documents can be rebuilt at any time. The host passes every event once, in the
+/// order of the log.
 ///
 /// ```
 /// use quipu_guest::testing::projected;
 /// use quipu_guest::{Indexes, Message, Projection, Recorded, Sources, projections};
 /// use serde::{Deserialize, Serialize};
 ///
-/// /// Only what it wants to know of.
+/// /// The events of the category `book` that it reads.
 /// #[derive(Message, Serialize, Deserialize)]
 /// #[serde(rename_all = "kebab-case")]
 /// pub enum Event {
@@ -74,37 +74,37 @@ use serde::de::DeserializeOwned;
 /// assert_eq!(readers.document("ann"), Some(Reader { books: vec!["ethica".into()] }));
 /// ```
 ///
-/// Projections stand in a component of their own ([`projections!`](crate::projections)), or
-/// beside a decider: `decider!(Book, projections = (Readers))`.
+/// Projections are a component of their own ([`projections!`](crate::projections)), or are
+/// exported with a decider: `decider!(Book, projections = (Readers))`.
 ///
 /// An event whose body doesn't fit fails as a bad event, a document that can't be read as
-/// an error of the guest. What the host does then, it is told when they are deployed.
+/// an error of the guest. What the host does then is configured when they are deployed.
 pub trait Projection: 'static {
-    /// Name of its documents, unique in a store: 1 to 48 of `a-z 0-9 _ -`, beginning with a
+    /// The name of the documents, unique in a store: 1 to 48 of `a-z 0-9 _ -`, beginning with a
     /// letter.
     const NAME: &'static str;
 
-    /// A higher one lets the host build all documents anew, beside those that there are,
-    /// which they replace when they have caught up. To be raised whenever the documents are
-    /// to be others.
+    /// The version of the documents. Raise it whenever their content or form changes. The
+    /// host then rebuilds all documents next to the current ones, and switches when the new
+    /// ones have caught up.
     const VERSION: u32 = 1;
 
-    /// Whether it looks at the events' [tags](Recorded::tags).
+    /// Whether it reads the events' [tags](Recorded::tags).
     const TAGS: bool = false;
 
-    /// Whether it looks at the events' metadata: [`Recorded::annotation`].
+    /// Whether it reads the events' metadata: [`Recorded::annotation`].
     const ANNOTATIONS: bool = false;
 
-    /// What it reads.
+    /// The events that it reads.
     type Event;
 
-    /// A document; its JSON form is what is kept, at most 1 MiB.
+    /// A document. The host stores its JSON form, of at most 1 MiB.
     type Document: Serialize + DeserializeOwned;
 
-    /// Whose events it reads, and which.
+    /// The categories and types of the events that it reads.
     fn sources() -> Sources<Self::Event>;
 
-    /// Values by which documents can be found besides their key.
+    /// Values by which documents can be found in addition to their key.
     fn indexes() -> Indexes {
         Indexes::none()
     }
@@ -113,7 +113,7 @@ pub trait Projection: 'static {
     /// an event at most 256 keys. The event's position is not known yet: it is 0.
     fn keys(event: &Recorded<Self::Event>) -> Vec<String>;
 
-    /// The document of that key afterwards; none: there is none, or no longer.
+    /// Returns the document of that key after the event; none when there is none, or no longer.
     fn apply(
         document: Option<Self::Document>,
         key: &str,

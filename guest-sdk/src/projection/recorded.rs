@@ -28,7 +28,7 @@ impl<E> Recorded<E> {
         category(&self.stream)
     }
 
-    /// The part of the stream's id behind the first `-`; empty without one.
+    /// The part of the stream's id after the first `-`; empty without one.
     pub fn key(&self) -> &str {
         self.stream.split_once('-').map_or("", |(_, key)| key)
     }
@@ -44,11 +44,11 @@ impl<E> Recorded<E> {
 /// An event of any type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Untyped {
-    /// Its type.
+    /// The event's type.
     pub event_type: String,
     /// Schema version of its body.
     pub schema_version: u32,
-    /// JSON; none: it is of another content type.
+    /// The body as JSON; none when it is of another content type.
     pub body: Option<String>,
 }
 

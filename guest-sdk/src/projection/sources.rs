@@ -39,12 +39,12 @@ impl Sources<Untyped> {
 }
 
 impl<E> Sources<E> {
-    /// None yet.
+    /// No events yet.
     pub fn none() -> Self {
         Sources(Vec::new())
     }
 
-    /// And those of another category: `.and("account", Event::Account)`. Panics unless `S`
+    /// Adds the events of another category: `.and("account", Event::Account)`. Panics unless `S`
     /// is an enum in serde's usual form.
     #[must_use]
     pub fn and<S: Message + DeserializeOwned>(
@@ -61,7 +61,7 @@ impl<E> Sources<E> {
         self
     }
 
-    /// And all events of every category that is not named otherwise.
+    /// Adds all events of every category that is not named.
     #[must_use]
     pub fn and_every(mut self, wrap: impl Fn(Untyped) -> E + Send + Sync + 'static) -> Self {
         self.0.push(Source {
@@ -72,7 +72,7 @@ impl<E> Sources<E> {
         self
     }
 
-    /// Categories, each with the types that are read of it; the empty one stands for every
+    /// Categories, each with the types that are read of it; the empty one means every
     /// category.
     pub(crate) fn named(&self) -> Vec<(&'static str, Vec<(&'static str, u32)>)> {
         let sources = self.0.iter();

@@ -1,4 +1,4 @@
-//! Old events in today's form.
+//! Upcasters: old events in their current form.
 
 mod chain;
 mod check;
@@ -11,17 +11,17 @@ pub use steps::{Lift, Step, Steps};
 
 use crate::driver::FoldError;
 
-/// What lifts the stored events of one category to the schema versions of today.
+/// Lifts the stored events of one category to their current schema versions.
 ///
 /// Stored events never change: they are lifted whenever they are read, and then arrive
-/// at [`Decider::evolve`](crate::Decider::evolve) as if they had been written so. What
-/// is lifted must be a function of the event alone.
+/// at [`Decider::evolve`](crate::Decider::evolve) as if they had been written so. A
+/// lifted event must depend on the stored event only.
 ///
-/// A step takes one type at one version to what it may become. Steps are taken one
-/// after the other, as far as they lead; an event whose version has no step is taken by
-/// the next later one of its type as it is.
+/// A step lifts one version of one type to the types and versions that it names. Steps
+/// are applied one after the other, as far as they lead. An event whose version has no
+/// step is read by the next later step of its type as it is.
 ///
-/// Upcasters stand beside their decider, `decider!(Account, upcasts = AccountUpcasts)`,
+/// Upcasters are exported with their decider, `decider!(Account, upcasts = AccountUpcasts)`,
 /// or are a component of their own: [`upcaster!`](crate::upcaster).
 ///
 /// ```
@@ -67,10 +67,10 @@ use crate::driver::FoldError;
 /// lifted::<BookUpcasts>("dusted", 1, "{}").to([]);
 /// ```
 pub trait Upcaster: 'static {
-    /// Category whose events it lifts.
+    /// The category whose events are lifted.
     const CATEGORY: &'static str;
 
-    /// Every step, in any order; the same at every call.
+    /// Returns every step, in any order, and the same steps at every call.
     fn steps() -> Steps;
 }
 
@@ -81,7 +81,7 @@ pub trait Upcaster: 'static {
 pub struct Catalogue(Vec<(&'static str, Step)>);
 
 impl Catalogue {
-    /// With the steps of `U` behind those that are there.
+    /// Adds the steps of `U` after those that are there.
     #[must_use]
     pub fn with<U: Upcaster>(mut self) -> Self {
         let steps = U::steps().into_vec().into_iter();

@@ -112,7 +112,7 @@ impl Step {
 }
 
 impl Parts {
-    /// Adds an event behind those pushed before.
+    /// Adds an event after those pushed before.
     pub fn push(&mut self, event_type: &str, schema_version: u32, body: impl Serialize) {
         match text(&body) {
             Ok(body) => self.parts.push(Upcasted {

@@ -85,7 +85,7 @@ impl Lift {
         })
     }
 
-    /// The body loses a field, if it has it.
+    /// Removes a field of the body, if there is one.
     pub fn remove_field(self, name: &'static str) -> Self {
         self.edit(move |body| {
             body.remove(name);
@@ -93,7 +93,7 @@ impl Lift {
         })
     }
 
-    /// The body, a JSON object, is changed field by field. An error is told with the
+    /// Changes the body, a JSON object, field by field. An error is reported with the
     /// event's type and version.
     pub fn edit(
         mut self,
@@ -103,7 +103,7 @@ impl Lift {
         self
     }
 
-    /// The body gets another form.
+    /// Maps the body to another form.
     pub fn map<Old: DeserializeOwned, New: Serialize>(
         self,
         map: impl Fn(Old) -> New + Send + Sync + 'static,
@@ -111,8 +111,8 @@ impl Lift {
         self.try_map(move |old| Ok(map(old)))
     }
 
-    /// Like [`map`](Self::map), for a body that may turn out to have no other form. An
-    /// error is told with the event's type and version.
+    /// Like [`map`](Self::map), for a body that may have no other form. An
+    /// error is reported with the event's type and version.
     pub fn try_map<Old: DeserializeOwned, New: Serialize>(
         mut self,
         map: impl Fn(Old) -> Result<New, EditError> + Send + Sync + 'static,
@@ -121,8 +121,8 @@ impl Lift {
         self
     }
 
-    /// Ends the step: the event comes out at that version, which is a later one unless
-    /// its type is another.
+    /// Ends the step: the event gets this version, which is a later one unless the
+    /// step renames the type.
     pub fn to(self, version: u32) -> Steps {
         let to = vec![(self.new_type, version)];
         self.end(to, None)
@@ -139,7 +139,7 @@ impl Lift {
         self.end(to.to_vec(), Some(Split::new(split)))
     }
 
-    /// Ends the step: nothing is left of the event. Its body isn't read.
+    /// Ends the step: the event is dropped. Its body isn't read.
     pub fn drop(self) -> Steps {
         self.end(Vec::new(), None)
     }
