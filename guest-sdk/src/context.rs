@@ -6,23 +6,22 @@
 pub struct Context<'a> {
     /// The stream's id without its category: `173688` of `loan-173688`.
     pub key: &'a str,
-    /// The idempotency key, chosen by the caller, else by the host. Equal on every
+    /// The idempotency key, chosen by the caller or else by the host. It is the same on every
     /// retry.
     pub command_id: &'a str,
-    /// When the host accepted the request, microseconds since 1970 UTC. The only
-    /// clock. Equal on every attempt of one request; a caller's own retry of a
-    /// command that was never recorded may see a later time.
+    /// When the host accepted the request, in microseconds since 1970 UTC. It is the only clock. It
+    /// is the same on every attempt of one request; a caller's own retry of a command that was
+    /// never recorded may see a later time.
     pub accepted_at_us: u64,
-    /// 256 random bits, the only source of randomness and new ids. Derived from the
-    /// stream and the command's id, so equal on every retry.
+    /// 256 random bits, the only source of randomness and new ids. They are derived from the stream
+    /// and the command's id, so they are the same on every retry.
     pub seed: [u64; 4],
-    /// The members of the caller's metadata, and under `quipu.` what the host
-    /// vouches for.
+    /// The members of the caller's metadata, and under `quipu.` the members that the host sets.
     pub annotations: &'a [(String, String)],
 }
 
 impl<'a> Context<'a> {
-    /// The first annotation of that name.
+    /// Returns the first annotation of that name.
     pub fn annotation(&self, name: &str) -> Option<&'a str> {
         let (_, value) = self.annotations.iter().find(|(n, _)| n == name)?;
         Some(value)

@@ -12,9 +12,9 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
     /// `a-z 0-9 _`, beginning with a letter.
     const CATEGORY: &'static str;
 
-    /// Version of the state's JSON form. Raise it when old snapshots no longer read
-    /// as they should; streams are then folded from their events, unless
-    /// [`migrations`](Self::migrations) lead there.
+    /// The version of the state's JSON form. Raise it when old snapshots would no longer be read
+    /// correctly. Streams are then folded from their events, unless
+    /// [`migrations`](Self::migrations) lead to the new version.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
     /// An enum; each variant is a type of command.
@@ -45,37 +45,38 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
         self.decide(command)
     }
 
-    /// Returns the state after an event. Must cope with every event that was ever stored, in any order: a panic here
-    /// makes the stream unreadable.
+    /// Returns the state after an event. It must accept every event that was ever stored, in any
+    /// order: a panic here makes the stream unreadable.
     fn evolve(self, event: Self::Event) -> Self;
 
-    /// The state for people and programs, as JSON. `null` means: not shown.
+    /// Returns the state for people and programs, as JSON. `null` means that the state is not
+    /// shown.
     fn view(&self) -> impl Serialize {
         self
     }
 
-    /// Labels `name:value` by which the event can be found in the log.
+    /// Returns the labels `name:value` by which the event can be found in the log.
     fn tags(event: &Self::Event) -> Vec<String> {
         let _ = event;
         Vec::new()
     }
 
-    /// How snapshots of older state schema versions are brought to the current one.
+    /// Returns the migrations of snapshots from older state schema versions to the current one.
     fn migrations() -> Migrations {
         Migrations::none()
     }
 
-    /// Current schema version of a type of command; a command of another one is
-    /// answered as invalid. One in an attribute ([`Message`](crate::Message)) counts
-    /// before this.
+    /// Returns the current schema version of a type of command. A command of another version is
+    /// answered as invalid. A version in an attribute ([`Message`](crate::Message)) takes
+    /// precedence.
     fn command_schema_version(command_type: &str) -> u32 {
         let _ = command_type;
         1
     }
 
-    /// Current schema version of a type of event. Stored events of older versions
-    /// are lifted by upcasters before they arrive here. One in an attribute
-    /// ([`Message`](crate::Message)) counts before this.
+    /// Returns the current schema version of a type of event. Stored events of older versions are
+    /// lifted by upcasters before they arrive here. A version in an attribute
+    /// ([`Message`](crate::Message)) takes precedence.
     fn event_schema_version(event_type: &str) -> u32 {
         let _ = event_type;
         1

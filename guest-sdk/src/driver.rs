@@ -33,7 +33,7 @@ use std::fmt;
 use crate::message::{Unreadable, command_version, decode, encode, event_version};
 use crate::{Aggregate, Context, Events, Guest, Rejection, log};
 
-/// One aggregate of `G`, known only by JSON.
+/// One aggregate of `G`. Its messages and its state are JSON.
 pub struct Driver<G: Guest> {
     key: String,
     state: G::Aggregate,
@@ -61,31 +61,31 @@ pub struct Snapshot {
     pub body: String,
 }
 
-/// Why there is no decision.
+/// Why a command was not decided.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DecideError {
-    /// The domain says no.
+    /// The domain said no.
     Rejected(Rejection),
-    /// The command can't be read; the text names its type and what doesn't fit.
+    /// The command can't be read. The text names its type and the part that doesn't fit.
     BadCommand(String),
     /// A decided event has no JSON form.
     Internal(String),
 }
 
-/// Why an event or a snapshot can't be folded, or an event not lifted.
+/// Why an event or a snapshot can't be folded, or an event can't be lifted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FoldError {
     /// The type, or its schema version, isn't one of this guest's.
     UnknownEvent(String),
     /// The body doesn't fit its type.
     BadEvent(String),
-    /// The snapshot can't be read, or an upcaster makes what it doesn't declare.
+    /// The snapshot can't be read, or an upcaster made an event that it doesn't declare.
     Internal(String),
 }
 
 impl<G: Guest> Driver<G> {
-    /// The initial state, or the one that `snapshot` holds. `key` is what follows the
-    /// category in the stream's id.
+    /// Opens an aggregate with the initial state, or with the state of `snapshot`. `key` is the
+    /// part of the stream's id after the category.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl<G: Guest> Driver<G> {
     ///
     /// # Errors
     ///
-    /// [`FoldError::UnknownEvent`] and [`FoldError::BadEvent`]; the state is unchanged.
+    /// [`FoldError::UnknownEvent`] and [`FoldError::BadEvent`]. The state is unchanged.
     pub fn apply(
         &mut self,
         event_type: &str,
@@ -128,13 +128,12 @@ impl<G: Guest> Driver<G> {
         Ok(())
     }
 
-    /// What the command leads to. Leaves the state unchanged. The context's key is
-    /// replaced by the aggregate's.
+    /// Returns the events that the command leads to. Leaves the state unchanged. The context's key
+    /// is replaced by the aggregate's.
     ///
     /// # Errors
     ///
-    /// [`DecideError::Rejected`] is an answer of the domain; the others are about the
-    /// message.
+    /// [`DecideError::Rejected`] when the domain said no. The other errors are about the message.
     pub fn decide(
         &self,
         command_type: &str,
@@ -168,7 +167,8 @@ impl<G: Guest> Driver<G> {
         &self.state
     }
 
-    /// None when the state has no JSON form, which the host's log then explains.
+    /// Returns a snapshot of the state; none when the state has no JSON form. The host's log then
+    /// explains why.
     pub fn snapshot(&self) -> Option<Snapshot> {
         match serde_json::to_string(&self.state) {
             Ok(body) => {
@@ -189,8 +189,8 @@ impl<G: Guest> Driver<G> {
         }
     }
 
-    /// The state for people; none when it is not shown, or has no JSON form, which the
-    /// host's log then explains.
+    /// Returns the state for people; none when it is not shown or has no JSON form. The host's log
+    /// then explains why.
     pub fn view(&self) -> Option<String> {
         match serde_json::to_string(&self.state.view()) {
             Ok(view) => Some(view).filter(|view| view != "null"),
@@ -206,9 +206,9 @@ impl<G: Guest> Driver<G> {
     }
 }
 
-/// An older snapshot one step on in the chain of
-/// [`migrations`](Aggregate::migrations), of the version that the step leads to. None:
-/// no step begins at its version, or it can't be read, which the host's log then explains.
+/// Migrates an older snapshot by one step of the chain of [`migrations`](Aggregate::migrations), to
+/// the version that the step leads to. None when no step begins at its version, or when it can't be
+/// read; the host's log then explains why.
 pub fn migrate<G: Guest>(old: &Snapshot) -> Option<Snapshot> {
     let from = old.state_schema_version;
     match G::Aggregate::migrations().run(from, &old.body)? {

@@ -4,10 +4,10 @@ use crate::message::Attributes;
 /// A type in either style, ready to run: [`decider!`](crate::decider) and
 /// [`aggregate!`](crate::aggregate) implement it.
 pub trait Guest: 'static {
-    /// The type itself, or its adapter.
+    /// The aggregate: the type itself, or its adapter.
     type Aggregate: Aggregate;
 
-    /// Semantic version of the component: that of the package that exports it.
+    /// The semantic version of the component, which is the version of the package that exports it.
     const VERSION: &'static str;
 
     /// Attributes of the commands.
@@ -22,8 +22,8 @@ pub trait Guest: 'static {
 /// `decider!(Account, upcasts = AccountUpcasts)`, and with [`Projection`](crate::Projection)s:
 /// `decider!(Account, projections = (Balances, Movements))`.
 ///
-/// At most once a package. In a package that forbids `unsafe_code`, deny it instead:
-/// the exported functions need it, though their author doesn't.
+/// At most once a package. In a package that forbids `unsafe_code`, deny it instead: the exported
+/// functions need it, but the code of their author doesn't.
 #[macro_export]
 macro_rules! decider {
     (
@@ -43,8 +43,8 @@ macro_rules! decider {
 /// `aggregate!(Account, upcasts = AccountUpcasts)`, and with [`Projection`](crate::Projection)s:
 /// `aggregate!(Account, projections = (Balances, Movements))`.
 ///
-/// At most once a package. In a package that forbids `unsafe_code`, deny it instead:
-/// the exported functions need it, though their author doesn't.
+/// At most once a package. In a package that forbids `unsafe_code`, deny it instead: the exported
+/// functions need it, but the code of their author doesn't.
 #[macro_export]
 macro_rules! aggregate {
     (
@@ -90,7 +90,7 @@ macro_rules! upcaster {
 /// Exports [`Projection`](crate::Projection)s as the component that this package builds,
 /// under a name of their own: `projections!("account-views", Balances, Movements)`.
 ///
-/// The name is the component's, of 1 to 64 of `a-z 0-9 _ - .`, beginning with a letter; the
+/// The name is the component's name, of 1 to 64 of `a-z 0-9 _ - .`, beginning with a letter; the
 /// projections keep theirs, whichever component includes them. At most once a package.
 #[macro_export]
 macro_rules! projections {

@@ -1,10 +1,10 @@
 //! Write Quipu guests in plain Rust: domain logic that a Quipu host runs as a
 //! WebAssembly component.
 //!
-//! A decider says which events a command leads to, and how an event changes the
-//! state. It has no clock, no randomness and no I/O; the host stores the events,
-//! retries, snapshots and replaces the code while it runs. Two styles, one result:
-//! [`Decider`] is functional, [`Aggregate`] mutable.
+//! A decider says which events a command leads to, and how an event changes the state. It has no
+//! clock, no randomness and no I/O. The host stores the events, retries, takes snapshots, and
+//! replaces the code while it runs. Two styles, one result: [`Decider`] is functional,
+//! [`Aggregate`] mutable.
 //!
 //! ```
 //! use quipu_guest::{Decider, Rejection, decider};
@@ -67,16 +67,15 @@
 //!
 //! # How messages are named and written
 //!
-//! Commands and events are enums in serde's usual (externally tagged) form. A
-//! message's type is its variant's name as serde has it, its body the variant's
-//! content as JSON: `Event::Deposited { amount: 5 }` above is of type `deposited`
-//! with the body `{"amount":5}`. A variant without content has the body `{}`;
-//! `null` is read as well. A struct is read from an object only: an array with its
-//! fields in order, which serde takes as well, does not fit, at any depth. (Except
-//! inside of `#[serde(flatten)]`, `#[serde(untagged)]` and `#[serde(tag = "…")]`, whose
-//! content serde reads by itself.) Tuples are arrays. The manifest lists the variants of both enums, so
-//! nothing has to be declared twice. Renaming a variant renames stored events:
-//! keep the old name with `#[serde(rename = "…")]`, or let it go on as an alias.
+//! Commands and events are enums in serde's usual (externally tagged) form. A message's type is its
+//! variant's name as serde has it, its body the variant's content as JSON: `Event::Deposited {
+//! amount: 5 }` above is of type `deposited` with the body `{"amount":5}`. A variant without
+//! content has the body `{}`; `null` is read as well. A struct is read from an object only. An
+//! array with its fields in order, which serde also accepts, does not fit, at any depth. (The
+//! content of `#[serde(flatten)]`, `#[serde(untagged)]` and `#[serde(tag = "…")]` is an exception,
+//! because serde reads it by itself.) Tuples are arrays. The manifest lists the variants of both
+//! enums, so nothing has to be declared twice. Renaming a variant renames stored events: keep the
+//! old name with `#[serde(rename = "…")]`, or add it as an alias.
 //!
 //! # When events change
 //!
@@ -92,8 +91,8 @@
 //!   `STATE_SCHEMA_VERSION` become newer ones. Without them streams are folded from their
 //!   first event.
 //!
-//! Here `opened` was called `created`, the amount of `deposited` was in euros, and
-//! `corrected` is two events today:
+//! Here `opened` was called `created`, the amount of `deposited` was in euros, and `corrected` is
+//! now two events:
 //!
 //! ```
 //! use quipu_guest::testing::{check_guest, check_steps, lifted, migrated};
@@ -244,7 +243,7 @@ pub mod __private {
     pub use crate::projection::Projections;
     pub use crate::upcast::Catalogue;
 
-    /// Whether two categories are one.
+    /// Returns whether two categories are the same.
     pub const fn equal(a: &str, b: &str) -> bool {
         let (a, b) = (a.as_bytes(), b.as_bytes());
         let mut index = 0;

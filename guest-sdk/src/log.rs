@@ -1,5 +1,5 @@
-//! Lines for the host's log. Write-only, so they can't make a guest impure; the
-//! host bounds their length and rate. Natively they go to stderr.
+//! Lines for the host's log. They are write-only, so they can't make a guest impure. The host
+//! limits their length and rate. Natively they go to stderr.
 
 use crate::bindings::diagnostics::Level;
 

@@ -8,10 +8,9 @@ pub struct Manifest {
     pub name: &'static str,
     /// Semantic version of the component.
     pub version: &'static str,
-    /// Version of the snapshots' form; 0 without a decider.
+    /// The version of the snapshots' form; 0 without a decider.
     pub state_schema_version: u32,
-    /// Older versions of it that can be migrated, in order, each with the one that it
-    /// leads to.
+    /// Older versions of it that can be migrated, in order, each with the version that it leads to.
     pub migrations: Vec<(u32, u32)>,
     /// Commands that are read, in order of their variants.
     pub commands: Vec<MessageType>,
@@ -61,7 +60,7 @@ impl Manifest {
         }
     }
 
-    /// The event of that name, which may be an older one.
+    /// Returns the event of that name, which may be an older name.
     pub fn event(&self, name: &str) -> Option<&MessageType> {
         let named = |event: &&MessageType| event.name == name || event.aliases.contains(&name);
         self.events.iter().find(named)

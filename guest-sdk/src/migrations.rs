@@ -3,13 +3,13 @@ use serde::de::DeserializeOwned;
 
 use crate::{EditError, Object};
 
-/// How snapshots of older state schema versions become newer ones, so that a change of
-/// the state's form doesn't cost the snapshots.
+/// Migrations of snapshots from older state schema versions to newer ones, so that snapshots stay
+/// usable when the state's form changes.
 ///
-/// Each migration leads from one version to a later one; together they are a chain
-/// without gaps up to `STATE_SCHEMA_VERSION`. A migrated snapshot must equal the state
-/// that the stream's (lifted) events fold to. One that can't be migrated is ignored: the
-/// stream is folded from its events again.
+/// Each migration leads from one version to a later one; together they are a chain without gaps up
+/// to `STATE_SCHEMA_VERSION`. A migrated snapshot must equal the state that the stream's (lifted)
+/// events fold to. One that can't be migrated is ignored: the stream is folded from its first
+/// event.
 ///
 /// ```
 /// use quipu_guest::Migrations;
@@ -46,8 +46,8 @@ impl Migrations {
         Migrations::default()
     }
 
-    /// Adds a migration: the state of version `from` in the form of version `to`. The
-    /// old type keeps serde's attributes of its time.
+    /// Adds a migration: the state of version `from` in the form of version `to`. The old type
+    /// keeps the serde attributes that it had at that time.
     #[must_use]
     pub fn map<Old: DeserializeOwned, New: Serialize>(
         self,
@@ -76,12 +76,12 @@ impl Migrations {
         })
     }
 
-    /// What the host would refuse at upload, found natively. `current` is the
+    /// Finds natively what the host would refuse at upload. `current` is the
     /// `STATE_SCHEMA_VERSION`.
     ///
     /// # Errors
     ///
-    /// A text that names the migration: one that leads nowhere later, two from one
+    /// A text that names the migration: one that does not lead to a later version, two from one
     /// version, or a gap in the chain.
     pub fn check(&self, current: u32) -> Result<(), String> {
         if current == 0 {
@@ -107,14 +107,14 @@ impl Migrations {
         Ok(())
     }
 
-    /// From and to, in order.
+    /// Pairs of from and to, in order.
     pub(crate) fn steps(&self) -> Vec<(u32, u32)> {
         let mut steps: Vec<_> = self.0.iter().map(|step| (step.from, step.to)).collect();
         steps.sort_unstable();
         steps
     }
 
-    /// The state one step on, with its version; none when no step begins there.
+    /// Returns the state after one step, with its version; none when no step begins there.
     pub(crate) fn run(&self, from: u32, state: &str) -> Option<Result<(u32, String), EditError>> {
         let migration = self.0.iter().find(|step| step.from == from)?;
         Some((migration.migrate)(state).map(|state| (migration.to, state)))

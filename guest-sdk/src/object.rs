@@ -28,7 +28,7 @@ pub struct Object {
     fields: Vec<(String, Box<RawValue>)>,
 }
 
-/// Why stored JSON can't be brought into another form.
+/// Why stored JSON can't be changed into another form.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EditError {
     /// The stored JSON doesn't have the expected form.
@@ -38,12 +38,12 @@ pub enum EditError {
 }
 
 impl Object {
-    /// Whether there is a field of that name.
+    /// Returns whether there is a field of that name.
     pub fn has(&self, name: &str) -> bool {
         self.place(name).is_some()
     }
 
-    /// The field's value; none without the field.
+    /// Returns the field's value; none without the field.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Object {
     }
 }
 
-/// A value as the JSON that a field of that name holds.
+/// Returns a value as the JSON that a field of that name holds.
 pub(crate) fn raw(name: &str, value: impl Serialize) -> Result<Box<RawValue>, EditError> {
     to_raw_value(&value).map_err(|error| EditError::Internal(format!("field {name}: {error}")))
 }
@@ -158,7 +158,7 @@ impl fmt::Display for EditError {
 
 impl std::error::Error for EditError {}
 
-/// Reading is what fails in practice: what can't be written can't be read either.
+/// In practice only reading fails: a value that can't be written can't be read either.
 impl From<serde_json::Error> for EditError {
     fn from(error: serde_json::Error) -> Self {
         EditError::Unfit(error.to_string())

@@ -53,7 +53,7 @@ impl Aggregate for Lamp {
         self.on = event == Event::SwitchedOn;
     }
 
-    /// Counts where no attribute says a version.
+    /// Applies where no attribute names a version.
     fn event_schema_version(event_type: &str) -> u32 {
         if event_type == "switched-on" { 7 } else { 9 }
     }

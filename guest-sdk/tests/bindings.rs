@@ -1,6 +1,7 @@
 //! The bindings in `src/bindings/generated` are those that wit-bindgen makes of `wit/`.
 //!
-//! They are in the tree so that a guest project compiles neither the generator nor its parsers.
+//! They are part of the source tree so that a guest project compiles neither the generator nor its
+//! parsers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +17,8 @@ use wit_bindgen_rust::{Opts, WithOption};
 struct Bindings {
     file: &'static str,
     wit: &'static str,
-    /// Whether the types that all interfaces share are generated here; else they are used from here.
+    /// Whether the types that all interfaces share are generated here; otherwise, the module to use
+    /// them from.
     with_types: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What every author of a guest has to build: a change of it is a decision.
+//! Tests which packages every author of a guest has to build: a change of them is a decision.
 
 #![allow(clippy::unwrap_used)]
 

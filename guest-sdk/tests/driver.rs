@@ -1,4 +1,4 @@
-//! What a host sees of a guest, without a host.
+//! Tests what a host sees of a guest, without a host.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! What a host sees of projections: sources, detail, errors.
+//! Tests what a host sees of projections: sources, details, errors.
 #![allow(clippy::unwrap_used)]
 
 use quipu_guest::driver::FoldError;
@@ -27,7 +27,7 @@ enum Either {
     Other(Untyped),
 }
 
-/// One document of everything, as a list of words.
+/// One document of all events, as a list of words.
 struct Words;
 
 impl Projection for Words {
@@ -108,7 +108,7 @@ fn what_can_not_be_read_is_told_apart() {
     assert!(bad(of("deposited", 2, "7")));
     assert!(unknown(of("deposited", 1, r#"{"cents":1}"#)));
     assert!(unknown(of("closed", 1, "{}")));
-    // Older names are the decider's to say.
+    // The decider declares older names.
     assert!(unknown(of("created", 1, r#"{"owner":"ann"}"#)));
 }
 

@@ -1,4 +1,4 @@
-//! Snapshots, older ones too, against the state that events fold to.
+//! Tests that snapshots, also older ones, equal the state that events fold to.
 
 #![allow(clippy::unwrap_used)]
 
@@ -122,8 +122,8 @@ fn event() -> impl Strategy<Value = (&'static str, String)> {
     ]
 }
 
-/// The state after all events is the one after those before `cut`, stored and opened
-/// again, and the others.
+/// Checks that the state after all events equals the state that is stored after the events before
+/// `cut`, opened, and changed by the other events.
 fn cut_at<G: Guest>(events: &[(&str, String)], cut: usize) -> Result<(), TestCaseError> {
     let fold = |mut driver: Driver<G>, events: &[(&str, String)]| {
         for (event_type, body) in events {

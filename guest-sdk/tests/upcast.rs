@@ -1,4 +1,4 @@
-//! What upcasters make of stored events.
+//! Tests how upcasters lift stored events.
 
 #![allow(clippy::unwrap_used)]
 
@@ -81,7 +81,7 @@ fn fields_are_added_renamed_and_removed() {
         5,
         r#"{"author":"a","id":123456789012345678901234567890,"lang":"en","sheets":1}"#,
     )]);
-    // What is there is kept, and what isn't is no error.
+    // A field that exists is not replaced, and a field that is missing is not an error.
     lift(r#"{"lang":"fr","pages":8}"#).to([("written", 5, r#"{"lang":"fr","sheets":4}"#)]);
     lift("null").to([("written", 5, r#"{"lang":"en","sheets":1}"#)]);
 }
@@ -113,7 +113,7 @@ fn a_body_is_mapped_and_its_type_renamed() {
 #[test]
 fn one_event_becomes_several_or_none() {
     let lift = |body| lifted::<Notes>("moved", 1, body);
-    // Each part goes on through the steps of its own type.
+    // Each part is lifted further by the steps of its own type.
     lift(r#"{"from":"a","to":"b"}"#).to([("gone", 1, r#""a""#), ("arrived", 1, r#""b""#)]);
     lift("{}").to([("gone", 1, r#""home""#)]);
     lifted::<Notes>("seen", 1, "not read").to([]);

@@ -24,7 +24,7 @@ const PROFILE: [(&str, &str); 8] = [
     ("CARGO_PROFILE_RELEASE_INCREMENTAL", "false"),
     ("CARGO_PROFILE_RELEASE_LTO", "fat"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3"),
-    // A number that wraps would be recorded as if it were right; a trap is not.
+    // A number that overflowed would be recorded as if it were right. A trap is not recorded.
     ("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true"),
     ("CARGO_PROFILE_RELEASE_PANIC", "abort"),
     ("CARGO_PROFILE_RELEASE_STRIP", "symbols"),
@@ -35,7 +35,7 @@ const PROFILE: [(&str, &str); 8] = [
 pub struct Options {
     /// The component's file, instead of `guests/components/` in the workspace's target folder.
     pub output: Option<PathBuf>,
-    /// Fail rather than change `Cargo.lock`.
+    /// Whether to fail rather than change `Cargo.lock`.
     pub locked: bool,
 }
 
@@ -52,12 +52,11 @@ pub struct Built {
 
 /// Compiles the guest project in `dir` to a validated component.
 ///
-/// cargo's progress and diagnostics go to standard error. `RUSTFLAGS` is
-/// ignored; flags under `[target.wasm32-unknown-unknown]` in the guest's
-/// `.cargo/config.toml` are. The same source and toolchain give the same bytes
-/// in any folder, as long as path dependencies lie within the workspace.
-/// Builds into one target folder wait for each other, and the component's file
-/// is replaced as a whole.
+/// cargo's progress and diagnostics go to standard error. `RUSTFLAGS` is ignored; flags under
+/// `[target.wasm32-unknown-unknown]` in the guest's `.cargo/config.toml` are used. The same source
+/// and toolchain give the same bytes in any folder, as long as path dependencies lie within the
+/// workspace. Builds into one target folder wait for each other, and the component's file is
+/// replaced as a whole.
 ///
 /// # Errors
 ///
@@ -68,8 +67,8 @@ pub fn build(dir: &Path, options: &Options) -> Result<Built, Error> {
     let manifest = package::manifest(dir)?;
     let toolchain = toolchain::find(dir)?;
     let package = Package::read(&toolchain, dir, manifest)?;
-    // A folder of its own: an outer cargo holds the lock of the workspace's, and
-    // the standard library is compiled once for all guests.
+    // A separate folder, because an outer cargo holds the lock of the workspace's folder, and
+    // because the standard library is then compiled once for all guests.
     let target = package.target.join("guests");
     let _lock = lock(&target)?;
     let module = compile(&toolchain, &package, &target, options)?;
@@ -117,8 +116,8 @@ fn compile(
     options: &Options,
 ) -> Result<PathBuf, Error> {
     let mut cargo = toolchain.cargo();
-    // `rustc --crate-type` and not `build`: cargo leaves LTO out for a package
-    // that is also an rlib.
+    // `rustc --crate-type` and not `build`, because cargo skips LTO for a package that is also an
+    // rlib.
     cargo.args(["rustc", "--release", "--lib", "--crate-type", "cdylib"]);
     cargo.arg("--manifest-path").arg(&package.manifest);
     cargo.arg("--target-dir").arg(target);
@@ -127,8 +126,8 @@ fn compile(
     if options.locked {
         cargo.arg("--locked");
     }
-    // The same for every project of a machine: the standard library is compiled again where
-    // they differ.
+    // The flags are the same for every project of a machine, because the standard library is
+    // compiled a second time where they differ.
     let flags = shared_remaps(toolchain);
     cargo
         .arg("--config")
@@ -189,7 +188,7 @@ fn shared_remaps(toolchain: &Toolchain) -> Vec<String> {
     known.flat_map(|(from, to)| remaps(from, to)).collect()
 }
 
-/// A place under another name, however it is written.
+/// A path and the name that replaces it, in each way to write the path.
 fn remaps(place: PathBuf, to: &str) -> Vec<String> {
     let canonical = place.canonicalize().ok().filter(|it| *it != place);
     let places = [Some(place), canonical].into_iter().flatten();
@@ -199,7 +198,7 @@ fn remaps(place: PathBuf, to: &str) -> Vec<String> {
 
 fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
     let said = |error| format!("{error:#}");
-    // Without this a module that never heard of WIT becomes an empty component.
+    // Without this check, a module without a WIT world becomes an empty component.
     let (_, bindings) = wit_component::metadata::decode(module).map_err(said)?;
     if bindings.resolve.worlds[bindings.world].exports.is_empty() {
         return Err(
@@ -214,7 +213,7 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(said)
 }
 
-/// A reader sees the old file or the new one, whole.
+/// Replaces the file as a whole: a reader sees the old file or the new one.
 fn replace(file: &Path, bytes: &[u8]) -> Result<(), Error> {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let dir = match file.parent() {

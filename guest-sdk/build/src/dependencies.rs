@@ -9,17 +9,18 @@ use serde_json::Value;
 
 use crate::{Toolchain, package};
 
-/// Package of the guest SDK.
+/// The package of the guest SDK.
 const SDK: &str = "quipu-guest";
 
 /// Packages by the paths of their manifests, as cargo describes them.
 type Packages = HashMap<PathBuf, Value>;
 
-/// The names from a package to another guest that it depends on, directly or through libraries;
-/// none when there is no such guest.
+/// Returns the names of the packages from a package to another guest that it depends on, directly
+/// or through libraries; none when there is no such guest.
 ///
-/// Only path dependencies are looked at: guests are not published. Those that are optional, for
-/// other targets or without default features may export nothing, and are left to the linker.
+/// Only path dependencies are checked, because guests are not published. Dependencies that are
+/// optional, for other targets or without default features may export nothing, and are left to the
+/// linker.
 pub(crate) fn path_to_guest(
     toolchain: &Toolchain,
     metadata: &Value,
@@ -55,7 +56,7 @@ fn add(packages: &mut Packages, metadata: &Value) {
     }
 }
 
-/// The package with this manifest; cargo is asked when it is in another workspace.
+/// Returns the package with this manifest. Asks cargo when the package is in another workspace.
 fn described(toolchain: &Toolchain, packages: &mut Packages, manifest: &Path) -> Option<Value> {
     if !packages.contains_key(manifest) {
         add(
@@ -73,7 +74,7 @@ fn is_guest(package: &Value) -> bool {
     package::has_cdylib(package) && names.any(|it| it["name"] == SDK)
 }
 
-/// Manifests of the path dependencies that are linked for certain.
+/// Returns the manifests of the path dependencies that are certainly linked.
 fn linked(package: &Value) -> impl Iterator<Item = PathBuf> {
     let dependencies = package["dependencies"].as_array().into_iter().flatten();
     let certain = dependencies.filter(|it| {
@@ -147,7 +148,7 @@ mod tests {
         let dir = folder(&[
             ("quipu-guest", "", ""),
             ("loan", GUEST, SDK_PATH),
-            // It has types for guests, and exports nothing.
+            // This package has types for guests, and exports nothing.
             ("shared", "", SDK_PATH),
             ("plain", GUEST, ""),
             ("offers", GUEST, &offers),

@@ -8,15 +8,15 @@ use crate::{
 
 const APT_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 
-/// After this, `rustup` is taken to have no way to its server.
+/// After this time, `rustup` is assumed not to reach its server.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
 
-/// How [`ensure()`] came to a toolchain.
+/// How [`ensure()`] found a toolchain.
 #[derive(Debug)]
 pub enum Ensured {
-    /// The machine had it.
+    /// The machine had the toolchain already.
     Found(Toolchain),
-    /// This installer brought it.
+    /// This installer installed the toolchain.
     Installed(Toolchain, Installer),
 }
 
@@ -29,14 +29,14 @@ pub enum Installer {
     Apt,
 }
 
-/// The toolchain for guests in `dir`, installed first when there is none.
+/// Finds the toolchain for guests in `dir`, and installs one first when there is none.
 ///
-/// Tries rustup where it is, for at most 120 s, then Debian's packages. Ends with a toolchain
-/// that works, or with an error that says what was tried and what to do instead.
+/// Tries rustup where it is installed, for at most 120 s, then Debian's packages. Ends with a
+/// toolchain that works, or with an error that says what was tried and what to do instead.
 ///
 /// # Errors
 ///
-/// [`Error::NoRust`], and [`Error::Setup`] when no way led to a toolchain.
+/// [`Error::NoRust`], and [`Error::Setup`] when no installer led to a toolchain.
 pub fn ensure(dir: &Path) -> Result<Ensured, Error> {
     ensure_on(&Machine::current(), dir, RUSTUP_LIMIT)
 }
@@ -52,7 +52,7 @@ fn ensure_on(machine: &Machine, dir: &Path, rustup_limit: Duration) -> Result<En
         if let Err(detail) = installer.run(machine, dir, rustup_limit) {
             eprintln!("{detail}");
             tried.push(detail);
-            // Packages may be good although their installer failed.
+            // The packages may be usable although their installer failed.
         }
         missing = match toolchain::find_on(machine, dir) {
             Err(Error::NoWasm { missing, .. }) => missing,
@@ -68,7 +68,7 @@ fn ensure_on(machine: &Machine, dir: &Path, rustup_limit: Duration) -> Result<En
 }
 
 impl Installer {
-    /// Those that can work on this machine, in the order in which they are tried.
+    /// Returns the installers that can work on this machine, in the order in which they are tried.
     fn of(machine: &Machine) -> Vec<Self> {
         let mut installers = Vec::new();
         if machine.has("rustup") {
@@ -89,7 +89,7 @@ impl Installer {
         }
     }
 
-    /// Err says what failed, for a person.
+    /// The error says what failed, for a person.
     fn run(self, machine: &Machine, dir: &Path, rustup_limit: Duration) -> Result<(), String> {
         match self {
             Self::Apt => apt::install(machine, &APT_PACKAGES).map_err(|error| error.to_string()),
@@ -106,7 +106,7 @@ impl Installer {
     }
 }
 
-/// What to run on a machine where nothing has been tried.
+/// Returns the advice for a machine where no installer has been tried.
 pub(crate) fn advice(machine: &Machine) -> String {
     let rustup = Installer::Rustup.command();
     let apt = apt::advice(&APT_PACKAGES);
@@ -118,7 +118,8 @@ pub(crate) fn advice(machine: &Machine) -> String {
     }
 }
 
-/// What to do when every installer of this machine has been tried: never the same once more.
+/// Returns the advice when every installer of this machine has been tried. It never repeats what
+/// was tried.
 fn advice_after(machine: &Machine, missing: &Missing) -> String {
     let rustup = Installer::Rustup.command();
     let mut ways = Vec::new();

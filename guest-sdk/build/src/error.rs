@@ -18,21 +18,21 @@ pub enum Error {
     /// Rust is there, but no compiler for the target. [`crate::ensure()`] installs one.
     #[error("can't compile for {TARGET}: {missing}; {advice}")]
     NoWasm {
-        /// What the machine lacks.
+        /// The part that the machine lacks.
         missing: Missing,
-        /// What to run.
+        /// The command to run.
         advice: String,
     },
 
-    /// Set-up has tried every installer of this machine, and there still is no compiler for
-    /// the target.
+    /// Set-up has tried every installer of this machine, and there is still no compiler for the
+    /// target.
     #[error("can't compile for {TARGET}: {missing}{}; {advice}", list(.tried))]
     Setup {
-        /// What the machine lacks now.
+        /// The part that the machine still lacks.
         missing: Missing,
         /// The installers that failed, each with its error.
         tried: Vec<String>,
-        /// What to do, which is not what has been tried.
+        /// The action to take, which is none of those that were tried.
         advice: String,
     },
 
@@ -43,7 +43,7 @@ pub enum Error {
         command: String,
         /// The exit status, or why it did not start.
         detail: String,
-        /// What to do.
+        /// The action to take.
         advice: String,
     },
 
@@ -52,11 +52,12 @@ pub enum Error {
     NotAGuest {
         /// The folder that was named.
         dir: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         detail: String,
     },
 
-    /// The guest depends on another guest: both export a component, which no linker can make one.
+    /// The guest depends on another guest: both export a component, and the linker could not make
+    /// one component of both.
     #[error(
         "guest {} can't depend on guest {} ({}): each exports a component of its own; move the \
          types that they share into a library crate without `cdylib`, and let both depend on it",
@@ -83,7 +84,7 @@ pub enum Error {
     NotAComponent {
         /// The guest's package.
         package: String,
-        /// What is wrong with it.
+        /// The problem with it.
         detail: String,
     },
 

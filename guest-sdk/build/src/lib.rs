@@ -1,7 +1,7 @@
 //! Compiles a guest project to a WebAssembly component.
 //!
-//! [`build()`] is what `quipu build` runs. [`toolchain`] finds a compiler for
-//! [`TARGET`], and [`ensure()`] installs one where there is none.
+//! `quipu build` runs [`build()`]. [`toolchain`] finds a compiler for [`TARGET`], and [`ensure()`]
+//! installs one where there is none.
 //!
 //! ```no_run
 //! use quipu_guest_build::{Options, build};

@@ -102,7 +102,7 @@ pub(crate) fn run_for(command: Command, limit: Duration) -> Result<(), String> {
         }
         let elapsed = start.elapsed();
         if elapsed >= limit {
-            // It may have ended in this moment; both are errors here.
+            // The command may have ended at this moment. Both cases are errors here.
             let _ = child.kill();
             let _ = child.wait();
             return Err(format!("no result within {} s", limit.as_secs()));

@@ -1,9 +1,9 @@
 //! The two ways to compile for [`TARGET`].
 //!
-//! First the active toolchain, when it has a standard library for the target.
-//! Else a distribution's compiler that comes with the library's source: the
-//! library is then compiled with the guest (45 s, once per target folder), and
-//! the active toolchain lends its cargo and its `rust-lld`.
+//! First the active toolchain, when it has a standard library for the target. Otherwise a
+//! distribution's compiler that comes with the library's source. The library is then compiled with
+//! the guest (45 s, once per target folder), with the cargo and the `rust-lld` of the active
+//! toolchain.
 
 use std::{
     env, fmt, fs,
@@ -37,7 +37,7 @@ const LEAKS: [&str; 12] = [
     "__CARGO_TESTS_ONLY_SRC_ROOT",
 ];
 
-/// A cargo and a compiler that make code for [`TARGET`].
+/// A cargo and a compiler that can compile for [`TARGET`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
     pub(crate) cargo: PathBuf,
@@ -71,16 +71,16 @@ pub enum Missing {
         /// The active compiler's release.
         release: String,
     },
-    /// A compiler that could do it, but is older than the guest SDK needs.
+    /// A compiler for the target that is older than the guest SDK needs.
     TooOld {
         /// The compiler.
         path: PathBuf,
-        /// Its release.
+        /// The compiler's release.
         release: String,
         /// The oldest release that works.
         needed: &'static str,
     },
-    /// The active toolchain has no linker to lend to a distribution's compiler.
+    /// The active toolchain has no linker for a distribution's compiler.
     Linker {
         /// Where the linker should be.
         path: PathBuf,
@@ -111,12 +111,13 @@ impl fmt::Display for Missing {
     }
 }
 
-/// The toolchain with which a guest in `dir` is compiled. rustup may choose another one in
+/// Finds the toolchain with which a guest in `dir` is compiled. rustup may choose another one in
 /// another folder.
 ///
 /// # Errors
 ///
-/// [`Error::NoRust`], and [`Error::NoWasm`], after which [`crate::ensure()`] helps.
+/// [`Error::NoRust`], and [`Error::NoWasm`], after which [`crate::ensure()`] can install a
+/// toolchain.
 pub fn find(dir: &Path) -> Result<Toolchain, Error> {
     find_on(&Machine::current(), dir)
 }
@@ -171,7 +172,7 @@ fn choose(active: &Compiler, distribution: &[Compiler]) -> Result<Toolchain, Mis
 }
 
 impl Toolchain {
-    /// cargo, bound to this compiler whatever the environment says.
+    /// Returns cargo, bound to this compiler whatever the environment says.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(&self.cargo);
         for leak in LEAKS {
@@ -192,7 +193,7 @@ impl Toolchain {
         }
     }
 
-    /// Where the standard library's source lies, when it is compiled with the guest.
+    /// The folder of the standard library's source, when it is compiled with the guest.
     pub(crate) fn std_source(&self) -> Option<PathBuf> {
         matches!(self.std, Std::FromSource { .. }).then(|| self.rustc.source())
     }
@@ -223,16 +224,17 @@ impl Compiler {
             program: "rustc".to_owned(),
             detail,
         })?;
-        // rustup stays out of it from here on: its proxies choose by environment.
+        // rustup's proxies are not used from here on, because they choose by environment.
         found.path = found.beside("rustc");
         Ok(found)
     }
 
-    /// None: not a compiler, or one of rustup's proxies, which run any compiler.
+    /// Returns none when the file is not a compiler, or is one of rustup's proxies, which run any
+    /// compiler.
     fn of_distribution(path: &Path) -> Option<Self> {
         let rustc = || {
             let mut rustc = Command::new(path);
-            // A compiler does not look at these; a proxy fails.
+            // A compiler ignores these variables; a proxy fails.
             rustc
                 .env("RUSTUP_TOOLCHAIN", "not-a-toolchain")
                 .env("RUSTUP_AUTO_INSTALL", "0")
@@ -305,7 +307,7 @@ impl Compiler {
         tools.join(format!("{name}{}", env::consts::EXE_SUFFIX))
     }
 
-    /// A program of the same toolchain; where it is not beside, the one on the path.
+    /// Returns a program of the same toolchain; the one on the path where the toolchain has none.
     fn beside(&self, name: &str) -> PathBuf {
         let name = format!("{name}{}", env::consts::EXE_SUFFIX);
         let path = self.sysroot.join("bin").join(&name);
@@ -317,7 +319,7 @@ impl Compiler {
     }
 }
 
-/// Every place where distributions put a compiler: `/usr/bin/rustc`,
+/// Returns every path where distributions install a compiler: `/usr/bin/rustc`,
 /// `/usr/bin/rustc-1.96`, `/usr/lib/rust-1.96/bin/rustc`.
 fn distribution_compilers(root: &Path) -> Vec<PathBuf> {
     let names = |dir: &str, prefix: &str| -> Vec<PathBuf> {
@@ -337,7 +339,7 @@ fn distribution_compilers(root: &Path) -> Vec<PathBuf> {
     all.filter(|path| path.is_file()).collect()
 }
 
-/// `1.96.0-nightly` as (1, 96); what can't be read is older than anything.
+/// Reads `1.96.0-nightly` as (1, 96). A release that can't be read counts as the oldest.
 fn numbers(release: &str) -> (u32, u32) {
     let mut parts = release.split('.').map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))

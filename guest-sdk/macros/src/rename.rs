@@ -1,6 +1,6 @@
 use syn::{Error, LitStr, Result};
 
-/// What `#[serde(rename_all = "…")]` makes of the names of variants.
+/// How `#[serde(rename_all = "…")]` changes the names of variants.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Rule {
     #[default]

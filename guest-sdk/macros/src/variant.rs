@@ -8,17 +8,17 @@ use crate::rename::Rule;
 /// A variant as the manifest sees it.
 pub(crate) struct Variant {
     pub span: Span,
-    /// As serde has it.
+    /// The name as serde has it.
     pub name: String,
     pub version: Option<u32>,
-    /// Of both kinds: serde's and those of this macro.
+    /// Aliases of both kinds: serde's and those of this macro.
     pub aliases: Vec<String>,
     /// The oldest version whose bodies have the current form.
     pub unchanged_since: Option<u32>,
 }
 
 impl Variant {
-    /// None when serde reads no such variant.
+    /// Returns the variant; none when serde reads no such variant.
     pub(crate) fn read(variant: &syn::Variant, rule: Rule) -> Result<Option<Self>> {
         for field in &variant.fields {
             refuse(&field.attrs, "a field")?;
@@ -95,7 +95,7 @@ impl Variant {
     }
 }
 
-/// The attributes of that name.
+/// Returns the attributes of that name.
 pub(crate) fn of<'a>(
     attributes: &'a [Attribute],
     name: &str,
@@ -103,7 +103,8 @@ pub(crate) fn of<'a>(
     attributes.iter().filter(move |it| it.path().is_ident(name))
 }
 
-/// An error when there is an attribute of this macro's where only a variant may have one.
+/// Returns an error when there is an attribute of this macro in a place where only a variant may
+/// have one.
 pub(crate) fn refuse(attributes: &[Attribute], place: &str) -> Result<()> {
     match of(attributes, "quipu").next() {
         None => Ok(()),
@@ -114,7 +115,7 @@ pub(crate) fn refuse(attributes: &[Attribute], place: &str) -> Result<()> {
     }
 }
 
-/// The text of `rename` and `rename_all`, which serde also takes apart by direction.
+/// The text of `rename` and `rename_all`, which serde also accepts separately for each direction.
 pub(crate) fn one_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
     if meta.input.peek(syn::token::Paren) {
         return Err(meta.error("a message has one name for both directions: write `= \"name\"`"));
@@ -122,7 +123,7 @@ pub(crate) fn one_name(meta: &ParseNestedMeta<'_>) -> Result<LitStr> {
     meta.value()?.parse()
 }
 
-/// Whatever serde's attribute says, it is serde's affair.
+/// Skips the other arguments of serde's attribute, because serde checks them.
 pub(crate) fn pass_over(meta: &ParseNestedMeta<'_>) -> Result<()> {
     if meta.input.peek(Token![=]) {
         meta.value()?.parse::<Expr>()?;

@@ -31,8 +31,8 @@ impl<G: Guest> decider::Guest for Component<G> {
     }
 }
 
-/// The resource: the component model hands it out shared, and never calls it twice at
-/// once.
+/// The resource. The component model passes it as shared, and never calls it twice at the same
+/// time.
 pub struct Held<G: Guest>(RefCell<Driver<G>>);
 
 impl<G: Guest> decider::GuestAggregate for Held<G> {

@@ -31,7 +31,7 @@ use crate::log;
 
 pub(crate) use generated::manifest::quipu::domain::{diagnostics, types};
 
-/// A trap carries no text, so the panic's goes to the log first.
+/// A trap carries no text, so the panic's text is logged first.
 fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -26,8 +26,8 @@ use crate::{Aggregate, Guest};
 /// assert_eq!((deposited.name, deposited.schema_version), ("deposited", Some(2)));
 /// ```
 ///
-/// A name is the one that serde gives the variant. An alias of serde's is one here too.
-/// A version in an attribute takes precedence over `event_schema_version` and
+/// A name is the one that serde gives the variant. An alias of serde's is an alias here too. A
+/// version in an attribute takes precedence over `event_schema_version` and
 /// `command_schema_version`; without either it is 1.
 ///
 /// Two variants can't share a name:
@@ -54,12 +54,13 @@ pub struct Attributes {
     pub schema_version: Option<u32>,
     /// Older names.
     pub aliases: &'static [&'static str],
-    /// The oldest schema version whose bodies have the current form; none: no attribute says so.
+    /// The oldest schema version whose bodies have the current form; none when no attribute names
+    /// it.
     pub unchanged_since: Option<u32>,
 }
 
-/// Finds out whether `T` is a [`Message`]: its own `ATTRIBUTES`, which only a message
-/// has, go before those of [`Plain`].
+/// Finds out whether `T` is a [`Message`]: its own `ATTRIBUTES`, which only a message has, take
+/// precedence over those of [`Plain`].
 #[doc(hidden)]
 pub struct Probe<T>(PhantomData<T>);
 
@@ -68,7 +69,7 @@ impl<T: Message> Probe<T> {
     pub const ATTRIBUTES: &'static [Attributes] = T::ATTRIBUTES;
 }
 
-/// What every other type has.
+/// The attributes of every other type.
 #[doc(hidden)]
 pub trait Plain {
     const ATTRIBUTES: &'static [Attributes] = &[];
@@ -76,13 +77,13 @@ pub trait Plain {
 
 impl<T> Plain for Probe<T> {}
 
-/// Current schema version of a type of command.
+/// Returns the current schema version of a type of command.
 pub(crate) fn command_version<G: Guest>(command_type: &str) -> u32 {
     named(G::COMMANDS, command_type)
         .unwrap_or_else(|| G::Aggregate::command_schema_version(command_type))
 }
 
-/// Current schema version of a type of event.
+/// Returns the current schema version of a type of event.
 pub(crate) fn event_version<G: Guest>(event_type: &str) -> u32 {
     named(G::EVENTS, event_type).unwrap_or_else(|| G::Aggregate::event_schema_version(event_type))
 }

@@ -13,12 +13,12 @@ use super::objects::Objects;
 /// Why a message can't be read.
 pub(crate) enum Unreadable {
     UnknownType,
-    /// The type is known, its body doesn't fit.
+    /// The type is known, but its body doesn't fit.
     Body(Error),
 }
 
-/// The variant named `message_type` with the content of `body`, read without a tree
-/// between. A struct is read from an object only, never from an array.
+/// Reads the variant named `message_type` with the content of `body`, without a tree in between. A
+/// struct is read from an object only, never from an array.
 pub(crate) fn decode<'de, T: Deserialize<'de>>(
     message_type: &'de str,
     body: &'de str,

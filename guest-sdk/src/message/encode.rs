@@ -4,13 +4,13 @@ use serde::ser::{
 };
 use serde_json::Error;
 
-/// An enum's value as the name of its variant and the variant's content as JSON,
-/// written without a tree between.
+/// Splits an enum's value into the name of its variant and the variant's content as JSON, written
+/// without a tree in between.
 ///
 /// # Errors
 ///
-/// When `message` is no variant of an externally tagged enum, or its content no JSON
-/// (a map whose keys are no strings).
+/// When `message` is not a variant of an externally tagged enum, or its content has no JSON form (a
+/// map whose keys are not strings).
 pub(crate) fn encode<T: Serialize>(message: &T) -> Result<(&'static str, String), Error> {
     let mut body = Vec::with_capacity(128);
     let mut json = serde_json::Serializer::new(&mut body);
@@ -37,7 +37,7 @@ struct Message<'a, 'w> {
     variant: &'a mut Option<&'static str>,
 }
 
-/// The content of a variant, which to JSON is a plain struct or tuple.
+/// The content of a variant, which is a plain struct or tuple in JSON.
 struct Content<C>(C);
 
 impl<C: SerializeStruct> SerializeStructVariant for Content<C> {
@@ -70,7 +70,7 @@ impl<C: SerializeTuple> SerializeTupleVariant for Content<C> {
     }
 }
 
-/// Kinds of values that are no variant of an enum.
+/// Kinds of values that are not a variant of an enum.
 macro_rules! refuse {
     ($($method:ident($($argument:ty),*) $(-> $compound:ident)?;)*) => {
         $(fn $method(self, $(_: $argument),*) -> Result<refuse!(@ $($compound)?), Error> {

@@ -2,11 +2,11 @@ use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// The names of an enum's variants, as serde derives them; none when `T` isn't an
+/// Returns the names of an enum's variants, as serde derives them; none when `T` isn't an
 /// externally tagged enum.
 pub(crate) fn names<'de, T: Deserialize<'de>>() -> Option<&'static [&'static str]> {
     let mut names = None;
-    // Fails always: it only listens to what the enum asks for.
+    // It always fails: it only records what the enum asks for.
     let _ = T::deserialize(Listener(&mut names));
     names
 }

@@ -1,5 +1,5 @@
-//! Structs are read from objects only. Left to itself, serde takes an array for a struct, whose
-//! elements are the fields in order: a caller's mistake would become an event.
+//! Structs are read from objects only. By default, serde also reads a struct from an array whose
+//! elements are the fields in order, so a caller's mistake would become an event.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-/// A deserializer, a visitor, or what one hands to the other, through which structs are read
-/// from objects only, at every depth that serde does not read ahead: what is inside of
-/// `flatten`, `untagged` and `tag` is read by serde itself.
+/// A deserializer, a visitor, or a value that one passes to the other. Through it, structs are read
+/// from objects only, at every depth that serde does not read ahead: serde itself reads the content
+/// of `flatten`, `untagged` and `tag`.
 pub(crate) struct Objects<T>(pub T);
 
 /// A visitor of a struct.

@@ -1,7 +1,7 @@
 use super::{Index, Projection, Sources, Stored};
 use crate::driver::FoldError;
 
-/// The projections of a component, known only by JSON.
+/// The projections of a component. Their events and documents are JSON.
 #[doc(hidden)]
 #[derive(Default)]
 pub struct Projections(Vec<Box<dyn Run>>);
@@ -12,14 +12,14 @@ pub struct Projections(Vec<Box<dyn Run>>);
 pub struct Definition {
     pub name: &'static str,
     pub version: u32,
-    /// Categories with their types; the empty one is every category.
+    /// Categories with their types. The empty name means every category.
     pub sources: Vec<(&'static str, Vec<(&'static str, u32)>)>,
     pub tags: bool,
     pub annotations: bool,
     pub indexes: Vec<Index>,
 }
 
-/// A document and what is to be folded into it.
+/// A document and the event that is to be folded into it.
 #[doc(hidden)]
 pub struct Work {
     pub key: String,

@@ -1,4 +1,4 @@
-/// Values of the documents by which they can be found.
+/// The indexes of a projection: values of its documents by which they can be found.
 ///
 /// A JSON pointer says where a value is; an array there gives one entry for each
 /// element. A document whose value is missing or of another kind is not in the index. At
@@ -20,13 +20,13 @@ pub struct Index {
 /// How an index compares its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Strings, by their bytes; long ones of more than 1,024 are left out.
+    /// Strings, compared by their bytes. Strings of more than 1,024 bytes are left out.
     Text,
-    /// Numbers without fraction, of 64 bits with sign.
+    /// Signed 64-bit numbers without fraction.
     Integer,
-    /// Numbers, as doubles.
+    /// Numbers, compared as doubles.
     Number,
-    /// False before true.
+    /// Truth values: false comes before true.
     Boolean,
 }
 

@@ -109,8 +109,8 @@ pub trait Projection: 'static {
         Indexes::none()
     }
 
-    /// Keys of the documents that the event concerns, none twice; a key has 1 to 255 bytes,
-    /// an event at most 256 keys. The event's position is not known yet: it is 0.
+    /// Returns the keys of the documents that the event concerns, each key once. A key has 1 to 255
+    /// bytes. An event has at most 256 keys. The event's position is not known yet: it is 0.
     fn keys(event: &Recorded<Self::Event>) -> Vec<String>;
 
     /// Returns the document of that key after the event; none when there is none, or no longer.

@@ -1,29 +1,30 @@
-/// An event with its place in the log, as a projection reads it.
+/// An event with its position in the log, as a projection reads it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded<E> {
-    /// What happened.
+    /// The event itself.
     pub event: E,
     /// The event's id, a UUID.
     pub id: u128,
     /// The stream's whole id.
     pub stream: String,
-    /// Place in its stream, from 1.
+    /// The event's version in its stream, from 1.
     pub version: u64,
-    /// Place in the log of all events, rising; 0 in [`Projection::keys`](super::Projection::keys).
+    /// The event's position in the log, which only rises; 0 in
+    /// [`Projection::keys`](super::Projection::keys).
     pub position: u64,
-    /// When the host recorded it, microseconds since 1970 UTC.
+    /// When the host recorded the event, in microseconds since 1970 UTC.
     pub recorded_at_us: u64,
-    /// Number of the part, from 0, of an event that an upcaster split; else 0.
+    /// The number of the part, from 0, when an upcaster split the event; otherwise 0.
     pub part: u32,
     /// Labels `name:value`; empty unless [asked for](super::Projection::TAGS).
     pub tags: Vec<String>,
-    /// The event's metadata, and what the host vouches for under `quipu.`; empty unless
-    /// [asked for](super::Projection::ANNOTATIONS).
+    /// The event's metadata, and under `quipu.` the members that the host sets; empty unless [asked
+    /// for](super::Projection::ANNOTATIONS).
     pub annotations: Vec<(String, String)>,
 }
 
 impl<E> Recorded<E> {
-    /// The part of the stream's id before the first `-`; all of it without one.
+    /// The part of the stream's id before the first `-`; without one, the whole id.
     pub fn category(&self) -> &str {
         category(&self.stream)
     }
@@ -33,7 +34,7 @@ impl<E> Recorded<E> {
         self.stream.split_once('-').map_or("", |(_, key)| key)
     }
 
-    /// The annotation of that name.
+    /// Returns the annotation of that name.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         let mut annotations = self.annotations.iter();
         let (_, value) = annotations.find(|(known, _)| known == name)?;
@@ -52,7 +53,7 @@ pub struct Untyped {
     pub body: Option<String>,
 }
 
-/// An event before it is read.
+/// An event before its body is read.
 pub type Stored = Recorded<Untyped>;
 
 pub(super) fn category(stream: &str) -> &str {

@@ -6,18 +6,18 @@ use crate::Message;
 use crate::driver::{FoldError, other_version, unfit};
 use crate::message::{Unreadable, decode, names};
 
-/// Whose events a projection reads, and how `E` is made of them.
+/// The events that a projection reads, and how they become an `E`.
 ///
-/// A category's events are those of an enum in serde's usual form, named as the decider
-/// names them; one that lacks some of the decider's is never given these. Derive
-/// [`Message`] on it: a variant is read in the schema version of its attribute, else in
-/// version 1. Older events are lifted to it.
+/// A category's events are those of an enum in serde's usual form, named as the decider names them.
+/// An enum that lacks some of the decider's types never receives events of these types. Derive
+/// [`Message`] on it: a variant is read in the schema version of its attribute, else in version 1.
+/// Older events are lifted to it.
 pub struct Sources<E>(Vec<Source<E>>);
 
 struct Source<E> {
-    /// Empty: every category.
+    /// The category; empty for every category.
     category: &'static str,
-    /// Empty: every type.
+    /// The types; empty for every type.
     types: Vec<(&'static str, u32)>,
     read: Box<Read<E>>,
 }
@@ -32,7 +32,7 @@ impl<E: Message + DeserializeOwned + 'static> Sources<E> {
 }
 
 impl Sources<Untyped> {
-    /// Every event of every category.
+    /// Reads every event of every category.
     pub fn every() -> Self {
         Sources::none().and_every(|event| event)
     }
@@ -72,8 +72,7 @@ impl<E> Sources<E> {
         self
     }
 
-    /// Categories, each with the types that are read of it; the empty one means every
-    /// category.
+    /// Categories, each with the types that are read from it. The empty name means every category.
     pub(crate) fn named(&self) -> Vec<(&'static str, Vec<(&'static str, u32)>)> {
         let sources = self.0.iter();
         sources
@@ -104,7 +103,7 @@ impl<E> Sources<E> {
     }
 }
 
-/// The variants of `S` with their schema versions, older names left out.
+/// Returns the variants of `S` with their schema versions, without older names.
 fn types<S: Message + DeserializeOwned>(category: &str) -> Vec<(&'static str, u32)> {
     let names = names::<S>().unwrap_or_else(|| {
         panic!(
@@ -117,7 +116,7 @@ fn types<S: Message + DeserializeOwned>(category: &str) -> Vec<(&'static str, u3
     names.map(|name| (*name, version::<S>(name))).collect()
 }
 
-/// Schema version in which a variant is read.
+/// The schema version in which a variant is read.
 pub(crate) fn version<S: Message>(name: &str) -> u32 {
     let known = S::ATTRIBUTES.iter().find(|variant| variant.name == name);
     known

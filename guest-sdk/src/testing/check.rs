@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use crate::{Aggregate, Guest, Manifest, MessageType, Upcaster};
 
-/// Panics when a host would refuse the manifest of `G`: a schema version 0, two types
-/// under one name, or migrations that are no chain.
+/// Panics when a host would refuse the manifest of `G`: a schema version 0, two types under one
+/// name, or migrations that do not form a chain.
 #[track_caller]
 pub fn check_guest<G: Guest>() {
     let manifest = Manifest::of::<G>();
@@ -14,8 +14,8 @@ pub fn check_guest<G: Guest>() {
     }
 }
 
-/// Panics when a host would refuse the steps of `U`: a schema version 0, two steps from
-/// one type and version, one that leads its own type nowhere later, or a circle.
+/// Panics when a host would refuse the steps of `U`: a schema version 0, two steps from one type
+/// and version, one that does not lead its own type to a later version, or a circle.
 #[track_caller]
 pub fn check_steps<U: Upcaster>() {
     if let Err(text) = U::steps().check() {

@@ -6,7 +6,7 @@ use crate::{Aggregate, Context, Events, Guest, Rejection};
 
 use super::{Command, Event};
 
-/// An aggregate after `events`.
+/// Starts a test with an aggregate after `events`.
 pub fn given<G: Guest>(events: impl IntoIterator<Item = Event<G>>) -> Given<G> {
     let mut driver = Driver::<G>::open("1", None).expect("without a snapshot nothing can fail");
     for event in events {
@@ -23,8 +23,8 @@ pub fn given<G: Guest>(events: impl IntoIterator<Item = Event<G>>) -> Given<G> {
     }
 }
 
-/// An aggregate opened from a snapshot of an older state schema version, through its
-/// [`migrations`](Aggregate::migrations) up to the current one.
+/// Starts a test with an aggregate that is opened from a snapshot of an older state schema version,
+/// through its [`migrations`](Aggregate::migrations) up to the current one.
 #[track_caller]
 pub fn migrated<G: Guest>(state_schema_version: u32, state: &str) -> Given<G> {
     let mut snapshot = Snapshot {
@@ -51,13 +51,13 @@ pub fn migrated<G: Guest>(state_schema_version: u32, state: &str) -> Given<G> {
     }
 }
 
-/// An aggregate with a past.
+/// An aggregate with its past events.
 pub struct Given<G: Guest> {
     driver: Driver<G>,
 }
 
 impl<G: Guest> Given<G> {
-    /// Decides a command, with a [`Context`] that has nothing in it but the key `1`.
+    /// Decides a command, with a [`Context`] that has only the key `1`.
     pub fn when(self, command: Command<G>) -> Outcome<G> {
         self.when_with(
             command,
@@ -84,13 +84,13 @@ impl<G: Guest> Given<G> {
         snapshot.expect("the state must have a JSON form").body
     }
 
-    /// The state as people see it: JSON; `null` when it is not shown.
+    /// Returns the state as people see it, as JSON; `null` when it is not shown.
     pub fn view(&self) -> String {
         self.driver.view().unwrap_or_else(|| "null".to_owned())
     }
 }
 
-/// What a command led to.
+/// The result of a command.
 #[must_use = "say what is expected: `then`, `nothing` or `rejected`"]
 pub struct Outcome<G: Guest>(Result<Vec<Event<G>>, Rejection>);
 
@@ -98,7 +98,7 @@ impl<G: Guest> Outcome<G>
 where
     Event<G>: PartialEq + Debug,
 {
-    /// Exactly these events, in this order.
+    /// Expects exactly these events, in this order.
     #[track_caller]
     pub fn then(self, expected: impl IntoIterator<Item = Event<G>>) {
         let expected: Vec<_> = expected.into_iter().collect();
@@ -108,13 +108,13 @@ where
         }
     }
 
-    /// Accepted, without an event.
+    /// Expects that the command is accepted without an event.
     #[track_caller]
     pub fn nothing(self) {
         self.then([]);
     }
 
-    /// A rejection of that code, which is returned.
+    /// Expects a rejection with that code, and returns it.
     #[track_caller]
     pub fn rejected(self, code: &str) -> Rejection {
         match self.0 {

@@ -7,9 +7,9 @@ use crate::message::{Unreadable, decode};
 use crate::upcast::lift;
 use crate::{Guest, Manifest, Upcasted, Upcaster};
 
-/// What the steps of `U` make of a stored event, as far as they lead.
+/// Lifts a stored event with the steps of `U`, as far as they lead.
 ///
-/// Panics when the steps aren't those that a host accepts: see [`check_steps`].
+/// Panics when a host would refuse the steps: see [`check_steps`].
 #[track_caller]
 pub fn lifted<U: Upcaster>(event_type: &str, schema_version: u32, body: &str) -> Lifted {
     check_steps::<U>();
@@ -21,13 +21,14 @@ pub fn lifted<U: Upcaster>(event_type: &str, schema_version: u32, body: &str) ->
     Lifted(lift(&U::steps(), event))
 }
 
-/// What a stored event became.
+/// The events that a stored event was lifted to.
 #[must_use = "say what is expected: `to`, `read_by` or `failed`"]
 pub struct Lifted(Result<Vec<Upcasted>, FoldError>);
 
 impl Lifted {
-    /// Exactly these events, in this order: type, schema version, and the body's JSON,
-    /// compared by value, with every digit of its numbers. None: the event is dropped.
+    /// Expects exactly these events, in this order: type, schema version, and the body's JSON,
+    /// compared by value, with every digit of its numbers. No event means that the event is
+    /// dropped.
     #[track_caller]
     pub fn to<const N: usize>(self, expected: [(&str, u32, &str); N]) {
         let expected: Vec<_> = expected
@@ -48,8 +49,8 @@ impl Lifted {
         assert_eq!(found, expected);
     }
 
-    /// Exactly these events of the decider that reads them, which knows a type by its
-    /// aliases too.
+    /// Expects exactly these events of the decider that reads them. The decider also knows a type
+    /// by its aliases.
     #[track_caller]
     pub fn read_by<G: Guest>(self, expected: impl IntoIterator<Item = Event<G>>)
     where
@@ -64,7 +65,7 @@ impl Lifted {
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
     }
 
-    /// The events, for whatever else is to be done with them.
+    /// Returns the events, for other checks.
     #[track_caller]
     pub fn events(self) -> Vec<Upcasted> {
         match self.0 {
@@ -73,7 +74,7 @@ impl Lifted {
         }
     }
 
-    /// The error with which lifting ends.
+    /// Returns the error with which lifting ends.
     #[track_caller]
     pub fn failed(self) -> FoldError {
         match self.0 {

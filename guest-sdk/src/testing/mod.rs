@@ -1,10 +1,10 @@
 //! Native tests in three steps: given events, when a command, then events.
 //!
-//! Everything goes through the JSON that a host would store: the given events, the
-//! decided ones, and the state between them, so a type that can't be read back fails
-//! here. Failures panic with both sides. [`lifted`] is for events of older versions,
-//! [`migrated`] for snapshots, [`projected`] for documents; [`check_guest`],
-//! [`check_steps`] and [`check_projection`] are for what a host would refuse at upload.
+//! The given events, the decided ones, and the state between them are converted through the JSON
+//! that a host would store, so a type that can't be read back fails here. Failures panic with both
+//! sides. [`lifted`] is for events of older versions, [`migrated`] for snapshots, [`projected`] for
+//! documents; [`check_guest`], [`check_steps`] and [`check_projection`] find what a host would
+//! refuse at upload.
 //!
 //! ```
 //! # use quipu_guest::{Aggregate, Events, Rejection, testing::given};

@@ -8,7 +8,7 @@ use crate::message::encode;
 use crate::projection::{Projections, Stored, Untyped, Work, version};
 use crate::{Message, Projection};
 
-/// The documents of `P`, none yet.
+/// Starts a test of `P` without documents.
 ///
 /// Panics when a host would refuse the definition of `P`.
 #[track_caller]
@@ -26,8 +26,8 @@ pub fn projected<P: Projection>() -> Projected<P> {
     }
 }
 
-/// Panics when a host would refuse the definition of `P`: a name that is none, a version 0,
-/// no source or two of one category, two indexes of one name, or a pointer that is none.
+/// Panics when a host would refuse the definition of `P`: an invalid name, a version 0, no source
+/// or two of one category, two indexes of one name, or an invalid pointer.
 #[track_caller]
 pub fn check_projection<P: Projection>() {
     let definitions = Projections::default().with::<P>().definitions();
@@ -68,7 +68,7 @@ fn check_name(what: &str, name: &str) {
     );
 }
 
-/// Documents, and the log that led to them. Events and documents go through their JSON.
+/// Documents, and the log that led to them. Events and documents are converted through their JSON.
 pub struct Projected<P: Projection> {
     projections: Projections,
     documents: BTreeMap<String, String>,
@@ -90,7 +90,7 @@ impl<P: Projection> Projected<P> {
         self.stored(stream, event_type, version::<S>(event_type), &body)
     }
 
-    /// Folds the next event of the log, known by its JSON.
+    /// Folds the next event of the log, given as JSON.
     #[track_caller]
     #[must_use]
     pub fn stored(self, stream: &str, event_type: &str, schema_version: u32, body: &str) -> Self {
@@ -100,11 +100,11 @@ impl<P: Projection> Projected<P> {
         }
     }
 
-    /// The same, for an event that may fail.
+    /// Like [`raw`](Self::raw), for an event that may fail.
     ///
     /// # Errors
     ///
-    /// Why it can't be folded.
+    /// Why the event can't be folded.
     #[track_caller]
     pub fn try_stored(
         mut self,
@@ -166,21 +166,22 @@ impl<P: Projection> Projected<P> {
         Ok(())
     }
 
-    /// Events from here on were recorded then.
+    /// Sets the time at which the following events were recorded.
     #[must_use]
     pub fn at_us(mut self, recorded_at_us: u64) -> Self {
         self.recorded_at_us = recorded_at_us;
         self
     }
 
-    /// Events from here on have this tag too.
+    /// Adds a tag to the following events.
     #[must_use]
     pub fn tag(mut self, tag: &str) -> Self {
         self.tags.push(tag.to_owned());
         self
     }
 
-    /// Events from here on have this annotation; without a value they have none of the name.
+    /// Sets an annotation of the following events; without a value, removes the annotation of that
+    /// name.
     #[must_use]
     pub fn annotation(mut self, name: &str, value: Option<&str>) -> Self {
         self.annotations.retain(|(known, _)| known != name);
@@ -189,7 +190,7 @@ impl<P: Projection> Projected<P> {
         self
     }
 
-    /// The document of a key.
+    /// Returns the document of a key.
     #[track_caller]
     pub fn document(&self, key: &str) -> Option<P::Document> {
         let text = self.documents.get(key)?;
@@ -199,7 +200,7 @@ impl<P: Projection> Projected<P> {
         }
     }
 
-    /// Every document by its key, as JSON.
+    /// Returns every document by its key, as JSON.
     pub fn documents(&self) -> &BTreeMap<String, String> {
         &self.documents
     }

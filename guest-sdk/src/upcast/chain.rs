@@ -1,8 +1,8 @@
 use super::{Step, Steps, Upcasted};
 use crate::driver::FoldError;
 
-/// The event at the end of the chain. The steps must hold [`Steps::check`]: in a circle
-/// there is no end.
+/// Returns the event at the end of the chain. The steps must pass [`Steps::check`]: a circle has no
+/// end.
 pub(crate) fn lift(steps: &Steps, event: Upcasted) -> Result<Vec<Upcasted>, FoldError> {
     let Some(step) = next(steps, &event.event_type, event.schema_version) else {
         return Ok(vec![event]);
@@ -14,7 +14,7 @@ pub(crate) fn lift(steps: &Steps, event: Upcasted) -> Result<Vec<Upcasted>, Fold
     Ok(lifted)
 }
 
-/// The step of that type from that version, else from the next later one.
+/// Returns the step of that type from that version, or from the next later one.
 pub(super) fn next<'a>(steps: &'a Steps, event_type: &str, version: u32) -> Option<&'a Step> {
     let later = |step: &&Step| step.event_type == event_type && step.from_version >= version;
     let steps = steps.as_slice().iter().filter(later);

@@ -3,12 +3,12 @@ use super::{Step, Steps};
 use crate::driver::versioned;
 
 impl Steps {
-    /// What the host would refuse at upload, found natively.
+    /// Finds natively what the host would refuse at upload.
     ///
     /// # Errors
     ///
-    /// A text that names the step: schema version 0, two steps from the same type and
-    /// version, one that leads its own type nowhere later, or a circle.
+    /// A text that names the step: schema version 0, two steps from the same type and version, one
+    /// that does not lead its own type to a later version, or a circle.
     pub fn check(&self) -> Result<(), String> {
         let steps = self.as_slice();
         for (index, step) in steps.iter().enumerate() {

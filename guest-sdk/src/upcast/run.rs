@@ -6,10 +6,10 @@ use crate::driver::FoldError;
 use crate::object::Object;
 use crate::{EditError, driver};
 
-/// What an event became.
+/// An event after it was lifted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upcasted {
-    /// Its type.
+    /// The type.
     pub event_type: String,
     /// Schema version of `body`.
     pub schema_version: u32,
@@ -21,7 +21,7 @@ pub struct Upcasted {
 #[derive(Debug, Default)]
 pub struct Parts {
     parts: Vec<Upcasted>,
-    /// The first that has no JSON form.
+    /// The error of the first part that has no JSON form.
     failed: Option<EditError>,
 }
 
@@ -34,19 +34,19 @@ pub(super) enum Stage {
 type Edit = dyn Fn(&mut Object) -> Result<(), EditError> + Send + Sync;
 type Map = dyn Fn(&str) -> Result<String, EditError> + Send + Sync;
 
-/// What makes several events of one.
+/// Splits one event into several.
 pub(super) struct Split(Box<Divide>);
 
 type Divide = dyn Fn(&str, &mut Parts) -> Result<(), EditError> + Send + Sync;
 
-/// A body between two stages: edits one after the other share a tree.
+/// A body between two stages. Consecutive edits share a tree.
 enum Body {
     Text(String),
     Object(Object),
 }
 
 impl Step {
-    /// What one event becomes: nothing, one event, or several.
+    /// Lifts one event, which becomes no event, one event or several.
     pub(crate) fn upcast(
         &self,
         event_type: &str,
@@ -153,7 +153,7 @@ impl Split {
 }
 
 impl Body {
-    /// `null`, as of a variant without content, is the empty object.
+    /// `null`, the body of a variant without content, is read as the empty object.
     fn into_object(self) -> Result<Object, EditError> {
         match self {
             Body::Text(body) => Ok(read::<Option<Object>>(&body)?.unwrap_or_default()),

@@ -9,19 +9,19 @@ use crate::object::{Object, raw};
 #[derive(Default)]
 pub struct Steps(Vec<Step>);
 
-/// One step: what becomes of a type of event at one schema version.
+/// One step: it lifts one type of event from one schema version.
 #[doc(hidden)]
 pub struct Step {
     pub(crate) event_type: &'static str,
     pub(crate) from_version: u32,
-    /// Every type and version that may come out.
+    /// Every type and version that the step may produce.
     pub(crate) to: Vec<(&'static str, u32)>,
     pub(super) stages: Vec<Stage>,
-    /// None: one event comes out, or, without a target, none.
+    /// None when the step produces one event, or, without a target, no event.
     pub(super) split: Option<Split>,
 }
 
-/// A step under way: changes, in order, then what they lead to.
+/// A step that is not complete yet: its changes, in order. The last call names the result.
 #[must_use = "a step ends with `to`, `split` or `drop`"]
 pub struct Lift {
     steps: Steps,
@@ -32,7 +32,7 @@ pub struct Lift {
 }
 
 impl Steps {
-    /// None yet.
+    /// No steps yet.
     pub fn new() -> Self {
         Steps::default()
     }
@@ -59,14 +59,14 @@ impl Steps {
 }
 
 impl Lift {
-    /// The event gets another type; [`to`](Self::to) then names a version of that one.
+    /// Renames the type of the event. [`to`](Self::to) then names a version of the new type.
     pub fn rename_type(mut self, new_type: &'static str) -> Self {
         self.new_type = new_type;
         self
     }
 
-    /// A field of the body gets another name. Without the field nothing happens; one
-    /// that is called so already is replaced.
+    /// Renames a field of the body. Does nothing without the field. Replaces a field that has the
+    /// new name already.
     pub fn rename_field(self, old: &'static str, new: &'static str) -> Self {
         self.edit(move |body| {
             body.rename(old, new);
@@ -74,7 +74,7 @@ impl Lift {
         })
     }
 
-    /// The body gets a field with that value, unless it has it.
+    /// Adds a field with that value to the body, unless the body has the field.
     pub fn add_field(self, name: &'static str, default: impl Serialize) -> Self {
         let default = raw(name, default);
         self.edit(move |body| {
@@ -128,9 +128,9 @@ impl Lift {
         self.end(to, None)
     }
 
-    /// Ends the step: each event becomes the parts that `split` pushes, in that order;
-    /// without one it is dropped. `to` has every type and version that may be pushed,
-    /// whatever [`rename_type`](Self::rename_type) says.
+    /// Ends the step: each event becomes the parts that `split` pushes, in that order. Without any
+    /// part the event is dropped. `to` has every type and version that may be pushed, whatever
+    /// [`rename_type`](Self::rename_type) says.
     pub fn split<Old: DeserializeOwned>(
         self,
         to: &[(&'static str, u32)],
