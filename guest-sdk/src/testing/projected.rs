@@ -100,7 +100,7 @@ impl<P: Projection> Projected<P> {
         }
     }
 
-    /// Like [`raw`](Self::raw), for an event that may fail.
+    /// Like [`stored`](Self::stored), for an event that may fail.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ use crate::store::{self, StoreUrl};
 use crate::subscribe::Hub;
 use crate::{commit, engine, projection, runtime, subscribe};
 
-/// Puts a host together. Every setting has a default.
+/// Builds a host. Every setting has a default.
 #[derive(Default)]
 pub struct Builder {
     url: Option<String>,
@@ -41,57 +41,57 @@ impl fmt::Debug for Builder {
 }
 
 impl Builder {
-    /// Where the events are: `sqlite:PATH` or `postgres://…` (made if missing), or `memory:`,
-    /// a temporary SQLite file that is removed with the host. The default is `memory:`.
+    /// Sets the store: `sqlite:PATH` or `postgres://…` (created if missing), or `memory:`, a
+    /// temporary SQLite file that is removed with the host. The default is `memory:`.
     #[must_use]
     pub fn store(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self
     }
 
-    /// A store that has been opened already; goes before a URL.
+    /// Uses a store that is already open. It takes precedence over a URL.
     #[must_use]
     pub fn opened_store(mut self, store: store::Store) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// How commands are executed.
+    /// Sets how commands are executed.
     #[must_use]
     pub fn engine(mut self, options: engine::Options) -> Self {
         self.engine = options;
         self
     }
 
-    /// How batches are formed.
+    /// Sets how batches are formed.
     #[must_use]
     pub fn commit(mut self, options: commit::Options) -> Self {
         self.commit = options;
         self
     }
 
-    /// Bounds of subscriptions.
+    /// Sets the limits of subscriptions.
     #[must_use]
     pub fn subscriptions(mut self, options: subscribe::Options) -> Self {
         self.subscriptions = options;
         self
     }
 
-    /// How projections are kept going.
+    /// Sets how projections are run.
     #[must_use]
     pub fn projections(mut self, options: projection::Options) -> Self {
         self.projections = options;
         self
     }
 
-    /// What guests may use.
+    /// Sets the limits of what guests may use.
     #[must_use]
     pub fn limits(mut self, limits: runtime::Limits) -> Self {
         self.runtime.limits = limits;
         self
     }
 
-    /// Where compiled components are kept. See
+    /// Sets where compiled components are cached. See
     /// [`runtime::Options::cache_dir`](crate::runtime::Options::cache_dir).
     #[must_use]
     pub fn cache_dir(mut self, dir: impl Into<PathBuf>) -> Self {
@@ -107,29 +107,30 @@ impl Builder {
         self
     }
 
-    /// Takes modules alone that one of these keys has signed: what is uploaded, looked at,
-    /// activated or imported. What is active already stays. Without keys, everybody's are taken.
+    /// Accepts only modules that one of these keys has signed, when they are uploaded, checked by a
+    /// preflight, activated or imported. Modules that are active already stay active. Without keys,
+    /// all modules are accepted.
     #[must_use]
     pub fn keys(mut self, keys: Vec<PublicKey>) -> Self {
         self.keys = keys;
         self
     }
 
-    /// Where the time comes from.
+    /// Sets the clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Adds to each command, raw append, archiving and truncating before it is checked: members of
-    /// the metadata, and who asks. What the caller gave is never replaced. The bounds of
-    /// metadata hold for all of it together. A repeated request is known by its type and
-    /// body, so that other additions make no other request of it.
+    /// Adds members of the metadata and the principal to each command, raw append, archiving and
+    /// truncating before it is checked. Values from the caller are never replaced. The limits of
+    /// metadata apply to all of it together. A repeated request is recognised by its type and body,
+    /// so different additions do not make it another request.
     ///
-    /// May be called several times; enrichers are asked in order, each sees what those
-    /// before it added. They run on the caller's task, once for a request, and should
-    /// not wait for anything.
+    /// May be called several times. Enrichers are called in order, and each sees the additions of
+    /// those before it. They run on the caller's task, once per request, and should not wait for
+    /// anything.
     ///
     /// ```
     /// use quipu::engine::Additions;
@@ -163,7 +164,7 @@ impl Builder {
             }
         };
         let supervisor = store.supervisor;
-        // Behind the store, so that a start that fails leaves no cache folder.
+        // After the store, so that a start that fails leaves no cache folder.
         let runtime = Runtime::new(self.runtime)?;
         let inline = Arc::new(projection::Inline::new(self.projections.clone()));
         let folded = Arc::clone(&inline);
@@ -246,7 +247,7 @@ impl Builder {
     }
 }
 
-/// Hears of plans that other hosts raise, for as long as the host is there.
+/// Follows plans that other hosts raise, for as long as the host exists.
 async fn follow(registry: Weak<Registry>, mut raised: watch::Receiver<u64>) {
     while raised.changed().await.is_ok() {
         let Some(registry) = registry.upgrade() else {

@@ -69,10 +69,10 @@ pub enum StartError {
     /// The sandbox can't be made.
     #[error(transparent)]
     Runtime(#[from] crate::runtime::Error),
-    /// What is active in the store can't be loaded.
+    /// A module that is active in the store can't be loaded.
     #[error(transparent)]
     Deploy(#[from] deploy::Error),
-    /// The operating system gives no thread.
+    /// The operating system could not start a thread.
     #[error("no thread: {0}")]
     Thread(#[from] std::io::Error),
 }

@@ -66,8 +66,8 @@ pub struct Host {
     tenant: Arc<Tenant>,
 }
 
-/// What belongs to one store: its log, its plan, its workers. Nothing of it is
-/// shared with another store of the same process.
+/// Everything that belongs to one store: its log, its plan, its workers. It is not shared with
+/// another store of the same process.
 struct Tenant {
     engine: Engine,
     registry: Arc<Registry>,
@@ -80,23 +80,23 @@ struct Tenant {
     documents: Arc<dyn DocumentStore>,
     types: Arc<dyn TypeStore>,
     committer: commit::Handle,
-    /// Tells how the store was closed.
+    /// Reports how the store was closed.
     closing: Mutex<Option<oneshot::Receiver<store::Result<()>>>>,
     supervisor: Supervisor,
 }
 
 impl Host {
-    /// Begins to put a host together.
+    /// Starts to build a host.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Executes a command on a stream. The answer comes after the commit; dropping
-    /// the future does not take the command back.
+    /// Executes a command on a stream. The answer comes after the commit. Dropping the future does
+    /// not undo the command.
     ///
     /// # Errors
-    /// A rejection by the domain, a failed expected version, a fault of the guest and
-    /// so on: see [`engine::Error`](crate::engine::Error). Nothing is stored then.
+    /// A rejection by the domain, a failed expected version, a fault of the guest and so on: see
+    /// [`engine::Error`](crate::engine::Error). Nothing is stored in these cases.
     pub async fn execute(
         &self,
         stream: &StreamId,
@@ -118,8 +118,8 @@ impl Host {
         self.tenant.engine.append(stream, append).await
     }
 
-    /// Appends events to several streams as they are: all of it or nothing, each stream
-    /// under its expected version; one without events is only checked. Answers for each
+    /// Appends events to several streams as they are, all or nothing, each stream under its
+    /// expected version. A stream without events is only checked. Returns one result for each
     /// stream, in order.
     ///
     /// # Errors
@@ -131,8 +131,8 @@ impl Host {
         self.tenant.engine.append_all(append).await
     }
 
-    /// Archives a stream: appends are refused, its events stay in the log. The position
-    /// of the event in `$streams` that tells of it; none when it is archived already.
+    /// Archives a stream: appends are refused, and its events stay in the log. Returns the position
+    /// of the event in `$streams` that records it; none when the stream is archived already.
     ///
     /// # Errors
     /// When there is no such stream, or the store fails.
@@ -144,8 +144,8 @@ impl Host {
         self.tenant.engine.archive(stream, true, context).await
     }
 
-    /// Restores an archived stream. The position of the event in `$streams` that tells
-    /// of it; none when it is not archived.
+    /// Restores an archived stream. Returns the position of the event in `$streams` that records
+    /// it; none when the stream is not archived.
     ///
     /// # Errors
     /// As [`archive`](Self::archive).
@@ -157,9 +157,9 @@ impl Host {
         self.tenant.engine.archive(stream, false, context).await
     }
 
-    /// Subscribes to the log or to a stream: what is there first, then what is committed,
-    /// lifted under the plan that is current when it is told. A type of a filter stands
-    /// for what [`read_log`](Self::read_log) takes it for.
+    /// Subscribes to the log or to a stream: first to stored events, then to events as they are
+    /// committed. Events are lifted under the plan that is current when they are sent. A type of a
+    /// filter means the same as in [`read_log`](Self::read_log).
     ///
     /// ```no_run
     /// # async fn example(host: quipu::Host) -> anyhow::Result<()> {
@@ -180,16 +180,15 @@ impl Host {
     /// ```
     ///
     /// # Errors
-    /// When the request makes no sense, the host has too many subscriptions, or the
-    /// store fails.
+    /// When the request is invalid, the host has too many subscriptions, or the store fails.
     pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, subscribe::Error> {
         self.tenant.hub.subscribe(subscribe).await
     }
 
-    /// Calls a handler after each commit from now on, also those of other hosts: once at
-    /// most, in order, one call after the other. It holds up no commit: when it lags so
-    /// far behind that the host no longer keeps what comes next, it is told how much it
-    /// missed. Events are lifted; a commit of which all are dropped is not told of.
+    /// Calls a handler after each commit from now on, also after commits of other hosts: at most
+    /// once, in order, one call at a time. The handler never delays a commit. When its lag is so
+    /// large that the host no longer keeps the next commit, it is notified how much it missed.
+    /// Events are lifted. The handler is not called for a commit whose events are all dropped.
     ///
     /// # Errors
     /// As [`subscribe`](Self::subscribe).
@@ -201,7 +200,7 @@ impl Host {
         self.on_commit_as(Form::Lifted, handler).await
     }
 
-    /// The same, with the events lifted or as they are stored.
+    /// Like [`on_commit`](Self::on_commit), with the events lifted or as they are stored.
     ///
     /// # Errors
     /// As [`subscribe`](Self::subscribe).
@@ -217,24 +216,24 @@ impl Host {
         self.tenant.hub.on_commit(form, handler).await
     }
 
-    /// A named subscription: its place is kept in the store, and every event is handled
-    /// at least once. [`Named::run`] runs it.
+    /// Returns a named subscription: its checkpoint is kept in the store, and every event is
+    /// handled at least once. [`Named::run`] runs it.
     ///
     /// # Errors
-    /// When the name is empty, too long or holds a control character.
+    /// When the name is empty, too long or contains a control character.
     pub fn subscription(&self, name: &str) -> Result<Named, subscribe::Error> {
         self.tenant.hub.named(name)
     }
 
-    /// Subscriptions on this host, of all kinds.
+    /// Returns the number of subscriptions on this host, of all kinds.
     pub fn subscriptions(&self) -> usize {
         self.tenant.hub.len()
     }
 
-    /// Lets the events before a version leave a stream's reads and loading, while they stay
-    /// in the log; version 0 undoes it. A snapshot that is taken now stands for them. The
-    /// position of the event in `$streams` that tells of it; none when nothing had to be
-    /// done.
+    /// Truncates a stream: hides the events before a version from stream reads and replay, while
+    /// they stay in the log. Version 0 undoes it. A snapshot that is taken now replaces the hidden
+    /// events. Returns the position of the event in `$streams` that records it; none when nothing
+    /// changed.
     ///
     /// # Errors
     /// When there is no such stream or decider, the stream has no such version, or no
@@ -248,7 +247,7 @@ impl Host {
         self.tenant.engine.truncate(stream, before, context).await
     }
 
-    /// Checks a component and keeps it in the store.
+    /// Checks a component and stores it.
     ///
     /// # Errors
     /// When the component is refused, with the reason, or the store fails.
@@ -256,7 +255,7 @@ impl Host {
         self.tenant.registry.upload(component, None).await
     }
 
-    /// The same, with a signature of its bytes, which is kept.
+    /// Like [`upload`](Self::upload), with a signature of the component's bytes, which is stored.
     ///
     /// # Errors
     /// As [`upload`](Self::upload), and when the signature does not fit.
@@ -269,7 +268,7 @@ impl Host {
         registry.upload(component, Some(signature)).await
     }
 
-    /// The signatures of a module, in the order of their keys.
+    /// Returns the signatures of a module, in the order of their keys.
     ///
     /// # Errors
     /// When the store fails.
@@ -277,8 +276,8 @@ impl Host {
         self.tenant.registry.signatures(digest).await
     }
 
-    /// Removes modules that came as long ago as this, or longer, of which no activation tells and no
-    /// event; unless `for_real`, says which they are alone. Oldest first.
+    /// Removes modules that were uploaded at least this long ago and that no activation and no
+    /// event names. Unless `for_real`, only lists them. Oldest first.
     ///
     /// # Errors
     /// When the store fails.
@@ -290,8 +289,9 @@ impl Host {
         self.tenant.registry.prune(older_than, for_real).await
     }
 
-    /// What restores what was active before the module that is active under a name, and before
-    /// all that was released together with it. None when nothing was.
+    /// Returns the release that restores the modules that were active before the module that is
+    /// active under a name, and before those that were released together with it. None when there
+    /// were none.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -302,12 +302,12 @@ impl Host {
         self.tenant.registry.before(name).await
     }
 
-    /// What is active now.
+    /// Returns the active plan.
     pub fn plan(&self) -> Arc<Plan> {
         self.tenant.registry.plan()
     }
 
-    /// Every activation, oldest first.
+    /// Returns every activation, oldest first.
     ///
     /// # Errors
     /// When the store fails.
@@ -315,7 +315,7 @@ impl Host {
         self.tenant.registry.history().await
     }
 
-    /// Every module: digest, bytes, time of upload, oldest first.
+    /// Returns every module, oldest first: digest, size in bytes, time of upload.
     ///
     /// # Errors
     /// When the store fails.
@@ -323,7 +323,7 @@ impl Host {
         self.tenant.registry.modules().await
     }
 
-    /// A module of the store.
+    /// Returns a module of the store.
     ///
     /// # Errors
     /// When it is not in the store, or can't be loaded any more.
@@ -331,7 +331,7 @@ impl Host {
         self.tenant.registry.module(digest).await
     }
 
-    /// The bytes of a module.
+    /// Returns the bytes of a module.
     ///
     /// # Errors
     /// When it is not in the store.
@@ -339,7 +339,7 @@ impl Host {
         self.tenant.registry.bytes(digest).await
     }
 
-    /// Begins to export the log behind a position; 0 takes the whole log.
+    /// Starts an export of the log after a position; 0 exports the whole log.
     ///
     /// # Errors
     /// When the store fails.
@@ -353,14 +353,13 @@ impl Host {
         Export::begin(source, after).await
     }
 
-    /// Takes in an export; the store has to be empty, or to hold what an interrupted
-    /// import of the same log left. `told` hears how it goes on. Commands
-    /// and appends are refused as `overloaded` meanwhile; those of other hosts on the same
-    /// store make it fail.
+    /// Imports an export. The store must be empty, or hold what an interrupted import of the same
+    /// log left. `told` receives the progress. Commands and appends are refused as `overloaded`
+    /// during the import; those of other hosts on the same store make it fail.
     ///
     /// # Errors
-    /// When a line can't be taken in, or the store fails. What was taken in stays, and
-    /// the same import goes on behind it.
+    /// When a line can't be imported, or the store fails. Imported lines stay, and the same import
+    /// continues after them.
     pub async fn import<S, E>(
         &self,
         lines: S,
@@ -370,9 +369,11 @@ impl Host {
         S: Stream<Item = Result<Bytes, E>> + Send,
         E: fmt::Display,
     {
-        // Commands would be decided on half a log. Reads see what is there so far.
+        // Commands would be decided on an incomplete log. Reads see the events that are imported so
+        // far.
         let _held = self.tenant.engine.hold().await;
-        // Components come before the activations that need them: nothing is pruned meanwhile.
+        // Components come before the activations that need them, so nothing is pruned during the
+        // import.
         let _steady = self.tenant.registry.steady().await;
         let target = transfer::Target {
             reader: Arc::clone(&self.tenant.reader),
@@ -384,18 +385,18 @@ impl Host {
         };
         let imported = transfer::import(&target, lines, told).await;
         if let Err(error) = self.tenant.registry.refresh().await {
-            // It is read again when an append meets the new plan.
+            // The plan is also reloaded when an append meets the new plan.
             tracing::warn!(%error, "the imported plan was not read");
         }
         imported
     }
 
-    /// Commands and appends in flight.
+    /// Returns the number of commands and appends in flight.
     pub fn in_flight(&self) -> usize {
         self.tenant.engine.in_flight()
     }
 
-    /// Transactions that this host has made to append, each with one flush.
+    /// Returns the number of transactions in which this host appended, each with one flush.
     pub fn batches(&self) -> u64 {
         self.tenant
             .committer
@@ -404,29 +405,30 @@ impl Host {
             .load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// What of this host runs by itself, and how it is.
+    /// Returns the background parts of this host and their state.
     pub fn parts(&self) -> Vec<Part> {
         self.tenant.supervisor.parts()
     }
 
-    /// The first part that failed without which the host can not work; none while all can.
+    /// Returns the first failed part without which the host cannot work; none while all of them
+    /// work.
     pub fn failed(&self) -> Option<Part> {
         self.tenant.supervisor.failed()
     }
 
-    /// Waits until a part fails without which the host can not work: then it should be shut
-    /// down, and the process end. Everything that was answered is durable.
+    /// Waits until a part fails without which the host cannot work. Then shut down the host and end
+    /// the process. Everything that was answered is durable.
     pub async fn until_failed(&self) -> Part {
         self.tenant.supervisor.until_failed().await
     }
 
-    /// Makes a part panic, for tests; false when there is none of that name.
+    /// Makes a part panic, for tests; false when there is no part of that name.
     #[doc(hidden)]
     pub fn trip(&self, part: &str) -> bool {
         self.tenant.supervisor.trip(part)
     }
 
-    /// Looks whether the host can work, for so long at most.
+    /// Checks whether the host can work, for at most this long.
     pub async fn readiness(&self, wait_max: Duration) -> Readiness {
         let writing = timeout(wait_max, self.tenant.committer.check());
         let reading = timeout(wait_max, self.tenant.reader.log_head());
@@ -435,11 +437,11 @@ impl Host {
         Readiness::of(&self.tenant.supervisor, (writing, reading), wait_max)
     }
 
-    /// Ends all subscriptions, refuses what is new, waits until everything in flight has
-    /// been answered, and closes the store. Other clones of this host answer `overloaded` from then on.
+    /// Ends all subscriptions, refuses new requests, waits until everything in flight has been
+    /// answered, and closes the store. Other clones of this host answer `overloaded` from then on.
     ///
     /// # Errors
-    /// When the store can't be closed; everything answered is durable all the same.
+    /// When the store can't be closed; everything answered is still durable.
     pub async fn shutdown(self) -> store::Result<()> {
         self.tenant.hub.close().await;
         self.tenant.projections.close().await;
@@ -463,7 +465,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// The committer panicked. What it was about to answer was not answered.
+/// The committer panicked. Requests that it was about to answer got no answer.
 fn failed() -> store::Error {
     store::Error::Unavailable("the committer failed before the store was closed".to_owned())
 }

@@ -1,4 +1,4 @@
-//! What a host shows of its projections, and what it is told to do with them.
+//! The status of a host's projections, and the operator's actions on them.
 
 use futures::stream::BoxStream;
 
@@ -10,7 +10,7 @@ use crate::projection::{
 use crate::store::{ParkedFilter, Role, Subject};
 
 impl Host {
-    /// Every projection that is deployed, or of which something is left, by name.
+    /// Returns every projection that is deployed or still has stored data, by name.
     ///
     /// # Errors
     /// When the store fails.
@@ -18,7 +18,7 @@ impl Host {
         self.tenant.projections.all().await
     }
 
-    /// How a projection stands.
+    /// Returns the status of a projection.
     ///
     /// # Errors
     /// When there is no such projection, or the store fails.
@@ -35,7 +35,7 @@ impl Host {
         self.tenant.projections.control(name, action).await
     }
 
-    /// Events of a projection that wait, at most 1,000, behind one of them.
+    /// Returns parked events of a projection, at most 1,000, after one of them.
     ///
     /// # Errors
     /// When there is no such projection, or the store fails.
@@ -50,7 +50,7 @@ impl Host {
         projections.parked(name, role, after, limit).await
     }
 
-    /// The same of one document or stream, or of one event for it.
+    /// Returns the parked events of one document or stream, or one such event.
     ///
     /// # Errors
     /// As [`parked`](Self::parked), and when a position is given without a subject.
@@ -66,7 +66,7 @@ impl Host {
         projections.parked_of(name, role, which, after, limit).await
     }
 
-    /// Events that a projection left out, at most 1,000, behind one of them.
+    /// Returns events that a projection skipped or dropped, at most 1,000, after one of them.
     ///
     /// # Errors
     /// When there is no such projection, or the store fails.
@@ -81,7 +81,7 @@ impl Host {
         projections.skipped(name, role, after, limit).await
     }
 
-    /// A document of a projection.
+    /// Returns a document of a projection.
     ///
     /// # Errors
     /// When there is no such projection or document, the projection is live, is not as
@@ -90,7 +90,7 @@ impl Host {
         self.tenant.projections.view(name, key, freshness).await
     }
 
-    /// Documents of a projection, by indexes or by key.
+    /// Returns documents of a projection, by indexes or by key.
     ///
     /// # Errors
     /// As [`view`](Self::view), and when the projection has no such index.
@@ -103,10 +103,10 @@ impl Host {
         self.tenant.projections.views(name, query, freshness).await
     }
 
-    /// Tells of changes of a projection's documents: those behind a place, without one all
-    /// documents, then what comes, with a heartbeat every 15 s. When another build is answered
-    /// from than the one of the place, that is told first, then all of its documents. Ends
-    /// with an error, or with the host.
+    /// Streams changes of a projection's documents: changes after a place, or without one all
+    /// documents, then new changes, with a heartbeat every 15 s. When the active build is not the
+    /// build of the place, the stream reports this first, then all documents of the active build.
+    /// It ends with an error, or with the host.
     ///
     /// # Errors
     /// When there is no such projection, or it is live.
@@ -118,8 +118,8 @@ impl Host {
         self.tenant.projections.changes(name, after).await
     }
 
-    /// The documents that a projection makes of one stream's events alone, whatever its
-    /// lifecycle.
+    /// Returns the documents that a projection makes from the events of one stream only, whatever
+    /// its lifecycle.
     ///
     /// # Errors
     /// When there is no such projection or stream, or its events can't be folded.

@@ -5,15 +5,15 @@ use crate::engine::Error;
 use crate::model::{Digest, Invalid, Position, RecordedEvent};
 use crate::store::{Direction, Filter, LOG_PAGE_MAX, LogPage};
 
-/// Pages that one call looks through: it says where to go on.
+/// The most pages that one call searches. The result says where to continue.
 const PAGES_MAX: usize = 20;
 
-/// From which plan on a module decided, and before which.
+/// The first plan under which a module decided, and the first one under which it no longer did.
 type Reign = (u64, u64);
 
 impl Host {
-    /// Up to `limit` events behind a position that a module decided, as they are stored; the
-    /// page says where to go on, and may be empty before the end.
+    /// Returns up to `limit` events after a position that a module decided, as they are stored. The
+    /// page says where to continue, and may be empty before the end.
     ///
     /// # Errors
     /// When the limit is 0, or the store fails.
@@ -70,7 +70,7 @@ impl Host {
         Ok(found)
     }
 
-    /// The category that a module decides, and when it was active.
+    /// Returns the category that a module decides, and when it was active.
     async fn reigns(&self, module: Digest) -> Result<(String, Vec<Reign>), Error> {
         let history = self.deployments().await;
         let history = history.map_err(|error| match error {
@@ -95,8 +95,8 @@ impl Host {
         Ok((name.to_owned(), reigns))
     }
 
-    /// A position behind which everything that passes was made under a plan that changed it,
-    /// or a later one; nothing of that stands before it.
+    /// Returns a position that separates events by plan: every matching event after it was made
+    /// under the plan that changed the category or a later one, and none before it was.
     async fn before(&self, plan: u64, filter: &Filter) -> Result<Position, Error> {
         let (mut low, mut high) = (Position(0), self.tenant.reader.log_head().await?);
         while low < high {

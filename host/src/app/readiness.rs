@@ -7,15 +7,15 @@ use tokio::time::error::Elapsed;
 use crate::store;
 use crate::supervise::{Part, PartState, Supervisor};
 
-/// Name of the check whether the store can be written.
+/// The name of the check that the store can be written.
 pub const STORE_WRITER: &str = "writer";
-/// Name of the check whether the store can be read.
+/// The name of the check that the store can be read.
 pub const STORE_READER: &str = "reader";
 
-/// Whether a host can work, by what callers need of it.
+/// Whether a host can do what callers need.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// What was looked at, in the order of what callers miss first.
+    /// The checks, in the order in which callers would notice a failure.
     pub checks: Vec<Check>,
 }
 
@@ -24,18 +24,18 @@ pub struct Readiness {
 pub struct Check {
     /// `writer`, `reader`, or the name of a part.
     pub name: String,
-    /// Why it does not work; none while it does.
+    /// Why it does not work; none while it works.
     pub fault: Option<String>,
     /// How often it panicked and was restarted.
     pub restarts: u64,
-    /// What the last panic said.
+    /// The message of the last panic.
     pub cause: Option<String>,
 }
 
 type Tried = Result<store::Result<()>, Elapsed>;
 
 impl Readiness {
-    /// Whether nothing that callers need is missing.
+    /// Returns whether everything that callers need works.
     pub fn is_ready(&self) -> bool {
         self.checks.iter().all(|check| check.fault.is_none())
     }

@@ -1,4 +1,4 @@
-//! What a host shows of its streams and its log.
+//! Reads of a host's streams and its log.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use crate::store::{
 use crate::upcast::Form;
 
 impl Host {
-    /// Writes the rejections that wait.
+    /// Writes the rejections that are not stored yet.
     pub(super) async fn keep_rejections(&self) {
         if let Err(error) = self.tenant.engine.rejections().flush().await {
             tracing::warn!(%error, "the last rejections were not kept");
         }
     }
 
-    /// Up to `limit` of the last commands that were rejected, the newest first, before a
-    /// number: of this category, or of all.
+    /// Returns up to `limit` of the last rejected commands, newest first, before a number: of this
+    /// category, or of all.
     ///
     /// # Errors
     /// When the store fails.
@@ -41,7 +41,7 @@ impl Host {
         Ok(page.await?)
     }
 
-    /// Up to `limit` streams behind an id, in the order of their ids' bytes.
+    /// Returns up to `limit` streams after an id, in the order of their ids' bytes.
     ///
     /// # Errors
     /// When the limit is 0, or the store fails.
@@ -57,7 +57,7 @@ impl Host {
         Ok(self.tenant.reader.streams(after, limit, filter).await?)
     }
 
-    /// Up to `limit` events of a stream; the page says where to go on.
+    /// Returns up to `limit` events of a stream. The page says where to continue.
     ///
     /// # Errors
     /// When there is no such stream, when a bound is 0, or when the store fails.
@@ -72,7 +72,7 @@ impl Host {
             .await
     }
 
-    /// The same, lifted or as the events are stored.
+    /// Returns the same events, lifted or as they are stored.
     ///
     /// # Errors
     /// As [`read_stream`](Self::read_stream).
@@ -92,8 +92,8 @@ impl Host {
         self.read_versions(form, stream, versions, limit).await
     }
 
-    /// Up to `limit` events of a stream, none of them after `versions.to`; the page says
-    /// where to go on.
+    /// Returns up to `limit` events of a stream, none of them after `versions.to`. The page says
+    /// where to continue.
     ///
     /// # Errors
     /// As [`read_stream`](Self::read_stream).
@@ -120,7 +120,7 @@ impl Host {
         Ok(page)
     }
 
-    /// The version of a stream; none when there is no such stream.
+    /// Returns the version of a stream; none when there is no such stream.
     ///
     /// # Errors
     /// When the store fails.
@@ -129,14 +129,14 @@ impl Host {
         Ok(head.map(|head| head.version))
     }
 
-    /// Up to `limit` events of the log that pass the filter, lifted; the page says where
-    /// to go on. A type of the filter stands for what is stored under older names of it,
-    /// too, and passes what is stored under it, whatever that is called by now. All parts
-    /// of a split event are on one page, which may have more events than `limit` by them.
+    /// Returns up to `limit` events of the log that pass the filter, lifted. The page says where to
+    /// continue. A type of the filter also selects events that are stored under its older names,
+    /// and events that are stored under this name but have another name now. All parts of a split
+    /// event are on one page, which may therefore have more events than `limit`.
     ///
     /// # Errors
-    /// When the limit is 0, the filter names nothing, the first event can't be lifted, or
-    /// the store fails. Before any other event that can't be lifted the page ends.
+    /// When the limit is 0, a part of the filter is empty, the first event can't be lifted, or the
+    /// store fails. The page ends before any other event that can't be lifted.
     pub async fn read_log(
         &self,
         after: Position,
@@ -148,7 +148,7 @@ impl Host {
             .await
     }
 
-    /// The same, lifted or as the events are stored.
+    /// Returns the same events, lifted or as they are stored.
     ///
     /// # Errors
     /// As [`read_log`](Self::read_log).
@@ -182,8 +182,8 @@ impl Host {
         Ok(page)
     }
 
-    /// Lifts the events of a page. It ends before one that can't be lifted, unless that is
-    /// its first.
+    /// Lifts the events of a page. The page ends before an event that can't be lifted, unless it is
+    /// the first one.
     async fn lift_page(&self, plan: &Arc<Plan>, page: &mut LogPage) -> Result<(), Error> {
         let positions: Vec<Position> = page.events.iter().map(|event| event.position).collect();
         let events = std::mem::take(&mut page.events);
@@ -200,9 +200,9 @@ impl Host {
         Ok(())
     }
 
-    /// Events as readers that are no guests see them: each lifted to the version that the
-    /// active decider of its category reads, without one as far as the upcasters go. The
-    /// parts of a split one follow each other; a dropped one is left out.
+    /// Lifts events for readers that are not guests: each to the version that the active decider of
+    /// its category reads, or as far as the upcasters go if there is no decider. The parts of a
+    /// split event follow each other. A dropped event is left out.
     ///
     /// # Errors
     /// At the first event that can't be lifted.
@@ -210,7 +210,7 @@ impl Host {
         Ok(self.tenant.registry.lift(events).await?)
     }
 
-    /// The event at a position, as it is stored; none when there is none.
+    /// Returns the event at a position, as it is stored; none when there is none.
     ///
     /// # Errors
     /// When the store fails.
@@ -230,8 +230,8 @@ impl Host {
             .filter(|event| event.position == position))
     }
 
-    /// The command that a module decided, as it was accepted, which led to an event of the log.
-    /// None for events that no module decided.
+    /// Returns the command that led to an event of the log, as it was accepted. None for events
+    /// that no module decided.
     ///
     /// # Errors
     /// When the store fails.
@@ -242,8 +242,8 @@ impl Host {
         let Some(stored) = self.stored(event.position).await? else {
             return Ok(None);
         };
-        // What led to a commit is stored with its first event; positions of a commit follow each
-        // other within a stream.
+        // The command of a commit is stored with its first event. The positions of a commit follow
+        // each other within a stream.
         let offset = stored.commit_offset;
         let first = match (offset, event.position.0.checked_sub(offset)) {
             (0, _) => Some(stored),
@@ -267,7 +267,7 @@ impl Host {
         Ok(events.find(|event| event.position == position))
     }
 
-    /// Position of the last event; 0 for an empty log.
+    /// Returns the position of the last event; 0 for an empty log.
     ///
     /// # Errors
     /// When the store fails.
@@ -275,16 +275,16 @@ impl Host {
         Ok(self.tenant.reader.log_head().await?)
     }
 
-    /// The committed state of a stream, as its decider renders it.
+    /// Returns the committed state of a stream, as its decider renders it.
     ///
     /// # Errors
-    /// When there is no such stream, no decider for it, or nothing to be shown.
+    /// When there is no such stream, no decider for it, or the decider does not show the state.
     pub async fn state(&self, stream: &StreamId) -> Result<StateView, Error> {
         self.state_at(stream, At::Now, None).await
     }
 
-    /// The state of a stream now or in the past, as its decider, or another module of the
-    /// store that decides the same category, renders it.
+    /// Returns the state of a stream now or in the past, as rendered by its decider or by another
+    /// module of the store that decides the same category.
     ///
     /// # Errors
     /// As [`state`](Self::state); when the stream never had the version, or the module is
@@ -298,18 +298,18 @@ impl Host {
         self.tenant.engine.state(stream, at, module).await
     }
 
-    /// Takes a snapshot of a stream, folded from its first event, and says what those that
-    /// were stored are worth.
+    /// Takes a snapshot of a stream, folded from its first event, and compares it with the stored
+    /// ones.
     ///
     /// # Errors
-    /// When there is no such stream or decider, an event can't be read, or the guest has
-    /// no snapshot that it can open again.
+    /// When there is no such stream or decider, an event can't be read, or the guest makes no
+    /// snapshot that it can open.
     pub async fn snapshot(&self, stream: &StreamId) -> Result<Taken, Error> {
         self.tenant.engine.snapshot(stream).await
     }
 
-    /// Compares the snapshots of a category that were taken last, so many at most, with
-    /// the states that are folded from the first events on.
+    /// Compares the latest snapshots of a category, at most this many, with the states that are
+    /// folded from the first event.
     ///
     /// # Errors
     /// When the category has no decider, or the store fails.
@@ -321,13 +321,13 @@ impl Host {
         self.tenant.engine.check_snapshots(category, sample).await
     }
 
-    /// Lets a module decide beside the one that is active: the commands that are decided from
-    /// now on, on every host, are decided by it as well, and compared; nothing of it is
-    /// stored. `report` hears once a second what came of it. One at a time on a host; dropping
-    /// the future ends it.
+    /// Runs a module as a shadow next to the active one: it also decides the commands that are
+    /// decided from now on, on every host, and the results are compared. Nothing of it is stored.
+    /// `report` receives the results once a second. One shadow at a time on a host. Dropping the
+    /// future ends it.
     ///
     /// # Errors
-    /// When a shadow is under way, the module could not be activated, or the store fails.
+    /// When a shadow is running, the module could not be activated, or the store fails.
     pub async fn shadow(
         &self,
         module: Digest,
@@ -338,12 +338,12 @@ impl Host {
         self.tenant.prover.shadow(module, policy, how, report).await
     }
 
-    /// Says what would be different if a module were activated: recorded commands of the
-    /// categories that it would serve otherwise are decided by it, and compared with what
-    /// is recorded. Nothing is written. One run at a time, also with [`verify`](Self::verify).
+    /// Reports what would be different if a module were activated: it re-decides recorded commands
+    /// of the categories whose deciding it would change, and the results are compared with the
+    /// recorded ones. Nothing is written. One run at a time, including [`verify`](Self::verify).
     ///
     /// # Errors
-    /// When a run is under way, the module could not be activated, or the store fails.
+    /// When a run is in progress, the module could not be activated, or the store fails.
     pub async fn preflight(
         &self,
         module: Digest,
@@ -355,8 +355,8 @@ impl Host {
         self.preflight_keeping(module, given, scope, progress).await
     }
 
-    /// The same for a release of several components, and with a change of how projections are
-    /// kept.
+    /// Makes a preflight of a release of several components, with changes of projections'
+    /// lifecycles.
     ///
     /// # Errors
     /// As [`preflight`](Self::preflight).
@@ -373,7 +373,7 @@ impl Host {
         prover.preflight(&release, given, scope, progress).await
     }
 
-    /// What became of snapshots since the host was started.
+    /// Returns how snapshots were used since the host was started.
     pub fn snapshot_counts(&self) -> Snapshots {
         self.tenant.engine.snapshot_counts()
     }

@@ -1,4 +1,4 @@
-//! Named subscriptions whose handler is elsewhere.
+//! Named subscriptions whose handler runs in another process.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::store::{Checkpoint, Claim};
 use crate::subscribe::{Error, EventBatch, Owner, Reading, Start};
 
 impl Host {
-    /// Claims a named subscription for a time, for a handler elsewhere: it reads with
-    /// [`read_claimed`](Self::read_claimed), and acknowledges what is handled. The name is the
-    /// same as that of [`subscription`](Self::subscription): one of all owns it at a time. One
-    /// that is new begins at `start`, else at the first event.
+    /// Claims a named subscription for a time, for a handler in another process. The handler reads
+    /// with [`read_claimed`](Self::read_claimed), and acknowledges the events that it has handled.
+    /// Names are shared with [`subscription`](Self::subscription): a name has one owner at a time.
+    /// A new subscription begins at `start`, or else at the first event.
     ///
     /// # Errors
-    /// When the name is none, is held, or begins after the end of the log; when there are too
+    /// When the name is invalid or held, or `start` is after the end of the log; when there are too
     /// many names; when the store fails.
     pub async fn claim(
         &self,
@@ -29,8 +29,8 @@ impl Host {
     /// same events are returned until they are acknowledged.
     ///
     /// # Errors
-    /// When the name is another's by now or gone, the next event can't be lifted, the filter
-    /// makes no sense, or the store fails.
+    /// When the name has another owner by now or was removed, the next event can't be lifted, the
+    /// filter is invalid, or the store fails.
     pub async fn read_claimed(
         &self,
         owner: Owner<'_>,
@@ -39,12 +39,12 @@ impl Host {
         self.tenant.hub.read(owner, reading).await
     }
 
-    /// Stores that everything up to a position is handled, and holds the name from now on. A
-    /// position before the stored one changes nothing. Returns the stored one.
+    /// Stores that everything up to a position is handled, and extends the lease from now on. A
+    /// position before the stored one changes nothing. Returns the stored position.
     ///
     /// # Errors
-    /// When the name is another's by now or gone, the log has not reached the position, or the
-    /// store fails.
+    /// When the name has another owner by now or was removed, the log has not reached the position,
+    /// or the store fails.
     pub async fn acknowledge_events(
         &self,
         owner: Owner<'_>,
@@ -53,7 +53,7 @@ impl Host {
         self.tenant.hub.acknowledge(owner, position).await
     }
 
-    /// Gives a named subscription back. Nothing is done when it is another's by now.
+    /// Releases a named subscription. Does nothing when it has another owner by now.
     ///
     /// # Errors
     /// When the store fails.
@@ -61,7 +61,8 @@ impl Host {
         self.tenant.hub.release(name, token).await
     }
 
-    /// Moves the place of a named subscription anywhere in the log, and takes it from its owner.
+    /// Moves the checkpoint of a named subscription anywhere in the log, and takes it from its
+    /// owner.
     ///
     /// # Errors
     /// When there is no such name, the log has not reached the position, or the store fails.
@@ -77,7 +78,7 @@ impl Host {
         self.tenant.hub.forget(name).await
     }
 
-    /// How far a named subscription has come, and whether it is held.
+    /// Returns the checkpoint of a named subscription, and whether it is held.
     ///
     /// # Errors
     /// When there is no such name, or the store fails.
@@ -85,7 +86,8 @@ impl Host {
         self.tenant.hub.name(name).await
     }
 
-    /// Named subscriptions in the order of their names' bytes, at most 1,000, after one of them.
+    /// Returns named subscriptions in the order of their names' bytes, at most 1,000, after one of
+    /// them.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,5 +1,4 @@
-//! Which types of events there are: what the active modules say of them, and what the
-//! store holds.
+//! The types of events: those that the active modules declare, and those that the store holds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::upcast::{Lift, Route};
 pub struct EventType {
     /// The category.
     pub category: Arc<str>,
-    /// Its name.
+    /// The canonical name.
     pub name: Name,
     /// The version that the active decider writes; none when it does not name the type.
     pub schema_version: Option<u32>,
@@ -27,7 +26,7 @@ pub struct EventType {
     pub decider: Option<Arc<Module>>,
     /// Steps that lift it, or lead to it.
     pub steps: Vec<Lifting>,
-    /// As what it is stored; empty when it was never written.
+    /// The forms in which it is stored; empty when it was never written.
     pub stored: Vec<StoredForm>,
 }
 
@@ -36,7 +35,7 @@ pub struct EventType {
 pub struct Lifting {
     /// The component.
     pub module: Arc<Module>,
-    /// From what, and to what.
+    /// The types and versions that it leads from and to.
     pub step: Step,
 }
 
@@ -45,14 +44,14 @@ pub struct Lifting {
 pub struct StoredForm {
     /// How many there are, and where.
     pub used: TypeUse,
-    /// How they come to the active decider, or without one to readers that are no guests.
+    /// How the active decider reads them, or without one, readers that are not guests.
     pub read: ReadAs,
 }
 
-/// What becomes of a stored event on its way to a reader.
+/// How a stored event changes on its way to a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadAs {
-    /// Nothing.
+    /// It does not change.
     Stored,
     /// It gets another name or a later version; the data stay.
     Renamed,
@@ -65,7 +64,7 @@ pub enum ReadAs {
 }
 
 impl ReadAs {
-    /// The word for it.
+    /// Returns the name that clients see.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -78,16 +77,15 @@ impl ReadAs {
 }
 
 impl EventType {
-    /// Whether an active module names it, or the host itself writes it.
+    /// Returns whether an active module names the type, or the host itself writes it.
     pub fn is_known(&self) -> bool {
         self.schema_version.is_some() || !self.steps.is_empty() || self.category.starts_with('$')
     }
 }
 
 impl Host {
-    /// Every type of events that an active module names or the store holds, in order of
-    /// category and name. The first call on a store that was never asked takes as long as
-    /// reading its log.
+    /// Returns every type of events that an active module names or the store holds, in order of
+    /// category and name. The first call on a store takes as long as reading its log.
     ///
     /// # Errors
     /// When the store fails.
@@ -97,7 +95,7 @@ impl Host {
     }
 }
 
-/// The types that a plan names, and those that are stored.
+/// Combines the types that a plan names with those that are stored.
 fn composed(plan: &Plan, stored: Vec<TypeUse>) -> Vec<EventType> {
     let mut types = Types::default();
     for (category, lift) in plan.readers() {

@@ -1,5 +1,5 @@
-//! The history and the documents of a host, made again and compared; and which findings are
-//! acknowledged.
+//! Verification: recomputes and compares the history and the documents of a host. Also acknowledges
+//! findings.
 
 use super::Host;
 use crate::projection::{self, Compared, Mismatched};
@@ -7,14 +7,14 @@ use crate::proof::{Error, Progress, ProjectionTally, Scope, Verified};
 use crate::store::Acknowledgement;
 
 impl Host {
-    /// Decides recorded commands again, each by what its commit's plan had, and compares
-    /// what comes of it with what is recorded, byte for byte. Where the scope asks for
-    /// projections, then folds their documents from the first event, and compares those. One run
-    /// at a time; dropping the future ends it.
+    /// Re-decides recorded commands, each with the modules of its commit's plan, and compares the
+    /// results with the recorded ones, byte for byte. If the scope includes projections, it then
+    /// folds their documents from the first event and compares them. One run at a time. Dropping
+    /// the future ends it.
     ///
     /// # Errors
-    /// When a run is under way, a module of the history is gone, or the store fails. What
-    /// is not as it should be is no error, but a finding.
+    /// When a run is in progress, a module of the history is missing, or the store fails. A
+    /// difference is not an error but a finding.
     pub async fn verify(
         &self,
         scope: &Scope,
@@ -36,10 +36,10 @@ impl Host {
         Ok(verified)
     }
 
-    /// Acknowledges a finding by its name, with a reason of 1 to 1,024 bytes: it is counted
-    /// from then on, and fails no run. There need not be such a finding; only the form of its
-    /// name is checked. One that is acknowledged already gets the new reason. Acknowledgements
-    /// belong to the store: an export does not hold them.
+    /// Acknowledges a finding by its name, with a reason of 1 to 1,024 bytes: from then on it is
+    /// counted and fails no run. The finding need not exist; only the form of its name is checked.
+    /// A finding that is acknowledged already gets the new reason. Acknowledgements belong to the
+    /// store and are not exported.
     ///
     /// # Errors
     /// When the name or the reason is not well-formed, 10,000 others are acknowledged, or the
@@ -61,8 +61,8 @@ impl Host {
         self.tenant.prover.withdraw(finding).await
     }
 
-    /// Up to `limit` acknowledgements, at most 1,000, in the order of the bytes of their names,
-    /// after a name.
+    /// Returns up to `limit` acknowledgements, at most 1,000, in the order of the bytes of their
+    /// names, after a name.
     ///
     /// # Errors
     /// When the store fails.
