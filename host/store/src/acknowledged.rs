@@ -27,16 +27,16 @@ pub struct Acknowledgement {
 /// Acknowledged findings, by name.
 #[async_trait]
 pub trait AcknowledgementStore: Send + Sync {
-    /// Records an acknowledgement, in place of an earlier one of the same finding. Durable
-    /// when it answers. False, and nothing is recorded, when the store holds
+    /// Records an acknowledgement, in place of an earlier one of the same finding. It is durable
+    /// when the call returns. Returns false and records nothing when the store holds
     /// [`ACKNOWLEDGED_MAX`] others.
     async fn acknowledge(&self, acknowledgement: &Acknowledgement) -> Result<bool>;
 
-    /// Withdraws an acknowledgement. False when there is none of this name.
+    /// Withdraws an acknowledgement. Returns false when there is none of this name.
     async fn withdraw(&self, finding: &str) -> Result<bool>;
 
-    /// Up to `limit` acknowledgements, at most [`ACKNOWLEDGED_PAGE_MAX`], in the order of the
-    /// bytes of their names, after a name.
+    /// Returns up to `limit` acknowledgements, at most [`ACKNOWLEDGED_PAGE_MAX`], in the order of
+    /// the bytes of their names, after a name.
     async fn acknowledged(&self, after: Option<&str>, limit: usize)
     -> Result<Vec<Acknowledgement>>;
 }

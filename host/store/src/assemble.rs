@@ -1,4 +1,4 @@
-//! From columns to events: what every back-end with rows does in the same way.
+//! Converts columns to events, in the same way for every back-end with rows.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct EventRow<'r> {
     pub metadata: Option<Bytes>,
     pub tags: Vec<Arc<str>>,
     pub commit_offset: u64,
-    /// Of the commit: stands on its first event, whichever event this is.
+    /// The data of the commit, which is stored with its first event, whichever event this row is.
     pub command: Option<&'r [u8]>,
     pub plan: u64,
     pub fuel: Option<u64>,
@@ -34,7 +34,7 @@ pub struct EventRow<'r> {
     pub commit_size: u64,
 }
 
-/// What tells one row of `event_types` from another.
+/// The values that distinguish rows of `event_types`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TypeKey {
     pub category: Arc<str>,
@@ -43,18 +43,18 @@ pub struct TypeKey {
     pub content_type: ContentType,
 }
 
-/// Makes events of rows; those of one commit that follow each other share its data.
+/// Makes events from rows. Consecutive events of one commit share its data.
 #[derive(Default)]
 pub struct Assembler {
     current: Option<Current>,
 }
 
-/// The commit of the row before.
+/// The commit of the previous row.
 struct Current {
     stream: Arc<str>,
     first: u64,
     data: Arc<CommitData>,
-    /// The command's, if the events were decided.
+    /// The command's value, if the events were decided.
     metadata: Option<Bytes>,
 }
 
@@ -159,7 +159,7 @@ pub fn stream_id(name: &str) -> Result<StreamId> {
     StreamId::new(name).map_err(|error| Error::Damaged(error.to_string()))
 }
 
-/// Says where it is that a row can't be read.
+/// Adds to an error the place of the row that can't be read.
 fn damaged_at(position: u64, error: Error) -> Error {
     match error {
         Error::Damaged(why) => Error::Damaged(format!("position {position}: {why}")),

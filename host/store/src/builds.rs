@@ -1,18 +1,18 @@
-//! What back-ends share of builds: their roles and how these change.
+//! The roles of builds and how they change, shared by the back-ends.
 
 use std::borrow::Cow;
 
 use super::{Build, BuildId, Error, Result, Role, Steer};
 
-/// Roles that builds take one after the other, none for one that is dropped: at no time
-/// have two of them the same.
+/// Role changes, to be applied in order; no role for a build that is dropped. No two builds have
+/// the same role at any time.
 pub type Roles = Vec<(BuildId, Option<Role>)>;
 
-/// Why a build is stale that ceased to be inline before its rules were judged.
+/// The reason for a stale build that ceased to be inline before its rules were judged.
 pub const UNJUDGED: &str =
     "it ceased to be inline while the plan changed; its documents are folded from scratch";
 
-/// The role's name in a store; one that is dropped has a name, too.
+/// Returns the role's name in a store. A dropped build has a name, too.
 pub fn role_name(role: Option<Role>) -> &'static str {
     match role {
         Some(Role::Active) => "active",
@@ -32,7 +32,7 @@ pub fn role(name: &str) -> Result<Role> {
     }
 }
 
-/// The name of a projection's view, which stands between quotes in a statement.
+/// Returns the name of a projection's view, which statements put between quotes.
 pub fn view_name(projection: &str) -> Result<String> {
     let is_plain = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
@@ -44,7 +44,7 @@ pub fn view_name(projection: &str) -> Result<String> {
     Ok(format!("view_{projection}"))
 }
 
-/// The next build takes the active one's place; none when it can't.
+/// Makes the next build the active one; none when that is not possible.
 pub fn switch(builds: &[Build], next: BuildId) -> Option<Roles> {
     let next = of_role(builds, Role::Next).filter(|build| build.id == next && !build.is_inline)?;
     let mut roles = Roles::new();
@@ -61,7 +61,7 @@ pub fn switch(builds: &[Build], next: BuildId) -> Option<Roles> {
     Some(roles)
 }
 
-/// The previous build and the active one change places; none when they can't.
+/// Swaps the previous build and the active one; none when that is not possible.
 pub fn roll_back(builds: &[Build]) -> Option<Roles> {
     let previous = of_role(builds, Role::Previous).filter(|build| !build.is_inline)?;
     let to_active = (previous.id, Some(Role::Active));
@@ -76,7 +76,7 @@ pub fn roll_back(builds: &[Build]) -> Option<Roles> {
     }
 }
 
-/// The build of a role is dropped; none when there is none, or it is inline.
+/// Drops the build of a role; none when there is none, or it is inline.
 pub fn dropped(builds: &[Build], role: Role) -> Option<Roles> {
     let build = of_role(builds, role).filter(|build| !build.is_inline)?;
     Some(vec![(build.id, None)])
@@ -86,13 +86,13 @@ fn of_role(builds: &[Build], role: Role) -> Option<&Build> {
     builds.iter().find(|build| build.role == role)
 }
 
-/// What an operator's wish changes.
+/// The changes that an operator's action makes.
 pub struct Steered {
-    /// Of the projection, if it changes.
+    /// The projection's new value, if it changes.
     pub paused: Option<bool>,
-    /// Of the projection, if it changes.
+    /// The projection's new value, if it changes.
     pub held: Option<bool>,
-    /// How often more parked events are tried again.
+    /// How many more retries of parked events are requested.
     pub retries: u64,
     /// Whether builds forget why they stopped.
     pub forgets: bool,
@@ -128,7 +128,8 @@ impl From<Steer> for Steered {
     }
 }
 
-/// A text for people, which may be a guest's: databases know no text with a NUL in it.
+/// A text for people, without NUL characters: a guest may have written it, and databases store no
+/// text with a NUL.
 pub fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', "\u{fffd}"))

@@ -1,9 +1,9 @@
 //! The rules of an append, without a store: which items of a batch pass.
 //!
-//! A back-end fetches where the streams stand and which ids are known, asks here,
-//! and writes what was accepted. The order of checks is that of the semantics:
-//! the id, then archived, then the expected version; a plan that has moved is found
-//! behind the id, since it is decided again and refuses nothing.
+//! A back-end fetches the heads of the streams and the known ids, calls this module, and writes the
+//! accepted items. The order of checks is that of the semantics: the id, then archived, then the
+//! expected version. A newer plan is checked after the id, because it leads to a new decision and
+//! refuses nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{
 };
 use quipu_model::{CommandId, EventId, NewEvent, Position, StreamId, Timestamp, Version};
 
-/// What is recorded under the ids of a batch.
+/// The records under the ids of a batch.
 #[derive(Debug, Default)]
 pub struct Known {
     /// By the id of a command.
@@ -23,13 +23,13 @@ pub struct Known {
     pub events: HashMap<(StreamId, EventId), Arc<KnownCommit>>,
 }
 
-/// Where the streams of a batch stand; a stream that is not there has no entry.
+/// The heads of the streams of a batch. A stream that does not exist has no entry.
 pub type Heads = HashMap<StreamId, Head>;
 
 /// Items that an inline projection can't fold, by index.
 pub type Refused = BTreeMap<usize, Unprojected>;
 
-/// A write that passed, and where it will stand.
+/// A write that passed, and its future version.
 #[derive(Debug)]
 pub struct Accepted<'a> {
     /// Index of the item.
@@ -42,7 +42,7 @@ pub struct Accepted<'a> {
     pub recorded_at: Timestamp,
 }
 
-/// What becomes of a batch if its transaction commits.
+/// The result of a batch if its transaction commits.
 #[derive(Debug)]
 pub struct Classified<'a> {
     /// Outcome i belongs to item i.
@@ -51,7 +51,7 @@ pub struct Classified<'a> {
     pub accepted: Vec<Accepted<'a>>,
     /// Marks that change, in order.
     pub marks: Vec<(&'a Mark, Timestamp)>,
-    /// The plan afterwards.
+    /// The plan after the batch.
     pub parts: Parts,
 }
 
@@ -66,7 +66,7 @@ pub fn streams(items: &[Item]) -> impl Iterator<Item = &StreamId> {
     })
 }
 
-/// What an item writes if it passes.
+/// The writes of an item if it passes.
 pub fn writes(item: &Item) -> &[Write] {
     match item {
         Item::Append { writes, .. } => writes,
@@ -118,8 +118,8 @@ pub fn callers_id(write: &Write) -> Option<&CommandId> {
 
 /// Decides which items pass, taking them in order.
 ///
-/// `next` is the position of the next event. Items in `refused` don't pass, if nothing
-/// that goes before it has refused them.
+/// `next` is the position of the next event. Items in `refused` don't pass, unless an earlier check
+/// has refused them.
 pub fn classify<'a>(
     items: &'a [Item],
     heads: Heads,
@@ -155,7 +155,7 @@ pub fn classify<'a>(
 struct Batch<'a, 'k> {
     known: &'k Known,
     refused: &'k Refused,
-    /// Index of the item under way.
+    /// Index of the current item.
     item: usize,
     heads: Heads,
     parts: Parts,
@@ -283,7 +283,7 @@ impl<'a> Batch<'a, '_> {
         Outcome::Marked(appended.positions.first().copied())
     }
 
-    /// What is known of an append by the ids that came with it, if anything is.
+    /// Returns the outcome of an append whose ids are known, if any is.
     fn repetition(&self, writes: &'a [Write]) -> Option<Outcome> {
         let is_taken = |write: &'a Write| {
             let stream = &write.stream;
@@ -311,7 +311,7 @@ impl<'a> Batch<'a, '_> {
         self.repeated_events(writes)
     }
 
-    /// What is known of an append by the ids of its events.
+    /// Returns the outcome of an append by the ids of its events.
     fn repeated_events(&self, writes: &'a [Write]) -> Option<Outcome> {
         let known = |write: &Write, event: &NewEvent| {
             let key = (write.stream.clone(), event.id);
@@ -353,7 +353,7 @@ impl<'a> Batch<'a, '_> {
         })
     }
 
-    /// Why a write can't pass, if it can't.
+    /// Returns why a write can't pass, if it can't.
     fn refusal(&self, write: &'a Write) -> Option<Outcome> {
         let stream = &write.stream;
         if self.parts.have_moved(stream.category(), write.commit.plan) {
@@ -370,7 +370,7 @@ impl<'a> Batch<'a, '_> {
         })
     }
 
-    /// The refusal of the item under way by an inline projection.
+    /// Returns the refusal of the current item by an inline projection.
     fn unprojected(&self) -> Option<Outcome> {
         let refused = self.refused.get(&self.item);
         refused.cloned().map(Outcome::Unprojected)

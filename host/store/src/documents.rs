@@ -1,4 +1,4 @@
-//! What a store keeps of projections.
+//! The data of projections that a store holds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub const DOCUMENTS_PAGE_MAX: usize = 1_000;
 pub const LOST_KEYS_MAX: usize = 10;
 
 /// The reason that is recorded with an event that the policy `skip` left out. Migration 0006
-/// tells operators' decisions from the policy's by this text.
+/// distinguishes operators' decisions from the policy's by this text.
 pub const SKIPPED_BY_POLICY: &str = "the policy skips what fails";
 
 /// One copy of a projection's documents.
@@ -25,84 +25,85 @@ pub const SKIPPED_BY_POLICY: &str = "the policy skips what fails";
 #[serde(transparent)]
 pub struct BuildId(pub u64);
 
-/// What a build is to its projection, which has at most one of each kind.
+/// The role of a build in its projection, which has at most one build of each role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Answered from.
+    /// The build that answers queries.
     Active,
-    /// Being built beside it.
+    /// The build that is being built next to the active one.
     Next,
-    /// Kept for a roll-back.
+    /// The earlier active build, kept for a roll-back.
     Previous,
 }
 
-/// A projection as the store knows it.
+/// A projection as it is stored.
 #[derive(Debug, Clone, Default)]
 pub struct StoredProjection {
-    /// Its name.
+    /// The name.
     pub name: Box<str>,
-    /// Nothing of it is folded, but inline.
+    /// Whether it is paused: nothing is folded, except inline.
     pub is_paused: bool,
-    /// A next build waits for the order to take over.
+    /// Whether a next build waits for the operator's action to switch.
     pub is_held: bool,
-    /// How often parked events were asked to be tried again.
+    /// How many retries of parked events were requested.
     pub retries: u64,
-    /// Its builds; none that is dropped.
+    /// The builds, without dropped ones.
     pub builds: Vec<Build>,
 }
 
-/// One copy of a projection's documents, and how far it has come.
+/// One copy of a projection's documents, with its progress.
 #[derive(Debug, Clone)]
 pub struct Build {
-    /// Which.
+    /// The build's id.
     pub id: BuildId,
-    /// What it is to its projection.
+    /// The role in its projection.
     pub role: Role,
-    /// Version of the definition that it is of.
+    /// The version of its definition.
     pub version: u32,
     /// The module that folds it.
     pub module: Digest,
-    /// Everything up to here is in it. Of an inline one: where it became inline.
+    /// All events up to this position are folded. For an inline build: the position at which it
+    /// became inline.
     pub position: Position,
-    /// The greatest change of a document, but for an inline one.
+    /// The greatest change number of a document; not maintained for an inline build.
     pub changes: u64,
-    /// It is folded in the transactions of appends.
+    /// Whether it is folded in the transactions of appends.
     pub is_inline: bool,
-    /// When it was begun.
+    /// When the build was started.
     pub started_at: Timestamp,
-    /// Whether someone owns it now.
+    /// Whether it has an owner now.
     pub is_owned: bool,
-    /// Why it does not go on, as its owner wrote it.
+    /// Why it stopped, as its owner wrote it.
     pub trouble: Option<Box<str>>,
-    /// How it compares with the active one, as its owner wrote it.
+    /// How it compares with the active build, as its owner wrote it.
     pub comparison: Option<Box<str>>,
-    /// The plan whose rules folded it: what a rebuild under that plan would make of the same
-    /// events, unless it is stale. None of one that was begun before this was recorded.
+    /// The plan whose rules folded it. Unless the build is stale, a rebuild under that plan would
+    /// make the same documents. None for a build that was started before this was recorded.
     pub plan: Option<u64>,
-    /// Why its documents are not those of a rebuild; none while they are.
+    /// Why its documents differ from those of a rebuild; none while they are the same.
     pub stale: Option<Box<str>>,
     /// Whether events are parked in it.
     pub has_parked: bool,
-    /// An operator ordered it to take over, whatever it lacks.
+    /// Whether an operator ordered it to switch, whatever it lacks.
     pub is_confirmed: bool,
-    /// Why it does not take over by itself, as its owner wrote it.
+    /// Why it does not switch by itself, as its owner wrote it.
     pub waits: Option<Box<str>>,
 }
 
-/// How many there are of what in a build.
+/// Counts of the contents of a build.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BuildCounts {
     /// Documents.
     pub documents: u64,
-    /// Events that wait, each once for each subject.
+    /// Parked events, each counted once per subject.
     pub parked: u64,
-    /// Events that were left out, each once for each subject.
+    /// Skipped and dropped events, each counted once per subject.
     pub skipped: u64,
     /// Those of them that the policy skipped, not an operator.
     pub skipped_by_policy: u64,
 }
 
-/// Documents of the active build of which another build has no trace.
+/// Documents of the active build that another build has never had.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LostDocuments {
     /// How many.
@@ -111,25 +112,25 @@ pub struct LostDocuments {
     pub keys: Vec<Arc<str>>,
 }
 
-/// What an operator asks of a projection.
+/// An operator's action on a projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steer {
-    /// Fold nothing, or go on; also forgets why it stopped.
+    /// Pauses or resumes; also clears the reason why it stopped.
     Paused(bool),
-    /// Let a next build wait for the order to take over, or don't.
+    /// Sets whether a next build waits for the operator's action to switch.
     Held(bool),
-    /// Retry all parked events.
+    /// Retries all parked events.
     Retry,
-    /// Forget why its builds stopped.
+    /// Clears the reasons why its builds stopped.
     Resume,
 }
 
-/// A build that is owned.
+/// A build with an owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildClaim {
     /// Proves the ownership.
     pub token: u64,
-    /// Everything up to here is in the build.
+    /// All events up to this position are folded into the build.
     pub position: Position,
     /// The greatest change of a document.
     pub changes: u64,
@@ -144,39 +145,39 @@ pub struct BuildClaim {
 pub struct StoredDocument {
     /// Its key.
     pub key: Arc<str>,
-    /// JSON; none of one that was deleted.
+    /// JSON; none for a deleted document.
     pub document: Option<Arc<str>>,
-    /// A number that rises with each change within its build: the position of the event
-    /// that changed it, or more.
+    /// A number that rises with each change within its build: the position of the event that
+    /// changed the document, or more.
     pub change: u64,
 }
 
-/// A value by which a document is found: number of the index, the value encoded.
+/// A value by which a document is found: the number of the index and the encoded value.
 pub type IndexEntry = (u16, Box<[u8]>);
 
-/// A document as it is to be.
+/// The new content of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentWrite {
-    /// Of which build.
+    /// The build.
     pub build: BuildId,
     /// Its key.
     pub key: Arc<str>,
-    /// JSON; none deletes it.
+    /// JSON; none deletes the document.
     pub document: Option<Arc<str>>,
     /// The number of this change.
     pub change: u64,
-    /// Entries that it no longer has.
+    /// Index entries that are removed.
     pub removed: Vec<IndexEntry>,
-    /// Entries that are new.
+    /// Index entries that are added.
     pub added: Vec<IndexEntry>,
 }
 
-/// For whom an event waits, or was left out.
+/// The document or stream for which an event is parked, skipped or dropped.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// A document, by its key.
     Document(Arc<str>),
-    /// A stream: nothing told which documents the event concerns.
+    /// A stream: it is not known which documents the event concerns.
     Stream(Arc<str>),
 }
 
@@ -189,34 +190,34 @@ impl fmt::Display for Subject {
     }
 }
 
-/// An event that waits, or was left out.
+/// An event that is parked, skipped or dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {
-    /// For whom.
+    /// The subject.
     pub subject: Subject,
-    /// The event's place in the log.
+    /// The event's position in the log.
     pub position: Position,
     /// When.
     pub at: Timestamp,
-    /// What failed; none for what waits behind another.
+    /// The error; none for an event that waits after another parked event.
     pub error: Option<Box<str>>,
     /// How often it was tried.
     pub attempts: u32,
-    /// Why it was left out; none while it waits.
+    /// Why it was skipped or dropped; none while it is parked.
     pub reason: Option<Box<str>>,
 }
 
-/// Which parked events of a projection.
+/// Selects parked events of a projection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParkedFilter {
-    /// Those that wait for this document or stream; none: all.
+    /// Events that are parked for this document or stream; none for all subjects.
     pub subject: Option<Subject>,
-    /// The one at this position of the log; none: all.
+    /// The event at this position in the log; none for all positions.
     pub position: Option<Position>,
 }
 
 impl ParkedFilter {
-    /// Whether an event that waits is one of them.
+    /// Returns whether a parked event is selected.
     pub fn holds(&self, subject: &Subject, position: Position) -> bool {
         self.subject.as_ref().is_none_or(|of| of == subject)
             && self.position.is_none_or(|at| at == position)
@@ -226,15 +227,15 @@ impl ParkedFilter {
 /// The events that are parked for one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedDocument {
-    /// How many there are: one at least.
+    /// The number of events, at least one.
     pub events: u64,
     /// The first of them, for which the others wait.
     pub first_position: Position,
-    /// Why the first one could not be folded; none when it was never tried.
+    /// Why the first event could not be folded; none when it was never tried.
     pub error: Option<Box<str>>,
 }
 
-/// What is parked in a build.
+/// A summary of the parked events of a build.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ParkedHeads {
     /// Documents and streams for which events are parked.
@@ -245,12 +246,12 @@ pub struct ParkedHeads {
     pub streams: Option<Position>,
 }
 
-/// An event that an operator dropped from a projection: every build leaves it out.
+/// An event that an operator dropped from a projection: every build skips it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DroppedEvent {
-    /// For whom: a document, or a stream, for which it is left out as a whole.
+    /// The subject: a document, or a stream, for all of which the event is skipped.
     pub subject: Subject,
-    /// The event's place in the log.
+    /// The event's position in the log.
     pub position: Position,
     /// When it was dropped.
     pub at: Timestamp,
@@ -259,7 +260,7 @@ pub struct DroppedEvent {
 }
 
 impl DroppedEvent {
-    /// The same event where it is parked.
+    /// Returns the selection of the same event where it is parked.
     pub(super) fn filter(&self) -> ParkedFilter {
         ParkedFilter {
             subject: Some(self.subject.clone()),
@@ -268,67 +269,67 @@ impl DroppedEvent {
     }
 }
 
-/// What a build is given at once.
+/// The changes of a build that are written together.
 #[derive(Debug, Clone, Default)]
 pub struct BuildBatch {
-    /// Where the checkpoint moves; never back.
+    /// The new checkpoint, which never moves back.
     pub position: Position,
-    /// The greatest change of a document afterwards.
+    /// The greatest change number of a document after the batch.
     pub changes: u64,
     /// Documents, each once.
     pub writes: Vec<DocumentWrite>,
-    /// Events that wait from now on, or whose error is another by now.
+    /// Events that are parked from now on, or whose error has changed.
     pub parked: Vec<SetAside>,
-    /// Events that wait no longer.
+    /// Events that are no longer parked.
     pub unparked: Vec<(Subject, Position)>,
-    /// Events that were left out.
+    /// Events that were skipped.
     pub skipped: Vec<SetAside>,
-    /// Requests to retry that were done: see [`DocumentStore::retries`].
+    /// Completed requests to retry: see [`DocumentStore::retries`].
     pub retried: Vec<(Subject, u64)>,
-    /// Why the build does not go on from here; none removes what was said.
+    /// Why the build stopped at this position; none clears the reason.
     pub trouble: Option<Box<str>>,
-    /// The plan whose rules folded everything up to the position; none leaves it.
+    /// The plan whose rules folded everything up to the position; none leaves it unchanged.
     pub plan: Option<u64>,
-    /// Why the build is stale; none leaves it. The first reason stays.
+    /// Why the build is stale; none leaves it unchanged. The first reason stays.
     pub stale: Option<Box<str>>,
-    /// Why the build does not take over by itself; none removes what was said.
+    /// Why the build does not switch by itself; none clears the reason.
     pub waits: Option<Box<str>>,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// It is stored, all of it. Tells how often parked events were asked to be tried
-    /// again, and whether the projection is paused.
+    /// The whole batch is stored. Reports how many retries of parked events were requested, and
+    /// whether the projection is paused.
     Done {
         /// See [`StoredProjection::retries`].
         retries: u64,
         /// See [`StoredProjection::is_paused`].
         is_paused: bool,
     },
-    /// The build has another owner by now, is inline or dropped: nothing is stored.
+    /// The build has another owner by now, is inline or dropped. Nothing is stored.
     Lost,
 }
 
-/// Which documents of a build to read.
+/// Selects documents of a build to read.
 #[derive(Debug, Clone, Default)]
 pub struct Scan {
-    /// By this index; none: by key, whose bytes are its values then.
+    /// The index; none to read by key. Then the values are the bytes of the keys.
     pub index: Option<u16>,
-    /// Values from here on, which is inside.
+    /// The lower bound of values, inclusive.
     pub from: Option<Box<[u8]>>,
-    /// Values up to here, which is inside.
+    /// The upper bound of values, inclusive.
     pub to: Option<Box<[u8]>>,
-    /// From the greatest down.
+    /// Reads in descending order.
     pub is_descending: bool,
-    /// Behind this value and key.
+    /// Reads after this value and key.
     pub after: Option<(Box<[u8]>, Arc<str>)>,
-    /// At most so many, and at most [`DOCUMENTS_PAGE_MAX`].
+    /// The limit of documents, at most [`DOCUMENTS_PAGE_MAX`].
     pub limit: usize,
 }
 
 impl Scan {
-    /// Leaves out values before `from` and after `to`.
+    /// Excludes values before `from` and after `to`.
     pub fn narrow(&mut self, from: Option<&[u8]>, to: Option<&[u8]>) {
         if let Some(value) = from
             && self.from.as_deref().is_none_or(|from| from < value)
@@ -342,14 +343,14 @@ impl Scan {
         }
     }
 
-    /// Whether a value is within the bounds.
+    /// Returns whether a value is within the bounds.
     pub fn admits(&self, value: &[u8]) -> bool {
         self.from.as_deref().is_none_or(|from| from <= value)
             && self.to.as_deref().is_none_or(|to| to >= value)
     }
 }
 
-/// A document that a scan found: once for each entry of its index.
+/// A document that a scan found, once for each entry of its index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The value by which it was found.
@@ -362,20 +363,20 @@ pub struct Found {
     pub change: u64,
 }
 
-/// What a store keeps of projections: their builds, documents and what was set aside.
+/// Stores the data of projections: their builds, documents and parked events.
 ///
-/// Documents of inline builds are written by the writer of events: see
+/// The writer of events writes the documents of inline builds: see
 /// [`InlineFold`](super::InlineFold).
 #[async_trait]
 pub trait DocumentStore: Send + Sync {
-    /// Every projection that was ever built or steered, in the order of their names.
+    /// Returns every projection that was ever built or controlled, in the order of their names.
     async fn projections(&self) -> Result<Vec<StoredProjection>>;
 
-    /// One of them.
+    /// Returns one projection.
     async fn projection(&self, name: &str) -> Result<Option<StoredProjection>>;
 
-    /// Begins a build from the first event on, under a plan, and makes the projection's view
-    /// for SQL. None when the projection has one of this role.
+    /// Starts a build from the first event, under a plan, and creates the projection's view for
+    /// SQL. None when the projection has a build of this role.
     async fn begin(
         &self,
         name: &str,
@@ -385,29 +386,30 @@ pub trait DocumentStore: Send + Sync {
         begun: (Timestamp, u64),
     ) -> Result<Option<Build>>;
 
-    /// Notes that an inline build, which was judged under the plan `from` (0: none is known),
-    /// was judged under a later one, and why it is stale if it is. Nothing is changed when
-    /// another host was first.
+    /// Records that an inline build, which was judged under the plan `from` (0 when none is known),
+    /// was judged under a later plan, and why it is stale if it is. Changes nothing when another
+    /// host was first.
     async fn judge(&self, build: BuildId, plans: (u64, u64), stale: Option<&str>) -> Result<()>;
 
-    /// Lets another module go on with a build, and forgets why it stopped. Its owner
-    /// loses it.
+    /// Changes the module of a build, and clears the reason why it stopped. The owner loses the
+    /// build.
     async fn hand_over(&self, build: BuildId, module: Digest) -> Result<()>;
 
-    /// Does what an operator asks. Owners hear of it with their next batch.
+    /// Performs an operator's action. Owners are notified with their next batch.
     async fn steer(&self, name: &str, steer: Steer) -> Result<()>;
 
-    /// Lets the next build take the active one's place, which is kept as the previous one;
-    /// what was the previous one is dropped. False, and nothing is changed, when `next` is
-    /// not the next build, either is inline, or it is behind the active one.
+    /// Switches: the next build becomes the active one, the active one becomes the previous one,
+    /// and the previous one is dropped. Returns false and changes nothing when `next` is not the
+    /// next build, when either is inline, or when the checkpoint of `next` is before that of the
+    /// active build.
     async fn switch(&self, name: &str, next: BuildId, comparison: Option<&str>) -> Result<bool>;
 
-    /// Notes that an operator ordered a next build to take over, whatever it lacks, and removes
-    /// why it waits. False when it is not the next build.
+    /// Records that an operator ordered a next build to switch, whatever it lacks, and clears the
+    /// reason why it waits. Returns false when it is not the next build.
     async fn confirm(&self, build: BuildId) -> Result<bool>;
 
-    /// Living documents of one build under whose keys another one has neither a document nor
-    /// a tombstone; with `up_to`, without those that changed after that change.
+    /// Returns live documents of one build under whose keys another build has neither a document
+    /// nor a tombstone; with `up_to`, without documents that changed after that change.
     async fn lost(
         &self,
         active: BuildId,
@@ -415,19 +417,19 @@ pub trait DocumentStore: Send + Sync {
         up_to: Option<u64>,
     ) -> Result<LostDocuments>;
 
-    /// Lets the previous build and the active one change places. False, and nothing is
-    /// changed, when there is no previous one or either is inline.
+    /// Rolls back: swaps the previous build and the active one. Returns false and changes nothing
+    /// when there is no previous one or either is inline.
     async fn roll_back(&self, name: &str) -> Result<bool>;
 
-    /// Drops a build of a role. False when there is none, or it is inline. What it holds is
-    /// removed by [`sweep`](Self::sweep).
+    /// Drops the build of a role. Returns false when there is none, or it is inline.
+    /// [`sweep`](Self::sweep) removes its contents.
     async fn drop_build(&self, name: &str, role: Role) -> Result<bool>;
 
-    /// Removes a part of what dropped builds hold. True when there is more.
+    /// Removes a part of the contents of dropped builds. Returns true when there is more.
     async fn sweep(&self) -> Result<bool>;
 
-    /// Claims a build for a time, unless another owner's time is not over, it is inline or
-    /// dropped.
+    /// Claims a build for a time, unless another owner's lease is still valid, or the build is
+    /// inline or dropped.
     async fn claim(&self, build: BuildId, lease: Duration) -> Result<Option<BuildClaim>>;
 
     /// Writes a batch in one transaction, and holds the build for a time from now on. Each
@@ -440,22 +442,23 @@ pub trait DocumentStore: Send + Sync {
         lease: Duration,
     ) -> Result<Kept>;
 
-    /// Gives a build back, if the token is still the last one.
+    /// Releases a build, if the token is still the last one.
     async fn release(&self, build: BuildId, token: u64) -> Result<()>;
 
-    /// The documents under some keys: result i belongs to key i; none where there never
-    /// was one.
+    /// Returns the documents under some keys: result i belongs to key i. None where there never was
+    /// one.
     async fn documents(
         &self,
         build: BuildId,
         keys: &[Arc<str>],
     ) -> Result<Vec<Option<StoredDocument>>>;
 
-    /// Documents in the order of an index, or of their keys.
+    /// Returns documents in the order of an index, or of their keys.
     async fn scan(&self, build: BuildId, scan: &Scan) -> Result<Vec<Found>>;
 
-    /// Documents that changed after a change, in the order of their changes, deleted ones
-    /// too; never a part of those of one change unless that alone is more than the limit.
+    /// Returns documents that changed after a change, in the order of their changes, including
+    /// deleted ones. The documents of one change are returned together, unless they exceed the
+    /// limit by themselves.
     async fn changed(
         &self,
         build: BuildId,
@@ -463,7 +466,7 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StoredDocument>>;
 
-    /// Events that wait, in order of subject (documents first) and position, behind one of
+    /// Returns parked events, in order of subject (documents first) and position, after one of
     /// them.
     async fn parked(
         &self,
@@ -472,7 +475,7 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<SetAside>>;
 
-    /// Events that were left out, in order of position and subject, behind one of them.
+    /// Returns skipped and dropped events, in order of position and subject, after one of them.
     async fn skipped(
         &self,
         build: BuildId,
@@ -480,16 +483,16 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<SetAside>>;
 
-    /// What is parked for a document of a build; none when nothing is.
+    /// Returns the events that are parked for a document of a build; none when there are none.
     async fn parked_for(&self, build: BuildId, key: &str) -> Result<Option<ParkedDocument>>;
 
-    /// What is parked in a build.
+    /// A summary of the parked events of a build.
     async fn parked_heads(&self, build: BuildId) -> Result<ParkedHeads>;
 
-    /// Drops parked events of every build of a projection, for good and with a reason, and
-    /// records them for the projection. Returns how many were parked, counted once for each
-    /// build. If any was, the owners of all builds of the projection lose them, so that they
-    /// learn of it. With a position, what waited for that event only is to be retried.
+    /// Drops parked events of every build of a projection, for good and with a reason, and records
+    /// them for the projection. Returns how many were parked, counted once for each build. If any
+    /// was, the owners of all builds of the projection lose them, so that they are notified. With a
+    /// position, events that waited only for that event are retried.
     async fn drop_parked(
         &self,
         name: &str,
@@ -498,23 +501,23 @@ pub trait DocumentStore: Send + Sync {
         at: Timestamp,
     ) -> Result<u64>;
 
-    /// Asks the owners of a projection's builds to retry the parked events of a subject, or all
-    /// there are. Returns for how many subjects, counted once for each build.
+    /// Asks the owners of a projection's builds to retry the parked events of a subject, or all of
+    /// them. Returns the number of subjects, counted once for each build.
     async fn retry_parked(&self, name: &str, of: Option<&Subject>) -> Result<u64>;
 
-    /// For whom parked events of a build are to be retried, streams first, each with the number
-    /// of the request. They are asked for until a batch says that they were done.
+    /// Returns the subjects whose parked events of a build are to be retried, streams first, each
+    /// with the number of the request. A request is returned until a batch reports it as done.
     async fn retries(&self, build: BuildId, limit: usize) -> Result<Vec<(Subject, u64)>>;
 
-    /// Records an event as dropped from a projection, as an import says it; where it is parked
-    /// it is dropped as by [`drop_parked`](Self::drop_parked). Nothing is changed when it is
+    /// Records an event as dropped from a projection, as an import contains it. Where the event is
+    /// parked, it is dropped as by [`drop_parked`](Self::drop_parked). Changes nothing when it is
     /// recorded already, with the same time and reason.
     async fn record_drop(&self, name: &str, event: &DroppedEvent) -> Result<()>;
 
-    /// Projections from which events were dropped, in the order of their names.
+    /// Returns projections from which events were dropped, in the order of their names.
     async fn dropped_from(&self) -> Result<Vec<String>>;
 
-    /// Events that operators dropped from a projection, in order of position and subject,
+    /// Returns events that operators dropped from a projection, in order of position and subject,
     /// after one of them. They are removed with the projection's last build.
     async fn dropped(
         &self,
@@ -523,6 +526,6 @@ pub trait DocumentStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<DroppedEvent>>;
 
-    /// How many there are of what.
+    /// Returns the counts of the contents.
     async fn counts(&self, build: BuildId) -> Result<BuildCounts>;
 }

@@ -1,4 +1,4 @@
-//! Why a store did not answer, and what an error of the driver means.
+//! Errors of a store, and the meaning of the driver's errors.
 
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
@@ -47,10 +47,10 @@ pub enum Error {
     /// The store's address can't be understood.
     #[error("{0}")]
     Url(String),
-    /// A part of an export that does not fit the store.
+    /// A part of an export does not fit the store.
     #[error("the import does not fit the store: {0}")]
     Import(String),
-    /// Something that a store must not answer.
+    /// The store gave an unexpected answer.
     #[error("unexpected answer of the store: {0}")]
     Unexpected(String),
 }
@@ -64,7 +64,7 @@ impl Error {
         }
     }
 
-    /// Whether trying again does not help: someone has to look at the store.
+    /// Returns whether a retry does not help, because an operator has to repair the store.
     pub fn is_lasting(&self) -> bool {
         matches!(
             self,
@@ -72,8 +72,8 @@ impl Error {
         )
     }
 
-    /// Whether a batch may have failed because of one item, so that the others pass
-    /// without it.
+    /// Returns whether a batch may have failed because of one item, so that the others pass without
+    /// it.
     pub fn may_be_one_items(&self) -> bool {
         matches!(self, Self::Unexpected(_) | Self::Damaged(_))
     }
@@ -89,7 +89,7 @@ impl From<sqlx::Error> for Error {
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error.to_string()),
-            // A stored value of another kind than was written.
+            // A stored value has another kind than was written.
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::ColumnIndexOutOfBounds { .. }

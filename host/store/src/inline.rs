@@ -1,4 +1,4 @@
-//! What is folded in the transaction of an append.
+//! Inline projections, which are folded in the transaction of an append.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use super::{BuildId, DocumentWrite, Error, Result, StoredDocument};
 use quipu_model::{Digest, Position, RecordedEvent, Settings};
 
-/// The inline projections of a store, under one plan. A store asks them while it commits:
-/// which documents the accepted events touch, then, when these are locked and read and the
-/// events have their positions, what becomes of them.
+/// The inline projections of a store, under one plan. A store calls them while it commits. First
+/// they name the documents that the accepted events touch. When these are locked and read and the
+/// events have their positions, they fold the documents.
 pub trait InlineFold: Send + Sync {
-    /// Whether one of them may take events of a category. Cheap.
+    /// Returns whether one of them may take events of a category. This is cheap.
     fn wants(&self, category: &str) -> bool;
 
-    /// Which documents some events touch, which stand in the order in which they will be
-    /// recorded. Their positions are not known yet.
+    /// Returns the documents that some events touch. The events are in the order in which they will
+    /// be recorded. Their positions are not known yet.
     ///
     /// # Errors
-    /// When nothing can be said of any of them: the batch fails.
+    /// When no documents can be named: the batch fails.
     fn touch(&self, events: Vec<Pending>) -> BoxFuture<'_, Result<Box<dyn Touched>>>;
 }
 
@@ -36,18 +36,18 @@ pub struct Pending {
 
 /// Documents that are to be folded.
 pub trait Touched: Send {
-    /// Items whose events can't be folded. When there are any, the batch is classified
-    /// again without them, and this is dropped.
+    /// Items whose events can't be folded. When there are any, the batch is classified a second
+    /// time without them, and this value is dropped.
     fn failed(&self) -> &[(usize, Unprojected)];
 
     /// The documents to be locked and read, in order of build and key, each once.
     fn documents(&self) -> &[(BuildId, Arc<str>)];
 
-    /// Folds the events, which have these positions, into those documents: result i of the
-    /// read belongs to document i.
+    /// Folds the events, which have these positions, into the documents. Result i of the read
+    /// belongs to document i.
     ///
     /// # Errors
-    /// When nothing can be folded: the batch fails.
+    /// When no event can be folded: the batch fails.
     fn fold(
         self: Box<Self>,
         positions: Vec<Position>,
@@ -55,52 +55,54 @@ pub trait Touched: Send {
     ) -> BoxFuture<'static, Result<Folded>>;
 }
 
-/// What became of the documents.
+/// The folded documents.
 #[derive(Debug, Default)]
 pub struct Folded {
-    /// Items whose events can't be folded. When there are any, nothing is written, and the
-    /// batch is classified again without them.
+    /// Items whose events can't be folded. When there are any, nothing is written, and the batch is
+    /// classified a second time without them.
     pub failed: Vec<(usize, Unprojected)>,
     /// The documents.
     pub writes: Vec<DocumentWrite>,
 }
 
-/// Why an append failed by an inline projection.
+/// Why an inline projection refused an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unprojected {
     /// The projection.
     pub projection: Arc<str>,
-    /// It keeps failing, so that it wasn't asked.
+    /// Whether the projection keeps failing, so that it was not called.
     pub is_failing: bool,
-    /// Kind of the guest's fault, if it was one.
+    /// The kind of the guest's fault, if it was a fault.
     pub fault: Option<&'static str>,
     /// What happened.
     pub text: String,
 }
 
-/// A change of how a build is folded, made together with an activation: whoever appends is
-/// before it or behind it.
+/// A change of how a build is folded, made together with an activation. Every append is before it
+/// or after it.
 #[derive(Clone)]
 pub enum Turn {
-    /// It becomes inline. What it has not seen yet is folded within the transaction.
+    /// The build becomes inline. The events that it has not seen yet are folded within the
+    /// transaction.
     Inline {
-        /// The build; it must be the active one by then.
+        /// The build, which must be the active one by then.
         build: BuildId,
-        /// Folds what it has not seen.
+        /// Folds the events that the build has not seen.
         settle: Arc<dyn Settle>,
     },
-    /// It is inline no longer, and stands at the end of the log.
+    /// The build is no longer inline. Its checkpoint is the end of the log.
     Async(BuildId),
-    /// The next build takes the active one's place, which becomes the previous one.
+    /// Switches: the next build becomes the active one, and the active one becomes the previous
+    /// one.
     Switch {
         /// The projection.
         projection: Box<str>,
         /// The next build.
         next: BuildId,
     },
-    /// Its next build waits for the order to switch.
+    /// Whether its next build waits for the operator's action to switch.
     Hold(Box<str>),
-    /// The previous build and the active one change places.
+    /// Rolls back: swaps the previous build and the active one.
     RollBack {
         /// The projection.
         projection: Box<str>,
@@ -109,9 +111,9 @@ pub enum Turn {
     },
 }
 
-/// Folds what a build has not seen, when it is about to become inline.
+/// Folds the events that a build has not seen, when it is about to become inline.
 pub trait Settle: Send + Sync {
-    /// The documents after the events behind `from` up to `to`, of which all are committed.
+    /// Returns the documents after the events after `from` up to `to`, all of which are committed.
     /// None when that is too much for one transaction.
     ///
     /// # Errors
@@ -140,37 +142,37 @@ impl fmt::Debug for Turn {
     }
 }
 
-/// What the plan says of projections: all of it, with each activation.
+/// The plan's settings of projections. Each activation records all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProjectionPlan {
-    /// How each projection is kept.
+    /// The lifecycle of each projection.
     pub settings: BTreeMap<String, Settings>,
-    /// Those that are folded inline.
+    /// Projections that are folded inline.
     pub inline: BTreeMap<String, InlineBuild>,
-    /// Components that define projections in place of others which define them, too, by the
+    /// Components that define a projection in place of other components that also define it, by the
     /// projection's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: BTreeMap<String, String>,
-    /// Categories whose inline projections have changed by this activation; the empty name
-    /// stands for every category.
+    /// Categories whose inline projections were changed by this activation. The empty name means
+    /// every category.
     pub categories: Vec<String>,
-    /// By category, names of event types that mean the same, each an alias with the name that
-    /// a decider gave with it: of every decider that was ever active. None: the activation was
+    /// By category, names of event types that mean the same, each an alias with the name that a
+    /// decider gave with it: of every decider that was ever active. None when the activation was
     /// made before this was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aliases: Option<BTreeMap<String, BTreeSet<(String, String)>>>,
 }
 
 impl ProjectionPlan {
-    /// As it stands in the history of the plan: nothing where it says nothing.
+    /// Encodes it for the history of the plan; none when it is empty.
     pub(super) fn to_json(&self) -> Option<String> {
         let says_nothing = *self == Self::default();
         (!says_nothing)
             .then(|| serde_json::to_string(self).expect("JSON holds texts and numbers under texts"))
     }
 
-    /// From the history of the plan.
+    /// Decodes it from the history of the plan.
     pub(super) fn of_json(text: Option<&str>) -> Result<Self> {
         let plan = text.map(serde_json::from_str).transpose();
         plan.map(Option::unwrap_or_default).map_err(|error| {
@@ -179,10 +181,10 @@ impl ProjectionPlan {
     }
 }
 
-/// What folds an inline projection.
+/// The definition that folds an inline projection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InlineBuild {
-    /// Where its documents are.
+    /// The build that holds its documents.
     pub build: BuildId,
     /// Version of its definition.
     pub version: u32,

@@ -1,4 +1,4 @@
-//! What a host asks of its writer, and what it is told.
+//! Requests of a host to its writer, and their results.
 
 use std::sync::Arc;
 
@@ -11,46 +11,46 @@ use quipu_model::{
 
 /// Identifies the state that a chain of speculative decisions was made on.
 ///
-/// A version alone does not: if the first of a chain fails and a foreign event
-/// takes its version, the second would pass.
+/// A version is not enough: if the first of a chain fails and a foreign event takes its version,
+/// the second would pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunId(pub u64);
 
 /// One request in a batch.
 #[derive(Debug)]
 pub enum Item {
-    /// Append to one or several streams: all of it, or nothing.
+    /// Appends to one or several streams, all or nothing.
     Append {
         /// The run that decided it; none for a raw append.
         run: Option<RunId>,
         /// One for each stream; no stream twice.
         writes: Vec<Write>,
     },
-    /// Look whether a negative answer may be given, or find a record.
+    /// Checks whether a negative answer may be given, or finds a record.
     Check(Check),
-    /// Raise the plan.
+    /// Raises the plan.
     Activate(Box<Activation>),
-    /// Archive or truncate a stream, or undo it.
+    /// Archives or truncates a stream, or undoes it.
     Mark(Mark),
 }
 
-/// What is appended to one stream.
+/// The events that are appended to one stream.
 #[derive(Debug)]
 pub struct Write {
     /// The stream.
     pub stream: StreamId,
-    /// What it must stand at.
+    /// The expected version.
     pub expected: ExpectedVersion,
-    /// The commit; without events it only checks.
+    /// The commit. Without events it is only a check.
     pub commit: Commit,
 }
 
-/// The events of one append, and what led to them.
+/// The events of one append, and the command that led to them.
 #[derive(Debug)]
 pub struct Commit {
     /// The command, if it came with one or was decided.
     pub command: Option<Arc<CommandRecord>>,
-    /// Who decided; none for a raw append.
+    /// The module that decided; none for a raw append.
     pub decided: Option<Decided>,
     /// The plan under which it was made.
     pub plan: u64,
@@ -58,11 +58,11 @@ pub struct Commit {
     pub recorded_at: Timestamp,
     /// The events.
     pub events: Vec<NewEvent>,
-    /// The host has made sure that this store holds no record under the command's id.
+    /// Whether the host has made sure that this store holds no record under the command's id.
     pub id_is_new: bool,
 }
 
-/// Who decided, and at what cost.
+/// The module that decided, and the cost of the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decided {
     /// The module.
@@ -71,7 +71,7 @@ pub struct Decided {
     pub fuel: u64,
 }
 
-/// Asks whether something still holds.
+/// Checks whether a condition still applies.
 #[derive(Debug)]
 pub struct Check {
     /// The run on which the answer was found, if any.
@@ -80,7 +80,8 @@ pub struct Check {
     pub stream: StreamId,
     /// The version on which the answer rests; none when it rests on no version.
     pub version: Option<Version>,
-    /// Whether the stream was archived when the answer was found; looked at with the version.
+    /// Whether the stream was archived when the answer was found; checked together with the
+    /// version.
     pub archived: bool,
     /// The caller's id, when its record is to be looked up.
     pub command_id: Option<CommandId>,
@@ -99,24 +100,24 @@ pub struct Activation {
     pub others: Vec<Member>,
     /// Categories whose decider or upcasters it changes.
     pub categories: Vec<String>,
-    /// Folds whose snapshots the new ones may open.
+    /// The folds whose snapshots the new modules may open.
     pub trusted: Vec<Digest>,
-    /// What the plan says of projections from then on.
+    /// The plan's settings of projections from then on.
     pub projections: ProjectionPlan,
     /// Builds that change how they are folded.
     pub turns: Vec<Turn>,
-    /// The plan on which it was checked: under another it is refused.
+    /// The plan under which it was checked. Under another plan it is refused.
     pub plan: u64,
     /// When.
     pub at: Timestamp,
     /// By whom.
     pub by: Option<String>,
-    /// What the preflight before it said; none without one.
+    /// The summary of its preflight; none without one.
     pub preflight: Option<PreflightSummary>,
 }
 
 impl Activation {
-    /// What is kept of it when it has led to a plan.
+    /// Returns the part that is stored when it has led to a plan.
     pub fn deployment(&self, plan: u64) -> Deployment {
         Deployment {
             plan,
@@ -140,52 +141,51 @@ pub struct Mark {
     pub stream: StreamId,
     /// What changes.
     pub change: Change,
-    /// What tells of it, in a stream of the host; written when the mark changes.
+    /// The event that records it, in a stream of the host; written when the mark changes.
     pub write: Write,
 }
 
-/// What a mark says.
+/// The content of a mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The stream takes no appends from now on, or takes them again.
     Archived(bool),
-    /// The events before a version leave the stream's reads and loading.
+    /// Hides the events before a version from stream reads and replay.
     Truncated {
         /// The version, not beyond the stream's.
         before: Version,
-        /// The state that stands for them, at that version or a later one of the stream.
+        /// The state that replaces them, at that version or a later one of the stream.
         anchor: Box<StoredSnapshot>,
     },
-    /// They are back, and the anchor is gone.
+    /// Shows the events again, and removes the anchor.
     Whole,
 }
 
-/// What became of an item.
+/// The result of an item.
 #[derive(Debug)]
 pub enum Outcome {
     /// Appended, and durable. One for each write.
     Appended(Vec<Appended>),
-    /// The check holds: the stream stands at the version that the check named, and the
-    /// id is unknown. Without a version in the check, the number says nothing.
+    /// The check passed: the stream is at the version that the check named, and the id is unknown.
+    /// Without a version in the check, the number has no meaning.
     Holds(Version),
-    /// The command's id is known: the first outcome in the stream of each write, or
-    /// of the check; none where it is unknown. Whether it was the same request has
-    /// still to be looked at.
+    /// The command's id is known: the first outcome in the stream of each write, or of the check;
+    /// none where it is unknown. Whether it was the same request is still to be checked.
     Known(Vec<Option<Arc<KnownCommit>>>),
     /// The same events were appended before under the same ids: the first outcome of
     /// each write, none for one without events.
     Repeated(Vec<Option<Arc<KnownCommit>>>),
-    /// The id stands for another event in this stream.
+    /// The id belongs to another event in this stream.
     EventIdReused(StreamId, EventId),
     /// This event was appended to the stream before, but not in the same append.
     PartialDuplicate(StreamId, EventId),
-    /// The stream does not stand where it was expected.
+    /// The stream is not at the expected version.
     WrongVersion {
         /// The stream.
         stream: StreamId,
-        /// What was expected.
+        /// The expected version.
         expected: ExpectedVersion,
-        /// Where it stood at that moment.
+        /// The actual version at that moment.
         found: Version,
     },
     /// The stream is archived.
@@ -196,20 +196,21 @@ pub enum Outcome {
     RunDead,
     /// An inline projection can't fold its events.
     Unprojected(Unprojected),
-    /// A build that is to become inline is too far behind, or no longer what it was.
+    /// A build that is to become inline lags too far, or has changed.
     NotSettled(String),
-    /// Ask again in the next batch: a command with the same id is in this one.
+    /// The request must be repeated in the next batch, because a command with the same id is in
+    /// this one.
     Again,
     /// Activated: the new plan.
     Activated(u64),
-    /// The mark stands, and was set now: the position of the event that tells of it;
-    /// none when it stood already.
+    /// The mark is set. If it was set now: the position of the event that records it; none when it
+    /// was set before.
     Marked(Option<Position>),
     /// There is no such stream to be marked.
     NoStream(StreamId),
 }
 
-/// Where a commit came to stand.
+/// The place of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
     /// Version of its first event; for a commit without events, one above the stream's.
@@ -223,7 +224,7 @@ pub struct Appended {
 pub struct KnownCommit {
     /// The command; none for events that came without one.
     pub record: Option<CommandRecord>,
-    /// What led to it.
+    /// The origin of the commit.
     pub data: CommitData,
     /// Its events.
     pub events: Vec<KnownEvent>,
@@ -236,9 +237,9 @@ pub struct KnownEvent {
     pub id: EventId,
     /// Its type.
     pub name: Name,
-    /// Its place in the stream.
+    /// The version in the stream.
     pub version: Version,
-    /// Its place in the log.
+    /// The position in the log.
     pub position: Position,
     /// The data.
     pub body: Body,

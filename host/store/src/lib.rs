@@ -1,4 +1,4 @@
-//! The event store: what a back-end promises, and the back-ends.
+//! The event store: the traits of a back-end, and the back-ends.
 //!
 //! [`EventReader`] reads streams and the log, [`EventWriter`] is the one writer of
 //! a host, [`ModuleStore`] stores modules and the history of the plan. The rules of an
@@ -74,18 +74,18 @@ pub use wake::Wakes;
 use quipu_model::supervise::Supervisor;
 use quipu_model::{Digest, Position, PublicKey, Signature, StreamId, Timestamp, Version};
 
-/// What a read or a write ends in.
+/// The result of a read or a write.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Reads committed events. Shared by all who read; never blocks the writer.
+/// Reads committed events. It is shared by all readers, and never blocks the writer.
 #[async_trait]
 pub trait EventReader: Send + Sync {
-    /// The head of a stream; none when there is no such stream.
+    /// Returns the head of a stream; none when there is no such stream.
     async fn head(&self, stream: &StreamId) -> Result<Option<Head>>;
 
-    /// Up to `limit` events of a stream, at most [`STREAM_PAGE_MAX`]: forward those
-    /// from version `from` on, backward those from `from` down; none of those before the
-    /// mark of a truncated stream. None when there is no such stream. A page ends early at [`PAGE_BYTES_MAX`].
+    /// Returns up to `limit` events of a stream, at most [`STREAM_PAGE_MAX`]: forward from version
+    /// `from` on, backward from `from` down, without events before the mark of a truncated stream.
+    /// None when there is no such stream. A page ends early at [`PAGE_BYTES_MAX`].
     async fn read_stream(
         &self,
         stream: &StreamId,
@@ -94,10 +94,9 @@ pub trait EventReader: Send + Sync {
         limit: usize,
     ) -> Result<Option<StreamPage>>;
 
-    /// Up to `limit` events of the log, at most [`LOG_PAGE_MAX`]: forward those
-    /// after position `after`, backward those before it; neither reads on after
-    /// [`Filter::to`]. A page may hold fewer events than the limit, or none, before the
-    /// end: go on from its `next`.
+    /// Returns up to `limit` events of the log, at most [`LOG_PAGE_MAX`]: forward those after
+    /// position `after`, backward those before it. Neither reads after [`Filter::to`]. A page may
+    /// hold fewer events than the limit, or none, before the end: continue from its `next`.
     async fn read_log(
         &self,
         after: Position,
@@ -106,16 +105,16 @@ pub trait EventReader: Send + Sync {
         filter: &Filter,
     ) -> Result<LogPage>;
 
-    /// What a fold needs of the events after a version: at most `limit` of them, whatever
-    /// mark the stream has.
+    /// Returns the parts of events that a fold needs, after a version: at most `limit` events,
+    /// whatever mark the stream has.
     async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage>;
 
-    /// How far the log can be read; 0 for an empty one. No event will ever appear there
-    /// or below. It is the position of the last event, or of a hole after it.
+    /// Returns how far the log can be read; 0 for an empty log. No event will ever appear at or
+    /// before this position. It is the position of the last event, or of a hole after it.
     async fn log_head(&self) -> Result<Position>;
 
-    /// Up to `limit` streams, at most [`STREAMS_PAGE_MAX`], in the order of the bytes
-    /// of their ids, after the id `after`.
+    /// Returns up to `limit` streams, at most [`STREAMS_PAGE_MAX`], in the order of the bytes of
+    /// their ids, after the id `after`.
     async fn streams(
         &self,
         after: Option<&str>,
@@ -123,20 +122,20 @@ pub trait EventReader: Send + Sync {
         filter: &StreamFilter,
     ) -> Result<StreamsPage>;
 
-    /// Up to `limit` events after a position, at most [`LOG_PAGE_MAX`], with all that
-    /// the store keeps of them, for an export.
+    /// Returns up to `limit` events after a position, at most [`LOG_PAGE_MAX`], with all their
+    /// stored data, for an export.
     async fn read_stored(&self, after: Position, limit: usize) -> Result<StoredPage>;
 }
 
 /// The one way into the log. A host has one writer for a store.
 #[async_trait]
 pub trait EventWriter: Send {
-    /// Commits what the items ask for, all in one transaction: items are taken in
-    /// order, each passes or is refused by itself, and the answer is durable.
-    /// Outcome i belongs to item i. An activation with turns is the only item of its batch.
+    /// Commits the items, all in one transaction. Items are processed in order, each passes or is
+    /// refused by itself, and the result is durable. Outcome i belongs to item i. An activation
+    /// with turns is the only item of its batch.
     ///
-    /// `inline` are the inline projections of the plan under which the items were made, or
-    /// of a later one: what they make of the events is stored with them.
+    /// `inline` are the inline projections of the plan under which the items were made, or of a
+    /// later plan. Their documents are stored together with the events.
     ///
     /// # Errors
     /// When the transaction failed as a whole: then nothing of it is stored.
@@ -153,10 +152,10 @@ pub trait EventWriter: Send {
     /// When the part can't come after what is there: then nothing of it is stored.
     async fn import(&mut self, part: &Import) -> Result<()>;
 
-    /// Looks whether a commit would find what it needs, without writing.
+    /// Checks whether a commit would succeed, without writing.
     ///
     /// # Errors
-    /// When it would not.
+    /// When a commit would fail.
     async fn check(&mut self) -> Result<()>;
 
     /// Flushes what can be flushed and releases the store.
@@ -169,40 +168,40 @@ pub const SIGNATURES_MAX: usize = 16;
 /// Components and the history of the plan.
 #[async_trait]
 pub trait ModuleStore: Send + Sync {
-    /// Keeps a component's bytes. False when they were there already; one that was never
-    /// activated has come again then, at this time.
+    /// Stores a component's bytes. Returns false when they were stored already; the upload time of
+    /// a component that was never activated is then updated.
     async fn put(&self, digest: Digest, bytes: &[u8], at: Timestamp) -> Result<bool>;
 
-    /// The bytes of a component.
+    /// Returns the bytes of a component.
     async fn get(&self, digest: Digest) -> Result<Option<Vec<u8>>>;
 
-    /// Keeps a signature of a component, in place of the one of its key. Nothing is kept of a
-    /// component that is not there, or has [`SIGNATURES_MAX`] others.
+    /// Stores a signature of a component, in place of an earlier one of the same key. Stores
+    /// nothing when the component is missing or has [`SIGNATURES_MAX`] others.
     async fn sign(&self, digest: Digest, signature: Signature) -> Result<()>;
 
-    /// Forgets the signature of a key.
+    /// Removes the signature of a key.
     async fn unsign(&self, digest: Digest, key: PublicKey) -> Result<()>;
 
-    /// The signatures of a component, in the order of their keys.
+    /// Returns the signatures of a component, in the order of their keys.
     async fn signatures(&self, digest: Digest) -> Result<Vec<Signature>>;
 
     /// Removes components that were uploaded up to a time and that no activation and no event
     /// names. Only lists them unless `for_real`. Oldest first.
     async fn prune(&self, before: Timestamp, for_real: bool) -> Result<Vec<StoredModule>>;
 
-    /// Every component: digest, size in bytes, when it was uploaded.
+    /// Returns every component: digest, size in bytes, time of upload.
     async fn list(&self) -> Result<Vec<StoredModule>>;
 
-    /// Every activation, oldest first.
+    /// Returns every activation, oldest first.
     async fn deployments(&self) -> Result<Vec<Deployment>>;
 }
 
-/// How far named readers of the log have come. One owner at a time: each claim has
-/// a token, greater than those before it, and only the last one moves the checkpoint.
+/// Checkpoints of named readers of the log. A name has one owner at a time: each claim has a token,
+/// greater than those before it, and only the last one moves the checkpoint.
 #[async_trait]
 pub trait CheckpointStore: Send + Sync {
-    /// Claims a name for a time, unless another owner's time is not over. A name that
-    /// was never claimed begins at position 0.
+    /// Claims a name for a time, unless another owner's lease is still valid. A name that was never
+    /// claimed begins at position 0.
     async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>>;
 
     /// Moves the checkpoint forward, never back, and extends the lease. Returns the stored
@@ -216,47 +215,47 @@ pub trait CheckpointStore: Send + Sync {
         lease: Duration,
     ) -> Result<Option<Position>>;
 
-    /// Gives a name back, if the token is still the last one.
+    /// Releases a name, if the token is still the last one.
     async fn release(&self, name: &str, token: u64) -> Result<()>;
 
-    /// Makes a checkpoint under a name that has none. False when it has one.
+    /// Creates a checkpoint under a name that has none. Returns false when it has one.
     async fn create(&self, name: &str, position: Position) -> Result<bool>;
 
-    /// Moves a checkpoint to any position, and takes the name from its owner. False when there
-    /// is no such name.
+    /// Moves a checkpoint to any position, and takes the name from its owner. Returns false when
+    /// there is no such name.
     async fn seek(&self, name: &str, position: Position) -> Result<bool>;
 
-    /// Removes a name that nobody holds; false when there is none. No later claim gets a token
-    /// that an earlier one had.
+    /// Removes a name that nobody holds. Returns false when there is none. No later claim gets a
+    /// token that an earlier one had.
     async fn forget(&self, name: &str) -> Result<bool>;
 
-    /// The checkpoint under a name.
+    /// Returns the checkpoint under a name.
     async fn checkpoint(&self, name: &str) -> Result<Option<Checkpoint>>;
 
     /// Checkpoints whose names are after one and before another, in the order of their bytes.
     async fn checkpoints(&self, between: (&str, &str), limit: usize) -> Result<Vec<Checkpoint>>;
 }
 
-/// How far a named reader has come.
+/// The checkpoint of a named reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Everything up to here is done.
+    /// All events up to this position are processed.
     pub position: Position,
-    /// For how long an owner holds the name from now on; none when nobody does.
+    /// How long an owner still holds the name; none when nobody holds it.
     pub held_for: Option<Duration>,
 }
 
 /// Checkpoints that are read at once.
 pub const CHECKPOINTS_PAGE_MAX: usize = 1_000;
 
-/// A name that is held.
+/// A claimed name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// Proves the ownership.
     pub token: u64,
-    /// How far the reader has come.
+    /// The reader's checkpoint.
     pub position: Position,
 }
 
@@ -267,7 +266,7 @@ pub struct StoredModule {
     pub digest: Digest,
     /// Length in bytes.
     pub bytes: u64,
-    /// When it came.
+    /// When it was uploaded.
     pub uploaded_at: Timestamp,
 }
 
@@ -280,20 +279,20 @@ pub struct Deployment {
     pub name: String,
     /// The module that became active.
     pub digest: Digest,
-    /// The others of its release: what becomes active or retires together with it.
+    /// The other modules of its release, which become active or retire together with it.
     pub others: Vec<Member>,
     /// When.
     pub activated_at: Timestamp,
     /// By whom, as far as the host knows.
     pub activated_by: Option<String>,
-    /// Categories whose decider or upcasters it changed. Of one that was made before this
-    /// was recorded: only the name.
+    /// Categories whose decider or upcasters it changed. For an activation that was made before
+    /// this was recorded: only the name.
     pub categories: Vec<String>,
-    /// Folds whose snapshots the new ones may open: a sample was compared.
+    /// The folds whose snapshots the new modules may open: a sample was compared.
     pub trusted: Vec<Digest>,
-    /// What it says of projections.
+    /// Its settings of projections.
     pub projections: ProjectionPlan,
-    /// What the preflight before it said; none without one.
+    /// The summary of its preflight; none without one.
     pub preflight: Option<PreflightSummary>,
 }
 
@@ -302,7 +301,7 @@ pub struct Deployment {
 pub struct Member {
     /// Name of a manifest.
     pub name: String,
-    /// The module that became active under it; none: nothing is active under it any more.
+    /// The module that became active under it; none when nothing is active under it any more.
     pub digest: Option<Digest>,
 }
 
@@ -313,19 +312,19 @@ pub const ALIASES_MAX: usize = 1_000;
 pub const RELEASE_MAX: usize = 64;
 
 impl Deployment {
-    /// Every name that it changed, each once, with the module that is active since.
+    /// Returns every name that it changed, each once, with the module that is active since then.
     pub fn members(&self) -> impl Iterator<Item = (&str, Option<Digest>)> {
         let others = self.others.iter();
         let others = others.map(|member| (member.name.as_str(), member.digest));
         std::iter::once((self.name.as_str(), Some(self.digest))).chain(others)
     }
 
-    /// Whether a module became active by it.
+    /// Returns whether it made a module active.
     pub fn activates(&self, digest: Digest) -> bool {
         self.members().any(|(_, member)| member == Some(digest))
     }
 
-    /// What an export holds of it: builds belong to the store that they are in.
+    /// Returns the part that is exported: builds belong to the store that they are in.
     pub fn exported(&self) -> Self {
         let mut exported = self.clone();
         exported.projections.inline.clear();
@@ -366,10 +365,10 @@ pub struct Store {
     pub rejections: Arc<dyn RejectionStore>,
     /// Acknowledged findings.
     pub acknowledgements: Arc<dyn AcknowledgementStore>,
-    /// Tells that there may be something new.
+    /// Notifies that there may be something new.
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.
     pub secret: [u8; 32],
-    /// What runs by itself: parts of the store, and of the host that is built on it.
+    /// The background parts of the store, and of the host that is built on it.
     pub supervisor: Supervisor,
 }

@@ -91,7 +91,7 @@ pub struct LoadedEvent {
     pub name: Name,
     /// Schema version of the body.
     pub schema_version: u32,
-    /// Its place in the stream.
+    /// The version in the stream.
     pub version: Version,
     /// When it was recorded.
     pub recorded_at: Timestamp,

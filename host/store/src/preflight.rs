@@ -39,12 +39,12 @@ pub struct SummaryObjection {
     pub text: String,
 }
 
-/// As it stands in the history of the plan.
+/// Encodes it for the history of the plan.
 pub(super) fn to_json(summary: Option<&PreflightSummary>) -> Option<String> {
     summary.map(|summary| serde_json::to_string(summary).expect("JSON holds texts and numbers"))
 }
 
-/// From the history of the plan.
+/// Decodes it from the history of the plan.
 pub(super) fn of_json(text: Option<&str>) -> Result<Option<PreflightSummary>> {
     let summary = text.map(serde_json::from_str).transpose();
     summary.map_err(|error| Error::Damaged(format!("what a preflight said: {error}")))

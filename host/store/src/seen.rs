@@ -22,7 +22,7 @@ pub struct Place<'a> {
 #[derive(Default)]
 pub struct Origin {
     pub data: Arc<CommitData>,
-    /// The command's, if the events were decided.
+    /// The command's value, if the events were decided.
     pub metadata: Option<Bytes>,
 }
 

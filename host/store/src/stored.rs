@@ -14,9 +14,9 @@ pub struct StoredEvent {
     pub event: NewEvent,
     /// The stream it belongs to.
     pub stream: StreamId,
-    /// Its place in the stream.
+    /// The version in the stream.
     pub version: Version,
-    /// Its place in the log.
+    /// The position in the log.
     pub position: Position,
     /// When it was recorded.
     pub recorded_at: Timestamp,

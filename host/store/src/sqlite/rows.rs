@@ -107,7 +107,7 @@ pub fn event_id(row: &SqliteRow, column: usize) -> Result<EventId> {
         .map_err(|_| Error::Damaged("an event's id does not have 16 bytes".to_owned()))
 }
 
-/// Says where it is that a row can't be read.
+/// Adds to an error the place of the row that can't be read.
 fn damaged_at(row: &SqliteRow, error: Error) -> Error {
     match (error, row.number(0)) {
         (Error::Damaged(why), Ok(position)) => {

@@ -40,7 +40,7 @@ const BY_KEY: &str = by_key!("ASC");
 const BY_KEY_DOWN: &str = by_key!("DESC");
 const BY_INDEX: &str = by_index!("ASC");
 const BY_INDEX_DOWN: &str = by_index!("DESC");
-/// Documents in the order of an index, or of their keys.
+/// Returns documents in the order of an index, or of their keys.
 pub async fn scan(pool: &Pool, build: BuildId, scan: &Scan) -> Result<Vec<Found>> {
     let bounds = Bounds::of(scan);
     let sql = match (scan.index, scan.is_descending) {

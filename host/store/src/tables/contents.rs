@@ -87,7 +87,7 @@ pub async fn changed(
     Ok(whole_changes(changed.fetch_all(pool).await?, limit))
 }
 
-/// How many there are of what.
+/// Returns the counts of the contents.
 pub async fn counts(pool: &Pool, build: BuildId) -> Result<BuildCounts> {
     let counts = sqlx::query_as(COUNTS)
         .bind(signed(build.0))

@@ -204,7 +204,7 @@ pub async fn parked_for(pool: &Pool, build: BuildId, key: &str) -> Result<Option
     Ok(query.bind(without_nul(key)).fetch_optional(pool).await?)
 }
 
-/// What is parked in a build.
+/// A summary of the parked events of a build.
 pub async fn parked_heads(pool: &Pool, build: BuildId) -> Result<ParkedHeads> {
     let query = sqlx::query_as(PARKED_HEADS).bind(signed(build.0));
     Ok(query.fetch_one(pool).await?)
