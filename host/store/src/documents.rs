@@ -282,7 +282,7 @@ pub struct BuildBatch {
     pub parked: Vec<SetAside>,
     /// Events that are no longer parked.
     pub unparked: Vec<(Subject, Position)>,
-    /// Events that were skipped.
+    /// Returns skipped events.
     pub skipped: Vec<SetAside>,
     /// Completed requests to retry: see [`DocumentStore::retries`].
     pub retried: Vec<(Subject, u64)>,

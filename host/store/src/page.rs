@@ -9,8 +9,8 @@ pub const STREAM_PAGE_MAX: usize = 1_000;
 /// Most events in a page of the log.
 pub const LOG_PAGE_MAX: usize = 1_000;
 
-/// Bytes of data after which a page ends, whatever its limit in events. It holds one
-/// event at least.
+/// Bytes of data after which a page ends, whatever its limit in events. A page holds at least one
+/// event.
 pub const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// Which way to read.
@@ -28,13 +28,13 @@ pub enum Direction {
 pub struct Versions {
     /// The first version to read: forward the oldest, backward the newest.
     pub from: Version,
-    /// No events after this version, in either direction; none: up to the newest.
+    /// No events after this version, in either direction; none to read up to the newest.
     pub to: Option<Version>,
     /// Which way.
     pub direction: Direction,
 }
 
-/// Where a stream stands.
+/// The head of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// Its version, 1 or more.
@@ -43,7 +43,7 @@ pub struct Head {
     pub recorded_at: Timestamp,
     /// Whether appends are refused.
     pub archived: bool,
-    /// Events before this version have left the stream's reads; 0: none have.
+    /// Events before this version are hidden from the stream's reads; 0 when none are hidden.
     pub truncated_before: Version,
 }
 
@@ -52,11 +52,11 @@ pub struct Head {
 pub struct StreamPage {
     /// The stream's version when the page was read.
     pub version: Version,
-    /// Events before this version have left the stream's reads; 0: none have.
+    /// Events before this version are hidden from the stream's reads; 0 when none are hidden.
     pub truncated_before: Version,
     /// The events.
     pub events: Vec<RecordedEvent>,
-    /// Where to go on from in the same direction; none at the end.
+    /// Where to continue in the same direction; none at the end.
     pub next: Option<Version>,
 }
 
@@ -65,26 +65,26 @@ pub struct StreamPage {
 pub struct LogPage {
     /// The events.
     pub events: Vec<RecordedEvent>,
-    /// Where to go on from in the same direction; none at the end: everything up to
-    /// `head`, or down to the first event, has been looked through.
+    /// Where to continue in the same direction; none at the end, when everything up to `head`, or
+    /// down to the first event, has been searched.
     pub next: Option<Position>,
     /// How far the log could be read: see [`log_head`](super::EventReader::log_head).
     pub head: Position,
 }
 
-/// What a fold is given.
+/// The input of a fold.
 #[derive(Debug, Clone)]
 pub struct LoadPage {
-    /// Where the stream stood: at the page's last event or later; none when there is no
-    /// such stream.
+    /// The head of the stream, at the page's last event or later; none when there is no such
+    /// stream.
     pub head: Option<Head>,
     /// The events.
     pub events: Vec<LoadedEvent>,
-    /// Whether there were none behind them.
+    /// Whether there were no events after them.
     pub is_last: bool,
 }
 
-/// What a fold needs of an event.
+/// The parts of an event that a fold needs.
 #[derive(Debug, Clone)]
 pub struct LoadedEvent {
     /// Its type.
@@ -101,14 +101,14 @@ pub struct LoadedEvent {
     pub command_id: Option<CommandId>,
 }
 
-/// Which events of the log to read. Empty parts ask for nothing.
+/// Selects events of the log to read. Empty parts do not restrict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Any of these categories.
     pub categories: Option<Vec<Arc<str>>>,
     /// Any of these types.
     pub types: Option<Vec<Name>>,
-    /// Streams whose id begins so.
+    /// Streams whose id begins with this.
     pub prefix: Option<Arc<str>>,
     /// Events that carry any of these tags.
     pub tags: Option<Vec<Arc<str>>>,
@@ -122,7 +122,7 @@ pub struct Filter {
     pub not_tags: Option<Vec<Arc<str>>>,
     /// No events after this position, in either direction.
     pub to: Option<Position>,
-    /// Leave out the events of archived streams.
+    /// Excludes the events of archived streams.
     pub without_archived: bool,
 }
 
@@ -130,8 +130,8 @@ impl Filter {
     /// Refuses parts that are given but empty.
     ///
     /// # Errors
-    /// When a part is an empty list or an empty text: that would read nothing, and
-    /// is more likely meant to read all.
+    /// When a part is an empty list or an empty text. It would select nothing, but the caller more
+    /// likely means everything.
     pub fn check(&self) -> Result<(), Invalid> {
         fn names_nothing<T>(part: &Option<Vec<T>>) -> bool {
             part.as_ref().is_some_and(Vec::is_empty)
@@ -164,7 +164,7 @@ impl Filter {
         }
     }
 
-    /// Up to where the log is read, of one that can be read up to a position.
+    /// Returns the position up to which the log is read, when it can be read up to a position.
     pub fn end(&self, head: Position) -> Position {
         self.to.map_or(head, |to| to.min(head))
     }
@@ -196,7 +196,7 @@ impl Filter {
             && !self.excludes(event)
     }
 
-    /// Whether an event is one of those that are named to be left out.
+    /// Returns whether an event is explicitly excluded.
     fn excludes(&self, event: &RecordedEvent) -> bool {
         let (stream, category) = (event.stream.as_str(), event.stream.category());
         let mut categories = self.not_categories.iter().flatten();
@@ -209,7 +209,7 @@ impl Filter {
             || tags.any(|tag| event.tags.contains(tag))
     }
 
-    /// Whether every event passes, up to where it reads.
+    /// Returns whether every event passes, up to its last position.
     pub(crate) fn is_all(&self) -> bool {
         let rest = Self {
             to: None,
@@ -267,7 +267,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Takes an event in; false when the page ends with it.
+    /// Adds an event. Returns false when the page ends with it.
     pub(crate) fn take(&mut self, bytes: usize) -> bool {
         self.used = self.used.saturating_add(bytes);
         self.used < PAGE_BYTES_MAX
@@ -281,7 +281,7 @@ impl Head {
     }
 }
 
-/// The versions of a page, ascending, of a stream that stands so.
+/// Returns the versions of a page, ascending, of a stream with this head.
 pub(crate) fn page_bounds(
     from: Version,
     direction: Direction,

@@ -1,19 +1,20 @@
-//! Since when each part of the plan stands.
+//! The plan under which each of its parts was last changed.
 
 use std::collections::HashMap;
 
 use super::ProjectionPlan;
 
-/// In a list of categories: every one of them.
+/// In a list of categories: means every category.
 const EVERY: &str = "";
 
-/// The plan, and since when each of its parts stands.
+/// The plan, and for each of its parts the plan that last changed it.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
     /// The plan's number.
     pub plan: u64,
-    /// By category: the plan that last changed its decider, its upcasters or the inline
-    /// projections that take its events; under the empty name, those of every category.
+    /// By category: the plan that last changed its decider, its upcasters or the inline projections
+    /// that take its events; under the empty name, the inline projections that take events of every
+    /// category.
     pub categories: HashMap<String, u64>,
 }
 
@@ -26,13 +27,13 @@ impl Parts {
         })
     }
 
-    /// Takes an activation in: the new plan.
+    /// Applies an activation, and returns the new plan.
     pub fn activate(&mut self, categories: &[String], projections: &ProjectionPlan) -> u64 {
         self.activated(self.plan + 1, categories, projections);
         self.plan
     }
 
-    /// Takes in an activation that led to a plan.
+    /// Applies an activation that led to a plan.
     pub fn activated(&mut self, plan: u64, categories: &[String], projections: &ProjectionPlan) {
         self.plan = plan;
         for category in categories.iter().chain(&projections.categories) {

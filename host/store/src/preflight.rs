@@ -1,31 +1,31 @@
-//! What is kept of a preflight in the history of the plan.
+//! The summary of a preflight in the history of the plan.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
 
-/// What a preflight said, without its examples.
+/// The result of a preflight, without its examples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreflightSummary {
     /// Whether nothing blocked the module.
     pub passes: bool,
-    /// The plan on which it was looked at.
+    /// The plan on which the preflight was made.
     pub plan: u64,
-    /// Position up to which the log was looked at.
+    /// Position up to which the log was checked.
     pub until: u64,
     /// Where the log ended.
     pub head: u64,
-    /// Recorded commands that were decided again.
+    /// Recorded commands that were re-decided.
     pub decided: u64,
-    /// Of these, those that came to the same.
+    /// Those of them with the same result.
     pub same: u64,
-    /// What spoke against it: the first 100.
+    /// Objections to the module: the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objections: Vec<SummaryObjection>,
 }
 
-/// Something that spoke against a module.
+/// An objection to a module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SummaryObjection {

@@ -1,5 +1,5 @@
-//! Inline projections within a commit: the rounds in which a batch is classified and
-//! folded, until nothing of what is accepted fails.
+//! Inline projections within a commit: the rounds in which a batch is classified and folded, until
+//! no accepted item fails.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use quipu_model::Position;
 /// How often a batch is classified because of items that could not be folded.
 const ROUNDS_MAX: usize = 16;
 
-/// How long a batch waits for its documents. Guests have a deadline of their own; this one
-/// is there so that no writer stands still for good.
+/// How long a batch waits for its documents. Guests have a deadline of their own; this limit
+/// ensures that no writer is blocked forever.
 const FOLD_MAX: Duration = Duration::from_secs(5);
 
-/// What a batch rests on.
+/// The state on which a batch is classified.
 pub struct Basis {
     pub heads: Heads,
     pub known: Known,
@@ -30,7 +30,7 @@ pub struct Basis {
     pub next: Position,
 }
 
-/// What becomes of a batch, and of the documents that it touches.
+/// The result of a batch, and of the documents that it touches.
 pub struct Projected<'a> {
     pub classified: Classified<'a>,
     pub writes: Vec<DocumentWrite>,
@@ -38,24 +38,23 @@ pub struct Projected<'a> {
     pub positions: Vec<Position>,
 }
 
-/// What a writer's statements end in.
+/// The result of a writer's statements.
 type Tried<T, D> = std::result::Result<T, <D as Documents>::Error>;
 
-/// The documents, as a writer finds them.
+/// The documents, as a writer reads them.
 #[async_trait]
 pub trait Documents: Send {
-    /// What its statements end in.
+    /// The error type of its statements.
     type Error: From<Error>;
 
-    /// Reads documents, in order of build and key. Nobody else changes them before the
-    /// batch is at its end.
+    /// Reads documents, in order of build and key. Nobody else changes them before the batch ends.
     async fn read(
         &mut self,
         documents: &[(BuildId, Arc<str>)],
     ) -> Tried<Vec<Option<StoredDocument>>, Self>;
 
-    /// Positions for so many events. Called behind `read`, so that each document is folded
-    /// in their order.
+    /// Returns positions for this many events. Called after `read`, so that each document is folded
+    /// in the order of positions.
     async fn draw(&mut self, next: Position, events: u64) -> Tried<Vec<Position>, Self>;
 }
 
@@ -73,13 +72,13 @@ pub fn wanted<'i>(
 }
 
 impl Basis {
-    /// What becomes of a batch without some items.
+    /// Returns the result of a batch without some items.
     pub fn classified<'a>(&self, items: &'a [Item], refused: &Refused) -> Classified<'a> {
         let (heads, parts) = (self.heads.clone(), self.parts.clone());
         classify(items, heads, &self.known, parts, self.next, refused)
     }
 
-    /// What becomes of a batch that no inline projection takes.
+    /// Returns the result of a batch that no inline projection takes.
     pub fn plain(self, items: &[Item]) -> Projected<'_> {
         let Self {
             heads,
@@ -101,11 +100,11 @@ impl<'a> From<Classified<'a>> for Projected<'a> {
     }
 }
 
-/// Classifies a batch and folds what is accepted; what can't be folded is refused, and the
-/// batch is classified again without it.
+/// Classifies a batch and folds the accepted events. Items that can't be folded are refused, and
+/// the batch is classified a second time without them.
 ///
 /// # Errors
-/// When the documents can't be read, or when no end is found.
+/// When the documents can't be read, or when too many rounds are needed.
 pub async fn project<'a, D: Documents>(
     items: &'a [Item],
     basis: &Basis,

@@ -1,4 +1,4 @@
-//! How a command stands in the store: the same bytes in every back-end.
+//! The encoding of a command in the store, which is the same in every back-end.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use quipu_model::{Body, CommandId, CommandRecord, ContentType, Context, Name, Ti
 /// First byte of an encoded record. A change of the form below takes the next number.
 const FORMAT: u8 = 1;
 
-/// Stands for a correlation id that is the command's own id, as most are.
+/// Represents a correlation id that equals the command's id, as most do.
 const SAME: &str = "";
 
 /// The record in postcard's wire format. Fields are never reordered or removed.

@@ -1,4 +1,4 @@
-//! Commands that the domain said no to.
+//! Commands that the domain rejected.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use quipu_model::{Body, CommandRecord, ContentType, Digest, StreamId, Version};
 /// Most rejections of one page: each may have 64 KiB, and its details.
 pub const REJECTIONS_PAGE_MAX: usize = 100;
 
-/// Most bytes of the details of a kept rejection. Larger ones are left out, because a part of a
-/// document is of no use to a program; the rejection is kept without them.
+/// Most bytes of the details of a stored rejection. Larger details are left out, because a part of
+/// a document is of no use to a program. The rejection is stored without them.
 pub const DETAILS_BYTES_MAX: usize = 16 << 10;
 
-/// A command that was rejected. It is no part of the log, and may be forgotten.
+/// A command that was rejected. It is not part of the log, and may be removed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejected {
-    /// Rises with time; the store gives it.
+    /// The number, which rises with time. The store assigns it.
     pub id: u64,
     /// The stream.
     pub stream: StreamId,
@@ -32,21 +32,21 @@ pub struct Rejected {
     pub command: Arc<CommandRecord>,
     /// The guest's code.
     pub code: String,
-    /// The guest's words.
+    /// The guest's message.
     pub message: String,
-    /// More that the guest gave, for programs; none when it has more than
-    /// [`DETAILS_BYTES_MAX`].
+    /// Details from the guest, for programs; none when they have more than [`DETAILS_BYTES_MAX`].
     pub details: Option<Body>,
 }
 
 impl Rejected {
-    /// Details as they are kept.
+    /// Details as they are stored.
     pub fn kept_details(details: Option<&Body>) -> Option<Body> {
         let kept = details.filter(|details| details.len() <= DETAILS_BYTES_MAX);
         kept.cloned()
     }
 
-    /// Bytes and media type of the details, as databases have them: no media type for JSON.
+    /// Returns the bytes and the media type of the details, as databases store them: no media type
+    /// for JSON.
     pub(super) fn stored_details(&self) -> (Option<&[u8]>, Option<&str>) {
         let Some(details) = &self.details else {
             return (None, None);
@@ -58,7 +58,7 @@ impl Rejected {
         (Some(details.bytes()), media_type)
     }
 
-    /// Details that a database had.
+    /// Decodes details from a database.
     pub(super) fn details_of(
         bytes: Option<&[u8]>,
         media_type: Option<&str>,
@@ -75,7 +75,7 @@ impl Rejected {
         )))
     }
 
-    /// A guest's words as they are kept: databases take no NUL.
+    /// A guest's message as it is stored, because databases accept no NUL.
     pub fn kept(words: &str) -> String {
         words.replace('\0', "\u{fffd}")
     }
@@ -84,10 +84,11 @@ impl Rejected {
 /// The last rejections of each category.
 #[async_trait]
 pub trait RejectionStore: Send + Sync {
-    /// Keeps rejections, and forgets the oldest ones of their categories beyond so many.
+    /// Stores rejections, and removes the oldest ones of their categories, so that at most this
+    /// many remain in each.
     async fn keep(&self, rejected: &[Rejected], max: u64) -> Result<()>;
 
-    /// Up to `limit` rejections, at most [`REJECTIONS_PAGE_MAX`]: forward those behind a
+    /// Returns up to `limit` rejections, at most [`REJECTIONS_PAGE_MAX`]: forward those after a
     /// number, oldest first; backward those before it, newest first.
     async fn read(
         &self,

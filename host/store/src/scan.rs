@@ -1,10 +1,10 @@
-//! What back-ends share of reading documents in an order.
+//! Code that back-ends share to read documents in an order.
 
 use super::{DOCUMENTS_PAGE_MAX, Found, Scan, StoredDocument};
 
-/// Behind every value: none has more than 1,024 bytes.
+/// Sorts after every value, because none has more than 1,024 bytes.
 static VALUES_END: [u8; 1_025] = [u8::MAX; 1_025];
-/// Behind every key, which has at most 255 bytes: the last character, 64 times.
+/// Sorts after every key, which has at most 255 bytes: the last character, 64 times.
 static KEYS_END: [u8; 256] = {
     let (mut bytes, mut at) = ([0; 256], 0);
     while at < bytes.len() {
@@ -17,18 +17,18 @@ static KEYS_END: [u8; 256] = {
 /// The value and key of an end of a scan; by key, the value is empty.
 pub type End<'a> = (&'a [u8], &'a [u8]);
 
-/// Where a scan reads.
+/// The range of a scan.
 pub struct Bounds<'a> {
-    /// The least, inside.
+    /// The lower end, inclusive.
     pub first: End<'a>,
-    /// The greatest, inside.
+    /// The upper end, inclusive.
     pub last: End<'a>,
-    /// At most so many rows: one more than are asked for.
+    /// The limit of rows: one more than the caller wants.
     pub limit: usize,
 }
 
 impl<'a> Bounds<'a> {
-    /// Where this one reads.
+    /// Returns the range of this scan.
     pub fn of(scan: &'a Scan) -> Self {
         let is_by_key = scan.index.is_none();
         let (from, to) = (scan.from.as_deref(), scan.to.as_deref());
@@ -58,7 +58,7 @@ fn limit(scan: &Scan) -> usize {
     scan.limit.min(DOCUMENTS_PAGE_MAX)
 }
 
-/// What a scan asks for of what was found between its ends, which are inside.
+/// Returns the documents of a scan, out of those found between its ends, which are inclusive.
 pub fn page(mut found: Vec<Found>, scan: &Scan) -> Vec<Found> {
     if let Some((value, key)) = &scan.after {
         let is_by_key = scan.index.is_none();
@@ -68,13 +68,13 @@ pub fn page(mut found: Vec<Found>, scan: &Scan) -> Vec<Found> {
     found
 }
 
-/// How many documents to read for a page of changes.
+/// Returns how many documents to read for a page of changes.
 pub fn changes_limit(limit: usize) -> usize {
     limit.min(DOCUMENTS_PAGE_MAX) + 1
 }
 
-/// Up to `limit` of the documents that were read, in the order of their changes; not a part
-/// of those of the last change, unless that is all there is.
+/// Returns up to `limit` of the documents that were read, in the order of their changes. Never
+/// returns a part of the documents of the last change, unless there is only one change.
 pub fn whole_changes(mut read: Vec<StoredDocument>, limit: usize) -> Vec<StoredDocument> {
     let limit = limit.min(DOCUMENTS_PAGE_MAX);
     if let Some(cut) = read.get(limit).map(|document| document.change) {

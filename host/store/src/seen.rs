@@ -1,4 +1,4 @@
-//! An event as readers see it, made before it is stored, or where it is kept whole.
+//! An event as readers see it, made before it is stored, or from its complete stored form.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use quipu_model::{
     CommandRecord, CommitData, NewEvent, Position, RecordedEvent, StreamId, Timestamp, Version,
 };
 
-/// Where an event stands.
+/// The place of an event.
 pub struct Place<'a> {
     pub stream: &'a StreamId,
     pub version: Version,
@@ -18,7 +18,7 @@ pub struct Place<'a> {
     pub recorded_at: Timestamp,
 }
 
-/// What the events of a commit share.
+/// The data that the events of a commit share.
 #[derive(Default)]
 pub struct Origin {
     pub data: Arc<CommitData>,
@@ -27,7 +27,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// What led to a commit.
+    /// The origin of a commit.
     pub fn of(command: Option<&CommandRecord>, decided: Option<Decided>, plan: u64) -> Self {
         let module = decided.map(|decided| decided.module);
         let fuel = decided.map(|decided| decided.fuel);

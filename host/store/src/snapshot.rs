@@ -9,11 +9,11 @@ use quipu_model::{Body, ContentType, Digest, StreamId, Timestamp, Version};
 /// Most snapshots in an answer.
 pub const SNAPSHOTS_PAGE_MAX: usize = 1_000;
 
-/// The state of a stream at some version, as it was stored. Nothing of it may be
-/// believed before its checksum has been looked at: bytes on a disk can change.
+/// The state of a stream at some version, as it was stored. Check its checksum before you use any
+/// of it, because bytes on a disk can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSnapshot {
-    /// The version that the state stands for.
+    /// The stream's version of the state.
     pub version: Version,
     /// Version of the state's form, as the manifest of the module counts it.
     pub state_schema_version: u32,
@@ -21,14 +21,14 @@ pub struct StoredSnapshot {
     pub content_type: String,
     /// The state.
     pub data: Bytes,
-    /// What folded it: a digest over the decider and the upcaster steps of its category.
+    /// The fold that made it: a digest over the decider and the upcaster steps of its category.
     pub fold: Digest,
     /// When it was taken.
     pub taken_at: Timestamp,
     /// BLAKE3 of the stream's id and all of the above.
     pub checksum: [u8; 32],
-    /// It stands for the events before a truncated stream's mark: kept until the mark
-    /// goes, and never replaced by policy.
+    /// Whether it is an anchor: it replaces the events before a truncated stream's mark. It is kept
+    /// until the mark is removed, and never replaced by policy.
     pub is_anchor: bool,
 }
 
@@ -37,31 +37,32 @@ pub struct StoredSnapshot {
 pub struct Anchor {
     /// The stream.
     pub stream: StreamId,
-    /// Its mark: events before this version have left its reads.
+    /// The mark: events before this version are hidden from its reads.
     pub before: Version,
-    /// The state that stands for them.
+    /// The snapshot that replaces these events.
     pub snapshot: StoredSnapshot,
 }
 
-/// Keeps snapshots of streams. Losing all but the anchors loses nothing but time.
+/// Stores snapshots of streams. Losing snapshots that are not anchors costs only time.
 #[async_trait]
 pub trait SnapshotStore: Send + Sync {
-    /// The snapshots of a stream, that of the latest version first, as they are stored:
-    /// one that can't be used is given like any other. None for a stream that is not there.
+    /// Returns the snapshots of a stream as they are stored, the latest version first. Unusable
+    /// snapshots are returned like any other. None for a stream that does not exist.
     async fn find(&self, stream: &StreamId) -> Result<Vec<StoredSnapshot>>;
 
-    /// Keeps a snapshot, which is no anchor, in place of the one that its stream has.
-    /// False when nothing was stored: the one that is there has the same fold and a later
-    /// version which the stream has reached, or the stream is not there or stands below the snapshot's version.
+    /// Stores a snapshot, which is not an anchor, in place of the one that its stream has. Returns
+    /// false when nothing was stored: the stored one has the same fold and a later version which
+    /// the stream has reached, or the stream does not exist, or its version is before the
+    /// snapshot's version.
     async fn keep(&self, stream: &StreamId, snapshot: &StoredSnapshot) -> Result<bool>;
 
-    /// Up to `limit` snapshots of a category, those taken last first, anchors among them;
-    /// at most [`SNAPSHOTS_PAGE_MAX`].
+    /// Returns up to `limit` snapshots of a category, the latest first, including anchors; at most
+    /// [`SNAPSHOTS_PAGE_MAX`].
     async fn newest(&self, category: &str, limit: usize)
     -> Result<Vec<(StreamId, StoredSnapshot)>>;
 
-    /// Up to `limit` anchors, at most [`SNAPSHOTS_PAGE_MAX`], in the order of the bytes of
-    /// their streams' ids, behind the id `after`; of one category, or of all.
+    /// Returns up to `limit` anchors, at most [`SNAPSHOTS_PAGE_MAX`], in the order of the bytes of
+    /// their streams' ids, after the id `after`; of one category, or of all.
     async fn anchors(
         &self,
         category: Option<&str>,
@@ -71,7 +72,7 @@ pub trait SnapshotStore: Send + Sync {
 }
 
 impl StoredSnapshot {
-    /// A snapshot of a stream, with its checksum.
+    /// Makes a snapshot of a stream, with its checksum.
     pub fn new(
         stream: &StreamId,
         version: Version,
@@ -94,7 +95,7 @@ impl StoredSnapshot {
         snapshot
     }
 
-    /// Whether it is, bit by bit, what was taken of this stream.
+    /// Returns whether it is unchanged since it was taken of this stream.
     pub fn is_intact(&self, stream: &StreamId) -> bool {
         self.checksum == self.summed(stream)
     }

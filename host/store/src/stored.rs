@@ -1,4 +1,4 @@
-//! Events with all that a store keeps of them: what an export holds.
+//! Events with all their stored data, as an export contains them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use quipu_model::{
     CommandId, CommandRecord, Digest, NewEvent, Position, StreamId, Timestamp, Version,
 };
 
-/// An event as it stands in a store.
+/// An event as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEvent {
     /// The event, with its own metadata.
@@ -22,11 +22,11 @@ pub struct StoredEvent {
     pub recorded_at: Timestamp,
     /// Its place in its commit, from 0.
     pub commit_offset: u64,
-    /// On the first event of a commit: what led to it.
+    /// On the first event of a commit: the origin of the commit.
     pub commit: Option<StoredCommit>,
 }
 
-/// A commit as it stands in a store.
+/// A commit as it is stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredCommit {
     /// The command.
@@ -44,25 +44,25 @@ pub struct StoredCommit {
 pub struct StoredPage {
     /// In order of position.
     pub events: Vec<StoredEvent>,
-    /// Position of the last event in the log when the page was read; the page is the
-    /// last one when its last event stands there.
+    /// Position of the last event in the log when the page was read; the page is the last one when
+    /// its last event is at this position.
     pub head: Position,
 }
 
-/// A part of an export that is to be taken in.
+/// A part of an export that is to be imported.
 #[derive(Debug)]
 pub enum Import {
     /// Events, in order of position.
     Events(Vec<StoredEvent>),
     /// An activation; its module is in the store already.
     Plan(Box<Deployment>),
-    /// A stream is archived since then.
+    /// A stream that is archived since this time.
     Archived(StreamId, Timestamp),
     /// A stream is truncated.
     Truncated(Box<Anchor>),
 }
 
-/// Largest number of an export: beyond it, not every reader of JSON is exact.
+/// Largest number in an export. Above it, not every JSON reader is exact.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
 
 /// A commit that begins in an earlier part.
@@ -77,8 +77,8 @@ pub(super) struct Continued<'a> {
 }
 
 impl Continued<'_> {
-    /// Refuses events that are no part of the commit: it has so many events, none when
-    /// no commit begins there.
+    /// Refuses events that are not part of the commit. `None` as the number of its events means
+    /// that no commit begins there.
     pub(super) fn check(&self, events: Option<u64>) -> Result<()> {
         if events.is_some_and(|events| events >= self.events) {
             return Ok(());
@@ -91,21 +91,21 @@ impl Continued<'_> {
     }
 }
 
-/// Where a stream stands in the course of an import.
+/// The head of a stream during an import.
 #[derive(Default)]
 struct Standing {
     version: Version,
     recorded_at: Timestamp,
-    /// Place of the last event in its commit, and how many follow it there; none when
+    /// The index of the last event in its commit, and how many events follow it there; none when
     /// the commit begins in an earlier part.
     commit: Option<(u64, u64)>,
     /// Index of that commit among those continued.
     continued: Option<usize>,
 }
 
-/// Refuses events that can't stand behind what a store holds: its last position, and
-/// where each stream stands. What the store must look up stands in the answer: commits
-/// that begin in an earlier part. Ids that are in the store are left to it.
+/// Refuses events that can't come after those in a store, by its last position and the head of each
+/// stream. Returns the commits that the store must look up because they begin in an earlier part.
+/// The store itself checks ids that it already holds.
 pub(super) fn check_import(
     events: &[StoredEvent],
     mut last: Position,
@@ -168,7 +168,7 @@ impl Standing {
         }
     }
 
-    /// Takes the next event in; false when it is not the next one of its commit.
+    /// Adds the next event. Returns false when it is not the next event of its commit.
     fn take<'a>(&mut self, event: &'a StoredEvent, continued: &mut Vec<Continued<'a>>) -> bool {
         let offset = event.commit_offset;
         let follows = match (&event.commit, self.commit) {
@@ -189,7 +189,7 @@ impl Standing {
         follows
     }
 
-    /// Takes in an event of a commit that begins in an earlier part.
+    /// Adds an event of a commit that begins in an earlier part.
     fn go_on<'a>(&mut self, event: &'a StoredEvent, continued: &mut Vec<Continued<'a>>) -> bool {
         let offset = event.commit_offset;
         let index = *self.continued.get_or_insert_with(|| {
@@ -235,7 +235,7 @@ pub(super) fn plan_out_of_order(plan: u64, after: u64) -> Error {
     Error::Import(format!("plan {plan} follows plan {after}"))
 }
 
-/// An import would pass inline projections by.
+/// Refuses an import into a store with inline projections, because they would miss the events.
 pub(super) fn holds_inline(projection: &str) -> Error {
     Error::Import(format!(
         "projection {projection} of the store is inline, and would not see what is imported; \
@@ -247,7 +247,8 @@ pub(super) fn no_stream_to_archive(stream: &StreamId) -> Error {
     Error::Import(format!("there is no stream {stream} to be archived"))
 }
 
-/// Refuses the anchor of a stream that does not stand there, or that was not taken of it.
+/// Refuses an anchor when the stream is at another version, or when the anchor was not taken of the
+/// stream.
 pub(super) fn check_anchor(anchor: &Anchor, head: Option<Head>) -> Result<()> {
     let (stream, before, at) = (&anchor.stream, anchor.before, anchor.snapshot.version);
     let refused = |why: &str| Err(Error::Import(format!("stream {stream}: its anchor {why}")));

@@ -7,24 +7,24 @@ use quipu_model::{StreamId, Timestamp, Version};
 /// Most streams in a page.
 pub const STREAMS_PAGE_MAX: usize = 1_000;
 
-/// Which streams to list.
+/// Selects streams to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StreamFilter {
     /// Only those of this category.
     pub category: Option<Arc<str>>,
-    /// What becomes of archived ones.
+    /// Whether to list archived streams.
     pub archived: ArchivedStreams,
 }
 
-/// What becomes of archived streams in a list.
+/// Whether a list includes archived streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ArchivedStreams {
-    /// They are left out.
+    /// Archived streams are excluded.
     #[default]
     Without,
-    /// They are listed among the others.
+    /// Archived streams are listed among the others.
     With,
-    /// Nothing else is listed.
+    /// Only archived streams are listed.
     Only,
 }
 
@@ -37,9 +37,9 @@ pub struct StreamInfo {
     pub version: Version,
     /// When its last event was recorded.
     pub recorded_at: Timestamp,
-    /// Since when it is archived.
+    /// When it was archived; none when it is not archived.
     pub archived_at: Option<Timestamp>,
-    /// Events before this version have left its reads; 0: none have.
+    /// Events before this version are hidden from its reads; 0 when none are hidden.
     pub truncated_before: Version,
 }
 
@@ -48,7 +48,7 @@ pub struct StreamInfo {
 pub struct StreamsPage {
     /// The streams.
     pub streams: Vec<StreamInfo>,
-    /// The id to go on behind; none at the end.
+    /// The id after which to continue; none at the end.
     pub next: Option<String>,
 }
 

@@ -8,10 +8,10 @@ use super::builds::Roles;
 use super::{BuildId, DocumentWrite, Error, Item, Result, Role, Settle, Turn};
 use quipu_model::Position;
 
-/// How long an activation may fold what a build has not seen. Nobody appends meanwhile.
+/// How long an activation may fold events that a build has not seen. Nobody can append meanwhile.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
 
-/// A build as a turn finds it.
+/// A build as a turn reads it.
 #[derive(Debug, Clone)]
 pub struct BuildRow {
     pub id: BuildId,
@@ -20,37 +20,35 @@ pub struct BuildRow {
     pub position: Position,
 }
 
-/// What a writer's statements end in.
+/// The result of a writer's statements.
 type Tried<T, R> = std::result::Result<T, <R as BuildRows>::Error>;
 
 /// Builds, in the transaction of an activation.
 #[async_trait]
 pub trait BuildRows: Send {
-    /// What its statements end in.
+    /// The error type of its statements.
     type Error: From<Error>;
 
-    /// A build that is not dropped. Nobody else changes it before the activation is at its
-    /// end.
+    /// Returns a build that is not dropped. Nobody else changes it before the activation ends.
     async fn one(&mut self, build: BuildId) -> Tried<Option<BuildRow>, Self>;
 
-    /// The builds of a projection, likewise.
+    /// Returns the builds of a projection, which nobody else changes either.
     async fn of(&mut self, projection: &str) -> Tried<Vec<BuildRow>, Self>;
 
-    /// Whether events wait in it.
+    /// Returns whether events are parked in it.
     async fn has_parked(&mut self, build: BuildId) -> Tried<bool, Self>;
 
-    /// Gives builds other roles.
+    /// Changes the roles of builds.
     async fn take_roles(&mut self, roles: Roles) -> Tried<(), Self>;
 
-    /// Lets a projection's next build wait for the order to switch.
+    /// Makes a projection's next build wait for the operator's action to switch.
     async fn hold(&mut self, projection: &str) -> Tried<(), Self>;
 
-    /// Lets it be inline no longer, with everything up to a position in it. One whose rules
-    /// were not judged under the plan before is stale.
+    /// Makes a build no longer inline, with a checkpoint at a position. A build whose rules were
+    /// not judged under the previous plan is stale.
     async fn detach(&mut self, build: BuildId, last: Position, plan: u64) -> Tried<(), Self>;
 
-    /// Lets it be inline from a plan on, with these documents after those it has. Its owner
-    /// loses it.
+    /// Makes a build inline from a plan on, and adds these documents. Its owner loses the build.
     async fn attach(
         &mut self,
         build: BuildId,
@@ -60,10 +58,10 @@ pub trait BuildRows: Send {
     ) -> Tried<(), Self>;
 }
 
-/// The turns of a batch: they stand alone in it.
+/// Returns the turns of a batch. An activation with turns is the only item of its batch.
 ///
 /// # Errors
-/// When they don't.
+/// When the batch has other items.
 pub fn turns(items: &[Item]) -> Result<&[Turn]> {
     let turns = items.iter().find_map(|item| match item {
         Item::Activate(activation) if !activation.turns.is_empty() => Some(&*activation.turns),
@@ -77,9 +75,8 @@ pub fn turns(items: &[Item]) -> Result<&[Turn]> {
     }
 }
 
-/// Takes turns in order, under a plan that comes with them; the last event of the log is at
-/// `last`. Tells why not, if one
-/// can't be taken: then nothing of the activation may be stored.
+/// Takes turns in order, under a plan that comes with them. The last event of the log is at `last`.
+/// Returns the reason when a turn can't be taken. Then nothing of the activation may be stored.
 pub async fn take<R: BuildRows>(
     turns: &[Turn],
     rows: &mut R,
@@ -174,7 +171,7 @@ fn of_role(builds: &[BuildRow], role: Role) -> Option<&BuildRow> {
     builds.iter().find(|build| build.role == role)
 }
 
-/// The active build, which must not be inline, if there is one.
+/// Returns the active build, which must not be inline, if there is one.
 fn active(builds: &[BuildRow]) -> std::result::Result<Option<BuildId>, String> {
     match of_role(builds, Role::Active) {
         Some(active) if active.is_inline => {
@@ -202,7 +199,7 @@ fn rolled_back(builds: &[BuildRow], previous: BuildId) -> std::result::Result<Ro
     let previous = (previous, Some(Role::Active));
     Ok(match active(builds)? {
         None => vec![previous],
-        // Without a role for a moment: no two have the same.
+        // Without a role for a moment, because no two builds may have the same role.
         Some(active) => vec![(active, None), previous, (active, Some(Role::Previous))],
     })
 }

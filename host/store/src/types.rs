@@ -26,12 +26,12 @@ pub struct TypeUse {
     pub newest: (Position, Timestamp),
 }
 
-/// Counts events by type, apart from those who append.
+/// Counts events by type, independently of appends.
 #[async_trait]
 pub trait TypeStore: Send + Sync {
-    /// Counts what has been appended since the last time, and tells what there is by now
-    /// up to the end of the log, in order of category, type, schema version and content
-    /// type. The first count of a long log takes as long as reading it; it is kept, in
-    /// steps, so that one that is cut short is not begun anew.
+    /// Counts the events that were appended since the last count, and returns the totals up to the
+    /// end of the log, in order of category, type, schema version and content type. The first count
+    /// of a long log takes as long as reading it. It is stored in steps, so that an interrupted
+    /// count does not restart from scratch.
     async fn types(&self) -> Result<Vec<TypeUse>>;
 }

@@ -8,9 +8,9 @@ use super::{Error, Result, Source, Store, postgres, sqlite};
 /// or `memory:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// A SQLite file; made if missing.
+    /// A SQLite file, which is created if missing.
     Sqlite(PathBuf),
-    /// A schema in a PostgreSQL database; made if missing.
+    /// A schema in a PostgreSQL database, which is created if missing.
     Postgres(postgres::Url),
     /// A SQLite file in a temporary folder, never flushed, removed when the store is closed
     /// or dropped: for tests and experiments.
@@ -38,8 +38,8 @@ impl FromStr for StoreUrl {
     }
 }
 
-/// An address that can't be read, as an error may show it: its scheme, and the place after the
-/// last `@`. Anything else may be a password, wherever it was put by mistake.
+/// Returns an invalid address as an error may show it: its scheme, and the part after the last `@`.
+/// Any other part may be a password that was put there by mistake.
 fn without_secrets(text: &str) -> String {
     let place = text.rsplit_once('@').map(|(_, place)| place);
     let place = place.map(|place| place.split('?').next().unwrap_or_default());
@@ -62,7 +62,7 @@ impl fmt::Display for StoreUrl {
     }
 }
 
-/// Opens a store, making it if it does not exist.
+/// Opens a store, and creates it if it does not exist.
 ///
 /// # Errors
 /// When it can't be opened, is in use by another host, or was made by a newer program.
@@ -74,8 +74,8 @@ pub async fn open(url: &StoreUrl) -> Result<Store> {
     }
 }
 
-/// Opens a store only for reading. A SQLite file may have a host meanwhile, and has
-/// to be there.
+/// Opens a store only for reading. A host may have the SQLite file open at the same time. The file
+/// must exist.
 ///
 /// # Errors
 /// When it can't be opened, is `memory:`, or has another schema version.
@@ -109,12 +109,12 @@ pub struct Backup {
     pub bytes: u64,
 }
 
-/// Copies a SQLite store into a folder, under the name of its file, as it is at one
-/// moment; a host may go on writing. The copy is a store. A file that is there already
-/// is left as it is. `told` receives the bytes written so far.
+/// Copies a SQLite store into a folder, under the name of its file, as it is at one moment. A host
+/// may continue to write. The copy is a store. An existing file is not changed. `told` receives the
+/// bytes written so far.
 ///
 /// # Errors
-/// When it is no SQLite store, the file is there, or the disk fails: then nothing is left.
+/// When it is not a SQLite store, the file exists, or the disk fails. Then no partial copy is left.
 pub async fn backup(
     url: &StoreUrl,
     folder: &Path,
@@ -131,7 +131,7 @@ pub async fn backup(
     }
 }
 
-/// What a migration did to a store.
+/// The result of a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
     /// Schema version before; 0 for a new store.
@@ -140,7 +140,7 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// Brings a store to the schema version of this program, making it if it does not exist.
+/// Migrates a store to the schema version of this program, and creates it if it does not exist.
 ///
 /// # Errors
 /// When it can't be opened, is in use by another host, or was made by a newer program.

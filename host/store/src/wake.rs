@@ -1,7 +1,7 @@
 use tokio::sync::watch;
 
-/// Tells who waits that there may be something new. A number is raised each time; it
-/// says nothing of how much there is.
+/// Notifies waiters that there may be something new. A number is raised each time; it does not say
+/// how much is new.
 #[derive(Debug, Clone)]
 pub struct Wakes {
     /// The log may have grown.

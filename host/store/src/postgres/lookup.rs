@@ -99,7 +99,7 @@ pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
     }))
 }
 
-/// The plan and since when each of its parts stands.
+/// Reads the plan, and for each of its parts the plan that last changed it.
 pub async fn parts(connection: &mut PgConnection) -> Found<Parts> {
     let mut parts = Parts::default();
     for row in sqlx::query(PARTS).fetch_all(connection).await? {

@@ -133,7 +133,7 @@ pub async fn begin(
     let view = view_name(name)?;
     let know = sqlx::query(KNOW).bind(name);
     know.execute(&mut *connection).await?;
-    // Of hosts that begin at once, one makes the view, and the others find it.
+    // When several hosts start at once, one creates the view, and the others find it.
     dialect::lock_builds(connection, name).await?;
     let row = sqlx::query(BEGIN)
         .bind(name)
@@ -151,7 +151,7 @@ pub async fn begin(
     Ok(begun.into_iter().find(|build| build.id == id))
 }
 
-/// Lets another module go on with a build.
+/// Changes the module of a build.
 pub async fn hand_over(connection: &mut Connection, build: BuildId, module: Digest) -> Result<()> {
     let query = sqlx::query(HAND_OVER)
         .bind(signed(build.0))
@@ -160,7 +160,7 @@ pub async fn hand_over(connection: &mut Connection, build: BuildId, module: Dige
     Ok(())
 }
 
-/// Does what an operator asks.
+/// Performs an operator's action.
 pub async fn steer(connection: &mut Connection, name: &str, steered: &Steered) -> Result<()> {
     sqlx::query(STEER)
         .bind(name)
@@ -175,7 +175,7 @@ pub async fn steer(connection: &mut Connection, name: &str, steered: &Steered) -
     Ok(())
 }
 
-/// Gives builds other roles, one after the other.
+/// Changes the roles of builds, one after the other.
 pub async fn take_roles(connection: &mut Connection, roles: Roles) -> sqlx::Result<()> {
     for (build, role) in roles {
         let query = sqlx::query(TAKE_ROLE)
@@ -199,7 +199,8 @@ pub async fn compare(
     Ok(())
 }
 
-/// Records that a next build is to take over, whatever it lacks; false when it is not one.
+/// Records that a next build is to switch, whatever it lacks. Returns false when it is not a next
+/// build.
 pub async fn confirm(connection: &mut Connection, build: BuildId) -> Result<bool> {
     let query = sqlx::query(CONFIRM).bind(signed(build.0));
     Ok(query.execute(connection).await?.rows_affected() > 0)
@@ -262,7 +263,7 @@ pub async fn judge(
     Ok(())
 }
 
-/// Gives a build back.
+/// Releases a build.
 pub async fn release(connection: &mut Connection, build: BuildId, token: u64) -> Result<()> {
     let query = sqlx::query(RELEASE)
         .bind(signed(build.0))

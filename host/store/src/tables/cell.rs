@@ -1,4 +1,4 @@
-//! Reading columns without a panic: a stored value of another kind is damage.
+//! Reading columns without a panic: a stored value of another kind counts as damage.
 
 use sqlx::{ColumnIndex, Decode, Row as _, Type};
 

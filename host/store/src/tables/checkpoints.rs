@@ -1,4 +1,4 @@
-//! How far named readers of the log have come.
+//! The checkpoints of named readers of the log.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::signed;
 use crate::{CHECKPOINTS_PAGE_MAX, Checkpoint, CheckpointStore, Claim, Result};
 use quipu_model::Position;
 
-/// The first token is the time, so that a name which is made again gets no earlier one.
+/// The first token is the time, so that a name which is created a second time gets no earlier
+/// token.
 const CLAIM: &str = concat!(
     "INSERT INTO checkpoints AS c (name, position, token, held_until) VALUES ($1, 0, ",
     token!(),
@@ -60,8 +61,8 @@ const BETWEEN: &str = checkpoints!(concat!(
     " LIMIT $3"
 ));
 
-/// A checkpoint that is lost with the power lets its reader begin earlier, which at least once
-/// allows.
+/// When a checkpoint is lost in a power failure, its reader begins earlier, which at-least-once
+/// delivery allows.
 pub struct Checkpoints(pub Connections);
 
 from_row!(Claim, |row| Ok(Claim {

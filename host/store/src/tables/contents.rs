@@ -1,4 +1,4 @@
-//! What builds hold: its changes, its counts, and its removal.
+//! The contents of builds: changes, counts and removal.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const COUNTS: &str = concat!(
      (SELECT count(*) FROM skipped_events WHERE build = $1) AS skipped, \
      (SELECT count(*) FROM skipped_events WHERE build = $1 AND reason = $2) AS skipped_by_policy"
 );
-/// Living documents of build $1 of which $2 has no trace.
+/// Live documents of build $1 that build $2 has never had.
 macro_rules! lost {
     ($what:literal, $rest:literal) => {
         concat!(
@@ -46,7 +46,7 @@ macro_rules! lost {
 const LOST: &str = lost!("count(*)", "");
 const LOST_KEYS: &str = lost!("a.key", " ORDER BY a.key LIMIT $4");
 
-/// Of hosts that sweep at once, each takes another build.
+/// When several hosts sweep at once, each takes another build.
 const DROPPED: &str = concat!(
     "SELECT id FROM builds WHERE role = 'dropped' ORDER BY id LIMIT 1",
     for_update_of_one!()
@@ -95,7 +95,7 @@ pub async fn counts(pool: &Pool, build: BuildId) -> Result<BuildCounts> {
     Ok(counts.fetch_one(pool).await?)
 }
 
-/// Documents of a build of which another one has no trace.
+/// Documents of a build that another build has never had.
 pub async fn lost(
     pool: &Pool,
     (active, next): (BuildId, BuildId),
@@ -116,7 +116,7 @@ pub async fn lost(
     Ok(LostDocuments { count, keys })
 }
 
-/// Removes a part of what a dropped build holds; true when there is more.
+/// Removes a part of the contents of a dropped build. Returns true when there is more.
 pub async fn sweep(connection: &mut Connection) -> Result<bool> {
     let Some(build) = dropped(connection).await? else {
         return Ok(false);

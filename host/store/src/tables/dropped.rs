@@ -45,7 +45,7 @@ const DROPPED: &str = "SELECT is_stream, subject, position, at, reason FROM drop
      WHERE projection = $1 AND (position, is_stream, subject) > ($4, $2, $3) \
      ORDER BY position, is_stream, subject LIMIT $5";
 const DROPPED_FROM: &str = "SELECT DISTINCT projection FROM dropped_events ORDER BY projection";
-/// With its last build, nothing of a projection is left.
+/// Nothing of a projection is left after its last build is removed.
 const FORGET: &str = "DELETE FROM dropped_events WHERE projection = $1 AND NOT EXISTS (\
          SELECT 1 FROM builds WHERE projection = $1 AND role <> 'dropped')";
 
@@ -56,7 +56,7 @@ from_row!(DroppedEvent, |row| Ok(DroppedEvent {
     reason: row.cell::<&str>("reason")?.into(),
 }));
 
-/// Drops parked events of every build of a projection; how many were parked.
+/// Drops parked events of every build of a projection. Returns how many were parked.
 pub async fn drop_parked(
     connection: &mut Connection,
     name: &str,
@@ -82,7 +82,7 @@ pub async fn drop_parked(
     Ok(dropped)
 }
 
-/// Records a dropped event; false when it is recorded already.
+/// Records a dropped event. Returns false when it is recorded already.
 pub async fn record(connection: &mut Connection, name: &str, event: &DroppedEvent) -> Result<bool> {
     let (is_stream, subject) = parts(&event.subject);
     let done = sqlx::query(RECORD_ONE)
@@ -97,7 +97,7 @@ pub async fn record(connection: &mut Connection, name: &str, event: &DroppedEven
     Ok(done.rows_affected() > 0)
 }
 
-/// Takes the builds of a projection from their owners, who then write to them no more.
+/// Takes the builds of a projection from their owners, who can't write to them any more.
 pub async fn lose_owners(connection: &mut Connection, name: &str) -> Result<()> {
     let losing = sqlx::query(LOSE_OWNERS).bind(name);
     losing.execute(connection).await?;
@@ -126,7 +126,7 @@ pub async fn dropped(
     Ok(dropped.fetch_all(pool).await?)
 }
 
-/// Forgets what was dropped from a projection of which no build is left.
+/// Removes the records of dropped events of a projection that has no build left.
 pub async fn forget(connection: &mut Connection, name: &str) -> Result<()> {
     let forgetting = sqlx::query(FORGET).bind(name);
     forgetting.execute(connection).await?;

@@ -1,6 +1,5 @@
 //! Leases of named subscriptions and of builds: each row has a `token`, which rises with each
-//! owner, and `held_until`. The database's clock counts, so that hosts need not agree on the
-//! time.
+//! owner, and `held_until`. The database's clock is used, so that hosts need not agree on the time.
 
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ macro_rules! is_free {
     };
 }
 
-/// Gives a row back, if the token $2 is still the last one.
+/// Releases a row, if the token $2 is still the last one.
 macro_rules! release {
     ($table:literal, $key:literal) => {
         concat!(

@@ -35,13 +35,13 @@ const UNSIGN: &str = "DELETE FROM module_signatures WHERE key = $2 \
      AND module_id = (SELECT module_id FROM modules WHERE digest = $1)";
 const SIGNATURES: &str = "SELECT s.key, s.signature FROM modules AS m \
      JOIN module_signatures AS s ON s.module_id = m.module_id WHERE m.digest = $1 ORDER BY s.key";
-/// The log is read once, for all of them.
+/// The log is read once for all of them.
 const UNUSED: &str = "SELECT digest, CAST(length(bytes) AS bigint) AS bytes, uploaded_at \
      FROM modules \
      WHERE uploaded_at <= $1 AND module_id NOT IN (SELECT module_id FROM activated_modules) \
          AND module_id NOT IN (SELECT module_id FROM events WHERE module_id IS NOT NULL) \
      ORDER BY module_id";
-/// What was activated meanwhile stays. No event comes before an activation of its module.
+/// Modules that were activated meanwhile stay. No event comes before an activation of its module.
 const STILL_UNUSED: &str = concat!(
     "SELECT module_id FROM modules WHERE digest = $1 \
      AND module_id NOT IN (SELECT module_id FROM activated_modules)",
@@ -74,8 +74,8 @@ from_row!(Deployment, |row| Ok(Deployment {
     preflight: preflight::of_json(row.cell("preflight")?)?,
 }));
 
-/// The categories that an activation changed. One that was made before they were stored
-/// changed that of its name.
+/// The categories that an activation changed. An activation that was made before they were stored
+/// changed the category of its name.
 pub fn categories(row: &Row) -> Result<Vec<String>> {
     match dialect::texts(row, "categories")? {
         Some(categories) => Ok(categories),
@@ -98,7 +98,7 @@ impl Modules {
         Ok(members)
     }
 
-    /// Removes a module with its signatures; false when it was activated meanwhile.
+    /// Removes a module with its signatures. Returns false when it was activated meanwhile.
     async fn remove(&self, digest: Digest) -> Result<bool> {
         let mut writing = self.0.begin().await?;
         let unused = sqlx::query_scalar(STILL_UNUSED).bind(&digest.0[..]);
@@ -181,7 +181,8 @@ impl ModuleStore for Modules {
     async fn deployments(&self) -> Result<Vec<Deployment>> {
         let deployments = sqlx::query_as(DEPLOYMENTS);
         let mut deployments: Vec<Deployment> = deployments.fetch_all(self.0.pool()).await?;
-        // Later: whatever is in the history has its members there by then.
+        // The members are read after the history, so every activation in the history has its
+        // members stored by then.
         let mut members = self.members().await?;
         for deployment in &mut deployments {
             deployment.others = members.remove(&deployment.plan).unwrap_or_default();

@@ -89,7 +89,8 @@ from_row!(ParkedHeads, |row| Ok(ParkedHeads {
     streams: row.maybe_number("streams")?.map(Position),
 }));
 
-/// A row: whether the subject is a stream, its name, position, time, error, attempts, reason.
+/// A row of columns: whether the subject is a stream, its name, position, time, error, attempts,
+/// reason.
 #[derive(Serialize)]
 struct Record<'a>(
     bool,
@@ -133,7 +134,7 @@ pub fn subject(row: &Row) -> Result<Subject> {
     })
 }
 
-/// The place in a list: before the first row, it is the position -1 of the first subject.
+/// The place in a list. The place before the first row is the position -1 of the first subject.
 pub fn place(after: Option<&(Subject, Position)>) -> (bool, Cow<'_, str>, i64) {
     after.map_or((false, "".into(), -1), |(subject, position)| {
         let (is_stream, subject) = parts(subject);
@@ -141,7 +142,7 @@ pub fn place(after: Option<&(Subject, Position)>) -> (bool, Cow<'_, str>, i64) {
     })
 }
 
-/// Parks events, takes others back, and records those that are skipped.
+/// Parks events, removes others that are no longer parked, and records skipped ones.
 pub async fn write(connection: &mut Connection, build: BuildId, batch: &BuildBatch) -> Result<()> {
     let records = |of: &[SetAside]| array(&of.iter().map(Record::new).collect::<Vec<_>>());
     let unparked = batch.unparked.iter().map(|(subject, position)| {
@@ -178,7 +179,7 @@ pub async fn execute(
     Ok(())
 }
 
-/// Events that wait.
+/// Returns parked events.
 pub async fn parked(
     pool: &Pool,
     build: BuildId,
@@ -188,7 +189,7 @@ pub async fn parked(
     page(pool, PARKED, build, after, limit).await
 }
 
-/// Events that were skipped.
+/// Returns skipped events.
 pub async fn skipped(
     pool: &Pool,
     build: BuildId,
@@ -198,7 +199,7 @@ pub async fn skipped(
     page(pool, SKIPPED, build, after, limit).await
 }
 
-/// What is parked for a document.
+/// Returns the events that are parked for a document.
 pub async fn parked_for(pool: &Pool, build: BuildId, key: &str) -> Result<Option<ParkedDocument>> {
     let query = sqlx::query_as(PARKED_FOR).bind(signed(build.0));
     Ok(query.bind(without_nul(key)).fetch_optional(pool).await?)

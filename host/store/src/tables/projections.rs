@@ -1,4 +1,4 @@
-//! What is stored of projections.
+//! The stored data of projections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use crate::{
 };
 use quipu_model::{Digest, Position, Timestamp};
 
-/// Documents and their checkpoint are lost with the power together, and folded a second time.
+/// In a power failure, documents and their checkpoint are lost together, and the documents are
+/// folded a second time.
 pub struct Projections(pub Connections);
 
 impl Projections {
-    /// Gives builds of a projection other roles; false when there are none to take.
+    /// Changes the roles of builds of a projection. Returns false when that is not possible.
     async fn change_roles(
         &self,
         name: &str,
@@ -33,7 +34,7 @@ impl Projections {
     }
 }
 
-/// Drops parked events, and asks to retry what waited for one that is named.
+/// Drops parked events, and requests a retry of events that waited for a given one.
 async fn drop_parked(
     connection: &mut Connection,
     name: &str,
@@ -49,7 +50,7 @@ async fn drop_parked(
     Ok(dropped)
 }
 
-/// Lets builds take roles; false when there are none to take.
+/// Changes the roles of builds. Returns false when that is not possible.
 async fn take_roles(connection: &mut Connection, roles: Option<Roles>) -> Result<bool> {
     let Some(roles) = roles else { return Ok(false) };
     builds::take_roles(connection, roles).await?;
@@ -93,7 +94,7 @@ impl DocumentStore for Projections {
         let mut writing = self.0.begin().await?;
         builds::steer(&mut writing, name, &steer.into()).await?;
         if steer == Steer::Retry {
-            // No owner says meanwhile that it has done what was asked before.
+            // No owner can meanwhile report an earlier request as done.
             builds::locked(&mut writing, name).await?;
             retries::request(&mut writing, name, None).await?;
         }
@@ -228,7 +229,7 @@ impl DocumentStore for Projections {
         at: Timestamp,
     ) -> Result<u64> {
         let mut writing = self.0.begin().await?;
-        // First, so that no owner parks anything meanwhile.
+        // This comes first, so that no owner parks an event meanwhile.
         builds::locked(&mut writing, name).await?;
         dropped::lose_owners(&mut writing, name).await?;
         let dropped = drop_parked(&mut writing, name, which, reason, at).await?;

@@ -12,7 +12,7 @@ use crate::assemble::stream_id;
 use crate::{Direction, REJECTIONS_PAGE_MAX, Rejected, RejectionStore, Result, record};
 use quipu_model::Version;
 
-/// Rejections of one transaction: the writer of events waits no longer.
+/// Most rejections of one transaction, so that the writer of events does not wait longer.
 const CHUNK: usize = 200;
 
 const FORGET: &str = "DELETE FROM rejections WHERE category = $1 AND id <= (\
@@ -33,7 +33,7 @@ const BEFORE: &str = rejections!("WHERE id < $1 ORDER BY id DESC LIMIT $2");
 const AFTER_OF: &str = rejections!("WHERE category = $3 AND id > $1 ORDER BY id LIMIT $2");
 const BEFORE_OF: &str = rejections!("WHERE category = $3 AND id < $1 ORDER BY id DESC LIMIT $2");
 
-/// Rejections that were recorded last may be lost with the power.
+/// The latest rejections may be lost in a power failure.
 pub struct Rejections(pub Connections);
 
 from_row!(Rejected, |row| Ok(Rejected {
@@ -54,7 +54,7 @@ impl RejectionStore for Rejections {
         for chunk in rejected.chunks(CHUNK) {
             let mut writing = self.0.begin().await?;
             rejected::insert(&mut writing, chunk).await?;
-            // In the same order on every host, so that no two wait for each other.
+            // The order is the same on every host, so that no two wait for each other.
             let categories = chunk.iter().map(|one| one.stream.category());
             for category in categories.collect::<BTreeSet<&str>>() {
                 let forget = sqlx::query(FORGET).bind(category).bind(signed(max));

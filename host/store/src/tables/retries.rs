@@ -8,7 +8,7 @@ use crate::builds::without_nul;
 use crate::{BuildId, DOCUMENTS_PAGE_MAX, ParkedFilter, Result, Subject};
 use quipu_model::Position;
 
-/// Asks to retry what is chosen from `parked_events AS p` of the projection $1.
+/// Requests a retry of the events selected from `parked_events AS p` of the projection $1.
 macro_rules! request {
     ($chosen:literal) => {
         concat!(
@@ -25,7 +25,7 @@ macro_rules! request {
 }
 
 const REQUEST: &str = request!("GROUP BY p.build, p.is_stream, p.subject");
-/// What waited for the event at $4, which was skipped a moment ago, and for no other.
+/// Events that waited only for the event at $4, which was skipped a moment ago.
 const REQUEST_AFTER: &str = request!(
     "AND EXISTS (SELECT 1 FROM skipped_events AS s WHERE s.build = p.build AND s.position = $4 \
          AND s.is_stream = p.is_stream AND s.subject = p.subject) \
@@ -43,7 +43,7 @@ const DONE: &str = concat!(
          AND r.subject = value ->> 1 AND r.number <= CAST(value ->> 2 AS bigint))"
 );
 
-/// Asks to retry the parked events of a subject, or all there are.
+/// Requests a retry of the parked events of a subject, or of all.
 pub async fn request(connection: &mut Connection, name: &str, of: Option<&Subject>) -> Result<u64> {
     let (is_stream, subject) = of.map(parts).unzip();
     let query = sqlx::query(REQUEST).bind(name).bind(is_stream);
@@ -51,7 +51,7 @@ pub async fn request(connection: &mut Connection, name: &str, of: Option<&Subjec
     Ok(query.execute(connection).await?.rows_affected())
 }
 
-/// Asks to retry what waited for an event that was dropped a moment ago.
+/// Requests a retry of events that waited for an event that was dropped a moment ago.
 pub async fn request_after(
     connection: &mut Connection,
     name: &str,
@@ -64,7 +64,7 @@ pub async fn request_after(
     Ok(query.execute(connection).await?.rows_affected())
 }
 
-/// What is to be retried in a build, streams first.
+/// Returns the subjects that are to be retried in a build, streams first.
 pub async fn retries(pool: &Pool, build: BuildId, limit: usize) -> Result<Vec<(Subject, u64)>> {
     let rows = sqlx::query(RETRIES)
         .bind(signed(build.0))
@@ -77,7 +77,7 @@ pub async fn retries(pool: &Pool, build: BuildId, limit: usize) -> Result<Vec<(S
         .collect()
 }
 
-/// Forgets requests that were done.
+/// Removes completed requests.
 pub async fn done(
     connection: &mut Connection,
     build: BuildId,

@@ -26,13 +26,13 @@ const FIND: &str = snapshots!(
     "FROM streams AS s JOIN snapshots AS p ON p.stream_id = s.stream_id \
      WHERE s.name = $1 ORDER BY p.version DESC, p.anchor"
 );
-/// The newest first; the index says which they are before a state is read.
+/// The newest first. The index finds them before a state is read.
 const NEWEST: &str = snapshots!(
     "FROM ",
     newest_snapshots!(),
     " WHERE p.category = $1 ORDER BY p.taken_at DESC LIMIT $2"
 );
-/// A row whose version is after the end of its stream is damaged, and keeps nothing out.
+/// A row whose version is after the end of its stream is damaged, and does not prevent an insert.
 const KEEP: &str = concat!(
     "INSERT INTO snapshots AS k (stream_id, anchor, category, version, \
      state_schema_version, content_type, fold, taken_at, checksum, data) \
@@ -48,7 +48,7 @@ const KEEP: &str = concat!(
     stream_version!("excluded")
 );
 
-/// A snapshot that is lost with the power costs only time. Anchors are the writer's.
+/// Losing a snapshot in a power failure costs only time. The writer of events writes the anchors.
 pub struct Snapshots(pub Connections);
 
 #[async_trait]
@@ -108,8 +108,8 @@ impl SnapshotStore for Snapshots {
     }
 }
 
-/// The snapshot of a row. What was damaged there becomes something else than what the
-/// checksum was made of, and never an error: who asks goes on without it.
+/// The snapshot of a row. A damaged value fails the checksum and is never an error: callers
+/// continue without the snapshot.
 fn snapshot(row: &Row) -> StoredSnapshot {
     let number = |column: &str| row.cell::<i64>(column).unwrap_or(-1);
     let bytes = |column: &str| row.cell::<&[u8]>(column).unwrap_or_default();

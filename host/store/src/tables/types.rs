@@ -8,7 +8,7 @@ use super::dialect::{Connections, binary};
 use crate::{Error, Result, TypeStore, TypeUse};
 use quipu_model::{ContentType, Name, Position, Timestamp};
 
-/// Joined from the left: a type that is missing shows as damage.
+/// A left join, so that a missing type shows as damage.
 const TYPES: &str = concat!(
     "SELECT t.category, t.name, t.schema_version, t.content_type, c.events, \
      c.first_position, c.first_recorded_at, c.last_position, c.last_recorded_at \
