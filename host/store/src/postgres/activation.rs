@@ -4,7 +4,7 @@ use super::dialect::Connection;
 use super::tables::signed;
 use crate::{Deployment, preflight};
 
-/// One that retires a name has no module.
+/// An activation that retires a name has no module.
 const MEMBER: &str = "INSERT INTO release_members (plan, name, module_id) \
     SELECT $1, $2, module_id FROM modules WHERE digest = $3 \
     UNION ALL SELECT $1, $2, NULL WHERE $3 IS NULL";
@@ -12,7 +12,8 @@ const ACTIVATE: &str = "INSERT INTO deployments \
     (plan, name, module_id, activated_at, activated_by, categories, trusted, projections, preflight) \
     SELECT $1, $2, module_id, $3, $4, $5, $6, $8, $9 FROM modules WHERE digest = $7";
 
-/// Records an activation, within a transaction; false when a module of it is not in the store.
+/// Records an activation, within a transaction. Returns false when one of its modules is not in the
+/// store.
 pub async fn activate(connection: &mut Connection, deployment: &Deployment) -> sqlx::Result<bool> {
     let trusted: Vec<&[u8]> = deployment.trusted.iter().map(|fold| &fold.0[..]).collect();
     let done = sqlx::query(ACTIVATE)

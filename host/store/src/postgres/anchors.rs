@@ -42,7 +42,7 @@ pub async fn rows(
     Ok(rows.fetch_all(pool).await?)
 }
 
-/// Sets the mark of a stream that is there, and keeps its anchor in place of another.
+/// Sets the mark of an existing stream, and stores its anchor in place of an earlier one.
 pub async fn truncate(
     connection: &mut Connection,
     stream: &StreamId,

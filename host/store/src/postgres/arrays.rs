@@ -9,14 +9,14 @@ use crate::classify::{self, Accepted, Heads};
 use crate::{Error, Head, Item, Result, StoredEvent, record};
 use quipu_model::{CommandId, StreamId};
 
-/// The streams and ids on which a batch rests.
+/// The streams and ids on which a batch depends.
 #[derive(Default)]
 pub struct Ground<'a> {
     /// To be locked, in the order of their bytes.
     pub locked: Vec<&'a str>,
     pub locked_versions: Vec<i64>,
     pub locked_archived: Vec<bool>,
-    /// Only looked at.
+    /// To be read without a lock.
     pub seen: Vec<&'a str>,
     pub seen_versions: Vec<i64>,
     pub seen_archived: Vec<bool>,
@@ -26,12 +26,12 @@ pub struct Ground<'a> {
     /// Callers' ids of events that must be unknown.
     pub event_id_streams: Vec<&'a str>,
     pub event_ids: Vec<Uuid>,
-    /// An answer rests on the plan.
+    /// Whether an answer depends on the plan.
     pub plan: bool,
 }
 
 impl<'a> Ground<'a> {
-    /// What is locked or looked at, and where it is believed to stand.
+    /// A stream that is locked or read, and its believed head.
     pub fn stand(&mut self, locked: Vec<&'a StreamId>, seen: Vec<&'a StreamId>, heads: &Heads) {
         let stands = |stream: &StreamId| {
             let head = heads.get(stream);
@@ -72,7 +72,7 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// Whether there is nothing to be confirmed.
+    /// Returns whether there is nothing to confirm.
     pub fn is_empty(&self) -> bool {
         self.locked.is_empty()
             && self.seen.is_empty()
@@ -88,7 +88,7 @@ pub struct Rows<'a> {
     /// Streams whose mark changes.
     pub marks: Vec<&'a str>,
     pub marked_at: Vec<Option<i64>>,
-    /// Given positions: of an import, or drawn before.
+    /// Positions that are given: those of an import, or drawn before.
     pub positions: Vec<i64>,
     pub owners: Vec<i32>,
     pub versions: Vec<i64>,
@@ -108,7 +108,7 @@ pub struct Rows<'a> {
     pub commands: Vec<Option<Vec<u8>>>,
 }
 
-/// An event with the numbers that stand for its stream and its type.
+/// An event with the numbers of its stream and its type.
 struct Place {
     owner: i32,
     version: u64,

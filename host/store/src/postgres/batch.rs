@@ -28,13 +28,13 @@ const LOCK: &str = "SELECT name, version, recorded_at, archived_at, truncated_be
 const LOCK_PLAN: &str = "SELECT pg_advisory_xact_lock($1::int, 1)";
 const SHARE_PLAN: &str = "SELECT pg_advisory_xact_lock_shared($1::int, 1)";
 
-/// What `append_batch` answers.
+/// The answer of `append_batch`.
 const WRITTEN: i32 = 0;
 const OTHER_PLAN: i32 = 1;
 const STANDS_ELSEWHERE: i32 = 2;
 const KNOWN_ID: i32 = 3;
 
-/// Nobody has seen a stream beyond it.
+/// A version that no stream has reached.
 const VERSION_MAX: Version = Version(1 << 53);
 
 /// A try on one connection.
@@ -50,8 +50,8 @@ pub struct Attempt<'c> {
 type Tried<T> = Result<T, Failure>;
 
 impl Attempt<'_> {
-    /// Commits the items. With `locked`, or when beliefs prove wrong twice, what they
-    /// rest on is locked before it is looked at.
+    /// Commits the items. With `locked`, or when beliefs prove wrong twice, the rows that the items
+    /// depend on are locked before they are read.
     pub async fn commit(&mut self, items: &[Item], locked: bool) -> Tried<Vec<Outcome>> {
         let activates = items.iter().any(|item| matches!(item, Item::Activate(_)));
         if activates || locked || self.inline.is_some() || items.iter().any(truncates) {
@@ -79,7 +79,7 @@ impl Attempt<'_> {
         self.locked(items, false).await
     }
 
-    /// Locks first, then looks, then writes, all in one transaction.
+    /// Locks first, then reads, then writes, all in one transaction.
     async fn locked(&mut self, items: &[Item], activates: bool) -> Tried<Vec<Outcome>> {
         self.connection.execute("BEGIN").await?;
         let tried = self.within(items, activates).await;
@@ -96,7 +96,7 @@ impl Attempt<'_> {
             .bind(self.namespace)
             .execute(&mut *self.connection)
             .await?;
-        // What is folded is seldom out of date; `append_batch` tells if it was.
+        // The folded documents are seldom out of date; `append_batch` reports it when they were.
         if activates || self.inline.is_none() {
             self.memory.parts = None;
         }
@@ -154,7 +154,7 @@ impl Attempt<'_> {
         Ok(self.finish(classified, &positions))
     }
 
-    /// Takes the turns of an activation that passed. Tells why not, if they can't be taken.
+    /// Takes the turns of an activation that passed. Returns the reason when they can't be taken.
     async fn turn(&mut self, turns: &[Turn], classified: &Classified<'_>) -> Tried<Option<String>> {
         if turns.is_empty() || !matches!(classified.outcomes[..], [Outcome::Activated(_)]) {
             return Ok(None);
@@ -164,9 +164,9 @@ impl Attempt<'_> {
         take(turns, &mut turning, (last, classified.parts.plan)).await
     }
 
-    /// Sends what was classified, with positions if they are drawn already. The answer, and
-    /// the positions of the events. What was written stays in `sent`: the transaction may
-    /// not be at its end.
+    /// Sends the classified batch, with positions if they are drawn already. Returns the answer,
+    /// and the positions of the events. The written rows stay in `sent`, because the transaction
+    /// may not have ended.
     async fn append(
         &mut self,
         items: &[Item],
@@ -207,7 +207,7 @@ impl Attempt<'_> {
     ) -> Tried<Rows<'a>> {
         let mut rows = Rows::default();
         let owners = owners(&ground.locked);
-        // Of several marks of a stream, the last stands.
+        // Of several marks of a stream, the last one applies.
         let archived = classified
             .marks
             .iter()
@@ -245,8 +245,8 @@ impl Attempt<'_> {
         Ok(rows)
     }
 
-    /// Where the streams of a batch are believed to stand. An item that names a version
-    /// is believed; what nothing is known of is read.
+    /// Returns the believed heads of the streams of a batch. The version that an item names is
+    /// believed. Unknown heads are read.
     async fn believed(&mut self, items: &[Item]) -> Tried<Heads> {
         let mut heads = Heads::new();
         let mut decided = HashSet::new();
@@ -276,7 +276,7 @@ impl Attempt<'_> {
         Ok(heads)
     }
 
-    /// Locks the streams of a batch, and reads where all of them stand.
+    /// Locks the streams of a batch, and reads all their heads.
     async fn lock(&mut self, items: &[Item]) -> Tried<Heads> {
         let (locked, seen) = streams(items);
         for stream in locked.iter().chain(&seen) {
@@ -322,7 +322,7 @@ impl Attempt<'_> {
         Ok(parts)
     }
 
-    /// Truncates a stream, or makes it whole.
+    /// Truncates a stream, or undoes it.
     async fn mark(&mut self, mark: &Mark) -> Tried<()> {
         match &mark.change {
             Change::Archived(_) => {}
@@ -334,7 +334,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Takes what was committed into the memory, and gives the outcomes their positions.
+    /// Remembers what was committed, and adds the positions to the outcomes.
     fn finish(&mut self, classified: Classified<'_>, positions: &[i64]) -> Vec<Outcome> {
         for accepted in &classified.accepted {
             let stream = accepted.write.stream.clone();
@@ -398,8 +398,8 @@ pub async fn send(
     Ok(row)
 }
 
-/// The streams of a batch that are locked, and those that are only looked at, each in
-/// the order of its bytes.
+/// Returns the streams of a batch that are locked, and those that are only read, each in the order
+/// of its bytes.
 fn streams(items: &[Item]) -> (Vec<&StreamId>, Vec<&StreamId>) {
     let (mut locked, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for item in items {
@@ -418,8 +418,8 @@ fn streams(items: &[Item]) -> (Vec<&StreamId>, Vec<&StreamId>) {
     (locked.into_iter().collect(), seen)
 }
 
-/// Each stream that a batch rests on, in order of the items, and the version at which
-/// its item expects it.
+/// Returns each stream that a batch depends on, in order of the items, with the version that its
+/// item expects.
 fn guesses(items: &[Item]) -> impl Iterator<Item = (&StreamId, Option<Version>)> {
     items.iter().flat_map(|item| match item {
         Item::Append { writes, .. } => writes
@@ -442,8 +442,8 @@ fn guesses(items: &[Item]) -> impl Iterator<Item = (&StreamId, Option<Version>)>
     })
 }
 
-/// Whoever names a version has seen the stream there, and not archived. Its mark is not
-/// believed but read, by the batch that changes it.
+/// A caller that names a version has seen the stream at this version and not archived. The mark is
+/// not believed but read by the batch that changes it.
 fn believed_at(version: Version) -> Head {
     Head {
         version,
@@ -453,7 +453,7 @@ fn believed_at(version: Version) -> Head {
     }
 }
 
-/// Whether an item changes a mark that `append_batch` does not know of.
+/// Returns whether an item changes a mark that `append_batch` does not support.
 fn truncates(item: &Item) -> bool {
     matches!(
         item,

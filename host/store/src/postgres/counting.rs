@@ -13,8 +13,8 @@ const COUNTED: &str = "SELECT position FROM types_counted";
 /// The position of the last event of a chunk; none when the rest is shorter.
 const CHUNK_END: &str = "SELECT position FROM events WHERE position > $1 AND position <= $2 \
     ORDER BY position OFFSET $3 - 1 LIMIT 1";
-/// Counts from `$1` up to `$2`, unless another host has come first: who finds the row
-/// locked waits, and then finds it moved.
+/// Counts from `$1` up to `$2`, unless another host was first: a host that finds the row locked
+/// waits, and then finds that the position has moved.
 const COUNT: &str = "WITH moved AS (\
         UPDATE types_counted SET position = $2 WHERE position = $1 RETURNING position\
     ), uses AS (\
@@ -31,8 +31,8 @@ const COUNT: &str = "WITH moved AS (\
     ON CONFLICT ON CONSTRAINT type_count DO UPDATE SET events = c.events + excluded.events, \
         last_position = excluded.last_position, \
         last_recorded_at = excluded.last_recorded_at";
-/// Counts up to the horizon as it is now: an event that commits later is above
-/// it. Each chunk is a transaction of its own.
+/// Counts up to the current horizon: an event that commits later is after it. Each chunk is a
+/// transaction of its own.
 pub async fn count(connections: &Connections) -> Result<()> {
     let end = signed(horizon(connections.pool(), connections.namespace).await?.0);
     loop {

@@ -1,4 +1,4 @@
-//! What the tables need of PostgreSQL: the words of its SQL, and its locks.
+//! The parts of PostgreSQL that the tables use: the words of its SQL, and its locks.
 
 use sqlx::AssertSqlSafe;
 use sqlx::pool::PoolConnection;
@@ -30,7 +30,7 @@ macro_rules! token {
     };
 }
 
-/// The end of a lease of so many milliseconds.
+/// The end of a lease of this many milliseconds.
 macro_rules! until {
     ($ms:literal) => {
         concat!(
@@ -43,7 +43,7 @@ macro_rules! until {
 }
 
 /// For how many milliseconds a row is held; NULL when nobody holds it. The time is that of the
-/// statement, so that it is the same at both places.
+/// statement, so that it is the same in both places.
 macro_rules! held_for {
     () => {
         "CASE WHEN held_until > statement_timestamp() THEN ceil(extract(epoch FROM \
@@ -93,7 +93,7 @@ macro_rules! for_update {
     };
 }
 
-/// The same, of one that nobody else has.
+/// The same, and skips rows that somebody else has locked.
 macro_rules! for_update_of_one {
     () => {
         " FOR UPDATE SKIP LOCKED"
@@ -135,12 +135,13 @@ pub const SWEEPS: [&str; 5] = [
     "DELETE FROM documents WHERE ctid = ANY (ARRAY(\
         SELECT ctid FROM documents WHERE build = $1 LIMIT $2))",
 ];
-/// Whoever changes which builds there are locks the projection, then the builds.
+/// A transaction that adds or drops builds locks the projection, then the builds.
 const LOCK_BUILDS: [&str; 2] = [
     "SELECT name FROM projections WHERE name = $1 FOR UPDATE",
     "SELECT id FROM builds WHERE projection = $1 AND role <> 'dropped' ORDER BY id FOR UPDATE",
 ];
-/// Hosts that acknowledge at once must not pass the bound together. Readers go on.
+/// Hosts that acknowledge at the same time must not exceed the limit together. Readers are not
+/// blocked.
 const LOCK_ACKNOWLEDGEMENTS: &str = "LOCK TABLE acknowledged_findings IN SHARE ROW EXCLUSIVE MODE";
 const VIEW: &str = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
 
@@ -172,7 +173,7 @@ impl Connections {
         self.read().await
     }
 
-    /// Executes a statement; how many rows it changed.
+    /// Executes a statement. Returns how many rows it changed.
     pub async fn execute(&self, query: Query<'_>) -> Result<u64> {
         Ok(query.execute(&self.pool).await?.rows_affected())
     }
@@ -182,13 +183,13 @@ impl Connections {
         Ok(self.pool.begin().await?)
     }
 
-    /// The same: each commit waits for the disk.
+    /// Begins a transaction whose commit waits for the disk.
     pub async fn begin_durable(&self) -> Result<sqlx::Transaction<'static, Database>> {
         self.begin().await
     }
 }
 
-/// Lets nobody else change the builds of a projection until the end of the transaction.
+/// Prevents others from changing the builds of a projection until the end of the transaction.
 pub async fn lock_builds(connection: &mut Connection, projection: &str) -> Result<()> {
     for sql in LOCK_BUILDS {
         let query = sqlx::query(sql).bind(projection);
@@ -197,20 +198,20 @@ pub async fn lock_builds(connection: &mut Connection, projection: &str) -> Resul
     Ok(())
 }
 
-/// Lets nobody else acknowledge anything until the end of the transaction.
+/// Prevents others from acknowledging anything until the end of the transaction.
 pub async fn lock_acknowledgements(connection: &mut Connection) -> Result<()> {
     let locking = sqlx::query(LOCK_ACKNOWLEDGEMENTS);
     locking.execute(connection).await?;
     Ok(())
 }
 
-/// Makes a projection's view, unless it is there.
+/// Creates a projection's view, unless it exists.
 pub async fn make_view(connection: &mut Connection, name: &str, view: &str) -> Result<()> {
     let found = sqlx::query_scalar(VIEW).bind(view);
     if found.fetch_one(&mut *connection).await? {
         return Ok(());
     }
-    // The name was checked: it is between quotes as it is.
+    // The name was checked, so it can be put between quotes.
     let sql = format!(
         "CREATE VIEW \"{view}\" AS SELECT key, document::json AS document, change FROM documents \
          WHERE build = (SELECT id FROM builds WHERE projection = '{name}' AND role = 'active') \

@@ -9,7 +9,7 @@ use super::error::Failure;
 use super::tables::signed;
 use crate::{BuildId, DocumentWrite, IndexEntry, StoredDocument};
 
-/// Bytes that one statement is given, about: more are written by several.
+/// About the number of bytes for one statement. More bytes are written by several statements.
 const PAYLOAD_MAX: usize = 8 << 20;
 
 const WRITE: &str = "INSERT INTO documents (build, key, document, change) \
@@ -22,8 +22,8 @@ const REMOVE: &str = "DELETE FROM document_entries AS e \
 const ADD: &str = "INSERT INTO document_entries (build, number, value, key) \
     SELECT * FROM unnest($1::bigint[], $2::int[], $3::bytea[], $4::text[]) \
     ON CONFLICT ON CONSTRAINT document_entry DO NOTHING";
-/// The limit keeps the planner from reading a table to find a few of its rows. At change 0
-/// there is no document yet: `lock_documents` has made it.
+/// The limit keeps the planner from reading a table to find a few of its rows. A row with change 0
+/// is not a document yet: `lock_documents` has inserted it.
 const READ: &str = "SELECT u.place, d.document, d.change \
     FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS u (build, key, place) \
     CROSS JOIN LATERAL (\
@@ -121,7 +121,7 @@ pub async fn read(
         return Ok(found);
     }
     let builds: Vec<i64> = keys.iter().map(|(build, _)| signed(build.0)).collect();
-    // PostgreSQL knows no text with a NUL in it, and no document has such a key.
+    // PostgreSQL stores no text with a NUL in it, so no document has such a key.
     let texts: Vec<Option<&str>> = keys
         .iter()
         .map(|(_, key)| (!key.contains('\0')).then_some(&**key))

@@ -2,19 +2,19 @@ use sqlx::error::DatabaseError;
 
 use crate::Error;
 
-/// What a failure of a statement leaves open.
+/// The possible consequences of a failed statement.
 #[derive(Debug)]
 pub enum Failure {
-    /// The connection is gone, and with it the answer: what was asked may have been done.
+    /// The connection is lost, and with it the answer: the statement may have been executed.
     Lost(Error),
-    /// Nothing was done; the same may pass at once.
+    /// The statement was not executed. An immediate retry may pass.
     Again(Error),
-    /// Nothing was done.
+    /// The statement was not executed.
     Refused(Error),
 }
 
 impl Failure {
-    /// The error in it.
+    /// Returns the error in it.
     pub fn into_error(self) -> Error {
         match self {
             Self::Lost(error) | Self::Again(error) | Self::Refused(error) => error,
@@ -49,7 +49,7 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// What an error of the server means to a reader.
+/// Converts an error of the server for a reader.
 pub fn database_error(error: &dyn DatabaseError) -> Error {
     failure(error).into_error()
 }

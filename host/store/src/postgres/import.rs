@@ -1,4 +1,4 @@
-//! Taking in an export.
+//! Imports an export.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -29,7 +29,7 @@ const ARCHIVE: &str = "UPDATE streams SET archived_at = $2 WHERE name = $1 AND v
 
 type Done = Result<(), Failure>;
 
-/// Takes in one part, all of it or nothing.
+/// Imports one part, all or nothing.
 pub async fn part(
     connection: &mut PgConnection,
     memory: &mut Memory,
@@ -37,7 +37,7 @@ pub async fn part(
     part: &Import,
 ) -> Done {
     connection.execute("BEGIN").await?;
-    // No other host writes meanwhile: appends hold the lock of the plan, too.
+    // No other host writes meanwhile, because appends also hold the lock of the plan.
     let done = async {
         sqlx::query(LOCK_PLAN)
             .bind(namespace)
@@ -85,7 +85,7 @@ pub async fn part(
     Ok(())
 }
 
-/// Makes what was imported readable, if nobody has yet.
+/// Makes the imported events readable, if nobody has done so yet.
 pub async fn follow(connection: &mut PgConnection, namespace: i64) -> sqlx::Result<()> {
     let follow = sqlx::query(FOLLOW).bind(namespace);
     follow.execute(connection).await.map(|_| ())
@@ -160,8 +160,8 @@ async fn commit_size(
     Ok(size.flatten())
 }
 
-/// What an import breaks does not fit the store: constraints and references are the
-/// only things that the server refuses and can't name.
+/// A violation means that the import does not fit the store: the server refuses only constraints
+/// and references, and can't name them.
 fn unfit(failure: Failure, unfit: Error) -> Failure {
     match failure {
         Failure::Refused(Error::Unexpected(_)) => unfit.into(),

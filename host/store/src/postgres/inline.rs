@@ -42,7 +42,7 @@ impl Locks<'_> {
         for row in &rows {
             let change = row.number(2)?;
             let index = usize::try_from(row.number(0)?.saturating_sub(1)).unwrap_or(usize::MAX);
-            // One that was made to be locked never was.
+            // A row that was inserted only to be locked has never been a document.
             if let (Some((_, key)), Some(found), 1..) =
                 (documents.get(index), found.get_mut(index), change)
             {

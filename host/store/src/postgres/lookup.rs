@@ -1,4 +1,4 @@
-//! What a writer looks up before it writes.
+//! Lookups of a writer before it writes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ const NEW_TYPE: &str = "INSERT INTO event_types (category, name, schema_version,
     VALUES ($1, $2, $3, $4) ON CONFLICT ON CONSTRAINT event_type DO NOTHING";
 const MODULE: &str = "SELECT module_id FROM modules WHERE digest = $1";
 
-/// Recorded commits with their events in order; `command` and what belongs to the
-/// commit stand on the first event. The first columns say what was asked.
+/// Recorded commits with their events in order; `command` and the other data of the commit are in
+/// the row of the first event. The first columns identify the question.
 macro_rules! known {
     ($type:literal, $found:literal) => {
         concat!(
@@ -62,7 +62,7 @@ const KNOWN_EVENTS: &str = known!(
 
 type Found<T> = std::result::Result<T, Failure>;
 
-/// Where streams stand; those that are not there are left out.
+/// Reads the heads of streams. Streams that do not exist are left out.
 pub async fn heads<'a>(
     connection: &mut PgConnection,
     streams: impl Iterator<Item = &'a StreamId>,
@@ -84,7 +84,7 @@ pub async fn heads<'a>(
     Ok(heads)
 }
 
-/// A head from four columns: version, recorded-at, archived-at, the mark of a truncated
+/// Reads a head from four columns: version, recorded-at, archived-at, the mark of a truncated
 /// stream. None at version 0.
 pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
     let version = row.number(first)?;

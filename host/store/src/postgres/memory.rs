@@ -12,17 +12,17 @@ const TYPES_MAX: usize = 10_000;
 /// Modules that are remembered.
 const MODULES_MAX: usize = 1_000;
 
-/// What a writer remembers of the store. Other hosts write too: heads and plan are
-/// beliefs, which each batch has confirmed.
+/// What a writer remembers of the store. Other hosts write too, so heads and plan are beliefs,
+/// which each batch confirms.
 pub struct Memory {
     pub heads: LruCache<StreamId, Head>,
     pub types: LruCache<TypeKey, i64>,
     pub modules: LruCache<Digest, i64>,
-    /// None: not read yet.
+    /// None when it was not read yet.
     pub parts: Option<Parts>,
-    /// A position below whatever is undecided, once it was read; 0 of an empty log.
+    /// A position before everything that is undecided, once it was read; 0 for an empty log.
     pub floor: Option<i64>,
-    /// The last batch held an id that was known: the next one is likely to.
+    /// Whether the last batch contained a known id: the next one is likely to contain one, too.
     pub ids_are_known: bool,
 }
 
@@ -38,7 +38,7 @@ impl Memory {
         }
     }
 
-    /// All beliefs gone; only the floor stays, which is a fact.
+    /// Clears all beliefs. Only the floor stays, because it is a fact.
     pub fn forgotten(&self) -> Self {
         Self {
             floor: self.floor,

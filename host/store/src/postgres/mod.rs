@@ -45,7 +45,7 @@ pub use self::url::Url;
 use super::{Error, Migrated, Result, Store};
 use quipu_model::supervise::Supervisor;
 
-/// How to use a database.
+/// Options for the use of a database.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Connections for reading.
@@ -72,7 +72,7 @@ impl Default for Options {
     }
 }
 
-/// Opens a store; makes it when the schema is empty or not there.
+/// Opens a store, and creates it when the schema is empty or missing.
 pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     let options = url.or(options);
     let base = url.options()?;
@@ -86,7 +86,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         .await?
         .cell(0)?;
     import::follow(&mut connection, namespace).await?;
-    // Nobody waits for the goodbye.
+    // Nobody waits for the connection to close.
     _ = connection.close().await;
     let pool = PgPoolOptions::new()
         .max_connections(options.readers)
@@ -117,7 +117,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     })
 }
 
-/// Brings a schema to the form that this program knows.
+/// Migrates a schema to the version of this program.
 pub async fn migrate(url: &Url) -> Result<Migrated> {
     let mut connection = session::connect(&url.options()?).await?;
     session::check(&mut connection, url.schema()).await?;
@@ -132,16 +132,16 @@ pub async fn is_there(url: &Url) -> Result<bool> {
     schema::is_there(&mut connection, url.schema()).await
 }
 
-/// Removes a store with all that is in it. Nobody may have it open.
+/// Removes a store with all its contents. Nobody may have it open.
 ///
 /// # Errors
-/// When the server does not answer, or the user may not.
+/// When the server does not answer, or the user lacks the privilege.
 pub async fn drop_schema(url: &Url) -> Result<()> {
     let mut connection = session::connect(&url.options()?).await?;
     schema::drop(&mut connection, url.schema()).await
 }
 
-/// The store's secret, made when the store is.
+/// Returns the store's secret, which is created with the store.
 async fn secret(connection: &mut PgConnection) -> Result<[u8; 32]> {
     let fresh: [u8; 32] = rand::random();
     sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', $1) ON CONFLICT DO NOTHING")

@@ -18,15 +18,15 @@ use crate::{
 };
 use quipu_model::{CommandId, Name, Position, StreamId, Timestamp, Version};
 
-/// Positions that one statement looks through for events that pass a filter.
+/// Positions that one statement searches for events that pass a filter.
 const WINDOW: u64 = 100_000;
 
 const HORIZON: &str = "SELECT horizon($1)";
 const HEAD: &str = "SELECT version, recorded_at, archived_at, truncated_before FROM streams \
      WHERE name = $1";
 
-/// Rows that belong to an event are joined from the left: one that is missing shows as
-/// damage, and hides no event.
+/// Rows that belong to an event are left-joined, so that a missing row shows as damage and hides no
+/// event.
 macro_rules! events {
     ($rest:literal) => {
         concat!(
@@ -98,8 +98,8 @@ const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, 
      JOIN events AS e ON e.stream_id = s.stream_id \
      LEFT JOIN event_types AS t ON t.type_id = e.type_id \
      WHERE s.name = $1 AND e.version > $2 ORDER BY e.version LIMIT $3";
-/// `.` comes next behind `-`: between the two are all names of the category that have a
-/// key, and some others.
+/// `.` comes directly after `-`: between the two are all names of the category that have a key, and
+/// some others.
 const STREAMS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
      FROM streams WHERE version > 0 AND ($1::text IS NULL OR name > $1) \
      AND ($2::text IS NULL OR (name >= $2 AND name < $2 || '.' AND split_part(name, '-', 1) = $2)) \
@@ -257,7 +257,7 @@ impl EventReader for Reader {
         let limit = limit.min(LOG_PAGE_MAX);
         let up_to = filter.end(head);
         let window = if filter.is_all() { u64::MAX } else { WINDOW };
-        // What has been looked through: forward up to here, backward down to here.
+        // The searched range: forward up to here, backward down to here.
         let mut at = match direction {
             Direction::Forward => after.0,
             Direction::Backward => after.0.min(up_to.0.saturating_add(1)),
@@ -389,8 +389,8 @@ pub async fn horizon(pool: &PgPool, namespace: i64) -> Result<Position> {
     Ok(Position(row.number(0)?))
 }
 
-/// Whether the numbers of a page follow each other from the first of the range on, to
-/// its end unless the page may end early: else the first number that is missing.
+/// Checks that the numbers of a page follow each other from the first of the range on, to its end
+/// unless the page may end early. Otherwise returns the first missing number.
 fn dense(
     found: impl Iterator<Item = u64>,
     range: std::ops::RangeInclusive<u64>,

@@ -5,7 +5,7 @@ use super::tables::signed;
 use crate::scan::{Bounds, page};
 use crate::{BuildId, Found, Result, Scan};
 
-/// Living documents by key. Bounds that are no text are compared a second time, as bytes.
+/// Live documents by key. Bounds that are not a text are compared a second time, as bytes.
 macro_rules! by_key {
     ($order:literal) => {
         concat!(
@@ -20,7 +20,7 @@ macro_rules! by_key {
     };
 }
 
-/// Living documents by the entries of an index.
+/// Live documents by the entries of an index.
 macro_rules! by_index {
     ($order:literal) => {
         concat!(
@@ -76,8 +76,8 @@ pub async fn scan(pool: &Pool, build: BuildId, scan: &Scan) -> Result<Vec<Found>
     Ok(page(query.fetch_all(pool).await?, scan))
 }
 
-/// The text that bytes begin with, and if there is more, the bytes. PostgreSQL knows no text
-/// with a NUL in it.
+/// Returns the text that bytes begin with, and if there is more, the bytes. PostgreSQL stores no
+/// text with a NUL in it.
 fn text(bytes: &[u8]) -> (&str, Option<&[u8]>) {
     let plain = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = match std::str::from_utf8(plain) {

@@ -1,4 +1,4 @@
-//! The store's tables: made when there are none, checked otherwise.
+//! The store's tables: created when there are none, checked otherwise.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -56,8 +56,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
 ];
 
-/// Makes the tables when the schema has none; refuses one that is older or newer than
-/// this program.
+/// Creates the tables when the schema has none. Refuses a schema that is older or newer than this
+/// program.
 pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
     let known = newest();
     match found(connection, schema).await? {
@@ -73,7 +73,7 @@ pub async fn is_there(connection: &mut PgConnection, schema: &str) -> Result<boo
     Ok(found(connection, schema).await? > 0)
 }
 
-/// Brings a schema up to date. Hosts that begin at once wait for each other.
+/// Migrates a schema. Hosts that start at the same time wait for each other.
 pub async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<Migrated> {
     let from = found(connection, schema).await?;
     let known = newest();
@@ -115,7 +115,8 @@ async fn found(connection: &mut PgConnection, schema: &str) -> Result<i64> {
         .cell(0)
 }
 
-/// Makes the schema if it is not there. Who may not make schemas is given one.
+/// Creates the schema if it does not exist. A user that may not create schemas needs an existing
+/// one.
 async fn make_schema(connection: &mut PgConnection, schema: &str) -> Result<()> {
     let is_there = sqlx::query("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
         .bind(schema)
@@ -144,7 +145,7 @@ async fn make_schema(connection: &mut PgConnection, schema: &str) -> Result<()> 
     }
 }
 
-/// Removes the schema with all that is in it.
+/// Removes the schema with all its contents.
 pub async fn drop(connection: &mut PgConnection, schema: &str) -> Result<()> {
     // The name was checked when the URL was read: it needs no quotes.
     let sql = sqlx::AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));

@@ -1,4 +1,4 @@
-//! What was sent, and what became of it when the answer is lost.
+//! A batch that was sent, and how its result is found when the answer is lost.
 
 use std::collections::HashMap;
 
@@ -17,8 +17,8 @@ const ACTIVATION: &str = "SELECT EXISTS (SELECT FROM deployments AS d \
     JOIN modules AS m ON m.module_id = d.module_id WHERE d.plan = $1 AND m.digest = $2 \
     AND d.activated_at = $3 AND d.activated_by IS NOT DISTINCT FROM $4)";
 
-/// A batch that was sent. Whether it was committed is told by any part of it: its
-/// events, or what it has activated. Marks come with an event each.
+/// A batch that was sent. Any part of it shows whether it was committed: its events, or its
+/// activation. Each mark comes with an event.
 #[derive(Debug)]
 pub struct Sent {
     /// Of the events, in order.
@@ -34,7 +34,7 @@ enum Draft {
     Appended(Vec<Appended>),
     Marked(Option<Position>),
     Activated(u64),
-    /// Ask again: it rested on a moment that has passed.
+    /// The request must be repeated, because it depended on a state that has changed.
     Again,
 }
 
@@ -56,8 +56,9 @@ impl Sent {
         }
     }
 
-    /// Its outcomes, if it was committed. `floor` is a position below its events. Asked
-    /// once the back-end that had it is gone, so that the answer does not change any more.
+    /// Returns its outcomes, if it was committed. `floor` is a position before its events. Called
+    /// after the back-end that had the batch has ended, so that the answer does not change any
+    /// more.
     pub async fn outcomes(
         &self,
         connection: &mut PgConnection,

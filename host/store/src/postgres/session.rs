@@ -10,11 +10,11 @@ use super::cell::Cells;
 use super::error::Failure;
 use crate::{Error, Result};
 
-/// What every connection of a store is made with.
+/// The options of every connection of a store.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub base: PgConnectOptions,
-    /// Tells this schema's advisory locks from those of others.
+    /// Distinguishes this schema's advisory locks from those of other schemas.
     pub namespace: i64,
     pub options: Options,
 }
@@ -23,7 +23,7 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backend {
     process: i32,
-    /// Microseconds; a number of a process comes again.
+    /// The start time in microseconds, because process ids are reused.
     started_at: i64,
 }
 
@@ -33,7 +33,7 @@ pub struct Session {
     pub backend: Backend,
 }
 
-/// A host that is gone, or frozen, holds neither locks nor the horizon for longer.
+/// A host that has ended or is frozen holds neither locks nor the horizon for longer.
 const BOUNDS: [(&str, &str); 6] = [
     ("lock_timeout", "10000"),
     ("idle_in_transaction_session_timeout", "10000"),
@@ -43,7 +43,7 @@ const BOUNDS: [(&str, &str); 6] = [
     ("tcp_user_timeout", "20000"),
 ];
 
-/// Pauses between two looks at a back-end that should be gone.
+/// Pauses between two checks of a back-end that should have ended.
 const GONE_LOOK: Duration = Duration::from_millis(20);
 
 /// Connects.
@@ -52,7 +52,7 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
     options.connect().await.map_err(Error::from)
 }
 
-/// Checks that a server, and whatever is between, gives what was asked of them.
+/// Checks that a server, and any proxy in between, applies the requested settings.
 pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
     const ASKED: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
         current_setting('synchronous_commit'), current_setting('default_transaction_isolation')";
@@ -116,8 +116,8 @@ impl Session {
         })
     }
 
-    /// Ends another back-end of this host and waits until it is gone: whatever it was
-    /// asked has then been committed, or never will be.
+    /// Ends another back-end of this host and waits until it has ended. Its work has then been
+    /// committed, or never will be.
     pub async fn end(
         &mut self,
         other: Backend,

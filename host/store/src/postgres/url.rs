@@ -22,7 +22,7 @@ const WAIT_MS: RangeInclusive<u32> = 1..=600_000;
 /// `reader_wait_max_ms` how long a read waits for one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// Without what is the store's own, as the driver reads it.
+    /// The URL without the store's own parameters, as the driver reads it.
     database: String,
     schema: String,
     readers: Option<u32>,

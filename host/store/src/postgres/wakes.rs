@@ -1,7 +1,7 @@
-//! Telling other hosts of commits, and hearing of theirs.
+//! Notifies other hosts of commits, and listens for theirs.
 //!
-//! A notification inside the append's transaction would halve the rate, so that it
-//! follows on another connection, one for all commits since the last.
+//! A notification inside the append's transaction would halve the rate. It is therefore sent on
+//! another connection, once for all commits since the last one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::Outcome;
 use crate::wake::Waker;
 use quipu_model::supervise::Supervisor;
 
-/// Between two notifications of one host.
+/// The pause between two notifications of one host.
 const DEBOUNCE: Duration = Duration::from_millis(2);
 
 const LOG: &str = "log";
 const PLAN: &str = "plan";
 
-/// Told of this host's commits.
+/// Is notified of this host's commits.
 pub struct Told {
     waker: Arc<Waker>,
     log: Arc<Notify>,
@@ -30,7 +30,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// This host has committed.
+    /// Records that this host has committed.
     pub fn committed(&self, outcomes: &[Outcome]) {
         let has_grown = |outcome: &Outcome| match outcome {
             Outcome::Appended(appended) => appended.iter().any(|it| !it.positions.is_empty()),
@@ -47,14 +47,14 @@ impl Told {
         }
     }
 
-    /// This host has taken in a part of an export.
+    /// Records that this host has imported a part of an export.
     pub fn imported(&self) {
         self.waker.log();
         self.log.notify_one();
         self.plan.notify_one();
     }
 
-    /// Ends telling and hearing.
+    /// Stops notifying and listening.
     pub async fn end(self) {
         for task in self.tasks {
             task.abort();
@@ -64,7 +64,7 @@ impl Told {
     }
 }
 
-/// Begins to tell and to hear. Must be called within a tokio runtime.
+/// Starts to notify and to listen. Must be called within a tokio runtime.
 pub fn start(settings: &Settings, pool: &PgPool, waker: Waker, supervisor: &Supervisor) -> Told {
     let channel = format!("quipu_{}", settings.namespace);
     let (waker, poll) = (Arc::new(waker), settings.options.poll);
@@ -100,14 +100,14 @@ async fn tell(pool: PgPool, channel: String, what: &'static str, news: Arc<Notif
             .execute(&pool)
             .await;
         if let Err(error) = told {
-            // The others look for themselves, if later.
+            // The other hosts find the commits by themselves, but later.
             tracing::debug!(%error, "other hosts were not notified of a commit");
         }
         tokio::time::sleep(DEBOUNCE).await;
     }
 }
 
-/// Hears of other hosts' commits, and looks from time to time in case nobody tells.
+/// Listens for other hosts' commits, and polls from time to time in case there is no notification.
 async fn hear(pool: PgPool, channel: String, waker: Arc<Waker>, poll: Duration) {
     loop {
         if let Err(error) = listen(&pool, &channel, &waker, poll).await {
@@ -127,7 +127,8 @@ async fn listen(pool: &PgPool, channel: &str, waker: &Waker, poll: Duration) -> 
         match tokio::time::timeout(poll, listener.try_recv()).await {
             Ok(notified) => match notified? {
                 Some(notification) if notification.payload() == PLAN => waker.plan(),
-                // Of the log; or the connection was lost, and with it who knows what.
+                // A notification about the log; or the connection was lost, and possibly
+                // notifications with it.
                 Some(_) => waker.log(),
                 None => {
                     waker.log();

@@ -1,8 +1,8 @@
 //! The one connection of a host that writes.
 //!
-//! A batch is classified by the shared rules on what this host believes of the store,
-//! and sent as one call, which writes it if the beliefs hold. Where they don't, the
-//! second try is a transaction that first locks what it looks at.
+//! A batch is classified by the shared rules on what this host believes of the store, and sent as
+//! one call, which writes it if the beliefs hold. Where they don't, the second try is a transaction
+//! that first locks the rows that it reads.
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,9 @@ use super::wakes::Told;
 use crate::projected::wanted;
 use crate::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
 
-/// How often what failed for a reason that passes is tried at once.
+/// How often a batch that failed for a transient reason is retried at once.
 const TRIES: u32 = 10;
-/// How long it is looked whether the server answers.
+/// How long a check waits for the server's answer.
 const CHECKED_IN: Duration = Duration::from_millis(400);
 /// The longest pause between two attempts to connect.
 const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -36,7 +36,7 @@ pub struct Writer {
     memory: Memory,
     /// A back-end whose last answer was lost, and may still be at work.
     suspect: Option<Backend>,
-    /// A batch has waited for the server in vain: the next ones don't wait.
+    /// Whether a batch has waited for the server in vain. The next batches then don't wait.
     is_down: bool,
 }
 
@@ -84,8 +84,8 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// Takes note of a failure: what was believed may be wrong, and a connection whose
-    /// answer was lost is not used again.
+    /// Records a failure: beliefs may be wrong, and a connection whose answer was lost is not
+    /// reused.
     fn failed(&mut self, failure: &Failure) {
         match failure {
             Failure::Lost(error) => {
@@ -106,8 +106,7 @@ impl Writer {
         self.memory = self.memory.forgotten();
     }
 
-    /// Sees to it that there is a connection, and that the last one can't do anything
-    /// any more.
+    /// Ensures that there is a connection, and that the last one can't do anything any more.
     async fn ready(&mut self, until: Instant) -> Result<()> {
         let mut pause = Duration::from_millis(10);
         loop {
@@ -152,7 +151,7 @@ impl Writer {
         Ok(())
     }
 
-    /// What became of a batch whose answer was lost: none when it was not stored.
+    /// Returns the result of a batch whose answer was lost; none when it was not stored.
     async fn decided(&mut self, sent: &Sent) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
         let Some(session) = &mut self.session else {
             return Err(Failure::Lost(Error::Unavailable(
@@ -228,7 +227,7 @@ impl EventWriter for Writer {
     }
 
     async fn check(&mut self) -> Result<()> {
-        // Batches wait for the server, whether or not somebody looks meanwhile.
+        // Batches wait for the server, whether or not a check runs meanwhile.
         let was_down = self.is_down;
         if let Err(error) = self.ready(Instant::now() + CHECKED_IN).await {
             self.is_down = was_down;
@@ -264,7 +263,8 @@ impl EventWriter for Writer {
         pool.close().await;
         if let Some(session) = session {
             use sqlx::Connection as _;
-            // Everything is committed; a goodbye that is not heard loses nothing.
+            // Everything is committed, so nothing is lost when the connection does not close
+            // properly.
             _ = session.connection.close().await;
         }
         Ok(())

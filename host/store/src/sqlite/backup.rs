@@ -11,11 +11,11 @@ use sqlx::sqlite::SqliteConnection;
 use super::{connect_reading, file};
 use crate::{Backup, Error, Result};
 
-/// Between two looks at how far the copy has grown.
+/// The pause between two checks of the size of the copy.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Copies the store at one moment. What is half made stands under a name of its own,
-/// and is removed when the copy fails.
+/// Copies the store at one moment. An incomplete copy has a temporary name, and is removed when the
+/// copy fails.
 pub async fn backup(
     path: &Path,
     folder: &Path,
@@ -85,13 +85,13 @@ fn keep(half: &Path, copy: &Path) -> std::io::Result<u64> {
     Ok(file.metadata()?.len())
 }
 
-/// A file that is half made, or has got another name. Removed when it is dropped.
+/// An incomplete file, or one that has been renamed. It is removed when this value is dropped.
 struct Half(PathBuf);
 
 impl Drop for Half {
     fn drop(&mut self) {
         for suffix in ["", "-journal", "-wal", "-shm"] {
-            // It may not be there.
+            // The file may not exist.
             _ = fs::remove_file(format!("{}{suffix}", self.0.display()));
         }
     }

@@ -1,5 +1,5 @@
-//! What the tables need of SQLite: the words of its SQL, and how to write next to the writer of
-//! events.
+//! The parts of SQLite that the tables use: the words of its SQL, and how to write next to the
+//! writer of events.
 
 use std::ops::{Deref, DerefMut};
 
@@ -16,7 +16,7 @@ pub use sqlx::sqlite::{
     Sqlite as Database, SqliteConnection as Connection, SqlitePool as Pool, SqliteRow as Row,
 };
 
-/// What a statement in a transaction of the writer ends in.
+/// The result of a statement in a transaction of the writer.
 pub type Failure = Error;
 /// A statement with its values.
 pub type Query<'q> = sqlx::query::Query<'q, Database, SqliteArguments>;
@@ -35,7 +35,7 @@ macro_rules! token {
     };
 }
 
-/// The end of a lease of so many milliseconds.
+/// The end of a lease of this many milliseconds.
 macro_rules! until {
     ($ms:literal) => {
         concat!(super::dialect::now!(), " + ", $ms)
@@ -185,13 +185,13 @@ impl Connections {
         })
     }
 
-    /// Executes a statement; how many rows it changed.
+    /// Executes a statement. Returns how many rows it changed.
     pub async fn execute(&self, query: Query<'_>) -> Result<u64> {
         let done = query.execute(&mut *self.write().await?).await?;
         Ok(done.rows_affected())
     }
 
-    /// Begins a transaction, which may be lost with the power.
+    /// Begins a transaction, which may be lost in a power failure.
     pub async fn begin(&self) -> Result<Transaction> {
         self.begin_on(&self.side.pool).await
     }
@@ -225,7 +225,7 @@ impl DerefMut for Writing {
 }
 
 impl Transaction {
-    /// Ends it with all of it.
+    /// Commits the transaction.
     pub async fn commit(self) -> sqlx::Result<()> {
         self.inner.commit().await
     }
@@ -255,9 +255,9 @@ pub async fn lock_acknowledgements(_: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Makes a projection's view, unless it is there.
+/// Creates a projection's view, unless it exists.
 pub async fn make_view(connection: &mut Connection, name: &str, view: &str) -> Result<()> {
-    // The name was checked: it is between quotes as it is.
+    // The name was checked, so it can be put between quotes.
     let sql = format!(
         "CREATE VIEW IF NOT EXISTS \"{view}\" AS SELECT key, document, change FROM documents \
          WHERE build = (SELECT id FROM builds WHERE projection = '{name}' AND role = 'active') \

@@ -9,7 +9,7 @@ use super::cell::Cells;
 use super::encode::{names, number};
 use crate::{BuildId, DocumentWrite, IndexEntry, Result, StoredDocument};
 
-/// Bytes that one statement is given, about: more are written by several.
+/// About the number of bytes for one statement. More bytes are written by several statements.
 const PAYLOAD_MAX: usize = 8 << 20;
 
 /// Cuts a number out of ?2: of the row `key`, which has 5 of them.

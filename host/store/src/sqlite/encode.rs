@@ -25,7 +25,7 @@ pub struct Batch {
     pub payload: Vec<u8>,
 }
 
-/// Where an event stands, and when it was recorded.
+/// The place of an event, and when it was recorded.
 pub struct Place {
     pub stream_id: i64,
     pub type_id: i64,
@@ -35,7 +35,7 @@ pub struct Place {
     pub commit_offset: u64,
 }
 
-/// What stands on the first event of a commit.
+/// The data that is stored with the first event of a commit.
 pub struct First<'a> {
     pub command: Option<&'a CommandRecord>,
     /// Number of events in the commit.
@@ -73,7 +73,7 @@ impl Batch {
         });
     }
 
-    /// Adds an event; behind the one that was added before.
+    /// Adds an event after the one that was added before.
     pub fn event(&mut self, place: &Place, event: &NewEvent, first: Option<First>) -> Result<()> {
         Row {
             array: &mut self.owners,
@@ -103,7 +103,7 @@ impl Batch {
         }
     }
 
-    /// Adds what stands on the first event of a commit.
+    /// Adds the data that is stored with the first event of a commit.
     fn first(&mut self, first: &First) -> Result<()> {
         let id = first.command.map(|command| &command.id);
         let id = id

@@ -8,9 +8,9 @@ use crate::{Error, Result};
 
 /// Marks a SQLite file as a store of this program: `Qpu1`, in the file's header.
 pub const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Qpu1");
-/// What every SQLite file begins with.
+/// The first bytes of every SQLite file.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// Where the mark stands in the header.
+/// The offset of the mark in the header.
 const MARK: std::ops::Range<usize> = 68..72;
 
 /// Pages after which the writer moves the WAL into the file.
@@ -21,7 +21,7 @@ const WAL_BYTES: usize = wal_bytes(WAL_PAGES + 200);
 /// SQLite's usual page.
 const PAGE_BYTES: usize = 4096;
 
-/// Bytes of a WAL of so many pages.
+/// Returns the bytes of a WAL of this many pages.
 pub const fn wal_bytes(pages: usize) -> usize {
     pages * (PAGE_BYTES + 24) + 32
 }
@@ -31,8 +31,8 @@ pub fn wal(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}-wal", path.display()))
 }
 
-/// Whether the store is still to be made. Reads the header alone and changes nothing,
-/// so that a file that is no store is left as it is.
+/// Returns whether the store does not exist yet. Only reads the header and changes nothing, so that
+/// a file that is not a store is left as it is.
 pub fn is_new(path: &Path) -> Result<bool> {
     let damaged = |why: &str| Error::Damaged(format!("{}: {why}", path.display()));
     let mut header = Vec::with_capacity(MARK.end);
@@ -51,8 +51,8 @@ pub fn is_new(path: &Path) -> Result<bool> {
     }
 }
 
-/// The path without links, since the lock file stands beside the file itself. A path
-/// that leads nowhere is kept: opening it tells why.
+/// Returns the path without links, because the lock file is next to the file itself. A path that
+/// leads nowhere is returned as it is: opening it reports the error.
 pub fn resolved(path: &Path) -> PathBuf {
     if let Ok(resolved) = path.canonicalize() {
         return resolved;
@@ -77,7 +77,7 @@ pub struct Lock {
     found: Vec<(PathBuf, Identity)>,
 }
 
-/// What tells a file from another one under the same path.
+/// The identity of a file, to distinguish it from another one under the same path.
 type Identity = (u64, u64);
 
 impl Drop for Lock {
@@ -110,8 +110,8 @@ impl Lock {
         Ok(())
     }
 
-    /// Looks whether the store still has the files that were opened: what is written to one
-    /// that was deleted or replaced is lost.
+    /// Checks whether the store still has the files that were opened. Data written to a file that
+    /// was deleted or replaced is lost.
     pub fn check(&self) -> Result<()> {
         for (path, known) in &self.found {
             let why = match identity(path) {
@@ -152,7 +152,7 @@ pub fn check_free(path: &Path) -> Result<()> {
     }
 }
 
-/// Takes the lock file beside the store.
+/// Takes the lock file next to the store.
 pub fn lock(path: &Path) -> Result<Lock> {
     let beside = lock_file(path);
     let file = OpenOptions::new()
@@ -192,8 +192,8 @@ fn unavailable(path: &Path, error: &std::io::Error) -> Error {
     }
 }
 
-/// Refuses a file with several names: SQLite would keep a WAL, and this program a lock,
-/// beside each of them.
+/// Refuses a file with several names: SQLite would keep a WAL, and this program a lock, next to
+/// each of them.
 #[cfg(unix)]
 pub fn check_names(path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
@@ -229,7 +229,7 @@ pub fn grow_wal(path: &Path) -> Result<()> {
     };
     match grow() {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            // Half of it would stay: a file that is not grown costs time alone.
+            // A failure would leave half of it. A file that is not grown only costs time.
             _ = std::fs::remove_file(&wal);
             Err(unavailable(&wal, &error))
         }

@@ -1,4 +1,4 @@
-//! Taking in a part of an export.
+//! Imports a part of an export.
 
 use sqlx::sqlite::SqliteConnection;
 
@@ -27,7 +27,7 @@ struct Run {
 }
 
 impl Writer {
-    /// Takes in a part of an export.
+    /// Imports a part of an export.
     pub(super) async fn take_in(&mut self, part: &Import) -> Result<()> {
         let mut memory = self.recall().await?;
         if let Some(projection) = turns::inline(&mut self.connection).await? {
@@ -211,7 +211,7 @@ async fn commit_size(
     Ok(size.flatten().map(i64::unsigned_abs))
 }
 
-/// The event behind the last hole.
+/// The event after the last hole.
 fn last_hole(events: &[StoredEvent], last: Position) -> Option<Position> {
     let before = [last]
         .into_iter()

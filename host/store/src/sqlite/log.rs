@@ -18,7 +18,7 @@ use crate::{
 };
 use quipu_model::{Name, Position, RecordedEvent};
 
-/// Positions that one statement looks through for events that pass a filter.
+/// Positions that one statement searches for events that pass a filter.
 const WINDOW: u64 = 100_000;
 
 macro_rules! log {
@@ -66,8 +66,7 @@ const BEFORE: &str = "SELECT max(position) FROM events WHERE position < ?1";
 const HOLES: &str = "SELECT value FROM meta WHERE name = 'holes'";
 const SET_HOLES: &str = "INSERT OR REPLACE INTO meta (name, value) VALUES ('holes', ?1)";
 
-/// The position up to which an import has left holes. Behind it, a position that is
-/// missing is damage.
+/// The position up to which an import has left holes. After it, a missing position is damage.
 #[derive(Debug, Clone, Default)]
 pub struct Holes(Arc<AtomicU64>);
 
@@ -90,8 +89,8 @@ impl Holes {
         Ok(())
     }
 
-    /// Writes it to the store. Readers go by it at once, since they may see the holes
-    /// before the writer hears of its commit; after one that failed, it is to be read anew.
+    /// Writes it to the store. Readers use it at once, because they may see the holes before the
+    /// writer learns of its commit. After a failed commit, it must be read from the store.
     pub async fn write(&self, connection: &mut SqliteConnection, until: u64) -> Result<()> {
         self.0.store(until, Ordering::SeqCst);
         sqlx::query(SET_HOLES)
@@ -134,7 +133,7 @@ impl Reader {
         let head = self.last_position().await?;
         let last = filter.end(head);
         let limit = limit.min(LOG_PAGE_MAX);
-        // What has been looked through: forward up to here, backward down to here.
+        // The searched range: forward up to here, backward down to here.
         let mut at = match direction {
             Direction::Forward => after.0,
             Direction::Backward => after.0.min(last.0.saturating_add(1)),
@@ -220,8 +219,8 @@ impl Reader {
         Ok((events, is_cut))
     }
 
-    /// The same in one row, where that costs less and the page's bytes don't cut it. None
-    /// as well where something can't be read: the rows tell what.
+    /// The same in one row, where that costs less and the page's bytes don't cut it. Also none
+    /// where something can't be read: the rows then show what.
     pub(super) async fn packed(
         &self,
         bounds: (u64, u64),

@@ -1,5 +1,5 @@
-//! Marks of streams: archived, and truncated with an anchor. Written in the transaction
-//! of the events that tell of them.
+//! Marks of streams: archived, and truncated with an anchor. Written in the transaction of the
+//! events that record them.
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
@@ -15,7 +15,7 @@ const ANCHOR: &str = "INSERT OR REPLACE INTO snapshots (stream_id, anchor, categ
 const DROP_ANCHOR: &str = "DELETE FROM snapshots WHERE anchor = 1 \
      AND stream_id = (SELECT stream_id FROM streams WHERE name = ?1)";
 
-/// Makes a change; it is `at` that a stream is archived.
+/// Makes a change. `at` is the time at which a stream is archived.
 pub async fn change(
     connection: &mut SqliteConnection,
     stream: &StreamId,

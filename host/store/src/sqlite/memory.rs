@@ -24,14 +24,14 @@ const TYPES_MAX: usize = 10_000;
 /// Modules that are remembered.
 const MODULES_MAX: usize = 1_000;
 
-/// A stream's row and where it stands.
+/// A stream's row and its head.
 #[derive(Debug, Clone, Copy)]
 pub struct Remembered {
     pub stream_id: i64,
     pub head: Head,
 }
 
-/// Where the store stands, and what is needed again and again.
+/// The head of the store, and values that are needed often.
 pub struct Memory {
     pub last_position: i64,
     pub last_stream_id: i64,
@@ -45,7 +45,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Reads where the store stands.
+    /// Reads the head of the store.
     pub async fn read(connection: &mut SqliteConnection, holes: &Holes) -> Result<Self> {
         holes.read(connection).await?;
         let last = sqlx::query(LAST_IDS).fetch_one(&mut *connection).await?;
@@ -75,8 +75,8 @@ impl Memory {
         }
     }
 
-    /// Keeps in mind where a stream stands behind events that are written to it. One that
-    /// was not known is new.
+    /// Remembers the head of a stream after events that are written to it. A stream that was not
+    /// known is new.
     pub fn appended(
         &mut self,
         stream: &StreamId,
@@ -102,7 +102,7 @@ impl Memory {
         }
     }
 
-    /// Keeps a change of a stream's marks in mind.
+    /// Remembers a change of a stream's marks.
     pub fn mark(&mut self, stream: &StreamId, change: &Change) {
         let Some(Remembered { head, .. }) = self.heads.get_mut(stream) else {
             return;

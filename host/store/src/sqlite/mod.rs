@@ -1,9 +1,9 @@
 //! SQLite: one file, one writer connection, a pool of readers.
 //!
-//! WAL with `synchronous=FULL`: a commit is on disk before it is answered. What may be
-//! lost with the power (checkpoints, snapshots, counts of types, documents) goes through a
-//! side connection that does not wait for the disk. A lock file next to the store keeps a
-//! second host out.
+//! WAL with `synchronous=FULL`: a commit is on disk before it is answered. Data that may be lost in
+//! a power failure (checkpoints, snapshots, counts of types, documents) is written through a side
+//! connection that does not wait for the disk. A lock file next to the store keeps a second host
+//! out.
 //!
 //! A `memory:` store is the same in a temporary folder, and never waits for the disk.
 
@@ -127,7 +127,7 @@ pub struct Options {
     /// Pages of the WAL from which on those who read are waited for, so that it is written from
     /// its beginning again.
     pub wal_pages_max: u32,
-    /// How often it is looked at.
+    /// How often it is checked.
     pub wal_look: Duration,
 }
 
@@ -248,7 +248,7 @@ async fn create(path: &Path, synchronous: SqliteSynchronous) -> Result<()> {
     connection.close().await.map_err(Error::from)
 }
 
-/// Brings a file to the form that this program knows, making it if it is missing.
+/// Migrates a file to the version of this program, and creates it if it is missing.
 pub async fn migrate(path: &Path) -> Result<Migrated> {
     let from = match file::is_new(&file::resolved(path))? {
         true => 0,
@@ -368,7 +368,7 @@ async fn release_all(connection: &mut SqliteConnection) -> Result<()> {
     Ok(())
 }
 
-/// The store's secret, made when the store is.
+/// Returns the store's secret, which is created with the store.
 async fn secret(connection: &mut SqliteConnection) -> Result<[u8; 32]> {
     let fresh: [u8; 32] = rand::random();
     sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', ?1) ON CONFLICT DO NOTHING")

@@ -1,7 +1,8 @@
 //! Pages of the log in one row each. SQLite's library hands values over one by one, from
 //! thread to thread, which costs several times what reading them does.
 //!
-//! Only what is as it should be is read so; the rest is for the rows, which name the place.
+//! Only undamaged pages are read this way. Otherwise the rows are read, which name the place of the
+//! damage.
 
 use std::borrow::Cow;
 

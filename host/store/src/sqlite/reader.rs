@@ -21,8 +21,8 @@ use quipu_model::{Position, StreamId, Version};
 
 const HEADS: &str = include_str!("heads.sql");
 
-/// Rows that belong to an event are joined from the left: one that is missing shows as
-/// damage, and hides no event.
+/// Rows that belong to an event are left-joined, so that a missing row shows as damage and hides no
+/// event.
 macro_rules! stream {
     ($order:literal) => {
         events!(concat!(

@@ -1,4 +1,4 @@
-//! Inserts rejections, one by one: SQLite is not far away.
+//! Inserts rejections one by one, because SQLite needs no round trips.
 
 use super::dialect::Connection;
 use super::tables::signed;

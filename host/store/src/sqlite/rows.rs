@@ -13,8 +13,8 @@ use quipu_model::{
     CommandId, CommandRecord, EventId, Name, NewEvent, Position, RecordedEvent, Timestamp, Version,
 };
 
-/// A statement whose rows are events as readers see them. What stands on the first event
-/// of a commit is looked up for the others alone.
+/// A statement whose rows are events as readers see them. The data of a commit, which is stored
+/// with its first event, is looked up only for the other events.
 macro_rules! events {
     ($rest:expr) => {
         concat!(
@@ -28,7 +28,7 @@ macro_rules! events {
     };
 }
 
-/// The join behind an event's own table: what `events!` has of its commit.
+/// The join after an event's own table: the columns of `events!` about its commit.
 macro_rules! commits {
     () => {
         "LEFT JOIN events AS c ON c.version = e.version - e.commit_offset \
@@ -83,7 +83,7 @@ pub fn loaded_event(row: &SqliteRow) -> Result<LoadedEvent> {
     })
 }
 
-/// Where a stream stands: a row of `heads.sql`, or one that begins with its columns.
+/// Reads the head of a stream from a row of `heads.sql`, or from one that begins with its columns.
 pub fn head(row: &SqliteRow) -> Result<Head> {
     Ok(Head {
         version: Version(row.number(2)?),
@@ -127,7 +127,7 @@ fn event_row(row: &SqliteRow) -> Result<EventRow<'_>> {
         schema_version: row.cell(4)?,
         content_type: row.cell(5)?,
         id: event_id(row, 6)?,
-        // Readers are not told of these two.
+        // Readers do not receive these two.
         id_is_callers: false,
         commit_size: 0,
         recorded_at: row.number(7)?,

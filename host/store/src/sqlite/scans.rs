@@ -5,7 +5,7 @@ use super::tables::signed;
 use crate::scan::{Bounds, page};
 use crate::{BuildId, Found, Result, Scan};
 
-/// Living documents by key; bounds are bytes, which need not be a text.
+/// Live documents by key; bounds are bytes, which need not be a text.
 macro_rules! by_key {
     ($order:literal) => {
         concat!(
@@ -18,7 +18,7 @@ macro_rules! by_key {
     };
 }
 
-/// Living documents by the entries of an index.
+/// Live documents by the entries of an index.
 macro_rules! by_index {
     ($order:literal) => {
         concat!(

@@ -7,8 +7,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::temporary::Folder;
 
-/// Lets one write transaction in after the other, in the order in which they came: SQLite
-/// itself has whoever finds it locked sleep and look again. Held over the whole transaction.
+/// Admits one write transaction at a time, in the order of arrival. SQLite itself makes a
+/// connection that finds it locked sleep and retry. Held over the whole transaction.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<Mutex<()>>);
 
@@ -22,8 +22,8 @@ impl Gate {
     }
 }
 
-/// One connection next to the writer's, so that the writer of events is never held for
-/// long. It does not wait for the disk: what is written here may be lost with the power.
+/// One connection next to the writer's, so that the writer of events is never held for long. It
+/// does not wait for the disk: data that is written here may be lost in a power failure.
 #[derive(Clone)]
 pub struct Side {
     pub pool: SqlitePool,

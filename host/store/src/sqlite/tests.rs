@@ -1,4 +1,4 @@
-//! A disk that is full, pages in one row, and a WAL under constant readers.
+//! Tests of a full disk, pages in one row, and a WAL under constant readers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::{
 };
 use quipu_model::{Body, ExpectedVersion, Name, NewEvent, Position, StreamId, Timestamp};
 
-/// An append of an event of so many bytes.
+/// An append of an event of this many bytes.
 fn append(stream: &str, bytes: usize) -> Item {
     let event = NewEvent {
         id: quipu_model::fresh_id(),

@@ -29,7 +29,7 @@ pub struct Wal {
 }
 
 impl Wal {
-    /// The WAL of a file, looked at every now and then.
+    /// The WAL of a file, checked from time to time.
     pub fn new(
         (path, writing): (&Path, &SqliteConnectOptions),
         gate: Gate,

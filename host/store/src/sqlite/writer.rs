@@ -40,7 +40,7 @@ const ACTIVATE: &str = "INSERT INTO deployments \
     (plan, name, module_id, activated_at, activated_by, categories, trusted, projections, \
     preflight) \
     SELECT ?1, ?2, module_id, ?3, ?4, ?6, ?7, ?8, ?9 FROM modules WHERE digest = ?5";
-/// One that retires a name has no module.
+/// An activation that retires a name has no module.
 const MEMBER: &str = "INSERT INTO release_members (plan, name, module_id) \
     SELECT ?1, ?2, module_id FROM modules WHERE digest = ?3 \
     UNION ALL SELECT ?1, ?2, NULL WHERE ?3 IS NULL";
@@ -131,7 +131,7 @@ impl Writer {
         Ok(heads)
     }
 
-    /// Writes what was accepted, in one transaction. Tells why not, where a turn of an
+    /// Writes what was accepted, in one transaction. Returns the reason when a turn of an
     /// activation can't be taken.
     async fn write(
         &mut self,
@@ -363,7 +363,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends it: with all of it, or after a failure with nothing.
+    /// Ends the transaction: commits it, or rolls it back after a failure.
     pub(super) async fn end(&mut self, mut done: Result<()>) -> Result<()> {
         if done.is_ok() {
             let committed = self.connection.execute("COMMIT").await;
@@ -440,7 +440,7 @@ impl EventWriter for Writer {
             classified, writes, ..
         } = projected;
         let refusal = self.write(&mut memory, items, &classified, &writes).await?;
-        // Nothing is answered that is in a file which nobody finds any more.
+        // A commit to a file that was deleted or replaced is not acknowledged.
         self.lock.check()?;
         if let Some(reason) = refusal {
             // Nothing of the activation is stored, and it was the only item.
