@@ -5,7 +5,7 @@ use syn::{Data, DeriveInput, Error, Result};
 use crate::rename::Rule;
 use crate::variant::{Variant, of, one_name, pass_over, refuse};
 
-/// Attributes of serde's by which an enum is no longer named by its variants.
+/// Serde's attributes that make an enum's messages not named by its variants.
 const OTHER_FORMS: [&str; 8] = [
     "tag",
     "content",

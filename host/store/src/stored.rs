@@ -235,7 +235,8 @@ pub(super) fn plan_out_of_order(plan: u64, after: u64) -> Error {
     Error::Import(format!("plan {plan} follows plan {after}"))
 }
 
-/// Refuses an import into a store with inline projections, because they would miss the events.
+/// Returns the error for an import into a store with inline projections, which would not see the
+/// imported events.
 pub(super) fn holds_inline(projection: &str) -> Error {
     Error::Import(format!(
         "projection {projection} of the store is inline, and would not see what is imported; \

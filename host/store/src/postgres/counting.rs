@@ -10,7 +10,7 @@ use crate::Result;
 const CHUNK: i64 = 20_000;
 
 const COUNTED: &str = "SELECT position FROM types_counted";
-/// The position of the last event of a chunk; none when the rest is shorter.
+/// Returns the position of the last event of a chunk; none when the rest is shorter.
 const CHUNK_END: &str = "SELECT position FROM events WHERE position > $1 AND position <= $2 \
     ORDER BY position OFFSET $3 - 1 LIMIT 1";
 /// Counts from `$1` up to `$2`, unless another host was first: a host that finds the row locked

@@ -69,13 +69,13 @@ async fn vacuum(
     }
 }
 
-/// Makes the empty file, which nobody may read who may not read the store.
+/// Creates the empty file, with the permissions of the store's file.
 fn reserve(half: &Path, path: &Path) -> std::io::Result<()> {
     let file = File::create_new(half)?;
     file.set_permissions(fs::metadata(path)?.permissions())
 }
 
-/// Makes it durable, then gives it its name, which nobody may have taken meanwhile.
+/// Makes the file durable, then renames it. Fails if the name was taken meanwhile.
 fn keep(half: &Path, copy: &Path) -> std::io::Result<u64> {
     let file = File::open(half)?;
     file.sync_all()?;

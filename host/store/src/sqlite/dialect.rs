@@ -144,7 +144,7 @@ pub struct Connections {
     durable: Pool,
 }
 
-/// A connection while it is one's turn to write.
+/// A connection with permission to write.
 pub struct Writing {
     connection: PoolConnection<Database>,
     _passed: Passed,
@@ -176,7 +176,7 @@ impl Connections {
         Ok(self.pool.acquire().await?)
     }
 
-    /// Waits for one's turn to write one statement.
+    /// Waits for permission to write one statement.
     pub async fn write(&self) -> Result<Writing> {
         let passed = self.side.gate.pass().await;
         Ok(Writing {

@@ -70,7 +70,7 @@ pub fn resolved(path: &Path) -> PathBuf {
 /// The lock of a store; released when it is dropped, also when the process dies.
 #[derive(Debug)]
 pub struct Lock {
-    /// The lock file, and where nothing else minds, the database itself: a lock file can be
+    /// The lock file, and where it is possible, the database itself, because a lock file can be
     /// deleted.
     files: Vec<File>,
     /// Every file that belongs to the store, as it was found.
@@ -137,7 +137,7 @@ fn identity(path: &Path) -> std::io::Result<Identity> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Elsewhere a file that is open can be neither deleted nor replaced.
+/// On other systems, an open file can be neither deleted nor replaced.
 #[cfg(not(unix))]
 fn identity(path: &Path) -> std::io::Result<Identity> {
     std::fs::metadata(path).map(|_| (0, 0))

@@ -100,7 +100,8 @@ impl Holes {
         Ok(())
     }
 
-    /// Refuses what was found between two positions if one is left out that may not be.
+    /// Refuses the events that were found between two positions if a position is missing that must
+    /// not be.
     fn check(
         &self,
         found: impl Iterator<Item = Position>,
@@ -163,9 +164,9 @@ impl Reader {
         }
     }
 
-    /// The positions that the next statement looks through. All of them when every event
-    /// passes; else as many as it can look through in a short time, from the next event on
-    /// where there are holes.
+    /// Returns the positions that the next statement searches: all of them when every event passes,
+    /// otherwise as many as it can search in a short time, from the next event on where there are
+    /// holes.
     async fn bounds(
         &self,
         mut at: u64,

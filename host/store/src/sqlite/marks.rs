@@ -40,7 +40,7 @@ pub async fn change(
     Ok(())
 }
 
-/// Sets since when a stream is archived. False when there is no such stream.
+/// Sets the time at which a stream was archived. Returns false when there is no such stream.
 pub async fn archive(
     connection: &mut SqliteConnection,
     stream: &StreamId,

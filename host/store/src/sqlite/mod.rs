@@ -109,7 +109,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
 ];
 
-/// Rows that a reading connection is ahead of who reads: each may have a MiB.
+/// Rows that a reading connection fetches ahead of the reader. Each may have a MiB.
 const ROWS_AHEAD: usize = 16;
 
 /// How long the connection for rare writes that wait for the disk stays open.
@@ -122,10 +122,10 @@ pub struct Options {
     pub readers: u32,
     /// How long a connection waits for another program's lock.
     pub busy_timeout: Duration,
-    /// Most pages that the file may have; none for as many as the disk takes.
+    /// Most pages that the file may have; none for no limit other than the disk.
     pub pages_max: Option<u32>,
-    /// Pages of the WAL from which on those who read are waited for, so that it is written from
-    /// its beginning again.
+    /// Pages of the WAL from which on the writer waits for readers, so that the WAL can be written
+    /// from its beginning again.
     pub wal_pages_max: u32,
     /// How often it is checked.
     pub wal_look: Duration,

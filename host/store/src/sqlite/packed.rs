@@ -124,7 +124,7 @@ pub fn unpacked(row: &SqliteRow) -> Option<Vec<RecordedEvent>> {
         };
         events.push(assembler.event(row).ok()?);
     }
-    // A value that is no BLOB has another length than its bytes.
+    // A value that is not a BLOB has another length than its bytes.
     columns
         .iter()
         .all(|column| column.0.is_empty())

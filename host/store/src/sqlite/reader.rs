@@ -103,8 +103,8 @@ pub fn in_order(
     }
 }
 
-/// Whether nothing is left out between the first and the last number of a page, nor,
-/// unless it may end early, after it: else the first number that is missing.
+/// Checks that no number is missing between the first and the last number of a page, nor, unless it
+/// may end early, after it. Otherwise returns the first missing number.
 pub fn missing(
     found: impl Iterator<Item = u64>,
     mut expected: impl Iterator<Item = u64>,

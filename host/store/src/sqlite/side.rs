@@ -1,4 +1,4 @@
-//! The side connection, and the gate that all who write pass.
+//! The side connection, and the gate that all writers pass.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use super::temporary::Folder;
 #[derive(Clone, Default)]
 pub struct Gate(Arc<Mutex<()>>);
 
-/// It is one's turn to write.
+/// Permission to write.
 pub type Passed = OwnedMutexGuard<()>;
 
 impl Gate {
-    /// Waits for one's turn. Nobody may wait who has it already.
+    /// Waits for permission to write. The caller must not hold it already.
     pub async fn pass(&self) -> Passed {
         Arc::clone(&self.0).lock_owned().await
     }
@@ -54,7 +54,7 @@ impl Side {
         }
     }
 
-    /// One that writes nothing, of a store that is only read.
+    /// A side connection that writes nothing, for a store that is only read.
     pub fn reading(pool: SqlitePool) -> Self {
         Self {
             pool,
@@ -63,7 +63,7 @@ impl Side {
         }
     }
 
-    /// What is closed when the store is.
+    /// Resources that are closed with the store.
     pub fn pool(&self) -> SqlitePool {
         self.pool.clone()
     }

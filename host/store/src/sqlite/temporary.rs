@@ -29,7 +29,7 @@ impl Folder {
         Ok((Self(Some(Arc::new(Mutex::new(Some(folder))))), file))
     }
 
-    /// Whether nothing in it has to outlive the process.
+    /// Returns whether nothing in it has to outlive the process.
     pub fn is_temporary(&self) -> bool {
         self.0.is_some()
     }

@@ -73,7 +73,7 @@ async fn head(store: &Store) -> u64 {
     store.reader.log_head().await.unwrap().0
 }
 
-/// Appends until there is no room left; how often it passed.
+/// Appends until there is no room left. Returns the number of appends.
 async fn fill(writer: &mut dyn EventWriter, bytes: usize) -> u64 {
     for passed in 0..1_000 {
         match writer.commit(&[append("note-1", bytes)], None).await {

@@ -1,4 +1,4 @@
-//! Keeps the WAL from growing while there is always somebody who reads.
+//! Keeps the WAL from growing under constant readers.
 //!
 //! SQLite moves the WAL into the file by itself, but writes it from its beginning again only at
 //! a moment when nobody reads from it. Under constant readers that moment never comes.
@@ -13,7 +13,7 @@ use super::file;
 use super::side::Gate;
 use crate::Result;
 
-/// How long it waits for those who read. Nobody commits meanwhile.
+/// How long it waits for readers. Nobody can commit meanwhile.
 const BUSY: Duration = Duration::from_millis(250);
 /// Longest pause after a reader was in the way for longer than that.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
@@ -47,12 +47,12 @@ impl Wal {
         }
     }
 
-    /// What is closed when the store is.
+    /// Resources that are closed with the store.
     pub fn pool(&self) -> SqlitePool {
         self.pool.clone()
     }
 
-    /// Keeps it short until the store is closed.
+    /// Keeps the WAL short until the store is closed.
     pub async fn keep_short(self) {
         let mut pause = self.look;
         loop {
@@ -71,13 +71,13 @@ impl Wal {
         }
     }
 
-    /// False when it is too long, and somebody reads from it for long.
+    /// Returns false when the WAL is too long because a reader has used it for a long time.
     async fn shorten(&self) -> Result<bool> {
         let bytes = std::fs::metadata(&self.path).map_or(0, |wal| wal.len());
         if bytes <= file::wal_bytes(self.pages_max as usize) as u64 {
             return Ok(true);
         }
-        // Most of the work, while others commit. The file keeps its length for good.
+        // This does most of the work while others commit. The file never gets shorter.
         let (_, pages) = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)").await?;
         if pages <= i64::from(self.pages_max) {
             return Ok(true);
@@ -93,7 +93,7 @@ impl Wal {
         Ok(!is_busy)
     }
 
-    /// Whether somebody was in the way, and how many pages the WAL has.
+    /// Returns whether a reader was in the way, and how many pages the WAL has.
     async fn checkpoint(&self, sql: &'static str) -> Result<(bool, i64)> {
         let row = sqlx::query(sql).fetch_one(&self.pool).await;
         let row = row?;

@@ -85,8 +85,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// What is remembered: taken out, so that a failure or a cancelled call leaves
-    /// nothing half-known.
+    /// Takes out the memory, so that a failure or a cancelled call leaves no incomplete memory.
     pub(super) async fn recall(&mut self) -> Result<Memory> {
         if let Some(mut memory) = self.memory.take() {
             memory.trim();
