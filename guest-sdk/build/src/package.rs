@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Error, Toolchain, dependencies};
 
-/// What cargo says about the package in a folder.
+/// Cargo's description of the package in a folder.
 #[derive(Debug)]
 pub(crate) struct Package {
     pub name: String,
@@ -27,7 +27,8 @@ pub(crate) fn manifest(dir: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-/// What cargo says of the package with this manifest and of its workspace, or why it can't.
+/// Returns cargo's description of the package with this manifest and of its workspace, or cargo's
+/// error.
 pub(crate) fn metadata(
     toolchain: &Toolchain,
     manifest: &Path,
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
     use crate::{Options, build, toolchain};
 
-    /// What reading a project with this manifest comes to.
+    /// Returns the result of reading a project with this manifest.
     fn read(manifest: &str) -> Result<String, String> {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("src")).unwrap();

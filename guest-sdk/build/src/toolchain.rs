@@ -61,7 +61,7 @@ pub(crate) struct Compiler {
     pub release: String,
 }
 
-/// What a machine lacks to compile for [`TARGET`].
+/// Why a machine can't compile for [`TARGET`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Missing {

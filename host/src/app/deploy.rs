@@ -236,7 +236,7 @@ impl Host {
 }
 
 impl Prepared<'_> {
-    /// What the preflight found; none when none was demanded.
+    /// Returns the result of the preflight; none when none was demanded.
     pub fn preflight(&self) -> Option<&Preflight> {
         self.deploy.preflight.as_ref()
     }

@@ -106,7 +106,7 @@ fn callers_events(write: &Write) -> impl Iterator<Item = &NewEvent> {
     events.filter(|event| event.id_is_callers)
 }
 
-/// The id under which the commit of a write will be found again.
+/// The id under which the commit of a write can be found.
 pub fn callers_id(write: &Write) -> Option<&CommandId> {
     write
         .commit

@@ -16,7 +16,7 @@ pub const DOCUMENTS_PAGE_MAX: usize = 1_000;
 /// Most keys that are named as examples of lost documents.
 pub const LOST_KEYS_MAX: usize = 10;
 
-/// The reason that is recorded with an event that the policy `skip` left out. Migration 0006
+/// The reason that is recorded with an event that the policy `skip` skipped. Migration 0006
 /// distinguishes operators' decisions from the policy's by this text.
 pub const SKIPPED_BY_POLICY: &str = "the policy skips what fails";
 

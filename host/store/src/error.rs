@@ -28,9 +28,9 @@ pub enum Error {
         "the store has schema version {found}, this program knows up to {known}: use a newer program"
     )]
     TooNew {
-        /// What the store has.
+        /// The version of the store.
         found: i64,
-        /// What this program knows.
+        /// The newest version that this program supports.
         known: i64,
     },
     /// The store was made by an older program.
@@ -39,9 +39,9 @@ pub enum Error {
          the older program, then run `quipu migrate`"
     )]
     TooOld {
-        /// What the store has.
+        /// The version of the store.
         found: i64,
-        /// What this program wants.
+        /// The version that this program requires.
         known: i64,
     },
     /// The store's address can't be understood.

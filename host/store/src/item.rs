@@ -139,7 +139,7 @@ impl Activation {
 pub struct Mark {
     /// The stream.
     pub stream: StreamId,
-    /// What changes.
+    /// The change.
     pub change: Change,
     /// The event that records it, in a stream of the host; written when the mark changes.
     pub write: Write,

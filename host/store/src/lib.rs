@@ -353,7 +353,7 @@ pub struct Store {
     pub writer: Box<dyn EventWriter>,
     /// Components and plan.
     pub modules: Arc<dyn ModuleStore>,
-    /// How far named readers have come.
+    /// The checkpoints of named readers.
     pub checkpoints: Arc<dyn CheckpointStore>,
     /// Snapshots of streams.
     pub snapshots: Arc<dyn SnapshotStore>,

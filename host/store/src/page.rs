@@ -13,7 +13,7 @@ pub const LOG_PAGE_MAX: usize = 1_000;
 /// event.
 pub const PAGE_BYTES_MAX: usize = 8 << 20;
 
-/// Which way to read.
+/// The direction of a read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Direction {
     /// From older to newer.
@@ -23,14 +23,14 @@ pub enum Direction {
     Backward,
 }
 
-/// Which events of a stream to read, and which way.
+/// Selects events of a stream to read, and the direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Versions {
     /// The first version to read: forward the oldest, backward the newest.
     pub from: Version,
     /// No events after this version, in either direction; none to read up to the newest.
     pub to: Option<Version>,
-    /// Which way.
+    /// The direction.
     pub direction: Direction,
 }
 

@@ -14,7 +14,7 @@ pub struct PreflightSummary {
     pub plan: u64,
     /// Position up to which the log was checked.
     pub until: u64,
-    /// Where the log ended.
+    /// The end of the log.
     pub head: u64,
     /// Recorded commands that were re-decided.
     pub decided: u64,

@@ -31,7 +31,7 @@ pub struct StoredEvent {
 pub struct StoredCommit {
     /// The command.
     pub command: Option<CommandRecord>,
-    /// Who decided.
+    /// The module that decided.
     pub decided: Option<Decided>,
     /// The plan under which it was made.
     pub plan: u64,

@@ -1,4 +1,4 @@
-//! Which types of events a store holds, and how many of each.
+//! The types of events that a store holds, with their counts.
 
 use std::sync::Arc;
 

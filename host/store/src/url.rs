@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use super::{Error, Result, Source, Store, postgres, sqlite};
 
-/// Where a store is: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME`
-/// or `memory:`.
+/// The address of a store: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME` or
+/// `memory:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// A SQLite file, which is created if missing.

@@ -82,7 +82,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// What is written: one entry of each array for an event.
+/// The rows to write: one entry of each array for an event.
 #[derive(Default)]
 pub struct Rows<'a> {
     /// Streams whose mark changes.

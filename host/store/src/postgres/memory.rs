@@ -12,8 +12,8 @@ const TYPES_MAX: usize = 10_000;
 /// Modules that are remembered.
 const MODULES_MAX: usize = 1_000;
 
-/// What a writer remembers of the store. Other hosts write too, so heads and plan are beliefs,
-/// which each batch confirms.
+/// The writer's memory of the store. Other hosts write too, so heads and plan are beliefs, which
+/// each batch confirms.
 pub struct Memory {
     pub heads: LruCache<StreamId, Head>,
     pub types: LruCache<TypeKey, i64>,

@@ -17,7 +17,7 @@ const READERS: RangeInclusive<u32> = 3..=100;
 /// Bounds of `reader_wait_max_ms`.
 const WAIT_MS: RangeInclusive<u32> = 1..=600_000;
 
-/// Where a store in PostgreSQL is: a database, and a schema in it, which the parameter
+/// The address of a store in PostgreSQL: a database, and a schema in it, which the parameter
 /// `schema` names. `readers_max` bounds the connections for reading (3 to 100), and
 /// `reader_wait_max_ms` how long a read waits for one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,7 +28,8 @@ const ADD: &str = "INSERT INTO type_counts (type_id, events, first_position, \
      FROM json_each($1) WHERE true \
      ON CONFLICT (type_id) DO UPDATE SET events = events + excluded.events, \
          last_position = excluded.last_position, last_recorded_at = excluded.last_recorded_at";
-/// What a chunk holds of a type: its row, how many, and the first and the last of them.
+/// The events of one type in a chunk: the row of the type, their number, and the first and the last
+/// of them.
 #[derive(Serialize)]
 struct Counted(i64, i64, i64, i64, i64, i64);
 

@@ -105,7 +105,7 @@ impl Rows {
     }
 }
 
-/// What a few statements are given.
+/// The parameters of a few statements.
 struct Batch {
     documents: Rows,
     removed: Rows,

@@ -20,7 +20,7 @@ const IO_CORRUPT: i32 = IO | (33 << 8);
 const IO_DATA: i32 = IO | (32 << 8);
 const IO_INDEX_SIZE: i32 = IO | (19 << 8);
 
-/// What an error of the database means to a caller.
+/// Converts an error of the database for a caller.
 pub fn database_error(error: &SqliteError) -> Error {
     let (text, code) = (error.message().to_owned(), code(error));
     match code {
@@ -38,7 +38,7 @@ pub fn database_error(error: &SqliteError) -> Error {
     }
 }
 
-/// The same for an import: what breaks a constraint does not fit what is there.
+/// The same for an import: a violated constraint means that the import does not fit the store.
 pub fn import_error(error: sqlx::Error) -> Error {
     match error.as_database_error() {
         Some(database) if code(database) & 0xff == CONSTRAINT => Error::Import(format!(

@@ -1,4 +1,4 @@
-//! What the writer remembers of what it wrote: no one else writes.
+//! The writer's memory of its writes. Nobody else writes.
 
 use hashlink::LruCache;
 use sqlx::sqlite::SqliteConnection;

@@ -92,7 +92,7 @@ impl Reader {
     }
 }
 
-/// What a page should hold, in the order in which it is read.
+/// Describes a complete page, in the order in which it is read.
 pub fn in_order(
     range: RangeInclusive<u64>,
     direction: Direction,

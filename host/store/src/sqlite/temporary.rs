@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{Error, Result};
 
-/// Where a store is. A temporary folder is removed with its last owner, or when the store is
+/// The folder of a store. A temporary folder is removed with its last owner, or when the store is
 /// closed.
 #[derive(Clone)]
 pub struct Folder(Option<Arc<Mutex<Option<TempDir>>>>);

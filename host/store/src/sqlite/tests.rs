@@ -99,7 +99,7 @@ async fn a_full_disk_is_an_error_and_leaves_the_store_as_it_was() {
     let passed = fill(&mut *store.writer, 20_000).await;
     assert!(passed > 0);
     assert_eq!(head(&store).await, passed);
-    // What is small may still pass: nothing of the failed ones is remembered.
+    // A small append may still pass, because nothing of the failed ones is remembered.
     let more = fill(&mut *store.writer, 10).await;
     assert!(more > 0);
     assert_eq!(head(&store).await, passed + more);

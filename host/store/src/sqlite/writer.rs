@@ -45,7 +45,7 @@ const MEMBER: &str = "INSERT INTO release_members (plan, name, module_id) \
     SELECT ?1, ?2, module_id FROM modules WHERE digest = ?3 \
     UNION ALL SELECT ?1, ?2, NULL WHERE ?3 IS NULL";
 
-/// The writer, and what it remembers of what it wrote: no one else writes.
+/// The writer, and its memory of its writes. Nobody else writes.
 pub struct Writer {
     pub(super) connection: SqliteConnection,
     /// Passed before each write, by whoever writes.
