@@ -186,6 +186,13 @@ impl Owner {
             if asked.is_empty() {
                 return Ok(());
             }
+            // An operator retries after a deployment, perhaps on another host of which this one
+            // has not heard yet: then the newly deployed module retries them.
+            self.shared.learn_plan().await.map_err(End::Failed)?;
+            if self.is_replaced() {
+                self.retry_is_wanted = true;
+                return Ok(());
+            }
             for (subject, number) in asked {
                 while let Some(position) = self.parked.first(&subject) {
                     let has_passed = self.retry_one(&subject, position).await?;

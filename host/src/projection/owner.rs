@@ -304,7 +304,7 @@ impl Owner {
     }
 
     /// Whether another module is deployed with this version of the projection.
-    fn is_replaced(&self) -> bool {
+    pub(super) fn is_replaced(&self) -> bool {
         let plan = self.shared.registry.plan();
         plan.projection(&self.name).is_some_and(|projected| {
             projected.definition().version == self.build.version
