@@ -29,19 +29,19 @@ pub struct AcknowledgementBody<'a> {
 
 /// Acknowledges a finding.
 ///
-/// It is counted by `verify` from then on, and fails no run. There need not be such a finding:
-/// only the form of the name is checked. A finding that is acknowledged already gets the new
-/// reason. A store holds up to 10000 acknowledgements, and no export holds any.
+/// From then on `verify` counts it but no longer fails because of it. The finding need not exist:
+/// only the form of the name is checked. Acknowledging a finding a second time replaces the reason.
+/// A store holds at most 10000 acknowledgements. Exports do not contain them.
 ///
-/// Names are `KIND:STREAM@VERSION`; for kept rejections and snapshots
-/// `KIND:STREAM@VERSION#DIGEST`, with the first 12 digits of the SHA-256 of the command's id or
-/// of the snapshot's fold; for documents `document:PROJECTION/MISMATCH/KEY`.
+/// Names are `KIND:STREAM@VERSION`; for stored rejections and snapshots
+/// `KIND:STREAM@VERSION#DIGEST`, with the first 12 digits of the SHA-256 of the command's id or of
+/// the snapshot's fold; for documents `document:PROJECTION/MISMATCH/KEY`.
 #[utoipa::path(
     post, path = "/v1/verify/acknowledgements", operation_id = "acknowledge_finding",
     tag = "operations",
-    request_body(content = AcknowledgementBody, description = "The finding, and the reason"),
+    request_body(content = AcknowledgementBody, description = "The finding and the reason"),
     responses(
-        (status = 200, body = AcknowledgementView, description = "It is acknowledged"),
+        (status = 200, body = AcknowledgementView, description = "The acknowledgement"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -61,8 +61,8 @@ pub async fn acknowledge(
     get, path = "/v1/verify/acknowledgements", operation_id = "list_acknowledged_findings",
     tag = "operations",
     params(
-        ("after" = Option<String>, Query, description = "Those after this name"),
-        ("limit" = Option<u64>, Query, description = "At most so many: 1 to 1000, by default 100"),
+        ("after" = Option<String>, Query, description = "Only findings after this name"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of findings: 1 to 1000, by default 100"),
     ),
     responses(
         (status = 200, body = AcknowledgementList, description = "Acknowledged findings"),
@@ -84,13 +84,13 @@ pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response
 
 /// Withdraws an acknowledgement.
 ///
-/// The finding fails runs from then on, if it comes up.
+/// From then on the finding fails a verification in which it occurs.
 #[utoipa::path(
     delete, path = "/v1/verify/acknowledgements/{finding}",
     operation_id = "withdraw_acknowledgement", tag = "operations",
     params(("finding" = String, Path, description = "The finding's name, percent-encoded")),
     responses(
-        (status = 204, description = "It is not acknowledged any more"),
+        (status = 204, description = "The acknowledgement is withdrawn"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

@@ -1,4 +1,4 @@
-//! Activations: a module is looked at, and becomes active.
+//! Activations: a preflight checks a module, then the module becomes active.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -28,50 +28,51 @@ use quipu_api::{Code, DeploymentView, PreflightView, Problem, RunLine, choices};
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentBody<'a> {
-    /// SHA-256 of a component that was uploaded. Either this or `digests`.
+    /// SHA-256 of an uploaded component. Either this or `digests`.
     #[serde(borrow, default)]
     digest: Option<Cow<'a, str>>,
-    /// The same for 1 to 64 components that become active together, in one plan. The first one
-    /// stands for the release in the history.
+    /// The same for 1 to 64 components that become active together, in one plan. The history lists
+    /// the release under the first one.
     #[serde(default)]
     digests: Option<Vec<String>>,
-    /// `require`: it is activated if a preflight of up to 60 s passes; `report`: whatever that
-    /// says; `skip`: without one. Absent: `require` where a component takes the place of
-    /// another one or has projections, else `skip`.
+    /// `require`: activate only if a preflight of up to 60 s passes; `report`: run the preflight
+    /// and activate whatever it finds; `skip`: no preflight. Default: `require` if a component
+    /// replaces another one or has projections, otherwise `skip`.
     #[serde(borrow, default)]
     #[schema(value_type = Option<choices::PreflightPolicy>)]
     preflight: Option<Cow<'a, str>>,
-    /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
-    /// `unwritten`.
+    /// Kinds of objections that do not block the activation, in addition to `fuel`, `snapshot`,
+    /// `rebuild` and `unwritten`.
     #[serde(default)]
     allow: Vec<String>,
-    /// Builds of projections that begin with this release wait for the order to switch.
+    /// New builds of projections that start with this release wait for the action `switch`.
     #[serde(default)]
     hold: bool,
-    /// Projections of the module that another component has, and that are its own from then
-    /// on. One of the same version keeps its documents, a higher one is built anew. Without
-    /// this a name that another component holds is a conflict.
+    /// Projections that belong to another component now and that this module takes over. With the
+    /// same version the documents stay; with a higher version the projection is rebuilt from
+    /// scratch. Without this member, a name that belongs to another component is a conflict.
     #[serde(default)]
     take_over: Vec<String>,
-    /// By name, how projections of the module are kept from now on. Those that are not named,
-    /// and what is not said of one, stay as they are; at first async, and stop.
+    /// Settings of the module's projections from now on, by projection name. Projections and
+    /// settings that are not listed do not change. A new projection is `async` with the policy
+    /// `stop`.
     #[serde(default, deserialize_with = "named_objects")]
     #[schema(value_type = BTreeMap<String, SettingsBody>)]
     projections: BTreeMap<String, SettingsBody>,
 }
 
-/// How a projection is to be kept.
+/// Settings of a projection.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SettingsBody {
-    /// `async`: behind the log; `inline`: in the transaction of the append, which fails with
-    /// it; `live`: on demand, stored nowhere.
+    /// `async`: asynchronously, shortly after the append; `inline`: in the transaction of the
+    /// append, which fails if the projection fails; `live`: on demand, stored nowhere.
     #[serde(default)]
     #[schema(value_type = Option<choices::Lifecycle>)]
     lifecycle: Option<String>,
-    /// What becomes of an event that can't be folded. `stop`: the projection stops before it;
-    /// `skip`: it is left out, with a record; `park`: it waits, and so does what comes later
-    /// for the same document.
+    /// What to do with an event that can't be folded. `stop`: the projection stops before it;
+    /// `skip`: the event is left out and recorded; `park`: the event is parked, and so are later
+    /// events for the same document.
     #[serde(default)]
     #[schema(value_type = Option<choices::OnError>)]
     on_error: Option<String>,
@@ -90,23 +91,24 @@ impl SettingsBody {
 
 /// Activates a module under its manifest's name, or several in one plan.
 ///
-/// From one position on, everything of their categories is decided by them. No command
-/// fails because of that. Its projections are built from the first event on; one whose
-/// version has risen is built anew beside the running one, which answers until then. One that
-/// is to become inline is built first, and that is waited for, 5 s at most. A preflight
-/// comes first where a component takes the place of another one or has projections. The same module may be activated again to say otherwise how its projections are kept.
+/// From one position on, these modules decide everything of their categories. No command fails
+/// because of the switch. Their projections are built from the first event; a projection whose
+/// version has risen is rebuilt from scratch next to the running build, which answers until the
+/// rebuild takes over. A projection that becomes inline is built first; the request waits at most 5
+/// s for that. A preflight runs first if a component replaces another one or has projections.
+/// Activating the same module a second time changes the settings of its projections.
 ///
-/// With `Accept: application/x-ndjson` the answer comes in lines: progress, what the preflight
-/// found with its examples, then the deployment or a problem. The preflight may take 60 s then,
-/// else half of what the host gives a request. It ends when the connection does, and nothing is
-/// activated then, unless that was under way.
+/// With `Accept: application/x-ndjson` the answer consists of lines: progress, the result of the
+/// preflight with its examples, then the deployment or a problem. The preflight may then take 60 s,
+/// otherwise half of the time limit for a request. Closing the connection cancels it, and nothing
+/// is activated unless the activation had already started.
 #[utoipa::path(
     post, path = "/v1/deployments", tag = "deployments",
     request_body = DeploymentBody,
     responses(
-        (status = 201, body = DeploymentView, description = "Active"),
-        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`, the last of which says what became of it"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan stands"),
+        (status = 201, body = DeploymentView, description = "The deployment"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`; the last one holds the result"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan has not changed"),
     ),
 )]
 pub async fn activate(
@@ -137,7 +139,7 @@ pub async fn activate(
     answered(app, &headers, deploy).await
 }
 
-/// What a request wants to be activated.
+/// The modules that a request activates, with their settings.
 pub(super) async fn release(
     app: &App,
     only: Option<&str>,
@@ -156,37 +158,37 @@ pub(super) async fn release(
     }
 }
 
-/// Whether a roll-back is looked at first.
+/// Whether a preflight checks the module before a rollback.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackBody {
-    /// `require`, `report` or `skip`, as of an activation. Absent: `require` for a decider.
+    /// `require`, `report` or `skip`, as for an activation. Default: `require` for a decider.
     #[serde(default)]
     #[schema(value_type = Option<choices::PreflightPolicy>)]
     preflight: Option<String>,
-    /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
-    /// `unwritten`.
+    /// Kinds of objections that do not block the rollback, in addition to `fuel`, `snapshot`,
+    /// `rebuild` and `unwritten`.
     #[serde(default)]
     allow: Vec<String>,
-    /// Builds of projections that begin with it wait for the order to switch.
+    /// New builds of projections that start with it wait for the action `switch`.
     #[serde(default)]
     hold: bool,
 }
 
-/// Activates the module that was active under a name before the one that is.
+/// Activates the previous module of a name.
 ///
-/// When that one was released together with others, everything that the release replaced is
-/// restored in one plan; a name that it introduced is active no longer. It is as atomic as any activation, and answered like one. The preflight looks at what has
-/// been written meanwhile: types of events that the module can't read are named before anything
-/// happens.
+/// If that module was replaced by a release of several, everything that the release replaced is
+/// restored in one plan, and names that the release introduced become inactive. A rollback is as
+/// atomic as any activation and has the same answers. The preflight reads what was written
+/// meanwhile: it names types of events that the module can't read before anything happens.
 #[utoipa::path(
     post, path = "/v1/deployments/{name}/rollback", operation_id = "roll_back", tag = "deployments",
     params(("name" = String, Path, description = "Name of a manifest")),
     request_body(content = Option<RollbackBody>, description = "By default a preflight is required for a decider"),
     responses(
-        (status = 201, body = DeploymentView, description = "Active again"),
-        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`, the last of which says what became of it"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan stands"),
+        (status = 201, body = DeploymentView, description = "The deployment"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "With `Accept: application/x-ndjson`: lines, each a `RunLine`; the last one holds the result"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; the plan has not changed"),
     ),
 )]
 pub async fn roll_back(
@@ -232,7 +234,7 @@ async fn answered(app: App, headers: &HeaderMap, deploy: Deploy) -> Result<Respo
     answer::json(StatusCode::CREATED, &view)
 }
 
-/// A release that is to become active.
+/// A release to activate.
 struct Activating(Deploy);
 
 fn demand(preflight: Option<&str>) -> std::result::Result<Demand, Invalid> {

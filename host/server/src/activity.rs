@@ -1,4 +1,4 @@
-//! What a connection does, and since when it does nothing.
+//! The activity of a connection, and since when it is idle.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 
-/// How long a connection may do nothing.
+/// How long a connection may be idle.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// From the first byte of a head to its end; of a connection's first head, from the
-    /// connection on.
+    /// From the first byte of a head to its end; for the first head of a connection, from the start
+    /// of the connection.
     pub head: Duration,
     /// Between an answer and the next head.
     pub idle: Duration,
@@ -29,50 +29,50 @@ pub enum Overdue {
     Unread,
 }
 
-/// How a connection does nothing.
+/// How a connection is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
-    /// There was no request yet.
+    /// No request has arrived yet.
     Silent,
-    /// All of them are answered.
+    /// All requests are answered.
     Idle,
     /// All requests wait for their bodies.
     Waiting,
 }
 
-/// One connection's.
+/// The activity of one connection.
 #[derive(Debug)]
 pub struct Activity {
     state: Mutex<State>,
-    /// Cancelled when it has to make room.
+    /// Cancelled when the connection has to make room.
     pub gone: CancellationToken,
-    /// What its answers may hold of the budget of all.
+    /// The part of the shared answer budget that its answers may use.
     pub answers: Budget,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Requests that are not answered to the end.
+    /// Requests that are not completely answered.
     in_flight: usize,
-    /// Those of them whose answer has no end of its own.
+    /// Those of them whose answer ends only when the client or the host ends it.
     endless: usize,
-    /// Those of them whose body has to go on.
+    /// Those of them whose body is expected to continue.
     waiting: usize,
     waiting_since: Instant,
-    /// Whether there was one.
+    /// Whether there was a request.
     is_used: bool,
     is_http2: bool,
-    /// Since when none is in flight.
+    /// Since when no request is in flight.
     idle_since: Instant,
     /// When the first byte of the next head came.
     head_since: Option<Instant>,
     written_at: Instant,
-    /// Parts of answers that are ready and were not taken yet: since when.
+    /// Parts of answers that are ready but that the client has not read yet: since when.
     unread: BTreeMap<u64, Instant>,
     requests: u64,
 }
 
-/// A request that is not answered to the end.
+/// A request that is not completely answered.
 #[derive(Debug)]
 pub struct InFlight {
     activity: Arc<Activity>,
@@ -118,7 +118,7 @@ impl Activity {
         }
     }
 
-    /// Bytes came.
+    /// Bytes arrived.
     pub fn read(&self) {
         let mut state = self.state();
         if state.in_flight == 0 {
@@ -126,12 +126,12 @@ impl Activity {
         }
     }
 
-    /// Bytes were taken by the client's side.
+    /// The client's side took bytes.
     pub fn written(&self) {
         self.state().written_at = Instant::now();
     }
 
-    /// The body of a request in flight has to go on.
+    /// The body of a request in flight is expected to continue.
     pub fn wait(self: &Arc<Self>) -> Waiting {
         let mut state = self.state();
         state.waiting += 1;
@@ -139,7 +139,7 @@ impl Activity {
         Waiting(Arc::clone(self))
     }
 
-    /// Since when it does nothing, if so.
+    /// Since when the connection is idle, if it is.
     pub fn rest(&self) -> Option<(Rest, Instant)> {
         let state = self.state();
         match (state.in_flight, state.is_used) {
@@ -152,21 +152,23 @@ impl Activity {
         }
     }
 
-    /// Since when nothing was sent any more and nothing is in flight, apart from answers without
-    /// an end, whose clients do not read.
+    /// Since when nothing was sent and nothing is in flight, apart from endless answers whose
+    /// clients do not read.
     pub fn quiet_since(&self) -> Option<Instant> {
         let state = self.state();
         let since = state.idle_since.max(state.written_at);
         (state.in_flight == state.endless).then_some(since)
     }
 
-    /// When it has to be closed unless something comes before, as far as that is known now.
+    /// When the connection has to be closed unless something happens before, as far as that is
+    /// known now.
     pub fn due(&self, patience: &Patience) -> Option<(Instant, Overdue)> {
         let state = self.state();
         if let Some(oldest) = state.unread.values().min() {
             let time = match state.is_http2 {
                 true => patience.unread,
-                // There it also fails to write. A subscription says first that it is too slow.
+                // Writing fails there, too. A subscription first reports that the client is too
+                // slow.
                 false => patience.unread * 3 / 2,
             };
             return Some((*oldest + time, Overdue::Unread));
@@ -174,7 +176,7 @@ impl Activity {
         if state.in_flight > 0 {
             return None;
         }
-        // On HTTP/2, whatever comes between requests is none.
+        // On HTTP/2, frames between requests are not the start of a head.
         let due = match (state.is_used, state.is_http2, state.head_since) {
             (false, ..) => (state.idle_since + patience.head, Overdue::Head),
             (true, false, Some(since)) => (since + patience.head, Overdue::Head),
@@ -193,14 +195,14 @@ impl Activity {
 }
 
 impl InFlight {
-    /// The answer has no end of its own: it ends when the client or the host does.
+    /// The answer is endless: it ends when the client or the host ends it.
     pub fn has_no_end(&mut self) {
         if !std::mem::replace(&mut self.is_endless, true) {
             self.activity.state().endless += 1;
         }
     }
 
-    /// A part of the answer is ready, or the one before it was taken.
+    /// A part of the answer is ready, or the client took the part before it.
     pub fn offer(&self, is_ready: bool) {
         let mut state = self.activity.state();
         match is_ready {
@@ -210,7 +212,7 @@ impl InFlight {
     }
 }
 
-/// A body that has to go on.
+/// A body that is expected to continue.
 #[derive(Debug)]
 pub struct Waiting(Arc<Activity>);
 
@@ -257,7 +259,7 @@ mod tests {
         activity.read();
         let (due, overdue) = activity.due(&PATIENCE).unwrap();
         assert_eq!(overdue, Overdue::Head);
-        // Further bytes buy no time.
+        // Further bytes do not extend the time.
         activity.read();
         assert_eq!(activity.due(&PATIENCE).unwrap().0, due);
     }

@@ -23,8 +23,8 @@ pub fn tagged(version: Version, value: &impl Serialize) -> Result<Response> {
     with_tag(version, json(StatusCode::OK, value)?)
 }
 
-/// A value as JSON about a stream that was acted on, with its version as the entity tag. What was
-/// done is done, also where the version can't be read.
+/// A value as JSON about a stream that was changed, with its version as the entity tag. The change
+/// is done even if the version can't be read.
 pub async fn about(app: &App, stream: &StreamId, value: &impl Serialize) -> Result<Response> {
     let answer = json(StatusCode::OK, value)?;
     match app.host.version(stream).await {
@@ -33,7 +33,7 @@ pub async fn about(app: &App, stream: &StreamId, value: &impl Serialize) -> Resu
     }
 }
 
-/// Nothing that a reader of the stream has not seen.
+/// The answer to a reader who has already seen this version of the stream.
 pub fn unchanged(version: Version) -> Result<Response> {
     with_tag(version, StatusCode::NOT_MODIFIED.into_response())
 }
@@ -57,13 +57,13 @@ pub fn varying(mut response: Response) -> Response {
     response
 }
 
-/// Lines of JSON.
+/// NDJSON lines.
 pub fn ndjson(body: Body) -> Response {
     let ndjson = HeaderValue::from_static("application/x-ndjson");
     ([(header::CONTENT_TYPE, ndjson)], body).into_response()
 }
 
-/// A document of a projection, to be written as it is.
+/// A document of a projection, which is written unchanged.
 pub fn raw(json: &str) -> Result<&RawValue> {
     serde_json::from_str(json).map_err(|error| Failure::internal(&error))
 }

@@ -1,4 +1,4 @@
-//! Answers on their way to the client, and what they hold in memory.
+//! Answers on their way to the client, and the memory that they use.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -22,11 +22,10 @@ use quipu::model::RecordedEvent;
 use quipu::store::PAGE_BYTES_MAX;
 use quipu_api::Code;
 
-/// A body is given to the connection in parts of this size, so that it shows whether the
-/// client reads.
+/// Bodies are given to the connection in parts of this size. This shows whether the client reads.
 pub const PART_BYTES: usize = 64 << 10;
 
-/// Where a request comes from, and when it came.
+/// Where a request comes from, and when it arrived.
 #[derive(Debug, Clone)]
 pub struct Visit {
     pub arrived: Instant,
@@ -41,18 +40,18 @@ impl Visit {
         }
     }
 
-    /// The one of a request.
+    /// The origin of a request.
     pub fn of(request: &Request) -> Self {
         let visit = request.extensions().get::<Self>();
         visit.map_or_else(Self::unknown, Self::clone)
     }
 
-    /// What its connection does.
+    /// The activity of its connection.
     pub fn activity(&self) -> Option<Arc<Activity>> {
         self.activity.clone()
     }
 
-    /// Of a request that came without a connection of this server.
+    /// The origin of a request that arrived without a connection of this server.
     pub fn unknown() -> Self {
         Self {
             arrived: Instant::now(),
@@ -60,7 +59,7 @@ impl Visit {
         }
     }
 
-    /// Waits until there is room in memory for an answer with a page.
+    /// Waits until there is memory for an answer with a page.
     pub async fn room(&self, app: &App) -> Result<Room> {
         let making = async {
             let of_connection = match &self.activity {
@@ -73,7 +72,7 @@ impl Visit {
                 of_all,
             }
         };
-        // What is left of the request's time is for the answer.
+        // The answer may use the rest of the request's time.
         let until = self.arrived + app.options.request_time_max / 2;
         timeout_at(until, making).await.map_err(|_| {
             let detail = "answers that are not read yet take as much memory as they may; try again";
@@ -94,14 +93,14 @@ impl<S: Sync> FromRequestParts<S> for Visit {
     }
 }
 
-/// Room for an answer, of which it gives back what it does not need.
+/// Memory that is reserved for an answer. The answer releases the part that it does not need.
 pub struct Room {
     of_connection: Option<Held>,
     of_all: Held,
 }
 
 impl Room {
-    /// The answer with a page of events, which has the room until it is sent.
+    /// The answer with a page of events, which holds the memory until it is sent.
     pub fn with(
         self,
         events: &[RecordedEvent],
@@ -111,11 +110,11 @@ impl Room {
         Ok(self.of(away(bytes, answer)?))
     }
 
-    /// The answer, which has the room until it is sent.
+    /// The answer, which holds the memory until it is sent.
     pub fn of(mut self, response: Response) -> Response {
         if let Some(bytes) = response.body().size_hint().exact() {
             let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            // One that is longer than it should be is sent all the same.
+            // An answer that is longer than expected is sent nevertheless.
             _ = self.of_all.resize(bytes);
             if let Some(held) = &mut self.of_connection {
                 _ = held.resize(bytes);
@@ -125,7 +124,7 @@ impl Room {
     }
 }
 
-/// A body with its room.
+/// A body with its reserved memory.
 struct Roomy {
     body: Body,
     _room: Room,
@@ -151,8 +150,8 @@ impl HttpBody for Roomy {
     }
 }
 
-/// A body on its connection. While a part of it is ready, and nobody takes it, the
-/// connection's time runs.
+/// A body on its connection. While a part of it is ready and the client does not take it, the
+/// connection's idle time runs.
 pub struct Answering {
     body: Body,
     rest: Bytes,

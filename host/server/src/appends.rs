@@ -1,4 +1,4 @@
-//! Raw appends: events that no decider decides, to one stream or to several.
+//! Raw appends: events without a decision by a decider, to one stream or to several.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,37 +19,38 @@ use quipu::engine::{Append, AppendAll, StreamAppend};
 use quipu::model::{EventId, ExpectedVersion, Name, NewEvent, StreamId, fresh_id};
 use quipu_api::{Expected, Problem, body, outcome};
 
-/// Events to be appended as they are.
+/// Events to append as given.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppendBody<'a> {
-    /// In order. None: the expected version is checked, nothing is stored.
+    /// The events in order. If there are none, the expected version is checked and nothing is
+    /// stored.
     #[serde(borrow, deserialize_with = "request::objects")]
     events: Vec<AppendEvent<'a>>,
 }
 
-/// An event to be appended.
+/// An event to append.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppendEvent<'a> {
-    /// A UUID that the caller chose: the same events again, under the same ids, are
-    /// one append. Without one, the host makes one.
+    /// A UUID that the caller chose. The same events with the same ids are appended once. By
+    /// default the host generates one.
     #[serde(borrow, default)]
     id: Option<Cow<'a, str>>,
-    /// Its type.
+    /// The event's type.
     #[serde(borrow)]
     r#type: Cow<'a, str>,
-    /// Schema version of the data; 1 without one.
+    /// Schema version of the data; default 1.
     #[serde(default)]
     schema_version: Option<u32>,
     /// JSON, kept byte for byte. Either this or `data_base64`.
     #[serde(borrow, default, deserialize_with = "body::given")]
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
-    /// Bytes that are no JSON.
+    /// Bytes that are not JSON.
     #[serde(borrow, default)]
     data_base64: Option<Cow<'a, str>>,
-    /// Media type of `data_base64`; `application/octet-stream` without one.
+    /// Media type of `data_base64`; default `application/octet-stream`.
     #[serde(borrow, default)]
     content_type: Option<Cow<'a, str>>,
     /// An object, kept byte for byte.
@@ -61,20 +62,20 @@ pub struct AppendEvent<'a> {
     tags: Vec<Cow<'a, str>>,
 }
 
-/// Appends events as they are, without a decision.
+/// Appends events as given, without a decision.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/events", tag = "streams",
     params(
         ("stream" = String, Path, description = "The stream"),
         ("Idempotency-Key" = Option<String>, Header, description = "The append's id within its stream"),
         headers::Preconditions,
-        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves the category. The decider folds the events first; an event that it can't fold is a `bad-request`, and nothing is stored"),
+        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: append even if a decider serves the category. The decider first folds the events; if it can't fold one, the answer is `bad-request` and nothing is stored"),
         headers::Origin,
     ),
     request_body = AppendBody,
     responses(
-        (status = 200, body = outcome::AppendOutcome, description = "Appended; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the append, as in `version`"))),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream is at another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" for no stream"))),
+        (status = 200, body = outcome::AppendOutcome, description = "Appended; for a replay, the first outcome", headers(("ETag" = String, description = "The stream's version after the append, as in `version`"))),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream has another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" if the stream does not exist"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
 )]
@@ -101,11 +102,11 @@ pub async fn append(
     answer::tagged(appended.version, &outcome::AppendOutcome::of(&appended))
 }
 
-/// Events to be appended to several streams.
+/// Events to append to several streams.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AppendAllBody<'a> {
-    /// The streams, each of them once.
+    /// The streams. Each may occur once.
     #[serde(borrow, deserialize_with = "request::objects")]
     streams: Vec<AppendPart<'a>>,
 }
@@ -117,11 +118,12 @@ pub struct AppendPart<'a> {
     /// The stream.
     #[serde(borrow)]
     stream: Cow<'a, str>,
-    /// The version that it stands at, `any`, `no-stream` or `stream-exists`.
+    /// The version that it must have, `any`, `no-stream` or `stream-exists`.
     #[serde(borrow)]
     #[schema(value_type = Expected)]
     expected_version: &'a RawValue,
-    /// In order. None: the expected version is checked, nothing is stored.
+    /// The events in order. If there are none, the expected version is checked and nothing is
+    /// stored.
     #[serde(borrow, default, deserialize_with = "request::objects")]
     events: Vec<AppendEvent<'a>>,
 }
@@ -129,27 +131,27 @@ pub struct AppendPart<'a> {
 /// The outcome of an append to several streams.
 #[derive(Serialize, ToSchema)]
 pub struct AppendAllOutcome<'a> {
-    /// What came of each stream, in the order of the request.
+    /// The outcome for each stream, in the order of the request.
     streams: Vec<outcome::AppendOutcome<'a>>,
-    /// Whether this is the recorded outcome of an earlier request. A stream that was
-    /// only checked is then shown as it stands now.
+    /// Whether this is the recorded outcome of an earlier request. A stream that was only checked
+    /// is then shown with its current version.
     replayed: bool,
 }
 
-/// Appends events to several streams as they are.
+/// Appends events to several streams without a decision.
 ///
-/// All of it or nothing, each stream under its expected version, also against others
-/// that append to these streams at the same time.
+/// All streams or none are written, each under its expected version, also when others append to
+/// these streams at the same time.
 #[utoipa::path(
     post, path = "/v1/appends", tag = "streams",
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "The append's id within each stream that it writes"),
-        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: also when a decider serves a category. The decider folds the events first; an event that it can't fold is a `bad-request`, and nothing is stored"),
+        ("Quipu-Raw" = Option<String>, Header, description = "`allow`: append even if a decider serves a category. The decider first folds the events; if it can't fold one, the answer is `bad-request` and nothing is stored"),
         headers::Origin,
     ),
     request_body = AppendAllBody,
     responses(
-        (status = 200, body = AppendAllOutcome, description = "Appended; or, replayed, its first outcome"),
+        (status = 200, body = AppendAllOutcome, description = "Appended; for a replay, the first outcome"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
 )]
@@ -208,7 +210,7 @@ fn new_events(given: Vec<AppendEvent<'_>>) -> Result<Vec<NewEvent>> {
         .collect()
 }
 
-/// Says where in the body the problem is.
+/// Adds to a problem where in the body it is.
 fn at(what: &'static str, index: usize) -> impl FnOnce(Failure) -> Failure {
     move |mut failure| {
         failure.0.detail = format!("{what} {index}: {}", failure.0.detail);

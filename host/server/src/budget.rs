@@ -1,13 +1,13 @@
-//! Bytes that requests hold in memory, bounded together.
+//! A shared limit on the bytes that requests hold in memory.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What a budget counts in.
+/// The unit of a budget.
 const UNIT_BYTES: usize = 1 << 10;
 
-/// A bound on bytes that many hold.
+/// A shared limit on bytes.
 #[derive(Debug, Clone)]
 pub struct Budget {
     units: Arc<Semaphore>,
@@ -30,7 +30,7 @@ impl Budget {
         }
     }
 
-    /// Nothing of it yet.
+    /// An empty part of the budget.
     pub fn nothing(&self) -> Held {
         Held {
             budget: self.clone(),
@@ -38,7 +38,8 @@ impl Budget {
         }
     }
 
-    /// Waits for a number of bytes, or for all where that is more. Who asks first is first.
+    /// Waits for a number of bytes, or for the whole budget if the number is larger. Waiters are
+    /// served in order.
     pub async fn hold(&self, bytes: usize) -> Held {
         let wanted = units(bytes).min(self.units_max);
         let permit = Arc::clone(&self.units).acquire_many_owned(wanted).await;
@@ -50,8 +51,8 @@ impl Budget {
 }
 
 impl Held {
-    /// Holds this number of bytes instead. False when they are not free; then it holds what
-    /// it held before.
+    /// Changes the part to this number of bytes. Returns false when they are not free; the part
+    /// then stays as it was.
     pub fn resize(&mut self, bytes: usize) -> bool {
         let (wanted, held) = (units(bytes), self.units());
         if wanted <= held {
@@ -82,15 +83,15 @@ fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX)
 }
 
-/// The budget of bodies that are read. Small ones have a part of their own, so that large
-/// ones can't keep them out.
+/// The budget of bodies that are being read. Small bodies have their own share, so large ones can't
+/// block them.
 #[derive(Debug, Clone)]
 pub struct Bodies {
     small: Budget,
     large: Budget,
 }
 
-/// What one body holds.
+/// The part that one body holds.
 #[derive(Debug)]
 pub struct BodyHeld {
     bodies: Bodies,
@@ -110,7 +111,7 @@ impl Bodies {
         }
     }
 
-    /// For a body of which nothing was read yet.
+    /// For a body of which nothing has been read yet.
     pub fn nothing(&self) -> BodyHeld {
         BodyHeld {
             bodies: self.clone(),
@@ -155,7 +156,7 @@ mod tests {
         assert!(second.resize(5 << 10));
         assert!(first.resize(5 << 10));
         drop((first, second));
-        // More than there ever is: all of it.
+        // More than the total: all of it.
         assert!(budget.hold(1 << 30).now_or_never().is_some());
     }
 

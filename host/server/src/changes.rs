@@ -18,7 +18,7 @@ use super::{App, answer, sse};
 use quipu::projection::{Change, Error};
 use quipu_api::Problem;
 
-/// Data of `document`, `switched` and `heartbeat`: the members that belong to it.
+/// Data of `document`, `switched` and `heartbeat`: each has the members that belong to it.
 #[derive(Serialize, ToSchema)]
 pub struct ChangeView<'a> {
     /// With `document`: its key.
@@ -28,30 +28,31 @@ pub struct ChangeView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     document: Option<Option<&'a RawValue>>,
-    /// With `switched`: version of the definition that is answered from now.
+    /// With `switched`: version of the definition that answers from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
-    /// Number of the change in its build, or how far all changes were told.
+    /// Number of the change in its build; with `heartbeat`, the last change that was checked for
+    /// this subscription.
     change: u64,
 }
 
 /// Subscribes to the changes of a projection's documents.
 ///
-/// First the documents that have changed behind `after`, each as it is now, then what
-/// changes; of several changes in a row the last one may stand for all. `document` carries
-/// one, with null for one that was deleted. Its id is the build and the number of the change,
-/// as `3-70`; where one event changed several documents only the last has the id, so that a
-/// client that comes back misses none. `switched` comes when another build is answered from,
-/// also first, when that happened while the client was away: forget the documents, all of the
-/// new ones follow. `heartbeat` comes every 15 s when there is nothing else. A client that
-/// leaves for 30 s unread what is ready is cut off, with `too-slow` if that can still be
-/// sent. `error` carries a problem and ends the subscription.
+/// The documents that have changed after `after` come first, each in its current form, then further
+/// changes. Of several changes to a document in a row, only the last may be sent. `document`
+/// carries one document, with null for one that was deleted. Its id is the build and the number of
+/// the change, as `3-70`. If one event changed several documents, only the last of them has the id,
+/// so a client that reconnects misses none. `switched` comes when another build starts to answer,
+/// and at the start if that happened while the client was away: discard the documents, because all
+/// documents of the new build follow. `heartbeat` comes every 15 s when there is nothing else. A
+/// client that stops reading for 30 s is disconnected, with `too-slow` if that can still be sent.
+/// `error` carries a problem and ends the subscription.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/changes", operation_id = "subscribe_changes", tag = "projections",
     params(
         ("name" = String, Path, description = "The projection"),
-        ("after" = Option<String>, Query, description = "Only what changed behind the change with this id, as `3-70`; without it all documents come first"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; goes before `after`"),
+        ("after" = Option<String>, Query, description = "Only documents that changed after the change with this id, as `3-70`; without it all documents come first"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; takes precedence over `after`"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`document`, `switched`, `heartbeat`, `too-slow`, `error`. The data of the first three are a `ChangeView`"),

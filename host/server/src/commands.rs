@@ -23,17 +23,17 @@ pub struct CommandBody<'a> {
     /// Its type.
     #[serde(borrow)]
     r#type: Cow<'a, str>,
-    /// Schema version of the data; without one, the decider's current one.
+    /// Schema version of the data; by default the decider's current one.
     #[serde(default)]
     schema_version: Option<u32>,
     /// JSON, kept byte for byte. Either this or `data_base64`; without both, `{}`.
     #[serde(borrow, default, deserialize_with = "body::given")]
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
-    /// Bytes that are no JSON.
+    /// Bytes that are not JSON.
     #[serde(borrow, default)]
     data_base64: Option<Cow<'a, str>>,
-    /// Media type of `data_base64`; `application/octet-stream` without one.
+    /// Media type of `data_base64`; default `application/octet-stream`.
     #[serde(borrow, default)]
     content_type: Option<Cow<'a, str>>,
     /// An object, kept byte for byte.
@@ -44,8 +44,8 @@ pub struct CommandBody<'a> {
 
 /// Executes a command.
 ///
-/// The answer comes when it is durable. A command with an `Idempotency-Key` has one
-/// outcome: sent again, the first one is answered, marked as replayed.
+/// The answer comes when the events are durable. A command with an `Idempotency-Key` has one
+/// outcome: if it is sent a second time, the first outcome is returned, marked as replayed.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/commands", tag = "commands",
     params(
@@ -56,8 +56,8 @@ pub struct CommandBody<'a> {
     ),
     request_body = CommandBody,
     responses(
-        (status = 200, body = outcome::Outcome, description = "Executed; or, replayed, its first outcome", headers(("ETag" = String, description = "The stream's version after the command, as in `version`"))),
-        (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream is at another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" for no stream"))),
+        (status = 200, body = outcome::Outcome, description = "Executed; for a replay, the first outcome", headers(("ETag" = String, description = "The stream's version after the command, as in `version`"))),
+        (status = 412, body = Problem, content_type = "application/problem+json", description = "The stream has another version", headers(("ETag" = String, description = "The stream's version, as in `found`; \"0\" if the stream does not exist"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
 )]

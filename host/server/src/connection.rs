@@ -1,4 +1,4 @@
-//! One connection: HTTP/1 or HTTP/2, whatever carries it.
+//! One connection: HTTP/1 or HTTP/2, over any transport.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,9 +25,9 @@ use super::answering::{Answering, PART_BYTES, Visit};
 use super::patience::PatientStream;
 use super::sse;
 
-/// What a connection that is to be closed has for a farewell, once nothing is in flight.
+/// How long a connection that has to be closed may take to say goodbye, once nothing is in flight.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Resets of a client, and errors of its streams, that are borne on HTTP/2.
+/// How many resets and stream errors of a client are tolerated on HTTP/2.
 const RESETS_MAX: usize = 20;
 const STREAM_ERRORS_MAX: usize = 100;
 /// Bytes of all headers of a request, on HTTP/2.
@@ -40,9 +40,9 @@ pub struct Serving {
     router: Router,
     patience: Patience,
     write_max: Duration,
-    /// No further requests.
+    /// Accept no further requests.
     ending: CancellationToken,
-    /// Not even those in flight.
+    /// Stop requests in flight, too.
     cut: CancellationToken,
 }
 
@@ -55,7 +55,7 @@ impl Serving {
     ) -> Self {
         let write_max = options.slow_reader_max;
         let mut builder = Builder::new(TokioExecutor::new());
-        // Its own time-out, which needs a timer, counts an idle connection as a slow head.
+        // hyper's own timeout needs a timer and counts an idle connection as a slow head.
         builder.http1().max_buf_size(PART_BYTES);
         builder
             .http2()
@@ -125,9 +125,9 @@ fn log(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-/// Done when the connection has to be closed.
+/// Completes when the connection has to be closed.
 async fn overdue(activity: &Activity, patience: &Patience) -> Overdue {
-    // What makes it due sooner is seen at the next look.
+    // An earlier deadline is seen at the next check.
     let shortest = patience.head.min(patience.idle).min(patience.unread);
     let between = (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(5));
     loop {
@@ -140,7 +140,7 @@ async fn overdue(activity: &Activity, patience: &Patience) -> Overdue {
     }
 }
 
-/// Done when nothing has been in flight or sent for a while, or an answer is not read.
+/// Completes when nothing has been in flight or sent for a while, or when an answer is not read.
 async fn quiet(activity: &Activity, patience: &Patience) {
     let begun = Instant::now();
     loop {

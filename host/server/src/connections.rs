@@ -1,4 +1,4 @@
-//! All connections: how many there are, and who has to make room.
+//! All connections: how many there are, and which one has to make room.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,16 +16,16 @@ use super::Options;
 use super::activity::{Activity, Rest};
 use super::connection::Serving;
 
-/// Open files that are left for everything else.
+/// Open files that are reserved for everything else.
 const FILES_KEPT: u64 = 64;
-/// What a connection has to say its first request, or to go on with a body, before it makes
-/// room for others.
+/// How long a connection has to send its first request, or to continue a body, before it can be
+/// closed to make room for others.
 const GRACE: Duration = Duration::from_secs(1);
-/// Between two tries to find room, or to accept after an error.
+/// Pause between two attempts to find room, or to accept after an error.
 const RETRY: Duration = Duration::from_millis(100);
-/// Between two lines of the log about the same.
+/// Pause between two log lines about the same.
 const LOG_EVERY: Duration = Duration::from_secs(60);
-/// Of what all answers may hold one connection's may hold this part.
+/// One connection's answers may use this part of the budget for all answers.
 const CONNECTION_PART: usize = 8;
 
 /// The connections of a listener.
@@ -38,7 +38,7 @@ pub struct Connections {
     logged_at: Option<Instant>,
 }
 
-/// What the connections that are open do.
+/// The activity of the open connections.
 #[derive(Default)]
 struct Open {
     activities: Mutex<HashMap<u64, Arc<Activity>>>,
@@ -68,8 +68,8 @@ impl Connections {
         }
     }
 
-    /// Accepts connections until `ending`; then those that are open come to their end. At
-    /// the bound the one that has been idle for longest makes room; while none is, new
+    /// Accepts connections until `ending`; then the open connections are finished. At the limit,
+    /// the connection that has been idle longest is closed to make room; while none is idle, new
     /// ones wait.
     pub async fn run(mut self, listener: TcpListener, ending: CancellationToken) {
         let accepting = async {
@@ -114,7 +114,7 @@ impl Connections {
     }
 
     fn spawn(&self, number: u64, stream: TcpStream, seat: OwnedSemaphorePermit) {
-        // An event goes at once, not with the next one.
+        // An event is sent at once, not together with the next one.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
         }
@@ -143,8 +143,9 @@ impl Open {
         activities.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the connection that has done nothing for longest: first one that has never
-    /// said a whole request, unless it is new; last one whose requests wait for their bodies.
+    /// Closes the connection that has been idle longest. Connections that have never sent a
+    /// complete request come first, unless they are new; connections whose requests wait for their
+    /// bodies come last.
     fn close_one(&self) {
         let activities = self.activities();
         let candidates = activities.values().filter(|it| !it.gone.is_cancelled());
@@ -165,7 +166,7 @@ impl Open {
     }
 }
 
-/// Gives up a connection's place when it is closed, however that comes.
+/// Releases a connection's place when it is closed, in whatever way.
 struct Left {
     open: Arc<Open>,
     number: u64,
@@ -179,13 +180,13 @@ impl Drop for Left {
     }
 }
 
-/// Connections for which there are files, when the process may open so many.
+/// Number of connections for which there are files, if the process may open this many files.
 fn within(files: u64) -> usize {
     let rest = files.saturating_sub(FILES_KEPT).max(files / 4).max(1);
     usize::try_from(rest).unwrap_or(usize::MAX)
 }
 
-/// An error of the connection that was to be accepted, not of the listener.
+/// Whether an error concerns the connection that was being accepted, not the listener.
 fn is_of_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

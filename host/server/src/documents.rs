@@ -18,7 +18,7 @@ use quipu_api::Problem;
 
 /// Conditions of one query.
 const CONDITIONS_MAX: usize = 16;
-/// What an order says for the documents' keys.
+/// The keyword in `order` that means the documents' keys.
 const BY_KEY: &str = "$key";
 
 /// A document.
@@ -26,31 +26,32 @@ const BY_KEY: &str = "$key";
 pub struct DocumentView<'a> {
     /// Its key.
     key: &'a str,
-    /// Byte for byte as it was folded.
+    /// The document, byte for byte as it was folded.
     #[schema(value_type = serde_json::Value)]
     document: &'a RawValue,
     /// Rises with each change of a document in its build.
     change: u64,
-    /// Everything up to this position of the log is in it, except what is parked.
+    /// Everything up to this position of the log is in it, except parked events.
     position: u64,
-    /// True while it may not be what a rebuild under the present plan would make: events that it
-    /// was folded from are read in another way by now, or that is being found out. Absent else.
+    /// True while the document may differ from the result of a rebuild under the current plan:
+    /// events that it was folded from are now read in another way, or the host is still checking
+    /// that. Otherwise absent.
     #[serde(skip_serializing_if = "is_false")]
     stale: bool,
-    /// Events that are parked for it; absent when none are. Of an event that is parked for its
-    /// stream nobody knows which documents it concerns: the projection's status counts it.
+    /// Parked events of the document; absent when there are none. An event that is parked for its
+    /// stream may concern any document: the projection's status counts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     parked: Option<ParkedView<'a>>,
 }
 
-/// What is parked for a document.
+/// Parked events of a document.
 #[derive(Serialize, ToSchema)]
 pub struct ParkedView<'a> {
-    /// How many events.
+    /// Number of events.
     events: u64,
-    /// Position of the first of them, for which the others wait.
+    /// Position of the first one, for which the others wait.
     first_position: u64,
-    /// Why the first one could not be folded; null when it was never tried.
+    /// Why the first one could not be folded; null if it was never tried.
     error: Option<&'a str>,
 }
 
@@ -64,21 +65,21 @@ impl<'a> ParkedView<'a> {
     }
 }
 
-/// Some documents.
+/// A page of documents.
 #[derive(Serialize, ToSchema)]
 pub struct DocumentPage<'a> {
-    /// In the order that was asked for. Fewer than `limit`, or none, may stand before the
-    /// end.
+    /// The documents in the requested order. A page may have fewer than `limit`, or none, before
+    /// the end.
     documents: Vec<DocumentEntry<'a>>,
     /// `cursor` of the next page; null at the end.
     next: Option<&'a str>,
-    /// Everything up to this position of the log is in them, except what is parked.
+    /// Everything up to this position is in them, except parked events.
     position: u64,
-    /// As of a single document. Absent unless true.
+    /// As for a single document. Absent unless true.
     #[serde(skip_serializing_if = "is_false")]
     stale: bool,
-    /// For how many documents and streams of the projection events are parked, whether they
-    /// are in this page or not.
+    /// For how many documents and streams of the projection events are parked, on this page or
+    /// elsewhere.
     parked: u64,
 }
 
@@ -87,7 +88,7 @@ pub struct DocumentPage<'a> {
 pub struct DocumentEntry<'a> {
     /// Its key.
     key: &'a str,
-    /// Byte for byte as it was folded.
+    /// The document, byte for byte as it was folded.
     #[schema(value_type = serde_json::Value)]
     document: &'a RawValue,
     /// Rises with each change of a document in its build.
@@ -98,25 +99,25 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// The documents that one stream's events alone make.
+/// The documents that only the events of one stream produce.
 #[derive(Serialize, ToSchema)]
 pub struct LiveView<'a> {
     /// The stream.
     stream: &'a str,
     /// Its version.
     version: u64,
-    /// Events before this version have left its reads, and are not in them; absent when none
-    /// have.
+    /// Events before this version are truncated and not included; absent when the stream is not
+    /// truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_before: Option<u64>,
-    /// By key, byte for byte as they were folded.
+    /// The documents by key, byte for byte as they were folded.
     #[serde(serialize_with = "members")]
     #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
     documents: &'a [(&'a str, &'a RawValue)],
 }
 
 impl<'a> LiveView<'a> {
-    /// The view of what was folded; the documents are those of `live`, as JSON.
+    /// The view of a live fold; the documents are those of `live`, as JSON.
     pub fn of(stream: &'a StreamId, live: &Live, documents: &'a [(&'a str, &'a RawValue)]) -> Self {
         Self {
             stream: stream.as_str(),
@@ -136,19 +137,20 @@ fn members<S: Serializer>(
 
 /// Reads a document of a projection by its key.
 ///
-/// From the active build; while that is behind, it answers what it has, unless `after` asks
-/// for more: then that is waited for. When it does not come in time, the answer is
-/// `not-fresh`, with the position reached and the `reason` `lagging`. When it can't come, that
-/// is answered at once, with the reason `stopped`, `paused`, `stale` (events that it has folded are read in another way
-/// by now, and it is rebuilt), or `parked`: an event up to
-/// `after` is parked for this document, or for a stream, whose events may concern any. Of a live projection nothing is stored: see `/v1/projections/{name}/live/{stream}`.
+/// The active build answers. While it lags, it returns the document that it has. With `after` the
+/// request waits until the build has reached that position. If it does not reach it in time, the
+/// answer is `not-fresh`, with the position reached and the `reason` `lagging`. If it can't reach
+/// it, the answer comes at once, with the reason `stopped`, `paused`, `stale` (events that it has
+/// folded are now read in another way, and it is rebuilt), or `parked`: an event up to `after` is
+/// parked for this document, or for a stream, whose events may concern any document. A live
+/// projection stores no documents: see `/v1/projections/{name}/live/{stream}`.
 #[utoipa::path(
     get, path = "/v1/views/{projection}/{key}", operation_id = "read_document", tag = "views",
     params(
         ("projection" = String, Path, description = "The projection"),
         ("key" = String, Path, description = "The document's key; a `/` in it is written %2F"),
-        ("after" = Option<u64>, Query, description = "Everything up to this position must be in the document, as the answer to a command names it"),
-        ("timeout" = Option<u64>, Query, description = "With `after`: how long that is waited for, in ms, 0 to 30000, by default 5000; at most nine tenths of the time that the host gives a request"),
+        ("after" = Option<u64>, Query, description = "Everything up to this position must be in the document; the answer to a command contains it"),
+        ("timeout" = Option<u64>, Query, description = "With `after`: how long to wait, in ms, 0 to 30000, by default 5000; at most nine tenths of the time limit for a request"),
     ),
     responses(
         (status = 200, body = DocumentView, description = "The document"),
@@ -176,23 +178,23 @@ pub async fn read(
 
 /// Reads documents of a projection, by its indexes or by key.
 ///
-/// A condition is `INDEX=VALUE`, or has `<`, `<=`, `>` or `>=` in place of `=`; the value is
-/// written as the index has it: text as it is, numbers in decimal, `true` or `false`. Texts
-/// are compared by their bytes. A document whose index has several values, of an array, is
-/// found by each, and stands once for each in an order by that index.
+/// A condition is `INDEX=VALUE`, or has `<`, `<=`, `>` or `>=` instead of `=`. The value is written
+/// as the index stores it: text as it is, numbers in decimal, `true` or `false`. Texts are compared
+/// by their bytes. A document whose index has several values, from an array, is found by each of
+/// them, and appears once for each value when the documents are ordered by that index.
 ///
 /// With `after`, the answer is `not-fresh` with the reason `parked` while any event up to that
-/// position is parked in the projection: nobody knows which documents would be found with it.
+/// position is parked in the projection, because it could change which documents match.
 #[utoipa::path(
     get, path = "/v1/views/{projection}", operation_id = "read_documents", tag = "views",
     params(
         ("projection" = String, Path, description = "The projection"),
-        ("where" = Option<Vec<String>>, Query, description = "A condition, percent-encoded, as `status%3Dopen` or `amount%3E%3D1000`; may be repeated, at most 16 times: all hold"),
-        ("order" = Option<String>, Query, description = "An index, or with `-` before it from the greatest value down; `$key` stands for the keys. By default the index of the first condition, without one the keys"),
-        ("limit" = Option<u64>, Query, description = "Documents at most: 1 to 1000, by default 100"),
-        ("cursor" = Option<String>, Query, description = "Where another page of the same query ended"),
+        ("where" = Option<Vec<String>>, Query, description = "A condition, percent-encoded, as `status%3Dopen` or `amount%3E%3D1000`; may be repeated, at most 16 times: documents must match all of them"),
+        ("order" = Option<String>, Query, description = "An index; with `-` before it, from the greatest value down; `$key` means the keys. By default the index of the first condition, or the keys if there is no condition"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of documents: 1 to 1000, by default 100"),
+        ("cursor" = Option<String>, Query, description = "`cursor` of the previous page of the same query"),
         ("after" = Option<u64>, Query, description = "Everything up to this position must be in the documents"),
-        ("timeout" = Option<u64>, Query, description = "With `after`: how long that is waited for, in ms, 0 to 30000, by default 5000"),
+        ("timeout" = Option<u64>, Query, description = "With `after`: how long to wait, in ms, 0 to 30000, by default 5000"),
     ),
     responses(
         (status = 200, body = DocumentPage, description = "Documents"),
@@ -216,7 +218,7 @@ pub async fn list(
         let room = visit.room(&app).await?;
         return Ok(room.of(view().await?));
     }
-    // Who waits for a position takes no room meanwhile.
+    // A request that waits for a position holds no memory meanwhile.
     let answer = view().await?;
     Ok(visit.room(&app).await?.of(answer))
 }

@@ -1,4 +1,4 @@
-//! The log as a file, and back.
+//! Export and import of the log as a file.
 
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ use quipu::store;
 use quipu::transfer::{Error, Failed};
 use quipu_api::{Code, ImportView, Problem, choices};
 
-/// Where an export is taken in. The request lasts as long as its body.
+/// The path that imports an export. The request lasts as long as its body.
 pub const IMPORT: &str = "/v1/import";
 
 /// Exports the log.
 ///
-/// One CloudEvent a line, with everything that the store keeps, up to the event that is
-/// the last one when the request comes. An answer whose last line is not of type
-/// `quipu.end` was cut off. With `Accept: application/octet-stream` the lines come under that type.
+/// Each line is a CloudEvent. The export contains everything that the store has, up to the event
+/// that is the last one when the request arrives. An answer whose last line is not of type
+/// `quipu.end` was cut off. With `Accept: application/octet-stream` the lines have that media type.
 #[utoipa::path(
     get, path = "/v1/export", operation_id = "export_log", tag = "operations",
     params(
-        ("after" = Option<u64>, Query, description = "Only what stands behind this position; by default all"),
+        ("after" = Option<u64>, Query, description = "Only entries after this position; by default all"),
     ),
     responses(
         (status = 200, description = "The lines", content(
@@ -64,10 +64,10 @@ pub async fn export(
 
 /// Imports an export.
 ///
-/// The store has to be empty, or to hold what an interrupted import of the same log
-/// left: then it goes on behind the last event. What was taken in before a problem
-/// stays. From its first byte on it holds off all writes; when nothing more comes for 20 s, it
-/// ends with `body-timeout`. Commands that another host records meanwhile make it fail.
+/// The store must be empty, or contain the part that an interrupted import of the same log left:
+/// then the import continues after the last event. Everything that was imported before a problem
+/// stays. From its first byte on, an import blocks all writes; when no data arrives for 20 s, it
+/// ends with `body-timeout`. If another host records commands meanwhile, the import fails.
 #[utoipa::path(
     post, path = "/v1/import", operation_id = "import_log", tag = "operations",
     request_body(description = "The lines of an export", content(
@@ -75,15 +75,15 @@ pub async fn export(
         (choices::Binary = "application/octet-stream"),
     )),
     responses(
-        (status = 200, body = ImportView, description = "All of it was taken in"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; `detail` says how far it came"),
+        (status = 200, body = ImportView, description = "Everything was imported"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; `detail` says how far the import got"),
     ),
 )]
 pub async fn import(State(app): State<App>, params: Params, body: NdjsonBody) -> Result<Response> {
     params.finish()?;
     let body = body.steady();
     let verdict = body.verdict();
-    // Writes are held off by an import that sends something only.
+    // An import blocks writes only after its client has sent something.
     let mut chunks = Box::pin(chunks(body, app.ending.clone()).fuse().peekable());
     _ = chunks.as_mut().peek().await;
     match app.host.import(chunks.by_ref(), &mut |_| {}).await {
@@ -95,7 +95,7 @@ pub async fn import(State(app): State<App>, params: Params, body: NdjsonBody) ->
     }
 }
 
-/// The body, which breaks off when the server is told to end.
+/// The body, which breaks off when the server is asked to shut down.
 fn chunks(
     body: Paced<BodyDataStream>,
     ending: CancellationToken,
@@ -110,11 +110,11 @@ fn chunks(
     })
 }
 
-/// Bytes that are read after a problem, and for how long.
+/// How many bytes are still read after a problem, and for how long.
 const READ_ON_BYTES_MAX: usize = 64 << 20;
 const READ_ON_MAX: Duration = Duration::from_secs(5);
 
-/// Reads on for a while, so that a client which sends before it reads hears the answer.
+/// Continues to read for a while, so that a client which sends before it reads receives the answer.
 async fn read_on(mut chunks: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin) {
     let reading = async {
         let mut read = 0;

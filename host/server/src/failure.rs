@@ -9,13 +9,13 @@ use quipu::engine;
 use quipu::model::Version;
 use quipu_api::{Code, Problem};
 
-/// The problem that a handler or an extractor answers. Boxed, because it is large, and rare.
+/// The problem that a handler or an extractor returns. Boxed, because it is large and rare.
 ///
 /// Every error that has a problem document converts to it with `?`.
 #[derive(Debug)]
 pub struct Failure(pub Box<Problem>);
 
-/// Of a handler or an extractor.
+/// The result of a handler or an extractor.
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
@@ -29,7 +29,7 @@ impl Failure {
         Self::new(Code::BadRequest, detail)
     }
 
-    /// A request whose body has another type than its handler reads.
+    /// A request whose body does not have the type that its handler reads.
     pub fn unsupported_body(detail: impl Into<String>) -> Self {
         let mut failure = Self::bad_request(detail);
         failure.0.status = StatusCode::UNSUPPORTED_MEDIA_TYPE.as_u16();
@@ -79,7 +79,8 @@ pub fn is_lifting(error: &engine::Error) -> bool {
     matches!(error, Error::UnreadableEvent { .. } | Error::Fault(_))
 }
 
-/// The problem of a page with an event that can't be lifted; says how to read it still.
+/// The problem of a page with an event that can't be lifted; says how to read the event
+/// nevertheless.
 pub fn not_lifted(error: engine::Error) -> Failure {
     let is_lifting = is_lifting(&error);
     let mut failure = Failure::from(error);

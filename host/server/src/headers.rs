@@ -1,4 +1,4 @@
-//! Headers that say something about a command or an append.
+//! Headers that qualify a command or an append.
 
 use axum::http::{HeaderMap, header};
 use utoipa::IntoParams;
@@ -6,31 +6,32 @@ use utoipa::IntoParams;
 use super::failure::{Failure, Result};
 use quipu::model::{CommandId, Context, ExpectedVersion, Signature, Version};
 
-/// What a request expects of its stream, for the description.
+/// What a request expects of its stream, for the OpenAPI description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only its description is used")]
 pub struct Preconditions {
-    /// `"n"`: the stream is at version n; `*`: it exists. `W/"n"` and `n` are taken, too
+    /// `"n"`: the stream is at version n; `*`: it exists. `W/"n"` and `n` are accepted, too
     #[param(rename = "If-Match")]
     if_match: Option<String>,
-    /// `*`: there is no such stream
+    /// `*`: the stream does not exist
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
 }
 
-/// Where a request comes from, for the description.
+/// Where a request comes from, for the OpenAPI description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only its description is used")]
 pub struct Origin {
-    /// Groups what belongs to one conversation; stored with the commit. Without one, the command's id
+    /// Groups messages that belong to one conversation; stored with the commit. By default the
+    /// command's id
     #[param(rename = "Quipu-Correlation-Id")]
     correlation_id: Option<String>,
     /// The message that led to this request; stored with the commit
     #[param(rename = "Quipu-Causation-Id")]
     causation_id: Option<String>,
-    /// W3C trace context, stored with the commit; passed over when it is not well-formed
+    /// W3C trace context, stored with the commit; ignored if it is not well-formed
     traceparent: Option<String>,
 }
 
@@ -42,13 +43,13 @@ pub fn command_id(headers: &HeaderMap) -> Result<Option<CommandId>> {
     }
 }
 
-/// What a reader has of a stream, for the description.
+/// What a reader already has of a stream, for the OpenAPI description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only its description is used")]
 pub struct Known {
-    /// `ETag`s of answers that the client has: 304, without a body, when the stream is at one of
-    /// these versions; `*`: at any
+    /// `ETag`s of answers that the client has. The answer is 304, without a body, if the stream has
+    /// one of these versions; `*` matches any version
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
 }
@@ -75,7 +76,7 @@ pub fn expected_version(headers: &HeaderMap) -> Result<ExpectedVersion> {
     }
 }
 
-/// The version that an entity tag is: `"4"`, `W/"4"` as proxies make of it, or `4`.
+/// The version in an entity tag: `"4"`, `W/"4"` as proxies rewrite it, or `4`.
 fn version_of(tag: &str) -> Option<Version> {
     let quoted = tag.strip_prefix("W/").unwrap_or(tag);
     let digits = match quoted.strip_prefix('"') {
@@ -87,8 +88,8 @@ fn version_of(tag: &str) -> Option<Version> {
     is_number.then(|| digits.parse().ok().map(Version))?
 }
 
-/// Whether `If-None-Match` names this version of a stream, or any. Tags that no answer of
-/// this host has name none.
+/// Whether `If-None-Match` names this version of a stream, or any. Tags that this host never sends
+/// match no version.
 pub fn has_seen(headers: &HeaderMap, version: Version) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
     let texts = values.filter_map(|value| value.to_str().ok());
@@ -137,9 +138,8 @@ pub fn signature(headers: &HeaderMap) -> Result<Option<Signature>> {
     Ok(text.map(str::parse).transpose()?)
 }
 
-/// `Quipu-Correlation-Id`, `Quipu-Causation-Id` and `traceparent`. As its
-/// specification wants, a `traceparent` that is not well-formed, or stands there
-/// twice, is passed over.
+/// `Quipu-Correlation-Id`, `Quipu-Causation-Id` and `traceparent`. As its specification requires, a
+/// `traceparent` that is not well-formed or occurs twice is ignored.
 pub fn context(headers: &HeaderMap) -> Result<Context> {
     let shared = |name| Ok::<_, Failure>(one(headers, name)?.map(Into::into));
     let context = Context {

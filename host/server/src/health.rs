@@ -1,4 +1,4 @@
-//! Whether the process lives, whether it can work, and what it has done.
+//! Liveness and readiness of the process, and its counters.
 
 use std::time::Duration;
 
@@ -14,46 +14,46 @@ use super::{App, answer};
 use quipu::projection;
 use quipu_api::{CheckView, Code, Problem, ProjectionState, SnapshotCounts, Status};
 
-/// How the host is.
+/// Whether the host is alive.
 #[derive(Serialize, ToSchema)]
 pub struct Health {
     /// `ok`.
     status: &'static str,
 }
 
-/// That the host can work, and how what it needs is.
+/// Whether the host can work, with the state of its parts.
 #[derive(Serialize, ToSchema)]
 pub struct Ready {
     /// `ready`.
     status: &'static str,
-    /// What was looked at.
+    /// What was checked.
     checks: Vec<CheckView>,
 }
 
-/// How long it is looked whether the host is ready, so that the answer comes within a second.
+/// Time limit of the readiness check, so that the answer comes within a second.
 const READY_WAIT: Duration = Duration::from_millis(900);
 
-/// Answers as long as the process lives.
+/// Answers as long as the process is alive.
 #[utoipa::path(
     get, path = "/healthz", tag = "health",
-    responses((status = 200, body = Health, description = "It lives")),
+    responses((status = 200, body = Health, description = "The process is alive")),
 )]
 pub async fn live() -> Result<Response> {
     answer::json(StatusCode::OK, &Health { status: "ok" })
 }
 
-/// Answers within a second whether commands can be executed: the store can be written and read,
-/// and every part of the host that callers need works.
+/// Answers within a second whether the host can execute commands: the store can be written and
+/// read, and every part of the host that callers need works.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
-        (status = 200, body = Ready, description = "It is ready"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "It is not: `not-ready`, with `checks`"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "It is not"),
+        (status = 200, body = Ready, description = "The host is ready"),
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "The host is not ready: `not-ready`, with `checks`"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "The host is not ready"),
     ),
 )]
 pub async fn ready(State(app): State<App>) -> Result<Response> {
-    // What is active was loaded before the server began to listen.
+    // The active modules were loaded before the server began to listen.
     let readiness = app.host.readiness(READY_WAIT).await;
     let checks: Vec<_> = readiness.checks.iter().map(CheckView::of).collect();
     for check in &readiness.checks {
@@ -78,13 +78,13 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
     Err(Failure(Box::new(problem)))
 }
 
-/// Tells what this host does, and has done since it was started.
+/// Shows the current state of this host, and its counters since it was started.
 ///
-/// Other hosts on the same store count for themselves.
+/// Other hosts on the same store have their own counters.
 #[utoipa::path(
     get, path = "/v1/status", tag = "health",
     responses(
-        (status = 200, body = Status, description = "The host"),
+        (status = 200, body = Status, description = "The status of the host"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -93,7 +93,7 @@ pub async fn status(State(app): State<App>, params: Params) -> Result<Response> 
     let host = &app.host;
     let counts = host.snapshot_counts();
     let projections = match host.projections().await {
-        // What the host has done is told to its end.
+        // The counters are reported until the host has shut down.
         Err(projection::Error::Stopped) => Vec::new(),
         projections => projections?,
     };
