@@ -1,8 +1,8 @@
 //! The host over HTTP: JSON in, JSON or a problem document (RFC 9457) out.
 //!
-//! Thin over [`Host`]: what is refused here is the form of a request, never its
-//! meaning. Data and metadata pass through as they are, byte for byte; they are
-//! scanned once and never built up as a tree.
+//! A thin layer over [`Host`]: it rejects malformed requests, and leaves their meaning to the host.
+//! Data and metadata pass through unchanged, byte for byte; they are scanned once and never parsed
+//! into a tree.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -63,7 +63,7 @@ use tokio_util::sync::CancellationToken;
 use budget::{Bodies, Budget};
 use quipu::Host;
 
-/// What handlers share.
+/// The state that all handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     host: Host,
@@ -72,8 +72,8 @@ pub(crate) struct App {
     bodies: Bodies,
     /// Memory for answers with pages.
     answers: Budget,
-    /// Turns at reading large bodies.
+    /// Permits to read large bodies.
     readings: Arc<Semaphore>,
-    /// The server was told to end: long requests come to theirs.
+    /// The server was asked to shut down: long requests end.
     ending: CancellationToken,
 }

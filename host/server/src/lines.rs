@@ -24,14 +24,13 @@ use quipu_api::{Code, Lanes, LineAnswer, Lines, Problem, choices, line};
 
 /// Executes many commands.
 ///
-/// One line for each command; `stream` is required, `id` is for files only. The
-/// lines of one stream are executed in order, each after the answer to the one
-/// before it, whatever that answer is; different streams concurrently. Answers
-/// come while lines are still being sent. A line waits while the host is
-/// overloaded. The next line may be 10 minutes late, the rest of a line 20 s: then the last
-/// answer is `body-timeout`. What has been sent when the connection breaks may have been
-/// executed: send it again with the same `command_id`. A host that shuts down
-/// answers what it has read and ends the response.
+/// Send one line for each command; `stream` is required, `id` is for files only. The lines of one
+/// stream are executed in order, each after the answer to the line before it, whatever that answer
+/// is; different streams are executed concurrently. Answers arrive while lines are still being
+/// sent. A line waits while the host is overloaded. The next line may take 10 minutes to begin, the
+/// rest of a line 20 s; then the last answer is `body-timeout`. If the connection breaks, lines
+/// that were sent may have been executed: send them a second time with the same `command_id`. A
+/// host that shuts down answers the lines that it has read and ends the response.
 #[utoipa::path(
     post, path = "/v1/commands", tag = "commands",
     params(
@@ -70,7 +69,7 @@ pub async fn execute_lines(
     Ok(answer::ndjson(Body::from_stream(answers)))
 }
 
-/// A line that was read: a command, or what is wrong with it.
+/// A line that was read: a command, or the problem with the line.
 type Read = std::result::Result<Command, Box<Problem>>;
 
 fn answers(
@@ -117,7 +116,7 @@ fn answers(
             let ending = &given.ending;
             let mut chunk = BytesMut::new();
             loop {
-                // Answers first: what is answered makes room.
+                // Answers come first because each answer makes room.
                 while let Some(Some(answer)) = lanes.next().now_or_never() {
                     write(&answer, &mut chunk);
                     if chunk.len() > CHUNK_BYTES {
@@ -134,7 +133,7 @@ fn answers(
                 }
                 tokio::select! {
                     Some(answer) = lanes.next(), if !is_idle => write(&answer, &mut chunk),
-                    // Nothing more is read then.
+                    // After that nothing more is read.
                     () = ending.cancelled(), if may_read => {}
                     read = lines.next(), if may_read => match read {
                         Ok(Some((number, text))) => {
@@ -146,7 +145,7 @@ fn answers(
                                 _ => &text,
                             };
                             let mut held = given.bodies.nothing();
-                            // Lines that are executed make room.
+                            // Executing lines makes room.
                             while !held.resize(text.len()) && !lanes.is_idle() {
                                 if let Some(answer) = lanes.next().await {
                                     write(&answer, &mut chunk);
@@ -169,7 +168,7 @@ fn answers(
     )
 }
 
-/// What all lines of a request share.
+/// The state that all lines of a request share.
 struct Given {
     context: Context,
     bodies: Bodies,
@@ -194,10 +193,10 @@ impl Given {
     }
 }
 
-/// From this size on a chunk is sent.
+/// A chunk of at least this size is sent.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What keeps lines in order; a line that can't be read stands by itself.
+/// The key that keeps lines in order; a line that can't be read has its own key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key {
     Stream(StreamId),

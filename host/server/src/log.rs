@@ -21,10 +21,10 @@ use quipu_api::{Code, Problem, choices, event};
 /// Events of the log.
 #[derive(Serialize, ToSchema)]
 pub struct LogEvents<'a> {
-    /// The events that pass, in the direction of the request.
+    /// The events that match the filters, in the direction of the request.
     events: Vec<event::Event<'a>>,
-    /// Where to go on `after`; null at the end. There may be more although this
-    /// page is empty.
+    /// The value of `after` for the next page; null at the end. There may be a next page although
+    /// this one is empty.
     next: Option<u64>,
     /// Position of the last event in the log; 0 for an empty one.
     head: u64,
@@ -42,21 +42,21 @@ impl<'a> LogEvents<'a> {
 
 /// Reads the log.
 ///
-/// Events are lifted to what the active decider of their category reads. The parts of a split
-/// one follow each other, on one page, which may have more events than `limit` by them; a
-/// dropped one is left out. A `type` stands for what is stored under its older names, too, and
-/// `not_type` likewise. An event passes that each of the filters passes.
+/// Events are lifted to the versions that the active decider reads. The parts of a split event
+/// follow each other on one page, which may therefore have more events than `limit`; a dropped
+/// event is left out. A `type` also matches events that are stored under its older names, and so
+/// does `not_type`. An event has to match all filters.
 ///
-/// With `direction=backward&limit=1` the answer has the newest event only. With `Accept:
-/// application/x-ndjson` all events of the range come as lines, each an `EventLine`: those up to the
-/// last one when the request comes, or as many as `limit` says. The last line is `end`; `problem`
-/// when the range was not read to its end. An answer without either was cut off.
+/// With `direction=backward&limit=1` the answer contains only the newest event. With `Accept:
+/// application/x-ndjson` all events of the range are sent as lines, each an `EventLine`: up to the
+/// event that is the last one when the request arrives, or at most `limit` events. The last line is
+/// `end`, or `problem` if the range was not read to its end. An answer without either was cut off.
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "read_log", tag = "events",
     params(
-        ("after" = Option<u64>, Query, description = "Events behind this position, backward those before it; by default all"),
+        ("after" = Option<u64>, Query, description = "Events after this position, or before it when reading backward; by default all"),
         ("to" = Option<u64>, Query, description = "No events after this position, in either direction; by default up to the last one"),
-        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; as lines any number, by default all"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100; as lines any number, by default all"),
         Filters,
         ("archived" = Option<choices::WithArchived>, Query, description = "Events of archived streams: `without` them, the default for a `category`, or `with` them, the default otherwise"),
         ("direction" = Option<choices::Direction>, Query, description = "`forward` (the default) or `backward`"),
@@ -99,16 +99,16 @@ pub async fn read(
     Ok(answer::varying(room.with(&page.events, answer)?))
 }
 
-/// Reads the events that a module decided.
+/// Reads the events of the commands that a module decided.
 ///
-/// As they are stored, in the order of the log.
+/// Events are returned as they are stored, in the order of the log.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}/events", operation_id = "read_events_of_module", tag = "modules",
     params(
         ("digest" = String, Path, description = "SHA-256 of the component"),
         ("after" = Option<u64>, Query, description = "Events after this position; by default all"),
         ("to" = Option<u64>, Query, description = "No events after this position; by default up to the last one"),
-        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100"),
     ),
     responses(
         (status = 200, body = LogEvents, description = "Events"),
@@ -126,7 +126,7 @@ pub async fn decided_by(
     let limit = params.limit(LOG_PAGE_MAX)?;
     params.finish()?;
     let room = visit.room(&app).await?;
-    // Says so when there is no such module.
+    // Returns an error if the module does not exist.
     app.host.module_bytes(digest).await?;
     let mut page = app.host.decided_by(digest, Position(after), limit).await?;
     page.events.retain(|event| event.position <= to);
@@ -135,7 +135,7 @@ pub async fn decided_by(
     room.with(&page.events, answer)
 }
 
-/// Which events of the log to read, for the description.
+/// Which events of the log to read, for the OpenAPI description.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only its description is used")]
@@ -146,15 +146,15 @@ pub struct Filters {
     r#type: Option<Vec<String>>,
     /// Any of these tags; may be repeated
     tag: Option<Vec<String>>,
-    /// Streams whose id begins so
+    /// Only streams whose id begins with this prefix
     prefix: Option<String>,
-    /// None of these categories; may be repeated
+    /// Not these categories; may be repeated
     not_category: Option<Vec<String>>,
-    /// None of these types; may be repeated
+    /// Not these types; may be repeated
     not_type: Option<Vec<String>>,
-    /// None of these tags; may be repeated
+    /// Not these tags; may be repeated
     not_tag: Option<Vec<String>>,
-    /// No streams whose id begins so; may be repeated
+    /// No streams whose id begins with this prefix; may be repeated
     not_prefix: Option<Vec<String>>,
 }
 
@@ -180,7 +180,7 @@ fn filter(params: &mut Params) -> Result<Filter> {
 
 /// The filter that the query describes, with the events of archived streams.
 pub fn whole_filter(params: &mut Params) -> Result<Filter> {
-    // `category=` names nothing; the filter refuses it.
+    // `category=` is empty; the filter rejects it.
     let mut named = |name| {
         params.all(name).map(|values| {
             let named = values.into_iter().filter(|value| !value.is_empty());
@@ -206,7 +206,7 @@ pub fn whole_filter(params: &mut Params) -> Result<Filter> {
     })
 }
 
-/// Reads a text of a parameter.
+/// Parses the text of a parameter.
 fn text(name: &'static str) -> impl Fn(String) -> Result<Arc<str>> {
     move |text| Ok(printable(name, text)?.into())
 }
@@ -219,16 +219,16 @@ fn each<T>(
     values.transpose()
 }
 
-/// An event as it is stored, what led to it, and what readers see of it.
+/// An event as it is stored, the command that led to it, and its lifted form.
 #[derive(Serialize, ToSchema)]
 pub struct OneEvent<'a> {
     #[serde(flatten)]
     event: event::Event<'a>,
-    /// The command that a module decided, which led to it; absent for an event that no module
-    /// decided.
+    /// The command that a module decided and that led to the event; absent for an event that no
+    /// module decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<event::Command<'a>>,
-    /// What it is lifted to; empty when it is dropped, absent when nothing becomes of it.
+    /// The events that it is lifted to; empty when it is dropped, absent when it can't be lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     lifted: Option<Vec<event::LiftedPart<'a>>>,
     /// Why it can't be lifted; absent when it can.
@@ -236,7 +236,7 @@ pub struct OneEvent<'a> {
     not_lifted: Option<String>,
 }
 
-/// Reads one event, as it is stored, with the command that led to it.
+/// Reads one event as it is stored, with the command that led to it.
 #[utoipa::path(
     get, path = "/v1/events/{position}", tag = "events",
     params(("position" = u64, Path, description = "The event's position")),
@@ -257,7 +257,7 @@ pub async fn read_one(
     };
     let (lifted, not_lifted) = match app.host.lifted(vec![event.clone()]).await {
         Ok(lifted) => (lifted, None),
-        // What an upcaster does to it is no reason not to show it.
+        // A failing upcaster is no reason not to show the stored event.
         Err(error) if is_lifting(&error) => (vec![event.clone()], Some(error.to_string())),
         Err(error) => return Err(error.into()),
     };

@@ -21,12 +21,12 @@ use quipu_api::{Problem, event, line};
 pub enum EventLine<'a> {
     /// An event, as in a page.
     Event(Box<event::Event<'a>>),
-    /// The last line: all of the range was read.
+    /// The last line: the whole range was read.
     End {
-        /// What was read.
+        /// The range that was read.
         end: ReadEnd,
     },
-    /// The last line: it did not come to the end of the range.
+    /// The last line: the read did not reach the end of the range.
     Problem {
         /// Why.
         problem: Box<Problem>,
@@ -39,37 +39,38 @@ pub struct ReadEnd {
     /// Of a stream: its version when the read began.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
-    /// Of a stream: events before this version have left its reads; absent when none have.
+    /// Of a stream: events before this version are truncated; absent when the stream is not
+    /// truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_before: Option<u64>,
     /// Of the log: position of the last event when the read began; 0 for an empty one.
     #[serde(skip_serializing_if = "Option::is_none")]
     head: Option<u64>,
-    /// Where to go on, on `from` of a stream or `after` of the log, when `limit` has ended the
-    /// read; else null.
+    /// If `limit` ended the read: where to continue, as `from` of a stream or `after` of the log;
+    /// otherwise null.
     next: Option<u64>,
 }
 
-/// What is read.
+/// The range to read.
 pub enum Range {
     /// Events of a stream.
     Stream(StreamId, Versions),
-    /// Events of the log after a position, backward those before it.
+    /// Events of the log after a position, or before it when reading backward.
     Log(Position, Direction, Filter),
 }
 
-/// A long read under way. It holds one page.
+/// A long read in progress. It holds one page.
 pub struct LongRead {
     app: App,
     form: Form,
     range: Range,
-    /// Stored events that may still be read.
+    /// Number of stored events that may still be read.
     left: u64,
     end: ReadEnd,
 }
 
 impl LongRead {
-    /// A read of all events of a range, or of so many.
+    /// A read of all events of a range, or of at most this many.
     pub fn new(app: &App, form: Form, range: Range, limit: Option<u64>) -> Self {
         Self {
             app: app.clone(),
@@ -85,8 +86,8 @@ impl LongRead {
         }
     }
 
-    /// Answers with the lines, up to the event that is the last one now. A problem on the
-    /// first page is the answer, a later one its last line.
+    /// Answers with the lines, up to the event that is the last one now. A problem on the first
+    /// page becomes the answer, a later one the last line.
     pub async fn answer(mut self) -> Result<Response> {
         let first = self.page().await?;
         let version = self.end.version;
@@ -109,7 +110,7 @@ impl LongRead {
         }
     }
 
-    /// The next page, and where to go on after it.
+    /// The next page, and where to continue after it.
     async fn page(&mut self) -> Result<Vec<RecordedEvent>> {
         if self.app.ending.is_cancelled() {
             return Err(engine::Error::Stopped.into());
@@ -139,14 +140,14 @@ impl LongRead {
                 page.events
             }
         };
-        // The parts of a split event count as one.
+        // The parts of a split event count as one event.
         let mut places: Vec<Position> = events.iter().map(|event| event.position).collect();
         places.dedup();
         self.left = self.left.saturating_sub(places.len() as u64);
         Ok(events)
     }
 
-    /// Writes the lines of a page; false when the last one is written.
+    /// Writes the lines of a page; returns false when the last line is written.
     fn write(&self, page: Result<Vec<RecordedEvent>>, chunk: &mut Vec<u8>) -> bool {
         let events = match page {
             Ok(events) => events,
@@ -175,7 +176,7 @@ fn write(value: &EventLine<'_>, chunk: &mut Vec<u8>) {
             chunk.extend_from_slice(&text);
             chunk.push(b'\n');
         }
-        // A view has nothing that can't be written.
+        // A view contains nothing that can't be serialized.
         Err(error) => tracing::error!(%error, "a line was not written"),
     }
 }

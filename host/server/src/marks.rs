@@ -1,4 +1,4 @@
-//! Marks of streams: whether they are archived, and where they are truncated.
+//! Marks of streams: whether a stream is archived, and where it is truncated.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -13,27 +13,27 @@ use super::{App, answer, headers};
 use quipu::model::{Position, StreamId, Version};
 use quipu_api::Problem;
 
-/// Whether a stream takes appends.
+/// Whether a stream accepts appends.
 #[derive(Serialize, ToSchema)]
 pub struct ArchivedStream<'a> {
     /// The stream.
     stream: &'a str,
     /// Whether it is archived.
     archived: bool,
-    /// Position of the event in the stream `$streams` that tells of it; null when
-    /// nothing had to be done.
+    /// Position of the event in the stream `$streams` that records the change; null if there was
+    /// nothing to do.
     position: Option<u64>,
 }
 
 /// Archives a stream.
 ///
-/// It takes no appends then, and lists and pages by category leave it out unless asked.
-/// Its events stay in the log. Archiving it again does nothing.
+/// An archived stream accepts no appends, and lists and pages by category leave it out unless
+/// asked. Its events stay in the log. Archiving an archived stream changes nothing.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/archive", tag = "streams",
     params(("stream" = String, Path, description = "The stream"), headers::Origin),
     responses(
-        (status = 200, body = ArchivedStream, description = "It is archived", headers(("ETag" = String, description = "The stream's version"))),
+        (status = 200, body = ArchivedStream, description = "The stream is archived", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -51,12 +51,12 @@ pub async fn archive(
 
 /// Restores an archived stream.
 ///
-/// It takes appends again. Restoring it again does nothing.
+/// The stream accepts appends again. Restoring a stream that is not archived changes nothing.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/restore", tag = "streams",
     params(("stream" = String, Path, description = "The stream"), headers::Origin),
     responses(
-        (status = 200, body = ArchivedStream, description = "It is not archived", headers(("ETag" = String, description = "The stream's version"))),
+        (status = 200, body = ArchivedStream, description = "The stream is not archived", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -86,11 +86,11 @@ async fn archived_stream(
     answer::about(app, stream, &view).await
 }
 
-/// Where a stream is to be truncated.
+/// Where to truncate a stream.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TruncateBody {
-    /// Events before this version leave the stream's reads; 0 brings all of them back.
+    /// Events before this version are hidden from reads of the stream; 0 restores all of them.
     before: u64,
 }
 
@@ -99,24 +99,25 @@ pub struct TruncateBody {
 pub struct TruncatedStream<'a> {
     /// The stream.
     stream: &'a str,
-    /// Events before this version have left the stream's reads; 0: none have.
+    /// Events before this version are hidden from reads of the stream; 0: the stream is not
+    /// truncated.
     truncated_before: u64,
-    /// Position of the event in the stream `$streams` that tells of it; null when
-    /// nothing had to be done.
+    /// Position of the event in the stream `$streams` that records the change; null if there was
+    /// nothing to do.
     position: Option<u64>,
 }
 
 /// Truncates a stream before a version, or undoes it.
 ///
-/// The events before it leave the stream's reads and loading, and stay in the log. A
-/// snapshot is taken of all events first and stands for them; without one, `truncate-refused`.
-/// The last event always stays. `before` 0 undoes it.
+/// The events before that version are hidden from stream reads and replay, and stay in the log. A
+/// snapshot of all events is taken first and replaces them; if that is not possible, the answer is
+/// `truncate-refused`. The last event always stays. `before` 0 undoes the truncation.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/truncate", tag = "streams",
     params(("stream" = String, Path, description = "The stream"), headers::Origin),
     request_body = TruncateBody,
     responses(
-        (status = 200, body = TruncatedStream, description = "It is truncated there", headers(("ETag" = String, description = "The stream's version"))),
+        (status = 200, body = TruncatedStream, description = "The stream is truncated", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing has changed"),
     ),
 )]

@@ -1,4 +1,4 @@
-//! Modules: components that were uploaded.
+//! Modules: components that the host stores.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use quipu_api::{ModuleEntry, ModuleList, ModuleView, Problem, PrunedModule, Prun
 
 /// Uploads a component.
 ///
-/// It is checked and kept, and so is its signature; nothing is activated. The same bytes may
-/// come again with another signature.
+/// The component is checked and stored together with its signature; nothing is activated. The same
+/// bytes may be uploaded a second time with another signature.
 #[utoipa::path(
     post, path = "/v1/modules", tag = "modules",
     params(("Quipu-Signature" = Option<String>, Header, description = "`ed25519`, the public key and the signature of the body, both in base64")),
@@ -29,8 +29,8 @@ use quipu_api::{ModuleEntry, ModuleList, ModuleView, Problem, PrunedModule, Prun
         (choices::Binary = "application/octet-stream"),
     )),
     responses(
-        (status = 201, body = ModuleView, description = "Accepted"),
-        (status = 200, body = ModuleView, description = "The store had it already"),
+        (status = 201, body = ModuleView, description = "The module is stored"),
+        (status = 200, body = ModuleView, description = "The module was already stored"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
 )]
@@ -89,7 +89,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
     answer::json(StatusCode::OK, &list)
 }
 
-/// The view of a module of the store, with the keys of those who signed it.
+/// The view of a stored module, with the keys of those who signed it.
 async fn stored(app: &App, module: &Module) -> Result<ModuleView> {
     let signatures = app.host.signatures(module.digest()).await?;
     let keys = signatures.iter().map(|signature| signature.key.to_string());
@@ -99,27 +99,27 @@ async fn stored(app: &App, module: &Module) -> Result<ModuleView> {
     })
 }
 
-/// Which modules are removed.
+/// Which modules to remove.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PruneBody {
-    /// Those that came so many seconds ago, or more: 86400 without it.
+    /// Minimum time since the upload in seconds; default 86400.
     #[serde(default)]
     older_than_s: Option<u64>,
-    /// Says which they are, and removes nothing.
+    /// Lists these modules and removes nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// Removes modules that nobody needs.
+/// Removes modules that were never used.
 ///
-/// Those that were never activated, and that no event names. What was activated once is kept
-/// for good: the history is decided again with it.
+/// These are modules that were never activated and that no event names. A module that was active
+/// once stays forever, because the history is replayed with it.
 #[utoipa::path(
     post, path = "/v1/modules/prune", operation_id = "prune_modules", tag = "modules",
-    request_body(content = Option<PruneBody>, description = "Which ones"),
+    request_body(content = Option<PruneBody>, description = "Which modules to remove"),
     responses(
-        (status = 200, body = PrunedView, description = "What was removed"),
+        (status = 200, body = PrunedView, description = "The removed modules"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -140,7 +140,7 @@ pub async fn prune(State(app): State<App>, params: Params, body: OptionalJson) -
     answer::json(StatusCode::OK, &view)
 }
 
-/// Shows what a module is.
+/// Shows a module.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}", operation_id = "show_module", tag = "modules",
     params(("digest" = String, Path, description = "SHA-256 of the component")),
@@ -161,12 +161,12 @@ pub async fn show(
 
 /// Downloads a component.
 ///
-/// With `Accept: application/octet-stream` the bytes come under that type.
+/// With `Accept: application/octet-stream` the bytes have that media type.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}/wasm", tag = "modules",
     params(("digest" = String, Path, description = "SHA-256 of the component")),
     responses(
-        (status = 200, description = "Its bytes", content(
+        (status = 200, description = "The component", content(
             (choices::Binary = "application/wasm"),
             (choices::Binary = "application/octet-stream"),
         )),

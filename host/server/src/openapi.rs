@@ -9,12 +9,12 @@ use super::{
 };
 use quipu_api::{LineAnswer, RunLine, choices, line};
 
-/// The interface's description.
+/// The OpenAPI description of the interface.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Quipu",
-        description = "An event-sourcing host whose domain logic runs as WebAssembly components.\n\nErrors are problem documents (RFC 9457) with a stable `code`. A body of another type than the named one is `bad-request` with status 415. Unknown members and parameters are refused by name.",
+        description = "An event-sourcing host whose domain logic runs as WebAssembly components.\n\nErrors are problem documents (RFC 9457) with a stable `code`. A body whose type is not the documented one is a `bad-request` with status 415. Unknown members and parameters are rejected, and the error names them.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
@@ -85,7 +85,7 @@ use quipu_api::{LineAnswer, RunLine, choices, line};
         long_read::EventLine<'static>,
         sse::Reached,
         changes::ChangeView,
-        // Those of parameters are not found by themselves.
+        // Schemas of parameters are not found automatically.
         choices::Direction,
         choices::Form,
         choices::Archived,
@@ -96,7 +96,7 @@ use quipu_api::{LineAnswer, RunLine, choices, line};
 )]
 struct Api;
 
-/// The description of the interface as OpenAPI 3.1, in JSON.
+/// The OpenAPI 3.1 description of the interface, in JSON.
 pub fn openapi() -> String {
     let mut description = Api::openapi();
     for path in description.paths.paths.values_mut() {
@@ -105,7 +105,7 @@ pub fn openapi() -> String {
     description.to_pretty_json().expect("a description is JSON")
 }
 
-/// `HEAD`, which is answered wherever `GET` is: with its status and headers, without its body.
+/// `HEAD`, which is answered for every `GET` path: with its status and headers, without its body.
 fn head_of(get: &Operation) -> Operation {
     let mut head = get.clone();
     let id = head.operation_id.unwrap_or_default();

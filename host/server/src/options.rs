@@ -1,52 +1,52 @@
 use std::time::Duration;
 
-/// Bounds of requests.
+/// Limits of requests.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// A JSON body. A little more than the largest append as base64.
+    /// Bytes of a JSON body. Slightly more than the largest append in base64.
     pub body_bytes_max: usize,
-    /// A component.
+    /// Bytes of a component.
     pub module_bytes_max: usize,
-    /// One line of NDJSON.
+    /// Bytes of one line of NDJSON.
     pub line_bytes_max: usize,
     /// Commands of one NDJSON request in flight, at most one for each stream.
     pub lines_in_flight_max: usize,
     /// Lines of one NDJSON request that wait for an earlier one of their stream.
     pub lines_waiting_max: usize,
-    /// From a request's head to its answer's head; then the answer is `timeout`.
-    /// A line of NDJSON waits as long while the host is overloaded.
+    /// Time from a request's head to the head of its answer; then the answer is `timeout`. A line
+    /// of NDJSON waits for the same time while the host is overloaded.
     pub request_time_max: Duration,
-    /// How long a client may leave an answer unread that is ready to be sent. Then it is
-    /// cut off; a subscription is told so, if it can be.
+    /// How long a client may leave a ready answer unread. Then it is disconnected; a subscription
+    /// is notified first if possible.
     pub slow_reader_max: Duration,
-    /// Open connections. Fewer when the process may not open so many files: 64 of those, or
-    /// three quarters where that is less, are left for everything else. One more closes the
-    /// one that has been idle for longest, or waits while none is idle.
+    /// Maximum number of open connections. Lower if the process may not open that many files: 64 of
+    /// them, or three quarters if that is less, are reserved for everything else. One more
+    /// connection closes the one that has been idle longest, or waits while none is idle.
     pub connections_max: usize,
-    /// Requests of one HTTP/2 connection in flight.
+    /// Maximum number of requests in flight of one HTTP/2 connection.
     pub connection_requests_max: u32,
-    /// How long a request's line and headers may take to come, and the first ones on a
-    /// connection. Then it is closed.
+    /// How long a request's line and headers may take to arrive, and the first ones on a
+    /// connection. Then the connection is closed.
     pub head_time_max: Duration,
-    /// How long a connection on which nothing is in flight stays open.
+    /// How long a connection without a request in flight stays open.
     pub idle_max: Duration,
-    /// How long 16 KiB of a body, or its rest, may take to come; of NDJSON lines one byte of
-    /// a line that has begun. Then it is given up with `body-timeout`.
+    /// How long 16 KiB of a body, or its rest, may take to arrive; for NDJSON, one byte of a line
+    /// that has begun. Then the request ends with `body-timeout`.
     pub body_wait_max: Duration,
     /// How long the next line of NDJSON may take to begin.
     pub lines_wait_max: Duration,
-    /// Bytes in memory of all bodies that are being read or executed, lines included; an
-    /// eighth is for those of up to 64 KiB. More are refused as `overloaded`.
+    /// Bytes in memory of all bodies that are being read or executed, lines included; an eighth is
+    /// reserved for those of up to 64 KiB. Further bodies are rejected as `overloaded`.
     pub bodies_bytes_max: usize,
-    /// Bytes in memory of all answers with pages of events or documents, of which one
-    /// connection may have an eighth. More wait for half of `request_time_max`, then they
-    /// are refused as `overloaded`.
+    /// Bytes in memory of all answers with pages of events or documents; one connection may use an
+    /// eighth. Further answers wait for half of `request_time_max`, then they are rejected as
+    /// `overloaded`.
     pub answers_bytes_max: usize,
 }
 
 impl Options {
-    /// The least that `bodies_bytes_max` may be, so that every body has room: while the
-    /// largest is read it takes up to twice its length.
+    /// The minimum of `bodies_bytes_max`, so that every body has room: while the largest is read it
+    /// takes up to twice its length.
     pub fn bodies_bytes_least(&self) -> usize {
         let largest = self.body_bytes_max.max(self.module_bytes_max);
         largest.saturating_mul(4)

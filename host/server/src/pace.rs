@@ -1,4 +1,4 @@
-//! Bodies that come too slowly.
+//! Bodies that arrive too slowly.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -14,44 +14,44 @@ use super::answering::Visit;
 use super::budget::BodyHeld;
 use quipu_api::{Code, Problem};
 
-/// How many bytes have to come within the time that a body is waited for, if it does not
-/// end before. Much less than what the slowest line brings.
+/// How many bytes have to arrive within the time limit of a body, unless it ends before. Much less
+/// than the slowest line transfers.
 const BYTES_MIN: usize = 16 << 10;
 
-/// The chunks of a body, which is waited for only so long.
+/// The chunks of a body, with a time limit.
 pub struct Paced<S> {
     stream: S,
     wait_max: Duration,
     lines: Option<Between>,
-    /// For how long it was waited for the last few bytes.
+    /// The time spent waiting for the last few bytes.
     waited: Duration,
-    /// How many those are.
+    /// The number of these bytes.
     bytes: usize,
-    /// Since when it is waited for.
+    /// Since when the host waits for bytes.
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     verdict: Verdict,
     activity: Option<Arc<Activity>>,
-    /// While it is waited for, where it has a connection.
+    /// Set while the host waits for bytes, if there is a connection.
     waiting: Option<Waiting>,
     is_done: bool,
 }
 
 /// A body of lines.
 struct Between {
-    /// How long the next line is waited for.
+    /// The time limit for the next line.
     wait_max: Duration,
     /// Bytes of the line that has begun.
     bytes: usize,
     held: BodyHeld,
 }
 
-/// What made a body break off, for those who hear of it as text only.
+/// Why a body broke off, for code that sees the error only as text.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict(Arc<OnceLock<Code>>);
 
 impl Verdict {
-    /// The problem that an error is after all.
+    /// Replaces a problem by the one that actually ended the body.
     pub fn instead_of(&self, mut problem: Box<Problem>) -> Box<Problem> {
         match self.0.get() {
             Some(code) => Box::new(Problem::new(*code, std::mem::take(&mut problem.detail))),
@@ -60,7 +60,7 @@ impl Verdict {
     }
 }
 
-/// Why a body is read no further.
+/// Why a body is no longer read.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     #[error("{0}")]
@@ -89,7 +89,7 @@ impl From<Broken> for Box<Problem> {
 }
 
 impl<S> Paced<S> {
-    /// A body that has to keep coming.
+    /// A body that has to continue without long pauses.
     pub fn new(stream: S, wait_max: Duration, visit: &Visit) -> Self {
         Self {
             stream,
@@ -106,8 +106,8 @@ impl<S> Paced<S> {
         }
     }
 
-    /// A body of lines, between which nothing need come for longer. A line that has begun
-    /// counts in the budget of all bodies.
+    /// A body of lines, with a longer time limit between lines. A line that has begun counts in the
+    /// budget of all bodies.
     pub fn with_lines(self, wait_max: Duration, held: BodyHeld) -> Self {
         let lines = Some(Between {
             wait_max,
@@ -121,7 +121,7 @@ impl<S> Paced<S> {
         self.verdict.clone()
     }
 
-    /// For how long more it is waited for.
+    /// The remaining time to wait for the body.
     fn rest(&self) -> Duration {
         match &self.lines {
             Some(lines) if lines.bytes == 0 => lines.wait_max,

@@ -1,4 +1,4 @@
-//! What stands in a request's path and query.
+//! The path and query parameters of a request.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use quipu::store::{ArchivedStreams, Direction, Role};
 use quipu::upcast::Form;
 use quipu_api::Code;
 
-/// How long a read waits for a projection without a word.
+/// How long a read waits for a projection by default.
 const WAIT_MS: u64 = 5_000;
 /// How long it may wait at most.
 const WAIT_MS_MAX: u64 = WAIT_MAX.as_millis() as u64;
@@ -40,7 +40,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamPath {
     }
 }
 
-/// `{digest}`, whole or its first digits.
+/// `{digest}`, complete or its first digits.
 pub struct DigestPath(pub Digest);
 
 impl FromRequestParts<App> for DigestPath {
@@ -51,11 +51,11 @@ impl FromRequestParts<App> for DigestPath {
     }
 }
 
-/// Digits of a digest from which a module may be named.
+/// Minimum number of digits that may name a module.
 const DIGEST_DIGITS_MIN: usize = 4;
 
-/// A module's digest: all of its 64 digits, or so many of the first that no other module of the
-/// store begins with them, but at least 4.
+/// A module's digest: all of its 64 digits, or a prefix of at least 4 digits that is unique among
+/// the modules of the store.
 pub async fn digest(app: &App, text: &str) -> Result<Digest> {
     let is_prefix = (DIGEST_DIGITS_MIN..64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -115,7 +115,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
     }
 }
 
-/// The query: each handler takes the parameters that it knows, then refuses the rest.
+/// The query: each handler takes the parameters that it knows, then rejects the rest.
 pub struct Params(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
@@ -129,11 +129,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
-/// How much a read answers.
+/// The size of a read's answer.
 pub enum Limit {
-    /// A page with so many events at most.
+    /// A page with at most this many events.
     Page(usize),
-    /// Lines: so many events at most, or all.
+    /// Lines: at most this many events, or all.
     Lines(Option<u64>),
 }
 
@@ -148,7 +148,7 @@ impl Params {
         (!values.is_empty()).then_some(values)
     }
 
-    /// The one value of a parameter.
+    /// The single value of a parameter.
     pub fn one(&mut self, name: &str) -> Result<Option<String>> {
         match self.all(name) {
             None => Ok(None),
@@ -159,7 +159,7 @@ impl Params {
         }
     }
 
-    /// A text of at least one character, none of them a control character.
+    /// A text of at least one character without control characters.
     pub fn text(&mut self, name: &str) -> Result<Option<String>> {
         let text = self.one(name)?;
         if text.as_ref().is_some_and(String::is_empty) {
@@ -169,7 +169,7 @@ impl Params {
         text.map(|text| printable(name, text)).transpose()
     }
 
-    /// `archived`: what becomes of archived streams.
+    /// `archived`: whether to include archived streams.
     pub fn archived(&mut self) -> Result<Option<ArchivedStreams>> {
         match self.one("archived")?.as_deref() {
             None => Ok(None),
@@ -190,7 +190,7 @@ impl Params {
         }
     }
 
-    /// `limit`, 100 without one.
+    /// `limit`, by default 100.
     pub fn limit(&mut self, max: usize) -> Result<usize> {
         let limit = self.number("limit")?.unwrap_or(100);
         match usize::try_from(limit) {
@@ -201,7 +201,7 @@ impl Params {
         }
     }
 
-    /// `limit` of a read that answers a page, or lines where `Accept` names them.
+    /// `limit` of a read that answers with a page, or with lines if `Accept` names them.
     pub fn limit_for(&mut self, headers: &HeaderMap, max: usize) -> Result<Limit> {
         if !headers::accepts_ndjson(headers) {
             return self.limit(max).map(Limit::Page);
@@ -212,7 +212,7 @@ impl Params {
         }
     }
 
-    /// `direction`, forward without one.
+    /// `direction`, by default forward.
     pub fn direction(&mut self) -> Result<Direction> {
         match self.one("direction")?.as_deref() {
             None | Some("forward") => Ok(Direction::Forward),
@@ -223,7 +223,7 @@ impl Params {
         }
     }
 
-    /// `form`, lifted without one.
+    /// `form`, by default lifted.
     pub fn form(&mut self) -> Result<Form> {
         match self.one("form")?.as_deref() {
             None | Some("lifted") => Ok(Form::Lifted),
@@ -234,7 +234,7 @@ impl Params {
         }
     }
 
-    /// A time with its offset from UTC. One before 1970 is 1970.
+    /// A time with its offset from UTC. A time before 1970 becomes 1970.
     pub fn time(&mut self, name: &str) -> Result<Option<Timestamp>> {
         let Some(text) = self.one(name)? else {
             return Ok(None);
@@ -249,8 +249,8 @@ impl Params {
         Ok(Some(Timestamp(micros)))
     }
 
-    /// `after` and `timeout`: how far a projection has to be before it is read, and how long
-    /// that is waited for, less than a whole request may take.
+    /// `after` and `timeout`: the position that a projection must have reached before it is read,
+    /// and how long to wait for that. The wait is shorter than the time limit of a request.
     pub fn freshness(&mut self, request_time_max: Duration) -> Result<Freshness> {
         let after = self.number("after")?;
         let given = self.number("timeout")?;
@@ -270,7 +270,7 @@ impl Params {
         })
     }
 
-    /// `build`, the active one without one.
+    /// `build`, by default the active one.
     pub fn role(&mut self) -> Result<Role> {
         match self.one("build")?.as_deref() {
             None | Some("active") => Ok(Role::Active),
@@ -282,7 +282,7 @@ impl Params {
         }
     }
 
-    /// Refuses what nobody took.
+    /// Rejects parameters that no handler took.
     pub fn finish(self) -> Result<()> {
         match self.0.first() {
             None => Ok(()),
@@ -293,7 +293,7 @@ impl Params {
     }
 }
 
-/// Refuses control characters, which no stored text holds, and not every database takes.
+/// Rejects control characters, which no stored text contains and which some databases reject.
 pub fn printable(name: &str, text: String) -> Result<String> {
     if text.chars().any(char::is_control) {
         let detail = format!("query: {name} {text:?} holds a control character");
@@ -302,7 +302,7 @@ pub fn printable(name: &str, text: String) -> Result<String> {
     Ok(text)
 }
 
-/// A number that the databases can hold.
+/// A number that the databases can store.
 pub fn number(name: &str, text: &str) -> Result<u64> {
     match u64::from_str(text) {
         // The highest number of the databases.
@@ -314,7 +314,7 @@ pub fn number(name: &str, text: &str) -> Result<u64> {
     }
 }
 
-/// Refuses percent signs that encode nothing, and bytes that are no text.
+/// Rejects percent signs that encode nothing, and bytes that are not text.
 pub fn check_encoding(part: &str) -> Result<()> {
     let mut decoded = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();

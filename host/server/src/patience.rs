@@ -1,4 +1,4 @@
-//! Streams that fail when the client does not read, and note what they do.
+//! Streams that fail when the client does not read, and that record their activity.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
 
-/// A connection. The timer runs only while something can't be sent.
+/// A connection. The timer runs only while data can't be sent.
 pub struct PatientStream<S> {
     stream: S,
     write_max: Duration,

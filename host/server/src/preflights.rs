@@ -1,4 +1,4 @@
-//! What would be different if a module decided.
+//! Preflights: what a module would decide differently.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -22,38 +22,38 @@ use quipu::deploy::{ProjectionChanges, Release};
 use quipu::proof::{Policy, Scope};
 use quipu_api::{PreflightView, Problem, RunLine, choices};
 
-/// How long events are looked at without a word.
+/// How long events are read by default.
 pub(super) const TIME_MS: u64 = 60_000;
 
-/// How long they may be read at most.
+/// The maximum time for reading events.
 const TIME_MS_MAX: u64 = 24 * 3_600_000;
 
-/// What to check, and how much of the history.
+/// The candidate to check, and how much of the history.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PreflightBody<'a> {
-    /// SHA-256 of a component that was uploaded. Either this or `digests`.
+    /// SHA-256 of an uploaded component. Either this or `digests`.
     #[serde(borrow, default)]
     digest: Option<Cow<'a, str>>,
     /// The same for 1 to 64 components that would become active together.
     #[serde(default)]
     digests: Option<Vec<String>>,
-    /// So many streams, drawn at random: 1 to 1000000; all without it.
+    /// Number of streams to check, drawn at random: 1 to 1000000; by default all.
     #[serde(default)]
     sample: Option<usize>,
-    /// No more than so many events are read, from the first one on.
+    /// Maximum number of events to read, from the first one on.
     #[serde(default)]
     events: Option<u64>,
-    /// Events are read for so many milliseconds: up to 86400000, 60000 without it.
+    /// Maximum time for reading events, in milliseconds: up to 86400000, by default 60000.
     #[serde(default)]
     time_ms: Option<u64>,
-    /// Kinds of objections that do not block it, besides `fuel`, `snapshot`, `rebuild` and
-    /// `unwritten`.
+    /// Kinds of objections that do not block the activation, in addition to `fuel`, `snapshot`,
+    /// `rebuild` and `unwritten`.
     #[serde(default)]
     allow: Vec<String>,
 }
 
-/// A preflight that was asked for.
+/// A requested preflight.
 struct Asked {
     release: Release,
     policy: Policy,
@@ -98,19 +98,20 @@ impl Run for Asked {
     }
 }
 
-/// Says what would be different if a module, or a release of several, were activated.
+/// Reports what would change if a module, or a release of several, were activated.
 ///
-/// Recorded commands of the categories that it would serve otherwise are decided by it, each
-/// on the state that the recorded events before it lead to, some of them by a fresh instance
-/// as well, and compared with what is recorded; likewise the last rejections that are kept. Types of stored events, snapshots, and what
-/// active projections read are looked at beside. Nothing is written, and nothing activated.
-/// One run at a time; it ends when the connection does. Lines of progress come first.
+/// The candidate decides the recorded commands of the categories that it would change. Each is
+/// decided on the state that the recorded events before it lead to, some also by a fresh instance,
+/// and the result is compared with the recorded one. The last stored rejections are compared in the
+/// same way. Types of stored events, snapshots, and the events that active projections read are
+/// checked, too. Nothing is written or activated. One run at a time; it is cancelled when the
+/// connection closes. Lines of progress come first.
 #[utoipa::path(
     post, path = "/v1/preflights", operation_id = "preflight", tag = "modules",
-    request_body(content = PreflightBody, description = "The module"),
+    request_body(content = PreflightBody, description = "The candidate, and how much to check"),
     responses(
-        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`, the last of which says what was found"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, as why it could not be activated at all"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`; the last one holds the result"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, for example why the module can't be activated at all"),
     ),
 )]
 pub async fn preflight(

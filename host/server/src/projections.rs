@@ -1,4 +1,4 @@
-//! Projections: how they stand, and what they are told to do.
+//! Projections: their status, and actions on them.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,12 +17,12 @@ use quipu::projection::Action;
 use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Subject};
 use quipu_api::{Code, Problem, ProjectionList, ProjectionView, SetAsideList, choices};
 
-/// Longest reason for leaving events out, in bytes.
+/// Longest reason for dropping events, in bytes.
 const REASON_BYTES_MAX: usize = 1_024;
 
 /// Lists the projections.
 ///
-/// Every one that is deployed, and every one of which documents are left, by name.
+/// Lists every projection that is deployed or that still has documents, by name.
 #[utoipa::path(
     get, path = "/v1/projections", operation_id = "list_projections", tag = "projections",
     responses(
@@ -39,7 +39,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
     answer::json(StatusCode::OK, &list)
 }
 
-/// Shows how a projection stands.
+/// Shows the status of a projection.
 #[utoipa::path(
     get, path = "/v1/projections/{name}", operation_id = "show_projection", tag = "projections",
     params(("name" = String, Path, description = "The projection")),
@@ -58,20 +58,23 @@ pub async fn show(
     answer::json(StatusCode::OK, &ProjectionView::of(&status))
 }
 
-/// Orders something of a projection, and tells how it stands afterwards.
+/// Performs an action on a projection, and returns its status.
 ///
-/// | order | does |
+/// | action | effect |
 /// | --- | --- |
-/// | `pause` | nothing of it is folded until it is resumed; an inline one goes on |
-/// | `resume` | it goes on, also after it has stopped, with the event that it stopped at |
-/// | `switch` | the rebuild that is ready takes over, whatever it lacks; what it replaces is kept |
-/// | `rollback` | the build before answers again |
-/// | `detach` | an inline one is asynchronous from here on |
-/// | `cancel` | the rebuild is given up |
-/// | `drop` | the build before is removed; of a projection that is no longer deployed, all |
+/// | `pause` | folds nothing until it is resumed; an inline projection continues |
+/// | `resume` | continues, also after a stop, with the event at which it stopped |
+/// | `switch` | activates the rebuild that is ready, even with missing documents |
+/// | `rollback` | activates the previous build |
+/// | `detach` | makes an inline projection asynchronous from here on |
+/// | `cancel` | cancels the rebuild |
+/// | `drop` | removes the previous build; for a projection that is no longer deployed, all builds |
 ///
-/// There are also `rebuild`, `retry-parked` and `drop-parked`, which have bodies. An order that does not go
-/// with how the projection stands is `projection-refused`, and says what does.
+/// After `switch`, the replaced build is stored as the previous one.
+///
+/// The actions `rebuild`, `retry-parked` and `drop-parked` have their own paths and bodies. An
+/// action that is not possible in the projection's current state is rejected as
+/// `projection-refused`, which names the possible ones.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/{order}", operation_id = "order_projection", tag = "projections",
     params(
@@ -79,7 +82,7 @@ pub async fn show(
         ("order" = choices::ProjectionOrder, Path, description = "`pause`, `resume`, `switch`, `rollback`, `detach`, `cancel` or `drop`"),
     ),
     responses(
-        (status = 200, body = ProjectionView, description = "Done, or begun; how it stands"),
+        (status = 200, body = ProjectionView, description = "The action is done or has begun; the projection's status"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing has changed"),
     ),
 )]
@@ -109,22 +112,22 @@ pub async fn order(
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RebuildBody {
-    /// Wait for `switch` when it has caught up; false without it: it takes over by itself.
+    /// Wait for `switch` after catching up. Default false: the rebuild takes over by itself.
     hold: bool,
 }
 
-/// Builds a projection anew from the first event, beside the running build.
+/// Rebuilds a projection from scratch, next to the running build.
 ///
-/// That one answers until the new one has caught up and takes over, in one transaction. It
-/// is kept as the previous one; one that was kept before is removed. The new one waits for
-/// `switch`, and says why in `waits`, when it has parked or skipped more events than the
-/// running build, or has no trace of a document that this one has.
+/// The running build answers until the rebuild has caught up and takes over, in one transaction. It
+/// is then stored as the previous build, and an older previous build is removed. The rebuild waits
+/// for `switch`, with the reason in `waits`, if it has parked or skipped more events than the
+/// running build, or lacks every trace of a document that the running build has.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/rebuild", operation_id = "rebuild_projection", tag = "projections",
     params(("name" = String, Path, description = "The projection")),
     request_body = Option<RebuildBody>,
     responses(
-        (status = 200, body = ProjectionView, description = "Begun; how it stands"),
+        (status = 200, body = ProjectionView, description = "The rebuild has begun; the projection's status"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing has changed"),
     ),
 )]
@@ -143,22 +146,22 @@ pub async fn rebuild(
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryParkedBody {
-    /// Those that wait for the document with this key; without it and `stream`: all.
+    /// Only events that are parked for the document with this key; without it and `stream`: all.
     document: Option<String>,
-    /// Those that wait for this stream; excludes `document`.
+    /// Only events that are parked for this stream; excludes `document`.
     stream: Option<String>,
-    /// With `document` or `stream`: only if the event at this position is the first that
-    /// waits for it.
+    /// With `document` or `stream`: retry only if the event at this position is the first parked
+    /// one.
     position: Option<u64>,
 }
 
 /// Retries parked events of the active build and of a rebuild.
 ///
-/// The events of each document or stream are retried in order of position, up to the first
-/// that fails again; under the policy `skip` that one is skipped and the others go on. The
-/// request is stored: whichever host owns the build carries it out. With a `position` that is
-/// not the first of its document or stream the request is refused as `projection-refused`,
-/// which names the events that wait before it.
+/// The events of each document or stream are retried in order of position, up to the first that
+/// fails again. With the policy `skip` that event is skipped and the others continue. The request
+/// is stored, and the host that owns the build performs it. A `position` that is not the first of
+/// its document or stream is rejected as `projection-refused`, which names the events that are
+/// parked before it.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/retry-parked", operation_id = "retry_parked_events", tag = "projections",
     params(("name" = String, Path, description = "The projection")),
@@ -195,10 +198,10 @@ pub async fn retry_parked(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropParkedBody {
-    /// Those that wait for the document with this key; without it and `stream`: all.
+    /// Only events that are parked for the document with this key; without it and `stream`: all.
     #[serde(default)]
     document: Option<String>,
-    /// Those that wait for this stream; excludes `document`.
+    /// Only events that are parked for this stream; excludes `document`.
     #[serde(default)]
     stream: Option<String>,
     /// With `document` or `stream`: only the event at this position.
@@ -210,17 +213,17 @@ pub struct DropParkedBody {
 
 /// Drops parked events for good, from every build of the projection.
 ///
-/// The decision belongs to the projection: a rebuild leaves the events out, too, for the
-/// document for which they were parked; those that were parked for their stream are left out
-/// as a whole. Each build lists them among its skipped events, with the reason. Later events
-/// of the same document are folded into what the document is without them; with a `position`
-/// those that waited only for that event are retried at once.
+/// The decision belongs to the projection: a rebuild leaves the events out, too, for the document
+/// for which they were parked. Events that were parked for their stream are left out completely.
+/// Each build lists them among its skipped events, with the reason. Later events of the same
+/// document are folded into the document without them; with a `position`, the events that waited
+/// only for that event are retried at once.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/drop-parked", operation_id = "drop_parked_events", tag = "projections",
     params(("name" = String, Path, description = "The projection")),
     request_body = DropParkedBody,
     responses(
-        (status = 200, body = ProjectionView, description = "Done; how it stands"),
+        (status = 200, body = ProjectionView, description = "The events are dropped; the projection's status"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing has changed"),
     ),
 )]
@@ -292,23 +295,23 @@ async fn carry_out(app: &App, name: &str, order: Action) -> Result<Response> {
     answer::json(StatusCode::OK, &ProjectionView::of(&status))
 }
 
-/// Lists events that wait until they can be folded.
+/// Lists parked events.
 ///
-/// By document, then by stream for those of which nothing told the documents; of each in
-/// order of position: the first one failed, the others wait behind it.
+/// The list is ordered by document, then by stream for events whose documents are unknown; within
+/// each, by position: the first event failed, the others wait for it.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/parked", operation_id = "list_parked_events", tag = "projections",
     params(
         ("name" = String, Path, description = "The projection"),
         ("build" = Option<choices::BuildRole>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
-        ("document" = Option<String>, Query, description = "Only events that wait for the document with this key"),
-        ("stream" = Option<String>, Query, description = "Only events that wait for this stream; excludes `document`"),
+        ("document" = Option<String>, Query, description = "Only events that are parked for the document with this key"),
+        ("stream" = Option<String>, Query, description = "Only events that are parked for this stream; excludes `document`"),
         ("position" = Option<u64>, Query, description = "With `document` or `stream`: only the event at this position"),
-        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
-        ("cursor" = Option<String>, Query, description = "Where another page ended"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100"),
+        ("cursor" = Option<String>, Query, description = "`cursor` of the previous page"),
     ),
     responses(
-        (status = 200, body = SetAsideList, description = "Events that wait"),
+        (status = 200, body = SetAsideList, description = "Parked events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -330,19 +333,20 @@ pub async fn parked(
     answer::json(StatusCode::OK, &SetAsideList::of(&page))
 }
 
-/// Lists events that were left out.
+/// Lists skipped events.
 ///
-/// In order of position: by the policy `skip`, or dropped by hand while they were parked.
+/// These events were left out by the policy `skip`, or dropped by an operator while they were
+/// parked. They are in order of position.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/skipped", operation_id = "list_skipped_events", tag = "projections",
     params(
         ("name" = String, Path, description = "The projection"),
         ("build" = Option<choices::BuildRole>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
-        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100"),
-        ("cursor" = Option<String>, Query, description = "Where another page ended"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100"),
+        ("cursor" = Option<String>, Query, description = "`cursor` of the previous page"),
     ),
     responses(
-        (status = 200, body = SetAsideList, description = "Events that were left out"),
+        (status = 200, body = SetAsideList, description = "Skipped events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -358,7 +362,7 @@ pub async fn skipped(
     answer::json(StatusCode::OK, &SetAsideList::of(&page))
 }
 
-/// `limit` and `cursor` of a page of events that were set aside.
+/// `limit` and `cursor` of a page of parked or skipped events.
 fn page(params: &mut Params) -> Result<(usize, Option<(Subject, Position)>)> {
     let limit = params.limit(DOCUMENTS_PAGE_MAX)?;
     let after = params.one("cursor")?.map(|text| place(&text)).transpose()?;
@@ -380,10 +384,10 @@ fn place(cursor: &str) -> Result<(Subject, Position)> {
     Ok((subject, Position(position)))
 }
 
-/// Folds the documents that one stream's events alone make, now.
+/// Folds the documents of one stream on demand.
 ///
-/// Of any projection, whatever its lifecycle; nothing is stored. For a live one this is the
-/// way to read it.
+/// Only the events of this stream are folded. This works for any projection, whatever its
+/// lifecycle, and stores nothing. It is the only way to read a live projection.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/live/{stream}", operation_id = "fold_live", tag = "projections",
     params(

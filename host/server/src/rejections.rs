@@ -19,21 +19,21 @@ use quipu_api::event::Data;
 pub struct RejectionList<'a> {
     /// The newest first.
     rejections: Vec<RejectedView<'a>>,
-    /// Where to go on `before`; null at the end.
+    /// The value of `before` for the next page; null at the end.
     next: Option<u64>,
 }
 
-/// A command that the domain said no to.
+/// A command that the domain rejected.
 #[derive(Serialize, ToSchema)]
 pub struct RejectedView<'a> {
-    /// Its number, which rises with time.
+    /// Its number, which increases with time.
     id: u64,
     /// When the command was accepted.
     #[schema(format = "date-time")]
     accepted_at: String,
-    /// The stream.
+    /// The command's stream.
     stream: &'a str,
-    /// The version of the stream on whose state it was decided.
+    /// The version of the stream at the time of the decision.
     version: u64,
     /// The plan under which it was decided.
     plan: u64,
@@ -47,12 +47,12 @@ pub struct RejectedView<'a> {
     schema_version: u32,
     #[serde(flatten)]
     data: Data<'a>,
-    /// The guest's code.
+    /// The rejection's code, from the guest.
     code: &'a str,
-    /// For people.
+    /// A message for people.
     message: &'a str,
-    /// More for programs, JSON as the guest gave it; absent when it gave none, or more than 16
-    /// KiB.
+    /// Details for programs, JSON as the guest returned it; absent when there is none, or more than
+    /// 16 KiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     details: Option<&'a RawValue>,
@@ -89,17 +89,18 @@ impl<'a> RejectedView<'a> {
     }
 }
 
-/// Lists the last commands that were rejected.
+/// Lists the last rejected commands.
 ///
-/// They are kept apart from the log, up to 10000 of each category by default, and may be lost
-/// with the process: half a second of them, commands of more than 64 KiB, and what does not
-/// wait within 32 MiB. Details of more than 16 KiB are left out. A preflight decides them again.
+/// Rejections are stored apart from the log, by default up to 10000 for each category. Some may be
+/// lost when the process ends: those of the last half second, commands of more than 64 KiB, and
+/// those that do not fit into the queue of 32 MiB. Details of more than 16 KiB are left out. A
+/// preflight re-decides these commands.
 #[utoipa::path(
     get, path = "/v1/rejections", operation_id = "list_rejections", tag = "operations",
     params(
-        ("category" = Option<String>, Query, description = "Of streams of this category alone"),
-        ("before" = Option<u64>, Query, description = "Those before this number; the newest without it"),
-        ("limit" = Option<u64>, Query, description = "At most so many: 1 to 100, by default 100"),
+        ("category" = Option<String>, Query, description = "Only streams of this category"),
+        ("before" = Option<u64>, Query, description = "Only rejections before this number; by default the newest"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of rejections: 1 to 100, by default 100"),
     ),
     responses(
         (status = 200, body = RejectionList, description = "Rejections"),

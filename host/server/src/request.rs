@@ -1,4 +1,4 @@
-//! Bodies: of one content type, bounded, read to their end.
+//! Request bodies: of one content type, limited in size, read to their end.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,13 +28,12 @@ use quipu_api::{Code, body};
 pub struct JsonBytes(Read);
 
 impl JsonBytes {
-    /// Reads it as `T`, which may borrow. Unknown members are refused by name.
+    /// Parses it as `T`, which may borrow. Unknown members are rejected by name.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T> {
         Ok(self.away(|bytes| body::parse(bytes))?)
     }
 
-    /// Makes something of them, away from the threads that serve connections when they are
-    /// many.
+    /// Converts the bytes; when there are many, on a thread that serves no connections.
     pub fn away<'a, T>(&'a self, work: impl FnOnce(&'a [u8]) -> T) -> T {
         let bytes = &self.0.bytes;
         away(bytes.len(), || work(bytes))
@@ -51,11 +50,11 @@ impl FromRequest<App> for JsonBytes {
     }
 }
 
-/// A body of `application/json`, or none at all.
+/// A body of `application/json`, or no body.
 pub struct OptionalJson(Option<JsonBytes>);
 
 impl OptionalJson {
-    /// Reads it as `T`; without a body the default.
+    /// Parses it as `T`; without a body returns the default.
     pub fn parse<'a, T: Deserialize<'a> + Default>(&'a self) -> Result<T> {
         self.0
             .as_ref()
@@ -100,12 +99,12 @@ impl FromRequest<App> for WasmBytes {
 pub struct NdjsonBody(Paced<BodyDataStream>);
 
 impl NdjsonBody {
-    /// Its chunks, which have to keep coming.
+    /// The chunks of a body that has to continue without long pauses.
     pub fn steady(self) -> Paced<BodyDataStream> {
         self.0
     }
 
-    /// Its chunks, between whose lines nothing need come for long.
+    /// The chunks of a body of lines, with longer pauses between lines.
     pub fn with_pauses(self, app: &App) -> Paced<BodyDataStream> {
         let held = app.bodies.nothing();
         self.0.with_lines(app.options.lines_wait_max, held)
@@ -121,8 +120,8 @@ impl FromRequest<App> for NdjsonBody {
     }
 }
 
-/// Reads a list of JSON objects. Left to itself, serde takes arrays for them, whose
-/// elements are the members in order.
+/// Reads a list of JSON objects. By default, serde also accepts arrays that have the members as
+/// elements in order.
 pub fn objects<'de, T, D>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -132,7 +131,7 @@ where
     Ok(objects.into_iter().map(|object| object.0).collect())
 }
 
-/// Reads JSON objects by name, likewise.
+/// Reads JSON objects by name, with the same restriction.
 pub fn named_objects<'de, T, D>(
     deserializer: D,
 ) -> std::result::Result<BTreeMap<String, T>, D::Error>
@@ -167,8 +166,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Refuses a body of another type than these, of which the first is the one that is asked for.
-/// A parameter such as `charset=utf-8` may follow.
+/// Rejects a body whose type is not one of these; the error asks for the first one. A parameter
+/// such as `charset=utf-8` may follow.
 fn check_content_type(request: &Request, wanted: &[&str]) -> Result<()> {
     let given = request.headers().get(header::CONTENT_TYPE);
     let given = given.map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -190,7 +189,7 @@ fn check_content_type(request: &Request, wanted: &[&str]) -> Result<()> {
     Err(Failure::unsupported_body(detail))
 }
 
-/// Bodies are taken as they are.
+/// Only bodies without a content encoding are accepted.
 fn check_encoding(request: &Request) -> Result<()> {
     let mut given = request.headers().get_all(header::CONTENT_ENCODING).iter();
     let encoded = given.find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -208,22 +207,22 @@ fn paced(request: Request, app: &App) -> Paced<BodyDataStream> {
     Paced::new(chunks, app.options.body_wait_max, &visit)
 }
 
-/// The bytes of a body, which count as long as they are there.
+/// The bytes of a body, which count in the budget while they exist.
 struct Read {
     bytes: Bytes,
     _held: BodyHeld,
-    /// A large one's turn.
+    /// The permit of a large body.
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-/// From this size on a body is read away from the threads that serve connections.
+/// Bodies of at least this size are parsed on a thread that serves no connections.
 const LARGE_BYTES: usize = 256 << 10;
 
-/// Large bodies that are read, and executed, at once.
+/// Number of large bodies that are read and executed at the same time.
 pub const LARGE_MAX: usize = 2;
 
-/// Reads a body. What is too long, or has no room, is read on for a while, so that the
-/// client hears the answer.
+/// Reads a body. If it is too long or has no room, reading continues for a while, so that the
+/// client receives the answer.
 async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
     let mut stream = paced(request, app);
     let mut held = app.bodies.nothing();
@@ -263,8 +262,7 @@ async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
     })
 }
 
-/// Does something with a number of bytes, away from the threads that serve connections
-/// when they are many.
+/// Processes bytes; when there are many, on a thread that serves no connections.
 pub fn away<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
     let has_others = matches!(flavor, Ok(RuntimeFlavor::MultiThread));

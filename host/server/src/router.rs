@@ -28,7 +28,7 @@ pub fn router(host: Host, options: Options) -> Router {
     router_until(host, options, CancellationToken::new())
 }
 
-/// Every path; once `ending` is cancelled, long requests come to their end.
+/// Every path; once `ending` is cancelled, long requests end.
 pub(super) fn router_until(host: Host, options: Options, ending: CancellationToken) -> Router {
     let app = App {
         host,
@@ -145,8 +145,8 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
     Failure::new(Code::MethodNotAllowed, detail)
 }
 
-/// Around every handler: the address makes sense, the answer comes in time, and a
-/// mistake of the host stays with its request.
+/// Wraps every handler: checks the address, limits the time to the answer, and confines a mistake
+/// of the host to its request.
 async fn guard(
     State(app): State<App>,
     visit: Visit,
@@ -157,7 +157,7 @@ async fn guard(
     params::check_encoding(request.uri().query().unwrap_or_default())?;
     let time_max = app.options.request_time_max;
     let is_long = request.uri().path() == export::IMPORT;
-    // Also what it waited before anyone looked at it.
+    // This includes the time that the request waited before it was handled.
     let due = visit.arrived + time_max;
     let answering = AssertUnwindSafe(next.run(request)).catch_unwind();
     let answered = match is_long {

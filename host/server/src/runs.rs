@@ -1,4 +1,4 @@
-//! Long looks at the history, whose progress is told on the way.
+//! Long runs over the history, which report their progress.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -16,18 +16,18 @@ use quipu::Host;
 use quipu::proof::{Error, Progress};
 use quipu_api::{ProgressView, RunLine};
 
-/// Between two lines of progress.
+/// Pause between two lines of progress.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
-/// Lines that wait for a slow reader; of progress, what is more is left out.
+/// Number of lines that wait for a slow reader; further lines of progress are left out.
 const LINES_MAX: usize = 8;
 
-/// What is run on a host.
+/// A run on a host.
 pub trait Run: Send + 'static {
-    /// Runs it; its last line.
+    /// Performs the run and returns its last line.
     fn run<'a>(&'a self, host: &'a Host, telling: Telling) -> BoxFuture<'a, Result<RunLine>>;
 }
 
-/// Tells who asked of what comes before the last line.
+/// Sends the lines before the last one to the client.
 pub struct Telling {
     /// None: nobody listens.
     lines: Option<mpsc::Sender<RunLine>>,
@@ -35,7 +35,7 @@ pub struct Telling {
 }
 
 impl Telling {
-    /// To nobody.
+    /// Sends nothing.
     pub fn silent() -> Self {
         Self {
             lines: None,
@@ -43,7 +43,7 @@ impl Telling {
         }
     }
 
-    /// Tells of progress, now and then.
+    /// Reports progress, at intervals.
     pub fn progress(&mut self, progress: Progress) {
         if self
             .told_at
@@ -58,23 +58,23 @@ impl Telling {
         }));
     }
 
-    /// A line that is left out when the reader is too slow.
+    /// Sends a line, or leaves it out when the reader is too slow.
     pub fn offer(&self, line: RunLine) {
         if let Some(lines) = &self.lines {
             _ = lines.try_send(line);
         }
     }
 
-    /// A line that is waited for.
+    /// Sends a line, and waits for the reader.
     pub async fn tell(&self, line: RunLine) {
         if let Some(lines) = &self.lines {
-            // Who asked may be gone.
+            // The client may have disconnected.
             _ = lines.send(line).await;
         }
     }
 }
 
-/// Answers with the lines of a run. It ends when the connection does.
+/// Answers with the lines of a run. Closing the connection cancels it.
 pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
     let (lines, mut told) = mpsc::channel(LINES_MAX);
     tokio::spawn(async move {
@@ -91,10 +91,10 @@ pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
             () = app.ending.cancelled() => Err(Error::Stopped.into()),
         };
         let last = last.unwrap_or_else(|Failure(problem)| RunLine::Problem(problem));
-        // Who asked may be gone.
+        // The client may have disconnected.
         _ = lines.send(last).await;
     });
-    // What fails at once has a status of its own.
+    // A run that fails at once has its own status.
     let first = match told.recv().await {
         Some(RunLine::Problem(problem)) => return Err(Failure(problem)),
         first => first,

@@ -11,18 +11,18 @@ use super::connections::Connections;
 use super::router::router_until;
 use quipu::Host;
 
-/// How long requests in flight have, once the server is told to end. A client that
-/// goes on sending, or sends half a request, can't hold up the end for longer.
+/// How long requests in flight may take after the server was asked to shut down. A client that
+/// keeps sending, or sends half a request, can't delay the shutdown for longer.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long the host has to close its store, once nothing is in flight any more.
+/// How long the host has to close its store, once no request is in flight.
 const CLOSE: Duration = Duration::from_secs(10);
 
-/// Serves the host until `shutdown` is done, or a part of the host fails without which it can not
-/// work: then no connection is accepted, requests in flight are answered within 10 s, and the
-/// host is shut down within 10 s more. Requests of many lines read no further: what was read is
-/// answered, the rest is not executed; subscriptions end at once. A command that is cut off after
-/// 10 s is recorded or not; its id tells.
+/// Serves the host until `shutdown` completes, or a part of the host fails without which it can't
+/// work. Then no connection is accepted, requests in flight are answered within 10 s, and the host
+/// shuts down within 10 s more. Requests of many lines stop reading: lines that were read are
+/// answered, the rest is not executed. Subscriptions end at once. A command that is cut off after
+/// 10 s may or may not be recorded; sending it again with its id shows which.
 ///
 /// # Errors
 /// When the listener, the store or a part of the host fails.

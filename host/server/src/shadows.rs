@@ -1,4 +1,4 @@
-//! A module that decides beside the active one.
+//! Shadows: a module that decides live commands in addition to the active one.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -20,31 +20,31 @@ use quipu::model::Digest;
 use quipu::proof::{Policy, Shadowing};
 use quipu_api::{Problem, RunLine, ShadowView, choices};
 
-/// How long one takes at most.
+/// The maximum time of a shadow.
 const SECONDS_MAX: u64 = 86_400;
 
-/// Which module, and how much of what is decided it is asked for.
+/// The module, and its share of the decided commands.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShadowBody<'a> {
-    /// SHA-256 of a component that was uploaded.
+    /// SHA-256 of an uploaded component.
     #[serde(borrow)]
     digest: Cow<'a, str>,
-    /// For so long: 1 to 86400, 60 without it.
+    /// Duration in seconds: 1 to 86400, by default 60.
     #[serde(default)]
     seconds: Option<u64>,
-    /// On so many of 100 streams: 1 to 100, all without it.
+    /// Number of streams out of 100: 1 to 100, by default all.
     #[serde(default)]
     share: Option<u8>,
-    /// For so much of the time of one processor, in percent: 1 to 100, 25 without it.
+    /// Maximum time of one processor, in percent: 1 to 100, by default 25.
     #[serde(default)]
     cpu: Option<u8>,
-    /// Kinds of objections that do not block it, besides `fuel` and `snapshot`.
+    /// Kinds of objections that do not block an activation, in addition to `fuel` and `snapshot`.
     #[serde(default)]
     allow: Vec<String>,
 }
 
-/// A shadow that was asked for.
+/// A requested shadow.
 struct Asked {
     digest: Digest,
     policy: Policy,
@@ -94,18 +94,18 @@ impl Run for Asked {
     }
 }
 
-/// Lets a module decide beside the active one.
+/// Lets a module decide live commands without effect.
 ///
-/// The commands that are decided from now on, on every host, accepted or rejected, are decided
-/// by it as well, behind those who asked, and compared; nothing of it is stored. What came of
-/// it so far is told once a second, the last line says why it ended. One at a time on a host;
-/// it ends when the connection does.
+/// From now on the module also decides every command that any host accepts or rejects, after the
+/// caller has been answered. The results are compared; nothing of them is stored. The result so far
+/// is reported once a second, and the last line says why the shadow ended. One shadow at a time on
+/// a host; closing the connection ends it.
 #[utoipa::path(
     post, path = "/v1/shadows", operation_id = "shadow", tag = "modules",
     request_body(content = ShadowBody, description = "The module"),
     responses(
-        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`, one a second"),
-        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, as why it could not be activated at all"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`, one per second"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, for example why the module can't be activated at all"),
     ),
 )]
 pub async fn shadow(State(app): State<App>, params: Params, body: JsonBytes) -> Result<Response> {

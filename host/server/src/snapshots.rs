@@ -1,4 +1,4 @@
-//! Snapshots: taking one, and comparing those that are stored with the events.
+//! Snapshots: taking one, and comparing stored ones with the events.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,18 +14,18 @@ use quipu::model::Category;
 use quipu::store::SNAPSHOTS_PAGE_MAX;
 use quipu_api::{CheckedView, Problem, TakenView};
 
-/// How many are compared without a number.
+/// How many snapshots are compared by default.
 const SAMPLE: usize = 100;
 
 /// Takes a snapshot of a stream.
 ///
-/// It is folded from the first event, and has to open to the same state again. What was
-/// stored before is compared with the events on the way.
+/// The snapshot is folded from the first event, and must restore the same state. Snapshots that
+/// were stored before are compared with the events on the way.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/snapshot", operation_id = "take_snapshot", tag = "snapshots",
     params(("stream" = String, Path, description = "The stream")),
     responses(
-        (status = 200, body = TakenView, description = "The snapshot, and what was there before", headers(("ETag" = String, description = "The stream's version"))),
+        (status = 200, body = TakenView, description = "The snapshot, and those that were stored before", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
     ),
 )]
@@ -43,21 +43,21 @@ pub async fn take(
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckBody {
-    /// Of this category.
+    /// The category of the snapshots.
     category: String,
-    /// So many at most, those that were taken last: 1 to 1000, 100 without it.
+    /// Maximum number of snapshots, newest first: 1 to 1000, by default 100.
     #[serde(default)]
     sample: Option<u64>,
 }
 
 /// Compares snapshots of a category with the states that the events lead to.
 ///
-/// Each stream is folded from its first event. Nothing is stored and nothing is mended.
+/// Each stream is folded from its first event. Nothing is stored or repaired.
 #[utoipa::path(
     post, path = "/v1/snapshots/check", operation_id = "check_snapshots", tag = "snapshots",
     request_body = CheckBody,
     responses(
-        (status = 200, body = CheckedView, description = "What they are worth"),
+        (status = 200, body = CheckedView, description = "The result of the comparison"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

@@ -20,16 +20,16 @@ use super::failure::{Failure, Result};
 use quipu::subscribe::{Message, Place, Subscription};
 use quipu_api::event;
 
-/// From this size on a chunk is sent.
+/// A chunk of at least this size is sent.
 const CHUNK_BYTES: usize = 16 << 10;
-/// For each so many bytes of a chunk a client has the time that a slow one has, so that a
-/// large event gets through a narrow line.
+/// A client has the time limit of a slow reader once for each part of this many bytes of a chunk,
+/// so that a large event gets through a slow network.
 const UNHURRIED_BYTES: usize = 256 << 10;
 
 /// Data of `caught-up` and `heartbeat`: how far the subscription is.
 #[derive(Serialize, ToSchema)]
 pub struct Reached {
-    /// In the log: every event up to this position was sent, or does not pass.
+    /// In the log: every event up to this position was sent or does not match.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
     /// In a stream: every event up to this version was sent.
@@ -37,9 +37,9 @@ pub struct Reached {
     version: Option<u64>,
 }
 
-/// What is told, one after the other.
+/// A source of messages.
 pub trait Source: Send + Unpin + 'static {
-    /// Writes what comes next as an event; none at the end. A problem is the last.
+    /// Writes the next message as an event; returns none at the end. A problem is the last message.
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -63,13 +63,13 @@ impl Source for Subscription {
 
 const MEDIA_TYPE: &str = "text/event-stream";
 
-/// Whether an answer is a subscription, which has no end of its own.
+/// Whether an answer is a subscription, which is endless.
 pub fn is_subscription(response: &Response) -> bool {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     content_type.is_some_and(|it| it.as_bytes() == MEDIA_TYPE.as_bytes())
 }
 
-/// The answer that a subscription is.
+/// The answer of a subscription.
 pub fn answer(
     source: impl Source,
     slow_reader_max: Duration,
@@ -90,12 +90,12 @@ pub fn answer(
     (headers, Body::from_stream(frames)).into_response()
 }
 
-/// The chunks of the answer. One is made only when the connection asks for it, so
-/// nothing piles up for a client that does not read.
+/// The chunks of the answer. A chunk is made only when the connection asks for it, so nothing
+/// accumulates for a client that does not read.
 struct Frames<S> {
     source: S,
     slow_reader_max: Duration,
-    /// Until when the last chunk must be on its way; none when it is.
+    /// The deadline for sending the last chunk; none when it is sent.
     due: Option<Instant>,
     ending: Pin<Box<WaitForCancellationFutureOwned>>,
     is_done: bool,
@@ -152,7 +152,7 @@ fn write_message(message: &Message, place: Place, chunk: &mut Vec<u8>) {
     };
     match message {
         Message::Event(event) => {
-            // The place is behind whole events only: so no id cuts one in two.
+            // The position advances only after complete events, so an id never splits one.
             let is_whole = match place {
                 Place::Log(position) => event.position == position,
                 Place::Stream(version) => event.version == version,
@@ -175,13 +175,13 @@ impl Reached {
     }
 }
 
-/// Writes an event. A line break within the data, which a caller's JSON may have between
-/// its parts, begins another line `data:`; the client puts `\n` there.
+/// Writes an event. A line break within the data, which a caller's JSON may have between its parts,
+/// begins another `data:` line; the client inserts `\n` there.
 pub fn write(id: Option<impl Display>, name: &str, data: &impl Serialize, chunk: &mut Vec<u8>) {
     let json = match serde_json::to_vec(data) {
         Ok(json) => json,
         Err(error) => {
-            // A view has nothing that can't be written.
+            // A view contains nothing that can't be serialized.
             tracing::error!(%error, name, "an event was not written");
             return;
         }

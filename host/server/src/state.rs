@@ -19,9 +19,9 @@ use quipu_api::Problem;
 pub struct StreamState<'a> {
     /// The stream.
     stream: &'a str,
-    /// The version that the state stands for; 0 before the first event.
+    /// The version of the state; 0 before the first event.
     version: u64,
-    /// As the decider renders it.
+    /// The state as the decider renders it.
     #[schema(value_type = serde_json::Value)]
     state: &'a RawValue,
     /// Digest of the module that rendered it.
@@ -30,8 +30,9 @@ pub struct StreamState<'a> {
 
 /// Shows the state of a stream as its decider renders it.
 ///
-/// Now, or in the past: at a version, or at a time, which is that of the longest beginning
-/// of the stream that was recorded no later. Not before the mark of a truncated stream.
+/// The state is the current one, or a past one: at a version, or at a time. The state at a time
+/// includes the longest prefix of the stream whose events were all recorded at that time or
+/// before. States before the mark of a truncated stream are not available.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/state", tag = "streams",
     params(
@@ -43,7 +44,7 @@ pub struct StreamState<'a> {
     ),
     responses(
         (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match; not with `at_version` or `at_time`"))),
-        (status = 304, description = "The stream is at a version that If-None-Match names; not with `at_version` or `at_time`. The state at a version is another after an activation", headers(("ETag" = String, description = "The stream's version"))),
+        (status = 304, description = "The stream has a version that If-None-Match names; not with `at_version` or `at_time`. An activation can change the state at a version", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

@@ -1,4 +1,4 @@
-//! Streams: which there are, and their events.
+//! Streams: the list of streams, and their events.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -22,7 +22,7 @@ use quipu_api::{Problem, choices, event};
 pub struct StreamList<'a> {
     /// The streams.
     streams: Vec<StreamEntry<'a>>,
-    /// Where to go on `after`; null at the end.
+    /// The value of `after` for the next page; null at the end.
     next: Option<&'a str>,
 }
 
@@ -36,11 +36,11 @@ pub struct StreamEntry<'a> {
     /// When its last event was recorded.
     #[schema(format = "date-time")]
     recorded_at: String,
-    /// Since when it is archived; absent when it is not.
+    /// When it was archived; absent when it is not archived.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
     archived_at: Option<String>,
-    /// Events before this version have left its reads; absent when none have.
+    /// Events before this version are truncated; absent when the stream is not truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_before: Option<u64>,
 }
@@ -49,10 +49,10 @@ pub struct StreamEntry<'a> {
 #[utoipa::path(
     get, path = "/v1/streams", operation_id = "list_streams", tag = "streams",
     params(
-        ("category" = Option<String>, Query, description = "Only of this category"),
+        ("category" = Option<String>, Query, description = "Only streams of this category"),
         ("archived" = Option<choices::Archived>, Query, description = "Archived streams: `without` them (the default), `with` them, or `only` them"),
-        ("after" = Option<String>, Query, description = "Streams behind this id; by default all"),
-        ("limit" = Option<u64>, Query, description = "Streams at most: 1 to 1000, by default 100"),
+        ("after" = Option<String>, Query, description = "Only streams after this id; by default all"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of streams: 1 to 1000, by default 100"),
     ),
     responses(
         (status = 200, body = StreamList, description = "Streams"),
@@ -101,39 +101,39 @@ pub struct StreamEvents<'a> {
     stream: &'a str,
     /// Its version.
     version: u64,
-    /// Events before this version have left its reads; absent when none have.
+    /// Events before this version are truncated; absent when the stream is not truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_before: Option<u64>,
     /// Its events, in the direction of the request.
     events: Vec<event::Event<'a>>,
-    /// Where to go on `from`; null at the end.
+    /// The value of `from` for the next page; null at the end.
     next: Option<u64>,
 }
 
 /// Reads a stream.
 ///
-/// Events are lifted to what the active decider reads. The parts of a split one follow each
-/// other, on one page, which may have more events than `limit` by them; a dropped one is left
-/// out. The events before the mark of a truncated stream are left out, too.
+/// Events are lifted to the versions that the active decider reads. The parts of a split event
+/// follow each other on one page, which may therefore have more events than `limit`; a dropped
+/// event is left out. Truncated events are left out, too.
 ///
-/// With `direction=backward&limit=1` the answer has the newest event only. With `Accept:
-/// application/x-ndjson` all events of the range come as lines, each an `EventLine`: those up to the
-/// stream's version when the request comes, or as many as `limit` says. The last line is `end`;
-/// `problem` when the range was not read to its end. An answer without either was cut off.
+/// With `direction=backward&limit=1` the answer contains only the newest event. With `Accept:
+/// application/x-ndjson` all events of the range are sent as lines, each an `EventLine`: up to the
+/// stream's version when the request arrives, or at most `limit` events. The last line is `end`, or
+/// `problem` if the range was not read to its end. An answer without either was cut off.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
     params(
         ("stream" = String, Path, description = "The stream"),
         ("from" = Option<u64>, Query, description = "The first version to read; by default the oldest, or backward the newest"),
         ("to" = Option<u64>, Query, description = "No events after this version, in either direction; by default up to the newest"),
-        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; as lines any number, by default all"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100; as lines any number, by default all"),
         ("direction" = Option<choices::Direction>, Query, description = "`forward` (the default) or `backward`"),
         ("form" = Option<choices::Form>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
         headers::Known,
     ),
     responses(
         (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match"))),
-        (status = 304, description = "The stream is at a version that If-None-Match names. What is read at a version is another after an activation or a truncation", headers(("ETag" = String, description = "The stream's version"))),
+        (status = 304, description = "The stream has a version that If-None-Match names. An activation or a truncation can change the events that are read at a version", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

@@ -13,30 +13,29 @@ use quipu::subscribe::Subscribe;
 use quipu::upcast::Form;
 use quipu_api::{Problem, choices};
 
-/// What `after` and `from` say for the end.
+/// The value of `after` and `from` that means the end.
 const NOW: &str = "now";
 
 /// Subscribes to the log.
 ///
-/// First what is there, then, after `caught-up`, what is committed, without a seam; also
-/// the events of archived streams. `event` carries an event as everywhere; its id is the
-/// position. An event that an upcaster splits comes in parts, one after the other, of which
-/// only the last has the id; one that it drops does not come. `heartbeat` comes when
-/// nothing was sent for a while (15 s by default); its id is how far the log has been
-/// looked through, so that a client that comes back with `Last-Event-ID` goes on there. A
-/// position that the log has not reached is refused. `caught-up` comes again when the
-/// client was so slow that the log had to be read again. A client that leaves for 30 s
-/// unread what is ready is cut off, with `too-slow` if that can still be sent. `error`
-/// carries a problem and ends the subscription, also where an event can't be lifted;
-/// `form=stored` goes past it. Line breaks within data come as lines of their own, as
-/// server-sent events have them: `\n`.
+/// Stored events come first, then `caught-up`, then new events as they are committed, with no gap
+/// and no duplicate. Events of archived streams are included. `event` carries an event as in every
+/// other answer; its id is the position. An event that an upcaster splits comes in parts, one after
+/// the other, and only the last part has the id; a dropped event does not come. `heartbeat` comes
+/// when nothing was sent for a while (15 s by default). Its id is the position up to which the log
+/// was read, so a client that reconnects with `Last-Event-ID` continues there. A position that the
+/// log has not reached is rejected. `caught-up` comes a second time if the client was so slow that
+/// events had to be read from the log again. A client that stops reading for 30 s is disconnected,
+/// with `too-slow` if that can still be sent. `error` carries a problem and ends the subscription,
+/// also when an event can't be lifted; with `form=stored` such an event can be read. Line breaks
+/// within data are sent as separate `data` lines, as server-sent events require: `\n`.
 #[utoipa::path(
     get, path = "/v1/events/subscribe", operation_id = "subscribe_log", tag = "events",
     params(
-        ("after" = Option<String>, Query, description = "Events behind this position; 0, the default, for all, `now` for new ones only"),
+        ("after" = Option<String>, Query, description = "Only events after this position; 0, the default, for all, `now` for new ones only"),
         log::Filters,
-        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; goes before `after`"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events lifted to their current versions, or `stored`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; takes precedence over `after`"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
@@ -62,15 +61,15 @@ pub async fn log(
 
 /// Subscribes to a stream.
 ///
-/// As a subscription to the log, with versions for positions. The stream need not exist:
-/// its first event is waited for. A version after the next one is refused.
+/// It works like a subscription to the log, with versions instead of positions. The stream need not
+/// exist: the subscription waits for its first event. A version after the next one is rejected.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/subscribe", operation_id = "subscribe_stream", tag = "streams",
     params(
         ("stream" = String, Path, description = "The stream"),
         ("from" = Option<String>, Query, description = "The first version to send; 1, the default, for all, `now` for new ones only"),
-        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; goes before `from`"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events lifted to their current versions, or `stored`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; takes precedence over `from`"),
     ),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
@@ -110,7 +109,7 @@ async fn answer(app: &App, subscribe: Subscribe, form: Form) -> Result<Response>
     ))
 }
 
-/// Where to begin; none for now.
+/// Where to begin; none means now.
 fn start(params: &mut Params, name: &str, default: u64) -> Result<Option<u64>> {
     match params.one(name)?.as_deref() {
         None => Ok(Some(default)),
@@ -124,7 +123,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>> {
     seen.map(|text| number("Last-Event-ID", text)).transpose()
 }
 
-/// The last id that the client has seen. An empty one is none, as browsers have it.
+/// The last id that the client has seen. An empty id counts as none, as in browsers.
 pub fn last_seen(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut all = headers.get_all("last-event-id").iter();
     let (first, second) = (all.next(), all.next());

@@ -1,4 +1,4 @@
-//! Named subscriptions: a client claims a name, reads, and acknowledges what it has handled.
+//! Named subscriptions: a client claims a name, reads, and acknowledges the events it has handled.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ use quipu::store::{CHECKPOINTS_PAGE_MAX, LOG_PAGE_MAX};
 use quipu::subscribe::{EventBatch, Owner, Reading, Start};
 use quipu_api::{ClaimView, NamedList, NamedView, Problem, choices, event};
 
-/// Bounds of a lease, and what it is unless the client says, in milliseconds.
+/// Limits and default of a lease, in milliseconds.
 const LEASE_MIN: u64 = 1_000;
 const LEASE_MAX: u64 = 3_600_000;
 const LEASE: u64 = 15_000;
 
-/// Where a subscription begins, or is moved to.
+/// Where a subscription begins, or where it is moved to.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum StartBody {
     /// After this position; 0 for all events.
     After(u64),
-    /// `now`: with what is committed from now on.
+    /// `now`: only events that are committed from now on.
     Word(String),
 }
 
@@ -37,30 +37,30 @@ pub enum StartBody {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClaimBody {
-    /// Where one that is new begins: after a position, 0, the default, for all events, or `now`.
+    /// Where a new subscription begins: after a position, 0, the default, for all events, or `now`.
     after: Option<StartBody>,
-    /// For how long the name is held after each call, in milliseconds: 1000 to 3600000, by
-    /// default 15000.
+    /// How long the lease lasts after each call, in milliseconds: 1000 to 3600000, by default
+    /// 15000.
     lease_ms: Option<u64>,
 }
 
-/// What is handled.
+/// An acknowledgement of events.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HandledBody {
-    /// What the claim gave.
+    /// The token from the claim.
     token: u64,
-    /// Everything up to here is handled: `next` of a read.
+    /// All events up to this position are handled: `next` of a read.
     position: u64,
-    /// As with the claim.
+    /// As in the claim.
     lease_ms: Option<u64>,
 }
 
-/// Proves a claim.
+/// The proof of a claim.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenBody {
-    /// What the claim gave.
+    /// The token from the claim.
     token: u64,
 }
 
@@ -75,11 +75,11 @@ pub struct SeekBody {
 /// Events for the owner of a named subscription.
 #[derive(Serialize, ToSchema)]
 pub struct ClaimedEvents<'a> {
-    /// The events that pass, in the order of the log. The same are returned until `next` is
+    /// The matching events, in the order of the log. The same events are returned until `next` is
     /// acknowledged.
     events: Vec<event::Event<'a>>,
-    /// What to acknowledge once all of them are handled. It may have moved although no event
-    /// passes.
+    /// The position to acknowledge once all of them are handled. It may advance although no event
+    /// matches.
     next: u64,
     /// Position of the last event in the log.
     head: u64,
@@ -101,8 +101,8 @@ impl StartBody {
 #[utoipa::path(
     get, path = "/v1/subscriptions", operation_id = "list_subscriptions", tag = "subscriptions",
     params(
-        ("after" = Option<String>, Query, description = "Those after this name"),
-        ("limit" = Option<u64>, Query, description = "Subscriptions at most: 1 to 1000, by default 100"),
+        ("after" = Option<String>, Query, description = "Only subscriptions after this name"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of subscriptions: 1 to 1000, by default 100"),
     ),
     responses(
         (status = 200, body = NamedList, description = "Named subscriptions"),
@@ -148,18 +148,18 @@ pub async fn show(
 
 /// Claims a named subscription.
 ///
-/// The first claim makes it. Of all who claim a name, over HTTP and in the host's own process,
-/// one owns it at a time: the others get `subscription-held`, until it is released or its lease
-/// has run out because its owner gives no sign of life. Each claim, read and acknowledgement
-/// holds the name for the lease from then on. A name has 1 to 200 bytes without control
-/// characters; a store takes 1000 of them.
+/// The first claim creates it. Only one client at a time owns a name, over HTTP or in the host's
+/// own process. Other clients get `subscription-held` until the owner releases it or its lease
+/// expires because the owner makes no calls. Each claim, read and acknowledgement renews the lease.
+/// A name has 1 to 200 bytes without control characters; a store holds at most 1000 named
+/// subscriptions.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/claim", operation_id = "claim_subscription",
     tag = "subscriptions",
     params(("name" = String, Path, description = "The name")),
-    request_body(content = Option<ClaimBody>, description = "Where a new one begins, and the lease"),
+    request_body(content = Option<ClaimBody>, description = "Where a new subscription begins, and the lease"),
     responses(
-        (status = 200, body = ClaimView, description = "It is claimed"),
+        (status = 200, body = ClaimView, description = "The claim"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -185,21 +185,22 @@ pub async fn claim(
 
 /// Reads the next events of a named subscription.
 ///
-/// Events after its checkpoint, in the order of the log, each at least once: the same are returned
-/// until `next` is acknowledged. When there are none, the host waits for up to `wait_ms`, then
-/// answers without events. The parts of a split event come in one answer. An event
-/// that can't be lifted is a problem, once all before it are acknowledged; `form=stored` goes past it.
+/// The events after its checkpoint are returned in the order of the log, each at least once: the
+/// same events are returned until `next` is acknowledged. If there are none, the host waits for up
+/// to `wait_ms`, then answers without events. The parts of a split event are in one answer. An
+/// event that can't be lifted is a problem once all events before it are acknowledged; with
+/// `form=stored` it can be read.
 #[utoipa::path(
     get, path = "/v1/subscriptions/{name}/events", operation_id = "read_subscription",
     tag = "subscriptions",
     params(
         ("name" = String, Path, description = "The name"),
-        ("token" = u64, Query, description = "What the claim gave"),
-        ("limit" = Option<u64>, Query, description = "Events at most: 1 to 1000, by default 100; from 1 MiB of them on no more come"),
-        ("wait_ms" = Option<u64>, Query, description = "How long to wait when there is nothing, in milliseconds: by default 0, at most half of the lease, and of the time that a request may take"),
-        ("lease_ms" = Option<u64>, Query, description = "For how long the name is held from then on: 1000 to 3600000, by default 15000"),
+        ("token" = u64, Query, description = "The token from the claim"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100; fewer when they reach 1 MiB"),
+        ("wait_ms" = Option<u64>, Query, description = "How long to wait when there are no events, in milliseconds: by default 0, at most half of the lease and half of the time limit for a request"),
+        ("lease_ms" = Option<u64>, Query, description = "How long the lease lasts from then on, in milliseconds: 1000 to 3600000, by default 15000"),
         log::Filters,
-        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events as upcasters make them for readers of today, or `stored`"),
+        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events lifted to their current versions, or `stored`"),
     ),
     responses(
         (status = 200, body = ClaimedEvents, description = "Events"),
@@ -243,18 +244,18 @@ pub async fn read(
     Ok(room.of(answer::json(StatusCode::OK, &view)?))
 }
 
-/// Acknowledges what is handled.
+/// Acknowledges events of a named subscription.
 ///
-/// All events up to the position; they are not returned any more. A position before the stored one
-/// changes nothing, one that the log has not reached is refused. Without events to acknowledge
-/// it is the sign of life of a handler that works for long.
+/// All events up to the position are acknowledged and not returned any more. A position before the
+/// stored one changes nothing; a position that the log has not reached is rejected. A client that
+/// needs long to handle its events can repeat the last acknowledgement to renew the lease.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/acknowledge", operation_id = "acknowledge_events",
     tag = "subscriptions",
     params(("name" = String, Path, description = "The name")),
     request_body = HandledBody,
     responses(
-        (status = 200, body = NamedView, description = "It is stored"),
+        (status = 200, body = NamedView, description = "The acknowledgement is stored"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -289,14 +290,14 @@ pub async fn acknowledge(
 
 /// Releases a named subscription.
 ///
-/// Another client may claim it at once. Nothing is done when it is another's by now.
+/// Another client may claim it at once. Nothing happens if another client owns it by now.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/release", operation_id = "release_subscription",
     tag = "subscriptions",
     params(("name" = String, Path, description = "The name")),
     request_body = TokenBody,
     responses(
-        (status = 204, description = "The claim counts no more"),
+        (status = 204, description = "The claim has ended"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -314,15 +315,15 @@ pub async fn release(
 
 /// Moves a named subscription anywhere in the log.
 ///
-/// For operators. Its owner loses the lease. The next read returns the events after the new
-/// position.
+/// This is an action for operators. The owner loses the lease. The next read returns the events
+/// after the new position.
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/seek", operation_id = "seek_subscription",
     tag = "subscriptions",
     params(("name" = String, Path, description = "The name")),
     request_body = SeekBody,
     responses(
-        (status = 200, body = NamedView, description = "It is moved"),
+        (status = 200, body = NamedView, description = "The subscription is moved"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
@@ -340,13 +341,13 @@ pub async fn seek(
 
 /// Deletes a named subscription.
 ///
-/// One that is held is refused. A later claim of the name makes a new one.
+/// A subscription that a client owns is not deleted. A later claim of the name creates a new one.
 #[utoipa::path(
     delete, path = "/v1/subscriptions/{name}", operation_id = "delete_subscription",
     tag = "subscriptions",
     params(("name" = String, Path, description = "The name")),
     responses(
-        (status = 204, description = "It is deleted"),
+        (status = 204, description = "The subscription is deleted"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]

@@ -1,4 +1,4 @@
-//! Types of events: what the active modules say of them, and what the store holds.
+//! Types of events: declarations of the active modules, and types in the store.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,12 +11,12 @@ use quipu_api::{EventTypeView, Problem, TypeList};
 
 /// Lists types of events.
 ///
-/// Those that an active module names, and those that are stored, which are counted up to
-/// the end of the log. The first count of a long log takes as long as reading it, and goes
-/// on where it was when the answer is `timeout`.
+/// The list contains the types that an active module names and the types that are stored. Stored
+/// events are counted up to the end of the log. The first count of a long log takes as long as
+/// reading it; after an answer `timeout`, the next request continues the count.
 #[utoipa::path(
     get, path = "/v1/types", operation_id = "list_types", tag = "types",
-    params(("category" = Option<String>, Query, description = "Only of this category")),
+    params(("category" = Option<String>, Query, description = "Only types of this category")),
     responses(
         (status = 200, body = TypeList, description = "Types"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),

@@ -1,4 +1,4 @@
-//! The history, decided again.
+//! Verification: re-deciding the history.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,26 +17,26 @@ use quipu::model::{Category, Invalid};
 use quipu::proof::Scope;
 use quipu_api::{Problem, RunLine, VerifiedView, choices};
 
-/// Most streams of a sample: their ids are held in memory.
+/// Largest sample of streams: their ids are held in memory.
 const SAMPLE_MAX: usize = 1_000_000;
 
-/// What of the history is decided again; all of it without a word.
+/// The part of the history to re-decide; by default all of it.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyBody {
-    /// Streams of this category alone.
+    /// Only streams of this category.
     #[serde(default)]
     category: Option<String>,
-    /// So many streams, drawn at random: 1 to 1000000.
+    /// Number of streams, drawn at random: 1 to 1000000.
     #[serde(default)]
     sample: Option<usize>,
-    /// Whether the documents of projections are folded from the first event as well, and
-    /// compared with the stored ones: of all projections, whatever streams are decided again.
+    /// Whether to fold the documents of projections from the first event and compare them with the
+    /// stored ones. This covers all projections, whichever streams are re-decided.
     #[serde(default)]
     projections: bool,
 }
 
-/// What of the history is looked at.
+/// The part of the history to re-decide.
 pub fn scope(category: Option<&str>, sample: Option<usize>) -> std::result::Result<Scope, Invalid> {
     let category = category.map(Category::new).transpose()?;
     if sample.is_some_and(|sample| !(1..=SAMPLE_MAX).contains(&sample)) {
@@ -60,20 +60,20 @@ impl Run for Scope {
     }
 }
 
-/// Decides the history again.
+/// Re-decides the recorded history.
 ///
-/// Every recorded command is decided anew by the module and the upcasters of its commit's
-/// plan, on the state that the recorded events before it lead to, and compared with what is
-/// recorded, byte for byte; fuel is not. Versions and commits are checked, and snapshots are
+/// Every recorded command is decided again by the module and the upcasters of its commit's plan, on
+/// the state that the recorded events before it lead to. The result is compared with the recorded
+/// one, byte for byte, except for fuel. Versions and commits are checked, and snapshots are
 /// compared with the events. With `projections` the documents of every deployed projection are
-/// folded from the first event under the present plan, and compared with those that are stored.
-/// Findings that are acknowledged are counted, and told as such. Nothing is written. One run at a time; it ends when the
-/// connection does. Lines of progress come first.
+/// folded from the first event under the current plan, and compared with the stored ones.
+/// Acknowledged findings are counted and marked as such. Nothing is written. One run at a time; it
+/// is cancelled when the connection closes. Lines of progress come first.
 #[utoipa::path(
     post, path = "/v1/verify", operation_id = "verify", tag = "operations",
-    request_body(content = Option<VerifyBody>, description = "What is decided again; all without it"),
+    request_body(content = Option<VerifyBody>, description = "The part of the history to re-decide; by default all of it"),
     responses(
-        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`, the last of which says what was found"),
+        (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`; the last one holds the result"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
