@@ -22,9 +22,9 @@ pub struct AcknowledgementView {
 /// Acknowledged findings.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AcknowledgementList {
-    /// In the order of their names.
+    /// The findings in the order of their names.
     pub acknowledgements: Vec<AcknowledgementView>,
-    /// The name to go on `after`; null at the end.
+    /// The value of `after` for the next page; null at the end.
     pub next: Option<String>,
 }
 

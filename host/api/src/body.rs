@@ -1,4 +1,4 @@
-//! Reading the data of commands and events.
+//! Parses the data of commands and events.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use quipu::model::{Body, ContentType, check_json};
 use crate::Problem;
 use crate::problem::Result;
 
-/// Reads the text of a JSON object. An array is none, though its elements would fit.
+/// Parses the text of a JSON object. An array is rejected although its elements would fit.
 pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Problem::bad_request(format!("the body is not UTF-8: {error}")))?;
@@ -20,7 +20,7 @@ pub fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
     serde_json::from_str(text).map_err(|error| Problem::bad_request(format!("the body: {error}")))
 }
 
-/// The body of a command, which has none when it has nothing to say.
+/// The body of a command; a command without data has an empty one.
 pub fn command_body(
     data: Option<&RawValue>,
     data_base64: Option<&str>,
@@ -64,7 +64,7 @@ pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The bytes of metadata, which are a JSON object.
+/// The bytes of metadata, which must be a JSON object.
 pub fn metadata(raw: &RawValue) -> Result<bytes::Bytes> {
     let text = raw.get();
     if !text.starts_with('{') {
@@ -74,8 +74,7 @@ pub fn metadata(raw: &RawValue) -> Result<bytes::Bytes> {
     Ok(bytes::Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// For a member that may be left out but is not null when it is given: `null` is
-/// data like any other.
+/// For a member that may be absent but is not null when it is given: `null` is data like any other.
 pub fn given<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Option<&'de RawValue>, D::Error> {

@@ -1,5 +1,5 @@
-//! Words that parameters and members take, for the description: each a schema of its own, so
-//! that generated clients have them as types.
+//! Words that parameters and members accept, for the OpenAPI description. Each has its own schema,
+//! so that generated clients have a type for it.
 
 use std::borrow::Cow;
 
@@ -31,36 +31,36 @@ macro_rules! choices {
 }
 
 choices! {
-    /// Which way to read.
+    /// The direction of a read.
     Direction: "forward" | "backward";
-    /// Events as upcasters make them for readers of today, or as they are stored.
+    /// Events lifted to their current versions, or as they are stored.
     Form: "lifted" | "stored";
-    /// What becomes of archived streams.
+    /// Whether to include archived streams.
     Archived: "without" | "with" | "only";
-    /// What becomes of the events of archived streams.
+    /// Whether to include the events of archived streams.
     WithArchived: "without" | "with";
-    /// Which build of a projection.
+    /// A build of a projection.
     BuildRole: "active" | "next" | "previous";
-    /// What a projection is told to do.
+    /// An action on a projection.
     ProjectionOrder: "pause" | "resume" | "switch" | "rollback" | "detach" | "cancel" | "drop";
-    /// How a projection is kept.
+    /// The lifecycle of a projection.
     Lifecycle: "async" | "inline" | "live";
-    /// What becomes of an event that can't be folded.
+    /// What to do with an event that can't be folded.
     OnError: "stop" | "skip" | "park";
-    /// What a build does.
+    /// The state of a build.
     BuildState: "caught-up" | "catching-up" | "inline" | "failing" | "retrying" | "stopped"
         | "stale" | "paused" | "ready" | "kept" | "orphaned";
-    /// What a projection does.
+    /// The state of a projection.
     ProjectionStatus: "caught-up" | "catching-up" | "inline" | "failing" | "retrying" | "stopped"
         | "stale" | "paused" | "ready" | "kept" | "orphaned" | "not-built" | "live";
-    /// Whether a preflight has to pass.
+    /// Whether a preflight must pass.
     PreflightPolicy: "require" | "report" | "skip";
-    /// Kind of a guest's fault.
+    /// The kind of a guest's fault.
     FaultKind: "trap" | "out-of-fuel" | "deadline" | "out-of-memory" | "output-too-large"
         | "internal" | "contract" | "host-out-of-memory";
     /// Why a projection is not as fresh as asked for.
     NotFreshReason: "lagging" | "stopped" | "paused" | "parked" | "stale";
-    /// What values of an index are.
+    /// The type of an index's values.
     IndexKind: "text" | "integer" | "number" | "boolean";
 }
 

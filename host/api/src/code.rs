@@ -9,7 +9,7 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// Every code.
+            /// All codes.
             pub const ALL: &[Code] = &[$(Self::$name),*];
 
             /// The code that the library calls so. A test compares its names with these.
@@ -27,7 +27,7 @@ macro_rules! codes {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// The code in words.
+            /// The title of the code.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
             }

@@ -1,4 +1,4 @@
-//! Problems from the errors of the library.
+//! Converts errors of the library to problems.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ impl From<Invalid> for Box<Problem> {
     }
 }
 
-/// What was logged of the store lately: each request meets a store that is gone.
+/// Limits log entries about the store: while a store is down, every request fails.
 static SAID: LazyLock<Mutex<Throttle>> = LazyLock::new(Mutex::default);
 
 impl From<store::Error> for Box<Problem> {
@@ -197,7 +197,7 @@ impl Rejection {
 }
 
 impl Expected {
-    /// What it says; none for an unknown word.
+    /// The value of a word; none for an unknown word.
     pub fn into_version(self) -> Option<ExpectedVersion> {
         match self {
             Self::Version(version) => Some(ExpectedVersion::Exact(Version(version))),

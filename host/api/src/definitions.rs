@@ -15,7 +15,7 @@ pub struct DefinitionView {
     pub name: String,
     /// Version of the definition.
     pub version: u32,
-    /// Events that it is given.
+    /// The events that it receives.
     pub sources: Vec<SourceView>,
     /// Whether it sees the events' tags.
     pub tags: bool,
@@ -40,7 +40,7 @@ pub struct SourceEventView {
     /// The type.
     #[serde(rename = "type")]
     pub name: String,
-    /// Version to which it is lifted; 0: as the category's decider has it.
+    /// Version to which events are lifted; 0: the version that the category's decider reads.
     pub schema_version: u32,
 }
 

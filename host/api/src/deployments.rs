@@ -13,7 +13,7 @@ use crate::{ObjectionView, choices};
 /// Activations.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeploymentList {
-    /// The plan now; 0 before the first activation.
+    /// The current plan; 0 before the first activation.
     pub plan: u64,
     /// Oldest first.
     pub deployments: Vec<DeploymentView>,
@@ -22,27 +22,27 @@ pub struct DeploymentList {
 /// One activation.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DeploymentView {
-    /// The plan that it led to.
+    /// The plan that the activation created.
     pub plan: u64,
     /// Name of the module's manifest.
     pub name: String,
     /// The module.
     pub digest: String,
-    /// The other components of its release, which became active in the same plan. Absent where
-    /// it has one.
+    /// The other components of the release, which became active in the same plan. Absent for a
+    /// single component.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<MemberView>,
-    /// When.
+    /// When the activation happened.
     #[schema(format = "date-time")]
     pub activated_at: String,
-    /// By whom; null when the host does not know.
+    /// Who activated it; null when the host does not know.
     pub activated_by: Option<String>,
-    /// Whether it is in force: the module is active under its name.
+    /// Whether the activation is in force: the module is active under its name.
     pub active: bool,
-    /// By name, how the projections of the store were kept from then on.
+    /// Settings of the store's projections from this activation on, by name.
     #[serde(default)]
     pub projections: BTreeMap<String, SettingsView>,
-    /// What the preflight before it said; absent without one.
+    /// The result of the preflight; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preflight: Option<SummaryView>,
 }
@@ -56,7 +56,7 @@ pub struct MemberView {
     pub digest: Option<String>,
 }
 
-/// How a projection is kept.
+/// The settings of a projection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SettingsView {
     /// `async`, `inline` or `live`.
@@ -67,22 +67,22 @@ pub struct SettingsView {
     pub on_error: String,
 }
 
-/// What a preflight said, without its examples.
+/// The result of a preflight, without its examples.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SummaryView {
     /// Whether nothing blocked the module.
     pub passes: bool,
-    /// The plan on which it was looked at.
+    /// The plan on which the preflight ran.
     pub plan: u64,
-    /// Position up to which the log was looked at.
+    /// Position up to which the log was checked.
     pub until: u64,
-    /// Where the log ended.
+    /// Position of the end of the log.
     pub head: u64,
-    /// Recorded commands that were decided again.
+    /// Recorded commands that were re-decided.
     pub decided: u64,
-    /// Of these, those that came to the same.
+    /// Of these, commands with the same result.
     pub same: u64,
-    /// What spoke against it: the first 100.
+    /// Objections to the module: the first 100.
     pub objections: Vec<ObjectionView>,
 }
 

@@ -17,23 +17,24 @@ pub struct Event<'a> {
     id: String,
     /// The stream it belongs to.
     stream: &'a str,
-    /// Its place in the stream, from 1.
+    /// Its version in the stream, from 1.
     version: u64,
-    /// Its place in the log, from 1.
+    /// Its position in the log, from 1.
     position: u64,
     /// Its type.
     r#type: &'a str,
     /// Schema version of the data, from 1.
     schema_version: u32,
-    /// Which part of its stored event it is, from 0; absent for one that was not split.
+    /// The index of this part within its stored event, from 0; absent for an event that was not
+    /// split.
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<u32>,
-    /// How it is stored; absent when that is as it is shown.
+    /// The stored form; absent when it equals this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     stored_as: Option<StoredForm<'a>>,
     #[serde(flatten)]
     data: Data<'a>,
-    /// The command's, then the event's own; `{}` without any.
+    /// Metadata of the command, then of the event; `{}` if there is none.
     #[schema(value_type = HashMap<String, serde_json::Value>)]
     metadata: &'a RawValue,
     /// `name:value` labels.
@@ -44,7 +45,7 @@ pub struct Event<'a> {
     commit: Commit<'a>,
 }
 
-/// How an event is stored.
+/// The stored form of an event.
 #[derive(Serialize, ToSchema)]
 pub struct StoredForm<'a> {
     /// Its type.
@@ -53,24 +54,24 @@ pub struct StoredForm<'a> {
     schema_version: u32,
 }
 
-/// What became of a stored event, or a part of it.
+/// The lifted form of a stored event, or a part of it.
 #[derive(Serialize, ToSchema)]
 pub struct LiftedPart<'a> {
     /// Its type.
     r#type: &'a str,
     /// Schema version of the data.
     schema_version: u32,
-    /// Which part it is, from 0; absent for an event that was not split.
+    /// The index of this part, from 0; absent for an event that was not split.
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<u32>,
     #[serde(flatten)]
     data: Data<'a>,
 }
 
-/// What led to an event.
+/// The cause of an event.
 #[derive(Serialize, ToSchema)]
 pub struct Commit<'a> {
-    /// The command's id; null for a raw append without one.
+    /// The command's id; null for a raw append without an id.
     #[serde(serialize_with = "shown")]
     #[schema(value_type = Option<String>)]
     command_id: Option<&'a quipu::model::CommandId>,
@@ -78,24 +79,25 @@ pub struct Commit<'a> {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = Option<String>)]
     module: Option<quipu::model::Digest>,
-    /// The plan under which it was made.
+    /// The plan under which the event was created.
     plan: u64,
-    /// Fuel that the decision took; null for a raw append.
+    /// Fuel that the decision used; null for a raw append.
     fuel: Option<u64>,
-    /// Groups what belongs to one conversation.
+    /// Groups messages that belong to one conversation.
     correlation_id: Option<&'a str>,
     /// The message that led to this commit.
     causation_id: Option<&'a str>,
-    /// Who asked.
+    /// Who sent the command or the append.
     principal: Option<&'a str>,
     /// W3C trace context of the request.
     traceparent: Option<&'a str>,
 }
 
-/// The command that led to an event, with all that its decision depended on besides the state.
+/// The command that led to an event, with everything except the state that its decision depended
+/// on.
 #[derive(Serialize, ToSchema)]
 pub struct Command<'a> {
-    /// Its id, the caller's or the host's.
+    /// The command's id, from the caller or the host.
     id: &'a str,
     /// Its type, as the module saw it.
     r#type: &'a str,
@@ -103,29 +105,29 @@ pub struct Command<'a> {
     schema_version: u32,
     #[serde(flatten)]
     data: Data<'a>,
-    /// The caller's; `{}` without any.
+    /// Metadata of the caller; `{}` if there is none.
     #[schema(value_type = HashMap<String, serde_json::Value>)]
     metadata: &'a RawValue,
     /// When the host accepted it.
     #[schema(format = "date-time")]
     accepted_at: String,
-    /// The decision's only source of randomness, 32 bytes in hex.
+    /// The only source of randomness of the decision, 32 bytes in hex.
     seed: String,
-    /// Groups what belongs to one conversation; absent without one.
+    /// Groups messages that belong to one conversation; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<&'a str>,
-    /// The message that led to the command; absent without one.
+    /// The message that led to the command; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     causation_id: Option<&'a str>,
-    /// Who asked; absent when the host can't vouch for anybody.
+    /// Who sent the command; absent when the host has not verified the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<&'a str>,
-    /// W3C trace context of the request; absent without one.
+    /// W3C trace context of the request; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
 }
 
-/// Data on its way out: JSON as `data`, anything else as `data_base64`.
+/// Data to be sent: JSON as `data`, anything else as `data_base64`.
 #[derive(Serialize, ToSchema)]
 pub struct Data<'a> {
     /// Media type of `data_base64`; absent for JSON.
@@ -135,7 +137,7 @@ pub struct Data<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
-    /// Bytes that are no JSON.
+    /// Bytes that are not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
 }
@@ -153,7 +155,7 @@ impl<'a> Data<'a> {
         }
     }
 
-    /// JSON, the media type of anything else, and its bytes in base64.
+    /// The data as JSON, or its media type and its bytes in base64.
     pub fn into_parts(self) -> (Option<&'a RawValue>, Option<&'a str>, Option<String>) {
         (self.data, self.content_type, self.data_base64)
     }
@@ -222,7 +224,7 @@ impl<'a> StoredForm<'a> {
 }
 
 impl<'a> LiftedPart<'a> {
-    /// The view of what an event was lifted to.
+    /// The view of a lifted event.
     pub fn of(event: &'a RecordedEvent) -> Self {
         Self {
             r#type: event.name.as_str(),
@@ -238,7 +240,7 @@ fn part(event: &RecordedEvent) -> Option<u32> {
     stored.filter(|it| it.parts > 1).map(|it| it.part)
 }
 
-/// Stored metadata; an empty object without any.
+/// Stored metadata; an empty object if there is none.
 fn metadata_of(bytes: Option<&[u8]>) -> &RawValue {
     let given = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
     given.unwrap_or_else(empty_object)
@@ -248,7 +250,7 @@ fn empty_object<'a>() -> &'a RawValue {
     serde_json::from_str("{}").expect("an empty object is JSON")
 }
 
-/// As text, or null.
+/// The value as text, or null.
 pub(crate) fn shown<T: Display, S: Serializer>(
     value: &Option<T>,
     serializer: S,

@@ -10,21 +10,21 @@ use quipu::projection;
 
 use crate::{ProjectionView, choices};
 
-/// How something is that callers need.
+/// The state of a part of the host that callers need.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CheckView {
-    /// `writer`, `reader`, or a part of the host that runs by itself, as `committer`,
-    /// `worker 1` or `listener`.
+    /// `writer`, `reader`, or a background part of the host, such as `committer`, `worker 1` or
+    /// `listener`.
     pub name: String,
     /// Whether it works.
     pub is_ready: bool,
     /// Why it does not work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// How often it panicked and was restarted since the host was started; absent: never.
+    /// How often it panicked and was restarted since the host was started; absent if it never did.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u64,
-    /// What the last panic said.
+    /// The message of the last panic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
 }
@@ -36,7 +36,7 @@ impl CheckView {
             name: check.name.clone(),
             is_ready: check.fault.is_none(),
             fault: match &*check.name {
-                // What a store says may name what is not for everyone.
+                // The message of a store may contain details that not every caller should see.
                 STORE_WRITER | STORE_READER => {
                     let told = check.fault.as_ref();
                     told.map(|_| "the store is not available; the host's log says why".to_owned())
@@ -49,41 +49,41 @@ impl CheckView {
     }
 }
 
-// Serde hands it over so.
+// Serde requires this signature.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What a host does now, and has done since it was started.
+/// The current state of a host, and its counters since it was started.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Version of the program.
     pub version: String,
-    /// Number of the plan; 0 before the first activation.
+    /// The number of the current plan; 0 before the first activation.
     pub plan: u64,
     /// Commands and appends in flight.
     pub in_flight: u64,
-    /// Transactions that appended, each with one flush.
+    /// Transactions that appended events, each with one flush.
     pub batches: u64,
     /// Subscriptions of all kinds.
     pub subscriptions: u64,
     /// Snapshots.
     pub snapshots: SnapshotCounts,
-    /// Projections of the store, in short.
+    /// Short status of the store's projections.
     #[serde(default)]
     pub projections: Vec<ProjectionState>,
 }
 
-/// How a projection stands, in short.
+/// Short status of a projection.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProjectionState {
     /// Its name.
     pub name: String,
-    /// What its active build does, as in `GET /v1/projections`.
+    /// The state of its active build, as in `GET /v1/projections`.
     #[schema(value_type = choices::ProjectionStatus)]
     pub state: String,
-    /// Positions of the log that it is behind; absent of a live one.
+    /// Its lag in positions of the log; absent for a live projection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
 }
@@ -103,7 +103,7 @@ impl ProjectionState {
     }
 }
 
-/// What became of snapshots.
+/// Counters of snapshots.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotCounts {
     /// Streams that were loaded from a snapshot.
@@ -112,8 +112,8 @@ pub struct SnapshotCounts {
     pub taken: u64,
     /// Snapshots that could not be taken or stored.
     pub failed: u64,
-    /// Snapshots that were not used, by reason; their streams were folded from the events.
+    /// Snapshots that were not used, by reason; their streams were replayed from the events.
     pub ignored: BTreeMap<String, u64>,
-    /// Streams that came within a tenth of the length that their category allows.
+    /// Streams whose length came within a tenth of the limit of their category.
     pub near_length: u64,
 }

@@ -5,19 +5,19 @@ use utoipa::ToSchema;
 
 use quipu::transfer::Imported;
 
-/// What an import has taken in.
+/// The contents of an import.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ImportView {
     /// Components in the file.
     pub modules: u64,
     /// Activations in the file.
     pub plans: u64,
-    /// Events in the file that were dropped from projections.
+    /// Events in the file that are dropped from projections.
     #[serde(default)]
     pub dropped: u64,
-    /// Events that were taken in.
+    /// Imported events.
     pub events: u64,
-    /// Events that an earlier, interrupted import had taken in.
+    /// Events that an earlier, interrupted import had imported.
     pub skipped: u64,
     /// Archived streams in the file.
     pub streams: u64,

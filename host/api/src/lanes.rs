@@ -7,13 +7,13 @@ use std::hash::Hash;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-/// Work by key. A key has at most one future in flight; what comes for it
-/// meanwhile waits in its lane. Everything is bounded, nothing is spawned: the
-/// futures make progress while [`next`](Self::next) is awaited.
+/// Work by key. A key has at most one future in flight; further work for the key waits in its lane.
+/// The amount of work is limited, and no tasks are spawned: the futures make progress while
+/// [`next`](Self::next) is awaited.
 pub struct Lanes<K, W, S, F> {
     start: S,
     lanes: HashMap<K, VecDeque<W>>,
-    /// First of its lane, with no room in flight.
+    /// First of its lane, waiting for room in flight.
     ready: VecDeque<(K, W)>,
     running: FuturesUnordered<Keyed<K, F>>,
     waiting: usize,
@@ -21,7 +21,7 @@ pub struct Lanes<K, W, S, F> {
     waiting_max: usize,
 }
 
-/// A future that says whose it was.
+/// A future together with its key.
 struct Keyed<K, F> {
     key: Option<K>,
     future: std::pin::Pin<Box<F>>,
@@ -45,7 +45,7 @@ where
     S: Fn(K, W) -> F,
     F: Future,
 {
-    /// Empty lanes. `start` makes the future of a piece of work.
+    /// Creates empty lanes. `start` makes the future of a piece of work.
     pub fn new(in_flight_max: usize, waiting_max: usize, start: S) -> Self {
         Self {
             start,
@@ -69,7 +69,7 @@ where
         self.running.is_empty()
     }
 
-    /// Adds a piece of work behind everything of its key.
+    /// Adds a piece of work after all others of its key.
     pub fn push(&mut self, key: K, work: W) {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.push_back(work);
@@ -81,7 +81,7 @@ where
         self.start_ready();
     }
 
-    /// The next output, of whatever key; none when idle. May be dropped and called again.
+    /// The next output, of whatever key; none when idle. May be dropped and called a second time.
     pub async fn next(&mut self) -> Option<F::Output> {
         let (key, output) = self.running.next().await?;
         if let Some(key) = key {

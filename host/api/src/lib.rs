@@ -1,7 +1,7 @@
 //! What a host and its clients exchange over HTTP: JSON types, problem codes, lines of NDJSON.
 //!
-//! The server writes these types, clients read them. Types are made from those of the library
-//! ([`quipu`]); nothing here opens a connection or knows an HTTP framework.
+//! The server writes these types, clients read them. They are made from the types of the library
+//! ([`quipu`]); nothing here opens a connection or depends on an HTTP framework.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

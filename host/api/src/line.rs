@@ -25,10 +25,10 @@ pub struct Line<'a> {
     /// Type of the command.
     #[serde(borrow)]
     pub r#type: Cow<'a, str>,
-    /// Schema version of the data; without one, the decider's current one.
+    /// Schema version of the data; by default the decider's current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<u32>,
-    /// JSON; without it and `data_base64`, `{}`.
+    /// JSON; `{}` if neither this nor `data_base64` is given.
     #[serde(
         borrow,
         default,
@@ -37,7 +37,7 @@ pub struct Line<'a> {
     )]
     #[schema(value_type = Option<serde_json::Value>)]
     pub data: Option<&'a RawValue>,
-    /// Bytes that are no JSON.
+    /// Bytes that are not JSON.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub data_base64: Option<Cow<'a, str>>,
     /// Media type of `data_base64`.
@@ -46,7 +46,7 @@ pub struct Line<'a> {
     /// The idempotency key.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub command_id: Option<Cow<'a, str>>,
-    /// The version that the stream must stand at; 0 for no stream.
+    /// The version that the stream must have; 0 if it must not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
     /// An object.
@@ -63,7 +63,7 @@ pub struct Line<'a> {
     pub actor: Option<&'a RawValue>,
 }
 
-/// Reads a line; `category` is where its `id`, if it has one, is a key.
+/// Parses a line; its `id`, if it has one, is a key in `category`.
 pub fn read(text: &[u8], category: Option<&str>) -> Result<(StreamId, Command)> {
     let line: Line<'_> = body::parse(text)?;
     let stream = match (&line.stream, &line.id, category) {
@@ -119,7 +119,7 @@ pub fn write(stream: &StreamId, command: &Command) -> std::result::Result<Vec<u8
     Ok(bytes)
 }
 
-/// Takes the line breaks out of JSON text. They can only stand between its parts.
+/// Removes the line breaks from JSON text. They can only be between its parts.
 pub fn one_line(json: &mut [u8]) {
     for byte in json {
         if matches!(byte, b'\n' | b'\r') {

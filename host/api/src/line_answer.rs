@@ -7,24 +7,24 @@ use quipu::engine::Executed;
 
 use crate::{Code, Problem};
 
-/// The answer to one line. Answers come in order within a stream, and as they are
-/// ready across streams.
+/// The answer to one line. Answers are in order within a stream; across streams they come as soon
+/// as they are ready.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct LineAnswer {
-    /// Number of the line, from 1. Empty lines count and have no answer.
+    /// Number of the line, from 1. Empty lines are counted but have no answer.
     pub line: u64,
     /// 200, or the status of the problem.
     pub status: u16,
-    /// The stream; not with a problem.
+    /// The stream; absent with a problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
-    /// The stream's version after the command; not with a problem.
+    /// The stream's version after the command; absent with a problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// Position of the command's last event; absent without events.
+    /// Position of the command's last event; absent if there are no events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
-    /// Whether the command has made the stream.
+    /// Whether the command created the stream.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub created: bool,
     /// Whether this is the recorded outcome of an earlier request.
@@ -34,7 +34,7 @@ pub struct LineAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Code>)]
     pub code: Option<String>,
-    /// The whole problem.
+    /// The problem document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Box<Problem>>,
 }

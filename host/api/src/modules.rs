@@ -8,22 +8,22 @@ use quipu::runtime::{Module, Step};
 
 use crate::{DefinitionView, TypeVersion};
 
-/// What a component is.
+/// The contents of a component.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ModuleView {
     /// SHA-256 of its bytes.
     pub digest: String,
-    /// The smallest world of the contract that has its exports.
+    /// The smallest world of the contract that has the component's exports.
     pub world: String,
-    /// Name of its manifest: what it is deployed under.
+    /// Name in its manifest: it is deployed under this name.
     pub name: String,
-    /// Version of its manifest.
+    /// Version in its manifest.
     pub version: String,
     /// Length in bytes.
     pub bytes: u64,
     /// `decider`, `upcaster`, `projection`.
     pub exports: Vec<String>,
-    /// What it imports.
+    /// The interfaces that it imports.
     pub imports: Vec<String>,
     /// Commands that it decides.
     pub commands: Vec<TypeView>,
@@ -32,7 +32,7 @@ pub struct ModuleView {
     /// Projections that it defines.
     #[serde(default)]
     pub projections: Vec<DefinitionView>,
-    /// Schema version of its decider's state, as snapshots have it; 0 without a decider.
+    /// Schema version of its decider's state in snapshots; 0 if there is no decider.
     #[serde(default)]
     pub state_schema_version: u32,
     /// Older schema versions of the state that it migrates.
@@ -49,9 +49,9 @@ pub struct ModuleView {
 /// A migration of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MigrationView {
-    /// The schema version that it takes.
+    /// The schema version that it migrates from.
     pub from: u32,
-    /// The schema version that it leads to.
+    /// The schema version that it migrates to.
     pub to: u32,
 }
 
@@ -60,9 +60,9 @@ pub struct MigrationView {
 pub struct UpcastView {
     /// Category whose events it lifts.
     pub category: String,
-    /// What it lifts.
+    /// The event type that it lifts.
     pub from: TypeVersion,
-    /// What may come out; empty: the event is dropped.
+    /// The event types that it returns; empty: the event is dropped.
     pub to: Vec<TypeVersion>,
 }
 
@@ -93,7 +93,7 @@ pub struct ModuleEntry {
     pub digest: String,
     /// Length in bytes.
     pub bytes: u64,
-    /// When it came.
+    /// When it was uploaded.
     #[schema(format = "date-time")]
     pub uploaded_at: String,
     /// The name under which it was last activated; null when it never was.
@@ -102,7 +102,7 @@ pub struct ModuleEntry {
     pub active: bool,
 }
 
-/// Modules that are not needed.
+/// Modules that were never used.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct PrunedView {
     /// Whether they were removed.
@@ -111,14 +111,14 @@ pub struct PrunedView {
     pub modules: Vec<PrunedModule>,
 }
 
-/// A module that is not needed.
+/// A module that was never used.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct PrunedModule {
     /// SHA-256 of its bytes.
     pub digest: String,
     /// Length in bytes.
     pub bytes: u64,
-    /// When it came.
+    /// When it was uploaded.
     #[schema(format = "date-time")]
     pub uploaded_at: String,
 }

@@ -1,4 +1,4 @@
-//! Lines of a stream of bytes, each bounded.
+//! Lines of a stream of bytes, each limited in length.
 
 use std::pin::Pin;
 
@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt};
 
 use crate::{Code, Problem};
 
-/// The lines of a body, each bounded.
+/// The lines of a body, each limited in length.
 pub struct Lines<S> {
     stream: Pin<Box<S>>,
     buffer: BytesMut,
@@ -40,8 +40,8 @@ where
         self.is_done
     }
 
-    /// The next line with its number; none at the end. After an error there are no
-    /// more. May be dropped and called again.
+    /// The next line with its number; none at the end. After an error there are no more lines. May
+    /// be dropped and called a second time.
     pub async fn next(&mut self) -> Result<Option<(u64, Bytes)>, (u64, Box<Problem>)> {
         loop {
             if let Some(found) = self.buffer[self.scanned..].iter().position(|b| *b == b'\n') {

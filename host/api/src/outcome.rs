@@ -15,11 +15,11 @@ pub struct Outcome<'a> {
     stream: &'a str,
     /// Its version after the command.
     version: u64,
-    /// Position of the last event; null without events.
+    /// Position of the last event; null if there are no events.
     position: Option<u64>,
     /// The command's events.
     events: Vec<DecidedEvent<'a>>,
-    /// Whether the command has made the stream: its first event is the stream's first.
+    /// Whether the command created the stream: its first event is the stream's first.
     created: bool,
     /// Whether this is the recorded outcome of an earlier request.
     replayed: bool,
@@ -27,7 +27,7 @@ pub struct Outcome<'a> {
     #[serde(serialize_with = "shown")]
     #[schema(value_type = Option<String>)]
     module: Option<quipu::model::Digest>,
-    /// Fuel that the decision took.
+    /// Fuel that the decision used.
     fuel: Option<u64>,
 }
 
@@ -38,9 +38,9 @@ pub struct DecidedEvent<'a> {
     id: String,
     /// Its type.
     r#type: &'a str,
-    /// Its place in the stream.
+    /// Its version in the stream.
     version: u64,
-    /// Its place in the log.
+    /// Its position in the log.
     position: u64,
     #[serde(flatten)]
     data: Data<'a>,
@@ -81,11 +81,11 @@ pub struct AppendOutcome<'a> {
     stream: &'a str,
     /// Its version after the append.
     version: u64,
-    /// Position of the last event; null without events.
+    /// Position of the last event; null if there are no events.
     position: Option<u64>,
-    /// Where each event came to stand.
+    /// Version and position of each event.
     events: Vec<AppendedEvent>,
-    /// Whether the append has made the stream: its first event is the stream's first.
+    /// Whether the append created the stream: its first event is the stream's first.
     created: bool,
     /// Whether this is the recorded outcome of an earlier request.
     replayed: bool,
@@ -96,9 +96,9 @@ pub struct AppendOutcome<'a> {
 pub struct AppendedEvent {
     /// Its id, a UUID.
     id: String,
-    /// Its place in the stream.
+    /// Its version in the stream.
     version: u64,
-    /// Its place in the log.
+    /// Its position in the log.
     position: u64,
 }
 

@@ -9,10 +9,10 @@ use quipu::proof::Preflight;
 
 use crate::FindingView;
 
-/// What a preflight found.
+/// The findings of a preflight.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PreflightView {
-    /// Whether nothing blocks it.
+    /// Whether nothing blocks the activation.
     pub passes: bool,
     /// The module.
     pub module: String,
@@ -21,103 +21,104 @@ pub struct PreflightView {
     /// The names of the other components of the release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<String>,
-    /// The plan that it would raise.
+    /// The plan that an activation would replace.
     pub plan: u64,
-    /// Categories that it would serve otherwise.
+    /// Categories that the candidate would serve differently.
     pub categories: Vec<String>,
-    /// Position up to which the log was looked at.
+    /// Position up to which the log was checked.
     pub until: u64,
-    /// Where the log ended.
+    /// Position of the end of the log.
     pub head: u64,
-    /// Events that were looked at.
+    /// Events that were checked.
     pub events: u64,
-    /// What speaks against it.
+    /// Objections to the candidate.
     pub objections: Vec<ObjectionView>,
-    /// Recorded commands by type, decided by it.
+    /// Recorded commands by type, as the candidate decides them.
     pub commands: Vec<JudgedView>,
     /// Examples: the first 10 of each kind and type of command, 100 in all.
     pub examples: Vec<FindingView>,
 }
 
-/// Something that speaks against a module.
+/// An objection to a candidate.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ObjectionView {
-    /// `event-type`: it can't read a type or version that is stored; `fold`: streams that it
-    /// can't fold; of both those that the active decider can't read or fold either are an
-    /// objection of their own, which does not block; `decision`: other events; `rejected`: newly rejected; `accepted`:
-    /// newly accepted; `rejection`: rejected with another code; `command`: a command
-    /// that it can't read; `fault`: it fails; `impure`: a fresh instance decides otherwise;
-    /// `projection`: one could not read what would be written, or would be given less of what is
-    /// stored; `unlifted`: stored events would be read as a later version to which no step leads;
-    /// `unwritten`: a type that a projection names would not be written any more; `rebuild`: a
-    /// projection is folded from scratch; `snapshot`: they would not be used;
-    /// `fuel`: more than three times as much; `order`: the log itself has holes.
+    /// `event-type`: the candidate can't read a stored type or version; `fold`: it can't fold
+    /// streams. Types and streams that the active decider can't read or fold either are a separate
+    /// objection, which does not block. `decision`: it decides other events; `rejected`: newly
+    /// rejected; `accepted`: newly accepted; `rejection`: rejected with another code; `command`: it
+    /// can't read a command; `fault`: it fails; `impure`: a fresh instance decides differently;
+    /// `projection`: a projection could not read what would be written, or would receive fewer of
+    /// the stored events; `unlifted`: stored events would be read as a later version to which no
+    /// step leads; `unwritten`: a type that a projection names would not be written any more;
+    /// `rebuild`: a projection is folded from scratch; `snapshot`: snapshots would not be used;
+    /// `fuel`: more than three times as much; `order`: the log itself has gaps.
     pub kind: String,
-    /// How often.
+    /// How often it occurs.
     pub count: u64,
-    /// Whether it blocks.
+    /// Whether it blocks the activation.
     pub blocks: bool,
-    /// For people.
+    /// A message for people.
     pub text: String,
 }
 
-/// Recorded commands of one type, decided by another module.
+/// Recorded commands of one type, decided by the candidate.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct JudgedView {
     /// The category.
     pub category: String,
     /// The command's type.
     pub command: String,
-    /// They come to the recorded events, byte for byte.
+    /// Commands that lead to the recorded events, byte for byte.
     pub same: u64,
-    /// They come to what the candidate reads of the recorded events, which have another form or
-    /// name in the store.
+    /// Commands that lead to the lifted form of the recorded events: the candidate reads them in
+    /// another form or under another name than they are stored.
     #[serde(default)]
     pub lifted: u64,
-    /// They come to what the active decider comes to by now, which is not what is recorded.
+    /// Commands that lead to the same result as with the active decider, which differs from the
+    /// recorded one.
     #[serde(default)]
     pub as_active: u64,
-    /// They come to other events, or to none.
+    /// Commands that lead to other events, or to none.
     pub different: u64,
-    /// They are rejected.
+    /// Commands that are rejected.
     pub rejected: u64,
-    /// They can't be read.
+    /// Commands that the candidate can't read.
     pub unread: u64,
-    /// The guest fails.
+    /// Commands on which the guest fails.
     pub failed: u64,
-    /// A fresh instance decides otherwise.
+    /// Commands that a fresh instance decides differently.
     pub impure: u64,
-    /// They could not be decided: the stream can't be folded so far.
+    /// Commands that could not be decided because the stream can't be folded up to there.
     pub undecided: u64,
-    /// Fuel of these decisions, as it was recorded.
+    /// Recorded fuel of these decisions.
     pub fuel_recorded: u64,
-    /// The fuel that they take now.
+    /// Fuel that the candidate uses for these decisions.
     pub fuel: u64,
     /// Decisions that were timed: the first 64 of each thread, then every 16th.
     #[serde(default)]
     pub timed: u64,
-    /// How long the active module takes for these, in nanoseconds; 0 without one.
+    /// Time that the active module takes for these, in nanoseconds; 0 if there is none.
     #[serde(default)]
     pub time_active_ns: u64,
-    /// How long this one takes.
+    /// Time that the candidate takes for these, in nanoseconds.
     #[serde(default)]
     pub time_ns: u64,
-    /// Kept rejections that are rejected with the same code.
+    /// Stored rejections that are rejected with the same code.
     #[serde(default)]
     pub refused_same: u64,
-    /// They are rejected with another code.
+    /// Stored rejections that are rejected with another code.
     #[serde(default)]
     pub refused_other: u64,
-    /// They are accepted.
+    /// Stored rejections that are accepted.
     #[serde(default)]
     pub accepted: u64,
-    /// They can't be read, or the guest or the fold fails.
+    /// Stored rejections that can't be read, or on which the guest or the fold fails.
     #[serde(default)]
     pub refused_failed: u64,
 }
 
 impl PreflightView {
-    /// The view of what was found.
+    /// The view of a preflight.
     pub fn of(found: Preflight) -> Self {
         let commands = found.decided.commands.iter();
         Self {

@@ -8,22 +8,22 @@ use crate::{CheckView, Code, choices};
 
 /// An error as clients see it: a problem document (RFC 9457) with a stable `code`.
 ///
-/// `title` names the code for people, `detail` this occurrence. The members behind
-/// them are there only with the code that they belong to.
+/// `title` describes the code for people, `detail` this occurrence. The other members are present
+/// only with the code that they belong to.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:quipu:problem:` and the code.
     pub r#type: String,
-    /// The code in words.
+    /// The title of the code.
     pub title: String,
     /// The status of the response, repeated.
     pub status: u16,
-    /// What went wrong this time, and what to do about it.
+    /// What went wrong, and how to fix it.
     pub detail: String,
-    /// Stable and machine-readable.
+    /// The stable, machine-readable code.
     #[schema(value_type = Code)]
     pub code: String,
-    /// With `rejected`: the guest's words.
+    /// With `rejected`: the guest's rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Box<Rejection>>,
     /// With `guest-fault` and `projection-failing`: the kind of the guest's fault.
@@ -36,43 +36,44 @@ pub struct Problem {
     /// With `guest-fault`: the component's digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// Where an append is refused, or a subscription comes to an event that can't be lifted:
+    /// When an append is rejected, or when a subscription reaches an event that can't be lifted:
     /// the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
-    /// Where an append is refused because of an event's id: the id.
+    /// When an append is rejected because of an event's id: the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
-    /// Where events are refused because an inline projection can't fold them: its name.
+    /// When events are rejected because an inline projection can't fold them: its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projection: Option<String>,
     /// With `wrong-expected-version`: what the request expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
-    /// With `wrong-expected-version`: the stream's version, also in `ETag`; 0 for no stream.
+    /// With `wrong-expected-version`: the stream's version, also in `ETag`; 0 if the stream does
+    /// not exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<u64>,
-    /// With `not-fresh` and `document-not-found`: how far the projection has come.
+    /// With `not-fresh` and `document-not-found`: the position that the projection has reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
-    /// With `not-fresh`: `lagging`, or why it is of no use to wait: `stopped`, `paused`,
-    /// `parked` or `stale`.
+    /// With `not-fresh`: `lagging`, or why waiting would not help: `stopped`, `paused`, `parked` or
+    /// `stale`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<choices::NotFreshReason>)]
     pub reason: Option<String>,
-    /// With `not-ready`: what was looked at.
+    /// With `not-ready`: the parts that were checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Vec<CheckView>>,
 }
 
-/// Why the domain says no.
+/// The reason of a rejection by the domain.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Rejection {
     /// The guest's code.
     pub code: String,
-    /// For people.
+    /// A message for people.
     pub message: String,
-    /// More for programs, as the guest gave it.
+    /// Details for programs, as the guest returned them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub details: Option<Box<RawValue>>,
@@ -117,7 +118,7 @@ impl Problem {
         Box::new(Self::new(Code::BadRequest, detail))
     }
 
-    /// Whether the same request may pass later.
+    /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
         matches!(
             self.code.as_str(),
@@ -131,5 +132,5 @@ impl Problem {
     }
 }
 
-/// A value, or a problem. Boxed, because a problem is large, and rare.
+/// A value or a problem. Boxed, because a problem is large and rare.
 pub type Result<T> = std::result::Result<T, Box<Problem>>;

@@ -1,4 +1,4 @@
-//! How projections stand, as JSON.
+//! The status of projections as JSON.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,12 +9,12 @@ use quipu::store::{Role, SetAside, Subject};
 
 use crate::choices;
 
-/// How a projection stands.
+/// The status of a projection.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ProjectionView {
     /// Its name.
     pub name: String,
-    /// What is deployed of it; null when no active component has it any more.
+    /// The deployed definition; null when no active component has the projection any more.
     pub deployed: Option<DeployedView>,
     /// `async`, `inline` or `live`.
     #[schema(value_type = choices::Lifecycle)]
@@ -22,23 +22,22 @@ pub struct ProjectionView {
     /// `stop`, `skip` or `park`.
     #[schema(value_type = choices::OnError)]
     pub on_error: String,
-    /// What its active build does, without one its next build; `not-built` where there is
-    /// none yet, `live` for a live one, whatever was built of it before.
+    /// The state of its active build, or of its next build if there is no active one; `not-built`
+    /// when there is neither; `live` for a live projection, even if it has builds from before.
     #[schema(value_type = choices::ProjectionStatus)]
     pub state: String,
-    /// Whether an operator asked it to wait.
+    /// Whether an operator paused it.
     pub paused: bool,
-    /// Whether a rebuild waits for the order to take over.
+    /// Whether a rebuild waits for the action `switch`.
     pub held: bool,
-    /// How far the log can be read.
+    /// The last position of the log that can be read.
     pub log_head: u64,
-    /// Copies of its documents, at most three: the active one, from which it answers, then
-    /// the next one, which is being rebuilt, then the previous one, which is kept for a
-    /// roll-back.
+    /// The builds, at most three: the active one, which answers; the next one, which is being
+    /// rebuilt; the previous one, which is stored for a rollback.
     pub builds: Vec<BuildView>,
 }
 
-/// What is deployed of a projection.
+/// The deployed definition of a projection.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DeployedView {
     /// The component's name.
@@ -49,126 +48,125 @@ pub struct DeployedView {
     pub version: u32,
 }
 
-/// A copy of a projection's documents.
+/// A build: one copy of a projection's documents.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct BuildView {
     /// `active`, `next` or `previous`.
     #[schema(value_type = choices::BuildRole)]
     pub role: String,
-    /// Version of the definition that it is of.
+    /// Version of its definition.
     pub version: u32,
     /// Digest of the module that folds it.
     pub module: String,
     /// `caught-up`; `catching-up`; `inline`: folded with the appends; `failing`: inline, and
-    /// appends that it wants are refused; `retrying`: something failed and is tried again;
-    /// `stopped`: something failed and someone has to look; `stale`: events that it has folded are
-    /// read in another way by now, and another build is folded from scratch; `paused`; `ready`: a rebuild
-    /// waits for the order to take over, held or because of what `waits` says; `kept`: for a roll-back; `orphaned`: no active
-    /// component folds it.
+    /// appends with events for it are rejected; `retrying`: an error occurred and the event is
+    /// retried; `stopped`: an error occurred and an operator has to act; `stale`: events that it
+    /// has folded are now read in another way, and another build is folded from scratch; `paused`;
+    /// `ready`: a rebuild waits for the action `switch`, because it was requested or because of
+    /// `waits`; `kept`: stored for a rollback; `orphaned`: no active component folds it.
     #[schema(value_type = choices::BuildState)]
     pub state: String,
     /// Everything up to this position is in it.
     pub position: u64,
-    /// Positions of the log that it is behind.
+    /// Its lag in positions of the log.
     pub lag: u64,
-    /// Documents.
+    /// Number of documents.
     pub documents: u64,
-    /// Events that wait, each once for each document or stream.
+    /// Parked events, counted once for each document or stream.
     pub parked: u64,
-    /// Events that were left out, each once for each document or stream.
+    /// Skipped events, counted once for each document or stream.
     pub skipped: u64,
-    /// When it was begun.
+    /// When the build was begun.
     #[schema(format = "date-time")]
     pub started_at: String,
-    /// Whether a host folds it now.
+    /// Whether a host is folding it now.
     pub owned: bool,
-    /// Milliseconds until it has caught up, if it goes on as it did; absent while nothing can
-    /// be said.
+    /// Estimated milliseconds until it has caught up; absent when there is no estimate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_ms: Option<u64>,
-    /// Why it does not go on; absent while it does.
+    /// Why it does not continue; absent while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<TroubleView>,
-    /// The plan under which its documents were last judged; absent where that is not known yet.
+    /// The plan under which its documents were last checked; absent when that is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<u64>,
-    /// Why its documents are not those that a rebuild under the present plan would make; absent
-    /// while they are. It goes on, and another build is folded from scratch.
+    /// Why its documents differ from those of a rebuild under the current plan; absent while they
+    /// do not. It continues, and another build is folded from scratch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stale: Option<String>,
     /// Why a rebuild does not take over by itself, and what to do: it has parked or skipped more
-    /// than the active build, or has no trace of some of its documents. Absent when nothing is
-    /// in its way.
+    /// events than the active build, or lacks every trace of some of its documents. Absent when
+    /// nothing prevents the switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
-    /// How a rebuild compares with what it replaces; absent before it has caught up.
+    /// How a rebuild compares with the build that it replaces; absent before it has caught up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<ComparisonView>,
 }
 
-/// Why a build does not go on.
+/// Why a build does not continue.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TroubleView {
-    /// Whether it waits for an operator; else it is tried again by itself.
+    /// Whether it waits for an operator; otherwise it is retried automatically.
     pub stopped: bool,
-    /// The event that it stands before; null when it is no single one.
+    /// The event before which it stopped; null when it is not a single event.
     pub position: Option<u64>,
     /// The event's stream.
     pub stream: Option<String>,
-    /// The document that can't be folded; null when nothing tells which.
+    /// The document that can't be folded; null when it is unknown.
     pub document: Option<String>,
-    /// What happened.
+    /// A description of the error.
     pub error: String,
-    /// Since when.
+    /// When it first occurred.
     #[schema(format = "date-time")]
     pub since: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
 }
 
-/// How the documents of a rebuild compare with those that it replaces.
+/// How the documents of a rebuild compare with those of the build that it replaces.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ComparisonView {
-    /// When both were looked at.
+    /// When both were compared.
     #[schema(format = "date-time")]
     pub at: String,
-    /// How far the active build had come.
+    /// The position that the active build had reached.
     pub active_position: u64,
-    /// How far the rebuild had come.
+    /// The position that the rebuild had reached.
     pub next_position: u64,
     /// Documents that are the same JSON value.
     pub same: u64,
-    /// Documents with the same key that are not.
+    /// Documents with the same key but different values.
     pub different: u64,
     /// Documents that only the active build has.
     pub only_active: u64,
     /// Documents that only the rebuild has.
     pub only_next: u64,
-    /// Whether all were looked at; else the time for it was over.
+    /// Whether all documents were compared; otherwise the time limit was reached.
     pub complete: bool,
-    /// Some of those that differ.
+    /// Some of the documents that differ.
     pub examples: Vec<DifferenceView>,
 }
 
-/// A document of which two builds have something else.
+/// A document that differs between two builds.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DifferenceView {
     /// Its key.
     pub key: String,
-    /// Text of the active build's, cut after 1 KiB; null: not there.
+    /// Text in the active build, cut after 1 KiB; null: the document does not exist there.
     pub active: Option<String>,
-    /// Text of the rebuild's, likewise.
+    /// Text in the rebuild, cut in the same way.
     pub next: Option<String>,
 }
 
 /// Every projection.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProjectionList {
-    /// By name.
+    /// The projections by name.
     pub projections: Vec<ProjectionView>,
 }
 
-/// Events that wait, or were left out.
+/// Parked or skipped events.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct SetAsideList {
     /// The events.
@@ -177,33 +175,33 @@ pub struct SetAsideList {
     pub next: Option<String>,
 }
 
-/// An event that waits, or was left out.
+/// A parked or skipped event.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SetAsideView {
-    /// Key of the document that it can't be folded into, or for which it comes behind such
-    /// an event; absent when nothing told which documents the event concerns.
+    /// Key of the document that the event can't be folded into, or whose earlier event is parked;
+    /// absent when the event's documents are unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<String>,
-    /// Without a document: the event's stream.
+    /// For an event without a document: its stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
-    /// The event's place in the log.
+    /// The event's position in the log.
     pub position: u64,
-    /// Since when.
+    /// When it was parked or skipped.
     #[schema(format = "date-time")]
     pub at: String,
-    /// What failed; absent for one that waits behind another.
+    /// The error; absent for an event that only waits for an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
-    /// Why it was left out; absent while it waits.
+    /// Why it was skipped; absent while it is parked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl ProjectionView {
-    /// The view of how a projection stands.
+    /// The view of a projection's status.
     pub fn of(status: &Status) -> Self {
         let head = status.log_head.0;
         let builds: Vec<_> = status
@@ -230,7 +228,7 @@ impl ProjectionView {
         }
     }
 
-    /// The build that is answered from, without one that which will be.
+    /// The build that answers, or the one that will answer if there is none yet.
     pub fn main_build(&self) -> Option<&BuildView> {
         main(&self.builds)
     }
@@ -328,8 +326,7 @@ impl SetAsideList {
     }
 }
 
-/// Names a place among parked or skipped events: `document.POSITION.KEY` or
-/// `stream.POSITION.STREAM`.
+/// The cursor of a parked or skipped event: `document.POSITION.KEY` or `stream.POSITION.STREAM`.
 pub fn cursor(subject: &Subject, position: Position) -> String {
     match subject {
         Subject::Document(key) => format!("document.{position}.{key}"),

@@ -1,33 +1,33 @@
-//! The lines that a long run answers: progress, then its result.
+//! The answer lines of a long run: progress, then the result.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{DeploymentView, PreflightView, Problem, ShadowView, VerifiedView};
 
-/// A line of the answer. The last one is no progress.
+/// A line of the answer. The last one is not `progress`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunLine {
-    /// How far it has come.
+    /// The progress of the run.
     Progress(ProgressView),
-    /// What a verification found.
+    /// The result of a verification.
     Verified(Box<VerifiedView>),
-    /// What a preflight found.
+    /// The result of a preflight.
     Preflight(Box<PreflightView>),
-    /// What came of a shadow so far.
+    /// The result of a shadow so far.
     Shadow(Box<ShadowView>),
-    /// The activation that it led to.
+    /// The activation that the run led to.
     Deployment(Box<DeploymentView>),
-    /// It did not come to its end.
+    /// The run did not finish.
     Problem(Box<Problem>),
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ProgressView {
     /// Everything up to here has been read.
     pub position: u64,
-    /// Where it ends.
+    /// The position at which the run ends.
     pub head: u64,
 }

@@ -7,17 +7,17 @@ use quipu::proof::{End, Shadow};
 
 use crate::PreflightView;
 
-/// What came of a shadow so far.
+/// The result of a shadow so far.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ShadowView {
-    /// Behind this position it began.
+    /// The position after which it began.
     pub after: u64,
-    /// Positions and rejections that went by, since it could not keep up.
+    /// Positions and rejections that it left out because it could not keep up.
     pub skipped: u64,
-    /// Why it has ended: `time`, or `active`, since the module has become so; null while it
-    /// goes on.
+    /// Why it ended: `time`, or `active`, because the module became active; null while it is
+    /// running.
     pub ended: Option<String>,
-    /// What is different so far.
+    /// The differences so far.
     pub found: PreflightView,
 }
 

@@ -11,15 +11,15 @@ use quipu::store::StoredSnapshot;
 /// A stored snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotView {
-    /// The version that the state stands for.
+    /// The version of the stream that the snapshot contains.
     pub version: u64,
-    /// Version of the state's form, as the decider's manifest counts it.
+    /// Schema version of the state, from the decider's manifest.
     pub state_schema_version: u32,
     /// Media type of the state.
     pub content_type: String,
     /// Length of the state in bytes.
     pub bytes: u64,
-    /// What folded it: a digest over the decider and the upcaster steps of its category.
+    /// The fold that made it: a digest over the decider and the upcaster steps of its category.
     pub fold: String,
     /// When it was taken.
     #[schema(format = "date-time")]
@@ -32,13 +32,13 @@ pub struct FoundView {
     /// The snapshot.
     #[serde(flatten)]
     pub snapshot: SnapshotView,
-    /// Whether it stands for the events before a truncated stream's mark.
+    /// Whether it replaces the events before a truncated stream's mark.
     pub anchor: bool,
-    /// `agrees`: it opens to the state that the events lead to; `differs`: to another one;
-    /// `unusable`: it does not open. Unless it is an anchor, the stream is loaded without it
-    /// then.
+    /// `agrees`: it restores the state that the events lead to; `differs`: it restores another
+    /// state; `unusable`: it can't be restored, and the stream is replayed without it unless it is
+    /// an anchor.
     pub worth: String,
-    /// With `unusable`: why.
+    /// With `unusable`: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -51,7 +51,7 @@ pub struct TakenView {
     /// The snapshot.
     #[serde(flatten)]
     pub snapshot: SnapshotView,
-    /// What was stored before.
+    /// The snapshots that were stored before.
     pub found: Vec<FoundView>,
 }
 
@@ -64,18 +64,18 @@ pub struct CheckedView {
     pub agree: u64,
     /// How many differ.
     pub differ: u64,
-    /// How many do not open.
+    /// How many are unusable.
     pub unusable: u64,
-    /// Each of them, those that were taken last first.
+    /// The snapshots, newest first.
     pub snapshots: Vec<CheckedSnapshot>,
 }
 
-/// One of them.
+/// A snapshot of a category that was compared with the events.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CheckedSnapshot {
     /// Its stream.
     pub stream: String,
-    /// The snapshot, and what it is worth.
+    /// The snapshot, and the result of the comparison.
     #[serde(flatten)]
     pub found: FoundView,
 }

@@ -10,11 +10,11 @@ use quipu::store::Checkpoint;
 pub struct ClaimView {
     /// The name.
     pub name: String,
-    /// Proves the claim; greater than those before it.
+    /// Proves the claim; greater than the tokens of earlier claims.
     pub token: u64,
-    /// Everything up to here is acknowledged.
+    /// Everything up to this position is acknowledged.
     pub position: u64,
-    /// For how long the name is held from now on, in milliseconds.
+    /// The remaining time of the lease, in milliseconds.
     pub lease_ms: u64,
 }
 
@@ -23,9 +23,9 @@ pub struct ClaimView {
 pub struct NamedView {
     /// The name.
     pub name: String,
-    /// Everything up to here is acknowledged.
+    /// Everything up to this position is acknowledged.
     pub position: u64,
-    /// For how long from now on an owner holds it, in milliseconds; null when nobody does.
+    /// The remaining time of the owner's lease, in milliseconds; null when nobody owns it.
     pub held_ms: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ pub struct NamedView {
 pub struct NamedList {
     /// In the order of their names' bytes.
     pub subscriptions: Vec<NamedView>,
-    /// The name to go on `after`; null at the end.
+    /// The value of `after` for the next page; null at the end.
     pub next: Option<String>,
     /// Position of the last event in the log.
     pub head: u64,

@@ -10,7 +10,7 @@ use quipu::runtime::Module;
 /// Types of events.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct TypeList {
-    /// In order of category and type.
+    /// The types in order of category and name.
     pub types: Vec<EventTypeView>,
 }
 
@@ -33,11 +33,11 @@ pub struct EventTypeView {
     pub read_by: Vec<TypeReader>,
     /// Steps of active upcasters that lift it, or lead to it.
     pub steps: Vec<StepView>,
-    /// As what it is stored; empty when it was never written.
+    /// The stored forms; empty when it was never written.
     pub stored: Vec<StoredFormView>,
 }
 
-/// A module, in short.
+/// A module in short form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModuleName {
     /// Name of its manifest.
@@ -61,11 +61,11 @@ pub struct TypeReader {
 /// A step of an upcaster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StepView {
-    /// Whose it is.
+    /// The module of the upcaster.
     pub module: ModuleName,
-    /// What it lifts.
+    /// The type that it lifts.
     pub from: TypeVersion,
-    /// What may come out; empty: the event is dropped.
+    /// The types that it returns; empty: the event is dropped.
     pub to: Vec<TypeVersion>,
 }
 
@@ -87,19 +87,19 @@ pub struct StoredFormView {
     pub schema_version: u32,
     /// Media type of the data.
     pub content_type: String,
-    /// How many there are.
+    /// Number of events.
     pub events: u64,
     /// The first of them.
     pub oldest: EventPlace,
     /// The last of them.
     pub newest: EventPlace,
-    /// How they come to the active decider, without one to whoever reads the log: `stored`,
-    /// as they are; `renamed`, under another name or version; `lifted` by upcasters;
-    /// `too-new` for the decider or `unknown` to it, which fails the load of their streams.
+    /// How the active decider, or any reader of the log if there is none, receives them: `stored`:
+    /// unchanged; `renamed`: under another name or version; `lifted` by upcasters; `too-new` for
+    /// the decider or `unknown` to it: loading their streams fails.
     pub read: String,
 }
 
-/// Where an event stands, and since when.
+/// Position and time of an event.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct EventPlace {
     /// Its position.

@@ -5,33 +5,32 @@ use utoipa::ToSchema;
 
 use quipu::proof::{DocumentFinding, Finding, Kind, Verified, Weight};
 
-/// What was found in the history.
+/// The findings in the history.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct VerifiedView {
-    /// Whether nothing was found that nobody has acknowledged.
+    /// Whether all findings are acknowledged, or there are none.
     pub sound: bool,
     /// Position up to which the log was read.
     pub head: u64,
-    /// Events that were looked at.
+    /// Events that were checked.
     pub events: u64,
-    /// Commits without a decision: raw appends, and those of the host.
+    /// Commits without a decision: raw appends, and commits of the host.
     pub raw: u64,
-    /// Decisions by type of the command.
+    /// Decisions by type of command.
     pub commands: Vec<TallyView>,
-    /// Stored snapshots, compared with the events: at most 1000 of each category, those
-    /// that were taken last.
+    /// Stored snapshots, compared with the events: at most the newest 1000 of each category.
     pub snapshots: SnapshotTallyView,
-    /// Projections whose documents were compared, if that was asked for; by name. Live ones
+    /// Projections whose documents were compared, if that was requested; by name. Live projections
     /// have no documents.
     #[serde(default)]
     pub projections: Vec<ProjectionTallyView>,
-    /// What is not as it should be, in the order of the log: the first 10 of each kind and
-    /// type of command, 100 in all. Those that are acknowledged leave room for the others.
-    /// Then documents: the first 10 of each projection and mismatch, 100 in all.
+    /// The findings in the order of the log: the first 10 of each kind and type of command, 100 in
+    /// total. Open findings come before acknowledged ones when there are too many. Then documents:
+    /// the first 10 of each projection and mismatch, 100 in total.
     pub findings: Vec<FindingView>,
-    /// How many findings there are.
+    /// Number of findings.
     pub found: u64,
-    /// How many of them are acknowledged.
+    /// Number of acknowledged findings.
     #[serde(default)]
     pub acknowledged: u64,
 }
@@ -41,16 +40,17 @@ pub struct VerifiedView {
 pub struct ProjectionTallyView {
     /// The projection.
     pub projection: String,
-    /// Up to here it was folded; documents that changed meanwhile, further.
+    /// The position up to which events were folded; later for documents that changed meanwhile.
     pub position: u64,
-    /// They are equal, byte for byte.
+    /// Documents that are equal, byte for byte.
     pub same: u64,
-    /// They are not, or are missing on one side, or can't be folded.
+    /// Documents that differ, are missing on one side, or can't be folded.
     pub different: u64,
-    /// Documents and streams that were left out, because events are parked for them.
+    /// Documents and streams that were left out because events are parked for them.
     pub parked: u64,
-    /// Every document was compared. False when the plan, the build, or what is parked for streams
-    /// changed meanwhile, or when the build is stale: run it again then.
+    /// Whether every document was compared. False when the plan, the build or the parked events of
+    /// streams changed meanwhile, or when the build is stale: start the verification a second time
+    /// then.
     pub complete: bool,
 }
 
@@ -61,16 +61,16 @@ pub struct TallyView {
     pub category: String,
     /// The command's type.
     pub command: String,
-    /// They came to the recorded events, byte for byte.
+    /// Decisions that led to the recorded events, byte for byte.
     pub same: u64,
-    /// They came to something else, or to nothing.
+    /// Decisions that led to other events, or to none.
     pub different: u64,
-    /// They could not be made again.
+    /// Decisions that could not be repeated.
     pub undecided: u64,
-    /// Kept rejections of such commands that were rejected again, in the same words.
+    /// Stored rejections of such commands that were rejected with the same content.
     #[serde(default)]
     pub refused_same: u64,
-    /// That came to something else.
+    /// Stored rejections with another result.
     #[serde(default)]
     pub refused_different: u64,
 }
@@ -78,55 +78,56 @@ pub struct TallyView {
 /// Stored snapshots, compared with what is folded from the first event.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SnapshotTallyView {
-    /// They say the same.
+    /// Snapshots that agree with the events.
     pub agree: u64,
-    /// They say something else.
+    /// Snapshots that differ from the events.
     pub differ: u64,
-    /// They are not used: streams are folded without them.
+    /// Snapshots that are not used: streams are replayed without them.
     pub unusable: u64,
 }
 
-/// Something that is not as it should be.
+/// A finding: a difference or an inconsistency in the history.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FindingView {
-    /// Its name, by which it is acknowledged; null for what only a candidate does.
+    /// Its name, by which it can be acknowledged; null for findings that concern only a candidate.
     pub name: Option<String>,
-    /// `open`: it fails the run; `acknowledged`: it does not; `shared`: a candidate can't fold
-    /// the stream, and the active decider can't either.
+    /// `open`: it fails the run; `acknowledged`: it does not; `shared`: neither a candidate nor the
+    /// active decider can fold the stream.
     pub weight: String,
-    /// `decision`: it came to other events than are recorded; `rejected`: the command is
-    /// rejected now; `command`: it can't be read now; `module`: the commit names
-    /// another module than its plan; `fold`: the events before it can't be folded; `fault`:
-    /// the guest failed; `order`: versions or commits have holes; `snapshot`: it says
-    /// something else than the events; `document`: it is not what its events fold to.
+    /// `decision`: the decision led to other events than the recorded ones; `rejected`: the command
+    /// is rejected now; `command`: the command can't be read now; `module`: the commit names
+    /// another module than its plan; `fold`: the events before it can't be folded; `fault`: the
+    /// guest failed; `order`: versions or commits have gaps; `snapshot`: it differs from the
+    /// events; `document`: it differs from the fold of its events.
     pub kind: String,
-    /// Position of the first event that it concerns; null for a snapshot. Of a document: up to
-    /// where it was folded, or the event that can't be.
+    /// Position of the first event that it concerns; null for a snapshot. For a document: the
+    /// position up to which it was folded, or the event that can't be folded.
     pub position: Option<u64>,
     /// The stream; null for a document.
     pub stream: Option<String>,
-    /// The version there; null for a document.
+    /// The version in the stream; null for a document.
     pub version: Option<u64>,
-    /// Of a document: its projection.
+    /// For a document: its projection.
     #[serde(default)]
     pub projection: Option<String>,
-    /// Of a document: its key; of an `unreadable` event, its stream.
+    /// For a document: its key; for an `unreadable` event, its stream.
     #[serde(default)]
     pub key: Option<String>,
-    /// Of a document: `different`, `only-stored`, `only-folded`; `unfoldable`: an event can't be
+    /// For a document: `different`, `only-stored`, `only-folded`; `unfoldable`: an event can't be
     /// folded into it; `unreadable`: an event of a stream can't be lifted or given keys.
     #[serde(default)]
     pub mismatch: Option<String>,
     /// Id of the command, if one led to it.
     pub command_id: Option<String>,
-    /// Its type.
+    /// The command's type.
     pub command: Option<String>,
     /// Digest of the module that the commit names.
     pub module: Option<String>,
     /// The plan that the commit names.
     pub plan: u64,
-    /// For people. For `decision` a line for each event that differs: `-` as it is recorded,
-    /// `+` as it is decided now. For `document`: `-` as it is stored, `+` as it is folded.
+    /// A message for people. For `decision` a line for each event that differs: `-` for the
+    /// recorded one, `+` for the current decision. For `document`: `-` for the stored one, `+` for
+    /// the folded one.
     pub text: String,
 }
 
@@ -178,7 +179,7 @@ impl VerifiedView {
 }
 
 impl FindingView {
-    /// The view of what a candidate does: it is acknowledged where it is about the log alone.
+    /// The view of a candidate's finding: it can be acknowledged only if it concerns only the log.
     pub(crate) fn of_candidate(finding: Finding) -> Self {
         let is_of_log = matches!(finding.kind, Kind::Fold | Kind::Order);
         let mut view = Self::of(finding);

@@ -91,10 +91,10 @@ impl<'a> RejectedView<'a> {
 
 /// Lists the last rejected commands.
 ///
-/// Rejections are stored apart from the log, by default up to 10000 for each category. Some may be
-/// lost when the process ends: those of the last half second, commands of more than 64 KiB, and
-/// those that do not fit into the queue of 32 MiB. Details of more than 16 KiB are left out. A
-/// preflight re-decides these commands.
+/// Rejections are stored apart from the log, by default up to 10000 for each category. Those of
+/// the last half second may be lost when the process ends. Commands of more than 64 KiB, and
+/// rejections that do not fit into the queue of 32 MiB, are not stored. Details of more than 16 KiB
+/// are left out. A preflight re-decides the stored commands.
 #[utoipa::path(
     get, path = "/v1/rejections", operation_id = "list_rejections", tag = "operations",
     params(
