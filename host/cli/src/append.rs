@@ -16,15 +16,15 @@ use quipu_api::line::one_line;
 
 /// Append events that need no decision
 ///
-/// No decider decides. A file holds one JSON document; all of it is appended, or
-/// nothing:
+/// A decider is not involved. A file holds one JSON document; all of it is appended,
+/// or nothing:
 ///
 ///   {"streams": [{"stream", "expected_version", "events": [{"id"?, "type",
 ///    "schema_version"?, "data", "metadata"?, "tags"?}]}]}
 ///
 /// `expected_version` is a version, "any", "no-stream" or "stream-exists"; a stream
-/// without events is only checked. The same events under the same ids, or the same
-/// append under the same --id, are appended once.
+/// without events is only checked. The same events with the same ids, or the same
+/// append with the same --id, are appended once.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Append {
@@ -41,13 +41,13 @@ pub struct Append {
         allow_negative_numbers = true
     )]
     data: String,
-    /// The event's id, a UUID: the same id again is the same event
+    /// The event's id, a UUID: an event with the same id is appended once
     #[arg(long, value_name = "UUID", conflicts_with = "file")]
     event_id: Option<String>,
-    /// The append's id: the same id again is the same append
+    /// The append's id: an append with the same id is performed once
     #[arg(long, value_name = "KEY")]
     id: Option<String>,
-    /// What the stream must stand at: a version, any, no-stream or stream-exists
+    /// The expected version of the stream: a version, any, no-stream or stream-exists
     #[arg(long, value_name = "N", conflicts_with = "file")]
     expected_version: Option<Expected>,
     /// A label of the event, name:value; may be repeated
@@ -60,7 +60,7 @@ pub struct Append {
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "file",
           value_parser = clap::value_parser!(u32).range(1..))]
     schema_version: u32,
-    /// Also when a decider serves the category; it must be able to fold the events
+    /// Append even if a decider serves the category; it must be able to fold the events
     #[arg(long)]
     raw: bool,
     /// Append what this file says; `-` is stdin
@@ -195,7 +195,7 @@ struct Place {
     position: u64,
 }
 
-/// JSON text as it is.
+/// JSON text, unchanged.
 fn json<'a>(what: &str, text: &'a str) -> Result<&'a RawValue> {
     check_json(text.as_bytes()).map_err(|error| WrongUse(format!("{what}: {error}")))?;
     Ok(serde_json::from_str(text)?)

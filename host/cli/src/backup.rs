@@ -11,12 +11,11 @@ use quipu::store;
 
 /// Copy a SQLite store into a folder, also while its host runs
 ///
-/// The copy has the name of the store's file, holds the log as it stands at one moment,
-/// and is a store itself. A file that is there already is left alone. PostgreSQL has
-/// `pg_dump` for it.
+/// The copy has the name of the store's file, contains the log at one point in time, and is a store
+/// itself. An existing file is not replaced. For PostgreSQL use `pg_dump`.
 #[derive(Debug, Args)]
 pub struct Backup {
-    /// The folder; made if missing
+    /// The folder; created if missing
     dir: PathBuf,
     /// The store
     #[arg(long, value_name = "URL", default_value = "sqlite:quipu.db")]

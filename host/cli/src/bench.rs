@@ -7,10 +7,10 @@ use quipu_bench as bench;
 
 /// Measure commands and guests on this machine
 ///
-/// Durable commands on new SQLite files, with a closed loop of callers: commands/s,
-/// latencies, processor time, bytes written and flushes, each beside the bare
-/// group-committed append of the same rows; a warm command in the guest beside the
-/// same Rust code run natively; memory with every stream warm.
+/// Measures durable commands on new SQLite files, with a closed loop of callers: commands/s,
+/// latencies, processor time, bytes written and flushes, each compared with the bare
+/// group-committed append of the same rows; a warm command in the guest, compared with the same
+/// Rust code run natively; memory with every stream warm.
 #[derive(Debug, Args)]
 pub struct Bench {
     #[command(flatten)]

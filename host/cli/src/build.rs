@@ -6,14 +6,14 @@ use quipu_guest_build::Options;
 
 /// Compile a guest project to a component
 ///
-/// Prints the component's path. Needs a Rust toolchain that compiles for
-/// WebAssembly; where there is none, says which command brings it.
+/// Prints the component's path. Needs a Rust toolchain that compiles for WebAssembly; if there is
+/// none, the error names the command that installs it.
 #[derive(Debug, Args)]
 pub struct Build {
     /// The project's folder
     #[arg(default_value = ".")]
     dir: PathBuf,
-    /// Where the component goes, instead of the target folder
+    /// Where to write the component, instead of the target folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -42,7 +42,7 @@ impl Client {
     /// A client of the host at an address.
     ///
     /// # Errors
-    /// When the address is none, or the token can't be sent in a header.
+    /// When the address is invalid, or the token can't be sent in a header.
     pub fn new(url: &str, token: Option<String>) -> Result<Self> {
         let wrong = || {
             let url = url.rsplit_once('@').map_or(url, |(_, place)| place);
@@ -60,7 +60,7 @@ impl Client {
             let why = "the token has a line break or another control character";
             return Err(WrongUse(why.to_owned()).into());
         }
-        // The host is near; a proxy of the environment is for what is far.
+        // The host is usually near; a proxy from the environment is for distant hosts.
         let http = reqwest::Client::builder().no_proxy().build()?;
         Ok(Self {
             http,
@@ -117,7 +117,7 @@ impl Client {
             .with_context(|| format!("{} answered something unexpected", self.shown()))
     }
 
-    /// Whether a host answers there.
+    /// Whether a host answers at the address.
     pub(super) async fn check(&self) -> Result<()> {
         self.send(self.request(Method::GET, &["readyz"])).await?;
         Ok(())
@@ -126,7 +126,7 @@ impl Client {
     /// The address without user and password.
     fn shown(&self) -> Url {
         let mut url = self.url.clone();
-        // An address of a host may have both.
+        // An address of a host may contain both.
         _ = url.set_username("");
         _ = url.set_password(None);
         url

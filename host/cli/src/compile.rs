@@ -8,7 +8,7 @@ use quipu::runtime::{COMPILER_FAILED, Compiler};
 /// Compile a component from stdin to stdout, for a host
 #[derive(Debug, Args)]
 pub struct CompileComponent {
-    /// Bytes of stack that guests have
+    /// Bytes of stack of guests
     stack_bytes: usize,
 }
 

@@ -11,8 +11,8 @@ use quipu::model::{Invalid, PublicKey, check_metadata};
 use quipu::{engine, projection, runtime, subscribe};
 use quipu_server as http;
 
-/// The file of `quipu serve --config`: TOML. Unknown keys are refused; a flag of the
-/// command line goes before the file.
+/// The file of `quipu serve --config`: TOML. Unknown keys are rejected; a command-line flag takes
+/// precedence over the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -22,12 +22,13 @@ pub struct Config {
     pub listen: Option<String>,
     /// As `--modules`.
     pub modules: Option<PathBuf>,
-    /// Where compiled components are kept.
+    /// Where compiled components are stored.
     pub cache_dir: Option<PathBuf>,
-    /// Public keys: modules that one of them has signed are taken alone. `quipu key` makes one.
+    /// Public keys: the host accepts only modules that one of them has signed. `quipu key` makes
+    /// one.
     pub keys: Vec<String>,
-    /// Added to the metadata of every command and raw append, behind what the caller
-    /// gave and never in place of it.
+    /// Added to the metadata of every command and raw append, after the caller's members and never
+    /// replacing them.
     metadata: BTreeMap<String, String>,
     engine: Engine,
     limits: Limits,
@@ -45,16 +46,16 @@ struct Engine {
     deadline_ms: Option<u64>,
     warm_aggregates_max: Option<usize>,
     warm_bytes_max: Option<usize>,
-    /// Last rejections that are kept of each category; 0 keeps none.
+    /// Number of rejections stored for each category; 0 stores none.
     rejections_max: Option<usize>,
     /// Decide everything twice, in instances that share nothing.
     check_purity: Option<bool>,
-    /// By category.
+    /// Policies by category.
     stream_events_max: Option<HashMap<String, u64>>,
     snapshots: Policies,
 }
 
-/// Of one append, decided or raw.
+/// Limits of one append, decided or raw.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Limits {
@@ -75,9 +76,9 @@ struct Guests {
     memory_bytes_max: Option<usize>,
     output_bytes_max: Option<usize>,
     component_bytes_max: Option<usize>,
-    /// Address space that compiling one component may take.
+    /// Maximum address space for compiling one component.
     compile_memory_bytes_max: Option<u64>,
-    /// How long that may take.
+    /// Maximum time for compiling one component.
     compile_time_max_ms: Option<u64>,
 }
 
@@ -89,21 +90,21 @@ struct Http {
     lines_in_flight_max: Option<usize>,
     request_time_max_ms: Option<u64>,
     slow_reader_max_ms: Option<u64>,
-    /// Open connections.
+    /// Maximum number of open connections.
     connections_max: Option<usize>,
-    /// Requests of one HTTP/2 connection in flight.
+    /// Maximum number of requests in flight of one HTTP/2 connection.
     connection_requests_max: Option<u32>,
-    /// For a request's line and headers.
+    /// Time limit for a request's line and headers.
     head_time_max_ms: Option<u64>,
-    /// For a connection on which nothing is in flight.
+    /// Time limit for a connection without a request in flight.
     idle_max_ms: Option<u64>,
-    /// For 16 KiB of a body, or its rest.
+    /// Time limit for 16 KiB of a body, or its rest.
     body_wait_max_ms: Option<u64>,
-    /// For the next line of NDJSON.
+    /// Time limit for the next line of NDJSON.
     lines_wait_max_ms: Option<u64>,
-    /// Of all bodies in memory.
+    /// Bytes in memory of all bodies.
     bodies_bytes_max: Option<usize>,
-    /// Of all answers with pages in memory.
+    /// Bytes in memory of all answers with pages.
     answers_bytes_max: Option<usize>,
 }
 
@@ -111,10 +112,10 @@ struct Http {
 #[serde(deny_unknown_fields, default)]
 struct Subscriptions {
     max: Option<usize>,
-    /// Newest events that are kept in memory for all of them.
+    /// Newest events in memory that all subscriptions share.
     ring_events_max: Option<usize>,
     ring_bytes_max: Option<usize>,
-    /// Of what all of them hold while they catch up.
+    /// Bytes in memory of all subscriptions while they catch up.
     catch_up_bytes_max: Option<usize>,
     heartbeat_ms: Option<u64>,
 }
@@ -122,27 +123,27 @@ struct Subscriptions {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Projections {
-    /// For how long a host owns a build without a sign of life.
+    /// Lease of a build: how long a host owns it without renewing.
     lease_ms: Option<u64>,
-    /// Documents in memory, for each build.
+    /// Documents in memory for each build.
     cache_bytes: Option<usize>,
-    /// Tries of an event that can't be folded before the policy holds.
+    /// Attempts for an event that can't be folded before the policy applies.
     attempts: Option<u32>,
-    /// The pause between two tries, at first.
+    /// The initial pause between two attempts.
     retry_first_ms: Option<u64>,
-    /// The same, at most.
+    /// The maximum pause between two attempts.
     retry_max_ms: Option<u64>,
-    /// Events that one build may set aside to wait.
+    /// Maximum number of parked events of one build.
     parked_max: Option<usize>,
-    /// Pages that are folded at once.
+    /// Number of pages that are folded at the same time.
     folding_max: Option<usize>,
-    /// Threads that fold one page of a build that is behind.
+    /// Threads that fold one page of a build that lags.
     threads: Option<usize>,
-    /// Time that a batch of appends may take in each inline projection.
+    /// Time that each inline projection may use for a batch of appends.
     inline_ms: Option<u64>,
     /// Failed appends in a row after which an inline projection counts as failing.
     failing_after: Option<u32>,
-    /// Time for the comparison before a rebuild takes over.
+    /// Time limit for the comparison before a rebuild takes over.
     comparison_ms: Option<u64>,
     verify_bytes: Option<usize>,
 }
@@ -150,11 +151,11 @@ struct Projections {
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// A time in milliseconds.
 const TIME: (u64, u64) = (1, DAY_MS);
-/// A number of which there must be one.
+/// A number of at least one.
 const SOME: (u64, u64) = (1, u64::MAX);
-/// Threads, or what keeps one busy.
+/// Threads, or other things that keep a thread busy.
 const THREADS: (u64, u64) = (1, 1_024);
-/// What each takes a little memory.
+/// A number of things that each use a little memory.
 const MANY: (u64, u64) = (1, 1_000_000);
 
 impl Config {
@@ -168,14 +169,14 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses numbers with which the host could not work.
+    /// Rejects numbers with which the host could not work.
     fn check_numbers(&self) -> Result<(), String> {
         let (engine, limits, guests) = (&self.engine, &self.limits, &self.guests);
         let (http, projections) = (&self.http, &self.projections);
         let subscriptions = &self.subscriptions;
         let count = |count: Option<usize>| count.map(|count| count as u64);
         let small = |count: Option<u32>| count.map(u64::from);
-        // Each of them has to fit in, whatever else there is.
+        // Each of them must fit, whatever else there is.
         let bodies = (self.http().bodies_bytes_least() as u64, u64::MAX);
         for (key, given, (least, most)) in [
             ("engine.workers", count(engine.workers), THREADS),
@@ -325,7 +326,7 @@ impl Config {
         Ok(())
     }
 
-    /// Refuses metadata with which the host would refuse every request.
+    /// Rejects metadata with which the host would reject every request.
     fn check_metadata(&self) -> Result<(), String> {
         let json = serde_json::to_vec(&self.metadata).map_err(|error| error.to_string())?;
         check_metadata(&json).map_err(|error| error.to_string())?;
@@ -337,14 +338,14 @@ impl Config {
         Ok(())
     }
 
-    /// Whose modules are taken.
+    /// Which modules the host accepts.
     pub fn keys(&self) -> Result<Vec<PublicKey>, WrongUse> {
         let keys = self.keys.iter().map(|key| key.parse());
         let keys: Result<_, Invalid> = keys.collect();
         keys.map_err(|error| WrongUse(format!("keys: {error}")))
     }
 
-    /// What is added to every command and raw append.
+    /// Metadata for every command and raw append.
     pub fn additions(&self) -> engine::Additions {
         engine::Additions {
             metadata: self.metadata.clone().into_iter().collect(),
@@ -375,7 +376,7 @@ impl Config {
         options
     }
 
-    /// What guests may use.
+    /// Limits of guests.
     pub fn guests(&self) -> runtime::Limits {
         let mut limits = runtime::Limits::default();
         let given = &self.guests;
@@ -391,10 +392,10 @@ impl Config {
         limits
     }
 
-    /// Who compiles components: this program, in a process of its own.
+    /// The compiler of components: this program in a separate process.
     ///
     /// # Errors
-    /// When it does not know where it is.
+    /// When the path of this program is unknown.
     pub fn compiler(&self) -> std::io::Result<runtime::Compiler> {
         let mut compiler = runtime::Compiler::new(std::env::current_exe()?);
         let given = &self.guests;
@@ -407,7 +408,7 @@ impl Config {
         Ok(compiler)
     }
 
-    /// Bounds of subscriptions.
+    /// Limits of subscriptions.
     pub fn subscriptions(&self) -> subscribe::Options {
         let mut options = subscribe::Options::default();
         let given = &self.subscriptions;
@@ -420,7 +421,7 @@ impl Config {
         options
     }
 
-    /// How projections are kept going.
+    /// How projections are run.
     pub fn projections(&self) -> projection::Options {
         let mut options = projection::Options::default();
         let given = &self.projections;
@@ -440,7 +441,7 @@ impl Config {
         options
     }
 
-    /// Bounds of requests.
+    /// Limits of requests.
     pub fn http(&self) -> http::Options {
         let mut options = http::Options::default();
         let given = &self.http;
@@ -480,8 +481,8 @@ impl Limits {
     }
 }
 
-/// An error with the lines that it is about, unless they may hold the address of a store: then
-/// the number of the line alone.
+/// An error with the lines that it is about; only the number of the line if they may contain the
+/// address of a store.
 fn shown(text: &str, error: &toml::de::Error) -> String {
     let shown = error.to_string();
     if !shown.contains("store =") && !shown.contains(['@', '?']) {

@@ -22,16 +22,15 @@ pub struct Deploy {
     /// The components: they become active together, and are rolled back together
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// How a projection of them is kept from now on: behind the log, in the transactions of
-    /// appends, or on demand; may be repeated
+    /// Set the lifecycle of one of their projections: asynchronous, in the transactions of appends,
+    /// or on demand; may be repeated
     #[arg(long = "projection", value_name = "NAME=async|inline|live", value_parser = named::<Lifecycle>)]
     lifecycles: Vec<(String, Lifecycle)>,
-    /// What becomes of an event that a projection can't fold: the projection stops, the event
-    /// is left out, or it waits with those behind it; may be repeated
+    /// Set what happens with an event that a projection can't fold: stop the projection, skip the
+    /// event, or park it with later ones for the same document; may be repeated
     #[arg(long = "on-error", value_name = "NAME=stop|skip|park", value_parser = named::<OnError>)]
     on_errors: Vec<(String, OnError)>,
-    /// A projection of it that another component has, and that is its own from now on; may be
-    /// repeated
+    /// Take over a projection that belongs to another component now; may be repeated
     #[arg(long, value_name = "NAME")]
     take_over: Vec<String>,
     /// Let new builds of projections wait for `quipu projection NAME switch`
@@ -46,19 +45,19 @@ pub struct Deploy {
     connection: Connection,
 }
 
-/// Whether a module is looked at before it takes another one's place.
+/// Whether a preflight runs before a module replaces another one.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Do not look first what would be different: see `preflight`
+    /// Activate without a preflight
     #[arg(long)]
     no_preflight: bool,
-    /// A kind of objection that is not to block it, as decision or rejected; may be repeated
+    /// A kind of objection that does not block it, as decision or rejected; may be repeated
     #[arg(long, value_name = "KIND", conflicts_with = "no_preflight")]
     allow: Vec<String>,
 }
 
 impl Check {
-    /// What an activation says of the look that comes first.
+    /// The part of an activation request that is about the preflight.
     fn add_to(&self, body: &mut Value) {
         body["allow"] = self.allow.as_slice().into();
         if self.no_preflight {
@@ -67,10 +66,10 @@ impl Check {
     }
 }
 
-/// Kinds of objections that block nothing, whether or not somebody allowed them.
+/// Kinds of objections that never block.
 const NOTES: &[&str] = &["fuel", "snapshot", "rebuild", "unwritten"];
 
-/// Asks for an activation, and says what a look at the module found.
+/// Requests an activation, and prints the result of the preflight.
 async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<DeploymentView> {
     let request = client.request(Method::POST, path);
     let request = request.header(header::ACCEPT, "application/x-ndjson");
@@ -105,14 +104,14 @@ async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<Deplo
     }
 }
 
-/// Activate the module that was active under a name before
+/// Activate the previous module of a name
 ///
 /// If it was replaced together with others by one deploy, all of them are restored. A preflight
-/// comes first, as before any activation: it names events that were written meanwhile and that
-/// the module can't read.
+/// runs first, as before any activation: it names events that were written meanwhile and that the
+/// module can't read.
 #[derive(Debug, Args)]
 pub struct Rollback {
-    /// The name, as `deployments` lists it
+    /// The name, as listed by `deployments`
     name: String,
     /// Let new builds of projections wait for `quipu projection NAME switch`
     #[arg(long)]
@@ -210,7 +209,7 @@ impl Deploy {
         Ok(())
     }
 
-    /// What changes of the modules' projections, by name.
+    /// The changed settings of the modules' projections, by name.
     fn changes(&self, modules: &[ModuleView]) -> Result<BTreeMap<&str, SettingsChange>, WrongUse> {
         let mut changes: BTreeMap<&str, SettingsChange> = BTreeMap::new();
         for (name, lifecycle) in &self.lifecycles {
@@ -264,7 +263,7 @@ fn named<T: FromStr<Err = Invalid>>(text: &str) -> Result<(String, T), String> {
 /// List activations: which module, when and by whom
 #[derive(Debug, Args)]
 pub struct Deployments {
-    /// Only under this name
+    /// Only activations of this name
     name: Option<String>,
     /// Print NDJSON
     #[arg(long)]
@@ -323,7 +322,7 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-/// What a preflight said, in a few words.
+/// The result of a preflight, in a few words.
 fn said(found: &SummaryView) -> String {
     let (same, decided) = (grouped(found.same), grouped(found.decided));
     let mut said = format!("{same} of {decided} the same");

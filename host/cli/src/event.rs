@@ -14,7 +14,7 @@ use quipu_api::ModuleView;
 
 /// Show one event, the command that led to it, and its lifted form
 ///
-/// The event is shown as it is stored. An event that was appended has no command.
+/// The event is shown as it is stored. An event that was appended directly has no command.
 #[derive(Debug, Args)]
 pub struct Event {
     /// Its position in the log
@@ -115,7 +115,7 @@ impl Event {
     }
 }
 
-/// What becomes of the event, if something does.
+/// The lifted form of the event, if there is one.
 fn print_lifted(event: &Shown<'_>, out: &mut impl Write) -> Result<()> {
     if let Some(why) = &event.not_lifted {
         writeln!(out, "\nit can't be lifted: {}", printable(why))?;
@@ -134,7 +134,7 @@ fn print_lifted(event: &Shown<'_>, out: &mut impl Write) -> Result<()> {
         let base64 = part.data_base64.clone();
         let data = part.data.map(|data| one_lined(data.get()));
         table.row([
-            // A type's name may look like a number.
+            // The name of a type may look like a number.
             format!("{} ", part.r#type),
             part.schema_version.to_string(),
             data.or(base64).unwrap_or_default(),
@@ -176,7 +176,7 @@ fn print_command(command: &Command<'_>, out: &mut impl Write) -> Result<()> {
     print_data(command.data, command.data_base64.as_deref(), out)
 }
 
-/// Data as they are, JSON or base64.
+/// The data unchanged, JSON or base64.
 fn print_data(data: Option<&RawValue>, base64: Option<&str>, out: &mut impl Write) -> Result<()> {
     match (data, base64) {
         (Some(data), _) => writeln!(out, "{}", data.get())?,
@@ -194,7 +194,7 @@ async fn decided_by(client: &Client, module: Option<&str>) -> Result<String> {
     let request = client.request(Method::GET, &["v1", "modules", digest]);
     match client.json::<ModuleView>(request).await {
         Ok(module) => Ok(format!("{} {}", module.name, module.version)),
-        // The event is there, whatever became of its module.
+        // The event is shown even if its module can't be found.
         Err(error) if error.is::<Answered>() => Ok("a module that can't be shown".to_owned()),
         Err(error) => Err(error),
     }
@@ -232,7 +232,7 @@ fn table(event: &Shown<'_>, decided_by: String) -> Table {
 fn facts_table(facts: impl IntoIterator<Item = (&'static str, String)>) -> Table {
     let mut table = Table::bare();
     for (name, value) in facts {
-        // With a space at its end nothing is taken for a number, which would be to the right.
+        // A trailing space prevents right-alignment as a number.
         table.row([name.to_owned(), format!("{value} ")]);
     }
     table

@@ -11,12 +11,13 @@ use super::follow::Follow;
 use super::table::{Table, id, number, text, time, word};
 use super::{Client, Connection};
 
-/// Events that one request asks for.
+/// Number of events that one request asks for.
 pub const PAGE: u64 = 500;
 
 /// Read the log of all events
 ///
-/// In a terminal a table, cut to its width; elsewhere whole lines without a heading.
+/// In a terminal it is a table, cut to the terminal's width; elsewhere complete lines without a
+/// heading.
 #[derive(Debug, Args)]
 pub struct Events {
     /// Only after this position; with --backward, only before it
@@ -27,28 +28,28 @@ pub struct Events {
     to: Option<u64>,
     #[command(flatten)]
     filters: Filters,
-    /// Events of archived streams; without this, they are left out with --category only
+    /// Events of archived streams; by default they are left out only with --category
     #[arg(long, value_enum)]
     archived: Option<Archived>,
-    /// Only events that this module decided, as they are stored; by its digest or the first
-    /// digits of it
+    /// Only events of commands that this module decided, as they are stored; by its digest or the
+    /// first digits of it
     #[arg(
         long,
         value_name = "DIGEST",
         conflicts_with_all = ["Filters", "to", "archived", "backward", "follow", "stored"]
     )]
     module: Option<String>,
-    /// From newer to older
+    /// Newest events first
     #[arg(long)]
     backward: bool,
-    /// Go on with new events until interrupted, over connections that are lost; also
-    /// with those of archived streams
+    /// Continue with new events until interrupted, and reconnect when the connection is lost;
+    /// includes events of archived streams
     #[arg(long, conflicts_with_all = ["backward", "archived", "to"])]
     follow: bool,
     /// Events as they are stored, not lifted to what the active decider reads
     #[arg(long)]
     stored: bool,
-    /// At most so many events; the parts of a split one count as one
+    /// At most N events; the parts of a split event count as one
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Print NDJSON
@@ -58,36 +59,36 @@ pub struct Events {
     connection: Connection,
 }
 
-/// Which events.
+/// The events to read.
 #[derive(Debug, Args)]
 struct Filters {
-    /// Only of this category; may be repeated
+    /// Only events of this category; may be repeated
     #[arg(long)]
     category: Vec<String>,
-    /// Only of this type; may be repeated
+    /// Only events of this type; may be repeated
     #[arg(long)]
     r#type: Vec<String>,
-    /// Only with this tag, name:value; may be repeated
+    /// Only events with this tag, name:value; may be repeated
     #[arg(long)]
     tag: Vec<String>,
-    /// Only of streams whose id begins so
+    /// Only events of streams whose id begins with this prefix
     #[arg(long)]
     prefix: Option<String>,
-    /// Not of this category; may be repeated
+    /// Without events of this category; may be repeated
     #[arg(long, value_name = "CATEGORY")]
     not_category: Vec<String>,
-    /// Not of this type; may be repeated
+    /// Without events of this type; may be repeated
     #[arg(long, value_name = "TYPE")]
     not_type: Vec<String>,
-    /// Not with this tag, name:value; may be repeated
+    /// Without events with this tag, name:value; may be repeated
     #[arg(long, value_name = "TAG")]
     not_tag: Vec<String>,
-    /// Not of streams whose id begins so; may be repeated
+    /// Without events of streams whose id begins with this prefix; may be repeated
     #[arg(long, value_name = "PREFIX")]
     not_prefix: Vec<String>,
 }
 
-/// What becomes of archived streams.
+/// Whether to include archived streams.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Archived {
     With,
@@ -185,7 +186,7 @@ pub fn form(stored: bool) -> Option<(&'static str, String)> {
     stored.then(|| ("form", "stored".to_owned()))
 }
 
-/// How many stored events some events are, or are parts of.
+/// The number of stored events from which these events come.
 fn positions(events: &[&RawValue]) -> Result<u64> {
     #[derive(Deserialize)]
     struct Placed {
@@ -199,7 +200,7 @@ fn positions(events: &[&RawValue]) -> Result<u64> {
     Ok(positions.len() as u64)
 }
 
-/// Prints events, each with all its parts, as many as are left.
+/// Prints events, each with all its parts, up to the remaining number.
 pub fn each(mut left: u64, mut printer: Printer) -> impl FnMut(&[Vec<u8>]) -> Result<bool> {
     move |parts| {
         let parts: Vec<&RawValue> = parts

@@ -27,9 +27,9 @@ use quipu_api::line::one_line;
 /// `id` is a key in the category of --category; `at` and `actor` become members of
 /// the metadata. The lines of one stream are executed in order, different streams
 /// concurrently. A line without `command_id` gets one from the name of the batch, the
-/// stream and what it says: when a file is run again, also a corrected one, lines that
-/// were accepted are replays. So give other commands a file of another name, or --batch.
-/// A file with rejections ends with 0, one with failures with 1.
+/// stream and its content. When a file is run a second time, also a corrected one,
+/// lines that were accepted are replays. Give other commands a file of another name,
+/// or set --batch. The exit code is 0 with rejections, 1 with failures.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Execute {
@@ -46,10 +46,10 @@ pub struct Execute {
         allow_negative_numbers = true
     )]
     data: String,
-    /// The command's id: the same id again is the same command
+    /// The command's id: a command with the same id is executed once
     #[arg(long, value_name = "KEY", conflicts_with = "file")]
     id: Option<String>,
-    /// What the stream must stand at: a version, any, no-stream or stream-exists
+    /// The expected version of the stream: a version, any, no-stream or stream-exists
     #[arg(long, value_name = "N", conflicts_with = "file")]
     expected_version: Option<Expected>,
     /// Execute every line of a file; `-` is stdin
@@ -58,13 +58,13 @@ pub struct Execute {
     /// The name of the batch [default: the file's name; of stdin, a digest of it]
     #[arg(long, value_name = "NAME", requires = "file")]
     batch: Option<String>,
-    /// The category that ids of lines are keys of
+    /// The category of the lines' ids
     #[arg(long, requires = "file")]
     category: Option<String>,
-    /// Streams with a command in flight
+    /// Maximum number of streams with a command in flight
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096), requires = "file")]
     in_flight: u32,
-    /// Keep the last answered line of each stream in this file, and go on from there
+    /// Store the last answered line of each stream in this file, and continue from there
     #[arg(long, value_name = "FILE", requires = "file")]
     resume: Option<PathBuf>,
     /// Print JSON
@@ -191,7 +191,7 @@ pub fn one_lined(json: &str) -> String {
     json.replace(['\n', '\r'], " ")
 }
 
-/// What became of a file, for people.
+/// The result of a file, for people.
 pub fn print(summary: &Summary, out: &mut impl Write) -> io::Result<()> {
     let mut table = Table::bare();
     let counts = [
@@ -227,11 +227,11 @@ fn tell_failures(summary: &Summary) {
     }
 }
 
-/// A bar on stderr; nothing when that is no terminal.
+/// A progress bar on stderr; none if stderr is not a terminal.
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar that stands at nothing yet.
+    /// A bar at zero.
     pub fn new() -> Self {
         if !io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
@@ -242,7 +242,7 @@ impl Bar {
             ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(
             style.with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
-                // A bar that can't be drawn is no reason to end.
+                // A bar that can't be drawn is no reason to stop.
                 _ = out.write_str(&grouped(state.per_sec() as u64));
             }),
         );
@@ -251,7 +251,7 @@ impl Bar {
 }
 
 impl Bar {
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.0.finish_and_clear();
     }

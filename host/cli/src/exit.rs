@@ -8,21 +8,21 @@ use quipu_api::Problem;
 pub enum Exit {
     /// 1: it failed.
     Failed,
-    /// 2: it was used wrongly.
+    /// 2: wrong usage.
     WrongUse,
-    /// 3: the domain rejects.
+    /// 3: the domain rejected the command.
     Rejected,
-    /// 4: the stream does not stand where it was expected, or others came first.
+    /// 4: the stream does not have the expected version, or there was another conflict.
     Conflict,
 }
 
-/// An error that says that the command was used wrongly.
+/// An error about wrong usage.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WrongUse(pub String);
 
 impl Exit {
-    /// What an error means for the exit code.
+    /// The exit code for an error.
     pub fn of(error: &anyhow::Error) -> Self {
         if error.chain().any(|cause| cause.is::<WrongUse>()) {
             return Self::WrongUse;
@@ -54,7 +54,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Writes what a host answered instead of what was asked for, for programs: the problem document.
+/// Writes a host's problem document for programs, in place of the expected result.
 ///
 /// # Errors
 /// When it can't be written.

@@ -1,4 +1,4 @@
-//! `--expected-version`: what the caller expects of a stream.
+//! `--expected-version`: the version that the caller expects of a stream.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ impl std::str::FromStr for Expected {
 }
 
 impl Expected {
-    /// The request under this precondition.
+    /// The request with this precondition.
     pub fn apply(self, request: RequestBuilder) -> RequestBuilder {
         match self.0 {
             ExpectedVersion::Any => request,
@@ -38,7 +38,7 @@ impl Expected {
     }
 }
 
-/// It is none of these.
+/// The text is none of these.
 #[derive(Debug)]
 pub struct Unknown;
 

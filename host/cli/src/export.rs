@@ -13,16 +13,16 @@ use quipu::model::Position;
 use quipu::store;
 use quipu::transfer::{self, END};
 
-/// Write the log to stdout as CloudEvents, which `import` takes
+/// Write the log to stdout as CloudEvents, which `import` reads
 ///
-/// It is NDJSON and holds everything that the store keeps of its log, up to the event that is the
-/// last one when it begins. Without --store a running host is asked.
+/// The output is NDJSON and contains everything that the store has of its log, up to the event that
+/// is the last one when the export begins. Without --store it asks a running host.
 #[derive(Debug, Args)]
 pub struct Export {
-    /// Only what stands behind this position
+    /// Only entries after this position
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u64,
-    /// Read this store itself, also beside its host: sqlite:PATH or postgres://…
+    /// Read this store directly, also while its host runs: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     #[command(flatten)]
@@ -65,18 +65,18 @@ impl Export {
     }
 }
 
-/// Longest line that is looked at: the last one is short.
+/// Longest line that is parsed: the last one is short.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// Stdout, and what has been written to it.
+/// Stdout, and the state of the output so far.
 #[derive(Default)]
 struct Output {
     bar: Bar,
     bytes: u64,
     lines: u64,
-    /// The last whole line; empty when it was a long one.
+    /// The last complete line; empty when it was a long one.
     last: Vec<u8>,
-    /// What stands behind it.
+    /// The part after it.
     rest: Vec<u8>,
 }
 
@@ -101,7 +101,7 @@ impl Output {
         Ok(())
     }
 
-    /// Says what was written, if it is whole.
+    /// Reports what was written, if it is complete.
     fn finish(self) -> Result<()> {
         io::stdout().lock().flush()?;
         let end: Option<End<'_>> = serde_json::from_slice(&self.last).ok();

@@ -1,4 +1,4 @@
-//! Following the log or a stream, over connections that may be lost.
+//! Following the log or a stream, with reconnects.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -15,13 +15,13 @@ use quipu_api::Problem;
 
 /// Longest line; an event has one or more.
 const LINE_BYTES_MAX: usize = 64 << 20;
-/// A connection on which nothing comes for so long, not even a heartbeat, is lost.
+/// A connection without any data for this long, not even a heartbeat, is considered lost.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// Before another attempt to connect.
+/// Pause before another attempt to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// A subscription over HTTP that goes on where it was when its connection is lost.
+/// A subscription over HTTP that continues at the last id when its connection is lost.
 pub struct Follow<'a> {
     client: &'a Client,
     path: &'a [&'a str],
@@ -41,9 +41,9 @@ struct Frame {
 
 /// Why a connection is no longer used.
 enum Broken {
-    /// It can be made again.
+    /// A new connection may help.
     Lost(String),
-    /// It would fail again, or nobody wants more.
+    /// A new connection would fail, too, or nobody wants more.
     Ended(Result<()>),
 }
 
@@ -58,8 +58,9 @@ impl<'a> Follow<'a> {
         }
     }
 
-    /// Calls back with each event, or change of a document, as JSON, for as long as that
-    /// returns true; with the parts of one together. Only the first attempt to connect may fail.
+    /// Calls back with each event, or change of a document, as JSON, as long as the callback
+    /// returns true; the parts of a split event are passed together. Only the first attempt to
+    /// connect may fail.
     pub async fn run(mut self, mut each: impl FnMut(&[Vec<u8>]) -> Result<bool>) -> Result<()> {
         let mut response = self.connect().await?;
         loop {
@@ -67,7 +68,7 @@ impl<'a> Follow<'a> {
                 Broken::Ended(end) => return end,
                 Broken::Lost(why) => why,
             };
-            // Nobody may be left to read it.
+            // The reader may be gone.
             _ = writeln!(io::stderr(), "{why}; connecting again");
             response = self.connect_again().await?;
         }
@@ -105,7 +106,8 @@ impl<'a> Follow<'a> {
     ) -> Broken {
         let mut lines = Lines::new(response.bytes_stream(), LINE_BYTES_MAX);
         let mut frame = Frame::default();
-        // Parts of an event that is not whole yet. They come again on another connection.
+        // Parts of an event that is not complete yet. A new connection sends them from the first
+        // part.
         let mut parts = Vec::new();
         loop {
             let line = match tokio::time::timeout(SILENCE_MAX, lines.next()).await {
@@ -153,7 +155,7 @@ fn problem(data: &[u8]) -> Broken {
 }
 
 impl Frame {
-    /// Takes a line in, as the standard of server-sent events has it.
+    /// Parses a line according to the standard of server-sent events.
     fn take(&mut self, line: &Bytes) {
         let (field, value) = match line.iter().position(|byte| *byte == b':') {
             Some(colon) => (&line[..colon], &line[colon + 1..]),

@@ -1,4 +1,4 @@
-//! The list of commands in `quipu --help`, by what they are for.
+//! The list of commands in `quipu --help`, by purpose.
 
 use std::fmt::Write as _;
 
@@ -59,7 +59,7 @@ pub fn grouped(command: Command) -> Command {
     let width = names().map(str::len).max().unwrap_or_default();
     let mut list = String::new();
     for (group, names) in GROUPS {
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         _ = writeln!(list, "{header}{group}:{header:#}");
         for name in *names {
             let known = command.find_subcommand(name);

@@ -20,13 +20,12 @@ use quipu_api::ImportView;
 
 /// Import an export from stdin
 ///
-/// The store has to be empty. It then holds the same log: ids, versions, positions,
-/// times, commands, components and the history of the plan. An import that was
-/// interrupted goes on when the same export is imported again. Without --store a
-/// running host takes it in.
+/// The store has to be empty. Afterwards it contains the same log: ids, versions, positions, times,
+/// commands, components and the history of the plan. To continue an interrupted import, import the
+/// same export a second time. Without --store a running host imports it.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// Write to this store itself, which no host may have open: sqlite:PATH or postgres://…
+    /// Write to this store directly, which no host may have open: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Print JSON
@@ -105,7 +104,7 @@ async fn into_host(client: &Client, bar: &Arc<Bar>) -> Result<ImportView> {
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Stdin, told to the bar.
+/// Stdin, with its progress shown by the bar.
 fn chunks(bar: Arc<Bar>) -> impl Stream<Item = io::Result<Bytes>> {
     let begin = (tokio::io::stdin(), 0, bar);
     futures::stream::try_unfold(begin, |(mut stdin, read, bar)| async move {

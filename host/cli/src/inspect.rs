@@ -54,7 +54,7 @@ fn print(view: &ModuleView, out: &mut impl Write) -> io::Result<()> {
         ("size", format!("{} bytes", grouped(view.bytes))),
     ];
     for (name, value) in facts {
-        // A version such as 1.0 is no number to be set to the right.
+        // A version such as 1.0 is not a number to right-align.
         table.row([name.to_owned(), format!("{value} ")]);
     }
     table.write(out)?;
@@ -94,7 +94,7 @@ fn migrations(migrations: &[MigrationView]) -> String {
     }
 }
 
-/// What its upcaster lifts.
+/// The types that its upcaster lifts.
 fn of_steps(steps: &[UpcastView]) -> Table {
     let mut table = Table::new(&[id("category"), id("step from"), text("to")]);
     for step in steps {

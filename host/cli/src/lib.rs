@@ -134,10 +134,10 @@ struct Connection {
     token: Option<String>,
 }
 
-/// How long the end of a command waits for what runs on a thread of its own.
+/// How long the end of a command waits for work on other threads.
 const LEFT_RUNNING: Duration = Duration::from_secs(1);
 
-/// Runs the command line of this process. An error has been told on stderr.
+/// Runs the command line of this process. Errors have been printed on stderr.
 pub fn main() -> ExitCode {
     let matches = groups::grouped(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -147,28 +147,28 @@ pub fn main() -> ExitCode {
         .map_err(anyhow::Error::from)
         .and_then(|runtime| {
             let told = runtime.block_on(run(cli.command));
-            // What still runs on a thread of its own has nobody to answer.
+            // Nobody waits for the result of work on other threads.
             runtime.shutdown_timeout(LEFT_RUNNING);
             told
         });
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A reader that has seen enough, as `head` does, is no failure.
+            // A reader that has seen enough, like `head`, is not a failure.
             if exit::is_broken_pipe(&error) {
                 return ExitCode::SUCCESS;
             }
             if std::env::args_os().any(|argument| argument == "--json") {
                 _ = exit::write_json(&error, &mut io::stdout().lock());
             }
-            // Nobody may be left to read it.
+            // The reader may be gone.
             _ = writeln!(io::stderr(), "error: {}", shown(&error));
             Exit::of(&error).into()
         }
     }
 }
 
-/// An error for people. Lines stay; whatever a host or a guest said, nothing steers the terminal.
+/// An error for people. Line breaks stay; no text of a host or guest can control the terminal.
 fn shown(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let lines: Vec<String> = text.split('\n').map(table::printable).collect();

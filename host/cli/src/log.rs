@@ -1,4 +1,4 @@
-//! The log of a host on stderr: one line for each event, whatever guests and clients say.
+//! The log of a host on stderr: one line for each event, whatever guests and clients send.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -10,8 +10,8 @@ use quipu::model::escaped;
 /// Lines that wait to be written; further ones are lost.
 const LINES_MAX: usize = 10_000;
 
-/// `QUIPU_LOG` says what is logged, as `info` or `quipu=debug`. Lines are written by a thread of
-/// their own until what is returned is dropped: a reader that is slow or gone costs lines, never a
+/// `QUIPU_LOG` sets what is logged, as `info` or `quipu=debug`. A separate thread writes the lines
+/// until the returned guard is dropped: a slow or closed reader can lose lines but never delays a
 /// request.
 pub fn start() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
@@ -22,12 +22,13 @@ pub fn start() -> WorkerGuard {
         .with_env_var("QUIPU_LOG")
         .with_default_directive(tracing::Level::INFO.into())
         .from_env_lossy();
-    // In a test of this process there may be one already.
+    // Another test of this process may have installed a subscriber already.
     _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(move || Lines(writer.clone()))
         .with_ansi(io::stderr().is_terminal())
-        // It would write its own errors where the lines could not be written, and panic there.
+        // Otherwise the subscriber would report its own errors on the same broken output, and
+        // panic.
         .log_internal_errors(false)
         .try_init();
     guard
@@ -37,7 +38,7 @@ pub fn start() -> WorkerGuard {
 struct Lines(NonBlocking);
 
 impl Write for Lines {
-    /// Takes a whole event, as the formatter gives it.
+    /// Receives a complete event from the formatter.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         self.0.write_all(&one_line(event))?;
         Ok(event.len())
@@ -48,8 +49,8 @@ impl Write for Lines {
     }
 }
 
-/// An event without line breaks inside. Colours of the formatter stay; those of others it has
-/// escaped.
+/// An event without line breaks inside. The formatter's own colours stay; it has escaped all
+/// others.
 fn one_line(event: &[u8]) -> Cow<'_, [u8]> {
     let text = String::from_utf8_lossy(event);
     let (line, end) = match text.strip_suffix('\n') {

@@ -11,9 +11,9 @@ use super::exit::WrongUse;
 use super::{Client, Connection};
 use quipu::model::StreamId;
 
-/// Archive a stream: it takes no more appends, its events stay
+/// Archive a stream: close it to appends, and keep its events
 ///
-/// Lists and pages by category leave it out unless asked. Archiving it again does
+/// Lists and pages by category leave it out unless asked. Archiving an archived stream changes
 /// nothing.
 #[derive(Debug, Args)]
 pub struct Archive {
@@ -21,7 +21,7 @@ pub struct Archive {
     marking: Marking,
 }
 
-/// Restore an archived stream: it takes appends again
+/// Restore an archived stream, so that it accepts appends
 #[derive(Debug, Args)]
 pub struct Restore {
     #[command(flatten)]
@@ -30,15 +30,15 @@ pub struct Restore {
 
 /// Truncate a stream: hide events before a version
 ///
-/// They leave reads and loading of the stream, and stay in the log. A snapshot of all events is
-/// taken first and replaces them; the last event always stays.
+/// These events are hidden from stream reads and replay, and stay in the log. A snapshot of all
+/// events is taken first and replaces them; the last event always stays.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("where").required(true))]
 pub struct Truncate {
     /// The first version that stays
     #[arg(long, value_name = "N", group = "where", value_parser = clap::value_parser!(u64).range(1..))]
     before: Option<u64>,
-    /// Bring the events back
+    /// Undo the truncation
     #[arg(long, group = "where")]
     undo: bool,
     #[command(flatten)]
@@ -102,7 +102,7 @@ impl Truncate {
 }
 
 impl Marking {
-    /// Posts an act, and prints the answer if it is wanted as JSON.
+    /// Posts the action, and prints the answer if JSON is requested.
     async fn post(&self, act: &str, body: Option<Value>) -> Result<String> {
         let client = Client::of(&self.connection)?;
         StreamId::new(&self.stream).map_err(|error| WrongUse(error.0))?;

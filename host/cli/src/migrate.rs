@@ -10,7 +10,7 @@ use quipu::store;
 
 /// Bring a store to the schema version of this program
 ///
-/// No host may have it open. A store that is not there is made.
+/// No host may have the store open. A store that does not exist is created.
 #[derive(Debug, Args)]
 pub struct Migrate {
     /// The store: sqlite:PATH or postgres://…

@@ -10,15 +10,15 @@ use quipu::model::Digest;
 use quipu::proof::Preflight;
 use quipu::{Demand, Deploy, DeployError, Host};
 
-/// Uploads every component of a folder and activates those under whose name nothing
-/// was ever active; with `force` also those that differ from what is active.
+/// Uploads every component of a folder and activates those whose name never had an active module;
+/// with `force` also those that differ from the active module.
 pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
     for file in components(dir)? {
         let path = file.display();
         let bytes = std::fs::read(&file).with_context(|| format!("{path}"))?;
         let digest = Digest::of(&bytes);
         if host.plan().serves(digest) {
-            // As it is, also where keys were configured since.
+            // The file unchanged, even if keys were configured since.
             continue;
         }
         let uploaded = match signing::beside(&file)? {
@@ -72,7 +72,7 @@ pub async fn bring(host: &Host, dir: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// In the order of their names, so that each start does the same.
+/// In the order of their names, so that every start does the same.
 fn components(dir: &Path) -> Result<Vec<PathBuf>> {
     let shown = dir.display();
     let entries = std::fs::read_dir(dir).with_context(|| format!("{shown}"))?;

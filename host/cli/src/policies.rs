@@ -1,4 +1,4 @@
-//! `[engine.snapshots]`: when snapshots are taken.
+//! `[engine.snapshots]`: the snapshot policies.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 use quipu::engine;
 use quipu::model::Category;
 
-/// Policies by category; `others` names those that are not named, and so also a category
-/// that is called so.
+/// Policies by category; `others` applies to all categories that are not listed, also to a category
+/// of that name.
 #[derive(Debug, Default)]
 pub struct Policies {
     others: Policy,
@@ -23,7 +23,7 @@ pub struct Policies {
 struct Policy(engine::Policy);
 
 impl Policies {
-    /// As the engine takes them.
+    /// The policies for the engine.
     pub fn options(&self) -> engine::Policies {
         let named = self.by_category.iter();
         engine::Policies {

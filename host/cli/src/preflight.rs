@@ -14,31 +14,31 @@ use super::table::{self, Table, grouped, id, number, printable, short};
 use super::{Client, Connection, runs};
 use quipu_api::{PreflightView, RunLine};
 
-/// Examples that are printed.
+/// Number of examples to print.
 const PRINTED_MAX: usize = 5;
 
 /// Re-decide recorded commands with components before activation
 ///
-/// They are uploaded, and decide the recorded commands of the categories that they would serve
-/// otherwise, each on the state that the recorded events before it lead to. What they decide
-/// is compared with what is recorded. Types of stored events, snapshots, and what active
-/// projections read are looked at beside. Ends with 1 when something blocks it.
+/// The components are uploaded. They decide the recorded commands of the categories that they would
+/// change, each on the state that the recorded events before it lead to. Their decisions are
+/// compared with the recorded ones. Types of stored events, snapshots, and the events that active
+/// projections read are checked, too. The exit code is 1 if something blocks the activation.
 #[derive(Debug, Args)]
 pub struct Preflight {
     /// The components, which would become active together
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// So many streams, drawn at random
+    /// Check N streams, drawn at random
     #[arg(
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=1_000_000)
     )]
     sample: Option<u64>,
-    /// Read no more than so many events
+    /// Read at most N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     events: Option<u64>,
-    /// Read events for so many seconds
+    /// Read events for at most N seconds
     #[arg(
         long,
         value_name = "S",
@@ -46,7 +46,7 @@ pub struct Preflight {
         value_parser = clap::value_parser!(u64).range(1..=86_400)
     )]
     seconds: u64,
-    /// A kind of objection that is not to block it, as decision or rejected; may be repeated
+    /// A kind of objection that does not block it, as decision or rejected; may be repeated
     #[arg(long, value_name = "KIND")]
     allow: Vec<String>,
     /// Print JSON
@@ -89,7 +89,7 @@ impl Preflight {
     }
 }
 
-/// Asks for a preflight; the last line, as JSON and as it is meant.
+/// Requests a preflight; returns the last line, as JSON and parsed.
 pub async fn asked(client: &Client, body: &Value) -> Result<(Value, Box<PreflightView>)> {
     let request = client.request(Method::POST, &["v1", "preflights"]);
     let response = client.send(request.json(body)).await?;
@@ -99,7 +99,7 @@ pub async fn asked(client: &Client, body: &Value) -> Result<(Value, Box<Prefligh
     }
 }
 
-/// Writes what was found for people, with tables that are cut to a width.
+/// Writes the findings for people, with tables that are cut to a width.
 pub fn print(found: &PreflightView, width: Option<usize>, out: &mut impl Write) -> Result<()> {
     let name = one_lined(&found.name);
     let module = short(&found.module);
@@ -137,7 +137,7 @@ pub fn print(found: &PreflightView, width: Option<usize>, out: &mut impl Write) 
         let (kind, text) = (printable(&objection.kind), printable(&objection.text));
         writeln!(out, "{weight}: {kind}: {text}")?;
     }
-    // Of each kind and type of command one.
+    // One example of each kind and type of command.
     let mut shown = BTreeSet::new();
     let mut examples = found.examples.iter();
     while let Some(example) = examples.next()
@@ -202,7 +202,7 @@ fn times(now: u64, before: u64) -> String {
     }
 }
 
-/// What becomes of kept rejections, if there are any.
+/// The result for stored rejections, if there are any.
 fn write_refusals(found: &PreflightView, width: Option<usize>, out: &mut impl Write) -> Result<()> {
     let mut table = Table::new(&[
         id("category"),

@@ -1,6 +1,6 @@
-//! JSON for people, with numbers, texts and the order of members as they are.
+//! JSON for people; numbers, texts and the order of members do not change.
 
-/// JSON text with one member or element on a line. Takes any well-formed JSON.
+/// JSON text with one member or element on a line. Accepts any well-formed JSON.
 pub fn pretty(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth = 0usize;

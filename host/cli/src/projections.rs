@@ -86,7 +86,7 @@ fn row(projection: &ProjectionView) -> [String; 11] {
     ]
 }
 
-/// What a person should know beside the numbers.
+/// Remarks for people that the numbers do not show.
 fn note(projection: &ProjectionView) -> String {
     let mut notes = Vec::new();
     let next = projection.builds.iter().find(|build| build.role == "next");

@@ -11,11 +11,12 @@ use quipu_api::PrunedView;
 
 /// Remove components that were never activated
 ///
-/// Those that a preflight or a deployment uploaded, and that neither an activation nor an event
-/// names. What was active once is kept for good: the history is decided again with it.
+/// These are components that a preflight or a deployment uploaded, and that no activation and no
+/// event names. A component that was active once stays forever, because the history is re-decided
+/// with it.
 #[derive(Debug, Args)]
 pub struct Prune {
-    /// Those that were uploaded so many hours ago, or more
+    /// Only those that were uploaded at least this many hours ago
     #[arg(long, value_name = "H", default_value_t = 24)]
     hours: u32,
     /// List them, and remove nothing

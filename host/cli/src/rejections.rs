@@ -10,7 +10,7 @@ use super::execute::one_lined;
 use super::table::{Table, id, number, text, time, word};
 use super::{Client, Connection};
 
-/// Rejections that are asked for at once.
+/// Number of rejections that one request asks for.
 const PAGE: u64 = 100;
 
 /// List the last commands that the domain rejected, newest first

@@ -1,4 +1,4 @@
-//! Long looks at the history, watched.
+//! Long runs over the history, with progress.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -16,19 +16,19 @@ use quipu_api::{FindingView, RunLine};
 /// Longest line of an answer: a hundred findings.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-/// Shows the progress of a run; its last line, as JSON and as it is meant.
+/// Shows the progress of a run; returns its last line, as JSON and parsed.
 pub async fn watched(response: Response) -> Result<(Value, RunLine)> {
     Watch::new(response).next().await
 }
 
-/// The lines of a run as they come.
+/// The lines of a run as they arrive.
 pub struct Watch<S> {
     lines: Lines<S>,
     bar: ProgressBar,
 }
 
 impl Watch<()> {
-    /// Of an answer.
+    /// The lines of an answer.
     pub fn new(
         response: Response,
     ) -> Watch<impl Stream<Item = reqwest::Result<Bytes>> + Unpin + Send> {
@@ -40,10 +40,10 @@ impl Watch<()> {
 }
 
 impl<S: Stream<Item = reqwest::Result<Bytes>> + Unpin + Send> Watch<S> {
-    /// The next line that is no progress, which is shown.
+    /// The next line that is not progress. Progress is shown.
     ///
     /// # Errors
-    /// When the run came to a problem, or the connection was lost.
+    /// When the run ended with a problem, or the connection was lost.
     pub async fn next(&mut self) -> Result<(Value, RunLine)> {
         loop {
             let line = match self.lines.next().await {
@@ -97,7 +97,7 @@ pub fn write_finding(finding: &FindingView, out: &mut impl Write) -> Result<()> 
     Ok(())
 }
 
-/// A bar on stderr; nothing when that is no terminal.
+/// A progress bar on stderr; none if stderr is not a terminal.
 fn bar() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -16,24 +16,24 @@ use quipu_server as http;
 
 /// Run the host
 ///
-/// Prints one line on stdout when it is ready: `ready http://ADDR`. Ends in order
-/// on SIGTERM or SIGINT: what is in flight is answered first. A second signal ends
-/// it at once; nothing that was answered is lost either way.
+/// Prints one line on stdout when it is ready: `ready http://ADDR`. Shuts down gracefully on
+/// SIGTERM or SIGINT: requests in flight are answered first. A second signal ends the process at
+/// once. In both cases nothing that was answered is lost.
 ///
-/// Compiled components are kept in FILE.compiled beside the SQLite file, which
-/// only the host may be able to write to.
+/// Compiled components are stored in FILE.compiled next to the SQLite file. Only the host may be
+/// able to write there.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Where the events are: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME, made if missing, or memory: [default: sqlite:quipu.db]
+    /// The store: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME, created if missing, or memory: [default: sqlite:quipu.db]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// Where to listen; port 0 picks a port [default: 127.0.0.1:7878]
+    /// The address to listen on; port 0 picks a port [default: 127.0.0.1:7878]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Upload every component there; activate one when nothing was ever active under its name
+    /// Upload every component of this folder; activate those whose name never had an active module
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
-    /// With --modules: also activate in place of another digest
+    /// With --modules: also replace active modules that differ
     #[arg(long)]
     modules_force: bool,
     /// A TOML file with the same settings and more: [engine], [limits], [guests], [http], [subscriptions], [projections], [metadata], and keys
@@ -61,15 +61,15 @@ impl Serve {
             .map_err(|error| WrongUse(format!("{error}")))?;
         let listen = self.listen.as_ref().or(config.listen.as_ref());
         let listen = listen.map_or("127.0.0.1:7878", String::as_str);
-        // Listening comes first: an address in use is told before the store is opened.
+        // Listening comes first: an address in use is reported before the store is opened.
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("can't listen on {listen}"))?;
 
         let (http, force) = (config.http(), self.modules_force);
         let modules = self.modules.clone().or_else(|| config.modules.clone());
-        // On a task of its own: a store that does not answer, or a file that never ends, keeps no
-        // signal from being heard.
+        // In a separate task, so that a store that does not answer, or a file that never ends, does
+        // not delay the handling of signals.
         let starting = tokio::spawn(async move {
             let host = open(&url, &config).await?;
             if let Some(dir) = modules {
@@ -113,7 +113,7 @@ async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
     Ok(builder.build().await?)
 }
 
-/// Done at the first signal. The second ends the process.
+/// Completes at the first signal. The second one ends the process.
 async fn asked_to_end((mut terminate, mut interrupt): (Signal, Signal)) {
     either(&mut terminate, &mut interrupt).await;
     tracing::info!("shutting down: answering what is in flight");
@@ -131,7 +131,7 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
     }
 }
 
-/// Times are counted from 1970 on, in stores and in answers.
+/// Times in stores and in answers are counted from 1970.
 fn check_clock(now: SystemTime) -> Result<()> {
     match now.duration_since(UNIX_EPOCH) {
         Ok(_) => Ok(()),

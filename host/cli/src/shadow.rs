@@ -16,15 +16,15 @@ use quipu_api::{RunLine, ShadowView};
 
 /// Let a component decide live commands without effect
 ///
-/// It is uploaded, and asked for the commands that are decided meanwhile, accepted or rejected,
-/// on every host of the store: behind those who asked, whom it holds up no longer than any
-/// other work on the same machine does. What it decides is compared. Ctrl-C ends it. Ends with
-/// 1 when something blocks it.
+/// The component is uploaded, and decides the commands that are accepted or rejected meanwhile on
+/// every host of the store. It does so after the callers have been answered, so it delays them no
+/// more than any other work on the same machine. Its decisions are compared with the real ones.
+/// Ctrl-C ends it. The exit code is 1 if something blocks an activation.
 #[derive(Debug, Args)]
 pub struct Shadow {
     /// The component
     file: PathBuf,
-    /// For so many seconds
+    /// Run for this many seconds
     #[arg(
         long,
         value_name = "S",
@@ -32,7 +32,7 @@ pub struct Shadow {
         value_parser = clap::value_parser!(u64).range(1..=86_400)
     )]
     seconds: u64,
-    /// On so many of 100 streams
+    /// Decide on this percentage of the streams
     #[arg(
         long,
         value_name = "PERCENT",
@@ -40,7 +40,7 @@ pub struct Shadow {
         value_parser = clap::value_parser!(u8).range(1..=100)
     )]
     share: u8,
-    /// For so much of the time of one processor; what it can't keep up with goes by
+    /// Use at most this percentage of one processor's time; commands beyond that are left out
     #[arg(
         long,
         value_name = "PERCENT",
@@ -48,10 +48,10 @@ pub struct Shadow {
         value_parser = clap::value_parser!(u8).range(1..=100)
     )]
     cpu: u8,
-    /// A kind of objection that is not to block it, as decision or rejected; may be repeated
+    /// A kind of objection that does not block it, as decision or rejected; may be repeated
     #[arg(long, value_name = "KIND")]
     allow: Vec<String>,
-    /// Print NDJSON, a line a second
+    /// Print NDJSON, one line per second
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -132,7 +132,7 @@ fn print(shadow: &ShadowView, out: &mut impl Write) -> Result<()> {
     preflight::print(&shadow.found, table::width(&Term::stdout()), out)
 }
 
-/// Seconds on stderr; nothing when that is no terminal.
+/// Seconds on stderr; nothing if stderr is not a terminal.
 fn bar(seconds: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

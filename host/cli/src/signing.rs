@@ -11,17 +11,17 @@ use ed25519_dalek::{Signer, SigningKey};
 
 use quipu::model::{PublicKey, Signature};
 
-/// What stands behind a component's name in that of its signature.
+/// The suffix of a signature's file name, after the component's name.
 const EXTENSION: &str = "sig";
 
 /// Make a key that signs components
 ///
-/// Writes an ed25519 key as PKCS #8 in PEM, readable by its owner alone, and prints the public
-/// key: a line for `keys` of the host's configuration. A key of `openssl genpkey -algorithm
-/// ed25519` does as well.
+/// Writes an ed25519 key as PKCS #8 in PEM, readable only by its owner, and prints the public key:
+/// a line for `keys` of the host's configuration. A key from `openssl genpkey -algorithm ed25519`
+/// works as well.
 #[derive(Debug, Args)]
 pub struct Key {
-    /// Where it is written; a file that is there is not replaced
+    /// The file to write; an existing file is not replaced
     file: PathBuf,
 }
 
@@ -48,9 +48,9 @@ impl Key {
 
 /// Sign a component
 ///
-/// Writes the signature beside it, as FILE.sig, from where `deploy`, `preflight`, `shadow` and
-/// `serve --modules` take it along. It is an ed25519 signature of the component's bytes, one line of
-/// text: `ed25519`, the public key and the signature, both in base64.
+/// Writes the signature to FILE.sig next to the component, where `deploy`, `preflight`, `shadow`
+/// and `serve --modules` find it. It is an ed25519 signature of the component's bytes, as one line
+/// of text: `ed25519`, the public key and the signature, both in base64.
 #[derive(Debug, Args)]
 pub struct Sign {
     /// The component
@@ -85,7 +85,7 @@ fn public(key: &SigningKey) -> PublicKey {
     PublicKey(key.verifying_key().to_bytes())
 }
 
-/// The signature that lies beside a component, if one does.
+/// The signature next to a component, if there is one.
 pub fn beside(component: &Path) -> Result<Option<Signature>> {
     let file = component.with_added_extension(EXTENSION);
     let path = file.display();

@@ -12,13 +12,13 @@ use super::{Client, Connection};
 use quipu::model::StreamId;
 use quipu_api::{CheckedView, FoundView, TakenView};
 
-/// Streams that an error names.
+/// Number of streams that an error names.
 const NAMED_MAX: usize = 10;
 
 /// Take a snapshot of a stream, or check those of a category
 ///
-/// A snapshot is folded from the first event; what was stored before is compared on the
-/// way. --check takes none, and ends with 1 when one differs from what the events say.
+/// A snapshot is folded from the first event; snapshots that were stored before are compared on the
+/// way. --check takes no snapshot; the exit code is 1 if one differs from the events.
 #[derive(Debug, Args)]
 pub struct Snapshot {
     /// The stream, as account-1
@@ -27,7 +27,7 @@ pub struct Snapshot {
     /// Compare the snapshots of this category
     #[arg(long, value_name = "CATEGORY")]
     check: Option<String>,
-    /// With --check: so many at most, those that were taken last [default: 100]
+    /// With --check: at most N snapshots, newest first [default: 100]
     #[arg(
         long,
         value_name = "N",
@@ -139,7 +139,7 @@ fn cells(found: &FoundView) -> [String; 4] {
     ]
 }
 
-/// Fails when a snapshot says something else than the events, naming the streams.
+/// Fails when a snapshot differs from the events, naming the streams.
 fn verdict(checked: &CheckedView) -> Result<()> {
     if checked.differ == 0 {
         return Ok(());

@@ -9,7 +9,7 @@ use super::table::{Table, grouped, id, number, word};
 use super::{Client, Connection};
 use quipu_api::Status as HostStatus;
 
-/// Show what a host does, and has done since it was started
+/// Show the current state of a host, and its counters since it was started
 #[derive(Debug, Args)]
 pub struct Status {
     /// Print JSON

@@ -14,9 +14,10 @@ use super::pretty::pretty;
 use super::{Client, Connection};
 use quipu::model::StreamId;
 
-/// Read the events of a stream, or its state, also in the past
+/// Read the events of a stream, or its present or past state
 ///
-/// In a terminal events are a table, cut to its width; elsewhere whole lines without a heading.
+/// In a terminal events are a table, cut to the terminal's width; elsewhere complete lines without
+/// a heading.
 #[derive(Debug, Args)]
 pub struct Stream {
     /// The stream, as account-1
@@ -27,22 +28,22 @@ pub struct Stream {
     /// No events after this version
     #[arg(long, value_name = "N", conflicts_with = "state")]
     to: Option<u64>,
-    /// From newer to older
+    /// Newest events first
     #[arg(long, conflicts_with = "state")]
     backward: bool,
-    /// Go on with new events until interrupted, over connections that are lost
+    /// Continue with new events until interrupted, and reconnect when the connection is lost
     #[arg(long, conflicts_with_all = ["state", "backward", "to"])]
     follow: bool,
     /// Events as they are stored, not lifted to what the active decider reads
     #[arg(long, conflicts_with = "state")]
     stored: bool,
-    /// The state as the decider renders it, instead of events
+    /// Show the state as the decider renders it, instead of events
     #[arg(long)]
     state: bool,
-    /// With --state: as it was at this version; 0 is before the first event
+    /// With --state: the state at this version; 0 is before the first event
     #[arg(long, value_name = "N", requires = "state")]
     at_version: Option<u64>,
-    /// With --state: as it was at this time, as 2026-01-31T12:00:00Z
+    /// With --state: the state at this time, as 2026-01-31T12:00:00Z
     #[arg(
         long,
         value_name = "TIME",
@@ -50,8 +51,8 @@ pub struct Stream {
         conflicts_with = "at_version"
     )]
     at_time: Option<String>,
-    /// With --state: as the module with this digest, or these first digits, renders it; it
-    /// decides the same category
+    /// With --state: use the module with this digest, or these first digits; it must decide the
+    /// same category
     #[arg(long, value_name = "DIGEST", requires = "state")]
     module: Option<String>,
     /// Print NDJSON
@@ -108,7 +109,7 @@ impl Stream {
         }
     }
 
-    /// Tells what is not shown.
+    /// Prints what is not shown.
     fn note_mark(&self, before: Option<u64>) {
         if let Some(before) = before.filter(|before| self.from.is_none_or(|from| from < *before)) {
             _ = writeln!(

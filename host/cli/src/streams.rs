@@ -14,13 +14,13 @@ use super::{Client, Connection};
 /// List streams, in the order of their ids
 #[derive(Debug, Args)]
 pub struct Streams {
-    /// Only of this category
+    /// Only streams of this category
     #[arg(long)]
     category: Option<String>,
-    /// List archived ones, too, or only those
+    /// Include archived streams, or list only those
     #[arg(long, value_enum, default_value_t = Archived::Without)]
     archived: Archived,
-    /// Only after this stream
+    /// Only streams after this one
     #[arg(long, value_name = "STREAM")]
     after: Option<String>,
     /// At most N streams
@@ -33,7 +33,7 @@ pub struct Streams {
     connection: Connection,
 }
 
-/// What becomes of archived streams.
+/// Whether to include archived streams.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Archived {
     Without,

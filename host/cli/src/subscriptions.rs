@@ -11,7 +11,7 @@ use super::table::{Table, grouped, id, number, word};
 use super::{Client, Connection};
 use quipu_api::{NamedList, NamedView};
 
-/// List the named subscriptions, and how far each has come
+/// List the named subscriptions and their progress
 #[derive(Debug, Args)]
 pub struct Subscriptions {
     /// Print NDJSON
@@ -23,16 +23,16 @@ pub struct Subscriptions {
 
 /// Show a named subscription, move it, or delete it
 ///
-/// Clients make one with their first claim. Each reads the log in order, and acknowledges what
-/// it has handled; one client of a name holds it at a time.
+/// The first claim of a client creates the subscription. Its client reads the log in order and
+/// acknowledges the events it has handled. Only one client at a time owns a name.
 #[derive(Debug, Args)]
 pub struct Subscription {
     /// Its name
     name: String,
-    /// Go on behind this position, 0 for all events, or `now`; its owner loses it
+    /// Move it after this position, 0 for all events, or `now`; its owner loses it
     #[arg(long, value_name = "POSITION")]
     seek: Option<Place>,
-    /// Delete it; refused while it is held
+    /// Delete it; fails while a client owns it
     #[arg(long, conflicts_with = "seek")]
     delete: bool,
     /// Print JSON
@@ -61,7 +61,7 @@ impl std::str::FromStr for Place {
     }
 }
 
-/// Names that are asked for at once.
+/// Number of names that one request asks for.
 const PAGE: &str = "1000";
 
 impl Subscriptions {
@@ -147,7 +147,7 @@ fn row(named: &NamedView, head: u64) -> [String; 4] {
     ]
 }
 
-/// In seconds; nothing when nobody holds it.
+/// The rest of the lease in seconds; empty when nobody owns the subscription.
 fn held_for(named: &NamedView) -> String {
     let held = named.held_ms.map(Duration::from_millis);
     held.map_or_else(String::new, |held| {

@@ -1,4 +1,4 @@
-//! What export, import, backup and migrate share.
+//! Shared code of export, import, backup and migrate.
 
 use std::io::{self, IsTerminal};
 
@@ -7,16 +7,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::exit::WrongUse;
 use quipu::store::StoreUrl;
 
-/// The address of a store, as a person has given it.
+/// The address of a store, as a person has typed it.
 pub fn store_url(text: &str) -> Result<StoreUrl, WrongUse> {
     text.parse().map_err(|error| WrongUse(format!("{error}")))
 }
 
-/// A bar of bytes on stderr; nothing when that is no terminal.
+/// A progress bar for bytes on stderr; none if stderr is not a terminal.
 pub struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar for so many bytes, as far as that is known.
+    /// A bar for this many bytes, if known.
     pub fn new(bytes: Option<u64>) -> Self {
         if !io::stderr().is_terminal() {
             return Self(ProgressBar::hidden());
@@ -36,17 +36,17 @@ impl Bar {
         Self(bar)
     }
 
-    /// So many bytes have passed.
+    /// This many bytes have passed.
     pub fn advance(&self, bytes: u64) {
         self.0.set_position(bytes);
     }
 
-    /// Says something beside the bar.
+    /// Prints a message next to the bar.
     pub fn say(&self, what: String) {
         self.0.set_message(what);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.0.finish_and_clear();
     }

@@ -11,14 +11,14 @@ use super::table::{Table, grouped, id, number, text, time, word};
 use super::{Client, Connection};
 use quipu_api::{EventTypeView, StepView, StoredFormView, TypeList, TypeVersion};
 
-/// List types of events: who knows them, and how they are stored
+/// List types of events: who uses them, and how they are stored
 ///
-/// Older names of a type are in parentheses. Under "read": how stored events come to the active
-/// decider, or without one to readers of the log: as stored, renamed, or lifted by upcasters.
-/// Too-new and unknown ones fail the load of their streams.
+/// Older names of a type are in parentheses. The column "read" shows how the active decider, or any
+/// reader of the log if there is none, receives stored events: as stored, renamed, or lifted by
+/// upcasters. Loading streams with too-new or unknown events fails.
 #[derive(Debug, Args)]
 pub struct Types {
-    /// Only of this category
+    /// Only types of this category
     #[arg(long)]
     category: Option<String>,
     /// Print NDJSON

@@ -12,33 +12,32 @@ use quipu_api::{
     AcknowledgementList, AcknowledgementView, FindingView, RunLine, TallyView, VerifiedView,
 };
 
-/// Findings that are printed.
+/// Number of findings to print.
 const PRINTED_MAX: usize = 10;
 
 /// Re-decide the whole history, and compare it with the log
 ///
-/// Every recorded command is decided anew by the module and the upcasters of its commit's
-/// plan, on the state that the recorded events before it lead to; the events have to come
-/// out the same, byte for byte. Snapshots are compared with the events, versions and commits
-/// are checked. Nothing is written. Ends with 1 when something is found that is not
-/// acknowledged.
+/// Every recorded command is decided again by the module and the upcasters of its commit's plan, on
+/// the state that the recorded events before it lead to; the events must be the same, byte for
+/// byte. Snapshots are compared with the events, versions and commits are checked. Nothing is
+/// written. The exit code is 1 if there are findings that are not acknowledged.
 ///
-/// Each finding has a name, as decision:loan-17@42. A finding that is acknowledged by its name
-/// is counted, and does not fail the run.
+/// Each finding has a name, as decision:loan-17@42. A finding that is acknowledged by its name is
+/// counted, and does not fail the run.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Streams of this category alone
+    /// Only streams of this category
     #[arg(long, value_name = "CATEGORY")]
     category: Option<String>,
-    /// So many streams, drawn at random
+    /// Check N streams, drawn at random
     #[arg(
         long,
         value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=1_000_000)
     )]
     sample: Option<u64>,
-    /// Fold the documents of every projection from the first event as well, and compare them
-    /// with the stored ones
+    /// Also fold the documents of every projection from the first event, and compare them with the
+    /// stored ones
     #[arg(long)]
     projections: bool,
     /// Acknowledge the finding of this name, and verify nothing
@@ -49,7 +48,7 @@ pub struct Verify {
         conflicts_with_all = ["category", "sample", "projections"]
     )]
     acknowledge: Option<String>,
-    /// Why it is acknowledged
+    /// The reason for --acknowledge
     #[arg(long, value_name = "TEXT", requires = "acknowledge")]
     reason: Option<String>,
     /// List acknowledged findings, and verify nothing
@@ -243,7 +242,7 @@ fn print(verified: &VerifiedView) -> Result<()> {
         1 => writeln!(out, "\n1 finding is acknowledged")?,
         count => writeln!(out, "\n{} findings are acknowledged", grouped(count))?,
     }
-    // What fails the run first.
+    // Open findings come first.
     let is_open = |finding: &&FindingView| finding.weight == "open";
     let (open, others): (Vec<_>, Vec<_>) = verified.findings.iter().partition(is_open);
     for finding in open.into_iter().chain(others).take(PRINTED_MAX) {

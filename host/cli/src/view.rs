@@ -15,14 +15,14 @@ use super::table::{Table, id, text};
 use super::{Client, Connection};
 use quipu::model::StreamId;
 
-/// Documents of a list without --limit.
+/// Number of documents in a list without --limit.
 const LIMIT: u64 = 100;
 
 /// Read documents of a projection, by key or by index
 ///
-/// A document is printed for people on a terminal, elsewhere and with --json as it is. A list
-/// is a table of keys and documents, on a terminal cut to its width; with --json each
-/// document stands on a line: {"key", "document", "change"}.
+/// A document is formatted for people in a terminal; elsewhere and with --json it is printed
+/// unchanged. A list is a table of keys and documents, in a terminal cut to its width; with --json
+/// it has one line for each document: {"key", "document", "change"}.
 #[derive(Debug, Args)]
 pub struct View {
     /// The projection
@@ -30,34 +30,34 @@ pub struct View {
     /// The document's key
     #[arg(conflicts_with_all = ["conditions", "order", "limit", "all"])]
     key: Option<String>,
-    /// Only documents for which this holds, as status=open or amount>=1000, of an index;
-    /// may be repeated, then all hold
+    /// Only documents that match this condition on an index, as status=open or amount>=1000; may be
+    /// repeated, then documents must match all
     #[arg(long = "where", value_name = "INDEX=VALUE")]
     conditions: Vec<String>,
-    /// In the order of an index, with - before it from the greatest down; $key is by key
+    /// Order by an index, with - before it from the greatest value down; $key orders by key
     #[arg(long, value_name = "INDEX", allow_hyphen_values = true)]
     order: Option<String>,
-    /// At most so many documents [default: 100]
+    /// At most N documents [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Every document
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Wait until everything up to this position of the log is in it
+    /// Wait until the documents contain everything up to this position of the log
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
-    /// With --after: at most so long [default: 5000]
+    /// With --after: wait at most N ms [default: 5000]
     #[arg(long, value_name = "MS", requires = "after")]
     timeout: Option<u64>,
-    /// What this stream's events alone make, folded now; of any projection
+    /// The documents of only this stream's events, folded now; for any projection
     #[arg(
         long,
         value_name = "STREAM",
         conflicts_with_all = ["conditions", "order", "limit", "all", "after", "follow"]
     )]
     live: Option<String>,
-    /// Print every document, then those that change, until interrupted, over connections
-    /// that are lost
+    /// Print every document, then those that change, until interrupted; reconnect when the
+    /// connection is lost
     #[arg(long, conflicts_with_all = ["conditions", "order", "limit", "all", "after"])]
     follow: bool,
     /// Print JSON, lists as NDJSON
@@ -88,7 +88,7 @@ struct One<'a> {
     parked: Option<Parked>,
 }
 
-/// What is parked for it.
+/// Parked events of the document.
 #[derive(Deserialize)]
 struct Parked {
     events: u64,
@@ -124,7 +124,7 @@ impl View {
         self.warn_of_stale(found.stale);
         if let Some(parked) = &found.parked {
             let (name, first) = (&self.projection, parked.first_position);
-            // Nobody may be left to read it.
+            // The reader may be gone.
             _ = writeln!(
                 io::stderr(),
                 "note: {} events are parked for this document, the first at position {first}: \
@@ -245,7 +245,7 @@ impl View {
                 let entry: Entry<'_> = serde_json::from_str(change.get())?;
                 match (entry.version, &self.key) {
                     (Some(version), _) => {
-                        // Nobody may be left to read it.
+                        // The reader may be gone.
                         _ = writeln!(
                             io::stderr(),
                             "version {version} has taken over: all of its documents follow"
@@ -265,7 +265,7 @@ impl View {
 fn check_key(key: &str) -> Result<(), WrongUse> {
     match key {
         "" => Err(WrongUse("a key is not empty".to_owned())),
-        // A client may take them out of an address.
+        // A client may remove them from an address.
         "." | ".." => Err(WrongUse(format!(
             "a document with the key {key:?} can't be asked for by an address; \
              a list has it"
@@ -311,7 +311,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Writes what was taken in.
+    /// Writes the entries that were added.
     fn flush(&mut self) -> Result<()> {
         if !self.json {
             self.table.write(&mut self.out)?;

@@ -4,7 +4,7 @@ use loan::simulation::Simulation;
 
 use crate::file::Input;
 
-/// The lines of a simulation, made while they are read.
+/// The lines of a simulation, generated while they are read.
 pub fn simulated(seed: u64, commands: u64) -> Input {
     let lines = Lines {
         simulation: Simulation::new(seed, commands),

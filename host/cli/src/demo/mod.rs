@@ -1,4 +1,4 @@
-//! The main job from end to end, on a store of its own.
+//! The main use case from end to end, on a temporary store.
 
 mod input;
 mod read_model;
@@ -17,10 +17,10 @@ use quipu::Host;
 
 /// Run a loan process on a new store, and show its read side
 ///
-/// Builds the loan guest and its projections, starts a host on a new SQLite file, deploys
-/// both, and executes the commands of a simulated loan process, whose figures follow the
-/// published log of a real bank, or those of a file in its form. Then it shows documents
-/// that were kept meanwhile.
+/// Builds the loan guest and its projections, starts a host on a new SQLite file, deploys both, and
+/// executes the commands of a simulated loan process, whose figures follow the published log of a
+/// real bank, or the commands of a file in the same format. Then it shows documents of the
+/// projections.
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Commands to simulate
@@ -32,7 +32,7 @@ pub struct Demo {
     /// Execute the commands of this file: NDJSON, plain or gzipped
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Keep the store in this folder, as demo.db; it must not be there yet
+    /// Keep the store in this folder, as demo.db, which must not exist yet
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Commands in flight
@@ -47,7 +47,7 @@ const STORE: &str = "demo.db";
 
 impl Demo {
     pub async fn run(self) -> Result<()> {
-        // Held to the end: the store is removed with it.
+        // Held to the end: dropping it removes the store.
         let (store, _temporary) = self.store()?;
         let input = match &self.file {
             Some(path) => Input::open(path)?,
@@ -132,7 +132,7 @@ impl Demo {
     }
 }
 
-/// Builds an example guest, and makes it active.
+/// Builds an example guest and activates it.
 async fn deploy(host: &Host, name: &str, what: &str) -> Result<()> {
     say(&format!("building the {what}"));
     let dir = quipu_guest_build::example(name)?;

@@ -1,4 +1,4 @@
-//! What the projections of `loan-views` made of the commands.
+//! The documents that the projections of `loan-views` made from the commands.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -16,36 +16,36 @@ use quipu::projection::{Error, Freshness, OrderBy, Query, View, WAIT_MAX};
 const PROJECTIONS: [&str; 3] = ["applications", "officers", "pipeline"];
 /// Documents of a page.
 const PAGE: usize = 1_000;
-/// Officers that are shown.
+/// Number of officers to show.
 const OFFICERS: usize = 5;
 
-/// Documents that were kept while the commands were executed.
+/// Documents that were updated while the commands were executed.
 #[derive(Debug, Serialize)]
 pub struct ReadModel {
-    /// How long after the last command everything was in the documents.
+    /// How long after the last command the documents contained everything.
     pub caught_up_ms: u64,
-    /// How many applications have which status.
+    /// Number of applications by status.
     #[serde(skip)]
     pub applications: BTreeMap<String, u64>,
     /// Sum of the amounts granted, in euros.
     #[serde(skip)]
     pub granted_euros: u64,
-    /// How all applications go.
+    /// Statistics of all applications.
     pub pipeline: Option<Value>,
-    /// Those with the most events, the busiest first.
+    /// The officers with the most events, the busiest first.
     pub busiest_officers: Vec<Value>,
     /// The application that was changed last.
     pub application: Option<Value>,
 }
 
-/// What is shown of an application.
+/// The part of an application that is shown.
 #[derive(Deserialize)]
 struct Application {
     status: String,
     granted: Option<u64>,
 }
 
-/// What is shown of the pipeline.
+/// The part of the pipeline that is shown.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Pipeline {
@@ -56,7 +56,7 @@ struct Pipeline {
     work: BTreeMap<String, u64>,
 }
 
-/// What is shown of an officer.
+/// The part of an officer that is shown.
 #[derive(Deserialize)]
 struct Officer {
     name: String,
@@ -66,7 +66,7 @@ struct Officer {
 }
 
 impl ReadModel {
-    /// Waits until everything up to `head` is in the documents, and reads them.
+    /// Waits until the documents contain everything up to `head`, and reads them.
     pub async fn of(host: &Host, head: Position) -> Result<Self> {
         let begin = Instant::now();
         for projection in PROJECTIONS {
@@ -143,7 +143,7 @@ impl ReadModel {
         Ok(())
     }
 
-    /// Key of the application that is shown.
+    /// Key of the application to show.
     pub fn application_key(&self) -> Option<&str> {
         self.application.as_ref()?["id"].as_str()
     }
@@ -176,7 +176,7 @@ fn print_pipeline(pipeline: &Pipeline, out: &mut impl Write) -> io::Result<()> {
     )
 }
 
-/// Waits as long as the projection goes on.
+/// Waits as long as the projection makes progress.
 async fn caught_up(host: &Host, projection: &str, head: Position) -> Result<()> {
     let freshness = Freshness {
         after: head,
@@ -218,7 +218,7 @@ async fn officers(host: &Host) -> Result<Vec<Value>> {
     page.documents.iter().map(read).collect()
 }
 
-/// As it is.
+/// The document, unchanged.
 fn any() -> Freshness {
     Freshness::default()
 }

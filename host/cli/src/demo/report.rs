@@ -10,7 +10,7 @@ use crate::file::Summary;
 use crate::table::{Table, grouped, number, word};
 use quipu::Host;
 
-/// What the demo came to.
+/// The result of the demo.
 #[derive(Debug, Serialize)]
 pub struct Report {
     #[serde(flatten)]
@@ -21,11 +21,11 @@ pub struct Report {
     pub events: u64,
     /// Durable transactions that the commands shared.
     pub transactions: u64,
-    /// Applications by the status that they ended with, as their documents tell it.
+    /// Number of applications by final status, from their documents.
     pub applications: BTreeMap<String, u64>,
     /// Sum of the amounts granted, in euros.
     pub granted_euros: u64,
-    /// Documents that were kept meanwhile.
+    /// Documents that were updated meanwhile.
     pub read_model: ReadModel,
 }
 

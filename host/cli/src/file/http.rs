@@ -31,7 +31,7 @@ pub struct HttpTarget {
 
 struct Connection {
     client: Client,
-    /// The request that lines are sent on; none before the first and after it broke.
+    /// The request on which lines are sent; none before the first one and after it broke.
     open: Mutex<Option<Open>>,
 }
 
@@ -42,7 +42,7 @@ struct Open {
     waiting: Arc<Mutex<Waiting>>,
 }
 
-/// Who waits for the answer to which line.
+/// The callers that wait for an answer, by line.
 #[derive(Default)]
 struct Waiting {
     lines: HashMap<u64, oneshot::Sender<LineAnswer>>,
@@ -107,7 +107,8 @@ impl Connection {
         open.sent += 1;
         let (tell, told) = oneshot::channel();
         let mut waiting = open.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once it has ended nobody would drop the sender: the caller is told at once.
+        // Without this, nobody would drop the sender after the end; now the caller is notified at
+        // once.
         if waiting.ended.is_none() {
             waiting.lines.insert(open.sent, tell);
             _ = open.lines.send(text);
@@ -139,7 +140,7 @@ impl Open {
     }
 }
 
-/// One request: lines out, answers in, until there are no more of either.
+/// One request: lines out, answers in, until both end.
 async fn carry(
     client: &Client,
     lines: mpsc::UnboundedReceiver<Vec<u8>>,
@@ -166,7 +167,7 @@ async fn carry(
     }
 }
 
-/// What is there is sent as one.
+/// Lines that are available are sent as one chunk.
 fn chunks(
     lines: mpsc::UnboundedReceiver<Vec<u8>>,
 ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {

@@ -5,25 +5,25 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use flate2::read::MultiGzDecoder;
 
-/// Lines to be executed.
+/// Lines to execute.
 pub struct Input {
     /// The lines: NDJSON.
     pub reader: Box<dyn BufRead + Send>,
     /// Digest of the content.
     pub digest: String,
-    /// Name of the batch: a line without an id gets one that is derived from this, its stream
-    /// and what it says, so that a line that was accepted is a replay when the batch is run
-    /// again, corrected or not.
+    /// Name of the batch. A line without an id gets one that is derived from this name, its stream
+    /// and its content, so that an accepted line is a replay when the batch is run a second time,
+    /// corrected or not.
     pub batch: String,
-    /// How many lines there are, if that is known.
+    /// Number of lines, if known.
     pub lines: Option<u64>,
 }
 
 impl Input {
-    /// A file, plain or gzipped; `-` is stdin. It is read twice, first to know its
-    /// digest: the BLAKE3 of what it holds unpacked. So stdin is kept in a temporary
-    /// file until its end, and a growing file is executed as far as it went. The batch is
-    /// called like the file, without `.gz`; that of stdin by its digest.
+    /// Opens a file, plain or gzipped; `-` is stdin. It is read twice, first to compute its digest:
+    /// the BLAKE3 of its unpacked content. Therefore stdin is copied to a temporary file until its
+    /// end, and of a growing file only the lines from the first pass are executed. The batch has
+    /// the name of the file, without `.gz`; for stdin, its digest.
     ///
     /// # Errors
     /// When it can't be read.
@@ -53,7 +53,7 @@ impl Input {
     }
 }
 
-/// From the file's beginning, whatever was read of it.
+/// Restarts at the file's beginning, whatever was read of it.
 fn unpacked(file: &File) -> io::Result<Box<dyn Read + Send>> {
     let mut file = file.try_clone()?;
     file.rewind()?;
@@ -64,7 +64,7 @@ fn unpacked(file: &File) -> io::Result<Box<dyn Read + Send>> {
     })
 }
 
-/// Digest, bytes and lines of what is read.
+/// Digest, bytes and lines of the content.
 fn digest(mut reader: impl Read) -> io::Result<(String, u64, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 1 << 16];

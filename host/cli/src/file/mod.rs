@@ -41,11 +41,11 @@ use quipu_api::Lanes;
 /// How a file is executed.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The category that the `id` of a line is a key of.
+    /// The category in which the `id` of a line is a key.
     pub category: Option<String>,
-    /// Streams with a command in flight.
+    /// Maximum number of streams with a command in flight.
     pub in_flight: usize,
-    /// Where the last answered line of each stream is kept.
+    /// The file that stores the last answered line of each stream.
     pub resume: Option<PathBuf>,
 }
 
@@ -59,15 +59,15 @@ impl Default for Options {
     }
 }
 
-/// Lines that wait for an earlier one of their stream, for each stream in flight.
+/// Lines that may wait for an earlier one of their stream, for each stream in flight.
 const WAITING_FACTOR: usize = 16;
 
-/// Executes every line of the input. A line that the host refuses is counted and
-/// the run goes on; what may pass later is tried again for a minute, in its place.
+/// Executes every line of the input. A line that the host rejects is counted and the run continues;
+/// passing errors are retried for a minute, in order.
 ///
 /// # Errors
-/// When the input can't be read, or the host stays unreachable or overloaded. What
-/// was answered until then stands in the file of `resume`.
+/// When the input can't be read, or the host stays unreachable or overloaded. The lines answered
+/// until then are in the file of `resume`.
 pub async fn run(
     target: &Target,
     input: Input,
@@ -142,7 +142,7 @@ async fn answer(target: &Target, line: Line) -> (Line, Answer) {
     (line, answer)
 }
 
-/// What keeps lines in order; one that can't be read stands by itself.
+/// The key that keeps lines in order; a line that can't be read has its own key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Lane {
     Stream(StreamId),

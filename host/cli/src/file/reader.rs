@@ -1,4 +1,4 @@
-//! Reads and parses lines on a thread of its own.
+//! Reads and parses lines on a separate thread.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Read};
@@ -10,20 +10,20 @@ use super::Input;
 use quipu::model::{Command, CommandId, StreamId, without_mark};
 use quipu_api::{Code, Problem, line};
 
-/// Longest line in bytes, as a host takes it by default.
+/// Longest line in bytes, the same as a host's default.
 const LINE_BYTES_MAX: u64 = 2 << 20;
-/// Lines that are handed over at once.
+/// Number of lines in a batch.
 const BATCH: usize = 128;
-/// Batches that wait to be taken.
+/// Batches that wait for the receiver.
 const BATCHES_MAX: usize = 8;
 
-/// Lines without an id that a file may have: each is remembered.
+/// Maximum number of lines without an id in a file: each is remembered.
 const LINES_MAX: usize = 20_000_000;
 
-/// Ids for lines that have none.
+/// Generates ids for lines that have none.
 struct Ids {
     batch: blake3::Hash,
-    /// How often each line came.
+    /// Number of occurrences of each line.
     seen: HashMap<u128, u32>,
 }
 
@@ -35,8 +35,8 @@ impl Ids {
         }
     }
 
-    /// The id of a line of a stream: the same for the same line of a batch of the same name,
-    /// wherever it stands. The second copy of a line gets a second id.
+    /// The id of a line of a stream. The same line gets the same id in every batch of the same
+    /// name, wherever it is in the file. The second copy of a line gets a second id.
     fn of(&mut self, stream: &StreamId, text: &[u8]) -> Result<CommandId, Box<Problem>> {
         let mut hasher = blake3::Hasher::new_keyed(self.batch.as_bytes());
         hasher.update(stream.as_str().as_bytes());
@@ -62,11 +62,11 @@ impl Ids {
 pub struct Line {
     /// Its number, from 1.
     pub number: u64,
-    /// What it says, or why it can't be read.
+    /// Its content, or why it can't be read.
     pub command: Result<(StreamId, Command), Box<Problem>>,
 }
 
-/// What came of a line; none when it is empty, or was answered in an earlier run.
+/// The parsed line; none when it is empty, or was answered in an earlier run.
 pub type Work = Option<Line>;
 
 /// Starts to read. `answered` holds the last answered line of each stream.
@@ -110,7 +110,7 @@ fn read(
             batch.push(work(number, line, category, &mut ids, answered));
         }
         let is_done = count == 0;
-        // Whoever waits for few lines gets them: the reader seldom waits itself.
+        // A receiver that waits gets even a few lines; the reader itself seldom waits.
         if batch.len() == BATCH || is_done {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             if sender.blocking_send(Ok(full)).is_err() || is_done {

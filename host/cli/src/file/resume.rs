@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use quipu::model::StreamId;
 
-/// At most so much of a run is lost by a crash; those lines are then replayed.
+/// A crash loses at most this much of a run; those lines are then replayed.
 const BETWEEN_WRITES: Duration = Duration::from_secs(2);
 
-/// The last answered line of each stream, kept in a file.
+/// The last answered line of each stream, stored in a file.
 pub struct Resume {
     path: PathBuf,
     kept: Kept,
@@ -22,7 +22,7 @@ pub struct Resume {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    /// Of the input that the lines are of.
+    /// Digest of the input that has the lines.
     digest: String,
     lines: HashMap<StreamId, u64>,
 }
@@ -51,7 +51,7 @@ impl Resume {
             kept,
             written_at: Instant::now(),
         };
-        // Now rather than after the first commands, if it can't be written at all.
+        // Write now, so that an unwritable file is reported before the first commands.
         resume.save()?;
         Ok(resume)
     }

@@ -6,19 +6,19 @@ use serde::Serialize;
 use super::Answer;
 use super::reader::Line;
 
-/// What became of a file. Every line that was executed is counted once, as
-/// accepted, rejected, replayed or failed.
+/// The result of a file. Every line that was executed is counted once, as accepted, rejected,
+/// replayed or failed.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     /// Lines that were executed.
     pub commands: u64,
-    /// Commands that were recorded now.
+    /// Commands that were recorded in this run.
     pub accepted: u64,
-    /// Commands that the domain rejects.
+    /// Commands that the domain rejected.
     pub rejected: u64,
     /// Commands that had been recorded before.
     pub replayed: u64,
-    /// Commands that the host refused.
+    /// Commands that failed at the host.
     pub failed: u64,
     /// How long it took.
     pub seconds: f64,
@@ -35,14 +35,14 @@ pub struct Summary {
     pub failure_examples: BTreeMap<String, Example>,
 }
 
-/// A line and what was answered.
+/// A line and its answer.
 #[derive(Debug, Clone)]
 pub struct Example {
     /// Number of the line, from 1.
     pub line: u64,
     /// Its stream and the command's type; empty for a line that can't be read.
     pub command: String,
-    /// The answer's words.
+    /// The message of the answer.
     pub message: String,
 }
 
@@ -124,16 +124,16 @@ fn keep(
     examples.insert(code.to_owned(), example);
 }
 
-/// Is told how a run goes on.
+/// Receives the progress of a run.
 pub trait Progress {
-    /// The input has so many lines.
+    /// The input has this many lines.
     fn begin(&mut self, lines: u64);
 
-    /// So many lines have been answered or skipped; told now and then, and at the end.
+    /// This many lines have been answered or skipped; called at intervals and at the end.
     fn advance(&mut self, lines: u64, summary: &Summary);
 }
 
-/// Nobody is told.
+/// Ignores the progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 

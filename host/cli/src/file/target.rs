@@ -8,12 +8,12 @@ use quipu::Host;
 use quipu::model::{Command, StreamId};
 use quipu_api::Problem;
 
-/// How long what may pass later is tried again.
+/// How long passing errors are retried.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Who executes the commands.
+/// The host that executes the commands.
 pub enum Target {
     /// A host in another process.
     Http(HttpTarget),
@@ -21,28 +21,28 @@ pub enum Target {
     Host(Host),
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// It was recorded now.
+    /// It was recorded in this run.
     Accepted,
     /// It had been recorded before.
     Replayed,
-    /// The domain says no.
+    /// The domain rejected it.
     Rejected {
         /// The guest's code.
         code: String,
-        /// The guest's words.
+        /// The guest's message.
         message: String,
     },
-    /// The host refused it, for good.
+    /// It failed permanently.
     Failed {
         /// The host's code.
         code: String,
-        /// The host's words.
+        /// The host's message.
         message: String,
     },
-    /// It was tried for a minute, and may or may not have been recorded.
+    /// It was retried for a minute, and may or may not have been recorded.
     GaveUp(String),
 }
 
@@ -50,13 +50,13 @@ pub enum Answer {
 pub(super) struct Passing(pub String);
 
 impl Target {
-    /// A host in another process, over as many connections as `in_flight` deserves.
+    /// A host in another process, with enough connections for `in_flight`.
     pub fn http(client: &Client, in_flight: usize) -> Self {
         Self::Http(HttpTarget::new(client, in_flight))
     }
 
-    /// Executes a command. What may pass later is tried again with growing pauses,
-    /// so the command should have an id.
+    /// Executes a command. Passing errors are retried with growing pauses, so the command should
+    /// have an id.
     pub async fn execute(&self, stream: &StreamId, command: &Command) -> Answer {
         let begun = Instant::now();
         let mut pause = PAUSE_MIN;

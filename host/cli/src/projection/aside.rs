@@ -19,19 +19,19 @@ struct Page<'a> {
     next: Option<String>,
 }
 
-/// What to list.
+/// The list to print.
 pub struct Asked {
     /// `parked` or `skipped`.
     pub which: &'static str,
     pub build: Option<Role>,
     /// Parameters of the query.
     pub filter: Vec<(&'static str, String)>,
-    /// The one event, which is printed, too.
+    /// A single event, whose content is printed, too.
     pub position: Option<u64>,
     pub json: bool,
 }
 
-/// Lists events that wait (`parked`) or were left out (`skipped`), page by page.
+/// Lists `parked` or `skipped` events, page by page.
 pub async fn list(client: &Client, name: &str, asked: &Asked) -> Result<()> {
     let (which, json) = (asked.which, asked.json);
     let mut cursor: Option<String> = None;
@@ -81,7 +81,7 @@ struct Stored<'a> {
     data_base64: Option<String>,
 }
 
-/// Prints one event that waits, and what it holds.
+/// Prints one parked event and its content.
 async fn one(
     client: &Client,
     parked: &RawValue,

@@ -5,7 +5,7 @@ use crate::projections::spoken;
 use crate::table::{Table, grouped};
 use quipu_api::{BuildView, ComparisonView, ProjectionView, TroubleView};
 
-/// Prints how a projection stands, for people.
+/// Prints a projection's status for people.
 pub fn print(view: &ProjectionView, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{} is {}", view.name, view.state)?;
     let mut table = Table::bare();
@@ -71,7 +71,7 @@ fn of_builds(builds: &[BuildView]) -> Table {
     };
     row("build", &|build| build.role.clone());
     row("version", &|build| build.version.to_string());
-    // A digest may be of digits alone.
+    // A digest may consist of digits only.
     row("module", &|build| {
         format!("{} ", build.module.get(..12).unwrap_or(&build.module))
     });
@@ -170,7 +170,7 @@ fn of_comparison(comparison: &ComparisonView, out: &mut impl Write) -> io::Resul
     Ok(())
 }
 
-/// What to do next.
+/// The suggested next action.
 fn hints(view: &ProjectionView) -> Vec<String> {
     let name = &view.name;
     let mut hints = Vec::new();

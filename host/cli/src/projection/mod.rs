@@ -1,4 +1,4 @@
-//! One projection: how it stands, what it is told to do, what it set aside.
+//! One projection: its status, actions on it, and its parked and skipped events.
 
 mod aside;
 mod details;
@@ -18,29 +18,29 @@ use quipu_api::ProjectionView;
 
 /// Show a projection's status, or control it
 ///
-/// Without an action: every build, what troubles it, and how a rebuild compares with what it
-/// replaces. Orders print how the projection stands afterwards.
+/// Without an action it shows every build with its errors, and how a rebuild compares with the
+/// build that it replaces. Actions that change the projection print its status afterwards.
 #[derive(Debug, Args)]
 pub struct Projection {
     /// The projection
     name: String,
-    /// What to do
+    /// The action
     #[arg(value_enum)]
     action: Option<Action>,
-    /// With rebuild: wait for `switch` when it has caught up
+    /// With rebuild: wait for `switch` after catching up
     #[arg(long)]
     hold: bool,
     /// With rebuild: show its progress until it has taken over or is ready
     #[arg(long)]
     wait: bool,
-    /// With drop-parked: why; it is recorded
+    /// With drop-parked: the reason; it is recorded
     #[arg(long)]
     reason: Option<String>,
-    /// With parked, retry-parked and drop-parked: only events that wait for the document with
+    /// With parked, retry-parked and drop-parked: only events that are parked for the document with
     /// this key
     #[arg(long, value_name = "KEY", conflicts_with = "stream")]
     document: Option<String>,
-    /// With parked, retry-parked and drop-parked: only events that wait for this stream
+    /// With parked, retry-parked and drop-parked: only events that are parked for this stream
     #[arg(long)]
     stream: Option<String>,
     /// With --document or --stream: only the event at this position of the log; parked then
@@ -50,45 +50,45 @@ pub struct Projection {
     /// With parked and skipped: of this build [default: active]
     #[arg(long, value_enum)]
     build: Option<Role>,
-    /// Print JSON; events that were set aside as NDJSON
+    /// Print JSON; parked and skipped events as NDJSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
-/// What to do with a projection.
+/// An action on a projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Action {
-    /// Fold nothing until it is resumed; an inline one goes on
+    /// Fold nothing until it is resumed; an inline projection continues
     Pause,
-    /// Go on, also after it has stopped, with the event that it stopped at
+    /// Continue, also after a stop, with the event at which it stopped
     Resume,
-    /// Build it anew from the first event, beside the running build
+    /// Rebuild it from scratch, next to the running build
     Rebuild,
-    /// Show the progress of a rebuild, or of catching up, to its end
+    /// Show the progress of a rebuild, or of catching up, until it ends
     Watch,
-    /// Let the rebuild that is ready take over, whatever it lacks
+    /// Activate the rebuild that is ready, whatever it lacks
     Switch,
-    /// Let the build before answer again
+    /// Activate the previous build
     Rollback,
-    /// Give the rebuild up
+    /// Cancel the rebuild
     Cancel,
-    /// List events that wait until they can be folded
+    /// List parked events
     Parked,
     /// Retry parked events, for each document in order up to the first that fails again
     RetryParked,
     /// Drop parked events for good, also from later rebuilds; needs --reason
     DropParked,
-    /// List events that were left out
+    /// List skipped events
     Skipped,
-    /// Make an inline one asynchronous from here on
+    /// Make an inline projection asynchronous from here on
     Detach,
-    /// Remove the build before; of a projection that is no longer deployed: all of it
+    /// Remove the previous build; of a projection that is no longer deployed: all builds
     Drop,
 }
 
-/// Which build.
+/// A build.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Role {
     Active,
@@ -130,7 +130,7 @@ impl Projection {
         }
     }
 
-    /// Flags that go with other actions are mistakes.
+    /// Rejects flags that belong to other actions.
     fn check(&self) -> Result<(), WrongUse> {
         let names_one = self.document.is_some() || self.stream.is_some();
         let of_parked = matches!(
@@ -164,7 +164,7 @@ impl Projection {
         wrong.map_or(Ok(()), |why| Err(WrongUse(why.to_owned())))
     }
 
-    /// Which parked events are meant, as parameters of a query.
+    /// The selected parked events, as parameters of a query.
     fn filter(&self) -> Vec<(&'static str, String)> {
         let document = self.document.iter().map(|key| ("document", key.clone()));
         let stream = self.stream.iter().map(|stream| ("stream", stream.clone()));

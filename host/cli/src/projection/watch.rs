@@ -9,25 +9,26 @@ use crate::Client;
 use crate::projections::spoken;
 use quipu_api::{BuildView, ProjectionView};
 
-/// Between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What is found at a look.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    /// It goes on.
+    /// It continues.
     UnderWay,
-    /// It is where it was to come, in words.
+    /// It has reached its goal, in words.
     Done(String),
-    /// It won't come there by itself, in words.
+    /// It will not reach its goal by itself, in words.
     Failed(String),
 }
 
-/// Shows the progress of a rebuild, without one that of the active build, until it has taken
-/// over, is ready, or has caught up. Begins with how it stood; gives how the projection stands then, and a sentence.
+/// Shows the progress of a rebuild, or of the active build if there is none, until it has taken
+/// over, is ready, or has caught up. Starts with the given status; returns the final status and a
+/// sentence.
 ///
 /// # Errors
-/// When it can't go on by itself.
+/// When it can't continue by itself.
 pub async fn to_the_end(client: &Client, name: &str, first: String) -> Result<(String, String)> {
     let bar = bar();
     let mut body = first;
@@ -58,7 +59,7 @@ pub async fn to_the_end(client: &Client, name: &str, first: String) -> Result<(S
     }
 }
 
-/// A bar on stderr; nothing when that is no terminal.
+/// A progress bar on stderr; none if stderr is not a terminal.
 fn bar() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -69,7 +70,7 @@ fn bar() -> ProgressBar {
     bar
 }
 
-/// The build that is watched, known by when it was begun.
+/// The watched build, identified by its start time.
 struct Watched {
     started_at: Option<String>,
     is_rebuild: bool,

@@ -6,31 +6,31 @@ use console::measure_text_width;
 
 use super::{Column, Kind, Room, Table, cut, push};
 
-/// Between two columns.
+/// Space between two columns.
 const GAP: usize = 2;
-/// What a text keeps while other columns can go.
+/// Minimum width of a text while other columns can be removed.
 const TEXT_MIN: usize = 12;
-/// What it keeps at least.
+/// Minimum width of a text.
 const TEXT_LEAST: usize = 4;
-/// Length of a time without parts of its second: `2026-11-30T18:17:11Z`.
+/// Length of a time without fractions of a second: `2026-11-30T18:17:11Z`.
 const TIME: usize = 20;
 
-/// Columns that are shown, and their widths.
+/// The columns to show, and their widths.
 pub struct Layout {
     /// Their numbers, ascending.
     pub shown: Vec<usize>,
-    /// By number of column.
+    /// By column number.
     widths: Vec<usize>,
-    /// Of a line; none for as long as it is.
+    /// Width of a line; none for unlimited.
     width: Option<usize>,
 }
 
 impl Layout {
     /// The layout of a table for lines of a width.
     ///
-    /// Where there is too little room, times lose the parts of their seconds, then columns
-    /// that say nothing go, then texts are cut, then columns go that need not be there. Only
-    /// ids are never cut: a line may be longer by them.
+    /// If there is too little room, times lose their fractions of seconds, then columns without
+    /// information are removed, then texts are cut, then optional columns are removed. Only ids are
+    /// never cut: a line may be too long because of them.
     pub fn of(
         table: &Table,
         rows: &[Vec<String>],
@@ -80,13 +80,13 @@ impl Layout {
         self.narrow(columns, TEXT_LEAST, width);
     }
 
-    /// The place of the last column that need not be there.
+    /// The index of the last optional column.
     fn last_to_go(&self, columns: &[Column]) -> Option<usize> {
         let mut shown = self.shown.iter();
         shown.rposition(|column| columns[*column].room == Room::IfThereIs)
     }
 
-    /// Makes the widest texts narrower, until the line fits or they have so much.
+    /// Makes the widest texts narrower, until the line fits or they have the minimum width.
     fn narrow(&mut self, columns: &[Column], least: usize, width: usize) {
         let texts: Vec<usize> = {
             let shown = self.shown.iter().copied();
@@ -103,8 +103,8 @@ impl Layout {
         }
     }
 
-    /// Aligns rows by the ids of three quarters of them: a few long ids move only what follows
-    /// them.
+    /// Aligns rows by the ids of three quarters of them: a few long ids shift only the columns
+    /// after them.
     fn align_ids(&mut self, columns: &[Column], rows: &[Vec<String>], width: usize) {
         for (column, known) in columns.iter().enumerate() {
             if known.kind != Kind::Id || self.least(columns) <= width {
@@ -125,7 +125,7 @@ impl Layout {
         self.length(|column| self.widths[column])
     }
 
-    /// Length of a line whose texts are as short as they may be.
+    /// Length of a line with all texts at their minimum width.
     fn least(&self, columns: &[Column]) -> usize {
         self.length(|column| match columns[column].kind {
             Kind::Text => self.widths[column].min(TEXT_MIN),
@@ -176,7 +176,7 @@ impl Layout {
     }
 }
 
-/// What a line has up to a width, without an ellipsis: the last id ends there.
+/// The part of a line that fits a width, without an ellipsis: the last id ends there.
 fn cut_after(line: &str, width: usize) -> Cow<'_, str> {
     console::truncate_str(line, width, "")
 }

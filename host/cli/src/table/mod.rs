@@ -1,7 +1,7 @@
 //! Tables for people.
 //!
-//! A list has a heading and one line for each row. In a terminal it is cut to the width of the
-//! terminal, elsewhere it is whole.
+//! A list has a heading and one line for each row. In a terminal it is cut to the terminal's width;
+//! elsewhere lines are complete.
 
 mod layout;
 
@@ -12,7 +12,7 @@ use console::{Term, measure_text_width, truncate_str};
 
 use layout::Layout;
 
-/// Columns of a terminal that does not say how many it has.
+/// Columns of a terminal whose width is unknown.
 const TERMINAL_COLUMNS: usize = 80;
 
 /// Digits of a digest in a list: enough to name a module in other commands.
@@ -28,30 +28,30 @@ pub struct Column {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Left-aligned, never cut: a person copies it.
+    /// Left-aligned, never cut because a person copies it.
     Id,
     /// Left-aligned.
     Word,
     /// Right-aligned.
     Number,
-    /// A time, which loses the parts of its second where there is no room for them.
+    /// A time, which loses its fractions of a second if there is no room for them.
     Time,
     /// Free text, which is cut to the room that the other columns leave.
     Text,
 }
 
-/// What becomes of a column that has no room.
+/// Whether a column may be removed when there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// It always has.
+    /// Never.
     Always,
-    /// It is left out while no row has anything in it.
+    /// When no row has a value in it.
     IfNotEmpty,
-    /// It is left out.
+    /// Always.
     IfThereIs,
 }
 
-/// What a person copies into another command. Never cut.
+/// Text that a person copies into another command. Never cut.
 pub const fn id(heading: &'static str) -> Column {
     Column::new(heading, Kind::Id)
 }
@@ -85,7 +85,7 @@ impl Column {
         }
     }
 
-    /// The same, left out where it is too much and says nothing: only nothing, `-` or 0.
+    /// The same column, removed when there is no room and all its values are empty, `-` or 0.
     pub const fn if_not_empty(self) -> Self {
         Self {
             room: Room::IfNotEmpty,
@@ -93,7 +93,7 @@ impl Column {
         }
     }
 
-    /// The same, left out where it is too much. The last one goes first.
+    /// The same column, removed when there is no room. The last one is removed first.
     pub const fn if_there_is_room(self) -> Self {
         Self {
             room: Room::IfThereIs,
@@ -106,7 +106,7 @@ impl Column {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heading {
     Always,
-    /// Elsewhere programs read its lines.
+    /// Only in terminals; elsewhere programs read the lines.
     InTerminals,
     Never,
 }
@@ -114,13 +114,13 @@ enum Heading {
 /// Rows of cells, aligned by column.
 #[derive(Debug)]
 pub struct Table {
-    /// Empty: any number of columns, which are never cut, with numbers to the right.
+    /// Empty: any number of columns, which are never cut, with numbers right-aligned.
     columns: Vec<Column>,
     heading: Heading,
     rows: Vec<Vec<String>>,
-    /// Of the cells of all rows so far, also of those that were written.
+    /// Widths of all rows so far, also of those that were written.
     widths: Vec<usize>,
-    /// Whether any of them says something.
+    /// Whether any row has a value in it.
     is_said: Vec<bool>,
     /// The columns of the heading that was written last.
     written: Option<Vec<usize>>,
@@ -171,7 +171,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Writes the rows that were added since the last time, to stdout.
+    /// Writes the rows that were added since the last write, to stdout.
     pub fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
         self.write_within(width(&Term::stdout()), out)
     }
@@ -223,7 +223,7 @@ fn push(line: &mut String, cell: &str, width: usize, to_the_right: bool) {
     }
 }
 
-/// Columns of a terminal; none of what is not one. COLUMNS comes first.
+/// Columns of a terminal; none if it is not a terminal. COLUMNS takes precedence.
 pub fn width(term: &Term) -> Option<usize> {
     let given = std::env::var("COLUMNS").ok();
     let given = given.and_then(|columns| columns.parse().ok());
@@ -239,8 +239,8 @@ pub fn short(digest: &str) -> String {
     digest.chars().take(DIGEST_DIGITS).collect()
 }
 
-/// A text without what would steer a terminal: controls, and marks that turn the direction of
-/// writing.
+/// A text without characters that control a terminal: control characters, and marks that change the
+/// direction of writing.
 pub fn printable(text: &str) -> String {
     let steers =
         |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -251,7 +251,7 @@ fn is_number(cell: &str) -> bool {
     !cell.is_empty() && cell.chars().all(|c| c.is_ascii_digit() || ".,".contains(c))
 }
 
-/// A whole number with its thousands apart: `262,200`.
+/// A whole number with thousands separators: `262,200`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -316,7 +316,7 @@ mod tests {
             "{\"word\":\"abcdefghijklmnop\"}",
             "it is too odd",
         ]));
-        // The heading is there already, with other widths.
+        // The heading is printed already, with other widths.
         assert_eq!(
             written(&mut table, Some(40)),
             "note-1  {\"word\":\"abcdefg…  it is too odd\n"
@@ -358,7 +358,7 @@ mod tests {
         table.row(row());
         let said = "stream  last event\nnote-1  2026-11-30T18:17:11Z\n";
         assert_eq!(written(&mut table, Some(30)), said);
-        // Now one of them says something: it has room again, and another heading.
+        // Now a row has a value in it: the column is shown, with a new heading.
         table.row(owned(["note-2", "2026-11-30T18:17:11Z", "", "3", "async"]));
         let said = "stream  last event            parked\nnote-2  2026-11-30T18:17:11Z       3\n";
         assert_eq!(written(&mut table, Some(36)), said);
