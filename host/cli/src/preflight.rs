@@ -38,7 +38,7 @@ pub struct Preflight {
     /// Read at most N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     events: Option<u64>,
-    /// Read events for at most N seconds
+    /// Read events for at most S seconds
     #[arg(
         long,
         value_name = "S",

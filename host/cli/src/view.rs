@@ -46,7 +46,7 @@ pub struct View {
     /// Wait until the documents contain everything up to this position of the log
     #[arg(long, value_name = "POSITION")]
     after: Option<u64>,
-    /// With --after: wait at most N ms [default: 5000]
+    /// With --after: wait at most MS milliseconds [default: 5000]
     #[arg(long, value_name = "MS", requires = "after")]
     timeout: Option<u64>,
     /// The documents of only this stream's events, folded now; for any projection

@@ -43,7 +43,7 @@ pub struct AppendEvent<'a> {
     /// Schema version of the data; default 1.
     #[serde(default)]
     schema_version: Option<u32>,
-    /// JSON, kept byte for byte. Either this or `data_base64`.
+    /// JSON, stored byte for byte. Either this or `data_base64`.
     #[serde(borrow, default, deserialize_with = "body::given")]
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
@@ -53,7 +53,7 @@ pub struct AppendEvent<'a> {
     /// Media type of `data_base64`; default `application/octet-stream`.
     #[serde(borrow, default)]
     content_type: Option<Cow<'a, str>>,
-    /// An object, kept byte for byte.
+    /// An object, stored byte for byte.
     #[serde(borrow, default)]
     #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     metadata: Option<&'a RawValue>,
@@ -242,7 +242,7 @@ impl AppendEvent<'_> {
     }
 }
 
-/// The one form in which ids are shown: other forms of UUIDs are refused.
+/// The one form in which ids are shown: other forms of UUIDs are rejected.
 fn event_id(text: &str) -> Result<EventId> {
     let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
     id.ok_or_else(|| {

@@ -26,7 +26,7 @@ pub struct CommandBody<'a> {
     /// Schema version of the data; by default the decider's current one.
     #[serde(default)]
     schema_version: Option<u32>,
-    /// JSON, kept byte for byte. Either this or `data_base64`; without both, `{}`.
+    /// JSON, stored byte for byte. Either this or `data_base64`; without both, `{}`.
     #[serde(borrow, default, deserialize_with = "body::given")]
     #[schema(value_type = Option<serde_json::Value>)]
     data: Option<&'a RawValue>,
@@ -36,7 +36,7 @@ pub struct CommandBody<'a> {
     /// Media type of `data_base64`; default `application/octet-stream`.
     #[serde(borrow, default)]
     content_type: Option<Cow<'a, str>>,
-    /// An object, kept byte for byte.
+    /// An object, stored byte for byte.
     #[serde(borrow, default)]
     #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     metadata: Option<&'a RawValue>,
