@@ -104,7 +104,7 @@ impl Client {
         match serde_json::from_slice(&body) {
             Ok(problem) => Err(Answered(problem).into()),
             Err(_) => Err(anyhow!(
-                "{} answered {status} and no problem document; is it a quipu host?",
+                "{} answered {status} without a problem document; is it a quipu host?",
                 self.shown()
             )),
         }
@@ -114,7 +114,7 @@ impl Client {
     pub(super) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         let body = self.send(request).await?.bytes().await?;
         serde_json::from_slice(&body)
-            .with_context(|| format!("{} answered something unexpected", self.shown()))
+            .with_context(|| format!("{} sent an unexpected answer", self.shown()))
     }
 
     /// Whether a host answers at the address.

@@ -94,7 +94,7 @@ async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<Deplo
                 }
             }
             Ok((_, RunLine::Deployment(deployed))) => return Ok(*deployed),
-            Ok(_) => bail!("the host answered with something else"),
+            Ok(_) => bail!("the host sent an unexpected answer"),
             Err(_) if is_blocked => bail!(
                 "nothing was activated; --allow KIND lets a kind of objection pass, \
                  --no-preflight all of them"

@@ -107,7 +107,7 @@ impl Output {
         let end: Option<End<'_>> = serde_json::from_slice(&self.last).ok();
         let Some(End { data, .. }) = end.filter(|end| end.r#type == END && self.rest.is_empty())
         else {
-            bail!("the export was cut off; what was written can't be imported as a whole");
+            bail!("the export was cut off; the output is incomplete");
         };
         let (events, head) = (grouped(data.events), data.head);
         _ = writeln!(

@@ -95,7 +95,7 @@ pub async fn asked(client: &Client, body: &Value) -> Result<(Value, Box<Prefligh
     let response = client.send(request.json(body)).await?;
     match runs::watched(response).await? {
         (line, RunLine::Preflight(found)) => Ok((line, found)),
-        _ => bail!("the host answered with something else"),
+        _ => bail!("the host sent an unexpected answer"),
     }
 }
 

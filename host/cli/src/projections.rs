@@ -93,7 +93,7 @@ fn note(projection: &ProjectionView) -> String {
     if let Some(next) = next.filter(|_| projection.builds.len() > 1) {
         notes.push(match next.state.as_str() {
             "ready" if next.waits.is_some() => {
-                format!("version {} waits for the order to switch", next.version)
+                format!("version {} waits for `switch`", next.version)
             }
             "ready" => format!("version {} is ready to take over", next.version),
             _ => format!("version {} is {}", next.version, progress(next)),
@@ -105,7 +105,7 @@ fn note(projection: &ProjectionView) -> String {
         }
     }
     if projection.state == "live" && !projection.builds.is_empty() {
-        notes.push("what was built of it before can be dropped".to_owned());
+        notes.push("its old builds can be dropped".to_owned());
     }
     if projection.deployed.is_none() {
         notes.push("no longer deployed".to_owned());

@@ -80,7 +80,7 @@ impl Serve {
         let host = tokio::select! {
             host = starting => host??,
             () = either(&mut signals.0, &mut signals.1) => {
-                tracing::info!("asked to end before the host was ready");
+                tracing::info!("asked to shut down before the host was ready");
                 return Ok(());
             }
         };

@@ -79,7 +79,7 @@ impl Shadow {
                 _ = tokio::signal::ctrl_c() => break,
             };
             let (json, RunLine::Shadow(shadow)) = line else {
-                bail!("the host answered with something else");
+                bail!("the host sent an unexpected answer");
             };
             self.tell(&json, &shadow, &bar)?;
             let is_over = shadow.ended.is_some();

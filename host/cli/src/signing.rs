@@ -65,7 +65,7 @@ impl Sign {
         let path = self.key.display();
         let pem = std::fs::read_to_string(&self.key).with_context(|| format!("{path}"))?;
         let Ok(key) = SigningKey::from_pkcs8_pem(&pem) else {
-            bail!("{path} is no ed25519 key in PEM (PKCS #8); `quipu key` makes one");
+            bail!("{path} is not an ed25519 key in PEM (PKCS #8); `quipu key` makes one");
         };
         let path = self.file.display();
         let bytes = std::fs::read(&self.file).with_context(|| format!("{path}"))?;

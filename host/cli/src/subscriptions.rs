@@ -129,7 +129,10 @@ impl Subscription {
             return Ok(());
         }
         let held = match named.held_ms {
-            Some(_) => format!("held for {} unless its owner goes on", held_for(&named)),
+            Some(_) => format!(
+                "held for {} more unless the lease is renewed",
+                held_for(&named)
+            ),
             None => "held by nobody".to_owned(),
         };
         let (name, position) = (one_lined(&named.name), grouped(named.position));

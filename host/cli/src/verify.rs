@@ -101,7 +101,7 @@ impl Verify {
         let response = client.send(request).await?;
         let (line, last) = runs::watched(response).await?;
         let RunLine::Verified(verified) = last else {
-            bail!("the host answered with something else");
+            bail!("the host sent an unexpected answer");
         };
         if self.json {
             writeln!(io::stdout(), "{}", line["verified"])?;

@@ -75,7 +75,7 @@ impl Visit {
         // The answer may use the rest of the request's time.
         let until = self.arrived + app.options.request_time_max / 2;
         timeout_at(until, making).await.map_err(|_| {
-            let detail = "answers that are not read yet take as much memory as they may; try again";
+            let detail = "unread answers use all of their memory; try again";
             Failure::new(Code::Overloaded, detail)
         })
     }

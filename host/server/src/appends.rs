@@ -260,7 +260,7 @@ pub fn tag_of(tag: &str) -> Result<Arc<str>> {
     if well_formed {
         Ok(tag.into())
     } else {
-        let detail = format!("tag {tag:?} has not the form name:value");
+        let detail = format!("tag {tag:?} does not have the form name:value");
         Err(Failure::bad_request(detail))
     }
 }

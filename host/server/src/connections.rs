@@ -116,7 +116,7 @@ impl Connections {
     fn spawn(&self, number: u64, stream: TcpStream, seat: OwnedSemaphorePermit) {
         // An event is sent at once, not together with the next one.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
+            tracing::debug!(%error, "TCP_NODELAY could not be set on a connection");
         }
         let activity = Activity::new(self.answer_bytes_max);
         let open = Arc::clone(&self.open);

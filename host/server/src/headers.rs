@@ -67,7 +67,7 @@ pub fn expected_version(headers: &HeaderMap) -> Result<ExpectedVersion> {
             Failure::bad_request(detail)
         }),
         (None, Some(tag)) => {
-            let detail = format!("If-None-Match: {tag}: only * is taken, for a new stream");
+            let detail = format!("If-None-Match: {tag}: only * is accepted, for a new stream");
             Err(Failure::bad_request(detail))
         }
         (Some(_), Some(_)) => Err(Failure::bad_request(

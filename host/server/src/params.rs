@@ -218,7 +218,7 @@ impl Params {
             None | Some("forward") => Ok(Direction::Forward),
             Some("backward") => Ok(Direction::Backward),
             Some(other) => Err(Failure::bad_request(format!(
-                "query: direction {other:?} is neither forward nor backward"
+                "query: direction: expected forward or backward, found {other:?}"
             ))),
         }
     }
@@ -229,7 +229,7 @@ impl Params {
             None | Some("lifted") => Ok(Form::Lifted),
             Some("stored") => Ok(Form::Stored),
             Some(other) => Err(Failure::bad_request(format!(
-                "query: form {other:?} is neither lifted nor stored"
+                "query: form: expected lifted or stored, found {other:?}"
             ))),
         }
     }
@@ -277,7 +277,7 @@ impl Params {
             Some("next") => Ok(Role::Next),
             Some("previous") => Ok(Role::Previous),
             Some(other) => Err(Failure::bad_request(format!(
-                "query: build {other:?} is neither active nor next nor previous"
+                "query: build: expected active, next or previous, found {other:?}"
             ))),
         }
     }

@@ -101,7 +101,9 @@ pub async fn order(
         "cancel" => Action::Cancel,
         "drop" => Action::Drop,
         other => {
-            let detail = format!("{other:?} is nothing that a projection is ordered to do");
+            let detail = format!(
+                "unknown action {other:?}; expected pause, resume, switch, rollback, detach, cancel or drop"
+            );
             return Err(Failure::new(Code::NotFound, detail));
         }
     };
@@ -286,7 +288,7 @@ fn check_reason(reason: &str) -> Result<()> {
         return Ok(());
     }
     Err(Failure::bad_request(format!(
-        "the body: the reason is not 1 to {REASON_BYTES_MAX} bytes of text without control characters"
+        "the body: the reason must be 1 to {REASON_BYTES_MAX} bytes of text without control characters"
     )))
 }
 
@@ -371,7 +373,7 @@ fn page(params: &mut Params) -> Result<(usize, Option<(Subject, Position)>)> {
 
 /// Reads a cursor: `document.POSITION.KEY` or `stream.POSITION.STREAM`.
 fn place(cursor: &str) -> Result<(Subject, Position)> {
-    let wrong = || Failure::bad_request(format!("query: cursor {cursor:?} came with no page"));
+    let wrong = || Failure::bad_request(format!("query: cursor {cursor:?} is not from a page"));
     let mut parts = cursor.splitn(3, '.');
     let mut part = || parts.next().ok_or_else(wrong);
     let (kind, position, name) = (part()?, part()?, part()?);

@@ -62,14 +62,14 @@ pub async fn serve(
     if let Some(part) = failed {
         let cause = part.cause.unwrap_or_default();
         anyhow::bail!(
-            "the {} of the host failed ({cause}), so it ended; start it again: what was answered is durable",
+            "the {} of the host failed ({cause}), so it shut down; restart it: everything that was answered is durable",
             part.name
         );
     }
     match closed {
         Ok(closed) => Ok(closed?),
         Err(_) => anyhow::bail!(
-            "the store was not closed within {} s; what was answered is durable",
+            "the store was not closed within {} s; everything that was answered is durable",
             CLOSE.as_secs()
         ),
     }

@@ -142,7 +142,7 @@ impl<S: Source> Stream for Frames<S> {
 }
 
 const TOO_SLOW: &[u8] = b"event: too-slow\n\
-    data: {\"detail\":\"what was sent was not read for too long; go on with Last-Event-ID\"}\n\n";
+    data: {\"detail\":\"the client did not read for too long; reconnect with Last-Event-ID\"}\n\n";
 const ENDING: &[u8] = b": the host is shutting down\n\n";
 
 fn write_message(message: &Message, place: Place, chunk: &mut Vec<u8>) {

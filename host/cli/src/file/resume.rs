@@ -34,7 +34,7 @@ impl Resume {
         let kept = match fs::read(path) {
             Ok(bytes) => {
                 let kept: Kept = serde_json::from_slice(&bytes)
-                    .with_context(|| format!("{} is no file of --resume", path.display()))?;
+                    .with_context(|| format!("{} is not a --resume file", path.display()))?;
                 if kept.digest != digest {
                     bail!("{} belongs to a run of another file", path.display());
                 }

@@ -20,7 +20,7 @@ pub fn print(view: &ProjectionView, out: &mut impl Write) -> io::Result<()> {
         ("log", format!("up to position {}", grouped(view.log_head))),
     ];
     if view.paused {
-        let said = format!("yes; `quipu projection {} resume` lets it go on", view.name);
+        let said = format!("yes; `quipu projection {} resume` resumes it", view.name);
         facts.push(("paused", said));
     }
     if view.held {
@@ -146,7 +146,7 @@ fn of_trouble(
 fn of_comparison(comparison: &ComparisonView, out: &mut impl Write) -> io::Result<()> {
     let looked = match comparison.complete {
         true => "",
-        false => "; the time was over before all were looked at",
+        false => "; the time limit was reached before all were compared",
     };
     writeln!(
         out,
@@ -199,9 +199,7 @@ fn hints(view: &ProjectionView) -> Vec<String> {
         ));
     }
     if (view.deployed.is_none() || view.state == "live") && !view.builds.is_empty() {
-        hints.push(format!(
-            "`quipu projection {name} drop` removes what was built of it"
-        ));
+        hints.push(format!("`quipu projection {name} drop` removes its builds"));
     }
     if view.state == "live" {
         hints.push(format!(

@@ -92,9 +92,9 @@ impl Watched {
         let build = builds.find(|build| Some(&build.started_at) == self.started_at.as_ref());
         let Some(build) = build.filter(|build| build.role != "previous") else {
             let why = match view.state.as_str() {
-                "live" => format!("projection {name} is live: nothing of it is built"),
-                _ if self.is_rebuild => format!("the rebuild of {name} was given up"),
-                _ => format!("of projection {name} nothing is built yet"),
+                "live" => format!("projection {name} is live: it has no builds"),
+                _ if self.is_rebuild => format!("the rebuild of {name} was cancelled"),
+                _ => format!("projection {name} has no build yet"),
             };
             return (Seen::Failed(why), None);
         };
@@ -117,7 +117,7 @@ impl Watched {
                 ))
             }
             ("paused", _) => Seen::Failed(format!(
-                "{name} is paused; `quipu projection {name} resume` lets it go on"
+                "{name} is paused; `quipu projection {name} resume` resumes it"
             )),
             ("orphaned", _) => Seen::Failed(format!("no active component has {name}")),
             (_, "active") if self.is_rebuild => {
