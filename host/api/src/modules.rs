@@ -102,7 +102,7 @@ pub struct ModuleEntry {
     pub active: bool,
 }
 
-/// Modules that were never used.
+/// Modules that were never activated.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct PrunedView {
     /// Whether they were removed.
@@ -111,7 +111,7 @@ pub struct PrunedView {
     pub modules: Vec<PrunedModule>,
 }
 
-/// A module that was never used.
+/// A module that was never activated.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct PrunedModule {
     /// SHA-256 of its bytes.

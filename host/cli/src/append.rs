@@ -28,7 +28,7 @@ use quipu_api::line::one_line;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Append {
-    /// The stream, as note-1
+    /// The stream, for example note-1
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     stream: Option<String>,
     /// The event's type

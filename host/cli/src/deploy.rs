@@ -51,7 +51,8 @@ pub struct Check {
     /// Activate without a preflight
     #[arg(long)]
     no_preflight: bool,
-    /// A kind of objection that does not block it, as decision or rejected; may be repeated
+    /// A kind of objection that does not block it, for example decision or rejected; may be
+    /// repeated
     #[arg(long, value_name = "KIND", conflicts_with = "no_preflight")]
     allow: Vec<String>,
 }

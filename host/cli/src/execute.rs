@@ -33,7 +33,7 @@ use quipu_api::line::one_line;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Execute {
-    /// The stream, as account-1
+    /// The stream, for example account-1
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     stream: Option<String>,
     /// The command's type

@@ -10,9 +10,9 @@ use quipu::model::escaped;
 /// Lines that wait to be written; further ones are lost.
 const LINES_MAX: usize = 10_000;
 
-/// `QUIPU_LOG` sets what is logged, as `info` or `quipu=debug`. A separate thread writes the lines
-/// until the returned guard is dropped: a slow or closed reader can lose lines but never delays a
-/// request.
+/// `QUIPU_LOG` sets what is logged, for example `info` or `quipu=debug`. A separate thread writes
+/// the lines until the returned guard is dropped: a slow or closed reader can lose lines but never
+/// delays a request.
 pub fn start() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)

@@ -47,7 +47,7 @@ pub struct Truncate {
 
 #[derive(Debug, Args)]
 struct Marking {
-    /// The stream, as account-1
+    /// The stream, for example account-1
     stream: String,
     /// Print JSON
     #[arg(long)]

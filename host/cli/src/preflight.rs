@@ -46,7 +46,8 @@ pub struct Preflight {
         value_parser = clap::value_parser!(u64).range(1..=86_400)
     )]
     seconds: u64,
-    /// A kind of objection that does not block it, as decision or rejected; may be repeated
+    /// A kind of objection that does not block it, for example decision or rejected; may be
+    /// repeated
     #[arg(long, value_name = "KIND")]
     allow: Vec<String>,
     /// Print JSON

@@ -48,7 +48,8 @@ pub struct Shadow {
         value_parser = clap::value_parser!(u8).range(1..=100)
     )]
     cpu: u8,
-    /// A kind of objection that does not block it, as decision or rejected; may be repeated
+    /// A kind of objection that does not block it, for example decision or rejected; may be
+    /// repeated
     #[arg(long, value_name = "KIND")]
     allow: Vec<String>,
     /// Print NDJSON, one line per second

@@ -21,7 +21,7 @@ const NAMED_MAX: usize = 10;
 /// way. --check takes no snapshot; the exit code is 1 if one differs from the events.
 #[derive(Debug, Args)]
 pub struct Snapshot {
-    /// The stream, as account-1
+    /// The stream, for example account-1
     #[arg(required_unless_present = "check", conflicts_with = "check")]
     stream: Option<String>,
     /// Compare the snapshots of this category

@@ -20,7 +20,7 @@ use quipu::model::StreamId;
 /// a heading.
 #[derive(Debug, Args)]
 pub struct Stream {
-    /// The stream, as account-1
+    /// The stream, for example account-1
     stream: String,
     /// The first version to read
     #[arg(long, value_name = "N", conflicts_with = "state")]
@@ -43,7 +43,7 @@ pub struct Stream {
     /// With --state: the state at this version; 0 is before the first event
     #[arg(long, value_name = "N", requires = "state")]
     at_version: Option<u64>,
-    /// With --state: the state at this time, as 2026-01-31T12:00:00Z
+    /// With --state: the state at this time, for example 2026-01-31T12:00:00Z
     #[arg(
         long,
         value_name = "TIME",

@@ -22,8 +22,8 @@ const PRINTED_MAX: usize = 10;
 /// byte. Snapshots are compared with the events, versions and commits are checked. Nothing is
 /// written. The exit code is 1 if there are findings that are not acknowledged.
 ///
-/// Each finding has a name, as decision:loan-17@42. A finding that is acknowledged by its name is
-/// counted, and does not fail the run.
+/// Each finding has a name, for example decision:loan-17@42. A finding that is acknowledged by its
+/// name is counted, and does not fail the run.
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Only streams of this category

@@ -30,8 +30,8 @@ pub struct View {
     /// The document's key
     #[arg(conflicts_with_all = ["conditions", "order", "limit", "all"])]
     key: Option<String>,
-    /// Only documents that match this condition on an index, as status=open or amount>=1000; may be
-    /// repeated, then documents must match all
+    /// Only documents that match this condition on an index, for example status=open or
+    /// amount>=1000; may be repeated, then documents must match all
     #[arg(long = "where", value_name = "INDEX=VALUE")]
     conditions: Vec<String>,
     /// Order by an index, with - before it from the greatest value down; $key orders by key

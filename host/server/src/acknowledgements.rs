@@ -19,7 +19,7 @@ use quipu_api::{AcknowledgementList, AcknowledgementView, Problem};
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcknowledgementBody<'a> {
-    /// The finding's name, as `decision:loan-17@42`.
+    /// The finding's name, for example `decision:loan-17@42`.
     #[serde(borrow)]
     finding: Cow<'a, str>,
     /// Why it is acknowledged: one line of 1 to 1024 bytes.

@@ -41,17 +41,17 @@ pub struct ChangeView<'a> {
 /// The documents that have changed after `after` come first, each in its current form, then further
 /// changes. Of several changes to a document in a row, only the last may be sent. `document`
 /// carries one document, with null for one that was deleted. Its id is the build and the number of
-/// the change, as `3-70`. If one event changed several documents, only the last of them has the id,
-/// so a client that reconnects misses none. `switched` comes when another build starts to answer,
-/// and at the start if that happened while the client was away: discard the documents, because all
-/// documents of the new build follow. `heartbeat` comes every 15 s when there is nothing else. A
-/// client that stops reading for 30 s is disconnected, with `too-slow` if that can still be sent.
-/// `error` carries a problem and ends the subscription.
+/// the change, for example `3-70`. If one event changed several documents, only the last of them
+/// has the id, so a client that reconnects misses none. `switched` comes when another build starts
+/// to answer, and at the start if that happened while the client was away: discard the documents,
+/// because all documents of the new build follow. `heartbeat` comes every 15 s when there is
+/// nothing else. A client that stops reading for 30 s is disconnected, with `too-slow` if that can
+/// still be sent. `error` carries a problem and ends the subscription.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/changes", operation_id = "subscribe_changes", tag = "projections",
     params(
         ("name" = String, Path, description = "The projection"),
-        ("after" = Option<String>, Query, description = "Only documents that changed after the change with this id, as `3-70`; without it all documents come first"),
+        ("after" = Option<String>, Query, description = "Only documents that changed after the change with this id, for example `3-70`; without it all documents come first"),
         ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; takes precedence over `after`"),
     ),
     responses(

@@ -189,7 +189,7 @@ pub async fn read(
     get, path = "/v1/views/{projection}", operation_id = "read_documents", tag = "views",
     params(
         ("projection" = String, Path, description = "The projection"),
-        ("where" = Option<Vec<String>>, Query, description = "A condition, percent-encoded, as `status%3Dopen` or `amount%3E%3D1000`; may be repeated, at most 16 times: documents must match all of them"),
+        ("where" = Option<Vec<String>>, Query, description = "A condition, percent-encoded, for example `status%3Dopen` or `amount%3E%3D1000`; may be repeated, at most 16 times: documents must match all of them"),
         ("order" = Option<String>, Query, description = "An index; with `-` before it, from the greatest value down; `$key` means the keys. By default the index of the first condition, or the keys if there is no condition"),
         ("limit" = Option<u64>, Query, description = "Maximum number of documents: 1 to 1000, by default 100"),
         ("cursor" = Option<String>, Query, description = "`cursor` of the previous page of the same query"),

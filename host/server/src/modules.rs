@@ -111,10 +111,10 @@ pub struct PruneBody {
     dry_run: bool,
 }
 
-/// Removes modules that were never used.
+/// Removes modules that were never activated.
 ///
-/// These are modules that were never activated and that no event names. A module that was active
-/// once stays forever, because the history is replayed with it.
+/// A module that an event names is not removed. A module that was active once stays forever,
+/// because the history is replayed with it.
 #[utoipa::path(
     post, path = "/v1/modules/prune", operation_id = "prune_modules", tag = "modules",
     request_body(content = Option<PruneBody>, description = "Which modules to remove"),

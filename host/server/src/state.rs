@@ -38,7 +38,7 @@ pub struct StreamState<'a> {
     params(
         ("stream" = String, Path, description = "The stream"),
         ("at_version" = Option<u64>, Query, description = "The state at this version; 0: before the first event"),
-        ("at_time" = Option<String>, Query, description = "The state at this time, as 2026-01-31T12:00:00Z; excludes `at_version`"),
+        ("at_time" = Option<String>, Query, description = "The state at this time, for example 2026-01-31T12:00:00Z; excludes `at_version`"),
         ("module" = Option<String>, Query, description = "As the module with this digest renders it, which decides the same category; by default the active one"),
         headers::Known,
     ),

@@ -63,7 +63,7 @@ impl Default for Options {
 const WAITING_FACTOR: usize = 16;
 
 /// Executes every line of the input. A line that the host rejects is counted and the run continues;
-/// passing errors are retried for a minute, in order.
+/// transient errors are retried for a minute, in order.
 ///
 /// # Errors
 /// When the input can't be read, or the host stays unreachable or overloaded. The lines answered

@@ -8,7 +8,7 @@ use quipu::Host;
 use quipu::model::{Command, StreamId};
 use quipu_api::Problem;
 
-/// How long passing errors are retried.
+/// How long transient errors are retried.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ impl Target {
         Self::Http(HttpTarget::new(client, in_flight))
     }
 
-    /// Executes a command. Passing errors are retried with growing pauses, so the command should
+    /// Executes a command. Transient errors are retried with growing pauses, so the command should
     /// have an id.
     pub async fn execute(&self, stream: &StreamId, command: &Command) -> Answer {
         let begun = Instant::now();
