@@ -9,7 +9,7 @@ use super::table::{Table, grouped, id, number, word};
 use super::{Client, Connection};
 use quipu_api::Status as HostStatus;
 
-/// Show the current state of a host, and its counters since it was started
+/// Show a host's current state, and its counters since the start
 #[derive(Debug, Args)]
 pub struct Status {
     /// Print JSON

@@ -17,7 +17,7 @@ const PRINTED_MAX: usize = 10;
 
 /// Re-decide the whole history, and compare it with the log
 ///
-/// Every recorded command is decided again by the module and the upcasters of its commit's plan, on
+/// Every recorded command is re-decided by the module and the upcasters of its commit's plan, on
 /// the state that the recorded events before it lead to; the events must be the same, byte for
 /// byte. Snapshots are compared with the events, versions and commits are checked. Nothing is
 /// written. The exit code is 1 if there are findings that are not acknowledged.

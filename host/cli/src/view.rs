@@ -40,7 +40,7 @@ pub struct View {
     /// At most N documents [default: 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Every document
+    /// List every document
     #[arg(long, conflicts_with = "limit")]
     all: bool,
     /// Wait until the documents contain everything up to this position of the log

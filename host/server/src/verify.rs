@@ -62,7 +62,7 @@ impl Run for Scope {
 
 /// Re-decides the recorded history.
 ///
-/// Every recorded command is decided again by the module and the upcasters of its commit's plan, on
+/// Every recorded command is re-decided by the module and the upcasters of its commit's plan, on
 /// the state that the recorded events before it lead to. The result is compared with the recorded
 /// one, byte for byte, except for fuel. Versions and commits are checked, and snapshots are
 /// compared with the events. With `projections` the documents of every deployed projection are
