@@ -31,7 +31,11 @@ impl From<store::Error> for Box<Problem> {
         if error.is_lasting() {
             return Box::new(Problem::new(Code::StoreDamaged, error.to_string()));
         }
-        let detail = "the store failed; try again, with the same Idempotency-Key if there was one";
+        let what = match &error {
+            store::Error::Full(_) => "the disk of the store is full; free space, then",
+            _ => "the store failed;",
+        };
+        let detail = format!("{what} try again, with the same Idempotency-Key if there was one");
         Box::new(Problem::new(Code::StoreUnavailable, detail))
     }
 }

@@ -51,62 +51,32 @@ impl Cluster {
     /// Creates a cluster and starts its server.
     pub fn start(programs: Programs) -> Self {
         let user = User::other();
-        let folder = fresh_folder(user);
+        let folder = tempfile::Builder::new()
+            .prefix("quipu-postgres-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        if let Some(user) = user {
+            user.own(&folder);
+        }
         let password = template::copy(&programs, user, &folder);
-        Self {
+        let mut cluster = Self {
             programs,
             user,
             folder,
             password,
             port: 0,
             running: None,
-        }
-        .started()
-    }
-
-    fn started(mut self) -> Self {
+        };
         let mut told = String::new();
         for _ in 0..PORTS_MAX {
-            self.port = free_port();
-            match self.try_start() {
-                Ok(()) => return self,
+            cluster.port = free_port();
+            match cluster.try_start() {
+                Ok(()) => return cluster,
                 Err(log) => told = log,
             }
         }
         panic!("PostgreSQL did not start:\n{told}");
-    }
-
-    /// Makes a standby that follows this cluster, and starts its server.
-    pub fn standby(&self) -> Self {
-        let folder = fresh_folder(self.user);
-        // `postgres` may be a link to where the other programs are.
-        let server = self.programs.folder.join("postgres").canonicalize();
-        let server = server.unwrap();
-        let mut backup = Command::new(server.with_file_name("pg_basebackup"));
-        backup
-            .args(["--write-recovery-conf", "--wal-method=stream"])
-            .args(["--checkpoint=fast", "--no-sync", "--host=127.0.0.1"])
-            .arg(format!("--port={}", self.port))
-            .arg(format!("--username={USER}"))
-            .arg(format!("--pgdata={}", folder.join(DATA).display()))
-            .env("PGPASSWORD", &self.password)
-            .current_dir(&folder)
-            .stdin(Stdio::null());
-        if let Some(user) = self.user {
-            user.run(&mut backup);
-        }
-        let output = backup.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "pg_basebackup failed: {said}");
-        Self {
-            programs: self.programs.clone(),
-            user: self.user,
-            folder,
-            password: self.password.clone(),
-            port: 0,
-            running: None,
-        }
-        .started()
     }
 
     /// The address for clients.
@@ -219,7 +189,7 @@ impl Log {
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let mut said = reader.said.lock().unwrap();
-                said.ready |= is_ready(&line);
+                said.ready |= line.contains("ready to accept connections");
                 said.lines.push_back(line);
                 if said.lines.len() > LOG_LINES_MAX {
                     said.lines.pop_front();
@@ -251,23 +221,6 @@ impl Log {
         let said = self.said.lock().unwrap();
         said.lines.iter().map(|line| format!("{line}\n")).collect()
     }
-}
-
-/// Also of a standby, which accepts read-only connections.
-fn is_ready(line: &str) -> bool {
-    line.contains("ready to accept connections") || line.contains("ready to accept read-only")
-}
-
-fn fresh_folder(user: Option<User>) -> PathBuf {
-    let folder = tempfile::Builder::new()
-        .prefix("quipu-postgres-")
-        .tempdir()
-        .unwrap()
-        .keep();
-    if let Some(user) = user {
-        user.own(&folder);
-    }
-    folder
 }
 
 fn free_port() -> u16 {

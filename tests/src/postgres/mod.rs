@@ -73,21 +73,6 @@ impl Server {
         self.with(|cluster| cluster.stop(Stop::Immediate));
     }
 
-    /// A standby of this server, which follows it until it is promoted.
-    pub fn standby(&self) -> Self {
-        let cluster = self.cluster.as_ref();
-        let cluster = cluster.expect("the server is not ours to copy; use Server::start()");
-        let standby = cluster.lock().unwrap().standby();
-        Self::of(standby)
-    }
-
-    /// Makes a standby take writes.
-    pub async fn promote(&self) {
-        let mut connection = self.connect().await;
-        let promote = "SELECT pg_promote(true, 60)";
-        connection.execute(promote).await.unwrap();
-    }
-
     /// Starts a stopped server at its previous port.
     pub fn start_again(&self) {
         self.with(Cluster::start_again);

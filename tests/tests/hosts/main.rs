@@ -5,7 +5,6 @@ mod accounts;
 mod asked;
 mod clients;
 mod drops;
-mod failover;
 mod horizon;
 mod inline;
 mod lost_answers;

@@ -14,7 +14,7 @@ use sqlx::Executor;
 
 /// Clients that deposit until they are stopped. Each command has an id of its own and is repeated
 /// until it is answered.
-pub struct Load {
+struct Load {
     host: Host,
     is_over: AtomicBool,
     answered: AtomicU64,
@@ -63,7 +63,7 @@ impl Load {
     }
 
     /// Waits until this number of further commands were answered.
-    pub async fn answered_more(&self, more: u64) {
+    async fn answered_more(&self, more: u64) {
         let from = self.answered.load(Ordering::SeqCst);
         while self.answered.load(Ordering::SeqCst) < from + more {
             tokio::task::yield_now().await;
@@ -71,18 +71,12 @@ impl Load {
     }
 }
 
-/// Runs clients while a server is disturbed, and checks that no acknowledged deposit is lost
-/// or duplicated.
+/// Runs clients while the server is disturbed, and checks that no acknowledged deposit is lost or
+/// duplicated.
 async fn check(disturb: impl AsyncFn(&Server, &Load)) {
     let server = Server::start();
-    let url = server.url(&fresh_schema());
-    check_at(&url, async |load| disturb(&server, load).await).await;
-}
-
-/// The same for a server at an address.
-pub async fn check_at(url: &str, disturb: impl AsyncFnOnce(&Load)) {
     let host = Host::builder()
-        .store(url)
+        .store(server.url(&fresh_schema()))
         .cache_dir(place::compiled())
         .build()
         .await
@@ -103,7 +97,7 @@ pub async fn check_at(url: &str, disturb: impl AsyncFnOnce(&Load)) {
         .map(|n| tokio::spawn(Arc::clone(&load).client(n)))
         .collect();
     load.answered_more(200).await;
-    disturb(&load).await;
+    disturb(&server, &load).await;
     load.answered_more(200).await;
     load.is_over.store(true, Ordering::SeqCst);
     let answers: HashMap<String, Executed> = join_all(clients)
