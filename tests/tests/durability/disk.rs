@@ -72,13 +72,20 @@ impl Served {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// The numbers of all events. A page ends at some mebibytes.
     async fn numbers(&self) -> Vec<u64> {
-        let url = format!("{}/v1/streams/note-1/events?limit=1000", self.url);
-        let page = self.client.get(url).send().await.unwrap();
-        let page: Value = page.json().await.unwrap();
-        let events = page["events"].as_array().unwrap().iter();
-        let numbers = events.map(|event| event["data"]["number"].as_u64().unwrap());
-        numbers.collect()
+        let mut numbers = Vec::new();
+        loop {
+            let from = numbers.len() + 1;
+            let path = format!("/v1/streams/note-1/events?limit=1000&from={from}");
+            let page = self.client.get(self.url.clone() + &path).send().await;
+            let page: Value = page.unwrap().json().await.unwrap();
+            let events = page["events"].as_array().unwrap().iter();
+            numbers.extend(events.map(|event| event["data"]["number"].as_u64().unwrap()));
+            if page["next"].is_null() {
+                return numbers;
+            }
+        }
     }
 }
 
