@@ -76,7 +76,8 @@ impl Place {
     pub fn postgres() -> Self {
         let schema = postgres::fresh_schema();
         // However busy the machine is, a read gets its connection.
-        let url = postgres::server().url(&schema) + "&reader_wait_max_ms=180000";
+        let url = postgres::server().url(&schema);
+        let url = url.replace("schema=", "reader_wait_max_ms=180000&schema=");
         Self {
             folder: tempfile::tempdir().unwrap(),
             url,
@@ -168,8 +169,14 @@ impl Place {
 
     /// Starts a host on the store.
     pub fn builder(&self) -> Builder {
+        // On a busy machine each attempt takes long, and others come first more often.
+        let engine = quipu::engine::Options {
+            deadline: std::time::Duration::from_secs(30),
+            ..Default::default()
+        };
         Host::builder()
             .store(self.url.clone())
+            .engine(engine)
             .cache_dir(compiled())
     }
 
