@@ -192,13 +192,15 @@ fn a_signal_ends_the_host_before_it_is_ready() {
     assert!(sent.unwrap().success());
     let begun = std::time::Instant::now();
     while begun.elapsed() < PATIENCE {
-        if let Some(status) = child.try_wait().unwrap() {
+        if child.try_wait().unwrap().is_some() {
+            let status = child.wait().unwrap();
             assert!(status.success(), "{status}");
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     child.kill().unwrap();
+    child.wait().unwrap();
     panic!("the signal was not heard");
 }
 
