@@ -1,5 +1,7 @@
 //! `POST /v1/commands`: many commands on one request.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -86,7 +88,7 @@ fn answers(
     let lanes = Lanes::new(
         in_flight,
         app.options.lines_waiting_max,
-        move |key: Key, (number, read, held): (u64, Read, BodyHeld)| {
+        move |key: Key, (number, read, held): (u64, Read, Waiting)| {
             let host = host.clone();
             async move {
                 let _held = held;
@@ -109,6 +111,8 @@ fn answers(
         bodies,
         verdict,
         ending,
+        waiting: Arc::default(),
+        waiting_max: app.options.bodies_bytes_max / 4,
     };
     futures::stream::unfold(
         (lanes, lines, given),
@@ -127,7 +131,8 @@ fn answers(
                     return Some((Ok(chunk.freeze()), (lanes, lines, given)));
                 }
                 let is_idle = lanes.is_idle();
-                let may_read = !lines.is_done() && !ending.is_cancelled() && lanes.has_room();
+                let has_room = is_idle || lanes.has_room() && given.has_room();
+                let may_read = !lines.is_done() && !ending.is_cancelled() && has_room;
                 if !may_read && is_idle {
                     return None;
                 }
@@ -153,13 +158,15 @@ fn answers(
                             }
                             let has_room = held.resize(text.len());
                             let (key, read) = given.read(number, text, has_room);
-                            lanes.push(key, (number, read, held));
+                            let waiting = given.waiting(text.len(), held);
+                            lanes.push(key, (number, read, waiting));
                         }
                         Ok(None) => {}
                         Err((number, problem)) => {
                             let problem = given.verdict.instead_of(problem);
                             let held = given.bodies.nothing();
-                            lanes.push(Key::Line(number), (number, Err(problem), held));
+                            let waiting = given.waiting(0, held);
+                            lanes.push(Key::Line(number), (number, Err(problem), waiting));
                         }
                     },
                 }
@@ -174,9 +181,40 @@ struct Given {
     bodies: Bodies,
     verdict: Verdict,
     ending: CancellationToken,
+    /// Bytes of the lines that are waiting or being executed.
+    waiting: Arc<AtomicUsize>,
+    /// From this number of bytes on, no further line is read, so that the line that is read
+    /// next has memory.
+    waiting_max: usize,
+}
+
+/// The memory of a line until it is answered.
+struct Waiting {
+    bytes: usize,
+    all: Arc<AtomicUsize>,
+    _held: BodyHeld,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Given {
+    fn has_room(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) < self.waiting_max
+    }
+
+    fn waiting(&self, bytes: usize, held: BodyHeld) -> Waiting {
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        Waiting {
+            bytes,
+            all: Arc::clone(&self.waiting),
+            _held: held,
+        }
+    }
+
     fn read(&self, number: u64, text: &[u8], has_room: bool) -> (Key, Read) {
         if !has_room {
             let detail = "there is no memory for the line; try again, with the same command_id";
