@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use quipu_tests::seed;
 use serde_json::{Value, json};
 
-/// A host whose store is on a small file system of its own, which it alone sees.
+/// A host whose store is on a small file system of its own, which only it sees.
 struct Served {
     child: Child,
     url: String,
