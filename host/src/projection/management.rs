@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::compare::compare;
 use super::cutover::turn;
+use super::reconcile::reconcile_one;
 use super::{Action, BuildStatus, Comparison, Deployed, Error, Service, State, Status, Trouble};
 use crate::deploy::{Entry, LifecycleChange, Plan, ProjectionChanges, Release};
 use crate::model::{Lifecycle, Position, SettingsChange, Timestamp};
@@ -181,7 +182,7 @@ impl Service {
     /// store fails.
     pub async fn control(&self, name: &str, action: Action) -> Result<Status, Error> {
         let plan = self.shared.registry.plan();
-        let stored = self.stored(&plan, name).await?;
+        let mut stored = self.stored(&plan, name).await?;
         let documents = &self.shared.documents;
         match action {
             Action::Pause => documents.steer(name, Steer::Paused(true)).await?,
@@ -205,6 +206,13 @@ impl Service {
             }
             Action::Switch => {
                 let none = || refused(name, "no rebuild is under way; begin one with `rebuild`");
+                // The rebuild of a deployment starts with the owner's next check, and a switch may
+                // come before it.
+                if let Some(projected) = plan.projection(name)
+                    && projected.settings.lifecycle != Lifecycle::Live
+                {
+                    stored = reconcile_one(&self.shared, name, projected).await?;
+                }
                 let mut builds = stored.builds.iter();
                 let next = builds.find(|build| build.role == Role::Next);
                 // Confirmed before the hold ends, so that no owner checks in between what the

@@ -37,7 +37,7 @@ pub(super) async fn reconcile(shared: &Shared) -> Result<Vec<Wanted>, Error> {
 }
 
 /// Returns a projection after it has been given the builds that it should have.
-async fn reconcile_one(
+pub(super) async fn reconcile_one(
     shared: &Shared,
     name: &str,
     projected: &Projected,

@@ -28,6 +28,7 @@ on_every_store!(
     an_owner_renews_its_lease_during_long_work,
     a_rebuild_continues_after_a_restart,
     a_projection_name_is_taken_over_on_request,
+    a_switch_directly_after_a_deployment_applies_to_its_rebuild,
 );
 
 fn version(version: u32) -> Probe {
@@ -59,6 +60,21 @@ async fn switch_to_version_2(host: &Host) -> Status {
         build_of(status, Role::Active).is_some_and(|build| build.version == 2)
     });
     status.await
+}
+
+async fn a_switch_directly_after_a_deployment_applies_to_its_rebuild(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    until_state(&host, State::CaughtUp).await;
+    deploy(&host, &version(2), kept_async()).await;
+    let order = Action::Switch;
+    host.control_projection(NOTES, order).await.unwrap();
+    let status = until(&host, "taken over", |status| {
+        build_of(status, Role::Active).is_some_and(|build| build.version == 2)
+    });
+    assert!(build_of(&status.await, Role::Next).is_none());
+    host.shutdown().await.unwrap();
 }
 
 async fn a_higher_version_is_built_next_to_the_active_one_and_replaces_it(place: Place) {
