@@ -118,6 +118,11 @@ impl Probe {
         self.with("folds", json!("trap"))
     }
 
+    /// Keeps every rule of `quipu conform` but this one; with `none`, every rule.
+    pub fn breaks(self, rule: &str) -> Self {
+        self.with("breaks", json!(rule))
+    }
+
     /// The component.
     pub fn component(&self) -> Vec<u8> {
         let mut component = COMPONENT.get_or_init(built).clone();

@@ -6,7 +6,12 @@ use clap::Command;
 
 /// Every command that is not hidden, once.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Author components", &["build", "inspect", "key", "sign"]),
+    (
+        "Author components",
+        &[
+            "new", "dev", "build", "test", "conform", "inspect", "diff", "doctor", "key", "sign",
+        ],
+    ),
     ("Run a host", &["serve", "status", "demo", "bench"]),
     ("Write events", &["execute", "append"]),
     (

@@ -5,9 +5,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod append;
+mod author;
 mod backup;
 mod bench;
-mod build;
 mod client;
 mod compile;
 mod config;
@@ -80,7 +80,13 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
-    Build(build::Build),
+    New(author::New),
+    Build(author::Build),
+    Test(author::Test),
+    Conform(author::Conform),
+    Dev(author::Dev),
+    Diff(author::Diff),
+    Doctor(author::Doctor),
     Inspect(inspect::Inspect),
     Deploy(deploy::Deploy),
     Preflight(preflight::Preflight),
@@ -179,7 +185,13 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => serve.run().await,
         Command::Demo(demo) => demo.run().await,
+        Command::New(new) => new.run(),
         Command::Build(build) => build.run(),
+        Command::Test(test) => test.run().await,
+        Command::Conform(conform) => conform.run(),
+        Command::Dev(dev) => dev.run().await,
+        Command::Diff(diff) => diff.run(),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Deploy(deploy) => deploy.run().await,
         Command::Preflight(preflight) => preflight.run().await,

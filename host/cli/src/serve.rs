@@ -45,10 +45,7 @@ impl Serve {
     pub async fn run(self) -> Result<()> {
         let _written = log::start();
         // Before anything else, so that no signal finds its default.
-        let mut signals = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
+        let mut signals = signals()?;
         check_clock(SystemTime::now())?;
         let config = match &self.config {
             Some(path) => Config::read(path)?,
@@ -90,7 +87,7 @@ impl Serve {
     }
 }
 
-async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
+pub(super) async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
     let mut builder = Host::builder()
         .opened_store(store::open(url).await?)
         .engine(config.engine())
@@ -113,8 +110,16 @@ async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
     Ok(builder.build().await?)
 }
 
+/// The signals that ask a process to end.
+pub(super) fn signals() -> io::Result<(Signal, Signal)> {
+    Ok((
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    ))
+}
+
 /// Completes at the first signal. The second one ends the process.
-async fn asked_to_end((mut terminate, mut interrupt): (Signal, Signal)) {
+pub(super) async fn asked_to_end((mut terminate, mut interrupt): (Signal, Signal)) {
     either(&mut terminate, &mut interrupt).await;
     tracing::info!("shutting down: answering what is in flight");
     tokio::spawn(async move {

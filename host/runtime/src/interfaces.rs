@@ -11,6 +11,8 @@ use super::{Export, Refused};
 pub(super) struct Surface {
     pub imports: Vec<String>,
     pub exports: Vec<Export>,
+    /// Names of exports that are not the contract's. The host never uses them.
+    pub others: Vec<String>,
 }
 
 impl Surface {
@@ -26,8 +28,13 @@ impl Surface {
             imports.push(name.to_owned());
         }
         let (mut exports, mut has_manifest) = (Vec::new(), false);
+        let mut others = Vec::new();
         for (name, export) in kind.exports(engine) {
-            if !name.starts_with(PACKAGE) || is_plain_types(engine, &export.ty) {
+            if is_plain_types(engine, &export.ty) {
+                continue;
+            }
+            if !name.starts_with(PACKAGE) {
+                others.push(name.to_owned());
                 continue;
             }
             match interface(name) {
@@ -46,7 +53,11 @@ impl Surface {
             return Err(Refused::MissingExport(wanted.to_owned()));
         }
         exports.sort_unstable();
-        Ok(Self { imports, exports })
+        Ok(Self {
+            imports,
+            exports,
+            others,
+        })
     }
 }
 

@@ -12,8 +12,8 @@ use super::interfaces::Surface;
 use super::sandbox::{Sandbox, State};
 use super::ticker::Ticker;
 use super::{
-    Compiler, Error, Export, Limits, Manifest, Module, Options, Refused, diagnostics, projections,
-    steps,
+    Compiler, Definition, Error, Export, Limits, Manifest, Module, Options, Refused, Step,
+    diagnostics, projections, steps,
 };
 use quipu_model::Digest;
 
@@ -133,6 +133,29 @@ impl Runtime {
         Ok(module)
     }
 
+    /// Asks a component to describe itself several times in one instance. Returns whether the
+    /// descriptions are all the same.
+    ///
+    /// # Errors
+    /// When a description would be rejected.
+    pub fn describes_alike(&self, module: &Module, times: usize) -> Result<bool, Refused> {
+        let (before, digest) = (&module.before, module.digest);
+        let mut sandbox = Sandbox::new(before, &self.0.limits, "?".into())
+            .map_err(|broken| broken.of("?", digest))?;
+        let known = check_types(before, &mut sandbox, &module.exports).map_err(wrong_type)?;
+        for _ in 0..times {
+            let (manifest, steps, projections) =
+                described(before, &mut sandbox, &known, &module.exports, digest)?;
+            let is_same = manifest == module.manifest
+                && steps == module.steps
+                && projections == module.projections;
+            if !is_same {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Limits of every call.
     pub fn limits(&self) -> &Limits {
         &self.0.limits
@@ -176,7 +199,11 @@ impl Runtime {
         size: usize,
         component: &Component,
     ) -> Result<Module, Refused> {
-        let Surface { imports, exports } = Surface::of(&self.0.engine, component)?;
+        let Surface {
+            imports,
+            exports,
+            others,
+        } = Surface::of(&self.0.engine, component)?;
         let before = self
             .0
             .linker
@@ -185,38 +212,8 @@ impl Runtime {
         let mut sandbox = Sandbox::new(&before, &self.0.limits, "?".into())
             .map_err(|broken| broken.of("?", digest))?;
         let known = check_types(&before, &mut sandbox, &exports).map_err(wrong_type)?;
-        let instance = sandbox.instance;
-        let guest = manifest::GuestIndices::new(&before)
-            .and_then(|guest| guest.load(sandbox.store(), &instance))
-            .map_err(wrong_type)?;
-        let (info, _) = sandbox
-            .call(|store| guest.call_describe(store))
-            .map_err(|broken| broken.of("?", digest))?;
-        let manifest = Manifest::read(info, &exports)?;
-        let steps = match &known.upcaster {
-            None => Vec::new(),
-            Some(indices) => {
-                let guest = indices
-                    .load(sandbox.store(), &instance)
-                    .map_err(wrong_type)?;
-                let (told, _) = sandbox
-                    .call(|store| guest.call_steps(store))
-                    .map_err(|broken| broken.of(&manifest.name, digest))?;
-                steps::read(told, &manifest)?
-            }
-        };
-        let projections = match &known.projection {
-            None => Vec::new(),
-            Some(indices) => {
-                let guest = indices
-                    .load(sandbox.store(), &instance)
-                    .map_err(wrong_type)?;
-                let (told, _) = sandbox
-                    .call(|store| guest.call_define(store))
-                    .map_err(|broken| broken.of(&manifest.name, digest))?;
-                projections::read(told)?
-            }
-        };
+        let (manifest, steps, projections) =
+            described(&before, &mut sandbox, &known, &exports, digest)?;
         Ok(Module {
             runtime: self.clone(),
             before,
@@ -230,6 +227,7 @@ impl Runtime {
             manifest,
             exports,
             imports,
+            other_exports: others,
         })
     }
 
@@ -280,6 +278,49 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Refused> {
     Err(Refused::DoesNotCompile(
         bounded(&report, REPORT_BYTES_MAX).to_owned(),
     ))
+}
+
+/// What a component says of itself: its manifest, steps and projections, checked.
+fn described(
+    before: &InstancePre<State>,
+    sandbox: &mut Sandbox,
+    known: &Indices,
+    exports: &[Export],
+    digest: Digest,
+) -> Result<(Manifest, Vec<Step>, Vec<Definition>), Refused> {
+    let instance = sandbox.instance;
+    let guest = manifest::GuestIndices::new(before)
+        .and_then(|guest| guest.load(sandbox.store(), &instance))
+        .map_err(wrong_type)?;
+    let (info, _) = sandbox
+        .call(|store| guest.call_describe(store))
+        .map_err(|broken| broken.of("?", digest))?;
+    let manifest = Manifest::read(info, exports)?;
+    let steps = match &known.upcaster {
+        None => Vec::new(),
+        Some(indices) => {
+            let guest = indices
+                .load(sandbox.store(), &instance)
+                .map_err(wrong_type)?;
+            let (told, _) = sandbox
+                .call(|store| guest.call_steps(store))
+                .map_err(|broken| broken.of(&manifest.name, digest))?;
+            steps::read(told, &manifest)?
+        }
+    };
+    let projections = match &known.projection {
+        None => Vec::new(),
+        Some(indices) => {
+            let guest = indices
+                .load(sandbox.store(), &instance)
+                .map_err(wrong_type)?;
+            let (told, _) = sandbox
+                .call(|store| guest.call_define(store))
+                .map_err(|broken| broken.of(&manifest.name, digest))?;
+            projections::read(told)?
+        }
+    };
+    Ok((manifest, steps, projections))
 }
 
 /// Interfaces of a component that the host calls directly.

@@ -49,6 +49,7 @@ pub struct Module {
     pub(super) manifest: Manifest,
     pub(super) exports: Vec<Export>,
     pub(super) imports: Vec<String>,
+    pub(super) other_exports: Vec<String>,
 }
 
 impl Module {
@@ -101,6 +102,11 @@ impl Module {
     /// Names of the imports, as written in the component.
     pub fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// Names of exports that are not the contract's. The host never uses them.
+    pub fn other_exports(&self) -> &[String] {
+        &self.other_exports
     }
 
     /// The smallest world of the WIT that contains all exports of the component.

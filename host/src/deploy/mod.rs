@@ -3,12 +3,14 @@
 //! The plan is a number for the whole store. Each activation raises it. Every commit records the
 //! current plan, and the store rejects an append if the plan of its category has changed since.
 
+mod changes;
 mod error;
 mod lifting;
 mod plan;
 mod plan_history;
 mod projected;
 mod release;
+mod schema_changes;
 mod signing;
 mod snapshots;
 mod sources;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use changes::{Affected, Change, REJECTIONS, changes, rejections};
 pub use error::Error;
 pub use lifting::{Readable, Reading, Recorded, Unreadable};
 pub use plan::{Candidate, Deployed, Plan};

@@ -42,7 +42,29 @@ pub struct Config {
     /// The effect of folding a body with the word `rare`: "trap".
     #[serde(default)]
     folds: String,
+    /// Keeps the contract of guests in everything but this rule of `quipu conform`; "none": in
+    /// everything.
+    #[serde(default)]
+    pub breaks: String,
 }
+
+/// Whether this is a guest that breaks a rule.
+pub fn breaks(rule: &str) -> bool {
+    config().breaks == rule
+}
+
+/// Whether this guest keeps the rules that the other tests do not need.
+fn is_strict() -> bool {
+    !config().breaks.is_empty()
+}
+
+/// A number that is one higher at every call in this instance.
+pub fn turn() -> u32 {
+    TURN.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Events that this instance has folded.
+static FOLDED: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Deserialize)]
 pub struct Step {
@@ -111,7 +133,10 @@ impl manifest::Guest for Probe {
             events: events
                 .map(|(name, version, aliases)| message_type(name, *version, aliases))
                 .collect(),
-            annotations: unchanged.collect(),
+            annotations: match breaks("describes") {
+                true => vec![("turn".to_owned(), turn().to_string())],
+                false => unchanged.collect(),
+            },
         }
     }
 }
@@ -153,6 +178,9 @@ impl decider::GuestAggregate for Held {
         from: Option<decider::Snapshot>,
     ) -> Result<decider::Aggregate, types::FoldError> {
         let mut state = State::default();
+        if breaks("closed") {
+            std::hint::black_box(Box::leak(vec![1_u8; 50_000].into_boxed_slice()));
+        }
         if let Some(snapshot) = from {
             match config().snapshots.as_str() {
                 "refuse" => return Err(types::FoldError::Internal("not this one".to_owned())),
@@ -162,18 +190,35 @@ impl decider::GuestAggregate for Held {
             let types::Body::Json(text) = snapshot.body else {
                 return Err(types::FoldError::BadEvent("binary".to_owned()));
             };
+            if breaks("garbage-snapshot") {
+                serde_json::from_str::<State>(&text).unwrap();
+            }
             state = serde_json::from_str(&text)
-                .map_err(|error| types::FoldError::BadEvent(error.to_string()))?;
+                .map_err(|error| {
+                    let text: String = error.to_string().chars().take(1_000).collect();
+                    types::FoldError::BadEvent(text)
+                })?;
         }
         Ok(decider::Aggregate::new(Held(RefCell::new(state))))
     }
 
     fn apply(&self, events: Vec<types::Event>) -> Result<(), types::FoldError> {
         let mut state = self.0.borrow_mut();
+        if breaks("batching") {
+            state.seen.push("a call".to_owned());
+        }
         for event in events {
+            FOLDED.fetch_add(1, Ordering::Relaxed);
+            let is_known = config().events.iter().any(|known| known.0 == event.type_);
+            if is_strict() && !is_known && !breaks("unknown-event") {
+                return Err(types::FoldError::UnknownEvent(event.type_));
+            }
             let types::Body::Json(body) = event.body else {
                 return Err(types::FoldError::BadEvent("binary".to_owned()));
             };
+            if breaks("garbage-event") {
+                serde_json::from_str::<serde_json::Map<String, Value>>(&body).unwrap();
+            }
             if config().folds == "trap" && body.contains("rare") {
                 panic!("it does not fold {body}");
             }
@@ -188,6 +233,31 @@ impl decider::GuestAggregate for Held {
             return Err(types::DecideError::BadCommand("binary".to_owned()));
         };
         let is_odd = body.contains("odd");
+        if is_strict() && command.type_ != "note" {
+            return match breaks("unknown-command") {
+                true => Ok(Vec::new()),
+                false => Err(types::DecideError::BadCommand("not a note".to_owned())),
+            };
+        }
+        if breaks("garbage-command") {
+            serde_json::from_str::<Vec<(String, Value)>>(&body).unwrap();
+        }
+        if breaks("unchanged") {
+            self.0.borrow_mut().seen.push("a decision".to_owned());
+        }
+        if breaks("fuel") {
+            std::hint::black_box(
+                (0..200_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)),
+            );
+        }
+        let body = match () {
+            () if breaks("pure") => body.replace('}', &format!(",\"turn\":{}}}", turn())),
+            () if breaks("isolated") => {
+                let folded = FOLDED.load(Ordering::Relaxed);
+                body.replace('}', &format!(",\"folded\":{folded}}}"))
+            }
+            () => body,
+        };
         match config().decides.as_str() {
             "reject" if is_odd => {
                 return Err(types::DecideError::Rejected(types::Rejection {
@@ -230,7 +300,10 @@ impl decider::GuestAggregate for Held {
             _ => body,
         };
         let events: Vec<(String, Box<RawValue>)> = serde_json::from_str(&body)
-            .map_err(|error| types::DecideError::BadCommand(error.to_string()))?;
+            .map_err(|error| {
+                let text: String = error.to_string().chars().take(1_000).collect();
+                types::DecideError::BadCommand(text)
+            })?;
         let new = |(name, data): (String, Box<RawValue>)| {
             let names = match config().decides.as_str() {
                 "rename" => renamed(name),
@@ -260,6 +333,12 @@ impl decider::GuestAggregate for Held {
             "none" => return None,
             "lie" => _ = state.seen.pop(),
             _ => {}
+        }
+        if breaks("snapshot") {
+            state.seen.pop();
+        }
+        if breaks("repeated") {
+            state.migrated.push(turn());
         }
         Some(decider::Snapshot {
             state_schema_version: config().state,
@@ -308,7 +387,10 @@ impl upcaster::Guest for Probe {
             for (name, version) in &step.to {
                 let old: Value = serde_json::from_str(body)
                     .map_err(|error| types::FoldError::BadEvent(error.to_string()))?;
-                let mark = format!("{name}@{version}");
+                let mark = match breaks("lifting") {
+                    true => format!("{name}@{version} {}", turn()),
+                    false => format!("{name}@{version}"),
+                };
                 let made = match step.does.as_str() {
                     "twice" | "bad-event-twice" => serde_json::json!([[old, mark], mark]),
                     "same" => old,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::guest::exports::quipu::domain::projection as wit;
 use crate::guest::quipu::domain::types;
-use crate::guest::{Probe, config};
+use crate::guest::{Probe, breaks, config, turn};
 
 #[derive(Deserialize)]
 #[serde(default)]
@@ -160,6 +160,9 @@ impl Projection {
         if self.tags {
             next["tags"] = event.tags.iter().cloned().collect();
         }
+        if breaks("pure-documents") {
+            next["turn"] = turn().into();
+        }
         if self.annotations {
             next["annotations"] = event.annotations.iter().cloned().collect();
         }
@@ -236,6 +239,9 @@ impl wit::Guest for Probe {
         let mut documents = Vec::new();
         for work in work {
             let mut document = work.document;
+            if breaks("documents") {
+                document = Some(json!({"count": turn(), "seen": []}).to_string());
+            }
             for event in &work.events {
                 document = projection.fold(&work.key, document, event)?;
             }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod author;
 mod changing_events;
 mod clients;
 mod evolution;

@@ -1,0 +1,84 @@
+//! Rules about what a component says of itself, its steps and its projections.
+
+use std::sync::Arc;
+
+use quipu::runtime::{Module, Runtime};
+
+use super::Findings;
+use super::rules::{DESCRIBES, DOCUMENTS, EXPORTS, LIFTING, PURE_DOCUMENTS};
+use crate::Components;
+use crate::scenario::Scenario;
+use crate::scenario::play::{self, Calls, Repeated};
+
+/// The export with which a component that is made from JavaScript starts its engine.
+const OF_ENGINE: &str = "init";
+/// How often a component is asked to describe itself.
+const ASKED: usize = 3;
+
+pub(super) fn describes(findings: &mut Findings, runtime: &Runtime, module: &Arc<Module>) {
+    let extra = module.other_exports().iter().map(String::as_str);
+    let extra: Vec<&str> = extra.filter(|name| *name != OF_ENGINE).collect();
+    let exports = match extra.is_empty() {
+        true => Ok(()),
+        false => Err(format!("it also exports {}", extra.join(", "))),
+    };
+    findings.add(module, &EXPORTS, exports);
+    let result = match runtime.describes_alike(module, ASKED) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its manifest, steps or projections differ at another call".to_owned()),
+        Err(refused) => Err(format!("at another call: {refused}")),
+    };
+    findings.add(module, &DESCRIBES, result);
+}
+
+pub(super) fn check(
+    findings: &mut Findings,
+    module: &Arc<Module>,
+    components: &Components,
+    scenarios: &[&Scenario],
+) {
+    let has_steps = !module.steps().is_empty();
+    let has_projections = !module.projections().is_empty();
+    if !has_steps && !has_projections {
+        return;
+    }
+    let (mut lifting, mut documents, mut pure) = (Ok(()), Ok(()), Ok(()));
+    for scenario in scenarios {
+        let said = |text: &str| Err(format!("scenario {:?}: {text}", scenario.name));
+        let few = match play::once(components, scenario, Calls::Few) {
+            Ok(few) => few,
+            Err(error) => {
+                lifting = lifting.and(said(&error));
+                continue;
+            }
+        };
+        match play::repeats(components, scenario) {
+            Ok(Repeated { lifted, documents }) => {
+                if !lifted {
+                    lifting = lifting.and(said("the same events are lifted differently again"));
+                }
+                if !documents {
+                    pure = pure.and(said("the same events give other documents again"));
+                }
+            }
+            Err(error) => lifting = lifting.and(said(&error)),
+        }
+        let many = play::once(components, scenario, Calls::Many);
+        if !many.is_ok_and(|many| many.documents == few.documents) {
+            documents = documents.and(said("each event in a call of its own gives others"));
+        }
+    }
+    let is_tried = !scenarios.is_empty();
+    let why = "there is no scenario; name a file of scenarios";
+    let tried = [
+        (has_steps, &LIFTING, lifting),
+        (has_projections, &DOCUMENTS, documents),
+        (has_projections, &PURE_DOCUMENTS, pure),
+    ];
+    for (_, rule, result) in tried.into_iter().filter(|(has, ..)| *has) {
+        match is_tried {
+            true => findings.add(module, rule, result),
+            false => findings.not_tried(module, rule, why),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use glob::{MatchOptions, Pattern};
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// Name of the project file.
+pub const FILE: &str = "quipu.toml";
+/// Largest project file in bytes.
+const BYTES_MAX: u64 = 64 << 10;
+/// Folders that builds write.
+const WRITTEN: [&str; 7] = [
+    "target",
+    "build",
+    "node_modules",
+    ".venv",
+    "__pycache__",
+    ".quipu",
+    ".git",
+];
+/// A star does not reach into other folders.
+const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: false,
+};
+/// Most patterns in a list.
+const PATTERNS_MAX: usize = 100;
+
+/// A guest project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its name: the component's file is `NAME.wasm`.
+    pub name: String,
+    /// Language of its source.
+    pub language: Language,
+    /// The source file with which the build begins. Rust: not used.
+    pub entry: PathBuf,
+    /// A command of the author's own that writes the component, in place of the usual build.
+    pub build: Option<String>,
+    /// The component's file.
+    pub component: PathBuf,
+    /// Files whose change starts a build in `quipu dev`.
+    pub watch: Vec<String>,
+    /// Scenario files.
+    pub scenarios: Vec<String>,
+    /// The store of `quipu dev`.
+    pub store: String,
+}
+
+/// A language for guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Rust, compiled by cargo.
+    Rust,
+    /// TypeScript, compiled by the package `@quipu/guest`.
+    TypeScript,
+    /// JavaScript, compiled by the package `@quipu/guest`.
+    JavaScript,
+    /// Python, compiled by the package `quipu-guest`.
+    Python,
+}
+
+/// The project file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Manifest {
+    name: String,
+    language: Language,
+    entry: Option<PathBuf>,
+    build: Option<String>,
+    component: Option<PathBuf>,
+    watch: Option<Vec<String>>,
+    scenarios: Option<Vec<String>>,
+    store: Option<String>,
+}
+
+impl Language {
+    /// The name in a project file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::TypeScript => "typescript",
+            Self::JavaScript => "javascript",
+            Self::Python => "python",
+        }
+    }
+
+    fn entry(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::TypeScript => "src/index.ts",
+            Self::JavaScript => "src/index.js",
+            Self::Python => "app.py",
+        }
+    }
+
+    fn watch(self) -> &'static [&'static str] {
+        match self {
+            Self::Rust => &["src/**/*.rs", "Cargo.toml"],
+            Self::TypeScript => &["src/**/*.ts", "package.json", "tsconfig.json"],
+            Self::JavaScript => &["src/**/*.js", "package.json"],
+            Self::Python => &["**/*.py", "pyproject.toml"],
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Project {
+    /// Reads the project in a folder.
+    ///
+    /// # Errors
+    /// When there is no project file, or it does not fit. The error names the file and the line.
+    pub fn read(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(FILE);
+        let bytes = match std::fs::metadata(&path) {
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NoProject(dir.to_owned()));
+            }
+            Err(error) => return Err(Error::io(path)(error)),
+        };
+        let refused = |line, text: String| Error::Manifest {
+            path: path.clone(),
+            line,
+            text,
+        };
+        if bytes > BYTES_MAX {
+            let text = format!("{bytes} bytes, at most {BYTES_MAX} are accepted");
+            return Err(refused(None, text));
+        }
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let manifest: Manifest = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map(|span| line_of(&text, span.start));
+            refused(line, error.message().trim().to_owned())
+        })?;
+        Self::of(dir, manifest).map_err(|text| refused(None, text))
+    }
+
+    /// The scenario files, sorted by name.
+    ///
+    /// # Errors
+    /// When a folder can't be read.
+    pub fn scenario_files(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut files = Vec::new();
+        let dir = Pattern::escape(&self.dir.display().to_string());
+        for pattern in &self.scenarios {
+            let found = glob::glob(&format!("{dir}/{pattern}"));
+            let found = found.map_err(|error| self.wrong_pattern(pattern, &error))?;
+            for file in found {
+                let file = file.map_err(|error| {
+                    let path = error.path().to_owned();
+                    Error::io(path)(error.into())
+                })?;
+                files.push(file);
+            }
+        }
+        files.sort_unstable();
+        files.dedup();
+        Ok(files)
+    }
+
+    /// Whether a change of this file starts a build: it fits a pattern, and the build does not
+    /// write it.
+    pub fn watches(&self, file: &Path) -> bool {
+        let Ok(path) = file.strip_prefix(&self.dir) else {
+            return false;
+        };
+        let mut folders = path.ancestors().skip(1);
+        let is_written = file == self.component || folders.any(Self::is_written_by_builds);
+        let mut patterns = self.watch.iter().chain(&self.scenarios);
+        !is_written
+            && (path == Path::new(FILE)
+                || patterns.any(|it| {
+                    Pattern::new(it).is_ok_and(|pattern| pattern.matches_path_with(path, OPTIONS))
+                }))
+    }
+
+    /// Whether a folder contains what builds write, by its name.
+    pub(super) fn is_written_by_builds(folder: &Path) -> bool {
+        let name = folder.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| WRITTEN.contains(&name))
+    }
+
+    fn wrong_pattern(&self, pattern: &str, error: &glob::PatternError) -> Error {
+        Error::Manifest {
+            path: self.dir.join(FILE),
+            line: None,
+            text: format!("pattern {pattern:?}: {}", error.msg),
+        }
+    }
+
+    fn of(dir: &Path, manifest: Manifest) -> Result<Self, String> {
+        check_name(&manifest.name)?;
+        let language = manifest.language;
+        let owned = |patterns: &[&str]| patterns.iter().map(|&it| it.to_owned()).collect();
+        let entry = manifest.entry.unwrap_or_else(|| language.entry().into());
+        let component = manifest.component;
+        let component = component.unwrap_or_else(|| format!("build/{}.wasm", manifest.name).into());
+        for (key, path) in [("entry", &entry), ("component", &component)] {
+            let is_inside = path.is_relative()
+                && !path
+                    .components()
+                    .any(|it| it == std::path::Component::ParentDir);
+            if !is_inside {
+                return Err(format!(
+                    "{key}: {} is outside of the project",
+                    path.display()
+                ));
+            }
+        }
+        let watch = manifest.watch.unwrap_or_else(|| owned(language.watch()));
+        let scenarios = manifest.scenarios;
+        let scenarios = scenarios.unwrap_or_else(|| owned(&["scenarios/*.yaml"]));
+        for (key, patterns) in [("watch", &watch), ("scenarios", &scenarios)] {
+            if patterns.len() > PATTERNS_MAX {
+                let found = patterns.len();
+                return Err(format!(
+                    "{key}: {found} patterns, at most {PATTERNS_MAX} are accepted"
+                ));
+            }
+            for pattern in patterns {
+                Pattern::new(pattern)
+                    .map_err(|error| format!("{key}: pattern {pattern:?}: {}", error.msg))?;
+            }
+        }
+        Ok(Self {
+            entry,
+            build: manifest.build,
+            component: dir.join(component),
+            watch,
+            scenarios,
+            store: manifest
+                .store
+                .unwrap_or_else(|| "sqlite:.quipu/dev.db".to_owned()),
+            name: manifest.name,
+            language,
+            dir: dir.to_owned(),
+        })
+    }
+}
+
+/// Checks the name of a project: it becomes a file, a package and a category.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let fits =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+    let begins = name.starts_with(|letter: char| letter.is_ascii_lowercase());
+    match begins && name.len() <= 48 && name.chars().all(fits) {
+        true => Ok(()),
+        false => Err(format!(
+            "{name:?} is not a name of a project: use 1 to 48 of a-z, 0-9 and _, beginning with a \
+             letter"
+        )),
+    }
+}
+
+/// The line of a byte, from 1.
+fn line_of(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|it| *it == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Project, String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), text).unwrap();
+        let read = Project::read(dir.path());
+        read.map_err(|error| {
+            error
+                .to_string()
+                .replace(&dir.path().display().to_string(), ".")
+        })
+    }
+
+    #[test]
+    fn two_keys_are_a_project() {
+        let project = read("name = \"bank\"\nlanguage = \"python\"\n").unwrap();
+        assert_eq!(project.entry, Path::new("app.py"));
+        assert!(project.component.ends_with("build/bank.wasm"));
+        assert_eq!(project.scenarios, ["scenarios/*.yaml"]);
+        assert_eq!(project.store, "sqlite:.quipu/dev.db");
+    }
+
+    #[test]
+    fn only_sources_and_scenarios_are_watched() {
+        let project = read("name = \"bank\"\nlanguage = \"python\"\n").unwrap();
+        for (file, is_watched) in [
+            ("app.py", true),
+            ("rules/limits.py", true),
+            ("scenarios/rules.yaml", true),
+            ("quipu.toml", true),
+            ("build/bank.wasm", false),
+            (".venv/lib/site.py", false),
+            ("__pycache__/app.py", false),
+            ("README.md", false),
+        ] {
+            assert_eq!(
+                project.watches(&project.dir.join(file)),
+                is_watched,
+                "{file}"
+            );
+        }
+        assert!(!project.watches(Path::new("/elsewhere/app.py")));
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_the_line() {
+        for (text, message) in [
+            (
+                "name = \"bank\"\n",
+                "./quipu.toml:1: missing field `language`",
+            ),
+            (
+                "name = \"bank\"\nlanguage = \"cobol\"\n",
+                "./quipu.toml:2: unknown variant `cobol`, expected one of `rust`, `typescript`, \
+                 `javascript`, `python`",
+            ),
+            (
+                "name = \"bank\"\nlanguage = \"rust\"\n\nwacth = []\n",
+                "./quipu.toml:4: unknown field `wacth`, expected one of `name`, `language`, \
+                 `entry`, `build`, `component`, `watch`, `scenarios`, `store`",
+            ),
+            (
+                "name = \"Bank 1\"\nlanguage = \"rust\"\n",
+                "./quipu.toml: \"Bank 1\" is not a name of a project: use 1 to 48 of a-z, 0-9 and \
+                 _, beginning with a letter",
+            ),
+            (
+                "name = \"b\"\nlanguage = \"rust\"\ncomponent = \"../b.wasm\"\n",
+                "./quipu.toml: component: ../b.wasm is outside of the project",
+            ),
+        ] {
+            assert_eq!(read(text).unwrap_err(), message);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let missing = Project::read(dir.path()).unwrap_err().to_string();
+        assert!(missing.ends_with("no quipu.toml there; `quipu new NAME` makes a project"));
+    }
+}

@@ -1,0 +1,159 @@
+//! The files of a new project.
+
+use super::{Kind, Language};
+
+/// A file of a template: its path in the project, and its text.
+type File = (&'static str, &'static str);
+
+macro_rules! template {
+    ($file:literal) => {
+        include_str!(concat!("../../templates/", $file))
+    };
+}
+
+/// What replaces the marks in a template.
+pub(super) struct Values<'a> {
+    pub name: &'a str,
+    pub category: &'a str,
+    pub language: Language,
+}
+
+impl Values<'_> {
+    /// The text of a file, with its marks filled in.
+    pub fn filled(&self, text: &str) -> String {
+        // TypeScript narrows a literal only where it is asked to.
+        let (extension, narrowed) = match self.language {
+            Language::JavaScript => (".js", ""),
+            _ => (".ts", " as const"),
+        };
+        text.replace("{{name}}", self.name)
+            .replace("{{extension}}", extension)
+            .replace("{{const}}", narrowed)
+            .replace("{{category}}", self.category)
+            .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// The files of a project.
+pub(super) fn files(language: Language, kind: Kind) -> Vec<File> {
+    let mut files = common(kind);
+    files.extend(match language {
+        Language::Rust => rust(kind),
+        Language::TypeScript => typescript(kind),
+        Language::JavaScript => javascript(kind),
+        Language::Python => python(kind),
+    });
+    files
+}
+
+fn common(kind: Kind) -> Vec<File> {
+    let scenarios = match kind {
+        Kind::Decider => template!("common/decider.yaml"),
+        Kind::Projection => template!("common/projection.yaml"),
+        Kind::Upcaster => template!("common/upcaster.yaml"),
+    };
+    vec![
+        ("AGENTS.md", template!("common/AGENTS.md")),
+        ("scenarios/rules.yaml", scenarios),
+    ]
+}
+
+fn rust(kind: Kind) -> Vec<File> {
+    let (source, test) = match kind {
+        Kind::Decider => (
+            template!("rust/decider/lib.rs"),
+            template!("rust/decider/rules.rs"),
+        ),
+        Kind::Projection => (
+            template!("rust/projection/lib.rs"),
+            template!("rust/projection/rules.rs"),
+        ),
+        Kind::Upcaster => (
+            template!("rust/upcaster/lib.rs"),
+            template!("rust/upcaster/rules.rs"),
+        ),
+    };
+    vec![
+        ("quipu.toml", template!("rust/quipu.toml")),
+        ("Cargo.toml", template!("rust/Cargo.toml")),
+        (".gitignore", template!("rust/gitignore")),
+        ("src/lib.rs", source),
+        ("tests/rules.rs", test),
+    ]
+}
+
+fn typescript(kind: Kind) -> Vec<File> {
+    let (source, test) = match kind {
+        Kind::Decider => (
+            template!("node/decider/index.ts"),
+            template!("node/decider/rules.test.ts"),
+        ),
+        Kind::Projection => (
+            template!("node/projection/index.ts"),
+            template!("node/projection/rules.test.ts"),
+        ),
+        Kind::Upcaster => (
+            template!("node/upcaster/index.ts"),
+            template!("node/upcaster/rules.test.ts"),
+        ),
+    };
+    vec![
+        ("quipu.toml", template!("node/quipu.ts.toml")),
+        ("package.json", template!("node/package.ts.json")),
+        ("tsconfig.json", template!("node/tsconfig.json")),
+        (".npmrc", template!("node/npmrc")),
+        (".gitignore", template!("node/gitignore")),
+        ("src/index.ts", source),
+        ("tests/rules.test.ts", test),
+    ]
+}
+
+fn javascript(kind: Kind) -> Vec<File> {
+    let (source, test) = match kind {
+        Kind::Decider => (
+            template!("node/decider/index.js"),
+            template!("node/decider/rules.test.ts"),
+        ),
+        Kind::Projection => (
+            template!("node/projection/index.js"),
+            template!("node/projection/rules.test.ts"),
+        ),
+        Kind::Upcaster => (
+            template!("node/upcaster/index.js"),
+            template!("node/upcaster/rules.test.ts"),
+        ),
+    };
+    vec![
+        ("quipu.toml", template!("node/quipu.js.toml")),
+        ("package.json", template!("node/package.js.json")),
+        (".npmrc", template!("node/npmrc")),
+        (".gitignore", template!("node/gitignore")),
+        ("src/index.js", source),
+        ("tests/rules.test.js", test),
+    ]
+}
+
+fn python(kind: Kind) -> Vec<File> {
+    let (source, test) = match kind {
+        Kind::Decider => (
+            template!("python/decider/app.py"),
+            template!("python/decider/test_rules.py"),
+        ),
+        Kind::Projection => (
+            template!("python/projection/app.py"),
+            template!("python/projection/test_rules.py"),
+        ),
+        Kind::Upcaster => (
+            template!("python/upcaster/app.py"),
+            template!("python/upcaster/test_rules.py"),
+        ),
+    };
+    vec![
+        ("quipu.toml", template!("python/quipu.toml")),
+        ("requirements.txt", template!("python/requirements.txt")),
+        (".gitignore", template!("python/gitignore")),
+        ("app.py", source),
+        ("tests/__init__.py", ""),
+        ("tests/test_rules.py", test),
+    ]
+}

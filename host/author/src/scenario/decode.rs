@@ -1,0 +1,185 @@
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Expected, Given, Scenario, Scenarios, When};
+
+/// Largest scenario file in bytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Most scenarios in one file.
+const SCENARIOS_MAX: usize = 10_000;
+
+/// Why a scenario file can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It can't be read.
+    #[error("{path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        error: std::io::Error,
+    },
+    /// It is too large.
+    #[error("{path}: {bytes} bytes, at most {FILE_BYTES_MAX} are accepted")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// It is not a scenario file.
+    #[error("{path}:{line}: {text}")]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What does not fit.
+        text: String,
+    },
+    /// A scenario contradicts itself.
+    #[error("{path}: scenario {name:?}: {text}")]
+    Scenario {
+        /// The file.
+        path: PathBuf,
+        /// The scenario.
+        name: String,
+        /// What does not fit.
+        text: String,
+    },
+}
+
+impl Scenarios {
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    /// When the file can't be read or is not a scenario file. The error names the file and the
+    /// line, or the scenario.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let error = |error| Error::Read {
+            path: path.to_owned(),
+            error,
+        };
+        let bytes = std::fs::metadata(path).map_err(error)?.len();
+        if bytes > FILE_BYTES_MAX {
+            let path = path.to_owned();
+            return Err(Error::TooLarge { path, bytes });
+        }
+        let text = std::fs::read_to_string(path).map_err(error)?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads the text of a scenario file.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        let mut scenarios: Self = serde_saphyr::from_str(text).map_err(|error| {
+            let line = error.location().map_or(1, |at| at.line());
+            Error::Form {
+                path: path.to_owned(),
+                line,
+                text: first_line(&error.to_string()),
+            }
+        })?;
+        path.clone_into(&mut scenarios.path);
+        let refused = |name: &str, text: String| Error::Scenario {
+            path: path.to_owned(),
+            name: name.to_owned(),
+            text,
+        };
+        if scenarios.scenarios.len() > SCENARIOS_MAX {
+            let text =
+                format!("it is beyond the {SCENARIOS_MAX}th of the file; begin another file");
+            return Err(refused(&scenarios.scenarios[SCENARIOS_MAX].name, text));
+        }
+        for scenario in &scenarios.scenarios {
+            checked(scenario).map_err(|text| refused(&scenario.name, text))?;
+        }
+        Ok(scenarios)
+    }
+}
+
+impl Scenarios {
+    /// The text of a scenario file.
+    ///
+    /// # Errors
+    /// When a value has no YAML form.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
+        serde_saphyr::to_string(self)
+    }
+}
+
+/// The message of an error without its place, which is named before, and without the excerpt of
+/// the file that follows it.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    match line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
+        Some((_, message)) => message.to_owned(),
+        None => line.to_owned(),
+    }
+}
+
+fn checked(scenario: &Scenario) -> Result<(), String> {
+    for (number, given) in (1..).zip(&scenario.given) {
+        checked_given(given).map_err(|text| format!("given {number}: {text}"))?;
+    }
+    if let Some(when) = &scenario.when {
+        let When { data, json, .. } = when;
+        one_body(data.as_ref(), json.as_deref()).map_err(|text| format!("when: {text}"))?;
+    }
+    checked_expected(&scenario.then, scenario.when.is_some())
+        .map_err(|text| format!("then: {text}"))
+}
+
+fn checked_given(given: &Given) -> Result<(), String> {
+    match (&given.event, &given.command) {
+        (Some(_), None) if given.id.is_some() => {
+            return Err("`id` is for commands; the version gives an event its place".to_owned());
+        }
+        (None, Some(_)) if !given.tags.is_empty() => {
+            return Err("`tags` are for events; a command's events have their own".to_owned());
+        }
+        (Some(_), None) | (None, Some(_)) => {}
+        (Some(_), Some(_)) => return Err("name an `event` or a `command`, not both".to_owned()),
+        (None, None) => return Err("name an `event` or a `command`".to_owned()),
+    }
+    one_body(given.data.as_ref(), given.json.as_deref())
+}
+
+fn checked_expected(expected: &Expected, is_asked: bool) -> Result<(), String> {
+    if expected.is_empty() {
+        return Err("it expects nothing; `events: []` expects that nothing happens".to_owned());
+    }
+    let answers = [
+        ("events", expected.events.is_some()),
+        ("rejected", expected.rejected.is_some()),
+        ("invalid_command", expected.invalid_command.is_some()),
+    ];
+    let mut named = answers.iter().filter(|(_, is_named)| *is_named);
+    if let Some((name, _)) = named.next() {
+        if !is_asked {
+            return Err(format!(
+                "`{name}` is the answer to a command, and `when` is missing"
+            ));
+        }
+        if let Some((other, _)) = named.next() {
+            return Err(format!("a command has one answer: `{name}` or `{other}`"));
+        }
+    }
+    for event in expected.events.iter().chain(&expected.lifted).flatten() {
+        one_body(event.data.as_ref(), event.json.as_deref())
+            .map_err(|text| format!("event {}: {text}", event.event))?;
+    }
+    Ok(())
+}
+
+fn one_body(data: Option<&Value>, json: Option<&str>) -> Result<(), String> {
+    match (data, json) {
+        (Some(_), Some(_)) => Err("give the body as `data` or as `json`, not both".to_owned()),
+        _ => Ok(()),
+    }
+}

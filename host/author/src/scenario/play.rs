@@ -1,0 +1,668 @@
+//! Plays one scenario: folds what was given, decides the command, folds the documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quipu::model::{
+    Annotations, Body, CommandId, CommandRecord, CommitData, Context, EventId, Name, Position,
+    RecordedEvent, StreamId, Timestamp, Version, add_members, annotations, check_metadata,
+};
+use quipu::runtime::{Aggregate, Definition, FoldEvent, Instance, Manifest, Module, Outcome, Work};
+use quipu::upcast::{Lift, Lifter};
+use serde_json::Value;
+
+use super::{Given, Scenario};
+use crate::Components;
+
+/// Time of the first event or command that names none: 2026-01-01 in UTC.
+const BEGIN: Timestamp = Timestamp(1_767_225_600_000_000);
+const SECOND: u64 = 1_000_000;
+
+/// What came of a scenario.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Played {
+    /// The answer to the command. The ids of its events are no part of the decision.
+    pub outcome: Option<Outcome>,
+    /// The state afterwards, as JSON. `None` if there is no decider or it does not show it.
+    pub state: Option<String>,
+    /// The given events after lifting.
+    pub lifted: Vec<RecordedEvent>,
+    /// Documents by projection and key.
+    pub documents: BTreeMap<String, BTreeMap<String, String>>,
+    /// Types of commands that were decided, with their category.
+    pub commands: BTreeSet<(String, String)>,
+    /// Types of events that were decided, with their category.
+    pub events: BTreeSet<(String, String)>,
+    /// Codes of rejections, with their category.
+    pub rejections: BTreeSet<(String, String)>,
+}
+
+/// The history of a stream that its decider folds, and the commands that it was asked.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// The decider.
+    pub module: Arc<Module>,
+    /// The key of the stream.
+    pub key: String,
+    /// Its events, lifted.
+    pub events: Vec<RecordedEvent>,
+    /// Each command, with the number of events before it.
+    pub asked: Vec<(usize, CommandRecord)>,
+}
+
+/// How the guests are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// As few calls as possible.
+    Few,
+    /// Every event in a call of its own, and the state through a snapshot before each decision.
+    Many,
+}
+
+/// Plays a scenario in new instances with few calls, and again with many.
+///
+/// # Errors
+/// When a guest faults or can't read something, the scenario does not fit the components, or the
+/// answers differ.
+pub(crate) fn twice(components: &Components, scenario: &Scenario) -> Result<Played, String> {
+    let few = Play::new(components, Calls::Few).play(scenario)?;
+    let many = Play::new(components, Calls::Many).play(scenario);
+    if many.as_ref() == Ok(&few) {
+        return Ok(few);
+    }
+    let again = Play::new(components, Calls::Few).play(scenario);
+    let text = match (again.as_ref() == Ok(&few), many) {
+        (false, _) => {
+            "two new instances give different answers to the same calls: the guest is not pure"
+        }
+        (true, Ok(_)) => {
+            "the answers differ when each event comes in a call of its own and the state goes \
+             through a snapshot"
+        }
+        (true, Err(error)) => {
+            return Err(format!(
+                "with each event in a call of its own and the state through a snapshot: {error}"
+            ));
+        }
+    };
+    Err(text.to_owned())
+}
+
+/// Plays a scenario once, in new instances.
+///
+/// # Errors
+/// As [`twice`].
+pub(crate) fn once(
+    components: &Components,
+    scenario: &Scenario,
+    calls: Calls,
+) -> Result<Played, String> {
+    Play::new(components, calls).play(scenario)
+}
+
+/// Whether guests that are called twice with the same events give the same results.
+pub(crate) struct Repeated {
+    /// The same lifted events.
+    pub lifted: bool,
+    /// The same documents.
+    pub documents: bool,
+}
+
+/// Lifts and folds the events of a scenario twice in the same instances.
+///
+/// # Errors
+/// As [`twice`].
+pub(crate) fn repeats(components: &Components, scenario: &Scenario) -> Result<Repeated, String> {
+    let mut play = Play::new(components, Calls::Few);
+    let given = play.run(scenario)?;
+    let lifted = play.lifted(given.clone())? == play.lifted(given)?;
+    let mut documents = true;
+    for (module, projection) in components.projections() {
+        let events = play.lifted_for(projection)?;
+        let mut instance = Instance::new(module).map_err(|fault| fault.to_string())?;
+        let first = play.documents(&mut instance, projection, &events)?;
+        documents &= play.documents(&mut instance, projection, &events)? == first;
+    }
+    Ok(Repeated { lifted, documents })
+}
+
+/// The histories of a scenario's streams that have a decider.
+///
+/// # Errors
+/// As [`twice`].
+pub(crate) fn histories(
+    components: &Components,
+    scenario: &Scenario,
+) -> Result<Vec<History>, String> {
+    let mut play = Play::new(components, Calls::Few);
+    play.run(scenario)?;
+    let mut histories = Vec::new();
+    for (id, stream) in play.streams {
+        histories.push(History {
+            module: Arc::clone(stream.instance.module()),
+            key: stream.key,
+            events: stream.lifted,
+            asked: play.asked.remove(&id).unwrap_or_default(),
+        });
+    }
+    Ok(histories)
+}
+
+/// A scenario that is played.
+struct Play<'a> {
+    components: &'a Components,
+    calls: Calls,
+    lifter: Lifter,
+    streams: BTreeMap<StreamId, Stream>,
+    events: Vec<RecordedEvent>,
+    commands: u64,
+    now: Timestamp,
+    asked: BTreeMap<StreamId, Vec<(usize, CommandRecord)>>,
+    played: Played,
+}
+
+/// A stream and the state that is folded from it.
+struct Stream {
+    instance: Instance,
+    aggregate: Option<Aggregate>,
+    lift: Lift,
+    key: String,
+    /// Number of stored events that are folded.
+    folded: usize,
+    /// The events that are folded, lifted.
+    lifted: Vec<RecordedEvent>,
+}
+
+/// A command, as the scenario gives it.
+struct Asked<'a> {
+    name: &'a str,
+    schema_version: Option<u32>,
+    body: Body,
+    id: Option<&'a str>,
+    seed: Option<[u64; 4]>,
+    principal: Option<&'a str>,
+    metadata: &'a BTreeMap<String, Value>,
+}
+
+impl<'a> Play<'a> {
+    fn new(components: &'a Components, calls: Calls) -> Self {
+        Self {
+            components,
+            calls,
+            lifter: Lifter::default(),
+            streams: BTreeMap::new(),
+            events: Vec::new(),
+            commands: 0,
+            now: BEGIN,
+            asked: BTreeMap::new(),
+            played: Played::default(),
+        }
+    }
+
+    fn play(mut self, scenario: &Scenario) -> Result<Played, String> {
+        let given = self.run(scenario)?;
+        self.played.lifted = self.lifted(given)?;
+        self.fold_documents()?;
+        Ok(self.played)
+    }
+
+    /// Folds and decides. Returns the given events.
+    fn run(&mut self, scenario: &Scenario) -> Result<Vec<RecordedEvent>, String> {
+        let usual = match &scenario.stream {
+            Some(stream) => Some(stream_id(stream)?),
+            None => self.only_stream(),
+        };
+        for (number, given) in (1..).zip(&scenario.given) {
+            let done = self.give(given, usual.as_ref());
+            done.map_err(|text| format!("given {number}: {text}"))?;
+        }
+        let given = self.events.clone();
+        let mut asked_of = usual.clone();
+        if let Some(when) = &scenario.when {
+            let stream = chosen(when.stream.as_deref(), usual.as_ref())?;
+            self.passes(when.at.as_deref())?;
+            let asked = Asked {
+                name: &when.command,
+                schema_version: when.schema_version,
+                body: body(when.data.as_ref(), when.json.as_deref())?,
+                id: when.id.as_deref(),
+                seed: when.seed,
+                principal: when.principal.as_deref(),
+                metadata: &when.metadata,
+            };
+            let outcome = self.decide(&stream, &asked);
+            self.played.outcome = Some(outcome.map_err(|text| format!("when: {text}"))?);
+            asked_of = Some(stream);
+        }
+        if let Some(stream) = asked_of {
+            self.fold(&stream)?;
+            if let Some(stream) = self.streams.get_mut(&stream) {
+                self.played.state = stream.state()?;
+            }
+        }
+        Ok(given)
+    }
+
+    /// Key 1 in the category of the only decider, or of the only upcaster.
+    fn only_stream(&self) -> Option<StreamId> {
+        let categories = self.components.categories();
+        let with_decider = |it: &&String| self.components.decider(it).is_some();
+        let category = match categories.iter().filter(with_decider).count() {
+            1 => categories.iter().find(with_decider),
+            0 if categories.len() == 1 => categories.first(),
+            _ => None,
+        };
+        StreamId::new(&format!("{}-1", category?)).ok()
+    }
+
+    fn give(&mut self, given: &Given, usual: Option<&StreamId>) -> Result<(), String> {
+        let stream = chosen(given.stream.as_deref(), usual)?;
+        self.passes(given.at.as_deref())?;
+        let body = body(given.data.as_ref(), given.json.as_deref())?;
+        if let Some(name) = &given.event {
+            return self.record(&stream, name, body, given);
+        }
+        let name = given.command.as_deref().unwrap_or_default();
+        let asked = Asked {
+            name,
+            schema_version: given.schema_version,
+            body,
+            id: given.id.as_deref(),
+            seed: None,
+            principal: None,
+            metadata: &given.metadata,
+        };
+        match self.decide(&stream, &asked)? {
+            Outcome::Events(_) => Ok(()),
+            Outcome::Rejected(rejection) => Err(format!(
+                "command {name} is rejected as {}: {}",
+                rejection.code, rejection.message
+            )),
+            Outcome::BadCommand(text) => Err(format!("command {name} can't be read: {text}")),
+        }
+    }
+
+    /// Moves the time to `at`, or one second on.
+    fn passes(&mut self, at: Option<&str>) -> Result<(), String> {
+        self.now = match at {
+            None => Timestamp(self.now.0.saturating_add(SECOND)),
+            Some(at) => {
+                let time: jiff::Timestamp = at
+                    .parse()
+                    .map_err(|_| format!("time {at:?} is not of the form 2026-01-31T12:00:00Z"))?;
+                let since = u64::try_from(time.as_microsecond());
+                Timestamp(since.map_err(|_| format!("time {at:?} is before 1970"))?)
+            }
+        };
+        Ok(())
+    }
+
+    /// Adds a given event.
+    fn record(
+        &mut self,
+        stream: &StreamId,
+        name: &str,
+        body: Body,
+        given: &Given,
+    ) -> Result<(), String> {
+        let name = Name::new(name).map_err(|error| error.to_string())?;
+        let current = || {
+            let decider = self.components.decider(stream.category())?;
+            let known = decider.manifest().event(name.as_str())?;
+            Some(known.schema_version)
+        };
+        let schema_version = given.schema_version.or_else(current).unwrap_or(1);
+        let metadata = metadata(&given.metadata)?;
+        let tags = given.tags.iter().map(|tag| tag.as_str().into()).collect();
+        self.push(stream, CommitData::default(), |event| RecordedEvent {
+            name,
+            schema_version,
+            body,
+            metadata,
+            tags,
+            ..event
+        });
+        Ok(())
+    }
+
+    /// Adds an event to the log and to its stream.
+    fn push(
+        &mut self,
+        stream: &StreamId,
+        commit: CommitData,
+        of: impl FnOnce(RecordedEvent) -> RecordedEvent,
+    ) {
+        let before = self.events.iter().filter(|event| event.stream == *stream);
+        let version = Version(before.count() as u64 + 1);
+        let position = Position(self.events.len() as u64 + 1);
+        let event = of(RecordedEvent {
+            id: uuid(position.0),
+            stream: stream.clone(),
+            version,
+            position,
+            name: Name::stored(""),
+            schema_version: 1,
+            body: Body::empty(),
+            metadata: None,
+            tags: Vec::new(),
+            recorded_at: self.now,
+            commit: Arc::new(commit),
+            stored_as: None,
+        });
+        self.events.push(event);
+    }
+
+    /// Decides a command and adds its events.
+    fn decide(&mut self, id: &StreamId, asked: &Asked<'_>) -> Result<Outcome, String> {
+        let category = id.category().to_owned();
+        self.fold(id)?;
+        self.commands += 1;
+        let Some(stream) = self.streams.get_mut(id) else {
+            return Err(format!(
+                "no decider decides commands of category {category}"
+            ));
+        };
+        let manifest = stream.instance.module().manifest();
+        let command = command(manifest, asked, self.commands, self.now)?;
+        let annotations: Annotations = annotations(command.metadata.as_ref(), &command.context);
+        let Some(aggregate) = &stream.aggregate else {
+            return Err(format!("stream {id} has no state"));
+        };
+        let asked = self.asked.entry(id.clone()).or_default();
+        asked.push((stream.lifted.len(), command.clone()));
+        let decided = stream.instance.decide(aggregate, &command, &annotations);
+        let outcome = decided.map_err(|error| error.to_string())?.outcome;
+        let of = |name: &str| (category.clone(), name.to_owned());
+        self.played.commands.insert(of(command.name.as_str()));
+        match &outcome {
+            Outcome::Events(events) => {
+                let commit = CommitData::of(Some(&command), 0, None, None);
+                for event in events.clone() {
+                    self.played.events.insert(of(event.name.as_str()));
+                    let mut metadata = command.metadata.clone();
+                    add_members(&mut metadata, &own_members(event.metadata.as_ref()));
+                    self.push(id, commit.clone(), |it| RecordedEvent {
+                        name: event.name,
+                        schema_version: event.schema_version,
+                        body: event.body,
+                        metadata,
+                        tags: event.tags,
+                        ..it
+                    });
+                }
+            }
+            Outcome::Rejected(rejection) => _ = self.played.rejections.insert(of(&rejection.code)),
+            Outcome::BadCommand(_) => {}
+        }
+        Ok(same_ids(outcome))
+    }
+
+    /// Folds the events of a stream that are not folded yet. Nothing happens without a decider.
+    fn fold(&mut self, id: &StreamId) -> Result<(), String> {
+        let Some(module) = self.components.decider(id.category()) else {
+            return Ok(());
+        };
+        if !self.streams.contains_key(id) {
+            let stream = Stream::open(module, id, self.components)?;
+            self.streams.insert(id.clone(), stream);
+        }
+        let Some(stream) = self.streams.get_mut(id) else {
+            return Ok(());
+        };
+        let of_stream = self.events.iter().filter(|event| event.stream == *id);
+        let new = of_stream.skip(stream.folded).cloned().collect();
+        stream.fold(new, &self.lifter, self.calls)
+    }
+}
+
+impl Play<'_> {
+    /// Lifts the given events for their deciders, or without one for any reader.
+    fn lifted(&self, events: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>, String> {
+        let mut lifted = Vec::with_capacity(events.len());
+        for event in events {
+            let category = event.stream.category().to_owned();
+            let lift = match self.components.decider(&category) {
+                Some(_) => self.components.lift_for_decider(&category),
+                None => self.components.lift_for_readers(&category),
+            };
+            let parts = self.lifter.lift(&lift, vec![event]);
+            lifted.extend(parts.map_err(|error| error.to_string())?);
+        }
+        Ok(lifted)
+    }
+
+    /// Folds the documents of every projection.
+    fn fold_documents(&mut self) -> Result<(), String> {
+        for (module, projection) in self.components.projections() {
+            let name = &*projection.name;
+            let failed = |text: String| format!("projection {name}: {text}");
+            let events = self.lifted_for(projection).map_err(failed)?;
+            let mut instance = Instance::new(module).map_err(|fault| failed(fault.to_string()))?;
+            let documents = self.documents(&mut instance, projection, &events);
+            self.played
+                .documents
+                .insert(name.to_owned(), documents.map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// Lifts all events for a projection. Those that it does not read are left out.
+    fn lifted_for(&self, projection: &Definition) -> Result<Vec<RecordedEvent>, String> {
+        let mut lifted = Vec::new();
+        for event in &self.events {
+            let category = event.stream.category();
+            let Some(lift) = self.components.lift_for(projection, category) else {
+                continue;
+            };
+            let parts = self.lifter.lift(&lift, vec![event.clone()]);
+            lifted.extend(parts.map_err(|error| error.to_string())?);
+        }
+        Ok(lifted)
+    }
+
+    /// Folds lifted events into documents.
+    fn documents(
+        &self,
+        instance: &mut Instance,
+        projection: &Definition,
+        events: &[RecordedEvent],
+    ) -> Result<BTreeMap<String, String>, String> {
+        let together = match self.calls {
+            Calls::Few => events.len().max(1),
+            Calls::Many => 1,
+        };
+        let mut documents: BTreeMap<String, String> = BTreeMap::new();
+        for events in stored_together(events, together) {
+            let each: Vec<&RecordedEvent> = events.iter().collect();
+            let keys = instance.keys(projection, &each);
+            let keys = keys.map_err(|error| error.to_string())?;
+            let mut by_key: BTreeMap<&str, Vec<&RecordedEvent>> = BTreeMap::new();
+            for (event, keys) in events.iter().zip(&keys) {
+                for key in keys {
+                    by_key.entry(key).or_default().push(event);
+                }
+            }
+            let work: Vec<Work<'_>> = by_key
+                .iter()
+                .map(|(key, events)| Work {
+                    key,
+                    document: documents.get(*key).map(String::as_str),
+                    events: events.clone(),
+                })
+                .collect();
+            let folded = instance.apply_documents(projection, &work);
+            let folded = folded.map_err(|error| error.to_string())?;
+            for (key, document) in by_key.keys().zip(folded) {
+                match document {
+                    Some(document) => _ = documents.insert((*key).to_owned(), document),
+                    None => _ = documents.remove(*key),
+                }
+            }
+        }
+        Ok(documents)
+    }
+}
+
+impl Stream {
+    fn open(module: &Arc<Module>, id: &StreamId, components: &Components) -> Result<Self, String> {
+        let mut instance = Instance::new(module).map_err(|fault| fault.to_string())?;
+        let aggregate = instance.open(id.key(), None);
+        Ok(Self {
+            aggregate: Some(aggregate.map_err(|error| error.to_string())?),
+            instance,
+            lift: components.lift_for_decider(id.category()),
+            key: id.key().to_owned(),
+            folded: 0,
+            lifted: Vec::new(),
+        })
+    }
+
+    /// Folds stored events, in few or many calls.
+    fn fold(
+        &mut self,
+        stored: Vec<RecordedEvent>,
+        lifter: &Lifter,
+        calls: Calls,
+    ) -> Result<(), String> {
+        self.folded += stored.len();
+        let lifted = lifter.lift(&self.lift, stored);
+        let lifted = lifted.map_err(|error| error.to_string())?;
+        let Some(aggregate) = &self.aggregate else {
+            return Ok(());
+        };
+        let events: Vec<FoldEvent<'_>> = lifted.iter().map(FoldEvent::from).collect();
+        let folded = match calls {
+            Calls::Few => self.instance.apply(aggregate, &events),
+            Calls::Many => self.instance.apply_each(aggregate, &events),
+        };
+        folded.map_err(|error| error.to_string())?;
+        self.lifted.extend(lifted);
+        match calls {
+            Calls::Few => Ok(()),
+            Calls::Many => self.through_snapshot(),
+        }
+    }
+
+    /// Replaces the aggregate by one that is opened from its snapshot, in a new instance.
+    fn through_snapshot(&mut self) -> Result<(), String> {
+        let failed = |error: quipu::runtime::Failure| error.to_string();
+        let Some(aggregate) = &self.aggregate else {
+            return Ok(());
+        };
+        let Some(snapshot) = self.instance.snapshot(aggregate).map_err(failed)? else {
+            return Ok(());
+        };
+        let module = Arc::clone(self.instance.module());
+        let mut instance = Instance::new(&module).map_err(|fault| fault.to_string())?;
+        let aggregate = instance.open(&self.key, Some(&snapshot)).map_err(failed)?;
+        (self.instance, self.aggregate) = (instance, Some(aggregate));
+        Ok(())
+    }
+
+    /// The state as the decider shows it.
+    fn state(&mut self) -> Result<Option<String>, String> {
+        let Some(aggregate) = &self.aggregate else {
+            return Ok(None);
+        };
+        let view = self.instance.view(aggregate);
+        view.map_err(|error| error.to_string())
+    }
+}
+
+/// Cuts events into groups, never between the parts of one stored event.
+fn stored_together(events: &[RecordedEvent], count: usize) -> Vec<&[RecordedEvent]> {
+    let mut groups = Vec::new();
+    let mut begin = 0;
+    for end in 1..=events.len() {
+        let is_cut = end == events.len() || events[end].position != events[end - 1].position;
+        if is_cut && (end - begin >= count || end == events.len()) {
+            groups.push(&events[begin..end]);
+            begin = end;
+        }
+    }
+    groups
+}
+
+fn chosen(named: Option<&str>, usual: Option<&StreamId>) -> Result<StreamId, String> {
+    match (named, usual) {
+        (Some(named), _) => stream_id(named),
+        (None, Some(usual)) => Ok(usual.clone()),
+        (None, None) => Err("name the stream: there is not one decider whose it could be".into()),
+    }
+}
+
+fn stream_id(text: &str) -> Result<StreamId, String> {
+    StreamId::new(text).map_err(|error| error.to_string())
+}
+
+/// The body of a message: an empty object if there is none.
+pub(super) fn body(data: Option<&Value>, json: Option<&str>) -> Result<Body, String> {
+    let text = match (data, json) {
+        (Some(data), _) => data.to_string(),
+        (None, Some(json)) => json.to_owned(),
+        (None, None) => "{}".to_owned(),
+    };
+    Body::json(text).map_err(|error| error.to_string())
+}
+
+fn metadata(members: &BTreeMap<String, Value>) -> Result<Option<Bytes>, String> {
+    if members.is_empty() {
+        return Ok(None);
+    }
+    let text = serde_json::to_vec(members).map_err(|error| error.to_string())?;
+    check_metadata(&text).map_err(|error| error.to_string())?;
+    Ok(Some(text.into()))
+}
+
+/// The members that a guest gave an event.
+fn own_members(metadata: Option<&Bytes>) -> Annotations {
+    annotations(metadata, &Context::default())
+}
+
+/// A command as the decider receives it.
+fn command(
+    manifest: &Manifest,
+    asked: &Asked<'_>,
+    number: u64,
+    now: Timestamp,
+) -> Result<CommandRecord, String> {
+    let given = Name::new(asked.name).map_err(|error| error.to_string())?;
+    let known = manifest.command(asked.name);
+    let usual_id = format!("command-{number}");
+    let id = CommandId::new(asked.id.unwrap_or(&usual_id)).map_err(|error| error.to_string())?;
+    let context = Context {
+        correlation_id: Some(id.as_str().into()),
+        principal: asked.principal.map(Into::into),
+        ..Context::default()
+    };
+    Ok(CommandRecord {
+        name: known.map_or(given, |known| known.name.clone()),
+        schema_version: asked
+            .schema_version
+            .unwrap_or_else(|| known.map_or(1, |known| known.schema_version)),
+        body: asked.body.clone(),
+        metadata: metadata(asked.metadata)?,
+        context,
+        accepted_at: now,
+        seed: asked.seed.unwrap_or([number, 2, 3, 4]),
+        id,
+    })
+}
+
+/// The outcome with event ids that do not differ between two decisions.
+fn same_ids(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Events(mut events) => {
+            for (number, event) in (1..).zip(&mut events) {
+                event.id = uuid(number);
+            }
+            Outcome::Events(events)
+        }
+        other => other,
+    }
+}
+
+fn uuid(number: u64) -> EventId {
+    EventId::from_u128(number.into())
+}

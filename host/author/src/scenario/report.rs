@@ -1,0 +1,118 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+use serde::Serialize;
+
+use super::{Coverage, Difference};
+
+/// The result of one scenario.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// What is not as expected. Empty: the scenario passed.
+    pub differences: Vec<Difference>,
+}
+
+impl Verdict {
+    /// Whether everything is as expected.
+    pub fn passed(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+/// The results of some scenario files.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// One for each scenario, in order.
+    #[serde(rename = "scenarios")]
+    pub verdicts: Vec<Verdict>,
+    /// Which decisions were shown.
+    pub coverage: Coverage,
+}
+
+impl Report {
+    /// Number of scenarios that did not pass.
+    pub fn failed(&self) -> usize {
+        self.verdicts.iter().filter(|it| !it.passed()).count()
+    }
+
+    /// Writes the results for people.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut file = None;
+        for verdict in &self.verdicts {
+            if file.replace(&verdict.file) != Some(&verdict.file) {
+                writeln!(out, "{}", verdict.file.display())?;
+            }
+            let mark = if verdict.passed() { "ok  " } else { "FAIL" };
+            writeln!(out, "  {mark} {}", verdict.name)?;
+            for difference in &verdict.differences {
+                writeln!(out, "         {difference}")?;
+            }
+        }
+        let (all, failed) = (self.verdicts.len(), self.failed());
+        writeln!(out, "\n{all} scenarios, {failed} failed")?;
+        self.write_coverage(out)
+    }
+
+    fn write_coverage(&self, out: &mut impl Write) -> io::Result<()> {
+        let Coverage {
+            commands,
+            events,
+            rejections,
+        } = &self.coverage;
+        for (what, declared) in [
+            ("commands", commands),
+            ("events", events),
+            ("rejections", rejections),
+        ] {
+            if declared.declared == 0 {
+                continue;
+            }
+            let seen = declared.declared - declared.never.len();
+            write!(out, "{what}: {seen} of {} seen", declared.declared)?;
+            if !declared.never.is_empty() {
+                let never: Vec<&str> = declared.never.iter().map(String::as_str).collect();
+                write!(out, "; never: {}", never.join(", "))?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the results as JUnit XML.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn write_junit(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut report = quick_junit::Report::new("quipu test");
+        let mut rest = &self.verdicts[..];
+        while let Some(first) = rest.first() {
+            let of_file = rest.iter().take_while(|it| it.file == first.file).count();
+            let (verdicts, after) = rest.split_at(of_file);
+            let file = first.file.display().to_string();
+            let mut suite = TestSuite::new(&file);
+            for verdict in verdicts {
+                let mut status = TestCaseStatus::success();
+                if !verdict.passed() {
+                    let lines = verdict.differences.iter().map(ToString::to_string);
+                    status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                    status.set_message(lines.collect::<Vec<_>>().join("\n"));
+                }
+                let mut case = TestCase::new(&verdict.name, status);
+                case.set_classname(&file);
+                suite.add_test_case(case);
+            }
+            report.add_test_suite(suite);
+            rest = after;
+        }
+        let text = report.to_string().map_err(io::Error::other)?;
+        out.write_all(text.as_bytes())
+    }
+}

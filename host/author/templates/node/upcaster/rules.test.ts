@@ -1,0 +1,7 @@
+import { test } from 'node:test';
+import { lifted } from '@quipu/guest/testing';
+import { steps } from '../src/index{{extension}}';
+
+test('amounts become cents', () => {
+  lifted(steps, 'added', 1, { amount: 5 }).to(['added', 2, { cents: 500 }]);
+});

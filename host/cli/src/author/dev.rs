@@ -1,0 +1,227 @@
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use quipu::proof::Policy;
+use quipu::runtime::Runtime;
+use quipu::store::StoreUrl;
+use quipu::{Deploy, DeployError, Host};
+use quipu_api::PreflightView;
+use quipu_author::project::{self, Project, Watch};
+use quipu_author::scenario::{self, Scenarios};
+use quipu_author::{Components, conform};
+use tokio::net::TcpListener;
+
+use super::test::changed;
+use crate::config::Config;
+use crate::exit::WrongUse;
+use crate::{log, preflight, serve, table};
+
+/// Build, test and serve a project after every change
+///
+/// Runs a host on the project's development store, prints `ready http://ADDR` on stdout, and
+/// watches the project. After a change it builds the component, plays the scenarios, checks the
+/// component, runs a preflight against the events of the development store, and activates it. If a
+/// step fails, the version before goes on serving. Nothing is deleted unless --fresh asks for it.
+#[derive(Debug, Args)]
+pub struct Dev {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// The address to listen on; port 0 picks a port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878")]
+    listen: String,
+    /// The development store, instead of the project's
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// Begin with an empty development store; asks before it deletes the file
+    #[arg(long)]
+    fresh: bool,
+    /// With --fresh: do not ask
+    #[arg(long, requires = "fresh")]
+    yes: bool,
+    /// Keep the version before, too, when a recorded command would be decided differently
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Objections about rules that the author may be changing on purpose.
+const RULES: [&str; 5] = ["decision", "rejected", "accepted", "rejection", "command"];
+/// The longest time in which a preflight reads events.
+const PREFLIGHT: Duration = Duration::from_secs(20);
+
+impl Dev {
+    pub async fn run(self) -> Result<()> {
+        let _written = log::start();
+        let signals = serve::signals()?;
+        let project = Project::read(&self.dir)?;
+        let url = self.store(&project)?;
+        if self.fresh {
+            self.clear(&url)?;
+        }
+        let listener = TcpListener::bind(&self.listen).await;
+        let listener = listener.with_context(|| format!("can't listen on {}", self.listen))?;
+        let config = Config::default();
+        let host = serve::open(&url, &config).await?;
+        let mut watch = Watch::new(&project)?;
+        writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
+        let http = config.http();
+        let until = serve::asked_to_end(signals);
+        let serving = quipu_server::serve(listener, host.clone(), http, until);
+        let mut serving = std::pin::pin!(serving);
+        loop {
+            tokio::select! {
+                served = &mut serving => return served,
+                () = self.step(&host, &project) => {}
+            }
+            tokio::select! {
+                served = &mut serving => return served,
+                next = changed(watch) => {
+                    let (next, files) = next?;
+                    watch = next;
+                    for file in &files {
+                        let shown = file.strip_prefix(&project.dir).unwrap_or(file);
+                        eprintln!("changed: {}", shown.display());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings the project's present state into the host, or says why not.
+    async fn step(&self, host: &Host, project: &Project) {
+        let begun = Instant::now();
+        // The file may have changed as well.
+        let done = match Project::read(&project.dir) {
+            Ok(project) => self.renew(host, &project).await,
+            Err(error) => Err(error.into()),
+        };
+        let seconds = begun.elapsed().as_secs_f64();
+        match done {
+            Ok(text) => eprintln!("{text} ({seconds:.1} s)"),
+            Err(error) => {
+                let active = host.plan().active(&project.name).is_some();
+                let after = match active {
+                    true => "; the version before goes on serving",
+                    false => "; nothing is served yet",
+                };
+                eprintln!("error: {}{after}", crate::shown(&error));
+            }
+        }
+    }
+
+    async fn renew(&self, host: &Host, project: &Project) -> Result<String> {
+        let project = project.clone();
+        let checked = tokio::task::spawn_blocking(move || check(&project));
+        let bytes = checked.await??;
+        let module = host.upload(bytes).await?.module;
+        let manifest = module.manifest();
+        let (name, digest) = (
+            format!("{} {}", manifest.name, manifest.version),
+            module.digest(),
+        );
+        if host.plan().active(&manifest.name) == Some(digest) {
+            return Ok(format!("{name} is unchanged and serves"));
+        }
+        let allowed: &[&str] = if self.strict { &[] } else { &RULES };
+        let allowed: Vec<String> = allowed.iter().map(|&kind| kind.to_owned()).collect();
+        let deploy = Deploy::new(digest)
+            .allowing(Policy::allowing(&allowed)?)
+            .within(PREFLIGHT)
+            .by("quipu dev");
+        let prepared = host.prepare(deploy, &mut |_| {}).await?;
+        if let Some(found) = prepared.preflight()
+            && !found.objections.is_empty()
+        {
+            let view = PreflightView::of(found.clone());
+            let mut err = io::stderr().lock();
+            preflight::print(&view, table::width(&console::Term::stderr()), &mut err)?;
+        }
+        match prepared.activate().await {
+            Ok(deployment) => Ok(format!("{name} serves with plan {}", deployment.plan)),
+            Err(DeployError::Blocked(_)) => {
+                bail!("the preflight objects; mend the guest, or begin anew with --fresh")
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The development store. A relative path is meant from the project's folder.
+    fn store(&self, project: &Project) -> Result<StoreUrl> {
+        let text = self.store.as_deref().unwrap_or(&project.store);
+        let url: StoreUrl = text.parse().map_err(|error| WrongUse(format!("{error}")))?;
+        Ok(match url {
+            StoreUrl::Sqlite(file) if self.store.is_none() => {
+                let file = project.dir.join(file);
+                if let Some(folder) = file.parent() {
+                    std::fs::create_dir_all(folder)
+                        .with_context(|| folder.display().to_string())?;
+                }
+                StoreUrl::Sqlite(file)
+            }
+            url => url,
+        })
+    }
+
+    /// Deletes the development store, after asking.
+    fn clear(&self, url: &StoreUrl) -> Result<()> {
+        let StoreUrl::Sqlite(file) = url else {
+            let text = "--fresh deletes a SQLite file; empty a database of a server yourself";
+            return Err(WrongUse(text.to_owned()).into());
+        };
+        if !file.exists() {
+            return Ok(());
+        }
+        if !self.yes && !is_wanted(file)? {
+            bail!("{} was not deleted", file.display());
+        }
+        for ending in ["", "-wal", "-shm"] {
+            let mut path = file.clone().into_os_string();
+            path.push(ending);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| PathBuf::from(path).display().to_string());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks a person whether a store is to be deleted.
+fn is_wanted(file: &Path) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        let text = "--fresh asks before it deletes; --yes answers without a terminal";
+        return Err(WrongUse(text.to_owned()).into());
+    }
+    eprint!("delete {} with all its events? [y/N] ", file.display());
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "yes"))
+}
+
+/// Builds the component, plays the scenarios and checks it. Returns its bytes.
+fn check(project: &Project) -> Result<Vec<u8>> {
+    let component = project::build(project, false)?.component;
+    let runtime = Runtime::new(Default::default())?;
+    let components = Components::load(&runtime, &[&component])?;
+    let files = project.scenario_files()?;
+    let scenarios: Result<Vec<_>, _> = files.iter().map(|file| Scenarios::read(file)).collect();
+    let scenarios = scenarios?;
+    if !scenarios.is_empty() {
+        let report = scenario::play(&components, &scenarios);
+        let failed = report.failed();
+        if failed > 0 {
+            report.write(&mut io::stderr().lock())?;
+            bail!("{failed} of {} scenarios failed", report.verdicts.len());
+        }
+    }
+    let findings = conform::conform(&runtime, &components, &scenarios, conform::Depth::Short);
+    if let Some(broken) = findings.iter().find(|finding| finding.broken.is_some()) {
+        bail!("{broken}");
+    }
+    std::fs::read(&component).with_context(|| component.display().to_string())
+}

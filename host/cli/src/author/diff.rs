@@ -1,0 +1,67 @@
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use quipu::deploy::{Change, changes};
+use quipu::runtime::{Module, Runtime};
+
+/// Compare two components: what changes, and whom it breaks
+///
+/// Compares names, types, schemas, steps and projections. A rule that decides differently is not
+/// found here, but by a preflight on recorded history.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The component before
+    old: PathBuf,
+    /// The component that takes its place
+    new: PathBuf,
+    /// End with exit code 1 when something breaks
+    #[arg(long)]
+    check: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Diff {
+    pub fn run(self) -> Result<()> {
+        let runtime = Runtime::new(Default::default())?;
+        let (old, new) = (load(&runtime, &self.old)?, load(&runtime, &self.new)?);
+        let found = changes(&old, &new);
+        let mut out = io::stdout().lock();
+        match self.json {
+            true => writeln!(out, "{}", serde_json::to_string(&found)?)?,
+            false => print(&found, &mut out)?,
+        }
+        let breaking = found.iter().filter(|change| change.breaks).count();
+        if self.check && breaking > 0 {
+            bail!("{breaking} of {} changes break something", found.len());
+        }
+        Ok(())
+    }
+}
+
+fn load(runtime: &Runtime, path: &Path) -> Result<Arc<Module>> {
+    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+    let module = runtime.load(&bytes);
+    module.with_context(|| path.display().to_string())
+}
+
+fn print(found: &[Change], out: &mut impl Write) -> io::Result<()> {
+    for Change {
+        breaks,
+        affected,
+        text,
+    } in found
+    {
+        let mark = if *breaks { "breaks" } else { "note  " };
+        let text = crate::table::printable(text);
+        writeln!(out, "{mark}  {affected}: {text}")?;
+    }
+    if found.is_empty() {
+        writeln!(out, "they describe themselves in the same way")?;
+    }
+    Ok(())
+}

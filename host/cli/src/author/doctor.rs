@@ -1,0 +1,52 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use quipu_author::project;
+
+use super::Language;
+
+/// Check the tools that build guests on this machine
+///
+/// In a project, or with --lang, only the tools of its language. Prints for each tool what was
+/// found, or the command that installs it. Ends with exit code 1 when something is missing.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Only the tools of this language
+    #[arg(long, value_enum)]
+    lang: Option<Language>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub fn run(self) -> Result<()> {
+        let findings = project::doctor(&self.dir, self.lang.map(Into::into));
+        let mut out = io::stdout().lock();
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(&findings)?)?;
+        } else {
+            for finding in &findings {
+                let (mark, text) = match (&finding.found, &finding.advice) {
+                    (_, Some(advice)) => ("missing", advice),
+                    (Some(found), None) => ("ok     ", found),
+                    (None, None) => continue,
+                };
+                writeln!(out, "{mark}  {}: {text}", finding.tool)?;
+                if !finding.is_well() {
+                    writeln!(out, "         needed for {}", finding.needed_by.join(", "))?;
+                }
+            }
+        }
+        let missing = findings.iter().filter(|it| !it.is_well()).count();
+        if missing > 0 {
+            bail!("{missing} of {} tools are missing", findings.len());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+use std::collections::BTreeSet;
+
+use quipu::runtime::Runtime;
+use quipu_author::Components;
+use quipu_author::conform::{Depth, Finding, RULES, conform};
+use quipu_author::scenario::Scenarios;
+use quipu_tests::probe::probe;
+use serde_json::json;
+
+use super::{run_in, with_scenarios};
+
+const SCENARIOS: &str = r#"
+scenarios:
+  - name: notes
+    stream: note-1
+    given:
+      - {event: noted, data: {n: 1}}
+      - {event: noted, data: {n: 2}}
+      - {event: old, data: {n: 3}}
+    when: {command: note, json: '[["noted", {"n": 4}]]'}
+    then: {state: $any}
+"#;
+
+/// The rules that a probe is found to break.
+fn broken(rule: &str) -> (BTreeSet<&'static str>, Vec<Finding>) {
+    let probe = probe("note")
+        .event("noted", 1)
+        .step("note", ("old", 1), &[("noted", 1)])
+        .projection("notes", 1, json!({}))
+        .breaks(rule);
+    let runtime = Runtime::new(Default::default()).unwrap();
+    let module = runtime.load(&probe.component()).unwrap();
+    let components = Components::of(vec![module]).unwrap();
+    let scenarios = Scenarios::parse("notes.yaml".as_ref(), SCENARIOS).unwrap();
+    let findings = conform(&runtime, &components, &[scenarios], Depth::Full);
+    let is_broken = findings.iter().filter(|finding| finding.broken.is_some());
+    (
+        is_broken.map(|finding| finding.rule.name).collect(),
+        findings,
+    )
+}
+
+#[test]
+fn a_guest_that_keeps_the_contract_has_no_findings() {
+    let (broken, findings) = broken("none");
+    assert!(broken.is_empty(), "{findings:#?}");
+    let untried: Vec<_> = findings
+        .iter()
+        .filter(|it| it.not_tried.is_some())
+        .collect();
+    assert!(untried.is_empty(), "{untried:#?}");
+    let tried: BTreeSet<_> = findings.iter().map(|it| it.rule.name).collect();
+    // A component that is loaded already can't break the first one.
+    let all: BTreeSet<_> = RULES.iter().skip(1).map(|rule| rule.name).collect();
+    assert_eq!(tried, all);
+}
+
+#[test]
+fn each_broken_rule_is_named() {
+    for rule in RULES.iter().map(|rule| rule.name) {
+        if ["loads", "exports"].contains(&rule) {
+            // They need components of another form: the next test.
+            continue;
+        }
+        let (broken, findings) = broken(rule);
+        assert!(broken.contains(rule), "{rule}: {findings:#?}");
+    }
+}
+
+#[test]
+fn a_file_that_no_host_would_accept_is_named() {
+    let dir = with_scenarios(SCENARIOS);
+    std::fs::write(dir.path().join("core.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    let said = run_in(dir.path(), &["conform", "core.wasm"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.starts_with("BROKEN     loads: "), "{}", said.out);
+    assert!(said.out.contains("a core module"), "{}", said.out);
+}
+
+#[test]
+fn the_example_keeps_every_rule() {
+    let dir = with_scenarios(
+        "scenarios:\n  - name: one\n    given:\n      - {command: open, data: {owner: ann}}\n      \
+         - {command: deposit, data: {amount: 5}}\n    when: {command: withdraw, data: {amount: 2}}\n    \
+         then: {events: [{event: withdrawn}]}\n",
+    );
+    let said = run_in(dir.path(), &["conform", "account.wasm", "rules.yaml"]);
+    let out = said.ok();
+    assert!(!out.contains("not tried"), "{out}");
+    assert_eq!(out.lines().count(), 16, "{out}");
+    // Without scenarios the rules about histories are not tried, and the output says so.
+    let said = run_in(dir.path(), &["conform", "account.wasm", "--json"]);
+    let findings: Vec<serde_json::Value> = serde_json::from_str(&said.ok()).unwrap();
+    let pure = findings.iter().find(|it| it["rule"] == "pure").unwrap();
+    assert!(
+        pure["not_tried"]
+            .as_str()
+            .unwrap()
+            .contains("name a file of scenarios")
+    );
+}

@@ -1,0 +1,205 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use quipu_tests::PATIENCE;
+use quipu_tests::probe::{Probe, probe};
+use tempfile::TempDir;
+
+use crate::program::{Said, quipu, said};
+
+/// A project whose build copies a component, and `quipu dev` in it.
+struct Dev {
+    dir: TempDir,
+    child: Child,
+    url: String,
+    lines: Receiver<String>,
+}
+
+const SCENARIOS: &str = "scenarios:\n  - name: one\n    when: {command: note, json: '[[\"noted\", \
+                         {\"n\": 1}]]'}\n    then: {events: [{event: noted}]}\n";
+
+fn note() -> Probe {
+    probe("note").event("noted", 1).breaks("none")
+}
+
+impl Dev {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| std::fs::write(dir.path().join(file), text).unwrap();
+        std::fs::create_dir(dir.path().join("scenarios")).unwrap();
+        write("scenarios/rules.yaml", SCENARIOS);
+        write(
+            "quipu.toml",
+            "name = \"note\"\nlanguage = \"rust\"\nbuild = 'echo built >> builds; cp source \
+             \"$QUIPU_COMPONENT\"'\nwatch = [\"source\"]\n",
+        );
+        std::fs::write(dir.path().join("source"), note().component()).unwrap();
+        Self::start_in(dir, &[])
+    }
+
+    fn start_in(dir: TempDir, more: &[&str]) -> Self {
+        let mut command = quipu(&["dev", "--listen", "127.0.0.1:0"]);
+        command.args(more).current_dir(dir.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                _ = sender.send(line);
+            }
+        });
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let url = line.trim_end().strip_prefix("ready ").expect("it is ready");
+        Self {
+            url: url.to_owned(),
+            dir,
+            child,
+            lines,
+        }
+    }
+
+    /// Waits for a line of standard error that contains a text.
+    fn until(&self, text: &str) -> String {
+        let begun = Instant::now();
+        let mut seen = Vec::new();
+        while begun.elapsed() < PATIENCE {
+            let Ok(line) = self.lines.recv_timeout(Duration::from_secs(1)) else {
+                continue;
+            };
+            if line.contains(text) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("never {text:?}: {seen:#?}");
+    }
+
+    fn run(&self, args: &[&str]) -> Said {
+        let mut command = quipu(args);
+        said(&command.env("QUIPU_URL", &self.url).output().unwrap())
+    }
+
+    fn write(&self, probe: &Probe) {
+        std::fs::write(self.dir.path().join("source"), probe.component()).unwrap();
+    }
+
+    fn builds(&self) -> usize {
+        let builds = std::fs::read_to_string(self.dir.path().join("builds"));
+        builds.unwrap_or_default().lines().count()
+    }
+
+    fn version(&self) -> String {
+        let said = self.run(&["deployments", "--json"]);
+        let all: serde_json::Value = serde_json::from_str(&said.ok()).unwrap();
+        let active = all["active"]
+            .as_array()
+            .or(all["deployments"].as_array())
+            .unwrap();
+        active.last().unwrap()["version"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+#[test]
+fn every_change_is_served_and_none_is_built_twice() {
+    let dev = Dev::start();
+    dev.until("note 1.0.0 serves with plan 1");
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":1}]]"#])
+        .ok();
+    for edit in 2..=21 {
+        dev.write(&note().version(&format!("{edit}.0.0")));
+        dev.until(&format!("note {edit}.0.0 serves with plan {edit}"));
+    }
+    // The same contents again, and files that are not watched.
+    dev.write(&note().version("21.0.0"));
+    std::fs::write(dev.dir.path().join("README.md"), "x").unwrap();
+    dev.write(&note().version("22.0.0"));
+    dev.until("note 22.0.0 serves");
+    assert_eq!(dev.builds(), 22);
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":2}]]"#])
+        .ok();
+    let said = dev.run(&["stream", "note-1"]);
+    assert_eq!(said.ok().matches("noted").count(), 2);
+}
+
+#[test]
+fn a_failed_step_keeps_the_version_that_serves() {
+    let dev = Dev::start();
+    dev.until("note 1.0.0 serves with plan 1");
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":1}]]"#])
+        .ok();
+    let keeps = "the version before goes on serving";
+    // The build.
+    std::fs::write(dev.dir.path().join("source"), "broken").unwrap();
+    assert!(dev.until("error: ").ends_with(keeps));
+    // The scenarios.
+    let scenarios = dev.dir.path().join("scenarios/rules.yaml");
+    dev.write(&note().version("2.0.0").decides("trap"));
+    std::fs::write(&scenarios, SCENARIOS.replace("{\"n\": 1}", "{\"odd\": 1}")).unwrap();
+    assert!(dev.until("1 of 1 scenarios failed").ends_with(keeps));
+    std::fs::write(&scenarios, SCENARIOS).unwrap();
+    dev.until("note 2.0.0 serves");
+    // The contract.
+    dev.write(&note().version("3.0.0").breaks("unchanged"));
+    let broken = dev.until("breaks unchanged");
+    assert!(
+        broken.starts_with("error: note breaks unchanged: "),
+        "{broken}"
+    );
+    // The preflight: the recorded event could no longer be folded.
+    dev.write(
+        &probe("note")
+            .breaks("none")
+            .version("4.0.0")
+            .event("said", 1),
+    );
+    std::fs::write(&scenarios, SCENARIOS.replace("noted", "said")).unwrap();
+    assert!(dev.until("the preflight objects").ends_with(keeps));
+    // The project file.
+    let manifest = dev.dir.path().join("quipu.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, format!("{text}wacth = []\n")).unwrap();
+    assert!(dev.until("unknown field `wacth`").ends_with(keeps));
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":2}]]"#])
+        .ok();
+    assert!(!dev.version().is_empty());
+}
+
+#[test]
+fn the_events_stay_until_fresh_asks_for_an_empty_store() {
+    let mut dev = Dev::start();
+    dev.until("serves with plan 1");
+    dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":1}]]"#])
+        .ok();
+    let dir = std::mem::replace(&mut dev.dir, tempfile::tempdir().unwrap());
+    drop(dev);
+    let mut dev = Dev::start_in(dir, &[]);
+    dev.until("note 1.0.0 is unchanged and serves");
+    assert!(dev.run(&["stream", "note-1"]).ok().contains("noted"));
+    let dir = std::mem::replace(&mut dev.dir, tempfile::tempdir().unwrap());
+    drop(dev);
+    // Without a terminal it does not ask, and deletes nothing.
+    let asked = quipu(&["dev", "--listen", "127.0.0.1:0", "--fresh"])
+        .current_dir(dir.path())
+        .output();
+    let asked = said(&asked.unwrap());
+    assert_eq!(asked.code, 2, "{}", asked.err);
+    assert!(dir.path().join(".quipu/dev.db").exists());
+    let dev = Dev::start_in(dir, &["--fresh", "--yes"]);
+    dev.until("note 1.0.0 serves with plan 1");
+    assert_ne!(dev.run(&["stream", "note-1"]).code, 0);
+}

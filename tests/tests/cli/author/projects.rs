@@ -1,0 +1,211 @@
+use std::path::Path;
+use std::process::Command;
+
+use super::run_in;
+
+/// Every file of a folder, by its path.
+fn files(dir: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path.strip_prefix(dir).unwrap().display().to_string()),
+            }
+        }
+    }
+    files.sort_unstable();
+    files
+}
+
+#[test]
+fn a_new_rust_project_builds_and_passes_its_tests_outside_of_the_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, more) in [
+        ("bank", &[][..]),
+        (
+            "bank_views",
+            &["--kind", "projection", "--category", "bank"],
+        ),
+        ("bank_steps", &["--kind", "upcaster", "--category", "bank"]),
+    ] {
+        let arguments = [&["new", name], more].concat();
+        let said = run_in(dir.path(), &arguments);
+        assert_eq!(said.ok().trim_end(), format!("./{name}"));
+        let project = dir.path().join(name);
+        // One folder for all three, so that their dependencies are compiled once.
+        let target = dir.path().join("target");
+        let tested = Command::new("cargo")
+            .args(["test", "--quiet"])
+            .current_dir(&project)
+            .env("CARGO_TARGET_DIR", &target)
+            .output()
+            .unwrap();
+        assert!(
+            tested.status.success(),
+            "{}",
+            String::from_utf8_lossy(&tested.stderr)
+        );
+        let played = crate::program::quipu(&["test"])
+            .current_dir(&project)
+            .env("CARGO_TARGET_DIR", &target)
+            .output()
+            .unwrap();
+        let said = crate::program::said(&played);
+        assert!(said.ok().contains(" 0 failed"));
+        let component = format!("build/{name}.wasm");
+        let said = run_in(&project, &["conform", &component, "scenarios/rules.yaml"]);
+        said.ok();
+    }
+}
+
+#[test]
+fn a_new_project_has_the_files_of_its_language() {
+    for (language, own) in [
+        (
+            "rust",
+            &[
+                "Cargo.toml",
+                "src/lib.rs",
+                "tests/rules.rs",
+                "sdk/quipu-guest/src/lib.rs",
+            ][..],
+        ),
+        (
+            "ts",
+            &[
+                "package.json",
+                "tsconfig.json",
+                "src/index.ts",
+                "tests/rules.test.ts",
+            ],
+        ),
+        (
+            "js",
+            &["package.json", "src/index.js", "tests/rules.test.js"],
+        ),
+        (
+            "python",
+            &["requirements.txt", "app.py", "tests/test_rules.py"],
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        run_in(dir.path(), &["new", "bank", "--lang", language]).ok();
+        let files = files(&dir.path().join("bank"));
+        let common = [
+            ".gitignore",
+            "AGENTS.md",
+            "quipu.toml",
+            "scenarios/rules.yaml",
+        ];
+        for file in own.iter().chain(&common) {
+            assert!(files.iter().any(|it| it == file), "{file}\n{files:#?}");
+        }
+        for file in &files {
+            let text = std::fs::read_to_string(dir.path().join("bank").join(file)).unwrap();
+            let is_sdk = file.starts_with("sdk/");
+            assert!(
+                is_sdk || !text.contains("{{"),
+                "{file} has a mark that is not filled in"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_project_that_can_not_be_made_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (arguments, message, code) in [
+        (&["new", "My Bank"][..], "is not a name of a project", 1),
+        (
+            &["new", "views", "--kind", "projection"],
+            "with --category",
+            2,
+        ),
+        (
+            &["new", "bank", "--category", "loan"],
+            "leave out --category",
+            2,
+        ),
+        (&["new", "bank", "--parent", "gone"], "No such file", 1),
+    ] {
+        let said = run_in(dir.path(), arguments);
+        assert_eq!(said.code, code, "{}", said.err);
+        assert!(said.err.contains(message), "{}", said.err);
+    }
+    assert_eq!(files(dir.path()), [""; 0]);
+    run_in(dir.path(), &["new", "bank"]).ok();
+    let said = run_in(dir.path(), &["new", "bank"]);
+    assert!(said.err.contains("bank exists"), "{}", said.err);
+}
+
+#[test]
+fn a_build_command_of_the_author_is_run_and_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| std::fs::write(dir.path().join(file), text).unwrap();
+    let manifest = "name = \"own\"\nlanguage = \"rust\"\nbuild = 'BUILD'\n";
+    std::fs::write(
+        dir.path().join("made.wasm"),
+        quipu_tests::examples::account(),
+    )
+    .unwrap();
+    write(
+        "quipu.toml",
+        &manifest.replace("BUILD", "cp made.wasm \"$QUIPU_COMPONENT\""),
+    );
+    let said = run_in(dir.path(), &["build"]);
+    assert!(
+        said.err
+            .contains("commands     open, deposit, withdraw, close"),
+        "{}",
+        said.err
+    );
+    assert_eq!(said.ok().trim_end(), "./build/own.wasm");
+    std::fs::remove_file(dir.path().join("build/own.wasm")).unwrap();
+    for (command, message) in [
+        ("exit 3", "`exit 3` failed"),
+        ("true", "there is no component at ./build/own.wasm"),
+        ("echo x > \"$QUIPU_COMPONENT\"", "not WebAssembly"),
+    ] {
+        write("quipu.toml", &manifest.replace("BUILD", command));
+        let said = run_in(dir.path(), &["build"]);
+        assert_eq!(said.code, 1);
+        assert!(said.err.contains(message), "{command}: {}", said.err);
+    }
+    for (language, message) in [
+        ("typescript", "cd . && npm install"),
+        (
+            "python",
+            "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+        ),
+    ] {
+        write(
+            "quipu.toml",
+            &format!("name = \"own\"\nlanguage = \"{language}\"\n"),
+        );
+        let said = run_in(dir.path(), &["build"]);
+        assert_eq!(said.code, 1);
+        assert!(said.err.contains(message), "{}", said.err);
+    }
+}
+
+#[test]
+fn doctor_names_what_is_missing_and_how_to_install_it() {
+    let dir = tempfile::tempdir().unwrap();
+    run_in(dir.path(), &["doctor", "--lang", "rust"]).ok();
+    let said = crate::program::quipu(&["doctor", "--lang", "js", "--json"])
+        .env("PATH", dir.path())
+        .output()
+        .unwrap();
+    let said = crate::program::said(&said);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.out.contains("install Node.js 20 or newer"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("\"tool\":\"npm\""), "{}", said.out);
+    assert!(!said.out.contains("Python"), "{}", said.out);
+}

@@ -1,0 +1,177 @@
+use serde_json::{Value, json};
+
+use super::{run_in, with_scenarios};
+
+const RULES: &str = r#"
+scenarios:
+  - name: a withdrawal above the balance is rejected
+    stream: account-7
+    given:
+      - event: opened
+        data: {owner: ann}
+      - command: deposit
+        data: {amount: 5}
+    when: {command: withdraw, data: {amount: 7}}
+    then:
+      rejected: {code: insufficient-funds, details: {balance: 5}}
+      state: {status: open, owner: ann, balance: 5}
+  - name: a deposit is added
+    given: [{command: open, data: {owner: ann}}]
+    when: {command: deposit, json: '{"amount": 5}'}
+    then:
+      events: [{event: deposited, data: {amount: 5}}]
+      state: {status: open, owner: $any, balance: 5}
+  - name: an amount that is a word can't be read
+    when: {command: deposit, data: {amount: five}}
+    then: {invalid_command: five}
+"#;
+
+#[test]
+fn scenarios_that_hold_pass_and_what_was_never_seen_is_named() {
+    let dir = with_scenarios(RULES);
+    let said = run_in(dir.path(), &["test", "account.wasm", "rules.yaml"]);
+    let out = said.ok();
+    assert_eq!(
+        out,
+        "rules.yaml\n  \
+         ok   a withdrawal above the balance is rejected\n  \
+         ok   a deposit is added\n  \
+         ok   an amount that is a word can't be read\n\n\
+         3 scenarios, 0 failed\n\
+         commands: 3 of 4 seen; never: account close\n\
+         events: 2 of 4 seen; never: account closed, account withdrawn\n"
+            .replace("\n  ok", "\n  ok")
+    );
+    let said = run_in(
+        dir.path(),
+        &["test", "account.wasm", "rules.yaml", "--complete"],
+    );
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("not every declared command"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn what_is_not_as_expected_is_named_with_its_place() {
+    let dir = with_scenarios(
+        r#"
+scenarios:
+  - name: wrong amounts
+    given: [{command: open, data: {owner: ann}}]
+    when: {command: deposit, data: {amount: 5}}
+    then:
+      events: [{event: deposited, data: {amount: 6, by: ann}}]
+      state: {status: open, owner: bob, balance: 5}
+  - name: other events
+    given: [{command: open, data: {owner: ann}}]
+    when: {command: deposit, data: {amount: 5}}
+    then: {events: [{event: withdrawn}, {event: deposited}]}
+  - name: a rejection was expected
+    when: {command: open, data: {owner: ann}}
+    then: {rejected: not-open}
+  - name: what was given is rejected
+    given: [{command: deposit, data: {amount: 5}}]
+    then: {state: {}}
+  - name: an event that nobody knows
+    given: [{event: hired}]
+    then: {state: {}}
+"#,
+    );
+    let said = run_in(
+        dir.path(),
+        &[
+            "test",
+            "account.wasm",
+            "rules.yaml",
+            "--junit",
+            "report.xml",
+        ],
+    );
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("error: 5 of 5 scenarios failed"),
+        "{}",
+        said.err
+    );
+    for line in [
+        "  FAIL wrong amounts",
+        "         event 1 deposited /amount: expected 6, found 5",
+        "         event 1 deposited /by: expected \"ann\", found nothing",
+        "         state /owner: expected \"bob\", found \"ann\"",
+        "         events: expected withdrawn, deposited, found deposited",
+        "         answer: expected rejected as not-open, found accepted with opened",
+        "         given 1: command deposit is rejected as not-open: the account has not been opened",
+    ] {
+        assert!(
+            said.out.lines().any(|it| it == line),
+            "{line}\n{}",
+            said.out
+        );
+    }
+    assert!(said.out.contains("hired"), "{}", said.out);
+    let report = std::fs::read_to_string(dir.path().join("report.xml")).unwrap();
+    assert!(report.contains("tests=\"5\""), "{report}");
+    assert!(report.contains("failures=\"5\""), "{report}");
+    assert!(report.contains("a rejection was expected"), "{report}");
+}
+
+#[test]
+fn programs_read_the_results_as_json() {
+    let dir = with_scenarios(RULES);
+    let said = run_in(
+        dir.path(),
+        &["test", "account.wasm", "rules.yaml", "--json"],
+    );
+    let report: Value = serde_json::from_str(&said.ok()).unwrap();
+    assert_eq!(report["scenarios"][0]["differences"], json!([]));
+    assert_eq!(report["coverage"]["commands"]["declared"], 4);
+    assert_eq!(
+        report["coverage"]["commands"]["never"],
+        json!(["account close"])
+    );
+}
+
+#[test]
+fn a_file_that_is_no_scenario_file_is_refused_with_its_line() {
+    for (text, message) in [
+        (
+            "scenarios:\n  - name: one\n    whne: {command: open}\n    then: {events: []}\n",
+            "rules.yaml:3: unknown field `whne`",
+        ),
+        ("scenarios: [", "rules.yaml:"),
+        ("scenarios:\n  - name: [one\n", "rules.yaml:"),
+        (
+            "scenarios:\n  - {name: one, given: [{event: a, command: b}], then: {state: {}}}\n",
+            "rules.yaml: scenario \"one\": given 1: name an `event` or a `command`, not both",
+        ),
+        (
+            "scenarios:\n  - {name: one, then: {}}\n",
+            "rules.yaml: scenario \"one\": then: it expects nothing",
+        ),
+        (
+            "scenarios:\n  - {name: one, then: {rejected: no}}\n",
+            "rules.yaml: scenario \"one\": then: `rejected` is the answer to a command",
+        ),
+        (
+            "scenarios:\n  - {name: one, when: {command: open, at: now}, then: {events: []}}\n",
+            "time \"now\" is not of the form 2026-01-31T12:00:00Z",
+        ),
+    ] {
+        let dir = with_scenarios(text);
+        let said = run_in(dir.path(), &["test", "account.wasm", "rules.yaml"]);
+        assert_eq!(said.code, 1, "{text}");
+        let printed = format!("{}{}", said.out, said.err);
+        assert!(printed.contains(message), "{text}\n{printed}");
+    }
+    let dir = with_scenarios("");
+    let said = run_in(dir.path(), &["test", "account.wasm", "gone.yaml"]);
+    assert!(said.err.contains("gone.yaml: No such file"), "{}", said.err);
+    let said = run_in(dir.path(), &["test", "account.wasm"]);
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(said.err.contains("name the scenario files"), "{}", said.err);
+    let said = run_in(dir.path(), &["test"]);
+    assert!(said.err.contains("no quipu.toml there"), "{}", said.err);
+}
