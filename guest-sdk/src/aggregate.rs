@@ -11,7 +11,7 @@ use crate::{Context, Migrations, Rejection};
 /// don't show in `self` before it returns.
 ///
 /// ```
-/// use quipu_guest::{Aggregate, Events, Rejection, aggregate, testing::given};
+/// use quipu_guest::{Aggregate, Context, Events, Rejection, aggregate, testing::given};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Deserialize)]
@@ -30,7 +30,12 @@ use crate::{Context, Migrations, Rejection};
 ///     type Command = Command;
 ///     type Event = Event;
 ///
-///     fn execute(&self, command: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
+///     fn execute(
+///         &self,
+///         command: Command,
+///         _: &Context,
+///         events: &mut Events<Event>,
+///     ) -> Result<(), Rejection> {
 ///         let Command::Flip {} = command;
 ///         events.raise(if self.on { Event::SwitchedOff {} } else { Event::SwitchedOn {} });
 ///         Ok(())
@@ -55,6 +60,11 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
     /// [`migrations`](Self::migrations) lead to the new version.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
+    /// The codes of all rejections, which tools show to callers. Empty means that they are not
+    /// declared. When they are, tests fail on a rejection with another code; a host answers it all
+    /// the same. A code has no white space.
+    const REJECTIONS: &'static [&'static str] = &[];
+
     /// An enum; each variant is a type of command.
     type Command: DeserializeOwned;
 
@@ -62,7 +72,8 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
     type Event: Serialize + DeserializeOwned;
 
     /// Raises the events that the command leads to; no event is a valid answer. Events raised
-    /// before a rejection are dropped.
+    /// before a rejection are dropped. The context says who asks and when, and is the source of
+    /// new ids and random numbers.
     ///
     /// # Errors
     ///
@@ -70,24 +81,9 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
     fn execute(
         &self,
         command: Self::Command,
-        events: &mut Events<Self::Event>,
-    ) -> Result<(), Rejection>;
-
-    /// Like [`execute`](Self::execute), for decisions that depend on who asks, when,
-    /// or on a random number. The host calls only this one.
-    ///
-    /// # Errors
-    ///
-    /// As `execute`.
-    fn execute_with(
-        &self,
-        command: Self::Command,
         context: &Context,
         events: &mut Events<Self::Event>,
-    ) -> Result<(), Rejection> {
-        let _ = context;
-        self.execute(command, events)
-    }
+    ) -> Result<(), Rejection>;
 
     /// Changes the state by one event. It must accept every event that was ever stored, in any
     /// order: a panic here makes the stream unreadable.
@@ -99,9 +95,19 @@ pub trait Aggregate: Default + Serialize + DeserializeOwned + 'static {
         self
     }
 
-    /// Returns the labels `name:value` by which the event can be found in the log.
+    /// Returns the labels `name:value` by which the event can be found in the log. At most 64, of
+    /// at most 255 bytes each.
     fn tags(event: &Self::Event) -> Vec<String> {
         let _ = event;
+        Vec::new()
+    }
+
+    /// Returns metadata of a decided event: names with values, which are added to the metadata of
+    /// the command. `self` is the state on which the command was decided. A name is unique, not
+    /// empty, and does not begin with `quipu.`. At most 64, each name and value of at most 255
+    /// bytes.
+    fn annotations(&self, event: &Self::Event, context: &Context) -> Vec<(String, String)> {
+        let _ = (event, context);
         Vec::new()
     }
 

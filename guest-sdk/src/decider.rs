@@ -17,33 +17,28 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
     /// [`migrations`](Self::migrations) lead to the new version.
     const STATE_SCHEMA_VERSION: u32 = 1;
 
+    /// The codes of all rejections, which tools show to callers. Empty means that they are not
+    /// declared. When they are, tests fail on a rejection with another code; a host answers it all
+    /// the same. A code has no white space.
+    const REJECTIONS: &'static [&'static str] = &[];
+
     /// An enum; each variant is a type of command.
     type Command: DeserializeOwned;
 
     /// An enum; each variant is a type of event.
     type Event: Serialize + DeserializeOwned;
 
-    /// Returns the events that the command leads to; no event is a valid answer.
+    /// Returns the events that the command leads to; no event is a valid answer. The context says
+    /// who asks and when, and is the source of new ids and random numbers.
     ///
     /// # Errors
     ///
     /// A rejection: the domain said no. It is a response to the caller.
-    fn decide(&self, command: Self::Command) -> Result<Vec<Self::Event>, Rejection>;
-
-    /// Like [`decide`](Self::decide), for decisions that depend on who asks, when, or
-    /// on a random number. The host calls only this one.
-    ///
-    /// # Errors
-    ///
-    /// As `decide`.
-    fn decide_with(
+    fn decide(
         &self,
         command: Self::Command,
         context: &Context,
-    ) -> Result<Vec<Self::Event>, Rejection> {
-        let _ = context;
-        self.decide(command)
-    }
+    ) -> Result<Vec<Self::Event>, Rejection>;
 
     /// Returns the state after an event. It must accept every event that was ever stored, in any
     /// order: a panic here makes the stream unreadable.
@@ -55,9 +50,19 @@ pub trait Decider: Default + Serialize + DeserializeOwned + 'static {
         self
     }
 
-    /// Returns the labels `name:value` by which the event can be found in the log.
+    /// Returns the labels `name:value` by which the event can be found in the log. At most 64, of
+    /// at most 255 bytes each.
     fn tags(event: &Self::Event) -> Vec<String> {
         let _ = event;
+        Vec::new()
+    }
+
+    /// Returns metadata of a decided event: names with values, which are added to the metadata of
+    /// the command. `self` is the state on which the command was decided. A name is unique, not
+    /// empty, and does not begin with `quipu.`. At most 64, each name and value of at most 255
+    /// bytes.
+    fn annotations(&self, event: &Self::Event, context: &Context) -> Vec<(String, String)> {
+        let _ = (event, context);
         Vec::new()
     }
 
@@ -92,21 +97,17 @@ pub struct Functional<D>(D);
 impl<D: Decider> Aggregate for Functional<D> {
     const CATEGORY: &'static str = D::CATEGORY;
     const STATE_SCHEMA_VERSION: u32 = D::STATE_SCHEMA_VERSION;
+    const REJECTIONS: &'static [&'static str] = D::REJECTIONS;
     type Command = D::Command;
     type Event = D::Event;
 
-    fn execute(&self, command: D::Command, events: &mut Events<D::Event>) -> Result<(), Rejection> {
-        events.extend(self.0.decide(command)?);
-        Ok(())
-    }
-
-    fn execute_with(
+    fn execute(
         &self,
         command: D::Command,
         context: &Context,
         events: &mut Events<D::Event>,
     ) -> Result<(), Rejection> {
-        events.extend(self.0.decide_with(command, context)?);
+        events.extend(self.0.decide(command, context)?);
         Ok(())
     }
 
@@ -120,6 +121,10 @@ impl<D: Decider> Aggregate for Functional<D> {
 
     fn tags(event: &D::Event) -> Vec<String> {
         D::tags(event)
+    }
+
+    fn annotations(&self, event: &D::Event, context: &Context) -> Vec<(String, String)> {
+        self.0.annotations(event, context)
     }
 
     fn migrations() -> Migrations {

@@ -13,7 +13,7 @@
 //! #     const CATEGORY: &'static str = "counter";
 //! #     type Command = Command;
 //! #     type Event = Event;
-//! #     fn execute(&self, _: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
+//! #     fn execute(&self, _: Command, _: &Context, events: &mut Events<Event>) -> Result<(), Rejection> {
 //! #         events.raise(Event::Counted {});
 //! #         Ok(())
 //! #     }
@@ -50,6 +50,8 @@ pub struct NewEvent {
     pub body: String,
     /// Labels `name:value`.
     pub tags: Vec<String>,
+    /// Metadata in addition to the command's.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// The state in its JSON form.
@@ -152,19 +154,22 @@ impl<G: Guest> Driver<G> {
                 Unreadable::Body(error) => unfit("command", command_type, &error),
             })
         })?;
-        let mut events = Events::none();
-        let context = Context {
-            key: &self.key,
-            ..context
-        };
-        self.state
-            .execute_with(command, &context, &mut events)
-            .map_err(DecideError::Rejected)?;
-        events.into_vec().iter().map(new_event::<G>).collect()
+        self.decide_read(command, context)
     }
 
-    pub(crate) fn state(&self) -> &G::Aggregate {
-        &self.state
+    /// Like [`decide`](Self::decide), for a command that has been read.
+    pub(crate) fn decide_read(
+        &self,
+        command: <G::Aggregate as Aggregate>::Command,
+        context: Context<'_>,
+    ) -> Result<Vec<NewEvent>, DecideError> {
+        let context = context.with_key(&self.key);
+        let mut events = Events::none();
+        let decided = self.state.execute(command, &context, &mut events);
+        decided.map_err(DecideError::Rejected)?;
+        let events = events.into_vec();
+        let new = |event| new_event::<G>(&self.state, event, &context);
+        events.iter().map(new).collect()
     }
 
     /// Returns a snapshot of the state; none when the state has no JSON form. The host's log then
@@ -243,7 +248,9 @@ fn read_snapshot<A: Aggregate>(snapshot: &Snapshot) -> Result<A, FoldError> {
 }
 
 fn new_event<G: Guest>(
+    state: &G::Aggregate,
     event: &<G::Aggregate as Aggregate>::Event,
+    context: &Context<'_>,
 ) -> Result<NewEvent, DecideError> {
     let (event_type, body) = encode(event).map_err(|error| {
         DecideError::Internal(format!("an event of {}: {error}", category::<G>()))
@@ -254,6 +261,7 @@ fn new_event<G: Guest>(
         schema_version,
         body,
         tags: G::Aggregate::tags(event),
+        annotations: state.annotations(event, context),
     })
 }
 

@@ -7,7 +7,7 @@
 //! [`Aggregate`] mutable.
 //!
 //! ```
-//! use quipu_guest::{Decider, Rejection, decider};
+//! use quipu_guest::{Context, Decider, Rejection, decider};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Deserialize)]
@@ -34,7 +34,7 @@
 //!     type Command = Command;
 //!     type Event = Event;
 //!
-//!     fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+//!     fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
 //!         match command {
 //!             Command::Deposit { amount } => Ok(vec![Event::Deposited { amount }]),
 //!             Command::Withdraw { amount } if amount > self.balance => Err(Rejection::new(
@@ -96,7 +96,9 @@
 //!
 //! ```
 //! use quipu_guest::testing::{check_guest, check_steps, lifted, migrated};
-//! use quipu_guest::{Decider, Message, Migrations, Rejection, Steps, Upcaster, decider};
+//! use quipu_guest::{
+//!     Context, Decider, Message, Migrations, Rejection, Steps, Upcaster, decider,
+//! };
 //! use serde::{Deserialize, Serialize};
 //!
 //! # #[derive(Deserialize)]
@@ -153,7 +155,7 @@
 //!         })
 //!     }
 //! #
-//! #     fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+//! #     fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
 //! #         let Command::Deposit { cents } = command;
 //! #         Ok(vec![Event::Deposited { cents }])
 //! #     }
@@ -224,7 +226,7 @@ mod upcast;
 pub mod bindings;
 
 pub use aggregate::{Aggregate, Events};
-pub use context::Context;
+pub use context::{Context, ParseError, Random, Time, Uuid};
 pub use decider::{Decider, Functional};
 pub use export::Guest;
 pub use manifest::{Manifest, MessageType};

@@ -16,6 +16,8 @@ pub struct Manifest {
     pub commands: Vec<MessageType>,
     /// Events that are written and folded, in order of their variants.
     pub events: Vec<MessageType>,
+    /// The declared codes of rejections.
+    pub rejections: &'static [&'static str],
 }
 
 /// A type of command or event.
@@ -57,6 +59,7 @@ impl Manifest {
                 G::EVENTS,
                 event_version::<G>,
             ),
+            rejections: G::Aggregate::REJECTIONS,
         }
     }
 
@@ -64,6 +67,19 @@ impl Manifest {
     pub fn event(&self, name: &str) -> Option<&MessageType> {
         let named = |event: &&MessageType| event.name == name || event.aliases.contains(&name);
         self.events.iter().find(named)
+    }
+
+    /// Returns what the manifest says in the form of names and values: for each event with
+    /// [`unchanged_since`](MessageType::unchanged_since) that version under `unchanged.TYPE`, and
+    /// under `rejections` the declared codes, separated by spaces.
+    pub fn annotations(&self) -> Vec<(String, String)> {
+        let unchanged = self.events.iter().filter_map(|event| {
+            let since = event.unchanged_since?;
+            Some((format!("unchanged.{}", event.name), since.to_string()))
+        });
+        let codes = Some(self.rejections).filter(|codes| !codes.is_empty());
+        let rejections = codes.map(|codes| ("rejections".to_owned(), codes.join(" ")));
+        unchanged.chain(rejections).collect()
     }
 
     /// The manifest of a component without a decider.

@@ -15,11 +15,13 @@ pub struct Rejection {
 
 impl Rejection {
     /// `code` is for programs, and stable: `insufficient-funds`. `message` is for
-    /// people; the host cuts it at 4 KiB.
+    /// people; it is cut at 4 KiB, because a host accepts no more.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        cut(&mut message);
         Rejection {
             code: code.into(),
-            message: message.into(),
+            message,
             details: None,
         }
     }
@@ -54,6 +56,18 @@ impl Rejection {
     }
 }
 
+/// Longest message, in bytes.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+fn cut(message: &mut String) {
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return;
+    }
+    let ends = (0..=MESSAGE_BYTES_MAX).rev();
+    let end = ends.take(4).find(|end| message.is_char_boundary(*end));
+    message.truncate(end.unwrap_or_default());
+}
+
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)
@@ -61,3 +75,18 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_at_4_kib_between_two_characters() {
+        let len = |text: &str| Rejection::new("code", text).message().len();
+        assert_eq!(len("short"), 5);
+        assert_eq!(len(&"a".repeat(4096)), 4096);
+        assert_eq!(len(&"a".repeat(4097)), 4096);
+        assert_eq!(len(&format!("a{}", "é".repeat(4000))), 4095);
+        assert_eq!(len(&format!("abc{}", "🙂".repeat(4000))), 4095);
+    }
+}

@@ -41,7 +41,12 @@ impl Aggregate for Lamp {
     type Command = Command;
     type Event = Event;
 
-    fn execute(&self, command: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
+    fn execute(
+        &self,
+        command: Command,
+        _: &Context,
+        events: &mut Events<Event>,
+    ) -> Result<(), Rejection> {
         events.raise(match command {
             Command::SwitchOn => Event::SwitchedOn,
             Command::SwitchOff => Event::SwitchedOff {},
@@ -129,7 +134,7 @@ impl Decider for Mixed {
     type Command = PlainCommand;
     type Event = Event;
 
-    fn decide(&self, PlainCommand::Go: PlainCommand) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, PlainCommand::Go: PlainCommand, _: &Context) -> Result<Vec<Event>, Rejection> {
         Ok(vec![])
     }
 
@@ -172,7 +177,7 @@ macro_rules! follows_serde {
                 type Command = Event;
                 type Event = Event;
 
-                fn decide(&self, _: Event) -> Result<Vec<Event>, Rejection> {
+                fn decide(&self, _: Event, _: &Context) -> Result<Vec<Event>, Rejection> {
                     Ok(vec![])
                 }
 

@@ -4,7 +4,7 @@
 
 use quipu_guest::driver::{DecideError, Driver, FoldError, Snapshot};
 use quipu_guest::testing::given;
-use quipu_guest::{Context, Decider, Manifest, Rejection, decider};
+use quipu_guest::{Context, Decider, Manifest, Rejection, Time, decider};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ enum Command {
 enum Event {
     Added { item: String },
     Cleared,
-    Signed { by: String, at: u64 },
+    Signed { by: String, at: Time },
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -35,11 +35,7 @@ impl Decider for Cart {
     type Command = Command;
     type Event = Event;
 
-    fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
-        self.decide_with(command, &Context::default())
-    }
-
-    fn decide_with(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection> {
         Ok(match command {
             Command::Add { item } if self.items.contains(&item) => {
                 return Err(Rejection::new("already-there", item.clone()).details(&self.items));
@@ -52,7 +48,7 @@ impl Decider for Cart {
             Command::Clear => vec![Event::Cleared],
             Command::Sign => vec![Event::Signed {
                 by: context.annotation("actor").unwrap_or("nobody").to_owned(),
-                at: context.accepted_at_us,
+                at: context.accepted_at(),
             }],
         })
     }
@@ -135,7 +131,7 @@ fn decided_events_carry_type_version_body_and_tags() {
     assert_eq!(decide(&cart, "clear", "null").unwrap(), "cleared v1 {} []");
     assert_eq!(
         decide(&cart, "sign", "{}").unwrap(),
-        r#"signed v2 {"by":"nobody","at":0} []"#
+        r#"signed v2 {"by":"nobody","at":"1970-01-01T00:00:00.000000Z"} []"#
     );
 }
 
@@ -244,16 +240,12 @@ fn a_view_of_null_is_not_shown() {
 
 #[test]
 fn a_decision_may_depend_on_the_context() {
-    let annotations = [("actor".to_owned(), "112".to_owned())];
-    let context = Context {
-        accepted_at_us: 5,
-        annotations: &annotations,
-        ..Context::default()
-    };
     given::<Cart>([])
-        .when_with(Command::Sign, context)
+        .at("1970-01-01T00:00:05Z")
+        .with_annotation("actor", "112")
+        .when(Command::Sign)
         .then([Event::Signed {
             by: "112".to_owned(),
-            at: 5,
+            at: Time::from_us(5_000_000),
         }]);
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use quipu_guest::driver::{Driver, FoldError, Snapshot, migrate};
 use quipu_guest::testing::{check_guest, migrated};
 use quipu_guest::{
-    Aggregate, Decider, Events, Guest, Manifest, Migrations, Rejection, aggregate, decider,
+    Aggregate, Context, Decider, Events, Guest, Manifest, Migrations, Rejection, aggregate, decider,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +68,7 @@ impl Decider for Functional {
     type Command = Event;
     type Event = Event;
 
-    fn decide(&self, event: Event) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, event: Event, _: &Context) -> Result<Vec<Event>, Rejection> {
         Ok(vec![event])
     }
 
@@ -94,7 +94,12 @@ impl Aggregate for Mutable {
     type Command = Event;
     type Event = Event;
 
-    fn execute(&self, event: Event, events: &mut Events<Event>) -> Result<(), Rejection> {
+    fn execute(
+        &self,
+        event: Event,
+        _: &Context,
+        events: &mut Events<Event>,
+    ) -> Result<(), Rejection> {
         events.raise(event);
         Ok(())
     }

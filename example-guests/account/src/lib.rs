@@ -20,7 +20,7 @@
 //!
 //! The view: `{"status": "none" | "open" | "closed", "owner", "balance"}`.
 
-use quipu_guest::{Aggregate, Events, Rejection, aggregate};
+use quipu_guest::{Aggregate, Context, Events, Rejection, aggregate};
 use serde::{Deserialize, Serialize};
 
 /// The highest balance: the largest integer that every JSON parser reads exactly.
@@ -94,7 +94,12 @@ impl Aggregate for Account {
     type Command = Command;
     type Event = Event;
 
-    fn execute(&self, command: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
+    fn execute(
+        &self,
+        command: Command,
+        _: &Context,
+        events: &mut Events<Event>,
+    ) -> Result<(), Rejection> {
         match (self.status, &command) {
             (Status::Closed, _) => return Err(Rejection::new("closed", "the account is closed")),
             (Status::None, Command::Open { .. }) => {}

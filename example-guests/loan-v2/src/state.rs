@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use quipu_guest::{Decider, Migrations, Rejection, decider};
+use quipu_guest::{Context, Decider, Migrations, Rejection, decider};
 use serde::{Deserialize, Serialize};
 
 use crate::decide::decide;
@@ -109,7 +109,7 @@ impl Decider for Loan {
     type Command = Command;
     type Event = Event;
 
-    fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
         decide(self, command)
     }
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use super::{not_json, report_panics, types};
 use crate::driver::{self, DecideError, Driver, FoldError, NewEvent, Snapshot};
-use crate::{Context, Guest, log};
+use crate::{Context, Guest, Time, log};
 
 pub use super::generated::decider::{export, exports};
 use exports::quipu::domain::decider;
@@ -70,13 +70,11 @@ impl<G: Guest> decider::GuestAggregate for Held<G> {
             return Err(DecideError::BadCommand(not_json(&command.type_)).into());
         };
         let (a, b, c, d) = command.seed;
-        let context = Context {
-            key: "",
-            command_id: &command.id,
-            accepted_at_us: command.accepted_at,
-            seed: [a, b, c, d],
-            annotations: &command.annotations,
-        };
+        let context = Context::default()
+            .with_command_id(&command.id)
+            .with_accepted_at(Time::from_us(command.accepted_at))
+            .with_seed([a, b, c, d])
+            .with_annotations(&command.annotations);
         let driver = self.0.borrow();
         let events = driver.decide(&command.type_, command.schema_version, body, context)?;
         Ok(events.into_iter().map(Into::into).collect())
@@ -105,7 +103,7 @@ impl From<NewEvent> for types::NewEvent {
             schema_version: event.schema_version,
             body: types::Body::Json(event.body),
             tags: event.tags,
-            annotations: Vec::new(),
+            annotations: event.annotations,
         }
     }
 }

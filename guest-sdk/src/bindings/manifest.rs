@@ -20,11 +20,7 @@ impl<D: Described> manifest::Guest for Component<D> {
     fn describe() -> manifest::Info {
         report_panics();
         let manifest = D::manifest();
-        let unchanged = manifest.events.iter().filter_map(|event| {
-            let since = event.unchanged_since?;
-            Some((format!("unchanged.{}", event.name), since.to_string()))
-        });
-        let annotations = unchanged.collect();
+        let annotations = manifest.annotations();
         manifest::Info {
             name: manifest.name.to_owned(),
             version: manifest.version.to_owned(),

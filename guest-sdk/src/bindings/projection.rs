@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::{report_panics, types};
+use crate::Time;
 use crate::projection::{Definition, Kind, Projections, Stored, Untyped, Work};
 
 pub use super::generated::projection::{export, exports};
@@ -62,7 +63,7 @@ impl From<types::Recorded> for Stored {
             stream: recorded.stream,
             version: recorded.event.version,
             position: recorded.position,
-            recorded_at_us: recorded.event.recorded_at,
+            recorded_at: Time::from_us(recorded.event.recorded_at),
             part: recorded.part,
             tags: recorded.tags,
             annotations: recorded.annotations,

@@ -1,3 +1,5 @@
+use crate::Time;
+
 /// An event with its position in the log, as a projection reads it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded<E> {
@@ -12,8 +14,8 @@ pub struct Recorded<E> {
     /// The event's position in the log, which only rises; 0 in
     /// [`Projection::keys`](super::Projection::keys).
     pub position: u64,
-    /// When the host recorded the event, in microseconds since 1970 UTC.
-    pub recorded_at_us: u64,
+    /// When the host recorded the event.
+    pub recorded_at: Time,
     /// The number of the part, from 0, when an upcaster split the event; otherwise 0.
     pub part: u32,
     /// Labels `name:value`; empty unless [asked for](super::Projection::TAGS).

@@ -95,7 +95,7 @@ impl<E> Sources<E> {
             stream: stored.stream,
             version: stored.version,
             position: stored.position,
-            recorded_at_us: stored.recorded_at_us,
+            recorded_at: stored.recorded_at,
             part: stored.part,
             tags: stored.tags,
             annotations: stored.annotations,

@@ -1,9 +1,12 @@
 use std::collections::BTreeSet;
 
+use super::answer::at_most;
 use crate::{Aggregate, Guest, Manifest, MessageType, Upcaster};
 
 /// Panics when a host would refuse the manifest of `G`: a schema version 0, two types under one
-/// name, or migrations that do not form a chain.
+/// name, or migrations that do not form a chain. Also panics when the declared codes of rejections
+/// are not usable: an empty code, one with white space, one that is declared twice, or more than
+/// 4 KiB of them.
 #[track_caller]
 pub fn check_guest<G: Guest>() {
     let manifest = Manifest::of::<G>();
@@ -12,6 +15,7 @@ pub fn check_guest<G: Guest>() {
     if let Err(text) = G::Aggregate::migrations().check(manifest.state_schema_version) {
         panic!("{}: {text}", manifest.name);
     }
+    check_rejections(manifest.name, manifest.rejections);
 }
 
 /// Panics when a host would refuse the steps of `U`: a schema version 0, two steps from one type
@@ -21,6 +25,30 @@ pub fn check_steps<U: Upcaster>() {
     if let Err(text) = U::steps().check() {
         panic!("upcasters of {}: {text}", U::CATEGORY);
     }
+}
+
+/// Longest list of codes in a manifest, in bytes.
+const CODES_BYTES_MAX: usize = 4 << 10;
+/// Longest code, in bytes.
+const CODE_BYTES_MAX: usize = 255;
+
+#[track_caller]
+fn check_rejections(name: &str, codes: &[&str]) {
+    let mut seen = BTreeSet::new();
+    for code in codes {
+        let is_odd = |c: char| c.is_whitespace() || c.is_control();
+        assert!(
+            (1..=CODE_BYTES_MAX).contains(&code.len()) && !code.contains(is_odd),
+            "{name}: the code {code:?} in REJECTIONS is not 1 to {CODE_BYTES_MAX} bytes without \
+             white space"
+        );
+        assert!(
+            seen.insert(code),
+            "{name}: the code {code} is in REJECTIONS twice"
+        );
+    }
+    let what = format!("bytes of codes in REJECTIONS of {name}");
+    at_most(&what, codes.join(" ").len(), CODES_BYTES_MAX);
 }
 
 #[track_caller]

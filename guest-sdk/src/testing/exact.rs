@@ -87,6 +87,52 @@ impl Number {
     }
 }
 
+/// Returns a JSON text with one value a line and the members of objects in order of their names.
+/// Numbers are written as they were.
+#[track_caller]
+pub(super) fn pretty(text: &str) -> String {
+    let mut pretty = String::new();
+    write(text.trim(), 0, &mut pretty);
+    pretty
+}
+
+#[track_caller]
+fn write(text: &str, depth: usize, pretty: &mut String) {
+    let line = |pretty: &mut String, depth: usize| {
+        pretty.push('\n');
+        pretty.push_str(&"  ".repeat(depth));
+    };
+    let (open, close, elements) = match text.as_bytes().first() {
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = read(text);
+            let elements = elements.into_iter().map(|it| (None, it));
+            ('[', ']', elements.collect::<Vec<_>>())
+        }
+        Some(b'{') => {
+            let members: BTreeMap<String, &RawValue> = read(text);
+            let members = members.into_iter().map(|(name, it)| (Some(name), it));
+            ('{', '}', members.collect())
+        }
+        _ => return pretty.push_str(text),
+    };
+    pretty.push(open);
+    let is_empty = elements.is_empty();
+    for (index, (name, element)) in elements.into_iter().enumerate() {
+        if index > 0 {
+            pretty.push(',');
+        }
+        line(pretty, depth + 1);
+        if let Some(name) = name {
+            pretty.push_str(&format!("{}: ", Value::from(name)));
+        }
+        write(element.get(), depth + 1, pretty);
+    }
+    if !is_empty {
+        line(pretty, depth);
+    }
+    pretty.push(close);
+}
+
 #[track_caller]
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> T {
     match serde_json::from_str(text) {

@@ -1,5 +1,6 @@
 use std::fmt::Debug;
 
+use super::diff::assert_same;
 use super::exact::Json;
 use super::{Event, check_steps};
 use crate::driver::FoldError;
@@ -19,6 +20,31 @@ pub fn lifted<U: Upcaster>(event_type: &str, schema_version: u32, body: &str) ->
         body: body.to_owned(),
     };
     Lifted(lift(&U::steps(), event))
+}
+
+/// Panics unless each stored event (type, schema version, body) is lifted in the same way whenever
+/// it is lifted: a second time, and after any of the others. A host lifts events in pages of any
+/// size.
+///
+/// Also panics when a host would refuse the steps: see [`check_steps`].
+#[track_caller]
+pub fn check_lifts<U: Upcaster>(events: &[(&str, u32, &str)]) {
+    let expected: Vec<_> = events
+        .iter()
+        .map(|(t, v, body)| lifted::<U>(t, *v, body).0)
+        .collect();
+    let steps = U::steps();
+    let order = (0..events.len()).chain((0..events.len()).rev());
+    for index in order {
+        let (event_type, schema_version, body) = events[index];
+        let event = Upcasted {
+            event_type: event_type.to_owned(),
+            schema_version,
+            body: body.to_owned(),
+        };
+        let what = format!("result of lifting {event_type} {body} after other events");
+        assert_same(&what, &expected[index], &lift(&steps, event));
+    }
 }
 
 /// The events that a stored event was lifted to.
@@ -46,7 +72,7 @@ impl Lifted {
                 )
             })
             .collect();
-        assert_eq!(found, expected);
+        assert_same("events", &expected, &found);
     }
 
     /// Expects exactly these events of the decider that reads them. The decider also knows a type
@@ -62,7 +88,7 @@ impl Lifted {
             .iter()
             .map(|event| read::<G>(&manifest, event))
             .collect();
-        assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        assert_same("events", &expected.into_iter().collect(), &found);
     }
 
     /// Returns the events, for other checks.

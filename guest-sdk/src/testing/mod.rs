@@ -7,7 +7,7 @@
 //! refuse at upload.
 //!
 //! ```
-//! # use quipu_guest::{Aggregate, Events, Rejection, testing::given};
+//! # use quipu_guest::{Aggregate, Context, Events, Rejection, testing::given};
 //! # use serde::{Deserialize, Serialize};
 //! # #[derive(Deserialize)] #[serde(rename_all = "kebab-case")] enum Command { Press {} }
 //! # #[derive(Serialize, Deserialize, Debug, PartialEq)] #[serde(rename_all = "kebab-case")]
@@ -17,7 +17,7 @@
 //! #     const CATEGORY: &'static str = "button";
 //! #     type Command = Command;
 //! #     type Event = Event;
-//! #     fn execute(&self, _: Command, events: &mut Events<Event>) -> Result<(), Rejection> {
+//! #     fn execute(&self, _: Command, _: &Context, events: &mut Events<Event>) -> Result<(), Rejection> {
 //! #         if self.pressed { return Err(Rejection::new("stuck", "it is pressed already")) }
 //! #         events.raise(Event::Pressed {});
 //! #         Ok(())
@@ -30,15 +30,21 @@
 //! assert_eq!(given::<Button>([]).view(), r#"{"pressed":false}"#);
 //! ```
 
+mod again;
+mod answer;
 mod check;
+mod diff;
 mod exact;
 mod given;
 mod lifted;
+mod outcome;
 mod projected;
 
+pub use again::{check_cuts, check_decides_again};
 pub use check::{check_guest, check_steps};
-pub use given::{Given, Outcome, given, migrated};
-pub use lifted::{Lifted, lifted};
+pub use given::{Given, given, migrated};
+pub use lifted::{Lifted, check_lifts, lifted};
+pub use outcome::{Decided, Outcome, Rejected};
 pub use projected::{Projected, check_projection, projected};
 
 use crate::{Aggregate, Guest};

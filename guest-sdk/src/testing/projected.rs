@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::marker::PhantomData;
 
 use serde::Serialize;
@@ -6,7 +7,10 @@ use serde::Serialize;
 use crate::driver::FoldError;
 use crate::message::encode;
 use crate::projection::{Projections, Stored, Untyped, Work, version};
-use crate::{Message, Projection};
+use crate::{Message, Projection, Time};
+
+use super::again::{cuts, sizes};
+use super::diff::assert_same_json;
 
 /// Starts a test of `P` without documents.
 ///
@@ -17,9 +21,10 @@ pub fn projected<P: Projection>() -> Projected<P> {
     Projected {
         projections: Projections::default().with::<P>(),
         documents: BTreeMap::new(),
+        events: Vec::new(),
         versions: BTreeMap::new(),
         position: 0,
-        recorded_at_us: 0,
+        recorded_at: Time::UNIX_EPOCH,
         tags: Vec::new(),
         annotations: Vec::new(),
         projection: PhantomData,
@@ -68,13 +73,18 @@ fn check_name(what: &str, name: &str) {
     );
 }
 
+/// Documents as JSON, by their keys.
+type Documents = BTreeMap<String, String>;
+
 /// Documents, and the log that led to them. Events and documents are converted through their JSON.
 pub struct Projected<P: Projection> {
     projections: Projections,
-    documents: BTreeMap<String, String>,
+    documents: Documents,
+    /// The events folded so far.
+    events: Vec<Stored>,
     versions: BTreeMap<String, u64>,
     position: u64,
-    recorded_at_us: u64,
+    recorded_at: Time,
     tags: Vec<String>,
     annotations: Vec<(String, String)>,
     projection: PhantomData<P>,
@@ -127,7 +137,7 @@ impl<P: Projection> Projected<P> {
             stream: stream.to_owned(),
             version: *version,
             position: self.position,
-            recorded_at_us: self.recorded_at_us,
+            recorded_at: self.recorded_at,
             part: 0,
             tags: self.tags.iter().take(of(P::TAGS)).cloned().collect(),
             annotations: self
@@ -137,39 +147,60 @@ impl<P: Projection> Projected<P> {
                 .cloned()
                 .collect(),
         };
-        self.fold(&event)?;
+        self.documents = fold(
+            &self.projections,
+            P::NAME,
+            self.documents,
+            std::slice::from_ref(&event),
+        )?;
+        self.events.push(event);
         Ok(self)
     }
 
+    /// Panics unless the documents are the same when the events are folded in batches of other
+    /// sizes, and when they are cut at any place. A host folds events in batches, and stores
+    /// documents as JSON after each.
+    ///
+    /// The events are cut after each event; more than 100 events, at 100 places.
     #[track_caller]
-    fn fold(&mut self, event: &Stored) -> Result<(), FoldError> {
-        let without_place = Stored {
-            position: 0,
-            ..event.clone()
-        };
-        let keys = self.projections.keys(P::NAME, vec![without_place])?;
-        let mut seen = BTreeSet::new();
-        for key in keys.into_iter().flatten() {
-            let fits = (1..=255).contains(&key.len()) && !key.contains(char::is_control);
-            assert!(fits, "the key {key:?} has 1 to 255 bytes, and is printable");
-            assert!(seen.insert(key.clone()), "the key {key:?} twice");
-            let work = Work {
-                document: self.documents.remove(&key),
-                key: key.clone(),
-                events: vec![event.clone()],
-            };
-            let applied = self.projections.apply(P::NAME, vec![work])?;
-            let document = applied.into_iter().flatten();
-            self.documents
-                .extend(document.map(|document| (key.clone(), document)));
+    pub fn check_cuts(&self) {
+        let len = self.events.len();
+        for cut in cuts(len) {
+            let (head, tail) = self.events.split_at(cut);
+            self.check_batches(&format!("cut after {cut} events"), [head, tail]);
         }
-        Ok(())
+        for size in sizes(len) {
+            let what = format!("folded {size} events at a time");
+            self.check_batches(&what, self.events.chunks(size));
+        }
     }
 
-    /// Sets the time at which the following events were recorded.
+    #[track_caller]
+    fn check_batches<'a>(&self, what: &str, batches: impl IntoIterator<Item = &'a [Stored]>) {
+        let mut documents = Documents::new();
+        for batch in batches {
+            match fold(&self.projections, P::NAME, documents, batch) {
+                Ok(folded) => documents = folded,
+                Err(error) => panic!("{what}: {error}"),
+            }
+        }
+        let keys = self.documents.keys().chain(documents.keys());
+        for key in keys {
+            let of = |documents: &Documents| documents.get(key).map_or("null", |it| it).to_owned();
+            let what = format!("document {key}, {what},");
+            assert_same_json(&what, &of(&self.documents), &of(&documents));
+        }
+    }
+
+    /// Sets the time at which the following events were recorded, as a [`Time`] or as a text:
+    /// `.at("2026-01-01T12:00:00Z")`.
+    #[track_caller]
     #[must_use]
-    pub fn at_us(mut self, recorded_at_us: u64) -> Self {
-        self.recorded_at_us = recorded_at_us;
+    pub fn at<T: TryInto<Time, Error: Display>>(mut self, time: T) -> Self {
+        match time.try_into() {
+            Ok(time) => self.recorded_at = time,
+            Err(error) => panic!("time {error}"),
+        }
         self
     }
 
@@ -203,5 +234,48 @@ impl<P: Projection> Projected<P> {
     /// Returns every document by its key, as JSON.
     pub fn documents(&self) -> &BTreeMap<String, String> {
         &self.documents
+    }
+}
+
+/// Folds a batch as a host does: the keys of all its events first, then each document with the
+/// events that concern it.
+#[track_caller]
+fn fold(
+    projections: &Projections,
+    name: &str,
+    mut documents: Documents,
+    batch: &[Stored],
+) -> Result<Documents, FoldError> {
+    let without_place = batch.iter().map(|event| Stored {
+        position: 0,
+        ..event.clone()
+    });
+    let keys = projections.keys(name, without_place.collect())?;
+    let mut concerned: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
+    for (event, keys) in batch.iter().zip(keys) {
+        check_keys(&keys);
+        for key in keys {
+            concerned.entry(key).or_default().push(event.clone());
+        }
+    }
+    let keys: Vec<_> = concerned.keys().cloned().collect();
+    let work = concerned.into_iter().map(|(key, events)| Work {
+        document: documents.remove(&key),
+        key,
+        events,
+    });
+    let applied = projections.apply(name, work.collect())?;
+    let applied = keys.into_iter().zip(applied);
+    documents.extend(applied.filter_map(|(key, document)| Some((key, document?))));
+    Ok(documents)
+}
+
+#[track_caller]
+fn check_keys(keys: &[String]) {
+    let mut seen = BTreeSet::new();
+    for key in keys {
+        let fits = (1..=255).contains(&key.len()) && !key.contains(char::is_control);
+        assert!(fits, "the key {key:?} has 1 to 255 bytes, and is printable");
+        assert!(seen.insert(key), "the key {key:?} twice");
     }
 }

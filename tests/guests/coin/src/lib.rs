@@ -3,7 +3,7 @@
 //! `deposit` and `spend` take `{"wei"}`; `check` takes `{"at_least"}` and is rejected as
 //! `too-little` when there is less. An event that spends more than there is traps.
 
-use quipu_guest::{Decider, Rejection, decider};
+use quipu_guest::{Context, Decider, Rejection, decider};
 use serde::{Deserialize, Serialize};
 
 /// The text before the digit that says how many wei each deposit loses. Tests write another digit
@@ -64,7 +64,7 @@ impl Decider for Coin {
     type Command = Command;
     type Event = Event;
 
-    fn decide(&self, command: Command) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
         let (least, event) = match command {
             Command::Deposit { wei } => (0, Event::Deposited { wei }),
             Command::Spend { wei } => (wei, Event::Spent { wei }),
