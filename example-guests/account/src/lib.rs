@@ -91,6 +91,14 @@ enum Status {
 
 impl Aggregate for Account {
     const CATEGORY: &'static str = "account";
+    const REJECTIONS: &'static [&'static str] = &[
+        "not-open",
+        "already-open",
+        "closed",
+        "invalid-amount",
+        "insufficient-funds",
+        "balance-limit",
+    ];
     type Command = Command;
     type Event = Event;
 

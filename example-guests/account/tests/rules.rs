@@ -1,7 +1,9 @@
 //! Tests the rules of an account.
 
+use std::collections::BTreeMap;
+
 use account::{Account, BALANCE_MAX, Command, Event};
-use quipu_guest::testing::given;
+use quipu_guest::testing::{check_cuts, check_decides_again, check_guest, given};
 
 fn opened() -> Event {
     Event::Opened {
@@ -77,10 +79,11 @@ fn a_withdrawal_takes_at_most_the_balance() {
     account()
         .when(Command::Withdraw { amount: 3 })
         .then([Event::Withdrawn { amount: 3 }]);
-    let rejection = account()
+    account()
         .when(Command::Withdraw { amount: 4 })
-        .rejected("insufficient-funds");
-    assert_eq!(rejection.details_json(), Some(r#"{"balance":3}"#));
+        .rejected("insufficient-funds")
+        .with_message("balance 3, withdrawal 4")
+        .with_details(BTreeMap::from([("balance", 3)]));
 }
 
 #[test]
@@ -102,6 +105,18 @@ fn a_balance_has_a_limit() {
     account()
         .when(Command::Deposit { amount: i64::MAX })
         .rejected("balance-limit");
+}
+
+#[test]
+fn a_host_accepts_the_guest_and_folds_and_decides_as_it_likes() {
+    let events = || {
+        let deposits = (1..20).map(|amount| Event::Deposited { amount });
+        std::iter::once(opened()).chain(deposits)
+    };
+    check_guest::<Account>();
+    check_cuts::<Account>(events());
+    check_decides_again::<Account>(events(), || Command::Withdraw { amount: 190 });
+    check_decides_again::<Account>(events(), || Command::Withdraw { amount: 191 });
 }
 
 #[test]

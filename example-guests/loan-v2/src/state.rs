@@ -105,6 +105,19 @@ impl Offers {
 
 impl Decider for Loan {
     const CATEGORY: &'static str = "loan";
+    const REJECTIONS: &'static [&'static str] = &[
+        "not-submitted",
+        "already-submitted",
+        "wrong-status",
+        "ended",
+        "already-done",
+        "no-offer-selected",
+        "no-offer-created",
+        "no-offer-sent",
+        "invalid-item",
+        "work-not-scheduled",
+        "work-not-started",
+    ];
     const STATE_SCHEMA_VERSION: u32 = 2;
     type Command = Command;
     type Event = Event;

@@ -42,6 +42,7 @@ fn an_application_is_followed_from_its_submission_to_its_end() {
         .annotation("at", Some("friday"))
         .event("loan-1", completed)
         .event("loan-1", Event::ApplicationActivated);
+    ended.check_cuts();
     let application = ended.document("1").unwrap();
     assert_eq!(application.status, Status::Granted);
     assert_eq!(application.granted, Some(500));

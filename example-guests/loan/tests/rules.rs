@@ -1,7 +1,7 @@
 //! Tests the rules of an application.
 
 use loan::{Command, Event, ITEM_BYTES_MAX, Loan};
-use quipu_guest::testing::{Given, given};
+use quipu_guest::testing::{Given, check_cuts, check_guest, given};
 
 const STEPS: [Event; 5] = [
     Event::ApplicationSubmitted { amount: 5000 },
@@ -22,6 +22,19 @@ fn loan<const N: usize>(steps: usize, more: [Event; N]) -> Given<Loan> {
 
 fn item() -> String {
     "call-about-offer".to_owned()
+}
+
+#[test]
+fn a_host_accepts_the_guest_and_folds_as_it_likes() {
+    check_guest::<Loan>();
+    let work = [
+        Event::WorkScheduled { item: item() },
+        Event::WorkStarted { item: item() },
+        Event::WorkCompleted { item: item() },
+        Event::OfferSelected,
+        Event::OfferCreated,
+    ];
+    check_cuts::<Loan>(STEPS.into_iter().chain(work));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) fn assert_same_json(what: &str, expected: &str, found: &str) {
 
 fn report(what: &str, expected: &str, found: &str) -> String {
     let lines = diff(expected, found);
-    format!("another {what} than expected (- expected, + found)\n{lines}")
+    format!("{what}: not as expected (- expected, + found)\n{lines}")
 }
 
 /// A line, and in which text it is.
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "another state than expected (- expected, + found)
+    #[should_panic(expected = "state: not as expected (- expected, + found)
   {
 -   \"a\": 1.0,
 +   \"a\": 1.5,

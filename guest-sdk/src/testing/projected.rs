@@ -187,7 +187,7 @@ impl<P: Projection> Projected<P> {
         let keys = self.documents.keys().chain(documents.keys());
         for key in keys {
             let of = |documents: &Documents| documents.get(key).map_or("null", |it| it).to_owned();
-            let what = format!("document {key}, {what},");
+            let what = format!("document {key}, {what}");
             assert_same_json(&what, &of(&self.documents), &of(&documents));
         }
     }
