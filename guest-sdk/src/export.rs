@@ -1,5 +1,5 @@
 use crate::Aggregate;
-use crate::message::Attributes;
+use crate::message::{Attributes, Describe};
 
 /// A type in either style, ready to run: [`decider!`](crate::decider) and
 /// [`aggregate!`](crate::aggregate) implement it.
@@ -15,6 +15,15 @@ pub trait Guest: 'static {
 
     /// Attributes of the events.
     const EVENTS: &'static [Attributes] = &[];
+
+    /// The JSON Schemas of the commands; none unless the commands derive `JsonSchema` and the
+    /// feature `schema` is on.
+    #[doc(hidden)]
+    const COMMAND_SCHEMAS: Option<Describe> = None;
+
+    /// The JSON Schemas of the events.
+    #[doc(hidden)]
+    const EVENT_SCHEMAS: Option<Describe> = None;
 }
 
 /// Exports a [`Decider`](crate::Decider) as the component that this package builds,
@@ -131,6 +140,16 @@ macro_rules! __export_guest {
                 #[allow(unused_imports)]
                 use $crate::__private::Plain as _;
                 $crate::__private::Probe::<<$guest as $style>::Event>::ATTRIBUTES
+            };
+            const COMMAND_SCHEMAS: ::core::option::Option<$crate::__private::Describe> = {
+                #[allow(unused_imports)]
+                use $crate::__private::Plain as _;
+                $crate::__private::Probe::<<$guest as $style>::Command>::COMMAND_SCHEMAS
+            };
+            const EVENT_SCHEMAS: ::core::option::Option<$crate::__private::Describe> = {
+                #[allow(unused_imports)]
+                use $crate::__private::Plain as _;
+                $crate::__private::Probe::<<$guest as $style>::Event>::EVENT_SCHEMAS
             };
         }
         #[cfg(target_family = "wasm")]

@@ -219,6 +219,8 @@ mod migrations;
 mod object;
 mod projection;
 mod rejection;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod testing;
 mod upcast;
 
@@ -241,7 +243,7 @@ pub use upcast::{Lift, Parts, Steps, Upcasted, Upcaster};
 /// For the export macros.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::message::{Plain, Probe};
+    pub use crate::message::{Describe, Plain, Probe};
     pub use crate::projection::Projections;
     pub use crate::upcast::Catalogue;
 

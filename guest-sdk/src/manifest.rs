@@ -1,5 +1,5 @@
-use crate::message::{Attributes, command_version, event_version, names};
-use crate::{Aggregate, Guest};
+use crate::message::{Attributes, Describe, command_version, event_version, names};
+use crate::{Aggregate, Guest, log};
 
 /// The manifest of a component, derived from the guest's types.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,9 @@ pub struct MessageType {
     /// The oldest schema version whose bodies have the current form. Without it, events of an
     /// older version need an upcaster, and a preflight objects where there is none.
     pub unchanged_since: Option<u32>,
+    /// The JSON Schema of the body. It needs the feature `schema`, and `JsonSchema` derived on the
+    /// enum.
+    pub json_schema: Option<String>,
 }
 
 impl Manifest {
@@ -42,6 +45,8 @@ impl Manifest {
         let category = <G::Aggregate as Aggregate>::CATEGORY;
         let commands = names::<<G::Aggregate as Aggregate>::Command>();
         let events = names::<<G::Aggregate as Aggregate>::Event>();
+        let command_schemas = schemas("command", G::COMMAND_SCHEMAS);
+        let event_schemas = schemas("event", G::EVENT_SCHEMAS);
         Manifest {
             name: category,
             version: G::VERSION,
@@ -52,12 +57,14 @@ impl Manifest {
                 commands,
                 G::COMMANDS,
                 command_version::<G>,
+                &command_schemas,
             ),
             events: types(
                 &format!("the events of {category}"),
                 events,
                 G::EVENTS,
                 event_version::<G>,
+                &event_schemas,
             ),
             rejections: G::Aggregate::REJECTIONS,
         }
@@ -92,11 +99,26 @@ impl Manifest {
     }
 }
 
+/// Returns the schemas with the names of their variants. One that can't be used is left out, and the
+/// host's log says why.
+fn schemas(kind: &str, describe: Option<Describe>) -> Vec<(String, String)> {
+    let described = describe.map(|describe| describe()).unwrap_or_default();
+    let usable = |(name, schema)| match schema {
+        Ok(schema) => Some((name, schema)),
+        Err(error) => {
+            log::warn(&format!("JSON Schema of {kind} {name}: {error}"));
+            None
+        }
+    };
+    described.into_iter().filter_map(usable).collect()
+}
+
 fn types(
     what: &str,
     names: Option<&'static [&'static str]>,
     attributes: &[Attributes],
     schema_version: impl Fn(&str) -> u32,
+    schemas: &[(String, String)],
 ) -> Vec<MessageType> {
     let names = names.unwrap_or_else(|| {
         panic!("{what} must be an enum in serde's usual form, without `tag` or `untagged`")
@@ -119,6 +141,10 @@ fn types(
             .iter()
             .find(|variant| variant.name == *name)
             .and_then(|variant| variant.unchanged_since),
+        json_schema: schemas
+            .iter()
+            .find(|(variant, _)| variant == name)
+            .map(|(_, schema)| schema.clone()),
     };
     names
         .iter()

@@ -40,6 +40,6 @@ fn message_type(message_type: MessageType) -> manifest::MessageType {
         schema_version: message_type.schema_version,
         aliases: message_type.aliases.into_iter().map(owned).collect(),
         content_type: "application/json".to_owned(),
-        json_schema: String::new(),
+        json_schema: message_type.json_schema.unwrap_or_default(),
     }
 }

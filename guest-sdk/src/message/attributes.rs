@@ -59,8 +59,8 @@ pub struct Attributes {
     pub unchanged_since: Option<u32>,
 }
 
-/// Finds out whether `T` is a [`Message`]: its own `ATTRIBUTES`, which only a message has, take
-/// precedence over those of [`Plain`].
+/// Finds out whether `T` is a [`Message`], and whether it has a JSON Schema: the constants that only
+/// such types have take precedence over those of [`Plain`].
 #[doc(hidden)]
 pub struct Probe<T>(PhantomData<T>);
 
@@ -69,11 +69,28 @@ impl<T: Message> Probe<T> {
     pub const ATTRIBUTES: &'static [Attributes] = T::ATTRIBUTES;
 }
 
-/// The attributes of every other type.
+/// A type that derives `JsonSchema` describes its variants.
+#[cfg(feature = "schema")]
+#[doc(hidden)]
+impl<T: schemars::JsonSchema> Probe<T> {
+    pub const COMMAND_SCHEMAS: Option<Describe> = Some(crate::schema::commands::<T>);
+    pub const EVENT_SCHEMAS: Option<Describe> = Some(crate::schema::events::<T>);
+}
+
+/// What every other type has.
 #[doc(hidden)]
 pub trait Plain {
     const ATTRIBUTES: &'static [Attributes] = &[];
+    const COMMAND_SCHEMAS: Option<Describe> = None;
+    const EVENT_SCHEMAS: Option<Describe> = None;
 }
+
+/// The name of a variant and the JSON Schema of its content, or why there is no schema.
+pub type Described = (String, Result<String, String>);
+
+/// Returns the schemas of an enum's variants. It is a function, because they are only made when the
+/// manifest is asked for.
+pub type Describe = fn() -> Vec<Described>;
 
 impl<T> Plain for Probe<T> {}
 

@@ -6,7 +6,9 @@ mod encode;
 mod names;
 mod objects;
 
-pub use attributes::{Attributes, Message, Plain, Probe};
+#[cfg(feature = "schema")]
+pub(crate) use attributes::Described;
+pub use attributes::{Attributes, Describe, Message, Plain, Probe};
 pub(crate) use attributes::{command_version, event_version};
 pub(crate) use decode::{Unreadable, decode};
 pub(crate) use encode::encode;

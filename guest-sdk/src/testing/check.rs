@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
 
 use super::answer::at_most;
+use crate::message::Describe;
 use crate::{Aggregate, Guest, Manifest, MessageType, Upcaster};
 
 /// Panics when a host would refuse the manifest of `G`: a schema version 0, two types under one
 /// name, or migrations that do not form a chain. Also panics when the declared codes of rejections
 /// are not usable: an empty code, one with white space, one that is declared twice, or more than
-/// 4 KiB of them.
+/// 4 KiB of them; and when a JSON Schema is longer than 64 KiB or refers to something outside of it.
 #[track_caller]
 pub fn check_guest<G: Guest>() {
     let manifest = Manifest::of::<G>();
@@ -16,6 +17,8 @@ pub fn check_guest<G: Guest>() {
         panic!("{}: {text}", manifest.name);
     }
     check_rejections(manifest.name, manifest.rejections);
+    check_schemas("command", G::COMMAND_SCHEMAS);
+    check_schemas("event", G::EVENT_SCHEMAS);
 }
 
 /// Panics when a host would refuse the steps of `U`: a schema version 0, two steps from one type
@@ -24,6 +27,15 @@ pub fn check_guest<G: Guest>() {
 pub fn check_steps<U: Upcaster>() {
     if let Err(text) = U::steps().check() {
         panic!("upcasters of {}: {text}", U::CATEGORY);
+    }
+}
+
+#[track_caller]
+fn check_schemas(kind: &str, describe: Option<Describe>) {
+    for (name, schema) in describe.map(|describe| describe()).unwrap_or_default() {
+        if let Err(error) = schema {
+            panic!("JSON Schema of {kind} {name}: {error}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use quipu::runtime::{Export, FaultKind, Instance, Limits, Options, Refused, Runtime};
+use quipu_tests::coin::coin;
 
 use crate::guest::{component, component_of};
 use crate::{check_obedient, decide, open, runtime, tight};
@@ -33,6 +34,20 @@ fn a_module_has_the_data_of_its_manifest() {
         imports.contains(&"quipu:domain/diagnostics@0.1.0"),
         "{imports:?}"
     );
+}
+
+#[test]
+fn a_component_of_the_sdk_has_json_schemas_and_the_codes_of_its_rejections() {
+    let runtime = Runtime::new(Options::default()).unwrap();
+    let module = runtime.load(&coin()).unwrap();
+    let manifest = module.manifest();
+    let rejections = ("rejections".to_owned(), "too-little".to_owned());
+    assert_eq!(manifest.annotations, [rejections]);
+    for known in manifest.commands.iter().chain(&manifest.events) {
+        let schema: serde_json::Value = serde_json::from_str(&known.json_schema).unwrap();
+        assert_eq!(schema["type"], "object", "{}", known.name);
+        assert_eq!(schema["required"].as_array().unwrap().len(), 1);
+    }
 }
 
 #[test]

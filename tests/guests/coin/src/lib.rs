@@ -4,6 +4,7 @@
 //! `too-little` when there is less. An event that spends more than there is traps.
 
 use quipu_guest::{Context, Decider, Rejection, decider};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The text before the digit that says how many wei each deposit loses. Tests write another digit
@@ -12,7 +13,7 @@ pub const MARK: &[u8; 18] = b"QUIPU-COIN-LOSES: ";
 static LOSS: [u8; 19] = *b"QUIPU-COIN-LOSES: 0";
 
 /// The commands.
-#[derive(Deserialize)]
+#[derive(JsonSchema, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// Pays in.
@@ -33,7 +34,7 @@ pub enum Command {
 }
 
 /// The events.
-#[derive(Serialize, Deserialize)]
+#[derive(JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// Wei were paid in.
@@ -61,6 +62,7 @@ pub struct Coin {
 
 impl Decider for Coin {
     const CATEGORY: &'static str = "coin";
+    const REJECTIONS: &'static [&'static str] = &["too-little"];
     type Command = Command;
     type Event = Event;
 
