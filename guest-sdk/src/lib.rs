@@ -65,6 +65,114 @@
 //!     .rejected("insufficient-funds");
 //! ```
 //!
+//! # Time, ids, labels and metadata
+//!
+//! The [`Context`] gives the time, new ids and random numbers, and the caller. All of it is recorded,
+//! so a decision can be replayed. Events carry tags, by which the log is filtered, and annotations,
+//! which are added to the metadata of the command. Rejections carry details; their codes can be
+//! declared:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use quipu_guest::{Context, Decider, Rejection, Time, Uuid, decider};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "kebab-case")]
+//! pub enum Command {
+//!     Reserve { seats: u32 },
+//! }
+//!
+//! #[derive(Serialize, Deserialize, Debug, PartialEq)]
+//! #[serde(rename_all = "kebab-case")]
+//! pub enum Event {
+//!     Reserved { id: Uuid, seats: u32, until: Time },
+//! }
+//!
+//! /// The details of `sold-out`.
+//! #[derive(Serialize)]
+//! struct Free {
+//!     free: u32,
+//! }
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! pub struct Show {
+//!     taken: u32,
+//! }
+//!
+//! impl Decider for Show {
+//!     const CATEGORY: &'static str = "show";
+//!     const REJECTIONS: &'static [&'static str] = &["sold-out"];
+//!     type Command = Command;
+//!     type Event = Event;
+//!
+//!     fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection> {
+//!         let Command::Reserve { seats } = command;
+//!         let free = 100_u32.saturating_sub(self.taken);
+//!         if seats > free {
+//!             let rejection = Rejection::new("sold-out", format!("{free} seats are free"));
+//!             return Err(rejection.details(Free { free }));
+//!         }
+//!         let (id, now) = (context.uuid(), context.accepted_at());
+//!         let until = now + Duration::from_secs(15 * 60);
+//!         Ok(vec![Event::Reserved { id, seats, until }])
+//!     }
+//!
+//!     fn evolve(self, event: Event) -> Self {
+//!         let Event::Reserved { seats, .. } = event;
+//!         Show { taken: self.taken.saturating_add(seats) }
+//!     }
+//!
+//!     fn tags(event: &Event) -> Vec<String> {
+//!         let Event::Reserved { id, .. } = event;
+//!         vec![format!("reservation:{id}")]
+//!     }
+//!
+//!     fn annotations(&self, _: &Event, context: &Context) -> Vec<(String, String)> {
+//!         let seller = context.principal().unwrap_or("web");
+//!         vec![("seller".to_owned(), seller.to_owned())]
+//!     }
+//! }
+//!
+//! decider!(Show);
+//!
+//! use quipu_guest::testing::{check_cuts, check_decides_again, check_guest, given};
+//!
+//! let seed = [1, 2, 3, 4];
+//! let reserved = given::<Show>([])
+//!     .at("2026-01-01T12:00:00Z")
+//!     .by("ann")
+//!     .with_seed(seed)
+//!     .when(Command::Reserve { seats: 99 })
+//!     .then([Event::Reserved {
+//!         id: Context::default().with_seed(seed).uuid(),
+//!         seats: 99,
+//!         until: "2026-01-01T12:15:00Z".parse()?,
+//!     }])
+//!     .then_state(Show { taken: 99 });
+//! let event = &reserved.new_events()[0];
+//! assert!(event.tags[0].starts_with("reservation:"));
+//! assert_eq!(event.annotations, [("seller".to_owned(), "ann".to_owned())]);
+//! reserved
+//!     .when(Command::Reserve { seats: 2 })
+//!     .rejected("sold-out")
+//!     .with_message("1 seats are free")
+//!     .with_details(Free { free: 1 });
+//!
+//! // What must be true of every guest.
+//! check_guest::<Show>();
+//! check_cuts::<Show>((1..9).map(|seats| {
+//!     let (id, until) = (Uuid::default(), Time::UNIX_EPOCH);
+//!     Event::Reserved { id, seats, until }
+//! }));
+//! check_decides_again::<Show>([], || Command::Reserve { seats: 2 });
+//! # Ok::<(), quipu_guest::ParseError>(())
+//! ```
+//!
+//! With the feature `schema`, the manifest describes the bodies of commands and events that derive
+//! `schemars::JsonSchema`.
+//!
 //! # How messages are named and written
 //!
 //! Commands and events are enums in serde's usual (externally tagged) form. A message's type is its

@@ -4,7 +4,8 @@
 //! that a host would store, so a type that can't be read back fails here. Failures panic with both
 //! sides. [`lifted`] is for events of older versions, [`migrated`] for snapshots, [`projected`] for
 //! documents; [`check_guest`], [`check_steps`] and [`check_projection`] find what a host would
-//! refuse at upload.
+//! refuse at upload. [`check_cuts`], [`check_decides_again`], [`Projected::check_cuts`] and
+//! [`check_lifts`] find answers that depend on more than their arguments.
 //!
 //! ```
 //! # use quipu_guest::{Aggregate, Context, Events, Rejection, testing::given};
