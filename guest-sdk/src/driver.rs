@@ -91,8 +91,8 @@ impl<G: Guest> Driver<G> {
     ///
     /// # Errors
     ///
-    /// [`FoldError::Internal`] when the snapshot is of another schema version or
-    /// doesn't fit; the stream can still be folded from its events.
+    /// [`FoldError::BadEvent`] when the snapshot is of another schema version or doesn't fit. That is
+    /// no fault: the stream can still be folded from its events.
     pub fn open(key: impl Into<String>, snapshot: Option<&Snapshot>) -> Result<Self, FoldError> {
         let state = match snapshot {
             None => G::Aggregate::default(),
@@ -237,14 +237,14 @@ fn read_snapshot<A: Aggregate>(snapshot: &Snapshot) -> Result<A, FoldError> {
         body,
     } = snapshot;
     if *state_schema_version != A::STATE_SCHEMA_VERSION {
-        return Err(FoldError::Internal(format!(
+        return Err(FoldError::BadEvent(format!(
             "snapshot of {}: state schema version {state_schema_version}, expected {}",
             A::CATEGORY,
             A::STATE_SCHEMA_VERSION
         )));
     }
     serde_json::from_str(body)
-        .map_err(|error| FoldError::Internal(format!("snapshot of {}: {error}", A::CATEGORY)))
+        .map_err(|error| FoldError::BadEvent(format!("snapshot of {}: {error}", A::CATEGORY)))
 }
 
 fn new_event<G: Guest>(

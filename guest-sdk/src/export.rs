@@ -81,14 +81,14 @@ macro_rules! upcaster {
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
-            struct Upcasts;
-            impl $crate::bindings::manifest::Described for Upcasts {
+            struct __QuipuUpcasts;
+            impl $crate::bindings::manifest::Described for __QuipuUpcasts {
                 fn manifest() -> $crate::Manifest {
                     let version = ::core::env!("CARGO_PKG_VERSION");
                     $crate::Manifest::without_decider($name, version)
                 }
             }
-            type Component = $crate::bindings::manifest::Component<Upcasts>;
+            type Component = $crate::bindings::manifest::Component<__QuipuUpcasts>;
             $crate::bindings::manifest::export!(
                 Component with_types_in $crate::bindings::manifest
             );
@@ -108,14 +108,14 @@ macro_rules! projections {
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
-            struct Described;
-            impl $crate::bindings::manifest::Described for Described {
+            struct __QuipuDescribed;
+            impl $crate::bindings::manifest::Described for __QuipuDescribed {
                 fn manifest() -> $crate::Manifest {
                     let version = ::core::env!("CARGO_PKG_VERSION");
                     $crate::Manifest::without_decider($name, version)
                 }
             }
-            type Component = $crate::bindings::manifest::Component<Described>;
+            type Component = $crate::bindings::manifest::Component<__QuipuDescribed>;
             $crate::bindings::manifest::export!(
                 Component with_types_in $crate::bindings::manifest
             );
@@ -156,13 +156,13 @@ macro_rules! __export_guest {
         #[allow(unsafe_code)]
         const _: () = {
             use $crate::bindings::{decider, manifest};
-            struct Described;
-            impl manifest::Described for Described {
+            struct __QuipuDescribed;
+            impl manifest::Described for __QuipuDescribed {
                 fn manifest() -> $crate::Manifest {
                     $crate::Manifest::of::<$guest>()
                 }
             }
-            type Manifest = manifest::Component<Described>;
+            type Manifest = manifest::Component<__QuipuDescribed>;
             type Decider = decider::Component<$guest>;
     $crate::bindings::manifest::export!(Manifest with_types_in $crate::bindings::manifest);
     $crate::bindings::decider::export!(Decider with_types_in $crate::bindings::decider);
@@ -194,8 +194,8 @@ macro_rules! __export_upcasts {
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
-            struct Upcasts;
-            impl $crate::bindings::upcaster::Lifting for Upcasts {
+            struct __QuipuUpcasts;
+            impl $crate::bindings::upcaster::Lifting for __QuipuUpcasts {
                 fn catalogue() -> &'static $crate::__private::Catalogue {
                     static MADE: ::std::sync::OnceLock<$crate::__private::Catalogue> =
                         ::std::sync::OnceLock::new();
@@ -204,7 +204,7 @@ macro_rules! __export_upcasts {
                     })
                 }
             }
-            type Component = $crate::bindings::upcaster::Component<Upcasts>;
+            type Component = $crate::bindings::upcaster::Component<__QuipuUpcasts>;
             $crate::bindings::upcaster::export!(
                 Component with_types_in $crate::bindings::upcaster
             );
@@ -220,8 +220,8 @@ macro_rules! __export_projections {
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
-            struct Projected;
-            impl $crate::bindings::projection::Projecting for Projected {
+            struct __QuipuProjected;
+            impl $crate::bindings::projection::Projecting for __QuipuProjected {
                 fn projections() -> &'static $crate::__private::Projections {
                     static MADE: ::std::sync::OnceLock<$crate::__private::Projections> =
                         ::std::sync::OnceLock::new();
@@ -230,7 +230,7 @@ macro_rules! __export_projections {
                     })
                 }
             }
-            type Component = $crate::bindings::projection::Component<Projected>;
+            type Component = $crate::bindings::projection::Component<__QuipuProjected>;
             $crate::bindings::projection::export!(
                 Component with_types_in $crate::bindings::projection
             );

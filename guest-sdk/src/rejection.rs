@@ -59,6 +59,12 @@ impl Rejection {
 /// Longest message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
+/// A text of which a host accepts every byte.
+pub(crate) fn bounded(mut text: String) -> String {
+    cut(&mut text);
+    text
+}
+
 fn cut(message: &mut String) {
     if message.len() <= MESSAGE_BYTES_MAX {
         return;

@@ -227,7 +227,7 @@ fn a_snapshot_of_another_form_is_refused() {
     };
     assert_eq!(
         open(2, r#"{"items":[]}"#),
-        "internal: snapshot of cart: state schema version 2, expected 3"
+        "bad event: snapshot of cart: state schema version 2, expected 3"
     );
     assert!(open(3, "{}").contains("missing field `items`"));
 }

@@ -192,7 +192,7 @@ fn an_older_snapshot_is_opened_only_when_migrated() {
     let old = snapshot(2, r#"{"items":{}}"#);
     let error = Driver::<Mutable>::open("1", Some(&old)).err().unwrap();
     let expected = "snapshot of stock: state schema version 2, expected 4";
-    assert_eq!(error, FoldError::Internal(expected.to_owned()));
+    assert_eq!(error, FoldError::BadEvent(expected.to_owned()));
     let stock = migrated::<Mutable>(1, r#"{"items":[["oil",2]]}"#);
     assert_eq!(stock.view(), r#"{"items":{"oil":2},"changes":0}"#);
 }

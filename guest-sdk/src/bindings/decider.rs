@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use super::{not_json, report_panics, types};
 use crate::driver::{self, DecideError, Driver, FoldError, NewEvent, Snapshot};
+use crate::rejection::bounded;
 use crate::{Context, Guest, Time, log};
 
 pub use super::generated::decider::{export, exports};
@@ -47,7 +48,7 @@ impl<G: Guest> decider::GuestAggregate for Held<G> {
                     state_schema_version: snapshot.state_schema_version,
                     body,
                 }),
-                types::Body::Binary(_) => Err(FoldError::Internal(not_json("a snapshot"))),
+                types::Body::Binary(_) => Err(FoldError::BadEvent(not_json("a snapshot"))),
             })
             .transpose()?;
         let driver = Driver::open(id, snapshot.as_ref())?;
@@ -120,8 +121,9 @@ impl From<DecideError> for types::DecideError {
                     details,
                 })
             }
-            DecideError::BadCommand(text) => types::DecideError::BadCommand(text),
-            DecideError::Internal(text) => types::DecideError::Internal(text),
+            // The text may quote the command, and a longer one would be a fault of the guest.
+            DecideError::BadCommand(text) => types::DecideError::BadCommand(bounded(text)),
+            DecideError::Internal(text) => types::DecideError::Internal(bounded(text)),
         }
     }
 }

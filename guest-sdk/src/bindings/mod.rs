@@ -28,6 +28,7 @@ use std::sync::Once;
 
 use crate::driver::FoldError;
 use crate::log;
+use crate::rejection::bounded;
 
 pub(crate) use generated::manifest::quipu::domain::{diagnostics, types};
 
@@ -46,9 +47,9 @@ fn not_json(what: &str) -> String {
 impl From<FoldError> for types::FoldError {
     fn from(error: FoldError) -> Self {
         match error {
-            FoldError::UnknownEvent(text) => types::FoldError::UnknownEvent(text),
-            FoldError::BadEvent(text) => types::FoldError::BadEvent(text),
-            FoldError::Internal(text) => types::FoldError::Internal(text),
+            FoldError::UnknownEvent(text) => types::FoldError::UnknownEvent(bounded(text)),
+            FoldError::BadEvent(text) => types::FoldError::BadEvent(bounded(text)),
+            FoldError::Internal(text) => types::FoldError::Internal(bounded(text)),
         }
     }
 }

@@ -193,11 +193,10 @@ impl decider::GuestAggregate for Held {
             if breaks("garbage-snapshot") {
                 serde_json::from_str::<State>(&text).unwrap();
             }
-            state = serde_json::from_str(&text)
-                .map_err(|error| {
-                    let text: String = error.to_string().chars().take(1_000).collect();
-                    types::FoldError::BadEvent(text)
-                })?;
+            state = serde_json::from_str(&text).map_err(|error| {
+                let text: String = error.to_string().chars().take(1_000).collect();
+                types::FoldError::BadEvent(text)
+            })?;
         }
         Ok(decider::Aggregate::new(Held(RefCell::new(state))))
     }
@@ -247,7 +246,7 @@ impl decider::GuestAggregate for Held {
         }
         if breaks("fuel") {
             std::hint::black_box(
-                (0..200_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)),
+                (0..50_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)),
             );
         }
         let body = match () {
@@ -299,8 +298,8 @@ impl decider::GuestAggregate for Held {
             }
             _ => body,
         };
-        let events: Vec<(String, Box<RawValue>)> = serde_json::from_str(&body)
-            .map_err(|error| {
+        let events: Vec<(String, Box<RawValue>)> =
+            serde_json::from_str(&body).map_err(|error| {
                 let text: String = error.to_string().chars().take(1_000).collect();
                 types::DecideError::BadCommand(text)
             })?;

@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// A scenario file.
@@ -154,13 +157,37 @@ pub struct Event {
 }
 
 /// An expected rejection.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Rejected {
     /// Its code.
     Code(String),
     /// Its code and more.
     Full(FullRejection),
+}
+
+impl<'de> Deserialize<'de> for Rejected {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RejectedVisitor)
+    }
+}
+
+struct RejectedVisitor;
+
+impl<'de> Visitor<'de> for RejectedVisitor {
+    type Value = Rejected;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a code, or `code`, `message`, `details`")
+    }
+
+    fn visit_str<E: de::Error>(self, code: &str) -> Result<Rejected, E> {
+        Ok(Rejected::Code(code.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Rejected, A::Error> {
+        FullRejection::deserialize(MapAccessDeserializer::new(map)).map(Rejected::Full)
+    }
 }
 
 /// An expected rejection with more than its code.

@@ -5,15 +5,7 @@ use crate::program::Served;
 fn a_recorded_decision_becomes_a_scenario_that_passes() {
     let host = Served::start();
     let execute = |name: &str, data: &str| {
-        let said = host.run(&[
-            "execute",
-            "account-1",
-            name,
-            data,
-            "--metadata",
-            r#"{"by":"ann"}"#,
-        ]);
-        said.ok();
+        host.run(&["execute", "account-1", name, data]).ok();
     };
     execute("open", r#"{"owner":"ann"}"#);
     execute("deposit", r#"{"amount":5}"#);

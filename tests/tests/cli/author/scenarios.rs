@@ -39,8 +39,9 @@ fn scenarios_that_hold_pass_and_what_was_never_seen_is_named() {
          ok   an amount that is a word can't be read\n\n\
          3 scenarios, 0 failed\n\
          commands: 3 of 4 seen; never: account close\n\
-         events: 2 of 4 seen; never: account closed, account withdrawn\n"
-            .replace("\n  ok", "\n  ok")
+         events: 2 of 4 seen; never: account closed, account withdrawn\n\
+         rejections: 1 of 6 seen; never: account already-open, account balance-limit, account \
+         closed, account invalid-amount, account not-open\n"
     );
     let said = run_in(
         dir.path(),
@@ -148,11 +149,15 @@ fn a_file_that_is_no_scenario_file_is_refused_with_its_line() {
             "rules.yaml: scenario \"one\": given 1: name an `event` or a `command`, not both",
         ),
         (
+            "scenarios:\n  - {name: one, when: {command: a}, then: {rejected: [a]}}\n",
+            "rules.yaml:2: invalid type: sequence, expected a code, or `code`, `message`, `details`",
+        ),
+        (
             "scenarios:\n  - {name: one, then: {}}\n",
             "rules.yaml: scenario \"one\": then: it expects nothing",
         ),
         (
-            "scenarios:\n  - {name: one, then: {rejected: no}}\n",
+            "scenarios:\n  - {name: one, then: {rejected: not-open}}\n",
             "rules.yaml: scenario \"one\": then: `rejected` is the answer to a command",
         ),
         (

@@ -1,9 +1,10 @@
 //! Decides the commands of category `{{category}}`.
 
 use quipu_guest::{Context, Decider, Message, Rejection, decider};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     Open { title: String },
@@ -11,7 +12,7 @@ pub enum Command {
     Close,
 }
 
-#[derive(Message, Serialize, Deserialize, Debug, PartialEq)]
+#[derive(Message, Serialize, Deserialize, JsonSchema, Debug, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     Opened { title: String },
