@@ -76,7 +76,7 @@ fn complete(mut schema: Value, definitions: &Map<String, Value>) -> Result<Strin
         let name = definition(&reference);
         let Some(known) = name.and_then(|name| definitions.get_key_value(&name)) else {
             return Err(format!(
-                "it refers to {reference}, which is not in {DEFINITIONS}"
+                "it refers to {reference}; define it in {DEFINITIONS}, where every reader has it"
             ));
         };
         if needed.insert(known.0) {
@@ -95,7 +95,9 @@ fn complete(mut schema: Value, definitions: &Map<String, Value>) -> Result<Strin
     let text = schema.to_string();
     if text.len() > BYTES_MAX {
         let found = text.len();
-        return Err(format!("it has {found} bytes, at most {BYTES_MAX}"));
+        return Err(format!(
+            "it has {found} bytes, at most {BYTES_MAX}; shorten its comments, or leave JsonSchema out"
+        ));
     }
     Ok(text)
 }

@@ -222,7 +222,9 @@ fn a_schema_that_a_manifest_must_not_have_is_left_out() {
 }
 
 #[test]
-#[should_panic(expected = "JSON Schema of command Held: it refers to https://example.com/schema")]
+#[should_panic(
+    expected = "JSON Schema of command Held: it refers to https://example.com/schema.json; define"
+)]
 fn a_remote_reference_is_found() {
     check_guest::<Remote>();
 }

@@ -5,7 +5,7 @@
 use loan_v2::{Event, Loan, LoanUpcasts, Money};
 use quipu_guest::Manifest;
 use quipu_guest::driver::FoldError;
-use quipu_guest::testing::{check_guest, check_steps, lifted, migrated};
+use quipu_guest::testing::{check_guest, check_lifts, check_steps, lifted, migrated};
 
 const MONEY: &str = r#"{"requested":{"units":5000,"currency":"EUR"}}"#;
 const CREDIT: &str = r#"{"credit":{"units":5000,"currency":"EUR"}}"#;
@@ -24,6 +24,11 @@ fn work() -> String {
 fn a_host_would_take_it() {
     check_guest::<Loan>();
     check_steps::<LoanUpcasts>();
+    check_lifts::<LoanUpcasts>(&[
+        ("application-submitted", 1, r#"{"amount":5000}"#),
+        ("application-approved", 1, r#"{"amount":5000}"#),
+        ("application-preaccepted", 1, "{}"),
+    ]);
 }
 
 #[test]

@@ -77,3 +77,46 @@ fn check_types(kind: &str, types: &[MessageType]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(codes: &[&str], expected: &str) {
+        let checked = std::panic::catch_unwind(|| check_rejections("shop", codes));
+        let found = checked.err().and_then(|it| it.downcast::<String>().ok());
+        assert_eq!(found.as_deref().map_or("", String::as_str), expected);
+    }
+
+    #[test]
+    fn codes_are_short_distinct_and_without_white_space() {
+        check(&[], "");
+        check(&["closed", "no-names"], "");
+        check(&["a", "b", "a"], "shop: the code a is in REJECTIONS twice");
+        let odd = |code: &str| {
+            format!(
+                "shop: the code {code:?} in REJECTIONS is not 1 to 255 bytes without white space"
+            )
+        };
+        for code in ["", "a b", "a\u{a0}b", "a\n", "\u{7f}"] {
+            check(&[code], &odd(code));
+        }
+        check(&[&"a".repeat(255)], "");
+        let long = "a".repeat(256);
+        check(&[&long], &odd(&long));
+    }
+
+    #[test]
+    fn all_codes_together_have_at_most_4_kib() {
+        let codes: Vec<_> = (0..16_u8)
+            .map(|code| char::from(b'a' + code).to_string().repeat(255))
+            .collect();
+        let mut codes: Vec<_> = codes.iter().map(String::as_str).collect();
+        assert_eq!(codes.join(" ").len(), 4095);
+        check(&codes, "");
+        codes.push("z");
+        let text = "4097 bytes of codes in REJECTIONS of shop, a host accepts at most 4096";
+        check(&codes, text);
+    }
+}
