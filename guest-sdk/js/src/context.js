@@ -1,0 +1,49 @@
+// What a decision may depend on in addition to state and command.
+
+import { keyOf, Random, seedWord } from './random.js';
+
+/** The context of one command. It is the same on every attempt of the same request. */
+export class Context {
+  #random = null;
+
+  constructor(key, command) {
+    this.key = key;
+    this.commandId = command.id;
+    this.acceptedAtMicros = command.acceptedAt;
+    this.seed = Object.freeze(command.seed.map(seedWord));
+    this.annotations = named(command.annotations);
+    Object.freeze(this);
+  }
+
+  /** When the host accepted the request. A new `Date` each time. */
+  get acceptedAt() {
+    return new Date(Math.floor(this.acceptedAtMicros / 1000));
+  }
+
+  /** Returns the annotation of that name, or undefined. */
+  annotation(name) {
+    return this.annotations[name];
+  }
+
+  /** Returns the next UUID of the seed. */
+  uuid() {
+    return this.#source().uuid();
+  }
+
+  /** Returns the next random number of the seed, from 0 to less than 1. */
+  random() {
+    return this.#source().fraction();
+  }
+
+  #source() {
+    this.#random ??= new Random(keyOf(this.seed));
+    return this.#random;
+  }
+}
+
+/** Pairs as an object without a prototype. Of several values of one name, the first counts. */
+export function named(pairs) {
+  const members = Object.create(null);
+  for (const [name, value] of pairs) if (!(name in members)) members[name] = value;
+  return Object.freeze(members);
+}
