@@ -71,11 +71,15 @@ async function run(folder, contents) {
     return { code: named('.js'), map: named('.map') };
   } catch (error) {
     if (!Array.isArray(error.errors)) throw error;
-    throw new BuildError(error.errors.slice(0, 20).map(line), error.message);
+    throw new BuildError(lines(error), error.message);
   }
 }
 
-/** One line for a message of the bundler. */
+/** A line for each of the first messages of the bundler. */
+export function lines({ errors }) {
+  return errors.slice(0, 20).map(line);
+}
+
 function line({ text, location }) {
   const missing = /^Could not resolve "([^"]+)"/.exec(text)?.[1];
   const known = missing && NODE.test(missing);

@@ -2,22 +2,30 @@
 
 import { build } from './build.js';
 import { BuildError } from './error.js';
+import { runTests } from './test.js';
 
-const HELP = `Usage: quipu-guest build [OPTIONS]
+const HELP = `Usage: quipu-guest COMMAND [OPTIONS]
 
-Builds a guest written in JavaScript or TypeScript to a component.
+Builds and tests guests written in JavaScript or TypeScript.
 
-Options:
+Commands:
+  build          builds the guest of this folder to a component
+  test           runs *.test.ts and *.test.js in tests, test and src with node --test
+
+Options of build:
   --entry FILE   the file with the guest as its default export [default: src/index.ts,
                  src/index.js, index.ts or index.js, the first that exists]
   --out FILE     the component [default: NAME.wasm, where NAME is the guest's name]
-  --small        an engine of a third less size, which is slower
+  --small        use an engine of a third less size, which is slower
+  --json         print the result as JSON
+
+Options:
   --no-check     do not check types, also if typescript is installed
   --verbose      show the stacks of the tools
-  --json         print the result as JSON
   --help         show this text
 `;
 
+const COMMANDS = ['build', 'test'];
 const FLAGS = { '--small': 'isSmall', '--no-check': 'skipsCheck', '--verbose': 'isVerbose', '--json': 'isJson' };
 const VALUES = { '--entry': 'entry', '--out': 'out' };
 
@@ -35,6 +43,7 @@ export async function main(args) {
     return 2;
   }
   try {
+    if (options.command === 'test') return await runTests(options);
     const result = await build(options);
     process.stdout.write(options.isJson ? `${JSON.stringify(result)}\n` : summary(result));
     return 0;
@@ -45,8 +54,8 @@ export async function main(args) {
 }
 
 function read([command, ...rest]) {
-  if (command !== 'build') throw new Error(`unknown command "${command}"; expected build (see --help)`);
-  const options = {};
+  if (!COMMANDS.includes(command)) throw new Error(`unknown command "${command}"; expected ${COMMANDS.join(' or ')} (see --help)`);
+  const options = { command };
   for (let index = 0; index < rest.length; index += 1) {
     const [name, inline] = rest[index].split(/=(.*)/s, 2);
     if (FLAGS[name] && inline === undefined) {

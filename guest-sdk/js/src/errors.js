@@ -62,8 +62,9 @@ export function described(error) {
 
 function frames(error) {
   const lines = String(error.stack ?? '').split('\n');
-  const frames = lines.filter((line) => /^\s+at /.test(line));
-  return frames.map((line) => `    ${located(line.trim())}`);
+  const frames = lines.filter((line) => /^\s+at /.test(line)).map((line) => located(line.trim()));
+  // Frames of the SDK say nothing about the author's code.
+  return frames.filter((line) => !line.includes('@quipu/guest/')).map((line) => `    ${line}`);
 }
 
 function printed(value) {
