@@ -28,7 +28,8 @@ export async function build({ entry, out, isSmall, skipsCheck, folder = process.
       throw new BuildError(`the component has ${component.length} bytes; a host accepts ${BYTES_MAX} by default`);
     }
     write(target, component);
-    return result(path.relative(folder, target) || target, component, guest);
+    const shown = path.relative(folder, target);
+    return result(shown.startsWith('..') ? target : shown, component, guest);
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }

@@ -2,14 +2,16 @@
 
 import path from 'node:path';
 
+const SDK = '@quipu/guest/sdk.js';
 const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 
 /**
  * Returns the table of `src/lines.js`: files, and for each run of lines of the bundle its first
- * line, the index of the file, and the line there. Frames of the SDK are named `@quipu/guest/…`.
+ * line, the index of the file, and the line there. Lines of the SDK are one run, whatever its file.
  */
 export function lineTable({ sources, mappings }, folder, sdk) {
   const files = sources.map((source) => shown(path.resolve(folder, source), folder, sdk));
+  const isSdk = files.map((file) => file.startsWith(SDK));
   const lines = [];
   let [source, line] = [0, 0];
   mappings.split(';').forEach((row, index) => {
@@ -20,19 +22,22 @@ export function lineTable({ sources, mappings }, folder, sdk) {
       line += lineStep;
       first ??= [index + 1, source, line + 1];
     }
-    if (first !== null && !continues(lines.at(-1), first)) lines.push(first);
+    if (first === null) return;
+    const last = lines.at(-1);
+    const continues = isSdk[first[1]] ? isSdk[last?.[1]] : isNext(last, first);
+    if (!continues) lines.push(first);
   });
   return { files, lines };
 }
 
 /** Whether a run of lines covers this line already. */
-function continues(run, [bundleLine, source, line]) {
+function isNext(run, [bundleLine, source, line]) {
   return run !== undefined && run[1] === source && run[2] + bundleLine - run[0] === line;
 }
 
 function shown(file, folder, sdk) {
   const inSdk = path.relative(sdk, file);
-  if (!inSdk.startsWith('..') && !inSdk.startsWith('tests')) return `@quipu/guest/${inSdk}`;
+  if (!inSdk.startsWith('..') && !inSdk.startsWith('tests')) return SDK;
   return path.relative(folder, file);
 }
 

@@ -31,7 +31,8 @@ export function checkTypes(folder, source) {
   throw new BuildError([...lines.slice(0, SHOWN_MAX), ...(more > 0 ? [`${more} more errors of types`] : [])]);
 }
 
-function compilerOf(folder) {
+/** The compiler of a project; null: typescript is not installed there. */
+export function compilerOf(folder) {
   try {
     const file = createRequire(path.join(folder, 'package.json')).resolve('typescript/package.json');
     const { bin } = JSON.parse(readFileSync(file, 'utf8'));

@@ -2,7 +2,7 @@
 // cannot hold is refused: no digit is changed silently.
 
 import { Unfit } from './errors.js';
-import { quoted } from './text.js';
+import { bounded, quoted } from './text.js';
 
 /** The deepest JSON that a host accepts. */
 export const DEPTH_MAX = 128;
@@ -135,8 +135,8 @@ function checkToken(token) {
   const value = Number(token);
   const isExact = Number.isFinite(value) && digits(token) === digits(String(value));
   if (isExact && (!Number.isInteger(value) || Number.isSafeInteger(value))) return;
-  const limit = 'integers go up to 2^53 - 1, decimals have at most 17 digits';
-  throw new Unfit(`the number ${quoted(token)} does not fit a double exactly (${limit}); use a string`);
+  const rule = 'integers go up to 2^53 - 1, and a decimal has the digits of a double';
+  throw new Unfit(`the number ${bounded(token, 80)} does not fit a double exactly (${rule}); use a string`);
 }
 
 /** The significant digits and the exponent of a number, in one form for all spellings. */

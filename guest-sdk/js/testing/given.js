@@ -150,7 +150,7 @@ export function outcomeOf(decider, aggregate, command, context) {
     if (error instanceof Rejection) return rejectedOutcome(error);
     if (!(error instanceof Fault)) throw error;
     const { tag, message } = error;
-    return { fault: error, comparable: { tag, message }, text: `${tag}: ${message}` };
+    return { fault: error, comparable: { tag, message: message.split('\n', 1)[0] }, text: `${tag}: ${message}` };
   }
 }
 

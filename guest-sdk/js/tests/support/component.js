@@ -41,26 +41,3 @@ async function started(instantiate, core, log) {
   const exports = await instantiate(core, { 'quipu:domain/diagnostics': diagnostics, 'quipu:domain/types': {} });
   return Object.fromEntries(NAMES.map((name) => [name, exports[name]]).filter(([, value]) => value));
 }
-
-/** Calls an export, and returns its result, or the error that it answered. */
-export function answer(call) {
-  try {
-    return { ok: call() };
-  } catch (error) {
-    if (error instanceof Error) throw error;
-    return { error };
-  }
-}
-
-export const json = (value) => ({ tag: 'json', val: JSON.stringify(value) });
-
-export function event(type, data, { version = 1, schemaVersion = 1 } = {}) {
-  return { type, schemaVersion, version: BigInt(version), recordedAt: 1_700_000_000_000_000n, body: json(data) };
-}
-
-export function command(type, data = {}, more = {}) {
-  return {
-    id: 'c-1', type, schemaVersion: 1, body: json(data), acceptedAt: 1_700_000_000_123_456n,
-    seed: [1n, 2n, 3n, 0xffff_ffff_ffff_ffffn], annotations: [['actor', 'ann']], ...more,
-  };
-}
