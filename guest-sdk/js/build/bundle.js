@@ -1,13 +1,15 @@
 // One file out of the author's files, the packages that they use, and the SDK.
 
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import { build } from 'esbuild';
 
 import { BuildError } from './error.js';
 import { lineTable } from './source-map.js';
 
+/** The name of the file that the build adds. */
+export const ENTRY = 'quipu-guest-entry.js';
 const SDK = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const DIAGNOSTICS = 'quipu:domain/diagnostics@0.1.0';
 const NODE = /^(node:|(assert|buffer|child_process|crypto|dns|events|fs|http|https|net|os|path|process|stream|timers|tls|url|util|worker_threads|zlib)(\/|$))/;
@@ -50,7 +52,7 @@ export async function describingBundle({ folder, source, version }) {
 async function run(folder, contents) {
   try {
     const { outputFiles } = await build({
-      stdin: { contents, resolveDir: folder, sourcefile: 'quipu-guest-entry.js', loader: 'js' },
+      stdin: { contents, resolveDir: folder, sourcefile: ENTRY, loader: 'js' },
       absWorkingDir: folder,
       alias: { '@quipu/guest/testing': path.join(SDK, 'testing/index.js'), '@quipu/guest': path.join(SDK, 'src/index.js') },
       bundle: true,
@@ -63,6 +65,7 @@ async function run(folder, contents) {
       outfile: path.join(folder, 'guest.js'),
       platform: 'neutral',
       sourcemap: 'external',
+      sourceRoot: pathToFileURL(`${folder}/`).href,
       sourcesContent: false,
       target: 'es2023',
       write: false,

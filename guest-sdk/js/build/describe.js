@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-import { describingBundle } from './bundle.js';
+import { describingBundle, ENTRY } from './bundle.js';
 import { BuildError } from './error.js';
 
 const TIME_MAX_MS = 60_000;
@@ -31,7 +31,8 @@ function placeOf(stack, folder) {
   for (const [, name, line] of stack.matchAll(/\(?((?:file:\/\/)?\/[^\s()]+):(\d+):\d+\)?/g)) {
     const file = name.startsWith('file:') ? fileURLToPath(name) : name;
     const relative = path.relative(folder, file);
-    if (!relative.startsWith('..') && !relative.includes('node_modules')) return `${relative}:${line}: `;
+    const isOwn = !relative.startsWith('..') && !relative.includes('node_modules') && relative !== ENTRY;
+    if (isOwn) return `${relative}:${line}: `;
   }
   return '';
 }
