@@ -4,15 +4,35 @@ import { keyOf, Random, seedWord } from './random.js';
 
 /** The context of one command. It is the same on every attempt of the same request. */
 export class Context {
+  #key;
+  #command;
+  #annotations = null;
   #random = null;
 
   constructor(key, command) {
-    this.key = key;
-    this.commandId = command.id;
-    this.acceptedAtMicros = command.acceptedAt;
-    this.seed = Object.freeze(command.seed.map(seedWord));
-    this.annotations = named(command.annotations);
-    Object.freeze(this);
+    this.#key = key;
+    this.#command = command;
+  }
+
+  get key() {
+    return this.#key;
+  }
+
+  get commandId() {
+    return this.#command.id;
+  }
+
+  get acceptedAtMicros() {
+    return this.#command.acceptedAt;
+  }
+
+  get seed() {
+    return Object.freeze(this.#command.seed.map(seedWord));
+  }
+
+  get annotations() {
+    this.#annotations ??= named(this.#command.annotations);
+    return this.#annotations;
   }
 
   /** When the host accepted the request. A new `Date` each time. */

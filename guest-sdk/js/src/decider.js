@@ -4,7 +4,7 @@ import { DefinitionError, internal, Fault, Rejection, Unfit } from './errors.js'
 import { Context } from './context.js';
 import { read, settle, write } from './json.js';
 import { log } from './log.js';
-import { Messages, text } from './message.js';
+import { checkAs, Messages, text } from './message.js';
 import { checkMigrations } from './migrations.js';
 import { checkCategory, checkFunction, checkOptions, checkSemantic, checkVersion } from './names.js';
 import { newEvent } from './new-event.js';
@@ -84,7 +84,7 @@ export class Decider {
     }
     try {
       const state = read(text(body));
-      return settle(this.checkState === null ? state : this.checkState(state, 'state', true), 'state');
+      return settle(this.checkState === null ? state : checkAs('state', this.checkState, state, true), 'state');
     } catch (error) {
       throw internal(what, error);
     }
@@ -118,7 +118,7 @@ export class Aggregate {
       const event = { type: type.name, data: readBody(types, type, body, 'bad-event') };
       try {
         state = settle(returned(definition.evolve(state, event)), 'state');
-        if (checkState !== null) checkState(state, 'state', true);
+        if (checkState !== null) checkAs('state', checkState, state, true);
       } catch (error) {
         throw internal(`evolve of ${category} after ${type.name}`, error);
       }

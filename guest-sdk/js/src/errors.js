@@ -1,6 +1,6 @@
 // Errors that the host distinguishes, and the form in which they cross the border.
 
-import { bounded, byteLength, TEXT_BYTES_MAX } from './text.js';
+import { bounded, byteLength, quoted, TEXT_BYTES_MAX } from './text.js';
 import { located } from './lines.js';
 
 /** The domain said no. An answer for the caller; nothing is stored. */
@@ -29,12 +29,50 @@ export class DefinitionError extends Error {
   }
 }
 
-/** A value that does not have the expected form. */
+/**
+ * A value that does not have the expected form. The path to it is added on the way out, step by
+ * step, so that a value that fits costs no text.
+ */
 export class Unfit extends Error {
+  #path = '';
+  #text;
+
+  /** `text` follows the path, as in `: expected a string`. */
   constructor(text) {
-    super(text);
+    super();
     this.name = 'Unfit';
+    this.#text = text;
   }
+
+  get message() {
+    return this.#path + this.#text;
+  }
+
+  /** Adds a member or an element in front of the path. */
+  under(step) {
+    this.#path = (typeof step === 'number' ? `[${step}]` : memberStep(step)) + this.#path;
+    return this;
+  }
+
+  /** Adds the name of the whole value in front of the path. */
+  within(root) {
+    this.#path = root + this.#path;
+    return this;
+  }
+}
+
+/** Adds a step to the path of an error on its way out. */
+export function under(error, step) {
+  return error instanceof Unfit ? error.under(step) : error;
+}
+
+/** Names the whole value of an error on its way out. */
+export function within(error, root) {
+  return error instanceof Unfit ? error.within(root) : error;
+}
+
+function memberStep(name) {
+  return /^[A-Za-z_$][\w$]*$/.test(name) ? `.${name}` : `[${quoted(name)}]`;
 }
 
 /** An error with the case of the contract that it becomes. */

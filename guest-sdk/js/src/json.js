@@ -1,8 +1,8 @@
 // JSON that crosses the border. A number in it is a double here, so a number whose digits a double
 // cannot hold is refused: no digit is changed silently.
 
-import { Unfit } from './errors.js';
-import { bounded, quoted } from './text.js';
+import { under, Unfit, within } from './errors.js';
+import { bounded } from './text.js';
 
 /** The deepest JSON that a host accepts. */
 export const DEPTH_MAX = 128;
@@ -24,7 +24,11 @@ export function read(text) {
 
 /** Returns the JSON text of plain data. Throws `Unfit` with the path of what JSON cannot hold. */
 export function write(value, name) {
-  check(value, name, 0);
+  try {
+    check(value, 0);
+  } catch (error) {
+    throw within(error, name);
+  }
   return JSON.stringify(value);
 }
 
@@ -33,72 +37,81 @@ export function write(value, name) {
  * What was frozen by an earlier call is not visited.
  */
 export function settle(value, name) {
-  settleAt(value, name, 0);
+  try {
+    freeze(value, 0);
+  } catch (error) {
+    throw within(error, name);
+  }
   return value;
 }
 
-function settleAt(value, path, depth) {
-  if (value === null || typeof value !== 'object') return checkLeaf(value, path);
+function freeze(value, depth) {
+  if (value === null || typeof value !== 'object') return checkLeaf(value);
   if (settled.has(value)) return;
-  checkContainer(value, path, depth);
-  each(value, path, (member, at) => settleAt(member, at, depth + 1));
+  visit(value, depth, freeze);
   settled.add(Object.freeze(value));
 }
 
-function check(value, path, depth) {
-  if (value === null || typeof value !== 'object') return checkLeaf(value, path);
-  checkContainer(value, path, depth);
-  each(value, path, (member, at) => check(member, at, depth + 1));
+function check(value, depth) {
+  if (value === null || typeof value !== 'object') return checkLeaf(value);
+  visit(value, depth, check);
 }
 
-function each(value, path, visit) {
-  if (Array.isArray(value)) {
-    for (let index = 0; index < value.length; index += 1) {
-      if (value[index] === undefined) throw new Unfit(`${path}[${index}] is undefined`);
-      visit(value[index], `${path}[${index}]`);
+/** Calls a function for each member or element. */
+function visit(value, depth, call) {
+  checkContainer(value, depth);
+  let step;
+  try {
+    if (Array.isArray(value)) {
+      for (step = 0; step < value.length; step += 1) {
+        if (value[step] === undefined) throw new Unfit(' is undefined');
+        call(value[step], depth + 1);
+      }
+      return;
     }
-    return;
-  }
-  for (const name of Object.keys(value)) {
-    // A member that is undefined is left out, as JSON.stringify does.
-    if (value[name] === undefined) continue;
-    if (!name.isWellFormed()) throw new Unfit(`${path} has a name with a lone surrogate`);
-    visit(value[name], member(path, name));
+    for (step of Object.keys(value)) {
+      const member = value[step];
+      // A member that is undefined is left out, as JSON.stringify does.
+      if (member === undefined) continue;
+      if (!step.isWellFormed()) throw new Unfit(' is a name with a lone surrogate');
+      call(member, depth + 1);
+    }
+  } catch (error) {
+    throw under(error, step);
   }
 }
 
-function checkLeaf(value, path) {
+function checkLeaf(value) {
   switch (typeof value) {
     case 'number':
-      return checkNumber(value, path);
+      return checkNumber(value);
     case 'string':
-      if (!value.isWellFormed()) throw new Unfit(`${path} has a lone surrogate`);
+      if (!value.isWellFormed()) throw new Unfit(' has a lone surrogate');
       return;
     case 'boolean':
       return;
     case 'bigint':
-      throw new Unfit(`${path} is a BigInt; write it as a string`);
+      throw new Unfit(' is a BigInt; write it as a string');
     default:
-      if (value !== null) throw new Unfit(`${path} is ${kind(value)}, which JSON cannot hold`);
+      if (value !== null) throw new Unfit(` is ${kind(value)}, which JSON cannot hold`);
   }
 }
 
-function checkNumber(value, path) {
-  if (!Number.isFinite(value)) throw new Unfit(`${path} is ${value}, which JSON cannot hold`);
-  if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
-    throw new Unfit(`${path} is ${value}, an integer beyond 2^53 - 1; write it as a string`);
-  }
+function checkNumber(value) {
+  if (Number.isSafeInteger(value)) return;
+  if (!Number.isFinite(value)) throw new Unfit(` is ${value}, which JSON cannot hold`);
+  if (Number.isInteger(value)) throw new Unfit(` is ${value}, an integer beyond 2^53 - 1; write it as a string`);
 }
 
-function checkContainer(value, path, depth) {
-  if (depth >= DEPTH_MAX) throw new Unfit(`${path} is more than ${DEPTH_MAX} levels deep`);
-  if (Array.isArray(value)) return;
+function checkContainer(value, depth) {
+  if (depth >= DEPTH_MAX) throw new Unfit(` is more than ${DEPTH_MAX} levels deep`);
   const prototype = Object.getPrototypeOf(value);
-  if (prototype === null || prototype === Object.prototype) return;
-  // Plain objects of another realm, such as those of a test runner.
+  if (prototype === Object.prototype || prototype === Array.prototype || prototype === null) return;
+  // Plain data of another realm, such as that of a test runner.
+  if (Array.isArray(value)) return;
   if (Object.getPrototypeOf(prototype) === null && prototype.constructor?.name === 'Object') return;
   const remedy = 'use plain objects, arrays, strings, numbers, booleans and null';
-  throw new Unfit(`${path} is a ${prototype.constructor?.name ?? 'class instance'}; ${remedy}`);
+  throw new Unfit(` is a ${prototype.constructor?.name ?? 'class instance'}; ${remedy}`);
 }
 
 /** Matches each text in which a number may lose digits, or a string may have a lone surrogate. */
@@ -147,11 +160,6 @@ function digits(token) {
   if (all === '') return '0';
   const zeros = whole.length + fraction.length - all.length;
   return `${all.replace(/0+$/, '')}e${Number(exponent) + whole.length - zeros}`;
-}
-
-/** Returns the path of a member of the value at `path`. */
-export function member(path, name) {
-  return /^[A-Za-z_$][\w$]*$/.test(name) ? `${path}.${name}` : `${path}[${quoted(name)}]`;
 }
 
 /** Returns what kind of JSON value it is, for messages. */

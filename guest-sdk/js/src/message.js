@@ -1,6 +1,6 @@
 // Types of commands and events.
 
-import { DefinitionError, Unfit } from './errors.js';
+import { DefinitionError, Unfit, within } from './errors.js';
 import { read, write } from './json.js';
 import { compile, s } from './schema.js';
 import { byteLength, quoted } from './text.js';
@@ -70,7 +70,7 @@ export class Messages {
 
   checked(type, value, isStrict) {
     // An author's `parse` replaces the schema, which then only describes the data.
-    if (type.parse === undefined) return type.check(value, 'data', isStrict);
+    if (type.parse === undefined) return checkAs('data', type.check, value, isStrict);
     if (isStrict) return value;
     try {
       return type.parse(value);
@@ -121,4 +121,13 @@ export class Messages {
 export function text(body) {
   if (body.tag !== 'json') throw new Unfit('body is binary, expected JSON');
   return body.val;
+}
+
+/** Checks a value under a name. Throws `Unfit`. */
+export function checkAs(name, check, value, isStrict) {
+  try {
+    return check(value, isStrict);
+  } catch (error) {
+    throw within(error, name);
+  }
 }

@@ -4,7 +4,7 @@ import { Unfit } from './errors.js';
 import { kind } from './json.js';
 import { byteLength, quoted } from './text.js';
 
-const MEMBERS = ['type', 'data', 'tags', 'annotations'];
+const MEMBERS = new Set(['type', 'data', 'tags', 'annotations']);
 const LABELS_MAX = 64;
 const LABEL_BYTES_MAX = 255;
 
@@ -16,15 +16,15 @@ export function newEvent(types, event) {
   const type = types.byName.get(event.type);
   if (type === undefined) throw new Unfit(types.unknown(String(event.type)));
   for (const name of Object.keys(event)) {
-    if (MEMBERS.includes(name)) continue;
+    if (MEMBERS.has(name)) continue;
     throw new Unfit(`event ${type.name}: unknown member ${quoted(name)}; put it into data`);
   }
   return {
     type: type.name,
     schemaVersion: type.version,
     body: { tag: 'json', val: types.write(type, event.data) },
-    tags: tagsOf(type.name, event.tags ?? []),
-    annotations: annotationsOf(`event ${type.name}`, event.annotations ?? {}),
+    tags: event.tags === undefined ? [] : tagsOf(type.name, event.tags),
+    annotations: event.annotations === undefined ? [] : annotationsOf(`event ${type.name}`, event.annotations),
   };
 }
 

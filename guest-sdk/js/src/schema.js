@@ -1,7 +1,7 @@
 // Forms of messages: a subset of JSON Schema, and the builder `s` that writes it.
 
-import { DefinitionError, Unfit } from './errors.js';
-import { kind, member } from './json.js';
+import { DefinitionError, under, Unfit } from './errors.js';
+import { kind } from './json.js';
 import { quoted } from './text.js';
 
 const OPTIONAL = Symbol('optional');
@@ -64,8 +64,8 @@ const OTHERS = new Set([
 ]);
 
 /**
- * Compiles a schema to a function (value, path, isStrict) that returns the value without members
- * that the schema does not name, or throws `Unfit`. When strict, such members are an error.
+ * Compiles a schema to a function (value, isStrict) that returns the value without members that the
+ * schema does not name, or throws `Unfit`. When strict, such members are an error.
  */
 export function compile(schema, what) {
   if (schema === true) return (value) => value;
@@ -85,9 +85,9 @@ export function compile(schema, what) {
   if (schema.anyOf) add(anyCheck(schema.anyOf, what));
   if (schema.oneOf) add(oneCheck(schema.oneOf, what));
   if (checks.length === 1) return checks[0];
-  return (value, path, isStrict) => {
+  return (value, isStrict) => {
     let read = value;
-    for (const check of checks) read = check(read, path, isStrict);
+    for (const check of checks) read = check(read, isStrict);
     return read;
   };
 }
@@ -107,9 +107,16 @@ function typeCheck(type, what) {
   }
   const tests = types.map((name) => TYPES[name]);
   const expected = types.map(article).join(' or ');
-  return (value, path) => {
+  if (tests.length === 1) {
+    const [test] = tests;
+    return (value) => {
+      if (test(value)) return value;
+      throw new Unfit(`: expected ${expected}, found ${found(value)}`);
+    };
+  }
+  return (value) => {
     for (const test of tests) if (test(value)) return value;
-    throw new Unfit(`${path}: expected ${expected}, found ${found(value)}`);
+    throw new Unfit(`: expected ${expected}, found ${found(value)}`);
   };
 }
 
@@ -118,10 +125,10 @@ function enumCheck(values) {
   const expected = texts.length > 8 ? `one of ${texts.length} values` : texts.join(' or ');
   const plain = new Set(values.filter((value) => !isContainer(value)));
   const others = new Set(texts.filter((_, index) => isContainer(values[index])));
-  return (value, path) => {
+  return (value) => {
     if (plain.has(value)) return value;
     if (isContainer(value) && others.has(JSON.stringify(value))) return value;
-    throw new Unfit(`${path}: expected ${expected}, found ${found(value)}`);
+    throw new Unfit(`: expected ${expected}, found ${found(value)}`);
   };
 }
 
@@ -132,9 +139,9 @@ function boundCheck(schema, name, what) {
   const [type, test, text] = BOUNDS[name];
   const expected = text(bound);
   const applies = TYPES[type];
-  return (value, path) => {
+  return (value) => {
     if (!applies(value) || test(value, bound)) return value;
-    throw new Unfit(`${path}: expected ${expected}, found ${measured(value)}`);
+    throw new Unfit(`: expected ${expected}, found ${measured(value)}`);
   };
 }
 
@@ -145,22 +152,27 @@ function patternCheck(pattern, what) {
   } catch (error) {
     throw new DefinitionError(`${what}: pattern ${quoted(pattern)}: ${error.message}`);
   }
-  return (value, path) => {
+  return (value) => {
     if (typeof value !== 'string' || expression.test(value)) return value;
-    throw new Unfit(`${path}: expected a text like ${quoted(pattern)}, found ${quoted(value)}`);
+    throw new Unfit(`: expected a text like ${quoted(pattern)}, found ${quoted(value)}`);
   };
 }
 
 function itemsCheck(items, what) {
   const item = compile(items, what);
-  return (value, path, isStrict) => {
+  return (value, isStrict) => {
     if (!Array.isArray(value)) return value;
     let read = value;
-    for (let index = 0; index < value.length; index += 1) {
-      const element = item(value[index], `${path}[${index}]`, isStrict);
-      if (element === value[index]) continue;
-      if (read === value) read = value.slice();
-      read[index] = element;
+    let index = 0;
+    try {
+      for (; index < value.length; index += 1) {
+        const element = item(value[index], isStrict);
+        if (element === value[index]) continue;
+        if (read === value) read = value.slice();
+        read[index] = element;
+      }
+    } catch (error) {
+      throw under(error, index);
     }
     return read;
   };
@@ -173,33 +185,36 @@ function objectCheck(schema, what) {
   );
   const others = isObject(more) ? compile(more, what) : null;
   const rule = { keepsOthers: more === true, refusesOthers: more === false, others };
-  return (value, path, isStrict) => {
+  return (value, isStrict) => {
     if (!isObject(value)) return value;
     for (const name of required) {
-      if (!Object.hasOwn(value, name) || value[name] === undefined) {
-        throw new Unfit(`${member(path, name)} is missing`);
-      }
+      if (value[name] === undefined || !Object.hasOwn(value, name)) throw new Unfit(' is missing').under(name);
     }
-    return readMembers(value, path, isStrict, known, rule);
+    return readMembers(value, isStrict, known, rule);
   };
 }
 
 /** Copies the object only if a member changes or is left out. */
-function readMembers(value, path, isStrict, known, rule) {
+function readMembers(value, isStrict, known, rule) {
   let copy = null;
-  for (const name of Object.keys(value)) {
-    const found = value[name];
-    if (found === undefined) continue;
-    const check = known.get(name) ?? rule.others;
-    if (check === null && rule.keepsOthers) continue;
-    if (check === null && (isStrict || rule.refusesOthers)) {
-      throw new Unfit(`${member(path, name)} is not a member that the schema names`);
+  let name;
+  try {
+    for (name of Object.keys(value)) {
+      const found = value[name];
+      if (found === undefined) continue;
+      const check = known.get(name) ?? rule.others;
+      if (check === null && rule.keepsOthers) continue;
+      if (check === null && (isStrict || rule.refusesOthers)) {
+        throw new Unfit(' is not a member that the schema names');
+      }
+      const read = check === null ? undefined : check(found, isStrict);
+      if (read === found) continue;
+      copy ??= { ...value };
+      if (read === undefined) delete copy[name];
+      else define(copy, name, read);
     }
-    const read = check === null ? undefined : check(found, member(path, name), isStrict);
-    if (read === found) continue;
-    copy ??= { ...value };
-    if (read === undefined) delete copy[name];
-    else define(copy, name, read);
+  } catch (error) {
+    throw under(error, name);
   }
   return copy ?? value;
 }
@@ -211,8 +226,8 @@ function define(object, name, value) {
 
 function anyCheck(schemas, what) {
   const checks = schemas.map((schema, index) => compile(schema, `${what}.anyOf[${index}]`));
-  return (value, path, isStrict) => {
-    const results = attempts(checks, value, path, isStrict);
+  return (value, isStrict) => {
+    const results = attempts(checks, value, isStrict);
     const fitting = results.find((result) => !('error' in result));
     if (fitting) return fitting.read;
     throw results.length === 1 ? results[0].error : noneFits(results);
@@ -221,19 +236,19 @@ function anyCheck(schemas, what) {
 
 function oneCheck(schemas, what) {
   const checks = schemas.map((schema, index) => compile(schema, `${what}.oneOf[${index}]`));
-  return (value, path, isStrict) => {
-    const results = attempts(checks, value, path, isStrict);
+  return (value, isStrict) => {
+    const results = attempts(checks, value, isStrict);
     const fitting = results.filter((result) => !('error' in result));
     if (fitting.length === 1) return fitting[0].read;
     if (fitting.length === 0) throw noneFits(results);
-    throw new Unfit(`${path}: fits ${fitting.length} forms of oneOf, expected 1`);
+    throw new Unfit(`: fits ${fitting.length} forms of oneOf, expected 1`);
   };
 }
 
-function attempts(checks, value, path, isStrict) {
+function attempts(checks, value, isStrict) {
   return checks.map((check) => {
     try {
-      return { read: check(value, path, isStrict) };
+      return { read: check(value, isStrict) };
     } catch (error) {
       if (!(error instanceof Unfit)) throw error;
       return { error };
@@ -242,8 +257,8 @@ function attempts(checks, value, path, isStrict) {
 }
 
 function noneFits(results) {
-  const reasons = results.slice(0, 4).map(({ error }) => error.message);
-  return new Unfit(`no form fits: ${reasons.join('; ')}`);
+  const reasons = results.slice(0, 4).map(({ error }) => error.message.replace(/^: /, ''));
+  return new Unfit(`: no form fits: ${reasons.join('; ')}`);
 }
 
 function isObject(value) {

@@ -2,7 +2,7 @@
 
 import { DefinitionError, Fault, internal, Unfit } from './errors.js';
 import { kind, read, write } from './json.js';
-import { text } from './message.js';
+import { checkAs, text } from './message.js';
 import { checkCategory, checkComponent, checkFunction, checkOptions, checkSemantic, checkVersion } from './names.js';
 import { compile } from './schema.js';
 import { quoted } from './text.js';
@@ -95,7 +95,7 @@ class Step {
   #read(what, body) {
     try {
       // `null` was the body of a message without content.
-      return this.check(read(text(body)) ?? {}, 'data', false);
+      return checkAs('data', this.check, read(text(body)) ?? {}, false);
     } catch (error) {
       if (!(error instanceof Unfit)) throw error;
       throw new Fault('bad-event', `${what}: body does not fit: ${error.message}`);

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { checkAs } from '../src/message.js';
 import { compile, s } from '../src/schema.js';
 
-const check = (schema, value, isStrict = false) => compile(schema, 'the schema')(value, 'data', isStrict);
+const check = (schema, value, isStrict = false) => checkAs('data', compile(schema, 'the schema'), value, isStrict);
 
 /** Expects that the value does not fit, with that text. */
 function refuses(schema, value, text) {
@@ -30,7 +31,7 @@ test('each keyword is obeyed and violated', () => {
     [s.array(s.any(), { maxItems: 1 }), [1], [1, 2], 'data: expected at most 1 elements, found 2 elements'],
     [s.record(s.integer()), { a: 1 }, { a: 'b' }, 'data.a: expected an integer, found "b"'],
     [s.record(s.any(), { maxProperties: 1 }), { a: 1 }, { a: 1, b: 1 }, 'data: expected at most 1 members, found 2 members'],
-    [s.nullable(s.string()), null, 1, 'no form fits: data: expected a string, found 1; data: expected null, found 1'],
+    [s.nullable(s.string()), null, 1, 'data: no form fits: expected a string, found 1; expected null, found 1'],
     [s.object({ a: s.string() }), { a: '' }, {}, 'data.a is missing'],
     [s.object({ a: s.optional(s.string()) }), {}, { a: null }, 'data.a: expected a string, found null'],
     [s.object({}), {}, [], 'data: expected an object, found an array'],
