@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { bundle } from './bundle.js';
-import { componentized } from './componentize.js';
+import { componentized, CONTRACT } from './componentize.js';
 import { described } from './describe.js';
 import { BuildError } from './error.js';
+import { kept, sourceDigest, stamped } from './stamp.js';
 import { checkTypes } from './types.js';
 
 const ENTRIES = ['src/index.ts', 'src/index.js', 'index.ts', 'index.js'];
@@ -23,11 +24,14 @@ export async function build({ entry, out, isSmall, skipsCheck, folder = process.
     const guest = await described({ folder, source, version, temporary });
     const target = path.resolve(folder, out ?? `${guest.manifest.name}.wasm`);
     const code = await bundle({ folder, source, version, interfaces: guest.interfaces });
-    const component = await componentized({ code, interfaces: guest.interfaces, isSmall, temporary });
+    const parts = { code, interfaces: guest.interfaces, isSmall };
+    const digest = sourceDigest({ ...parts, contract: readFileSync(CONTRACT), tools: tools() });
+    const before = kept(target, digest);
+    const component = before ?? stamped(await componentized({ ...parts, temporary }), digest);
     if (component.length > BYTES_MAX) {
       throw new BuildError(`the component has ${component.length} bytes; a host accepts ${BYTES_MAX} by default`);
     }
-    write(target, component);
+    if (before === null) write(target, component);
     const shown = path.relative(folder, target);
     return result(shown.startsWith('..') ? target : shown, component, guest);
   } finally {
@@ -52,6 +56,11 @@ function packageVersion(folder) {
   } catch (error) {
     throw new BuildError(`package.json: ${error.message}`);
   }
+}
+
+/** The versions of what is in a component in addition to the code. */
+function tools() {
+  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).dependencies;
 }
 
 function write(target, component) {

@@ -8,7 +8,8 @@ import { componentize } from 'componentize-qjs';
 
 import { BuildError } from './error.js';
 
-const CONTRACT = fileURLToPath(new URL('../wit/domain.wit', import.meta.url));
+/** The package's copy of the contract. */
+export const CONTRACT = fileURLToPath(new URL('../wit/domain.wit', import.meta.url));
 const WORLD = 'built-guest';
 
 /** Returns the bytes of the component that exports these interfaces. */

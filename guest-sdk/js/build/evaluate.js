@@ -2,14 +2,18 @@
 
 import { guard } from '../src/guard.js';
 
+const { run } = await import(process.argv[2]);
 const restore = guard();
 let answer;
+let failure;
 try {
-  const { run } = await import(process.argv[2]);
   answer = await run();
 } catch (error) {
-  const { message = String(error), stack = '' } = error ?? {};
-  answer = { error: { message, stack } };
+  failure = { error };
 }
 restore();
+if (failure) {
+  const { message = String(failure.error), stack = '' } = failure.error ?? {};
+  answer = { error: { message, stack } };
+}
 process.stdout.write(`\nquipu-guest:${JSON.stringify(answer)}\n`);

@@ -55,11 +55,20 @@ const REPLACEMENTS = {
   FinalizationRegistry: refuse('FinalizationRegistry', MEMORY),
 };
 
+/** Globals of Node that the engine of a component does not have. */
+const MISSING = [
+  'AbortController', 'AbortSignal', 'Blob', 'BroadcastChannel', 'Buffer', 'Event', 'EventTarget', 'File', 'FormData',
+  'Headers', 'Intl', 'MessageChannel', 'MessagePort', 'Request', 'Response', 'TextDecoder', 'TextEncoder', 'URL',
+  'URLSearchParams', 'WebAssembly', 'clearImmediate', 'clearInterval', 'clearTimeout', 'navigator', 'process',
+  'structuredClone',
+];
+
 const random = refuse('Math.random()', CHANCE);
 
 /** Replaces the impure functions, and returns a function that restores them. */
 export function guard() {
   const restores = Object.entries(REPLACEMENTS).map(([name, value]) => replace(globalThis, name, value));
+  restores.push(...MISSING.filter((name) => name in globalThis).map((name) => remove(globalThis, name)));
   restores.push(replace(Math, 'random', random));
   restores.push(replace(RealDate.prototype, 'constructor', REPLACEMENTS.Date));
   return () => restores.forEach((restore) => restore());
@@ -87,4 +96,11 @@ function replace(object, name, value) {
     if (before === undefined) delete object[name];
     else Object.defineProperty(object, name, before);
   };
+}
+
+function remove(object, name) {
+  const before = Object.getOwnPropertyDescriptor(object, name);
+  if (!before?.configurable) return () => {};
+  delete object[name];
+  return () => Object.defineProperty(object, name, before);
 }

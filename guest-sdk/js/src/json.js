@@ -116,6 +116,8 @@ function checkContainer(value, depth) {
 
 /** Matches each text in which a number may lose digits, or a string may have a lone surrogate. */
 const MAYBE_INEXACT = /\d[\d.]{15}|\d[eE][-+\d]|\\u[dD][89a-fA-F]/;
+/** No double needs a longer token, except for zeros that say nothing. */
+const TOKEN_LENGTH_MAX = 400;
 const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g;
 
 function checkTokens(text) {
@@ -146,7 +148,8 @@ function endOfString(text, quote) {
 
 function checkToken(token) {
   const value = Number(token);
-  const isExact = Number.isFinite(value) && digits(token) === digits(String(value));
+  const isShort = token.length <= TOKEN_LENGTH_MAX;
+  const isExact = isShort && Number.isFinite(value) && digits(token) === digits(String(value));
   if (isExact && (!Number.isInteger(value) || Number.isSafeInteger(value))) return;
   const rule = 'integers go up to 2^53 - 1, and a decimal has the digits of a double';
   throw new Unfit(`the number ${bounded(token, 80)} does not fit a double exactly (${rule}); use a string`);

@@ -23,7 +23,7 @@ export function byteLength(text) {
 export function bounded(text, max = TEXT_BYTES_MAX) {
   const whole = String(text).toWellFormed();
   // A unit of UTF-16 has at most 3 bytes.
-  if (whole.length * 3 <= max || byteLength(whole) <= max) return whole;
+  if (whole.length * 3 <= max || (whole.length <= max && byteLength(whole) <= max)) return whole;
   const mark = '…';
   let room = max - byteLength(mark);
   let end = 0;

@@ -1,7 +1,7 @@
 // Mistakes of authors are one clear line, with file and line where there is one.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
@@ -85,6 +85,20 @@ test('a small engine, a file name and a printed summary', async (t) => {
   t.after(component.remove);
   const { manifest, ...others } = await component.start();
   assert.deepEqual([manifest.describe().version, Object.keys(others)], ['3.1.4', ['decider']]);
+});
+
+test('a component is kept as long as its source is the same', (t) => {
+  const folder = project(t, { 'index.js': GUEST });
+  const bytes = (...args) => {
+    assert.equal(run(folder, 'build', ...args).status, 0);
+    return readFileSync(path.join(folder, 'lamp.wasm'));
+  };
+  const first = bytes();
+  assert.ok(first.equals(bytes()));
+  const small = bytes('--small');
+  assert.ok(!first.equals(small));
+  writeFileSync(path.join(folder, 'index.js'), GUEST.replace('isOn: false', 'isOn: true'));
+  assert.ok(!small.equals(bytes('--small')));
 });
 
 test('components without a decider have only what they export', async (t) => {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { guarded } from '../src/guard.js';
 import { load } from './support/component.js';
 import { answer, command, event, json, recorded, wide } from './support/crossing.js';
 import { project, run } from './support/project.js';
@@ -118,6 +119,21 @@ test('a decision that changes the state fails and leaves it unchanged', async ()
   const aggregate = await opened();
   assert.match(decide(aggregate, 'try', { what: 'mutate' }).error.val, /TypeError: .*read-only/);
   assert.equal(aggregate.view(), '{"balance":5,"owner":"ann"}');
+});
+
+test('console writes to the log of the host', async () => {
+  const log = [];
+  assert.deepEqual(decide(await opened(log), 'try', { what: 'console' }).ok, []);
+  assert.deepEqual(log, ['warn: cents {"cents":5} Error: x']);
+});
+
+test('a native test has no global that a component does not have', async () => {
+  const inComponent = new Set(decide(await opened(), 'try', { what: 'globals' }).error.val.match(/Error: (.*)/)[1].split(' '));
+  const native = guarded(() => Object.getOwnPropertyNames(globalThis));
+  // Names of Node itself, and classes that nobody uses in a decision.
+  const known = /^(global|console|gc|Atomics|escape|unescape|Navigator)$|Stream|Controller|Reader|Strategy|Performance|Event|Crypto|Storage|URLPattern/;
+  const more = native.filter((name) => !inComponent.has(name) && !known.test(name));
+  assert.deepEqual(more, []);
 });
 
 test('snapshots are opened and migrated, and a failed migration is logged', async () => {

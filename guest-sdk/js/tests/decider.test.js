@@ -3,8 +3,12 @@ import { test } from 'node:test';
 
 import { component } from '../src/component.js';
 import { DefinitionError, message, messageOf, rejection, s } from '../src/index.js';
+import { setLog } from '../src/log.js';
 import { answer, command, event, json } from './support/crossing.js';
 import { account } from './support/guests.js';
+
+const lines = [];
+setLog((level, text) => lines.push(`${level}: ${text.split('\n', 1)[0]}`));
 
 const opened = (changes, events = []) => {
   const aggregate = component(account(changes)).decider.Aggregate.open('1', null);
@@ -148,12 +152,14 @@ test('a snapshot is migrated step by step', () => {
   assert.deepEqual(migrate(second), { stateSchemaVersion: 3, body: json({ balance: 200, isClosed: false }) });
   assert.equal(migrate({ stateSchemaVersion: 3, body: json({}) }), null);
   assert.equal(migrate({ stateSchemaVersion: 1, body: json(null) }), null);
+  assert.match(lines.pop(), /^warn: snapshot of account: migration from 1: TypeError/);
 });
 
 test('the view is the state, another value, or not shown', () => {
   assert.equal(opened().view(), '{"balance":0,"isClosed":false}');
   assert.equal(opened({ view: (state) => ({ cents: state.balance }) }).view(), '{"cents":0}');
   for (const view of [() => null, () => undefined, () => { throw new Error('x'); }]) assert.equal(opened({ view }).view(), null);
+  assert.equal(lines.pop(), 'error: view of account: Error: x');
 });
 
 test('the manifest names what the definition declares', () => {

@@ -27,6 +27,15 @@ test('what depends on more than its arguments names its replacement', () => {
   }
 });
 
+test('what the engine of a component does not have is missing natively', () => {
+  const names = ['Buffer', 'Intl', 'TextEncoder', 'URL', 'process', 'structuredClone', 'WebAssembly'];
+  const kinds = () => names.map((name) => typeof globalThis[name]);
+  const before = kinds();
+  assert.deepEqual(guarded(kinds), names.map(() => 'undefined'));
+  assert.throws(() => guarded(() => structuredClone({})), { name: 'ReferenceError', message: 'structuredClone is not defined' });
+  assert.deepEqual(kinds(), before);
+});
+
 test('dates made from data work as usual', () => {
   guarded(() => {
     const date = new Date(Date.UTC(2026, 0, 2));

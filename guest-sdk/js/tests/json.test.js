@@ -25,6 +25,18 @@ test('digits in strings and in names are not numbers', () => {
   assert.deepEqual(read(text), JSON.parse(text));
 });
 
+test('a body of a megabyte is read in one pass', () => {
+  const megabyte = 1 << 20;
+  const zeros = '0'.repeat(megabyte);
+  for (const token of [`1${zeros}1`, `0.${zeros}1`, `1e${'9'.repeat(megabyte)}`, `1.${zeros}`]) {
+    assert.throws(() => read(`[${token}]`), unfit(/^the number .{1,84} does not fit a double exactly/));
+  }
+  for (const string of ['\\\\'.repeat(megabyte / 2), '\\"'.repeat(megabyte / 2), '1.5e5'.repeat(megabyte / 5)]) {
+    const text = `{"a":"${string}","b":1e3}`;
+    assert.deepEqual(read(text), JSON.parse(text));
+  }
+});
+
 test('a random number is read with all its digits or refused', () => {
   choices((random) => {
     for (let run = 0; run < 2000; run += 1) {
