@@ -9,6 +9,7 @@ from wasmtime import Config, Engine, Store
 from wasmtime.component import Component, Linker, Record
 
 FUEL = 500_000_000
+MEMORY_BYTES_MAX = 256 << 20
 _PACKAGE = "quipu:domain/{}@0.1.0"
 
 
@@ -44,6 +45,7 @@ class Instance:
     def __init__(self, host: Host) -> None:
         self.store = Store(host.engine)
         self.store.set_fuel(FUEL)
+        self.store.set_limits(memory_size=MEMORY_BYTES_MAX)
         self.lines: list[tuple[str, str]] = []
         self.fuel = 0
         linker = Linker(host.engine)

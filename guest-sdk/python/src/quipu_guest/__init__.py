@@ -5,6 +5,7 @@ clock, no randomness and no I/O. The host stores the events, retries, takes snap
 replaces the code while it runs.
 """
 
+from . import log
 from .bounds import I32, I64, U32, U64, Between, Length, Name
 from .context import Context
 from .driver import NewEvent
@@ -41,6 +42,7 @@ __all__ = [
     "Unfit",
     "Untyped",
     "decider",
+    "log",
     "message",
     "migration",
     "projection",

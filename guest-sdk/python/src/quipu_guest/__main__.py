@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from .build import Built, BuildError, build
+from .build import BuildError, Built, build
 from .errors import DefinitionError
 
 
@@ -66,8 +66,6 @@ def _test(orders: int, rest: list[str]) -> int:
             print(f"error: the tests fail with PYTHONHASHSEED={order}", file=sys.stderr)
             return 1
     return 0
-
-
 
 
 if __name__ == "__main__":

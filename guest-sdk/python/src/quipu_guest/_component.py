@@ -30,6 +30,7 @@ def load(module_name: str, file: str) -> dict[str, Any]:
     purity.replace()
     module = importlib.import_module(module_name)
     guest = guest_in(vars(module), file)
+    faults.roots[:] = [f"{path}/" for path in sys.path if path[1:].isdigit()]
     exports: dict[str, Any] = {"Manifest": _manifest(manifest_of(guest))}
     if guest.decider is not None:
         from . import _decider

@@ -17,13 +17,14 @@ def inspect(module_name: str, file: str, root: str) -> dict[str, Any]:
     """Returns the guest's name and types, or the error with its place."""
     try:
         module = importlib.import_module(module_name)
-        guest = guest_in(vars(module), file)
+        guest = guest_in(vars(module), file.removeprefix(root).lstrip("/\\"))
         manifest = manifest_of(guest)
     except SyntaxError as error:
         return _error(f"{error.msg}", error.filename or file, error.lineno or 1, root)
     except DefinitionError as error:
         place = _place(error, root)
-        return _error(str(error), *(place or (None, 0)), root)
+        file_at, line = place or (None, 0)
+        return _error(str(error), file_at, line, root)
     except BaseException as error:
         place = _place(error, root)
         text = f"{type(error).__name__}: {error}"
@@ -51,7 +52,9 @@ def _error(text: str, file: str | None, line: int, root: str, trace: str = "") -
 def _place(error: BaseException, root: str) -> tuple[str, int] | None:
     """The innermost line of the guest's own code."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [it for it in frames if it.filename.startswith(root) and "site-packages" not in it.filename]
+    own = [
+        it for it in frames if it.filename.startswith(root) and "site-packages" not in it.filename
+    ]
     return (own[-1].filename, own[-1].lineno or 1) if own else None
 
 

@@ -50,7 +50,7 @@ class Reader:
             parse_constant=_constant,
             parse_float=Digits if keep_digits else None,
         )
-        self._scan = self._decoder.scan_once
+        self._scan = self._decoder.scan_once  # type: ignore[attr-defined]
 
     def __call__(self, text: str) -> Any:
         try:

@@ -166,9 +166,15 @@ def _reason(report: str, paths: int) -> str:
     frames = re.findall(r'^  File "(/\d+/[^"]+)", line (\d+)', report, re.M)
     own = [(file, line) for file, line in frames if "/quipu_guest/" not in file]
     own = [(file, line) for file, line in own if not file.endswith(f"/{_LOADER}.py")]
-    lines = [line for line in report.splitlines() if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Impure)\b", line)]
+    lines = [
+        line
+        for line in report.splitlines()
+        if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Impure)\b", line)
+    ]
     last = next((line for line in lines if not line.startswith("AssertionError")), None)
-    text = last or (error[1] if error else "the tool gave no reason; use --verbose to see its report")
+    text = last or (
+        error[1] if error else "the tool gave no reason; use --verbose to see its report"
+    )
     text = re.sub(r"^(quipu_guest\.\w+\.)", "", text)
     if text.startswith("ModuleNotFoundError"):
         text += "; only modules written in Python can be part of a component"

@@ -13,7 +13,7 @@ from typing import Any
 from . import faults, log
 from .anyjson import dump, parse, parse_exactly
 from .context import Context
-from .errors import BadCommand, BadEvent, Internal, UnknownEvent, Unfit
+from .errors import BadCommand, BadEvent, Internal, Unfit, UnknownEvent
 from .guest import Decider
 from .rejection import Rejection
 
@@ -112,8 +112,7 @@ class Driver:
             raise BadCommand(f"{decider.category} has no command {command_type:.255}")
         if schema_version != known.version:
             raise BadCommand(
-                f"command {command_type}: schema version {schema_version}, "
-                f"expected {known.version}"
+                f"command {command_type}: schema version {schema_version}, expected {known.version}"
             )
         try:
             command = known.read({} if body == "{}" or body == "null" else parse(body))
@@ -160,7 +159,7 @@ class Driver:
                 return [self._encoded(result)]
             if isinstance(result, Rejection):
                 raise TypeError("decide returned a Rejection; raise it")
-            events = []
+            events: list[Encoded] = []
             for event in result:
                 if len(events) == EVENTS_MAX:
                     raise ValueError(f"decide returned more than {EVENTS_MAX} events")

@@ -34,7 +34,7 @@ def text_of(error: BaseException) -> str:
             chain.append(("while handling", last.__context__))
         else:
             break
-    parts = []
+    parts: list[str] = []
     for number, (relation, link) in enumerate(chain):
         room = TEXT_BYTES_MAX if number == 0 else TEXT_BYTES_MAX - _bytes(parts)
         text = _one(link, max(room - 40, 0))

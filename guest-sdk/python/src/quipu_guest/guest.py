@@ -241,7 +241,12 @@ def _by_name(messages: Iterable[Message]) -> dict[str, Message]:
 
 
 def _parameters(function: Callable[..., Any]) -> int:
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise DefinitionError(
+            f"decide is {function!r}; it has to be a function in Python"
+        ) from None
     if any(it.kind is it.VAR_POSITIONAL for it in parameters):
         return 3
     return sum(it.kind in (it.POSITIONAL_ONLY, it.POSITIONAL_OR_KEYWORD) for it in parameters)

@@ -12,7 +12,7 @@ from typing import Any, Callable, Generic, TypeVar
 from . import faults
 from .anyjson import parse
 from .context import time_of
-from .errors import BadEvent, DefinitionError, Internal, UnknownEvent, Unfit
+from .errors import BadEvent, DefinitionError, Internal, Unfit, UnknownEvent
 from .message import attributes, classes
 from .typeshapes import shape_of
 
@@ -237,6 +237,4 @@ def projection(
     ``document`` is none when there is none yet, and a result of none deletes it. ``tags`` and
     ``annotations`` ask for those parts of the events.
     """
-    return Projection(
-        name, version, sources, document, keys, apply, indexes, tags, annotations
-    )
+    return Projection(name, version, sources, document, keys, apply, indexes, tags, annotations)

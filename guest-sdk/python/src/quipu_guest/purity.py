@@ -76,7 +76,7 @@ def replace() -> None:
     for name, given in _WITH_TIME.items():
         setattr(time, name, _only_with_time(name, given, getattr(time, name)))
     random.Random = _seeded(random.Random)  # type: ignore[misc]
-    random.SystemRandom = _refusal("random.SystemRandom", _CHANCE)  # type: ignore
+    random.SystemRandom = _refusal("random.SystemRandom", _CHANCE)  # type: ignore[misc, assignment]
     secrets.SystemRandom = random.SystemRandom  # type: ignore[misc]
     _replace_datetime()
 
@@ -88,7 +88,7 @@ def close() -> None:
     builtins.open = io.open = _refusal("open", _WORLD)
     builtins.input = _refusal("input", _WORLD)
     # Modules that are part of the interpreter need no file.
-    sys.meta_path[:] = [machinery.BuiltinImporter, machinery.FrozenImporter, _NoImport]  # type: ignore
+    sys.meta_path[:] = [machinery.BuiltinImporter, machinery.FrozenImporter, _NoImport]
 
 
 class _NoImport:
@@ -226,7 +226,8 @@ def _fill() -> None:
         full, function = f"{module.__name__}.{name}", getattr(module, name)
         code = getattr(function, "__code__", None)
         if isinstance(code, types.CodeType):
-            _CODES[code] = (full, remedy)
+            # Generators of every kind share methods, which are known as those of random.
+            _CODES.setdefault(code, (full, remedy))
         else:
             _BUILTINS[function] = (full, remedy)
     _CODES[random.Random.__init__.__code__] = ("random.Random()", _CHANCE)

@@ -113,7 +113,8 @@ def _reader(record: Record) -> Callable[[Any], Any]:
     lines.append(f" try: return cls({', '.join(args)})")
     # A class may check its values in __post_init__.
     lines.append(" except ValueError as error: raise Unfit(str(error)) from None")
-    return _compiled("read", lines, names)
+    read: Callable[[Any], Any] = _compiled("read", lines, names)
+    return read
 
 
 def _writer(record: Record) -> Callable[[Any], str]:
@@ -127,7 +128,8 @@ def _writer(record: Record) -> Callable[[Any], str]:
         lines.append(f" t{n} = {_text(shape, n)}")
         parts.append(f"{quote(key) + ':'!r} + t{n}")
     lines.append(" return '{' + " + " + ',' + ".join(parts) + " + '}'" if parts else " return '{}'")
-    return _compiled("write", lines, names)
+    write: Callable[[Any], str] = _compiled("write", lines, names)
+    return write
 
 
 def _unusual(shape: Shape, n: int) -> str:

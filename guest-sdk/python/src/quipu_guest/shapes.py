@@ -25,8 +25,9 @@ _DATETIME, _DATE = datetime.datetime, datetime.date
 class Shape(Protocol):
     """Reads and writes the values of one type."""
 
-    #: Whether no part of a value can change.
-    frozen: bool
+    @property
+    def frozen(self) -> bool:
+        """Whether no part of a value can change."""
 
     def read(self, value: Any) -> Any:
         """Returns the value of this type; raises Unfit."""
@@ -397,7 +398,7 @@ def _time_form(value: Any) -> str:
 def _date_form(value: Any) -> str:
     if isinstance(value, _DATETIME) or not isinstance(value, _DATE):
         raise ValueError("not a date")
-    return value.isoformat()
+    return str(value.isoformat())
 
 
 def _number(text: str) -> decimal.Decimal:

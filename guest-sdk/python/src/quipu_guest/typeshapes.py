@@ -146,5 +146,3 @@ def schema_of(tp: Any) -> dict[str, Any]:
 def _used_once(name: str, defs: dict[str, Any]) -> bool:
     """Whether no definition refers to this one."""
     return f"'#/$defs/{name}'" not in repr(defs)
-
-

@@ -38,4 +38,4 @@ def fail(what: str, expected: Any, found: Any) -> NoReturn:
 
 def _named(name: str, value: Any, indent: str) -> list[str]:
     first, *rest = lines_of(value, indent)
-    return [f"{indent}{name}{first[len(indent):]}", *rest]
+    return [f"{indent}{name}{first[len(indent) :]}", *rest]

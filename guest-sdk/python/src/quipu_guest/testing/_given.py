@@ -181,7 +181,9 @@ def migrated(guest: Any, state_schema_version: int, state: str) -> Given:
     while snapshot[0] != decider.state_schema_version:
         following = migrate(decider, snapshot)
         if following is None:
-            raise AssertionError(f"the state {snapshot[1]} of version {snapshot[0]} has no migration")
+            raise AssertionError(
+                f"the state {snapshot[1]} of version {snapshot[0]} has no migration"
+            )
         snapshot = following
     try:
         return Given(decider, Driver(decider, "1", snapshot), Context())
