@@ -246,7 +246,7 @@ impl decider::GuestAggregate for Held {
         }
         if breaks("fuel") {
             std::hint::black_box(
-                (0..50_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)),
+                (0..30_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)),
             );
         }
         let body = match () {

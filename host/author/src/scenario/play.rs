@@ -630,7 +630,11 @@ fn command(
     let given = Name::new(asked.name).map_err(|error| error.to_string())?;
     let known = manifest.command(asked.name);
     let usual_id = format!("command-{number}");
-    let id = CommandId::new(asked.id.unwrap_or(&usual_id)).map_err(|error| error.to_string())?;
+    let id = match asked.id {
+        // An id that a host made, in a scenario that was recorded.
+        Some(id) if id.starts_with("quipu.") => CommandId::stored(id),
+        id => CommandId::new(id.unwrap_or(&usual_id)).map_err(|error| error.to_string())?,
+    };
     let context = Context {
         correlation_id: Some(id.as_str().into()),
         principal: asked.principal.map(Into::into),

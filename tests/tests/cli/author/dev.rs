@@ -163,8 +163,6 @@ fn a_failed_step_keeps_the_version_that_serves() {
     assert!(dev.until("unknown field `wacth`").ends_with(keeps));
     dev.run(&["execute", "note-1", "note", r#"[["noted",{"n":2}]]"#])
         .ok();
-    let said = dev.run(&["deployments", "note"]);
-    assert!(said.ok().contains("2.0.0"));
 }
 
 #[test]
