@@ -1,10 +1,10 @@
 """The state of an application, and how events change it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from quipu_guest import U32, U64, Map
+from quipu_guest import U32, U64, Map, replace
 
 from . import messages as m
 

@@ -32,6 +32,7 @@ class Host:
     def __init__(self, file: Path) -> None:
         config = Config()
         config.consume_fuel = True
+        config.cranelift_opt_level = "none"
         self.engine = Engine(config)
         self.component = Component.from_file(self.engine, str(file))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Optional
 
-from quipu_guest import U32, Between, DefinitionError, Length, Map, Name, Unfit
+from quipu_guest import U32, Between, DefinitionError, Length, Map, Name, Unfit, replace
 from quipu_guest.anyjson import DEPTH_MAX, dump, parse, parse_exactly
 from quipu_guest.typeshapes import schema_of, shape_of
 
@@ -268,6 +268,44 @@ class Schemas(unittest.TestCase):
         schema = schema_of(Tree)
         self.assertEqual(schema["$ref"], "#/$defs/Tree")
         self.assertIn("Tree", schema["$defs"])
+
+
+class Copies(unittest.TestCase):
+    def test_a_copy_equals_that_of_dataclasses(self) -> None:
+        import dataclasses
+
+        @dataclass(frozen=True)
+        class Checked:
+            number: int = 0
+
+            def __post_init__(self) -> None:
+                if self.number < 0:
+                    raise ValueError("negative")
+
+        @dataclass(frozen=True, slots=True)
+        class Slotted:
+            number: int = 0
+
+        for value in (Inner(1), Checked(1), Slotted(1), shape_of(Inner).read({"number": 1})):
+            copy = replace(value, number=2)
+            self.assertEqual(copy, dataclasses.replace(value, number=2))
+            self.assertEqual(hash(copy), hash(type(value)(2)))
+            self.assertEqual((value.number, copy.number), (1, 2))
+            with self.assertRaises(TypeError):
+                replace(value, other=1)
+        self.assertEqual(replace(Mutable([1]), items=[2]), Mutable([2]))
+        with self.assertRaisesRegex(ValueError, "negative"):
+            replace(Checked(1), number=-1)
+
+    def test_a_value_that_was_read_is_an_ordinary_one(self) -> None:
+        for tp, text, value in (
+            (Inner, '{"number":3}', Inner(3)),
+            (Tree, '{"name":"a"}', Tree("a")),
+        ):
+            read = shape_of(tp).read(parse(text))
+            self.assertEqual((read, repr(read), hash(read)), (value, repr(value), hash(value)))
+            with self.assertRaises(AttributeError):
+                read.number = 1
 
 
 class Maps(unittest.TestCase):

@@ -16,6 +16,7 @@ from .message import message
 from .migrations import Migration, migration
 from .projections import EVERY, Index, Projection, Recorded, Untyped, projection
 from .rejection import Rejection
+from .replacing import replace
 from .upcasts import Part, Steps
 
 __all__ = [
@@ -47,5 +48,6 @@ __all__ = [
     "migration",
     "projection",
     "projections",
+    "replace",
     "upcaster",
 ]

@@ -118,7 +118,7 @@ class Driver:
             command = known.read({} if body == "{}" or body == "null" else parse(body))
         except Unfit as error:
             raise BadCommand(f"command {command_type}: body does not fit: {error}") from None
-        if decider.state.frozen:
+        if decider.is_state_frozen:
             return self._decided(command, context)
         before = self._state_text()
         try:

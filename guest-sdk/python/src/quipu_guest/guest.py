@@ -58,6 +58,7 @@ class Decider:
         self.commands = _messages(f"commands of {category}", commands)
         self.events = _messages(f"events of {category}", events)
         self.state = shape_of(state, f"the state of {category}")
+        self.is_state_frozen = self.state.frozen
         self.initial, self.evolve, self.view, self.tags = initial, evolve, view, tags
         self.decide = decide if _parameters(decide) > 2 else _without_context(decide)
         self.state_schema_version = state_schema_version
