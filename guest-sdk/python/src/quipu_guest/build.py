@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from .wasmfile import Surface, surface_of
 WIT = Path(__file__).parent / "wit" / "domain.wit"
 #: Name of the generated module that the tool loads.
 _LOADER = "quipu_component"
-_RESERVED = {_LOADER, "wit_world", "componentize_py_types", "componentize_py_runtime", "guest"}
+_WORLD = "quipu-component-world"
+_RESERVED = {_LOADER, "quipu_guest", "wit_world", "componentize_py_types"}
 _TOOL = """import sys
 from componentize_py import script
 sys.argv = ["componentize-py", *sys.argv[1:]]
@@ -109,7 +111,8 @@ def inspect(place: Entry) -> dict[str, Any]:
         sys.executable,
         "-B",
         "-c",
-        "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
+        "import runpy, sys; path = sys.argv.pop(1); "
+        "path in sys.path or sys.path.insert(0, path); "
         "sys.argv[0] = 'quipu_guest'; runpy.run_module('quipu_guest._inspect', "
         "run_name='__main__', alter_sys=False)",
         package,
@@ -130,21 +133,24 @@ def inspect(place: Entry) -> dict[str, Any]:
 
 def _componentize(staging: Path, place: Entry, guest: dict[str, Any], verbose: bool) -> Path:
     wit, made = staging / "wit", staging / "guest.wasm"
-    (staging / "loader").mkdir()
+    loader = staging / "loader"
+    # A copy, because next to this package may be anything else.
+    leave_out = shutil.ignore_patterns("__pycache__", "*.wit", "build.py", "__main__.py")
+    shutil.copytree(Path(__file__).parent, loader / "quipu_guest", ignore=leave_out)
     wit.mkdir()
     shutil.copyfile(WIT, wit / "domain.wit")
     exports = "".join(f"  export {name};\n" for name in ["manifest", *guest["interfaces"]])
     package = re.search(r"^package [^;]+;", WIT.read_text(), re.M)
     assert package is not None
     (wit / "guest.wit").write_text(
-        f"{package[0]}\nworld guest {{\n  import diagnostics;\n{exports}}}\n"
+        f"{package[0]}\nworld {_WORLD} {{\n  import diagnostics;\n{exports}}}\n"
     )
-    (staging / "loader" / f"{_LOADER}.py").write_text(
+    (loader / f"{_LOADER}.py").write_text(
         "from quipu_guest import _component\n"
         f"globals().update(_component.load({place.module!r}, {place.file.name!r}))\n"
     )
-    paths = [staging / "loader", place.root, Path(__file__).parent.parent]
-    command = [sys.executable, "-c", _TOOL, "-d", str(wit), "-w", "guest"]
+    paths = [loader, place.root, Path(sysconfig.get_path("purelib"))]
+    command = [sys.executable, "-c", _TOOL, "-d", str(wit), "-w", _WORLD]
     command += ["componentize", "--stub-wasi", "-o", str(made)]
     for path in dict.fromkeys(map(str, paths)):
         command += ["-p", path]
@@ -154,34 +160,23 @@ def _componentize(staging: Path, place: Entry, guest: dict[str, Any], verbose: b
     if verbose:
         print(report, file=sys.stderr)
     if ended.returncode != 0 or not made.is_file():
-        raise BuildError(_reason(report, len(paths)), report)
+        raise BuildError(_reason(report), report)
     return made
 
 
-def _reason(report: str, paths: int) -> str:
+def _reason(report: str) -> str:
     """The one line of a tool's report that matters to the author."""
     if "No module named 'componentize_py'" in report:
         return "componentize-py is not installed; run `pip install quipu-guest`"
-    error = re.search(r"^(?!Traceback|Caused|Stack)([A-Za-z_][\w.]*(?:: .+))$", report, re.M)
-    frames = re.findall(r'^  File "(/\d+/[^"]+)", line (\d+)', report, re.M)
-    own = [(file, line) for file, line in frames if "/quipu_guest/" not in file]
-    own = [(file, line) for file, line in own if not file.endswith(f"/{_LOADER}.py")]
-    lines = [
-        line
-        for line in report.splitlines()
-        if re.match(r"[A-Za-z_][\w.]*(Error|Exception|Impure)\b", line)
-    ]
-    last = next((line for line in lines if not line.startswith("AssertionError")), None)
-    text = last or (
-        error[1] if error else "the tool gave no reason; use --verbose to see its report"
-    )
-    text = re.sub(r"^(quipu_guest\.\w+\.)", "", text)
+    kind = r"^((?:\w+\.)*\w*(?:Error|Exception|Exit|Impure)\b.*)$"
+    errors = [it for it in re.findall(kind, report, re.M) if not it.startswith("AssertionError")]
+    text = errors[0] if errors else "the tool gave no reason; use --verbose to see its report"
+    text = text.removeprefix("quipu_guest.").removeprefix("purity.").removeprefix("errors.")
     if text.startswith("ModuleNotFoundError"):
         text += "; only modules written in Python can be part of a component"
-    if not own:
-        return text
-    file, number = own[-1]
-    return f"{re.sub(r'^/[0-9]+/', '', file)}:{number}: {text}"
+    # The second path is that of the guest.
+    frames = re.findall(r'^  File "/1/([^"]+)", line (\d+)', report, re.M)
+    return f"{frames[-1][0]}:{frames[-1][1]}: {text}" if frames else text
 
 
 __all__ = ["BuildError", "Built", "DefinitionError", "build", "entry_of", "inspect"]
