@@ -29,6 +29,7 @@ export function manifest(guest, defaults = {}) {
   const name = isDecider ? guest.category : guest.name;
   const events = isDecider ? guest.events.list : [];
   const unchanged = events.filter((type) => type.unchangedSince !== undefined);
+  const rejections = (isDecider && guest.definition.rejections) || [];
   const own = isDecider ? guest.definition.annotations : guest.annotations;
   return {
     name,
@@ -39,6 +40,7 @@ export function manifest(guest, defaults = {}) {
     events: events.map(messageType),
     annotations: [
       ...unchanged.map((type) => [`unchanged.${type.name}`, String(type.unchangedSince)]),
+      ...(rejections.length > 0 ? [['rejections', rejections.join(' ')]] : []),
       ...annotationsOf(`the annotations of ${name}`, own ?? {}),
     ],
   };

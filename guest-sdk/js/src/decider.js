@@ -14,7 +14,8 @@ import { UpcasterSet } from './upcaster.js';
 
 const OPTIONS = [
   'category', 'version', 'commands', 'events', 'initial', 'evolve', 'decide', 'view',
-  'stateSchemaVersion', 'stateSchema', 'migrations', 'snapshots', 'upcasters', 'projections', 'annotations',
+  'stateSchemaVersion', 'stateSchema', 'migrations', 'snapshots', 'upcasters', 'projections',
+  'rejections', 'annotations',
 ];
 
 /** Declares a decider. Throws `DefinitionError` for what a host would refuse at upload. */
@@ -40,6 +41,7 @@ export class Decider {
     this.upcasters = new UpcasterSet(upcasters);
     this.projections = new ProjectionSet(projections);
     this.#checkUpcasters();
+    this.#checkRejections();
     // Fails here rather than at the first command.
     this.initial();
   }
@@ -80,14 +82,28 @@ export class Decider {
     const what = `snapshot of ${this.category}`;
     const { stateSchemaVersion: version, body } = snapshot;
     if (version !== this.stateSchemaVersion) {
-      throw new Fault('internal', `${what}: state schema version ${version}, expected ${this.stateSchemaVersion}`);
+      throw new Fault('bad-event', `${what}: state schema version ${version}, expected ${this.stateSchemaVersion}`);
     }
     try {
       const state = read(text(body));
       return settle(this.checkState === null ? state : checkAs('state', this.checkState, state, true), 'state');
     } catch (error) {
+      // What a snapshot contains is no fault of the guest: the stream can be folded from its events.
+      if (error instanceof Unfit) throw new Fault('bad-event', `${what}: ${error.message}`);
       throw internal(what, error);
     }
+  }
+
+  #checkRejections() {
+    const { category, definition: { rejections = [] } } = this;
+    if (!Array.isArray(rejections)) throw new DefinitionError(`rejections of ${category} is no list of codes`);
+    for (const code of rejections) {
+      if (typeof code !== 'string' || code === '' || /\s/.test(code)) {
+        throw new DefinitionError(`rejections of ${category}: ${JSON.stringify(code)} is no code; use a word`);
+      }
+    }
+    const twice = rejections.find((code, at) => rejections.indexOf(code) !== at);
+    if (twice !== undefined) throw new DefinitionError(`rejections of ${category}: ${twice} is there twice`);
   }
 
   #checkUpcasters() {

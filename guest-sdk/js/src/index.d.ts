@@ -197,6 +197,8 @@ export interface DeciderDefinition<C extends Messages, E extends Messages, S> {
   snapshots?: boolean;
   upcasters?: One<Upcaster>;
   projections?: One<Projection<any, any>>;
+  /** The codes with which it rejects, for tools and clients. */
+  rejections?: readonly string[];
   /** For people and tools. */
   annotations?: Readonly<Record<string, string>>;
 }

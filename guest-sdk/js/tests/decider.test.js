@@ -135,7 +135,7 @@ test('a snapshot is opened when its version and form fit', () => {
   const aggregate = decider.Aggregate.open('1', snapshot);
   assert.deepEqual(aggregate.snapshot(), snapshot);
   const opening = (changes) => answer(() => decider.Aggregate.open('1', { ...snapshot, ...changes })).error;
-  assert.deepEqual(opening({ stateSchemaVersion: 2 }), { tag: 'internal', val: 'snapshot of account: state schema version 2, expected 1' });
+  assert.deepEqual(opening({ stateSchemaVersion: 2 }), { tag: 'bad-event', val: 'snapshot of account: state schema version 2, expected 1' });
   assert.match(opening({ body: json({ balance: 4 }) }).val, /snapshot of account: state.isClosed is missing/);
   assert.match(opening({ body: { tag: 'json', val: '{' } }).val, /^snapshot of account: /);
   assert.equal(component(account({ snapshots: false })).decider.Aggregate.open('1', null).snapshot(), null);
@@ -227,4 +227,12 @@ test('the declared initial state is not frozen, and each aggregate has its own',
   account({ initial });
   initial.list.push(1);
   assert.deepEqual(initial, { balance: 0, list: [1] });
+});
+
+test('declared codes of rejections are in the manifest, and must be words', () => {
+  const declared = (rejections) => component(account({ rejections })).manifest.describe().annotations;
+  assert.deepEqual(declared(['not-open', 'closed']).at(-1), ['rejections', 'not-open closed']);
+  assert.ok(declared([]).every(([name]) => name !== 'rejections'));
+  assert.throws(() => declared(['not open']), /"not open" is no code/);
+  assert.throws(() => declared(['a', 'a']), /a is there twice/);
 });

@@ -156,6 +156,14 @@ class Manifests(unittest.TestCase):
         self.assertEqual(manifest.events[1].schema_version, 3)
         self.assertEqual(manifest.annotations, (("unchanged.moved", "2"),))
 
+    def test_declared_codes_are_in_the_manifest_and_must_be_words(self) -> None:
+        manifest = manifest_of(accounts.make(rejections=["not-open", "closed"]))
+        self.assertIn(("rejections", "not-open closed"), manifest.annotations)
+        with self.assertRaisesRegex(DefinitionError, "'not open' is no code"):
+            accounts.make(rejections=["not open"])
+        with self.assertRaisesRegex(DefinitionError, "a is there twice"):
+            accounts.make(rejections=["a", "a"])
+
     def test_a_guest_without_a_decider_has_a_name_only(self) -> None:
         manifest = manifest_of(upcaster("steps", Steps("a").lift("x", 1).drop()))
         self.assertEqual((manifest.name, manifest.state_schema_version), ("steps", 0))

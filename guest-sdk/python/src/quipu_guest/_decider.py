@@ -51,7 +51,7 @@ def _aggregate(decider: Decider) -> type:
                 if from_ is None:
                     return cls(Driver(decider, id))
                 if from_.body.__class__ is not Json:
-                    raise Internal("a snapshot: body is binary, expected JSON")
+                    raise BadEvent("a snapshot: body is binary, expected JSON")
                 return cls(Driver(decider, id, (from_.state_schema_version, from_.body.value)))
             except BaseException as error:
                 raise fold_error(error) from None

@@ -224,16 +224,17 @@ class Driver:
             ) from None
 
     def _restored(self, snapshot: Snapshot) -> Any:
+        # What a snapshot contains is no fault of the guest: the stream can be folded from its events.
         version, body = snapshot
         category, expected = self.decider.category, self.decider.state_schema_version
         if version != expected:
-            raise Internal(
+            raise BadEvent(
                 f"snapshot of {category}: state schema version {version}, expected {expected}"
             )
         try:
             return self.decider.state.read(parse(body))
         except Unfit as error:
-            raise Internal(f"snapshot of {category}: {error}") from None
+            raise BadEvent(f"snapshot of {category}: {error}") from None
 
 
 def migrate(decider: Decider, snapshot: Snapshot) -> Snapshot | None:

@@ -49,12 +49,14 @@ class Decider:
         tags: Callable[[Any], Iterable[str]] | None,
         state_schema_version: int,
         migrations: Iterable[migrating.Migration],
+        rejections: Iterable[str],
     ) -> None:
         if not _CATEGORY.fullmatch(category):
             raise DefinitionError(
                 f"category {category!r}: it has 1 to 64 of a-z 0-9 _, beginning with a letter"
             )
         self.category = category
+        self.rejections = _codes(category, rejections)
         self.commands = _messages(f"commands of {category}", commands)
         self.events = _messages(f"events of {category}", events)
         self.state = shape_of(state, f"the state of {category}")
@@ -70,6 +72,17 @@ class Decider:
         both = self.event_of.keys() & self.command_of.keys()
         for cls in both:
             raise DefinitionError(f"{category}: {cls.__name__} is a command and an event")
+
+
+def _codes(category: str, rejections: Iterable[str]) -> tuple[str, ...]:
+    """Checks the declared codes of rejections."""
+    codes = tuple(rejections)
+    for code in codes:
+        if not isinstance(code, str) or not code or len(code.split()) != 1:
+            raise DefinitionError(f"rejections of {category}: {code!r} is no code; use a word")
+        if codes.count(code) > 1:
+            raise DefinitionError(f"rejections of {category}: {code} is there twice")
+    return codes
 
 
 class Guest:
@@ -132,6 +145,7 @@ def decider(
     version: str = "0.1.0",
     state_schema_version: int = 1,
     migrations: Iterable[migrating.Migration] = (),
+    rejections: Iterable[str] = (),
     upcasts: Steps | None = None,
     projections: Iterable[Projection] = (),
 ) -> Any:
@@ -165,6 +179,7 @@ def decider(
             tags,
             state_schema_version,
             migrations,
+            rejections,
         )
         steps = () if upcasts is None else (upcasts,)
         return Guest(category, version, made, steps, projections)

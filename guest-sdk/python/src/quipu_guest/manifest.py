@@ -43,6 +43,7 @@ def manifest_of(guest: Guest) -> Manifest:
         for event in decider.events
         if event.unchanged_since is not None
     ]
+    rejections = [("rejections", " ".join(decider.rejections))] if decider.rejections else []
     return Manifest(
         guest.name,
         guest.version,
@@ -50,7 +51,7 @@ def manifest_of(guest: Guest) -> Manifest:
         tuple((step.from_version, step.to_version) for step in decider.migrations),
         tuple(map(_message_type, decider.commands)),
         tuple(map(_message_type, decider.events)),
-        tuple(unchanged),
+        tuple(unchanged + rejections),
     )
 
 
