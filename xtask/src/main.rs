@@ -1,11 +1,12 @@
 //! Chores of this repository, one word each; `cargo xtask --help` lists them.
 
 mod clients;
+mod sdks;
 
 use std::{
     env,
     ffi::OsStr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, exit},
     thread,
     time::Instant,
@@ -25,6 +26,8 @@ Usage: cargo xtask <WORD> [ARGS]…
   test [ARGS]…   every test: `cargo test --workspace --locked ARGS`
   bench [ARGS]…  load and latency: `quipu bench ARGS`
   clients        clients that tools generate from the OpenAPI description, tried on a host;
+                 needs Node.js, Python and their package registries
+  sdks           the guest SDKs for JavaScript and Python, and new projects in each language;
                  needs Node.js, Python and their package registries
   ci             what a change must pass: format, lints, documentation, tests
 
@@ -51,9 +54,10 @@ fn main() {
         ["test", args @ ..] => test(args),
         ["bench", args @ ..] => quipu("bench", args),
         ["clients"] => clients(),
+        ["sdks"] => sdks(),
         ["ci"] => ci(),
         [] => wrong_use("which chore?"),
-        ["setup" | "clients" | "ci", arg, ..] => wrong_use(&format!("unexpected argument: {arg}")),
+        ["setup" | "clients" | "sdks" | "ci", arg, ..] => wrong_use(&format!("unexpected argument: {arg}")),
         [word, ..] => wrong_use(&format!("unknown word: {word}")),
     };
     if let Err(error) = done {
@@ -115,17 +119,36 @@ fn test(args: &[&str]) -> Result<()> {
 }
 
 fn clients() -> Result<()> {
+    let component = account()?;
+    clients::check(root(), debug_program(&component)?, &component)
+}
+
+fn sdks() -> Result<()> {
+    let component = account()?;
+    let target = debug_program(&component)?;
+    sdks::check(root(), target, &target.join("debug/quipu"))
+}
+
+/// Builds the component of the guest `account`.
+fn account() -> Result<PathBuf> {
     setup_guests()?;
     let options = Options {
         locked: true,
         ..Options::default()
     };
     let built = build(&root().join("example-guests/account"), &options)?;
+    Ok(built.component)
+}
+
+/// Builds the program as `debug/quipu` of the target folder that has a component, and returns that
+/// folder. The whole workspace is selected, so that nothing is compiled with other features than
+/// for the tests.
+fn debug_program(component: &Path) -> Result<&Path> {
     // It is in guests/components/ there.
-    let target = built.component.ancestors().nth(3);
+    let target = component.ancestors().nth(3);
     let target = target.context("the component is not in a target folder")?;
-    run(cargo("build").args(["--locked", "--package", "quipu-cli", "--bin", "quipu"]))?;
-    clients::check(root(), target, &built.component)
+    run(cargo("build").args(["--locked", "--workspace", "--bin", "quipu"]))?;
+    Ok(target)
 }
 
 fn ci() -> Result<()> {

@@ -1,0 +1,118 @@
+//! The guest SDKs for JavaScript and Python, and the projects that `quipu new` makes.
+//!
+//! What they need comes from npm and PyPI in the versions that their packages name. Everything made
+//! is in `sdks/` of the target folder, but for the packages of npm.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+/// Programs that have to be there, and what each comes with.
+const NEEDED: [(&str, &str); 3] = [
+    ("npm", "Node.js 20 or later"),
+    ("node", "Node.js 20 or later"),
+    ("python3", "Python 3.11 or later"),
+];
+const NPM_INSTALL: [&str; 5] = [
+    "install",
+    "--no-package-lock",
+    "--no-audit",
+    "--no-fund",
+    "--silent",
+];
+
+/// Runs the tests of the SDKs and of their example guests, then makes a project of each language
+/// and kind, and builds and tests it.
+pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
+    for (program, what) in NEEDED {
+        let found = Command::new(program).arg("--version").output();
+        ensure!(found.is_ok(), "`{program}` was not found: install {what}");
+    }
+    let made = target.join("sdks");
+    fs::create_dir_all(&made)?;
+    for folder in ["guest-sdk/js", "example-guests/loan-ts"] {
+        let folder = root.join(folder);
+        run(&folder, "npm", &NPM_INSTALL)?;
+        run(&folder, "npm", &["test", "--silent"])?;
+    }
+    let python = environment(root, &made)?;
+    for folder in ["guest-sdk/python", "example-guests/loan-py"] {
+        run(&root.join(folder), &python, &["-m", "unittest", "--quiet"])?;
+    }
+    projects(&made, quipu)
+}
+
+/// A virtual environment with the SDK for Python and what its tests need.
+fn environment(root: &Path, made: &Path) -> Result<String> {
+    let programs = made.join("venv/bin");
+    if !programs.join("python").exists() {
+        run(made, "python3", &["-m", "venv", "venv"])?;
+    }
+    let python = programs.join("python").display().to_string();
+    let sdk = format!("{}[test]", root.join("guest-sdk/python").display());
+    let install = ["-m", "pip", "install", "--quiet", "--editable", &sdk];
+    run(made, &python, &install)?;
+    Ok(python)
+}
+
+/// Makes, builds and tests a project of each language and kind.
+fn projects(made: &Path, quipu: &Path) -> Result<()> {
+    let folder = made.join("projects");
+    _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)?;
+    let quipu = quipu.display().to_string();
+    for language in ["ts", "js", "python"] {
+        for (name, more) in [
+            ("bank", &[][..]),
+            ("views", &["--kind", "projection", "--category", "bank"]),
+            ("steps", &["--kind", "upcaster", "--category", "bank"]),
+        ] {
+            let name = format!("{name}_{language}");
+            let new = [&["new", &name, "--lang", language], more].concat();
+            run(&folder, &quipu, &new)?;
+            let project = folder.join(&name);
+            match language {
+                "python" => python_project(&project)?,
+                _ => {
+                    run(&project, "npm", &NPM_INSTALL)?;
+                    run(&project, "npm", &["test", "--silent"])?;
+                }
+            }
+            run(&project, &quipu, &["test"])?;
+            let component = format!("build/{name}.wasm");
+            run(
+                &project,
+                &quipu,
+                &["conform", &component, "scenarios/rules.yaml"],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn python_project(project: &Path) -> Result<()> {
+    run(project, "python3", &["-m", "venv", ".venv"])?;
+    let python: PathBuf = [".venv", "bin", "python"].iter().collect();
+    let python = project.join(python).display().to_string();
+    let install = ["-m", "pip", "install", "--quiet", "-r", "requirements.txt"];
+    run(project, &python, &install)?;
+    run(project, &python, &["-m", "unittest", "--quiet"])
+}
+
+fn run(folder: &Path, program: &str, args: &[&str]) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(folder);
+    let status = command
+        .status()
+        .with_context(|| format!("`{program}` did not start"))?;
+    let (shown, folder) = (args.join(" "), folder.display());
+    ensure!(
+        status.success(),
+        "`{program} {shown}` failed in {folder}: {status}"
+    );
+    Ok(())
+}
