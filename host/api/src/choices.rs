@@ -1,14 +1,148 @@
-//! Words that parameters and members accept, for the OpenAPI description. Each has its own schema,
-//! so that generated clients have a type for it.
+//! Words that parameters and members accept. Each choice has its own schema, so that generated
+//! clients have a type for it.
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{Code, Expected};
+use quipu::{projection, store, upcast};
 
+/// The direction of a read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From older to newer.
+    #[default]
+    Forward,
+    /// From newer to older.
+    Backward,
+}
+
+impl From<Direction> for store::Direction {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Forward => Self::Forward,
+            Direction::Backward => Self::Backward,
+        }
+    }
+}
+
+/// Events lifted to their current versions, or as they are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Lifted to the versions that the active decider reads.
+    #[default]
+    Lifted,
+    /// As they are stored.
+    Stored,
+}
+
+impl From<Form> for upcast::Form {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Lifted => Self::Lifted,
+            Form::Stored => Self::Stored,
+        }
+    }
+}
+
+/// Whether to include archived streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Archived {
+    /// Archived streams are excluded.
+    #[default]
+    Without,
+    /// Archived streams are listed among the others.
+    With,
+    /// Only archived streams are listed.
+    Only,
+}
+
+impl From<Archived> for store::ArchivedStreams {
+    fn from(archived: Archived) -> Self {
+        match archived {
+            Archived::Without => Self::Without,
+            Archived::With => Self::With,
+            Archived::Only => Self::Only,
+        }
+    }
+}
+
+/// Whether to include the events of archived streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WithArchived {
+    /// They are excluded.
+    Without,
+    /// They are included.
+    With,
+}
+
+/// A build of a projection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BuildRole {
+    /// The build that answers.
+    #[default]
+    Active,
+    /// The build that is being built next to the active one.
+    Next,
+    /// The earlier active build, for a rollback.
+    Previous,
+}
+
+impl From<BuildRole> for store::Role {
+    fn from(role: BuildRole) -> Self {
+        match role {
+            BuildRole::Active => Self::Active,
+            BuildRole::Next => Self::Next,
+            BuildRole::Previous => Self::Previous,
+        }
+    }
+}
+
+/// An action on a projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProjectionOrder {
+    /// Folds nothing until the projection is resumed.
+    Pause,
+    /// Continues after a pause or a stop.
+    Resume,
+    /// Activates the rebuild that is ready.
+    Switch,
+    /// Activates the previous build.
+    Rollback,
+    /// Makes an inline projection asynchronous.
+    Detach,
+    /// Cancels the rebuild.
+    Cancel,
+    /// Removes the previous build, or all builds of a projection that is no longer deployed.
+    Drop,
+}
+
+impl From<ProjectionOrder> for projection::Action {
+    fn from(order: ProjectionOrder) -> Self {
+        match order {
+            ProjectionOrder::Pause => Self::Pause,
+            ProjectionOrder::Resume => Self::Resume,
+            ProjectionOrder::Switch => Self::Switch,
+            ProjectionOrder::Rollback => Self::RollBack,
+            ProjectionOrder::Detach => Self::Detach,
+            ProjectionOrder::Cancel => Self::Cancel,
+            ProjectionOrder::Drop => Self::Drop,
+        }
+    }
+}
+
+/// Choices whose words the library itself reads and writes: only their schemas are here, and a test
+/// compares the words.
 macro_rules! choices {
     ($($(#[doc = $doc:literal])* $name:ident: $($word:literal)|+;)*) => {
         $(
@@ -31,18 +165,6 @@ macro_rules! choices {
 }
 
 choices! {
-    /// The direction of a read.
-    Direction: "forward" | "backward";
-    /// Events lifted to their current versions, or as they are stored.
-    Form: "lifted" | "stored";
-    /// Whether to include archived streams.
-    Archived: "without" | "with" | "only";
-    /// Whether to include the events of archived streams.
-    WithArchived: "without" | "with";
-    /// A build of a projection.
-    BuildRole: "active" | "next" | "previous";
-    /// An action on a projection.
-    ProjectionOrder: "pause" | "resume" | "switch" | "rollback" | "detach" | "cancel" | "drop";
     /// The lifecycle of a projection.
     Lifecycle: "async" | "inline" | "live";
     /// What to do with an event that can't be folded.

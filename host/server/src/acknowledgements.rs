@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::failure::Result;
-use super::params::{NamePath, Params};
+use super::params::{PageSize, Params, Segments, Text};
 use super::request::JsonBytes;
 use super::{App, answer};
 use quipu::store::ACKNOWLEDGED_PAGE_MAX;
@@ -47,33 +47,44 @@ pub struct AcknowledgementBody<'a> {
 )]
 pub async fn acknowledge(
     State(app): State<App>,
-    params: Params,
+    _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let AcknowledgementBody { finding, reason } = body.parse()?;
     let acknowledged = app.host.acknowledge(&finding, &reason, None).await?;
     answer::json(StatusCode::OK, &AcknowledgementView::of(acknowledged))
+}
+
+/// A page of acknowledged findings.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AcknowledgementsQuery {
+    /// Only findings after this name
+    #[param(value_type = Option<String>)]
+    after: Option<Text>,
+    /// Maximum number of findings: 1 to 1000, by default 100
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: PageSize<ACKNOWLEDGED_PAGE_MAX>,
 }
 
 /// Lists acknowledged findings.
 #[utoipa::path(
     get, path = "/v1/verify/acknowledgements", operation_id = "list_acknowledged_findings",
     tag = "operations",
-    params(
-        ("after" = Option<String>, Query, description = "Only findings after this name"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of findings: 1 to 1000, by default 100"),
-    ),
+    params(AcknowledgementsQuery),
     responses(
         (status = 200, body = AcknowledgementList, description = "Acknowledged findings"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
-    let after = params.text("after")?;
-    let limit = params.limit(ACKNOWLEDGED_PAGE_MAX)?;
-    params.finish()?;
-    let page = app.host.acknowledged(after.as_deref(), limit).await?;
+pub async fn list(
+    State(app): State<App>,
+    Params(query): Params<AcknowledgementsQuery>,
+) -> Result<Response> {
+    let after = query.after.as_ref().map(|after| after.0.as_str());
+    let limit = query.limit.0;
+    let page = app.host.acknowledged(after, limit).await?;
     let last = page.last().filter(|_| page.len() == limit);
     let list = AcknowledgementList {
         next: last.map(|last| last.finding.to_string()),
@@ -82,13 +93,21 @@ pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response
     answer::json(StatusCode::OK, &list)
 }
 
+/// `{finding}`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct FindingPath {
+    /// The finding's name, percent-encoded
+    finding: String,
+}
+
 /// Withdraws an acknowledgement.
 ///
 /// From then on the finding fails a verification in which it occurs.
 #[utoipa::path(
     delete, path = "/v1/verify/acknowledgements/{finding}",
     operation_id = "withdraw_acknowledgement", tag = "operations",
-    params(("finding" = String, Path, description = "The finding's name, percent-encoded")),
+    params(FindingPath),
     responses(
         (status = 204, description = "The acknowledgement is withdrawn"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -96,10 +115,9 @@ pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response
 )]
 pub async fn withdraw(
     State(app): State<App>,
-    NamePath(finding): NamePath,
-    params: Params,
+    Segments(FindingPath { finding }): Segments<FindingPath>,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     app.host.withdraw(&finding).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::failure::{Failure, Result};
-use super::params::{NamePath, Params, digest};
+use super::params::{DeploymentPath, Params, Segments, digest};
 use super::preflights::TIME_MS;
 use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::runs::{self, Run, Telling};
@@ -113,11 +113,10 @@ impl SettingsBody {
 )]
 pub async fn activate(
     State(app): State<App>,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let given: DeploymentBody<'_> = body.parse()?;
     let mut changes = BTreeMap::new();
     for (name, given) in &given.projections {
@@ -183,7 +182,7 @@ pub struct RollbackBody {
 /// meanwhile: it names types of events that the module can't read before anything happens.
 #[utoipa::path(
     post, path = "/v1/deployments/{name}/rollback", operation_id = "roll_back", tag = "deployments",
-    params(("name" = String, Path, description = "Name of a manifest")),
+    params(DeploymentPath),
     request_body(content = Option<RollbackBody>, description = "By default a preflight is required for a decider"),
     responses(
         (status = 201, body = DeploymentView, description = "The deployment"),
@@ -193,12 +192,11 @@ pub struct RollbackBody {
 )]
 pub async fn roll_back(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(DeploymentPath { name }): Segments<DeploymentPath>,
+    _: Params<()>,
     headers: HeaderMap,
     body: OptionalJson,
 ) -> Result<Response> {
-    params.finish()?;
     let RollbackBody {
         preflight,
         allow,

@@ -66,7 +66,7 @@ pub struct AppendEvent<'a> {
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/events", tag = "streams",
     params(
-        ("stream" = String, Path, description = "The stream"),
+        StreamPath,
         ("Idempotency-Key" = Option<String>, Header, description = "The append's id within its stream"),
         headers::Preconditions,
         ("Quipu-Raw" = Option<String>, Header, description = "`allow`: append even if a decider serves the category. The decider first folds the events; if it can't fold one, the answer is `bad-request` and nothing is stored"),
@@ -82,11 +82,10 @@ pub struct AppendEvent<'a> {
 pub async fn append(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let events = body.away(|bytes| {
         let given: AppendBody<'_> = body::parse(bytes)?;
         new_events(given.events)
@@ -157,11 +156,10 @@ pub struct AppendAllOutcome<'a> {
 )]
 pub async fn append_all(
     State(app): State<App>,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     if headers::expected_version(&headers)? != ExpectedVersion::Any {
         let detail = "If-Match and If-None-Match are for one stream; here each stream has \
             its expected_version";

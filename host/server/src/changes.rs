@@ -7,13 +7,13 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::failure::Result;
-use super::params::{NamePath, Params};
-use super::subscribe::last_seen;
+use super::params::{Params, ProjectionPath, Segments};
+use super::subscribe::{LastSeen, last_seen};
 use super::{App, answer, sse};
 use quipu::projection::{Change, Error};
 use quipu_api::Problem;
@@ -36,6 +36,14 @@ pub struct ChangeView<'a> {
     change: u64,
 }
 
+/// Where a subscription to changes begins.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ChangesQuery {
+    /// Only documents that changed after the change with this id, for example `3-70`; without it all documents come first
+    after: Option<String>,
+}
+
 /// Subscribes to the changes of a projection's documents.
 ///
 /// The documents that have changed after `after` come first, each in its current form, then further
@@ -49,11 +57,7 @@ pub struct ChangeView<'a> {
 /// still be sent. `error` carries a problem and ends the subscription.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/changes", operation_id = "subscribe_changes", tag = "projections",
-    params(
-        ("name" = String, Path, description = "The projection"),
-        ("after" = Option<String>, Query, description = "Only documents that changed after the change with this id, for example `3-70`; without it all documents come first"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; takes precedence over `after`"),
-    ),
+    params(ProjectionPath, ChangesQuery, LastSeen),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`document`, `switched`, `heartbeat`, `too-slow`, `error`. The data of the first three are a `ChangeView`"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -61,13 +65,11 @@ pub struct ChangeView<'a> {
 )]
 pub async fn subscribe(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    mut params: Params,
+    Segments(ProjectionPath { name }): Segments<ProjectionPath>,
+    Params(query): Params<ChangesQuery>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let after = params.one("after")?;
-    params.finish()?;
-    let after = last_seen(&headers)?.or(after.as_deref());
+    let after = last_seen(&headers)?.or(query.after.as_deref());
     let after = after.map(str::parse).transpose()?;
     let changes = Changes(app.host.changes(&name, after).await?);
     let slow_reader_max = app.options.slow_reader_max;

@@ -44,12 +44,12 @@ pub struct CommandBody<'a> {
 
 /// Executes a command.
 ///
-/// The answer comes when the events are durable. A command with an `Idempotency-Key` has one
+/// The decider of the stream's category decides it. The answer comes when the events are durable. A command with an `Idempotency-Key` has one
 /// outcome: if it is sent a second time, the first outcome is returned, marked as replayed.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/commands", tag = "commands",
     params(
-        ("stream" = String, Path, description = "The stream; its category's decider decides"),
+        StreamPath,
         ("Idempotency-Key" = Option<String>, Header, description = "The command's id within its stream"),
         headers::Preconditions,
         headers::Origin,
@@ -64,11 +64,10 @@ pub struct CommandBody<'a> {
 pub async fn execute(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let command = body.away(|bytes| command(bytes, &headers))?;
     let executed = app.host.execute(&stream, command).await?;
     answer::tagged(executed.version, &outcome::Outcome::of(&executed))

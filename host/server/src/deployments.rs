@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::failure::{Failure, Result};
-use super::params::{NamePath, Params};
+use super::params::{DeploymentPath, Params, Segments};
 use super::{App, answer};
 use quipu_api::{Code, DeploymentList, DeploymentView, Problem};
 
@@ -17,15 +17,14 @@ use quipu_api::{Code, DeploymentList, DeploymentView, Problem};
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
-    params.finish()?;
+pub async fn list(State(app): State<App>, _: Params<()>) -> Result<Response> {
     answer::json(StatusCode::OK, &history(&app, None).await?)
 }
 
 /// Lists the activations under one name.
 #[utoipa::path(
     get, path = "/v1/deployments/{name}", operation_id = "show_deployment", tag = "deployments",
-    params(("name" = String, Path, description = "Name of a manifest")),
+    params(DeploymentPath),
     responses(
         (status = 200, body = DeploymentList, description = "Activations"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -33,10 +32,9 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
 )]
 pub async fn show(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(DeploymentPath { name }): Segments<DeploymentPath>,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     let list = history(&app, Some(&name)).await?;
     if list.deployments.is_empty() {
         let detail = format!("no module was ever activated under the name {name:?}");

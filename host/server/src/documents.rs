@@ -3,13 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answering::Visit;
 use super::failure::{Failure, Result};
-use super::params::{NamePath, Params, TwoPath};
+use super::params::{Fresh, PageSize, Params, Segments, Text};
 use super::{App, answer};
 use quipu::model::StreamId;
 use quipu::projection::{Condition, Live, OrderBy, Query, View, ViewPage};
@@ -135,6 +135,16 @@ fn members<S: Serializer>(
     serializer.collect_map(documents.iter().copied())
 }
 
+/// `{projection}/{key}`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct DocumentPath {
+    /// The projection
+    projection: String,
+    /// The document's key; a `/` in it is written %2F
+    key: String,
+}
+
 /// Reads a document of a projection by its key.
 ///
 /// The active build answers. While it lags, it returns the document that it has. With `after` the
@@ -146,12 +156,7 @@ fn members<S: Serializer>(
 /// projection stores no documents: see `/v1/projections/{name}/live/{stream}`.
 #[utoipa::path(
     get, path = "/v1/views/{projection}/{key}", operation_id = "read_document", tag = "views",
-    params(
-        ("projection" = String, Path, description = "The projection"),
-        ("key" = String, Path, description = "The document's key; a `/` in it is written %2F"),
-        ("after" = Option<u64>, Query, description = "Everything up to this position must be in the document; the answer to a command contains it"),
-        ("timeout" = Option<u64>, Query, description = "With `after`: how long to wait, in ms, 0 to 30000, by default 5000; at most nine tenths of the time limit for a request"),
-    ),
+    params(DocumentPath, Fresh),
     responses(
         (status = 200, body = DocumentView, description = "The document"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -159,12 +164,12 @@ fn members<S: Serializer>(
 )]
 pub async fn read(
     State(app): State<App>,
-    TwoPath(name, key): TwoPath,
-    mut params: Params,
+    Segments(path): Segments<DocumentPath>,
+    Params(fresh): Params<Fresh>,
 ) -> Result<Response> {
-    let freshness = params.freshness(app.options.request_time_max)?;
-    params.finish()?;
-    let view = app.host.view(&name, &key, freshness).await?;
+    let freshness = fresh.within(app.options.request_time_max)?;
+    let view = app.host.view(&path.projection, &path.key, freshness);
+    let view = view.await?;
     let shown = DocumentView {
         key: &view.key,
         document: answer::raw(&view.document)?,
@@ -174,6 +179,32 @@ pub async fn read(
         parked: view.parked.as_ref().map(ParkedView::of),
     };
     answer::json(StatusCode::OK, &shown)
+}
+
+/// `{projection}` of a page of documents.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct DocumentsPath {
+    /// The projection
+    projection: String,
+}
+
+/// Which documents to read, and in which order.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DocumentsQuery {
+    /// A condition, percent-encoded, for example `status%3Dopen` or `amount%3E%3D1000`; may be repeated, at most 16 times: documents must match all of them
+    r#where: Option<Vec<String>>,
+    /// An index; with `-` before it, from the greatest value down; `$key` means the keys. By default the index of the first condition, or the keys if there is no condition
+    #[param(value_type = Option<String>)]
+    order: Option<Text>,
+    /// Maximum number of documents: 1 to 1000, by default 100
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: PageSize<DOCUMENTS_PAGE_MAX>,
+    /// `cursor` of the previous page of the same query
+    #[param(value_type = Option<String>)]
+    cursor: Option<Text>,
 }
 
 /// Reads documents of a projection, by its indexes or by key.
@@ -187,15 +218,7 @@ pub async fn read(
 /// position is parked in the projection, because it could change which documents match.
 #[utoipa::path(
     get, path = "/v1/views/{projection}", operation_id = "read_documents", tag = "views",
-    params(
-        ("projection" = String, Path, description = "The projection"),
-        ("where" = Option<Vec<String>>, Query, description = "A condition, percent-encoded, for example `status%3Dopen` or `amount%3E%3D1000`; may be repeated, at most 16 times: documents must match all of them"),
-        ("order" = Option<String>, Query, description = "An index; with `-` before it, from the greatest value down; `$key` means the keys. By default the index of the first condition, or the keys if there is no condition"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of documents: 1 to 1000, by default 100"),
-        ("cursor" = Option<String>, Query, description = "`cursor` of the previous page of the same query"),
-        ("after" = Option<u64>, Query, description = "Everything up to this position must be in the documents"),
-        ("timeout" = Option<u64>, Query, description = "With `after`: how long to wait, in ms, 0 to 30000, by default 5000"),
-    ),
+    params(DocumentsPath, DocumentsQuery, Fresh),
     responses(
         (status = 200, body = DocumentPage, description = "Documents"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -204,14 +227,14 @@ pub async fn read(
 pub async fn list(
     State(app): State<App>,
     visit: Visit,
-    NamePath(name): NamePath,
-    mut params: Params,
+    Segments(path): Segments<DocumentsPath>,
+    Params((query, fresh)): Params<(DocumentsQuery, Fresh)>,
 ) -> Result<Response> {
-    let freshness = params.freshness(app.options.request_time_max)?;
-    let query = query(&mut params)?;
-    params.finish()?;
+    let freshness = fresh.within(app.options.request_time_max)?;
+    let query = query.into_query()?;
     let view = async || {
-        let page = app.host.views(&name, &query, freshness).await?;
+        let page = app.host.views(&path.projection, &query, freshness);
+        let page = page.await?;
         answer::json(StatusCode::OK, &DocumentPage::of(&page)?)
     };
     if freshness.wait.is_zero() {
@@ -242,20 +265,22 @@ impl<'a> DocumentPage<'a> {
     }
 }
 
-fn query(params: &mut Params) -> Result<Query> {
-    let conditions = params.all("where").unwrap_or_default();
-    if conditions.len() > CONDITIONS_MAX {
-        let detail = format!("query: where is given more than {CONDITIONS_MAX} times");
-        return Err(Failure::bad_request(detail));
+impl DocumentsQuery {
+    fn into_query(self) -> Result<Query> {
+        let conditions = self.r#where.unwrap_or_default();
+        if conditions.len() > CONDITIONS_MAX {
+            let detail = format!("query: where is given more than {CONDITIONS_MAX} times");
+            return Err(Failure::bad_request(detail));
+        }
+        let conditions = conditions.iter().map(|text| text.parse());
+        let conditions = conditions.collect::<std::result::Result<Vec<Condition>, _>>()?;
+        Ok(Query {
+            conditions,
+            order: self.order.map(|text| order(text.0)),
+            limit: self.limit.0,
+            cursor: self.cursor.map(|cursor| cursor.0),
+        })
     }
-    let conditions = conditions.iter().map(|text| text.parse());
-    let conditions = conditions.collect::<std::result::Result<Vec<Condition>, _>>()?;
-    Ok(Query {
-        conditions,
-        order: params.text("order")?.map(order),
-        limit: params.limit(DOCUMENTS_PAGE_MAX)?,
-        cursor: params.text("cursor")?,
-    })
 }
 
 fn order(text: String) -> OrderBy {

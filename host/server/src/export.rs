@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Result;
@@ -23,6 +24,14 @@ use quipu_api::{Code, ImportView, Problem, choices};
 /// The path that imports an export. The request lasts as long as its body.
 pub const IMPORT: &str = "/v1/import";
 
+/// Which part of the log to export.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ExportQuery {
+    /// Only entries after this position; by default all
+    after: Option<u64>,
+}
+
 /// Exports the log.
 ///
 /// Each line is a CloudEvent. The export contains everything that the store has, up to the event
@@ -30,9 +39,7 @@ pub const IMPORT: &str = "/v1/import";
 /// `quipu.end` was cut off. With `Accept: application/octet-stream` the lines have that media type.
 #[utoipa::path(
     get, path = "/v1/export", operation_id = "export_log", tag = "operations",
-    params(
-        ("after" = Option<u64>, Query, description = "Only entries after this position; by default all"),
-    ),
+    params(ExportQuery),
     responses(
         (status = 200, description = "The lines", content(
             (choices::Binary = "application/x-ndjson"),
@@ -43,11 +50,10 @@ pub const IMPORT: &str = "/v1/import";
 )]
 pub async fn export(
     State(app): State<App>,
-    mut params: Params,
+    Params(query): Params<ExportQuery>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let after = params.number("after")?.unwrap_or(0);
-    params.finish()?;
+    let after = query.after.unwrap_or(0);
     let export = app.host.export(Position(after)).await?;
     let chunks = futures::stream::try_unfold(export, |mut export| async {
         let chunk = export.next().await;
@@ -79,8 +85,7 @@ pub async fn export(
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; `detail` says how far the import got"),
     ),
 )]
-pub async fn import(State(app): State<App>, params: Params, body: NdjsonBody) -> Result<Response> {
-    params.finish()?;
+pub async fn import(State(app): State<App>, _: Params<()>, body: NdjsonBody) -> Result<Response> {
     let body = body.steady();
     let verdict = body.verdict();
     // An import blocks writes only after its client has sent something.

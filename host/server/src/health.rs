@@ -88,8 +88,7 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn status(State(app): State<App>, params: Params) -> Result<Response> {
-    params.finish()?;
+pub async fn status(State(app): State<App>, _: Params<()>) -> Result<Response> {
     let host = &app.host;
     let counts = host.snapshot_counts();
     let projections = match host.projections().await {

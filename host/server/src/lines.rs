@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, Stream};
+use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,14 @@ use quipu::engine::{self, Executed};
 use quipu::model::{Command, Context, StreamId, without_mark};
 use quipu_api::{Code, Lanes, LineAnswer, Lines, Problem, choices, line};
 
+/// How to execute many commands.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LinesQuery {
+    /// Streams with a command in flight; at most 256, the default
+    in_flight: Option<u64>,
+}
+
 /// Executes many commands.
 ///
 /// Send one line for each command; `stream` is required, `id` is for files only. The lines of one
@@ -35,10 +44,7 @@ use quipu_api::{Code, Lanes, LineAnswer, Lines, Problem, choices, line};
 /// host that shuts down answers the lines that it has read and ends the response.
 #[utoipa::path(
     post, path = "/v1/commands", tag = "commands",
-    params(
-        ("in_flight" = Option<u64>, Query, description = "Streams with a command in flight; at most 256, the default"),
-        headers::Origin,
-    ),
+    params(LinesQuery, headers::Origin),
     request_body(description = "One `Line` for each command", content(
         (choices::Binary = "application/x-ndjson"),
         (choices::Binary = "application/octet-stream"),
@@ -50,12 +56,12 @@ use quipu_api::{Code, Lanes, LineAnswer, Lines, Problem, choices, line};
 )]
 pub async fn execute_lines(
     State(app): State<App>,
-    mut params: Params,
+    Params(query): Params<LinesQuery>,
     headers: HeaderMap,
     body: NdjsonBody,
 ) -> Result<Response> {
     let in_flight_max = app.options.lines_in_flight_max;
-    let in_flight = match params.number("in_flight")? {
+    let in_flight = match query.in_flight {
         None => in_flight_max,
         Some(number) => usize::try_from(number)
             .ok()
@@ -65,7 +71,6 @@ pub async fn execute_lines(
                 Failure::bad_request(detail)
             })?,
     };
-    params.finish()?;
     let context = headers::context(&headers)?;
     let answers = answers(&app, in_flight, context, body.with_pauses(&app));
     Ok(answer::ndjson(Body::from_stream(answers)))

@@ -5,17 +5,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answering::Visit;
 use super::appends::tag_of;
 use super::failure::{Failure, Result, is_lifting, not_lifted};
 use super::long_read::{LongRead, Range};
-use super::params::{DigestPath, Limit, Params, PositionPath, printable};
+use super::params::{DigestPath, Limit, PageSize, Params, PositionPath, Printable, ReadSize};
 use super::{App, answer};
 use quipu::model::{Name, Position};
-use quipu::store::{ArchivedStreams, Direction, Filter, LOG_PAGE_MAX, LogPage};
+use quipu::store::{Direction, Filter, LOG_PAGE_MAX, LogPage};
 use quipu_api::{Code, Problem, choices, event};
 
 /// Events of the log.
@@ -40,6 +40,26 @@ impl<'a> LogEvents<'a> {
     }
 }
 
+/// Which range of the log to read, and how.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LogQuery {
+    /// Events after this position, or before it when reading backward; by default all
+    after: Option<u64>,
+    /// No events after this position, in either direction; by default up to the last one
+    to: Option<u64>,
+    /// Maximum number of events: 1 to 1000, by default 100; as lines any number, by default all
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: ReadSize<LOG_PAGE_MAX>,
+    /// Events of archived streams: `without` them, the default for a `category`, or `with` them, the default otherwise
+    archived: Option<choices::WithArchived>,
+    /// `forward` (the default) or `backward`
+    direction: Option<choices::Direction>,
+    /// `lifted` (the default), or `stored`: events as they are stored
+    form: Option<choices::Form>,
+}
+
 /// Reads the log.
 ///
 /// Events are lifted to the versions that the active decider reads. The parts of a split event
@@ -53,15 +73,7 @@ impl<'a> LogEvents<'a> {
 /// `end`, or `problem` if the range was not read to its end. An answer without either was cut off.
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "read_log", tag = "events",
-    params(
-        ("after" = Option<u64>, Query, description = "Events after this position, or before it when reading backward; by default all"),
-        ("to" = Option<u64>, Query, description = "No events after this position, in either direction; by default up to the last one"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100; as lines any number, by default all"),
-        Filters,
-        ("archived" = Option<choices::WithArchived>, Query, description = "Events of archived streams: `without` them, the default for a `category`, or `with` them, the default otherwise"),
-        ("direction" = Option<choices::Direction>, Query, description = "`forward` (the default) or `backward`"),
-        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
-    ),
+    params(LogQuery, Filters),
     responses(
         (status = 200, body = LogEvents, description = "Events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -70,19 +82,17 @@ impl<'a> LogEvents<'a> {
 pub async fn read(
     State(app): State<App>,
     visit: Visit,
-    mut params: Params,
+    Params((query, filters)): Params<(LogQuery, Filters)>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let direction = params.direction()?;
-    let after = params.number("after")?.unwrap_or(match direction {
+    let direction = query.direction.unwrap_or_default().into();
+    let after = query.after.unwrap_or(match direction {
         Direction::Forward => 0,
         Direction::Backward => i64::MAX.unsigned_abs(),
     });
-    let limit = params.limit_for(&headers, LOG_PAGE_MAX)?;
-    let form = params.form()?;
-    let filter = filter(&mut params)?;
-    params.finish()?;
-    let limit = match limit {
+    let form = query.form.unwrap_or_default().into();
+    let filter = query.filter(filters)?;
+    let limit = match query.limit.limit(&headers)? {
         Limit::Page(limit) => limit,
         Limit::Lines(limit) => {
             let range = Range::Log(Position(after), direction, filter);
@@ -99,17 +109,43 @@ pub async fn read(
     Ok(answer::varying(room.with(&page.events, answer)?))
 }
 
+impl LogQuery {
+    /// The filter with the end of the range, and with or without events of archived streams.
+    fn filter(&self, filters: Filters) -> Result<Filter> {
+        let filter = filters.into_filter()?;
+        let without_archived = match self.archived {
+            None => filter.categories.is_some(),
+            Some(choices::WithArchived::Without) => true,
+            Some(choices::WithArchived::With) => false,
+        };
+        Ok(Filter {
+            to: self.to.map(Position),
+            without_archived,
+            ..filter
+        })
+    }
+}
+
+/// Which of a module's events to read.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DecidedQuery {
+    /// Events after this position; by default all
+    after: Option<u64>,
+    /// No events after this position; by default up to the last one
+    to: Option<u64>,
+    /// Maximum number of events: 1 to 1000, by default 100
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: PageSize<LOG_PAGE_MAX>,
+}
+
 /// Reads the events of the commands that a module decided.
 ///
 /// Events are returned as they are stored, in the order of the log.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}/events", operation_id = "read_events_of_module", tag = "modules",
-    params(
-        ("digest" = String, Path, description = "SHA-256 of the component"),
-        ("after" = Option<u64>, Query, description = "Events after this position; by default all"),
-        ("to" = Option<u64>, Query, description = "No events after this position; by default up to the last one"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100"),
-    ),
+    params(DigestPath, DecidedQuery),
     responses(
         (status = 200, body = LogEvents, description = "Events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -119,12 +155,11 @@ pub async fn decided_by(
     State(app): State<App>,
     visit: Visit,
     DigestPath(digest): DigestPath,
-    mut params: Params,
+    Params(query): Params<DecidedQuery>,
 ) -> Result<Response> {
-    let after = params.number("after")?.unwrap_or_default();
-    let to = params.number("to")?.map_or(Position(u64::MAX), Position);
-    let limit = params.limit(LOG_PAGE_MAX)?;
-    params.finish()?;
+    let after = query.after.unwrap_or_default();
+    let to = query.to.map_or(Position(u64::MAX), Position);
+    let limit = query.limit.0;
     let room = visit.room(&app).await?;
     // Returns an error if the module does not exist.
     app.host.module_bytes(digest).await?;
@@ -135,87 +170,66 @@ pub async fn decided_by(
     room.with(&page.events, answer)
 }
 
-/// Which events of the log to read, for the OpenAPI description.
-#[derive(utoipa::IntoParams)]
+/// Which events of the log to read.
+#[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only its description is used")]
 pub struct Filters {
     /// Any of these categories; may be repeated
-    category: Option<Vec<String>>,
+    #[param(value_type = Option<Vec<String>>)]
+    category: Option<Vec<Printable>>,
     /// Any of these types; may be repeated
     r#type: Option<Vec<String>>,
     /// Any of these tags; may be repeated
     tag: Option<Vec<String>>,
     /// Only streams whose id begins with this prefix
-    prefix: Option<String>,
+    #[param(value_type = Option<String>)]
+    prefix: Option<Printable>,
     /// Not these categories; may be repeated
-    not_category: Option<Vec<String>>,
+    #[param(value_type = Option<Vec<String>>)]
+    not_category: Option<Vec<Printable>>,
     /// Not these types; may be repeated
     not_type: Option<Vec<String>>,
     /// Not these tags; may be repeated
     not_tag: Option<Vec<String>>,
     /// No streams whose id begins with this prefix; may be repeated
-    not_prefix: Option<Vec<String>>,
+    #[param(value_type = Option<Vec<String>>)]
+    not_prefix: Option<Vec<Printable>>,
 }
 
-/// The filter that the query describes.
-fn filter(params: &mut Params) -> Result<Filter> {
-    let without_archived = match params.archived()? {
-        None => None,
-        Some(ArchivedStreams::Without) => Some(true),
-        Some(ArchivedStreams::With) => Some(false),
-        Some(ArchivedStreams::Only) => {
-            let detail = "query: archived is `with` or `without` here";
-            return Err(Failure::bad_request(detail));
-        }
-    };
-    let to = params.number("to")?.map(Position);
-    let filter = whole_filter(params)?;
-    Ok(Filter {
-        to,
-        without_archived: without_archived.unwrap_or(filter.categories.is_some()),
-        ..filter
-    })
-}
-
-/// The filter that the query describes, with the events of archived streams.
-pub fn whole_filter(params: &mut Params) -> Result<Filter> {
-    // `category=` is empty; the filter rejects it.
-    let mut named = |name| {
-        params.all(name).map(|values| {
-            let named = values.into_iter().filter(|value| !value.is_empty());
-            named.collect::<Vec<_>>()
+impl Filters {
+    /// The filter, with the events of archived streams. Empty values are left out: a filter rejects
+    /// a list that is empty.
+    pub fn into_filter(self) -> Result<Filter> {
+        let name_of = |name: String| -> Result<Name> { Ok(Name::new(&name)?) };
+        let tag_of = |tag: String| tag_of(&tag);
+        Ok(Filter {
+            categories: texts(self.category),
+            types: each(self.r#type, name_of)?,
+            tags: each(self.tag, tag_of)?,
+            prefix: self.prefix.map(|prefix| prefix.0.into()),
+            not_categories: texts(self.not_category),
+            not_types: each(self.not_type, name_of)?,
+            not_prefixes: texts(self.not_prefix),
+            not_tags: each(self.not_tag, tag_of)?,
+            without_archived: false,
+            to: None,
         })
-    };
-    let (categories, types, tags) = (named("category"), named("type"), named("tag"));
-    let (not_categories, not_types) = (named("not_category"), named("not_type"));
-    let (not_prefixes, not_tags) = (named("not_prefix"), named("not_tag"));
-    let name_of = |name: String| -> Result<Name> { Ok(Name::new(&name)?) };
-    let tag_of = |tag: String| tag_of(&tag);
-    Ok(Filter {
-        categories: each(categories, text("category"))?,
-        types: each(types, name_of)?,
-        tags: each(tags, tag_of)?,
-        prefix: params.one("prefix")?.map(text("prefix")).transpose()?,
-        not_categories: each(not_categories, text("not_category"))?,
-        not_types: each(not_types, name_of)?,
-        not_prefixes: each(not_prefixes, text("not_prefix"))?,
-        not_tags: each(not_tags, tag_of)?,
-        without_archived: false,
-        to: None,
-    })
+    }
 }
 
-/// Parses the text of a parameter.
-fn text(name: &'static str) -> impl Fn(String) -> Result<Arc<str>> {
-    move |text| Ok(printable(name, text)?.into())
+fn texts(values: Option<Vec<Printable>>) -> Option<Vec<Arc<str>>> {
+    let values = values?.into_iter().filter(|value| !value.0.is_empty());
+    Some(values.map(|value| value.0.into()).collect())
 }
 
 fn each<T>(
     values: Option<Vec<String>>,
     read: impl Fn(String) -> Result<T>,
 ) -> Result<Option<Vec<T>>> {
-    let values = values.map(|values| values.into_iter().map(read).collect());
+    let values = values.map(|values| {
+        let given = values.into_iter().filter(|value| !value.is_empty());
+        given.map(read).collect()
+    });
     values.transpose()
 }
 
@@ -239,7 +253,7 @@ pub struct OneEvent<'a> {
 /// Reads one event as it is stored, with the command that led to it.
 #[utoipa::path(
     get, path = "/v1/events/{position}", tag = "events",
-    params(("position" = u64, Path, description = "The event's position")),
+    params(PositionPath),
     responses(
         (status = 200, body = OneEvent, description = "The event"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -248,9 +262,8 @@ pub struct OneEvent<'a> {
 pub async fn read_one(
     State(app): State<App>,
     PositionPath(position): PositionPath,
-    params: Params,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     let Some(event) = app.host.event(Position(position)).await? else {
         let detail = format!("there is no event at position {position}");
         return Err(Failure::new(Code::EventNotFound, detail));

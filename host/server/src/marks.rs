@@ -31,7 +31,7 @@ pub struct ArchivedStream<'a> {
 /// asked. Its events stay in the log. Archiving an archived stream changes nothing.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/archive", tag = "streams",
-    params(("stream" = String, Path, description = "The stream"), headers::Origin),
+    params(StreamPath, headers::Origin),
     responses(
         (status = 200, body = ArchivedStream, description = "The stream is archived", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -40,10 +40,9 @@ pub struct ArchivedStream<'a> {
 pub async fn archive(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    params.finish()?;
     let context = headers::context(&headers)?;
     let position = app.host.archive(&stream, context).await?;
     archived_stream(&app, &stream, true, position).await
@@ -54,7 +53,7 @@ pub async fn archive(
 /// The stream accepts appends again. Restoring a stream that is not archived changes nothing.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/restore", tag = "streams",
-    params(("stream" = String, Path, description = "The stream"), headers::Origin),
+    params(StreamPath, headers::Origin),
     responses(
         (status = 200, body = ArchivedStream, description = "The stream is not archived", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -63,10 +62,9 @@ pub async fn archive(
 pub async fn restore(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    params.finish()?;
     let context = headers::context(&headers)?;
     let position = app.host.restore(&stream, context).await?;
     archived_stream(&app, &stream, false, position).await
@@ -114,7 +112,7 @@ pub struct TruncatedStream<'a> {
 /// `truncate-refused`. The last event always stays. `before` 0 undoes the truncation.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/truncate", tag = "streams",
-    params(("stream" = String, Path, description = "The stream"), headers::Origin),
+    params(StreamPath, headers::Origin),
     request_body = TruncateBody,
     responses(
         (status = 200, body = TruncatedStream, description = "The stream is truncated", headers(("ETag" = String, description = "The stream's version"))),
@@ -124,11 +122,10 @@ pub struct TruncatedStream<'a> {
 pub async fn truncate(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let TruncateBody { before } = body.parse()?;
     let context = headers::context(&headers)?;
     let truncated = app.host.truncate(&stream, Version(before), context);

@@ -36,11 +36,10 @@ use quipu_api::{ModuleEntry, ModuleList, ModuleView, Problem, PrunedModule, Prun
 )]
 pub async fn upload(
     State(app): State<App>,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
     body: WasmBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let uploaded = match headers::signature(&headers)? {
         Some(signature) => {
             app.host
@@ -64,8 +63,7 @@ pub async fn upload(
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
-    params.finish()?;
+pub async fn list(State(app): State<App>, _: Params<()>) -> Result<Response> {
     let plan = app.host.plan();
     let mut names: HashMap<_, String> = HashMap::new();
     for deployment in app.host.deployments().await? {
@@ -123,8 +121,7 @@ pub struct PruneBody {
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn prune(State(app): State<App>, params: Params, body: OptionalJson) -> Result<Response> {
-    params.finish()?;
+pub async fn prune(State(app): State<App>, _: Params<()>, body: OptionalJson) -> Result<Response> {
     let given: PruneBody = body.parse()?;
     let older_than = Duration::from_secs(given.older_than_s.unwrap_or(86_400));
     let pruned = app.host.prune(older_than, !given.dry_run).await?;
@@ -143,7 +140,7 @@ pub async fn prune(State(app): State<App>, params: Params, body: OptionalJson) -
 /// Shows a module.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}", operation_id = "show_module", tag = "modules",
-    params(("digest" = String, Path, description = "SHA-256 of the component")),
+    params(DigestPath),
     responses(
         (status = 200, body = ModuleView, description = "The module"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -152,9 +149,8 @@ pub async fn prune(State(app): State<App>, params: Params, body: OptionalJson) -
 pub async fn show(
     State(app): State<App>,
     DigestPath(digest): DigestPath,
-    params: Params,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     let module = app.host.module(digest).await?;
     answer::json(StatusCode::OK, &stored(&app, &module).await?)
 }
@@ -164,7 +160,7 @@ pub async fn show(
 /// With `Accept: application/octet-stream` the bytes have that media type.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}/wasm", tag = "modules",
-    params(("digest" = String, Path, description = "SHA-256 of the component")),
+    params(DigestPath),
     responses(
         (status = 200, description = "The component", content(
             (choices::Binary = "application/wasm"),
@@ -177,10 +173,9 @@ pub async fn download(
     State(app): State<App>,
     visit: Visit,
     DigestPath(digest): DigestPath,
-    params: Params,
+    _: Params<()>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    params.finish()?;
     let room = visit.room(&app).await?;
     let bytes = app.host.module_bytes(digest).await?;
     let media_type = match headers::accepts_bytes(&headers) {

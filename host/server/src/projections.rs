@@ -3,18 +3,19 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::documents::LiveView;
 use super::failure::{Failure, Result};
-use super::params::{NamePath, Params, TwoPath, number};
+use super::params::{PageSize, Params, ProjectionPath, Segments, choice, number};
 use super::request::{JsonBytes, OptionalJson};
 use super::{App, answer};
 use quipu::model::{Position, StreamId};
 use quipu::projection::Action;
-use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Subject};
+use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Role, Subject};
 use quipu_api::{Code, Problem, ProjectionList, ProjectionView, SetAsideList, choices};
 
 /// Longest reason for dropping events, in bytes.
@@ -30,8 +31,7 @@ const REASON_BYTES_MAX: usize = 1_024;
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
-    params.finish()?;
+pub async fn list(State(app): State<App>, _: Params<()>) -> Result<Response> {
     let projections = app.host.projections().await?;
     let list = ProjectionList {
         projections: projections.iter().map(ProjectionView::of).collect(),
@@ -42,7 +42,7 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
 /// Shows the status of a projection.
 #[utoipa::path(
     get, path = "/v1/projections/{name}", operation_id = "show_projection", tag = "projections",
-    params(("name" = String, Path, description = "The projection")),
+    params(ProjectionPath),
     responses(
         (status = 200, body = ProjectionView, description = "The projection"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -50,12 +50,22 @@ pub async fn list(State(app): State<App>, params: Params) -> Result<Response> {
 )]
 pub async fn show(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(ProjectionPath { name }): Segments<ProjectionPath>,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     let status = app.host.projection(&name).await?;
     answer::json(StatusCode::OK, &ProjectionView::of(&status))
+}
+
+/// `{name}/{order}`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OrderPath {
+    /// The projection
+    name: String,
+    /// `pause`, `resume`, `switch`, `rollback`, `detach`, `cancel` or `drop`
+    #[param(value_type = choices::ProjectionOrder)]
+    order: String,
 }
 
 /// Performs an action on a projection, and returns its status.
@@ -77,10 +87,7 @@ pub async fn show(
 /// `projection-refused`, which names the possible ones.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/{order}", operation_id = "order_projection", tag = "projections",
-    params(
-        ("name" = String, Path, description = "The projection"),
-        ("order" = choices::ProjectionOrder, Path, description = "`pause`, `resume`, `switch`, `rollback`, `detach`, `cancel` or `drop`"),
-    ),
+    params(OrderPath),
     responses(
         (status = 200, body = ProjectionView, description = "The action is done or has begun; the projection's status"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing has changed"),
@@ -88,26 +95,14 @@ pub async fn show(
 )]
 pub async fn order(
     State(app): State<App>,
-    TwoPath(name, order): TwoPath,
-    params: Params,
+    Segments(OrderPath { name, order }): Segments<OrderPath>,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
-    let order = match order.as_str() {
-        "pause" => Action::Pause,
-        "resume" => Action::Resume,
-        "switch" => Action::Switch,
-        "rollback" => Action::RollBack,
-        "detach" => Action::Detach,
-        "cancel" => Action::Cancel,
-        "drop" => Action::Drop,
-        other => {
-            let detail = format!(
-                "unknown action {other:?}; expected pause, resume, switch, rollback, detach, cancel or drop"
-            );
-            return Err(Failure::new(Code::NotFound, detail));
-        }
-    };
-    carry_out(&app, &name, order).await
+    let action = choice::<choices::ProjectionOrder>(&order).map_err(|words| {
+        let detail = format!("unknown action {order:?}; expected {words}");
+        Failure::new(Code::NotFound, detail)
+    })?;
+    carry_out(&app, &name, action.into()).await
 }
 
 /// How to rebuild.
@@ -126,7 +121,7 @@ pub struct RebuildBody {
 /// running build, or lacks every trace of a document that the running build has.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/rebuild", operation_id = "rebuild_projection", tag = "projections",
-    params(("name" = String, Path, description = "The projection")),
+    params(ProjectionPath),
     request_body = Option<RebuildBody>,
     responses(
         (status = 200, body = ProjectionView, description = "The rebuild has begun; the projection's status"),
@@ -135,11 +130,10 @@ pub struct RebuildBody {
 )]
 pub async fn rebuild(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(ProjectionPath { name }): Segments<ProjectionPath>,
+    _: Params<()>,
     body: OptionalJson,
 ) -> Result<Response> {
-    params.finish()?;
     let RebuildBody { hold } = body.parse()?;
     carry_out(&app, &name, Action::Rebuild { hold }).await
 }
@@ -166,7 +160,7 @@ pub struct RetryParkedBody {
 /// parked before it.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/retry-parked", operation_id = "retry_parked_events", tag = "projections",
-    params(("name" = String, Path, description = "The projection")),
+    params(ProjectionPath),
     request_body = Option<RetryParkedBody>,
     responses(
         (status = 200, body = ProjectionView, description = "The request is stored; the projection's status"),
@@ -175,11 +169,10 @@ pub struct RetryParkedBody {
 )]
 pub async fn retry_parked(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(ProjectionPath { name }): Segments<ProjectionPath>,
+    _: Params<()>,
     body: OptionalJson,
 ) -> Result<Response> {
-    params.finish()?;
     let RetryParkedBody {
         document,
         stream,
@@ -222,7 +215,7 @@ pub struct DropParkedBody {
 /// only for that event are retried at once.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/drop-parked", operation_id = "drop_parked_events", tag = "projections",
-    params(("name" = String, Path, description = "The projection")),
+    params(ProjectionPath),
     request_body = DropParkedBody,
     responses(
         (status = 200, body = ProjectionView, description = "The events are dropped; the projection's status"),
@@ -231,11 +224,10 @@ pub struct DropParkedBody {
 )]
 pub async fn drop_parked(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(ProjectionPath { name }): Segments<ProjectionPath>,
+    _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let DropParkedBody {
         document,
         stream,
@@ -297,21 +289,65 @@ async fn carry_out(app: &App, name: &str, order: Action) -> Result<Response> {
     answer::json(StatusCode::OK, &ProjectionView::of(&status))
 }
 
+/// Which page of parked or skipped events to read.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UnfoldedQuery {
+    /// Of its `active` build (the default), `next` or `previous`
+    build: Option<choices::BuildRole>,
+    /// Maximum number of events: 1 to 1000, by default 100
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: PageSize<DOCUMENTS_PAGE_MAX>,
+    /// `cursor` of the previous page
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor>,
+}
+
+/// Which parked events to read.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ParkedQuery {
+    /// Only events that are parked for the document with this key
+    document: Option<String>,
+    /// Only events that are parked for this stream; excludes `document`
+    stream: Option<String>,
+    /// With `document` or `stream`: only the event at this position
+    position: Option<u64>,
+}
+
+/// The place of a parked or skipped event: `document.POSITION.KEY` or `stream.POSITION.STREAM`.
+struct Cursor(Subject, Position);
+
+impl Cursor {
+    fn of(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let (kind, position, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let subject = match kind {
+            "document" => Subject::Document(name.into()),
+            "stream" => Subject::Stream(name.into()),
+            _ => return None,
+        };
+        let position = number("cursor", position).ok()?;
+        Some(Self(subject, Position(position)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wrong = || D::Error::custom(format!("{text:?} is not from a page"));
+        Self::of(&text).ok_or_else(wrong)
+    }
+}
+
 /// Lists parked events.
 ///
 /// The list is ordered by document, then by stream for events whose documents are unknown; within
 /// each, by position: the first event failed, the others wait for it.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/parked", operation_id = "list_parked_events", tag = "projections",
-    params(
-        ("name" = String, Path, description = "The projection"),
-        ("build" = Option<choices::BuildRole>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
-        ("document" = Option<String>, Query, description = "Only events that are parked for the document with this key"),
-        ("stream" = Option<String>, Query, description = "Only events that are parked for this stream; excludes `document`"),
-        ("position" = Option<u64>, Query, description = "With `document` or `stream`: only the event at this position"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100"),
-        ("cursor" = Option<String>, Query, description = "`cursor` of the previous page"),
-    ),
+    params(ProjectionPath, UnfoldedQuery, ParkedQuery),
     responses(
         (status = 200, body = SetAsideList, description = "Parked events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -319,15 +355,16 @@ async fn carry_out(app: &App, name: &str, order: Action) -> Result<Response> {
 )]
 pub async fn parked(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    mut params: Params,
+    Segments(ProjectionPath { name }): Segments<ProjectionPath>,
+    Params((query, parked)): Params<(UnfoldedQuery, ParkedQuery)>,
 ) -> Result<Response> {
-    let role = params.role()?;
-    let (limit, after) = page(&mut params)?;
-    let (document, stream) = (params.one("document")?, params.one("stream")?);
-    let position = params.number("position")?;
-    params.finish()?;
+    let ParkedQuery {
+        document,
+        stream,
+        position,
+    } = parked;
     let which = which("query", document, stream, position)?;
+    let (role, after, limit) = query.page();
     let parked = app
         .host
         .parked_of(&name, role, &which, after.as_ref(), limit);
@@ -341,12 +378,7 @@ pub async fn parked(
 /// parked. They are in order of position.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/skipped", operation_id = "list_skipped_events", tag = "projections",
-    params(
-        ("name" = String, Path, description = "The projection"),
-        ("build" = Option<choices::BuildRole>, Query, description = "Of its `active` build (the default), `next` or `previous`"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100"),
-        ("cursor" = Option<String>, Query, description = "`cursor` of the previous page"),
-    ),
+    params(ProjectionPath, UnfoldedQuery),
     responses(
         (status = 200, body = SetAsideList, description = "Skipped events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -354,36 +386,33 @@ pub async fn parked(
 )]
 pub async fn skipped(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    mut params: Params,
+    Segments(ProjectionPath { name }): Segments<ProjectionPath>,
+    Params(query): Params<UnfoldedQuery>,
 ) -> Result<Response> {
-    let role = params.role()?;
-    let (limit, after) = page(&mut params)?;
-    params.finish()?;
+    let (role, after, limit) = query.page();
     let page = app.host.skipped(&name, role, after.as_ref(), limit).await?;
     answer::json(StatusCode::OK, &SetAsideList::of(&page))
 }
 
-/// `limit` and `cursor` of a page of parked or skipped events.
-fn page(params: &mut Params) -> Result<(usize, Option<(Subject, Position)>)> {
-    let limit = params.limit(DOCUMENTS_PAGE_MAX)?;
-    let after = params.one("cursor")?.map(|text| place(&text)).transpose()?;
-    Ok((limit, after))
+impl UnfoldedQuery {
+    /// The build, the place after which the page begins, and its size.
+    fn page(self) -> (Role, Option<(Subject, Position)>, usize) {
+        let after = self
+            .cursor
+            .map(|Cursor(subject, position)| (subject, position));
+        let role = self.build.unwrap_or_default().into();
+        (role, after, self.limit.0)
+    }
 }
 
-/// Reads a cursor: `document.POSITION.KEY` or `stream.POSITION.STREAM`.
-fn place(cursor: &str) -> Result<(Subject, Position)> {
-    let wrong = || Failure::bad_request(format!("query: cursor {cursor:?} is not from a page"));
-    let mut parts = cursor.splitn(3, '.');
-    let mut part = || parts.next().ok_or_else(wrong);
-    let (kind, position, name) = (part()?, part()?, part()?);
-    let subject = match kind {
-        "document" => Subject::Document(name.into()),
-        "stream" => Subject::Stream(name.into()),
-        _ => return Err(wrong()),
-    };
-    let position = number("cursor", position).map_err(|_| wrong())?;
-    Ok((subject, Position(position)))
+/// `{name}/live/{stream}`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct LivePath {
+    /// The projection
+    name: String,
+    /// The stream
+    stream: String,
 }
 
 /// Folds the documents of one stream on demand.
@@ -392,10 +421,7 @@ fn place(cursor: &str) -> Result<(Subject, Position)> {
 /// lifecycle, and stores nothing. It is the only way to read a live projection.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/live/{stream}", operation_id = "fold_live", tag = "projections",
-    params(
-        ("name" = String, Path, description = "The projection"),
-        ("stream" = String, Path, description = "The stream"),
-    ),
+    params(LivePath),
     responses(
         (status = 200, body = LiveView, description = "The documents", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -403,10 +429,9 @@ fn place(cursor: &str) -> Result<(Subject, Position)> {
 )]
 pub async fn live(
     State(app): State<App>,
-    TwoPath(name, stream): TwoPath,
-    params: Params,
+    Segments(LivePath { name, stream }): Segments<LivePath>,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     let stream = StreamId::new(&stream)?;
     let live = app.host.live(&name, &stream).await?;
     let documents = live.documents.iter();
@@ -430,7 +455,8 @@ mod tests {
             Subject::Document("".into()),
         ] {
             let text = cursor(&subject, Position(70));
-            assert_eq!(place(&text).ok(), Some((subject, Position(70))), "{text}");
+            let place = Cursor::of(&text).map(|Cursor(subject, position)| (subject, position));
+            assert_eq!(place, Some((subject, Position(70))), "{text}");
         }
         for bad in [
             "",
@@ -440,7 +466,7 @@ mod tests {
             "stream.-1.a",
             "event.7.a",
         ] {
-            assert!(place(bad).is_err(), "{bad}");
+            assert!(Cursor::of(bad).is_none(), "{bad}");
         }
     }
 

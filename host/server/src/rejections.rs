@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::failure::Result;
-use super::params::{Params, printable};
+use super::params::{PageSize, Params, Printable};
 use super::{App, answer};
 use quipu::store::{REJECTIONS_PAGE_MAX, Rejected};
 use quipu_api::Problem;
@@ -89,6 +89,21 @@ impl<'a> RejectedView<'a> {
     }
 }
 
+/// Which rejections to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RejectionsQuery {
+    /// Only streams of this category
+    #[param(value_type = Option<String>)]
+    category: Option<Printable>,
+    /// Only rejections before this number; by default the newest
+    before: Option<u64>,
+    /// Maximum number of rejections: 1 to 100, by default 100
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: PageSize<REJECTIONS_PAGE_MAX>,
+}
+
 /// Lists the last rejected commands.
 ///
 /// Rejections are stored apart from the log, by default up to 10000 for each category. Those of
@@ -97,28 +112,19 @@ impl<'a> RejectedView<'a> {
 /// are left out. A preflight re-decides the stored commands.
 #[utoipa::path(
     get, path = "/v1/rejections", operation_id = "list_rejections", tag = "operations",
-    params(
-        ("category" = Option<String>, Query, description = "Only streams of this category"),
-        ("before" = Option<u64>, Query, description = "Only rejections before this number; by default the newest"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of rejections: 1 to 100, by default 100"),
-    ),
+    params(RejectionsQuery),
     responses(
         (status = 200, body = RejectionList, description = "Rejections"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
-    let category = match params.one("category")? {
-        Some(category) => Some(printable("category", category)?),
-        None => None,
-    };
-    let before = params.number("before")?;
-    let limit = params.limit(REJECTIONS_PAGE_MAX)?;
-    params.finish()?;
-    let rejected = app
-        .host
-        .rejections(category.as_deref(), before, limit)
-        .await?;
+pub async fn list(
+    State(app): State<App>,
+    Params(query): Params<RejectionsQuery>,
+) -> Result<Response> {
+    let category = query.category.as_ref().map(|category| category.0.as_str());
+    let limit = query.limit.0;
+    let rejected = app.host.rejections(category, query.before, limit).await?;
     let last = rejected.last().filter(|_| rejected.len() == limit);
     let list = RejectionList {
         next: last.map(|last| last.id),

@@ -108,8 +108,7 @@ impl Run for Asked {
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, for example why the module can't be activated at all"),
     ),
 )]
-pub async fn shadow(State(app): State<App>, params: Params, body: JsonBytes) -> Result<Response> {
-    params.finish()?;
+pub async fn shadow(State(app): State<App>, _: Params<()>, body: JsonBytes) -> Result<Response> {
     let asked = body.parse::<ShadowBody<'_>>()?.asked(&app).await?;
     runs::answer(app, asked).await
 }

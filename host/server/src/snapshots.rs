@@ -23,7 +23,7 @@ const SAMPLE: usize = 100;
 /// were stored before are compared with the events on the way.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/snapshot", operation_id = "take_snapshot", tag = "snapshots",
-    params(("stream" = String, Path, description = "The stream")),
+    params(StreamPath),
     responses(
         (status = 200, body = TakenView, description = "The snapshot, and those that were stored before", headers(("ETag" = String, description = "The stream's version"))),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing is stored"),
@@ -32,9 +32,8 @@ const SAMPLE: usize = 100;
 pub async fn take(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    params: Params,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     let taken = app.host.snapshot(&stream).await?;
     answer::about(&app, &stream, &TakenView::of(&stream, &taken)).await
 }
@@ -61,8 +60,7 @@ pub struct CheckBody {
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn check(State(app): State<App>, params: Params, body: JsonBytes) -> Result<Response> {
-    params.finish()?;
+pub async fn check(State(app): State<App>, _: Params<()>, body: JsonBytes) -> Result<Response> {
     let CheckBody { category, sample } = body.parse()?;
     let category = Category::new(&category)?;
     let sample = match sample.map(usize::try_from) {

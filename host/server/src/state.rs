@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::failure::{Failure, Result};
-use super::params::{Params, StreamPath, digest};
+use super::params::{Params, StreamPath, Time, digest};
 use super::{App, answer, headers};
 use quipu::engine::At;
 use quipu::model::Version;
@@ -28,6 +28,19 @@ pub struct StreamState<'a> {
     module: String,
 }
 
+/// Which state of a stream to show.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StateQuery {
+    /// The state at this version; 0: before the first event
+    at_version: Option<u64>,
+    /// The state at this time, for example 2026-01-31T12:00:00Z; excludes `at_version`
+    #[param(value_type = Option<String>)]
+    at_time: Option<Time>,
+    /// As the module with this digest renders it, which decides the same category; by default the active one
+    module: Option<String>,
+}
+
 /// Shows the state of a stream as its decider renders it.
 ///
 /// The state is the current one, or a past one: at a version, or at a time. The state at a time
@@ -35,13 +48,7 @@ pub struct StreamState<'a> {
 /// before. States before the mark of a truncated stream are not available.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/state", tag = "streams",
-    params(
-        ("stream" = String, Path, description = "The stream"),
-        ("at_version" = Option<u64>, Query, description = "The state at this version; 0: before the first event"),
-        ("at_time" = Option<String>, Query, description = "The state at this time, for example 2026-01-31T12:00:00Z; excludes `at_version`"),
-        ("module" = Option<String>, Query, description = "As the module with this digest renders it, which decides the same category; by default the active one"),
-        headers::Known,
-    ),
+    params(StreamPath, StateQuery, headers::Known),
     responses(
         (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match; not with `at_version` or `at_time`"))),
         (status = 304, description = "The stream has a version that If-None-Match names; not with `at_version` or `at_time`. An activation can change the state at a version", headers(("ETag" = String, description = "The stream's version"))),
@@ -51,14 +58,10 @@ pub struct StreamState<'a> {
 pub async fn state(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    mut params: Params,
+    Params(query): Params<StateQuery>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let version = params.number("at_version")?;
-    let time = params.time("at_time")?;
-    let module = params.one("module")?;
-    params.finish()?;
-    let module = match module {
+    let module = match query.module {
         Some(module) => {
             let found = digest(&app, &module).await;
             Some(found.map_err(|mut failure| {
@@ -68,10 +71,10 @@ pub async fn state(
         }
         None => None,
     };
-    let at = match (version, time) {
+    let at = match (query.at_version, query.at_time) {
         (None, None) => At::Now,
         (Some(version), None) => At::Version(Version(version)),
-        (None, Some(time)) => At::Time(time),
+        (None, Some(Time(time))) => At::Time(time),
         (Some(_), Some(_)) => {
             let detail = "query: at_version and at_time exclude each other";
             return Err(Failure::bad_request(detail));

@@ -3,13 +3,13 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answering::Visit;
 use super::failure::{Result, not_lifted};
 use super::long_read::{LongRead, Range};
-use super::params::{Limit, Params, StreamPath};
+use super::params::{Limit, PageSize, Params, ReadSize, StreamPath, Text};
 use super::{App, answer, headers};
 use quipu::model::{StreamId, Version};
 use quipu::store::{
@@ -45,31 +45,40 @@ pub struct StreamEntry<'a> {
     truncated_before: Option<u64>,
 }
 
+/// Which streams to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StreamsQuery {
+    /// Only streams of this category
+    #[param(value_type = Option<String>)]
+    category: Option<Text>,
+    /// Archived streams: `without` them (the default), `with` them, or `only` them
+    archived: Option<choices::Archived>,
+    /// Only streams after this id; by default all
+    after: Option<String>,
+    /// Maximum number of streams: 1 to 1000, by default 100
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: PageSize<STREAMS_PAGE_MAX>,
+}
+
 /// Lists streams.
 #[utoipa::path(
     get, path = "/v1/streams", operation_id = "list_streams", tag = "streams",
-    params(
-        ("category" = Option<String>, Query, description = "Only streams of this category"),
-        ("archived" = Option<choices::Archived>, Query, description = "Archived streams: `without` them (the default), `with` them, or `only` them"),
-        ("after" = Option<String>, Query, description = "Only streams after this id; by default all"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of streams: 1 to 1000, by default 100"),
-    ),
+    params(StreamsQuery),
     responses(
         (status = 200, body = StreamList, description = "Streams"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
+pub async fn list(State(app): State<App>, Params(query): Params<StreamsQuery>) -> Result<Response> {
     let filter = StreamFilter {
-        category: params.text("category")?.map(Into::into),
-        archived: params.archived()?.unwrap_or_default(),
+        category: query.category.map(|category| category.0.into()),
+        archived: query.archived.unwrap_or_default().into(),
     };
-    let after = params.one("after")?;
-    let after = after.map(|after| StreamId::new(&after)).transpose()?;
-    let limit = params.limit(STREAMS_PAGE_MAX)?;
-    params.finish()?;
+    let after = query.after.map(|after| StreamId::new(&after)).transpose()?;
     let after = after.as_ref().map(StreamId::as_str);
-    let page = app.host.streams(after, limit, &filter).await?;
+    let page = app.host.streams(after, query.limit.0, &filter).await?;
     let view = StreamList {
         streams: page.streams.iter().map(StreamEntry::of).collect(),
         next: page.next.as_deref(),
@@ -110,6 +119,39 @@ pub struct StreamEvents<'a> {
     next: Option<u64>,
 }
 
+/// Which events of a stream to read, and how.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StreamQuery {
+    /// The first version to read; by default the oldest, or backward the newest
+    from: Option<u64>,
+    /// No events after this version, in either direction; by default up to the newest
+    to: Option<u64>,
+    /// Maximum number of events: 1 to 1000, by default 100; as lines any number, by default all
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: ReadSize<STREAM_PAGE_MAX>,
+    /// `forward` (the default) or `backward`
+    direction: Option<choices::Direction>,
+    /// `lifted` (the default), or `stored`: events as they are stored
+    form: Option<choices::Form>,
+}
+
+impl StreamQuery {
+    fn versions(&self) -> Versions {
+        let direction = self.direction.unwrap_or_default().into();
+        let from = self.from.unwrap_or(match direction {
+            Direction::Forward => 1,
+            Direction::Backward => i64::MAX.unsigned_abs(),
+        });
+        Versions {
+            from: Version(from),
+            to: self.to.map(Version),
+            direction,
+        }
+    }
+}
+
 /// Reads a stream.
 ///
 /// Events are lifted to the versions that the active decider reads. The parts of a split event
@@ -122,15 +164,7 @@ pub struct StreamEvents<'a> {
 /// `problem` if the range was not read to its end. An answer without either was cut off.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
-    params(
-        ("stream" = String, Path, description = "The stream"),
-        ("from" = Option<u64>, Query, description = "The first version to read; by default the oldest, or backward the newest"),
-        ("to" = Option<u64>, Query, description = "No events after this version, in either direction; by default up to the newest"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100; as lines any number, by default all"),
-        ("direction" = Option<choices::Direction>, Query, description = "`forward` (the default) or `backward`"),
-        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default), or `stored`: events as they are stored"),
-        headers::Known,
-    ),
+    params(StreamPath, StreamQuery, headers::Known),
     responses(
         (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match"))),
         (status = 304, description = "The stream has a version that If-None-Match names. An activation or a truncation can change the events that are read at a version", headers(("ETag" = String, description = "The stream's version"))),
@@ -141,22 +175,12 @@ pub async fn read(
     State(app): State<App>,
     visit: Visit,
     StreamPath(stream): StreamPath,
-    mut params: Params,
+    Params(query): Params<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let direction = params.direction()?;
-    let from = params.number("from")?.unwrap_or(match direction {
-        Direction::Forward => 1,
-        Direction::Backward => i64::MAX.unsigned_abs(),
-    });
-    let versions = Versions {
-        from: Version(from),
-        to: params.number("to")?.map(Version),
-        direction,
-    };
-    let limit = params.limit_for(&headers, STREAM_PAGE_MAX)?;
-    let form = params.form()?;
-    params.finish()?;
+    let versions = query.versions();
+    let limit = query.limit.limit(&headers)?;
+    let form = query.form.unwrap_or_default().into();
     if headers.contains_key(header::IF_NONE_MATCH)
         && let Some(version) = app.host.version(&stream).await?
         && headers::has_seen(&headers, version)

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use serde::Deserialize;
 
 use super::failure::{Failure, Result};
 use super::params::{Params, StreamPath, number};
@@ -15,6 +16,36 @@ use quipu_api::{Problem, choices};
 
 /// The value of `after` and `from` that means the end.
 const NOW: &str = "now";
+
+/// Where a subscription to the log begins, and the form of its events.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SubscribeLogQuery {
+    /// Only events after this position; 0, the default, for all, `now` for new ones only
+    after: Option<String>,
+    /// `lifted` (the default): events lifted to their current versions, or `stored`
+    form: Option<choices::Form>,
+}
+
+/// Where a subscription to a stream begins, and the form of its events.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SubscribeStreamQuery {
+    /// The first version to send; 1, the default, for all, `now` for new ones only
+    from: Option<String>,
+    /// `lifted` (the default): events lifted to their current versions, or `stored`
+    form: Option<choices::Form>,
+}
+
+/// Where a client continues, for the OpenAPI description.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct LastSeen {
+    /// The last id that the client has seen; takes precedence over the start that the query names
+    #[param(rename = "Last-Event-ID")]
+    last_event_id: Option<String>,
+}
 
 /// Subscribes to the log.
 ///
@@ -31,12 +62,7 @@ const NOW: &str = "now";
 /// within data are sent as separate `data` lines, as server-sent events require: `\n`.
 #[utoipa::path(
     get, path = "/v1/events/subscribe", operation_id = "subscribe_log", tag = "events",
-    params(
-        ("after" = Option<String>, Query, description = "Only events after this position; 0, the default, for all, `now` for new ones only"),
-        log::Filters,
-        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events lifted to their current versions, or `stored`"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; takes precedence over `after`"),
-    ),
+    params(SubscribeLogQuery, log::Filters, LastSeen),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -44,13 +70,12 @@ const NOW: &str = "now";
 )]
 pub async fn log(
     State(app): State<App>,
-    mut params: Params,
+    Params((query, filters)): Params<(SubscribeLogQuery, log::Filters)>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let after = start(&mut params, "after", 0)?;
-    let filter = log::whole_filter(&mut params)?;
-    let form = params.form()?;
-    params.finish()?;
+    let after = start("after", query.after.as_deref(), 0)?;
+    let filter = filters.into_filter()?;
+    let form = query.form.unwrap_or_default().into();
     let after = last_event_id(&headers)?.or(after);
     let subscribe = match after {
         Some(after) => Subscribe::log(Position(after), filter).seen(),
@@ -65,12 +90,7 @@ pub async fn log(
 /// exist: the subscription waits for its first event. A version after the next one is rejected.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/subscribe", operation_id = "subscribe_stream", tag = "streams",
-    params(
-        ("stream" = String, Path, description = "The stream"),
-        ("from" = Option<String>, Query, description = "The first version to send; 1, the default, for all, `now` for new ones only"),
-        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events lifted to their current versions, or `stored`"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The last id that the client has seen; takes precedence over `from`"),
-    ),
+    params(StreamPath, SubscribeStreamQuery, LastSeen),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -79,12 +99,11 @@ pub async fn log(
 pub async fn stream(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
-    mut params: Params,
+    Params(query): Params<SubscribeStreamQuery>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let from = start(&mut params, "from", 1)?;
-    let form = params.form()?;
-    params.finish()?;
+    let from = start("from", query.from.as_deref(), 1)?;
+    let form = query.form.unwrap_or_default().into();
     let subscribe = match last_event_id(&headers)?
         .map(|seen| seen.saturating_add(1))
         .or(from)
@@ -110,8 +129,8 @@ async fn answer(app: &App, subscribe: Subscribe, form: Form) -> Result<Response>
 }
 
 /// Where to begin; none means now.
-fn start(params: &mut Params, name: &str, default: u64) -> Result<Option<u64>> {
-    match params.one(name)?.as_deref() {
+fn start(name: &str, given: Option<&str>, default: u64) -> Result<Option<u64>> {
+    match given {
         None => Ok(Some(default)),
         Some(NOW) => Ok(None),
         Some(text) => number(name, text).map(Some),

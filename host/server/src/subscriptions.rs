@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::answering::Visit;
 use super::failure::{Failure, Result};
-use super::params::{NamePath, Params};
+use super::params::{PageSize, Params, Segments, Text};
 use super::request::{JsonBytes, OptionalJson};
 use super::{App, answer, log};
 use quipu::model::Position;
@@ -97,26 +97,43 @@ impl StartBody {
     }
 }
 
+/// `{name}` of a named subscription.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct SubscriptionPath {
+    /// The name
+    name: String,
+}
+
+/// Which named subscriptions to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SubscriptionsQuery {
+    /// Only subscriptions after this name
+    #[param(value_type = Option<String>)]
+    after: Option<Text>,
+    /// Maximum number of subscriptions: 1 to 1000, by default 100
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: PageSize<CHECKPOINTS_PAGE_MAX>,
+}
+
 /// Lists the named subscriptions.
 #[utoipa::path(
     get, path = "/v1/subscriptions", operation_id = "list_subscriptions", tag = "subscriptions",
-    params(
-        ("after" = Option<String>, Query, description = "Only subscriptions after this name"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of subscriptions: 1 to 1000, by default 100"),
-    ),
+    params(SubscriptionsQuery),
     responses(
         (status = 200, body = NamedList, description = "Named subscriptions"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
-    let after = params.text("after")?;
-    let limit = params.limit(CHECKPOINTS_PAGE_MAX)?;
-    params.finish()?;
-    let page = app
-        .host
-        .named_subscriptions(after.as_deref(), limit)
-        .await?;
+pub async fn list(
+    State(app): State<App>,
+    Params(query): Params<SubscriptionsQuery>,
+) -> Result<Response> {
+    let after = query.after.as_ref().map(|after| after.0.as_str());
+    let limit = query.limit.0;
+    let page = app.host.named_subscriptions(after, limit).await?;
     let last = page.last().filter(|_| page.len() == limit);
     let list = NamedList {
         next: last.map(|last| last.name.clone()),
@@ -130,7 +147,7 @@ pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response
 #[utoipa::path(
     get, path = "/v1/subscriptions/{name}", operation_id = "show_subscription",
     tag = "subscriptions",
-    params(("name" = String, Path, description = "The name")),
+    params(SubscriptionPath),
     responses(
         (status = 200, body = NamedView, description = "The subscription"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -138,10 +155,9 @@ pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response
 )]
 pub async fn show(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(SubscriptionPath { name }): Segments<SubscriptionPath>,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     let found = app.host.named_subscription(&name).await?;
     answer::json(StatusCode::OK, &NamedView::of(found))
 }
@@ -156,7 +172,7 @@ pub async fn show(
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/claim", operation_id = "claim_subscription",
     tag = "subscriptions",
-    params(("name" = String, Path, description = "The name")),
+    params(SubscriptionPath),
     request_body(content = Option<ClaimBody>, description = "Where a new subscription begins, and the lease"),
     responses(
         (status = 200, body = ClaimView, description = "The claim"),
@@ -165,11 +181,10 @@ pub async fn show(
 )]
 pub async fn claim(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(SubscriptionPath { name }): Segments<SubscriptionPath>,
+    _: Params<()>,
     body: OptionalJson,
 ) -> Result<Response> {
-    params.finish()?;
     let ClaimBody { after, lease_ms } = body.parse()?;
     let lease = lease(lease_ms)?;
     let start = after.as_ref().map(StartBody::read).transpose()?;
@@ -183,6 +198,25 @@ pub async fn claim(
     answer::json(StatusCode::OK, &view)
 }
 
+/// Which events the owner of a named subscription reads.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ClaimedQuery {
+    /// The token from the claim
+    #[param(value_type = u64)]
+    token: Option<u64>,
+    /// Maximum number of events: 1 to 1000, by default 100; fewer when they reach 1 MiB
+    #[serde(default)]
+    #[param(value_type = Option<u64>)]
+    limit: PageSize<LOG_PAGE_MAX>,
+    /// How long to wait when there are no events, in milliseconds: by default 0, at most half of the lease and half of the time limit for a request
+    wait_ms: Option<u64>,
+    /// How long the lease lasts from then on, in milliseconds: 1000 to 3600000, by default 15000
+    lease_ms: Option<u64>,
+    /// `lifted` (the default): events lifted to their current versions, or `stored`
+    form: Option<choices::Form>,
+}
+
 /// Reads the next events of a named subscription.
 ///
 /// The events after its checkpoint are returned in the order of the log, each at least once: the
@@ -193,15 +227,7 @@ pub async fn claim(
 #[utoipa::path(
     get, path = "/v1/subscriptions/{name}/events", operation_id = "read_subscription",
     tag = "subscriptions",
-    params(
-        ("name" = String, Path, description = "The name"),
-        ("token" = u64, Query, description = "The token from the claim"),
-        ("limit" = Option<u64>, Query, description = "Maximum number of events: 1 to 1000, by default 100; fewer when they reach 1 MiB"),
-        ("wait_ms" = Option<u64>, Query, description = "How long to wait when there are no events, in milliseconds: by default 0, at most half of the lease and half of the time limit for a request"),
-        ("lease_ms" = Option<u64>, Query, description = "How long the lease lasts from then on, in milliseconds: 1000 to 3600000, by default 15000"),
-        log::Filters,
-        ("form" = Option<choices::Form>, Query, description = "`lifted` (the default): events lifted to their current versions, or `stored`"),
-    ),
+    params(SubscriptionPath, ClaimedQuery, log::Filters),
     responses(
         (status = 200, body = ClaimedEvents, description = "Events"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -210,23 +236,19 @@ pub async fn claim(
 pub async fn read(
     State(app): State<App>,
     visit: Visit,
-    NamePath(name): NamePath,
-    mut params: Params,
+    Segments(SubscriptionPath { name }): Segments<SubscriptionPath>,
+    Params((query, filters)): Params<(ClaimedQuery, log::Filters)>,
 ) -> Result<Response> {
-    let Some(token) = params.number("token")? else {
+    let Some(token) = query.token else {
         let detail = "query: token is missing; `claim` gives one";
         return Err(Failure::bad_request(detail));
     };
-    let limit = params.limit(LOG_PAGE_MAX)?;
-    let wait = Duration::from_millis(params.number("wait_ms")?.unwrap_or_default());
-    let lease = lease(params.number("lease_ms")?)?;
-    let form = params.form()?;
-    let filter = log::whole_filter(&mut params)?;
-    params.finish()?;
+    let wait = Duration::from_millis(query.wait_ms.unwrap_or_default());
+    let lease = lease(query.lease_ms)?;
     let reading = Reading {
-        filter,
-        form,
-        limit,
+        filter: filters.into_filter()?,
+        form: query.form.unwrap_or_default().into(),
+        limit: query.limit.0,
         wait: wait.min(app.options.request_time_max / 2),
     };
     let owner = Owner {
@@ -252,7 +274,7 @@ pub async fn read(
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/acknowledge", operation_id = "acknowledge_events",
     tag = "subscriptions",
-    params(("name" = String, Path, description = "The name")),
+    params(SubscriptionPath),
     request_body = HandledBody,
     responses(
         (status = 200, body = NamedView, description = "The acknowledgement is stored"),
@@ -261,11 +283,10 @@ pub async fn read(
 )]
 pub async fn acknowledge(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(SubscriptionPath { name }): Segments<SubscriptionPath>,
+    _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let HandledBody {
         token,
         position,
@@ -294,7 +315,7 @@ pub async fn acknowledge(
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/release", operation_id = "release_subscription",
     tag = "subscriptions",
-    params(("name" = String, Path, description = "The name")),
+    params(SubscriptionPath),
     request_body = TokenBody,
     responses(
         (status = 204, description = "The claim has ended"),
@@ -303,11 +324,10 @@ pub async fn acknowledge(
 )]
 pub async fn release(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(SubscriptionPath { name }): Segments<SubscriptionPath>,
+    _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let TokenBody { token } = body.parse()?;
     app.host.release(&name, token).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -320,7 +340,7 @@ pub async fn release(
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/seek", operation_id = "seek_subscription",
     tag = "subscriptions",
-    params(("name" = String, Path, description = "The name")),
+    params(SubscriptionPath),
     request_body = SeekBody,
     responses(
         (status = 200, body = NamedView, description = "The subscription is moved"),
@@ -329,11 +349,10 @@ pub async fn release(
 )]
 pub async fn seek(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(SubscriptionPath { name }): Segments<SubscriptionPath>,
+    _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
-    params.finish()?;
     let SeekBody { after } = body.parse()?;
     let moved = app.host.seek(&name, after.read()?).await?;
     answer::json(StatusCode::OK, &NamedView::of(moved))
@@ -345,7 +364,7 @@ pub async fn seek(
 #[utoipa::path(
     delete, path = "/v1/subscriptions/{name}", operation_id = "delete_subscription",
     tag = "subscriptions",
-    params(("name" = String, Path, description = "The name")),
+    params(SubscriptionPath),
     responses(
         (status = 204, description = "The subscription is deleted"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -353,10 +372,9 @@ pub async fn seek(
 )]
 pub async fn forget(
     State(app): State<App>,
-    NamePath(name): NamePath,
-    params: Params,
+    Segments(SubscriptionPath { name }): Segments<SubscriptionPath>,
+    _: Params<()>,
 ) -> Result<Response> {
-    params.finish()?;
     app.host.forget(&name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

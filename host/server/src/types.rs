@@ -3,11 +3,21 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 
 use super::failure::Result;
-use super::params::Params;
+use super::params::{Params, Text};
 use super::{App, answer};
 use quipu_api::{EventTypeView, Problem, TypeList};
+
+/// Which types to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TypesQuery {
+    /// Only types of this category
+    #[param(value_type = Option<String>)]
+    category: Option<Text>,
+}
 
 /// Lists types of events.
 ///
@@ -16,19 +26,20 @@ use quipu_api::{EventTypeView, Problem, TypeList};
 /// reading it; after an answer `timeout`, the next request continues the count.
 #[utoipa::path(
     get, path = "/v1/types", operation_id = "list_types", tag = "types",
-    params(("category" = Option<String>, Query, description = "Only types of this category")),
+    params(TypesQuery),
     responses(
         (status = 200, body = TypeList, description = "Types"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn list(State(app): State<App>, mut params: Params) -> Result<Response> {
-    let category = params.text("category")?;
-    params.finish()?;
+pub async fn list(
+    State(app): State<App>,
+    Params(TypesQuery { category }): Params<TypesQuery>,
+) -> Result<Response> {
     let types = app.host.types().await?;
     let wanted = types.iter().filter(|it| {
-        let wanted = category.as_deref();
-        wanted.is_none_or(|wanted| *it.category == *wanted)
+        let wanted = category.as_ref();
+        wanted.is_none_or(|wanted| *it.category == *wanted.0)
     });
     let list = TypeList {
         types: wanted.map(EventTypeView::of).collect(),

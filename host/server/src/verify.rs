@@ -77,12 +77,7 @@ impl Run for Scope {
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn verify(
-    State(app): State<App>,
-    params: Params,
-    body: OptionalJson,
-) -> Result<Response> {
-    params.finish()?;
+pub async fn verify(State(app): State<App>, _: Params<()>, body: OptionalJson) -> Result<Response> {
     let VerifyBody {
         category,
         sample,

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use quipu_api::Code;
 use quipu_tests::golden;
 use serde_json::{Value, json};
@@ -141,9 +143,7 @@ async fn every_described_path_and_method_is_served() {
     let paths = description["paths"].as_object().unwrap();
     assert!(paths.len() >= 12);
     for (path, methods) in paths {
-        let path = path.replace("{digest}", &"0".repeat(64));
-        let path = path.replace("{order}", "pause");
-        let path = path.replace("{position}", "1").replace(['{', '}'], "");
+        let path = filled(path);
         for method in methods.as_object().unwrap().keys() {
             // A subscription does not end, so checking that it begins is enough.
             if path.ends_with("/subscribe") {
@@ -173,6 +173,95 @@ async fn every_described_path_and_method_is_served() {
             );
         }
     }
+}
+
+/// A path of the description, with a value for each of its parameters.
+fn filled(path: &str) -> String {
+    let path = path.replace("{digest}", &"0".repeat(64));
+    let path = path.replace("{order}", "pause");
+    path.replace("{position}", "1").replace(['{', '}'], "")
+}
+
+/// The parameters of the query that an operation describes.
+fn described(operation: &Value) -> BTreeSet<&str> {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let of_query = parameters.filter(|parameter| parameter["in"] == "query");
+    of_query
+        .map(|parameter| parameter["name"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_operation_knows_exactly_the_parameters_that_it_describes() {
+    let server = Server::empty().await;
+    let description = server.get("/openapi.json").await.ok();
+    let paths = description["paths"].as_object().unwrap();
+    let operations = || {
+        paths
+            .values()
+            .flat_map(|it| it.as_object().unwrap().values())
+    };
+    let names: BTreeSet<&str> = operations().flat_map(described).collect();
+    assert!(names.len() >= 25, "{names:?}");
+    for (path, methods) in paths {
+        // Both answer whatever is asked, as probes expect.
+        if path == "/healthz" || path == "/readyz" {
+            continue;
+        }
+        for (method, operation) in methods.as_object().unwrap() {
+            if method == "head" {
+                continue;
+            }
+            let known = described(operation);
+            for name in &names {
+                // No parameter has this value, so nothing is done when the parameter is known.
+                let path = format!("{}?{name}=%00&{name}=%00", filled(path));
+                let is_known = known.contains(name);
+                let answer = send(server.request(&method.to_uppercase(), &path)).await;
+                let is_unknown = answer.text.contains("there is no parameter");
+                assert_eq!(is_known, !is_unknown, "{method} {path}: {}", answer.text);
+            }
+        }
+    }
+}
+
+/// The longest page is the one that the description promises.
+#[tokio::test]
+async fn the_described_limit_of_a_page_is_the_largest_one() {
+    let server = Server::empty().await;
+    let description = server.get("/openapi.json").await.ok();
+    let mut pages = 0;
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        let parameters = methods["get"]["parameters"].as_array();
+        let limit = parameters
+            .into_iter()
+            .flatten()
+            .find(|it| it["name"] == "limit");
+        let Some(limit) = limit else { continue };
+        let said = limit["description"].as_str().unwrap();
+        let max = said
+            .split_once(": 1 to ")
+            .unwrap()
+            .1
+            .split_once(',')
+            .unwrap()
+            .0;
+        let max: u64 = max.parse().unwrap();
+        let refused = format!("limit {} is not between 1 and {max}", max + 1);
+        let page = async |limit: u64| {
+            let path = format!("{}?token=1&limit={limit}", filled(path));
+            let path = match path.contains("/subscriptions/") {
+                true => path,
+                false => path.replace("token=1&", ""),
+            };
+            server.get(&path).await.text
+        };
+        assert!(!page(max).await.contains("limit"), "{path}");
+        let text = page(max + 1).await;
+        assert!(text.contains(&refused), "{path}: {text}");
+        pages += 1;
+    }
+    assert!(pages >= 10, "{pages}");
 }
 
 #[tokio::test]

@@ -177,7 +177,10 @@ async fn invalid_archivings_and_lists_are_refused() {
         ("?category=", "category"),
         ("?category=a%00", "control character"),
         ("?category=a&category=b", "more than once"),
-        ("?archived=yes", "neither without nor with nor only"),
+        (
+            "?archived=yes",
+            "archived: expected without, with or only, found \"yes\"",
+        ),
         ("?archived=", "archived"),
         ("?after=", "1 to 255 bytes"),
         ("?after=a%0A", "control character"),
