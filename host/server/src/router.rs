@@ -6,10 +6,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::get;
+use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::answering::Visit;
 use super::budget::{Bodies, Budget};
@@ -38,101 +41,82 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         options: Arc::new(options),
         ending,
     };
-    Router::new()
-        .route("/v1/commands", post(lines::execute_lines))
-        .route("/v1/streams/{stream}/commands", post(commands::execute))
-        .route(
-            "/v1/streams/{stream}/events",
-            get(streams::read).post(appends::append),
-        )
-        .route("/v1/appends", post(appends::append_all))
-        .route("/v1/streams", get(streams::list))
-        .route("/v1/streams/{stream}/archive", post(marks::archive))
-        .route("/v1/streams/{stream}/restore", post(marks::restore))
-        .route("/v1/streams/{stream}/truncate", post(marks::truncate))
-        .route("/v1/streams/{stream}/state", get(state::state))
-        .route("/v1/streams/{stream}/snapshot", post(snapshots::take))
-        .route("/v1/streams/{stream}/subscribe", get(subscribe::stream))
-        .route("/v1/events", get(log::read))
-        .route("/v1/events/subscribe", get(subscribe::log))
-        .route("/v1/events/{position}", get(log::read_one))
-        .route("/v1/subscriptions", get(subscriptions::list))
-        .route(
-            "/v1/subscriptions/{name}",
-            get(subscriptions::show).delete(subscriptions::forget),
-        )
-        .route("/v1/subscriptions/{name}/claim", post(subscriptions::claim))
-        .route("/v1/subscriptions/{name}/events", get(subscriptions::read))
-        .route(
-            "/v1/subscriptions/{name}/acknowledge",
-            post(subscriptions::acknowledge),
-        )
-        .route(
-            "/v1/subscriptions/{name}/release",
-            post(subscriptions::release),
-        )
-        .route("/v1/subscriptions/{name}/seek", post(subscriptions::seek))
-        .route("/v1/snapshots/check", post(snapshots::check))
-        .route("/v1/verify", post(verify::verify))
-        .route(
-            "/v1/verify/acknowledgements",
-            get(acknowledgements::list).post(acknowledgements::acknowledge),
-        )
-        .route(
-            "/v1/verify/acknowledgements/{finding}",
-            delete(acknowledgements::withdraw),
-        )
-        .route("/v1/preflights", post(preflights::preflight))
-        .route("/v1/shadows", post(shadows::shadow))
-        .route("/v1/rejections", get(rejections::list))
-        .route("/v1/types", get(types::list))
-        .route("/v1/modules", get(modules::list).post(modules::upload))
-        .route("/v1/modules/prune", post(modules::prune))
-        .route("/v1/modules/{digest}", get(modules::show))
-        .route("/v1/modules/{digest}/events", get(log::decided_by))
-        .route("/v1/modules/{digest}/wasm", get(modules::download))
-        .route(
-            "/v1/deployments",
-            get(deployments::list).post(activate::activate),
-        )
-        .route("/v1/deployments/{name}", get(deployments::show))
-        .route("/v1/deployments/{name}/rollback", post(activate::roll_back))
-        .route("/v1/projections", get(projections::list))
-        .route("/v1/projections/{name}", get(projections::show))
-        .route("/v1/projections/{name}/{order}", post(projections::order))
-        .route("/v1/projections/{name}/rebuild", post(projections::rebuild))
-        .route(
-            "/v1/projections/{name}/retry-parked",
-            post(projections::retry_parked),
-        )
-        .route(
-            "/v1/projections/{name}/drop-parked",
-            post(projections::drop_parked),
-        )
-        .route("/v1/projections/{name}/parked", get(projections::parked))
-        .route("/v1/projections/{name}/skipped", get(projections::skipped))
-        .route("/v1/projections/{name}/changes", get(changes::subscribe))
-        .route(
-            "/v1/projections/{name}/live/{stream}",
-            get(projections::live),
-        )
-        .route("/v1/views/{projection}", get(documents::list))
-        .route("/v1/views/{projection}/{key}", get(documents::read))
-        .route("/v1/export", get(export::export))
-        .route(export::IMPORT, post(export::import))
-        .route("/v1/status", get(health::status))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/openapi.json", get(description))
+    let (router, description) = paths().split_for_parts();
+    let description = Bytes::from(openapi::complete(description));
+    router
+        .route("/openapi.json", get(async || json(description)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(app.clone(), guard))
         .with_state(app)
 }
 
-async fn description() -> Response {
+/// Every path with its handlers and their descriptions. Path and method are declared at the handler;
+/// the handlers of one path go together.
+pub(super) fn paths() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::common())
+        .routes(routes!(lines::execute_lines))
+        .routes(routes!(commands::execute))
+        .routes(routes!(streams::read, appends::append))
+        .routes(routes!(appends::append_all))
+        .routes(routes!(streams::list))
+        .routes(routes!(marks::archive))
+        .routes(routes!(marks::restore))
+        .routes(routes!(marks::truncate))
+        .routes(routes!(state::state))
+        .routes(routes!(snapshots::take))
+        .routes(routes!(subscribe::stream))
+        .routes(routes!(log::read))
+        .routes(routes!(subscribe::log))
+        .routes(routes!(log::read_one))
+        .routes(routes!(subscriptions::list))
+        .routes(routes!(subscriptions::show, subscriptions::forget))
+        .routes(routes!(subscriptions::claim))
+        .routes(routes!(subscriptions::read))
+        .routes(routes!(subscriptions::acknowledge))
+        .routes(routes!(subscriptions::release))
+        .routes(routes!(subscriptions::seek))
+        .routes(routes!(snapshots::check))
+        .routes(routes!(verify::verify))
+        .routes(routes!(
+            acknowledgements::list,
+            acknowledgements::acknowledge
+        ))
+        .routes(routes!(acknowledgements::withdraw))
+        .routes(routes!(preflights::preflight))
+        .routes(routes!(shadows::shadow))
+        .routes(routes!(rejections::list))
+        .routes(routes!(types::list))
+        .routes(routes!(modules::list, modules::upload))
+        .routes(routes!(modules::prune))
+        .routes(routes!(modules::show))
+        .routes(routes!(log::decided_by))
+        .routes(routes!(modules::download))
+        .routes(routes!(deployments::list, activate::activate))
+        .routes(routes!(deployments::show))
+        .routes(routes!(activate::roll_back))
+        .routes(routes!(projections::list))
+        .routes(routes!(projections::show))
+        .routes(routes!(projections::order))
+        .routes(routes!(projections::rebuild))
+        .routes(routes!(projections::retry_parked))
+        .routes(routes!(projections::drop_parked))
+        .routes(routes!(projections::parked))
+        .routes(routes!(projections::skipped))
+        .routes(routes!(changes::subscribe))
+        .routes(routes!(projections::live))
+        .routes(routes!(documents::list))
+        .routes(routes!(documents::read))
+        .routes(routes!(export::export))
+        .routes(routes!(export::import))
+        .routes(routes!(health::status))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+}
+
+fn json(text: Bytes) -> Response {
     let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], openapi()).into_response()
+    ([(header::CONTENT_TYPE, json)], text).into_response()
 }
 
 async fn no_such_path(uri: Uri) -> Failure {
