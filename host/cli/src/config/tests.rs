@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -100,4 +102,34 @@ fn what_is_not_named_keeps_its_default() {
         config.projections().retry,
         (first, Duration::from_millis(8))
     );
+}
+
+/// The page that explains the file lists its keys.
+#[test]
+fn every_key_of_a_section_is_documented() {
+    let page = include_str!("../../../../docs/src/operating/configuration.md");
+    for (section, keys) in [
+        ("engine", Engine::KEYS),
+        ("limits", Limits::KEYS),
+        ("guests", Guests::KEYS),
+        ("http", Http::KEYS),
+        ("subscriptions", Subscriptions::KEYS),
+        ("projections", Projections::KEYS),
+    ] {
+        let (_, text) = page.split_once(&format!("\n## `[{section}]`\n")).unwrap();
+        let text = text.split("\n## ").next().unwrap();
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+        let rows = rows.map(|row| row.split_once('`').unwrap().0);
+        // A key that is a table is written as one.
+        let mut documented: Vec<&str> = rows
+            .map(|key| {
+                let key = key.trim_matches(['[', ']']);
+                key.strip_prefix("engine.").unwrap_or(key)
+            })
+            .collect();
+        documented.sort_unstable();
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        assert_eq!(documented, keys, "[{section}]");
+    }
 }
