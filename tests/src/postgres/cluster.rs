@@ -51,32 +51,62 @@ impl Cluster {
     /// Creates a cluster and starts its server.
     pub fn start(programs: Programs) -> Self {
         let user = User::other();
-        let folder = tempfile::Builder::new()
-            .prefix("quipu-postgres-")
-            .tempdir()
-            .unwrap()
-            .keep();
-        if let Some(user) = user {
-            user.own(&folder);
-        }
+        let folder = fresh_folder(user);
         let password = template::copy(&programs, user, &folder);
-        let mut cluster = Self {
+        Self {
             programs,
             user,
             folder,
             password,
             port: 0,
             running: None,
-        };
+        }
+        .started()
+    }
+
+    fn started(mut self) -> Self {
         let mut told = String::new();
         for _ in 0..PORTS_MAX {
-            cluster.port = free_port();
-            match cluster.try_start() {
-                Ok(()) => return cluster,
+            self.port = free_port();
+            match self.try_start() {
+                Ok(()) => return self,
                 Err(log) => told = log,
             }
         }
         panic!("PostgreSQL did not start:\n{told}");
+    }
+
+    /// Copies this cluster to a standby that receives its log, and starts the standby's server.
+    pub fn standby(&self) -> Self {
+        let folder = fresh_folder(self.user);
+        // `postgres` may be a link to where the other programs are.
+        let server = self.programs.folder.join("postgres").canonicalize();
+        let server = server.unwrap();
+        let mut backup = Command::new(server.with_file_name("pg_basebackup"));
+        backup
+            .args(["--write-recovery-conf", "--wal-method=stream"])
+            .args(["--checkpoint=fast", "--no-sync", "--host=127.0.0.1"])
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--username={USER}"))
+            .arg(format!("--pgdata={}", folder.join(DATA).display()))
+            .env("PGPASSWORD", &self.password)
+            .current_dir(&folder)
+            .stdin(Stdio::null());
+        if let Some(user) = self.user {
+            user.run(&mut backup);
+        }
+        let output = backup.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pg_basebackup failed: {said}");
+        Self {
+            programs: self.programs.clone(),
+            user: self.user,
+            folder,
+            password: self.password.clone(),
+            port: 0,
+            running: None,
+        }
+        .started()
     }
 
     /// The address for clients.
@@ -189,7 +219,7 @@ impl Log {
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let mut said = reader.said.lock().unwrap();
-                said.ready |= line.contains("ready to accept connections");
+                said.ready |= is_ready(&line);
                 said.lines.push_back(line);
                 if said.lines.len() > LOG_LINES_MAX {
                     said.lines.pop_front();
@@ -221,6 +251,23 @@ impl Log {
         let said = self.said.lock().unwrap();
         said.lines.iter().map(|line| format!("{line}\n")).collect()
     }
+}
+
+/// Also of a standby, which accepts read-only connections.
+fn is_ready(line: &str) -> bool {
+    line.contains("ready to accept connections") || line.contains("ready to accept read-only")
+}
+
+fn fresh_folder(user: Option<User>) -> PathBuf {
+    let folder = tempfile::Builder::new()
+        .prefix("quipu-postgres-")
+        .tempdir()
+        .unwrap()
+        .keep();
+    if let Some(user) = user {
+        user.own(&folder);
+    }
+    folder
 }
 
 fn free_port() -> u16 {

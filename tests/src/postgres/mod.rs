@@ -6,10 +6,13 @@ mod template;
 mod user;
 
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, Row};
 use xtask::postgres::{self, Postgres};
+
+use crate::PATIENCE;
 
 use cluster::{Cluster, Stop};
 
@@ -71,6 +74,55 @@ impl Server {
     /// Stops the server like a crash. Returns when all its processes have ended.
     pub fn stop_immediately(&self) {
         self.with(|cluster| cluster.stop(Stop::Immediate));
+    }
+
+    /// Makes a standby of this server, which receives its log until it is promoted.
+    pub fn standby(&self) -> Self {
+        let cluster = self.cluster.as_ref();
+        let cluster = cluster.expect("the server is not ours to copy; use Server::start()");
+        let standby = cluster.lock().unwrap().standby();
+        Self::of(standby)
+    }
+
+    /// Acknowledges commits from now on only after a standby has them. Returns when one
+    /// confirms them.
+    ///
+    /// # Panics
+    /// When no standby is connected.
+    pub async fn wait_for_standby(&self) {
+        const STATE: &str = "SELECT coalesce(string_agg(format('%s: %s, %s', application_name, \
+            state, sync_state), '; '), 'none') FROM pg_stat_replication";
+        self.set("synchronous_standby_names", "*").await;
+        let mut connection = self.connect().await;
+        let begun = std::time::Instant::now();
+        loop {
+            let state: String = connection.fetch_one(STATE).await.unwrap().get(0);
+            if state.ends_with("streaming, sync") {
+                return;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "standbys of the server: {state}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Makes a standby take writes.
+    pub async fn promote(&self) {
+        let mut connection = self.connect().await;
+        let promoted = connection.fetch_one("SELECT pg_promote(true, 120)").await;
+        assert!(promoted.unwrap().get::<bool, _>(0), "not promoted in 120 s");
+    }
+
+    /// Changes a setting of the server while it runs.
+    pub async fn set(&self, name: &str, value: &str) {
+        let mut connection = self.connect().await;
+        let change = format!("ALTER SYSTEM SET {name} = '{value}'");
+        for sql in [&change, "SELECT pg_reload_conf()"] {
+            let sql = sqlx::AssertSqlSafe(sql.to_owned());
+            connection.execute(sql).await.unwrap();
+        }
     }
 
     /// Starts a stopped server at its previous port.

@@ -1,8 +1,6 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use sqlx::Row;
-
 use super::*;
 
 async fn run(server: &Server, statement: &'static str) {

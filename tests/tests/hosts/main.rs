@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod address;
 mod asked;
 mod clients;
 mod drops;
+mod failover;
 mod horizon;
 mod inline;
 mod lost_answers;
@@ -12,4 +14,5 @@ mod outages;
 mod plans;
 mod schemas;
 mod snapshots;
+mod standbys;
 mod types;

@@ -2,28 +2,54 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
 use quipu::Host;
-use quipu::engine::{Error, Executed};
+use quipu::engine::Executed;
 use quipu_tests::postgres::{Server, fresh_schema};
-use quipu_tests::{build, examples, log, place};
+use quipu_tests::{PATIENCE, build, examples, log, place};
 use sqlx::Executor;
+use tokio::sync::watch;
+
+/// Codes of errors that a client may see, and after which it sends the same command. Hosts that
+/// share a stream conflict when their answers take long.
+const PASSING: [&str; 3] = ["store-unavailable", "overloaded", "conflict"];
+
+const CLIENTS: usize = 16;
+const ACCOUNTS: usize = 4;
 
 /// Clients that deposit until they are stopped. Each command has an id of its own and is repeated
 /// until it is answered.
-struct Load {
-    host: Host,
+pub struct Load {
+    /// Client n sends its commands to host n modulo their number.
+    pub hosts: Vec<Host>,
+    /// The number of commands that each host has answered.
+    answered: Vec<watch::Sender<u64>>,
     is_over: AtomicBool,
-    answered: AtomicU64,
+}
+
+/// Ends the waiting for a client that failed.
+struct Ends<'a>(&'a Load);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.is_over.store(true, Ordering::SeqCst);
+            self.0.answered.iter().for_each(|it| it.send_modify(|_| {}));
+        }
+    }
 }
 
 impl Load {
     async fn client(self: Arc<Self>, number: usize) -> HashMap<String, Executed> {
+        let _ends = Ends(&self);
+        let at = number % self.hosts.len();
         let mut answers = HashMap::new();
-        let account = build::stream(&format!("account-{}", number % 4));
+        // The clients of one account are at different hosts.
+        let account = number / self.hosts.len() % ACCOUNTS;
+        let account = build::stream(&format!("account-{account}"));
         for n in 0.. {
             if self.is_over.load(Ordering::SeqCst) {
                 break;
@@ -32,19 +58,14 @@ impl Load {
             let answer = loop {
                 let deposit = build::command("deposit", r#"{"amount":1}"#);
                 let deposit = deposit.with_id(&id).unwrap();
-                match self.host.execute(&account, deposit).await {
+                match self.hosts[at].execute(&account, deposit).await {
                     Ok(answer) => break answer,
-                    // Errors that a client may see, and retries.
-                    Err(error @ (Error::Store(_) | Error::Overloaded)) => {
-                        assert!(
-                            ["store-unavailable", "overloaded"].contains(&error.code()),
-                            "{error}"
-                        );
+                    Err(error) => {
+                        assert!(PASSING.contains(&error.code()), "{}: {error}", error.code())
                     }
-                    Err(error) => panic!("{error}"),
                 }
             };
-            self.answered.fetch_add(1, Ordering::SeqCst);
+            self.answered[at].send_modify(|answered| *answered += 1);
             answers.insert(id, answer);
         }
         answers
@@ -52,77 +73,104 @@ impl Load {
 
     /// Waits until no command is answered for a while.
     async fn is_blocked(&self) {
+        let answered = || -> u64 { self.answered.iter().map(|it| *it.borrow()).sum() };
         for _ in 0..600 {
-            let before = self.answered.load(Ordering::SeqCst);
+            let before = answered();
             tokio::time::sleep(Duration::from_millis(300)).await;
-            if self.answered.load(Ordering::SeqCst) == before {
+            if answered() == before {
                 return;
             }
         }
         panic!("commands are answered although the server takes no writes");
     }
 
-    /// Waits until this number of further commands were answered.
-    async fn answered_more(&self, more: u64) {
-        let from = self.answered.load(Ordering::SeqCst);
-        while self.answered.load(Ordering::SeqCst) < from + more {
-            tokio::task::yield_now().await;
+    /// Waits until each host has answered this number of further commands.
+    pub async fn answered_more(&self, more: u64) {
+        let from: Vec<u64> = self.answered.iter().map(|it| *it.borrow()).collect();
+        for (host, from) in from.into_iter().enumerate() {
+            let mut answered = self.answered[host].subscribe();
+            let is_enough = |now: &u64| *now >= from + more || self.is_over.load(Ordering::SeqCst);
+            let waited = tokio::time::timeout(PATIENCE, answered.wait_for(is_enough)).await;
+            let now = waited.map(|now| *now.unwrap()).unwrap_or_else(|_| {
+                let now = *self.answered[host].borrow() - from;
+                panic!("host {host} answered {now} instead of {more} commands in {PATIENCE:?}")
+            });
+            assert!(
+                now >= from + more,
+                "a client of host {host} failed, see above"
+            );
         }
     }
 }
 
-/// Runs clients while the server is disturbed, and checks that no acknowledged deposit is lost or
-/// duplicated.
+/// Connects a host to the store at an address.
+pub async fn host(url: &str) -> Host {
+    let host = Host::builder().store(url).cache_dir(place::compiled());
+    host.build().await.unwrap()
+}
+
+/// Runs clients of one host while its server is disturbed, and checks that no acknowledged deposit
+/// is lost or duplicated.
 async fn check(disturb: impl AsyncFn(&Server, &Load)) {
     let server = Server::start();
-    let host = Host::builder()
-        .store(server.url(&fresh_schema()))
-        .cache_dir(place::compiled())
-        .build()
-        .await
-        .unwrap();
-    examples::deploy(&host, examples::account()).await;
-    for n in 0..4 {
+    let hosts = vec![host(&server.url(&fresh_schema())).await];
+    check_at(hosts, async |load| disturb(&server, load).await).await;
+}
+
+/// The same for several hosts, which have one store.
+pub async fn check_at(hosts: Vec<Host>, disturb: impl AsyncFnOnce(&Load)) {
+    let first = hosts[0].clone();
+    examples::deploy(&first, examples::account()).await;
+    for n in 0..ACCOUNTS {
         let open = build::command("open", r#"{"owner":"ann"}"#);
-        host.execute(&build::stream(&format!("account-{n}")), open)
-            .await
-            .unwrap();
+        let account = build::stream(&format!("account-{n}"));
+        first.execute(&account, open).await.unwrap();
     }
     let load = Arc::new(Load {
-        host: host.clone(),
+        answered: hosts.iter().map(|_| watch::Sender::new(0)).collect(),
         is_over: AtomicBool::new(false),
-        answered: AtomicU64::new(0),
+        hosts,
     });
-    let clients: Vec<_> = (0..16)
+    let clients: Vec<_> = (0..CLIENTS)
         .map(|n| tokio::spawn(Arc::clone(&load).client(n)))
         .collect();
-    load.answered_more(200).await;
-    disturb(&server, &load).await;
-    load.answered_more(200).await;
+    load.answered_more(100).await;
+    disturb(&load).await;
+    load.answered_more(100).await;
     load.is_over.store(true, Ordering::SeqCst);
-    let answers: HashMap<String, Executed> = join_all(clients)
-        .await
-        .into_iter()
-        .flat_map(|it| it.unwrap())
-        .collect();
+    let finished = tokio::time::timeout(PATIENCE, join_all(clients)).await;
+    let finished = finished.expect("each client receives the answer to its last command");
+    let answers = finished.into_iter().flat_map(Result::unwrap).collect();
+    check_log(&first, &answers).await;
+    for host in &load.hosts {
+        host.clone().shutdown().await.unwrap();
+    }
+}
 
-    let log = log::whole(&host).await;
+/// Checks that the log contains each acknowledged deposit where its answer says, and each deposit
+/// once.
+async fn check_log(host: &Host, answers: &HashMap<String, Executed>) {
+    let log = log::whole(host).await;
     log::check(&log);
     let recorded: HashMap<&str, _> = log
         .iter()
         .filter(|event| event.name.as_str() == "deposited")
         .map(|event| (event.commit.command_id.as_ref().unwrap().as_str(), event))
         .collect();
-    assert_eq!(recorded.len(), log.len() - 4, "a deposit was doubled");
-    for (id, answer) in &answers {
-        let event = recorded[&**id];
+    assert_eq!(
+        recorded.len(),
+        log.len() - ACCOUNTS,
+        "a deposit was doubled"
+    );
+    for (id, answer) in answers {
+        let event = recorded.get(&**id);
+        let event = event.unwrap_or_else(|| panic!("acknowledged deposit {id} is lost"));
         assert_eq!(
             (event.version, Some(event.position)),
             (answer.version, answer.position),
             "{id}"
         );
     }
-    host.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -54,8 +54,8 @@ pub struct Options {
     pub reader_wait_max: Duration,
     /// How long one statement of the writer may take.
     pub statement_max: Duration,
-    /// How long a batch waits for a connection that was lost.
-    pub reconnect_max: Duration,
+    /// How long a batch waits for a connection that was lost, and how long for an answer on one.
+    pub writer_wait_max: Duration,
     /// How often to poll for new events without a notification.
     pub poll: Duration,
 }
@@ -66,7 +66,7 @@ impl Default for Options {
             readers: 8,
             reader_wait_max: Duration::from_secs(10),
             statement_max: Duration::from_secs(20),
-            reconnect_max: Duration::from_secs(30),
+            writer_wait_max: Duration::from_secs(30),
             poll: Duration::from_secs(1),
         }
     }
@@ -91,6 +91,7 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     let pool = PgPoolOptions::new()
         .max_connections(options.readers)
         .acquire_timeout(options.reader_wait_max)
+        .after_connect(|connection, _| Box::pin(session::refuse_standby(connection)))
         .connect_lazy_with(session::bounded(&base));
     let (waker, wakes) = super::wake::Waker::new();
     let settings = Settings {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::ConnectOptions;
+use sqlx::{ConnectOptions, Row};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use super::Options;
@@ -42,6 +42,10 @@ const BOUNDS: [(&str, &str); 6] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "20000"),
 ];
+
+/// Why a server is not used.
+const TAKES_NO_WRITES: &str = "the server takes no writes now: it is a standby that was not \
+    promoted, or read-only";
 
 /// Pauses between two checks of a back-end that should have ended.
 const GONE_LOOK: Duration = Duration::from_millis(20);
@@ -88,8 +92,22 @@ pub fn bounded(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().options(BOUNDS)
 }
 
+/// Refuses a connection to a server that has not been promoted. It may show less than was
+/// acknowledged, and it has no advisory locks: what others are about to make visible there would
+/// be missed. Once promoted, a server is a standby again only after its connections have ended.
+pub async fn refuse_standby(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let is_standby = sqlx::query("SELECT pg_is_in_recovery()");
+    match is_standby.fetch_one(connection).await?.try_get(0)? {
+        true => Err(sqlx::Error::Io(std::io::Error::other(TAKES_NO_WRITES))),
+        false => Ok(()),
+    }
+}
+
 impl Session {
     /// Connects for writing.
+    ///
+    /// # Errors
+    /// `Lost` while the server takes no writes.
     pub async fn begin(settings: &Settings) -> std::result::Result<Self, Failure> {
         let statement_ms = settings.options.statement_max.as_millis().to_string();
         let options = bounded(&settings.base).options([
@@ -102,11 +120,16 @@ impl Session {
         ]);
         let mut connection = options.disable_statement_logging().connect().await?;
         let row = sqlx::query(
-            "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint \
+            "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint, \
+                 current_setting('transaction_read_only') = 'on' \
              FROM pg_stat_activity WHERE pid = pg_backend_pid()",
         )
         .fetch_one(&mut connection)
         .await?;
+        if row.cell(2)? {
+            let why = Error::Unavailable(TAKES_NO_WRITES.to_owned());
+            return Err(Failure::Lost(why));
+        }
         Ok(Self {
             backend: Backend {
                 process: row.cell(0)?,
@@ -117,7 +140,8 @@ impl Session {
     }
 
     /// Ends another back-end of this host and waits until it has ended. Its work has then been
-    /// committed, or never will be.
+    /// committed, or never will be. A back-end whose commit waits for a synchronous standby is not
+    /// ended: that would show the commit to everybody although the standby does not have it.
     pub async fn end(
         &mut self,
         other: Backend,
@@ -125,7 +149,9 @@ impl Session {
     ) -> std::result::Result<bool, Failure> {
         loop {
             let still_there = sqlx::query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 \
+                "SELECT CASE WHEN wait_event = 'SyncRep' THEN false \
+                     ELSE pg_terminate_backend(pid) END \
+                 FROM pg_stat_activity WHERE pid = $1 \
                  AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
             )
             .bind(other.process)
@@ -140,5 +166,23 @@ impl Session {
             }
             tokio::time::sleep(GONE_LOOK).await;
         }
+    }
+
+    /// Waits until a synchronous standby, if one is required, has everything that was committed so
+    /// far. A commit that lost its connection may be visible before. An earlier back-end that
+    /// waited for the same is ended.
+    pub async fn confirm(&mut self, earlier: Option<Backend>) -> std::result::Result<(), Failure> {
+        if let Some(earlier) = earlier {
+            let ending = sqlx::query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 \
+                 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
+            );
+            let ending = ending.bind(earlier.process).bind(earlier.started_at);
+            ending.fetch_optional(&mut self.connection).await?;
+        }
+        // Standbys receive commits in their order, and this is one.
+        let message = sqlx::query("SELECT pg_logical_emit_message(true, 'quipu', 'confirm')");
+        message.fetch_one(&mut self.connection).await?;
+        Ok(())
     }
 }

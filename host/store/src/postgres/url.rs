@@ -14,12 +14,13 @@ const SCHEMA: &str = "quipu";
 /// Bounds of `readers_max`: one connection of them listens, and a transaction may need a second
 /// one.
 const READERS: RangeInclusive<u32> = 3..=100;
-/// Bounds of `reader_wait_max_ms`.
+/// Bounds of `reader_wait_max_ms` and `writer_wait_max_ms`.
 const WAIT_MS: RangeInclusive<u32> = 1..=600_000;
 
 /// The address of a store in PostgreSQL: a database, and a schema in it, which the parameter
-/// `schema` names. `readers_max` bounds the connections for reading (3 to 100), and
-/// `reader_wait_max_ms` how long a read waits for one of them.
+/// `schema` names. `readers_max` bounds the connections for reading (3 to 100),
+/// `reader_wait_max_ms` how long a read waits for one of them, and `writer_wait_max_ms` how long a
+/// batch waits for a lost connection or an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// The URL without the store's own parameters, as the driver reads it.
@@ -27,6 +28,7 @@ pub struct Url {
     schema: String,
     readers: Option<u32>,
     reader_wait_ms: Option<u32>,
+    writer_wait_ms: Option<u32>,
 }
 
 impl Url {
@@ -37,12 +39,13 @@ impl Url {
 
     /// Options with those that the URL gives.
     pub fn or(&self, options: &Options) -> Options {
-        let wait = self
-            .reader_wait_ms
-            .map(|ms| Duration::from_millis(ms.into()));
+        let or = |ms: Option<u32>, default| {
+            ms.map_or(default, |ms| Duration::from_millis(ms.into()))
+        };
         Options {
             readers: self.readers.unwrap_or(options.readers),
-            reader_wait_max: wait.unwrap_or(options.reader_wait_max),
+            reader_wait_max: or(self.reader_wait_ms, options.reader_wait_max),
+            writer_wait_max: or(self.writer_wait_ms, options.writer_wait_max),
             ..options.clone()
         }
     }
@@ -70,7 +73,7 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Self> {
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let mut schema = SCHEMA;
-        let (mut readers, mut reader_wait_ms) = (None, None);
+        let (mut readers, mut reader_wait_ms, mut writer_wait_ms) = (None, None, None);
         let mut others = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
@@ -80,6 +83,9 @@ impl FromStr for Url {
                 }
                 Some((name @ "reader_wait_max_ms", number)) => {
                     reader_wait_ms = Some(bounded(name, number, &WAIT_MS)?);
+                }
+                Some((name @ "writer_wait_max_ms", number)) => {
+                    writer_wait_ms = Some(bounded(name, number, &WAIT_MS)?);
                 }
                 Some((name, _)) if is_known(name) => others.push(pair),
                 // The driver would log it with its value, which may be a secret.
@@ -112,6 +118,7 @@ impl FromStr for Url {
             schema: schema.to_owned(),
             readers,
             reader_wait_ms,
+            writer_wait_ms,
         };
         url.options()?;
         Ok(url)
@@ -192,15 +199,21 @@ mod tests {
     }
 
     #[test]
-    fn connections_for_reading_are_bounded_by_the_url() {
-        let url: Url = "postgres://db/bank?readers_max=4&reader_wait_max_ms=500&port=7"
-            .parse()
-            .unwrap();
+    fn connections_and_waits_are_bounded_by_the_url() {
+        let text = "postgres://db/bank?readers_max=4&reader_wait_max_ms=500&\
+                    writer_wait_max_ms=700&port=7";
+        let url: Url = text.parse().unwrap();
         assert_eq!(url.database, "postgres://db/bank?port=7");
         let options = url.or(&Options::default());
         assert_eq!(options.readers, 4);
         assert_eq!(options.reader_wait_max, Duration::from_millis(500));
-        for wrong in ["readers_max=2", "readers_max=101", "reader_wait_max_ms=x"] {
+        assert_eq!(options.writer_wait_max, Duration::from_millis(700));
+        for wrong in [
+            "readers_max=2",
+            "readers_max=101",
+            "reader_wait_max_ms=x",
+            "writer_wait_max_ms=0",
+        ] {
             let text = format!("postgres://db/bank?{wrong}");
             let why = text.parse::<Url>().unwrap_err().to_string();
             assert!(why.contains("expected "), "{why}");

@@ -24,8 +24,26 @@ use crate::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
 const TRIES: u32 = 10;
 /// How long a check waits for the server's answer.
 const CHECKED_IN: Duration = Duration::from_millis(400);
+/// How long a part of an import may take.
+const IMPORT_MAX: Duration = Duration::from_secs(300);
 /// The longest pause between two attempts to connect.
 const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How long an attempt to connect lasts at least before it is given up.
+const CONNECT_MIN: Duration = Duration::from_secs(10);
+
+/// Why a connection is given up.
+const SILENT: &str = "the server does not answer: it can't be reached, or it waits for a \
+    synchronous standby";
+
+/// Bounds the wait for the server. One that lost its power ends no connection, and a commit waits
+/// for a synchronous standby without a bound of its own.
+async fn answered<T>(
+    wait: Duration,
+    answer: impl Future<Output = std::result::Result<T, Failure>>,
+) -> std::result::Result<T, Failure> {
+    let answer = tokio::time::timeout(wait, answer).await;
+    answer.unwrap_or_else(|_| Err(Failure::Lost(Error::Unavailable(SILENT.to_owned()))))
+}
 
 /// Writes the batches of one host.
 pub struct Writer {
@@ -36,6 +54,8 @@ pub struct Writer {
     memory: Memory,
     /// A back-end whose last answer was lost, and may still be at work.
     suspect: Option<Backend>,
+    /// A back-end that waits for a synchronous standby, and nothing else.
+    confirming: Option<Backend>,
     /// Whether a batch has waited for the server in vain. The next batches then don't wait.
     is_down: bool,
 }
@@ -50,13 +70,14 @@ impl Writer {
             session: None,
             memory: Memory::new(),
             suspect: None,
+            confirming: None,
             is_down: false,
         }
     }
 
     /// Until when to wait for a connection.
     fn until(&self) -> Instant {
-        let wait = self.settings.options.reconnect_max;
+        let wait = self.settings.options.writer_wait_max;
         Instant::now() + if self.is_down { Duration::ZERO } else { wait }
     }
 
@@ -79,7 +100,8 @@ impl Writer {
             sent,
             inline,
         };
-        let outcomes = attempt.commit(items, tries > 0).await?;
+        let committing = attempt.commit(items, tries > 0);
+        let outcomes = answered(self.settings.options.writer_wait_max, committing).await?;
         self.told.committed(&outcomes);
         Ok(outcomes)
     }
@@ -110,7 +132,9 @@ impl Writer {
     async fn ready(&mut self, until: Instant) -> Result<()> {
         let mut pause = Duration::from_millis(10);
         loop {
-            match self.connected(until).await {
+            let now = Instant::now();
+            let wait = until.saturating_duration_since(now).max(CONNECT_MIN);
+            match answered(wait, self.connected(until)).await {
                 Ok(()) => {
                     self.is_down = false;
                     return Ok(());
@@ -132,13 +156,16 @@ impl Writer {
     async fn connected(&mut self, until: Instant) -> std::result::Result<(), Failure> {
         if self.session.is_none() {
             let mut session = Session::begin(&self.settings).await?;
-            if let Some(suspect) = self.suspect
-                && !session.end(suspect, until).await?
-            {
-                let why = "the back-end of a lost connection is still at work";
-                return Err(Failure::Lost(Error::Unavailable(why.to_owned())));
+            if let Some(suspect) = self.suspect {
+                if !session.end(suspect, until).await? {
+                    let why = "the back-end of a lost connection is still at work, or waits for \
+                               a synchronous standby: see pg_stat_activity";
+                    return Err(Failure::Lost(Error::Unavailable(why.to_owned())));
+                }
+                let earlier = self.confirming.replace(session.backend);
+                session.confirm(earlier).await?;
             }
-            self.suspect = None;
+            (self.suspect, self.confirming) = (None, None);
             import::follow(&mut session.connection, self.settings.namespace).await?;
             if self.memory.floor.is_none() {
                 let row = sqlx::query("SELECT last_position()")
@@ -159,7 +186,8 @@ impl Writer {
             )));
         };
         let floor = self.memory.floor.unwrap_or_default();
-        let outcomes = sent.outcomes(&mut session.connection, floor).await?;
+        let looking = sent.outcomes(&mut session.connection, floor);
+        let outcomes = answered(self.settings.options.writer_wait_max, looking).await?;
         if let Some(outcomes) = &outcomes {
             self.told.committed(outcomes);
         }
@@ -177,6 +205,7 @@ impl EventWriter for Writer {
         let inline = wanted(inline, items);
         let until = self.until();
         let (mut tries, mut sent) = (0, None::<Sent>);
+        let mut lost = None;
         loop {
             if let Err(error) = self.ready(until).await {
                 self.forget();
@@ -193,13 +222,17 @@ impl EventWriter for Writer {
                     }
                 }
             }
+            let is_late = Instant::now() >= until;
+            if let Some(error) = lost.take_if(|_| is_late) {
+                return Err(error);
+            }
             match self.attempt(items, inline, tries, &mut sent).await {
                 Ok(outcomes) => return Ok(outcomes),
                 Err(failure) => {
                     self.failed(&failure);
                     match failure {
-                        Failure::Lost(_) => continue,
-                        Failure::Again(_) if tries < TRIES => {
+                        Failure::Lost(error) => lost = Some(error),
+                        Failure::Again(_) if tries < TRIES && !is_late => {
                             sent = None;
                             tries += 1;
                         }
@@ -217,7 +250,8 @@ impl EventWriter for Writer {
             return Err(Error::Unavailable("no connection".to_owned()));
         };
         let connection = &mut session.connection;
-        let done = import::part(connection, &mut self.memory, self.settings.namespace, part).await;
+        let importing = import::part(connection, &mut self.memory, self.settings.namespace, part);
+        let done = answered(IMPORT_MAX, importing).await;
         if let Err(failure) = done {
             self.failed(&failure);
             return Err(failure.into_error());
@@ -229,7 +263,9 @@ impl EventWriter for Writer {
     async fn check(&mut self) -> Result<()> {
         // Batches wait for the server, whether or not a check runs meanwhile.
         let was_down = self.is_down;
-        if let Err(error) = self.ready(Instant::now() + CHECKED_IN).await {
+        let connecting = self.ready(Instant::now() + CHECKED_IN);
+        let connected = tokio::time::timeout(CHECKED_IN, connecting).await;
+        if let Err(error) = connected.unwrap_or_else(|_| Err(Error::Unavailable(SILENT.into()))) {
             self.is_down = was_down;
             return Err(error);
         }
@@ -246,7 +282,7 @@ impl EventWriter for Writer {
                 )),
             },
             Ok(Err(error)) => Failure::from(error),
-            Err(_) => Failure::Lost(Error::Unavailable("the server does not answer".to_owned())),
+            Err(_) => Failure::Lost(Error::Unavailable(SILENT.to_owned())),
         };
         self.failed(&failure);
         Err(failure.into_error())
