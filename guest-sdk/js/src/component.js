@@ -67,11 +67,19 @@ function deciderExports(decider) {
     }
 
     apply(events) {
-      return crossing(() => this.inner.apply(events), foldError);
+      try {
+        this.inner.apply(events);
+      } catch (error) {
+        throw foldError(error);
+      }
     }
 
     decide(command) {
-      return crossing(() => this.inner.decide(command), decideError);
+      try {
+        return this.inner.decide(command);
+      } catch (error) {
+        throw decideError(error);
+      }
     }
 
     snapshot() {

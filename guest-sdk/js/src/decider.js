@@ -42,13 +42,12 @@ export class Decider {
     this.projections = new ProjectionSet(projections);
     this.#checkUpcasters();
     this.#checkRejections();
-    // Fails here rather than at the first command.
-    this.initial();
+    // Frozen, so that every aggregate can begin with it.
+    this.initial = this.#initial(definition);
   }
 
   /** The state of a stream without events. */
-  initial() {
-    const { initial } = this.definition;
+  #initial({ initial }) {
     if (initial === undefined) throw new DefinitionError(`initial of ${this.category} is missing`);
     const state = typeof initial === 'function' ? initial() : structured(initial);
     try {
@@ -61,7 +60,7 @@ export class Decider {
 
   /** Opens an aggregate with the initial state, or with the state of a snapshot. */
   open(key, snapshot) {
-    return new Aggregate(this, key, snapshot ? this.#opened(snapshot) : this.initial());
+    return new Aggregate(this, key, snapshot ? this.#opened(snapshot) : this.initial);
   }
 
   /** Migrates a snapshot by one step; null: it can't be migrated. */
@@ -185,7 +184,8 @@ export class Aggregate {
     if (result === null || result === undefined) {
       throw new Unfit(`returned ${result}; return an event, a list of events or a rejection`);
     }
-    return [result].flat().map((event) => newEvent(this.decider.events, event));
+    const { events } = this.decider;
+    return Array.isArray(result) ? result.map((event) => newEvent(events, event)) : [newEvent(events, result)];
   }
 }
 

@@ -1,7 +1,7 @@
 // Forms of messages: a subset of JSON Schema, and the builder `s` that writes it.
 
 import { DefinitionError, under, Unfit } from './errors.js';
-import { kind } from './json.js';
+import { checkContainer, kind } from './json.js';
 import { quoted } from './text.js';
 
 const OPTIONAL = Symbol('optional');
@@ -35,9 +35,9 @@ const COMMENTS = new Set([
 ]);
 
 const TYPES = {
-  string: (value) => typeof value === 'string',
-  integer: (value) => Number.isInteger(value),
-  number: (value) => typeof value === 'number',
+  string: (value) => typeof value === 'string' && value.isWellFormed(),
+  integer: (value) => Number.isSafeInteger(value),
+  number: (value) => Number.isFinite(value) && (Number.isSafeInteger(value) || !Number.isInteger(value)),
   boolean: (value) => typeof value === 'boolean',
   null: (value) => value === null,
   array: (value) => Array.isArray(value),
@@ -65,9 +65,39 @@ const OTHERS = new Set([
 
 /**
  * Compiles a schema to a function (value, isStrict) that returns the value without members that the
- * schema does not name, or throws `Unfit`. When strict, such members are an error.
+ * schema does not name, or throws `Unfit`. When strict, such members are an error. Its member
+ * `isTyped` says that a value that fits strictly is plain JSON data, `hasNumbers` that a value that
+ * fits may have a number in it.
  */
 export function compile(schema, what) {
+  const check = compiled(schema, what);
+  return Object.assign(check, { isTyped: isTyped(schema), hasNumbers: hasNumbers(schema) });
+}
+
+/** Whether the schema says of each value in it of which type it is. */
+function isTyped(schema) {
+  if (!isObject(schema)) return false;
+  const { type, properties = {}, additionalProperties: more, items } = schema;
+  if ('const' in schema) return !isContainer(schema.const);
+  if (schema.enum) return schema.enum.every((value) => !isContainer(value));
+  if (schema.anyOf && type === undefined) return schema.anyOf.every(isTyped);
+  if (type === 'array') return isTyped(items);
+  if (type !== 'object') return ['string', 'integer', 'number', 'boolean', 'null'].includes(type);
+  return more !== true && (!isObject(more) || isTyped(more)) && Object.values(properties).every(isTyped);
+}
+
+function hasNumbers(schema) {
+  if (!isTyped(schema)) return true;
+  const { type, properties = {}, additionalProperties: more, items } = schema;
+  if ('const' in schema) return typeof schema.const === 'number';
+  if (schema.enum) return schema.enum.some((value) => typeof value === 'number');
+  if (type === 'array') return hasNumbers(items);
+  if (schema.anyOf) return schema.anyOf.some(hasNumbers);
+  if (type !== 'object') return type === 'integer' || type === 'number';
+  return (isObject(more) && hasNumbers(more)) || Object.values(properties).some(hasNumbers);
+}
+
+function compiled(schema, what) {
   if (schema === true) return (value) => value;
   if (!isObject(schema)) throw new DefinitionError(`${what}: a schema is an object`);
   const checks = [];
@@ -187,6 +217,7 @@ function objectCheck(schema, what) {
   const rule = { keepsOthers: more === true, refusesOthers: more === false, others };
   return (value, isStrict) => {
     if (!isObject(value)) return value;
+    if (isStrict) checkContainer(value, 0);
     for (const name of required) {
       if (value[name] === undefined || !Object.hasOwn(value, name)) throw new Unfit(' is missing').under(name);
     }
@@ -288,7 +319,8 @@ function measured(value) {
 }
 
 function found(value) {
-  if (typeof value === 'string') return quoted(value);
+  if (typeof value === 'string') return value.isWellFormed() ? quoted(value) : 'a string with a lone surrogate';
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) return `${value}, which is beyond 2^53 - 1; use a string`;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   return kind(value);
 }
