@@ -16,7 +16,7 @@ from quipu_guest.build import inspect as inspect_entry
 from quipu_guest.errors import DefinitionError
 from quipu_guest.wasmfile import surface_of
 
-from . import PACKAGE, REPOSITORY, component
+from . import FIXTURES, PACKAGE, REPOSITORY, component
 
 GUEST = """from quipu_guest import decider, message
 
@@ -162,6 +162,11 @@ class Results(Building):
                 "quipu:domain/projection@0.1.0",
             ),
         )
+
+    def test_a_build_writes_nothing_into_the_folder_of_the_guest(self) -> None:
+        component.built("bank")
+        found = sorted(it.name for it in (FIXTURES / "bank").iterdir())
+        self.assertEqual(found, ["app.py", "rates.txt", "rules.py"])
 
     def test_other_bytes_are_not_a_component(self) -> None:
         data = component.built("bank").path.read_bytes()

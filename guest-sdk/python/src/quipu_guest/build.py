@@ -74,12 +74,12 @@ def build(entry: str | Path, out: str | Path | None = None, verbose: bool = Fals
         foreign = [name for name in surface.imports if name not in _ALLOWED]
         if foreign:
             raise BuildError(f"the component imports {', '.join(foreign)}, which no host gives it")
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        part = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            shutil.copyfile(made, beside)
-            os.replace(beside, target)
+            shutil.copyfile(made, part)
+            os.replace(part, target)
         except OSError as error:
-            beside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise BuildError(f"{target}: {error.strerror}") from None
     return Built(target, len(data), surface, guest, warnings_of(place.file, place.root))
 
@@ -146,6 +146,8 @@ def _componentize(staging: Path, place: Entry, guest: dict[str, Any], verbose: b
         f"{package[0]}\nworld {_WORLD} {{\n  import diagnostics;\n{exports}}}\n"
     )
     (loader / f"{_LOADER}.py").write_text(
+        # Nothing is written into the folder of the guest.
+        "import sys\nsys.dont_write_bytecode = True\n"
         "from quipu_guest import _component\n"
         f"globals().update(_component.load({place.module!r}, {place.file.name!r}))\n"
     )
