@@ -57,7 +57,9 @@ fn main() {
         ["sdks"] => sdks(),
         ["ci"] => ci(),
         [] => wrong_use("which chore?"),
-        ["setup" | "clients" | "sdks" | "ci", arg, ..] => wrong_use(&format!("unexpected argument: {arg}")),
+        ["setup" | "clients" | "sdks" | "ci", arg, ..] => {
+            wrong_use(&format!("unexpected argument: {arg}"))
+        }
         [word, ..] => wrong_use(&format!("unknown word: {word}")),
     };
     if let Err(error) = done {

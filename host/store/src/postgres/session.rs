@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{ConnectOptions, Row};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Row};
 
 use super::Options;
 use super::cell::Cells;

@@ -39,9 +39,8 @@ impl Url {
 
     /// Options with those that the URL gives.
     pub fn or(&self, options: &Options) -> Options {
-        let or = |ms: Option<u32>, default| {
-            ms.map_or(default, |ms| Duration::from_millis(ms.into()))
-        };
+        let or =
+            |ms: Option<u32>, default| ms.map_or(default, |ms| Duration::from_millis(ms.into()));
         Options {
             readers: self.readers.unwrap_or(options.readers),
             reader_wait_max: or(self.reader_wait_ms, options.reader_wait_max),
