@@ -75,7 +75,7 @@ pub async fn export(
 /// stays. From its first byte on, an import blocks all writes; when no data arrives for 20 s, it
 /// ends with `body-timeout`. If another host records commands meanwhile, the import fails.
 #[utoipa::path(
-    post, path = "/v1/import", operation_id = "import_log", tag = "operations",
+    post, path = IMPORT, operation_id = "import_log", tag = "operations",
     request_body(description = "The lines of an export", content(
         (choices::Binary = "application/x-ndjson"),
         (choices::Binary = "application/octet-stream"),
