@@ -26,8 +26,10 @@ mod coverage;
 mod decode;
 mod difference;
 mod file;
+mod message;
 pub(crate) mod play;
 mod report;
+mod stream;
 
 pub use coverage::Coverage;
 pub use decode::Error;

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use quipu::model::{
-    Annotations, Body, CommandId, CommandRecord, CommitData, Context, EventId, Name, Position,
-    RecordedEvent, StreamId, Timestamp, Version, add_members, annotations, check_metadata,
+    Annotations, Body, CommandRecord, CommitData, Name, Position, RecordedEvent, StreamId,
+    Timestamp, Version, add_members, annotations,
 };
-use quipu::runtime::{Aggregate, Definition, FoldEvent, Instance, Manifest, Module, Outcome, Work};
-use quipu::upcast::{Lift, Lifter};
-use serde_json::Value;
+use quipu::runtime::{Definition, Instance, Module, Outcome, Work};
+use quipu::upcast::Lifter;
 
+use super::message::{Asked, body, command, metadata, own_members, same_ids, uuid};
+use super::stream::Stream;
 use super::{Given, Scenario};
 use crate::Components;
 
@@ -160,29 +160,6 @@ struct Play<'a> {
     now: Timestamp,
     asked: BTreeMap<StreamId, Vec<(usize, CommandRecord)>>,
     played: Played,
-}
-
-/// A stream and the state that is folded from it.
-struct Stream {
-    instance: Instance,
-    aggregate: Option<Aggregate>,
-    lift: Lift,
-    key: String,
-    /// Number of stored events that are folded.
-    folded: usize,
-    /// The events that are folded, lifted.
-    lifted: Vec<RecordedEvent>,
-}
-
-/// A command, as the scenario gives it.
-struct Asked<'a> {
-    name: &'a str,
-    schema_version: Option<u32>,
-    body: Body,
-    id: Option<&'a str>,
-    seed: Option<[u64; 4]>,
-    principal: Option<&'a str>,
-    metadata: &'a BTreeMap<String, Value>,
 }
 
 impl<'a> Play<'a> {
@@ -504,72 +481,6 @@ impl Play<'_> {
     }
 }
 
-impl Stream {
-    fn open(module: &Arc<Module>, id: &StreamId, components: &Components) -> Result<Self, String> {
-        let mut instance = Instance::new(module).map_err(|fault| fault.to_string())?;
-        let aggregate = instance.open(id.key(), None);
-        Ok(Self {
-            aggregate: Some(aggregate.map_err(|error| error.to_string())?),
-            instance,
-            lift: components.lift_for_decider(id.category()),
-            key: id.key().to_owned(),
-            folded: 0,
-            lifted: Vec::new(),
-        })
-    }
-
-    /// Folds stored events, in few or many calls.
-    fn fold(
-        &mut self,
-        stored: Vec<RecordedEvent>,
-        lifter: &Lifter,
-        calls: Calls,
-    ) -> Result<(), String> {
-        self.folded += stored.len();
-        let lifted = lifter.lift(&self.lift, stored);
-        let lifted = lifted.map_err(|error| error.to_string())?;
-        let Some(aggregate) = &self.aggregate else {
-            return Ok(());
-        };
-        let events: Vec<FoldEvent<'_>> = lifted.iter().map(FoldEvent::from).collect();
-        let folded = match calls {
-            Calls::Few => self.instance.apply(aggregate, &events),
-            Calls::Many => self.instance.apply_each(aggregate, &events),
-        };
-        folded.map_err(|error| error.to_string())?;
-        self.lifted.extend(lifted);
-        match calls {
-            Calls::Few => Ok(()),
-            Calls::Many => self.through_snapshot(),
-        }
-    }
-
-    /// Replaces the aggregate by one that is opened from its snapshot, in a new instance.
-    fn through_snapshot(&mut self) -> Result<(), String> {
-        let failed = |error: quipu::runtime::Failure| error.to_string();
-        let Some(aggregate) = &self.aggregate else {
-            return Ok(());
-        };
-        let Some(snapshot) = self.instance.snapshot(aggregate).map_err(failed)? else {
-            return Ok(());
-        };
-        let module = Arc::clone(self.instance.module());
-        let mut instance = Instance::new(&module).map_err(|fault| fault.to_string())?;
-        let aggregate = instance.open(&self.key, Some(&snapshot)).map_err(failed)?;
-        (self.instance, self.aggregate) = (instance, Some(aggregate));
-        Ok(())
-    }
-
-    /// The state as the decider shows it.
-    fn state(&mut self) -> Result<Option<String>, String> {
-        let Some(aggregate) = &self.aggregate else {
-            return Ok(None);
-        };
-        let view = self.instance.view(aggregate);
-        view.map_err(|error| error.to_string())
-    }
-}
-
 /// Cuts events into groups, never between the parts of one stored event.
 fn stored_together(events: &[RecordedEvent], count: usize) -> Vec<&[RecordedEvent]> {
     let mut groups = Vec::new();
@@ -594,79 +505,4 @@ fn chosen(named: Option<&str>, usual: Option<&StreamId>) -> Result<StreamId, Str
 
 fn stream_id(text: &str) -> Result<StreamId, String> {
     StreamId::new(text).map_err(|error| error.to_string())
-}
-
-/// The body of a message: an empty object if there is none.
-pub(super) fn body(data: Option<&Value>, json: Option<&str>) -> Result<Body, String> {
-    let text = match (data, json) {
-        (Some(data), _) => data.to_string(),
-        (None, Some(json)) => json.to_owned(),
-        (None, None) => "{}".to_owned(),
-    };
-    Body::json(text).map_err(|error| error.to_string())
-}
-
-fn metadata(members: &BTreeMap<String, Value>) -> Result<Option<Bytes>, String> {
-    if members.is_empty() {
-        return Ok(None);
-    }
-    let text = serde_json::to_vec(members).map_err(|error| error.to_string())?;
-    check_metadata(&text).map_err(|error| error.to_string())?;
-    Ok(Some(text.into()))
-}
-
-/// The members that a guest gave an event.
-fn own_members(metadata: Option<&Bytes>) -> Annotations {
-    annotations(metadata, &Context::default())
-}
-
-/// A command as the decider receives it.
-fn command(
-    manifest: &Manifest,
-    asked: &Asked<'_>,
-    number: u64,
-    now: Timestamp,
-) -> Result<CommandRecord, String> {
-    let given = Name::new(asked.name).map_err(|error| error.to_string())?;
-    let known = manifest.command(asked.name);
-    let usual_id = format!("command-{number}");
-    let id = match asked.id {
-        // An id that a host made, in a scenario that was recorded.
-        Some(id) if id.starts_with("quipu.") => CommandId::stored(id),
-        id => CommandId::new(id.unwrap_or(&usual_id)).map_err(|error| error.to_string())?,
-    };
-    let context = Context {
-        correlation_id: Some(id.as_str().into()),
-        principal: asked.principal.map(Into::into),
-        ..Context::default()
-    };
-    Ok(CommandRecord {
-        name: known.map_or(given, |known| known.name.clone()),
-        schema_version: asked
-            .schema_version
-            .unwrap_or_else(|| known.map_or(1, |known| known.schema_version)),
-        body: asked.body.clone(),
-        metadata: metadata(asked.metadata)?,
-        context,
-        accepted_at: now,
-        seed: asked.seed.unwrap_or([number, 2, 3, 4]),
-        id,
-    })
-}
-
-/// The outcome with event ids that do not differ between two decisions.
-fn same_ids(outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Events(mut events) => {
-            for (number, event) in (1..).zip(&mut events) {
-                event.id = uuid(number);
-            }
-            Outcome::Events(events)
-        }
-        other => other,
-    }
-}
-
-fn uuid(number: u64) -> EventId {
-    EventId::from_u128(number.into())
 }

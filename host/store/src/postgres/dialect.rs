@@ -23,10 +23,14 @@ macro_rules! now {
     };
 }
 
-/// The time as a number of milliseconds.
+/// A first token: the server's time in microseconds, or this number if it is higher.
 macro_rules! token {
-    () => {
-        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+    ($least:literal) => {
+        concat!(
+            "greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, ",
+            $least,
+            "::bigint)"
+        )
     };
 }
 

@@ -28,10 +28,10 @@ macro_rules! now {
     };
 }
 
-/// The time as a number of milliseconds.
+/// A first token: the time in microseconds, or this number if it is higher.
 macro_rules! token {
-    () => {
-        super::dialect::now!()
+    ($least:literal) => {
+        concat!("max(", super::dialect::now!(), " * 1000, ", $least, ")")
     };
 }
 

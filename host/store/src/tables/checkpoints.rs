@@ -1,6 +1,7 @@
 //! The checkpoints of named readers of the log.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
@@ -11,11 +12,11 @@ use super::signed;
 use crate::{CHECKPOINTS_PAGE_MAX, Checkpoint, CheckpointStore, Claim, Result};
 use quipu_model::Position;
 
-/// The first token is the time, so that a name which is created a second time gets no earlier
-/// token.
+/// The first token is the time, so that a name which is created a second time gets no token that it
+/// had before: each later claim adds 1, and takes longer than a microsecond.
 const CLAIM: &str = concat!(
     "INSERT INTO checkpoints AS c (name, position, token, held_until) VALUES ($1, 0, ",
-    token!(),
+    token!("$3"),
     ", ",
     until!("$2"),
     ") ON CONFLICT (name) DO UPDATE SET token = c.token + 1, held_until = excluded.held_until \
@@ -23,6 +24,8 @@ const CLAIM: &str = concat!(
     now!(),
     " RETURNING token, position"
 );
+/// More claims than a name has between two first tokens while the clock does not move.
+const STEP: i64 = 1_000;
 const ADVANCE: &str = concat!(
     "UPDATE checkpoints SET position = ",
     greatest!("position", "$3"),
@@ -32,7 +35,7 @@ const ADVANCE: &str = concat!(
 );
 const CREATE: &str = concat!(
     "INSERT INTO checkpoints (name, position, token) VALUES ($1, $2, ",
-    token!(),
+    token!("$3"),
     ") ON CONFLICT (name) DO NOTHING"
 );
 const SEEK: &str = "UPDATE checkpoints SET position = $2, token = token + 1, held_until = NULL \
@@ -80,6 +83,7 @@ from_row!(Checkpoint, |row| Ok(Checkpoint {
 impl CheckpointStore for Checkpoints {
     async fn claim(&self, name: &str, lease: Duration) -> Result<Option<Claim>> {
         let claim = sqlx::query_as(CLAIM).bind(name).bind(millis(lease));
+        let claim = claim.bind(least_token());
         Ok(claim.fetch_optional(&mut *self.0.write().await?).await?)
     }
 
@@ -107,7 +111,7 @@ impl CheckpointStore for Checkpoints {
 
     async fn create(&self, name: &str, position: Position) -> Result<bool> {
         let create = sqlx::query(CREATE).bind(name).bind(signed(position.0));
-        Ok(self.0.execute(create).await? > 0)
+        Ok(self.0.execute(create.bind(least_token())).await? > 0)
     }
 
     async fn seek(&self, name: &str, position: Position) -> Result<bool> {
@@ -135,4 +139,15 @@ impl CheckpointStore for Checkpoints {
             .bind(signed(limit.min(CHECKPOINTS_PAGE_MAX) as u64));
         Ok(between.fetch_all(self.0.pool()).await?)
     }
+}
+
+/// The time in microseconds, and more than every number before it in this process. The clock of a
+/// database may count in milliseconds, or be set back.
+fn least_token() -> i64 {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
+    let next = |last: i64| now.max(last.saturating_add(STEP));
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+    next(last.unwrap_or_default())
 }
