@@ -39,6 +39,7 @@ codes! {
     BadRequest "bad-request" 400 "the request is malformed";
     InvalidCommand "invalid-command" 400 "the decider can't read the command";
     DuplicateInAppend "duplicate-in-append" 400 "an event occurs twice in the append";
+    Forbidden "forbidden" 403 "the caller may not do this";
     Unsigned "unsigned" 403 "the module has no signature that this host takes";
     NotFound "not-found" 404 "there is no such path";
     StreamNotFound "stream-not-found" 404 "there is no such stream";

@@ -23,6 +23,8 @@ pub struct Config {
     pub store: Option<String>,
     /// As `--listen`.
     pub listen: Option<String>,
+    /// As `--allow-unauthenticated`.
+    pub allow_unauthenticated: bool,
     /// As `--modules`.
     pub modules: Option<PathBuf>,
     /// Where compiled components are stored.

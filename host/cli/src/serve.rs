@@ -30,6 +30,10 @@ pub struct Serve {
     /// The address to listen on; port 0 picks a port [default: 127.0.0.1:7878]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Listen on an address that other machines reach, although the host takes every request without
+    /// asking who sends it
+    #[arg(long)]
+    allow_unauthenticated: bool,
     /// Upload every component of this folder; activate those whose name never had an active module
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
@@ -62,6 +66,10 @@ impl Serve {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("can't listen on {listen}"))?;
+        check_reach(
+            &listener,
+            self.allow_unauthenticated || config.allow_unauthenticated,
+        )?;
 
         let (http, force) = (config.http(), self.modules_force);
         let modules = self.modules.clone().or_else(|| config.modules.clone());
@@ -85,6 +93,20 @@ impl Serve {
         io::stdout().flush()?;
         http::serve(listener, host, http, asked_to_end(signals)).await
     }
+}
+
+/// Refuses to listen where other machines can reach the host, unless that is asked for.
+pub(super) fn check_reach(listener: &TcpListener, is_allowed: bool) -> Result<()> {
+    let address = listener.local_addr()?;
+    if address.ip().is_loopback() || is_allowed {
+        return Ok(());
+    }
+    Err(WrongUse(format!(
+        "other machines can reach {address}, and the host takes every request without asking who \
+         sends it; listen on 127.0.0.1 behind a proxy that authenticates callers, or allow it with \
+         --allow-unauthenticated"
+    ))
+    .into())
 }
 
 pub(super) async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {

@@ -31,6 +31,7 @@ mod modules;
 mod openapi;
 mod options;
 mod pace;
+mod pages;
 mod params;
 mod patience;
 mod preflights;

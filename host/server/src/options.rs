@@ -42,6 +42,12 @@ pub struct Options {
     /// eighth. Further answers wait for half of `request_time_max`, then they are rejected as
     /// `overloaded`.
     pub answers_bytes_max: usize,
+    /// Names under which the host is reached, besides addresses and names without a dot. A request
+    /// for another name is refused: a web page may have made its own name lead here.
+    pub hosts: Vec<String>,
+    /// Origins of the web pages that may call the host, as `https://shop.example`. Requests of
+    /// other pages are refused.
+    pub origins: Vec<String>,
 }
 
 impl Options {
@@ -71,6 +77,8 @@ impl Default for Options {
             lines_wait_max: Duration::from_secs(600),
             bodies_bytes_max: 256 << 20,
             answers_bytes_max: 256 << 20,
+            hosts: Vec::new(),
+            origins: Vec::new(),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
 use super::{
     App, Options, acknowledgements, activate, appends, changes, commands, deployments, documents,
-    export, health, lines, log, marks, modules, openapi, params, preflights, projections,
+    export, health, lines, log, marks, modules, openapi, pages, params, preflights, projections,
     rejections, shadows, snapshots, state, streams, subscribe, subscriptions, types, verify,
 };
 use quipu::Host;
@@ -129,7 +129,7 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
     Failure::new(Code::MethodNotAllowed, detail)
 }
 
-/// Wraps every handler: checks the address, limits the time to the answer, and confines a mistake
+/// Wraps every handler: refuses web pages that may not ask, checks the address, limits the time to the answer, and confines a mistake
 /// of the host to its request.
 async fn guard(
     State(app): State<App>,
@@ -137,6 +137,11 @@ async fn guard(
     request: Request,
     next: Next,
 ) -> Result<Response> {
+    let page = pages::check(&request, &app.options)?;
+    if let Some(mut allowed) = pages::preflight(&request, page.as_ref()) {
+        pages::protect(&mut allowed, page);
+        return Ok(allowed);
+    }
     params::check_encoding(request.uri().path())?;
     params::check_encoding(request.uri().query().unwrap_or_default())?;
     let time_max = app.options.request_time_max;
@@ -149,7 +154,10 @@ async fn guard(
         false => tokio::time::timeout_at(due, answering).await,
     };
     match answered {
-        Ok(Ok(response)) => Ok(response),
+        Ok(Ok(mut response)) => {
+            pages::protect(&mut response, page);
+            Ok(response)
+        }
         Ok(Err(_)) => Err(Failure::internal(&"a handler panicked")),
         Err(_) => {
             let detail = format!(

@@ -336,3 +336,21 @@ fn subscriptions_that_nobody_reads_do_not_hold_up_the_end() {
     assert!(!said.err.contains("were still open"), "{}", said.err);
     drop(clients);
 }
+
+#[test]
+fn an_address_that_others_reach_must_be_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", dir.path().join("q.db").display());
+    let said = run(&["serve", "--store", &store, "--listen", "0.0.0.0:0"]);
+    assert_eq!(said.code, 2);
+    for way_out in [
+        "listen on 127.0.0.1 behind a proxy",
+        "--allow-unauthenticated",
+    ] {
+        assert!(said.err.contains(way_out), "{}", said.err);
+    }
+    assert!(!dir.path().join("q.db").exists());
+    let allowed = ["--listen", "0.0.0.0:0", "--allow-unauthenticated"];
+    let host = Served::start_in(dir, &allowed);
+    assert!(host.url.starts_with("http://0.0.0.0:"), "{}", host.url);
+}

@@ -14,6 +14,7 @@ mod long_reads;
 mod memory;
 mod metadata;
 mod modules;
+mod pages;
 mod past;
 mod preflights;
 mod problems;

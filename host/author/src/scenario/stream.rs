@@ -20,7 +20,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub fn open(module: &Arc<Module>, id: &StreamId, components: &Components) -> Result<Self, String> {
+    pub fn open(
+        module: &Arc<Module>,
+        id: &StreamId,
+        components: &Components,
+    ) -> Result<Self, String> {
         let mut instance = Instance::new(module).map_err(|fault| fault.to_string())?;
         let aggregate = instance.open(id.key(), None);
         Ok(Self {
@@ -84,4 +88,3 @@ impl Stream {
         view.map_err(|error| error.to_string())
     }
 }
-

@@ -63,6 +63,7 @@ impl Dev {
         }
         let listener = TcpListener::bind(&self.listen).await;
         let listener = listener.with_context(|| format!("can't listen on {}", self.listen))?;
+        serve::check_reach(&listener, false)?;
         let config = Config::default();
         let host = serve::open(&url, &config).await?;
         let mut watch = Watch::new(&project)?;

@@ -71,6 +71,17 @@ impl Value for Millis {
     }
 }
 
+/// A list of names.
+pub type Names = Vec<String>;
+
+impl Value for Names {
+    type Option = Self;
+
+    fn option(&self) -> Self {
+        self.clone()
+    }
+}
+
 /// A number for each category.
 pub type ByCategory = HashMap<String, u64>;
 

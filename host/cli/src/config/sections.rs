@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::policies::Policies;
-use super::section::{ByCategory, Millis, section};
+use super::section::{ByCategory, Millis, Names, section};
 use quipu::model::AppendLimits;
 use quipu::{engine, projection, runtime, subscribe};
 use quipu_server as http;
@@ -95,6 +95,10 @@ section! {
         bodies_bytes_max: usize => bodies_bytes_max;
         /// Bytes in memory of all answers with pages.
         answers_bytes_max: usize in 64 << 20..=u64::MAX => answers_bytes_max;
+        /// Names under which the host is reached.
+        hosts: Names => hosts;
+        /// Origins of web pages that may call the host.
+        origins: Names => origins;
     }
 }
 

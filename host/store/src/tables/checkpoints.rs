@@ -148,6 +148,8 @@ fn least_token() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX);
     let next = |last: i64| now.max(last.saturating_add(STEP));
-    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+        Some(next(last))
+    });
     next(last.unwrap_or_default())
 }
