@@ -297,6 +297,16 @@ class Copies(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "negative"):
             replace(Checked(1), number=-1)
 
+    def test_a_constructor_of_its_own_is_called(self) -> None:
+        @dataclass(frozen=True)
+        class Doubled:
+            number: int
+
+            def __init__(self, number: int) -> None:
+                object.__setattr__(self, "number", number * 2)
+
+        self.assertEqual(shape_of(Doubled).read({"number": 3}).number, 6)
+
     def test_a_value_that_was_read_is_an_ordinary_one(self) -> None:
         for tp, text, value in (
             (Inner, '{"number":3}', Inner(3)),

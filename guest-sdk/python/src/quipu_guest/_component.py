@@ -11,6 +11,7 @@ import importlib
 import linecache
 import sys
 import uuid
+import weakref
 from typing import Any
 
 from componentize_py_types import Err
@@ -42,6 +43,8 @@ def load(module_name: str, file: str) -> dict[str, Any]:
         exports["Projection"] = _projection(guest)
     _keep_sources()
     sys.stdout, sys.stderr = _Lines(2), _Lines(3)  # type: ignore[assignment]
+    # The first finalizer imports and registers: a fresh instance need not do that.
+    weakref.finalize(_Lines(0), int)
     purity.close()
     # What exists now lives as long as the instance: the collector need not visit it.
     gc.collect()

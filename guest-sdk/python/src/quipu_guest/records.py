@@ -149,6 +149,8 @@ def is_plain(cls: type) -> bool:
     return bool(
         params.frozen
         and params.init
+        # A class may have a constructor of its own, which the decorator keeps.
+        and getattr(cls.__init__, "__code__", is_plain.__code__).co_filename == "<string>"
         and not hasattr(cls, "__post_init__")
         and not any("__slots__" in base.__dict__ for base in cls.__mro__[:-1])
         and cls.__new__ is object.__new__  # type: ignore[comparison-overlap]
