@@ -146,11 +146,13 @@ def _writer(record: Record) -> Callable[[Any], str]:
 def is_plain(cls: type) -> bool:
     """Whether a frozen dataclass consists of its fields: its constructor does nothing else."""
     params = cls.__dataclass_params__  # type: ignore[attr-defined]
+    constructor = getattr(vars(cls).get("__init__"), "__code__", None)
     return bool(
         params.frozen
         and params.init
         # A class may have a constructor of its own, which the decorator keeps.
-        and getattr(cls.__init__, "__code__", is_plain.__code__).co_filename == "<string>"
+        and constructor is not None
+        and constructor.co_filename == "<string>"
         and not hasattr(cls, "__post_init__")
         and not any("__slots__" in base.__dict__ for base in cls.__mro__[:-1])
         and cls.__new__ is object.__new__  # type: ignore[comparison-overlap]
