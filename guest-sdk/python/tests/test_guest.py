@@ -195,6 +195,17 @@ class Drivers(unittest.TestCase):
         with self.assertRaisesRegex(BadEvent, "event deposited: body does not fit: amount"):
             driver.apply("deposited", 1, "{}")
 
+    def test_a_snapshot_that_cannot_be_read_is_no_fault_of_the_guest(self) -> None:
+        for snapshot, part in (
+            ((2, '{"balance":1}'), "state schema version 2, expected 1"),
+            ((1, "null"), "expected an object, found null"),
+            ((1, '{"balance":"x"}'), "balance: expected a whole number"),
+            ((1, "{"), "snapshot of account"),
+        ):
+            with self.subTest(part), self.assertRaises(BadEvent) as raised:
+                Driver(accounts.guest.decider, "1", snapshot)
+            self.assertIn(part, str(raised.exception))
+
     def test_wrong_results_are_faults(self) -> None:
         for decide, part in (
             (lambda *_: 5, "not iterable"),
