@@ -10,14 +10,15 @@ use crate::Components;
 use crate::scenario::Scenario;
 use crate::scenario::play::{self, Calls, Repeated};
 
-/// The export with which a component that is made from JavaScript starts its engine.
-const OF_ENGINE: &str = "init";
+/// Exports with which components that are made from JavaScript and from Python start their
+/// language's engine.
+const OF_ENGINES: [&str; 2] = ["init", "exports"];
 /// How often a component is asked to describe itself.
 const ASKED: usize = 3;
 
 pub(super) fn describes(findings: &mut Findings, runtime: &Runtime, module: &Arc<Module>) {
     let extra = module.other_exports().iter().map(String::as_str);
-    let extra: Vec<&str> = extra.filter(|name| *name != OF_ENGINE).collect();
+    let extra: Vec<&str> = extra.filter(|name| !OF_ENGINES.contains(name)).collect();
     let exports = match extra.is_empty() {
         true => Ok(()),
         false => Err(format!("it also exports {}", extra.join(", "))),
