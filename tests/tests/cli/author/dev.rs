@@ -84,8 +84,11 @@ impl Dev {
         said(&command.env("QUIPU_URL", &self.url).output().unwrap())
     }
 
+    /// Replaces the source as a whole, as editors do: a build must not see half of it.
     fn write(&self, probe: &Probe) {
-        std::fs::write(self.dir.path().join("source"), probe.component()).unwrap();
+        let new = self.dir.path().join("new");
+        std::fs::write(&new, probe.component()).unwrap();
+        std::fs::rename(&new, self.dir.path().join("source")).unwrap();
     }
 
     fn builds(&self) -> usize {
