@@ -17,12 +17,15 @@ use super::{App, answer, headers};
 use quipu::runtime::Module;
 use quipu_api::{ModuleEntry, ModuleList, ModuleView, Problem, PrunedModule, PrunedView, choices};
 
+/// The path of the modules.
+pub const PATH: &str = "/v1/modules";
+
 /// Uploads a component.
 ///
 /// The component is checked and stored together with its signature; nothing is activated. The same
 /// bytes may be uploaded a second time with another signature.
 #[utoipa::path(
-    post, path = "/v1/modules", tag = "modules",
+    post, path = PATH, tag = "modules",
     params(("Quipu-Signature" = Option<String>, Header, description = "`ed25519`, the public key and the signature of the body, both in base64")),
     request_body(description = "The component", content(
         (choices::Bytes = "application/wasm"),
@@ -57,7 +60,7 @@ pub async fn upload(
 
 /// Lists the modules of the store.
 #[utoipa::path(
-    get, path = "/v1/modules", operation_id = "list_modules", tag = "modules",
+    get, path = PATH, operation_id = "list_modules", tag = "modules",
     responses(
         (status = 200, body = ModuleList, description = "Modules"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),

@@ -16,6 +16,8 @@ pub struct Options {
     /// Time from a request's head to the head of its answer; then the answer is `timeout`. A line
     /// of NDJSON waits for the same time while the host is overloaded.
     pub request_time_max: Duration,
+    /// The same time for an upload of a component, which is compiled before the answer.
+    pub upload_time_max: Duration,
     /// How long a client may leave a ready answer unread. Then it is disconnected; a subscription
     /// is notified first if possible.
     pub slow_reader_max: Duration,
@@ -68,6 +70,7 @@ impl Default for Options {
             lines_in_flight_max: 256,
             lines_waiting_max: 4_096,
             request_time_max: Duration::from_secs(30),
+            upload_time_max: Duration::from_secs(150),
             slow_reader_max: Duration::from_secs(30),
             connections_max: 4_096,
             connection_requests_max: 100,

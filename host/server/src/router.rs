@@ -144,8 +144,12 @@ async fn guard(
     }
     params::check_encoding(request.uri().path())?;
     params::check_encoding(request.uri().query().unwrap_or_default())?;
-    let time_max = app.options.request_time_max;
     let is_long = request.uri().path() == export::IMPORT;
+    let is_upload = request.uri().path() == modules::PATH && request.method() == Method::POST;
+    let time_max = match is_upload {
+        true => app.options.upload_time_max,
+        false => app.options.request_time_max,
+    };
     // This includes the time that the request waited before it was handled.
     let due = visit.arrived + time_max;
     let answering = AssertUnwindSafe(next.run(request)).catch_unwind();

@@ -78,6 +78,8 @@ section! {
         line_bytes_max: usize in SOME => line_bytes_max;
         lines_in_flight_max: usize in SOME => lines_in_flight_max;
         request_time_max_ms: Millis in TIME => request_time_max;
+        /// The same for an upload of a component, which is compiled before the answer.
+        upload_time_max_ms: Millis in TIME => upload_time_max;
         slow_reader_max_ms: Millis in TIME => slow_reader_max;
         /// Maximum number of open connections.
         connections_max: usize in MANY => connections_max;
