@@ -16,7 +16,7 @@ const SDKS: [(&str, &[(&str, &str)]); 3] = [
     ("PYTHON", &[("guest-sdk/python", "quipu-guest")]),
 ];
 
-/// Folders that are no part of an SDK.
+/// Folders that are not part of an SDK.
 const LEFT_OUT: [&str; 8] = [
     "node_modules",
     "test",
@@ -40,11 +40,12 @@ fn main() {
         text.push_str(&format!("pub(super) const {name}: &[(&str, &[u8])] = &[\n"));
         for (from, to) in parts {
             let from = root.join(from);
+            // The whole folder: a file that is added must get into the program, too.
+            println!("cargo::rerun-if-changed={}", from.display());
             let mut files = Vec::new();
             collect(&from, &mut files);
             files.sort_unstable();
             for file in files {
-                println!("cargo::rerun-if-changed={}", file.display());
                 let path = file.strip_prefix(&from).expect("it lies in the folder");
                 let path = Path::new(to)
                     .join(path)
@@ -61,8 +62,9 @@ fn main() {
 }
 
 fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
-    // A folder that is not there has no files.
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    for entry in entries {
+        let entry = entry.unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         if path.is_dir() {
