@@ -44,10 +44,10 @@ impl Decider for State {
             }
             Command::Open { title } => Ok(vec![Event::Opened { title }]),
             _ if !self.is_open => Err(Rejection::new("not-open", "open it first")),
-            Command::Add { amount } if amount > TOTAL_MAX - self.total => Err(Rejection::new(
-                "limit-exceeded",
-                format!("the total is {}, at most {TOTAL_MAX}", self.total),
-            )),
+            Command::Add { amount } if amount > TOTAL_MAX.saturating_sub(self.total) => {
+                let message = format!("the total is {}, at most {TOTAL_MAX}", self.total);
+                Err(Rejection::new("limit-exceeded", message))
+            }
             Command::Add { amount } => Ok(vec![Event::Added { amount }]),
             Command::Close => Ok(vec![Event::Closed { at: context.accepted_at().to_string() }]),
         }
