@@ -3,10 +3,13 @@
 import datetime
 import enum
 import math
+import subprocess
+import sys
 import unittest
 import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 from quipu_guest import U32, Between, DefinitionError, Length, Map, Name, Unfit, replace
@@ -316,6 +319,22 @@ class Copies(unittest.TestCase):
             self.assertEqual((read, repr(read), hash(read)), (value, repr(value), hash(value)))
             with self.assertRaises(AttributeError):
                 read.number = 1
+
+
+class InComponents(unittest.TestCase):
+    def test_times_have_a_form_after_the_clock_is_replaced(self) -> None:
+        program = """
+from quipu_guest import purity, typeshapes
+purity.replace()
+from datetime import date, datetime
+for tp, text in (datetime, "2026-01-31T12:00:00Z"), (date, "2026-01-31"):
+    assert typeshapes.shape_of(tp) is not None
+    assert isinstance(tp.fromisoformat(text), tp)
+"""
+        command = [sys.executable, "-c", program]
+        environment = {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
 
 class Maps(unittest.TestCase):

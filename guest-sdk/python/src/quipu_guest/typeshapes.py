@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import types
 import typing
@@ -56,7 +57,13 @@ def _simple(tp: Any, extras: tuple[Any, ...]) -> Shape | None:
         return Str(*_length(extras))
     if tp is Any or tp is object:
         return AnyJson()
-    return TEXTS.get(tp) if isinstance(tp, type) else None
+    return TEXTS.get(_real(tp)) if isinstance(tp, type) else None
+
+
+def _real(tp: type) -> type:
+    """The class of the interpreter. In a component `purity` puts subclasses without a clock in the
+    place of `datetime` and `date`."""
+    return tp.__mro__[1] if tp in (datetime.datetime, datetime.date) and tp not in TEXTS else tp
 
 
 def _generic(tp: Any, extras: tuple[Any, ...], where: str) -> Shape | None:
