@@ -234,6 +234,39 @@ fn every_folder_of_the_code_map_exists() {
     }
 }
 
+/// The paths that `llms.txt` names: a word with `/` that begins with a folder of the repository.
+fn paths_for_agents(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| c.is_whitespace() || "`(),:".contains(c));
+    let folders = ["docs/", "wit/", "example-guests/", "guest-sdk/", "tests/"];
+    let is_path = |word: &&str| folders.iter().any(|folder| word.starts_with(folder));
+    words.filter(is_path).collect()
+}
+
+#[test]
+fn every_path_that_agents_are_given_exists() {
+    let text = read("docs/src/llms.txt");
+    let paths = paths_for_agents(&text);
+    assert!(paths.len() > 30, "{paths:?}");
+    for path in paths {
+        assert!(root().join(path).exists(), "llms.txt: {path}");
+    }
+}
+
+#[test]
+fn agents_are_given_every_page_about_guests_and_every_tutorial() {
+    let text = read("docs/src/llms.txt");
+    let paths = paths_for_agents(&text);
+    for folder in ["guests", "tutorials", "rules"] {
+        let mut pages = Vec::new();
+        find(&root().join("docs/src").join(folder), &["md"], &mut pages);
+        assert!(pages.len() > 2, "{folder}");
+        for page in pages {
+            let page = page.strip_prefix(root()).unwrap().to_str().unwrap();
+            assert!(paths.contains(page), "{page} is not in llms.txt");
+        }
+    }
+}
+
 /// The commands of the program that a page shows, in blocks and within sentences.
 fn commands(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");

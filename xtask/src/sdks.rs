@@ -1,4 +1,4 @@
-//! The guest SDKs for JavaScript and Python, and the projects that `quipu new` makes.
+//! The guest SDKs for JavaScript and Python, the projects that `quipu new` makes, and the tutorials.
 //!
 //! What they need comes from npm and PyPI in the versions that their packages name. Everything made
 //! is in `sdks/` of the target folder, but for the packages of npm.
@@ -17,6 +17,8 @@ const NEEDED: [(&str, &str); 3] = [
     ("node", "Node.js 20 or later"),
     ("python3", "Python 3.11 or later"),
 ];
+/// The pages of `docs/src/tutorials`.
+const TUTORIALS: [&str; 3] = ["rust.md", "typescript.md", "python.md"];
 const NPM_INSTALL: [&str; 5] = [
     "install",
     "--no-package-lock",
@@ -26,7 +28,7 @@ const NPM_INSTALL: [&str; 5] = [
 ];
 
 /// Runs the tests of the SDKs and of their example guests, then makes a project of each language
-/// and kind, and builds and tests it.
+/// and kind, and builds and tests it. At the end runs the tutorials as their readers do.
 pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
     for (program, what) in NEEDED {
         let found = Command::new(program).arg("--version").output();
@@ -43,7 +45,22 @@ pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
     for folder in ["guest-sdk/python", "example-guests/loan-py"] {
         run(&root.join(folder), &python, &["-m", "unittest", "--quiet"])?;
     }
-    projects(&made, quipu)
+    projects(&made, quipu)?;
+    tutorials(root, &made, quipu)
+}
+
+/// Runs every command of the tutorials from an empty folder.
+fn tutorials(root: &Path, made: &Path, quipu: &Path) -> Result<()> {
+    let runner = root.join("tests/tutorials");
+    run(&runner, "python3", &["-m", "unittest", "--quiet"])?;
+    let (quipu, made) = (quipu.display().to_string(), made.display().to_string());
+    let pages = TUTORIALS.map(|name| {
+        let page = root.join("docs/src/tutorials").join(name);
+        page.display().to_string()
+    });
+    let mut args = vec!["run.py", "--quipu", &quipu, "--parent", &made];
+    args.extend(pages.iter().map(String::as_str));
+    run(&runner, "python3", &args)
 }
 
 /// A virtual environment with the SDK for Python and what its tests need.
