@@ -1,0 +1,3 @@
+export { Quipu } from './client.js';
+export { QuipuError, RejectionError } from './errors.js';
+export { parseExact, stringifyExact } from './json.js';
