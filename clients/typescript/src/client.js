@@ -58,34 +58,32 @@ export class Quipu {
   readStream(stream, options = {}) {
     const known = ['from', 'to', 'limit', 'direction', 'form', 'pageSize', 'signal'];
     const { limit, pageSize, from, ...others } = checkOptions('readStream', options, known);
+    // Now, and not when the first event is asked for.
+    streamQuery({ ...others, from });
+    segment('stream', stream);
     const read = (next, size) => this.readStreamPage(stream, { ...others, from: next ?? from, limit: size });
     return eventsOf(read, boundsOf(limit, pageSize));
   }
 
   async readStreamPage(stream, options = {}) {
     const { signal, ...query } = checkOptions('readStreamPage', options, ['from', 'to', 'limit', 'direction', 'form', 'signal']);
-    integer('from', query.from, 1);
-    integer('to', query.to, 0);
-    integer('limit', query.limit, 1, EVENTS_PER_PAGE_MAX);
-    const page = camelCased(await this.#transport.get(`/v1/streams/${segment('stream', stream)}/events`, { query, signal }));
+    const path = `/v1/streams/${segment('stream', stream)}/events`;
+    const page = camelCased(await this.#transport.get(path, { query: streamQuery(query), signal }));
     return { ...page, events: listOf(page, 'events').map(eventOf) };
   }
 
   readLog(options = {}) {
     const known = [...FILTER_OPTIONS, 'after', 'to', 'limit', 'direction', 'form', 'archived', 'pageSize', 'signal'];
     const { limit, pageSize, after, ...others } = checkOptions('readLog', options, known);
+    logQuery({ ...others, after });
     const read = (next, size) => this.readLogPage({ ...others, after: next ?? after, limit: size });
     return eventsOf(read, boundsOf(limit, pageSize));
   }
 
   async readLogPage(options = {}) {
     const known = [...FILTER_OPTIONS, 'after', 'to', 'limit', 'direction', 'form', 'archived', 'signal'];
-    const { signal, after, to, limit, direction, form, archived } = checkOptions('readLogPage', options, known);
-    integer('after', after, 0);
-    integer('to', to, 0);
-    integer('limit', limit, 1, EVENTS_PER_PAGE_MAX);
-    const query = { ...filterOf(options), after, to, limit, direction, form, archived };
-    const page = await this.#transport.get('/v1/events', { query, signal });
+    const { signal, ...query } = checkOptions('readLogPage', options, known);
+    const page = await this.#transport.get('/v1/events', { query: logQuery(query), signal });
     return { ...page, events: listOf(page, 'events').map(eventOf) };
   }
 
@@ -167,6 +165,21 @@ function newEvents(events) {
 /** Whether the host recognizes the events by their ids. */
 function haveIds(events) {
   return events.length > 0 && events.every(({ id }) => id !== undefined);
+}
+
+function streamQuery({ from, to, limit, direction, form }) {
+  integer('from', from, 1);
+  integer('to', to, 0);
+  integer('limit', limit, 1, EVENTS_PER_PAGE_MAX);
+  return { from, to, limit, direction, form };
+}
+
+function logQuery(options) {
+  const { after, to, limit, direction, form, archived } = options;
+  integer('after', after, 0);
+  integer('to', to, 0);
+  integer('limit', limit, 1, EVENTS_PER_PAGE_MAX);
+  return { ...filterOf(options), after, to, limit, direction, form, archived };
 }
 
 function boundsOf(limit, pageSize) {
