@@ -143,7 +143,9 @@ impl Dev {
         match prepared.activate().await {
             Ok(deployment) => Ok(format!("{name} serves with plan {}", deployment.plan)),
             Err(DeployError::Blocked(_)) => {
-                bail!("the preflight objects; correct the guest, or start with an empty store: --fresh")
+                bail!(
+                    "the preflight objects; correct the guest, or start with an empty store: --fresh"
+                )
             }
             Err(error) => Err(error.into()),
         }
