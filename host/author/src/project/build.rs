@@ -1,4 +1,3 @@
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -149,7 +148,7 @@ fn python(dir: &Path) -> Result<PathBuf, Error> {
 
 /// Finds a program on the path.
 pub(super) fn program(name: &str, install: &str) -> Result<PathBuf, Error> {
-    let paths = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+    let paths = std::env::var_os("PATH").unwrap_or_default();
     let mut found = std::env::split_paths(&paths).map(|folder| folder.join(name));
     let found = found.find(|file| file.is_file());
     found.ok_or_else(|| Error::Missing {

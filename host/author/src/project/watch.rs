@@ -57,7 +57,7 @@ impl Watch {
     ///
     /// # Errors
     /// When a folder can't be read.
-    pub fn next(&mut self) -> Result<Vec<PathBuf>, Error> {
+    pub fn wait(&mut self) -> Result<Vec<PathBuf>, Error> {
         loop {
             if self.signals.recv().is_err() {
                 return Err(Error::Failed("the system watches no longer".to_owned()));
@@ -140,7 +140,7 @@ mod tests {
         let project = Project::read(dir.path()).unwrap();
         let mut watch = Watch::new(&project).unwrap();
         write("app.py", "2");
-        assert_eq!(watch.next().unwrap(), [dir.path().join("app.py")]);
+        assert_eq!(watch.wait().unwrap(), [dir.path().join("app.py")]);
         write("app.py", "2");
         write("build/bank.wasm", "written by the build");
         write("README.md", "not watched");

@@ -57,7 +57,7 @@ impl fmt::Display for Difference {
 /// members makes no difference.
 pub(super) fn compare(place: &str, expected: &Value, found: &Value) -> Vec<Difference> {
     let mut differences = Vec::new();
-    collect(place.to_owned(), expected, found, &mut differences);
+    collect(place, expected, found, &mut differences);
     if differences.len() > LISTED_MAX {
         let more = differences.len() - LISTED_MAX;
         differences.truncate(LISTED_MAX);
@@ -68,19 +68,19 @@ pub(super) fn compare(place: &str, expected: &Value, found: &Value) -> Vec<Diffe
     differences
 }
 
-fn collect(place: String, expected: &Value, found: &Value, differences: &mut Vec<Difference>) {
+fn collect(place: &str, expected: &Value, found: &Value, differences: &mut Vec<Difference>) {
     match (expected, found) {
         (Value::String(any), _) if any == ANY => {}
         (Value::Object(wanted), Value::Object(got)) => {
             for (name, wanted) in wanted {
-                let place = member(&place, name);
+                let place = member(place, name);
                 match got.get(name) {
-                    Some(got) => collect(place, wanted, got, differences),
+                    Some(got) => collect(&place, wanted, got, differences),
                     None => differences.push(Difference::new(&place, &text(wanted), "nothing")),
                 }
             }
             for (name, got) in got.iter().filter(|(name, _)| !wanted.contains_key(*name)) {
-                let place = member(&place, name);
+                let place = member(place, name);
                 differences.push(Difference::new(&place, "nothing", &text(got)));
             }
         }
@@ -88,12 +88,12 @@ fn collect(place: String, expected: &Value, found: &Value, differences: &mut Vec
             if wanted.len() != got.len() {
                 let (wanted, got) = (wanted.len(), got.len());
                 let wanted = format!("{wanted} elements");
-                differences.push(Difference::new(&place, &wanted, &got.to_string()));
+                differences.push(Difference::new(place, &wanted, &got.to_string()));
                 return;
             }
             for (number, (wanted, got)) in wanted.iter().zip(got).enumerate() {
                 collect(
-                    member(&place, &number.to_string()),
+                    &member(place, &number.to_string()),
                     wanted,
                     got,
                     differences,
@@ -103,7 +103,7 @@ fn collect(place: String, expected: &Value, found: &Value, differences: &mut Vec
         (wanted, got) => {
             let (wanted, got) = (text(wanted), text(got));
             if !quipu::model::is_same_json(wanted.as_bytes(), got.as_bytes()) {
-                differences.push(Difference::new(&place, &wanted, &got));
+                differences.push(Difference::new(place, &wanted, &got));
             }
         }
     }

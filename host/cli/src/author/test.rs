@@ -117,7 +117,7 @@ impl Test {
 /// Waits for the next change, off the threads of the runtime.
 pub(super) async fn changed(mut watch: Watch) -> Result<(Watch, Vec<PathBuf>)> {
     let waiting = tokio::task::spawn_blocking(move || {
-        let changed = watch.next();
+        let changed = watch.wait();
         changed.map(|files| (watch, files))
     });
     Ok(waiting.await??)
