@@ -27,8 +27,9 @@ Usage: cargo xtask <WORD> [ARGS]…
   bench [ARGS]…  load and latency: `quipu bench ARGS`
   clients        clients that tools generate from the OpenAPI description, tried on a host;
                  needs Node.js, Python and their package registries
-  sdks           the guest SDKs for JavaScript and Python, new projects in each language, and
-                 the tutorials; needs Node.js, Python and their package registries
+  sdks           the guest SDKs for JavaScript and Python, the client for TypeScript, new
+                 projects in each language, and the tutorials; needs Node.js, Python and their
+                 package registries
   ci             what a change must pass: format, lints, documentation, tests
 
 test and ci run setup first, demo and bench what they need of it. Exit codes: 2 for wrong use, else

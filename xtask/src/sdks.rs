@@ -1,4 +1,5 @@
-//! The guest SDKs for JavaScript and Python, the projects that `quipu new` makes, and the tutorials.
+//! The guest SDKs for JavaScript and Python, the client for TypeScript, the projects that
+//! `quipu new` makes, and the tutorials.
 //!
 //! What they need comes from npm and PyPI in the versions that their packages name. Everything made
 //! is in `sdks/` of the target folder, but for the packages of npm.
@@ -27,8 +28,9 @@ const NPM_INSTALL: [&str; 5] = [
     "--silent",
 ];
 
-/// Runs the tests of the SDKs and of their example guests, then makes a project of each language
-/// and kind, and builds and tests it. At the end runs the tutorials as their readers do.
+/// Runs the tests of the SDKs, of their example guests and of the client, then makes a project of
+/// each language and kind, and builds and tests it. At the end runs the tutorials as their readers
+/// do.
 pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
     for (program, what) in NEEDED {
         let found = Command::new(program).arg("--version").output();
@@ -41,6 +43,7 @@ pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
         run(&folder, "npm", &NPM_INSTALL)?;
         run(&folder, "npm", &["test", "--silent"])?;
     }
+    client(&root.join("clients/typescript"), target, quipu)?;
     let python = environment(root, &made)?;
     for folder in ["guest-sdk/python", "example-guests/loan-py"] {
         run(&root.join(folder), &python, &["-m", "unittest", "--quiet"])?;
@@ -61,6 +64,17 @@ fn tutorials(root: &Path, made: &Path, quipu: &Path) -> Result<()> {
     let mut args = vec!["run.py", "--quipu", &quipu, "--parent", &made];
     args.extend(pages.iter().map(String::as_str));
     run(&runner, "python3", &args)
+}
+
+/// The tests of the client for TypeScript, against a host. `npm install` ran in the guest SDK
+/// before, because one of them builds a projection.
+fn client(folder: &Path, target: &Path, quipu: &Path) -> Result<()> {
+    run(folder, "npm", &NPM_INSTALL)?;
+    let mut test = Command::new("npm");
+    test.args(["test", "--silent"])
+        .env("QUIPU_PROGRAM", quipu)
+        .env("QUIPU_COMPONENTS", target.join("guests/components"));
+    finished(test.current_dir(folder), "npm test", folder)
 }
 
 /// A virtual environment with the SDK for Python and what its tests need.
@@ -123,13 +137,18 @@ fn python_project(project: &Path) -> Result<()> {
 fn run(folder: &Path, program: &str, args: &[&str]) -> Result<()> {
     let mut command = Command::new(program);
     command.args(args).current_dir(folder);
+    finished(
+        &mut command,
+        &format!("{program} {}", args.join(" ")),
+        folder,
+    )
+}
+
+fn finished(command: &mut Command, shown: &str, folder: &Path) -> Result<()> {
     let status = command
         .status()
-        .with_context(|| format!("`{program}` did not start"))?;
-    let (shown, folder) = (args.join(" "), folder.display());
-    ensure!(
-        status.success(),
-        "`{program} {shown}` failed in {folder}: {status}"
-    );
+        .with_context(|| format!("`{shown}` did not start"))?;
+    let folder = folder.display();
+    ensure!(status.success(), "`{shown}` failed in {folder}: {status}");
     Ok(())
 }

@@ -11,8 +11,8 @@ import { pauseMs, sleep } from './retry.js';
 const OPTIONS = [...FILTER_OPTIONS, 'after', 'form', 'leaseMs', 'waitMs', 'batchSize', 'reconnectMsMax', 'onError', 'onReconnect', 'signal'];
 const PAUSE = { delayMs: 100, delayMsMax: 5000 };
 const RECONNECT_MS_MAX = 300_000;
-/** How often a held name is claimed. */
-const HELD_PAUSE = { delayMs: 1000, delayMsMax: 2000 };
+/** The pause before a held name is claimed a second time, in seconds. */
+const HELD_S = 1;
 
 export class Consumer {
   #transport;
@@ -89,7 +89,7 @@ export class Consumer {
       if (!isHeld && !isTransient(error)) throw error;
       this.#failures = isHeld ? 1 : this.#failures + 1;
       this.#failedSince = isHeld ? undefined : this.#failedSince ?? performance.now();
-      const pause = pauseMs(isHeld ? HELD_PAUSE : PAUSE, this.#failures, error.retryAfter);
+      const pause = pauseMs(PAUSE, this.#failures, isHeld ? HELD_S : error.retryAfter);
       if (!isHeld && performance.now() - this.#failedSince + pause > reconnectMsMax) throw error;
       onReconnect?.(error, this.#failures);
       await sleep(pause, signal).catch(() => {});

@@ -1,0 +1,58 @@
+// The examples of the page about this client compile, run, and print what the page shows.
+
+import assert from 'node:assert/strict';
+import { execFile, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+
+import * as client from '../src/index.js';
+import { compiler, FOLDER } from './support/compiler.js';
+import { emptyFolder, startHost } from './support/host.js';
+
+const PAGE = path.join(FOLDER, '../../docs/src/clients/typescript.md');
+const README = path.join(FOLDER, 'README.md');
+const skip = !existsSync(PAGE) && 'not in the repository';
+
+/** A folder with the compiled examples, in which this package is installed. */
+function compiled(t, files) {
+  const folder = emptyFolder(t);
+  mkdirSync(path.join(folder, 'node_modules/@quipu'), { recursive: true });
+  symlinkSync(FOLDER, path.join(folder, 'node_modules/@quipu/client'));
+  for (const name of ['@event-driven-io', '@types', 'undici-types']) symlinkSync(path.join(FOLDER, 'node_modules', name), path.join(folder, 'node_modules', name));
+  writeFileSync(path.join(folder, 'package.json'), '{"type":"module"}');
+  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(folder, name), text);
+  const args = ['--strict', '--target', 'es2023', '--module', 'nodenext', '--skipLibCheck', '--pretty', 'false', '--types', 'node', ...Object.keys(files)];
+  const { stdout } = spawnSync(process.execPath, [compiler(), ...args], { cwd: folder, encoding: 'utf8' });
+  assert.equal(stdout, '');
+  return folder;
+}
+
+test('the examples of the page compile, and print what it shows', { skip }, async (t) => {
+  const page = readFileSync(PAGE, 'utf8');
+  const programs = [...page.matchAll(/<!-- run: (\w+) -->\n```ts\n([^]*?)```\n\n```text\n([^]*?)```/g)];
+  const [[, types]] = page.matchAll(/<!-- check: types -->\n```ts\n([^]*?)```/g);
+  assert.ok(programs.length >= 6, `${programs.length}`);
+  const [, readme] = /```js\n([^]*?)```/.exec(readFileSync(README, 'utf8'));
+  const files = Object.fromEntries(programs.map(([, name, text]) => [`${name}.ts`, text]));
+  const folder = compiled(t, { ...files, 'types.ts': types, 'readme.ts': readme });
+  const { url } = await startHost(t);
+  for (const [, name, , shown] of programs) {
+    const { stdout } = await promisify(execFile)(process.execPath, [`${name}.js`], { cwd: folder, env: { ...process.env, QUIPU_URL: url } });
+    assert.equal(stdout, shown, name);
+  }
+});
+
+test('the page names every call, option and code of the client', { skip }, () => {
+  const page = readFileSync(PAGE, 'utf8');
+  const calls = Object.getOwnPropertyNames(client.Quipu.prototype).filter((name) => name !== 'constructor');
+  const sources = ['client.js', 'consumer.js', 'subscription.js', 'transport.js', 'filter.js', 'retry.js'];
+  const text = sources.map((name) => readFileSync(path.join(FOLDER, 'src', name), 'utf8')).join('\n');
+  // The lists of options in the sources, and the codes in `errors.js`.
+  const options = [...text.matchAll(/\['?[^\]]*?'signal'[^\]]*\]|const \w*OPTIONS = \[[^\]]*\]/g)].flatMap(([list]) => [...list.matchAll(/'(\w+)'/g)].map(([, name]) => name));
+  const codes = [...readFileSync(path.join(FOLDER, 'src/errors.js'), 'utf8').matchAll(/code: '([a-z-]+)'/g)].map(([, code]) => code);
+  assert.ok(calls.length >= 12 && options.length >= 40 && codes.length === 4, `${calls.length} ${options.length} ${codes.length}`);
+  const names = new Set([...Object.keys(client), ...calls, ...options, ...codes, 'attemptsMax', 'delayMs', 'delayMsMax', 'totalMsMax']);
+  assert.deepEqual([...names].filter((name) => !page.includes(name)), []);
+});
