@@ -113,7 +113,7 @@ export class Consumer {
       }
     } catch (error) {
       // The error of the handler is the one to report.
-      await this.#acknowledge(lease).catch(() => {});
+      if (!lease.isLost && lease.handled > lease.acknowledged) await lease.acknowledge().catch(() => {});
       throw error;
     } finally {
       lease.endRenewal();

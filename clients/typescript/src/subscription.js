@@ -69,6 +69,8 @@ export class Subscription {
         for await (const message of this.#connection()) {
           failures = 0;
           failedSince = undefined;
+          // One chunk may bring several messages.
+          if (signal?.aborted) throw signal.reason;
           const event = this.#received(message);
           if (event !== undefined) yield event;
         }

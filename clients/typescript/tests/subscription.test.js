@@ -65,6 +65,17 @@ test('a signal ends a subscription with its reason, an error of the host with it
   const ended = all(quipu.subscribe({ signal: controller.signal, onCaughtUp: () => controller.abort(reason) }));
   await assert.rejects(ended, reason);
   await assert.rejects(all(quipu.subscribe({ signal: AbortSignal.abort(reason) })), reason);
+  await quipu.append('a-1', numbers(1, 50).map(noted));
+  const early = new AbortController();
+  const seen = [];
+  const read = async () => {
+    for await (const { data } of quipu.subscribe({ signal: early.signal })) {
+      seen.push(data);
+      if (data === 3) early.abort(reason);
+    }
+  };
+  await assert.rejects(read(), reason);
+  assert.deepEqual(seen, [1, 2, 3]);
   await assert.rejects(all(quipu.subscribe({ after: 99 })), { code: 'bad-request', status: 400 });
   const subscription = quipu.subscribe({ after: 'now' });
   const loop = subscription[Symbol.asyncIterator]();
