@@ -77,10 +77,12 @@ test('a signal ends a subscription with its reason, an error of the host with it
   await assert.rejects(read(), reason);
   assert.deepEqual(seen, [1, 2, 3]);
   await assert.rejects(all(quipu.subscribe({ after: 99 })), { code: 'bad-request', status: 400 });
-  const subscription = quipu.subscribe({ after: 'now' });
-  const loop = subscription[Symbol.asyncIterator]();
-  loop.next().catch(() => {});
+  const other = new AbortController();
+  const subscription = quipu.subscribe({ after: 'now', signal: other.signal });
+  const loop = subscription[Symbol.asyncIterator]().next();
   await assert.rejects(take(1, subscription), { name: 'TypeError', message: /read by another loop/ });
+  other.abort(reason);
+  await assert.rejects(loop, reason);
 });
 
 test('no event is lost or doubled when the host is killed and started on the same store', async (t) => {
