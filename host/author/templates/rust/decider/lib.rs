@@ -49,16 +49,27 @@ impl Decider for State {
                 Err(Rejection::new("limit-exceeded", message))
             }
             Command::Add { amount } => Ok(vec![Event::Added { amount }]),
-            Command::Close => Ok(vec![Event::Closed { at: context.accepted_at().to_string() }]),
+            Command::Close => Ok(vec![Event::Closed {
+                at: context.accepted_at().to_string(),
+            }]),
         }
     }
 
     /// What an event changes. It accepts every event that was ever stored.
     fn evolve(self, event: Event) -> Self {
         match event {
-            Event::Opened { .. } => State { is_open: true, ..self },
-            Event::Added { amount } => State { total: self.total.saturating_add(amount), ..self },
-            Event::Closed { .. } => State { is_open: false, ..self },
+            Event::Opened { .. } => State {
+                is_open: true,
+                ..self
+            },
+            Event::Added { amount } => State {
+                total: self.total.saturating_add(amount),
+                ..self
+            },
+            Event::Closed { .. } => State {
+                is_open: false,
+                ..self
+            },
         }
     }
 }

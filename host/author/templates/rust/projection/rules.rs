@@ -1,5 +1,6 @@
-use {{name}}::{Document, Event, Totals};
 use quipu_guest::testing::{check_projection, projected};
+
+use {{name}}::{Document, Event, Totals};
 
 #[test]
 fn a_host_accepts_the_projection() {
@@ -9,9 +10,17 @@ fn a_host_accepts_the_projection() {
 #[test]
 fn a_document_has_the_total() {
     let documents = projected::<Totals>()
-        .event("{{category}}-1", Event::Opened { title: "first".into() })
+        .event(
+            "{{category}}-1",
+            Event::Opened {
+                title: "first".into(),
+            },
+        )
         .event("{{category}}-1", Event::Added { amount: 5 })
         .event("{{category}}-1", Event::Added { amount: 7 });
-    let expected = Document { title: "first".into(), total: 12 };
+    let expected = Document {
+        title: "first".into(),
+        total: 12,
+    };
     assert_eq!(documents.document("1"), Some(expected));
 }

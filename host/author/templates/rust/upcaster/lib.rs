@@ -23,7 +23,9 @@ impl Upcaster for Upcasts {
     fn steps() -> Steps {
         Steps::new()
             .lift("added", 1)
-            .map(|old: Added1| Added2 { cents: old.amount * 100 })
+            .map(|old: Added1| Added2 {
+                cents: old.amount * 100,
+            })
             .to(2)
     }
 }

@@ -1,5 +1,6 @@
-use {{name}}::Upcasts;
 use quipu_guest::testing::{check_steps, lifted};
+
+use {{name}}::Upcasts;
 
 #[test]
 fn a_host_accepts_the_steps() {
