@@ -176,7 +176,14 @@ pub fn main() -> ExitCode {
 
 /// An error for people. Line breaks stay; no text of a host or guest can control the terminal.
 fn shown(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // Some errors have the text of their cause at the end of their own.
+        if !text.ends_with(&cause) {
+            let separator = if text.is_empty() { "" } else { ": " };
+            text = format!("{text}{separator}{cause}");
+        }
+    }
     let lines: Vec<String> = text.split('\n').map(table::printable).collect();
     lines.join("\n")
 }
