@@ -10,6 +10,7 @@ import {
 } from '@event-driven-io/emmett';
 
 import { QuipuError } from './errors.js';
+import { randomId } from './ids.js';
 
 /** The version of a stream that does not exist. */
 export const QuipuEventStoreDefaultStreamVersion = 0n;
@@ -122,7 +123,7 @@ function versionOf(what, version) {
 /** The id makes a retry of the append safe. */
 function newEventOf(event, downcast) {
   const { data, metadata } = downcast === undefined ? event : downcast(event);
-  return { id: crypto.randomUUID(), type: event.type, data, metadata: { ...event.metadata, ...metadata } };
+  return { id: randomId(), type: event.type, data, metadata: { ...event.metadata, ...metadata } };
 }
 
 function recordedOf(streamName, event, upcast) {

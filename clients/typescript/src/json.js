@@ -1,17 +1,19 @@
 // JSON with integers of any size: `JSON.parse` rounds those beyond 2^53.
 
+import { randomId } from './ids.js';
+
 /** Parses JSON. An integer that a number cannot hold exactly becomes a `BigInt`. */
 export function parseExact(text) {
   if (!/\d{16}/.test(text)) return JSON.parse(text);
   // Nobody can have written this prefix, so a text of the data is never taken for an integer.
-  const prefix = `${crypto.randomUUID()}:`;
+  const prefix = `${randomId()}:`;
   const marked = markLongIntegers(text, prefix);
   return JSON.parse(marked, (_, value) => (typeof value === 'string' && value.startsWith(prefix) ? BigInt(value.slice(prefix.length)) : value));
 }
 
 /** Writes JSON. A `BigInt` becomes an integer with all of its digits. */
 export function stringifyExact(value) {
-  const prefix = `${crypto.randomUUID()}:`;
+  const prefix = `${randomId()}:`;
   let isMarked = false;
   const text = JSON.stringify(value, (_, member) => {
     if (typeof member !== 'bigint') return member;
