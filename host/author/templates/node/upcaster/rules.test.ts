@@ -3,5 +3,5 @@ import { lifted } from '@quipu/guest/testing';
 import { steps } from '../src/index{{extension}}';
 
 test('amounts become cents', () => {
-  lifted(steps, 'added', 1, { amount: 5 }).to(['added', 2, { cents: 500 }]);
+  lifted(steps, 'added', 1, { amount: 5 }).to({ type: 'added', version: 2, data: { cents: 500 } });
 });
