@@ -12,6 +12,7 @@ mod code;
 mod convert;
 mod definitions;
 mod deployments;
+pub mod domain;
 pub mod event;
 mod health;
 mod import;

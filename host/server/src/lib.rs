@@ -19,6 +19,7 @@ mod connection;
 mod connections;
 mod deployments;
 mod documents;
+mod domain;
 mod export;
 mod failure;
 mod headers;
@@ -75,6 +76,8 @@ pub(crate) struct App {
     answers: Budget,
     /// Permits to read large bodies.
     readings: Arc<Semaphore>,
+    /// The description of the active domain.
+    domain: domain::Described,
     /// The server was asked to shut down: long requests end.
     ending: CancellationToken,
 }

@@ -20,8 +20,9 @@ use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
 use super::{
     App, Options, acknowledgements, activate, appends, changes, commands, deployments, documents,
-    export, health, lines, log, marks, modules, openapi, pages, params, preflights, projections,
-    rejections, shadows, snapshots, state, streams, subscribe, subscriptions, types, verify,
+    domain, export, health, lines, log, marks, modules, openapi, pages, params, preflights,
+    projections, rejections, shadows, snapshots, state, streams, subscribe, subscriptions, types,
+    verify,
 };
 use quipu::Host;
 use quipu_api::Code;
@@ -39,6 +40,7 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         answers: Budget::new(options.answers_bytes_max),
         readings: Arc::new(Semaphore::new(LARGE_MAX)),
         options: Arc::new(options),
+        domain: domain::Described::default(),
         ending,
     };
     let (router, description) = paths().split_for_parts();
@@ -57,6 +59,8 @@ pub(super) fn paths() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::common())
         .routes(routes!(lines::execute_lines))
         .routes(routes!(commands::execute))
+        .routes(routes!(domain::describe))
+        .routes(routes!(domain::execute))
         .routes(routes!(streams::read, appends::append))
         .routes(routes!(appends::append_all))
         .routes(routes!(streams::list))

@@ -6,6 +6,7 @@ mod appends;
 mod atomic;
 mod commands;
 mod connections;
+mod domain;
 mod hostile;
 mod interface;
 mod lifted;
