@@ -19,15 +19,18 @@ const NEEDED: [(&str, &str); 3] = [
     ("python3", "Python 3.11 or later"),
 ];
 
-/// Generates both clients from what a host says of itself, and runs their programs against
-/// it with a component.
-pub fn check(root: &Path, target: &Path, component: &Path) -> Result<()> {
+/// Generates both clients from what a host says of itself and of its domain, and runs their programs
+/// against it: with a component that they upload, and with one whose commands have schemas.
+pub fn check(root: &Path, target: &Path, component: &Path, domain: &Path) -> Result<()> {
     for (program, what) in NEEDED {
         let found = Command::new(program).arg("--version").output();
         ensure!(found.is_ok(), "`{program}` was not found: install {what}");
     }
     let made = target.join("clients");
-    let host = Host::start(&target.join("debug/quipu"))?;
+    let quipu = target.join("debug/quipu");
+    let host = Host::start(&quipu)?;
+    let (program, file) = (quipu.display().to_string(), domain.display().to_string());
+    run(target, &program, &["deploy", &file, "--url", &host.url])?;
     typescript(&fresh(root, &made, "typescript")?, &host, component)?;
     python(&fresh(root, &made, "python")?, &host, component)
 }
@@ -55,9 +58,13 @@ fn typescript(folder: &Path, host: &Host, component: &Path) -> Result<()> {
     let description = format!("{}/openapi.json", host.url);
     let generate = ["run", "--silent", "generate", "--", &description];
     run(folder, "npm", &generate)?;
+    let description = format!("{}/v1/domain/openapi.json", host.url);
+    let generate = ["run", "--silent", "generate-domain", "--", &description];
+    run(folder, "npm", &generate)?;
     run(folder, "npm", &["run", "--silent", "check"])?;
     let component = component.display().to_string();
-    run(folder, "node", &["build/client.js", &host.url, &component])
+    run(folder, "node", &["build/client.js", &host.url, &component])?;
+    run(folder, "node", &["build/domain.js", &host.url])
 }
 
 fn python(folder: &Path, host: &Host, component: &Path) -> Result<()> {
@@ -70,17 +77,25 @@ fn python(folder: &Path, host: &Host, component: &Path) -> Result<()> {
     let install = ["-m", "pip", "install", "--quiet", "--requirement"];
     let install = [&install[..], &["requirements.txt"]].concat();
     run(folder, &python, &install)?;
-    let description = format!("{}/openapi.json", host.url);
-    let generate = ["generate", "--url", &description, "--meta", "none"];
-    let generate = [
-        &generate[..],
-        &["--output-path", "quipu_client", "--overwrite"],
-    ]
-    .concat();
-    run(folder, &program("openapi-python-client"), &generate)?;
-    run(folder, &python, &["-m", "mypy", "--strict", "client.py"])?;
+    for (path, package) in [
+        ("/openapi.json", "quipu_client"),
+        ("/v1/domain/openapi.json", "domain_client"),
+    ] {
+        let description = format!("{}{path}", host.url);
+        let generate = ["generate", "--url", &description, "--meta", "none"];
+        let output = ["--output-path", package, "--overwrite"];
+        let generate = [&generate[..], &output].concat();
+        run(folder, &program("openapi-python-client"), &generate)?;
+    }
+    let programs = ["client.py", "domain.py"];
+    run(
+        folder,
+        &python,
+        &[&["-m", "mypy", "--strict"][..], &programs].concat(),
+    )?;
     let component = component.display().to_string();
-    run(folder, &python, &["client.py", &host.url, &component])
+    run(folder, &python, &["client.py", &host.url, &component])?;
+    run(folder, &python, &["domain.py", &host.url])
 }
 
 fn run(folder: &Path, program: &str, args: &[&str]) -> Result<()> {

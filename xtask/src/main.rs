@@ -123,7 +123,13 @@ fn test(args: &[&str]) -> Result<()> {
 
 fn clients() -> Result<()> {
     let component = account()?;
-    clients::check(root(), debug_program(&component)?, &component)
+    let target = debug_program(&component)?;
+    let options = Options {
+        locked: true,
+        ..Options::default()
+    };
+    let domain = build(&root().join("tests/guests/coin"), &options)?.component;
+    clients::check(root(), target, &component, &domain)
 }
 
 fn sdks() -> Result<()> {
