@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use quipu_server::Options;
 use quipu_tests::coin::coin;
+use quipu_tests::probe::probe;
 use quipu_tests::{Place, examples, golden, guest};
 use serde_json::{Value, json};
 
@@ -132,6 +133,15 @@ async fn the_description_follows_the_plan_and_has_the_reads_of_projections() {
     assert!(first.contains("coin_deposit"));
     let second = server.get("/v1/domain/openapi.json").await.text;
     assert_eq!(first, second);
+    let notes = probe("note")
+        .event("noted", 1)
+        .projection("notes", 1, json!({}));
+    examples::deploy(&server.host, notes.component()).await;
+    let document = described(&server).await;
+    for path in ["/v1/views/notes", "/v1/views/notes/{key}"] {
+        assert!(document["paths"][path]["get"].is_object(), "{path}");
+    }
+    assert!(document["paths"]["/v1/domain/coin/{key}/deposit"].is_object());
 }
 
 /// A decider without schemas and without codes.
