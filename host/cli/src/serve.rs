@@ -122,14 +122,19 @@ pub(super) async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
     if !additions.metadata.is_empty() {
         builder = builder.enrich(move |_| additions.clone());
     }
-    let beside = match url {
-        StoreUrl::Sqlite(file) => Some(file.with_added_extension("compiled")),
-        StoreUrl::Postgres(_) | StoreUrl::Memory => None,
-    };
-    if let Some(dir) = config.cache_dir.clone().or(beside) {
+    if let Some(dir) = cache_dir(url, config) {
         builder = builder.cache_dir(dir);
     }
     Ok(builder.build().await?)
+}
+
+/// Where compiled components are stored.
+pub(super) fn cache_dir(url: &StoreUrl, config: &Config) -> Option<PathBuf> {
+    let next_to_it = match url {
+        StoreUrl::Sqlite(file) => Some(file.with_added_extension("compiled")),
+        StoreUrl::Postgres(_) | StoreUrl::Memory => None,
+    };
+    config.cache_dir.clone().or(next_to_it)
 }
 
 /// The signals that ask a process to end.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use quipu::proof::Policy;
-use quipu::runtime::Runtime;
+use quipu::runtime::{self, Runtime};
 use quipu::store::StoreUrl;
 use quipu::{Deploy, DeployError, Host};
 use quipu_api::PreflightView;
@@ -66,6 +66,7 @@ impl Dev {
         serve::check_reach(&listener, false)?;
         let config = Config::default();
         let host = serve::open(&url, &config).await?;
+        let cache = serve::cache_dir(&url, &config);
         let mut watch = Watch::new(&project)?;
         writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
         let http = config.http();
@@ -75,7 +76,7 @@ impl Dev {
         loop {
             tokio::select! {
                 served = &mut serving => return served,
-                () = self.step(&host, &project) => {}
+                () = self.step(&host, &project, cache.as_deref()) => {}
             }
             tokio::select! {
                 served = &mut serving => return served,
@@ -92,11 +93,11 @@ impl Dev {
     }
 
     /// Brings the project's present state into the host, or says why not.
-    async fn step(&self, host: &Host, project: &Project) {
+    async fn step(&self, host: &Host, project: &Project, cache: Option<&Path>) {
         let begun = Instant::now();
         // The file may have changed as well.
         let done = match Project::read(&project.dir) {
-            Ok(project) => self.renew(host, &project).await,
+            Ok(project) => self.renew(host, &project, cache).await,
             Err(error) => Err(error.into()),
         };
         let seconds = begun.elapsed().as_secs_f64();
@@ -113,9 +114,9 @@ impl Dev {
         }
     }
 
-    async fn renew(&self, host: &Host, project: &Project) -> Result<String> {
-        let project = project.clone();
-        let checked = tokio::task::spawn_blocking(move || check(&project));
+    async fn renew(&self, host: &Host, project: &Project, cache: Option<&Path>) -> Result<String> {
+        let (project, cache) = (project.clone(), cache.map(Path::to_owned));
+        let checked = tokio::task::spawn_blocking(move || check(&project, cache));
         let bytes = checked.await??;
         let module = host.upload(bytes).await?.module;
         let manifest = module.manifest();
@@ -206,10 +207,15 @@ fn is_wanted(file: &Path) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "yes"))
 }
 
-/// Builds the component, plays the scenarios and checks it. Returns its bytes.
-fn check(project: &Project) -> Result<Vec<u8>> {
+/// Builds the component, plays the scenarios and checks it. Returns its bytes. The host takes the
+/// compiled component from the cache, so that it is compiled once.
+fn check(project: &Project, cache_dir: Option<PathBuf>) -> Result<Vec<u8>> {
     let component = project::build(project, false)?.component;
-    let runtime = Runtime::new(Default::default())?;
+    let options = runtime::Options {
+        cache_dir,
+        ..runtime::Options::default()
+    };
+    let runtime = Runtime::new(options)?;
     let components = Components::load(&runtime, &[&component])?;
     let files = project.scenario_files()?;
     let scenarios: Result<Vec<_>, _> = files.iter().map(|file| Scenarios::read(file)).collect();

@@ -48,9 +48,11 @@ fn a_new_rust_project_builds_and_passes_its_tests_outside_of_the_repository() {
             "{}",
             String::from_utf8_lossy(&tested.stderr)
         );
+        // The folder of the other guests, which has the compiled standard library.
+        let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
         let played = crate::program::quipu(&["test"])
             .current_dir(&project)
-            .env("CARGO_TARGET_DIR", &target)
+            .env("CARGO_TARGET_DIR", &guests)
             .output()
             .unwrap();
         let said = crate::program::said(&played);
