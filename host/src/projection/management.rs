@@ -211,7 +211,7 @@ impl Service {
                 if let Some(projected) = plan.projection(name)
                     && projected.settings.lifecycle != Lifecycle::Live
                 {
-                    stored = reconcile_one(&self.shared, name, projected).await?;
+                    stored = reconcile_one(&self.shared, &plan, name, projected).await?;
                 }
                 let mut builds = stored.builds.iter();
                 let next = builds.find(|build| build.role == Role::Next);

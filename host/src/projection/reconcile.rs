@@ -1,8 +1,10 @@
 //! Decides which builds to start, replace and run, from what is deployed and what is stored.
 
+use std::sync::Arc;
+
 use super::Error;
 use super::shared::Shared;
-use crate::deploy::{self, Projected};
+use crate::deploy::{self, Plan, Projected};
 use crate::model::Lifecycle;
 use crate::runtime::Definition;
 use crate::store::{Build, Role, StoredProjection};
@@ -22,7 +24,7 @@ pub(super) async fn reconcile(shared: &Shared) -> Result<Vec<Wanted>, Error> {
         if projected.settings.lifecycle == Lifecycle::Live {
             continue;
         }
-        let stored = reconcile_one(shared, name, projected).await?;
+        let stored = reconcile_one(shared, &plan, name, projected).await?;
         let builds = stored.builds.into_iter();
         let kept_going = builds.filter(|build| build.role != Role::Previous && !build.is_inline);
         wanted.extend(kept_going.map(|build| Wanted {
@@ -37,8 +39,12 @@ pub(super) async fn reconcile(shared: &Shared) -> Result<Vec<Wanted>, Error> {
 }
 
 /// Returns a projection after it has been given the builds that it should have.
+///
+/// Nothing is changed if a build was begun under a later plan than this one: the plan has been
+/// replaced since, and what it asks for is of no use.
 pub(super) async fn reconcile_one(
     shared: &Shared,
+    plan: &Arc<Plan>,
     name: &str,
     projected: &Projected,
 ) -> Result<StoredProjection, Error> {
@@ -53,7 +59,10 @@ pub(super) async fn reconcile_one(
             builds.find(|build| build.role == role).cloned()
         };
         let (active, next) = (of(Role::Active), of(Role::Next));
-        let plan = shared.registry.plan();
+        let is_later = |build: &Build| build.plan.is_some_and(|begun| begun > plan.number);
+        if active.iter().chain(&next).any(is_later) {
+            return Ok(stored);
+        }
         let begun = (shared.clock.now(), plan.number);
         let Some(active) = active else {
             let beginning = documents.begin(name, Role::Active, version, module, begun);
@@ -63,7 +72,7 @@ pub(super) async fn reconcile_one(
         if active.is_inline && active.plan.is_none_or(|judged| judged < plan.number) {
             let folded_by = shared.registry.module(active.module).await?;
             shared
-                .judge_inline((name, &folded_by), &active, &plan)
+                .judge_inline((name, &folded_by), &active, plan)
                 .await?;
             continue;
         }
