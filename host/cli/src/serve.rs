@@ -103,7 +103,7 @@ pub(super) fn check_reach(listener: &TcpListener, is_allowed: bool) -> Result<()
     }
     Err(WrongUse(format!(
         "other machines can reach {address}, and the host takes every request without asking who \
-         sends it; listen on 127.0.0.1 behind a proxy that authenticates callers, or allow it with \
+         sends it; listen on 127.0.0.1 and let a proxy that authenticates callers lead there, or allow it with \
          --allow-unauthenticated"
     ))
     .into())

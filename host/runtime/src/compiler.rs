@@ -115,7 +115,7 @@ impl Compiler {
                 Err(format!("{NO_PROCESS}: {report}"))
             }
             Ok(Some(_) | None) => Err(format!(
-                "compiling it takes more than {} MiB of memory or {} s; what is larger than that \
+                "compiling it takes more than {} MiB of memory or {} s of processor time; what is larger than that \
                  can be allowed by `[guests] compile_memory_bytes_max` and `compile_time_max_ms`",
                 self.memory_bytes_max >> 20,
                 self.time_max.as_secs()

@@ -302,10 +302,10 @@ fn described(
             let guest = indices
                 .load(sandbox.store(), &instance)
                 .map_err(wrong_type)?;
-            let (told, _) = sandbox
+            let (answer, _) = sandbox
                 .call(|store| guest.call_steps(store))
                 .map_err(|broken| broken.of(&manifest.name, digest))?;
-            steps::read(told, &manifest)?
+            steps::read(answer, &manifest)?
         }
     };
     let projections = match &known.projection {
@@ -314,10 +314,10 @@ fn described(
             let guest = indices
                 .load(sandbox.store(), &instance)
                 .map_err(wrong_type)?;
-            let (told, _) = sandbox
+            let (answer, _) = sandbox
                 .call(|store| guest.call_define(store))
                 .map_err(|broken| broken.of(&manifest.name, digest))?;
-            projections::read(told)?
+            projections::read(answer)?
         }
     };
     Ok((manifest, steps, projections))

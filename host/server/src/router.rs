@@ -133,8 +133,7 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
     Failure::new(Code::MethodNotAllowed, detail)
 }
 
-/// Wraps every handler: refuses web pages that may not ask, checks the address, limits the time to the answer, and confines a mistake
-/// of the host to its request.
+/// Wraps every handler: refuses web pages that may not ask, and protects every answer.
 async fn guard(
     State(app): State<App>,
     visit: Visit,
@@ -142,10 +141,17 @@ async fn guard(
     next: Next,
 ) -> Result<Response> {
     let page = pages::check(&request, &app.options)?;
-    if let Some(mut allowed) = pages::preflight(&request, page.as_ref()) {
-        pages::protect(&mut allowed, page);
-        return Ok(allowed);
-    }
+    let mut response = match pages::preflight(&request, page.as_ref()) {
+        Some(allowed) => allowed,
+        None => answer(&app, visit, request, next).await.into_response(),
+    };
+    pages::protect(&mut response, page);
+    Ok(response)
+}
+
+/// Calls the handler: checks the address, limits the time to the answer, and confines a mistake
+/// of the host to its request.
+async fn answer(app: &App, visit: Visit, request: Request, next: Next) -> Result<Response> {
     params::check_encoding(request.uri().path())?;
     params::check_encoding(request.uri().query().unwrap_or_default())?;
     let is_long = request.uri().path() == export::IMPORT;
@@ -162,10 +168,7 @@ async fn guard(
         false => tokio::time::timeout_at(due, answering).await,
     };
     match answered {
-        Ok(Ok(mut response)) => {
-            pages::protect(&mut response, page);
-            Ok(response)
-        }
+        Ok(Ok(response)) => Ok(response),
         Ok(Err(_)) => Err(Failure::internal(&"a handler panicked")),
         Err(_) => {
             let detail = format!(

@@ -314,8 +314,12 @@ pub fn rejections(manifest: &Manifest) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Whether a component has a step from a version of a type, or from a later one.
+/// Whether a decider has a step for its own events from a version of a type, or from a later one.
 fn leads_on(module: &Module, name: &Name, version: u32) -> bool {
-    let mut steps = module.steps().iter();
-    steps.any(|step| step.name == *name && step.from_version >= version)
+    let category = module.manifest().name.as_str();
+    let mut own = module
+        .steps()
+        .iter()
+        .filter(|step| step.category.as_str() == category);
+    own.any(|step| step.name == *name && step.from_version >= version)
 }

@@ -344,7 +344,7 @@ fn an_address_that_others_reach_must_be_allowed() {
     let said = run(&["serve", "--store", &store, "--listen", "0.0.0.0:0"]);
     assert_eq!(said.code, 2);
     for way_out in [
-        "listen on 127.0.0.1 behind a proxy",
+        "listen on 127.0.0.1 and let a proxy",
         "--allow-unauthenticated",
     ] {
         assert!(said.err.contains(way_out), "{}", said.err);

@@ -40,7 +40,7 @@ async fn a_page_of_another_origin_changes_nothing(place: Place) {
             send(request).await.problem(403, "forbidden");
         }
     }
-    // A browser that asks first is told nothing either.
+    // A browser that asks first gets no permission either.
     let asked = server.request("OPTIONS", "/v1/streams/sensor-1/events");
     let asked = asked.header("origin", "https://evil.example");
     let asked = asked.header("access-control-request-method", "POST");
@@ -112,6 +112,11 @@ async fn a_listed_page_may_call(place: Place) {
         .request("GET", "/v1/streams/none-1/events")
         .header("origin", page);
     let answer = request.send().await.unwrap();
+    assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], page);
+    // Also one that no handler answered.
+    let request = server.request("GET", "/v1/streams/%ff/events");
+    let answer = request.header("origin", page).send().await.unwrap();
+    assert_eq!(answer.status(), 400);
     assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], page);
     let request = server
         .request("GET", "/v1/status")

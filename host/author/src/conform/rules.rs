@@ -39,7 +39,7 @@ rules! {
     UNKNOWN_EVENT "unknown-event" "an event of an unknown type is refused as such, not skipped"
     GARBAGE_EVENT "garbage-event" "an event that can't be read is no fault of the guest"
     GARBAGE_SNAPSHOT "garbage-snapshot" "a snapshot that can't be read is no fault of the guest"
-    LIFTING "lifting" "lifting depends on the event alone, and results in what its step names"
+    LIFTING "lifting" "lifting depends only on the event, and results in what its step names"
     DOCUMENTS "documents" "documents do not depend on how events are divided into calls"
     PURE_DOCUMENTS "pure-documents" "keys and documents depend on the events, not on earlier calls"
 }

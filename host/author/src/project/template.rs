@@ -119,7 +119,7 @@ fn javascript(kind: Kind) -> Vec<File> {
             template!("node/projection/rules.test.ts"),
         ),
         Kind::Upcaster => (
-            template!("node/upcaster/index.js"),
+            template!("node/upcaster/index.ts"),
             template!("node/upcaster/rules.test.ts"),
         ),
     };

@@ -62,6 +62,10 @@ fn components_that_describe_themselves_in_the_same_way_have_no_changes() {
     let note = probe("note").event("noted", 1);
     let said = compare(&note, &note.clone().version("1.0.1"), &["--check"]);
     assert_eq!(said.ok(), "they describe themselves in the same way\n");
+    // A step of another category lifts none of its events.
+    let elsewhere = probe("note").event("noted", 2);
+    let elsewhere = elsewhere.step("other", ("noted", 1), &[("noted", 2)]);
+    assert_eq!(compare(&note, &elsewhere, &["--check"]).code, 1);
     let lifted = probe("note").event("noted", 2);
     let lifted = lifted.step("note", ("noted", 1), &[("noted", 2)]);
     let said = compare(&note, &lifted, &["--check", "--json"]);
