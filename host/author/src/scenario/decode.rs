@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Expected, Given, Scenario, Scenarios, When};
+use super::{Expected, Message, Scenario, Scenarios};
 
 /// Largest scenario file in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -128,29 +128,38 @@ fn first_line(text: &str) -> String {
 
 fn checked(scenario: &Scenario) -> Result<(), String> {
     for (number, given) in (1..).zip(&scenario.given) {
-        checked_given(given).map_err(|text| format!("given {number}: {text}"))?;
+        checked_message(given).map_err(|text| format!("given {number}: {text}"))?;
     }
     if let Some(when) = &scenario.when {
-        let When { data, json, .. } = when;
-        one_body(data.as_ref(), json.as_deref()).map_err(|text| format!("when: {text}"))?;
+        checked_message(when).map_err(|text| format!("when: {text}"))?;
+        if when.event.is_some() {
+            return Err("when: name a `command`; events are given".to_owned());
+        }
     }
     checked_expected(&scenario.then, scenario.when.is_some())
         .map_err(|text| format!("then: {text}"))
 }
 
-fn checked_given(given: &Given) -> Result<(), String> {
-    match (&given.event, &given.command) {
-        (Some(_), None) if given.id.is_some() => {
-            return Err("`id` is for commands; the version gives an event its place".to_owned());
+fn checked_message(message: &Message) -> Result<(), String> {
+    let of_command = [
+        ("id", message.id.is_some()),
+        ("principal", message.principal.is_some()),
+        ("seed", message.seed.is_some()),
+    ];
+    match (&message.event, &message.command) {
+        (Some(_), None) => {
+            if let Some((key, _)) = of_command.iter().find(|(_, is_given)| *is_given) {
+                return Err(format!("`{key}` is for commands, not for events"));
+            }
         }
-        (None, Some(_)) if !given.tags.is_empty() => {
+        (None, Some(_)) if !message.tags.is_empty() => {
             return Err("`tags` are for events; a command's events have their own".to_owned());
         }
-        (Some(_), None) | (None, Some(_)) => {}
+        (None, Some(_)) => {}
         (Some(_), Some(_)) => return Err("name an `event` or a `command`, not both".to_owned()),
         (None, None) => return Err("name an `event` or a `command`".to_owned()),
     }
-    one_body(given.data.as_ref(), given.json.as_deref())
+    one_body(message.data.as_ref(), message.json.as_deref())
 }
 
 fn checked_expected(expected: &Expected, is_asked: bool) -> Result<(), String> {

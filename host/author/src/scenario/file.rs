@@ -30,18 +30,18 @@ pub struct Scenario {
     pub stream: Option<String>,
     /// What has happened, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub given: Vec<Given>,
+    pub given: Vec<Message>,
     /// The command that is decided. Without it the scenario is about what was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<When>,
+    pub when: Option<Message>,
     /// What must follow.
     pub then: Expected,
 }
 
-/// Something that has happened: a recorded event, or a command that is accepted.
+/// An event that is recorded, or a command.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Given {
+pub struct Message {
     /// Type of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
@@ -66,47 +66,18 @@ pub struct Given {
     /// Id of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// The caller of the command, as the host vouches for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// The seed of the command's random numbers and ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<[u64; 4]>,
     /// Metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, Value>,
     /// Tags of the event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-}
-
-/// The command that is decided.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct When {
-    /// Its type.
-    pub command: String,
-    /// Schema version. Without it: the one that the component declares for the type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schema_version: Option<u32>,
-    /// The body. Without it: an empty object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Value>,
-    /// The body as JSON text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub json: Option<String>,
-    /// Its stream.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
-    /// Time in RFC 3339 at which it is accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
-    /// Its id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// The caller, as the host vouches for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub principal: Option<String>,
-    /// The seed of its random numbers and ids.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<[u64; 4]>,
-    /// Metadata.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, Value>,
 }
 
 /// What must follow. Everything that is named must be true; at least one thing must be named.

@@ -10,22 +10,13 @@ use quipu::model::{
 use quipu::runtime::{Manifest, Outcome};
 use serde_json::Value;
 
-/// A command, as the scenario gives it.
-pub(super) struct Asked<'a> {
-    pub name: &'a str,
-    pub schema_version: Option<u32>,
-    pub body: Body,
-    pub id: Option<&'a str>,
-    pub seed: Option<[u64; 4]>,
-    pub principal: Option<&'a str>,
-    pub metadata: &'a BTreeMap<String, Value>,
-}
+use super::Message;
 
 /// The body of a message: an empty object if there is none.
-pub(super) fn body(data: Option<&Value>, json: Option<&str>) -> Result<Body, String> {
-    let text = match (data, json) {
+pub(super) fn body(message: &Message) -> Result<Body, String> {
+    let text = match (&message.data, &message.json) {
         (Some(data), _) => data.to_string(),
-        (None, Some(json)) => json.to_owned(),
+        (None, Some(json)) => json.clone(),
         (None, None) => "{}".to_owned(),
     };
     Body::json(text).map_err(|error| error.to_string())
@@ -48,21 +39,22 @@ pub(super) fn own_members(metadata: Option<&Bytes>) -> Annotations {
 /// A command as the decider receives it.
 pub(super) fn command(
     manifest: &Manifest,
-    asked: &Asked<'_>,
+    asked: &Message,
     number: u64,
     now: Timestamp,
 ) -> Result<CommandRecord, String> {
-    let given = Name::new(asked.name).map_err(|error| error.to_string())?;
-    let known = manifest.command(asked.name);
+    let name = asked.command.as_deref().unwrap_or_default();
+    let given = Name::new(name).map_err(|error| error.to_string())?;
+    let known = manifest.command(name);
     let usual_id = format!("command-{number}");
-    let id = match asked.id {
+    let id = match asked.id.as_deref() {
         // An id that a host made, in a scenario that was recorded.
         Some(id) if id.starts_with("quipu.") => CommandId::stored(id),
         id => CommandId::new(id.unwrap_or(&usual_id)).map_err(|error| error.to_string())?,
     };
     let context = Context {
         correlation_id: Some(id.as_str().into()),
-        principal: asked.principal.map(Into::into),
+        principal: asked.principal.as_deref().map(Into::into),
         ..Context::default()
     };
     Ok(CommandRecord {
@@ -70,8 +62,8 @@ pub(super) fn command(
         schema_version: asked
             .schema_version
             .unwrap_or_else(|| known.map_or(1, |known| known.schema_version)),
-        body: asked.body.clone(),
-        metadata: metadata(asked.metadata)?,
+        body: body(asked)?,
+        metadata: metadata(&asked.metadata)?,
         context,
         accepted_at: now,
         seed: asked.seed.unwrap_or([number, 2, 3, 4]),

@@ -34,7 +34,7 @@ mod stream;
 pub use coverage::Coverage;
 pub use decode::Error;
 pub use difference::Difference;
-pub use file::{Event, Expected, FullRejection, Given, Rejected, Scenario, Scenarios, When};
+pub use file::{Event, Expected, FullRejection, Message, Rejected, Scenario, Scenarios};
 pub use report::{Report, Verdict};
 
 use crate::Components;

@@ -10,9 +10,9 @@ use quipu::model::{
 use quipu::runtime::{Definition, Instance, Module, Outcome, Work};
 use quipu::upcast::Lifter;
 
-use super::message::{Asked, body, command, metadata, own_members, same_ids, uuid};
+use super::message::{body, command, metadata, own_members, same_ids, uuid};
 use super::stream::Stream;
-use super::{Given, Scenario};
+use super::{Message, Scenario};
 use crate::Components;
 
 /// Time of the first event or command that names none: 2026-01-01 in UTC.
@@ -199,16 +199,7 @@ impl<'a> Play<'a> {
         if let Some(when) = &scenario.when {
             let stream = chosen(when.stream.as_deref(), usual.as_ref())?;
             self.passes(when.at.as_deref())?;
-            let asked = Asked {
-                name: &when.command,
-                schema_version: when.schema_version,
-                body: body(when.data.as_ref(), when.json.as_deref())?,
-                id: when.id.as_deref(),
-                seed: when.seed,
-                principal: when.principal.as_deref(),
-                metadata: &when.metadata,
-            };
-            let outcome = self.decide(&stream, &asked);
+            let outcome = self.decide(&stream, when);
             self.played.outcome = Some(outcome.map_err(|text| format!("when: {text}"))?);
             asked_of = Some(stream);
         }
@@ -233,24 +224,14 @@ impl<'a> Play<'a> {
         StreamId::new(&format!("{}-1", category?)).ok()
     }
 
-    fn give(&mut self, given: &Given, usual: Option<&StreamId>) -> Result<(), String> {
+    fn give(&mut self, given: &Message, usual: Option<&StreamId>) -> Result<(), String> {
         let stream = chosen(given.stream.as_deref(), usual)?;
         self.passes(given.at.as_deref())?;
-        let body = body(given.data.as_ref(), given.json.as_deref())?;
         if let Some(name) = &given.event {
-            return self.record(&stream, name, body, given);
+            return self.record(&stream, name, given);
         }
         let name = given.command.as_deref().unwrap_or_default();
-        let asked = Asked {
-            name,
-            schema_version: given.schema_version,
-            body,
-            id: given.id.as_deref(),
-            seed: None,
-            principal: None,
-            metadata: &given.metadata,
-        };
-        match self.decide(&stream, &asked)? {
+        match self.decide(&stream, given)? {
             Outcome::Events(_) => Ok(()),
             Outcome::Rejected(rejection) => Err(format!(
                 "command {name} is rejected as {}: {}",
@@ -276,13 +257,8 @@ impl<'a> Play<'a> {
     }
 
     /// Adds a given event.
-    fn record(
-        &mut self,
-        stream: &StreamId,
-        name: &str,
-        body: Body,
-        given: &Given,
-    ) -> Result<(), String> {
+    fn record(&mut self, stream: &StreamId, name: &str, given: &Message) -> Result<(), String> {
+        let body = body(given)?;
         let name = Name::new(name).map_err(|error| error.to_string())?;
         let current = || {
             let decider = self.components.decider(stream.category())?;
@@ -331,7 +307,7 @@ impl<'a> Play<'a> {
     }
 
     /// Decides a command and adds its events.
-    fn decide(&mut self, id: &StreamId, asked: &Asked<'_>) -> Result<Outcome, String> {
+    fn decide(&mut self, id: &StreamId, asked: &Message) -> Result<Outcome, String> {
         let category = id.category().to_owned();
         self.fold(id)?;
         self.commands += 1;

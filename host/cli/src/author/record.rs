@@ -3,7 +3,7 @@ use std::io::{self, Write};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use quipu_author::scenario::{Event, Expected, Given, Scenario, Scenarios, When};
+use quipu_author::scenario::{Event, Expected, Message, Scenario, Scenarios};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -137,21 +137,21 @@ async fn read(client: &Client, stream: &str, until: Option<u64>) -> Result<Vec<S
     }
 }
 
-fn given(event: Stored) -> Given {
-    Given {
+fn given(event: Stored) -> Message {
+    Message {
         event: Some(event.r#type),
         schema_version: Some(event.schema_version),
         data: event.data,
         at: Some(event.recorded_at),
         metadata: event.metadata,
         tags: event.tags,
-        ..Given::default()
+        ..Message::default()
     }
 }
 
-fn when(command: Command) -> When {
-    When {
-        command: command.r#type,
+fn when(command: Command) -> Message {
+    Message {
+        command: Some(command.r#type),
         schema_version: Some(command.schema_version),
         data: command.data,
         at: Some(command.accepted_at),
@@ -159,7 +159,7 @@ fn when(command: Command) -> When {
         seed: seed(&command.seed),
         principal: command.principal,
         metadata: command.metadata.unwrap_or_default(),
-        ..When::default()
+        ..Message::default()
     }
 }
 

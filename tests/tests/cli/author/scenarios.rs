@@ -153,6 +153,14 @@ fn a_file_that_is_no_scenario_file_is_refused_with_its_line() {
             "rules.yaml:2: invalid type: sequence, expected a code, or `code`, `message`, `details`",
         ),
         (
+            "scenarios:\n  - {name: one, when: {event: a}, then: {events: []}}\n",
+            "rules.yaml: scenario \"one\": when: name a `command`; events are given",
+        ),
+        (
+            "scenarios:\n  - {name: one, given: [{event: a, seed: [1, 2, 3, 4]}], then: {state: {}}}\n",
+            "given 1: `seed` is for commands, not for events",
+        ),
+        (
             "scenarios:\n  - {name: one, then: {}}\n",
             "rules.yaml: scenario \"one\": then: it expects nothing",
         ),
