@@ -130,6 +130,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod access;
 pub mod app;
 pub mod commit;
 pub mod deploy;

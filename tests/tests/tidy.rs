@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["deploy"],
     &["fold"],
     &["upcast"],
-    &["commit"],
+    &["commit", "access"],
     &["model", "runtime", "store", "supervise"],
 ];
 
@@ -178,7 +178,10 @@ fn no_file_has_too_many_lines() {
     for folder in ["host", "guest-sdk", "example-guests", "tests", "xtask"] {
         for (path, text) in rust(folder) {
             // What wit-bindgen writes, nobody reads from its beginning to its end.
-            if path.starts_with(root().join("guest-sdk/src/bindings/generated")) {
+            if path
+                .components()
+                .any(|part| part.as_os_str() == "generated")
+            {
                 continue;
             }
             let lines = text.lines().count();

@@ -30,6 +30,7 @@ Usage: cargo xtask <WORD> [ARGS]…
   sdks           the guest SDKs for JavaScript and Python, the client for TypeScript, new
                  projects in each language, and the tutorials; needs Node.js, Python and their
                  package registries
+  bindings       the guest SDK's bindings, after the contract in wit/ has grown
   ci             what a change must pass: format, lints, documentation, tests
 
 test and ci run setup first, demo and bench what they need of it. Exit codes: 2 for wrong use, else
@@ -56,9 +57,10 @@ fn main() {
         ["bench", args @ ..] => quipu("bench", args),
         ["clients"] => clients(),
         ["sdks"] => sdks(),
+        ["bindings"] => bindings(),
         ["ci"] => ci(),
         [] => wrong_use("which chore?"),
-        ["setup" | "clients" | "sdks" | "ci", arg, ..] => {
+        ["setup" | "clients" | "sdks" | "bindings" | "ci", arg, ..] => {
             wrong_use(&format!("unexpected argument: {arg}"))
         }
         [word, ..] => wrong_use(&format!("unknown word: {word}")),
@@ -136,6 +138,17 @@ fn sdks() -> Result<()> {
     let component = account()?;
     let target = debug_program(&component)?;
     sdks::check(root(), target, &target.join("debug/quipu"))
+}
+
+/// The generator is a package of its own, so that nothing else compiles it.
+fn bindings() -> Result<()> {
+    let mut cargo = cargo("run");
+    cargo.args([
+        "--locked",
+        "--manifest-path",
+        "guest-sdk/bindings/Cargo.toml",
+    ]);
+    run(cargo.args(["--target-dir", "target/bindings"]))
 }
 
 /// Builds the component of the guest `account`.

@@ -175,6 +175,8 @@ choices! {
     /// The state of a projection.
     ProjectionStatus: "caught-up" | "catching-up" | "inline" | "failing" | "retrying" | "stopped"
         | "stale" | "paused" | "ready" | "kept" | "orphaned" | "not-built" | "live";
+    /// A set of actions.
+    Role: "viewer" | "client" | "author" | "operator" | "admin" | "scraper";
     /// Whether a preflight must pass.
     PreflightPolicy: "require" | "report" | "skip";
     /// The kind of a guest's fault.
@@ -251,6 +253,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use quipu::access::Role as Roles;
     use quipu::model::{Kind, Lifecycle as Kept, OnError as Policy};
     use quipu::projection::{NotFreshReason as Reason, State};
     use quipu::runtime::FaultKind as Fault;
@@ -295,6 +298,8 @@ mod tests {
         assert_eq!(of::<Lifecycle>(), kept.map(Kept::as_str));
         let policies = [Policy::Stop, Policy::Skip, Policy::Park];
         assert_eq!(of::<OnError>(), policies.map(Policy::as_str));
+        let roles = Roles::ALL.iter().map(|role| role.as_str());
+        assert_eq!(of::<Role>(), roles.collect::<Vec<_>>());
         let kinds = [Kind::Text, Kind::Integer, Kind::Number, Kind::Boolean];
         assert_eq!(of::<IndexKind>(), kinds.map(Kind::as_str));
     }

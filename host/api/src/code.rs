@@ -39,6 +39,7 @@ codes! {
     BadRequest "bad-request" 400 "the request is malformed";
     InvalidCommand "invalid-command" 400 "the decider can't read the command";
     DuplicateInAppend "duplicate-in-append" 400 "an event occurs twice in the append";
+    Unauthorized "unauthorized" 401 "the host does not know the caller";
     Forbidden "forbidden" 403 "the caller may not do this";
     Unsigned "unsigned" 403 "the module has no signature that this host takes";
     NotFound "not-found" 404 "there is no such path";
@@ -49,6 +50,7 @@ codes! {
     ProjectionNotFound "projection-not-found" 404 "there is no such projection";
     DocumentNotFound "document-not-found" 404 "the projection has no such document";
     FindingNotAcknowledged "finding-not-acknowledged" 404 "the finding is not acknowledged";
+    TokenNotFound "token-not-found" 404 "there is no such valid token";
     SubscriptionNotFound "subscription-not-found" 404 "there is no such named subscription";
     MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
     BodyTimeout "body-timeout" 408 "the body came too slowly";
@@ -65,6 +67,7 @@ codes! {
     NotSettled "not-settled" 409 "a projection can't become inline now";
     ProjectionRefused "projection-refused" 409 "the projection is in the wrong state for this action";
     TooManyAcknowledged "too-many-acknowledged" 409 "no more findings may be acknowledged";
+    TokenRefused "token-refused" 409 "the token can't be made";
     SubscriptionHeld "subscription-held" 409 "another client holds the named subscription";
     ClaimLost "claim-lost" 409 "the claim of the named subscription is not valid any more";
     TooManySubscriptions "too-many-subscriptions" 409 "no more named subscriptions may be made";

@@ -6,13 +6,26 @@ use serde_json::value::RawValue;
 
 use quipu::model::{ExpectedVersion, Invalid, Throttle, Version};
 use quipu::runtime::FaultKind;
-use quipu::{DeployError, deploy, engine, projection, proof, store, subscribe, upcast};
+use quipu::{DeployError, access, deploy, engine, projection, proof, store, subscribe, upcast};
 
 use crate::{Code, Expected, Problem, Rejection};
 
 impl From<Invalid> for Box<Problem> {
     fn from(invalid: Invalid) -> Self {
         Problem::bad_request(invalid.0)
+    }
+}
+
+impl From<access::Error> for Box<Problem> {
+    fn from(error: access::Error) -> Self {
+        use access::Error;
+        let code = match error {
+            Error::Invalid(invalid) => return invalid.into(),
+            Error::Store(error) => return error.into(),
+            Error::NotAdded(_) => Code::TokenRefused,
+            Error::NotFound(_) => Code::TokenNotFound,
+        };
+        Box::new(Problem::new(code, error.to_string()))
     }
 }
 

@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
 mod acknowledgements;
 pub mod body;
 pub mod choices;
@@ -32,6 +33,9 @@ mod subscriptions;
 mod types;
 mod verify;
 
+pub use access::{
+    AuditCheck, AuditList, AuditView, CreatedToken, GrantView, TokenList, TokenView, Whoami,
+};
 pub use acknowledgements::{AcknowledgementList, AcknowledgementView};
 pub use code::Code;
 pub use definitions::{DefinitionView, IndexView, SourceEventView, SourceView};

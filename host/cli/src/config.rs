@@ -139,6 +139,7 @@ impl Config {
     pub fn http(&self) -> http::Options {
         let mut options = http::Options::default();
         self.http.apply(&mut options);
+        options.allow_unauthenticated = self.allow_unauthenticated;
         if let Some(largest) = self.guests.component_bytes_max {
             options.module_bytes_max = largest;
         }

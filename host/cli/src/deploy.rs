@@ -9,6 +9,7 @@ use console::Term;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
+use super::access::Reason;
 use super::exit::WrongUse;
 use super::runs::Watch;
 use super::table::{self, Table, grouped, id, number, printable, short, text, time, word};
@@ -55,6 +56,8 @@ pub struct Check {
     /// repeated
     #[arg(long, value_name = "KIND", conflicts_with = "no_preflight")]
     allow: Vec<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Check {
@@ -71,8 +74,13 @@ impl Check {
 const NOTES: &[&str] = &["fuel", "snapshot", "rebuild", "unwritten"];
 
 /// Requests an activation, and prints the result of the preflight.
-async fn activated(client: &Client, path: &[&str], body: &Value) -> Result<DeploymentView> {
-    let request = client.request(Method::POST, path);
+async fn activated(
+    client: &Client,
+    path: &[&str],
+    body: &Value,
+    reason: &Reason,
+) -> Result<DeploymentView> {
+    let request = reason.on(client.request(Method::POST, path));
     let request = request.header(header::ACCEPT, "application/x-ndjson");
     let mut watch = Watch::new(client.send(request.json(body)).await?);
     let mut is_blocked = false;
@@ -132,7 +140,7 @@ impl Rollback {
         let mut body = json!({"hold": self.hold});
         self.check.add_to(&mut body);
         let path = ["v1", "deployments", &self.name, "rollback"];
-        let deployed = activated(&client, &path, &body).await?;
+        let deployed = activated(&client, &path, &body, &self.check.reason).await?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&deployed)?)?;
@@ -186,7 +194,8 @@ impl Deploy {
             }
         }
         self.check.add_to(&mut body);
-        let deployed = activated(&client, &["v1", "deployments"], &body).await?;
+        let deployed =
+            activated(&client, &["v1", "deployments"], &body, &self.check.reason).await?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&deployed)?)?;

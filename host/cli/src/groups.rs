@@ -38,6 +38,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "prune",
         ],
     ),
+    ("Control access", &["token", "whoami", "audit"]),
     (
         "Operate",
         &[

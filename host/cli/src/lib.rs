@@ -4,6 +4,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
 mod append;
 mod author;
 mod backup;
@@ -115,6 +116,9 @@ enum Command {
     Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
     Status(status::Status),
+    Token(access::Token),
+    Whoami(access::Whoami),
+    Audit(access::Audit),
     Export(export::Export),
     Import(import::Import),
     Backup(backup::Backup),
@@ -227,6 +231,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Snapshot(snapshot) => snapshot.run().await,
         Command::Verify(verify) => verify.run().await,
         Command::Status(status) => status.run().await,
+        Command::Token(token) => token.run().await,
+        Command::Whoami(whoami) => whoami.run().await,
+        Command::Audit(audit) => audit.run().await,
         Command::Export(export) => export.run().await,
         Command::Import(import) => import.run().await,
         Command::Backup(backup) => backup.run().await,

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::access::Reason;
 use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::{Client, Connection};
@@ -49,6 +50,8 @@ pub struct Truncate {
 struct Marking {
     /// The stream, for example account-1
     stream: String,
+    #[command(flatten)]
+    reason: Reason,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -110,6 +113,7 @@ impl Marking {
         if let Some(body) = body {
             request = request.json(&body);
         }
+        let request = self.reason.on(request);
         let answer = client.send(request).await?.text().await?;
         if self.json {
             writeln!(io::stdout(), "{}", one_lined(&answer))?;

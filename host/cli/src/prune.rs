@@ -5,6 +5,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
+use super::access::Reason;
 use super::table::{Table, grouped, id, number, short, time};
 use super::{Client, Connection};
 use quipu_api::PrunedView;
@@ -22,6 +23,8 @@ pub struct Prune {
     /// List them, and remove nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    reason: Reason,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,7 +38,7 @@ impl Prune {
         let older_than_s = u64::from(self.hours) * 3_600;
         let body = json!({ "older_than_s": older_than_s, "dry_run": self.dry_run });
         let request = client.request(Method::POST, &["v1", "modules", "prune"]);
-        let pruned: PrunedView = client.json(request.json(&body)).await?;
+        let pruned: PrunedView = client.json(self.reason.on(request.json(&body))).await?;
         let mut out = io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string(&pruned)?)?;

@@ -30,8 +30,8 @@ pub struct Serve {
     /// The address to listen on; port 0 picks a port [default: 127.0.0.1:7878]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Listen on an address that other machines reach, although the host takes every request without
-    /// asking who sends it
+    /// Take requests without a token, also from other machines, as if the store had no tokens. Without
+    /// it, a host that other machines reach needs a store with a token: see `quipu token`
     #[arg(long)]
     allow_unauthenticated: bool,
     /// Upload every component of this folder; activate those whose name never had an active module
@@ -56,7 +56,7 @@ impl Serve {
             None => Config::default(),
         };
         let store = self.store.as_ref().or(config.store.as_ref());
-        let store = store.map_or("sqlite:quipu.db", String::as_str);
+        let store = store.map_or("sqlite:quipu.db", String::as_str).to_owned();
         let url: StoreUrl = store
             .parse()
             .map_err(|error| WrongUse(format!("{error}")))?;
@@ -66,12 +66,13 @@ impl Serve {
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("can't listen on {listen}"))?;
-        check_reach(
-            &listener,
-            self.allow_unauthenticated || config.allow_unauthenticated,
-        )?;
-
-        let (http, force) = (config.http(), self.modules_force);
+        let mut http = config.http();
+        http.allow_unauthenticated |= self.allow_unauthenticated;
+        let needs_tokens = is_reachable(&listener)? && !http.allow_unauthenticated;
+        if needs_tokens && is_new(&url) {
+            return Err(open_to_all(&listener, &store));
+        }
+        let force = self.modules_force;
         let modules = self.modules.clone().or_else(|| config.modules.clone());
         // In a separate task, so that a store that does not answer, or a file that never ends, does
         // not delay the handling of signals.
@@ -89,24 +90,45 @@ impl Serve {
                 return Ok(());
             }
         };
+        if needs_tokens && !host.tokens().are_used().await? {
+            host.shutdown().await?;
+            return Err(open_to_all(&listener, &store));
+        }
         writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
         io::stdout().flush()?;
         http::serve(listener, host, http, asked_to_end(signals)).await
     }
 }
 
-/// Refuses to listen where other machines can reach the host, unless that is asked for.
-pub(super) fn check_reach(listener: &TcpListener, is_allowed: bool) -> Result<()> {
-    let address = listener.local_addr()?;
-    if address.ip().is_loopback() || is_allowed {
-        return Ok(());
+/// Whether other machines can reach the host.
+pub(super) fn is_reachable(listener: &TcpListener) -> io::Result<bool> {
+    Ok(!listener.local_addr()?.ip().is_loopback())
+}
+
+/// Whether a store is certain to have no tokens, without opening it.
+fn is_new(url: &StoreUrl) -> bool {
+    match url {
+        StoreUrl::Sqlite(file) => !file.exists(),
+        StoreUrl::Memory => true,
+        StoreUrl::Postgres(_) => false,
     }
-    Err(WrongUse(format!(
-        "other machines can reach {address}, and the host takes every request without asking who \
-         sends it; listen on 127.0.0.1 and let a proxy that authenticates callers lead there, or allow it with \
-         --allow-unauthenticated"
+}
+
+/// Other machines can reach the host, and it would not ask who sends a request.
+fn open_to_all(listener: &TcpListener, store: &str) -> anyhow::Error {
+    let place = listener.local_addr();
+    let place = place.map_or_else(|_| "the address".to_owned(), |address| address.to_string());
+    // A password stays out of the message.
+    let store = match store.contains('@') {
+        true => "URL",
+        false => store,
+    };
+    WrongUse(format!(
+        "other machines can reach {place}, and the store has no token, so the host would take every \
+         request without asking who sends it; make a token with `quipu token create NAME --role \
+         admin --store {store}`, or listen on 127.0.0.1, or allow it with --allow-unauthenticated"
     ))
-    .into())
+    .into()
 }
 
 pub(super) async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {

@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::access::By;
+use super::deed::Deed;
 use super::failure::Result;
 use super::params::{PageSize, Params, Segments, Text};
 use super::request::JsonBytes;
@@ -39,6 +41,7 @@ pub struct AcknowledgementBody<'a> {
 #[utoipa::path(
     post, path = "/v1/verify/acknowledgements", operation_id = "acknowledge_finding",
     tag = "operations",
+    security(("token" = ["operate"])),
     request_body(content = AcknowledgementBody, description = "The finding and the reason"),
     responses(
         (status = 200, body = AcknowledgementView, description = "The acknowledgement"),
@@ -47,11 +50,16 @@ pub struct AcknowledgementBody<'a> {
 )]
 pub async fn acknowledge(
     State(app): State<App>,
+    By(caller): By,
+    deed: Deed,
     _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
     let AcknowledgementBody { finding, reason } = body.parse()?;
-    let acknowledged = app.host.acknowledge(&finding, &reason, None).await?;
+    deed.has_reason(&reason);
+    let by = caller.name();
+    let acknowledging = app.host.acknowledge(&finding, &reason, by.as_deref());
+    let acknowledged = acknowledging.await?;
     answer::json(StatusCode::OK, &AcknowledgementView::of(acknowledged))
 }
 
@@ -72,6 +80,7 @@ pub struct AcknowledgementsQuery {
 #[utoipa::path(
     get, path = "/v1/verify/acknowledgements", operation_id = "list_acknowledged_findings",
     tag = "operations",
+    security(("token" = ["read"])),
     params(AcknowledgementsQuery),
     responses(
         (status = 200, body = AcknowledgementList, description = "Acknowledged findings"),
@@ -107,6 +116,7 @@ pub struct FindingPath {
 #[utoipa::path(
     delete, path = "/v1/verify/acknowledgements/{finding}",
     operation_id = "withdraw_acknowledgement", tag = "operations",
+    security(("token" = ["operate"])),
     params(FindingPath),
     responses(
         (status = 204, description = "The acknowledgement is withdrawn"),

@@ -12,12 +12,15 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::access::By;
+use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::params::{DeploymentPath, Params, Segments, digest};
 use super::preflights::TIME_MS;
 use super::request::{JsonBytes, OptionalJson, named_objects};
 use super::runs::{self, Run, Telling};
-use super::{App, answer};
+use super::{App, answer, headers};
+use quipu::access::Caller;
 use quipu::deploy::{ProjectionChanges, Release};
 use quipu::model::{Invalid, SettingsChange};
 use quipu::proof::Policy;
@@ -104,6 +107,8 @@ impl SettingsBody {
 /// is activated unless the activation had already started.
 #[utoipa::path(
     post, path = "/v1/deployments", tag = "deployments",
+    security(("token" = ["deploy"])),
+    params(headers::Reason),
     request_body = DeploymentBody,
     responses(
         (status = 201, body = DeploymentView, description = "The deployment"),
@@ -113,11 +118,16 @@ impl SettingsBody {
 )]
 pub async fn activate(
     State(app): State<App>,
+    By(caller): By,
+    deed: Deed,
     _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
     let given: DeploymentBody<'_> = body.parse()?;
+    if given.preflight.as_deref() == Some("skip") {
+        deed.needs_reason("an activation without a preflight")?;
+    }
     let mut changes = BTreeMap::new();
     for (name, given) in &given.projections {
         let change = given.change();
@@ -135,7 +145,15 @@ pub async fn activate(
             hold: given.hold,
             ..ProjectionChanges::default()
         });
-    answered(app, &headers, deploy).await
+    answered(app, &headers, by(deploy, &caller), deed).await
+}
+
+/// The same deployment in the caller's name.
+fn by(deploy: Deploy, caller: &Caller) -> Deploy {
+    match caller.name() {
+        Some(name) => deploy.by(&*name),
+        None => deploy,
+    }
 }
 
 /// The modules that a request activates, with their settings.
@@ -182,7 +200,8 @@ pub struct RollbackBody {
 /// meanwhile: it names types of events that the module can't read before anything happens.
 #[utoipa::path(
     post, path = "/v1/deployments/{name}/rollback", operation_id = "roll_back", tag = "deployments",
-    params(DeploymentPath),
+    security(("token" = ["deploy"])),
+    params(DeploymentPath, headers::Reason),
     request_body(content = Option<RollbackBody>, description = "By default a preflight is required for a decider"),
     responses(
         (status = 201, body = DeploymentView, description = "The deployment"),
@@ -193,10 +212,13 @@ pub struct RollbackBody {
 pub async fn roll_back(
     State(app): State<App>,
     Segments(DeploymentPath { name }): Segments<DeploymentPath>,
+    By(caller): By,
+    deed: Deed,
     _: Params<()>,
     headers: HeaderMap,
     body: OptionalJson,
 ) -> Result<Response> {
+    deed.needs_reason("a rollback")?;
     let RollbackBody {
         preflight,
         allow,
@@ -215,16 +237,16 @@ pub async fn roll_back(
             hold,
             ..ProjectionChanges::default()
         });
-    answered(app, &headers, deploy).await
+    answered(app, &headers, by(deploy, &caller), deed).await
 }
 
 /// Answers with one document, or with lines.
-async fn answered(app: App, headers: &HeaderMap, deploy: Deploy) -> Result<Response> {
+async fn answered(app: App, headers: &HeaderMap, deploy: Deploy, deed: Deed) -> Result<Response> {
     let time = Duration::from_millis(TIME_MS);
     let accepted = headers.get(header::ACCEPT);
     let accepted = accepted.and_then(|accepted| accepted.to_str().ok());
     if accepted.is_some_and(|accepted| accepted.contains("application/x-ndjson")) {
-        return runs::answer(app, Activating(deploy.within(time))).await;
+        return runs::answer(app, Activating(deploy.within(time)), deed).await;
     }
     let time = time.min(app.options.request_time_max / 2);
     let activating = Activating(deploy.within(time));

@@ -1,6 +1,7 @@
 //! The activity of a connection, and since when it is idle.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Activity {
     pub gone: CancellationToken,
     /// The part of the shared answer budget that its answers may use.
     pub answers: Budget,
+    /// The address of the client.
+    pub peer: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -81,7 +84,7 @@ pub struct InFlight {
 }
 
 impl Activity {
-    pub fn new(answer_bytes_max: usize) -> Arc<Self> {
+    pub fn new(answer_bytes_max: usize, peer: Option<IpAddr>) -> Arc<Self> {
         let now = Instant::now();
         let state = State {
             in_flight: 0,
@@ -100,6 +103,7 @@ impl Activity {
             state: Mutex::new(state),
             gone: CancellationToken::new(),
             answers: Budget::new(answer_bytes_max),
+            peer,
         })
     }
 
@@ -248,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_head_is_waited_for_and_has_to_end() {
-        let activity = Activity::new(1 << 20);
+        let activity = Activity::new(1 << 20, None);
         assert_eq!(overdue(&activity), Some(Overdue::Head));
         let first = activity.begin(false);
         assert_eq!(overdue(&activity), None);
@@ -266,7 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_bodies_only_does_nothing() {
-        let activity = Activity::new(1 << 20);
+        let activity = Activity::new(1 << 20, None);
         let rest = || activity.rest().map(|(rest, _)| rest);
         assert_eq!(rest(), Some(Rest::Silent));
         let (first, second) = (activity.begin(true), activity.begin(true));
@@ -282,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_read_is_due_while_other_requests_are_in_flight() {
-        let activity = Activity::new(1 << 20);
+        let activity = Activity::new(1 << 20, None);
         let (first, _second) = (activity.begin(true), activity.begin(true));
         first.offer(true);
         assert_eq!(overdue(&activity), Some(Overdue::Unread));
@@ -295,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_without_an_end_is_not_waited_for() {
-        let activity = Activity::new(1 << 20);
+        let activity = Activity::new(1 << 20, None);
         let (mut endless, usual) = (activity.begin(true), activity.begin(true));
         endless.has_no_end();
         assert_eq!(activity.quiet_since(), None);
@@ -310,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_between_requests_begin_no_head_on_http2() {
-        let activity = Activity::new(1 << 20);
+        let activity = Activity::new(1 << 20, None);
         drop(activity.begin(true));
         activity.read();
         assert_eq!(overdue(&activity), Some(Overdue::Idle));

@@ -1,6 +1,7 @@
 //! Answers on their way to the client, and the memory that they use.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -49,6 +50,11 @@ impl Visit {
     /// The activity of its connection.
     pub fn activity(&self) -> Option<Arc<Activity>> {
         self.activity.clone()
+    }
+
+    /// The address of the client.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.activity.as_ref().and_then(|activity| activity.peer)
     }
 
     /// The origin of a request that arrived without a connection of this server.
@@ -227,7 +233,7 @@ mod tests {
             idle: second,
             unread: second,
         };
-        let activity = Activity::new(1 << 20);
+        let activity = Activity::new(1 << 20, None);
         let body = Body::from(vec![7; PART_BYTES + 1]);
         let mut answering = Answering::new(body, activity.begin(true));
         let mut sizes = Vec::new();

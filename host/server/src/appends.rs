@@ -11,13 +11,15 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::access::{self, By};
 use super::failure::{Failure, Result};
 use super::params::{Params, StreamPath};
 use super::request::JsonBytes;
 use super::{App, answer, headers, request};
+use quipu::access::{Action, Caller};
 use quipu::engine::{Append, AppendAll, StreamAppend};
 use quipu::model::{EventId, ExpectedVersion, Name, NewEvent, StreamId, fresh_id};
-use quipu_api::{Expected, Problem, body, outcome};
+use quipu_api::{Code, Expected, Problem, body, outcome};
 
 /// Events to append as given.
 #[derive(Deserialize, ToSchema)]
@@ -65,6 +67,7 @@ pub struct AppendEvent<'a> {
 /// Appends events as given, without a decision.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/events", tag = "streams",
+    security(("token" = ["append"])),
     params(
         StreamPath,
         ("Idempotency-Key" = Option<String>, Header, description = "The append's id within its stream"),
@@ -82,6 +85,7 @@ pub struct AppendEvent<'a> {
 pub async fn append(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
+    By(caller): By,
     _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
@@ -94,8 +98,8 @@ pub async fn append(
         expected_version: headers::expected_version(&headers)?,
         events,
         id: headers::command_id(&headers)?,
-        context: headers::context(&headers)?,
-        into_owned_category: headers::allows_raw(&headers)?,
+        context: headers::context(&headers, &caller)?,
+        into_owned_category: allows_raw(&headers, &caller)?,
     };
     let appended = app.host.append(&stream, append).await?;
     answer::tagged(appended.version, &outcome::AppendOutcome::of(&appended))
@@ -143,6 +147,7 @@ pub struct AppendAllOutcome<'a> {
 /// these streams at the same time.
 #[utoipa::path(
     post, path = "/v1/appends", tag = "streams",
+    security(("token" = ["append"])),
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "The append's id within each stream that it writes"),
         ("Quipu-Raw" = Option<String>, Header, description = "`allow`: append even if a decider serves a category. The decider first folds the events; if it can't fold one, the answer is `bad-request` and nothing is stored"),
@@ -156,6 +161,7 @@ pub struct AppendAllOutcome<'a> {
 )]
 pub async fn append_all(
     State(app): State<App>,
+    By(caller): By,
     _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
@@ -171,11 +177,15 @@ pub async fn append_all(
         let streams = streams.map(|(index, part)| part.into_append().map_err(at("stream", index)));
         streams.collect::<Result<_>>()
     })?;
+    let streams: Vec<StreamAppend> = streams;
+    for part in &streams {
+        access::check_stream(&caller, Action::Append, &part.stream)?;
+    }
     let append = AppendAll {
         streams,
         id: headers::command_id(&headers)?,
-        context: headers::context(&headers)?,
-        into_owned_category: headers::allows_raw(&headers)?,
+        context: headers::context(&headers, &caller)?,
+        into_owned_category: allows_raw(&headers, &caller)?,
     };
     let appended = app.host.append_all(append).await?;
     let outcome = AppendAllOutcome {
@@ -183,6 +193,23 @@ pub async fn append_all(
         replayed: appended.iter().all(|one| one.replayed),
     };
     answer::json(StatusCode::OK, &outcome)
+}
+
+/// Whether events may go into a category that a decider serves. That passes over its rules, so it is
+/// for those who operate the store.
+fn allows_raw(headers: &HeaderMap, caller: &Caller) -> Result<bool> {
+    let is_asked = headers::allows_raw(headers)?;
+    if is_asked
+        && let Some(grant) = caller.grant()
+        && !grant.role.allows(Action::Operate)
+    {
+        let detail = format!(
+            "Quipu-Raw needs the action operate, which the role {} does not allow",
+            grant.role
+        );
+        return Err(Failure::new(Code::Forbidden, detail));
+    }
+    Ok(is_asked)
 }
 
 impl AppendPart<'_> {

@@ -57,6 +57,7 @@ pub struct ChangesQuery {
 /// still be sent. `error` carries a problem and ends the subscription.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/changes", operation_id = "subscribe_changes", tag = "projections",
+    security(("token" = ["view"])),
     params(ProjectionPath, ChangesQuery, LastSeen),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`document`, `switched`, `heartbeat`, `too-slow`, `error`. The data of the first three are a `ChangeView`"),

@@ -9,10 +9,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::access::By;
 use super::failure::Result;
 use super::params::{Params, StreamPath};
 use super::request::JsonBytes;
 use super::{App, answer, headers};
+use quipu::access::Caller;
 use quipu::model::{Command, Name};
 use quipu_api::{Problem, body, outcome};
 
@@ -48,6 +50,7 @@ pub struct CommandBody<'a> {
 /// outcome: if it is sent a second time, the first outcome is returned, marked as replayed.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/commands", tag = "commands",
+    security(("token" = ["command"])),
     params(
         StreamPath,
         ("Idempotency-Key" = Option<String>, Header, description = "The command's id within its stream"),
@@ -64,16 +67,17 @@ pub struct CommandBody<'a> {
 pub async fn execute(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
+    By(caller): By,
     _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
-    let command = body.away(|bytes| command(bytes, &headers))?;
+    let command = body.away(|bytes| command(bytes, &headers, &caller))?;
     let executed = app.host.execute(&stream, command).await?;
     answer::tagged(executed.version, &outcome::Outcome::of(&executed))
 }
 
-fn command(bytes: &[u8], headers: &HeaderMap) -> Result<Command> {
+fn command(bytes: &[u8], headers: &HeaderMap, caller: &Caller) -> Result<Command> {
     let given: CommandBody<'_> = body::parse(bytes)?;
     Ok(Command {
         id: headers::command_id(headers)?,
@@ -86,6 +90,6 @@ fn command(bytes: &[u8], headers: &HeaderMap) -> Result<Command> {
         )?,
         metadata: given.metadata.map(body::metadata).transpose()?,
         expected_version: headers::expected_version(headers)?,
-        context: headers::context(headers)?,
+        context: headers::context(headers, caller)?,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,10 +77,10 @@ impl Connections {
             let mut number = 0;
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => {
+                    Ok((stream, peer)) => {
                         number += 1;
                         let seat = self.seat().await;
-                        self.spawn(number, stream, seat);
+                        self.spawn(number, (stream, peer.ip()), seat);
                     }
                     Err(error) if is_of_connection(&error) => {}
                     Err(error) => {
@@ -113,12 +114,12 @@ impl Connections {
         }
     }
 
-    fn spawn(&self, number: u64, stream: TcpStream, seat: OwnedSemaphorePermit) {
+    fn spawn(&self, number: u64, (stream, peer): (TcpStream, IpAddr), seat: OwnedSemaphorePermit) {
         // An event is sent at once, not together with the next one.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set on a connection");
         }
-        let activity = Activity::new(self.answer_bytes_max);
+        let activity = Activity::new(self.answer_bytes_max, Some(peer));
         let open = Arc::clone(&self.open);
         open.activities().insert(number, Arc::clone(&activity));
         let serving = self.serving.clone();
@@ -210,7 +211,7 @@ mod tests {
     #[tokio::test]
     async fn the_longest_idle_one_makes_room_and_none_that_works_does() {
         let open = Open::default();
-        let activities: Vec<_> = (0..3).map(|_| Activity::new(1)).collect();
+        let activities: Vec<_> = (0..3).map(|_| Activity::new(1, None)).collect();
         let requests: Vec<_> = activities.iter().map(|it| it.begin(false)).collect();
         for (number, activity) in (0..).zip(&activities) {
             open.activities().insert(number, Arc::clone(activity));

@@ -12,6 +12,7 @@ use quipu_api::{Code, DeploymentList, DeploymentView, Problem};
 /// Lists every activation.
 #[utoipa::path(
     get, path = "/v1/deployments", operation_id = "list_deployments", tag = "deployments",
+    security(("token" = ["read"])),
     responses(
         (status = 200, body = DeploymentList, description = "Activations"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -24,6 +25,7 @@ pub async fn list(State(app): State<App>, _: Params<()>) -> Result<Response> {
 /// Lists the activations under one name.
 #[utoipa::path(
     get, path = "/v1/deployments/{name}", operation_id = "show_deployment", tag = "deployments",
+    security(("token" = ["read"])),
     params(DeploymentPath),
     responses(
         (status = 200, body = DeploymentList, description = "Activations"),

@@ -156,6 +156,7 @@ pub struct DocumentPath {
 /// projection stores no documents: see `/v1/projections/{name}/live/{stream}`.
 #[utoipa::path(
     get, path = "/v1/views/{projection}/{key}", operation_id = "read_document", tag = "views",
+    security(("token" = ["view"])),
     params(DocumentPath, Fresh),
     responses(
         (status = 200, body = DocumentView, description = "The document"),
@@ -218,6 +219,7 @@ pub struct DocumentsQuery {
 /// position is parked in the projection, because it could change which documents match.
 #[utoipa::path(
     get, path = "/v1/views/{projection}", operation_id = "read_documents", tag = "views",
+    security(("token" = ["view"])),
     params(DocumentsPath, DocumentsQuery, Fresh),
     responses(
         (status = 200, body = DocumentPage, description = "Documents"),

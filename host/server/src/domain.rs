@@ -8,12 +8,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::access::By;
 use super::failure::{Failure, Result};
 use super::params::{Params, Segments};
 use super::request::JsonBytes;
 use super::{App, answer, headers, openapi};
 use quipu::deploy::Plan;
-use quipu::model::{Body, Category, Command, Name, StreamId};
+use quipu::model::{Body, Category, Command, Context, Name, StreamId};
 use quipu_api::{Problem, domain, outcome};
 
 /// The description of the domain, with the number of its plan.
@@ -40,6 +41,7 @@ impl Described {
 /// Generators of clients make typed functions of it. It changes with each activation.
 #[utoipa::path(
     get, path = "/v1/domain/openapi.json", operation_id = "describe_domain", tag = "commands",
+    security(("token" = ["read"])),
     responses(
         (status = 200, body = serde_json::Value, description = "The description; `x-quipu-plan` is the number of its plan, `x-quipu-notes` lists what is left out"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -96,6 +98,7 @@ pub struct CommandQuery {
 /// of the domain has one such path for each type of commands.
 #[utoipa::path(
     post, path = "/v1/domain/{category}/{key}/{command}", operation_id = "execute_typed", tag = "commands",
+    security(("token" = ["command"])),
     params(
         CommandPath,
         CommandQuery,
@@ -113,13 +116,16 @@ pub struct CommandQuery {
 pub async fn execute(
     State(app): State<App>,
     Segments(path): Segments<CommandPath>,
+    By(caller): By,
     Params(query): Params<CommandQuery>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
     let category = Category::new(&path.category)?;
     let stream = StreamId::new(&format!("{}-{}", category.as_str(), path.key))?;
+    let context = headers::context(&headers, &caller)?;
     let command = body.away(|bytes| command(bytes, &path.command, &query, &headers))?;
+    let command = Command { context, ..command };
     let executed = app.host.execute(&stream, command).await?;
     answer::tagged(executed.version, &outcome::Outcome::of(&executed))
 }
@@ -132,6 +138,6 @@ fn command(bytes: &[u8], name: &str, query: &CommandQuery, headers: &HeaderMap) 
         body: Body::json(bytes.trim_ascii().to_vec())?,
         metadata: None,
         expected_version: headers::expected_version(headers)?,
-        context: headers::context(headers)?,
+        context: Context::default(),
     })
 }

@@ -39,6 +39,7 @@ pub struct ExportQuery {
 /// `quipu.end` was cut off. With `Accept: application/octet-stream` the lines have that media type.
 #[utoipa::path(
     get, path = "/v1/export", operation_id = "export_log", tag = "operations",
+    security(("token" = ["operate"])),
     params(ExportQuery),
     responses(
         (status = 200, description = "The lines", content(
@@ -76,6 +77,7 @@ pub async fn export(
 /// ends with `body-timeout`. If another host records commands meanwhile, the import fails.
 #[utoipa::path(
     post, path = IMPORT, operation_id = "import_log", tag = "operations",
+    security(("token" = ["operate"])),
     request_body(description = "The lines of an export", content(
         (choices::Binary = "application/x-ndjson"),
         (choices::Binary = "application/octet-stream"),

@@ -52,17 +52,26 @@ where
     }
 }
 
+/// The code of a response that is a problem, for those who look at responses.
+#[derive(Debug, Clone)]
+pub struct ProblemCode(pub String);
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let problem = self.0;
         let status =
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let is_passing = problem.is_passing();
+        let code = ProblemCode(problem.code.clone());
         let tag = problem.found.map(|found| answer::tag(Version(found)));
         let mut response = (status, Json(problem)).into_response();
+        response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         let problem_json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem_json);
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE && is_passing {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, header};
 use utoipa::IntoParams;
 
 use super::failure::{Failure, Result};
+use quipu::access::Caller;
 use quipu::model::{CommandId, Context, ExpectedVersion, Signature, Version};
 
 /// What a request expects of its stream, for the OpenAPI description.
@@ -33,6 +34,19 @@ pub struct Origin {
     causation_id: Option<String>,
     /// W3C trace context, stored with the commit; ignored if it is not well-formed
     traceparent: Option<String>,
+}
+
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1_024;
+
+/// Why the caller does it, for the OpenAPI description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub struct Reason {
+    /// One line of 1 to 1024 bytes for the audit; required of callers with a token
+    #[param(rename = "Quipu-Reason")]
+    reason: Option<String>,
 }
 
 /// `Idempotency-Key`: the command's id.
@@ -139,16 +153,30 @@ pub fn signature(headers: &HeaderMap) -> Result<Option<Signature>> {
 }
 
 /// `Quipu-Correlation-Id`, `Quipu-Causation-Id` and `traceparent`. As its specification requires, a
-/// `traceparent` that is not well-formed or occurs twice is ignored.
-pub fn context(headers: &HeaderMap) -> Result<Context> {
+/// `traceparent` that is not well-formed or occurs twice is ignored. The principal is the caller.
+pub fn context(headers: &HeaderMap, caller: &Caller) -> Result<Context> {
     let shared = |name| Ok::<_, Failure>(one(headers, name)?.map(Into::into));
     let context = Context {
         correlation_id: shared("quipu-correlation-id")?,
         causation_id: shared("quipu-causation-id")?,
-        principal: None,
+        principal: caller.name(),
         traceparent: shared("traceparent").unwrap_or_default(),
     };
     Ok(context.checked()?)
+}
+
+/// `Quipu-Reason`: why the caller does it.
+pub fn reason(headers: &HeaderMap) -> Result<Option<&str>> {
+    let Some(reason) = one(headers, "quipu-reason")? else {
+        return Ok(None);
+    };
+    let is_line = !reason.trim().is_empty() && !reason.chars().any(char::is_control);
+    if reason.len() > REASON_BYTES_MAX || !is_line {
+        return Err(Failure::bad_request(format!(
+            "Quipu-Reason is one line of 1 to {REASON_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(Some(reason))
 }
 
 fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {
@@ -257,12 +285,13 @@ mod tests {
     #[test]
     fn a_malformed_traceparent_is_passed_over() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let kept = context(&headers(&[("traceparent", good)])).unwrap();
+        let nobody = Caller::default();
+        let kept = context(&headers(&[("traceparent", good)]), &nobody).unwrap();
         assert_eq!(kept.traceparent.as_deref(), Some(good));
         let mut twice = headers(&[("traceparent", good)]);
         twice.append("traceparent", good.parse().unwrap());
         for dropped in [headers(&[("traceparent", "00-xyz")]), twice] {
-            assert_eq!(context(&dropped).unwrap().traceparent, None);
+            assert_eq!(context(&dropped, &nobody).unwrap().traceparent, None);
         }
     }
 }

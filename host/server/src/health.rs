@@ -36,6 +36,7 @@ const READY_WAIT: Duration = Duration::from_millis(900);
 /// Answers as long as the process is alive.
 #[utoipa::path(
     get, path = "/healthz", tag = "health",
+    security(()),
     responses((status = 200, body = Health, description = "The process is alive")),
 )]
 pub async fn live() -> Result<Response> {
@@ -46,6 +47,7 @@ pub async fn live() -> Result<Response> {
 /// read, and every part of the host that callers need works.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
+    security(()),
     responses(
         (status = 200, body = Ready, description = "The host is ready"),
         (status = 503, body = Problem, content_type = "application/problem+json", description = "The host is not ready: `not-ready`, with `checks`"),
@@ -83,6 +85,7 @@ pub async fn ready(State(app): State<App>) -> Result<Response> {
 /// Other hosts on the same store have their own counters.
 #[utoipa::path(
     get, path = "/v1/status", tag = "health",
+    security(("token" = ["observe"])),
     responses(
         (status = 200, body = Status, description = "The status of the host"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),

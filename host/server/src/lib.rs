@@ -6,17 +6,20 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
 mod acknowledgements;
 mod activate;
 mod activity;
 mod answer;
 mod answering;
 mod appends;
+mod audit;
 mod budget;
 mod changes;
 mod commands;
 mod connection;
 mod connections;
+mod deed;
 mod deployments;
 mod documents;
 mod domain;
@@ -49,6 +52,7 @@ mod state;
 mod streams;
 mod subscribe;
 mod subscriptions;
+mod tokens;
 mod types;
 mod verify;
 
@@ -70,6 +74,8 @@ use quipu::Host;
 pub(crate) struct App {
     host: Host,
     options: Arc<Options>,
+    /// Who may ask for what.
+    access: Arc<access::Access>,
     /// Memory for bodies.
     bodies: Bodies,
     /// Memory for answers with pages.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::access::{self, By};
 use super::budget::{Bodies, BodyHeld};
 use super::failure::{Failure, Result};
 use super::pace::{Paced, Verdict};
@@ -21,6 +22,7 @@ use super::params::Params;
 use super::request::NdjsonBody;
 use super::{App, answer, headers};
 use quipu::Host;
+use quipu::access::{Action, Caller};
 use quipu::engine::{self, Executed};
 use quipu::model::{Command, Context, StreamId, without_mark};
 use quipu_api::{Code, Lanes, LineAnswer, Lines, Problem, choices, line};
@@ -44,6 +46,7 @@ pub struct LinesQuery {
 /// host that shuts down answers the lines that it has read and ends the response.
 #[utoipa::path(
     post, path = "/v1/commands", tag = "commands",
+    security(("token" = ["command"])),
     params(LinesQuery, headers::Origin),
     request_body(description = "One `Line` for each command", content(
         (choices::Binary = "application/x-ndjson"),
@@ -56,6 +59,7 @@ pub struct LinesQuery {
 )]
 pub async fn execute_lines(
     State(app): State<App>,
+    By(caller): By,
     Params(query): Params<LinesQuery>,
     headers: HeaderMap,
     body: NdjsonBody,
@@ -71,8 +75,8 @@ pub async fn execute_lines(
                 Failure::bad_request(detail)
             })?,
     };
-    let context = headers::context(&headers)?;
-    let answers = answers(&app, in_flight, context, body.with_pauses(&app));
+    let context = headers::context(&headers, &caller)?;
+    let answers = answers(&app, in_flight, (context, caller), body.with_pauses(&app));
     Ok(answer::ndjson(Body::from_stream(answers)))
 }
 
@@ -82,7 +86,7 @@ type Read = std::result::Result<Command, Box<Problem>>;
 fn answers(
     app: &App,
     in_flight: usize,
-    context: Context,
+    (context, caller): (Context, Caller),
     body: Paced<BodyDataStream>,
 ) -> impl Stream<Item = std::result::Result<Bytes, axum::Error>> + use<> {
     let patience = app.options.request_time_max;
@@ -113,6 +117,7 @@ fn answers(
     let bodies = app.bodies.clone();
     let given = Given {
         context,
+        caller,
         bodies,
         verdict,
         ending,
@@ -183,6 +188,7 @@ fn answers(
 /// The state that all lines of a request share.
 struct Given {
     context: Context,
+    caller: Caller,
     bodies: Bodies,
     verdict: Verdict,
     ending: CancellationToken,
@@ -228,6 +234,10 @@ impl Given {
         }
         match line::read(text, None) {
             Ok((stream, command)) => {
+                let may = access::check_stream(&self.caller, Action::Command, &stream);
+                if let Err(Failure(problem)) = may {
+                    return (Key::Line(number), Err(problem));
+                }
                 let context = self.context.clone();
                 (Key::Stream(stream), Ok(Command { context, ..command }))
             }

@@ -73,6 +73,7 @@ pub struct LogQuery {
 /// `end`, or `problem` if the range was not read to its end. An answer without either was cut off.
 #[utoipa::path(
     get, path = "/v1/events", operation_id = "read_log", tag = "events",
+    security(("token" = ["read-payload"])),
     params(LogQuery, Filters),
     responses(
         (status = 200, body = LogEvents, description = "Events"),
@@ -145,6 +146,7 @@ pub struct DecidedQuery {
 /// Events are returned as they are stored, in the order of the log.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}/events", operation_id = "read_events_of_module", tag = "modules",
+    security(("token" = ["read-payload"])),
     params(DigestPath, DecidedQuery),
     responses(
         (status = 200, body = LogEvents, description = "Events"),
@@ -253,6 +255,7 @@ pub struct OneEvent<'a> {
 /// Reads one event as it is stored, with the command that led to it.
 #[utoipa::path(
     get, path = "/v1/events/{position}", tag = "events",
+    security(("token" = ["read-payload"])),
     params(PositionPath),
     responses(
         (status = 200, body = OneEvent, description = "The event"),

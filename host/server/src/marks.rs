@@ -6,6 +6,8 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::access::By;
+use super::deed::Deed;
 use super::failure::Result;
 use super::params::{Params, StreamPath};
 use super::request::JsonBytes;
@@ -31,6 +33,7 @@ pub struct ArchivedStream<'a> {
 /// asked. Its events stay in the log. Archiving an archived stream changes nothing.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/archive", tag = "streams",
+    security(("token" = ["archive"])),
     params(StreamPath, headers::Origin),
     responses(
         (status = 200, body = ArchivedStream, description = "The stream is archived", headers(("ETag" = String, description = "The stream's version"))),
@@ -40,10 +43,11 @@ pub struct ArchivedStream<'a> {
 pub async fn archive(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
+    By(caller): By,
     _: Params<()>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let context = headers::context(&headers)?;
+    let context = headers::context(&headers, &caller)?;
     let position = app.host.archive(&stream, context).await?;
     archived_stream(&app, &stream, true, position).await
 }
@@ -53,6 +57,7 @@ pub async fn archive(
 /// The stream accepts appends again. Restoring a stream that is not archived changes nothing.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/restore", tag = "streams",
+    security(("token" = ["archive"])),
     params(StreamPath, headers::Origin),
     responses(
         (status = 200, body = ArchivedStream, description = "The stream is not archived", headers(("ETag" = String, description = "The stream's version"))),
@@ -62,10 +67,11 @@ pub async fn archive(
 pub async fn restore(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
+    By(caller): By,
     _: Params<()>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let context = headers::context(&headers)?;
+    let context = headers::context(&headers, &caller)?;
     let position = app.host.restore(&stream, context).await?;
     archived_stream(&app, &stream, false, position).await
 }
@@ -112,7 +118,8 @@ pub struct TruncatedStream<'a> {
 /// `truncate-refused`. The last event always stays. `before` 0 undoes the truncation.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/truncate", tag = "streams",
-    params(StreamPath, headers::Origin),
+    security(("token" = ["archive"])),
+    params(StreamPath, headers::Origin, headers::Reason),
     request_body = TruncateBody,
     responses(
         (status = 200, body = TruncatedStream, description = "The stream is truncated", headers(("ETag" = String, description = "The stream's version"))),
@@ -122,12 +129,15 @@ pub struct TruncatedStream<'a> {
 pub async fn truncate(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
+    By(caller): By,
+    deed: Deed,
     _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
+    deed.needs_reason("truncating a stream")?;
     let TruncateBody { before } = body.parse()?;
-    let context = headers::context(&headers)?;
+    let context = headers::context(&headers, &caller)?;
     let truncated = app.host.truncate(&stream, Version(before), context);
     let view = TruncatedStream {
         stream: stream.as_str(),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::answering::Visit;
+use super::deed::Deed;
 use super::failure::Result;
 use super::params::{DigestPath, Params};
 use super::request::{OptionalJson, WasmBytes};
@@ -26,6 +27,7 @@ pub const PATH: &str = "/v1/modules";
 /// bytes may be uploaded a second time with another signature.
 #[utoipa::path(
     post, path = PATH, tag = "modules",
+    security(("token" = ["deploy"])),
     params(("Quipu-Signature" = Option<String>, Header, description = "`ed25519`, the public key and the signature of the body, both in base64")),
     request_body(description = "The component", content(
         (choices::Bytes = "application/wasm"),
@@ -61,6 +63,7 @@ pub async fn upload(
 /// Lists the modules of the store.
 #[utoipa::path(
     get, path = PATH, operation_id = "list_modules", tag = "modules",
+    security(("token" = ["read"])),
     responses(
         (status = 200, body = ModuleList, description = "Modules"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -118,14 +121,24 @@ pub struct PruneBody {
 /// because the history is replayed with it.
 #[utoipa::path(
     post, path = "/v1/modules/prune", operation_id = "prune_modules", tag = "modules",
+    security(("token" = ["operate"])),
+    params(headers::Reason),
     request_body(content = Option<PruneBody>, description = "Which modules to remove"),
     responses(
         (status = 200, body = PrunedView, description = "The removed modules"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn prune(State(app): State<App>, _: Params<()>, body: OptionalJson) -> Result<Response> {
+pub async fn prune(
+    State(app): State<App>,
+    deed: Deed,
+    _: Params<()>,
+    body: OptionalJson,
+) -> Result<Response> {
     let given: PruneBody = body.parse()?;
+    if !given.dry_run {
+        deed.needs_reason("removing components")?;
+    }
     let older_than = Duration::from_secs(given.older_than_s.unwrap_or(86_400));
     let pruned = app.host.prune(older_than, !given.dry_run).await?;
     let modules = pruned.into_iter().map(|module| PrunedModule {
@@ -143,6 +156,7 @@ pub async fn prune(State(app): State<App>, _: Params<()>, body: OptionalJson) ->
 /// Shows a module.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}", operation_id = "show_module", tag = "modules",
+    security(("token" = ["read"])),
     params(DigestPath),
     responses(
         (status = 200, body = ModuleView, description = "The module"),
@@ -163,6 +177,7 @@ pub async fn show(
 /// With `Accept: application/octet-stream` the bytes have that media type.
 #[utoipa::path(
     get, path = "/v1/modules/{digest}/wasm", tag = "modules",
+    security(("token" = ["read"])),
     params(DigestPath),
     responses(
         (status = 200, description = "The component", content(

@@ -1,7 +1,9 @@
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{self, RefOr};
 
+use super::access::SCHEME;
 use super::{changes, long_read, router, sse};
 use quipu_api::{LineAnswer, RunLine, choices, line};
 
@@ -43,6 +45,12 @@ pub fn openapi() -> String {
 
 /// The JSON of a description with all paths of handlers, completed with `HEAD`.
 pub(super) fn complete(mut description: openapi::OpenApi) -> String {
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+    let says = "A token of `quipu token create`. A store that never had a token needs none. The \
+                word after the scheme is the action that the caller must be allowed.";
+    let scheme = SecurityScheme::Http(scheme.description(Some(says)).build());
+    let components = description.components.get_or_insert_default();
+    components.add_security_scheme(SCHEME, scheme);
     for path in description.paths.paths.values_mut() {
         path.head = path.get.as_ref().map(head_of);
     }

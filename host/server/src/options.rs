@@ -50,6 +50,9 @@ pub struct Options {
     /// Origins of the web pages that may call the host, as `https://shop.example`. Requests of
     /// other pages are refused.
     pub origins: Vec<String>,
+    /// Requests without a token may do everything, although the store has tokens. Without tokens
+    /// they may anyway.
+    pub allow_unauthenticated: bool,
 }
 
 impl Options {
@@ -82,6 +85,7 @@ impl Default for Options {
             answers_bytes_max: 256 << 20,
             hosts: Vec::new(),
             origins: Vec::new(),
+            allow_unauthenticated: false,
         }
     }
 }

@@ -109,7 +109,8 @@ mod tests {
     #[tokio::test]
     async fn who_reads_nothing_is_cut_off_and_who_reads_is_not() {
         let (near, mut far) = duplex(4);
-        let mut patient = PatientStream::new(near, Duration::from_millis(20), Activity::new(1));
+        let mut patient =
+            PatientStream::new(near, Duration::from_millis(20), Activity::new(1, None));
         let (sent, read) = tokio::join!(patient.write_all(b"eight by"), async {
             let mut all = [0; 8];
             far.read_exact(&mut all).await.map(|_| all)

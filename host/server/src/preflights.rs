@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::activate::release;
+use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::params::Params;
 use super::request::JsonBytes;
@@ -108,13 +109,19 @@ impl Run for Asked {
 /// connection closes. Lines of progress come first.
 #[utoipa::path(
     post, path = "/v1/preflights", operation_id = "preflight", tag = "modules",
+    security(("token" = ["deploy"])),
     request_body(content = PreflightBody, description = "The candidate, and how much to check"),
     responses(
         (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`; the last one holds the result"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, for example why the module can't be activated at all"),
     ),
 )]
-pub async fn preflight(State(app): State<App>, _: Params<()>, body: JsonBytes) -> Result<Response> {
+pub async fn preflight(
+    State(app): State<App>,
+    deed: Deed,
+    _: Params<()>,
+    body: JsonBytes,
+) -> Result<Response> {
     let asked = body.parse::<PreflightBody<'_>>()?.asked(&app).await?;
-    runs::answer(app, asked).await
+    runs::answer(app, asked, deed).await
 }

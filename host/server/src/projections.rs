@@ -8,11 +8,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::deed::Deed;
 use super::documents::LiveView;
 use super::failure::{Failure, Result};
 use super::params::{PageSize, Params, ProjectionPath, Segments, choice, number};
 use super::request::{JsonBytes, OptionalJson};
-use super::{App, answer};
+use super::{App, answer, headers};
 use quipu::model::{Position, StreamId};
 use quipu::projection::Action;
 use quipu::store::{DOCUMENTS_PAGE_MAX, ParkedFilter, Role, Subject};
@@ -26,6 +27,7 @@ const REASON_BYTES_MAX: usize = 1_024;
 /// Lists every projection that is deployed or that still has documents, by name.
 #[utoipa::path(
     get, path = "/v1/projections", operation_id = "list_projections", tag = "projections",
+    security(("token" = ["read"])),
     responses(
         (status = 200, body = ProjectionList, description = "Projections"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
@@ -42,6 +44,7 @@ pub async fn list(State(app): State<App>, _: Params<()>) -> Result<Response> {
 /// Shows the status of a projection.
 #[utoipa::path(
     get, path = "/v1/projections/{name}", operation_id = "show_projection", tag = "projections",
+    security(("token" = ["read"])),
     params(ProjectionPath),
     responses(
         (status = 200, body = ProjectionView, description = "The projection"),
@@ -87,7 +90,8 @@ pub struct OrderPath {
 /// `projection-refused`, which names the possible ones.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/{order}", operation_id = "order_projection", tag = "projections",
-    params(OrderPath),
+    security(("token" = ["project"])),
+    params(OrderPath, headers::Reason),
     responses(
         (status = 200, body = ProjectionView, description = "The action is done or has begun; the projection's status"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem; nothing has changed"),
@@ -96,12 +100,16 @@ pub struct OrderPath {
 pub async fn order(
     State(app): State<App>,
     Segments(OrderPath { name, order }): Segments<OrderPath>,
+    deed: Deed,
     _: Params<()>,
 ) -> Result<Response> {
     let action = choice::<choices::ProjectionOrder>(&order).map_err(|words| {
         let detail = format!("unknown action {order:?}; expected {words}");
         Failure::new(Code::NotFound, detail)
     })?;
+    if matches!(action, choices::ProjectionOrder::Drop) {
+        deed.needs_reason("removing builds")?;
+    }
     carry_out(&app, &name, action.into()).await
 }
 
@@ -121,6 +129,7 @@ pub struct RebuildBody {
 /// running build, or lacks every trace of a document that the running build has.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/rebuild", operation_id = "rebuild_projection", tag = "projections",
+    security(("token" = ["project"])),
     params(ProjectionPath),
     request_body = Option<RebuildBody>,
     responses(
@@ -160,6 +169,7 @@ pub struct RetryParkedBody {
 /// parked before it.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/retry-parked", operation_id = "retry_parked_events", tag = "projections",
+    security(("token" = ["project"])),
     params(ProjectionPath),
     request_body = Option<RetryParkedBody>,
     responses(
@@ -215,6 +225,7 @@ pub struct DropParkedBody {
 /// only for that event are retried at once.
 #[utoipa::path(
     post, path = "/v1/projections/{name}/drop-parked", operation_id = "drop_parked_events", tag = "projections",
+    security(("token" = ["project"])),
     params(ProjectionPath),
     request_body = DropParkedBody,
     responses(
@@ -225,6 +236,7 @@ pub struct DropParkedBody {
 pub async fn drop_parked(
     State(app): State<App>,
     Segments(ProjectionPath { name }): Segments<ProjectionPath>,
+    deed: Deed,
     _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
@@ -236,6 +248,7 @@ pub async fn drop_parked(
     } = body.parse()?;
     let ParkedFilter { subject, position } = which("the body", document, stream, position)?;
     check_reason(&reason)?;
+    deed.has_reason(&reason);
     let order = Action::DropParked {
         subject,
         position,
@@ -347,6 +360,7 @@ impl<'de> Deserialize<'de> for Cursor {
 /// each, by position: the first event failed, the others wait for it.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/parked", operation_id = "list_parked_events", tag = "projections",
+    security(("token" = ["read-payload"])),
     params(ProjectionPath, UnfoldedQuery, ParkedQuery),
     responses(
         (status = 200, body = SetAsideList, description = "Parked events"),
@@ -378,6 +392,7 @@ pub async fn parked(
 /// parked. They are in order of position.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/skipped", operation_id = "list_skipped_events", tag = "projections",
+    security(("token" = ["read-payload"])),
     params(ProjectionPath, UnfoldedQuery),
     responses(
         (status = 200, body = SetAsideList, description = "Skipped events"),
@@ -421,6 +436,7 @@ pub struct LivePath {
 /// lifecycle, and stores nothing. It is the only way to read a live projection.
 #[utoipa::path(
     get, path = "/v1/projections/{name}/live/{stream}", operation_id = "fold_live", tag = "projections",
+    security(("token" = ["view"])),
     params(LivePath),
     responses(
         (status = 200, body = LiveView, description = "The documents", headers(("ETag" = String, description = "The stream's version"))),

@@ -112,6 +112,7 @@ pub struct RejectionsQuery {
 /// are left out. A preflight re-decides the stored commands.
 #[utoipa::path(
     get, path = "/v1/rejections", operation_id = "list_rejections", tag = "operations",
+    security(("token" = ["read-payload"])),
     params(RejectionsQuery),
     responses(
         (status = 200, body = RejectionList, description = "Rejections"),

@@ -14,17 +14,19 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access::Access;
 use super::answering::Visit;
 use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
 use super::{
-    App, Options, acknowledgements, activate, appends, changes, commands, deployments, documents,
-    domain, export, health, lines, log, marks, modules, openapi, pages, params, preflights,
-    projections, rejections, shadows, snapshots, state, streams, subscribe, subscriptions, types,
-    verify,
+    App, Options, access, acknowledgements, activate, appends, audit, changes, commands, deed,
+    deployments, documents, domain, export, health, lines, log, marks, modules, openapi, pages,
+    params, preflights, projections, rejections, shadows, snapshots, state, streams, subscribe,
+    subscriptions, tokens, types, verify,
 };
 use quipu::Host;
+use quipu::access::Caller;
 use quipu_api::Code;
 
 /// Every path of the host.
@@ -34,7 +36,11 @@ pub fn router(host: Host, options: Options) -> Router {
 
 /// Every path; once `ending` is cancelled, long requests end.
 pub(super) fn router_until(host: Host, options: Options, ending: CancellationToken) -> Router {
+    let (router, description) = paths().split_for_parts();
+    let access = Access::new(&description, options.allow_unauthenticated);
     let app = App {
+        // A test describes the paths: each declares what it needs.
+        access: Arc::new(access.expect("every path declares its access")),
         host,
         bodies: Bodies::new(options.bodies_bytes_max),
         answers: Budget::new(options.answers_bytes_max),
@@ -43,7 +49,6 @@ pub(super) fn router_until(host: Host, options: Options, ending: CancellationTok
         domain: domain::Described::default(),
         ending,
     };
-    let (router, description) = paths().split_for_parts();
     let description = Bytes::from(openapi::complete(description));
     router
         .route("/openapi.json", get(async || json(description)))
@@ -116,6 +121,11 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(health::status))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::whoami))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::check))
 }
 
 fn json(text: Bytes) -> Response {
@@ -133,17 +143,28 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
     Failure::new(Code::MethodNotAllowed, detail)
 }
 
-/// Wraps every handler: refuses web pages that may not ask, and protects every answer.
+/// Wraps every handler: refuses web pages that may not ask and callers who may not, records what
+/// changes the store, and protects every answer.
 async fn guard(
     State(app): State<App>,
     visit: Visit,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response> {
     let page = pages::check(&request, &app.options)?;
     let mut response = match pages::preflight(&request, page.as_ref()) {
         Some(allowed) => allowed,
-        None => answer(&app, visit, request, next).await.into_response(),
+        None => match access::admit(&app, &mut request).await {
+            Ok(deed) => {
+                let caller = request.extensions().get::<Caller>().cloned();
+                let answered = answer(&app, visit, request, next).await;
+                let response = answered.into_response();
+                let result = deed::result(&response);
+                deed.answered(&result).await;
+                access::watched(&app, caller.unwrap_or_default(), response)
+            }
+            Err(denied) => denied.into_response(),
+        },
     };
     pages::protect(&mut response, page);
     Ok(response)

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::deed::{DONE, Deed, LEFT};
 use super::failure::{Failure, Result};
 use super::{App, answer as answers};
 use quipu::Host;
@@ -75,7 +76,8 @@ impl Telling {
 }
 
 /// Answers with the lines of a run. Closing the connection cancels it.
-pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
+pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Response> {
+    deed.claim();
     let (lines, mut told) = mpsc::channel(LINES_MAX);
     tokio::spawn(async move {
         let telling = Telling {
@@ -87,10 +89,15 @@ pub async fn answer(app: App, run: impl Run + Sync) -> Result<Response> {
             last = running => {
                 last.unwrap_or_else(|_| Err(Failure::internal(&"a run panicked")))
             }
-            () = lines.closed() => return,
+            () = lines.closed() => return deed.record_change(LEFT).await,
             () = app.ending.cancelled() => Err(Error::Stopped.into()),
         };
         let last = last.unwrap_or_else(|Failure(problem)| RunLine::Problem(problem));
+        let result = match &last {
+            RunLine::Problem(problem) => &problem.code,
+            _ => DONE,
+        };
+        deed.record_change(result).await;
         // The client may have disconnected.
         _ = lines.send(last).await;
     });

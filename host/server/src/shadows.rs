@@ -11,6 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::params::{Params, digest};
 use super::request::JsonBytes;
@@ -102,13 +103,19 @@ impl Run for Asked {
 /// a host; closing the connection ends it.
 #[utoipa::path(
     post, path = "/v1/shadows", operation_id = "shadow", tag = "modules",
+    security(("token" = ["deploy"])),
     request_body(content = ShadowBody, description = "The module"),
     responses(
         (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`, one per second"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem, for example why the module can't be activated at all"),
     ),
 )]
-pub async fn shadow(State(app): State<App>, _: Params<()>, body: JsonBytes) -> Result<Response> {
+pub async fn shadow(
+    State(app): State<App>,
+    deed: Deed,
+    _: Params<()>,
+    body: JsonBytes,
+) -> Result<Response> {
     let asked = body.parse::<ShadowBody<'_>>()?.asked(&app).await?;
-    runs::answer(app, asked).await
+    runs::answer(app, asked, deed).await
 }

@@ -23,6 +23,7 @@ const SAMPLE: usize = 100;
 /// were stored before are compared with the events on the way.
 #[utoipa::path(
     post, path = "/v1/streams/{stream}/snapshot", operation_id = "take_snapshot", tag = "snapshots",
+    security(("token" = ["operate"])),
     params(StreamPath),
     responses(
         (status = 200, body = TakenView, description = "The snapshot, and those that were stored before", headers(("ETag" = String, description = "The stream's version"))),
@@ -54,6 +55,7 @@ pub struct CheckBody {
 /// Each stream is folded from its first event. Nothing is stored or repaired.
 #[utoipa::path(
     post, path = "/v1/snapshots/check", operation_id = "check_snapshots", tag = "snapshots",
+    security(("token" = ["operate"])),
     request_body = CheckBody,
     responses(
         (status = 200, body = CheckedView, description = "The result of the comparison"),

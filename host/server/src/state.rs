@@ -48,6 +48,7 @@ pub struct StateQuery {
 /// before. States before the mark of a truncated stream are not available.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/state", tag = "streams",
+    security(("token" = ["read-payload"])),
     params(StreamPath, StateQuery, headers::Known),
     responses(
         (status = 200, body = StreamState, description = "The committed state", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match; not with `at_version` or `at_time`"))),

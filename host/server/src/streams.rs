@@ -65,6 +65,7 @@ pub struct StreamsQuery {
 /// Lists streams.
 #[utoipa::path(
     get, path = "/v1/streams", operation_id = "list_streams", tag = "streams",
+    security(("token" = ["read"])),
     params(StreamsQuery),
     responses(
         (status = 200, body = StreamList, description = "Streams"),
@@ -164,6 +165,7 @@ impl StreamQuery {
 /// `problem` if the range was not read to its end. An answer without either was cut off.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/events", operation_id = "read_stream", tag = "streams",
+    security(("token" = ["read-payload"])),
     params(StreamPath, StreamQuery, headers::Known),
     responses(
         (status = 200, body = StreamEvents, description = "Events", headers(("ETag" = String, description = "The stream's version, for If-Match and If-None-Match"))),

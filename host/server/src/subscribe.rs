@@ -62,6 +62,7 @@ pub struct LastSeen {
 /// within data are sent as separate `data` lines, as server-sent events require: `\n`.
 #[utoipa::path(
     get, path = "/v1/events/subscribe", operation_id = "subscribe_log", tag = "events",
+    security(("token" = ["read-payload"])),
     params(SubscribeLogQuery, log::Filters, LastSeen),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),
@@ -90,6 +91,7 @@ pub async fn log(
 /// exist: the subscription waits for its first event. A version after the next one is rejected.
 #[utoipa::path(
     get, path = "/v1/streams/{stream}/subscribe", operation_id = "subscribe_stream", tag = "streams",
+    security(("token" = ["read-payload"])),
     params(StreamPath, SubscribeStreamQuery, LastSeen),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "`event`, `caught-up`, `heartbeat`, `too-slow`, `error`. The data of `event` are an `Event`, those of `caught-up` and `heartbeat` a `Reached`, those of `error` a `Problem`"),

@@ -121,6 +121,7 @@ pub struct SubscriptionsQuery {
 /// Lists the named subscriptions.
 #[utoipa::path(
     get, path = "/v1/subscriptions", operation_id = "list_subscriptions", tag = "subscriptions",
+    security(("token" = ["read"])),
     params(SubscriptionsQuery),
     responses(
         (status = 200, body = NamedList, description = "Named subscriptions"),
@@ -147,6 +148,7 @@ pub async fn list(
 #[utoipa::path(
     get, path = "/v1/subscriptions/{name}", operation_id = "show_subscription",
     tag = "subscriptions",
+    security(("token" = ["read"])),
     params(SubscriptionPath),
     responses(
         (status = 200, body = NamedView, description = "The subscription"),
@@ -172,6 +174,7 @@ pub async fn show(
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/claim", operation_id = "claim_subscription",
     tag = "subscriptions",
+    security(("token" = ["subscribe"])),
     params(SubscriptionPath),
     request_body(content = Option<ClaimBody>, description = "Where a new subscription begins, and the lease"),
     responses(
@@ -227,6 +230,7 @@ pub struct ClaimedQuery {
 #[utoipa::path(
     get, path = "/v1/subscriptions/{name}/events", operation_id = "read_subscription",
     tag = "subscriptions",
+    security(("token" = ["subscribe"])),
     params(SubscriptionPath, ClaimedQuery, log::Filters),
     responses(
         (status = 200, body = ClaimedEvents, description = "Events"),
@@ -274,6 +278,7 @@ pub async fn read(
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/acknowledge", operation_id = "acknowledge_events",
     tag = "subscriptions",
+    security(("token" = ["subscribe"])),
     params(SubscriptionPath),
     request_body = HandledBody,
     responses(
@@ -315,6 +320,7 @@ pub async fn acknowledge(
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/release", operation_id = "release_subscription",
     tag = "subscriptions",
+    security(("token" = ["subscribe"])),
     params(SubscriptionPath),
     request_body = TokenBody,
     responses(
@@ -340,6 +346,7 @@ pub async fn release(
 #[utoipa::path(
     post, path = "/v1/subscriptions/{name}/seek", operation_id = "seek_subscription",
     tag = "subscriptions",
+    security(("token" = ["subscribe"])),
     params(SubscriptionPath),
     request_body = SeekBody,
     responses(
@@ -364,6 +371,7 @@ pub async fn seek(
 #[utoipa::path(
     delete, path = "/v1/subscriptions/{name}", operation_id = "delete_subscription",
     tag = "subscriptions",
+    security(("token" = ["subscribe"])),
     params(SubscriptionPath),
     responses(
         (status = 204, description = "The subscription is deleted"),

@@ -26,6 +26,7 @@ pub struct TypesQuery {
 /// reading it; after an answer `timeout`, the next request continues the count.
 #[utoipa::path(
     get, path = "/v1/types", operation_id = "list_types", tag = "types",
+    security(("token" = ["read"])),
     params(TypesQuery),
     responses(
         (status = 200, body = TypeList, description = "Types"),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::deed::Deed;
 use super::failure::Result;
 use super::params::Params;
 use super::request::OptionalJson;
@@ -71,13 +72,19 @@ impl Run for Scope {
 /// is cancelled when the connection closes. Lines of progress come first.
 #[utoipa::path(
     post, path = "/v1/verify", operation_id = "verify", tag = "operations",
+    security(("token" = ["operate"])),
     request_body(content = Option<VerifyBody>, description = "The part of the history to re-decide; by default all of it"),
     responses(
         (status = 200, body = choices::Binary, content_type = "application/x-ndjson", description = "Lines, each a `RunLine`; the last one holds the result"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem"),
     ),
 )]
-pub async fn verify(State(app): State<App>, _: Params<()>, body: OptionalJson) -> Result<Response> {
+pub async fn verify(
+    State(app): State<App>,
+    deed: Deed,
+    _: Params<()>,
+    body: OptionalJson,
+) -> Result<Response> {
     let VerifyBody {
         category,
         sample,
@@ -87,5 +94,5 @@ pub async fn verify(State(app): State<App>, _: Params<()>, body: OptionalJson) -
         projections,
         ..scope(category.as_deref(), sample)?
     };
-    runs::answer(app, scope).await
+    runs::answer(app, scope, deed).await
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, watch};
 
 use super::{Host, StartError, Tenant};
+use crate::access::{Audit, Tokens};
 use crate::deploy::{Registry, Signing};
 use crate::engine::{Additions, Engine, Enrichers, Enrichment};
 use crate::fold::Folder;
@@ -224,7 +225,7 @@ impl Builder {
             folder,
             Arc::clone(&store.types),
             store.rejections,
-            (store.acknowledgements, clock),
+            (store.acknowledgements, Arc::clone(&clock)),
         );
         let tenant = Tenant {
             engine,
@@ -240,6 +241,8 @@ impl Builder {
             committer,
             closing: Mutex::new(Some(closing)),
             supervisor,
+            tokens: Tokens::new(store.tokens, Arc::clone(&clock)),
+            audit: Audit::new(store.audit, clock),
         };
         Ok(Host {
             tenant: Arc::new(tenant),

@@ -28,6 +28,7 @@ pub use error::{Error, StartError};
 pub use readiness::{Check, Readiness, STORE_READER, STORE_WRITER};
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
+use crate::access::{Audit, Tokens};
 use crate::commit;
 use crate::deploy::{Plan, Registry, Release, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
@@ -83,6 +84,8 @@ struct Tenant {
     /// Reports how the store was closed.
     closing: Mutex<Option<oneshot::Receiver<store::Result<()>>>>,
     supervisor: Supervisor,
+    tokens: Tokens,
+    audit: Audit,
 }
 
 impl Host {
@@ -403,6 +406,22 @@ impl Host {
             .gauge()
             .batches
             .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Returns whether the host was asked to shut down.
+    pub fn is_shut_down(&self) -> bool {
+        let closing = self.tenant.closing.try_lock();
+        closing.map_or(true, |closing| closing.is_none())
+    }
+
+    /// Returns the tokens of callers.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tenant.tokens
+    }
+
+    /// Returns the audit: who did what to the store.
+    pub fn audit(&self) -> &Audit {
+        &self.tenant.audit
     }
 
     /// Returns the background parts of this host and their state.

@@ -9,6 +9,7 @@
 // `tables` is compiled once for each database.
 #![allow(clippy::duplicate_mod)]
 
+mod access;
 mod acknowledged;
 mod assemble;
 mod builds;
@@ -39,6 +40,9 @@ mod wake;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::{
+    AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore, Chain, StoredToken, TOKENS_MAX, TokenStore,
+};
 pub use acknowledged::{
     ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore,
 };
@@ -365,6 +369,10 @@ pub struct Store {
     pub rejections: Arc<dyn RejectionStore>,
     /// Acknowledged findings.
     pub acknowledgements: Arc<dyn AcknowledgementStore>,
+    /// Tokens of callers.
+    pub tokens: Arc<dyn TokenStore>,
+    /// The audit.
+    pub audit: Arc<dyn AuditStore>,
     /// Notifies that there may be something new.
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.

@@ -12,10 +12,7 @@ use crate::projection::Projection;
 use exports::quipu::domain::{decider, manifest, upcaster};
 use quipu::domain::types;
 
-wit_bindgen::generate!({
-    world: "domain-guest",
-    path: "../../wit",
-});
+include!("generated/bindings.rs");
 
 pub struct Probe;
 export!(Probe);

@@ -7,9 +7,27 @@ fn the_help_equals_the_published_text() {
     let mut text = run(&["--help"]).ok();
     for command in commands(&text) {
         text += &format!("\n\n$ quipu {command} --help\n");
-        text += &run(&[&command, "--help"]).ok();
+        let help = run(&[&command, "--help"]).ok();
+        text += &help;
+        for action in actions(&help) {
+            text += &format!("\n\n$ quipu {command} {action} --help\n");
+            text += &run(&[&command, &action, "--help"]).ok();
+        }
     }
     golden::check("help.txt", &text);
+}
+
+/// The actions of a command that has its own ones.
+fn actions(help: &str) -> Vec<String> {
+    let listed = help.split("\nCommands:\n").nth(1).unwrap_or_default();
+    let listed = listed.split("\n\n").next().unwrap_or_default();
+    let names = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The commands that the help lists. Another test checks that the list is complete.
@@ -82,7 +100,7 @@ fn usage_errors_exit_with_2() {
     run(&["projection", "notes", "explode"]).fails(2, "drop-parked");
     run(&["projection", "notes", "pause", "--hold"]).fails(2, "go with rebuild");
     run(&["projection", "notes", "drop-parked"]).fails(2, "needs --reason");
-    run(&["projection", "notes", "resume", "--reason", "x"]).fails(2, "goes with drop-parked");
+    run(&["projection", "notes", "parked", "--reason", "x"]).fails(2, "goes with actions");
     run(&["projection", "notes", "--build", "next"]).fails(2, "parked and skipped");
     run(&["view", "notes", "a", "--limit", "1"]).fails(2, "cannot be used");
     run(&["view", "notes", "a", "--timeout", "1"]).fails(2, "--after");

@@ -344,7 +344,8 @@ fn an_address_that_others_reach_must_be_allowed() {
     let said = run(&["serve", "--store", &store, "--listen", "0.0.0.0:0"]);
     assert_eq!(said.code, 2);
     for way_out in [
-        "listen on 127.0.0.1 and let a proxy",
+        "quipu token create",
+        "listen on 127.0.0.1",
         "--allow-unauthenticated",
     ] {
         assert!(said.err.contains(way_out), "{}", said.err);

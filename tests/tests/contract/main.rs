@@ -2,6 +2,7 @@
 //! the semantics.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod acknowledgements;
 mod appending;
 mod archiving;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod appends;
 mod atomic;
 mod commands;
@@ -17,6 +18,7 @@ mod metadata;
 mod modules;
 mod pages;
 mod past;
+mod permissions;
 mod preflights;
 mod problems;
 mod projections;

@@ -1,7 +1,7 @@
 //! The memory that requests hold together.
 
 use quipu_server::Options;
-use quipu_tests::{Place, build};
+use quipu_tests::{PATIENCE, Place, build};
 
 use crate::connections::{
     APPEND, NOTE, SHORT, ask, bounded, head, raw, rest, server, unreading, until,
@@ -32,6 +32,8 @@ async fn the_size_of_all_bodies_is_bounded_and_small_ones_are_still_accepted() {
     let options = Options {
         body_bytes_max: 1 << 20,
         bodies_bytes_max: 2 << 20,
+        // However slow the machine is, a half body stays.
+        body_wait_max: PATIENCE,
         ..Options::default()
     };
     let server = server(options).await;
@@ -55,6 +57,7 @@ async fn the_size_of_all_bodies_is_bounded_and_small_ones_are_still_accepted() {
 async fn lines_count_as_bodies_until_they_are_executed() {
     let options = Options {
         bodies_bytes_max: 1 << 20,
+        body_wait_max: PATIENCE,
         ..Options::default()
     };
     let server = server(options).await;

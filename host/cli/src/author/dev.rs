@@ -63,7 +63,10 @@ impl Dev {
         }
         let listener = TcpListener::bind(&self.listen).await;
         let listener = listener.with_context(|| format!("can't listen on {}", self.listen))?;
-        serve::check_reach(&listener, false)?;
+        if serve::is_reachable(&listener)? {
+            let why = "other machines can reach this address; `dev` listens on 127.0.0.1 only";
+            return Err(WrongUse(why.to_owned()).into());
+        }
         let config = Config::default();
         let host = serve::open(&url, &config).await?;
         let cache = serve::cache_dir(&url, &config);

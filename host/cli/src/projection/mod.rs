@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::json;
 
+use super::access::{line, with_reason};
 use super::execute::one_lined;
 use super::exit::WrongUse;
 use super::{Client, Connection};
@@ -33,8 +34,8 @@ pub struct Projection {
     /// With rebuild: show its progress until it has taken over or is ready
     #[arg(long)]
     wait: bool,
-    /// With drop-parked: the reason; it is recorded
-    #[arg(long)]
+    /// Why, for the audit: one line. drop-parked needs it, and `drop` with a token
+    #[arg(long, value_name = "TEXT", value_parser = line)]
     reason: Option<String>,
     /// With parked, retry-parked and drop-parked: only events that are parked for the document with
     /// this key
@@ -144,8 +145,8 @@ impl Projection {
             Some(Action::DropParked) if self.reason.is_none() => {
                 Some("drop-parked needs --reason, which is recorded")
             }
-            action if action != Some(Action::DropParked) && self.reason.is_some() => {
-                Some("--reason goes with drop-parked")
+            None | Some(Action::Parked | Action::Skipped) if self.reason.is_some() => {
+                Some("--reason goes with actions that change the projection")
             }
             _ if !of_parked && (names_one || self.position.is_some()) => Some(
                 "--document, --stream and --position go with parked, retry-parked and drop-parked",
@@ -175,13 +176,16 @@ impl Projection {
 
     async fn order(&self, client: &Client, action: Action) -> Result<String> {
         let path = ["v1", "projections", &self.name, word(action)];
-        let mut request = client.request(Method::POST, &path);
+        let request = client.request(Method::POST, &path);
+        let mut request = with_reason(request, self.reason.as_deref());
         if action == Action::Rebuild {
             request = request.json(&json!({ "hold": self.hold }));
         }
         if matches!(action, Action::DropParked | Action::RetryParked) {
             let mut body = json!({});
-            if let Some(reason) = &self.reason {
+            if let Some(reason) = &self.reason
+                && action == Action::DropParked
+            {
                 body["reason"] = reason.as_str().into();
             }
             if let Some(key) = &self.document {

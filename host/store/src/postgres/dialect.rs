@@ -147,6 +147,9 @@ const LOCK_BUILDS: [&str; 2] = [
 /// Hosts that acknowledge at the same time must not exceed the limit together. Readers are not
 /// blocked.
 const LOCK_ACKNOWLEDGEMENTS: &str = "LOCK TABLE acknowledged_findings IN SHARE ROW EXCLUSIVE MODE";
+/// Nor can two tokens get the same name, or two records of the audit the same number.
+const LOCK_TOKENS: &str = "LOCK TABLE tokens IN SHARE ROW EXCLUSIVE MODE";
+const LOCK_AUDIT: &str = "LOCK TABLE audit IN SHARE ROW EXCLUSIVE MODE";
 const VIEW: &str = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
 
 /// The pool of a store, and the number that distinguishes its advisory locks.
@@ -206,6 +209,18 @@ pub async fn lock_builds(connection: &mut Connection, projection: &str) -> Resul
 pub async fn lock_acknowledgements(connection: &mut Connection) -> Result<()> {
     let locking = sqlx::query(LOCK_ACKNOWLEDGEMENTS);
     locking.execute(connection).await?;
+    Ok(())
+}
+
+/// Prevents others from making tokens until the end of the transaction.
+pub async fn lock_tokens(connection: &mut Connection) -> Result<()> {
+    sqlx::query(LOCK_TOKENS).execute(connection).await?;
+    Ok(())
+}
+
+/// Prevents others from appending to the audit until the end of the transaction.
+pub async fn lock_audit(connection: &mut Connection) -> Result<()> {
+    sqlx::query(LOCK_AUDIT).execute(connection).await?;
     Ok(())
 }
 

@@ -39,7 +39,8 @@ pub use self::error::database_error;
 use self::session::Settings;
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, checkpoints, modules, projections, rejections, snapshots, turns, types,
+    acknowledged, audit, checkpoints, modules, projections, rejections, snapshots, tokens, turns,
+    types,
 };
 pub use self::url::Url;
 use super::{Error, Migrated, Result, Store};
@@ -110,7 +111,9 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         types: Arc::new(types::Types(tables.clone())),
         documents: Arc::new(projections::Projections(tables.clone())),
         rejections: Arc::new(rejections::Rejections(tables.clone())),
-        acknowledgements: Arc::new(acknowledged::Acknowledgements(tables)),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements(tables.clone())),
+        tokens: Arc::new(tokens::Tokens(tables.clone())),
+        audit: Arc::new(audit::Audit(tables)),
         writer: Box::new(writer::Writer::new(settings, pool, told)),
         wakes,
         secret,

@@ -54,6 +54,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "rejection_details",
         include_str!("../../../../migrations/postgres/0009_rejection_details.sql"),
     ),
+    (
+        10,
+        "access",
+        include_str!("../../../../migrations/postgres/0010_access.sql"),
+    ),
 ];
 
 /// Creates the tables when the schema has none. Refuses a schema that is older or newer than this

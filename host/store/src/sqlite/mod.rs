@@ -53,7 +53,8 @@ pub use self::error::database_error;
 use self::side::{Gate, Side};
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, checkpoints, modules, projections, rejections, snapshots, turns, types,
+    acknowledged, audit, checkpoints, modules, projections, rejections, snapshots, tokens, turns,
+    types,
 };
 use self::temporary::Folder;
 use super::wake::Waker;
@@ -106,6 +107,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         9,
         "rejection_details",
         include_str!("../../../../migrations/sqlite/0009_rejection_details.sql"),
+    ),
+    (
+        10,
+        "access",
+        include_str!("../../../../migrations/sqlite/0010_access.sql"),
     ),
 ];
 
@@ -228,7 +234,9 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
         types: Arc::new(types::Types(tables.clone())),
         documents: Arc::new(projections::Projections(tables.clone())),
         rejections: Arc::new(rejections::Rejections(tables.clone())),
-        acknowledgements: Arc::new(acknowledged::Acknowledgements(tables)),
+        acknowledgements: Arc::new(acknowledged::Acknowledgements(tables.clone())),
+        tokens: Arc::new(tokens::Tokens(tables.clone())),
+        audit: Arc::new(audit::Audit(tables)),
         wakes,
         secret,
         supervisor,

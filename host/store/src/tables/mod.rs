@@ -8,6 +8,7 @@
 use super::{anchors, counting, dialect, documents, rejected, scans};
 
 pub mod acknowledged;
+pub mod audit;
 pub mod builds;
 pub mod cell;
 pub mod checkpoints;
@@ -20,6 +21,7 @@ pub mod projections;
 pub mod rejections;
 pub mod retries;
 pub mod snapshots;
+pub mod tokens;
 pub mod turns;
 pub mod types;
 

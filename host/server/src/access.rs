@@ -1,0 +1,358 @@
+//! Who may ask for what: each request, before its handler.
+//!
+//! The description of a path declares what the path needs: `security(())` nothing,
+//! `security(("token" = []))` a caller who is known, and `security(("token" = ["read"]))` a caller who
+//! may do that. A store that never had a token is open to everybody who reaches it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::RequestExt;
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequestParts, MatchedPath, Query, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::time::sleep;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::Operation;
+
+use super::App;
+use super::deed::{Deed, Denials};
+use super::failure::{Failure, Result};
+use quipu::access::{Action, Caller, Object, Refused};
+use quipu::engine;
+use quipu::model::StreamId;
+use quipu_api::Code;
+
+/// Operations that name their streams in the body: the handler checks each of them.
+pub(super) const IN_BODY: &[&str] = &["execute_lines", "append_all"];
+/// The name of the security scheme in the description.
+pub(super) const SCHEME: &str = "token";
+
+/// The operations, and what each needs.
+pub(super) struct Access {
+    operations: HashMap<(Method, String), Declared>,
+    /// Requests without a token may do everything.
+    is_open: bool,
+    pub(super) denials: Denials,
+}
+
+/// What an operation needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Declared {
+    /// Its id in the description.
+    pub id: String,
+    pub need: Need,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing.
+    Nothing,
+    /// A caller who is known.
+    Known,
+    /// A caller who may do this.
+    Action(Action),
+}
+
+impl Access {
+    /// What the operations of a description need.
+    ///
+    /// # Errors
+    /// When an operation does not declare it.
+    pub fn new(description: &OpenApi, is_open: bool) -> std::result::Result<Self, String> {
+        let mut operations = HashMap::new();
+        for (path, item) in &description.paths.paths {
+            let methods = [
+                (Method::GET, &item.get),
+                (Method::POST, &item.post),
+                (Method::PUT, &item.put),
+                (Method::DELETE, &item.delete),
+                (Method::PATCH, &item.patch),
+            ];
+            for (method, operation) in methods {
+                let Some(operation) = operation else {
+                    continue;
+                };
+                let declared = declared(operation)
+                    .map_err(|why| format!("{method} {path} declares no access: {why}"))?;
+                operations.insert((method, path.clone()), declared);
+            }
+        }
+        Ok(Self {
+            operations,
+            is_open,
+            denials: Denials::default(),
+        })
+    }
+
+    /// What the operation of a request needs; none for a path or a method that does not exist.
+    fn declared(&self, request: &Request) -> Option<(&Declared, String)> {
+        let path = request.extensions().get::<MatchedPath>()?.as_str();
+        let method = match request.method() {
+            &Method::HEAD => &Method::GET,
+            method => method,
+        };
+        let declared = self.operations.get(&(method.clone(), path.to_owned()))?;
+        Some((declared, path.to_owned()))
+    }
+}
+
+fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
+    let id = operation.operation_id.clone().unwrap_or_default();
+    let given = operation.security.as_ref().ok_or("it has no `security`")?;
+    // The members of a requirement are private.
+    let given: Vec<HashMap<String, Vec<String>>> = serde_json::to_value(given)
+        .and_then(serde_json::from_value)
+        .map_err(|error| error.to_string())?;
+    let need = match given.as_slice() {
+        [none] if none.is_empty() => Need::Nothing,
+        [one] => match one.get(SCHEME).map(Vec::as_slice) {
+            Some([]) => Need::Known,
+            Some([action]) => Need::Action(action.parse().map_err(|error| format!("{error}"))?),
+            _ => return Err("it names no single action".to_owned()),
+        },
+        _ => return Err("it has several requirements".to_owned()),
+    };
+    Ok(Declared { id, need })
+}
+
+/// Lets a request pass to its handler, with its caller and what will be recorded of it.
+///
+/// # Errors
+/// `unauthorized` when the caller is not known, `forbidden` when it may not do this.
+pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
+    let Some((declared, path)) = app.access.declared(request) else {
+        // There is no such path or method, as the answer says.
+        request.extensions_mut().insert(Caller::default());
+        return Ok(Deed::unrecorded());
+    };
+    let mut deed = Deed::of(app, declared, request);
+    if declared.need == Need::Nothing {
+        request.extensions_mut().insert(Caller::default());
+        return Ok(Deed::unrecorded());
+    }
+    let admitted = match identify(app, request.headers()).await {
+        Ok(caller) => {
+            deed.is_by(&caller);
+            let admitted = permit(declared, &caller, &path, request).await;
+            admitted.map(|()| caller)
+        }
+        Err(refused) => Err(refused),
+    };
+    match admitted {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(deed.clone());
+            Ok(deed)
+        }
+        Err(failure) => {
+            deed.denied(app, &failure.0.code).await;
+            Err(failure)
+        }
+    }
+}
+
+/// Who sends a request.
+async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {
+    let tokens = app.host.tokens();
+    let refused = |refused: Refused| match refused {
+        Refused::Store(_) if app.host.is_shut_down() => engine::Error::Overloaded.into(),
+        Refused::Store(error) => Failure::from(error),
+        other => Failure::new(Code::Unauthorized, other.to_string()),
+    };
+    match bearer(headers)? {
+        Some(token) => tokens.authenticate(token).await.map_err(refused),
+        None if app.access.is_open => Ok(Caller::default()),
+        None => match tokens.are_used().await {
+            Ok(false) => Ok(Caller::default()),
+            Ok(true) => Err(refused(Refused::Missing)),
+            Err(error) => Err(refused(error.into())),
+        },
+    }
+}
+
+/// The token in `Authorization: Bearer TOKEN`.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let malformed = || {
+        Failure::new(
+            Code::Unauthorized,
+            "the request must have one `Authorization: Bearer TOKEN`",
+        )
+    };
+    if values.next().is_some() {
+        return Err(malformed());
+    }
+    let text = value.to_str().map_err(|_| malformed())?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        _ => Err(malformed()),
+    }
+}
+
+/// Checks whether a caller may do what a request asks for.
+async fn permit(
+    declared: &Declared,
+    caller: &Caller,
+    path: &str,
+    request: &mut Request,
+) -> Result<()> {
+    let (Need::Action(action), Some(_)) = (declared.need, caller.grant()) else {
+        return Ok(());
+    };
+    let named = Named::of(path, request).await?;
+    if named.is_empty() {
+        // Whether the role allows the action can be said before the body is read.
+        let object = match IN_BODY.contains(&&*declared.id) {
+            true => return check_role(caller, action),
+            false => Object::Store,
+        };
+        return check(caller, action, object);
+    }
+    for category in &named.categories {
+        check(caller, action, Object::Category(category))?;
+    }
+    for projection in &named.projections {
+        check(caller, action, Object::Projection(projection))?;
+    }
+    Ok(())
+}
+
+fn check(caller: &Caller, action: Action, object: Object<'_>) -> Result<()> {
+    let checked = caller.check(action, object);
+    checked.map_err(|denied| Failure::new(Code::Forbidden, denied.to_string()))
+}
+
+fn check_role(caller: &Caller, action: Action) -> Result<()> {
+    match caller.grant() {
+        Some(grant) if !grant.role.allows(action) => check(caller, action, Object::Store),
+        _ => Ok(()),
+    }
+}
+
+/// Checks whether a caller may do something with a stream that a body names.
+pub(super) fn check_stream(caller: &Caller, action: Action, stream: &StreamId) -> Result<()> {
+    check(caller, action, Object::Category(stream.category()))
+}
+
+/// What the address of a request names.
+#[derive(Default)]
+struct Named {
+    categories: Vec<String>,
+    projections: Vec<String>,
+}
+
+impl Named {
+    async fn of(path: &str, request: &mut Request) -> Result<Self> {
+        let mut named = Self::default();
+        let params = request.extract_parts::<RawPathParams>().await;
+        let params =
+            params.map_err(|rejection| Failure::bad_request(format!("the path: {rejection}")))?;
+        let is_projection = path.starts_with("/v1/projections/");
+        for (name, value) in &params {
+            match name {
+                "stream" => {
+                    let stream = StreamId::new(value)?;
+                    named.categories.push(stream.category().to_owned());
+                }
+                "category" => named.categories.push(value.to_owned()),
+                "projection" => named.projections.push(value.to_owned()),
+                "name" if is_projection => named.projections.push(value.to_owned()),
+                _ => {}
+            }
+        }
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
+        let Query(pairs) =
+            pairs.map_err(|rejection| Failure::bad_request(format!("the query: {rejection}")))?;
+        let categories = pairs.into_iter().filter(|(name, _)| name == "category");
+        named.categories.extend(categories.map(|(_, value)| value));
+        Ok(named)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.categories.is_empty() && self.projections.is_empty()
+    }
+}
+
+/// The caller of a request.
+pub(super) struct By(pub Caller);
+
+impl<S: Sync> FromRequestParts<S> for By {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller
+            .map(Self)
+            .ok_or_else(|| Failure::internal(&"a request has no caller"))
+    }
+}
+
+/// Pause between two looks at whether a caller's token is still valid.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Ends a long answer when its caller's token is revoked or expires.
+pub(super) fn watched(app: &App, caller: Caller, response: Response) -> Response {
+    let is_long = response.body().size_hint().exact().is_none();
+    if caller.token().is_none() || !is_long {
+        return response;
+    }
+    let host = app.host.clone();
+    let refused = async move {
+        loop {
+            sleep(LOOK).await;
+            match host.tokens().recheck(&caller).await {
+                // While the store is away nothing new comes either.
+                Ok(()) | Err(Refused::Store(_)) => {}
+                Err(refused) => return refused,
+            }
+        }
+    };
+    response.map(|body| {
+        Body::new(Watched {
+            body,
+            refused: Box::pin(refused),
+        })
+    })
+}
+
+/// A body that ends with an error once its caller is refused.
+struct Watched {
+    body: Body,
+    refused: Pin<Box<dyn Future<Output = Refused> + Send>>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>> {
+        if let Poll::Ready(refused) = self.refused.as_mut().poll(context) {
+            self.refused = Box::pin(std::future::pending());
+            self.body = Body::empty();
+            return Poll::Ready(Some(Err(axum::Error::new(refused))));
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

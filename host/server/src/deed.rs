@@ -1,0 +1,263 @@
+//! What a request does to the store, as the audit records it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::HeaderMap;
+use axum::http::Method;
+use axum::http::request::Parts;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::access::{Declared, Need};
+use super::answering::Visit;
+use super::failure::{Failure, ProblemCode, Result};
+use super::{App, headers};
+use quipu::Host;
+use quipu::access::{Action, Caller};
+use quipu::model::Timestamp;
+use quipu::store::AuditEntry;
+
+/// The result of a deed that was done.
+pub(super) const DONE: &str = "done";
+/// The result of a deed whose caller left before it ended.
+pub(super) const LEFT: &str = "left";
+/// Longest path in a record, in bytes.
+const OBJECT_BYTES_MAX: usize = 1_024;
+/// Denials that are recorded in each span of time. The others are counted.
+const DENIALS_MAX: u32 = 30;
+const DENIALS_SPAN: Duration = Duration::from_secs(60);
+
+/// What a request does.
+#[derive(Clone)]
+pub(super) struct Deed(Option<Arc<Inner>>);
+
+struct Inner {
+    host: Host,
+    entry: Mutex<AuditEntry>,
+    /// Whether it is a change; a denial of any request is recorded.
+    is_change: bool,
+    /// Whether the caller has a name, so that the reason can be asked for.
+    is_named: AtomicBool,
+    /// Whether somebody else than the guard records it.
+    is_claimed: AtomicBool,
+}
+
+impl Deed {
+    /// Nothing that would be recorded.
+    pub fn unrecorded() -> Self {
+        Self(None)
+    }
+
+    /// What a request does.
+    pub fn of(app: &App, declared: &Declared, request: &Request) -> Self {
+        let reads = [Method::GET, Method::HEAD].contains(request.method());
+        let is_change = !reads
+            && matches!(
+                declared.need,
+                Need::Action(
+                    Action::Deploy
+                        | Action::Project
+                        | Action::Archive
+                        | Action::Operate
+                        | Action::Admin
+                )
+            );
+        let mut object = request.uri().path();
+        while object.len() > OBJECT_BYTES_MAX {
+            object = object
+                .char_indices()
+                .take_while(|(at, _)| *at < OBJECT_BYTES_MAX)
+                .last()
+                .map_or("", |(at, _)| &object[..at]);
+        }
+        let origin = Visit::of(request).peer();
+        let entry = AuditEntry {
+            at: Timestamp::default(),
+            principal: None,
+            origin: origin.map(|origin| origin.to_string().into()),
+            operation: declared.id.as_str().into(),
+            object: object.into(),
+            result: DONE.into(),
+            reason: reason(request.headers()).unwrap_or_default(),
+        };
+        Self(Some(Arc::new(Inner {
+            host: app.host.clone(),
+            entry: Mutex::new(entry),
+            is_change,
+            is_named: AtomicBool::new(false),
+            is_claimed: AtomicBool::new(false),
+        })))
+    }
+
+    /// Sets whose deed it is.
+    pub fn is_by(&mut self, caller: &Caller) {
+        if let Some(inner) = &self.0 {
+            let name = caller.name();
+            inner.is_named.store(name.is_some(), Ordering::Relaxed);
+            inner.entry().principal = name.map(|name| (&*name).into());
+        }
+    }
+
+    /// Returns the reason that the caller gives, or rejects a deed of a named caller without one.
+    ///
+    /// # Errors
+    /// When the caller has a name and gives no reason.
+    pub fn needs_reason(&self, what: &str) -> Result<()> {
+        let Some(inner) = &self.0 else {
+            return Ok(());
+        };
+        let is_given = inner.entry().reason.is_some();
+        if is_given || !inner.is_named.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Failure::bad_request(format!(
+            "{what} needs a reason: send one as `Quipu-Reason`, or with --reason"
+        )))
+    }
+
+    /// Sets the reason, where the body has one.
+    pub fn has_reason(&self, reason: &str) {
+        if let Some(inner) = &self.0 {
+            inner.entry().reason.get_or_insert_with(|| reason.into());
+        }
+    }
+
+    /// From now on the caller of this function records the deed.
+    pub fn claim(&self) {
+        if let Some(inner) = &self.0 {
+            inner.is_claimed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Records the deed with its result, unless somebody else does.
+    pub async fn answered(&self, result: &str) {
+        let is_claimed = |inner: &Arc<Inner>| inner.is_claimed.load(Ordering::Relaxed);
+        if !self.0.as_ref().is_some_and(is_claimed) {
+            self.record_change(result).await;
+        }
+    }
+
+    /// Records the deed if it is a change.
+    pub async fn record_change(&self, result: &str) {
+        if self.0.as_ref().is_some_and(|inner| inner.is_change) {
+            self.record(result).await;
+        }
+    }
+
+    /// Records the deed. If the store fails, the log has it.
+    async fn record(&self, result: &str) {
+        let Some(inner) = &self.0 else {
+            return;
+        };
+        let entry = {
+            let mut entry = inner.entry();
+            entry.result = result.into();
+            entry.clone()
+        };
+        if let Err(error) = inner.host.audit().record(entry.clone()).await {
+            tracing::error!(%error, ?entry, "an audit record could not be stored");
+        }
+    }
+
+    /// Records that the request was denied.
+    pub async fn denied(&self, app: &App, code: &str) {
+        let Some(inner) = &self.0 else {
+            return;
+        };
+        let entry = inner.entry().clone();
+        tracing::warn!(
+            operation = &*entry.operation,
+            principal = entry.principal.as_deref(),
+            origin = entry.origin.as_deref(),
+            code,
+            "a request was denied"
+        );
+        let Some(uncounted) = app.access.denials.count(Instant::now()) else {
+            return;
+        };
+        inner.entry().reason = (uncounted > 0)
+            .then(|| format!("{uncounted} denials before it were not recorded").into());
+        self.record(code).await;
+    }
+}
+
+impl Inner {
+    fn entry(&self) -> std::sync::MutexGuard<'_, AuditEntry> {
+        self.entry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Deed {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        // A reason that is not well-formed is named.
+        reason(&parts.headers)?;
+        let deed = parts.extensions.get::<Self>().cloned();
+        Ok(deed.unwrap_or_else(Self::unrecorded))
+    }
+}
+
+/// The result of a request: `done`, or the code of the problem.
+pub(super) fn result(response: &Response) -> String {
+    let code = response.extensions().get::<ProblemCode>();
+    code.map_or_else(|| DONE.to_owned(), |code| code.0.clone())
+}
+
+/// `Quipu-Reason`: one line of 1 to 1,024 bytes.
+fn reason(headers: &HeaderMap) -> Result<Option<Box<str>>> {
+    let Some(reason) = headers::reason(headers)? else {
+        return Ok(None);
+    };
+    Ok(Some(reason.into()))
+}
+
+/// How many denials were recorded lately, so that a flood of them does not fill the store.
+#[derive(Default)]
+pub(super) struct Denials(Mutex<Span>);
+
+#[derive(Default)]
+struct Span {
+    begun_at: Option<Instant>,
+    recorded: u32,
+    uncounted: u64,
+}
+
+impl Denials {
+    /// Counts a denial. Returns how many were not recorded before it if it is to be recorded.
+    fn count(&self, now: Instant) -> Option<u64> {
+        let mut span = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if span.begun_at.is_none_or(|at| now - at >= DENIALS_SPAN) {
+            span.begun_at = Some(now);
+            span.recorded = 0;
+        }
+        if span.recorded >= DENIALS_MAX {
+            span.uncounted += 1;
+            return None;
+        }
+        span.recorded += 1;
+        Some(std::mem::take(&mut span.uncounted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_denials_is_counted() {
+        let (denials, now) = (Denials::default(), Instant::now());
+        for _ in 0..DENIALS_MAX {
+            assert_eq!(denials.count(now), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(denials.count(now), None);
+        }
+        let later = now + DENIALS_SPAN;
+        assert_eq!(denials.count(later), Some(7));
+        assert_eq!(denials.count(later), Some(0));
+    }
+}

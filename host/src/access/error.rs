@@ -1,0 +1,19 @@
+use crate::model::Invalid;
+use crate::store;
+
+/// Why a token could not be made or revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name, the grant or the expiry is not well-formed.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The name belongs to a token that is not revoked, or the store holds as many tokens as it may.
+    #[error("{0}")]
+    NotAdded(String),
+    /// There is no such token.
+    #[error("no token has the id or the name {0:?}, or it is revoked already")]
+    NotFound(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}

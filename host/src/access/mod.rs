@@ -1,0 +1,17 @@
+//! Who may do what: tokens, roles and the audit.
+//!
+//! A caller proves with a token who it is. The token's grant says what the caller may do: a role
+//! allows actions, and lists of categories and projections limit them. What changes the store is
+//! recorded in the audit.
+
+mod audit;
+mod error;
+mod grant;
+mod secret;
+mod tokens;
+
+pub use audit::{Audit, Broken, Checked, chain};
+pub use error::Error;
+pub use grant::{Action, Denied, Grant, LISTED_MAX, Object, Role};
+pub use secret::Secret;
+pub use tokens::{Caller, Issued, NAME_BYTES_MAX, NewToken, Refused, Tokens};

@@ -1,0 +1,377 @@
+//! Tokens: who calls.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::error::Error;
+use super::grant::{Action, Denied, Grant, Object};
+use super::secret::{self, Secret};
+use crate::model::{Clock, Context, Invalid, Timestamp};
+use crate::store::{self, StoredToken, TOKENS_MAX, TokenStore};
+
+/// Longest name of a token.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// After this time, what is known of the tokens is read anew before it is used. Other requests go on
+/// with it meanwhile.
+const FRESH: Duration = Duration::from_secs(2);
+/// After this time nobody goes on with it: a token that was revoked by another host is refused
+/// within 5 s.
+const STALE_MAX: Duration = Duration::from_secs(4);
+/// The time of the last use is stored when it is this much later than the stored one.
+const USED_EVERY_US: u64 = 60_000_000;
+
+/// The tokens of a store.
+pub struct Tokens {
+    store: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    known: RwLock<Option<Arc<Known>>>,
+    reading: Mutex<()>,
+}
+
+/// All tokens, as they were read from the store.
+struct Known {
+    read_at: Instant,
+    by_id: HashMap<Box<str>, Arc<Token>>,
+}
+
+/// A token without its secret, and what it allows.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// What the store has of it.
+    pub stored: StoredToken,
+    /// What it allows.
+    pub grant: Grant,
+}
+
+/// A token, as it was read from the store.
+struct Token {
+    issued: Issued,
+    name: Arc<str>,
+    /// Microseconds since 1970 UTC.
+    used_at: AtomicU64,
+}
+
+/// Somebody who calls.
+#[derive(Clone, Default)]
+pub struct Caller {
+    /// None where everybody may do everything.
+    token: Option<Arc<Token>>,
+}
+
+/// A token to be made.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Whom it is for. Calls are recorded under this name. No two valid tokens have the same name.
+    pub name: String,
+    /// What it allows.
+    pub grant: Grant,
+    /// From when on it is refused; none for never.
+    pub expires_at: Option<Timestamp>,
+    /// Who makes it.
+    pub by: Option<String>,
+}
+
+/// Why a caller is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// No token was sent.
+    #[error("the request has no token; send one as `Authorization: Bearer TOKEN`")]
+    Missing,
+    /// What was sent is not a token that this store has made.
+    #[error("the token is not one of this store")]
+    Unknown,
+    /// It was revoked.
+    #[error("the token is revoked")]
+    Revoked,
+    /// It has expired.
+    #[error("the token has expired; make a new one with `quipu token create`")]
+    Expired,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Refused {
+    /// One word for logs and the audit.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Store(_) => "store",
+        }
+    }
+}
+
+impl Caller {
+    /// Its name; none for a caller without a token.
+    pub fn name(&self) -> Option<Arc<str>> {
+        self.token.as_ref().map(|token| Arc::clone(&token.name))
+    }
+
+    /// What it may do; none for everything.
+    pub fn grant(&self) -> Option<&Grant> {
+        self.token().map(|token| &token.grant)
+    }
+
+    /// Its token, without the secret.
+    pub fn token(&self) -> Option<&Issued> {
+        self.token.as_ref().map(|token| &token.issued)
+    }
+
+    /// Returns why the caller may not do something; `Ok` if it may.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check(&self, action: Action, object: Object<'_>) -> Result<(), Denied> {
+        match self.grant() {
+            Some(grant) => grant.check(action, object),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Tokens {
+    /// The tokens of a store.
+    pub fn new(store: Arc<dyn TokenStore>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clock,
+            known: RwLock::default(),
+            reading: Mutex::default(),
+        }
+    }
+
+    /// Makes a token. Its text is known to nobody but the caller of this function: the store has a
+    /// hash of it.
+    ///
+    /// # Errors
+    /// When the name, the grant or the expiry is not well-formed, a valid token has the name, the
+    /// store has 10,000 tokens, or the store fails.
+    pub async fn create(&self, new: NewToken) -> Result<(Issued, Secret), Error> {
+        check_name(&new.name)?;
+        let now = self.clock.now();
+        if new.expires_at.is_some_and(|at| at <= now) {
+            return Err(Invalid("the token would have expired already".to_owned()).into());
+        }
+        let grant = new.grant.checked()?;
+        let (secret, parts) = Secret::random();
+        let stored = StoredToken {
+            id: parts.id,
+            name: new.name.into(),
+            hash: parts.hash,
+            grant: serde_json::to_string(&grant)
+                .map_err(|error| Invalid(error.to_string()))?
+                .into(),
+            created_at: now,
+            created_by: new.by.map(Into::into),
+            expires_at: new.expires_at,
+            revoked_at: None,
+            used_at: None,
+        };
+        if !self.store.add(&stored).await? {
+            return Err(Error::NotAdded(format!(
+                "a valid token is named {:?} already, or the store has {TOKENS_MAX} tokens",
+                stored.name
+            )));
+        }
+        self.forget();
+        Ok((Issued { stored, grant }, secret))
+    }
+
+    /// Returns all tokens, in the order in which they were made.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self) -> store::Result<Vec<Issued>> {
+        let tokens = self.store.tokens().await?;
+        tokens.into_iter().map(Issued::read).collect()
+    }
+
+    /// Revokes a token for good, by its id or its name. Every host of the store refuses it within
+    /// 5 s.
+    ///
+    /// # Errors
+    /// When there is no such token, it is revoked already, or the store fails.
+    pub async fn revoke(&self, id_or_name: &str) -> Result<Issued, Error> {
+        let not_found = || Error::NotFound(id_or_name.to_owned());
+        let tokens = self.store.tokens().await?;
+        let found = tokens.into_iter().find(|token| {
+            token.revoked_at.is_none() && [&*token.id, &*token.name].contains(&id_or_name)
+        });
+        let mut token = found.ok_or_else(not_found)?;
+        let at = self.clock.now();
+        if !self.store.revoke(&token.id, at).await? {
+            return Err(not_found());
+        }
+        token.revoked_at = Some(at);
+        self.forget();
+        Ok(Issued::read(token)?)
+    }
+
+    /// Returns whether the store ever had a token. Then everybody needs one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn are_used(&self) -> store::Result<bool> {
+        Ok(!self.known().await?.by_id.is_empty())
+    }
+
+    /// Returns who calls with a token.
+    ///
+    /// # Errors
+    /// When the token is unknown, revoked or expired, or the store fails.
+    pub async fn authenticate(&self, text: &str) -> Result<Caller, Refused> {
+        let parts = secret::read(text).ok_or(Refused::Unknown)?;
+        let known = self.known().await?;
+        let token = known.by_id.get(&parts.id).ok_or(Refused::Unknown)?;
+        // Both are hashes of 256 random bits: the time of this comparison helps nobody.
+        if token.issued.stored.hash != parts.hash {
+            return Err(Refused::Unknown);
+        }
+        let now = self.check_validity(token)?;
+        token.used_at.fetch_max(now.0, Ordering::Relaxed);
+        Ok(Caller {
+            token: Some(Arc::clone(token)),
+        })
+    }
+
+    /// Returns why a caller who was known before is refused now; `Ok` if it is not.
+    ///
+    /// # Errors
+    /// When its token was revoked or has expired since, or the store fails.
+    pub async fn recheck(&self, caller: &Caller) -> Result<(), Refused> {
+        let Some(before) = &caller.token else {
+            return Ok(());
+        };
+        let known = self.known().await?;
+        let token = known.by_id.get(&before.issued.stored.id);
+        self.check_validity(token.ok_or(Refused::Revoked)?)?;
+        Ok(())
+    }
+
+    fn check_validity(&self, token: &Token) -> Result<Timestamp, Refused> {
+        let now = self.clock.now();
+        let stored = &token.issued.stored;
+        if stored.revoked_at.is_some() {
+            return Err(Refused::Revoked);
+        }
+        match stored.expires_at {
+            Some(at) if at <= now => Err(Refused::Expired),
+            _ => Ok(now),
+        }
+    }
+
+    /// All tokens, at most [`STALE_MAX`] old.
+    async fn known(&self) -> store::Result<Arc<Known>> {
+        let known = self.current();
+        let age = known.as_ref().map(|known| known.read_at.elapsed());
+        if let Some(known) = known.clone()
+            && age < Some(FRESH)
+        {
+            return Ok(known);
+        }
+        let usable = known.filter(|_| age < Some(STALE_MAX));
+        let _reading = match (self.reading.try_lock(), &usable) {
+            (Ok(reading), _) => reading,
+            (Err(_), Some(usable)) => return Ok(Arc::clone(usable)),
+            (Err(_), None) => {
+                let reading = self.reading.lock().await;
+                let read = self.current();
+                let read = read.filter(|known| known.read_at.elapsed() < FRESH);
+                if let Some(read) = read {
+                    return Ok(read);
+                }
+                reading
+            }
+        };
+        match (self.read(usable.as_deref()).await, usable) {
+            (Ok(read), _) => Ok(read),
+            (Err(_), Some(usable)) => Ok(usable),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn read(&self, before: Option<&Known>) -> store::Result<Arc<Known>> {
+        let read_at = Instant::now();
+        let mut by_id = HashMap::new();
+        for stored in self.store.tokens().await? {
+            let before = before.and_then(|before| before.by_id.get(&stored.id));
+            let token = Token::new(stored, before.map(|token| &**token))?;
+            self.store_use(&token).await;
+            by_id.insert(token.issued.stored.id.clone(), Arc::new(token));
+        }
+        let known = Arc::new(Known { read_at, by_id });
+        let mut place = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(Arc::clone(&known));
+        Ok(known)
+    }
+
+    async fn store_use(&self, token: &Token) {
+        let used_at = token.used_at.load(Ordering::Relaxed);
+        let stored = token.issued.stored.used_at.unwrap_or_default().0;
+        if used_at < stored.saturating_add(USED_EVERY_US) {
+            return;
+        }
+        let storing = self.store.used(&token.issued.stored.id, Timestamp(used_at));
+        if let Err(error) = storing.await {
+            tracing::debug!(%error, "the time of a token's last use was not stored");
+        }
+    }
+
+    fn current(&self) -> Option<Arc<Known>> {
+        let known = self.known.read();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What follows reads the tokens anew.
+    fn forget(&self) {
+        let mut place = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        *place = None;
+    }
+}
+
+impl Issued {
+    fn read(stored: StoredToken) -> store::Result<Self> {
+        let grant = serde_json::from_str(&stored.grant).map_err(|error| {
+            store::Error::Damaged(format!("the grant of token {}: {error}", stored.id))
+        })?;
+        Ok(Self { stored, grant })
+    }
+}
+
+impl Token {
+    fn new(stored: StoredToken, before: Option<&Self>) -> store::Result<Self> {
+        let issued = Issued::read(stored)?;
+        let used_at = before.map_or(0, |token| token.used_at.load(Ordering::Relaxed));
+        let stored_use = issued.stored.used_at.unwrap_or_default().0;
+        Ok(Self {
+            name: (&*issued.stored.name).into(),
+            used_at: AtomicU64::new(used_at.max(stored_use)),
+            issued,
+        })
+    }
+}
+
+/// A name is stored with commits as their principal.
+fn check_name(name: &str) -> Result<(), Invalid> {
+    let found = name.len();
+    if !(1..=NAME_BYTES_MAX).contains(&found) || name.trim() != name {
+        return Err(Invalid(format!(
+            "a token's name has 1 to {NAME_BYTES_MAX} bytes and no space at its ends"
+        )));
+    }
+    let context = Context {
+        principal: Some(name.into()),
+        ..Context::default()
+    };
+    context.checked()?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! Tokens of callers, and the audit.
+
+use async_trait::async_trait;
+
+use super::Result;
+use quipu_model::Timestamp;
+
+/// Most tokens of a store, revoked and expired ones included.
+pub const TOKENS_MAX: usize = 10_000;
+
+/// Most audit records of one page.
+pub const AUDIT_PAGE_MAX: usize = 1_000;
+
+/// A caller's token, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredToken {
+    /// Its public part, which finds it.
+    pub id: Box<str>,
+    /// Whom it was made for. The host knows the caller by this name.
+    pub name: Box<str>,
+    /// SHA-256 of the secret.
+    pub hash: [u8; 32],
+    /// What it allows, as JSON.
+    pub grant: Box<str>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Who made it, as far as the host knows.
+    pub created_by: Option<Box<str>>,
+    /// From when on it is refused; none for never.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was last used, to about a minute.
+    pub used_at: Option<Timestamp>,
+}
+
+/// Tokens, by id.
+#[async_trait]
+pub trait TokenStore: Send + Sync {
+    /// Stores a new token. It is durable when the call returns. Returns false and stores nothing
+    /// when there is a token of this id or with this name that is not revoked, or
+    /// [`TOKENS_MAX`] others.
+    async fn add(&self, token: &StoredToken) -> Result<bool>;
+
+    /// Revokes a token, for good. It is durable when the call returns. Returns false when there is
+    /// none of this id, or it is revoked already.
+    async fn revoke(&self, id: &str, at: Timestamp) -> Result<bool>;
+
+    /// Records that a token was used.
+    async fn used(&self, id: &str, at: Timestamp) -> Result<()>;
+
+    /// Returns all tokens, in the order in which they were made.
+    async fn tokens(&self) -> Result<Vec<StoredToken>>;
+}
+
+/// What somebody did, or tried to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When it was answered.
+    pub at: Timestamp,
+    /// Who did it; none for a caller without a name.
+    pub principal: Option<Box<str>>,
+    /// Where from: an address.
+    pub origin: Option<Box<str>>,
+    /// The operation, by its id in the description of the interface.
+    pub operation: Box<str>,
+    /// What it was done to: the path of the request.
+    pub object: Box<str>,
+    /// `done`, or the code of the problem.
+    pub result: Box<str>,
+    /// Why, in the caller's words.
+    pub reason: Option<Box<str>>,
+}
+
+/// An entry of the audit with its place in the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Its number: 1 for the first, without gaps.
+    pub number: u64,
+    /// What was done.
+    pub entry: AuditEntry,
+    /// The digest over this record and the digest of the one before it.
+    pub digest: [u8; 32],
+}
+
+/// Computes the digest of a record from the digest before it, its number and what was done.
+pub type Chain = fn(&[u8; 32], u64, &AuditEntry) -> [u8; 32];
+
+/// The audit: records that are only ever added.
+#[async_trait]
+pub trait AuditStore: Send + Sync {
+    /// Appends an entry. It is durable when the call returns. The record's digest is computed from
+    /// the digest of the record before it, which is 32 zero bytes for the first one, and its number.
+    async fn append(&self, entry: &AuditEntry, digest: Chain) -> Result<()>;
+
+    /// Returns up to `limit` records, at most [`AUDIT_PAGE_MAX`], after a number.
+    async fn records(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>>;
+
+    /// Returns the number of the last record; 0 without any.
+    async fn last(&self) -> Result<u64>;
+}

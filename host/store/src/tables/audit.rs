@@ -1,0 +1,88 @@
+//! The audit.
+
+use async_trait::async_trait;
+
+use super::cell::{Cells, from_row};
+use super::dialect::{self, Connections};
+use super::signed;
+use crate::{AUDIT_PAGE_MAX, AuditEntry, AuditRecord, AuditStore, Chain, Error, Result};
+use quipu_model::Timestamp;
+
+const LAST: &str = "SELECT number, digest FROM audit ORDER BY number DESC LIMIT 1";
+const APPEND: &str = "INSERT INTO audit \
+         (number, at, principal, origin, operation, object, result, reason, digest) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+const RECORDS: &str = "SELECT number, at, principal, origin, operation, object, result, reason, \
+         digest \
+     FROM audit WHERE number > $1 ORDER BY number LIMIT $2";
+
+/// Each append waits for the disk.
+pub struct Audit(pub Connections);
+
+/// The end of the chain.
+#[derive(Default)]
+struct Last {
+    number: u64,
+    digest: [u8; 32],
+}
+
+fn digest(bytes: &[u8]) -> Result<[u8; 32]> {
+    let digest = bytes.try_into();
+    digest.map_err(|_| Error::Damaged("a digest of the audit does not have 32 bytes".to_owned()))
+}
+
+from_row!(Last, |row| Ok(Last {
+    number: row.number("number")?,
+    digest: digest(row.cell("digest")?)?,
+}));
+
+from_row!(AuditRecord, |row| Ok(AuditRecord {
+    number: row.number("number")?,
+    entry: AuditEntry {
+        at: Timestamp(row.number("at")?),
+        principal: row.maybe_text("principal")?,
+        origin: row.maybe_text("origin")?,
+        operation: row.cell::<&str>("operation")?.into(),
+        object: row.cell::<&str>("object")?.into(),
+        result: row.cell::<&str>("result")?.into(),
+        reason: row.maybe_text("reason")?,
+    },
+    digest: digest(row.cell("digest")?)?,
+}));
+
+#[async_trait]
+impl AuditStore for Audit {
+    async fn append(&self, entry: &AuditEntry, digest: Chain) -> Result<()> {
+        let mut writing = self.0.begin_durable().await?;
+        dialect::lock_audit(&mut writing).await?;
+        let last: Option<Last> = sqlx::query_as(LAST).fetch_optional(&mut *writing).await?;
+        let last = last.unwrap_or_default();
+        let number = last.number + 1;
+        let digest = digest(&last.digest, number, entry);
+        let append = sqlx::query(APPEND)
+            .bind(signed(number))
+            .bind(signed(entry.at.0))
+            .bind(entry.principal.as_deref())
+            .bind(entry.origin.as_deref())
+            .bind(&*entry.operation)
+            .bind(&*entry.object)
+            .bind(&*entry.result)
+            .bind(entry.reason.as_deref())
+            .bind(&digest[..]);
+        append.execute(&mut *writing).await?;
+        writing.commit().await?;
+        Ok(())
+    }
+
+    async fn records(&self, after: u64, limit: usize) -> Result<Vec<AuditRecord>> {
+        let records = sqlx::query_as(RECORDS)
+            .bind(signed(after))
+            .bind(signed(limit.min(AUDIT_PAGE_MAX) as u64));
+        Ok(records.fetch_all(self.0.pool()).await?)
+    }
+
+    async fn last(&self) -> Result<u64> {
+        let last: Option<Last> = sqlx::query_as(LAST).fetch_optional(self.0.pool()).await?;
+        Ok(last.map_or(0, |last| last.number))
+    }
+}

@@ -1,0 +1,149 @@
+//! Tokens and the audit.
+
+use quipu::model::Timestamp;
+use quipu::store::{AuditEntry, AuditRecord, StoredToken};
+use quipu_tests::{Place, on_every_store};
+
+on_every_store! {
+    a_token_is_stored_until_it_is_revoked,
+    a_valid_token_keeps_its_name_to_itself,
+    the_last_use_only_moves_forward,
+    audit_records_are_chained_and_paged,
+    tokens_and_audit_survive_a_restart,
+    records_of_many_writers_have_no_gap,
+}
+
+fn token(id: &str, name: &str) -> StoredToken {
+    StoredToken {
+        id: id.into(),
+        name: name.into(),
+        hash: [7; 32],
+        grant: r#"{"role":"viewer"}"#.into(),
+        created_at: Timestamp(1_700_000_000_000_001),
+        created_by: Some("ann é".into()),
+        expires_at: Some(Timestamp(1_900_000_000_000_000)),
+        revoked_at: None,
+        used_at: None,
+    }
+}
+
+fn entry(object: &str) -> AuditEntry {
+    AuditEntry {
+        at: Timestamp(1_700_000_000_000_002),
+        principal: Some("ann é".into()),
+        origin: None,
+        operation: "activate".into(),
+        object: object.into(),
+        result: "done".into(),
+        reason: Some("it is \"due\"; 'so'".into()),
+    }
+}
+
+/// A digest that shows from what it was made.
+fn digest(before: &[u8; 32], number: u64, _: &AuditEntry) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest[0] = before[0] + 1;
+    digest[1] = u8::try_from(number).unwrap_or(u8::MAX);
+    digest
+}
+
+async fn a_token_is_stored_until_it_is_revoked(place: Place) {
+    let store = place.open().await;
+    let tokens = &store.tokens;
+    assert_eq!(tokens.tokens().await.unwrap(), []);
+    let one = token("a1", "shop");
+    assert!(tokens.add(&one).await.unwrap());
+    assert_eq!(tokens.tokens().await.unwrap(), std::slice::from_ref(&one));
+    assert!(!tokens.revoke("a2", Timestamp(5)).await.unwrap());
+    assert!(tokens.revoke("a1", Timestamp(5)).await.unwrap());
+    assert!(!tokens.revoke("a1", Timestamp(6)).await.unwrap());
+    let revoked = StoredToken {
+        revoked_at: Some(Timestamp(5)),
+        ..one
+    };
+    assert_eq!(tokens.tokens().await.unwrap(), [revoked]);
+}
+
+async fn a_valid_token_keeps_its_name_to_itself(place: Place) {
+    let store = place.open().await;
+    let tokens = &store.tokens;
+    assert!(tokens.add(&token("a1", "shop")).await.unwrap());
+    assert!(!tokens.add(&token("a1", "other")).await.unwrap());
+    assert!(!tokens.add(&token("a2", "shop")).await.unwrap());
+    assert!(tokens.revoke("a1", Timestamp(5)).await.unwrap());
+    assert!(tokens.add(&token("a2", "shop")).await.unwrap());
+    let ids = tokens.tokens().await.unwrap();
+    let ids: Vec<_> = ids.iter().map(|token| &*token.id).collect();
+    assert_eq!(ids, ["a1", "a2"]);
+}
+
+async fn the_last_use_only_moves_forward(place: Place) {
+    let store = place.open().await;
+    let tokens = &store.tokens;
+    assert!(tokens.add(&token("a1", "shop")).await.unwrap());
+    for (at, stored) in [(5, 5), (4, 5), (9, 9)] {
+        tokens.used("a1", Timestamp(at)).await.unwrap();
+        let found = tokens.tokens().await.unwrap();
+        assert_eq!(found[0].used_at, Some(Timestamp(stored)));
+    }
+}
+
+async fn audit_records_are_chained_and_paged(place: Place) {
+    let store = place.open().await;
+    let audit = &store.audit;
+    assert_eq!(audit.last().await.unwrap(), 0);
+    assert_eq!(audit.records(0, 10).await.unwrap(), []);
+    for object in ["one", "two", "three"] {
+        audit.append(&entry(object), digest).await.unwrap();
+    }
+    assert_eq!(audit.last().await.unwrap(), 3);
+    let record = |number: u64, object: &str| AuditRecord {
+        number,
+        entry: entry(object),
+        digest: {
+            let before = [u8::try_from(number - 1).unwrap(); 32];
+            digest(&before, number, &entry(object))
+        },
+    };
+    let page = audit.records(0, 2).await.unwrap();
+    assert_eq!(page, [record(1, "one"), record(2, "two")]);
+    assert_eq!(audit.records(2, 2).await.unwrap(), [record(3, "three")]);
+}
+
+async fn tokens_and_audit_survive_a_restart(place: Place) {
+    let store = place.open().await;
+    assert!(store.tokens.add(&token("a1", "shop")).await.unwrap());
+    store.audit.append(&entry("one"), digest).await.unwrap();
+    store.writer.close().await.unwrap();
+    let store = place.open().await;
+    assert_eq!(store.tokens.tokens().await.unwrap(), [token("a1", "shop")]);
+    assert_eq!(store.audit.last().await.unwrap(), 1);
+    store.audit.append(&entry("two"), digest).await.unwrap();
+    let records = store.audit.records(0, 10).await.unwrap();
+    assert_eq!(records[1].digest[0], 2);
+}
+
+async fn records_of_many_writers_have_no_gap(place: Place) {
+    const EACH: u64 = 10;
+    let store = place.open().await;
+    let writing = (0..4).map(|_| {
+        let audit = store.audit.clone();
+        tokio::spawn(async move {
+            for _ in 0..EACH {
+                audit.append(&entry("one"), digest).await.unwrap();
+            }
+        })
+    });
+    for writing in writing.collect::<Vec<_>>() {
+        writing.await.unwrap();
+    }
+    let records = store.audit.records(0, 1_000).await.unwrap();
+    let numbers: Vec<_> = records.iter().map(|record| record.number).collect();
+    let expected: Vec<_> = (1..=4 * EACH).collect();
+    assert_eq!(numbers, expected);
+    let chained: Vec<_> = records
+        .iter()
+        .map(|record| u64::from(record.digest[0]))
+        .collect();
+    assert_eq!(chained, expected);
+}

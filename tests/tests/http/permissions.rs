@@ -1,0 +1,97 @@
+//! Which operation which caller may use.
+
+use std::time::Duration;
+
+use quipu::access::{Action, Grant, Role};
+use quipu_tests::golden;
+use serde_json::Value;
+
+use crate::access::token;
+use crate::server::Server;
+
+/// Who asks in the table of answers.
+type Who<'a> = (&'a str, Option<String>);
+
+/// The answers to every operation of the interface, for every kind of caller: what passes to the
+/// handler is `yes`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operation_asks_who_calls() {
+    let server = Server::bank().await;
+    let mut callers: Vec<Who<'_>> =
+        vec![("nobody", None), ("garbage", Some("qp_garbage".to_owned()))];
+    let revoked = token(&server, "revoked", Grant::of(Role::Admin)).await;
+    server.host.tokens().revoke("revoked").await.unwrap();
+    callers.push(("revoked", Some(revoked)));
+    for role in Role::ALL {
+        let text = token(&server, role.as_str(), Grant::of(*role)).await;
+        callers.push((role.as_str(), Some(text)));
+    }
+    let other = Grant {
+        categories: vec!["elsewhere".to_owned()],
+        ..Grant::of(Role::Admin)
+    };
+    let other = token(&server, "elsewhere", other).await;
+    callers.push(("elsewhere", Some(other)));
+
+    let described: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
+    let mut table = String::new();
+    let names: Vec<_> = callers.iter().map(|(name, _)| *name).collect();
+    table += &format!("{:<58}{}\n", "", names.join(" "));
+    let mut actions = Vec::new();
+    for (path, item) in described["paths"].as_object().unwrap() {
+        for method in ["get", "post", "put", "delete"] {
+            let Some(operation) = item.get(method) else {
+                continue;
+            };
+            let security = &operation["security"];
+            actions.extend(security[0]["token"][0].as_str().map(ToOwned::to_owned));
+            let mut row = format!("{:<58}", format!("{method} {path}"));
+            for (name, token) in &callers {
+                let answer = asked(&server, method, path, token.as_deref()).await;
+                row += &format!("{answer:<width$} ", width = name.len());
+            }
+            table += row.trim_end();
+            table += "\n";
+        }
+    }
+    for action in Action::ALL {
+        let is_used = actions.iter().any(|used| used == action.as_str());
+        assert!(is_used, "no operation needs {action}");
+    }
+    golden::check("access.txt", &table);
+}
+
+/// Whether a request passes to its handler.
+async fn asked(server: &Server, method: &str, path: &str, token: Option<&str>) -> &'static str {
+    let path = path
+        .replace("{stream}", "account-1")
+        .replace("{category}", "account")
+        .replace("{position}", "1")
+        .replace("{digest}", "0000");
+    let path: String = path
+        .split('/')
+        .map(|segment| match segment.strip_prefix('{') {
+            Some(name) => format!("/no-{}", name.trim_end_matches('}')),
+            None => format!("/{segment}"),
+        })
+        .collect::<String>()
+        .replacen("//", "/", 1);
+    let mut request = server.request(&method.to_uppercase(), &path);
+    // A body that no handler takes.
+    if method == "post" {
+        request = request.header("content-type", "text/plain").body("x");
+    }
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    // Subscriptions have no end.
+    let answering = request.timeout(Duration::from_secs(60)).send();
+    let status = answering.await.unwrap().status().as_u16();
+    match status {
+        401 | 403 => match status {
+            401 => "401",
+            _ => "403",
+        },
+        _ => "yes",
+    }
+}
