@@ -321,8 +321,18 @@ fn every_command_that_is_shown_has_its_options() {
 fn every_test_that_the_architecture_names_exists() {
     let text = read("ARCHITECTURE.md");
     let (_, invariants) = text.split_once("\n## Invariants\n").unwrap();
-    let invariants = invariants.split("\n## ").next().unwrap();
-    let names = invariants.split('`').skip(1).step_by(2);
+    check_tests(invariants.split("\n## ").next().unwrap(), 20);
+}
+
+/// The threat model names the tests that hold its claims.
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    check_tests(&read("docs/src/operating/threat-model.md"), 30);
+}
+
+/// Checks that the tests that a text names exist, and that there are at least so many.
+fn check_tests(text: &str, least: usize) {
+    let names = text.split('`').skip(1).step_by(2);
     let is_test = |name: &&str| {
         name.matches('_').count() >= 3
             && name
@@ -330,7 +340,7 @@ fn every_test_that_the_architecture_names_exists() {
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
     let names: BTreeSet<&str> = names.filter(is_test).collect();
-    assert!(names.len() >= 20, "{names:?}");
+    assert!(names.len() >= least, "{names:?}");
     let sources = files(&["rs"]);
     let sources: Vec<String> = sources
         .iter()
