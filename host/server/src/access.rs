@@ -37,7 +37,7 @@ pub(super) const SCHEME: &str = "token";
 
 /// The operations, and what each needs.
 pub(super) struct Access {
-    operations: HashMap<(Method, String), Declared>,
+    operations: HashMap<Method, HashMap<String, Declared>>,
     /// Requests without a token may do everything.
     is_open: bool,
     pub(super) denials: Denials,
@@ -67,7 +67,7 @@ impl Access {
     /// # Errors
     /// When an operation does not declare it.
     pub fn new(description: &OpenApi, is_open: bool) -> std::result::Result<Self, String> {
-        let mut operations = HashMap::new();
+        let mut operations: HashMap<_, HashMap<_, _>> = HashMap::new();
         for (path, item) in &description.paths.paths {
             let methods = [
                 (Method::GET, &item.get),
@@ -82,7 +82,8 @@ impl Access {
                 };
                 let declared = declared(operation)
                     .map_err(|why| format!("{method} {path} declares no access: {why}"))?;
-                operations.insert((method, path.clone()), declared);
+                let of_method = operations.entry(method).or_default();
+                of_method.insert(path.clone(), declared);
             }
         }
         Ok(Self {
@@ -93,14 +94,12 @@ impl Access {
     }
 
     /// What the operation of a request needs; none for a path or a method that does not exist.
-    fn declared(&self, request: &Request) -> Option<(&Declared, String)> {
-        let path = request.extensions().get::<MatchedPath>()?.as_str();
-        let method = match request.method() {
+    fn declared(&self, method: &Method, path: &MatchedPath) -> Option<&Declared> {
+        let method = match method {
             &Method::HEAD => &Method::GET,
             method => method,
         };
-        let declared = self.operations.get(&(method.clone(), path.to_owned()))?;
-        Some((declared, path.to_owned()))
+        self.operations.get(method)?.get(path.as_str())
     }
 }
 
@@ -128,34 +127,48 @@ fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
 /// # Errors
 /// `unauthorized` when the caller is not known, `forbidden` when it may not do this.
 pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
-    let Some((declared, path)) = app.access.declared(request) else {
-        // There is no such path or method, as the answer says.
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let asked = path.and_then(|path| {
+        let declared = app.access.declared(request.method(), &path)?;
+        Some((declared, path)).filter(|(declared, _)| declared.need != Need::Nothing)
+    });
+    let Some((declared, path)) = asked else {
+        // It is open to everybody; or there is no such path or method, as the answer says.
         request.extensions_mut().insert(Caller::default());
         return Ok(Deed::unrecorded());
     };
-    let mut deed = Deed::of(app, declared, request);
-    if declared.need == Need::Nothing {
-        request.extensions_mut().insert(Caller::default());
-        return Ok(Deed::unrecorded());
-    }
-    let admitted = match identify(app, request.headers()).await {
-        Ok(caller) => {
-            deed.is_by(&caller);
-            let admitted = permit(declared, &caller, &path, request).await;
-            admitted.map(|()| caller)
-        }
-        Err(refused) => Err(refused),
-    };
-    match admitted {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            request.extensions_mut().insert(deed.clone());
-            Ok(deed)
-        }
+    let caller = match identify(app, request.headers()).await {
+        Ok(caller) => caller,
         Err(failure) => {
+            let deed = Deed::of(app, declared, request, &Caller::default());
             deed.denied(app, &failure.0.code).await;
-            Err(failure)
+            return Err(failure);
         }
+    };
+    if let Err(failure) = permit(declared, &caller, path.as_str(), request).await {
+        let deed = Deed::of(app, declared, request, &caller);
+        deed.denied(app, &failure.0.code).await;
+        return Err(failure);
+    }
+    let deed = match declared.is_change(request.method()) {
+        true => Deed::of(app, declared, request, &caller),
+        false => Deed::unrecorded(),
+    };
+    request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(deed.clone());
+    Ok(deed)
+}
+
+impl Declared {
+    /// Whether a request changes the store in a way that the audit records. The log has commands and
+    /// appends.
+    fn is_change(&self, method: &Method) -> bool {
+        let Need::Action(action) = self.need else {
+            return false;
+        };
+        use Action::{Admin, Archive, Deploy, Operate, Project};
+        ![Method::GET, Method::HEAD].contains(method)
+            && matches!(action, Deploy | Project | Archive | Operate | Admin)
     }
 }
 

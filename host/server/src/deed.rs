@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::HeaderMap;
-use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::access::{Declared, Need};
+use super::access::Declared;
 use super::answering::Visit;
 use super::failure::{Failure, ProblemCode, Result};
 use super::{App, headers};
 use quipu::Host;
-use quipu::access::{Action, Caller};
+use quipu::access::Caller;
 use quipu::model::Timestamp;
 use quipu::store::AuditEntry;
 
@@ -37,10 +36,8 @@ pub(super) struct Deed(Option<Arc<Inner>>);
 struct Inner {
     host: Host,
     entry: Mutex<AuditEntry>,
-    /// Whether it is a change; a denial of any request is recorded.
-    is_change: bool,
-    /// Whether the caller has a name, so that the reason can be asked for.
-    is_named: AtomicBool,
+    /// Whether the caller has a name, so that a reason is asked for.
+    is_named: bool,
     /// Whether somebody else than the guard records it.
     is_claimed: AtomicBool,
 }
@@ -52,31 +49,14 @@ impl Deed {
     }
 
     /// What a request does.
-    pub fn of(app: &App, declared: &Declared, request: &Request) -> Self {
-        let reads = [Method::GET, Method::HEAD].contains(request.method());
-        let is_change = !reads
-            && matches!(
-                declared.need,
-                Need::Action(
-                    Action::Deploy
-                        | Action::Project
-                        | Action::Archive
-                        | Action::Operate
-                        | Action::Admin
-                )
-            );
-        let mut object = request.uri().path();
-        while object.len() > OBJECT_BYTES_MAX {
-            object = object
-                .char_indices()
-                .take_while(|(at, _)| *at < OBJECT_BYTES_MAX)
-                .last()
-                .map_or("", |(at, _)| &object[..at]);
-        }
+    pub fn of(app: &App, declared: &Declared, request: &Request, caller: &Caller) -> Self {
+        let object = request.uri().path();
+        let object = &object[..object.floor_char_boundary(OBJECT_BYTES_MAX)];
         let origin = Visit::of(request).peer();
+        let name = caller.name();
         let entry = AuditEntry {
             at: Timestamp::default(),
-            principal: None,
+            principal: name.as_ref().map(|name| (&**name).into()),
             origin: origin.map(|origin| origin.to_string().into()),
             operation: declared.id.as_str().into(),
             object: object.into(),
@@ -86,19 +66,9 @@ impl Deed {
         Self(Some(Arc::new(Inner {
             host: app.host.clone(),
             entry: Mutex::new(entry),
-            is_change,
-            is_named: AtomicBool::new(false),
+            is_named: name.is_some(),
             is_claimed: AtomicBool::new(false),
         })))
-    }
-
-    /// Sets whose deed it is.
-    pub fn is_by(&mut self, caller: &Caller) {
-        if let Some(inner) = &self.0 {
-            let name = caller.name();
-            inner.is_named.store(name.is_some(), Ordering::Relaxed);
-            inner.entry().principal = name.map(|name| (&*name).into());
-        }
     }
 
     /// Returns the reason that the caller gives, or rejects a deed of a named caller without one.
@@ -110,7 +80,7 @@ impl Deed {
             return Ok(());
         };
         let is_given = inner.entry().reason.is_some();
-        if is_given || !inner.is_named.load(Ordering::Relaxed) {
+        if is_given || !inner.is_named {
             return Ok(());
         }
         Err(Failure::bad_request(format!(
@@ -136,19 +106,12 @@ impl Deed {
     pub async fn answered(&self, result: &str) {
         let is_claimed = |inner: &Arc<Inner>| inner.is_claimed.load(Ordering::Relaxed);
         if !self.0.as_ref().is_some_and(is_claimed) {
-            self.record_change(result).await;
-        }
-    }
-
-    /// Records the deed if it is a change.
-    pub async fn record_change(&self, result: &str) {
-        if self.0.as_ref().is_some_and(|inner| inner.is_change) {
             self.record(result).await;
         }
     }
 
     /// Records the deed. If the store fails, the log has it.
-    async fn record(&self, result: &str) {
+    pub async fn record(&self, result: &str) {
         let Some(inner) = &self.0 else {
             return;
         };

@@ -89,7 +89,7 @@ pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Respon
             last = running => {
                 last.unwrap_or_else(|_| Err(Failure::internal(&"a run panicked")))
             }
-            () = lines.closed() => return deed.record_change(LEFT).await,
+            () = lines.closed() => return deed.record(LEFT).await,
             () = app.ending.cancelled() => Err(Error::Stopped.into()),
         };
         let last = last.unwrap_or_else(|Failure(problem)| RunLine::Problem(problem));
@@ -97,7 +97,7 @@ pub async fn answer(app: App, run: impl Run + Sync, deed: Deed) -> Result<Respon
             RunLine::Problem(problem) => &problem.code,
             _ => DONE,
         };
-        deed.record_change(result).await;
+        deed.record(result).await;
         // The client may have disconnected.
         _ = lines.send(last).await;
     });

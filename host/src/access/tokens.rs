@@ -81,7 +81,7 @@ pub struct NewToken {
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// No token was sent.
-    #[error("the request has no token; send one as `Authorization: Bearer TOKEN`")]
+    #[error("the request has no token; send one as `Authorization: Bearer TOKEN`, or with --token")]
     Missing,
     /// What was sent is not a token that this store has made.
     #[error("the token is not one of this store")]
