@@ -13,6 +13,7 @@ mod lost_answers;
 mod outages;
 mod plans;
 mod schemas;
+mod silent;
 mod snapshots;
 mod standbys;
 mod types;

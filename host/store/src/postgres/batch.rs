@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sqlx::Executor;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgRow;
 
 use super::arrays::{Ground, Rows, head_after, owners};
 use super::cell::Cells;
+use super::connection::Connection;
 use super::error::Failure;
 use super::inline::Locks;
 use super::memory::{Memory, TypeKey};
@@ -39,7 +40,7 @@ const VERSION_MAX: Version = Version(1 << 53);
 
 /// A try on one connection.
 pub struct Attempt<'c> {
-    pub connection: &'c mut PgConnection,
+    pub connection: &'c mut Connection,
     pub memory: &'c mut Memory,
     pub namespace: i64,
     pub sent: &'c mut Option<Sent>,
@@ -355,7 +356,7 @@ impl Attempt<'_> {
 
 /// Sends a batch.
 pub async fn send(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     namespace: i64,
     plan: u64,
     ground: &Ground<'_>,

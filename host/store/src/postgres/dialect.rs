@@ -1,17 +1,15 @@
 //! The parts of PostgreSQL that the tables use: the words of its SQL, and its locks.
 
 use sqlx::AssertSqlSafe;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 
 use super::tables::cell::Cells;
 use crate::{Error, Result};
 use quipu_model::Digest;
 
+pub use super::connection::{Connection, Pool, Transaction};
 pub use super::error::Failure;
-pub use sqlx::postgres::{
-    PgConnection as Connection, PgPool as Pool, PgRow as Row, Postgres as Database,
-};
+pub use sqlx::postgres::{PgRow as Row, Postgres as Database};
 
 /// A statement with its values.
 pub type Query<'q> = sqlx::query::Query<'q, Database, PgArguments>;
@@ -156,13 +154,18 @@ const VIEW: &str = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
 #[derive(Clone)]
 pub struct Connections {
     pool: Pool,
+    patient_pool: Pool,
     pub namespace: i64,
 }
 
 impl Connections {
     /// Connections of a store.
     pub fn new(pool: Pool, namespace: i64) -> Self {
-        Self { pool, namespace }
+        Self {
+            patient_pool: pool.patient(),
+            pool,
+            namespace,
+        }
     }
 
     /// Connections for reading.
@@ -170,13 +173,18 @@ impl Connections {
         &self.pool
     }
 
+    /// Connections for statements over a whole build, which may take minutes.
+    pub fn patient_pool(&self) -> &Pool {
+        &self.patient_pool
+    }
+
     /// A connection for reading.
-    pub async fn read(&self) -> Result<PoolConnection<Database>> {
-        Ok(self.pool.acquire().await?)
+    pub async fn read(&self) -> Result<Box<Connection>> {
+        Ok(Box::new(self.pool.acquire().await?))
     }
 
     /// A connection to write one statement.
-    pub async fn write(&self) -> Result<PoolConnection<Database>> {
+    pub async fn write(&self) -> Result<Box<Connection>> {
         self.read().await
     }
 
@@ -186,12 +194,12 @@ impl Connections {
     }
 
     /// Begins a transaction, which is rolled back when it is dropped.
-    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, Database>> {
+    pub async fn begin(&self) -> Result<Transaction> {
         Ok(self.pool.begin().await?)
     }
 
     /// Begins a transaction whose commit waits for the disk.
-    pub async fn begin_durable(&self) -> Result<sqlx::Transaction<'static, Database>> {
+    pub async fn begin_durable(&self) -> Result<Transaction> {
         self.begin().await
     }
 }

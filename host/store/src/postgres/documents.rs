@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use sqlx::postgres::PgConnection;
-
 use super::cell::Cells;
+use super::connection::Connection;
 use super::error::Failure;
 use super::tables::signed;
 use crate::{BuildId, DocumentWrite, IndexEntry, StoredDocument};
@@ -48,7 +47,7 @@ impl<'a> Entries<'a> {
         self.keys.push(&write.key);
     }
 
-    async fn execute(self, connection: &mut PgConnection, sql: &'static str) -> sqlx::Result<()> {
+    async fn execute(self, connection: &mut Connection, sql: &'static str) -> sqlx::Result<()> {
         if self.builds.is_empty() {
             return Ok(());
         }
@@ -64,7 +63,7 @@ impl<'a> Entries<'a> {
 }
 
 /// Writes documents, each once, and their entries, in the transaction of the caller.
-pub async fn write(connection: &mut PgConnection, writes: &[DocumentWrite]) -> sqlx::Result<()> {
+pub async fn write(connection: &mut Connection, writes: &[DocumentWrite]) -> sqlx::Result<()> {
     let mut rest = writes;
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -83,7 +82,7 @@ pub async fn write(connection: &mut PgConnection, writes: &[DocumentWrite]) -> s
     Ok(())
 }
 
-async fn write_part(connection: &mut PgConnection, writes: &[DocumentWrite]) -> sqlx::Result<()> {
+async fn write_part(connection: &mut Connection, writes: &[DocumentWrite]) -> sqlx::Result<()> {
     let builds: Vec<i64> = writes.iter().map(|write| signed(write.build.0)).collect();
     let keys: Vec<&str> = writes.iter().map(|write| &*write.key).collect();
     let texts: Vec<Option<&str>> = writes
@@ -113,7 +112,7 @@ async fn write_part(connection: &mut PgConnection, writes: &[DocumentWrite]) -> 
 
 /// Documents by build and key: result i belongs to key i; none where there never was one.
 pub async fn read(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     keys: &[(BuildId, Arc<str>)],
 ) -> Result<Vec<Option<StoredDocument>>, Failure> {
     let mut found = vec![None; keys.len()];

@@ -3,11 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sqlx::Executor;
-use sqlx::postgres::PgConnection;
 
 use super::arrays::{Ground, Rows, owners};
 use super::batch::send;
 use super::cell::Cells;
+use super::connection::Connection;
 use super::error::Failure;
 use super::memory::{Memory, TypeKey};
 use super::tables::signed;
@@ -31,7 +31,7 @@ type Done = Result<(), Failure>;
 
 /// Imports one part, all or nothing.
 pub async fn part(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     memory: &mut Memory,
     namespace: i64,
     part: &Import,
@@ -86,20 +86,20 @@ pub async fn part(
 }
 
 /// Makes the imported events readable, if nobody has done so yet.
-pub async fn follow(connection: &mut PgConnection, namespace: i64) -> sqlx::Result<()> {
+pub async fn follow(connection: &mut Connection, namespace: i64) -> sqlx::Result<()> {
     let follow = sqlx::query(FOLLOW).bind(namespace);
     follow.execute(connection).await.map(|_| ())
 }
 
 /// The end of the log, where nobody appends. Imported events are after it once they are followed.
-pub async fn end(connection: &mut PgConnection, namespace: i64) -> Result<Position, Failure> {
+pub async fn end(connection: &mut Connection, namespace: i64) -> Result<Position, Failure> {
     follow(connection, namespace).await?;
     let row = sqlx::query(LAST).fetch_one(connection).await?;
     Ok(Position(row.number(0)?))
 }
 
 async fn events(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     memory: &mut Memory,
     namespace: i64,
     given: &[StoredEvent],
@@ -148,7 +148,7 @@ async fn events(
 /// Number of the events of a commit that was begun in an earlier part; none when no
 /// commit begins there.
 async fn commit_size(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     continued: &Continued<'_>,
 ) -> Result<Option<u64>, Failure> {
     let row = sqlx::query(COMMIT_SIZE)
@@ -169,7 +169,7 @@ fn unfit(failure: Failure, unfit: Error) -> Failure {
     }
 }
 
-async fn plan(connection: &mut PgConnection, deployment: &Deployment) -> Done {
+async fn plan(connection: &mut Connection, deployment: &Deployment) -> Done {
     let last = lookup::parts(connection).await?.plan;
     if deployment.plan != last + 1 {
         return Err(plan_out_of_order(deployment.plan, last).into());
@@ -180,7 +180,7 @@ async fn plan(connection: &mut PgConnection, deployment: &Deployment) -> Done {
     Err(module_missing(deployment.digest).into())
 }
 
-async fn truncate(connection: &mut PgConnection, anchor: &Anchor) -> Done {
+async fn truncate(connection: &mut Connection, anchor: &Anchor) -> Done {
     let heads = lookup::heads(connection, std::iter::once(&anchor.stream)).await?;
     check_anchor(anchor, heads.get(&anchor.stream).copied())?;
     anchors::truncate(connection, &anchor.stream, anchor.before, &anchor.snapshot).await?;

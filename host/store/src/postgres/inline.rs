@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnection;
 
 use super::cell::Cells;
+use super::connection::Connection;
 use super::error::Failure;
 use super::tables::signed;
 use crate::projected::Documents;
@@ -19,7 +19,7 @@ type Tried<T> = Result<T, Failure>;
 
 /// A transaction that locks documents, then draws positions.
 pub struct Locks<'c> {
-    pub connection: &'c mut PgConnection,
+    pub connection: &'c mut Connection,
     pub namespace: i64,
 }
 

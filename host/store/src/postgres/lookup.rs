@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::cell::Cells;
+use super::connection::Connection;
 use super::error::Failure;
 use super::memory::{Memory, TypeKey};
 use super::tables::signed;
@@ -64,7 +65,7 @@ type Found<T> = std::result::Result<T, Failure>;
 
 /// Reads the heads of streams. Streams that do not exist are left out.
 pub async fn heads<'a>(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     streams: impl Iterator<Item = &'a StreamId>,
 ) -> Found<Heads> {
     let by_name: BTreeMap<&str, &StreamId> = streams.map(|it| (it.as_str(), it)).collect();
@@ -100,7 +101,7 @@ pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
 }
 
 /// Reads the plan, and for each of its parts the plan that last changed it.
-pub async fn parts(connection: &mut PgConnection) -> Found<Parts> {
+pub async fn parts(connection: &mut Connection) -> Found<Parts> {
     let mut parts = Parts::default();
     for row in sqlx::query(PARTS).fetch_all(connection).await? {
         let categories: Vec<String> = row.cell(1)?;
@@ -111,7 +112,7 @@ pub async fn parts(connection: &mut PgConnection) -> Found<Parts> {
 }
 
 /// The records under the ids of a batch.
-pub async fn known(connection: &mut PgConnection, items: &[Item]) -> Found<Known> {
+pub async fn known(connection: &mut Connection, items: &[Item]) -> Found<Known> {
     let mut known = Known::default();
     let ids: HashMap<(&str, &str), (&StreamId, &CommandId)> = classify::ids(items)
         .map(|(stream, id)| ((stream.as_str(), id.as_str()), (stream, id)))
@@ -191,11 +192,7 @@ fn commit(rows: &[PgRow]) -> Result<KnownCommit> {
 }
 
 /// The number of a type of events; a new one is made.
-pub async fn type_id(
-    connection: &mut PgConnection,
-    memory: &mut Memory,
-    key: TypeKey,
-) -> Found<i64> {
+pub async fn type_id(connection: &mut Connection, memory: &mut Memory, key: TypeKey) -> Found<i64> {
     if let Some(type_id) = memory.types.get(&key) {
         return Ok(*type_id);
     }
@@ -225,7 +222,7 @@ pub async fn type_id(
 
 /// The number of a module.
 pub async fn module_id(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     memory: &mut Memory,
     digest: Digest,
 ) -> Found<i64> {

@@ -8,6 +8,7 @@ mod activation;
 mod anchors;
 mod arrays;
 mod batch;
+mod connection;
 mod counting;
 mod dialect;
 mod documents;
@@ -31,9 +32,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection;
-use sqlx::postgres::{PgConnection, PgPoolOptions};
-
+use self::connection::{Connection, Pool};
 use self::dialect::Connections;
 pub use self::error::database_error;
 use self::session::Settings;
@@ -53,10 +52,15 @@ pub struct Options {
     pub readers: u32,
     /// How long a reader waits for a free connection.
     pub reader_wait_max: Duration,
+    /// How long a reader waits for the next part of an answer, and how long the listener waits for
+    /// a sign of the server. After that the connection is closed.
+    pub reader_answer_max: Duration,
     /// How long one statement of the writer may take.
     pub statement_max: Duration,
     /// How long a batch waits for a connection that was lost, and how long for an answer on one.
     pub writer_wait_max: Duration,
+    /// How long one part of an import may take.
+    pub import_max: Duration,
     /// How often to poll for new events without a notification.
     pub poll: Duration,
 }
@@ -66,34 +70,25 @@ impl Default for Options {
         Self {
             readers: 8,
             reader_wait_max: Duration::from_secs(10),
+            reader_answer_max: Duration::from_secs(30),
             statement_max: Duration::from_secs(20),
             writer_wait_max: Duration::from_secs(30),
+            import_max: Duration::from_secs(300),
             poll: Duration::from_secs(1),
         }
     }
 }
 
 /// Opens a store, and creates it when the schema is empty or missing.
+///
+/// # Errors
+/// `Unavailable` when the server can't be reached, or does not answer.
 pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     let options = url.or(options);
     let base = url.options()?;
-    let mut connection = session::connect(&base).await?;
-    session::check(&mut connection, url.schema()).await?;
-    schema::check(&mut connection, url.schema()).await?;
-    let secret = secret(&mut connection).await?;
-    let namespace = sqlx::query("SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = $1")
-        .bind(url.schema())
-        .fetch_one(&mut connection)
-        .await?
-        .cell(0)?;
-    import::follow(&mut connection, namespace).await?;
-    // Nobody waits for the connection to close.
-    _ = connection.close().await;
-    let pool = PgPoolOptions::new()
-        .max_connections(options.readers)
-        .acquire_timeout(options.reader_wait_max)
-        .after_connect(|connection, _| Box::pin(session::refuse_standby(connection)))
-        .connect_lazy_with(session::bounded(&base));
+    let (secret, namespace) = found(url, &options).await?;
+    // One more listens.
+    let pool = Pool::new(&base, &options, options.readers.saturating_sub(1).max(1));
     let (waker, wakes) = super::wake::Waker::new();
     let settings = Settings {
         base,
@@ -121,10 +116,34 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
     })
 }
 
+/// Returns the secret of a store, and the number that distinguishes its advisory locks. Creates the
+/// store when the schema is empty or missing.
+async fn found(url: &Url, options: &Options) -> Result<([u8; 32], i64)> {
+    let mut connection = connect(url, options).await?;
+    session::check(&mut connection, url.schema()).await?;
+    schema::check(&mut connection, url.schema()).await?;
+    let secret = secret(&mut connection).await?;
+    let namespace = sqlx::query("SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = $1")
+        .bind(url.schema())
+        .fetch_one(&mut connection)
+        .await?
+        .cell(0)?;
+    import::follow(&mut connection, namespace).await?;
+    connection.close().await;
+    Ok((secret, namespace))
+}
+
+async fn connect(url: &Url, options: &Options) -> Result<Connection> {
+    let wait = url.or(options).reader_answer_max;
+    Ok(Connection::open(&url.options()?, wait).await?)
+}
+
 /// Migrates a schema to the version of this program.
 pub async fn migrate(url: &Url) -> Result<Migrated> {
-    let mut connection = session::connect(&url.options()?).await?;
+    let mut connection = connect(url, &Options::default()).await?;
     session::check(&mut connection, url.schema()).await?;
+    // A migration takes as long as the tables are large.
+    let mut connection = connection.without_bound();
     let migrated = schema::migrate(&mut connection, url.schema()).await?;
     secret(&mut connection).await?;
     Ok(migrated)
@@ -132,7 +151,7 @@ pub async fn migrate(url: &Url) -> Result<Migrated> {
 
 /// Whether the schema holds a store.
 pub async fn is_there(url: &Url) -> Result<bool> {
-    let mut connection = session::connect(&url.options()?).await?;
+    let mut connection = connect(url, &Options::default()).await?;
     schema::is_there(&mut connection, url.schema()).await
 }
 
@@ -141,12 +160,12 @@ pub async fn is_there(url: &Url) -> Result<bool> {
 /// # Errors
 /// When the server does not answer, or the user lacks the privilege.
 pub async fn drop_schema(url: &Url) -> Result<()> {
-    let mut connection = session::connect(&url.options()?).await?;
+    let mut connection = connect(url, &Options::default()).await?;
     schema::drop(&mut connection, url.schema()).await
 }
 
 /// Returns the store's secret, which is created with the store.
-async fn secret(connection: &mut PgConnection) -> Result<[u8; 32]> {
+async fn secret(connection: &mut Connection) -> Result<[u8; 32]> {
     let fresh: [u8; 32] = rand::random();
     sqlx::query("INSERT INTO meta (name, value) VALUES ('secret', $1) ON CONFLICT DO NOTHING")
         .bind(&fresh[..])

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
 
 use super::cell::Cells;
+use super::connection::Pool;
 use super::lookup::{bound, head};
 use super::tables::signed;
 use crate::assemble::{Assembler, EventRow, body, stored, stream_id};
@@ -113,7 +114,7 @@ const ARCHIVED_STREAMS: &str = "SELECT name, version, recorded_at, archived_at, 
 
 /// Reads committed events.
 pub struct Reader {
-    pool: PgPool,
+    pool: Pool,
     namespace: i64,
 }
 
@@ -121,7 +122,7 @@ type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 impl Reader {
     /// A reader on this pool.
-    pub fn new(pool: PgPool, namespace: i64) -> Self {
+    pub fn new(pool: Pool, namespace: i64) -> Self {
         Self { pool, namespace }
     }
 
@@ -177,7 +178,8 @@ impl Reader {
     /// The rows of a page, up to its bounds in bytes, and whether that cut it.
     async fn page<'q>(&self, query: Query<'q>, sized: &[usize]) -> Result<(Vec<PgRow>, bool)> {
         let (mut rows, mut room) = (Vec::new(), Room::default());
-        let mut reading = query.fetch(&self.pool);
+        let mut connection = self.pool.acquire().await?;
+        let mut reading = query.fetch(&mut connection);
         while let Some(row) = reading.next().await {
             let row = row?;
             let bytes = sized.iter().map(|column| row.bytes(*column)).sum();
@@ -384,7 +386,7 @@ impl EventReader for Reader {
 }
 
 /// Up to where the log can be read, in a statement before the one that reads.
-pub async fn horizon(pool: &PgPool, namespace: i64) -> Result<Position> {
+pub async fn horizon(pool: &Pool, namespace: i64) -> Result<Position> {
     let row = sqlx::query(HORIZON).bind(namespace).fetch_one(pool).await?;
     Ok(Position(row.number(0)?))
 }

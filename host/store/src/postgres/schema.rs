@@ -2,9 +2,9 @@
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::postgres::PgConnection;
 
 use super::cell::Cells;
+use super::connection::Connection;
 use crate::{Error, Migrated, Result};
 
 /// Numbered, forward-only; a number that has been released never changes.
@@ -63,7 +63,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
 
 /// Creates the tables when the schema has none. Refuses a schema that is older or newer than this
 /// program.
-pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
+pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
     let known = newest();
     match found(connection, schema).await? {
         0 => migrate(connection, schema).await.map(|_| ()),
@@ -74,12 +74,12 @@ pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
 }
 
 /// Whether the schema has the tables of a store.
-pub async fn is_there(connection: &mut PgConnection, schema: &str) -> Result<bool> {
+pub async fn is_there(connection: &mut Connection, schema: &str) -> Result<bool> {
     Ok(found(connection, schema).await? > 0)
 }
 
 /// Migrates a schema. Hosts that start at the same time wait for each other.
-pub async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<Migrated> {
+pub async fn migrate(connection: &mut Connection, schema: &str) -> Result<Migrated> {
     let from = found(connection, schema).await?;
     let known = newest();
     if from > known {
@@ -91,7 +91,7 @@ pub async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<Migr
         Migration::new(*number, (*name).into(), MigrationType::Simple, sql, false)
     });
     Migrator::with_migrations(migrations.collect())
-        .run_direct(None, connection, false)
+        .run_direct(None, connection.driver(), false)
         .await
         .map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => error.into(),
@@ -105,7 +105,7 @@ fn newest() -> i64 {
 }
 
 /// The number of the last migration; 0 for a schema without tables, or without any.
-async fn found(connection: &mut PgConnection, schema: &str) -> Result<i64> {
+async fn found(connection: &mut Connection, schema: &str) -> Result<i64> {
     let table = sqlx::query("SELECT to_regclass($1 || '._sqlx_migrations') IS NOT NULL")
         .bind(schema)
         .fetch_one(&mut *connection)
@@ -122,7 +122,7 @@ async fn found(connection: &mut PgConnection, schema: &str) -> Result<i64> {
 
 /// Creates the schema if it does not exist. A user that may not create schemas needs an existing
 /// one.
-async fn make_schema(connection: &mut PgConnection, schema: &str) -> Result<()> {
+async fn make_schema(connection: &mut Connection, schema: &str) -> Result<()> {
     let is_there = sqlx::query("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
         .bind(schema)
         .fetch_one(&mut *connection)
@@ -151,7 +151,7 @@ async fn make_schema(connection: &mut PgConnection, schema: &str) -> Result<()> 
 }
 
 /// Removes the schema with all its contents.
-pub async fn drop(connection: &mut PgConnection, schema: &str) -> Result<()> {
+pub async fn drop(connection: &mut Connection, schema: &str) -> Result<()> {
     // The name was checked when the URL was read: it needs no quotes.
     let sql = sqlx::AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"));
     let dropped = sqlx::raw_sql(sql).execute(connection).await;

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use sqlx::postgres::PgConnection;
-
 use super::cell::Cells;
+use super::connection::Connection;
 use super::error::Failure;
 use super::tables::signed;
 use crate::classify::Classified;
@@ -61,7 +60,7 @@ impl Sent {
     /// more.
     pub async fn outcomes(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         floor: i64,
     ) -> std::result::Result<Option<Vec<Outcome>>, Failure> {
         let drawn = if self.event_ids.is_empty() {
@@ -80,7 +79,7 @@ impl Sent {
     /// The positions of the events, if they are in the log.
     async fn positions(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
         floor: i64,
     ) -> std::result::Result<Option<Vec<i64>>, Failure> {
         let query = sqlx::query(EVENTS).bind(floor).bind(&self.event_ids);
@@ -93,7 +92,7 @@ impl Sent {
 
     async fn is_activated(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut Connection,
     ) -> std::result::Result<bool, Failure> {
         let Some(activated) = &self.activated else {
             return Ok(false);

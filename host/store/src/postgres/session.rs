@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Row};
 
 use super::Options;
 use super::cell::Cells;
+use super::connection::Connection;
 use super::error::Failure;
 use crate::{Error, Result};
 
@@ -29,7 +30,7 @@ pub struct Backend {
 
 /// A connection that may write.
 pub struct Session {
-    pub connection: PgConnection,
+    pub connection: Connection,
     pub backend: Backend,
 }
 
@@ -49,15 +50,11 @@ const TAKES_NO_WRITES: &str = "the server takes no writes now: it is a standby t
 
 /// Pauses between two checks of a back-end that should have ended.
 const GONE_LOOK: Duration = Duration::from_millis(20);
-
-/// Connects.
-pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection> {
-    let options = options.clone().disable_statement_logging();
-    options.connect().await.map_err(Error::from)
-}
+/// The writer bounds what it does as a whole.
+const NO_BOUND: Duration = Duration::MAX;
 
 /// Checks that a server, and any proxy in between, applies the requested settings.
-pub async fn check(connection: &mut PgConnection, schema: &str) -> Result<()> {
+pub async fn check(connection: &mut Connection, schema: &str) -> Result<()> {
     const ASKED: &str = "SELECT current_setting('server_encoding'), current_setting('search_path'), \
         current_setting('synchronous_commit'), current_setting('default_transaction_isolation')";
     let row = sqlx::query(ASKED).fetch_one(connection).await;
@@ -118,7 +115,7 @@ impl Session {
             ("enable_mergejoin", "off"),
             ("enable_bitmapscan", "off"),
         ]);
-        let mut connection = options.disable_statement_logging().connect().await?;
+        let mut connection = Connection::open(&options, NO_BOUND).await?;
         let row = sqlx::query(
             "SELECT pid, (extract(epoch FROM backend_start) * 1000000)::bigint, \
                  current_setting('transaction_read_only') = 'on' \

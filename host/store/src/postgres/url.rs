@@ -14,13 +14,15 @@ const SCHEMA: &str = "quipu";
 /// Bounds of `readers_max`: one connection of them listens, and a transaction may need a second
 /// one.
 const READERS: RangeInclusive<u32> = 3..=100;
-/// Bounds of `reader_wait_max_ms` and `writer_wait_max_ms`.
+/// Bounds of `reader_wait_max_ms`, `reader_answer_max_ms`, `writer_wait_max_ms` and
+/// `import_max_ms`.
 const WAIT_MS: RangeInclusive<u32> = 1..=600_000;
 
 /// The address of a store in PostgreSQL: a database, and a schema in it, which the parameter
 /// `schema` names. `readers_max` bounds the connections for reading (3 to 100),
-/// `reader_wait_max_ms` how long a read waits for one of them, and `writer_wait_max_ms` how long a
-/// batch waits for a lost connection or an answer.
+/// `reader_wait_max_ms` how long a read waits for one of them, `reader_answer_max_ms` how long it
+/// waits for an answer on it, `writer_wait_max_ms` how long a batch waits for a lost connection
+/// or an answer, and `import_max_ms` how long one part of an import may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// The URL without the store's own parameters, as the driver reads it.
@@ -28,7 +30,9 @@ pub struct Url {
     schema: String,
     readers: Option<u32>,
     reader_wait_ms: Option<u32>,
+    reader_answer_ms: Option<u32>,
     writer_wait_ms: Option<u32>,
+    import_ms: Option<u32>,
 }
 
 impl Url {
@@ -44,7 +48,9 @@ impl Url {
         Options {
             readers: self.readers.unwrap_or(options.readers),
             reader_wait_max: or(self.reader_wait_ms, options.reader_wait_max),
+            reader_answer_max: or(self.reader_answer_ms, options.reader_answer_max),
             writer_wait_max: or(self.writer_wait_ms, options.writer_wait_max),
+            import_max: or(self.import_ms, options.import_max),
             ..options.clone()
         }
     }
@@ -72,7 +78,8 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Self> {
         let (base, query) = text.split_once('?').unwrap_or((text, ""));
         let mut schema = SCHEMA;
-        let (mut readers, mut reader_wait_ms, mut writer_wait_ms) = (None, None, None);
+        let (mut readers, mut reader_wait_ms) = (None, None);
+        let (mut reader_answer_ms, mut writer_wait_ms, mut import_ms) = (None, None, None);
         let mut others = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
@@ -83,8 +90,14 @@ impl FromStr for Url {
                 Some((name @ "reader_wait_max_ms", number)) => {
                     reader_wait_ms = Some(bounded(name, number, &WAIT_MS)?);
                 }
+                Some((name @ "reader_answer_max_ms", number)) => {
+                    reader_answer_ms = Some(bounded(name, number, &WAIT_MS)?);
+                }
                 Some((name @ "writer_wait_max_ms", number)) => {
                     writer_wait_ms = Some(bounded(name, number, &WAIT_MS)?);
+                }
+                Some((name @ "import_max_ms", number)) => {
+                    import_ms = Some(bounded(name, number, &WAIT_MS)?);
                 }
                 Some((name, _)) if is_known(name) => others.push(pair),
                 // The driver would log it with its value, which may be a secret.
@@ -117,7 +130,9 @@ impl FromStr for Url {
             schema: schema.to_owned(),
             readers,
             reader_wait_ms,
+            reader_answer_ms,
             writer_wait_ms,
+            import_ms,
         };
         url.options()?;
         Ok(url)
@@ -200,18 +215,22 @@ mod tests {
     #[test]
     fn connections_and_waits_are_bounded_by_the_url() {
         let text = "postgres://db/bank?readers_max=4&reader_wait_max_ms=500&\
-                    writer_wait_max_ms=700&port=7";
+                    reader_answer_max_ms=600&writer_wait_max_ms=700&import_max_ms=800&port=7";
         let url: Url = text.parse().unwrap();
         assert_eq!(url.database, "postgres://db/bank?port=7");
         let options = url.or(&Options::default());
         assert_eq!(options.readers, 4);
         assert_eq!(options.reader_wait_max, Duration::from_millis(500));
+        assert_eq!(options.reader_answer_max, Duration::from_millis(600));
         assert_eq!(options.writer_wait_max, Duration::from_millis(700));
+        assert_eq!(options.import_max, Duration::from_millis(800));
         for wrong in [
             "readers_max=2",
             "readers_max=101",
             "reader_wait_max_ms=x",
+            "reader_answer_max_ms=0",
             "writer_wait_max_ms=0",
+            "import_max_ms=0",
         ] {
             let text = format!("postgres://db/bank?{wrong}");
             let why = text.parse::<Url>().unwrap_err().to_string();

@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPool};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool};
+use sqlx::{Acquire, ConnectOptions};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::session::Settings;
+use super::connection::{Pool, answered, driver_pool};
+use super::session::{Settings, bounded, refuse_standby};
 use crate::Outcome;
 use crate::wake::Waker;
 use quipu_model::supervise::Supervisor;
@@ -65,7 +67,7 @@ impl Told {
 }
 
 /// Starts to notify and to listen. Must be called within a tokio runtime.
-pub fn start(settings: &Settings, pool: &PgPool, waker: Waker, supervisor: &Supervisor) -> Told {
+pub fn start(settings: &Settings, pool: &Pool, waker: Waker, supervisor: &Supervisor) -> Told {
     let channel = format!("quipu_{}", settings.namespace);
     let (waker, poll) = (Arc::new(waker), settings.options.poll);
     let (log, plan) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -75,8 +77,15 @@ pub fn start(settings: &Settings, pool: &PgPool, waker: Waker, supervisor: &Supe
         tokio::spawn(supervisor.restarting(format!("notifier of the {what}"), begin))
     };
     let hearing = {
-        let (pool, channel, waker) = (pool.clone(), channel.clone(), Arc::clone(&waker));
-        move || hear(pool.clone(), channel.clone(), Arc::clone(&waker), poll)
+        let listening = Listening {
+            pool: driver_pool(&settings.base, &settings.options, 1),
+            base: settings.base.clone(),
+            channel: channel.clone(),
+            wait: settings.options.reader_answer_max,
+            poll,
+        };
+        let waker = Arc::clone(&waker);
+        move || hear(listening.clone(), Arc::clone(&waker))
     };
     let tasks = vec![
         telling(LOG, &log),
@@ -91,7 +100,7 @@ pub fn start(settings: &Settings, pool: &PgPool, waker: Waker, supervisor: &Supe
     }
 }
 
-async fn tell(pool: PgPool, channel: String, what: &'static str, news: Arc<Notify>) {
+async fn tell(pool: Pool, channel: String, what: &'static str, news: Arc<Notify>) {
     loop {
         news.notified().await;
         let told = sqlx::query("SELECT pg_notify($1, $2)")
@@ -107,38 +116,81 @@ async fn tell(pool: PgPool, channel: String, what: &'static str, news: Arc<Notif
     }
 }
 
-/// Listens for other hosts' commits, and polls from time to time in case there is no notification.
-async fn hear(pool: PgPool, channel: String, waker: Arc<Waker>, poll: Duration) {
-    loop {
-        if let Err(error) = listen(&pool, &channel, &waker, poll).await {
-            tracing::debug!(%error, "no notifications from PostgreSQL");
-        }
-        tokio::time::sleep(poll).await;
-        waker.log();
-        waker.plan();
-    }
+/// How to listen.
+#[derive(Clone)]
+struct Listening {
+    /// One connection, which only listens.
+    pool: PgPool,
+    base: PgConnectOptions,
+    channel: String,
+    wait: Duration,
+    poll: Duration,
 }
 
-async fn listen(pool: &PgPool, channel: &str, waker: &Waker, poll: Duration) -> sqlx::Result<()> {
-    let mut listener = PgListener::connect_with(pool).await?;
+/// Listens for other hosts' commits, and polls from time to time in case there is no notification.
+async fn hear(listening: Listening, waker: Arc<Waker>) {
+    let polling = async {
+        loop {
+            tokio::time::sleep(listening.poll).await;
+            waker.log();
+            waker.plan();
+        }
+    };
+    let hearing = async {
+        let mut last = None;
+        loop {
+            if let Err(error) = listen(&listening, &mut last, &waker).await {
+                tracing::debug!(%error, "no notifications from PostgreSQL");
+            }
+            tokio::time::sleep(listening.poll).await;
+        }
+    };
+    tokio::join!(polling, hearing);
+}
+
+/// Listens until that fails. The last listener is left for the next attempt.
+async fn listen(
+    listening: &Listening,
+    last: &mut Option<PgListener>,
+    waker: &Waker,
+) -> sqlx::Result<()> {
+    if let Some(last) = last {
+        close(listening, last).await?;
+    }
+    *last = None;
+    let wait = listening.wait;
+    let listener = last.insert(PgListener::connect_with(&listening.pool).await?);
     listener.ignore_pool_close_event(true);
-    listener.listen(channel).await?;
+    listener.eager_reconnect(false);
+    answered(wait, listener.listen(&listening.channel)).await?;
     loop {
-        match tokio::time::timeout(poll, listener.try_recv()).await {
+        match tokio::time::timeout(listening.poll, listener.try_recv()).await {
             Ok(notified) => match notified? {
                 Some(notification) if notification.payload() == PLAN => waker.plan(),
-                // A notification about the log; or the connection was lost, and possibly
-                // notifications with it.
                 Some(_) => waker.log(),
-                None => {
-                    waker.log();
-                    waker.plan();
-                }
+                // The connection was lost, and possibly notifications with it.
+                None => return Ok(()),
             },
+            // A server that is silent closes no connection.
             Err(_) => {
-                waker.log();
-                waker.plan();
+                let ping = sqlx::query("SELECT 1").execute(&mut *listener);
+                answered(wait, ping).await?;
             }
         }
     }
+}
+
+/// Closes the connection of a listener. A listener that is dropped waits for its server without a
+/// bound, so it first receives another connection in place of its own.
+async fn close(listening: &Listening, listener: &mut PgListener) -> sqlx::Result<()> {
+    let other = answered(listening.wait, async {
+        let options = bounded(&listening.base).disable_statement_logging();
+        let mut other = options.connect().await?;
+        refuse_standby(&mut other).await?;
+        Ok(other)
+    });
+    let other = other.await?;
+    let own = listener.acquire().await?;
+    drop(std::mem::replace(own, other));
+    Ok(())
 }

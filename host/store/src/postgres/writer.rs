@@ -7,10 +7,10 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sqlx::postgres::PgPool;
 
 use super::batch::Attempt;
 use super::cell::Cells;
+use super::connection::Pool;
 use super::error::Failure;
 use super::import;
 use super::memory::Memory;
@@ -24,8 +24,6 @@ use crate::{Error, EventWriter, Import, InlineFold, Item, Outcome, Result};
 const TRIES: u32 = 10;
 /// How long a check waits for the server's answer.
 const CHECKED_IN: Duration = Duration::from_millis(400);
-/// How long a part of an import may take.
-const IMPORT_MAX: Duration = Duration::from_secs(300);
 /// The longest pause between two attempts to connect.
 const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How long an attempt to connect lasts at least before it is given up.
@@ -48,7 +46,7 @@ async fn answered<T>(
 /// Writes the batches of one host.
 pub struct Writer {
     settings: Settings,
-    pool: PgPool,
+    pool: Pool,
     told: Told,
     session: Option<Session>,
     memory: Memory,
@@ -62,7 +60,7 @@ pub struct Writer {
 
 impl Writer {
     /// A writer that connects with its first batch, on the runtime that commits it.
-    pub fn new(settings: Settings, pool: PgPool, told: Told) -> Self {
+    pub fn new(settings: Settings, pool: Pool, told: Told) -> Self {
         Self {
             settings,
             pool,
@@ -251,7 +249,7 @@ impl EventWriter for Writer {
         };
         let connection = &mut session.connection;
         let importing = import::part(connection, &mut self.memory, self.settings.namespace, part);
-        let done = answered(IMPORT_MAX, importing).await;
+        let done = answered(self.settings.options.import_max, importing).await;
         if let Err(failure) = done {
             self.failed(&failure);
             return Err(failure.into_error());
@@ -298,10 +296,9 @@ impl EventWriter for Writer {
         told.end().await;
         pool.close().await;
         if let Some(session) = session {
-            use sqlx::Connection as _;
             // Everything is committed, so nothing is lost when the connection does not close
             // properly.
-            _ = session.connection.close().await;
+            session.connection.close().await;
         }
         Ok(())
     }

@@ -171,6 +171,11 @@ impl Connections {
         &self.pool
     }
 
+    /// Connections for statements over a whole build, which may take minutes.
+    pub fn patient_pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// A connection for reading.
     pub async fn read(&self) -> Result<PoolConnection<Database>> {
         Ok(self.pool.acquire().await?)

@@ -122,7 +122,7 @@ impl DocumentStore for Projections {
         next: BuildId,
         up_to: Option<u64>,
     ) -> Result<LostDocuments> {
-        contents::lost(self.0.pool(), (active, next), up_to).await
+        contents::lost(self.0.patient_pool(), (active, next), up_to).await
     }
 
     async fn roll_back(&self, name: &str) -> Result<bool> {
@@ -277,6 +277,6 @@ impl DocumentStore for Projections {
     }
 
     async fn counts(&self, build: BuildId) -> Result<BuildCounts> {
-        contents::counts(self.0.pool(), build).await
+        contents::counts(self.0.patient_pool(), build).await
     }
 }
