@@ -83,14 +83,16 @@ impl From<engine::Error> for Box<Problem> {
                 problem.stream = Some(stream.to_string());
                 problem.event_id = Some(id.to_string());
             }
-            Error::Fault(fault) if fault.kind != FaultKind::HostOutOfMemory => {
+            Error::Fault(fault) if !fault.kind.is_of_host() => {
                 problem.fault = Some(fault.kind.as_str().to_owned());
                 problem.component = Some(fault.component.clone());
                 problem.digest = Some(fault.digest.to_string());
             }
             Error::Unprojected(failed) => {
                 problem.projection = Some(failed.projection.to_string());
-                problem.fault = failed.fault.map(str::to_owned);
+                let of_host = FaultKind::HostOutOfMemory.as_str();
+                let fault = failed.fault.filter(|fault| *fault != of_host);
+                problem.fault = fault.map(str::to_owned);
             }
             _ => {}
         }
@@ -107,7 +109,9 @@ impl From<subscribe::Error> for Box<Problem> {
         let mut problem = Problem::new(Code::named(error.code()), error.to_string());
         if let Error::Unreadable(unreadable) = error {
             problem.stream = Some(unreadable.stream.to_string());
-            if let upcast::Error::Fault { fault, .. } = unreadable.error {
+            if let upcast::Error::Fault { fault, .. } = unreadable.error
+                && !fault.kind.is_of_host()
+            {
                 problem.fault = Some(fault.kind.as_str().to_owned());
                 problem.component = Some(fault.component.clone());
                 problem.digest = Some(fault.digest.to_string());

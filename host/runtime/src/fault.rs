@@ -58,6 +58,12 @@ impl FaultKind {
         }
     }
 
+    /// Whether the host failed, and not the guest. Such a fault says nothing about the guest, so
+    /// nothing lasting may follow from it.
+    pub fn is_of_host(self) -> bool {
+        self == Self::HostOutOfMemory
+    }
+
     /// Whether the fault may depend on the machine or on other aggregates in the instance, so that
     /// a retry in a new instance makes sense.
     pub fn may_pass(self) -> bool {
@@ -90,6 +96,13 @@ pub enum Failure {
     /// The body of an event does not match its type. The aggregate must be closed.
     #[error("the guest can't read an event: {0}")]
     BadEvent(String),
+}
+
+impl Failure {
+    /// Whether the host failed, and not the guest.
+    pub fn is_of_host(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.kind.is_of_host())
+    }
 }
 
 /// A fault that is not yet assigned to a component.

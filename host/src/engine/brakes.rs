@@ -70,6 +70,9 @@ impl Brakes {
         let Failure::Fault(fault) = failure else {
             return;
         };
+        if fault.kind.is_of_host() {
+            return;
+        }
         let now = Instant::now();
         let took = now.duration_since(begun);
         if took < COSTLY {

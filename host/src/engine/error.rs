@@ -188,7 +188,8 @@ impl Error {
             Self::StreamNotFound(_) => "stream-not-found",
             Self::InvalidCommand(_) => "invalid-command",
             Self::Unprojected(failed) if failed.is_failing => "projection-failing",
-            Self::Fault(fault) if fault.kind == FaultKind::HostOutOfMemory => "overloaded",
+            Self::Unprojected(failed) if is_of_host(failed.fault) => "overloaded",
+            Self::Fault(fault) if fault.kind.is_of_host() => "overloaded",
             Self::Fault(_) | Self::Unprojected(_) => "guest-fault",
             Self::UnreadableEvent { .. } | Self::Anchor(_) => "unreadable-event",
             Self::SnapshotRefused { .. } => "snapshot-refused",
@@ -201,6 +202,11 @@ impl Error {
             Self::Store(error) => error.code(),
         }
     }
+}
+
+/// Whether a kind of fault is the host's.
+fn is_of_host(fault: Option<&str>) -> bool {
+    fault == Some(FaultKind::HostOutOfMemory.as_str())
 }
 
 impl From<store::Unprojected> for Error {

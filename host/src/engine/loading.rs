@@ -91,6 +91,11 @@ impl Executor {
         if let Some(start) = start
             && let Err(failure) = self.start_from(stream, warm, &start, slot.is_apart, is_too_long)
         {
+            // A snapshot that the host could not open may be fine.
+            if failure.is_of_host() {
+                let error = fold::Error::of_guest(stream, &failure);
+                return self.unreadable(stream, slot, &error);
+            }
             return self.skip_snapshot(stream, slot, &failure);
         }
         let is_last = page.is_last;

@@ -81,6 +81,9 @@ impl Replicas {
             return Some(first);
         };
         let again = decide(second)?;
+        if again.as_ref().is_err_and(Failure::is_of_host) {
+            return Some(again);
+        }
         let is_same = again.is_ok_and(|again| decision.outcome.is_same(&again.outcome));
         Some(if is_same {
             first

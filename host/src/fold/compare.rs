@@ -175,6 +175,9 @@ impl Folder {
         };
         let open = match self.open(rules, stream, Some(start)).await {
             Ok(open) => open,
+            Err(failure) if failure.is_of_host() => {
+                return Err(Error::of_guest(stream, &failure));
+            }
             Err(failure) => return Ok(Agreement::Unusable(failure.to_string())),
         };
         let (_, opened) = self.stored_form(open).await?;

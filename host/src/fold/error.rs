@@ -103,10 +103,16 @@ impl Error {
 }
 
 impl Error {
+    /// Whether the host failed, and not a guest. The stream may be folded in a moment.
+    pub fn is_of_host(&self) -> bool {
+        matches!(self, Self::Fault(fault) if fault.kind.is_of_host())
+    }
+
     /// Its stable code, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoStream(_) => "stream-not-found",
+            Self::Fault(fault) if fault.kind.is_of_host() => "overloaded",
             Self::Fault(_) => "guest-fault",
             Self::Unreadable { .. } | Self::Anchor { .. } => "unreadable-event",
             Self::Refused { .. } => "snapshot-refused",

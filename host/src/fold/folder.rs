@@ -170,6 +170,9 @@ impl Folder {
                     self.counts.used();
                     return self.go_on(open, until).await;
                 }
+                Err(failure) if failure.is_of_host() => {
+                    return Err(Error::of_guest(stream, &failure));
+                }
                 Err(failure) => self.ignore(stream, "refused-by-the-guest", &failure),
             }
         }

@@ -225,7 +225,10 @@ impl Settling {
         let keying = blocking(move || rules.key(events)).await;
         let (keyed, stuck) = keying.map_err(|error| failed(&error.to_string()))?;
         if let Some(stuck) = stuck {
-            return Err(failed(&stuck.error));
+            return Err(match stuck.is_of_host() {
+                true => stuck.unavailable(),
+                false => failed(&stuck.error),
+            });
         }
         let keys: Vec<Arc<str>> = keyed.works.iter().map(|(key, _)| Arc::clone(key)).collect();
         let mut before = std::collections::HashMap::new();
@@ -243,7 +246,10 @@ impl Settling {
         let rules = Arc::clone(&self.rules);
         let applying = blocking(move || rules.apply(&tasks)).await;
         let folded = applying.map_err(|error| failed(&error.to_string()))?;
-        let documents = folded.map_err(|stuck| failed(&stuck.error))?;
+        let documents = folded.map_err(|stuck| match stuck.is_of_host() {
+            true => stuck.unavailable(),
+            false => failed(&stuck.error),
+        })?;
         let indexes = &self.rules.definition().indexes;
         let writes = places.iter().zip(&documents).map(|((key, position), now)| {
             let diff = Diff {

@@ -1,5 +1,6 @@
 use super::NotFreshReason;
 use crate::model::{Invalid, Position, StreamId};
+use crate::runtime::FaultKind;
 use crate::store::ParkedDocument;
 use crate::{deploy, fold, store};
 
@@ -118,6 +119,9 @@ impl Error {
             Self::NotFresh { .. } => "not-fresh",
             Self::IsLive(_) | Self::Refused { .. } => "projection-refused",
             Self::StreamNotFound(_) => "stream-not-found",
+            Self::Failed { fault, .. } if *fault == Some(FaultKind::HostOutOfMemory.as_str()) => {
+                "overloaded"
+            }
             Self::Failed { fault: Some(_), .. } => "guest-fault",
             Self::Failed { .. } => "unreadable-event",
             Self::Stopped => "overloaded",

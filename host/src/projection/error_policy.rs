@@ -9,10 +9,7 @@ use super::owner::{End, Owner};
 use super::rules::{Event, Rules, Stuck, Task};
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::runtime::FaultKind;
-use crate::store::{
-    self, DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject,
-};
+use crate::store::{DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, SetAside, Subject};
 
 /// Number of retried events after which the results are written.
 const RETRIED_AT_ONCE: usize = 500;
@@ -29,11 +26,7 @@ struct Tried {
 impl Owner {
     /// Gets past an event that can't be folded, or stops before it, depending on the policy.
     pub(super) async fn overcome(&mut self, stuck: Stuck) -> Result<(), End> {
-        if stuck.fault == Some(FaultKind::HostOutOfMemory.as_str()) {
-            // The policy is for events that can't be folded, not for a host that can't fold.
-            let error = store::Error::Unavailable(stuck.error.to_string());
-            return Err(End::Failed(error.into()));
-        }
+        check_host(&stuck)?;
         // Everything before the event is already folded.
         self.at = self.at.max(Position(stuck.position.0.saturating_sub(1)));
         self.flush(None).await?;
@@ -127,6 +120,7 @@ impl Owner {
         let (rules, events) = (Arc::clone(&self.rules), vec![Arc::clone(&event)]);
         let (mut keyed, stuck) = self.folding(move || rules.key(events)).await?;
         if let Some(stuck) = stuck {
+            check_host(&stuck)?;
             let subject = Subject::Stream(event.stream.as_str().into());
             return Ok(Tried {
                 documents: Vec::new(),
@@ -147,7 +141,9 @@ impl Owner {
         self.load(keyed.works.iter().map(|(key, _)| key)).await?;
         let rules = Arc::clone(&self.rules);
         let tasks = keyed.tasks(|key| self.cache.get(key));
-        self.folding(move || apply_each(&rules, tasks)).await
+        let tried = self.folding(move || apply_each(&rules, tasks)).await?;
+        tried.failed.iter().try_for_each(|(_, it)| check_host(it))?;
+        Ok(tried)
     }
 
     async fn event(&mut self, position: Position) -> Result<Option<Event>, End> {
@@ -248,6 +244,14 @@ impl Owner {
             self.aside.unparked.push((subject.clone(), position));
         }
         Ok(has_passed)
+    }
+}
+
+/// Fails when the host could not fold an event. The policy is for events that can't be folded.
+fn check_host(stuck: &Stuck) -> Result<(), End> {
+    match stuck.is_of_host() {
+        true => Err(End::Failed(stuck.unavailable().into())),
+        false => Ok(()),
     }
 }
 

@@ -119,7 +119,15 @@ impl Inline {
         Some(breaker.why.clone())
     }
 
-    fn failed(&self, name: &Arc<str>, why: &str) {
+    fn failed(&self, name: &Arc<str>, stuck: &Stuck, why: &str) {
+        if stuck.is_of_host() {
+            tracing::warn!(
+                projection = &**name,
+                why,
+                "the host could not fold an event for an inline projection"
+            );
+            return;
+        }
         let mut breakers = self.breakers();
         let breaker = breakers.entry(Arc::clone(name)).or_default();
         breaker.failures = breaker.failures.saturating_add(1);
@@ -386,7 +394,7 @@ impl Batch {
         let document = stuck.document.as_ref();
         let document = document.map_or_else(String::new, |key| format!(", document {key:?}"));
         let text = format!("stream {}{document}: {}", stuck.stream, stuck.error);
-        self.inline.failed(&rules.name, &text);
+        self.inline.failed(&rules.name, stuck, &text);
         let unprojected = Unprojected {
             projection: Arc::clone(&rules.name),
             is_failing: false,
@@ -497,4 +505,32 @@ fn written(
             Some(diff.of(indexes, (part.build, &task.key, change)).0)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::StreamId;
+    use crate::runtime::FaultKind;
+
+    #[test]
+    fn only_faults_of_the_guest_make_a_projection_fail() {
+        let inline = Inline::new(Options::default());
+        let name: Arc<str> = "totals".into();
+        let stuck = |kind: FaultKind| Stuck {
+            position: Position(1),
+            stream: StreamId::new("note-1").unwrap(),
+            document: None,
+            fault: Some(kind.as_str()),
+            error: "no".into(),
+        };
+        for _ in 0..inline.options.failing_after + 1 {
+            inline.failed(&name, &stuck(FaultKind::HostOutOfMemory), "no");
+        }
+        assert_eq!(inline.failing(&name), None);
+        for _ in 0..inline.options.failing_after {
+            inline.failed(&name, &stuck(FaultKind::OutOfMemory), "no");
+        }
+        assert_eq!(inline.failing(&name).as_deref(), Some("no"));
+    }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::deploy::{Plan, Sources};
 use crate::model::{Position, RecordedEvent, StreamId};
-use crate::runtime::{Definition, Failure, Idle, Instance, Module, Work};
+use crate::runtime::{Definition, Failure, FaultKind, Idle, Instance, Module, Work};
+use crate::store;
 use crate::upcast::{self, Lifter};
 
 /// A shared event. A batch is retried in parts if something fails, so events are in several lists.
@@ -285,6 +286,16 @@ impl Task {
 }
 
 impl Stuck {
+    /// Whether the host failed, and not the guest. The event may be folded in a moment.
+    pub(super) fn is_of_host(&self) -> bool {
+        self.fault == Some(FaultKind::HostOutOfMemory.as_str())
+    }
+
+    /// The error of a host that failed.
+    pub(super) fn unavailable(&self) -> store::Error {
+        store::Error::Unavailable(self.error.to_string())
+    }
+
     fn of(event: &RecordedEvent, document: Option<&Arc<str>>, failure: &Failure) -> Self {
         let fault = match failure {
             Failure::Fault(fault) => Some(fault.kind.as_str()),

@@ -13,7 +13,7 @@ use super::shared::{Shared, blocking};
 use crate::deploy::{self, Moved, Plan, Sources, moved};
 use crate::model::{Position, RecordedEvent};
 use crate::runtime::{Definition, Module};
-use crate::store::{Build, Direction, Filter, LOG_PAGE_MAX, TypeUse};
+use crate::store::{self, Build, Direction, Filter, LOG_PAGE_MAX, TypeUse};
 
 /// Limit for the number of events that are lifted both ways to find out whether other components
 /// lift them the same way. A build that has processed more of them is stale without a check.
@@ -273,18 +273,31 @@ impl Shared {
             }
             let (before, now) = (Arc::clone(before), Arc::clone(now));
             let lifter = Arc::clone(&self.guests.lifter);
-            let is_same = blocking(move || {
-                let lift = |sources: &Sources, events| sources.lift_all(&lifter, events);
-                let (one, other) = (lift(&before, events.clone()), lift(&now, events.clone()));
+            let is_same = blocking(move || -> Result<bool, store::Error> {
+                let lift = |sources: &Sources, events| {
+                    let lifted = sources.lift_all(&lifter, events);
+                    match &lifted.failed {
+                        Some(failed) if failed.error.is_of_host() => {
+                            Err(store::Error::Unavailable(failed.error.to_string()))
+                        }
+                        _ => Ok(lifted),
+                    }
+                };
+                let (one, other) = (lift(&before, events.clone())?, lift(&now, events.clone())?);
                 // An event that can't be lifted hides those after it.
                 let is_whole = one.failed.is_none() && other.failed.is_none();
-                is_whole && is_same(&one, &other)
-                    || events.into_iter().all(|event| {
-                        let one = vec![event];
-                        is_same(&lift(&before, one.clone()), &lift(&now, one))
-                    })
+                if is_whole && is_same(&one, &other) {
+                    return Ok(true);
+                }
+                for event in events {
+                    let one = vec![event];
+                    if !is_same(&lift(&before, one.clone())?, &lift(&now, one)?) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
             });
-            if !is_same.await? {
+            if !is_same.await?? {
                 return Ok(false);
             }
             match page.next {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::folded::{Folded, Part, Skips, Value};
 use super::parked::Parked;
-use super::rules::{Event, Keyed, Rules};
+use super::rules::{Event, Keyed, Rules, Stuck};
 use super::settle::Suspect;
 use super::shared::{Shared, blocking};
 use super::{Error, Service};
@@ -143,6 +143,14 @@ impl<E: Into<Error>> From<E> for Halt {
     }
 }
 
+/// Fails when the host could not fold an event, which says nothing about the document.
+fn check_host(stuck: &Stuck) -> Result<(), Halt> {
+    match stuck.is_of_host() {
+        true => Err(stuck.unavailable().into()),
+        false => Ok(()),
+    }
+}
+
 /// The comparison of one projection.
 pub(super) struct Checking<'a> {
     pub(super) shared: &'a Shared,
@@ -256,6 +264,7 @@ impl Checking<'_> {
             let Some(stuck) = stuck else {
                 break;
             };
+            check_host(&stuck)?;
             events.retain(|event| event.position > stuck.position);
             self.report_unreadable(stuck);
         }
@@ -308,7 +317,10 @@ impl Checking<'_> {
         for (key, document) in applying.await? {
             match document {
                 Ok(document) => folded.put(key, document),
-                Err(stuck) => folded.fail(key, stuck),
+                Err(stuck) => {
+                    check_host(&stuck)?;
+                    folded.fail(key, stuck);
+                }
             }
         }
         Ok(())

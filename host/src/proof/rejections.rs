@@ -1,7 +1,7 @@
 //! Re-decides stored rejections.
 
 use super::name::FindingName;
-use super::replay::{Lane, failed, fitted, is_of_the_stream};
+use super::replay::{Lane, failed, fitted, is_of_the_stream, of_host};
 use super::report::{Finding, Kind, Weight, diff, shortened};
 use crate::model::{Position, StreamId, Version};
 use crate::runtime::Outcome;
@@ -55,6 +55,7 @@ impl Lane {
                 let place = (stream, rejected.version);
                 match self.states.decide(&rules, place, &command, &annotations) {
                     Ok(Ok(decision)) => self.otherwise(rejected, decision.outcome),
+                    Ok(Err(failure)) if failure.is_of_host() => return Err(of_host(&failure)),
                     Ok(Err(failure)) => Some((Kind::Fault, failure.to_string())),
                     Err(error) if is_of_the_stream(&error) => {
                         self.lost.insert(stream.clone());

@@ -13,7 +13,7 @@ use super::report::{Finding, Kind, Tally, Times, Verified, Weight, diff};
 use super::state_cache::{Source, States};
 use crate::fold::{Error, Rules};
 use crate::model::{CommandRecord, Name, NewEvent, Position, StreamId, Version};
-use crate::runtime::{Decision, Outcome};
+use crate::runtime::{Decision, Failure, Outcome};
 use crate::store::{self, Decided, LoadedEvent, Rejected, StoredEvent};
 
 /// Which decisions of a thread are repeated in a new instance: the first ones, and one in a fixed
@@ -187,6 +187,7 @@ impl Lane {
         let decided_now = self.states.decide(&rules, place, &command, &annotations);
         let decision = match decided_now {
             Ok(Ok(decision)) => decision,
+            Ok(Err(failure)) if failure.is_of_host() => return Err(of_host(&failure)),
             Ok(Err(failure)) => return Ok(Again::Found(Kind::Fault, failure.to_string())),
             Err(error) if is_of_the_stream(&error) => {
                 self.lost.insert(stream.clone());
@@ -202,7 +203,8 @@ impl Lane {
             let same = |twice: &Decision| decision.outcome.is_same(&twice.outcome);
             match &twice {
                 Ok(Ok(twice)) if same(twice) => {}
-                // A failure of the store says nothing about the guest.
+                // A failure of the store, or of the host, says nothing about the guest.
+                Ok(Err(failure)) if failure.is_of_host() => return Err(of_host(failure)),
                 Err(error) if !is_of_the_stream(error) => return Err(failed(error.clone())),
                 _ => {
                     let text = "a fresh instance decides differently".to_owned();
@@ -461,12 +463,17 @@ fn loaded(event: &StoredEvent) -> LoadedEvent {
     }
 }
 
+/// Converts a failure of the host. A run can't go on, because it would report findings that are none.
+pub(super) fn of_host(failure: &Failure) -> store::Error {
+    store::Error::Unavailable(failure.to_string())
+}
+
 /// Whether the error concerns only this stream, so that other streams can still be checked.
 pub(super) fn is_of_the_stream(error: &Error) -> bool {
     match error {
         Error::Store(error) => error.is_lasting(),
         Error::Stopped => false,
-        _ => true,
+        error => !error.is_of_host(),
     }
 }
 
@@ -474,6 +481,7 @@ pub(super) fn is_of_the_stream(error: &Error) -> bool {
 pub(super) fn failed(error: Error) -> store::Error {
     match error {
         Error::Store(error) => error,
+        error if error.is_of_host() => store::Error::Unavailable(error.to_string()),
         other => store::Error::Damaged(other.to_string()),
     }
 }

@@ -62,6 +62,7 @@ impl Error {
             Self::Unknown(_) => "subscription-not-found",
             Self::TooManyNames(_) => "too-many-subscriptions",
             Self::Unreadable(unreadable) => match &unreadable.error {
+                error if error.is_of_host() => "overloaded",
                 upcast::Error::Fault { .. } => "guest-fault",
                 _ => "unreadable-event",
             },

@@ -58,6 +58,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the host failed, and not the upcaster.
+    pub fn is_of_host(&self) -> bool {
+        matches!(self, Self::Fault { fault, .. } if fault.kind.is_of_host())
+    }
+
     /// Converts the failure of an upcaster at an event.
     pub(super) fn of(version: Version, name: &Name, schema_version: u32, failure: Failure) -> Self {
         match failure {
