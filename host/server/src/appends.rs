@@ -27,7 +27,7 @@ use quipu_api::{Code, Expected, Problem, body, outcome};
 pub struct AppendBody<'a> {
     /// The events in order. If there are none, the expected version is checked and nothing is
     /// stored.
-    #[serde(borrow, deserialize_with = "request::objects")]
+    #[serde(borrow, deserialize_with = "request::events")]
     events: Vec<AppendEvent<'a>>,
 }
 
@@ -90,8 +90,9 @@ pub async fn append(
     headers: HeaderMap,
     body: JsonBytes,
 ) -> Result<Response> {
+    let events_max = app.host.events_per_append_max();
     let events = body.away(|bytes| {
-        let given: AppendBody<'_> = body::parse(bytes)?;
+        let given: AppendBody<'_> = request::parse_append(bytes, events_max)?;
         new_events(given.events)
     })?;
     let append = Append {
@@ -110,7 +111,7 @@ pub async fn append(
 #[serde(deny_unknown_fields)]
 pub struct AppendAllBody<'a> {
     /// The streams. Each may occur once.
-    #[serde(borrow, deserialize_with = "request::objects")]
+    #[serde(borrow, deserialize_with = "request::streams")]
     streams: Vec<AppendPart<'a>>,
 }
 
@@ -127,7 +128,7 @@ pub struct AppendPart<'a> {
     expected_version: &'a RawValue,
     /// The events in order. If there are none, the expected version is checked and nothing is
     /// stored.
-    #[serde(borrow, default, deserialize_with = "request::objects")]
+    #[serde(borrow, default, deserialize_with = "request::events")]
     events: Vec<AppendEvent<'a>>,
 }
 
@@ -171,8 +172,9 @@ pub async fn append_all(
             its expected_version";
         return Err(Failure::bad_request(detail));
     }
+    let events_max = app.host.events_per_append_max();
     let streams = body.away(|bytes| {
-        let given: AppendAllBody<'_> = body::parse(bytes)?;
+        let given: AppendAllBody<'_> = request::parse_append(bytes, events_max)?;
         let streams = given.streams.into_iter().enumerate();
         let streams = streams.map(|(index, part)| part.into_append().map_err(at("stream", index)));
         streams.collect::<Result<_>>()

@@ -1,9 +1,11 @@
 //! Request bodies: of one content type, limited in size, read to their end.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 use axum::body::{BodyDataStream, HttpBody};
 use axum::extract::{FromRequest, Request};
@@ -11,7 +13,7 @@ use axum::http::header;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,6 +24,7 @@ use super::budget::BodyHeld;
 use super::failure::{Failure, Result};
 use super::headers::BYTES;
 use super::pace::Paced;
+use quipu::engine::STREAMS_MAX;
 use quipu_api::{Code, body};
 
 /// The bytes of a body of `application/json`.
@@ -120,18 +123,71 @@ impl FromRequest<App> for NdjsonBody {
     }
 }
 
-/// Reads a list of JSON objects. By default, serde also accepts arrays that have the members as
-/// elements in order.
-pub fn objects<'de, T, D>(deserializer: D) -> std::result::Result<Vec<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    let objects: Vec<Object<T>> = Vec::deserialize(deserializer)?;
-    Ok(objects.into_iter().map(|object| object.0).collect())
+thread_local! {
+    /// How many more streams and events the body may have that this thread parses; `None` after it
+    /// had more. serde passes no such limit to the types that it reads.
+    static STREAMS_LEFT: Cell<Option<usize>> = const { Cell::new(Some(STREAMS_MAX)) };
+    static EVENTS_LEFT: Cell<Option<usize>> = const { Cell::new(Some(0)) };
 }
 
-/// Reads JSON objects by name, with the same restriction.
+/// Parses the body of an append. Parsing ends at the first event above the limit, so a body of very
+/// many small events takes no memory for them.
+pub fn parse_append<'a, T: Deserialize<'a>>(bytes: &'a [u8], events_max: usize) -> Result<T> {
+    STREAMS_LEFT.set(Some(STREAMS_MAX));
+    EVENTS_LEFT.set(Some(events_max));
+    let parsed = body::parse(bytes);
+    for (what, left, max) in [
+        ("streams", &STREAMS_LEFT, STREAMS_MAX),
+        ("events", &EVENTS_LEFT, events_max),
+    ] {
+        if left.get().is_none() {
+            let detail = format!("{what} per append: the body has more than {max}");
+            return Err(Failure::new(Code::TooLarge, detail));
+        }
+    }
+    Ok(parsed?)
+}
+
+/// Reads the streams of an append, within [`parse_append`].
+pub fn streams<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(Objects(&STREAMS_LEFT, PhantomData))
+}
+
+/// Reads events of an append, within [`parse_append`].
+pub fn events<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(Objects(&EVENTS_LEFT, PhantomData))
+}
+
+/// A list of JSON objects whose number is bounded. By default, serde also accepts arrays that have
+/// the members as elements in order.
+struct Objects<T>(&'static LocalKey<Cell<Option<usize>>>, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of JSON objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Vec<T>, A::Error> {
+        let mut objects = Vec::new();
+        while let Some(object) = list.next_element::<Object<T>>()? {
+            let left = self.0.get().and_then(|left| left.checked_sub(1));
+            self.0.set(left);
+            if left.is_none() {
+                return Err(A::Error::custom("too many elements"));
+            }
+            objects.push(object.0);
+        }
+        Ok(objects)
+    }
+}
+
+/// Reads JSON objects by name, which may not be arrays either.
 pub fn named_objects<'de, T, D>(
     deserializer: D,
 ) -> std::result::Result<BTreeMap<String, T>, D::Error>

@@ -134,6 +134,11 @@ impl Host {
         self.tenant.engine.append_all(append).await
     }
 
+    /// Returns the highest number of events in one append.
+    pub fn events_per_append_max(&self) -> usize {
+        self.tenant.engine.events_max()
+    }
+
     /// Archives a stream: appends are refused, and its events stay in the log. Returns the position
     /// of the event in `$streams` that records it; none when the stream is archived already.
     ///

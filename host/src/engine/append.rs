@@ -66,7 +66,7 @@ const RECORD_BODY: &str = "application/vnd.quipu.append-digest";
 const SCHEMA_VERSION_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// Highest number of streams in one append.
-const STREAMS_MAX: usize = 1_000;
+pub const STREAMS_MAX: usize = 1_000;
 
 impl Engine {
     /// Appends events to a stream without a decision.
@@ -149,6 +149,11 @@ impl Engine {
                 (_, None) => self.shared.registry.refresh_or_warn().await,
             }
         }
+    }
+
+    /// Returns the highest number of events in one append.
+    pub fn events_max(&self) -> usize {
+        self.shared.options.limits.events_max
     }
 
     /// Checks limits and everything else that needs no store.

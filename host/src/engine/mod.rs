@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-pub use append::{Append, AppendAll, StreamAppend};
+pub use append::{Append, AppendAll, STREAMS_MAX, StreamAppend};
 pub use enrich::{Additions, Enrichers, Enrichment};
 pub use error::Error;
 pub use rejections::Rejections;

@@ -208,6 +208,35 @@ async fn an_append_has_limits() {
     send(events(1_001)).await.problem(413, "too-large");
 }
 
+#[tokio::test]
+async fn the_limit_of_events_is_judged_while_the_body_is_read() {
+    let server = Server::empty().await;
+    let events = |count: usize, last: &str| {
+        let events = r#"{"type":"n","data":1},"#.repeat(count) + last;
+        let one = format!("{{\"events\":[{events}]}}");
+        let part =
+            |events: &str| format!(r#"{{"stream":"n-1","expected_version":"any",{events}}}"#);
+        let all = format!("{{\"streams\":[{}]}}", part(&one[1..one.len() - 1]));
+        [("/v1/streams/n-1/events", one), ("/v1/appends", all)]
+    };
+    // What follows after the first event above the limit is not read.
+    for (path, body) in events(1_001, r#"{"type":7}"#) {
+        let answer = send(server.post(path, &body)).await;
+        let problem = answer.problem(413, "too-large");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("events per append"), "{detail}");
+    }
+    for (path, body) in events(999, r#"{"type":7}"#) {
+        send(server.post(path, &body))
+            .await
+            .problem(400, "bad-request");
+    }
+    let streams = r#"{"stream":"s-1","expected_version":"any"},"#.repeat(1_001);
+    let body = format!("{{\"streams\":[{streams} 7]}}");
+    let answer = send(server.post("/v1/appends", &body)).await;
+    answer.problem(413, "too-large");
+}
+
 /// Events with these ids, which are the last digits of a UUID.
 fn with_ids(ids: &[u32]) -> String {
     let event = |id: &u32| {
