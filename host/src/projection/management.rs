@@ -183,6 +183,14 @@ impl Service {
     pub async fn control(&self, name: &str, action: Action) -> Result<Status, Error> {
         let plan = self.shared.registry.plan();
         let mut stored = self.stored(&plan, name).await?;
+        // The rebuild of a deployment starts with the owner's next check, and a command about
+        // builds may come before it.
+        if matches!(action, Action::Switch | Action::RollBack | Action::Cancel)
+            && let Some(projected) = plan.projection(name)
+            && projected.settings.lifecycle != Lifecycle::Live
+        {
+            stored = reconcile_one(&self.shared, &plan, name, projected).await?;
+        }
         let documents = &self.shared.documents;
         match action {
             Action::Pause => documents.steer(name, Steer::Paused(true)).await?,
@@ -206,13 +214,6 @@ impl Service {
             }
             Action::Switch => {
                 let none = || refused(name, "no rebuild is under way; begin one with `rebuild`");
-                // The rebuild of a deployment starts with the owner's next check, and a switch may
-                // come before it.
-                if let Some(projected) = plan.projection(name)
-                    && projected.settings.lifecycle != Lifecycle::Live
-                {
-                    stored = reconcile_one(&self.shared, &plan, name, projected).await?;
-                }
                 let mut builds = stored.builds.iter();
                 let next = builds.find(|build| build.role == Role::Next);
                 // Confirmed before the hold ends, so that no owner checks in between what the

@@ -29,6 +29,8 @@ on_every_store!(
     a_rebuild_continues_after_a_restart,
     a_projection_name_is_taken_over_on_request,
     a_switch_directly_after_a_deployment_applies_to_its_rebuild,
+    a_roll_back_directly_after_a_deployment_is_refused_because_of_its_rebuild,
+    a_cancel_directly_after_a_deployment_restarts_its_rebuild,
 );
 
 fn version(version: u32) -> Probe {
@@ -74,6 +76,42 @@ async fn a_switch_directly_after_a_deployment_applies_to_its_rebuild(place: Plac
         build_of(status, Role::Active).is_some_and(|build| build.version == 2)
     });
     assert!(build_of(&status.await, Role::Next).is_none());
+    host.shutdown().await.unwrap();
+}
+
+async fn a_roll_back_directly_after_a_deployment_is_refused_because_of_its_rebuild(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    until_state(&host, State::CaughtUp).await;
+    switch_to_version_2(&host).await;
+    deploy(&host, &version(3), kept_async()).await;
+    let back = host.control_projection(NOTES, Action::RollBack).await;
+    let why = back.unwrap_err().to_string();
+    assert!(why.contains("a rebuild is under way"), "{why}");
+    let status = host.projection(NOTES).await.unwrap();
+    assert_eq!(build_of(&status, Role::Active).unwrap().version, 2);
+    assert_eq!(build_of(&status, Role::Previous).unwrap().version, 1);
+    host.shutdown().await.unwrap();
+}
+
+async fn a_cancel_directly_after_a_deployment_restarts_its_rebuild(place: Place) {
+    let host = host(&place).await;
+    deploy(&host, &version(1), kept_async()).await;
+    note(&host, "note-1", &json!({"n": 1})).await;
+    until_state(&host, State::CaughtUp).await;
+    deploy(&host, &version(2), kept_async()).await;
+    // What is deployed is what is wanted, so a rebuild to it begins from scratch.
+    host.control_projection(NOTES, Action::Cancel)
+        .await
+        .unwrap();
+    until(&host, "ready", |status| {
+        build_of(status, Role::Next)
+            .is_some_and(|build| build.version == 2 && build.state == State::Ready)
+    })
+    .await;
+    let status = host.projection(NOTES).await.unwrap();
+    assert_eq!(build_of(&status, Role::Active).unwrap().version, 1);
     host.shutdown().await.unwrap();
 }
 
