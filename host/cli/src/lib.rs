@@ -147,10 +147,28 @@ struct Connection {
 /// How long the end of a command waits for work on other threads.
 const LEFT_RUNNING: Duration = Duration::from_secs(1);
 
+/// The exit code after a panic, as Rust's own.
+const PANICKED: i32 = 101;
+
+/// Ends the process when this thread panics, which is the main one. Without that, the process would
+/// wait without an end for threads that the system refused to start.
+fn end_on_panic() {
+    let (main, print) = (std::thread::current().id(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        if std::thread::current().id() == main {
+            let why = panic.payload_as_str().unwrap_or("a panic");
+            _ = writeln!(io::stderr(), "error: the program can't go on: {why}");
+            std::process::exit(PANICKED);
+        }
+    }));
+}
+
 /// Runs the command line of this process. Errors have been printed on stderr.
 pub fn main() -> ExitCode {
     let matches = groups::grouped(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    end_on_panic();
     let told = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
