@@ -1,3 +1,4 @@
 //! Code that chores share with the tests: it finds PostgreSQL's server.
 
 pub mod postgres;
+pub mod strace;

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use quipu_guest_build::{Ensured, Options, build, ensure};
-use xtask::postgres;
+use xtask::{postgres, strace};
 
 const HELP: &str = "\
 Chores of this repository.
@@ -80,6 +80,11 @@ fn wrong_use(why: &str) -> ! {
 fn setup() -> Result<()> {
     setup_guests()?;
     eprintln!("PostgreSQL: {}", postgres::ensure()?);
+    // Only one test needs it, and that test says so.
+    match strace::ensure() {
+        Ok(version) => eprintln!("strace: {version}"),
+        Err(error) => eprintln!("strace: {error:#}"),
+    }
     Ok(())
 }
 

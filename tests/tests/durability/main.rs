@@ -5,6 +5,7 @@
 mod clock;
 mod disk;
 mod kills;
+mod syscalls;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};

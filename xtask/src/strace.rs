@@ -1,0 +1,52 @@
+//! Finds `strace`, with which tests make system calls fail, and installs it where it is missing.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use quipu_guest_build::{Machine, apt};
+
+const PACKAGES: [&str; 1] = ["strace"];
+
+/// Returns the version of `strace`.
+///
+/// # Errors
+///
+/// When it is missing; the message says what to do.
+pub fn find() -> Result<String> {
+    let asked = Command::new("strace")
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
+    match asked {
+        Ok(said) if said.status.success() => {
+            let said = String::from_utf8_lossy(&said.stdout);
+            let first = said.lines().next().unwrap_or_default();
+            Ok(first.rsplit(' ').next().unwrap_or_default().to_owned())
+        }
+        _ => bail!(
+            "no `strace`, with which tests make system calls fail: `cargo xtask setup` installs \
+             it on Debian as root; elsewhere install the package `strace` of your system"
+        ),
+    }
+}
+
+/// Returns the version of `strace`, which is installed first when it is missing and this is Debian.
+///
+/// # Errors
+///
+/// When it is missing and can't be installed; the message says what to do.
+pub fn ensure() -> Result<String> {
+    let error = match find() {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    let machine = Machine::current();
+    if !machine.is_debian() {
+        return Err(error);
+    }
+    if !machine.is_root() {
+        bail!("{error:#}; run as root {}", apt::advice(&PACKAGES));
+    }
+    apt::install(&machine, &PACKAGES)?;
+    find().context("the package strace is installed, but does not start")
+}
