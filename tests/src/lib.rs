@@ -8,6 +8,7 @@
 pub mod account;
 pub mod bank;
 pub mod build;
+pub mod certificates;
 pub mod clock;
 pub mod coin;
 pub mod counting;

@@ -71,6 +71,7 @@ codes! {
     SubscriptionHeld "subscription-held" 409 "another client holds the named subscription";
     ClaimLost "claim-lost" 409 "the claim of the named subscription is not valid any more";
     TooManySubscriptions "too-many-subscriptions" 409 "no more named subscriptions may be made";
+    ReloadRefused "reload-refused" 409 "the configuration is wrong";
     StateNotShown "state-not-shown" 409 "the decider does not show its state";
     WrongExpectedVersion "wrong-expected-version" 412 "the stream is at another version";
     TooLarge "too-large" 413 "the request exceeds a bound";

@@ -26,6 +26,7 @@ pub mod outcome;
 mod preflights;
 mod problem;
 mod projection_status;
+mod reload;
 mod run;
 mod shadows;
 mod snapshots;
@@ -55,6 +56,7 @@ pub use projection_status::{
     BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
     SetAsideList, SetAsideView, TroubleView, cursor,
 };
+pub use reload::Reloaded;
 pub use run::{ProgressView, RunLine};
 pub use shadows::ShadowView;
 pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Options;
@@ -24,6 +24,7 @@ use super::activity::{Activity, Overdue, Patience};
 use super::answering::{Answering, PART_BYTES, Visit};
 use super::patience::PatientStream;
 use super::sse;
+use super::tls::Tls;
 
 /// How long a connection that has to be closed may take to say goodbye, once nothing is in flight.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -40,6 +41,7 @@ pub struct Serving {
     router: Router,
     patience: Patience,
     write_max: Duration,
+    tls: Option<Arc<Tls>>,
     /// Accept no further requests.
     ending: CancellationToken,
     /// Stop requests in flight, too.
@@ -76,6 +78,7 @@ impl Serving {
                 unread: write_max,
             },
             write_max,
+            tls: options.tls.clone(),
             ending,
             cut,
         }
@@ -86,11 +89,32 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        // It is below TLS, so that it sees what the client takes, not what waits to be encrypted.
+        let stream = PatientStream::new(stream, self.write_max, Arc::clone(&activity));
+        let Some(tls) = self.tls.clone() else {
+            return self.serve_http(stream, activity).await;
+        };
+        let accepted = tokio::select! {
+            accepted = timeout(self.patience.head, tls.accept(stream)) => accepted,
+            () = activity.gone.cancelled() => return,
+            () = self.ending.cancelled() => return,
+        };
+        match accepted {
+            Ok(Ok(stream)) => self.serve_http(stream, activity).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    /// Serves HTTP on a connection to its end.
+    async fn serve_http<S>(self, stream: S, activity: Arc<Activity>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let requests = Requests {
             router: TowerToHyperService::new(self.router),
             activity: Arc::clone(&activity),
         };
-        let stream = PatientStream::new(stream, self.write_max, Arc::clone(&activity));
         let serving = self
             .builder
             .serve_connection(TokioIo::new(stream), requests);

@@ -41,6 +41,7 @@ mod patience;
 mod preflights;
 mod projections;
 mod rejections;
+mod reload;
 mod request;
 mod router;
 mod runs;
@@ -53,11 +54,13 @@ mod streams;
 mod subscribe;
 mod subscriptions;
 mod tokens;
+pub mod tls;
 mod types;
 mod verify;
 
 pub use openapi::openapi;
 pub use options::Options;
+pub use reload::Reload;
 pub use router::router;
 pub use server::serve;
 

@@ -1,4 +1,8 @@
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::Reload;
+use super::tls::Tls;
 
 /// Limits of requests.
 #[derive(Debug, Clone)]
@@ -28,7 +32,7 @@ pub struct Options {
     /// Maximum number of requests in flight of one HTTP/2 connection.
     pub connection_requests_max: u32,
     /// How long a request's line and headers may take to arrive, and the first ones on a
-    /// connection. Then the connection is closed.
+    /// connection, with the TLS handshake. Then the connection is closed.
     pub head_time_max: Duration,
     /// How long a connection without a request in flight stays open.
     pub idle_max: Duration,
@@ -53,6 +57,10 @@ pub struct Options {
     /// Requests without a token may do everything, although the store has tokens. Without tokens
     /// they may anyway.
     pub allow_unauthenticated: bool,
+    /// With a certificate the host serves https, otherwise http.
+    pub tls: Option<Arc<Tls>>,
+    /// Reads settings a second time, when `POST /v1/reload` asks for it.
+    pub reload: Option<Reload>,
 }
 
 impl Options {
@@ -86,6 +94,8 @@ impl Default for Options {
             hosts: Vec::new(),
             origins: Vec::new(),
             allow_unauthenticated: false,
+            tls: None,
+            reload: None,
         }
     }
 }

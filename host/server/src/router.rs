@@ -22,7 +22,7 @@ use super::request::LARGE_MAX;
 use super::{
     App, Options, access, acknowledgements, activate, appends, audit, changes, commands, deed,
     deployments, documents, domain, export, health, lines, log, marks, modules, openapi, pages,
-    params, preflights, projections, rejections, shadows, snapshots, state, streams, subscribe,
+    params, preflights, projections, rejections, reload, shadows, snapshots, state, streams, subscribe,
     subscriptions, tokens, types, verify,
 };
 use quipu::Host;
@@ -118,6 +118,7 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(documents::read))
         .routes(routes!(export::export))
         .routes(routes!(export::import))
+        .routes(routes!(reload::reload))
         .routes(routes!(health::status))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))

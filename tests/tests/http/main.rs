@@ -28,6 +28,8 @@ mod server;
 mod snapshots;
 mod streams;
 mod subscriptions;
+mod tls;
+mod tls_renewal;
 mod transfer;
 mod truncation;
 mod types;

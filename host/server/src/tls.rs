@@ -1,0 +1,143 @@
+//! The certificate of the host, which can be replaced while the host runs.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
+use tokio_rustls::server::TlsStream;
+
+/// The protocols that a client can choose in the handshake, the preferred one first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Why a certificate and a key can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file of the certificate has none.
+    #[error("there is no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----")]
+    NoCertificate,
+    /// The file of the certificate is malformed.
+    #[error("the certificate is not PEM: {0}")]
+    Certificate(pem::Error),
+    /// The file of the key has none.
+    #[error(
+        "there is no private key in PEM, which begins with -----BEGIN PRIVATE KEY-----; a key with \
+         a passphrase can't be read"
+    )]
+    NoKey,
+    /// The file of the key is malformed.
+    #[error("the private key is not PEM: {0}")]
+    Key(pem::Error),
+    /// The key is not that of the certificate.
+    #[error("the private key does not belong to the certificate")]
+    Mismatch,
+    /// The certificate or the key is of a form that is not supported.
+    #[error("the certificate and its key can't be used: {0}")]
+    Unusable(rustls::Error),
+}
+
+impl Error {
+    /// Whether the error is about the file of the key, not about that of the certificate.
+    pub fn is_about_key(&self) -> bool {
+        matches!(self, Self::NoKey | Self::Key(_) | Self::Mismatch)
+    }
+}
+
+/// A certificate with those of its authorities, and its private key.
+#[derive(Clone)]
+pub struct Identity {
+    config: Arc<ServerConfig>,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Identity {
+    /// Reads a chain of certificates, that of the host first, and the private key. Both are in PEM.
+    ///
+    /// # Errors
+    /// When one of them is missing or malformed, or they do not belong to each other.
+    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, Error> {
+        let chain = CertificateDer::pem_slice_iter(certificate);
+        let chain: Vec<_> = chain
+            .collect::<Result<_, _>>()
+            .map_err(Error::Certificate)?;
+        if chain.is_empty() {
+            return Err(Error::NoCertificate);
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+            pem::Error::NoItemsFound => Error::NoKey,
+            error => Error::Key(error),
+        })?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(Error::Unusable)?
+            .with_no_client_auth()
+            .with_single_cert(chain.clone(), key)
+            .map_err(|error| match error {
+                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Error::Mismatch,
+                error => Error::Unusable(error),
+            })?;
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        Ok(Self {
+            config: Arc::new(config),
+            chain,
+        })
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("certificates", &self.chain.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// TLS 1.2 and 1.3 with a certificate that can be replaced. Open connections keep the one that
+/// they began with.
+#[derive(Debug)]
+pub struct Tls {
+    identity: RwLock<Identity>,
+}
+
+impl Tls {
+    /// TLS with a certificate.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity: RwLock::new(identity),
+        }
+    }
+
+    /// Uses another certificate for new connections. Returns whether it differs from the last one.
+    pub fn replace(&self, identity: Identity) -> bool {
+        let mut current = self
+            .identity
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_different = current.chain != identity.chain;
+        if is_different {
+            *current = identity;
+        }
+        is_different
+    }
+
+    /// Performs the handshake with a client.
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let config = {
+            let current = self.identity.read();
+            let current = current.unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&current.config)
+        };
+        TlsAcceptor::from(config).accept(stream).await
+    }
+}
