@@ -142,7 +142,14 @@ fn each_dependency_is_used_only_by_its_allowed_crates() {
 }
 
 /// Files of the command line that start a server. All others are its clients.
-const STARTS_A_SERVER: &[&str] = &["serve.rs", "dev.rs", "config.rs", "sections.rs"];
+const STARTS_A_SERVER: &[&str] = &[
+    "serve.rs",
+    "dev.rs",
+    "config.rs",
+    "sections.rs",
+    "reload.rs",
+    "tls.rs",
+];
 
 #[test]
 fn the_client_commands_do_not_use_the_server() {

@@ -5,8 +5,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use super::secret::Secret;
 use super::table::grouped;
-use super::transfer::{Bar, store_url};
+use super::transfer::{Bar, StoreFile};
 use quipu::store;
 
 /// Copy a SQLite store into a folder, also while its host runs
@@ -19,7 +20,9 @@ pub struct Backup {
     dir: PathBuf,
     /// The store
     #[arg(long, value_name = "URL", default_value = "sqlite:quipu.db")]
-    store: String,
+    store: Secret,
+    #[command(flatten)]
+    store_file: StoreFile,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -27,7 +30,7 @@ pub struct Backup {
 
 impl Backup {
     pub async fn run(self) -> Result<()> {
-        let url = store_url(&self.store)?;
+        let url = self.store_file.or(&self.store)?;
         let bytes = match &url {
             store::StoreUrl::Sqlite(path) => path.metadata().map(|it| it.len()).ok(),
             _ => None,

@@ -1,19 +1,33 @@
+use std::error::Error as _;
+use std::path::Path;
+
 use anyhow::{Context, Result, anyhow};
 use reqwest::header::HeaderValue;
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::Connection;
 use super::execute::one_lined;
 use super::exit::WrongUse;
+use super::secret::{self, Secret};
+use super::tls;
 use quipu_api::Problem;
 
 /// A client of a host.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     url: Url,
-    token: Option<String>,
+    token: Option<Secret>,
+}
+
+/// Without user, password and token.
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("url", &self.shown().as_str())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The host answered with a problem.
@@ -43,7 +57,12 @@ impl Client {
     ///
     /// # Errors
     /// When the address is invalid, or the token can't be sent in a header.
-    pub fn new(url: &str, token: Option<String>) -> Result<Self> {
+    pub fn new(url: &str, token: Option<&str>) -> Result<Self> {
+        Self::trusting(url, token.map(Secret::from), None)
+    }
+
+    /// A client that trusts the authorities of a file in place of the public ones.
+    fn trusting(url: &str, token: Option<Secret>, ca: Option<&Path>) -> Result<Self> {
         let wrong = || {
             let url = url.rsplit_once('@').map_or(url, |(_, place)| place);
             WrongUse(format!(
@@ -51,17 +70,24 @@ impl Client {
             ))
         };
         let parsed = Url::parse(url).map_err(|_| wrong())?;
-        if !matches!(parsed.scheme(), "http") || parsed.cannot_be_a_base() {
+        if !matches!(parsed.scheme(), "http" | "https") || parsed.cannot_be_a_base() {
             return Err(wrong().into());
         }
         if let Some(token) = &token
-            && HeaderValue::from_str(token).is_err()
+            && HeaderValue::from_str(token.reveal()).is_err()
         {
             let why = "the token has a line break or another control character";
             return Err(WrongUse(why.to_owned()).into());
         }
         // The host is usually near; a proxy from the environment is for distant hosts.
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let mut http = reqwest::Client::builder().no_proxy();
+        if let Some(ca) = ca {
+            http = http.tls_built_in_root_certs(false);
+            for authority in authorities(ca)? {
+                http = http.add_root_certificate(authority);
+            }
+        }
+        let http = http.build().context("no client can be made")?;
         Ok(Self {
             http,
             url: parsed,
@@ -70,7 +96,14 @@ impl Client {
     }
 
     pub(super) fn of(connection: &Connection) -> Result<Self> {
-        Self::new(&connection.url, connection.token.clone())
+        let Connection {
+            url,
+            token,
+            token_file,
+            ca,
+        } = connection;
+        let token = secret::token(token.as_ref(), token_file.as_deref())?;
+        Self::trusting(url, token, ca.as_deref())
     }
 
     /// A request for a path, whose segments are percent-encoded here.
@@ -81,7 +114,7 @@ impl Client {
         }
         let request = self.http.request(method, url);
         match &self.token {
-            Some(token) => request.bearer_auth(token),
+            Some(token) => request.bearer_auth(token.reveal()),
             None => request,
         }
     }
@@ -133,18 +166,38 @@ impl Client {
     }
 
     pub(super) fn unreached(&self, error: &reqwest::Error) -> anyhow::Error {
-        if error.is_connect() {
+        let mut causes = String::new();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            causes = inner.to_string();
+            cause = inner.source();
+        }
+        let is_tls = causes.contains("certificate");
+        if error.is_connect() && !is_tls {
             return anyhow!(
                 "no host answers at {}; is it running? start one with `quipu serve`, or name it with --url",
                 self.shown()
             );
         }
-        let mut causes = String::new();
-        let mut cause = std::error::Error::source(error);
-        while let Some(inner) = cause {
-            causes = inner.to_string();
-            cause = inner.source();
-        }
-        anyhow!("the connection to {} failed: {causes}", self.shown())
+        let remedy = match is_tls {
+            true => "; name the certificate of its authority with --ca",
+            false => "",
+        };
+        anyhow!(
+            "the connection to {} failed: {causes}{remedy}",
+            self.shown()
+        )
+    }
+}
+
+/// The certificates of a file in PEM.
+fn authorities(path: &Path) -> Result<Vec<Certificate>, WrongUse> {
+    let bytes = tls::read("--ca", path)?;
+    match Certificate::from_pem_bundle(&bytes) {
+        Ok(authorities) if !authorities.is_empty() => Ok(authorities),
+        _ => Err(WrongUse(format!(
+            "--ca: {}: there is no certificate in PEM",
+            path.display()
+        ))),
     }
 }

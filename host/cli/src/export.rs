@@ -6,11 +6,12 @@ use clap::Args;
 use reqwest::Method;
 use serde::Deserialize;
 
+use super::secret::Secret;
 use super::table::grouped;
-use super::transfer::{Bar, store_url};
+use super::transfer::{Bar, StoreFile};
 use super::{Client, Connection};
 use quipu::model::Position;
-use quipu::store;
+use quipu::store::{self, StoreUrl};
 use quipu::transfer::{self, END};
 
 /// Write the log to stdout as CloudEvents, which `import` reads
@@ -24,15 +25,18 @@ pub struct Export {
     after: u64,
     /// Read this store directly, also while its host runs: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    store: Option<Secret>,
+    #[command(flatten)]
+    store_file: StoreFile,
     #[command(flatten)]
     connection: Connection,
 }
 
 impl Export {
     pub async fn run(self) -> Result<()> {
+        let store = self.store_file.or_option(self.store.as_ref())?;
         let mut out = Output::default();
-        let written = match &self.store {
+        let written = match &store {
             Some(url) => self.write_store(url, &mut out).await,
             None => self.write_host(&mut out).await,
         };
@@ -41,8 +45,8 @@ impl Export {
         out.finish()
     }
 
-    async fn write_store(&self, url: &str, out: &mut Output) -> Result<()> {
-        let source = store::open_reading(&store_url(url)?).await?;
+    async fn write_store(&self, url: &StoreUrl, out: &mut Output) -> Result<()> {
+        let source = store::open_reading(url).await?;
         let mut export = transfer::Export::begin(source, Position(self.after)).await?;
         while let Some(chunk) = export.next().await? {
             out.write(&chunk)?;

@@ -12,7 +12,10 @@ const GROUPS: &[(&str, &[&str])] = &[
             "new", "dev", "build", "test", "conform", "inspect", "diff", "doctor", "key", "sign",
         ],
     ),
-    ("Run a host", &["serve", "status", "demo", "bench"]),
+    (
+        "Run a host",
+        &["serve", "config", "status", "demo", "bench"],
+    ),
     ("Write events", &["execute", "append"]),
     (
         "Read",

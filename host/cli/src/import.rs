@@ -10,10 +10,12 @@ use futures::Stream;
 use reqwest::{Body, Method, header};
 use tokio::io::AsyncReadExt;
 
+use super::secret::Secret;
 use super::table::{Table, grouped};
-use super::transfer::{Bar, store_url};
+use super::transfer::{Bar, StoreFile};
 use super::{Client, Connection};
 use quipu::deploy::Signing;
+use quipu::store::StoreUrl;
 use quipu::transfer::{self, Imported, Target};
 use quipu::{commit, store};
 use quipu_api::ImportView;
@@ -27,7 +29,9 @@ use quipu_api::ImportView;
 pub struct Import {
     /// Write to this store directly, which no host may have open: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    store: Option<Secret>,
+    #[command(flatten)]
+    store_file: StoreFile,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -38,8 +42,8 @@ pub struct Import {
 impl Import {
     pub async fn run(self) -> Result<()> {
         let bar = Arc::new(Bar::new(length_of_stdin()));
-        let imported = match &self.store {
-            Some(url) => into_store(url, &bar).await,
+        let imported = match self.store_file.or_option(self.store.as_ref())? {
+            Some(url) => into_store(&url, &bar).await,
             None => into_host(&Client::of(&self.connection)?, &bar).await,
         };
         bar.finish();
@@ -68,8 +72,8 @@ impl Import {
     }
 }
 
-async fn into_store(url: &str, bar: &Arc<Bar>) -> Result<ImportView> {
-    let store = store::open(&store_url(url)?).await?;
+async fn into_store(url: &StoreUrl, bar: &Arc<Bar>) -> Result<ImportView> {
+    let store = store::open(url).await?;
     let (committer, closing) = commit::start(
         store.writer,
         commit::Options::default(),

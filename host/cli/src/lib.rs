@@ -36,9 +36,12 @@ mod projection;
 mod projections;
 mod prune;
 mod rejections;
+mod reload;
 mod runs;
+mod secret;
 mod serve;
 mod shadow;
+mod show_config;
 mod signing;
 mod snapshot;
 mod status;
@@ -46,12 +49,14 @@ mod stream;
 mod streams;
 mod subscriptions;
 mod table;
+mod tls;
 mod transfer;
 mod types;
 mod verify;
 mod view;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -80,6 +85,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    #[command(name = "config")]
+    ShowConfig(show_config::ShowConfig),
     Demo(demo::Demo),
     New(author::New),
     Build(author::Build),
@@ -141,7 +148,18 @@ struct Connection {
     url: String,
     /// Sent as a bearer token
     #[arg(long, env = "QUIPU_TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    token: Option<secret::Secret>,
+    /// A file whose only line is the token
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QUIPU_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    token_file: Option<PathBuf>,
+    /// For https: the certificates of the authorities to trust, in PEM, in place of the public ones
+    #[arg(long, value_name = "FILE", env = "QUIPU_CA", hide_env_values = true)]
+    ca: Option<PathBuf>,
 }
 
 /// How long the end of a command waits for work on other threads.
@@ -213,6 +231,7 @@ fn shown(error: &anyhow::Error) -> String {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(serve) => serve.run().await,
+        Command::ShowConfig(show) => show.run(),
         Command::Demo(demo) => demo.run().await,
         Command::New(new) => new.run(),
         Command::Build(build) => build.run(),

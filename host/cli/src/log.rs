@@ -2,35 +2,67 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::EnvFilter;
 
 use quipu::model::escaped;
 
 /// Lines that wait to be written; further ones are lost.
 const LINES_MAX: usize = 10_000;
 
-/// `QUIPU_LOG` sets what is logged, for example `info` or `quipu=debug`. A separate thread writes
-/// the lines until the returned guard is dropped: a slow or closed reader can lose lines but never
-/// delays a request.
+/// Changes what the log of this process shows.
+static CHANGE: OnceLock<Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>> =
+    OnceLock::new();
+
+/// What the log shows, for example `info` or `quipu=debug`.
+///
+/// # Errors
+/// When the text is not a filter.
+pub fn filter(text: &str) -> Result<EnvFilter, String> {
+    let builder = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into());
+    builder.parse(text).map_err(|error| error.to_string())
+}
+
+/// Sets what the log shows.
+///
+/// # Errors
+/// When the text is not a filter.
+pub fn set(text: &str) -> Result<(), String> {
+    let filter = filter(text)?;
+    match CHANGE.get() {
+        Some(change) => change(filter),
+        None => Ok(()),
+    }
+}
+
+/// Starts the log. Until [`set`] it shows what the variable `QUIPU_LOG` wants. A separate thread
+/// writes the lines until the returned guard is dropped: a slow or closed reader can lose lines but
+/// never delays a request.
 pub fn start() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(LINES_MAX)
         .finish(io::stderr());
-    let filter = tracing_subscriber::EnvFilter::builder()
+    let filter = EnvFilter::builder()
         .with_env_var("QUIPU_LOG")
         .with_default_directive(tracing::Level::INFO.into())
         .from_env_lossy();
-    // Another test of this process may have installed a subscriber already.
-    _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let subscriber = tracing_subscriber::fmt()
         .with_writer(move || Lines(writer.clone()))
         .with_ansi(io::stderr().is_terminal())
         // Otherwise the subscriber would report its own errors on the same broken output, and
         // panic.
         .log_internal_errors(false)
-        .try_init();
+        .with_env_filter(filter)
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    // Another test of this process may have installed a subscriber already.
+    if subscriber.try_init().is_ok() {
+        let change = move |filter| handle.reload(filter).map_err(|error| error.to_string());
+        _ = CHANGE.set(Box::new(change));
+    }
     guard
 }
 

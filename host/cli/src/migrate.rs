@@ -4,8 +4,9 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
+use super::secret::Secret;
 use super::table::Table;
-use super::transfer::store_url;
+use super::transfer::StoreFile;
 use quipu::store;
 
 /// Bring a store to the schema version of this program
@@ -15,7 +16,9 @@ use quipu::store;
 pub struct Migrate {
     /// The store: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL", default_value = "sqlite:quipu.db")]
-    store: String,
+    store: Secret,
+    #[command(flatten)]
+    store_file: StoreFile,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -23,7 +26,7 @@ pub struct Migrate {
 
 impl Migrate {
     pub async fn run(self) -> Result<()> {
-        let url = store_url(&self.store)?;
+        let url = self.store_file.or(&self.store)?;
         let store::Migrated { from, to } = store::migrate(&url).await?;
         let mut out = io::stdout().lock();
         if self.json {

@@ -12,7 +12,7 @@ use quipu::model::Category;
 
 /// Policies by category; `others` applies to all categories that are not listed, also to a category
 /// of that name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Policies {
     others: Policy,
     by_category: BTreeMap<String, Policy>,

@@ -1,5 +1,6 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -7,18 +8,24 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::config::Config;
+use super::config::{Config, Flags};
 use super::exit::WrongUse;
-use super::{log, modules};
+use super::secret::{PASSWORD_SHOWN, Secret, has_password};
+use super::{log, modules, reload, tls};
 use quipu::Host;
 use quipu::store::{self, StoreUrl};
 use quipu_server as http;
+use quipu_server::tls::Tls;
 
 /// Run the host
 ///
 /// Prints one line on stdout when it is ready: `ready http://ADDR`. Shuts down gracefully on
 /// SIGTERM or SIGINT: requests in flight are answered first. A second signal ends the process at
-/// once. In both cases nothing that was answered is lost.
+/// once. In both cases nothing that was answered is lost. SIGHUP reads the certificate and the log
+/// level again.
+///
+/// Every setting can also be a variable of the environment: QUIPU_STORE, QUIPU_HTTP__IDLE_MAX_MS. A
+/// flag takes precedence over a variable, a variable over the file. `quipu config` shows the result.
 ///
 /// Compiled components are stored in FILE.compiled next to the SQLite file. Only the host may be
 /// able to write there.
@@ -26,7 +33,10 @@ use quipu_server as http;
 pub struct Serve {
     /// The store: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME, created if missing, or memory: [default: sqlite:quipu.db]
     #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    store: Option<Secret>,
+    /// A file whose only line is the address of the store
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    store_file: Option<PathBuf>,
     /// The address to listen on; port 0 picks a port [default: 127.0.0.1:7878]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
@@ -40,8 +50,19 @@ pub struct Serve {
     /// With --modules: also replace active modules that differ
     #[arg(long)]
     modules_force: bool,
-    /// A TOML file with the same settings and more: [engine], [limits], [guests], [http], [subscriptions], [projections], [metadata], and keys
+    /// A certificate and those of its authorities, in PEM: serve https
     #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The private key of the certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// A TOML file with the same settings and more; `quipu config --reference` prints all of them
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QUIPU_CONFIG",
+        hide_env_values = true
+    )]
     config: Option<PathBuf>,
 }
 
@@ -50,30 +71,45 @@ impl Serve {
         let _written = log::start();
         // Before anything else, so that no signal finds its default.
         let mut signals = signals()?;
+        let hangup = signal(SignalKind::hangup())?;
         check_clock(SystemTime::now())?;
-        let config = match &self.config {
-            Some(path) => Config::read(path)?,
-            None => Config::default(),
-        };
-        let store = self.store.as_ref().or(config.store.as_ref());
-        let store = store.map_or("sqlite:quipu.db", String::as_str).to_owned();
-        let url: StoreUrl = store
+        if self
+            .store
+            .as_ref()
+            .is_some_and(|it| has_password(it.reveal()))
+        {
+            tracing::warn!("{PASSWORD_SHOWN}");
+        }
+        let config = Config::load(self.config.as_deref(), &self.flags())?;
+        let general = config.general();
+        log::set(&general.log).map_err(WrongUse)?;
+        let url: StoreUrl = general
+            .store
+            .reveal()
             .parse()
             .map_err(|error| WrongUse(format!("{error}")))?;
-        let listen = self.listen.as_ref().or(config.listen.as_ref());
-        let listen = listen.map_or("127.0.0.1:7878", String::as_str);
+        let tls = tls::load(&config.tls())?.map(|identity| Arc::new(Tls::new(identity)));
         // Listening comes first: an address in use is reported before the store is opened.
-        let listener = TcpListener::bind(listen)
+        let listen = general.listen;
+        let listener = TcpListener::bind(&listen)
             .await
             .with_context(|| format!("can't listen on {listen}"))?;
-        let mut http = config.http();
-        http.allow_unauthenticated |= self.allow_unauthenticated;
-        let needs_tokens = is_reachable(&listener)? && !http.allow_unauthenticated;
+        let needs_tokens = is_reachable(&listener)? && !general.allow_unauthenticated;
+        let store = shown(&url);
         if needs_tokens && is_new(&url) {
             return Err(open_to_all(&listener, &store));
         }
-        let force = self.modules_force;
-        let modules = self.modules.clone().or_else(|| config.modules.clone());
+
+        let (mut http, force) = (config.http(), self.modules_force);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let sources = reload::Sources {
+            flags: self.flags(),
+            file: self.config,
+        };
+        let reload = sources.reload(config.clone(), tls.clone());
+        (http.tls, http.reload) = (tls, Some(reload.clone()));
+        http.allow_unauthenticated = general.allow_unauthenticated;
+        let modules = general.modules;
         // In a separate task, so that a store that does not answer, or a file that never ends, does
         // not delay the handling of signals.
         let starting = tokio::spawn(async move {
@@ -94,9 +130,27 @@ impl Serve {
             host.shutdown().await?;
             return Err(open_to_all(&listener, &store));
         }
-        writeln!(io::stdout(), "ready http://{}", listener.local_addr()?)?;
+        tokio::spawn(reload::at_signals(hangup, reload));
+        writeln!(io::stdout(), "ready {scheme}://{}", listener.local_addr()?)?;
         io::stdout().flush()?;
         http::serve(listener, host, http, asked_to_end(signals)).await
+    }
+
+    /// The flags that set keys of the configuration.
+    fn flags(&self) -> Flags {
+        let allow = self.allow_unauthenticated.then_some(true);
+        Flags::default()
+            .with("store", "--store", self.store.as_ref().map(Secret::reveal))
+            .path("store_file", "--store-file", self.store_file.as_deref())
+            .with("listen", "--listen", self.listen.clone())
+            .with("allow_unauthenticated", "--allow-unauthenticated", allow)
+            .path("modules", "--modules", self.modules.as_deref())
+            .path(
+                "tls.certificate",
+                "--tls-certificate",
+                self.tls_certificate.as_deref(),
+            )
+            .path("tls.key", "--tls-key", self.tls_key.as_deref())
     }
 }
 
@@ -114,15 +168,19 @@ fn is_new(url: &StoreUrl) -> bool {
     }
 }
 
+/// The address of a store as a person gives it, without a password.
+fn shown(url: &StoreUrl) -> String {
+    match url {
+        StoreUrl::Sqlite(file) => format!("sqlite:{}", file.display()),
+        StoreUrl::Memory => "memory:".to_owned(),
+        StoreUrl::Postgres(_) => "URL".to_owned(),
+    }
+}
+
 /// Other machines can reach the host, and it would not ask who sends a request.
 fn open_to_all(listener: &TcpListener, store: &str) -> anyhow::Error {
     let place = listener.local_addr();
     let place = place.map_or_else(|_| "the address".to_owned(), |address| address.to_string());
-    // A password stays out of the message.
-    let store = match store.contains('@') {
-        true => "URL",
-        false => store,
-    };
     WrongUse(format!(
         "other machines can reach {place}, and the store has no token, so the host would take every \
          request without asking who sends it; make a token with `quipu token create NAME --role \
@@ -156,7 +214,7 @@ pub(super) fn cache_dir(url: &StoreUrl, config: &Config) -> Option<PathBuf> {
         StoreUrl::Sqlite(file) => Some(file.with_added_extension("compiled")),
         StoreUrl::Postgres(_) | StoreUrl::Memory => None,
     };
-    config.cache_dir.clone().or(next_to_it)
+    config.general().cache_dir.or(next_to_it)
 }
 
 /// The signals that ask a process to end.

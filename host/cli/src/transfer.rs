@@ -1,15 +1,52 @@
 //! Shared code of export, import, backup and migrate.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::WrongUse;
+use super::secret::{PASSWORD_SHOWN, Secret, has_password};
 use quipu::store::StoreUrl;
 
-/// The address of a store, as a person has typed it.
-pub fn store_url(text: &str) -> Result<StoreUrl, WrongUse> {
-    text.parse().map_err(|error| WrongUse(format!("{error}")))
+/// In place of `--store`, of the commands that open a store.
+#[derive(Debug, Args)]
+pub struct StoreFile {
+    /// A file whose only line is the address of the store
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    store_file: Option<PathBuf>,
+}
+
+impl StoreFile {
+    /// The address of the store, from the file if there is one.
+    ///
+    /// # Errors
+    /// When the file can't be read, or the address is malformed.
+    pub fn or(&self, given: &Secret) -> Result<StoreUrl, WrongUse> {
+        let url = self.or_option(Some(given))?;
+        url.ok_or_else(|| WrongUse("there is no store; name it with --store".to_owned()))
+    }
+
+    /// The same for a command that can do without a store.
+    ///
+    /// # Errors
+    /// As [`StoreFile::or`].
+    pub fn or_option(&self, given: Option<&Secret>) -> Result<Option<StoreUrl>, WrongUse> {
+        let address = match &self.store_file {
+            Some(path) => Some(Secret::read(path)?),
+            None => given.cloned(),
+        };
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        if self.store_file.is_none() && has_password(address.reveal()) {
+            // The reader may be gone.
+            _ = writeln!(io::stderr(), "warning: {PASSWORD_SHOWN}");
+        }
+        let url = address.reveal().parse();
+        url.map(Some).map_err(|error| WrongUse(format!("{error}")))
+    }
 }
 
 /// A progress bar for bytes on stderr; none if stderr is not a terminal.

@@ -53,8 +53,8 @@ mod state;
 mod streams;
 mod subscribe;
 mod subscriptions;
-mod tokens;
 pub mod tls;
+mod tokens;
 mod types;
 mod verify;
 

@@ -71,6 +71,7 @@ impl fmt::Debug for Reload {
 /// does the same.
 #[utoipa::path(
     post, path = "/v1/reload", tag = "operations",
+    security(("token" = ["operate"])),
     responses(
         (status = 200, body = Reloaded, description = "What has changed"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A problem: `reload-refused` when a setting is wrong"),

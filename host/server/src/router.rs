@@ -22,8 +22,8 @@ use super::request::LARGE_MAX;
 use super::{
     App, Options, access, acknowledgements, activate, appends, audit, changes, commands, deed,
     deployments, documents, domain, export, health, lines, log, marks, modules, openapi, pages,
-    params, preflights, projections, rejections, reload, shadows, snapshots, state, streams, subscribe,
-    subscriptions, tokens, types, verify,
+    params, preflights, projections, rejections, reload, shadows, snapshots, state, streams,
+    subscribe, subscriptions, tokens, types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;

@@ -78,7 +78,7 @@ fn the_error_about_a_wrong_address_shows_no_password() {
         &["import", "--store", wrong],
         &["backup", "--store", wrong, &out],
         &["migrate", "--store", wrong],
-        &["events", "--url", "https://ann:s3cret@db/bank"],
+        &["events", "--url", "ftp://ann:s3cret@db/bank"],
     ] {
         let said = run(args);
         assert_eq!(said.code, 2, "{args:?}: {}", said.err);

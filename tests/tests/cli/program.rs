@@ -9,8 +9,11 @@ use tempfile::TempDir;
 pub fn quipu(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quipu-program"));
     command.args(args).stdin(Stdio::null());
-    for name in ["QUIPU_URL", "QUIPU_TOKEN", "QUIPU_LOG", "COLUMNS"] {
-        command.env_remove(name);
+    command.env_remove("COLUMNS");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("QUIPU_") {
+            command.env_remove(name);
+        }
     }
     command
 }
@@ -64,7 +67,8 @@ impl Served {
         Self::ready(dir, command)
     }
 
-    fn ready(dir: TempDir, mut command: Command) -> Self {
+    /// A host that a command starts.
+    pub fn ready(dir: TempDir, mut command: Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

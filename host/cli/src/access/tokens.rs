@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::reach;
 use crate::exit::WrongUse;
+use crate::secret::Secret as Address;
 use crate::table::{Table, id, text, time, word};
-use crate::transfer::store_url;
+use crate::transfer::StoreFile;
 use crate::{Client, Connection};
 use quipu::access::{self, Grant, NewToken, Role, Tokens};
 use quipu::model::SystemClock;
@@ -39,7 +40,9 @@ enum Action {
 struct Place {
     /// Work on this store itself, while no host has it open
     #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    store: Option<Address>,
+    #[command(flatten)]
+    store_file: StoreFile,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -106,8 +109,8 @@ impl Create {
             categories: self.categories,
             projections: self.projections,
         };
-        let created = match &self.place.store {
-            Some(store) => {
+        let created = match self.place.opened().await? {
+            Some(opened) => {
                 let expires_at = self.expires.map(micros);
                 let new = NewToken {
                     name: self.name,
@@ -115,7 +118,6 @@ impl Create {
                     expires_at,
                     by: None,
                 };
-                let opened = Opened::open(store).await?;
                 let created = opened.tokens.create(new).await;
                 opened.close().await?;
                 let (token, secret) = created.map_err(wrong_use)?;
@@ -157,9 +159,8 @@ impl Create {
 
 impl List {
     async fn run(self) -> Result<()> {
-        let tokens = match &self.place.store {
-            Some(store) => {
-                let opened = Opened::open(store).await?;
+        let tokens = match self.place.opened().await? {
+            Some(opened) => {
                 let tokens = opened.tokens.list().await;
                 opened.close().await?;
                 tokens?.iter().map(TokenView::of).collect()
@@ -217,9 +218,8 @@ fn row(token: &TokenView) -> [String; 7] {
 
 impl Revoke {
     async fn run(self) -> Result<()> {
-        let revoked = match &self.place.store {
-            Some(store) => {
-                let opened = Opened::open(store).await?;
+        let revoked = match self.place.opened().await? {
+            Some(opened) => {
                 let revoked = opened.tokens.revoke(&self.which).await;
                 opened.close().await?;
                 TokenView::of(&revoked?)
@@ -245,16 +245,21 @@ struct Opened {
     writer: Box<dyn store::EventWriter>,
 }
 
-impl Opened {
-    async fn open(store: &str) -> Result<Self> {
-        let url = store_url(store)?;
+impl Place {
+    /// The store that is named, if one is.
+    async fn opened(&self) -> Result<Option<Opened>> {
+        let Some(url) = self.store_file.or_option(self.store.as_ref())? else {
+            return Ok(None);
+        };
         let store = store::open(&url).await?;
-        Ok(Self {
+        Ok(Some(Opened {
             tokens: Tokens::new(store.tokens, Arc::new(SystemClock)),
             writer: store.writer,
-        })
+        }))
     }
+}
 
+impl Opened {
     async fn close(self) -> store::Result<()> {
         self.writer.close().await
     }

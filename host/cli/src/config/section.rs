@@ -1,169 +1,123 @@
-//! What a section of the configuration file is made of.
+//! What a section of the configuration is made of.
 
-use std::collections::HashMap;
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use toml::Value as Toml;
 
-use serde::Deserialize;
+use super::key::{Key, Kind};
+use super::value::Value;
 
-use super::super::policies::Policies;
-use quipu::engine;
-
-/// A section of the file that sets options of type `O`.
+/// A section that sets options of type `O`.
 pub trait Section<O> {
     /// Sets the options whose keys are given. All others keep their values.
     fn apply(&self, options: &mut O);
+
+    /// The values of options, by the names of their keys; none for those that are not set.
+    fn values(options: &O) -> Vec<(&'static str, Option<Toml>)>;
 }
 
-/// The value of a key.
-pub trait Value {
-    /// The type of the option that it sets.
-    type Option;
+/// Reads the value of a key.
+///
+/// # Errors
+/// When it is not of the kind, or not within the range of the key.
+pub fn parse<V: Value>(key: &Key, given: &Toml) -> Result<V, String> {
+    let wrong = |why| format!("{}: {why}", key.path());
+    match V::parse(given).map_err(wrong)? {
+        Some(value) => {
+            key.check(value.number())?;
+            Ok(value)
+        }
+        None => Err(format!(
+            "{}: expected {}, found {}",
+            key.path(),
+            key.kind.expected(),
+            match given.type_str() {
+                "string" => "a text",
+                "array" if key.kind == Kind::Names => "a list of something else",
+                "array" => "a list",
+                "table" => "a table of something else",
+                "integer" => "a whole number",
+                "float" => "a number with a decimal point",
+                "boolean" => "true or false",
+                _ => "a time",
+            }
+        )),
+    }
+}
 
-    /// The number that the range of the key bounds; none for a value that is not a number.
-    fn number(&self) -> Option<u64> {
+macro_rules! optional {
+    () => {
         None
-    }
-
-    /// The value of the option.
-    fn option(&self) -> Self::Option;
-}
-
-macro_rules! numbers {
-    ($($number:ident)*) => {
-        $(impl Value for $number {
-            type Option = Self;
-
-            fn number(&self) -> Option<u64> {
-                u64::try_from(*self).ok()
-            }
-
-            fn option(&self) -> Self {
-                *self
-            }
-        })*
+    };
+    ($value:expr) => {
+        Some($value)
     };
 }
 
-numbers! { u32 u64 usize }
-
-impl Value for bool {
-    type Option = Self;
-
-    fn option(&self) -> Self {
-        *self
-    }
-}
-
-/// A time in milliseconds.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Millis(u64);
-
-impl Value for Millis {
-    type Option = Duration;
-
-    fn number(&self) -> Option<u64> {
-        Some(self.0)
-    }
-
-    fn option(&self) -> Duration {
-        Duration::from_millis(self.0)
-    }
-}
-
-/// A list of names.
-pub type Names = Vec<String>;
-
-impl Value for Names {
-    type Option = Self;
-
-    fn option(&self) -> Self {
-        self.clone()
-    }
-}
-
-/// A number for each category.
-pub type ByCategory = HashMap<String, u64>;
-
-impl Value for ByCategory {
-    type Option = Self;
-
-    fn option(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Value for Policies {
-    type Option = engine::Policies;
-
-    fn option(&self) -> engine::Policies {
-        self.options()
-    }
-}
-
-/// Rejects a number that is not within the range of its key.
-pub fn check<V: Value>(
-    key: &str,
-    given: Option<&V>,
-    range: RangeInclusive<u64>,
-) -> Result<(), String> {
-    let Some(given) = given.and_then(V::number) else {
-        return Ok(());
-    };
-    if range.contains(&given) {
-        return Ok(());
-    }
-    let (least, most) = range.into_inner();
-    let allowed = match most {
-        u64::MAX => format!("{least} or more"),
-        most => format!("{least} to {most}"),
-    };
-    Err(format!("{key} is {given}; it must be {allowed}"))
-}
-
-/// Declares a section. Each key has one line: its type, the range of its number, and the option that
-/// it sets. The default of a key is that of its option.
+/// Declares a section. Each key has its description and one line: its type, the range of its number,
+/// and the option that it sets. The default of a key is that of its option; if that depends on the
+/// machine or is nothing, an example and words follow.
 macro_rules! section {
     (
-        $(#[$attribute:meta])*
+        $(#[doc = $about:literal])+
         $section:ident $name:literal
         $($options:ty {
             $(
-                $(#[$doc:meta])*
-                $key:ident: $value:ident $(in $range:expr)? => $option:ident $(. $part:tt)*;
+                $(#[doc = $doc:literal])+
+                $key:ident: $value:ident $(in $range:expr)? => $option:ident $(. $part:tt)*
+                $(($example:literal, $default:literal))?;
             )*
         })*
     ) => {
-        $(#[$attribute])*
-        #[derive(Debug, Default, serde::Deserialize)]
-        #[serde(deny_unknown_fields, default)]
+        $(#[doc = $about])+
+        #[derive(Debug, Default, Clone)]
         pub struct $section {
-            $($($(#[$doc])* pub $key: Option<$value>,)*)*
+            $($($(#[doc = $doc])+ pub $key: Option<$value>,)*)*
         }
 
         impl $section {
-            /// Rejects numbers with which the host could not work.
-            pub fn check(&self) -> Result<(), String> {
-                $($($(
-                    let key = concat!($name, ".", stringify!($key));
-                    super::section::check(key, self.$key.as_ref(), $range)?;
-                )?)*)*
-                Ok(())
-            }
+            /// What it is about.
+            pub const ABOUT: &str = [$($about),+][0];
 
             /// Every key.
-            #[cfg(test)]
-            pub const KEYS: &[&str] = &[$($(stringify!($key),)*)*];
+            pub const KEYS: &[super::key::Key] = &[$($(super::key::Key {
+                section: $name,
+                name: stringify!($key),
+                doc: &[$($doc),+],
+                kind: <$value as super::value::Value>::KIND,
+                range: super::section::optional!($($range)?),
+                default: super::section::optional!($(($example, $default))?),
+            },)*)*];
+
+            /// Sets the value of a key.
+            pub fn set(
+                &mut self,
+                key: &super::key::Key,
+                given: &toml::Value,
+            ) -> Result<(), String> {
+                match key.name {
+                    $($(stringify!($key) => {
+                        self.$key = Some(super::section::parse(key, given)?);
+                    })*)*
+                    _ => return Err(format!("there is no key {}", key.path())),
+                }
+                Ok(())
+            }
         }
 
         $(impl super::section::Section<$options> for $section {
             fn apply(&self, options: &mut $options) {
                 $(if let Some(given) = &self.$key {
-                    options.$option$(.$part)* = super::section::Value::option(given);
+                    options.$option$(.$part)* = super::value::Value::option(given);
                 })*
+            }
+
+            fn values(options: &$options) -> Vec<(&'static str, Option<toml::Value>)> {
+                vec![$((
+                    stringify!($key),
+                    <$value as super::value::Value>::shown(&options.$option$(.$part)*),
+                ),)*]
             }
         })*
     };
 }
 
-pub(super) use section;
+pub(super) use {optional, section};

@@ -1,9 +1,12 @@
-//! The sections of the configuration file.
+//! The sections of the configuration.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use super::super::policies::Policies;
-use super::section::{ByCategory, Millis, Names, section};
+use super::super::secret::Secret;
+use super::section::section;
+use super::value::{Address, ByCategory, Millis, Names, Path, Text, Texts};
 use quipu::model::AppendLimits;
 use quipu::{engine, projection, runtime, subscribe};
 use quipu_server as http;
@@ -18,35 +21,132 @@ const THREADS: RangeInclusive<u64> = 1..=1_024;
 /// A number of things that each use a little memory.
 const MANY: RangeInclusive<u64> = 1..=1_000_000;
 
+/// What the host serves, and where.
+#[derive(Debug, Clone)]
+pub struct General {
+    /// The address of the store.
+    pub store: Secret,
+    /// A file with the address of the store.
+    pub store_file: Option<PathBuf>,
+    /// The address to listen on.
+    pub listen: String,
+    /// Listen on an address that other machines reach.
+    pub allow_unauthenticated: bool,
+    /// A folder of components.
+    pub modules: Option<PathBuf>,
+    /// Where compiled components are stored.
+    pub cache_dir: Option<PathBuf>,
+    /// Public keys of those who may bring modules.
+    pub keys: Vec<String>,
+    /// What is logged.
+    pub log: String,
+    /// Added to the metadata of every command and direct append.
+    pub metadata: Texts,
+}
+
+impl Default for General {
+    fn default() -> Self {
+        Self {
+            store: "sqlite:quipu.db".into(),
+            store_file: None,
+            listen: "127.0.0.1:7878".to_owned(),
+            allow_unauthenticated: false,
+            modules: None,
+            cache_dir: None,
+            keys: Vec::new(),
+            log: "info".to_owned(),
+            metadata: Texts::new(),
+        }
+    }
+}
+
+/// The files of the host's certificate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain of certificates.
+    pub certificate: Option<PathBuf>,
+    /// The private key.
+    pub key: Option<PathBuf>,
+}
+
+section! {
+    /// Keys before the first section.
+    Top ""
+    General {
+        /// The store: sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME, or memory:.
+        store: Address => store;
+        /// A file whose only line is the address of the store; excludes `store`.
+        store_file: Path => store_file ("\"/run/secrets/quipu-store\"", "none");
+        /// The address to listen on; port 0 picks a free port.
+        listen: Text => listen;
+        /// Listen on an address that other machines reach, although the host asks nobody who it is.
+        allow_unauthenticated: bool => allow_unauthenticated;
+        /// A folder of components, which are uploaded at the start, and activated if new.
+        modules: Path => modules ("\"modules\"", "none");
+        /// Where compiled components are stored. Only the host may be able to write there.
+        cache_dir: Path => cache_dir ("\"quipu.db.compiled\"", "FILE.compiled next to the file of a SQLite store, otherwise none");
+        /// Public keys: only components that one of them has signed are accepted.
+        keys: Names => keys;
+        /// What is logged, as `info` or `quipu=debug`. Read at every reload.
+        log: Text => log;
+        /// Added to the metadata of every command and direct append; never replaces the caller's.
+        metadata: Texts => metadata;
+    }
+}
+
+section! {
+    /// The certificate of the host. With both files it serves https, otherwise http.
+    Tls "tls"
+    TlsFiles {
+        /// The certificate and those of its authorities, in PEM. Read at every reload.
+        certificate: Path => certificate ("\"tls.crt\"", "none");
+        /// The private key of the certificate, in PEM. Read at every reload.
+        key: Path => key ("\"tls.key\"", "none");
+    }
+}
+
 section! {
     /// How commands are executed.
     Engine "engine"
     engine::Options {
-        workers: usize in THREADS => workers;
+        /// Threads that decide.
+        workers: usize in THREADS => workers ("4", "the number of processors, at most 8");
+        /// Commands in flight; one more is answered with `overloaded`.
         in_flight_max: usize in MANY => in_flight_max;
+        /// How long a command is decided again after conflicts.
         deadline_ms: Millis in TIME => deadline;
+        /// Aggregates that one worker keeps in memory.
         warm_aggregates_max: usize in SOME => warm_aggregates_max;
+        /// Guest memory that one worker uses for them.
         warm_bytes_max: usize in SOME => warm_bytes_max;
-        /// Number of rejections stored for each category; 0 stores none.
+        /// Rejections stored for each category; 0 stores none.
         rejections_max: usize => rejections_max;
-        /// Decide everything twice, in instances that share nothing.
+        /// Decide everything twice, in instances that share nothing; a difference is a fault.
         check_purity: bool => check_purity;
-        /// Maximum number of events since the newest usable snapshot.
+        /// By category: events since the newest usable snapshot.
         stream_events_max: ByCategory => stream_events_max;
+        /// By category: "off", { every = EVENTS } or { load_ms = MILLISECONDS }.
         snapshots: Policies => snapshots;
     }
 }
 
 section! {
-    /// Limits of one append, decided or raw.
+    /// Limits of one append, decided or direct.
     Limits "limits"
     AppendLimits {
+        /// Events of one append.
         events_max: usize in SOME => events_max;
+        /// Data of one event.
         event_bytes_max: usize in SOME => event_bytes_max;
+        /// Data of all events of one append.
         append_bytes_max: usize in SOME => append_bytes_max;
+        /// Metadata of one event.
         metadata_bytes_max: usize => metadata_bytes_max;
+        /// Length of the name of a type.
         type_bytes_max: usize in SOME => type_bytes_max;
+        /// Tags of one event.
         tags_max: usize => tags_max;
+        /// Length of one tag.
         tag_bytes_max: usize => tag_bytes_max;
     }
 }
@@ -55,17 +155,21 @@ section! {
     /// Limits of guests, and of the compilation of their components.
     Guests "guests"
     runtime::Limits {
+        /// Fuel of one call.
         fuel_per_call: u64 in SOME => fuel_per_call;
+        /// Time of one call.
         deadline_ms: Millis in TIME => deadline;
+        /// Linear memory of one instance.
         memory_bytes_max: usize in 1 << 16..=4 << 30 => memory_bytes_max;
+        /// What one call may return.
         output_bytes_max: usize in SOME => output_bytes_max;
-        /// Also the longest body that uploads a component.
+        /// Size of a component, and of the body that uploads it.
         component_bytes_max: usize in SOME => component_bytes_max;
     }
     runtime::Compiler {
-        /// Maximum address space for compiling one component.
+        /// Address space for compiling one component.
         compile_memory_bytes_max: u64 in 256 << 20..=u64::MAX => memory_bytes_max;
-        /// Maximum time for compiling one component.
+        /// Processor time for compiling one component; the run time may be twice as long.
         compile_time_max_ms: Millis in 1_000..=DAY_MS => time_max;
     }
 }
@@ -74,32 +178,37 @@ section! {
     /// Limits of requests and connections.
     Http "http"
     http::Options {
+        /// A larger JSON body is refused: 413 `too-large`.
         body_bytes_max: usize in SOME => body_bytes_max;
+        /// A longer line of NDJSON ends the request: `too-large`.
         line_bytes_max: usize in SOME => line_bytes_max;
+        /// Commands of one NDJSON request in flight; further ones wait.
         lines_in_flight_max: usize in SOME => lines_in_flight_max;
+        /// Time from the head of a request to its answer; then 504 `timeout`.
         request_time_max_ms: Millis in TIME => request_time_max;
-        /// The same for an upload of a component, which is compiled before the answer.
+        /// The same for the upload of a component, which is compiled before the answer.
         upload_time_max_ms: Millis in TIME => upload_time_max;
+        /// A client that reads nothing of an answer for this long is disconnected.
         slow_reader_max_ms: Millis in TIME => slow_reader_max;
-        /// Maximum number of open connections.
+        /// Open connections; one more closes the one that has been idle for longest.
         connections_max: usize in MANY => connections_max;
-        /// Maximum number of requests in flight of one HTTP/2 connection.
+        /// Requests in flight of one HTTP/2 connection.
         connection_requests_max: u32 in 1..=10_000 => connection_requests_max;
-        /// Time limit for a request's line and headers.
+        /// Time for the line and the headers of a request, and for the TLS handshake.
         head_time_max_ms: Millis in TIME => head_time_max;
-        /// Time limit for a connection without a request in flight.
+        /// How long a connection without a request in flight stays open.
         idle_max_ms: Millis in TIME => idle_max;
-        /// Time limit for 16 KiB of a body, or its rest.
+        /// Time for 16 KiB of a body, or its rest; then 408 `body-timeout`.
         body_wait_max_ms: Millis in TIME => body_wait_max;
-        /// Time limit for the next line of NDJSON.
+        /// Time until the next line of NDJSON begins.
         lines_wait_max_ms: Millis in TIME => lines_wait_max;
-        /// Bytes in memory of all bodies. Its minimum depends on the largest body.
+        /// Memory for all bodies; at least four times the largest body.
         bodies_bytes_max: usize => bodies_bytes_max;
-        /// Bytes in memory of all answers with pages.
+        /// Memory for all answers with pages.
         answers_bytes_max: usize in 64 << 20..=u64::MAX => answers_bytes_max;
-        /// Names under which the host is reached.
+        /// Names under which the host is reached; addresses and names without a dot need no entry.
         hosts: Names => hosts;
-        /// Origins of web pages that may call the host.
+        /// Origins of web pages that may call the host, as `https://shop.example`.
         origins: Names => origins;
     }
 }
@@ -108,12 +217,15 @@ section! {
     /// Limits of subscriptions.
     Subscriptions "subscriptions"
     subscribe::Options {
+        /// Subscriptions of this host.
         max: usize in SOME => subscriptions_max;
         /// Newest events in memory that all subscriptions share.
         ring_events_max: usize in SOME => ring_events_max;
+        /// Bytes of these events.
         ring_bytes_max: usize in SOME => ring_bytes_max;
-        /// Bytes in memory of all subscriptions while they catch up.
+        /// Pages in memory of all subscriptions while they catch up.
         catch_up_bytes_max: usize in SOME => catch_up_bytes_max;
+        /// A subscription that has sent nothing for this long sends a heartbeat.
         heartbeat_ms: Millis in TIME => heartbeat;
     }
 }
@@ -124,26 +236,27 @@ section! {
     projection::Options {
         /// Lease of a build: how long a host owns it without renewing.
         lease_ms: Millis in 100..=DAY_MS => lease;
-        /// Documents in memory for each build.
+        /// Documents in memory, for each build.
         cache_bytes: usize in SOME => cache_bytes;
-        /// Attempts for an event that can't be folded before the policy applies.
+        /// Attempts for an event that can't be folded, before the policy applies.
         attempts: u32 in SOME => attempts;
-        /// The initial pause between two attempts.
+        /// The first pause between two attempts.
         retry_first_ms: Millis in TIME => retry.0;
-        /// The maximum pause between two attempts.
+        /// The longest pause between two attempts.
         retry_max_ms: Millis in TIME => retry.1;
-        /// Maximum number of parked events of one build.
+        /// Parked events of one build, and dropped events of one projection.
         parked_max: usize in SOME => parked_max;
-        /// Number of pages that are folded at the same time.
-        folding_max: usize in THREADS => folding_max;
+        /// Pages that are folded at the same time, of all projections.
+        folding_max: usize in THREADS => folding_max ("2", "half of the processors, at least 2");
         /// Threads that fold one page of a build that lags.
-        threads: usize in THREADS => threads;
+        threads: usize in THREADS => threads ("4", "the number of processors, at most 4");
         /// Time that each inline projection may use for a batch of appends.
         inline_ms: Millis in TIME => inline_time;
-        /// Failed appends in a row after which an inline projection counts as failing.
+        /// Failed appends in a row after which an inline projection is failing.
         failing_after: u32 in SOME => failing_after;
-        /// Time limit for the comparison before a rebuild takes over.
+        /// Time for the comparison before a rebuild takes over.
         comparison_ms: Millis in TIME => comparison_time;
+        /// Documents in memory during `verify --projections`.
         verify_bytes: usize in SOME => verify_bytes;
     }
 }

@@ -23,7 +23,7 @@ const WAIT_MS: RangeInclusive<u32> = 1..=600_000;
 /// `reader_wait_max_ms` how long a read waits for one of them, `reader_answer_max_ms` how long it
 /// waits for an answer on it, `writer_wait_max_ms` how long a batch waits for a lost connection
 /// or an answer, and `import_max_ms` how long one part of an import may take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     /// The URL without the store's own parameters, as the driver reads it.
     database: String,
@@ -184,6 +184,13 @@ impl fmt::Display for Url {
         let place = base.split_once("://").map_or(base, |(_, rest)| rest);
         let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
         write!(f, "postgres://{place}?schema={}", self.schema)
+    }
+}
+
+/// As it is displayed, because the address may have a password.
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 

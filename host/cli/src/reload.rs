@@ -1,0 +1,57 @@
+//! Reads the configuration a second time while the host runs: on SIGHUP, and on `POST /v1/reload`.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::signal::unix::Signal;
+
+use super::config::{Config, Flags};
+use super::{log, tls};
+use quipu_api::Reloaded;
+use quipu_server::Reload;
+use quipu_server::tls::Tls;
+
+/// What the settings of a running host come from.
+pub struct Sources {
+    /// The configuration file.
+    pub file: Option<PathBuf>,
+    /// The flags of `quipu serve`.
+    pub flags: Flags,
+}
+
+impl Sources {
+    /// Reloads the settings of a host that was started with a configuration.
+    pub fn reload(self, started: Config, tls: Option<Arc<Tls>>) -> Reload {
+        let log = Mutex::new(started.general().log);
+        Reload::new(move || {
+            let config = Config::load(self.file.as_deref(), &self.flags);
+            let config = config.map_err(|error| error.0)?;
+            let identity = tls::load(&config.tls()).map_err(|error| error.0)?;
+            // Everything is right: only now something changes.
+            let mut changed = Vec::new();
+            let mut restart = started.differences(&config);
+            if let (Some(tls), Some(identity)) = (&tls, identity) {
+                restart.retain(|path| !path.starts_with("tls."));
+                if tls.replace(identity) {
+                    changed.push("tls.certificate".to_owned());
+                }
+            }
+            restart.retain(|path| path != "log");
+            let wanted = config.general().log;
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            if *log != wanted {
+                log::set(&wanted)?;
+                *log = wanted;
+                changed.push("log".to_owned());
+            }
+            Ok(Reloaded { changed, restart })
+        })
+    }
+}
+
+/// Reloads at every signal. The result is logged.
+pub async fn at_signals(mut hangup: Signal, reload: Reload) {
+    while hangup.recv().await.is_some() {
+        _ = reload.run().await;
+    }
+}
