@@ -184,6 +184,8 @@ choices! {
         | "internal" | "contract" | "host-out-of-memory";
     /// Why a projection is not as fresh as asked for.
     NotFreshReason: "lagging" | "stopped" | "paused" | "parked" | "stale";
+    /// Who is affected by a change of a component's description.
+    Affected: "callers" | "readers" | "queries" | "snapshots" | "operators";
     /// The type of an index's values.
     IndexKind: "text" | "integer" | "number" | "boolean";
 }

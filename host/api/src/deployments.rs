@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use quipu::model::Settings;
 use quipu::store::{Deployment, PreflightSummary};
 
-use crate::{ObjectionView, choices};
+use crate::{ObjectionView, ReleaseChangeView, choices};
 
 /// Activations.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -84,6 +84,10 @@ pub struct SummaryView {
     pub same: u64,
     /// Objections to the module: the first 100.
     pub objections: Vec<ObjectionView>,
+    /// What the release changes for callers, readers and others, as in the result of a preflight.
+    /// Only in the answer to the request that activates it, because the history does not store it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ReleaseChangeView>,
 }
 
 impl DeploymentView {
@@ -137,6 +141,7 @@ impl SummaryView {
                     text: objection.text,
                 })
                 .collect(),
+            changes: Vec::new(),
         }
     }
 }

@@ -50,7 +50,7 @@ pub use modules::{
     UpcastView,
 };
 pub use ndjson::Lines;
-pub use preflights::{JudgedView, ObjectionView, PreflightView};
+pub use preflights::{JudgedView, ObjectionView, PreflightView, ReleaseChangeView};
 pub use problem::{Expected, Problem, Rejection, Result};
 pub use projection_status::{
     BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,

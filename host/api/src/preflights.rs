@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use quipu::deploy::ReleaseChange;
 use quipu::proof::Preflight;
 
-use crate::FindingView;
+use crate::{FindingView, choices};
 
 /// The findings of a preflight.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -33,6 +34,10 @@ pub struct PreflightView {
     pub events: u64,
     /// Objections to the candidate.
     pub objections: Vec<ObjectionView>,
+    /// What the release changes for callers, readers and others: the first 100, those that break
+    /// something first. They block nothing. Absent if nothing is replaced or described otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ReleaseChangeView>,
     /// Recorded commands by type, as the candidate decides them.
     pub commands: Vec<JudgedView>,
     /// Examples: the first 10 of each kind and type of command, 100 in all.
@@ -57,6 +62,21 @@ pub struct ObjectionView {
     pub count: u64,
     /// Whether it blocks the activation.
     pub blocks: bool,
+    /// A message for people.
+    pub text: String,
+}
+
+/// A difference between the descriptions of a component and of the active one that it replaces.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseChangeView {
+    /// Name of the component.
+    pub component: String,
+    /// Whether something that works with the active component may fail with the new one.
+    pub breaks: bool,
+    /// Who is affected: programs that send commands, readers of events, readers of documents,
+    /// states that are restored from snapshots, or operators.
+    #[schema(value_type = choices::Affected)]
+    pub affected: String,
     /// A message for people.
     pub text: String,
 }
@@ -117,6 +137,18 @@ pub struct JudgedView {
     pub refused_failed: u64,
 }
 
+impl ReleaseChangeView {
+    /// The view of a change.
+    pub fn of(changed: ReleaseChange) -> Self {
+        Self {
+            component: changed.component.into(),
+            breaks: changed.change.breaks,
+            affected: changed.change.affected.to_string(),
+            text: changed.change.text,
+        }
+    }
+}
+
 impl PreflightView {
     /// The view of a preflight.
     pub fn of(found: Preflight) -> Self {
@@ -164,6 +196,11 @@ impl PreflightView {
                     blocks: objection.blocks,
                     text: objection.text,
                 })
+                .collect(),
+            changes: found
+                .changes
+                .into_iter()
+                .map(ReleaseChangeView::of)
                 .collect(),
             examples: found
                 .decided

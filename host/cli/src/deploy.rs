@@ -101,6 +101,7 @@ async fn activated(
                     };
                     writeln!(out, "{said}: {kind}: {text}")?;
                 }
+                preflight::print_changes(&found.changes, &mut out)?;
             }
             Ok((_, RunLine::Deployment(deployed))) => return Ok(*deployed),
             Ok(_) => bail!("the host sent an unexpected answer"),

@@ -8,11 +8,12 @@ use console::Term;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::author::diff;
 use super::deploy::upload;
 use super::execute::one_lined;
 use super::table::{self, Table, grouped, id, number, printable, short};
 use super::{Client, Connection, runs};
-use quipu_api::{PreflightView, RunLine};
+use quipu_api::{PreflightView, ReleaseChangeView, RunLine};
 
 /// Number of examples to print.
 const PRINTED_MAX: usize = 5;
@@ -22,7 +23,8 @@ const PRINTED_MAX: usize = 5;
 /// The components are uploaded. They decide the recorded commands of the categories that they would
 /// change, each on the state that the recorded events before it lead to. Their decisions are
 /// compared with the recorded ones. Types of stored events, snapshots, and the events that active
-/// projections read are checked, too. The exit code is 1 if something blocks the activation.
+/// projections read are checked, too. Changes that break callers, readers or queries are listed, as
+/// by `quipu diff`; they block nothing. The exit code is 1 if something blocks the activation.
 #[derive(Debug, Args)]
 pub struct Preflight {
     /// The components, which would become active together
@@ -138,6 +140,7 @@ pub fn print(found: &PreflightView, width: Option<usize>, out: &mut impl Write) 
         let (kind, text) = (printable(&objection.kind), printable(&objection.text));
         writeln!(out, "{weight}: {kind}: {text}")?;
     }
+    print_changes(&found.changes, out)?;
     // One example of each kind and type of command.
     let mut shown = BTreeSet::new();
     let mut examples = found.examples.iter();
@@ -154,6 +157,17 @@ pub fn print(found: &PreflightView, width: Option<usize>, out: &mut impl Write) 
             out,
             "\n--json of `preflight` and `shadow` has up to 100 examples"
         )?;
+    }
+    Ok(())
+}
+
+/// Writes what a release changes for others, one line each, as `quipu diff` does.
+pub fn print_changes(changes: &[ReleaseChangeView], out: &mut impl Write) -> io::Result<()> {
+    for change in changes {
+        let (component, affected) = (printable(&change.component), printable(&change.affected));
+        let mark = diff::mark(change.breaks);
+        let text = printable(&change.text);
+        writeln!(out, "{mark}  {component}: {affected}: {text}")?;
     }
     Ok(())
 }

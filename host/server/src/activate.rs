@@ -273,11 +273,17 @@ impl Activating {
     async fn perform(&self, host: &Host, mut telling: Telling) -> Result<DeploymentView> {
         let mut tell = |progress| telling.progress(progress);
         let prepared = host.prepare(self.0.clone(), &mut tell).await?;
+        let mut changes = Vec::new();
         if let Some(found) = prepared.preflight() {
             let view = Box::new(PreflightView::of(found.clone()));
+            changes.clone_from(&view.changes);
             telling.tell(RunLine::Preflight(view)).await;
         }
-        Ok(DeploymentView::of(prepared.activate().await?, true))
+        let mut deployed = DeploymentView::of(prepared.activate().await?, true);
+        if let Some(summary) = &mut deployed.preflight {
+            summary.changes = changes;
+        }
+        Ok(deployed)
     }
 }
 

@@ -1,11 +1,11 @@
 //! What changes for others when a component takes the place of another one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use serde::Serialize;
 
-use super::schema_changes::{Side, schema_changes};
+use super::schema_changes::{Side, WORK_MAX, schema_changes};
 use crate::model::{MessageType, Name};
 use crate::runtime::{Manifest, Module};
 
@@ -56,7 +56,10 @@ pub struct Change {
 /// breaks comes first. Nothing is executed, so a rule that decides differently is no change here;
 /// a preflight finds it.
 pub fn changes(old: &Module, new: &Module) -> Vec<Change> {
-    let mut changes = Changes(Vec::new());
+    let mut changes = Changes {
+        found: Vec::new(),
+        work: WORK_MAX,
+    };
     changes.names(old, new);
     changes.commands(old.manifest(), new.manifest());
     changes.events(old, new);
@@ -65,16 +68,31 @@ pub fn changes(old: &Module, new: &Module) -> Vec<Change> {
     changes.steps(old, new);
     changes.projections(old, new);
     changes
-        .0
+        .found
         .sort_by_key(|change| (!change.breaks, change.affected));
-    changes.0
+    changes.found
 }
 
-struct Changes(Vec<Change>);
+struct Changes {
+    found: Vec<Change>,
+    /// What may still be compared in schemas.
+    work: usize,
+}
+
+/// Message types by name and alias, each of which is unique.
+type Types<'a> = HashMap<&'a str, &'a MessageType>;
+
+fn by_name(types: &[MessageType]) -> Types<'_> {
+    let all = types.iter().flat_map(|it| {
+        let names = std::iter::once(&it.name).chain(&it.aliases);
+        names.map(move |name| (name.as_str(), it))
+    });
+    all.collect()
+}
 
 impl Changes {
     fn breaks(&mut self, affected: Affected, text: String) {
-        self.0.push(Change {
+        self.found.push(Change {
             breaks: true,
             affected,
             text,
@@ -82,7 +100,7 @@ impl Changes {
     }
 
     fn note(&mut self, affected: Affected, text: String) {
-        self.0.push(Change {
+        self.found.push(Change {
             breaks: false,
             affected,
             text,
@@ -104,15 +122,16 @@ impl Changes {
     }
 
     fn commands(&mut self, old: &Manifest, new: &Manifest) {
+        let (known, named) = (by_name(&old.commands), by_name(&new.commands));
         for was in &old.commands {
             let name = &was.name;
-            let Some(is) = new.command(name.as_str()) else {
+            let Some(&is) = named.get(name.as_str()) else {
                 self.breaks(Affected::Callers, format!("command {name} is removed"));
                 continue;
             };
             self.renamed("command", Affected::Callers, was, is);
             for alias in &was.aliases {
-                if new.command(alias.as_str()).is_none() {
+                if !named.contains_key(alias.as_str()) {
                     let text = format!("command {name} has no alias {alias} any more");
                     self.breaks(Affected::Callers, text);
                 }
@@ -128,7 +147,7 @@ impl Changes {
             self.content("command", Affected::Callers, Side::Read, was, is);
         }
         for is in &new.commands {
-            if old.command(is.name.as_str()).is_none() {
+            if !known.contains_key(is.name.as_str()) {
                 self.note(Affected::Callers, format!("command {} is new", is.name));
             }
         }
@@ -136,10 +155,11 @@ impl Changes {
 
     fn events(&mut self, old: &Module, new: &Module) {
         let (was_manifest, manifest) = (old.manifest(), new.manifest());
+        let (known, named) = (by_name(&was_manifest.events), by_name(&manifest.events));
         for was in &was_manifest.events {
             let (name, before) = (&was.name, was.schema_version);
             let has_step = |version: u32| leads_on(new, name, version);
-            let Some(is) = manifest.event(name.as_str()) else {
+            let Some(&is) = named.get(name.as_str()) else {
                 match has_step(before) {
                     true => {
                         let text = format!("event {name} is not written any more; a step lifts it");
@@ -179,7 +199,7 @@ impl Changes {
         }
         for is in &manifest.events {
             let mut names = std::iter::once(&is.name).chain(&is.aliases);
-            if !names.any(|name| was_manifest.event(name.as_str()).is_some()) {
+            if !names.any(|name| known.contains_key(name.as_str())) {
                 self.note(Affected::Readers, format!("event {} is new", is.name));
             }
         }
@@ -208,8 +228,9 @@ impl Changes {
             self.breaks(affected, text);
             return;
         }
-        for (breaks, text) in schema_changes(side, &was.json_schema, &is.json_schema) {
-            self.0.push(Change {
+        let schemas = (&was.json_schema, &is.json_schema);
+        for (breaks, text) in schema_changes(side, schemas.0, schemas.1, &mut self.work) {
+            self.found.push(Change {
                 breaks,
                 affected,
                 text: format!("{what} {}: {text}", is.name),

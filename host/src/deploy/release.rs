@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::release_changes::{ReleaseChange, release_changes};
 use super::{Error, Plan, ProjectionChanges, Registry, Sources, moved};
 use crate::commit::{Staged, Verdict};
 use crate::model::{Digest, Settings, SettingsChange};
@@ -79,6 +80,8 @@ pub struct Prospect {
     pub next: Arc<Plan>,
     /// The stored forms of events.
     pub stored: Vec<TypeUse>,
+    /// What the release changes for others.
+    pub changes: Vec<ReleaseChange>,
 }
 
 impl From<Digest> for Release {
@@ -176,6 +179,7 @@ impl Registry {
         let (activation, next) = prepared.await?;
         Ok(Prospect {
             release: release.clone(),
+            changes: release_changes(&before, &modules).await,
             modules,
             categories: activation.categories,
             before,

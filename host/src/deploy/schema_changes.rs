@@ -1,12 +1,18 @@
-//! Compares two JSON Schemas of a body.
+//! Compares two JSON Schemas of a body. They come from guests, so the work is bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 /// Deepest level that is compared. A schema may refer to itself.
 const LEVELS_MAX: usize = 12;
-/// Most places that are compared. A schema that refers to itself several times has more places than
-/// bytes.
-const PLACES_MAX: usize = 10_000;
+/// Longest schema that is compared, in bytes.
+const SCHEMA_BYTES_MAX: usize = 64 << 10;
+/// Most members, names and values that are compared in all schemas of two components. A schema that
+/// refers to itself several times has more places than bytes.
+pub(super) const WORK_MAX: usize = 1_000_000;
+/// Longest path to a place that is compared, in bytes.
+const PATH_BYTES_MAX: usize = 1_000;
 /// Most differences that are listed.
 const LISTED_MAX: usize = 20;
 
@@ -20,15 +26,23 @@ pub(super) enum Side {
 }
 
 /// Returns the differences, each with whether it breaks others. Nothing if a schema is missing or
-/// can't be read.
-pub(super) fn schema_changes(side: Side, old: &str, new: &str) -> Vec<(bool, String)> {
+/// can't be read, or is too long. `work` is what may still be compared.
+pub(super) fn schema_changes(
+    side: Side,
+    old: &str,
+    new: &str,
+    work: &mut usize,
+) -> Vec<(bool, String)> {
+    if old == new || old.len().max(new.len()) > SCHEMA_BYTES_MAX {
+        return Vec::new();
+    }
     let (Ok(old), Ok(new)) = (serde_json::from_str(old), serde_json::from_str(new)) else {
         return Vec::new();
     };
     let mut comparison = Comparison {
         side,
         roots: (&old, &new),
-        places: 0,
+        work,
         found: Vec::new(),
     };
     comparison.compare("", &old, &new, LEVELS_MAX);
@@ -39,7 +53,7 @@ pub(super) fn schema_changes(side: Side, old: &str, new: &str) -> Vec<(bool, Str
 struct Comparison<'a> {
     side: Side,
     roots: (&'a Value, &'a Value),
-    places: usize,
+    work: &'a mut usize,
     found: Vec<(bool, String)>,
 }
 
@@ -49,9 +63,16 @@ impl<'a> Comparison<'a> {
         self.found.push((breaks, format!("{place} {text}")));
     }
 
+    /// Whether this much can still be compared.
+    fn works(&mut self, work: usize) -> bool {
+        let left = self.work.checked_sub(work);
+        *self.work = left.unwrap_or_default();
+        left.is_some()
+    }
+
     fn compare(&mut self, place: &str, old: &'a Value, new: &'a Value, levels: usize) {
-        self.places += 1;
-        if levels == 0 || self.places > PLACES_MAX || self.found.len() > LISTED_MAX {
+        let is_enough = self.found.len() > LISTED_MAX || place.len() > PATH_BYTES_MAX;
+        if levels == 0 || is_enough || !self.works(1) {
             return;
         }
         let old = resolved(self.roots.0, old);
@@ -69,7 +90,7 @@ impl<'a> Comparison<'a> {
 
     fn types(&mut self, place: &str, old: &Map<String, Value>, new: &Map<String, Value>) {
         let (was, is) = (names(old.get("type")), names(new.get("type")));
-        if was.is_empty() || is.is_empty() {
+        if was.is_empty() || is.is_empty() || !self.works(was.len() + is.len()) {
             return;
         }
         let narrower = was.iter().any(|it| !is.contains(it));
@@ -85,16 +106,18 @@ impl<'a> Comparison<'a> {
     }
 
     fn values(&mut self, place: &str, old: &Map<String, Value>, new: &Map<String, Value>) {
-        let values =
-            |schema: &'_ Map<String, Value>| schema.get("enum").and_then(Value::as_array).cloned();
         let (Some(was), Some(is)) = (values(old), values(new)) else {
             return;
         };
-        for value in was.iter().filter(|value| !is.contains(value)) {
+        let length = |all: &BTreeMap<String, usize>| all.keys().map(String::len).sum::<usize>();
+        if !self.works(length(&was) + length(&is)) {
+            return;
+        }
+        for value in in_order(&was).filter(|value| !is.contains_key(*value)) {
             let breaks = self.side == Side::Read;
             self.add(breaks, place, &format!("can't be {value} any more"));
         }
-        for value in is.iter().filter(|value| !was.contains(value)) {
+        for value in in_order(&is).filter(|value| !was.contains_key(*value)) {
             let breaks = self.side == Side::Written;
             self.add(breaks, place, &format!("can be {value}, too"));
         }
@@ -111,6 +134,11 @@ impl<'a> Comparison<'a> {
             return;
         };
         let (required_before, required) = (names(old.get("required")), names(new.get("required")));
+        if !self.works(was.len() + is.len() + required_before.len() + required.len()) {
+            return;
+        }
+        let required_before: BTreeSet<&str> = required_before.into_iter().collect();
+        let required: BTreeSet<&str> = required.into_iter().collect();
         for (name, schema) in was {
             let inner = format!("{place}/{name}");
             let Some(now) = is.get(name) else {
@@ -122,8 +150,8 @@ impl<'a> Comparison<'a> {
                 continue;
             };
             let (before, after) = (
-                required_before.contains(&name.as_str()),
-                required.contains(&name.as_str()),
+                required_before.contains(name.as_str()),
+                required.contains(name.as_str()),
             );
             match (before, after) {
                 (false, true) => self.add(self.side == Side::Read, &inner, "is required now"),
@@ -133,7 +161,7 @@ impl<'a> Comparison<'a> {
             self.compare(&inner, schema, now, levels - 1);
         }
         for name in is.keys().filter(|name| !was.contains_key(*name)) {
-            let is_required = required.contains(&name.as_str());
+            let is_required = required.contains(name.as_str());
             let text = match is_required {
                 true => "is new and required",
                 false => "is new",
@@ -142,6 +170,19 @@ impl<'a> Comparison<'a> {
             self.add(breaks, &format!("{place}/{name}"), text);
         }
     }
+}
+
+/// The values that a schema lists, as JSON, with their places in the list.
+fn values(schema: &Map<String, Value>) -> Option<BTreeMap<String, usize>> {
+    let values = schema.get("enum")?.as_array()?.iter().enumerate();
+    Some(values.map(|(at, value)| (value.to_string(), at)).collect())
+}
+
+/// Values in the order of their list.
+fn in_order(values: &BTreeMap<String, usize>) -> impl Iterator<Item = &str> {
+    let mut all: Vec<_> = values.iter().collect();
+    all.sort_by_key(|(_, at)| **at);
+    all.into_iter().map(|(value, _)| value.as_str())
 }
 
 /// The members that a schema of an object names.
@@ -181,7 +222,8 @@ mod tests {
     use super::*;
 
     fn check(side: Side, old: &Value, new: &Value, expected: &[(bool, &str)]) {
-        let found = schema_changes(side, &old.to_string(), &new.to_string());
+        let work = &mut { WORK_MAX };
+        let found = schema_changes(side, &old.to_string(), &new.to_string(), work);
         let found: Vec<(bool, &str)> = found.iter().map(|(it, text)| (*it, &**text)).collect();
         assert_eq!(found, expected);
     }
@@ -221,6 +263,15 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_that_is_too_long_is_not_compared() {
+        let of = |length: usize| json!({"type": "string", "title": "x".repeat(length)});
+        let integer = json!({"type": "integer"});
+        let expected = (true, "/ is integer instead of string");
+        check(Side::Read, &of(60_000), &integer, &[expected]);
+        check(Side::Read, &of(70_000), &integer, &[]);
+    }
+
+    #[test]
     fn references_are_followed_and_cycles_end() {
         let list = |kind: &str| {
             json!({"$ref": "#/$defs/node", "$defs": {"node": {"properties": {
@@ -230,6 +281,7 @@ mod tests {
             Side::Read,
             &list("string").to_string(),
             &list("integer").to_string(),
+            &mut { WORK_MAX },
         );
         assert!(found.contains(&(true, "/value is integer instead of string".to_owned())));
         assert!(found.len() <= LISTED_MAX);
@@ -238,7 +290,9 @@ mod tests {
         // Ten references to itself would be 10 to the power of 12 places.
         let members = (0..10).map(|n| (n.to_string(), json!({"$ref": "#"})));
         let wide = json!({"properties": members.collect::<Map<_, _>>()});
-        check(Side::Written, &wide, &wide, &[]);
-        assert!(schema_changes(Side::Read, "", "{}").is_empty());
+        let mut titled = wide.clone();
+        titled["title"] = json!("wide");
+        check(Side::Written, &wide, &titled, &[]);
+        check(Side::Read, &json!(""), &json!({}), &[]);
     }
 }

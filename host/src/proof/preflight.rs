@@ -6,7 +6,7 @@ use super::FINDINGS_MAX;
 use super::decider_source::ByCategory;
 use super::readers::readers;
 use super::report::{Kind, Tally, Verified, Weight, shortened};
-use crate::deploy::{Prospect, Release};
+use crate::deploy::{Prospect, Release, ReleaseChange};
 use crate::fold::{self, Agreement};
 use crate::model::{Digest, Invalid, Name, StreamId};
 use crate::store::{PreflightSummary, SummaryObjection, TypeUse};
@@ -65,6 +65,9 @@ pub struct Preflight {
     pub categories: Vec<String>,
     /// The objections against the candidate.
     pub objections: Vec<Objection>,
+    /// What the release changes for others: the first [`FINDINGS_MAX`], those that break something
+    /// first. They are no objections.
+    pub changes: Vec<ReleaseChange>,
     /// The results of re-deciding recorded commands with the candidate.
     pub decided: Verified,
 }
@@ -121,6 +124,16 @@ impl Preflight {
     pub fn is_whole(&self) -> bool {
         self.decided.until == self.decided.head
     }
+}
+
+/// Returns the first changes, with texts of limited length.
+fn listed(changes: &[ReleaseChange]) -> Vec<ReleaseChange> {
+    let first = changes.iter().take(FINDINGS_MAX).cloned();
+    let listed = first.map(|mut it| {
+        it.change.text = shortened(&it.change.text);
+        it
+    });
+    listed.collect()
 }
 
 /// Collects objections.
@@ -238,6 +251,7 @@ impl Objections {
             plan: prospect.next.number - 1,
             categories: prospect.categories.clone(),
             objections: objections.collect(),
+            changes: listed(&prospect.changes),
             decided,
         }
     }

@@ -63,6 +63,18 @@ fn a_preflight_shows_the_decisions_that_would_differ() {
         (&json["passes"], &json["name"]),
         (&true.into(), &"note".into())
     );
+    let new = file(&host, "new", &decider().version("1.0.2").event("added", 1));
+    let line = "note    note: readers: event added is new";
+    let out = host.run(&["preflight", &new]).ok();
+    assert!(out.lines().any(|told| told == line), "{out}");
+    let told = host.run(&["deploy", &new]);
+    assert!(told.err.lines().any(|told| told == line), "{}", told.err);
+    let old = file(&host, "old", &decider().version("1.0.3"));
+    let line =
+        "breaks  note: readers: event added is removed, and no alias or step reads stored ones";
+    let told = host.run(&["deploy", &old]);
+    assert!(told.err.lines().any(|told| told == line), "{}", told.err);
+    told.ok();
     host.run(&["preflight", &same, "--allow", "all"])
         .fails(2, "there is no kind of finding");
 }

@@ -174,3 +174,25 @@ async fn a_rollback_activates_the_previous_module_of_a_name() {
     let unknown = send(server.request("POST", "/v1/deployments/nobody/rollback")).await;
     unknown.problem(404, "module-not-found");
 }
+
+#[tokio::test]
+async fn a_preflight_and_an_activation_list_what_a_release_changes_for_others() {
+    let server = notes().await;
+    let digest = uploaded(&server, &decider().version("2.0.0").event("added", 1)).await;
+    let changes = json!([{
+        "component": "note", "breaks": false, "affected": "readers", "text": "event added is new",
+    }]);
+    let body = json!({"digest": digest});
+    let found = preflight(&server, &body).await;
+    assert_eq!(
+        (&found["passes"], &found["changes"]),
+        (&json!(true), &changes)
+    );
+    let deployed = post(&server, "/v1/deployments", &body).await.ok();
+    assert_eq!(deployed["preflight"]["changes"], changes);
+    // The history does not store them, and without a difference there is no list.
+    let history = server.get("/v1/deployments").await.ok();
+    assert_eq!(history["deployments"][1]["preflight"].get("changes"), None);
+    let found = preflight(&server, &body).await;
+    assert_eq!(found.get("changes"), None);
+}

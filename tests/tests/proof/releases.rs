@@ -1,7 +1,7 @@
 //! Releases: effects on readers are reported before the activation, a release is activated in one
 //! plan, and it is rolled back as a whole.
 
-use quipu::deploy::{ProjectionChanges, Release};
+use quipu::deploy::{Affected, ProjectionChanges, Release};
 use quipu::model::{Command, Digest};
 use quipu::proof::{Kind, Policy, Preflight, Scope};
 use quipu::{Demand, Deploy, Host};
@@ -18,6 +18,7 @@ on_every_store! {
     a_release_is_activated_and_rolled_back_in_one_plan,
     a_release_that_contradicts_itself_activates_nothing,
     a_release_survives_a_restart_and_is_exported,
+    a_preflight_lists_what_a_release_breaks_for_whom,
 }
 
 /// The decider of version 1, and projections of its events: of both types, only of `counted`, of
@@ -548,4 +549,54 @@ async fn a_release_survives_a_restart_and_is_exported(place: Place) {
     for host in [second, third] {
         host.shutdown().await.unwrap();
     }
+}
+
+async fn a_preflight_lists_what_a_release_breaks_for_whom(place: Place) {
+    let host = filled(&place).await;
+    let sources = json!([{"category": "stock", "events": [["received", 1]]}]);
+    let second = [
+        probe("stock").version("2.0.0").event("received", 1),
+        probe("stock_views")
+            .version("2.0.0")
+            .projection("other", 1, json!({"sources": sources})),
+        probe("shop").event("opened", 1),
+    ];
+    let found = preflight(&host, release(&host, &second).await).await;
+    let listed = found.changes.iter();
+    let listed: Vec<_> = listed
+        .map(|it| {
+            (
+                &*it.component,
+                it.change.breaks,
+                it.change.affected,
+                &*it.change.text,
+            )
+        })
+        .collect();
+    let removed = "event counted is removed, and no alias or step reads stored ones";
+    assert_eq!(
+        listed,
+        [
+            ("stock", true, Affected::Readers, removed),
+            (
+                "stock_views",
+                true,
+                Affected::Queries,
+                "projection levels is not defined any more"
+            ),
+            (
+                "stock_views",
+                false,
+                Affected::Queries,
+                "projection other is new"
+            ),
+        ]
+    );
+    // A change is no objection, and a component that replaces none has no changes.
+    let same = [stock().version("1.0.1").event("added", 1)];
+    let found = preflight(&host, release(&host, &same).await).await;
+    assert!(found.passes(), "{:?}", found.objections);
+    assert_eq!(found.changes.len(), 1);
+    let active = preflight(&host, release(&host, &[stock()]).await).await;
+    assert_eq!(active.changes, []);
 }

@@ -49,6 +49,14 @@ fn load(runtime: &Runtime, path: &Path) -> Result<Arc<Module>> {
     module.with_context(|| path.display().to_string())
 }
 
+/// The first word of a line about a change.
+pub fn mark(breaks: bool) -> &'static str {
+    match breaks {
+        true => "breaks",
+        false => "note  ",
+    }
+}
+
 fn print(found: &[Change], out: &mut impl Write) -> io::Result<()> {
     for Change {
         breaks,
@@ -56,7 +64,7 @@ fn print(found: &[Change], out: &mut impl Write) -> io::Result<()> {
         text,
     } in found
     {
-        let mark = if *breaks { "breaks" } else { "note  " };
+        let mark = mark(*breaks);
         let text = crate::table::printable(text);
         writeln!(out, "{mark}  {affected}: {text}")?;
     }

@@ -3,7 +3,7 @@
 mod build;
 mod conform;
 mod dev;
-mod diff;
+pub mod diff;
 mod doctor;
 mod new;
 mod record;
