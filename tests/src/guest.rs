@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 /// The component of a guest's file, for the world of a decider.
 pub fn component(name: &str) -> Vec<u8> {
@@ -31,6 +31,22 @@ pub fn decider_with(forms: &str) -> Vec<u8> {
         .unwrap()
 }
 
+/// The decider with an export that the contract does not have.
+pub fn decider_that_exports(name: &str) -> Vec<u8> {
+    let made = || {
+        let text = variant(&format!("(func (export \"{name}\"))"))?;
+        let mut resolve = Resolve::default();
+        resolve.push_path(folder().join("../wit"))?;
+        let world = format!(
+            "package quipu:tests; world more {{ include quipu:domain/decider-guest@0.1.0; export {name}: func(); }}"
+        );
+        let package = resolve.push_str("more.wit", &world)?;
+        let world = resolve.select_world(&[package], Some("more"))?;
+        encoded(&text, &resolve, world)
+    };
+    made().unwrap()
+}
+
 /// The component of a core module, given as text.
 pub fn component_of_text(core: &str, world: &str) -> Vec<u8> {
     encode(core, world).unwrap()
@@ -46,11 +62,15 @@ fn folder() -> PathBuf {
 }
 
 fn encode(core: &str, world: &str) -> Result<Vec<u8>> {
-    let mut module = wat::parse_str(core)?;
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(folder().join("../wit"))?;
     let world = resolve.select_world(&[package], Some(world))?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    encoded(core, &resolve, world)
+}
+
+fn encoded(core: &str, resolve: &Resolve, world: WorldId) -> Result<Vec<u8>> {
+    let mut module = wat::parse_str(core)?;
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)?;
     ComponentEncoder::default()
         .module(&module)?
         .validate(true)

@@ -4,6 +4,7 @@ use quipu::runtime::Runtime;
 use quipu_author::Components;
 use quipu_author::conform::{Depth, Finding, RULES, conform};
 use quipu_author::scenario::Scenarios;
+use quipu_tests::guest::decider_that_exports;
 use quipu_tests::probe::probe;
 use serde_json::json;
 
@@ -59,12 +60,27 @@ fn a_guest_that_keeps_the_contract_has_no_findings() {
 fn each_broken_rule_is_named() {
     for rule in RULES.iter().map(|rule| rule.name) {
         if ["loads", "exports"].contains(&rule) {
-            // They need components of another form: the next test.
+            // They need components of another form: the next tests.
             continue;
         }
         let (broken, findings) = broken(rule);
         assert!(broken.contains(rule), "{rule}: {findings:#?}");
     }
+}
+
+#[test]
+fn an_export_that_the_contract_does_not_have_is_named() {
+    let runtime = Runtime::new(Default::default()).unwrap();
+    let module = runtime.load(&decider_that_exports("extra")).unwrap();
+    let components = Components::of(vec![module]).unwrap();
+    let findings = conform(&runtime, &components, &[], Depth::Short);
+    let found = findings
+        .iter()
+        .find(|it| it.rule.name == "exports")
+        .unwrap();
+    assert_eq!(found.broken.as_deref(), Some("it also exports extra"));
+    let others = findings.iter().filter(|it| it.rule.name == "describes");
+    assert!(others.clone().count() == 1 && others.clone().all(|it| it.broken.is_none()));
 }
 
 #[test]
