@@ -156,6 +156,8 @@ struct Play<'a> {
     lifter: Lifter,
     streams: BTreeMap<StreamId, Stream>,
     events: Vec<RecordedEvent>,
+    /// The places of each stream's events, so that no command searches all events.
+    places: BTreeMap<StreamId, Vec<usize>>,
     commands: u64,
     now: Timestamp,
     asked: BTreeMap<StreamId, Vec<(usize, CommandRecord)>>,
@@ -170,6 +172,7 @@ impl<'a> Play<'a> {
             lifter: Lifter::default(),
             streams: BTreeMap::new(),
             events: Vec::new(),
+            places: BTreeMap::new(),
             commands: 0,
             now: BEGIN,
             asked: BTreeMap::new(),
@@ -286,8 +289,9 @@ impl<'a> Play<'a> {
         commit: CommitData,
         of: impl FnOnce(RecordedEvent) -> RecordedEvent,
     ) {
-        let before = self.events.iter().filter(|event| event.stream == *stream);
-        let version = Version(before.count() as u64 + 1);
+        let places = self.places.entry(stream.clone()).or_default();
+        places.push(self.events.len());
+        let version = Version(places.len() as u64);
         let position = Position(self.events.len() as u64 + 1);
         let event = of(RecordedEvent {
             id: uuid(position.0),
@@ -363,8 +367,9 @@ impl<'a> Play<'a> {
         let Some(stream) = self.streams.get_mut(id) else {
             return Ok(());
         };
-        let of_stream = self.events.iter().filter(|event| event.stream == *id);
-        let new = of_stream.skip(stream.folded).cloned().collect();
+        let places = self.places.get(id).map_or(&[][..], Vec::as_slice);
+        let new = places.iter().skip(stream.folded);
+        let new = new.map(|place| self.events[*place].clone()).collect();
         stream.fold(new, &self.lifter, self.calls)
     }
 }
