@@ -21,17 +21,34 @@ pub(super) struct Values<'a> {
 impl Values<'_> {
     /// The text of a file, with its marks filled in.
     pub fn filled(&self, text: &str) -> String {
-        // TypeScript narrows a literal only where it is asked to.
-        let (extension, narrowed) = match self.language {
-            Language::JavaScript => (".js", ""),
-            _ => (".ts", " as const"),
-        };
-        text.replace("{{name}}", self.name)
+        let is_typed = self.language != Language::JavaScript;
+        let extension = if is_typed { ".ts" } else { ".js" };
+        typed(text, is_typed)
+            .replace("{{name}}", self.name)
             .replace("{{extension}}", extension)
-            .replace("{{const}}", narrowed)
             .replace("{{category}}", self.category)
             .replace("{{version}}", env!("CARGO_PKG_VERSION"))
     }
+}
+
+/// Keeps or removes what is only for TypeScript: the text between `{{typed}}` and `{{/typed}}`. A
+/// mark on a line of its own leaves no line.
+fn typed(text: &str, is_kept: bool) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, after)) = rest.split_once("{{typed}}") {
+        out.push_str(before);
+        let (part, after) = after.split_once("{{/typed}}").unwrap_or((after, ""));
+        let lines = part.strip_prefix('\n');
+        if is_kept {
+            out.push_str(lines.unwrap_or(part));
+        }
+        rest = match lines {
+            Some(_) => after.strip_prefix('\n').unwrap_or(after),
+            None => after,
+        };
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The files of a project.
@@ -82,8 +99,9 @@ fn rust(kind: Kind) -> Vec<File> {
     ]
 }
 
-fn typescript(kind: Kind) -> Vec<File> {
-    let (source, test) = match kind {
+/// The source and the test of a project in TypeScript, and without types in JavaScript.
+fn node(kind: Kind) -> (&'static str, &'static str) {
+    match kind {
         Kind::Decider => (
             template!("node/decider/index.ts"),
             template!("node/decider/rules.test.ts"),
@@ -96,7 +114,11 @@ fn typescript(kind: Kind) -> Vec<File> {
             template!("node/upcaster/index.ts"),
             template!("node/upcaster/rules.test.ts"),
         ),
-    };
+    }
+}
+
+fn typescript(kind: Kind) -> Vec<File> {
+    let (source, test) = node(kind);
     vec![
         ("quipu.toml", template!("node/quipu.ts.toml")),
         ("package.json", template!("node/package.ts.json")),
@@ -109,20 +131,7 @@ fn typescript(kind: Kind) -> Vec<File> {
 }
 
 fn javascript(kind: Kind) -> Vec<File> {
-    let (source, test) = match kind {
-        Kind::Decider => (
-            template!("node/decider/index.js"),
-            template!("node/decider/rules.test.ts"),
-        ),
-        Kind::Projection => (
-            template!("node/projection/index.js"),
-            template!("node/projection/rules.test.ts"),
-        ),
-        Kind::Upcaster => (
-            template!("node/upcaster/index.ts"),
-            template!("node/upcaster/rules.test.ts"),
-        ),
-    };
+    let (source, test) = node(kind);
     vec![
         ("quipu.toml", template!("node/quipu.js.toml")),
         ("package.json", template!("node/package.js.json")),

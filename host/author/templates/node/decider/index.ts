@@ -2,16 +2,18 @@
 
 import { decider, message, rejection, s } from '@quipu/guest';
 
+/** The highest total. */
+export const TOTAL_MAX = 1000;
+
 /** The state: only what the rules need. */
+{{typed}}
 export interface State {
   is_open: boolean;
   total: number;
 }
 
-/** The highest total. */
-export const TOTAL_MAX = 1000;
-
-const initial: State = { is_open: false, total: 0 };
+{{/typed}}
+const initial{{typed}}: State{{/typed}} = { is_open: false, total: 0 };
 
 export default decider({
   category: '{{category}}',

@@ -2,7 +2,7 @@ import { test } from 'node:test';
 import { given } from '@quipu/guest/testing';
 import guest from '../src/index{{extension}}';
 
-const opened = { type: 'opened', data: { title: 'first' } }{{const}};
+const opened = { type: 'opened', data: { title: 'first' } }{{typed}} as const{{/typed}};
 
 test('an amount is added', () => {
   given(guest, [opened])

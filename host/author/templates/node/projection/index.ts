@@ -2,11 +2,13 @@
 
 import { index, message, projection, projections, s } from '@quipu/guest';
 
+{{typed}}
 export interface Document {
   title: string;
   total: number;
 }
 
+{{/typed}}
 export const totals = projection({
   name: '{{name}}',
   // Raise it when the documents would differ: they are rebuilt, and then take over.
@@ -19,7 +21,7 @@ export const totals = projection({
   },
   indexes: { total: index.integer('/total') },
   keys: (event) => event.key,
-  apply(document: Document | null, event) {
+  apply(document{{typed}}: Document | null{{/typed}}, event) {
     const before = document ?? { title: '', total: 0 };
     switch (event.type) {
       case 'opened':
