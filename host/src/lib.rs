@@ -138,6 +138,7 @@ pub mod engine;
 pub mod fold;
 pub mod projection;
 pub mod proof;
+pub mod schema;
 pub mod subscribe;
 pub mod transfer;
 pub mod upcast;

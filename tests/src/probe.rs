@@ -40,6 +40,11 @@ impl Probe {
         self
     }
 
+    /// Declares the JSON Schema of the command `note`, which is a text, so that it may be none.
+    pub fn schema(self, schema: &str) -> Self {
+        self.with("schema", json!(schema))
+    }
+
     /// Declares a step that lifts a type from a version to others.
     pub fn step(self, category: &str, from: (&str, u32), to: &[(&str, u32)]) -> Self {
         self.step_that(category, from, to, "lift")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Host;
 use crate::deploy::{Plan, ProjectionChanges, Release};
-use crate::engine::{At, Checked, Error, StateView};
+use crate::engine::{At, Checked, Error, SchemaMismatches, StateView};
 use crate::fold::{self, Snapshots, Taken};
 use crate::model::{CommandRecord, Digest, Invalid, Position, RecordedEvent, StreamId, Version};
 use crate::proof::{self, Policy, Preflight, Progress, Report, Scope, Shadow, Shadowing};
@@ -39,6 +39,13 @@ impl Host {
         let store = rejections.store();
         let page = store.read(category, before, Direction::Backward, limit);
         Ok(page.await?)
+    }
+
+    /// Returns the types of commands of which some did not match the schema that their decider
+    /// declares, with their number on this host since the decider became active. Only those of
+    /// categories whose commands are validated.
+    pub fn schema_mismatches(&self) -> Vec<SchemaMismatches> {
+        self.tenant.engine.schema_mismatches()
     }
 
     /// Returns up to `limit` streams after an id, in the order of their ids' bytes.

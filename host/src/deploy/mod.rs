@@ -4,6 +4,7 @@
 //! current plan, and the store rejects an append if the plan of its category has changed since.
 
 mod changes;
+mod command_schemas;
 mod error;
 mod lifting;
 mod plan;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use changes::{Affected, Change, REJECTIONS, changes, rejections};
+pub use command_schemas::{CommandSchema, CommandSchemas};
 pub use error::Error;
 pub use lifting::{Readable, Reading, Recorded, Unreadable};
 pub use plan::{Candidate, Deployed, Plan};

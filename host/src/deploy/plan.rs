@@ -1,8 +1,9 @@
 //! The active modules, and the rules for each category that result from them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::command_schemas::CommandSchemas;
 use super::projected::{self, Active, InlineProjection, Projected, ProjectionChanges};
 use crate::fold::Rules;
 use crate::model::{Digest, MessageType, Name};
@@ -17,6 +18,20 @@ pub struct Deployed {
     pub rules: Arc<Rules>,
     /// The plan that last changed it.
     pub plan: u64,
+    schemas: OnceLock<CommandSchemas>,
+}
+
+impl Deployed {
+    /// Returns the schemas of its commands. They are compiled when they are first asked for.
+    pub fn command_schemas(&self) -> &CommandSchemas {
+        self.schemas
+            .get_or_init(|| CommandSchemas::new(self.rules.module.manifest()))
+    }
+
+    /// Returns the schemas of its commands if they have been asked for.
+    pub fn compiled_schemas(&self) -> Option<&CommandSchemas> {
+        self.schemas.get()
+    }
 }
 
 /// The active modules, and since when they are active.
@@ -219,6 +234,7 @@ impl Plan {
                     Arc::new(Deployed {
                         rules: Arc::new(rules),
                         plan: since.plan,
+                        schemas: OnceLock::new(),
                     })
                 });
                 plan.deciders.insert(category.clone(), deployed);

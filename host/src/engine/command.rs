@@ -6,7 +6,8 @@
 //!    (see `executor` and `loading`).
 //! 3. An id that the stream may have seen is looked up in the store.
 //! 4. Commands that need no decision are refused: the stream is archived, at another version
-//!    than expected, or too long; or the module is not called for a while.
+//!    than expected, or too long; the command does not match its schema, where that is enforced;
+//!    or the module is not called for a while.
 //! 5. The guest decides.
 //! 6. The guest folds the events that it decided into the warm state.
 //! 7. The outcome is staged: an append, or a check of what a negative answer rests on.
@@ -72,6 +73,7 @@ impl Engine {
             conflicts: 0,
             was_tried_again: false,
             snapshot_was_sought: false,
+            was_reported: false,
         };
         // 2. The worker takes it.
         self.worker(stream).execute(request);
@@ -140,6 +142,11 @@ impl Executor {
                 self.seek_snapshot(warm, request);
                 return Next::Command;
             }
+            return self.confirm(warm, request, plan, Pending::Answer(Err(error)));
+        }
+        if !self.shared.options.validate.is_empty()
+            && let Some(error) = self.mismatch(warm, &mut request)
+        {
             return self.confirm(warm, request, plan, Pending::Answer(Err(error)));
         }
         if !self.brakes.is_empty() {

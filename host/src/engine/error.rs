@@ -1,7 +1,9 @@
 use crate::model::{
-    CommandId, Digest, EventId, ExpectedVersion, Invalid, Rejection, StreamId, TooLarge, Version,
+    CommandId, Digest, EventId, ExpectedVersion, Invalid, Name, Rejection, StreamId, TooLarge,
+    Version,
 };
 use crate::runtime::{Failure, Fault, FaultKind};
+use crate::schema::Mismatch;
 use crate::{fold, store};
 
 /// Why a command, an append or a read failed. Nothing is stored.
@@ -94,6 +96,17 @@ pub enum Error {
     /// The guest could not read the command.
     #[error("the decider can't read the command: {0}")]
     InvalidCommand(String),
+    /// The data of the command do not match the schema that the decider declares.
+    #[error(
+        "command {name} does not match its schema: {mismatch}; correct the data, as \
+         GET /v1/domain/openapi.json describes them"
+    )]
+    SchemaMismatch {
+        /// Type of the command.
+        name: Name,
+        /// The first place that does not match.
+        mismatch: Box<Mismatch>,
+    },
     /// The guest faulted.
     #[error(transparent)]
     Fault(#[from] Box<Fault>),
@@ -186,7 +199,7 @@ impl Error {
             Self::UnknownCategory(_) => "unknown-category",
             Self::CategoryOwned(_) => "category-owned",
             Self::StreamNotFound(_) => "stream-not-found",
-            Self::InvalidCommand(_) => "invalid-command",
+            Self::InvalidCommand(_) | Self::SchemaMismatch { .. } => "invalid-command",
             Self::Unprojected(failed) if failed.is_failing => "projection-failing",
             Self::Unprojected(failed) if is_of_host(failed.fault) => "overloaded",
             Self::Fault(fault) if fault.kind.is_of_host() => "overloaded",

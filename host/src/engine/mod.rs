@@ -26,11 +26,12 @@ mod snapshot_policy;
 mod snapshots;
 mod state;
 mod truncate;
+mod validation;
 mod worker;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -42,6 +43,7 @@ pub use rejections::Rejections;
 pub use request::Executed;
 pub use snapshots::{Policies, Policy};
 pub use state::{At, Checked, StateView};
+pub use validation::{SchemaMismatches, Validation};
 
 use self::snapshots::Snapshotter;
 use self::worker::{Inbox, Message, Worker};
@@ -70,6 +72,8 @@ pub struct Options {
     pub load_page: usize,
     /// Longest stream that accepts commands, in events since its newest snapshot; by category.
     pub stream_events_max: HashMap<String, u64>,
+    /// Whether commands are validated by the schemas that their decider declares; by category.
+    pub validate: HashMap<String, Validation>,
     /// When snapshots are taken.
     pub snapshots: Policies,
     /// Whether to decide everything a second time in an instance that shares nothing with the
@@ -92,6 +96,7 @@ impl Default for Options {
             warm_bytes_max: 512 << 20,
             load_page: 200,
             stream_events_max: HashMap::new(),
+            validate: HashMap::new(),
             snapshots: Policies::default(),
             check_purity: false,
             rejections_max: 10_000,
@@ -175,7 +180,10 @@ impl Engine {
             .collect::<std::io::Result<Vec<Worker>>>()?;
         let inboxes: Vec<Inbox> = workers.iter().map(Worker::inbox).collect();
         let raised = shared.registry.raised();
-        let begin = move || tell_of_plans(raised.clone(), inboxes.clone());
+        validation::prepare(&shared);
+        let validating = Arc::downgrade(&shared);
+        let begin =
+            move || tell_of_plans(raised.clone(), inboxes.clone(), Weak::clone(&validating));
         let telling = supervisor.restarting("notifier of workers", begin);
         shared.runtime.spawn(telling);
         let trials = Semaphore::new(shared.options.workers.max(1));
@@ -262,8 +270,15 @@ fn check(stream: &StreamId, metadata: Option<&[u8]>) -> Result<(), Invalid> {
 }
 
 /// Notifies the workers of each plan that becomes the current one.
-async fn tell_of_plans(mut raised: watch::Receiver<u64>, inboxes: Vec<Inbox>) {
+async fn tell_of_plans(
+    mut raised: watch::Receiver<u64>,
+    inboxes: Vec<Inbox>,
+    shared: Weak<Shared>,
+) {
     while raised.changed().await.is_ok() {
+        if let Some(shared) = shared.upgrade() {
+            validation::prepare(&shared);
+        }
         for inbox in &inboxes {
             inbox.send(Message::PlanRaised);
         }

@@ -64,6 +64,8 @@ pub struct Request {
     pub was_tried_again: bool,
     /// Whether the store was asked for a newer snapshot than the worker knows.
     pub snapshot_was_sought: bool,
+    /// Whether it was reported that the data do not match their schema.
+    pub was_reported: bool,
 }
 
 impl Request {

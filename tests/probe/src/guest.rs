@@ -24,6 +24,9 @@ pub struct Config {
     state: u32,
     migrations: Vec<(u32, u32)>,
     events: Vec<(String, u32, Vec<String>)>,
+    /// The JSON Schema of the command `note`.
+    #[serde(default)]
+    schema: String,
     #[serde(default)]
     unchanged: Vec<(String, u32)>,
     steps: Vec<Step>,
@@ -126,7 +129,10 @@ impl manifest::Guest for Probe {
             version: config.version.clone(),
             state_schema_version: config.state,
             migrations: config.migrations.clone(),
-            commands: vec![message_type("note", 1, &[])],
+            commands: vec![manifest::MessageType {
+                json_schema: config.schema.clone(),
+                ..message_type("note", 1, &[])
+            }],
             events: events
                 .map(|(name, version, aliases)| message_type(name, *version, aliases))
                 .collect(),

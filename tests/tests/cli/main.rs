@@ -23,4 +23,5 @@ mod swapping;
 mod tables;
 mod tls;
 mod transfer;
+mod validating;
 mod verify;

@@ -11,3 +11,4 @@ mod replaced;
 mod same_ids;
 mod stale_head;
 mod supervised;
+mod validating;

@@ -36,6 +36,8 @@ pub enum Kind {
     Texts,
     /// A number for each category.
     Numbers,
+    /// A word about the validation of commands for each category.
+    Validations,
     /// A snapshot policy for each category.
     Policies,
 }
@@ -51,6 +53,9 @@ impl Kind {
             Self::Names => "a list of texts, as [\"a\", \"b\"]",
             Self::Texts => "a table of texts, as { region = \"eu-1\" }",
             Self::Numbers => "a number for each category, as { loan = 500 }",
+            Self::Validations => {
+                "\"off\", \"report\" or \"enforce\" for each category, as { loan = \"enforce\" }"
+            }
             Self::Policies => "a policy for each category, as { others = \"off\" }",
         }
     }

@@ -170,6 +170,10 @@ fn member(key: &Key, default: Option<&Toml>) -> Json {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
         Kind::Numbers => json!({ "type": "object", "additionalProperties": whole }),
+        Kind::Validations => {
+            let word = json!({ "enum": ["off", "report", "enforce"] });
+            json!({ "type": "object", "additionalProperties": word })
+        }
         Kind::Policies => {
             let one = |name: &str, least: u64| {
                 json!({

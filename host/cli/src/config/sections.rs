@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::super::policies::Policies;
 use super::super::secret::Secret;
 use super::section::section;
-use super::value::{Address, ByCategory, Millis, Names, Path, Text, Texts};
+use super::value::{Address, ByCategory, Millis, Names, Path, Text, Texts, Validations};
 use quipu::model::AppendLimits;
 use quipu::{engine, projection, runtime, subscribe};
 use quipu_server as http;
@@ -125,6 +125,8 @@ section! {
         check_purity: bool => check_purity;
         /// By category: events since the newest usable snapshot.
         stream_events_max: ByCategory => stream_events_max;
+        /// By category: "off", "report" or "enforce", for commands that do not match their schema.
+        validate: Validations => validate;
         /// By category: "off", { every = EVENTS } or { load_ms = MILLISECONDS }.
         snapshots: Policies => snapshots;
     }

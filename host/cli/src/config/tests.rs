@@ -225,12 +225,17 @@ fn an_error_shows_no_address_of_a_store() {
 #[test]
 fn what_is_not_named_keeps_its_default() {
     let text = "[engine]\nworkers = 3\nstream_events_max = { loan = 500 }\n\
+        validate = { loan = \"enforce\", coin = \"report\", bank = \"off\" }\n\
         [limits]\nevents_max = 7\n[http]\nrequest_time_max_ms = 9\n\
         [projections]\nretry_max_ms = 8";
     let config = of_text(text).unwrap();
     let engine = config.engine();
     assert_eq!((engine.workers, engine.limits.events_max), (3, 7));
     assert_eq!(engine.stream_events_max["loan"], 500);
+    let validation = |category: &str| engine.validate[category];
+    assert_eq!(validation("loan"), engine::Validation::Enforce);
+    assert_eq!(validation("coin"), engine::Validation::Report);
+    assert_eq!(validation("bank"), engine::Validation::Off);
     let in_flight_max = engine::Options::default().in_flight_max;
     assert_eq!(engine.in_flight_max, in_flight_max);
     assert_eq!(config.guests().decision.events_max, 7);
@@ -293,6 +298,22 @@ fn a_variable_takes_precedence_over_the_file_and_a_flag_over_both() {
     ] {
         let error = of("", &[(name, value)], &Flags::default()).unwrap_err();
         assert!(error.starts_with(&format!("{name}: http.")), "{error}");
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_validation_that_does_not_exist_is_refused_with_those_that_do() {
+    for (given, said) in [
+        (
+            "loan = \"on\"",
+            "expected \"off\", \"report\" or \"enforce\"",
+        ),
+        ("Loan = \"enforce\"", "category \"Loan\""),
+        ("loan = true", "for each category"),
+    ] {
+        let text = format!("[engine]\nvalidate = {{ {given} }}");
+        let error = of_text(&text).unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
     }
 }

@@ -10,6 +10,7 @@ use super::super::policies::Policies;
 use super::super::secret::{Secret, masked};
 use super::key::Kind;
 use quipu::engine;
+use quipu::model::Category;
 
 /// The value of a key.
 pub trait Value: Sized {
@@ -257,6 +258,40 @@ impl Value for ByCategory {
     fn shown(option: &Self) -> Option<Toml> {
         let numbers = option.iter().map(|(name, it)| (name.clone(), number(*it)));
         Some(Toml::Table(numbers.collect()))
+    }
+}
+
+/// Whether commands are validated, for each category.
+pub type Validations = HashMap<String, engine::Validation>;
+
+impl Value for Validations {
+    type Option = Self;
+    const KIND: Kind = Kind::Validations;
+
+    fn parse(given: &Toml) -> Result<Option<Self>, String> {
+        let Some(given) = given.as_table() else {
+            return Ok(None);
+        };
+        let mut validations = Self::new();
+        for (name, it) in given {
+            let Some(word) = it.as_str() else {
+                return Ok(None);
+            };
+            Category::new(name).map_err(|error| error.to_string())?;
+            let validation = word.parse().map_err(|error| format!("{name}: {error}"))?;
+            validations.insert(name.clone(), validation);
+        }
+        Ok(Some(validations))
+    }
+
+    fn option(&self) -> Self {
+        self.clone()
+    }
+
+    fn shown(option: &Self) -> Option<Toml> {
+        let words = option.iter();
+        let words = words.map(|(name, it)| (name.clone(), Toml::String(it.as_str().to_owned())));
+        Some(Toml::Table(words.collect()))
     }
 }
 
