@@ -28,8 +28,8 @@ const NPM_INSTALL: [&str; 5] = [
     "--silent",
 ];
 
-/// Runs the tests of the SDKs, of their example guests and of the client, then makes a project of
-/// each language and kind, and builds and tests it. At the end runs the tutorials as their readers
+/// Runs the tests of the SDKs, of their example guests and of the client, and swaps guests of all
+/// languages. Then makes a project of each language and kind, and builds and tests it. At the end runs the tutorials as their readers
 /// do.
 pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
     for (program, what) in NEEDED {
@@ -48,8 +48,27 @@ pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
     for folder in ["guest-sdk/python", "example-guests/loan-py"] {
         run(&root.join(folder), &python, &["-m", "unittest", "--quiet"])?;
     }
+    swaps(root, target, (&made, &python), quipu)?;
     projects(&made, quipu)?;
     tutorials(root, &made, quipu)
+}
+
+/// Builds the account in TypeScript and Python, and lets them continue a stream that the account in
+/// Rust has begun.
+fn swaps(root: &Path, target: &Path, (made, python): (&Path, &str), quipu: &Path) -> Result<()> {
+    let component = |name: &str| made.join(name).display().to_string();
+    let (typescript, in_python) = (component("account-ts.wasm"), component("account-py.wasm"));
+    let guests = root.join("tests/guests");
+    let folder = guests.join("account-ts");
+    run(&folder, "npm", &NPM_INSTALL)?;
+    let build = ["quipu-guest", "build", "--out", &typescript];
+    run(&folder, "npx", &build)?;
+    let build = ["-m", "quipu_guest", "build", "--out", &in_python];
+    run(&guests.join("account-py"), python, &build)?;
+    let rust = target.join("guests/components/account.wasm");
+    let (rust, quipu) = (rust.display().to_string(), quipu.display().to_string());
+    let args = ["run.py", "--quipu", &quipu, &rust, &typescript, &in_python];
+    run(&root.join("tests/swaps"), "python3", &args)
 }
 
 /// Runs every command of the tutorials from an empty folder.
