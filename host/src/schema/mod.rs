@@ -52,7 +52,7 @@ pub struct Schema {
 /// Why a schema can't be checked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unsupported(pub(self) String);
+pub struct Unsupported(String);
 
 /// The first place where data does not match a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
