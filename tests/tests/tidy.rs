@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["fold"],
     &["upcast"],
     &["commit", "access"],
-    &["model", "runtime", "store", "supervise"],
+    &["model", "runtime", "schema", "store", "supervise"],
 ];
 
 /// A file must not have more lines than this.

@@ -12,9 +12,10 @@ use quipu::model::escaped;
 /// Lines that wait to be written; further ones are lost.
 const LINES_MAX: usize = 10_000;
 
+type Change = dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync;
+
 /// Changes what the log of this process shows.
-static CHANGE: OnceLock<Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>> =
-    OnceLock::new();
+static CHANGE: OnceLock<Box<Change>> = OnceLock::new();
 
 /// What the log shows, for example `info` or `quipu=debug`.
 ///

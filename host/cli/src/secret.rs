@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use super::exit::WrongUse;
@@ -98,6 +98,8 @@ impl fmt::Debug for Secret {
 /// # Errors
 /// When both are given in the same way, or the file can't be read.
 pub fn token(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>, WrongUse> {
+    // A variable without a value counts as unset.
+    let given = given.filter(|token| !token.reveal().is_empty());
     let (Some(token), Some(path)) = (given, file) else {
         return match file {
             Some(path) => Secret::read(path).map(Some),
@@ -107,7 +109,7 @@ pub fn token(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secre
     let is_set = |name: &str, value: &str| std::env::var_os(name).is_some_and(|it| it == value);
     let given_by_variable = is_set("QUIPU_TOKEN", token.reveal());
     let file_by_variable =
-        std::env::var_os("QUIPU_TOKEN_FILE").is_some_and(|it| PathBuf::from(it) == path);
+        std::env::var_os("QUIPU_TOKEN_FILE").is_some_and(|it| it == path.as_os_str());
     match (given_by_variable, file_by_variable) {
         (true, false) => Secret::read(path).map(Some),
         (false, true) => Ok(Some(token.clone())),

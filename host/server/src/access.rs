@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::RequestExt;
@@ -18,13 +18,14 @@ use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::Operation;
 
 use super::App;
 use super::deed::{Deed, Denials};
 use super::failure::{Failure, Result};
+use quipu::Host;
 use quipu::access::{Action, Caller, Object, Refused};
 use quipu::engine;
 use quipu::model::StreamId;
@@ -154,6 +155,10 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         true => Deed::of(app, declared, request, &caller),
         false => Deed::unrecorded(),
     };
+    if caller.token().is_some() && !request.body().is_end_stream() {
+        let sent = |body| Body::new(Sent::new(body, app.host.clone(), caller.clone()));
+        *request.body_mut() = sent(std::mem::take(request.body_mut()));
+    }
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(deed.clone());
     Ok(deed)
@@ -363,6 +368,73 @@ impl HttpBody for Watched {
 
     fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A part of a body that comes later than this after the last check is passed on only if the caller
+/// is still known: nobody acts for long with a token that was valid when the request began.
+const LATE: Duration = Duration::from_secs(1);
+
+type Part = Option<std::result::Result<Frame<Bytes>, axum::Error>>;
+type Checking = Pin<Box<dyn Future<Output = std::result::Result<(), Refused>> + Send>>;
+
+/// The body of a request, which ends with an error once its caller is refused.
+struct Sent {
+    body: Body,
+    host: Host,
+    caller: Caller,
+    checked_at: Instant,
+    /// A part that waits for the check.
+    waiting: Option<(Part, Checking)>,
+}
+
+impl Sent {
+    fn new(body: Body, host: Host, caller: Caller) -> Self {
+        Self {
+            body,
+            host,
+            caller,
+            checked_at: Instant::now(),
+            waiting: None,
+        }
+    }
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Part> {
+        if self.waiting.is_none() {
+            let part = ready!(Pin::new(&mut self.body).poll_frame(context));
+            if self.checked_at.elapsed() < LATE {
+                return Poll::Ready(part);
+            }
+            let (host, caller) = (self.host.clone(), self.caller.clone());
+            let checking = async move { host.tokens().recheck(&caller).await };
+            self.waiting = Some((part, Box::pin(checking)));
+        }
+        let Some((_, checking)) = &mut self.waiting else {
+            return Poll::Pending;
+        };
+        let checked = ready!(checking.as_mut().poll(context));
+        let part = self.waiting.take().and_then(|(part, _)| part);
+        self.checked_at = Instant::now();
+        Poll::Ready(match checked {
+            Ok(()) => part,
+            Err(refused) => {
+                self.body = Body::empty();
+                Some(Err(axum::Error::new(refused)))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.waiting.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

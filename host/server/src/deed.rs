@@ -1,5 +1,7 @@
 //! What a request does to the store, as the audit records it.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +17,7 @@ use super::answering::Visit;
 use super::failure::{Failure, ProblemCode, Result};
 use super::{App, headers};
 use quipu::Host;
-use quipu::access::Caller;
+use quipu::access::{Caller, redacted};
 use quipu::model::Timestamp;
 use quipu::store::AuditEntry;
 
@@ -24,7 +26,7 @@ pub(super) const DONE: &str = "done";
 /// The result of a deed whose caller left before it ended.
 pub(super) const LEFT: &str = "left";
 /// Longest path in a record, in bytes.
-const OBJECT_BYTES_MAX: usize = 1_024;
+const OBJECT_BYTES_MAX: usize = 512;
 /// Denials that are recorded in each span of time. The others are counted.
 const DENIALS_MAX: u32 = 30;
 const DENIALS_SPAN: Duration = Duration::from_secs(60);
@@ -50,18 +52,30 @@ impl Deed {
 
     /// What a request does.
     pub fn of(app: &App, declared: &Declared, request: &Request, caller: &Caller) -> Self {
-        let object = request.uri().path();
+        let reason = reason(request.headers()).unwrap_or_default();
+        let asked = (&*declared.id, request.uri().path());
+        Self::new(app, asked, Visit::of(request).peer(), caller, reason)
+    }
+
+    /// What a caller does to the object of a path.
+    pub fn new(
+        app: &App,
+        (operation, object): (&str, &str),
+        origin: Option<IpAddr>,
+        caller: &Caller,
+        reason: Option<Box<str>>,
+    ) -> Self {
+        let object = redacted(object);
         let object = &object[..object.floor_char_boundary(OBJECT_BYTES_MAX)];
-        let origin = Visit::of(request).peer();
         let name = caller.name();
         let entry = AuditEntry {
             at: Timestamp::default(),
             principal: name.as_ref().map(|name| (&**name).into()),
             origin: origin.map(|origin| origin.to_string().into()),
-            operation: declared.id.as_str().into(),
+            operation: operation.into(),
             object: object.into(),
             result: DONE.into(),
-            reason: reason(request.headers()).unwrap_or_default(),
+            reason,
         };
         Self(Some(Arc::new(Inner {
             host: app.host.clone(),
@@ -131,16 +145,18 @@ impl Deed {
             return;
         };
         let entry = inner.entry().clone();
-        tracing::warn!(
-            operation = &*entry.operation,
-            principal = entry.principal.as_deref(),
-            origin = entry.origin.as_deref(),
-            code,
-            "a request was denied"
-        );
-        let Some(uncounted) = app.access.denials.count(Instant::now()) else {
+        let principal = entry.principal.as_deref();
+        let Some(uncounted) = app.access.denials.count(principal, Instant::now()) else {
             return;
         };
+        tracing::warn!(
+            operation = &*entry.operation,
+            principal,
+            origin = entry.origin.as_deref(),
+            code,
+            uncounted,
+            "a request was denied"
+        );
         inner.entry().reason = (uncounted > 0)
             .then(|| format!("{uncounted} denials before it were not recorded").into());
         self.record(code).await;
@@ -178,23 +194,29 @@ fn reason(headers: &HeaderMap) -> Result<Option<Box<str>>> {
     Ok(Some(reason.into()))
 }
 
-/// How many denials were recorded lately, so that a flood of them does not fill the store.
+/// How many denials of each caller were recorded lately, so that a flood of them does not fill the
+/// store. Callers without a name share one span: they can't hide what others do.
 #[derive(Default)]
-pub(super) struct Denials(Mutex<Span>);
+pub(super) struct Denials(Mutex<HashMap<Option<Box<str>>, Span>>);
 
-#[derive(Default)]
 struct Span {
-    begun_at: Option<Instant>,
+    begun_at: Instant,
     recorded: u32,
     uncounted: u64,
 }
 
 impl Denials {
     /// Counts a denial. Returns how many were not recorded before it if it is to be recorded.
-    fn count(&self, now: Instant) -> Option<u64> {
-        let mut span = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if span.begun_at.is_none_or(|at| now - at >= DENIALS_SPAN) {
-            span.begun_at = Some(now);
+    fn count(&self, principal: Option<&str>, now: Instant) -> Option<u64> {
+        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many as there are tokens at most.
+        let span = spans.entry(principal.map(Into::into)).or_insert(Span {
+            begun_at: now,
+            recorded: 0,
+            uncounted: 0,
+        });
+        if now - span.begun_at >= DENIALS_SPAN {
+            span.begun_at = now;
             span.recorded = 0;
         }
         if span.recorded >= DENIALS_MAX {
@@ -214,13 +236,14 @@ mod tests {
     fn a_flood_of_denials_is_counted() {
         let (denials, now) = (Denials::default(), Instant::now());
         for _ in 0..DENIALS_MAX {
-            assert_eq!(denials.count(now), Some(0));
+            assert_eq!(denials.count(None, now), Some(0));
         }
         for _ in 0..7 {
-            assert_eq!(denials.count(now), None);
+            assert_eq!(denials.count(None, now), None);
         }
+        assert_eq!(denials.count(Some("ann"), now), Some(0));
         let later = now + DENIALS_SPAN;
-        assert_eq!(denials.count(later), Some(7));
-        assert_eq!(denials.count(later), Some(0));
+        assert_eq!(denials.count(None, later), Some(7));
+        assert_eq!(denials.count(None, later), Some(0));
     }
 }

@@ -1,7 +1,8 @@
 //! `POST /v1/commands`: many commands on one request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -15,7 +16,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::access::{self, By};
+use super::answering::Visit;
 use super::budget::{Bodies, BodyHeld};
+use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::pace::{Paced, Verdict};
 use super::params::Params;
@@ -60,6 +63,7 @@ pub struct LinesQuery {
 pub async fn execute_lines(
     State(app): State<App>,
     By(caller): By,
+    visit: Visit,
     Params(query): Params<LinesQuery>,
     headers: HeaderMap,
     body: NdjsonBody,
@@ -76,7 +80,12 @@ pub async fn execute_lines(
             })?,
     };
     let context = headers::context(&headers, &caller)?;
-    let answers = answers(&app, in_flight, (context, caller), body.with_pauses(&app));
+    let answers = answers(
+        &app,
+        in_flight,
+        (context, caller, visit.peer()),
+        body.with_pauses(&app),
+    );
     Ok(answer::ndjson(Body::from_stream(answers)))
 }
 
@@ -86,7 +95,7 @@ type Read = std::result::Result<Command, Box<Problem>>;
 fn answers(
     app: &App,
     in_flight: usize,
-    (context, caller): (Context, Caller),
+    (context, caller, peer): (Context, Caller, Option<IpAddr>),
     body: Paced<BodyDataStream>,
 ) -> impl Stream<Item = std::result::Result<Bytes, axum::Error>> + use<> {
     let patience = app.options.request_time_max;
@@ -116,8 +125,11 @@ fn answers(
     );
     let bodies = app.bodies.clone();
     let given = Given {
+        app: app.clone(),
         context,
         caller,
+        peer,
+        is_denied: AtomicBool::new(false),
         bodies,
         verdict,
         ending,
@@ -187,8 +199,13 @@ fn answers(
 
 /// The state that all lines of a request share.
 struct Given {
+    app: App,
     context: Context,
     caller: Caller,
+    /// The address of the client.
+    peer: Option<IpAddr>,
+    /// Whether a line was denied.
+    is_denied: AtomicBool,
     bodies: Bodies,
     verdict: Verdict,
     ending: CancellationToken,
@@ -226,6 +243,18 @@ impl Given {
         }
     }
 
+    /// Records the first denied line of a request.
+    fn record_denial(&self, stream: &StreamId) {
+        if self.is_denied.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let object = format!("/v1/commands {stream}");
+        let asked = ("execute_lines", &*object);
+        let deed = Deed::new(&self.app, asked, self.peer, &self.caller, None);
+        let app = self.app.clone();
+        tokio::spawn(async move { deed.denied(&app, Code::Forbidden.as_str()).await });
+    }
+
     fn read(&self, number: u64, text: &[u8], has_room: bool) -> (Key, Read) {
         if !has_room {
             let detail = "there is no memory for the line; try again, with the same command_id";
@@ -236,6 +265,7 @@ impl Given {
             Ok((stream, command)) => {
                 let may = access::check_stream(&self.caller, Action::Command, &stream);
                 if let Err(Failure(problem)) = may {
+                    self.record_denial(&stream);
                     return (Key::Line(number), Err(problem));
                 }
                 let context = self.context.clone();

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::activity::{Activity, Waiting};
 use super::answering::Visit;
 use super::budget::BodyHeld;
+use quipu::access::Refused;
 use quipu_api::{Code, Problem};
 
 /// How many bytes have to arrive within the time limit of a body, unless it ends before. Much less
@@ -74,11 +75,24 @@ pub enum Broken {
 impl Broken {
     fn code(&self) -> Code {
         match self {
+            Self::Connection(error) if is_refusal(error) => Code::Unauthorized,
             Self::Connection(_) => Code::BadRequest,
             Self::Slow(_) => Code::BodyTimeout,
             Self::Overloaded => Code::Overloaded,
         }
     }
+}
+
+/// Whether the caller was refused while the body was read.
+fn is_refusal(error: &axum::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(it) = cause {
+        if it.is::<Refused>() {
+            return true;
+        }
+        cause = it.source();
+    }
+    false
 }
 
 impl From<Broken> for Box<Problem> {

@@ -36,9 +36,10 @@ pub(super) fn check(request: &Request, options: &Options) -> Result<Option<Heade
     let headers = request.headers();
     let host =
         text(headers, &header::HOST).or_else(|| request.uri().authority().map(|it| it.as_str()));
-    if let Some(host) = host
-        && !is_own(host, options)
-    {
+    let authority = request.uri().authority().map(|it| it.as_str());
+    let named = headers.get_all(header::HOST).iter();
+    let named = named.map(|value| value.to_str().unwrap_or_default());
+    if let Some(host) = named.chain(authority).find(|host| !is_own(host, options)) {
         return Err(forbidden(format!(
             "this host is not known as {host}; if it is reached under this name, add it to `hosts` \
              in [http]"

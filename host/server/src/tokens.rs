@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::access::By;
-use super::failure::Result;
+use super::failure::{Failure, Result};
 use super::params::{Params, Segments, Time};
 use super::request::JsonBytes;
 use super::{App, answer};
@@ -26,10 +26,10 @@ pub struct TokenBody {
     /// Only streams of these categories; at most 100. If categories or projections are listed,
     /// nothing else is allowed.
     #[serde(default)]
-    categories: Vec<String>,
+    categories: Option<Vec<String>>,
     /// Only these projections; at most 100.
     #[serde(default)]
-    projections: Vec<String>,
+    projections: Option<Vec<String>>,
     /// From when on it is refused; by default never.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = "date-time")]
@@ -60,8 +60,8 @@ pub async fn create(
         name: given.name,
         grant: Grant {
             role: given.role.parse::<Role>()?,
-            categories: given.categories,
-            projections: given.projections,
+            categories: listed("categories", given.categories)?,
+            projections: listed("projections", given.projections)?,
         },
         expires_at: given.expires_at.map(|at| at.0),
         by: caller.name().map(|name| name.to_string()),
@@ -72,6 +72,16 @@ pub async fn create(
         view: TokenView::of(&token),
     };
     answer::json(StatusCode::CREATED, &created)
+}
+
+/// A list of a grant. An empty one would allow everything, which nobody who sends it can mean.
+fn listed(name: &str, given: Option<Vec<String>>) -> Result<Vec<String>> {
+    match given {
+        Some(listed) if listed.is_empty() => Err(Failure::bad_request(format!(
+            "{name} is empty; leave it out for a token that is not limited"
+        ))),
+        given => Ok(given.unwrap_or_default()),
+    }
 }
 
 /// Lists all tokens, also those that have expired or are revoked.

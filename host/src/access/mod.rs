@@ -13,5 +13,5 @@ mod tokens;
 pub use audit::{Audit, Broken, Checked, chain};
 pub use error::Error;
 pub use grant::{Action, Denied, Grant, LISTED_MAX, Object, Role};
-pub use secret::Secret;
+pub use secret::{Secret, redacted};
 pub use tokens::{Caller, Issued, NAME_BYTES_MAX, NewToken, Refused, Tokens};

@@ -3,6 +3,7 @@
 //! The id finds the token. The secret has 256 random bits, and only its hash is stored. The check
 //! tells a mistyped token from a revoked one, and scanners for leaked secrets what a token is.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rand::RngCore;
@@ -66,6 +67,28 @@ pub fn read(text: &str) -> Option<Parts> {
     })
 }
 
+/// A text without the secrets of tokens in it.
+pub fn redacted(text: &str) -> Cow<'_, str> {
+    let start = format!("{PREFIX}_");
+    let (mut rest, mut shown) = (text, String::new());
+    while let Some(at) = rest.find(&start) {
+        let (before, found) = rest.split_at(at);
+        let id = found.get(..start.len() + 2 * ID_BYTES).unwrap_or(found);
+        shown.push_str(before);
+        shown.push_str(id);
+        let after = &found[id.len()..];
+        let secret = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        if secret.len() < after.len() {
+            shown.push_str("***");
+        }
+        rest = secret;
+    }
+    match shown.is_empty() {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(shown + rest),
+    }
+}
+
 fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
@@ -99,5 +122,16 @@ mod tests {
         assert_eq!(read(&format!("{text}_")), None);
         assert_eq!(read(&format!(" {text}")), None);
         assert_eq!(read(&text.to_uppercase()), None);
+    }
+
+    #[test]
+    fn a_text_is_shown_without_secrets() {
+        let (secret, parts) = Secret::random();
+        let text = format!("/v1/tokens/{}/x?{0}", secret.reveal());
+        let shown = format!("/v1/tokens/qp_{0}***/x?qp_{0}***", parts.id);
+        assert_eq!(redacted(&text), shown);
+        for plain in ["", "/v1/tokens/shop", "qp", "qp_", "qp_é", "a_qp_b"] {
+            assert_eq!(redacted(plain), plain);
+        }
     }
 }

@@ -195,13 +195,15 @@ impl Tokens {
         tokens.into_iter().map(Issued::read).collect()
     }
 
-    /// Revokes a token for good, by its id or its name. Every host of the store refuses it within
+    /// Revokes a token for good, by its id, its name or its whole text. Every host of the store refuses it within
     /// 5 s.
     ///
     /// # Errors
     /// When there is no such token, it is revoked already, or the store fails.
     pub async fn revoke(&self, id_or_name: &str) -> Result<Issued, Error> {
-        let not_found = || Error::NotFound(id_or_name.to_owned());
+        let not_found = || Error::NotFound(secret::redacted(id_or_name).into_owned());
+        let parts = secret::read(id_or_name);
+        let id_or_name = parts.as_ref().map_or(id_or_name, |parts| &parts.id);
         let tokens = self.store.tokens().await?;
         let found = tokens.into_iter().find(|token| {
             token.revoked_at.is_none() && [&*token.id, &*token.name].contains(&id_or_name)

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::Result;
 use quipu_model::Timestamp;
 
-/// Most tokens of a store, revoked and expired ones included.
+/// Most tokens of a store that are not revoked. As many revoked ones are kept.
 pub const TOKENS_MAX: usize = 10_000;
 
 /// Most audit records of one page.
@@ -39,7 +39,7 @@ pub struct StoredToken {
 pub trait TokenStore: Send + Sync {
     /// Stores a new token. It is durable when the call returns. Returns false and stores nothing
     /// when there is a token of this id or with this name that is not revoked, or
-    /// [`TOKENS_MAX`] others.
+    /// [`TOKENS_MAX`] others that are not revoked.
     async fn add(&self, token: &StoredToken) -> Result<bool>;
 
     /// Revokes a token, for good. It is durable when the call returns. Returns false when there is

@@ -76,17 +76,23 @@ async fn an_older_schema_is_refused_until_it_is_migrated() {
     at_version_2(&place).await;
     let error = place.try_open().await.err().unwrap();
     assert!(
-        matches!(error, Error::TooOld { found: 2, known: 9 }),
+        matches!(
+            error,
+            Error::TooOld {
+                found: 2,
+                known: 10
+            }
+        ),
         "{error}"
     );
     assert!(error.to_string().contains("quipu migrate"), "{error}");
 
     let url: StoreUrl = place.url().parse().unwrap();
     let migrated = store::migrate(&url).await.unwrap();
-    assert_eq!((migrated.from, migrated.to), (2, 9));
+    assert_eq!((migrated.from, migrated.to), (2, 10));
     place.open().await;
     let again = store::migrate(&url).await.unwrap();
-    assert_eq!((again.from, again.to), (9, 9));
+    assert_eq!((again.from, again.to), (10, 10));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

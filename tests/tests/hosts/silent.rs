@@ -127,7 +127,8 @@ async fn a_listener_on_a_silent_connection_connects_again() {
     address.lose_and_move_to(&server);
     address.is_found(1).await;
     let mut observer = server.connect().await;
-    const LISTENING: &str = "SELECT FROM pg_stat_activity WHERE query LIKE 'LISTEN %'";
+    const LISTENING: &str = "SELECT FROM pg_stat_activity \
+         WHERE query LIKE 'LISTEN %' OR query LIKE '% AS listening'";
     let looking = async {
         // The one before is not noticed by the server.
         while observer.fetch_all(LISTENING).await.unwrap().len() < 2 {}

@@ -24,6 +24,7 @@ mod problems;
 mod projections;
 mod proof;
 mod reads;
+mod revoking;
 mod server;
 mod snapshots;
 mod streams;

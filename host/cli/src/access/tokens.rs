@@ -128,13 +128,19 @@ impl Create {
             }
             None => {
                 let client = Client::of(&self.place.connection)?;
-                let body = json!({
+                let mut body = json!({
                     "name": self.name,
                     "role": grant.role,
-                    "categories": grant.categories,
-                    "projections": grant.projections,
                     "expires_at": self.expires.map(|at| at.to_string()),
                 });
+                for (name, listed) in [
+                    ("categories", &grant.categories),
+                    ("projections", &grant.projections),
+                ] {
+                    if !listed.is_empty() {
+                        body[name] = json!(listed);
+                    }
+                }
                 let request = client.request(Method::POST, &["v1", "tokens"]);
                 client.json(request.json(&body)).await?
             }

@@ -173,7 +173,7 @@ async fn listen(
             },
             // A server that is silent closes no connection.
             Err(_) => {
-                let ping = sqlx::query("SELECT 1").execute(&mut *listener);
+                let ping = sqlx::query("SELECT 1 AS listening").execute(&mut *listener);
                 answered(wait, ping).await?;
             }
         }
