@@ -156,8 +156,9 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         false => Deed::unrecorded(),
     };
     if caller.token().is_some() && !request.body().is_end_stream() {
-        let sent = |body| Body::new(Sent::new(body, app.host.clone(), caller.clone()));
-        *request.body_mut() = sent(std::mem::take(request.body_mut()));
+        let body = std::mem::take(request.body_mut());
+        let sent = Sent::new(body, app.host.clone(), caller.clone());
+        *request.body_mut() = Body::new(sent);
     }
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(deed.clone());

@@ -187,11 +187,11 @@ async fn a_malformed_part_is_reported_with_its_index() {
 #[tokio::test]
 async fn the_numbers_of_streams_and_events_of_one_append_are_bounded() {
     let server = Server::empty().await;
-    let streams = |count: usize| {
-        let parts = (1..=count).map(|n| part(&format!("s-{n}"), "no-stream", 1));
+    let streams = |count: usize, events| {
+        let parts = (1..=count).map(|n| part(&format!("s-{n}"), "no-stream", events));
         Value::Array(parts.collect())
     };
-    let problem = append(&server, &streams(1_001)).await;
+    let problem = append(&server, &streams(1_001, 0)).await;
     let problem = problem.problem(413, "too-large");
     assert!(
         problem["detail"]
@@ -208,6 +208,6 @@ async fn the_numbers_of_streams_and_events_of_one_append_are_bounded() {
             .unwrap()
             .contains("events per append")
     );
-    let answer = append(&server, &streams(1_000)).await.ok();
+    let answer = append(&server, &streams(1_000, 1)).await.ok();
     assert_eq!(answer["streams"][999]["position"], 1_000);
 }

@@ -1,5 +1,4 @@
-//! Releases: effects on readers are reported before the activation, a release is activated in one
-//! plan, and it is rolled back as a whole.
+//! Releases: what they affect is reported first; each is activated and rolled back in one plan.
 
 use quipu::deploy::{Affected, ProjectionChanges, Release};
 use quipu::model::{Command, Digest};
@@ -21,8 +20,7 @@ on_every_store! {
     a_preflight_lists_what_a_release_breaks_for_whom,
 }
 
-/// The decider of version 1, and projections of its events: of both types, only of `counted`, of
-/// all.
+/// The decider of version 1, and projections of its events: of both types, only of `counted`, all.
 fn stock() -> Probe {
     probe("stock").event("received", 1).event("counted", 1)
 }
