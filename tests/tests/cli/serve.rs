@@ -2,7 +2,6 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use quipu_tests::probe::probe;
 use quipu_tests::{PATIENCE, examples, guest};
 
 use crate::program::{Served, quipu, run, text};
@@ -134,29 +133,6 @@ fn a_different_active_module_is_kept_and_both_digests_are_reported() {
     let args = ["--modules", &path, "--modules-force"];
     let (count, _, _dir) = ended(Served::start_in(dir, &args));
     assert_eq!(count, 2);
-}
-
-#[test]
-fn a_component_to_which_its_preflight_objects_is_not_activated_and_the_host_serves() {
-    let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
-    host.run(&["append", "note-1", "strange", "{}"]).ok();
-    host.signal("TERM");
-    let (_, dir) = host.ended();
-    let modules = dir.path().join("modules");
-    std::fs::create_dir(&modules).unwrap();
-    let component = probe("note").event("noted", 1).component();
-    std::fs::write(modules.join("note.wasm"), component).unwrap();
-    let host = Served::start_in(dir, &["--modules", &text(&modules)]);
-    assert_eq!(host.run(&["deployments", "--json"]).ok(), "");
-    host.run(&["execute", "note-1", "note", "[]"])
-        .fails(1, "unknown-category");
-    let uploaded = host.run(&["modules", "--json"]).ok();
-    assert_eq!(uploaded.lines().count(), 1, "{uploaded}");
-    host.signal("TERM");
-    let (said, _dir) = host.ended();
-    for part in ["strange", "was not activated; `quipu deploy ", "--allow"] {
-        assert!(said.err.contains(part), "{}", said.err);
-    }
 }
 
 #[test]
