@@ -20,7 +20,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep};
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterIn};
 
 use super::App;
 use super::deed::{Deed, Denials};
@@ -32,7 +32,7 @@ use quipu::model::StreamId;
 use quipu_api::Code;
 
 /// Operations that name their streams in the body: the handler checks each of them.
-pub(super) const IN_BODY: &[&str] = &["execute_lines", "append_all"];
+const IN_BODY: &[&str] = &["execute_lines", "append_all"];
 /// The name of the security scheme in the description.
 pub(super) const SCHEME: &str = "token";
 
@@ -50,6 +50,8 @@ pub(super) struct Declared {
     /// Its id in the description.
     pub id: String,
     pub need: Need,
+    /// Whether the query can limit it to categories.
+    takes_category: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +122,14 @@ fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
         },
         _ => return Err("it has several requirements".to_owned()),
     };
-    Ok(Declared { id, need })
+    let mut parameters = operation.parameters.iter().flatten();
+    let takes_category =
+        parameters.any(|it| it.name == "category" && it.parameter_in == ParameterIn::Query);
+    Ok(Declared {
+        id,
+        need,
+        takes_category,
+    })
 }
 
 /// Lets a request pass to its handler, with its caller and what will be recorded of it.
@@ -229,7 +238,7 @@ async fn permit(
     let (Need::Action(action), Some(_)) = (declared.need, caller.grant()) else {
         return Ok(());
     };
-    let named = Named::of(path, request).await?;
+    let named = Named::of(declared, path, request).await?;
     if named.is_empty() {
         // Whether the role allows the action can be said before the body is read.
         let object = match IN_BODY.contains(&&*declared.id) {
@@ -272,7 +281,7 @@ struct Named {
 }
 
 impl Named {
-    async fn of(path: &str, request: &mut Request) -> Result<Self> {
+    async fn of(declared: &Declared, path: &str, request: &mut Request) -> Result<Self> {
         let mut named = Self::default();
         let params = request.extract_parts::<RawPathParams>().await;
         let params =
@@ -289,6 +298,9 @@ impl Named {
                 "name" if is_projection => named.projections.push(value.to_owned()),
                 _ => {}
             }
+        }
+        if !declared.takes_category {
+            return Ok(named);
         }
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri());
         let Query(pairs) =

@@ -27,8 +27,8 @@ pub struct AuditQuery {
 /// Lists what was done to the store, and what was denied.
 ///
 /// A record is made for each request that deploys, manages projections, archives, operates or
-/// administers, and for each denied request: at most 30 denials a minute, the others are counted in
-/// the next record. Commands and appends are in the log itself, under the caller's name.
+/// administers, and for each denied request: at most 30 denials a minute for each name, the others are
+/// counted in the next record. Commands and appends are in the log itself, under the caller's name.
 #[utoipa::path(
     get, path = "/v1/audit", operation_id = "read_audit", tag = "access",
     security(("token" = ["admin"])),
@@ -51,8 +51,8 @@ pub async fn list(State(app): State<App>, Params(query): Params<AuditQuery>) -> 
 
 /// Checks the chain of the audit's digests.
 ///
-/// A record that was changed, added or removed afterwards breaks the chain, except for records that
-/// were removed at its end: compare the digest with an earlier one for these.
+/// A single record that was changed, added or removed breaks the chain. The digests have no key:
+/// compare the digest with an earlier one to find a chain that was computed again, or a missing end.
 #[utoipa::path(
     get, path = "/v1/audit/check", operation_id = "check_audit", tag = "access",
     security(("token" = ["admin"])),

@@ -103,7 +103,7 @@ pub async fn list(State(app): State<App>, _: Params<()>) -> Result<Response> {
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct TokenPath {
-    /// The token's id or its name, percent-encoded
+    /// The token's id, its name or its whole text, percent-encoded
     token: String,
 }
 

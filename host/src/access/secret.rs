@@ -1,7 +1,7 @@
 //! The text of a token: `qp_ID_SECRET_CHECK`.
 //!
 //! The id finds the token. The secret has 256 random bits, and only its hash is stored. The check
-//! tells a mistyped token from a revoked one, and scanners for leaked secrets what a token is.
+//! distinguishes a mistyped token from a revoked one, and scanners for leaked secrets look for it.
 
 use std::borrow::Cow;
 use std::fmt;

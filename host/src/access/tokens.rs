@@ -17,7 +17,7 @@ use crate::store::{self, StoredToken, TOKENS_MAX, TokenStore};
 /// Longest name of a token.
 pub const NAME_BYTES_MAX: usize = 200;
 
-/// After this time, what is known of the tokens is read anew before it is used. Other requests go on
+/// After this time, what is known of the tokens is read again before it is used. Other requests go on
 /// with it meanwhile.
 const FRESH: Duration = Duration::from_secs(2);
 /// After this time nobody goes on with it: a token that was revoked by another host is refused
@@ -333,7 +333,7 @@ impl Tokens {
         known.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What follows reads the tokens anew.
+    /// What follows reads the tokens from the store.
     fn forget(&self) {
         let mut place = self.known.write().unwrap_or_else(PoisonError::into_inner);
         *place = None;

@@ -305,6 +305,13 @@ async fn a_limited_token_reaches_only_what_it_lists(place: Place) {
             answered.text
         );
     }
+    // A category limits only what takes one.
+    for path in ["/v1/status", "/v1/tokens", "/v1/events/1", "/v1/export"] {
+        let path = format!("{path}?category=sensor");
+        get(&server, &path, &limited)
+            .await
+            .problem(403, "forbidden");
+    }
     send(append(&server, "door-1").bearer_auth(&limited))
         .await
         .problem(403, "forbidden");

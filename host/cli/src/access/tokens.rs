@@ -85,7 +85,7 @@ struct List {
 /// Every host of the store refuses it within 5 s.
 #[derive(Debug, Args)]
 struct Revoke {
-    /// The token's id or its name
+    /// The token's id, its name or the token itself
     #[arg(value_name = "TOKEN")]
     which: String,
     #[command(flatten)]
