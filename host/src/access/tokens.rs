@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -30,8 +30,16 @@ const USED_EVERY_US: u64 = 60_000_000;
 pub struct Tokens {
     store: Arc<dyn TokenStore>,
     clock: Arc<dyn Clock>,
-    known: RwLock<Option<Arc<Known>>>,
+    known: RwLock<Cache>,
     reading: Mutex<()>,
+}
+
+/// What was read last.
+#[derive(Default)]
+struct Cache {
+    known: Option<Arc<Known>>,
+    /// How often this host has changed the tokens. What was read before a change is not kept after it.
+    changes: u64,
 }
 
 /// All tokens, as they were read from the store.
@@ -302,7 +310,7 @@ impl Tokens {
     }
 
     async fn read(&self, before: Option<&Known>) -> store::Result<Arc<Known>> {
-        let read_at = Instant::now();
+        let (read_at, changes) = (Instant::now(), self.cached().changes);
         let mut by_id = HashMap::new();
         for stored in self.store.tokens().await? {
             let before = before.and_then(|before| before.by_id.get(&stored.id));
@@ -311,8 +319,10 @@ impl Tokens {
             by_id.insert(token.issued.stored.id.clone(), Arc::new(token));
         }
         let known = Arc::new(Known { read_at, by_id });
-        let mut place = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        *place = Some(Arc::clone(&known));
+        let mut cache = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if cache.changes == changes {
+            cache.known = Some(Arc::clone(&known));
+        }
         Ok(known)
     }
 
@@ -328,15 +338,19 @@ impl Tokens {
         }
     }
 
+    fn cached(&self) -> RwLockReadGuard<'_, Cache> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn current(&self) -> Option<Arc<Known>> {
-        let known = self.known.read();
-        known.unwrap_or_else(PoisonError::into_inner).clone()
+        self.cached().known.clone()
     }
 
     /// What follows reads the tokens from the store.
     fn forget(&self) {
-        let mut place = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        *place = None;
+        let mut cache = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        cache.known = None;
+        cache.changes += 1;
     }
 }
 
