@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, SanType,
+};
 
 /// An authority that nobody else trusts.
 pub struct Authority {
@@ -37,6 +40,29 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let names = ["localhost", "127.0.0.1"].map(str::to_owned);
         let params = CertificateParams::new(names).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Issued {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A certificate for a client, with names as `dns:NAME` and `uri:URI`.
+    pub fn issue_client(&self, names: &[&str], common_name: &str) -> Issued {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        let name = |text: &str| text.to_owned().try_into().unwrap();
+        params.subject_alt_names = names
+            .iter()
+            .map(|given| match given.split_once(':').unwrap() {
+                ("uri", uri) => SanType::URI(name(uri)),
+                (_, dns) => SanType::DnsName(name(dns)),
+            })
+            .collect();
+        params.distinguished_name = DistinguishedName::new();
+        let subject = &mut params.distinguished_name;
+        subject.push(DnType::CommonName, common_name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Issued {
             certificate: certificate.pem(),

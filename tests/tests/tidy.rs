@@ -112,9 +112,11 @@ const WALLS: &[(&str, &[&str])] = &[
     ("axum", &["server"]),
     ("hyper", &["server"]),
     ("utoipa", &["api", "server"]),
-    ("quipu-server", &["cli"]),
+    ("quipu-server", &["bench", "cli"]),
+    ("jsonwebtoken", &["identity"]),
+    ("cedar-policy", &["policy"]),
     ("clap", &["bench", "cli"]),
-    ("reqwest", &["cli"]),
+    ("reqwest", &["cli", "identity"]),
     ("indicatif", &["cli"]),
     ("loan", &["bench", "cli"]),
 ];
@@ -148,6 +150,7 @@ const STARTS_A_SERVER: &[&str] = &[
     "config.rs",
     "sections.rs",
     "reload.rs",
+    "rules.rs",
     "tls.rs",
 ];
 

@@ -29,8 +29,8 @@ const NPM_INSTALL: [&str; 5] = [
 ];
 
 /// Runs the tests of the SDKs, of their example guests and of the client, and swaps guests of all
-/// languages. Then makes a project of each language and kind, and builds and tests it. At the end runs the tutorials as their readers
-/// do.
+/// languages. Takes tokens of a real OpenID provider. Then makes a project of each language and kind,
+/// and builds and tests it. At the end runs the tutorials as their readers do.
 pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
     for (program, what) in NEEDED {
         let found = Command::new(program).arg("--version").output();
@@ -49,6 +49,7 @@ pub fn check(root: &Path, target: &Path, quipu: &Path) -> Result<()> {
         run(&root.join(folder), &python, &["-m", "unittest", "--quiet"])?;
     }
     swaps(root, target, (&made, &python), quipu)?;
+    oidc(root, quipu)?;
     projects(&made, quipu)?;
     tutorials(root, &made, quipu)
 }
@@ -69,6 +70,14 @@ fn swaps(root: &Path, target: &Path, (made, python): (&Path, &str), quipu: &Path
     let (rust, quipu) = (rust.display().to_string(), quipu.display().to_string());
     let args = ["run.py", "--quipu", &quipu, &rust, &typescript, &in_python];
     run(&root.join("tests/swaps"), "python3", &args)
+}
+
+/// Takes the tokens of a real OpenID provider.
+fn oidc(root: &Path, quipu: &Path) -> Result<()> {
+    let folder = root.join("tests/oidc");
+    run(&folder, "npm", &NPM_INSTALL)?;
+    let quipu = quipu.display().to_string();
+    run(&folder, "python3", &["run.py", "--quipu", &quipu])
 }
 
 /// Runs every command of the tutorials from an empty folder.

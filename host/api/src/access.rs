@@ -1,5 +1,7 @@
 //! Tokens, callers and the audit.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,7 +12,7 @@ use quipu::store::AuditRecord;
 /// What a token allows: the actions of a role, on everything or on what is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GrantView {
-    /// The role: `viewer`, `client`, `author`, `operator`, `admin` or `scraper`.
+    /// The role: `viewer`, `client`, `author`, `operator`, `admin`, `scraper` or `none`.
     pub role: String,
     /// Only streams of these categories. If categories or projections are listed, nothing else is
     /// allowed.
@@ -71,9 +73,24 @@ pub struct Whoami {
     pub token_id: Option<String>,
     /// What the token allows; null where everybody may do everything.
     pub grant: Option<GrantView>,
-    /// When the token expires; null for never.
+    /// When the token or the certificate expires; null for never.
     #[schema(format = "date-time")]
     pub expires_at: Option<String>,
+    /// What else is known of the caller. Policies can ask for it.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Whether somebody may do something.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CanView {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// The rules that allow or forbid it: `role client`, or the `@id` of a policy, or its number in
+    /// the file.
+    pub rules: Vec<String>,
+    /// Why it is denied; null when it is allowed.
+    pub why: Option<String>,
 }
 
 /// A record of the audit.
@@ -159,9 +176,11 @@ impl Whoami {
             name: caller.name().map(|name| name.to_string()),
             token_id: token.map(|token| token.id.to_string()),
             grant: caller.grant().map(GrantView::of),
-            expires_at: token
-                .and_then(|token| token.expires_at)
-                .map(|at| at.to_string()),
+            expires_at: caller.expires_at().map(|at| at.to_string()),
+            attributes: caller
+                .attributes()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
         }
     }
 }

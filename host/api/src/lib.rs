@@ -35,7 +35,8 @@ mod types;
 mod verify;
 
 pub use access::{
-    AuditCheck, AuditList, AuditView, CreatedToken, GrantView, TokenList, TokenView, Whoami,
+    AuditCheck, AuditList, AuditView, CanView, CreatedToken, GrantView, TokenList, TokenView,
+    Whoami,
 };
 pub use acknowledgements::{AcknowledgementList, AcknowledgementView};
 pub use code::Code;

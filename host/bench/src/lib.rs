@@ -9,6 +9,7 @@
 mod evolution;
 mod guest;
 mod host;
+mod http;
 mod load;
 mod machine;
 mod place;
@@ -76,6 +77,8 @@ pub enum Load {
     Projections,
     /// Swaps of the decider under load
     Swaps,
+    /// Commands over HTTP: open, with a token, with a policy
+    Http,
 }
 
 /// Components with projections of the loan guest's events.
@@ -85,13 +88,14 @@ struct Views {
 }
 
 impl Load {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Many,
         Self::ManyWithoutIds,
         Self::Hot,
         Self::Replays,
         Self::Projections,
         Self::Swaps,
+        Self::Http,
     ];
 
     fn parts(self) -> Option<(Kind, Ids)> {
@@ -100,7 +104,7 @@ impl Load {
             Self::ManyWithoutIds => Some((Kind::ManyStreams, Ids::None)),
             Self::Hot => Some((Kind::HotStream, Ids::Callers)),
             Self::Replays => Some((Kind::Replays, Ids::Callers)),
-            Self::Projections | Self::Swaps => None,
+            Self::Projections | Self::Swaps | Self::Http => None,
         }
     }
 }
@@ -128,6 +132,11 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         tell("swaps of the decider");
         swaps = Some(swaps::measure(options, &component).await?);
     }
+    let mut http = None;
+    if loads.contains(&Load::Http) && options.hosts == 1 {
+        tell("commands over HTTP");
+        http = Some(http::measure(options, &component).await?);
+    }
     let (mut projections, mut reading, mut evolution) = (None, None, None);
     if options.events > 0 && loads.contains(&Load::Projections) {
         let views = Views {
@@ -151,6 +160,7 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         reading,
         rows,
         swaps,
+        http,
         projections,
     })
 }

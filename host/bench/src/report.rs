@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::evolution::Evolution;
 use super::guest::Cost;
 use super::host::{Ids, Kind, Memory};
+use super::http::Http;
 use super::load::Measured;
 use super::projections::Projections;
 use super::reading::Reading;
@@ -25,6 +26,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Commands while the decider is replaced, unless it was left out.
     pub swaps: Option<Swaps>,
+    /// Commands over HTTP, unless they were left out.
+    pub http: Option<Http>,
     /// The cost of projections, unless it was left out.
     pub projections: Option<Projections>,
 }
@@ -124,6 +127,9 @@ impl fmt::Display for Report {
         }
         if let Some(swaps) = &self.swaps {
             swaps.fmt(f)?;
+        }
+        if let Some(http) = &self.http {
+            http.fmt(f)?;
         }
         if let Some(projections) = &self.projections {
             projections.fmt(f)?;

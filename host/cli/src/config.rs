@@ -24,7 +24,7 @@ use section::Section;
 
 pub use key::Key;
 pub use print::{json, reference, schema, toml};
-pub use sections::{General, TlsFiles};
+pub use sections::{AccessFiles, General, TlsFiles};
 pub use sources::{Flags, Source};
 
 macro_rules! sections {
@@ -55,6 +55,7 @@ macro_rules! sections {
 sections! {
     top: Top;
     tls: Tls;
+    access: Access;
     engine: Engine;
     limits: Limits;
     guests: Guests;
@@ -224,11 +225,23 @@ impl Config {
             TlsFiles {
                 certificate: Some(_),
                 key: None,
+                ..
             } => "tls.key is missing: tls.certificate needs the private key, too",
             TlsFiles {
                 certificate: None,
                 key: Some(_),
+                ..
             } => "tls.certificate is missing: tls.key needs the certificate, too",
+            TlsFiles {
+                certificate: None,
+                client_authorities: Some(_),
+                ..
+            } => "tls.certificate is missing: only with TLS can a client show a certificate",
+            TlsFiles {
+                client_authorities: None,
+                client_required: true,
+                ..
+            } => "tls.client_authorities is missing: tls.client_required needs it",
             _ => return Ok(()),
         };
         Err(why.to_owned())
@@ -246,6 +259,13 @@ impl Config {
         let mut tls = TlsFiles::default();
         self.tls.apply(&mut tls);
         tls
+    }
+
+    /// The files of identities and of the policy.
+    pub fn access(&self) -> AccessFiles {
+        let mut access = AccessFiles::default();
+        self.access.apply(&mut access);
+        access
     }
 
     /// Which modules the host accepts.
@@ -324,6 +344,7 @@ impl Config {
         let values = [
             ("", sections::Top::values(&self.general())),
             ("tls", sections::Tls::values(&self.tls())),
+            ("access", sections::Access::values(&self.access())),
             ("engine", sections::Engine::values(&self.engine())),
             ("limits", sections::Limits::values(&self.engine().limits)),
             ("guests", sections::Guests::values(&self.guests())),

@@ -21,6 +21,11 @@ pub enum Exit {
 #[error("{0}")]
 pub struct WrongUse(pub String);
 
+/// The answer was no; it has been printed.
+#[derive(Debug, thiserror::Error)]
+#[error("denied")]
+pub struct Denied;
+
 impl Exit {
     /// The exit code for an error.
     pub fn of(error: &anyhow::Error) -> Self {

@@ -41,7 +41,10 @@ const GROUPS: &[(&str, &[&str])] = &[
             "prune",
         ],
     ),
-    ("Control access", &["token", "whoami", "audit"]),
+    (
+        "Control access",
+        &["token", "whoami", "can", "policy", "audit"],
+    ),
     (
         "Operate",
         &[

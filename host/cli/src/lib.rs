@@ -37,6 +37,7 @@ mod projections;
 mod prune;
 mod rejections;
 mod reload;
+mod rules;
 mod runs;
 mod secret;
 mod serve;
@@ -125,6 +126,8 @@ enum Command {
     Status(status::Status),
     Token(access::Token),
     Whoami(access::Whoami),
+    Can(access::Can),
+    Policy(access::Policy),
     Audit(access::Audit),
     Export(export::Export),
     Import(import::Import),
@@ -204,6 +207,9 @@ pub fn main() -> ExitCode {
             if exit::is_broken_pipe(&error) {
                 return ExitCode::SUCCESS;
             }
+            if error.is::<exit::Denied>() {
+                return Exit::Failed.into();
+            }
             if std::env::args_os().any(|argument| argument == "--json") {
                 _ = exit::write_json(&error, &mut io::stdout().lock());
             }
@@ -270,6 +276,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Status(status) => status.run().await,
         Command::Token(token) => token.run().await,
         Command::Whoami(whoami) => whoami.run().await,
+        Command::Can(can) => can.run().await,
+        Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run().await,
         Command::Export(export) => export.run().await,
         Command::Import(import) => import.run().await,

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::Signal;
 
-use super::config::{Config, Flags};
-use super::{log, tls};
+use super::config::{AccessFiles, Config, Flags};
+use super::{log, rules, tls};
 use quipu_api::Reloaded;
-use quipu_server::Reload;
 use quipu_server::tls::Tls;
+use quipu_server::{Reload, Rules};
 
 /// What the settings of a running host come from.
 pub struct Sources {
@@ -21,12 +21,18 @@ pub struct Sources {
 
 impl Sources {
     /// Reloads the settings of a host that was started with a configuration.
-    pub fn reload(self, started: Config, tls: Option<Arc<Tls>>) -> Reload {
+    pub fn reload(
+        self,
+        started: Config,
+        tls: Option<Arc<Tls>>,
+        rules_in_force: Arc<Rules>,
+    ) -> Reload {
         let log = Mutex::new(started.general().log);
         Reload::new(move || {
             let config = Config::load(self.file.as_deref(), &self.flags);
             let config = config.map_err(|error| error.0)?;
             let identity = tls::load(&config.tls()).map_err(|error| error.0)?;
+            let read = rules::load(&config.access()).map_err(|error| error.0)?;
             // Everything is right: only now something changes.
             let mut changed = Vec::new();
             let mut restart = started.differences(&config);
@@ -36,7 +42,11 @@ impl Sources {
                     changed.push("tls.certificate".to_owned());
                 }
             }
-            restart.retain(|path| path != "log");
+            restart.retain(|path| path != "log" && !path.starts_with("access."));
+            if config.access() != AccessFiles::default() || started.access() != config.access() {
+                rules_in_force.replace(read);
+                changed.push("access".to_owned());
+            }
             let wanted = config.general().log;
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             if *log != wanted {

@@ -11,11 +11,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::{Config, Flags};
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
-use super::{log, modules, reload, tls};
+use super::{log, modules, reload, rules, tls};
 use quipu::Host;
 use quipu::store::{self, StoreUrl};
-use quipu_server as http;
 use quipu_server::tls::Tls;
+use quipu_server::{self as http, Rules};
 
 /// Run the host
 ///
@@ -89,12 +89,15 @@ impl Serve {
             .parse()
             .map_err(|error| WrongUse(format!("{error}")))?;
         let tls = tls::load(&config.tls())?.map(|identity| Arc::new(Tls::new(identity)));
+        let rules = rules::load(&config.access())?;
+        let (know_callers, rules) = (rules.know_callers(), Arc::new(Rules::new(rules)));
         // Listening comes first: an address in use is reported before the store is opened.
         let listen = general.listen;
         let listener = TcpListener::bind(&listen)
             .await
             .with_context(|| format!("can't listen on {listen}"))?;
-        let needs_tokens = is_reachable(&listener)? && !general.allow_unauthenticated;
+        let needs_tokens =
+            is_reachable(&listener)? && !general.allow_unauthenticated && !know_callers;
         let store = shown(&url);
         if needs_tokens && is_new(&url) {
             return Err(open_to_all(&listener, &store));
@@ -106,8 +109,8 @@ impl Serve {
             flags: self.flags(),
             file: self.config,
         };
-        let reload = sources.reload(config.clone(), tls.clone());
-        (http.tls, http.reload) = (tls, Some(reload.clone()));
+        let reload = sources.reload(config.clone(), tls.clone(), Arc::clone(&rules));
+        (http.tls, http.reload, http.rules) = (tls, Some(reload.clone()), rules);
         http.allow_unauthenticated = general.allow_unauthenticated;
         let modules = general.modules;
         // In a separate task, so that a store that does not answer, or a file that never ends, does

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::config::{self, Config, Flags};
-use super::{log, tls};
+use super::{log, rules, tls};
 
 /// Show the configuration that `serve` would use
 ///
@@ -58,6 +58,7 @@ impl ShowConfig {
         let config = Config::load(self.config.as_deref(), &Flags::default())?;
         if self.check {
             tls::load(&config.tls())?;
+            rules::load(&config.access())?;
             match self.json {
                 true => writeln!(out, "{}", json!({ "valid": true }))?,
                 false => writeln!(out, "the configuration is valid")?,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::config::TlsFiles;
 use super::exit::WrongUse;
-use quipu_server::tls::Identity;
+use quipu_server::tls::{Clients, Identity};
 
 /// A file with certificates or a key may have this many bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -22,7 +22,16 @@ pub fn load(files: &TlsFiles) -> Result<Option<Identity>, WrongUse> {
     };
     let chain = read("tls.certificate", certificate)?;
     let private = read("tls.key", key)?;
-    let identity = Identity::from_pem(&chain, &private).map_err(|error| {
+    let clients = match &files.client_authorities {
+        None => None,
+        Some(path) => {
+            let name = "tls.client_authorities";
+            let clients = Clients::from_pem(&read(name, path)?, files.client_required);
+            let wrong = |error| WrongUse(format!("{name}: {}: {error}", path.display()));
+            Some(clients.map_err(wrong)?)
+        }
+    };
+    let identity = Identity::from_pem(&chain, &private, clients).map_err(|error| {
         let (name, path) = match error.is_about_key() {
             true => ("tls.key", key),
             false => ("tls.certificate", certificate),

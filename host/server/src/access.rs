@@ -23,6 +23,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn};
 
 use super::App;
+use super::answering::Visit;
 use super::deed::{Deed, Denials};
 use super::failure::{Failure, Result};
 use quipu::Host;
@@ -30,6 +31,7 @@ use quipu::access::{Action, Caller, Object, Refused};
 use quipu::engine;
 use quipu::model::StreamId;
 use quipu_api::Code;
+use quipu_identity::{Identities, Names};
 
 /// Operations that name their streams in the body: the handler checks each of them.
 const IN_BODY: &[&str] = &["execute_lines", "append_all"];
@@ -147,7 +149,8 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         request.extensions_mut().insert(Caller::default());
         return Ok(Deed::unrecorded());
     };
-    let caller = match identify(app, request.headers()).await {
+    let names = Visit::of(request).names();
+    let caller = match identify(app, request.headers(), names.as_deref()).await {
         Ok(caller) => caller,
         Err(failure) => {
             let deed = Deed::of(app, declared, request, &Caller::default());
@@ -155,7 +158,7 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
             return Err(failure);
         }
     };
-    if let Err(failure) = permit(declared, &caller, path.as_str(), request).await {
+    if let Err(failure) = permit(app, declared, &caller, path.as_str(), request).await {
         let deed = Deed::of(app, declared, request, &caller);
         deed.denied(app, &failure.0.code).await;
         return Err(failure);
@@ -164,7 +167,7 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         true => Deed::of(app, declared, request, &caller),
         false => Deed::unrecorded(),
     };
-    if caller.token().is_some() && !request.body().is_end_stream() {
+    if caller.id().is_some() && !request.body().is_end_stream() {
         let body = std::mem::take(request.body_mut());
         let sent = Sent::new(body, app.host.clone(), caller.clone());
         *request.body_mut() = Body::new(sent);
@@ -187,23 +190,48 @@ impl Declared {
     }
 }
 
-/// Who sends a request.
-async fn identify(app: &App, headers: &HeaderMap) -> Result<Caller> {
+/// Who sends a request: a token counts more than a certificate.
+async fn identify(app: &App, headers: &HeaderMap, names: Option<&Names>) -> Result<Caller> {
     let tokens = app.host.tokens();
+    let rules = app.options.rules.current();
     let refused = |refused: Refused| match refused {
         Refused::Store(_) if app.host.is_shut_down() => engine::Error::Overloaded.into(),
         Refused::Store(error) => Failure::from(error),
         other => Failure::new(Code::Unauthorized, other.to_string()),
     };
     match bearer(headers)? {
+        Some(token) if rules.identities.take_tokens() && Identities::is_token(token) => {
+            verify(&rules.identities, token).await
+        }
         Some(token) => tokens.authenticate(token).await.map_err(refused),
         None if app.access.is_open => Ok(Caller::default()),
+        None if rules.know_callers() => {
+            let certified = names.and_then(|names| rules.identities.certified(names));
+            let caller = certified.ok_or_else(|| refused(Refused::Missing))?;
+            tokens.recheck(&caller).await.map_err(refused)?;
+            Ok(caller)
+        }
         None => match tokens.are_used().await {
             Ok(false) => Ok(Caller::default()),
             Ok(true) => Err(refused(Refused::Missing)),
             Err(error) => Err(refused(error.into())),
         },
     }
+}
+
+/// Who sends a JSON web token.
+async fn verify(identities: &Identities, token: &str) -> Result<Caller> {
+    if let Some(caller) = identities.remembered(token) {
+        return Ok(caller);
+    }
+    let verified = identities.verify(token).await;
+    verified.map_err(|refused| {
+        let code = match refused.is_unavailable() {
+            true => Code::NotReady,
+            false => Code::Unauthorized,
+        };
+        Failure::new(code, refused.to_string())
+    })
 }
 
 /// The token in `Authorization: Bearer TOKEN`.
@@ -230,6 +258,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
 
 /// Checks whether a caller may do what a request asks for.
 async fn permit(
+    app: &App,
     declared: &Declared,
     caller: &Caller,
     path: &str,
@@ -242,40 +271,54 @@ async fn permit(
     if named.is_empty() {
         // Whether the role allows the action can be said before the body is read.
         let object = match IN_BODY.contains(&&*declared.id) {
-            true => return check_role(caller, action),
+            true => return check_role(app, caller, action),
             false => Object::Store,
         };
-        return check(caller, action, object);
+        return check(app, caller, action, object);
+    }
+    for stream in &named.streams {
+        check(app, caller, action, Object::Stream(stream))?;
     }
     for category in &named.categories {
-        check(caller, action, Object::Category(category))?;
+        check(app, caller, action, Object::Category(category))?;
     }
     for projection in &named.projections {
-        check(caller, action, Object::Projection(projection))?;
+        check(app, caller, action, Object::Projection(projection))?;
     }
     Ok(())
 }
 
-fn check(caller: &Caller, action: Action, object: Object<'_>) -> Result<()> {
-    let checked = caller.check(action, object);
-    checked.map_err(|denied| Failure::new(Code::Forbidden, denied.to_string()))
+/// Checks whether a caller may do something.
+pub(super) fn check(app: &App, caller: &Caller, action: Action, object: Object<'_>) -> Result<()> {
+    let checked = app.options.rules.current().check(caller, action, object);
+    checked.map_err(|why| Failure::new(Code::Forbidden, why))
 }
 
-fn check_role(caller: &Caller, action: Action) -> Result<()> {
+/// Whether the role allows something; a policy decides only when it is known about which stream.
+fn check_role(app: &App, caller: &Caller, action: Action) -> Result<()> {
+    if app.options.rules.current().policy.is_some() {
+        return Ok(());
+    }
     match caller.grant() {
-        Some(grant) if !grant.role.allows(action) => check(caller, action, Object::Store),
+        Some(grant) if !grant.role.allows(action) => check(app, caller, action, Object::Store),
         _ => Ok(()),
     }
 }
 
 /// Checks whether a caller may do something with a stream that a body names.
-pub(super) fn check_stream(caller: &Caller, action: Action, stream: &StreamId) -> Result<()> {
-    check(caller, action, Object::Category(stream.category()))
+pub(super) fn check_stream(
+    app: &App,
+    caller: &Caller,
+    action: Action,
+    stream: &StreamId,
+) -> Result<()> {
+    check(app, caller, action, Object::Stream(stream))
 }
 
 /// What the address of a request names.
 #[derive(Default)]
 struct Named {
+    streams: Vec<StreamId>,
     categories: Vec<String>,
     projections: Vec<String>,
 }
@@ -289,10 +332,7 @@ impl Named {
         let is_projection = path.starts_with("/v1/projections/");
         for (name, value) in &params {
             match name {
-                "stream" => {
-                    let stream = StreamId::new(value)?;
-                    named.categories.push(stream.category().to_owned());
-                }
+                "stream" => named.streams.push(StreamId::new(value)?),
                 "category" => named.categories.push(value.to_owned()),
                 "projection" => named.projections.push(value.to_owned()),
                 "name" if is_projection => named.projections.push(value.to_owned()),
@@ -311,7 +351,7 @@ impl Named {
     }
 
     fn is_empty(&self) -> bool {
-        self.categories.is_empty() && self.projections.is_empty()
+        self.streams.is_empty() && self.categories.is_empty() && self.projections.is_empty()
     }
 }
 
@@ -335,7 +375,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Ends a long answer when its caller's token is revoked or expires.
 pub(super) fn watched(app: &App, caller: Caller, response: Response) -> Response {
     let is_long = response.body().size_hint().exact().is_none();
-    if caller.token().is_none() || !is_long {
+    if caller.id().is_none() || !is_long {
         return response;
     }
     let host = app.host.clone();

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
+use quipu_identity::Names;
 
 /// How long a connection may be idle.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,8 @@ pub struct Activity {
     pub answers: Budget,
     /// The address of the client.
     pub peer: Option<IpAddr>,
+    /// The names in the certificate of the client, if it has shown one.
+    pub names: OnceLock<Arc<Names>>,
 }
 
 #[derive(Debug)]
@@ -104,6 +107,7 @@ impl Activity {
             gone: CancellationToken::new(),
             answers: Budget::new(answer_bytes_max),
             peer,
+            names: OnceLock::new(),
         })
     }
 

@@ -22,6 +22,7 @@ use super::request::away;
 use quipu::model::RecordedEvent;
 use quipu::store::PAGE_BYTES_MAX;
 use quipu_api::Code;
+use quipu_identity::Names;
 
 /// Bodies are given to the connection in parts of this size. This shows whether the client reads.
 pub const PART_BYTES: usize = 64 << 10;
@@ -50,6 +51,12 @@ impl Visit {
     /// The activity of its connection.
     pub fn activity(&self) -> Option<Arc<Activity>> {
         self.activity.clone()
+    }
+
+    /// The names in the certificate of the client.
+    pub fn names(&self) -> Option<Arc<Names>> {
+        let activity = self.activity.as_ref()?;
+        activity.names.get().cloned()
     }
 
     /// The address of the client.

@@ -19,7 +19,7 @@ use super::{App, answer, headers, request};
 use quipu::access::{Action, Caller};
 use quipu::engine::{Append, AppendAll, StreamAppend};
 use quipu::model::{EventId, ExpectedVersion, Name, NewEvent, StreamId, fresh_id};
-use quipu_api::{Code, Expected, Problem, body, outcome};
+use quipu_api::{Expected, Problem, body, outcome};
 
 /// Events to append as given.
 #[derive(Deserialize, ToSchema)]
@@ -100,7 +100,7 @@ pub async fn append(
         events,
         id: headers::command_id(&headers)?,
         context: headers::context(&headers, &caller)?,
-        into_owned_category: allows_raw(&headers, &caller)?,
+        into_owned_category: allows_raw(&app, &headers, &caller, &[&stream])?,
     };
     let appended = app.host.append(&stream, append).await?;
     answer::tagged(appended.version, &outcome::AppendOutcome::of(&appended))
@@ -181,13 +181,15 @@ pub async fn append_all(
     })?;
     let streams: Vec<StreamAppend> = streams;
     for part in &streams {
-        access::check_stream(&caller, Action::Append, &part.stream)?;
+        access::check_stream(&app, &caller, Action::Append, &part.stream)?;
     }
+    let named: Vec<_> = streams.iter().map(|part| &part.stream).collect();
+    let into_owned_category = allows_raw(&app, &headers, &caller, &named)?;
     let append = AppendAll {
         streams,
         id: headers::command_id(&headers)?,
         context: headers::context(&headers, &caller)?,
-        into_owned_category: allows_raw(&headers, &caller)?,
+        into_owned_category,
     };
     let appended = app.host.append_all(append).await?;
     let outcome = AppendAllOutcome {
@@ -199,17 +201,21 @@ pub async fn append_all(
 
 /// Whether events may go into a category that a decider serves. That passes over its rules, so it is
 /// for those who operate the store.
-fn allows_raw(headers: &HeaderMap, caller: &Caller) -> Result<bool> {
+fn allows_raw(
+    app: &App,
+    headers: &HeaderMap,
+    caller: &Caller,
+    streams: &[&StreamId],
+) -> Result<bool> {
     let is_asked = headers::allows_raw(headers)?;
-    if is_asked
-        && let Some(grant) = caller.grant()
-        && !grant.role.allows(Action::Operate)
-    {
-        let detail = format!(
-            "Quipu-Raw needs the action operate, which the role {} does not allow",
-            grant.role
-        );
-        return Err(Failure::new(Code::Forbidden, detail));
+    if is_asked {
+        for stream in streams {
+            access::check_stream(app, caller, Action::Operate, stream).map_err(|mut failure| {
+                failure.0.detail =
+                    format!("Quipu-Raw needs the action operate: {}", failure.0.detail);
+                failure
+            })?;
+        }
     }
     Ok(is_asked)
 }

@@ -24,7 +24,7 @@ use super::activity::{Activity, Overdue, Patience};
 use super::answering::{Answering, PART_BYTES, Visit};
 use super::patience::PatientStream;
 use super::sse;
-use super::tls::Tls;
+use super::tls::{self, Tls};
 
 /// How long a connection that has to be closed may take to say goodbye, once nothing is in flight.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -100,7 +100,12 @@ impl Serving {
             () = self.ending.cancelled() => return,
         };
         match accepted {
-            Ok(Ok(stream)) => self.serve_http(stream, activity).await,
+            Ok(Ok(stream)) => {
+                if let Some(names) = tls::names(&stream) {
+                    _ = activity.names.set(Arc::new(names));
+                }
+                self.serve_http(stream, activity).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }

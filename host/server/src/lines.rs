@@ -263,7 +263,7 @@ impl Given {
         }
         match line::read(text, None) {
             Ok((stream, command)) => {
-                let may = access::check_stream(&self.caller, Action::Command, &stream);
+                let may = access::check_stream(&self.app, &self.caller, Action::Command, &stream);
                 if let Err(Failure(problem)) = may {
                     self.record_denial(&stream);
                     return (Key::Line(number), Err(problem));

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Reload;
 use super::tls::Tls;
+use super::{Reload, Rules};
 
 /// Limits of requests.
 #[derive(Debug, Clone)]
@@ -57,6 +57,8 @@ pub struct Options {
     /// Requests without a token may do everything, although the store has tokens. Without tokens
     /// they may anyway.
     pub allow_unauthenticated: bool,
+    /// Issuers of JSON web tokens, client certificates, and the policy.
+    pub rules: Arc<Rules>,
     /// With a certificate the host serves https, otherwise http.
     pub tls: Option<Arc<Tls>>,
     /// Reads settings a second time, when `POST /v1/reload` asks for it.
@@ -94,6 +96,7 @@ impl Default for Options {
             hosts: Vec::new(),
             origins: Vec::new(),
             allow_unauthenticated: false,
+            rules: Arc::default(),
             tls: None,
             reload: None,
         }

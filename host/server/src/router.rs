@@ -20,7 +20,7 @@ use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
 use super::{
-    App, Options, access, acknowledgements, activate, appends, audit, changes, commands, deed,
+    App, Options, access, acknowledgements, activate, appends, audit, can, changes, commands, deed,
     deployments, documents, domain, export, health, lines, log, marks, modules, openapi, pages,
     params, preflights, projections, rejections, reload, shadows, snapshots, state, streams,
     subscribe, subscriptions, tokens, types, verify,
@@ -125,6 +125,7 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::whoami))
+        .routes(routes!(can::can))
         .routes(routes!(audit::list))
         .routes(routes!(audit::check))
 }

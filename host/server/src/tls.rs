@@ -9,9 +9,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{self, InconsistentKeys, ServerConfig};
+use tokio_rustls::rustls::{self, InconsistentKeys, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
+
+use quipu_identity::Names;
 
 /// The protocols that a client can choose in the handshake, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -38,6 +42,9 @@ pub enum Error {
     /// The key is not that of the certificate.
     #[error("the private key does not belong to the certificate")]
     Mismatch,
+    /// The authorities of client certificates can't be used.
+    #[error("the authorities of client certificates can't be used: {0}")]
+    Authorities(String),
     /// The certificate or the key is of a form that is not supported.
     #[error("the certificate and its key can't be used: {0}")]
     Unusable(rustls::Error),
@@ -55,40 +62,105 @@ impl Error {
 pub struct Identity {
     config: Arc<ServerConfig>,
     chain: Vec<CertificateDer<'static>>,
+    clients: Option<Clients>,
+}
+
+/// Which client certificates are taken.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Clients {
+    authorities: Vec<CertificateDer<'static>>,
+    are_required: bool,
+}
+
+impl Clients {
+    /// Takes client certificates of these authorities, in PEM. A client needs one if they are required.
+    ///
+    /// # Errors
+    /// When there is no certificate, or one is malformed.
+    pub fn from_pem(authorities: &[u8], are_required: bool) -> Result<Self, Error> {
+        let authorities =
+            chain(authorities).map_err(|error| Error::Authorities(error.to_string()))?;
+        let clients = Self {
+            authorities,
+            are_required,
+        };
+        clients.verifier()?;
+        Ok(clients)
+    }
+
+    fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+        let failed = |why: String| Error::Authorities(why);
+        let mut roots = RootCertStore::empty();
+        for authority in &self.authorities {
+            let added = roots.add(authority.clone());
+            added.map_err(|error| failed(error.to_string()))?;
+        }
+        let provider = Arc::new(ring::default_provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let builder = match self.are_required {
+            true => builder,
+            false => builder.allow_unauthenticated(),
+        };
+        builder.build().map_err(|error| failed(error.to_string()))
+    }
 }
 
 impl Identity {
-    /// Reads a chain of certificates, that of the host first, and the private key. Both are in PEM.
+    /// Reads a chain of certificates, that of the host first, and the private key, both in PEM; and
+    /// takes certificates of clients.
     ///
     /// # Errors
     /// When one of them is missing or malformed, or they do not belong to each other.
-    pub fn from_pem(certificate: &[u8], key: &[u8]) -> Result<Self, Error> {
-        let chain = CertificateDer::pem_slice_iter(certificate);
-        let chain: Vec<_> = chain
-            .collect::<Result<_, _>>()
-            .map_err(Error::Certificate)?;
-        if chain.is_empty() {
-            return Err(Error::NoCertificate);
-        }
+    pub fn from_pem(
+        certificate: &[u8],
+        key: &[u8],
+        clients: Option<Clients>,
+    ) -> Result<Self, Error> {
+        let chain = chain(certificate)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
             pem::Error::NoItemsFound => Error::NoKey,
             error => Error::Key(error),
         })?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(Error::Unusable)?
-            .with_no_client_auth()
-            .with_single_cert(chain.clone(), key)
-            .map_err(|error| match error {
-                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Error::Mismatch,
-                error => Error::Unusable(error),
-            })?;
+            .map_err(Error::Unusable)?;
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier()?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config =
+            builder
+                .with_single_cert(chain.clone(), key)
+                .map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+                        Error::Mismatch
+                    }
+                    error => Error::Unusable(error),
+                })?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Self {
             config: Arc::new(config),
             chain,
+            clients,
         })
     }
+}
+
+fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let chain = CertificateDer::pem_slice_iter(pem);
+    let chain: Vec<_> = chain
+        .collect::<Result<_, _>>()
+        .map_err(Error::Certificate)?;
+    match chain.is_empty() {
+        true => Err(Error::NoCertificate),
+        false => Ok(chain),
+    }
+}
+
+/// The names in the certificate of a client, if it has shown one.
+pub(crate) fn names<S>(stream: &TlsStream<S>) -> Option<Names> {
+    let (_, connection) = stream.get_ref();
+    Names::read(connection.peer_certificates()?.first()?)
 }
 
 /// Without the key.
@@ -121,7 +193,7 @@ impl Tls {
             .identity
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let is_different = current.chain != identity.chain;
+        let is_different = current.chain != identity.chain || current.clients != identity.clients;
         if is_different {
             *current = identity;
         }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Category, Invalid};
+use crate::model::{Category, Invalid, StreamId};
 
 /// Most categories, and most projections, that a grant lists.
 pub const LISTED_MAX: usize = 100;
@@ -96,6 +96,8 @@ named! {
         Admin "admin",
         /// Reads status and metrics, nothing else.
         Scraper "scraper",
+        /// Nothing but what the policy permits.
+        Nobody "none",
     }
 }
 
@@ -136,6 +138,7 @@ impl Role {
             ),
             Self::Admin => true,
             Self::Scraper => action == Observe,
+            Self::Nobody => false,
         }
     }
 }
@@ -147,6 +150,8 @@ pub enum Object<'a> {
     Store,
     /// The streams of a category.
     Category(&'a str),
+    /// A stream.
+    Stream(&'a StreamId),
     /// A projection and its documents.
     Projection(&'a str),
 }
@@ -206,12 +211,21 @@ impl Grant {
         if !self.role.allows(action) {
             return Err(Denied::Role(self.role, action));
         }
+        self.reaches(object)
+    }
+
+    /// Returns why the lists of the grant do not reach something; `Ok` if they do.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn reaches(&self, object: Object<'_>) -> Result<(), Denied> {
         if self.categories.is_empty() && self.projections.is_empty() {
             return Ok(());
         }
         let (what, name, listed) = match object {
             Object::Store => return Err(Denied::Whole),
             Object::Category(name) => ("the category", name, &self.categories),
+            Object::Stream(stream) => ("the category", stream.category(), &self.categories),
             Object::Projection(name) => ("the projection", name, &self.projections),
         };
         match listed.iter().any(|one| one == name) {
@@ -283,6 +297,9 @@ mod tests {
         let may = |action, object| grant.check(action, object).is_ok();
         assert!(may(Action::Command, Object::Category("loan")));
         assert!(!may(Action::Command, Object::Category("loan2")));
+        let [loan, coin] = ["loan-1", "coin-1"].map(|id| StreamId::new(id).unwrap());
+        assert!(may(Action::Command, Object::Stream(&loan)));
+        assert!(!may(Action::Command, Object::Stream(&coin)));
         assert!(!may(Action::Command, Object::Category("balances")));
         assert!(may(Action::View, Object::Projection("balances")));
         assert!(!may(Action::View, Object::Projection("loan")));

@@ -5,13 +5,15 @@
 //! recorded in the audit.
 
 mod audit;
+mod caller;
 mod error;
 mod grant;
 mod secret;
 mod tokens;
 
 pub use audit::{Audit, Broken, Checked, chain};
+pub use caller::{Caller, Identified};
 pub use error::Error;
 pub use grant::{Action, Denied, Grant, LISTED_MAX, Object, Role};
 pub use secret::{Secret, redacted};
-pub use tokens::{Caller, Issued, NAME_BYTES_MAX, NewToken, Refused, Tokens};
+pub use tokens::{Issued, NAME_BYTES_MAX, NewToken, Refused, Tokens};

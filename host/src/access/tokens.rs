@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::caller::Caller;
 use super::error::Error;
-use super::grant::{Action, Denied, Grant, Object};
+use super::grant::Grant;
 use super::secret::{self, Secret};
 use crate::model::{Clock, Context, Invalid, Timestamp};
 use crate::store::{self, StoredToken, TOKENS_MAX, TokenStore};
@@ -58,18 +59,13 @@ pub struct Issued {
 }
 
 /// A token, as it was read from the store.
-struct Token {
-    issued: Issued,
-    name: Arc<str>,
+pub(super) struct Token {
+    /// Other than that of any other caller.
+    pub number: u64,
+    pub issued: Issued,
+    pub name: Arc<str>,
     /// Microseconds since 1970 UTC.
     used_at: AtomicU64,
-}
-
-/// Somebody who calls.
-#[derive(Clone, Default)]
-pub struct Caller {
-    /// None where everybody may do everything.
-    token: Option<Arc<Token>>,
 }
 
 /// A token to be made.
@@ -98,7 +94,7 @@ pub enum Refused {
     #[error("the token is revoked")]
     Revoked,
     /// It has expired.
-    #[error("the token has expired; make a new one with `quipu token create`")]
+    #[error("the token has expired")]
     Expired,
     /// The store failed.
     #[error(transparent)]
@@ -114,34 +110,6 @@ impl Refused {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::Store(_) => "store",
-        }
-    }
-}
-
-impl Caller {
-    /// Its name; none for a caller without a token.
-    pub fn name(&self) -> Option<Arc<str>> {
-        self.token.as_ref().map(|token| Arc::clone(&token.name))
-    }
-
-    /// What it may do; none for everything.
-    pub fn grant(&self) -> Option<&Grant> {
-        self.token().map(|token| &token.grant)
-    }
-
-    /// Its token, without the secret.
-    pub fn token(&self) -> Option<&Issued> {
-        self.token.as_ref().map(|token| &token.issued)
-    }
-
-    /// Returns why the caller may not do something; `Ok` if it may.
-    ///
-    /// # Errors
-    /// When it may not.
-    pub fn check(&self, action: Action, object: Object<'_>) -> Result<(), Denied> {
-        match self.grant() {
-            Some(grant) => grant.check(action, object),
-            None => Ok(()),
         }
     }
 }
@@ -248,9 +216,21 @@ impl Tokens {
         }
         let now = self.check_validity(token)?;
         token.used_at.fetch_max(now.0, Ordering::Relaxed);
-        Ok(Caller {
-            token: Some(Arc::clone(token)),
-        })
+        Ok(Caller::with(token))
+    }
+
+    /// Returns the caller with the valid token of this name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn named(&self, name: &str) -> store::Result<Option<Caller>> {
+        let known = self.known().await?;
+        let mut valid = known
+            .by_id
+            .values()
+            .filter(|token| self.check_validity(token).is_ok());
+        let found = valid.find(|token| &*token.name == name);
+        Ok(found.map(Caller::with))
     }
 
     /// Returns why a caller who was known before is refused now; `Ok` if it is not.
@@ -258,8 +238,11 @@ impl Tokens {
     /// # Errors
     /// When its token was revoked or has expired since, or the store fails.
     pub async fn recheck(&self, caller: &Caller) -> Result<(), Refused> {
-        let Some(before) = &caller.token else {
-            return Ok(());
+        let Some(before) = caller.as_token() else {
+            return match caller.expires_at() {
+                Some(at) if at <= self.clock.now() => Err(Refused::Expired),
+                _ => Ok(()),
+            };
         };
         let known = self.known().await?;
         let token = known.by_id.get(&before.issued.stored.id);
@@ -369,6 +352,7 @@ impl Token {
         let used_at = before.map_or(0, |token| token.used_at.load(Ordering::Relaxed));
         let stored_use = issued.stored.used_at.unwrap_or_default().0;
         Ok(Self {
+            number: Caller::number(),
             name: (&*issued.stored.name).into(),
             used_at: AtomicU64::new(used_at.max(stored_use)),
             issued,
@@ -377,7 +361,7 @@ impl Token {
 }
 
 /// A name is stored with commits as their principal.
-fn check_name(name: &str) -> Result<(), Invalid> {
+pub(super) fn check_name(name: &str) -> Result<(), Invalid> {
     let found = name.len();
     if !(1..=NAME_BYTES_MAX).contains(&found) || name.trim() != name {
         return Err(Invalid(format!(

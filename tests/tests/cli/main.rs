@@ -13,6 +13,7 @@ mod follow;
 mod forgiving;
 mod help;
 mod log;
+mod policy;
 mod program;
 mod projections;
 mod proving;

@@ -5,10 +5,13 @@
 mod access;
 mod appends;
 mod atomic;
+mod certificates;
 mod commands;
 mod connections;
 mod domain;
+mod fuzzing;
 mod hostile;
+mod identity;
 mod interface;
 mod lifted;
 mod lines;

@@ -20,7 +20,7 @@ use crate::connections::{SHORT, bounded, raw, rest};
 use crate::server::Server;
 
 pub fn identity(issued: &Issued) -> Identity {
-    Identity::from_pem(issued.certificate.as_bytes(), issued.key.as_bytes()).unwrap()
+    Identity::from_pem(issued.certificate.as_bytes(), issued.key.as_bytes(), None).unwrap()
 }
 
 /// A host with a certificate of this authority, and what can replace it.

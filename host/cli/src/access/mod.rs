@@ -1,11 +1,15 @@
 //! Who may call a host, and what was done.
 
 mod audit;
+mod can;
+mod policy;
 mod reason;
 mod tokens;
 mod whoami;
 
 pub use audit::Audit;
+pub use can::Can;
+pub use policy::{Policy, load as load_policy};
 pub use reason::{Reason, line, with_reason};
 pub use tokens::Token;
 pub use whoami::Whoami;

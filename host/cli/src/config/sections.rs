@@ -67,6 +67,19 @@ pub struct TlsFiles {
     pub certificate: Option<PathBuf>,
     /// The private key.
     pub key: Option<PathBuf>,
+    /// The authorities of client certificates.
+    pub client_authorities: Option<PathBuf>,
+    /// Whether every client needs a certificate.
+    pub client_required: bool,
+}
+
+/// The files that say who may do what besides tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessFiles {
+    /// Issuers of JSON web tokens, and client certificates.
+    pub identities: Option<PathBuf>,
+    /// The policy.
+    pub policy: Option<PathBuf>,
 }
 
 section! {
@@ -102,6 +115,21 @@ section! {
         certificate: Path => certificate ("\"tls.crt\"", "none");
         /// The private key of the certificate, in PEM. Read at every reload.
         key: Path => key ("\"tls.key\"", "none");
+        /// The authorities whose client certificates are taken, in PEM. Read at every reload.
+        client_authorities: Path => client_authorities ("\"clients.crt\"", "none");
+        /// Refuse connections without a client certificate. Read at every reload.
+        client_required: bool => client_required;
+    }
+}
+
+section! {
+    /// Who may do what, besides tokens and their roles.
+    Access "access"
+    AccessFiles {
+        /// A file with the issuers of JSON web tokens and the client certificates that the host takes. Read at every reload.
+        identities: Path => identities ("\"identities.toml\"", "none");
+        /// A policy in Cedar, which permits more than the roles or forbids what they allow. Read at every reload.
+        policy: Path => policy ("\"policy.cedar\"", "none");
     }
 }
 

@@ -1,0 +1,232 @@
+//! Measures commands over HTTP: from an open host, and with a token, a policy and the audit.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rand::Rng;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::Options;
+use super::host::{Guests, shut_down, warm_hosts, work};
+use super::place::Place;
+use quipu::Host;
+use quipu::access::{Grant, NewToken, Role};
+use quipu_policy::Policy;
+use quipu_server::{self as http, InForce, Rules};
+
+/// Connections, each with one command in flight.
+const IN_FLIGHT: usize = 64;
+/// Rounds of each kind, in turns.
+const ROUNDS: usize = 5;
+/// A policy as a host has it: it permits more than the roles, and forbids something.
+const POLICY: &str = r#"
+permit (principal, action == Action::"command", resource in Category::"account");
+forbid (principal, action == Action::"append", resource in Category::"loan");
+"#;
+
+/// The results.
+#[derive(Debug, Clone, Serialize)]
+pub struct Http {
+    /// Commands per second from an open host, the median of the rounds.
+    pub open: f64,
+    /// The same with a token.
+    pub token: f64,
+    /// The same with a token and a policy.
+    pub policy: f64,
+}
+
+/// Measures on a new store.
+pub async fn measure(options: &Options, component: &[u8]) -> Result<Http> {
+    let place = Place::new(options)?;
+    let hosts = warm_hosts(options, &place, &Guests::only(component)).await?;
+    let host = hosts[0].clone();
+    let new = NewToken {
+        name: "bench".to_owned(),
+        grant: Grant::of(Role::Client),
+        expires_at: None,
+        by: None,
+    };
+    let (_, secret) = host.tokens().create(new).await?;
+    let token = Some(secret.reveal());
+    let policy = Policy::parse(POLICY);
+    let (policy, _) = policy.map_err(|mistakes| anyhow::anyhow!("{mistakes:?}"))?;
+    let with_policy = Rules::new(InForce {
+        policy: Some(policy),
+        ..InForce::default()
+    });
+    let open = Served::start(&host, true, Rules::default()).await?;
+    let closed = Served::start(&host, false, Rules::default()).await?;
+    let ruled = Served::start(&host, false, with_policy).await?;
+    let duration = Duration::from_secs(options.seconds);
+    let kinds = [(&open, None), (&closed, token), (&ruled, token)];
+    let mut rates = [const { Vec::new() }; 3];
+    for round in 0..=ROUNDS {
+        for (rates, (served, token)) in rates.iter_mut().zip(&kinds) {
+            let rate = served
+                .drive(*token, options.streams as u64, duration)
+                .await?;
+            // The first round warms everything.
+            if round > 0 {
+                rates.push(rate);
+            }
+        }
+    }
+    let [open_rate, token_rate, policy_rate] = rates.map(median);
+    for served in [open, closed, ruled] {
+        served.end().await?;
+    }
+    shut_down(hosts).await?;
+    place.remove().await?;
+    Ok(Http {
+        open: open_rate,
+        token: token_rate,
+        policy: policy_rate,
+    })
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().unwrap_or_default()
+}
+
+/// A server in this process.
+struct Served {
+    address: std::net::SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<()>>,
+}
+
+impl Served {
+    async fn start(host: &Host, is_open: bool, rules: Rules) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let options = http::Options {
+            allow_unauthenticated: is_open,
+            rules: Arc::new(rules),
+            ..http::Options::default()
+        };
+        let (stop, stopped) = oneshot::channel();
+        let serving = http::serve(listener, host.clone(), options, async { _ = stopped.await });
+        Ok(Self {
+            address,
+            stop,
+            serving: tokio::spawn(serving),
+        })
+    }
+
+    /// Commands per second.
+    async fn drive(&self, token: Option<&str>, streams: u64, duration: Duration) -> Result<f64> {
+        let begun = Instant::now();
+        let authorization =
+            token.map_or_else(String::new, |it| format!("authorization: Bearer {it}\r\n"));
+        let callers: Vec<_> = (0..IN_FLIGHT)
+            .map(|_| {
+                let (address, authorization) = (self.address, authorization.clone());
+                tokio::spawn(async move {
+                    let mut caller = Caller::connect(address, authorization).await?;
+                    let mut number = 0_u64;
+                    while begun.elapsed() < duration {
+                        caller.execute(streams).await?;
+                        number += 1;
+                    }
+                    Ok::<_, anyhow::Error>(number)
+                })
+            })
+            .collect();
+        let mut number = 0;
+        for caller in callers {
+            number += caller.await??;
+        }
+        Ok(number as f64 / begun.elapsed().as_secs_f64())
+    }
+
+    async fn end(self) -> Result<()> {
+        _ = self.stop.send(());
+        self.serving.await?
+    }
+}
+
+/// A client that costs little: it writes a request and reads until the answer has come.
+struct Caller {
+    connection: TcpStream,
+    authorization: String,
+    answer: Vec<u8>,
+}
+
+impl Caller {
+    async fn connect(address: std::net::SocketAddr, authorization: String) -> Result<Self> {
+        let connection = TcpStream::connect(address).await?;
+        connection.set_nodelay(true)?;
+        Ok(Self {
+            connection,
+            authorization,
+            answer: vec![0; 16 << 10],
+        })
+    }
+
+    async fn execute(&mut self, streams: u64) -> Result<()> {
+        let number = rand::rng().random_range(0..streams);
+        let body = format!(r#"{{"type":"schedule-work","data":{}}}"#, work());
+        let request = format!(
+            "POST /v1/streams/loan-{number}/commands HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n{}\r\n{body}",
+            body.len(),
+            self.authorization
+        );
+        self.connection.write_all(request.as_bytes()).await?;
+        let mut read = 0;
+        loop {
+            let more = self.connection.read(&mut self.answer[read..]).await?;
+            if more == 0 {
+                bail!("the host has closed the connection");
+            }
+            read += more;
+            if is_whole(&self.answer[..read])? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether an answer has come to its end.
+fn is_whole(answer: &[u8]) -> Result<bool> {
+    let text = std::str::from_utf8(answer)?;
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return Ok(false);
+    };
+    if !head.starts_with("HTTP/1.1 200") {
+        bail!("unexpected answer: {text}");
+    }
+    let lengths = head
+        .lines()
+        .filter_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = lengths
+        .last()
+        .context("an answer without a length")?
+        .parse()?;
+    Ok(body.len() >= length)
+}
+
+impl fmt::Display for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\nover HTTP, {IN_FLIGHT} connections, medians of {ROUNDS} rounds in turns"
+        )?;
+        writeln!(f, "{:>24} {:>11} {:>8}", "", "commands/s", "ratio")?;
+        for (name, rate) in [
+            ("open", self.open),
+            ("token", self.token),
+            ("token, policy, audit", self.policy),
+        ] {
+            writeln!(f, "{name:>24} {rate:>11.0} {:>8.2}", rate / self.open)?;
+        }
+        Ok(())
+    }
+}

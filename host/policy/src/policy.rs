@@ -1,0 +1,461 @@
+//! A policy: from its text to decisions.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{PoisonError, RwLock};
+
+use cedar_policy::{
+    Authorizer, Context, Decision as Said, PolicyId, PolicySet, Request, Schema, ValidationMode,
+    Validator,
+};
+use quipu::access::{Action, Caller, Denied as DeniedByGrant, Object, Role};
+
+use super::entities::{self, Pair, SCHEMA};
+use super::mistake::Mistake;
+
+/// Longest text of a policy, in bytes.
+pub const POLICY_BYTES_MAX: usize = 1 << 20;
+/// How many decisions are remembered.
+const REMEMBERED_MAX: usize = 10_000;
+
+/// The policy of a host, with the roles.
+pub struct Policy {
+    set: PolicySet,
+    authorizer: Authorizer,
+    /// What people call the policies.
+    names: HashMap<PolicyId, String>,
+    /// Decisions about streams of a category can differ.
+    asks_for_streams: bool,
+    remembered: RwLock<Remembered>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    by_caller: HashMap<(u64, Action, Kind), HashMap<Box<str>, bool>>,
+    number: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Store,
+    Category,
+    Stream,
+    Projection,
+}
+
+/// What a policy says of a request, and which rules say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it is allowed.
+    pub is_allowed: bool,
+    /// `role client`, or the `@id` of a policy, or its number in the file. Empty when nothing permits
+    /// it.
+    pub rules: Vec<String>,
+    /// Why a rule could not be evaluated. Then the request is denied.
+    pub failed: Vec<String>,
+}
+
+/// Why an action is denied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The lists of the grant do not reach it.
+    #[error(transparent)]
+    Grant(#[from] DeniedByGrant),
+    /// A policy forbids it.
+    #[error("the policy forbids it: {0}")]
+    Forbidden(String),
+    /// Nothing permits it.
+    #[error("neither the role {0} nor the policy allows {1} on it")]
+    NotPermitted(Role, Action),
+    /// The policy can't decide.
+    #[error("the policy can't decide: {0}")]
+    Failed(String),
+}
+
+impl Policy {
+    /// Reads a policy. The mistakes that come with it are warnings.
+    ///
+    /// # Errors
+    /// When it has mistakes, or is too long.
+    pub fn parse(text: &str) -> Result<(Self, Vec<Mistake>), Vec<Mistake>> {
+        if text.len() > POLICY_BYTES_MAX {
+            let why = format!("the policy is longer than {POLICY_BYTES_MAX} bytes");
+            return Err(vec![plain(why)]);
+        }
+        let own: PolicySet = text.parse().map_err(|errors: cedar_policy::ParseErrors| {
+            let mistakes = errors.iter().map(|error| Mistake::of(text, error, false));
+            mistakes.collect::<Vec<_>>()
+        })?;
+        if own.num_of_templates() > 0 {
+            let why = "a policy with ?principal or ?resource is a template; name them".to_owned();
+            return Err(vec![plain(why)]);
+        }
+        let warnings = validate(text, &own)?;
+        let json = own.clone().to_json();
+        let json = json.map_err(|error| vec![plain(error.to_string())])?;
+        let json = json.to_string();
+        let asks_for_streams = json.contains("\"Stream\"") || json.contains("\"key\"");
+        let mut names: HashMap<_, _> = own
+            .policies()
+            .map(|it| (it.id().clone(), name(it)))
+            .collect();
+        let mut set = own;
+        for (role, policy) in role_policies() {
+            let id = PolicyId::new(format!("role {role}"));
+            let parsed = cedar_policy::Policy::parse(Some(id.clone()), policy);
+            let added = parsed
+                .map_err(|error| error.to_string())
+                .and_then(|policy| set.add(policy).map_err(|error| error.to_string()));
+            added.map_err(|why| vec![plain(why)])?;
+            names.insert(id.clone(), id.to_string());
+        }
+        let policy = Self {
+            set,
+            authorizer: Authorizer::new(),
+            names,
+            asks_for_streams,
+            remembered: RwLock::default(),
+        };
+        Ok((policy, warnings))
+    }
+
+    /// Returns why a caller may not do something; `Ok` if it may. Decisions are remembered where they
+    /// depend on nothing but the caller, the action and the category or the projection.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check(&self, caller: &Caller, action: Action, object: Object<'_>) -> Result<(), Denied> {
+        let (Some(grant), Some(id)) = (caller.grant(), caller.id()) else {
+            return Ok(());
+        };
+        grant.reaches(object)?;
+        let (kind, name) = kind(object);
+        let is_same_for_all = kind != Kind::Stream || !self.asks_for_streams;
+        let key = (id, action, kind);
+        if is_same_for_all && self.remembered(key, name) {
+            return Ok(());
+        }
+        let decision = self.decide(caller, action, object);
+        if decision.is_allowed {
+            if is_same_for_all {
+                self.remember(key, name);
+            }
+            return Ok(());
+        }
+        Err(
+            match (decision.failed.is_empty(), decision.rules.is_empty()) {
+                (false, _) => Denied::Failed(decision.failed.join("; ")),
+                (true, false) => Denied::Forbidden(decision.rules.join(", ")),
+                (true, true) => Denied::NotPermitted(grant.role, action),
+            },
+        )
+    }
+
+    /// What the policies and the roles say, whatever the lists of the grant are.
+    pub fn decide(&self, caller: &Caller, action: Action, object: Object<'_>) -> Decision {
+        let asked = entities::action(action)
+            .and_then(|action| Ok((action, Pair::of(caller, object)?)))
+            .and_then(|(action, pair)| {
+                let (who, what) = (pair.caller.clone(), pair.object.clone());
+                let request = Request::new(who, action, what, Context::empty(), None);
+                Ok((request.map_err(|error| error.to_string())?, pair))
+            });
+        let (request, pair) = match asked {
+            Ok(asked) => asked,
+            Err(why) => {
+                return Decision {
+                    is_allowed: false,
+                    rules: Vec::new(),
+                    failed: vec![why],
+                };
+            }
+        };
+        let answer = self
+            .authorizer
+            .is_authorized(&request, &self.set, &pair.entities);
+        let diagnostics = answer.diagnostics();
+        let failed: Vec<_> = diagnostics.errors().map(ToString::to_string).collect();
+        let mut rules: Vec<_> = diagnostics.reason().map(|id| self.name(id)).collect();
+        rules.sort();
+        Decision {
+            // A rule that fails may be one that forbids.
+            is_allowed: answer.decision() == Said::Allow && failed.is_empty(),
+            rules,
+            failed,
+        }
+    }
+
+    /// How many policies the text has.
+    pub fn len(&self) -> usize {
+        self.names.len() - role_policies().count()
+    }
+
+    /// Whether the text has no policy.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn name(&self, id: &PolicyId) -> String {
+        self.names.get(id).cloned().unwrap_or_default()
+    }
+
+    fn remembered(&self, key: (u64, Action, Kind), name: &str) -> bool {
+        let remembered = self.remembered.read();
+        let remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+        let of_caller = remembered.by_caller.get(&key);
+        of_caller.is_some_and(|names| names.contains_key(name))
+    }
+
+    fn remember(&self, key: (u64, Action, Kind), name: &str) {
+        let remembered = self.remembered.write();
+        let mut remembered = remembered.unwrap_or_else(PoisonError::into_inner);
+        if remembered.number >= REMEMBERED_MAX {
+            *remembered = Remembered::default();
+        }
+        remembered.number += 1;
+        let of_caller = remembered.by_caller.entry(key).or_default();
+        of_caller.insert(name.into(), true);
+    }
+}
+
+fn kind(object: Object<'_>) -> (Kind, &str) {
+    match object {
+        Object::Store => (Kind::Store, ""),
+        Object::Category(name) => (Kind::Category, name),
+        Object::Stream(stream) => (Kind::Stream, stream.category()),
+        Object::Projection(name) => (Kind::Projection, name),
+    }
+}
+
+fn plain(why: String) -> Mistake {
+    Mistake {
+        line: None,
+        why,
+        is_warning: false,
+    }
+}
+
+fn validate(text: &str, set: &PolicySet) -> Result<Vec<Mistake>, Vec<Mistake>> {
+    let schema: Schema = SCHEMA
+        .parse()
+        .map_err(|error: cedar_policy::CedarSchemaError| vec![plain(error.to_string())])?;
+    let result = Validator::new(schema).validate(set, ValidationMode::Strict);
+    let errors: Vec<_> = result
+        .validation_errors()
+        .map(|error| Mistake::of(text, error, false))
+        .collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let warnings = result.validation_warnings();
+    Ok(warnings
+        .map(|warning| Mistake::of(text, warning, true))
+        .collect())
+}
+
+/// The `@id` of a policy, or its number in the file from 1 on.
+fn name(policy: &cedar_policy::Policy) -> String {
+    if let Some(id) = policy.annotation("id") {
+        return id.to_owned();
+    }
+    let id = policy.id().to_string();
+    let number = id
+        .strip_prefix("policy")
+        .and_then(|it| it.parse::<usize>().ok());
+    number.map_or(id, |number| format!("policy {}", number + 1))
+}
+
+fn role_policies() -> impl Iterator<Item = (Role, String)> {
+    Role::ALL.iter().filter_map(|role| {
+        let allowed = Action::ALL.iter().filter(|action| role.allows(**action));
+        let allowed: Vec<_> = allowed.map(|it| format!("Action::\"{it}\"")).collect();
+        let actions = allowed.join(", ");
+        (!allowed.is_empty()).then(|| {
+            let text =
+                format!("permit (principal in Role::\"{role}\", action in [{actions}], resource);");
+            (*role, text)
+        })
+    })
+}
+
+/// The roles, as policies.
+pub fn roles() -> String {
+    role_policies().fold(String::new(), |mut text, (role, policy)| {
+        _ = writeln!(text, "@id(\"role {role}\")\n{policy}\n");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use quipu::access::{Grant, Identified};
+    use quipu::model::StreamId;
+
+    use super::*;
+
+    fn caller(role: Role, attributes: &[(&str, &str)]) -> Caller {
+        let attributes = attributes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Caller::identified(Identified {
+            name: "ann".to_owned(),
+            grant: Grant::of(role),
+            attributes: attributes.collect::<BTreeMap<_, _>>(),
+            expires_at: None,
+        })
+        .unwrap()
+    }
+
+    fn policy(text: &str) -> Policy {
+        Policy::parse(text)
+            .map_err(|it| format!("{it:?}"))
+            .unwrap()
+            .0
+    }
+
+    #[test]
+    fn without_policies_the_roles_decide() {
+        let policy = policy("");
+        assert!(policy.is_empty());
+        let stream = StreamId::new("loan-1").unwrap();
+        for role in Role::ALL {
+            for action in Action::ALL {
+                for object in [
+                    Object::Store,
+                    Object::Category("loan"),
+                    Object::Stream(&stream),
+                ] {
+                    let decided = policy.check(&caller(*role, &[]), *action, object);
+                    assert_eq!(decided.is_ok(), role.allows(*action), "{role} {action}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_customer_reaches_only_its_own_streams() {
+        let policy = policy(
+            r#"@id("own loans")
+            permit (principal, action in [Action::"read", Action::"command"], resource is Stream in Category::"loan")
+            when { principal.hasTag("customer") && resource.key == principal.getTag("customer") };"#,
+        );
+        let (own, other) = (
+            StreamId::new("loan-7").unwrap(),
+            StreamId::new("loan-8").unwrap(),
+        );
+        let customer = caller(Role::Nobody, &[("customer", "7")]);
+        for _ in 0..2 {
+            policy
+                .check(&customer, Action::Command, Object::Stream(&own))
+                .unwrap();
+            let denied = policy.check(&customer, Action::Command, Object::Stream(&other));
+            assert_eq!(
+                denied,
+                Err(Denied::NotPermitted(Role::Nobody, Action::Command))
+            );
+        }
+        assert!(
+            policy
+                .check(&customer, Action::Append, Object::Stream(&own))
+                .is_err()
+        );
+        assert!(
+            policy
+                .check(&customer, Action::Read, Object::Category("loan"))
+                .is_err()
+        );
+        let nobody = caller(Role::Nobody, &[]);
+        assert!(
+            policy
+                .check(&nobody, Action::Command, Object::Stream(&own))
+                .is_err()
+        );
+        let decision = policy.decide(&customer, Action::Read, Object::Stream(&own));
+        assert_eq!(decision.rules, ["own loans"]);
+    }
+
+    #[test]
+    fn what_is_forbidden_stays_so() {
+        let policy = policy(
+            r#"@id("no appends")
+            forbid (principal, action == Action::"append", resource);
+            permit (principal, action, resource);"#,
+        );
+        let denied = policy.check(&caller(Role::Admin, &[]), Action::Append, Object::Store);
+        assert_eq!(denied, Err(Denied::Forbidden("no appends".to_owned())));
+        let scraper = caller(Role::Scraper, &[]);
+        for _ in 0..2 {
+            policy
+                .check(&scraper, Action::View, Object::Projection("sums"))
+                .unwrap();
+        }
+        let decision = policy.decide(&scraper, Action::View, Object::Store);
+        assert_eq!(decision.rules, ["policy 2"]);
+    }
+
+    #[test]
+    fn the_lists_of_a_grant_limit_every_policy() {
+        let policy = policy("permit (principal, action, resource);");
+        let limited = Caller::identified(Identified {
+            name: "ann".to_owned(),
+            grant: Grant {
+                categories: vec!["loan".to_owned()],
+                ..Grant::of(Role::Client)
+            },
+            attributes: BTreeMap::new(),
+            expires_at: None,
+        })
+        .unwrap();
+        policy
+            .check(&limited, Action::Command, Object::Category("loan"))
+            .unwrap();
+        let denied = policy.check(&limited, Action::Command, Object::Category("coin"));
+        assert!(matches!(denied, Err(Denied::Grant(_))), "{denied:?}");
+    }
+
+    #[test]
+    fn mistakes_have_their_lines() {
+        for (text, line, expected) in [
+            ("permit (principal, action, resource)", 1, "unexpected end"),
+            (
+                "\n\npermit (principal, action == Action::\"reed\", resource);",
+                3,
+                "reed",
+            ),
+            (
+                "permit (principal in Role::\"client\", action, resource)\nwhen { resource.owner == \"a\" };",
+                2,
+                "owner",
+            ),
+            (
+                "permit (principal, action, resource)\nwhen { principal.getTag(\"a\") == \"b\" };",
+                2,
+                "tag",
+            ),
+            (
+                "permit (principal, action, resource in Table::\"a\");",
+                1,
+                "Table",
+            ),
+        ] {
+            let mistakes = Policy::parse(text).err().unwrap();
+            let shown = mistakes[0].to_string();
+            assert_eq!(mistakes[0].line, Some(line), "{text}: {shown}");
+            assert!(shown.contains(expected), "{shown}");
+        }
+        let long = " ".repeat(POLICY_BYTES_MAX + 1);
+        assert!(Policy::parse(&long).is_err());
+    }
+
+    #[test]
+    fn the_shipped_roles_are_policies() {
+        let text = roles();
+        let (policy, warnings) = Policy::parse(&text)
+            .map_err(|it| format!("{it:?}"))
+            .unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert_eq!(policy.len(), 6);
+    }
+}

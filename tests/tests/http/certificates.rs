@@ -1,0 +1,147 @@
+//! Callers with client certificates.
+
+use std::sync::Arc;
+
+use quipu_identity::Identities;
+use quipu_server::tls::{Clients, Identity, Tls};
+use quipu_server::{InForce, Options, Rules};
+use quipu_tests::Place;
+use quipu_tests::certificates::{Authority, Issued};
+use reqwest::Client;
+use serde_json::Value;
+
+use crate::server::Server;
+
+const LISTED: &str = r#"
+    [[certificate]]
+    dns = "orders.internal"
+    role = "client"
+    categories = ["order"]
+
+    [[certificate]]
+    uri = "spiffe://prod/reporting"
+    name = "reporting"
+    role = "viewer"
+
+    [[certificate]]
+    common_name = "old one"
+    role = "admin"
+"#;
+
+fn rules(text: &str) -> Arc<Rules> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("identities.toml");
+    std::fs::write(&path, text).unwrap();
+    Arc::new(Rules::new(InForce {
+        identities: Identities::load(&path).unwrap(),
+        policy: None,
+    }))
+}
+
+async fn server(authority: &Authority, are_required: bool) -> Server {
+    let clients = Clients::from_pem(authority.pem.as_bytes(), are_required).unwrap();
+    let own = authority.issue();
+    let identity = Identity::from_pem(
+        own.certificate.as_bytes(),
+        own.key.as_bytes(),
+        Some(clients),
+    );
+    let options = Options {
+        tls: Some(Arc::new(Tls::new(identity.unwrap()))),
+        rules: rules(LISTED),
+        ..Options::default()
+    };
+    Server::start(Place::memory().host().await, options).await
+}
+
+fn client(authority: &Authority, shown: Option<&Issued>) -> Client {
+    let root = reqwest::Certificate::from_pem(authority.pem.as_bytes()).unwrap();
+    let mut builder = Client::builder()
+        .add_root_certificate(root)
+        .use_rustls_tls();
+    if let Some(shown) = shown {
+        let pem = format!("{}{}", shown.certificate, shown.key);
+        builder = builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap());
+    }
+    builder.build().unwrap()
+}
+
+async fn whoami(server: &Server, client: &Client) -> (u16, Value) {
+    let port = server.url.rsplit(':').next().unwrap();
+    let url = format!("https://localhost:{port}/v1/whoami");
+    let answered = client.get(url).send().await.unwrap();
+    (answered.status().as_u16(), answered.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_certificate_says_who_calls() {
+    let authority = Authority::new();
+    let server = server(&authority, false).await;
+    for (names, common, expected) in [
+        (
+            vec!["dns:orders.internal"],
+            "x",
+            Some(("certificate:orders.internal", "client")),
+        ),
+        (
+            vec!["dns:other", "uri:spiffe://prod/reporting"],
+            "x",
+            Some(("reporting", "viewer")),
+        ),
+        (
+            vec!["dns:other"],
+            "old one",
+            Some(("certificate:old one", "admin")),
+        ),
+        (vec!["dns:orders.internal.evil"], "orders.internal", None),
+        (vec!["uri:spiffe://prod/reporting/2"], "reporting", None),
+    ] {
+        let shown = authority.issue_client(&names, common);
+        let (status, who) = whoami(&server, &client(&authority, Some(&shown))).await;
+        match expected {
+            Some((name, role)) => {
+                assert_eq!(
+                    (status, &who["name"]),
+                    (200, &Value::from(name)),
+                    "{names:?}: {who}"
+                );
+                assert_eq!(who["grant"]["role"], role);
+                assert!(who["expires_at"].is_string(), "{who}");
+            }
+            None => assert_eq!(status, 401, "{names:?}: {who}"),
+        }
+    }
+    let (status, _) = whoami(&server, &client(&authority, None)).await;
+    assert_eq!(status, 401);
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_is_no_connection() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = server(&authority, true).await;
+    let port = server.url.rsplit(':').next().unwrap();
+    let url = format!("https://localhost:{port}/v1/whoami");
+    let foreign = other.issue_client(&["dns:orders.internal"], "x");
+    for shown in [None, Some(&foreign)] {
+        let failed = client(&authority, shown).get(&url).send().await;
+        assert!(failed.is_err(), "{failed:?}");
+    }
+    let shown = authority.issue_client(&["dns:orders.internal"], "x");
+    let (status, _) = whoami(&server, &client(&authority, Some(&shown))).await;
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn authorities_that_are_none_are_refused() {
+    for pem in [
+        "",
+        "hello",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
+        let why = Clients::from_pem(pem.as_bytes(), true)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(why.contains("authorities of client certificates"), "{why}");
+    }
+}
