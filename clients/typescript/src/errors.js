@@ -53,7 +53,7 @@ export function answerTooLarge(detail) {
   return new QuipuError({ code: 'answer-too-large', title: 'the answer is too large', detail });
 }
 
-const TRANSIENT = new Set(['overloaded', 'not-ready', 'store-unavailable', 'timeout', 'body-timeout', 'unreachable', 'no-answer']);
+const TRANSIENT = new Set(['overloaded', 'rate-limited', 'not-ready', 'store-unavailable', 'timeout', 'body-timeout', 'unreachable', 'no-answer']);
 const TRANSIENT_STATUSES = new Set([429, 502, 503, 504]);
 
 /** Whether the same request may succeed a little later, if it is safe to send it a second time. */

@@ -19,6 +19,7 @@ async function failing(t, times, fail, options = {}) {
 
 const TRANSIENT = {
   overloaded: (_, response) => problem(response, 'overloaded', 503, { 'Retry-After': '0' }),
+  'rate-limited': (_, response) => problem(response, 'rate-limited', 429, { 'Retry-After': '0' }),
   'store-unavailable': (_, response) => problem(response, 'store-unavailable', 503),
   timeout: (_, response) => problem(response, 'timeout', 504),
   unreachable: destroy,

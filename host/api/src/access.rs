@@ -19,6 +19,9 @@ pub struct GrantView {
     pub categories: Vec<String>,
     /// Only these projections.
     pub projections: Vec<String>,
+    /// Requests per second; null for the limit of the host.
+    #[serde(default)]
+    pub requests_per_second: Option<u32>,
 }
 
 /// A token, without its secret.
@@ -147,6 +150,7 @@ impl GrantView {
             role: grant.role.to_string(),
             categories: grant.categories.clone(),
             projections: grant.projections.clone(),
+            requests_per_second: grant.requests_per_second,
         }
     }
 }

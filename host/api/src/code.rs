@@ -78,6 +78,7 @@ codes! {
     Rejected "rejected" 422 "the domain rejects the command";
     IdempotencyKeyReused "idempotency-key-reused" 422 "the id belongs to another command or event";
     ModuleRefused "module-refused" 422 "the module is refused";
+    RateLimited "rate-limited" 429 "the caller has reached a limit";
     Internal "internal" 500 "the host made a mistake";
     GuestFault "guest-fault" 502 "the guest faulted";
     ProjectionFailing "projection-failing" 503 "an inline projection keeps failing";

@@ -52,7 +52,7 @@ pub use modules::{
 };
 pub use ndjson::Lines;
 pub use preflights::{JudgedView, ObjectionView, PreflightView, ReleaseChangeView};
-pub use problem::{Expected, Problem, Rejection, Result};
+pub use problem::{Expected, LimitView, Problem, Rejection, Result};
 pub use projection_status::{
     BuildView, ComparisonView, DeployedView, DifferenceView, ProjectionList, ProjectionView,
     SetAsideList, SetAsideView, TroubleView, cursor,

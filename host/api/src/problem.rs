@@ -61,9 +61,24 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<choices::NotFreshReason>)]
     pub reason: Option<String>,
+    /// With `rate-limited`: the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitView>,
+    /// With `rate-limited`: seconds after which the request may succeed, also in `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
     /// With `not-ready`: the parts that were checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Vec<CheckView>>,
+}
+
+/// A limit of a caller.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq, ToSchema)]
+pub struct LimitView {
+    /// Its key in the section `limits` of the configuration.
+    pub name: String,
+    /// Its value.
+    pub value: u64,
 }
 
 /// The reason of a rejection by the domain.
@@ -109,6 +124,8 @@ impl Problem {
             found: None,
             position: None,
             reason: None,
+            limit: None,
+            retry_after_s: None,
             checks: None,
         }
     }
@@ -123,6 +140,7 @@ impl Problem {
         matches!(
             self.code.as_str(),
             "overloaded"
+                | "rate-limited"
                 | "not-ready"
                 | "store-unavailable"
                 | "timeout"

@@ -10,6 +10,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use toml::Value as Toml;
@@ -24,7 +25,7 @@ use section::Section;
 
 pub use key::Key;
 pub use print::{json, reference, schema, toml};
-pub use sections::{AccessFiles, General, TlsFiles};
+pub use sections::{AccessFiles, Addresses, General, TlsFiles};
 pub use sources::{Flags, Source};
 
 macro_rules! sections {
@@ -54,6 +55,7 @@ macro_rules! sections {
 
 sections! {
     top: Top;
+    server: Server;
     tls: Tls;
     access: Access;
     engine: Engine;
@@ -254,6 +256,27 @@ impl Config {
         general
     }
 
+    /// Further addresses.
+    pub fn addresses(&self) -> Addresses {
+        let mut addresses = Addresses::default();
+        self.server.apply(&mut addresses);
+        addresses
+    }
+
+    /// Limits of each caller.
+    pub fn callers(&self) -> http::Limits {
+        let mut limits = http::Limits::default();
+        self.limits.apply(&mut limits);
+        limits
+    }
+
+    /// The keys of these limits. Their section has limits of appends, too.
+    pub fn caller_keys() -> Vec<String> {
+        let values = sections::Limits::values(&http::Limits::default());
+        let keys = values.into_iter().map(|(name, _)| format!("limits.{name}"));
+        keys.collect()
+    }
+
     /// The files of the certificate.
     pub fn tls(&self) -> TlsFiles {
         let mut tls = TlsFiles::default();
@@ -327,6 +350,7 @@ impl Config {
     pub fn http(&self) -> http::Options {
         let mut options = http::Options::default();
         self.http.apply(&mut options);
+        options.limits = Arc::new(http::Limiter::new(self.callers()));
         if let Some(largest) = self.guests.component_bytes_max {
             options.module_bytes_max = largest;
         }
@@ -343,10 +367,12 @@ impl Config {
         self.guests.apply(&mut compiler);
         let values = [
             ("", sections::Top::values(&self.general())),
+            ("server", sections::Server::values(&self.addresses())),
             ("tls", sections::Tls::values(&self.tls())),
             ("access", sections::Access::values(&self.access())),
             ("engine", sections::Engine::values(&self.engine())),
             ("limits", sections::Limits::values(&self.engine().limits)),
+            ("limits", sections::Limits::values(&self.callers())),
             ("guests", sections::Guests::values(&self.guests())),
             ("guests", sections::Guests::values(&compiler)),
             ("http", sections::Http::values(&self.http())),

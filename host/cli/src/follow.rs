@@ -19,6 +19,8 @@ const LINE_BYTES_MAX: usize = 64 << 20;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Pause before another attempt to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The longest pause that a host can ask for.
+const RETRY_MAX: Duration = Duration::from_secs(60);
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
 /// A subscription over HTTP that continues at the last id when its connection is lost.
@@ -92,7 +94,11 @@ impl<'a> Follow<'a> {
             match self.connect().await {
                 Err(error) => match error.downcast_ref::<Answered>() {
                     Some(Answered(problem)) if !problem.is_passing() => return Err(error),
-                    _ => {}
+                    Some(Answered(problem)) => {
+                        let seconds = problem.retry_after_s.unwrap_or_default();
+                        tokio::time::sleep(Duration::from_secs(seconds).min(RETRY_MAX)).await;
+                    }
+                    None => {}
                 },
                 connected => return connected,
             }

@@ -9,7 +9,7 @@ use super::config::{AccessFiles, Config, Flags};
 use super::{log, rules, tls};
 use quipu_api::Reloaded;
 use quipu_server::tls::Tls;
-use quipu_server::{Reload, Rules};
+use quipu_server::{Limiter, Reload, Rules};
 
 /// What the settings of a running host come from.
 pub struct Sources {
@@ -26,13 +26,22 @@ impl Sources {
         started: Config,
         tls: Option<Arc<Tls>>,
         rules_in_force: Arc<Rules>,
+        limiter: Arc<Limiter>,
     ) -> Reload {
+        let callers = Mutex::new(started.clone());
         let log = Mutex::new(started.general().log);
         Reload::new(move || {
             let config = Config::load(self.file.as_deref(), &self.flags);
             let config = config.map_err(|error| error.0)?;
             let identity = tls::load(&config.tls()).map_err(|error| error.0)?;
             let read = rules::load(&config.access()).map_err(|error| error.0)?;
+            if rules_in_force.current().know_callers() && !read.know_callers() {
+                return Err(
+                    "access.identities lists nobody any more: a store without tokens would \
+                            be open to everybody; restart the host if that is meant"
+                        .to_owned(),
+                );
+            }
             // Everything is right: only now something changes.
             let mut changed = Vec::new();
             let mut restart = started.differences(&config);
@@ -54,6 +63,13 @@ impl Sources {
                 *log = wanted;
                 changed.push("log".to_owned());
             }
+            let mut in_force = callers.lock().unwrap_or_else(PoisonError::into_inner);
+            let limits = Config::caller_keys();
+            restart.retain(|path| !limits.contains(path));
+            let differing = in_force.differences(&config).into_iter();
+            changed.extend(differing.filter(|path| limits.contains(path)));
+            limiter.replace(config.callers());
+            *in_force = config;
             Ok(Reloaded { changed, restart })
         })
     }

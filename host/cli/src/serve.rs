@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,10 +20,11 @@ use quipu_server::{self as http, Rules};
 
 /// Run the host
 ///
-/// Prints one line on stdout when it is ready: `ready http://ADDR`. Shuts down gracefully on
+/// Prints one line on stdout when it is ready: `ready http://ADDR`, and with --admin-listen a second
+/// one: `admin http://ADDR`. Shuts down gracefully on
 /// SIGTERM or SIGINT: requests in flight are answered first. A second signal ends the process at
-/// once. In both cases nothing that was answered is lost. SIGHUP reads the certificate and the log
-/// level again.
+/// once. In both cases nothing that was answered is lost. SIGHUP reads the certificate, the
+/// limits of callers and the log level again.
 ///
 /// Every setting can also be a variable of the environment: QUIPU_STORE, QUIPU_HTTP__IDLE_MAX_MS. A
 /// flag takes precedence over a variable, a variable over the file. `quipu config` shows the result.
@@ -40,6 +42,9 @@ pub struct Serve {
     /// The address to listen on; port 0 picks a port [default: 127.0.0.1:7878]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// An address of its own for administration, which --listen then does not answer
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<String>,
     /// Take requests without a token, also from other machines, as if the store had no tokens. Without
     /// it, a host that other machines reach needs a store with a token: see `quipu token`
     #[arg(long)]
@@ -92,15 +97,21 @@ impl Serve {
         let rules = rules::load(&config.access())?;
         let (know_callers, rules) = (rules.know_callers(), Arc::new(Rules::new(rules)));
         // Listening comes first: an address in use is reported before the store is opened.
-        let listen = general.listen;
-        let listener = TcpListener::bind(&listen)
-            .await
-            .with_context(|| format!("can't listen on {listen}"))?;
-        let needs_tokens =
-            is_reachable(&listener)? && !general.allow_unauthenticated && !know_callers;
+        let main = bound(&general.listen).await?;
+        let admin = match config.addresses().admin_listen {
+            Some(address) => Some(bound(&address).await?),
+            None => None,
+        };
+        let listeners = http::Listeners { main, admin };
+        let exposed = match general.allow_unauthenticated || know_callers {
+            true => None,
+            false => reachable(&listeners)?,
+        };
         let store = shown(&url);
-        if needs_tokens && is_new(&url) {
-            return Err(open_to_all(&listener, &store));
+        if let Some(address) = exposed
+            && is_new(&url)
+        {
+            return Err(open_to_all(address, &store));
         }
 
         let (mut http, force) = (config.http(), self.modules_force);
@@ -109,7 +120,12 @@ impl Serve {
             flags: self.flags(),
             file: self.config,
         };
-        let reload = sources.reload(config.clone(), tls.clone(), Arc::clone(&rules));
+        let reload = sources.reload(
+            config.clone(),
+            tls.clone(),
+            Arc::clone(&rules),
+            Arc::clone(&http.limits),
+        );
         (http.tls, http.reload, http.rules) = (tls, Some(reload.clone()), rules);
         http.allow_unauthenticated = general.allow_unauthenticated;
         let modules = general.modules;
@@ -129,14 +145,20 @@ impl Serve {
                 return Ok(());
             }
         };
-        if needs_tokens && !host.tokens().are_used().await? {
+        if let Some(address) = exposed
+            && !host.tokens().are_used().await?
+        {
             host.shutdown().await?;
-            return Err(open_to_all(&listener, &store));
+            return Err(open_to_all(address, &store));
         }
         tokio::spawn(reload::at_signals(hangup, reload));
-        writeln!(io::stdout(), "ready {scheme}://{}", listener.local_addr()?)?;
+        let mut lines = format!("ready {scheme}://{}\n", listeners.main.local_addr()?);
+        if let Some(admin) = &listeners.admin {
+            lines += &format!("admin {scheme}://{}\n", admin.local_addr()?);
+        }
+        io::stdout().write_all(lines.as_bytes())?;
         io::stdout().flush()?;
-        http::serve(listener, host, http, asked_to_end(signals)).await
+        http::serve(listeners, host, http, asked_to_end(signals)).await
     }
 
     /// The flags that set keys of the configuration.
@@ -146,6 +168,11 @@ impl Serve {
             .with("store", "--store", self.store.as_ref().map(Secret::reveal))
             .path("store_file", "--store-file", self.store_file.as_deref())
             .with("listen", "--listen", self.listen.clone())
+            .with(
+                "server.admin_listen",
+                "--admin-listen",
+                self.admin_listen.clone(),
+            )
             .with("allow_unauthenticated", "--allow-unauthenticated", allow)
             .path("modules", "--modules", self.modules.as_deref())
             .path(
@@ -155,6 +182,23 @@ impl Serve {
             )
             .path("tls.key", "--tls-key", self.tls_key.as_deref())
     }
+}
+
+async fn bound(address: &str) -> Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("can't listen on {address}"))
+}
+
+/// The first address that other machines can reach.
+fn reachable(listeners: &http::Listeners) -> io::Result<Option<SocketAddr>> {
+    for listener in [Some(&listeners.main), listeners.admin.as_ref()] {
+        if let Some(listener) = listener
+            && is_reachable(listener)?
+        {
+            return listener.local_addr().map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// Whether other machines can reach the host.
@@ -181,9 +225,7 @@ fn shown(url: &StoreUrl) -> String {
 }
 
 /// Other machines can reach the host, and it would not ask who sends a request.
-fn open_to_all(listener: &TcpListener, store: &str) -> anyhow::Error {
-    let place = listener.local_addr();
-    let place = place.map_or_else(|_| "the address".to_owned(), |address| address.to_string());
+fn open_to_all(place: SocketAddr, store: &str) -> anyhow::Error {
     WrongUse(format!(
         "other machines can reach {place}, and the store has no token, so the host would take every \
          request without asking who sends it; make a token with `quipu token create NAME --role \

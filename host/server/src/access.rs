@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -26,12 +27,13 @@ use super::App;
 use super::answering::Visit;
 use super::deed::{Deed, Denials};
 use super::failure::{Failure, Result};
+use super::{administration, limits};
 use quipu::Host;
 use quipu::access::{Action, Caller, Object, Refused};
 use quipu::engine;
 use quipu::model::StreamId;
 use quipu_api::Code;
-use quipu_identity::{Identities, Names};
+use quipu_identity::Identities;
 
 /// Operations that name their streams in the body: the handler checks each of them.
 const IN_BODY: &[&str] = &["execute_lines", "append_all"];
@@ -137,7 +139,8 @@ fn declared(operation: &Operation) -> std::result::Result<Declared, String> {
 /// Lets a request pass to its handler, with its caller and what will be recorded of it.
 ///
 /// # Errors
-/// `unauthorized` when the caller is not known, `forbidden` when it may not do this.
+/// `unauthorized` when the caller is not known, `forbidden` when it may not do this, `rate-limited`
+/// when it has reached a limit.
 pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let asked = path.and_then(|path| {
@@ -149,15 +152,21 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         request.extensions_mut().insert(Caller::default());
         return Ok(Deed::unrecorded());
     };
-    let names = Visit::of(request).names();
-    let caller = match identify(app, request.headers(), names.as_deref()).await {
+    if let Err(failure) = administration::check(app, declared, request) {
+        let deed = Deed::of(app, declared, request, &Caller::default());
+        deed.denied(app, &failure.0.code).await;
+        return Err(failure);
+    }
+    let caller = match identify(app, request.headers(), &Visit::of(request)).await {
         Ok(caller) => caller,
         Err(failure) => {
+            let failure = limits::refused(app, request, failure);
             let deed = Deed::of(app, declared, request, &Caller::default());
             deed.denied(app, &failure.0.code).await;
             return Err(failure);
         }
     };
+    limits::admit(app, &caller, request)?;
     if let Err(failure) = permit(app, declared, &caller, path.as_str(), request).await {
         let deed = Deed::of(app, declared, request, &caller);
         deed.denied(app, &failure.0.code).await;
@@ -191,7 +200,7 @@ impl Declared {
 }
 
 /// Who sends a request: a token counts more than a certificate.
-async fn identify(app: &App, headers: &HeaderMap, names: Option<&Names>) -> Result<Caller> {
+async fn identify(app: &App, headers: &HeaderMap, visit: &Visit) -> Result<Caller> {
     let tokens = app.host.tokens();
     let rules = app.options.rules.current();
     let refused = |refused: Refused| match refused {
@@ -201,12 +210,13 @@ async fn identify(app: &App, headers: &HeaderMap, names: Option<&Names>) -> Resu
     };
     match bearer(headers)? {
         Some(token) if rules.identities.take_tokens() && Identities::is_token(token) => {
-            verify(&rules.identities, token).await
+            verify(app, &rules.identities, token, visit.peer()).await
         }
         Some(token) => tokens.authenticate(token).await.map_err(refused),
         None if app.access.is_open => Ok(Caller::default()),
         None if rules.know_callers() => {
-            let certified = names.and_then(|names| rules.identities.certified(names));
+            let names = visit.names();
+            let certified = names.and_then(|names| rules.identities.certified(&names));
             let caller = certified.ok_or_else(|| refused(Refused::Missing))?;
             tokens.recheck(&caller).await.map_err(refused)?;
             Ok(caller)
@@ -220,9 +230,19 @@ async fn identify(app: &App, headers: &HeaderMap, names: Option<&Names>) -> Resu
 }
 
 /// Who sends a JSON web token.
-async fn verify(identities: &Identities, token: &str) -> Result<Caller> {
+async fn verify(
+    app: &App,
+    identities: &Identities,
+    token: &str,
+    peer: Option<IpAddr>,
+) -> Result<Caller> {
     if let Some(caller) = identities.remembered(token) {
         return Ok(caller);
+    }
+    // A signature costs more than everything else: whoever sends many wrong ones waits.
+    if !app.options.limits.may_check(peer) {
+        let detail = "too many credentials of this address were refused";
+        return Err(Failure::new(Code::Unauthorized, detail));
     }
     let verified = identities.verify(token).await;
     verified.map_err(|refused| {

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::Options;
 use super::activity::{Activity, Rest};
 use super::connection::Serving;
+use super::limits::{Limiter, Network};
 
 /// Open files that are reserved for everything else.
 const FILES_KEPT: u64 = 64;
@@ -26,6 +27,9 @@ const GRACE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(100);
 /// Pause between two log lines about the same.
 const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Administration has this part of the connections, and at most this number of them.
+const ADMINISTRATION_PART: usize = 8;
+const ADMINISTRATION_MAX: usize = 64;
 /// One connection's answers may use this part of the budget for all answers.
 const CONNECTION_PART: usize = 8;
 
@@ -35,6 +39,7 @@ pub struct Connections {
     seats: Arc<Semaphore>,
     open: Arc<Open>,
     answer_bytes_max: usize,
+    limiter: Arc<Limiter>,
     tasks: TaskTracker,
     logged_at: Option<Instant>,
 }
@@ -64,9 +69,27 @@ impl Connections {
             seats: Arc::new(Semaphore::new(max)),
             open: Arc::default(),
             answer_bytes_max: options.answers_bytes_max / CONNECTION_PART,
+            limiter: Arc::clone(&options.limits),
             tasks: TaskTracker::new(),
             logged_at: None,
         }
+    }
+
+    /// Reserves a part of the connections for another listener, so that neither takes all of them.
+    pub fn divided(self, serving: Serving) -> (Self, Self) {
+        let max = self.seats.available_permits();
+        let part = (max / ADMINISTRATION_PART).clamp(1, ADMINISTRATION_MAX);
+        self.seats.forget_permits(part.min(max - 1));
+        let other = Self {
+            serving,
+            seats: Arc::new(Semaphore::new(part)),
+            open: Arc::default(),
+            answer_bytes_max: self.answer_bytes_max,
+            limiter: Arc::clone(&self.limiter),
+            tasks: TaskTracker::new(),
+            logged_at: None,
+        };
+        (self, other)
     }
 
     /// Accepts connections until `ending`; then the open connections are finished. At the limit,
@@ -78,6 +101,9 @@ impl Connections {
             loop {
                 match listener.accept().await {
                     Ok((stream, peer)) => {
+                        if !self.has_room_for(peer.ip()) {
+                            continue;
+                        }
                         number += 1;
                         let seat = self.seat().await;
                         self.spawn(number, (stream, peer.ip()), seat);
@@ -85,7 +111,7 @@ impl Connections {
                     Err(error) if is_of_connection(&error) => {}
                     Err(error) => {
                         self.log(&format!("no connection can be accepted: {error}"));
-                        self.open.close_one();
+                        self.open.close_one(None);
                         sleep(RETRY).await;
                     }
                 }
@@ -100,13 +126,29 @@ impl Connections {
         self.tasks.wait().await;
     }
 
+    /// Whether an address may have one more connection. If it has as many as it may, the one that has
+    /// been idle longest is closed in its place.
+    fn has_room_for(&mut self, peer: IpAddr) -> bool {
+        let max = self.limiter.limits().address_connections;
+        let network = Network::of(Some(peer));
+        if max == 0 || self.open.count(network) < max as usize || self.open.close_one(Some(network))
+        {
+            return true;
+        }
+        self.log(&format!(
+            "a connection of {peer} was closed: its address has {max} that are in use \
+             (address_connections in [limits])"
+        ));
+        false
+    }
+
     async fn seat(&mut self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() {
                 return seat;
             }
             self.log("as many connections are open as may be: the longest idle ones are closed");
-            self.open.close_one();
+            self.open.close_one(None);
             let waiting = Arc::clone(&self.seats).acquire_owned();
             if let Ok(Ok(seat)) = timeout(RETRY, waiting).await {
                 return seat;
@@ -146,10 +188,13 @@ impl Open {
 
     /// Closes the connection that has been idle longest. Connections that have never sent a
     /// complete request come first, unless they are new; connections whose requests wait for their
-    /// bodies come last.
-    fn close_one(&self) {
+    /// bodies come last. With a network, only its connections are closed. Returns whether one was.
+    fn close_one(&self, network: Option<Network>) -> bool {
         let activities = self.activities();
-        let candidates = activities.values().filter(|it| !it.gone.is_cancelled());
+        let candidates = activities.values().filter(|it| {
+            let is_of = |network| Network::of(it.peer) == network;
+            !it.gone.is_cancelled() && network.is_none_or(is_of)
+        });
         let resting = candidates.filter_map(|activity| {
             let (rest, since) = activity.rest()?;
             let is_new = since.elapsed() < GRACE;
@@ -161,9 +206,18 @@ impl Open {
             };
             Some(((order, since), activity))
         });
-        if let Some((_, activity)) = resting.min_by_key(|(order, _)| *order) {
+        let longest = resting.min_by_key(|(order, _)| *order);
+        if let Some((_, activity)) = longest {
             activity.gone.cancel();
         }
+        longest.is_some()
+    }
+
+    /// Number of connections of a network.
+    fn count(&self, network: Network) -> usize {
+        let activities = self.activities();
+        let open = activities.values().filter(|it| !it.gone.is_cancelled());
+        open.filter(|it| Network::of(it.peer) == network).count()
     }
 }
 
@@ -220,17 +274,17 @@ mod tests {
             let gone = activities.iter().map(|it| it.gone.is_cancelled());
             gone.collect::<Vec<_>>()
         };
-        open.close_one();
+        open.close_one(None);
         assert_eq!(gone(), [false, false, false]);
         let mut requests = requests.into_iter();
         let first = requests.next();
         drop(requests.next());
         drop(first);
-        open.close_one();
+        open.close_one(None);
         assert_eq!(gone(), [false, true, false]);
-        open.close_one();
+        open.close_one(None);
         assert_eq!(gone(), [true, true, false]);
-        open.close_one();
+        open.close_one(None);
         assert_eq!(gone(), [true, true, false]);
     }
 }

@@ -63,6 +63,7 @@ impl IntoResponse for Failure {
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let is_passing = problem.is_passing();
         let code = ProblemCode(problem.code.clone());
+        let retry_after = problem.retry_after_s;
         let tag = problem.found.map(|found| answer::tag(Version(found)));
         let mut response = (status, Json(problem)).into_response();
         response.extensions_mut().insert(code);
@@ -74,6 +75,9 @@ impl IntoResponse for Failure {
         }
         if status == StatusCode::SERVICE_UNAVAILABLE && is_passing {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if let Some(Ok(tag)) = tag {
             headers.insert(header::ETAG, tag);

@@ -10,6 +10,7 @@ mod access;
 mod acknowledgements;
 mod activate;
 mod activity;
+mod administration;
 mod answer;
 mod answering;
 mod appends;
@@ -28,6 +29,7 @@ mod export;
 mod failure;
 mod headers;
 mod health;
+mod limits;
 mod lines;
 mod log;
 mod long_read;
@@ -60,12 +62,13 @@ mod tokens;
 mod types;
 mod verify;
 
+pub use limits::{Limiter, Limits};
 pub use openapi::openapi;
 pub use options::Options;
 pub use reload::Reload;
 pub use router::router;
 pub use rules::{InForce, Rules};
-pub use server::serve;
+pub use server::{Listeners, serve};
 
 use std::sync::Arc;
 
@@ -82,6 +85,8 @@ pub(crate) struct App {
     options: Arc<Options>,
     /// Who may ask for what.
     access: Arc<access::Access>,
+    /// Which operations the address answers.
+    serves: administration::Serves,
     /// Memory for bodies.
     bodies: Bodies,
     /// Memory for answers with pages.

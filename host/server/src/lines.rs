@@ -20,6 +20,7 @@ use super::answering::Visit;
 use super::budget::{Bodies, BodyHeld};
 use super::deed::Deed;
 use super::failure::{Failure, Result};
+use super::limits::{self, Excess, Key as Sender};
 use super::pace::{Paced, Verdict};
 use super::params::Params;
 use super::request::NdjsonBody;
@@ -43,7 +44,8 @@ pub struct LinesQuery {
 /// Send one line for each command; `stream` is required, `id` is for files only. The lines of one
 /// stream are executed in order, each after the answer to the line before it, whatever that answer
 /// is; different streams are executed concurrently. Answers arrive while lines are still being
-/// sent. A line waits while the host is overloaded. The next line may take 10 minutes to begin, the
+/// sent. A line waits while the host is
+/// overloaded, and while its caller sends more lines than it may (`rate-limited` after 30 s). The next line may take 10 minutes to begin, the
 /// rest of a line 20 s; then the last answer is `body-timeout`. If the connection breaks, lines
 /// that were sent may have been executed: send them a second time with the same `command_id`. A
 /// host that shuts down answers the lines that it has read and ends the response.
@@ -126,6 +128,8 @@ fn answers(
     let bodies = app.bodies.clone();
     let given = Given {
         app: app.clone(),
+        sender: Sender::of(&caller, peer),
+        own_rate: limits::own(&caller),
         context,
         caller,
         peer,
@@ -179,7 +183,27 @@ fn answers(
                                 }
                             }
                             let has_room = held.resize(text.len());
-                            let (key, read) = given.read(number, text, has_room);
+                            // Other lines are answered while this one waits for the caller's rate.
+                            let until = Instant::now() + given.app.options.request_time_max;
+                            let mut turn = given.turn();
+                            while let Err(excess) = &turn
+                                && Instant::now() < until
+                                && !ending.is_cancelled()
+                            {
+                                let pause = excess.wait.min(PAUSE_MAX);
+                                tokio::select! {
+                                    Some(answer) = lanes.next(), if !lanes.is_idle() => {
+                                        write(&answer, &mut chunk);
+                                    }
+                                    () = tokio::time::sleep(pause) => turn = given.turn(),
+                                }
+                            }
+                            let (key, read) = match turn {
+                                Err(excess) if !ending.is_cancelled() => {
+                                    (Key::Line(number), Err(excess.into()))
+                                }
+                                _ => given.read(number, text, has_room),
+                            };
                             let waiting = given.waiting(text.len(), held);
                             lanes.push(key, (number, read, waiting));
                         }
@@ -204,6 +228,10 @@ struct Given {
     caller: Caller,
     /// The address of the client.
     peer: Option<IpAddr>,
+    /// Whose rate each line counts for.
+    sender: Sender,
+    /// The rate of the caller's token.
+    own_rate: Option<u32>,
     /// Whether a line was denied.
     is_denied: AtomicBool,
     bodies: Bodies,
@@ -243,6 +271,12 @@ impl Given {
         }
     }
 
+    /// Counts a line as a request of its caller.
+    fn turn(&self) -> std::result::Result<(), Excess> {
+        let limiter = &self.app.options.limits;
+        limiter.take_request(&self.sender, self.own_rate)
+    }
+
     /// Records the first denied line of a request.
     fn record_denial(&self, stream: &StreamId) {
         if self.is_denied.swap(true, Ordering::Relaxed) {
@@ -275,6 +309,9 @@ impl Given {
         }
     }
 }
+
+/// A line that waits for its caller's rate looks at least this often whether it is its turn.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A chunk of at least this size is sent.
 const CHUNK_BYTES: usize = 64 << 10;

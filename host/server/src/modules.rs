@@ -14,7 +14,7 @@ use super::deed::Deed;
 use super::failure::Result;
 use super::params::{DigestPath, Params};
 use super::request::{OptionalJson, WasmBytes};
-use super::{App, answer, headers};
+use super::{App, answer, headers, limits};
 use quipu::runtime::Module;
 use quipu_api::{ModuleEntry, ModuleList, ModuleView, Problem, PrunedModule, PrunedView, choices};
 
@@ -45,6 +45,7 @@ pub async fn upload(
     headers: HeaderMap,
     body: WasmBytes,
 ) -> Result<Response> {
+    limits::check_modules(&app, &body.bytes()).await?;
     let uploaded = match headers::signature(&headers)? {
         Some(signature) => {
             app.host

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::Limiter;
 use super::tls::Tls;
 use super::{Reload, Rules};
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub allow_unauthenticated: bool,
     /// Issuers of JSON web tokens, client certificates, and the policy.
     pub rules: Arc<Rules>,
+    /// Limits of each caller, which can change while the host runs.
+    pub limits: Arc<Limiter>,
     /// With a certificate the host serves https, otherwise http.
     pub tls: Option<Arc<Tls>>,
     /// Reads settings a second time, when `POST /v1/reload` asks for it.
@@ -97,6 +100,7 @@ impl Default for Options {
             origins: Vec::new(),
             allow_unauthenticated: false,
             rules: Arc::default(),
+            limits: Arc::default(),
             tls: None,
             reload: None,
         }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::activity::{Activity, Waiting};
 use super::answering::Visit;
 use super::budget::BodyHeld;
+use super::limits::excess_of;
 use quipu::access::Refused;
 use quipu_api::{Code, Problem};
 
@@ -76,6 +77,7 @@ impl Broken {
     fn code(&self) -> Code {
         match self {
             Self::Connection(error) if is_refusal(error) => Code::Unauthorized,
+            Self::Connection(error) if excess_of(error).is_some() => Code::RateLimited,
             Self::Connection(_) => Code::BadRequest,
             Self::Slow(_) => Code::BodyTimeout,
             Self::Overloaded => Code::Overloaded,
@@ -97,6 +99,11 @@ fn is_refusal(error: &axum::Error) -> bool {
 
 impl From<Broken> for Box<Problem> {
     fn from(broken: Broken) -> Self {
+        if let Broken::Connection(error) = &broken
+            && let Some(excess) = excess_of(error)
+        {
+            return excess.clone().into();
+        }
         let detail = format!("the body broke off: {broken}");
         Box::new(Problem::new(broken.code(), detail))
     }

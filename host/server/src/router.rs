@@ -20,10 +20,10 @@ use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
 use super::{
-    App, Options, access, acknowledgements, activate, appends, audit, can, changes, commands, deed,
-    deployments, documents, domain, export, health, lines, log, marks, modules, openapi, pages,
-    params, preflights, projections, rejections, reload, shadows, snapshots, state, streams,
-    subscribe, subscriptions, tokens, types, verify,
+    App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
+    commands, deed, deployments, documents, domain, export, health, limits, lines, log, marks,
+    modules, openapi, pages, params, preflights, projections, rejections, reload, shadows,
+    snapshots, state, streams, subscribe, subscriptions, tokens, types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;
@@ -31,24 +31,30 @@ use quipu_api::Code;
 
 /// Every path of the host.
 pub fn router(host: Host, options: Options) -> Router {
-    router_until(host, options, CancellationToken::new())
+    routed(app(host, options, CancellationToken::new()))
 }
 
-/// Every path; once `ending` is cancelled, long requests end.
-pub(super) fn router_until(host: Host, options: Options, ending: CancellationToken) -> Router {
-    let (router, description) = paths().split_for_parts();
+/// The state of all handlers; once `ending` is cancelled, long requests end.
+pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> App {
+    let (_, description) = paths().split_for_parts();
     let access = Access::new(&description, options.allow_unauthenticated);
-    let app = App {
+    App {
         // A test describes the paths: each declares what it needs.
         access: Arc::new(access.expect("every path declares its access")),
         host,
+        serves: administration::Serves::Everything,
         bodies: Bodies::new(options.bodies_bytes_max),
         answers: Budget::new(options.answers_bytes_max),
         readings: Arc::new(Semaphore::new(LARGE_MAX)),
         options: Arc::new(options),
         domain: domain::Described::default(),
         ending,
-    };
+    }
+}
+
+/// Every path.
+pub(super) fn routed(app: App) -> Router {
+    let (router, description) = paths().split_for_parts();
     let description = Bytes::from(openapi::complete(description));
     router
         .route("/openapi.json", get(async || json(description)))
@@ -159,11 +165,16 @@ async fn guard(
         None => match access::admit(&app, &mut request).await {
             Ok(deed) => {
                 let caller = request.extensions().get::<Caller>().cloned();
+                let caller = caller.unwrap_or_default();
+                let (peer, may_be_long) = (visit.peer(), limits::may_be_long(&request));
                 let answered = answer(&app, visit, request, next).await;
-                let response = answered.into_response();
+                let mut response = answered.into_response();
+                if may_be_long {
+                    response = limits::seated(&app, &caller, peer, response);
+                }
                 let result = deed::result(&response);
                 deed.answered(&result).await;
-                access::watched(&app, caller.unwrap_or_default(), response)
+                access::watched(&app, caller, response)
             }
             Err(denied) => denied.into_response(),
         },

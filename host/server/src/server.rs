@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Options;
+use super::administration::Serves;
 use super::connection::Serving;
 use super::connections::Connections;
-use super::router::router_until;
+use super::router::{app, routed};
+use super::{App, Options};
 use quipu::Host;
 
 /// How long requests in flight may take after the server was asked to shut down. A client that
@@ -17,6 +18,21 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long the host has to close its store, once no request is in flight.
 const CLOSE: Duration = Duration::from_secs(10);
+
+/// The listeners of a host.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Answers every operation; with `admin`, only those of applications.
+    pub main: TcpListener,
+    /// Answers every operation, on connections of its own.
+    pub admin: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(main: TcpListener) -> Self {
+        Self { main, admin: None }
+    }
+}
 
 /// Serves the host until `shutdown` completes, or a part of the host fails without which it can't
 /// work. Then no connection is accepted, requests in flight are answered within 10 s, and the host
@@ -27,15 +43,32 @@ const CLOSE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the listener, the store or a part of the host fails.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     host: Host,
     options: Options,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let (ending, cut) = (CancellationToken::new(), CancellationToken::new());
-    let router = router_until(host.clone(), options.clone(), ending.clone());
-    let serving = Serving::new(router, &options, ending.clone(), cut.clone());
-    let connections = Connections::new(serving, &options);
+    let Listeners { main, admin } = listeners.into();
+    let app = app(host.clone(), options.clone(), ending.clone());
+    let serving = |serves| {
+        let router = routed(App {
+            serves,
+            ..app.clone()
+        });
+        Serving::new(router, &options, ending.clone(), cut.clone())
+    };
+    let everything = serving(Serves::Everything);
+    let (connections, of_admin) = match &admin {
+        None => (Connections::new(everything, &options), None),
+        Some(_) => {
+            let applications = serving(Serves::Applications);
+            let (connections, of_admin) =
+                Connections::new(applications, &options).divided(everything);
+            (connections, Some(of_admin))
+        }
+    };
+    drop(app);
     let (failing, told) = (host.clone(), ending.clone());
     tokio::spawn(async move {
         tokio::select! {
@@ -44,13 +77,19 @@ pub async fn serve(
         }
         told.cancel();
     });
-    let mut serving = pin!(connections.run(listener, ending.clone()));
+    let administration = async {
+        if let (Some(listener), Some(connections)) = (admin, of_admin) {
+            connections.run(listener, ending.clone()).await;
+        }
+    };
+    let applications = connections.run(main, ending.clone());
+    let mut serving = pin!(async { tokio::join!(applications, administration) });
     let too_late = async {
         ending.cancelled().await;
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        () = &mut serving => {}
+        _ = &mut serving => {}
         () = too_late => {
             tracing::warn!("requests were still open when the host ended");
             cut.cancel();

@@ -30,6 +30,9 @@ pub struct TokenBody {
     /// Only these projections; at most 100.
     #[serde(default)]
     projections: Option<Vec<String>>,
+    /// Requests per second, 1 or more, in place of the limit of the host.
+    #[serde(default)]
+    requests_per_second: Option<u32>,
     /// From when on it is refused; by default never.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = "date-time")]
@@ -62,6 +65,7 @@ pub async fn create(
             role: given.role.parse::<Role>()?,
             categories: listed("categories", given.categories)?,
             projections: listed("projections", given.projections)?,
+            requests_per_second: given.requests_per_second,
         },
         expires_at: given.expires_at.map(|at| at.0),
         by: caller.name().map(|name| name.to_string()),

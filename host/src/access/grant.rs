@@ -169,6 +169,9 @@ pub struct Grant {
     /// Only these projections.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub projections: Vec<String>,
+    /// Requests per second, in place of the limit that the host has for everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
 }
 
 /// Why an action is denied.
@@ -200,6 +203,7 @@ impl Grant {
             role,
             categories: Vec::new(),
             projections: Vec::new(),
+            requests_per_second: None,
         }
     }
 
@@ -237,10 +241,10 @@ impl Grant {
         }
     }
 
-    /// Returns the grant if its lists are well-formed.
+    /// Returns the grant if its members are well-formed.
     ///
     /// # Errors
-    /// When a list is too long or a name is not well-formed.
+    /// When a list is too long, a name is not well-formed, or the limit of requests is 0.
     pub fn checked(self) -> Result<Self, Invalid> {
         for (what, listed) in [
             ("categories", &self.categories),
@@ -252,6 +256,11 @@ impl Grant {
                     "a token lists at most {LISTED_MAX} {what}, this one {found}"
                 )));
             }
+        }
+        if self.requests_per_second == Some(0) {
+            return Err(Invalid(
+                "a token allows at least 1 request per second, this one 0".to_owned(),
+            ));
         }
         for name in self.categories.iter().chain(&self.projections) {
             Category::new(name).map_err(|error| Invalid(format!("{name:?}: {error}")))?;
@@ -285,6 +294,20 @@ mod tests {
             let is_observed = *action == Action::Observe;
             assert_eq!(Role::Scraper.allows(*action), is_observed, "{action}");
         }
+    }
+
+    #[test]
+    fn grants_of_earlier_versions_are_read_and_written_as_they_were() {
+        let earlier = r#"{"role":"client","categories":["loan"]}"#;
+        let grant: Grant = serde_json::from_str(earlier).unwrap();
+        assert_eq!(grant.requests_per_second, None);
+        assert_eq!(serde_json::to_string(&grant).unwrap(), earlier);
+        let limited = |number| Grant {
+            requests_per_second: Some(number),
+            ..grant.clone()
+        };
+        assert!(limited(1).checked().is_ok());
+        assert!(limited(0).checked().is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod administration;
 mod author;
 mod changing_events;
 mod clients;

@@ -14,6 +14,7 @@ mod hostile;
 mod identity;
 mod interface;
 mod lifted;
+mod limits;
 mod lines;
 mod long_reads;
 mod memory;

@@ -1,12 +1,15 @@
 //! Which operation which caller may use.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use quipu::access::{Action, Grant, Role};
-use quipu_tests::golden;
+use quipu::access::{Action, Grant, NewToken, Role};
+use quipu::model::{Clock, SystemClock, Timestamp};
+use quipu_server::{Limiter, Limits, Options};
+use quipu_tests::{PATIENCE, Place, golden};
 use serde_json::Value;
 
-use crate::access::token;
+use crate::access::{get, token};
 use crate::server::Server;
 
 /// Who asks in the table of answers.
@@ -16,12 +19,22 @@ type Who<'a> = (&'a str, Option<String>);
 /// handler is `yes`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_operation_asks_who_calls() {
-    let server = Server::bank().await;
+    // Refused credentials are counted, and this test sends many.
+    let options = Options {
+        limits: Arc::new(Limiter::new(Limits {
+            failed_logins_per_minute: 0,
+            ..Limits::default()
+        })),
+        ..Options::default()
+    };
+    let server = Server::start(Place::memory().bank().await, options).await;
     let mut callers: Vec<Who<'_>> =
         vec![("nobody", None), ("garbage", Some("qp_garbage".to_owned()))];
     let revoked = token(&server, "revoked", Grant::of(Role::Admin)).await;
     server.host.tokens().revoke("revoked").await.unwrap();
     callers.push(("revoked", Some(revoked)));
+    let expired = expired(&server).await;
+    callers.push(("expired", Some(expired)));
     for role in Role::ALL {
         let text = token(&server, role.as_str(), Grant::of(*role)).await;
         callers.push((role.as_str(), Some(text)));
@@ -59,6 +72,22 @@ async fn every_operation_asks_who_calls() {
         assert!(is_used, "no operation needs {action}");
     }
     golden::check("access.txt", &table);
+}
+
+/// A token that was valid once.
+async fn expired(server: &Server) -> String {
+    let now = SystemClock.now().0;
+    let new = NewToken {
+        name: "expired".to_owned(),
+        grant: Grant::of(Role::Admin),
+        expires_at: Some(Timestamp(now + 1_000_000)),
+        by: None,
+    };
+    let (_, secret) = server.host.tokens().create(new).await.unwrap();
+    let token = secret.reveal().to_owned();
+    let over = async { while get(server, "/v1/whoami", &token).await.status == 200 {} };
+    tokio::time::timeout(PATIENCE, over).await.unwrap();
+    token
 }
 
 /// Whether a request passes to its handler.

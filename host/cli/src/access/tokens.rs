@@ -66,6 +66,9 @@ struct Create {
     /// Only this projection; may be repeated
     #[arg(long = "projection", value_name = "PROJECTION")]
     projections: Vec<String>,
+    /// Requests per second, in place of the limit that the host has for everybody
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    requests_per_second: Option<u32>,
     /// When it expires: a time, or a duration from now on such as 90d or 12h [default: never]
     #[arg(long, value_name = "WHEN", value_parser = expiry)]
     expires: Option<Timestamp>,
@@ -108,6 +111,7 @@ impl Create {
             role: self.role,
             categories: self.categories,
             projections: self.projections,
+            requests_per_second: self.requests_per_second,
         };
         let created = match self.place.opened().await? {
             Some(opened) => {
@@ -140,6 +144,9 @@ impl Create {
                     if !listed.is_empty() {
                         body[name] = json!(listed);
                     }
+                }
+                if let Some(number) = grant.requests_per_second {
+                    body["requests_per_second"] = json!(number);
                 }
                 let request = client.request(Method::POST, &["v1", "tokens"]);
                 client.json(request.json(&body)).await?

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::super::policies::Policies;
 use super::super::secret::Secret;
 use super::section::section;
-use super::value::{Address, ByCategory, Millis, Names, Path, Text, Texts, Validations};
+use super::value::{Address, ByCategory, Listen, Millis, Names, Path, Text, Texts, Validations};
 use quipu::model::AppendLimits;
 use quipu::{engine, projection, runtime, subscribe};
 use quipu_server as http;
@@ -60,6 +60,13 @@ impl Default for General {
     }
 }
 
+/// Further addresses.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// The address of administration.
+    pub admin_listen: Option<String>,
+}
+
 /// The files of the host's certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -104,6 +111,15 @@ section! {
         log: Text => log;
         /// Added to the metadata of every command and direct append; never replaces the caller's.
         metadata: Texts => metadata;
+    }
+}
+
+section! {
+    /// Further addresses of the host.
+    Server "server"
+    Addresses {
+        /// Administration is answered only at this address: status, components, tokens and so on.
+        admin_listen: Listen => admin_listen ("\"127.0.0.1:7879\"", "none: `listen` answers everything");
     }
 }
 
@@ -161,7 +177,7 @@ section! {
 }
 
 section! {
-    /// Limits of one append, decided or direct.
+    /// Limits of one append, decided or direct, and of each caller.
     Limits "limits"
     AppendLimits {
         /// Events of one append.
@@ -178,6 +194,22 @@ section! {
         tags_max: usize => tags_max;
         /// Length of one tag.
         tag_bytes_max: usize => tag_bytes_max;
+    }
+    http::Limits {
+        /// Requests of one caller per second, and as many at once; further ones get 429
+        /// `rate-limited`. A caller is a token, or an address without one. 0: no limit. Read at every
+        /// reload, as the following ones.
+        requests_per_second: u32 in 0..=1_000_000 => requests_per_second;
+        /// Bytes of bodies of one caller per second. A longer body is taken once. 0: no limit.
+        bytes_per_second: u64 => bytes_per_second;
+        /// Subscriptions and other long answers that one caller has open. 0: no limit.
+        subscriptions: u32 => subscriptions;
+        /// Components in the store; one more can't be uploaded. 0: no limit.
+        modules: u32 => modules;
+        /// Open connections of one IPv4 address, or of one IPv6 network of 64 bits. 0: no limit.
+        address_connections: u32 => address_connections;
+        /// Refused credentials of one address per minute; further ones get 429. 0: no limit.
+        failed_logins_per_minute: u32 in 0..=1_000_000 => failed_logins_per_minute;
     }
 }
 

@@ -134,6 +134,30 @@ impl Value for Text {
     }
 }
 
+/// An address to listen on, which may be unset.
+#[derive(Debug, Clone)]
+pub struct Listen(String);
+
+impl Value for Listen {
+    type Option = Option<String>;
+    const KIND: Kind = Kind::Text;
+
+    fn parse(given: &Toml) -> Result<Option<Self>, String> {
+        match given.as_str() {
+            Some("") => Err("the address is empty; leave the key out instead".to_owned()),
+            given => Ok(given.map(|it| Self(it.to_owned()))),
+        }
+    }
+
+    fn option(&self) -> Option<String> {
+        Some(self.0.clone())
+    }
+
+    fn shown(option: &Option<String>) -> Option<Toml> {
+        Some(Toml::String(option.clone()?))
+    }
+}
+
 /// The address of a store, which may have a password.
 pub type Address = Secret;
 

@@ -89,9 +89,8 @@ impl HttpTarget {
             Err(_) => {
                 let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 let why = waiting.ended.clone();
-                Err(Passing(
-                    why.unwrap_or_else(|| "the connection ended".to_owned()),
-                ))
+                let why = why.unwrap_or_else(|| "the connection ended".to_owned());
+                Err(why.into())
             }
         }
     }

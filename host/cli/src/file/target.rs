@@ -47,7 +47,20 @@ pub enum Answer {
 }
 
 /// Why there is no answer yet.
-pub(super) struct Passing(pub String);
+pub(super) struct Passing {
+    pub why: String,
+    /// When the host wants to be asked again.
+    pub retry_after: Duration,
+}
+
+impl From<String> for Passing {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            retry_after: Duration::ZERO,
+        }
+    }
+}
 
 impl Target {
     /// A host in another process, with enough connections for `in_flight`.
@@ -67,8 +80,12 @@ impl Target {
             };
             match result {
                 Ok(answer) => return answer,
-                Err(Passing(why)) if begun.elapsed() > PATIENCE => return Answer::GaveUp(why),
-                Err(Passing(_)) => {}
+                Err(Passing { why, .. }) if begun.elapsed() > PATIENCE => {
+                    return Answer::GaveUp(why);
+                }
+                Err(Passing { retry_after, .. }) => {
+                    tokio::time::sleep(retry_after.min(PATIENCE)).await;
+                }
             }
             let jitter = rand::rng().random_range(0.5..1.0);
             tokio::time::sleep(pause.mul_f64(jitter)).await;
@@ -88,8 +105,16 @@ async fn in_process(host: &Host, stream: &StreamId, command: &Command) -> Result
 impl Answer {
     pub(super) fn or_passing(problem: Problem) -> Result<Self, Passing> {
         if problem.is_passing() || problem.code == "conflict" {
-            let Problem { code, detail, .. } = problem;
-            return Err(Passing(format!("{detail} ({code})")));
+            let Problem {
+                code,
+                detail,
+                retry_after_s,
+                ..
+            } = problem;
+            return Err(Passing {
+                why: format!("{detail} ({code})"),
+                retry_after: Duration::from_secs(retry_after_s.unwrap_or_default()),
+            });
         }
         Ok(Self::of_problem(problem))
     }
