@@ -7,11 +7,15 @@ use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
 use super::Connection;
+use super::contexts::Chosen;
 use super::execute::one_lined;
 use super::exit::WrongUse;
-use super::secret::{self, Secret};
+use super::secret::Secret;
 use super::tls;
 use quipu_api::Problem;
+
+/// The header that names the tenant.
+const TENANT: &str = "quipu-tenant";
 
 /// A client of a host.
 #[derive(Clone)]
@@ -19,6 +23,7 @@ pub struct Client {
     http: reqwest::Client,
     url: Url,
     token: Option<Secret>,
+    tenant: Option<HeaderValue>,
 }
 
 /// Without user, password and token.
@@ -92,18 +97,27 @@ impl Client {
             http,
             url: parsed,
             token,
+            tenant: None,
         })
     }
 
     pub(super) fn of(connection: &Connection) -> Result<Self> {
-        let Connection {
+        Self::chosen(Chosen::of(connection)?)
+    }
+
+    pub(super) fn chosen(chosen: Chosen) -> Result<Self> {
+        let Chosen {
             url,
             token,
-            token_file,
             ca,
-        } = connection;
-        let token = secret::token(token.as_ref(), token_file.as_deref())?;
-        Self::trusting(url, token, ca.as_deref())
+            tenant,
+            context: _,
+        } = chosen;
+        let tenant = tenant.map(HeaderValue::try_from).transpose();
+        let tenant =
+            tenant.map_err(|_| WrongUse("the tenant has a control character".to_owned()))?;
+        let client = Self::trusting(&url, token, ca.as_deref())?;
+        Ok(Self { tenant, ..client })
     }
 
     /// A request for a path, whose segments are percent-encoded here.
@@ -112,7 +126,10 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        let request = self.http.request(method, url);
+        let mut request = self.http.request(method, url);
+        if let Some(tenant) = &self.tenant {
+            request = request.header(TENANT, tenant);
+        }
         match &self.token {
             Some(token) => request.bearer_auth(token.reveal()),
             None => request,

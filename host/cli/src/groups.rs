@@ -43,7 +43,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "Control access",
-        &["token", "whoami", "can", "policy", "audit"],
+        &["token", "whoami", "can", "policy", "audit", "context"],
     ),
     (
         "Operate",

@@ -12,6 +12,7 @@ mod bench;
 mod client;
 mod compile;
 mod config;
+mod contexts;
 mod demo;
 mod deploy;
 mod event;
@@ -128,6 +129,7 @@ enum Command {
     Whoami(access::Whoami),
     Can(access::Can),
     Policy(access::Policy),
+    Context(contexts::Context),
     Audit(access::Audit),
     Export(export::Export),
     Import(import::Import),
@@ -141,14 +143,17 @@ enum Command {
 /// Where the host is, for the commands that are its clients.
 #[derive(Debug, Args)]
 struct Connection {
-    /// The host's address
+    /// The host's address [default: that of the context, or http://127.0.0.1:7878]
+    #[arg(long, env = "QUIPU_URL", hide_env_values = true)]
+    url: Option<String>,
+    /// The context that says where the host is; see `quipu context` [default: the current one]
     #[arg(
         long,
-        env = "QUIPU_URL",
-        default_value = "http://127.0.0.1:7878",
+        value_name = "NAME",
+        env = "QUIPU_CONTEXT",
         hide_env_values = true
     )]
-    url: String,
+    context: Option<String>,
     /// Sent as a bearer token
     #[arg(long, env = "QUIPU_TOKEN", hide_env_values = true)]
     token: Option<secret::Secret>,
@@ -278,6 +283,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Whoami(whoami) => whoami.run().await,
         Command::Can(can) => can.run().await,
         Command::Policy(policy) => policy.run(),
+        Command::Context(context) => context.run(),
         Command::Audit(audit) => audit.run().await,
         Command::Export(export) => export.run().await,
         Command::Import(import) => import.run().await,

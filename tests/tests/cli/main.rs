@@ -8,6 +8,7 @@ mod author;
 mod changing_events;
 mod clients;
 mod configuration;
+mod contexts;
 mod evolution;
 mod file;
 mod follow;

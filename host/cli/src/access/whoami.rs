@@ -5,6 +5,7 @@ use clap::Args;
 use reqwest::Method;
 
 use super::reach;
+use crate::contexts::Chosen;
 use crate::{Client, Connection};
 
 /// Show as whom a host knows this client, and what it allows
@@ -19,13 +20,17 @@ pub struct Whoami {
 
 impl Whoami {
     pub async fn run(self) -> Result<()> {
-        let client = Client::of(&self.connection)?;
+        let chosen = Chosen::of(&self.connection)?;
+        let (context, url) = (chosen.context.clone(), chosen.url.clone());
+        let client = Client::chosen(chosen)?;
         let caller: quipu_api::Whoami = client
             .json(client.request(Method::GET, &["v1", "whoami"]))
             .await?;
         let mut out = io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", serde_json::to_string(&caller)?)?;
+            let mut shown = serde_json::to_value(&caller)?;
+            shown["context"] = context.into();
+            writeln!(out, "{shown}")?;
             return Ok(());
         }
         match (&caller.name, &caller.grant) {
@@ -41,6 +46,9 @@ impl Whoami {
         match &caller.expires_at {
             Some(at) => writeln!(out, "; the token expires at {at}")?,
             None => writeln!(out)?,
+        }
+        if let Some(context) = context {
+            writeln!(out, "context {context}: {url}")?;
         }
         Ok(())
     }
