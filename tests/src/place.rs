@@ -151,6 +151,15 @@ impl Place {
         }
     }
 
+    /// Where the stores of tenants are, if a host has its main store here.
+    pub fn of_tenants(&self) -> String {
+        match &self.schema {
+            // The names of schemas are short.
+            Some(schema) => format!("t{}_", &schema["test_".len()..][..12]),
+            None => self.path("tenants").display().to_string(),
+        }
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
@@ -195,6 +204,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let of_tenants = self.of_tenants();
         if let Some(schema) = self.schema.take()
             && postgres::server().outlives_tests()
         {
@@ -204,7 +214,10 @@ impl Drop for Place {
                     .enable_all()
                     .build()
                     .unwrap();
-                runtime.block_on(postgres::server().drop_schema(&schema));
+                runtime.block_on(async {
+                    postgres::server().drop_schema(&schema).await;
+                    postgres::server().drop_schemas(&of_tenants).await;
+                });
             });
             if dropping.join().is_err() {
                 eprintln!("a schema of the tests was not removed");

@@ -41,6 +41,7 @@ codes! {
     DuplicateInAppend "duplicate-in-append" 400 "an event occurs twice in the append";
     Unauthorized "unauthorized" 401 "the host does not know the caller";
     Forbidden "forbidden" 403 "the caller may not do this";
+    TenantSuspended "tenant-suspended" 403 "the tenant is suspended";
     Unsigned "unsigned" 403 "the module has no signature that this host takes";
     NotFound "not-found" 404 "there is no such path";
     StreamNotFound "stream-not-found" 404 "there is no such stream";
@@ -51,6 +52,7 @@ codes! {
     DocumentNotFound "document-not-found" 404 "the projection has no such document";
     FindingNotAcknowledged "finding-not-acknowledged" 404 "the finding is not acknowledged";
     TokenNotFound "token-not-found" 404 "there is no such valid token";
+    TenantNotFound "tenant-not-found" 404 "there is no such tenant";
     SubscriptionNotFound "subscription-not-found" 404 "there is no such named subscription";
     MethodNotAllowed "method-not-allowed" 405 "the path does not take this method";
     BodyTimeout "body-timeout" 408 "the body came too slowly";
@@ -68,6 +70,7 @@ codes! {
     ProjectionRefused "projection-refused" 409 "the projection is in the wrong state for this action";
     TooManyAcknowledged "too-many-acknowledged" 409 "no more findings may be acknowledged";
     TokenRefused "token-refused" 409 "the token can't be made";
+    TenantRefused "tenant-refused" 409 "the tenant can't be created";
     SubscriptionHeld "subscription-held" 409 "another client holds the named subscription";
     ClaimLost "claim-lost" 409 "the claim of the named subscription is not valid any more";
     TooManySubscriptions "too-many-subscriptions" 409 "no more named subscriptions may be made";

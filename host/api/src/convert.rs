@@ -24,6 +24,8 @@ impl From<access::Error> for Box<Problem> {
             Error::Store(error) => return error.into(),
             Error::NotAdded(_) => Code::TokenRefused,
             Error::NotFound(_) => Code::TokenNotFound,
+            Error::TenantNotAdded(_) => Code::TenantRefused,
+            Error::TenantNotFound(_) => Code::TenantNotFound,
         };
         Box::new(Problem::new(code, error.to_string()))
     }

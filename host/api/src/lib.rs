@@ -31,6 +31,7 @@ mod run;
 mod shadows;
 mod snapshots;
 mod subscriptions;
+mod tenants;
 mod types;
 mod verify;
 
@@ -62,6 +63,7 @@ pub use run::{ProgressView, RunLine};
 pub use shadows::ShadowView;
 pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
 pub use subscriptions::{ClaimView, NamedList, NamedView};
+pub use tenants::{CreatedTenant, TenantList, TenantView};
 pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
     TypeVersion,

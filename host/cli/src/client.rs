@@ -114,8 +114,10 @@ impl Client {
             context: _,
         } = chosen;
         let tenant = tenant.map(HeaderValue::try_from).transpose();
-        let tenant =
-            tenant.map_err(|_| WrongUse("the tenant has a control character".to_owned()))?;
+        let tenant = tenant.map_err(|_| {
+            let why = "--tenant: a tenant's name has only a-z, 0-9 and -";
+            WrongUse(why.to_owned())
+        })?;
         let client = Self::trusting(&url, token, ca.as_deref())?;
         Ok(Self { tenant, ..client })
     }

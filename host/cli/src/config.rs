@@ -6,6 +6,7 @@ mod print;
 mod section;
 mod sections;
 mod sources;
+mod tenants;
 mod value;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ sections! {
     http: Http;
     subscriptions: Subscriptions;
     projections: Projections;
+    tenants: Tenants;
 }
 
 /// Every key.
@@ -125,6 +127,7 @@ impl Config {
             ("metadata", config.check_metadata()),
             ("http.bodies_bytes_max", config.check_bodies()),
             ("tls.certificate", config.check_tls()),
+            ("tenants.place", config.check_tenants()),
         ];
         for (path, checked) in checks {
             if let Err(why) = checked {
@@ -384,6 +387,7 @@ impl Config {
                 "projections",
                 sections::Projections::values(&self.projections()),
             ),
+            ("tenants", sections::Tenants::values(&self.tenants())),
         ];
         let values = values.into_iter().flat_map(|(section, values)| {
             let values = values.into_iter();

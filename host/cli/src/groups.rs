@@ -43,7 +43,9 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "Control access",
-        &["token", "whoami", "can", "policy", "audit", "context"],
+        &[
+            "token", "whoami", "can", "policy", "audit", "context", "tenant",
+        ],
     ),
     (
         "Operate",

@@ -51,6 +51,7 @@ mod stream;
 mod streams;
 mod subscriptions;
 mod table;
+mod tenants;
 mod tls;
 mod transfer;
 mod types;
@@ -130,6 +131,7 @@ enum Command {
     Can(access::Can),
     Policy(access::Policy),
     Context(contexts::Context),
+    Tenant(tenants::Tenant),
     Audit(access::Audit),
     Export(export::Export),
     Import(import::Import),
@@ -168,6 +170,14 @@ struct Connection {
     /// For https: the certificates of the authorities to trust, in PEM, in place of the public ones
     #[arg(long, value_name = "FILE", env = "QUIPU_CA", hide_env_values = true)]
     ca: Option<PathBuf>,
+    /// The tenant whose store is meant; without it, the main store
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "QUIPU_TENANT",
+        hide_env_values = true
+    )]
+    tenant: Option<String>,
 }
 
 /// How long the end of a command waits for work on other threads.
@@ -284,6 +294,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Can(can) => can.run().await,
         Command::Policy(policy) => policy.run(),
         Command::Context(context) => context.run(),
+        Command::Tenant(tenant) => tenant.run().await,
         Command::Audit(audit) => audit.run().await,
         Command::Export(export) => export.run().await,
         Command::Import(import) => import.run().await,

@@ -13,8 +13,8 @@ use super::config::{Config, Flags};
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
 use super::{log, modules, reload, rules, tls};
-use quipu::Host;
 use quipu::store::{self, StoreUrl};
+use quipu::{Host, engine, projection, subscribe};
 use quipu_server::tls::Tls;
 use quipu_server::{self as http, Rules};
 
@@ -128,6 +128,7 @@ impl Serve {
         );
         (http.tls, http.reload, http.rules) = (tls, Some(reload.clone()), rules);
         http.allow_unauthenticated = general.allow_unauthenticated;
+        http.tenants = tenants(&url, &config);
         let modules = general.modules;
         // In a separate task, so that a store that does not answer, or a file that never ends, does
         // not delay the handling of signals.
@@ -235,19 +236,65 @@ fn open_to_all(place: SocketAddr, store: &str) -> anyhow::Error {
 }
 
 pub(super) async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
+    let options = (
+        config.engine(),
+        config.subscriptions(),
+        config.projections(),
+    );
+    open_with(url, config, cache_dir(url, config), options).await
+}
+
+/// How tenants are served; none without a place for them.
+fn tenants(url: &StoreUrl, config: &Config) -> Option<http::TenantOptions> {
+    let settings = config.tenants();
+    if settings.place.is_empty() {
+        return None;
+    }
+    let config = Arc::new(config.clone());
+    let open: http::Opener = Arc::new(move |url| {
+        let config = Arc::clone(&config);
+        Box::pin(async move { open_tenant(&url, &config).await })
+    });
+    Some(http::TenantOptions {
+        store: url.clone(),
+        place: settings.place,
+        open_max: settings.open_max,
+        share: settings.share,
+        open,
+    })
+}
+
+/// Opens a tenant, with its share of the bounds and a cache of its own.
+async fn open_tenant(url: &StoreUrl, config: &Config) -> Result<Host> {
+    let cache_dir = match (config.general().cache_dir, url) {
+        (Some(dir), StoreUrl::Sqlite(file)) => file.file_stem().map(|name| dir.join(name)),
+        (Some(dir), StoreUrl::Postgres(url)) => Some(dir.join(url.schema())),
+        _ => cache_dir(url, config),
+    };
+    open_with(url, config, cache_dir, config.of_tenant()).await
+}
+
+type Bounds = (engine::Options, subscribe::Options, projection::Options);
+
+async fn open_with(
+    url: &StoreUrl,
+    config: &Config,
+    cache_dir: Option<PathBuf>,
+    (engine, subscriptions, projections): Bounds,
+) -> Result<Host> {
     let mut builder = Host::builder()
         .opened_store(store::open(url).await?)
-        .engine(config.engine())
+        .engine(engine)
         .limits(config.guests())
         .compiler(config.compiler()?)
-        .subscriptions(config.subscriptions())
-        .projections(config.projections())
+        .subscriptions(subscriptions)
+        .projections(projections)
         .keys(config.keys()?);
     let additions = config.additions();
     if !additions.metadata.is_empty() {
         builder = builder.enrich(move |_| additions.clone());
     }
-    if let Some(dir) = cache_dir(url, config) {
+    if let Some(dir) = cache_dir {
         builder = builder.cache_dir(dir);
     }
     Ok(builder.build().await?)

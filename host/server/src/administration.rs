@@ -25,7 +25,8 @@ pub(super) fn check(app: &App, declared: &Declared, request: &Request) -> Result
     let Need::Action(action) = declared.need else {
         return Ok(());
     };
-    if app.serves == Serves::Everything || !is_administration(action) {
+    let serves = request.extensions().get().copied().unwrap_or(app.serves);
+    if serves == Serves::Everything || !is_administration(action) {
         return Ok(());
     }
     let detail = format!(

@@ -12,6 +12,8 @@ const UNIT_BYTES: usize = 1 << 10;
 pub struct Budget {
     units: Arc<Semaphore>,
     units_max: u32,
+    /// The budget that this one is a part of: what is held counts in both.
+    whole: Option<Arc<Budget>>,
 }
 
 /// A part of a budget, given back when it is dropped.
@@ -19,6 +21,7 @@ pub struct Budget {
 pub struct Held {
     budget: Budget,
     permit: Option<OwnedSemaphorePermit>,
+    of_whole: Option<Box<Held>>,
 }
 
 impl Budget {
@@ -27,14 +30,26 @@ impl Budget {
         Self {
             units: Arc::new(Semaphore::new(units_max as usize)),
             units_max,
+            whole: None,
+        }
+    }
+
+    /// A budget within this one, of an equal share of it but at least this many bytes.
+    pub fn share(&self, shares: usize, least: usize) -> Self {
+        let bytes = self.units_max as usize * UNIT_BYTES;
+        Self {
+            whole: Some(Arc::new(self.clone())),
+            ..Self::new((bytes / shares.max(1)).max(least).min(bytes))
         }
     }
 
     /// An empty part of the budget.
     pub fn nothing(&self) -> Held {
+        let whole = self.whole.as_ref();
         Held {
             budget: self.clone(),
             permit: None,
+            of_whole: whole.map(|whole| Box::new(whole.nothing())),
         }
     }
 
@@ -43,9 +58,17 @@ impl Budget {
     pub async fn hold(&self, bytes: usize) -> Held {
         let wanted = units(bytes).min(self.units_max);
         let permit = Arc::clone(&self.units).acquire_many_owned(wanted).await;
+        let of_whole = match &self.whole {
+            Some(whole) => {
+                let bytes = wanted as usize * UNIT_BYTES;
+                Some(Box::new(Box::pin(whole.hold(bytes)).await))
+            }
+            None => None,
+        };
         Held {
             budget: self.clone(),
             permit: permit.ok(),
+            of_whole,
         }
     }
 }
@@ -58,12 +81,20 @@ impl Held {
         if wanted <= held {
             let over = (held - wanted) as usize;
             drop(self.permit.as_mut().and_then(|permit| permit.split(over)));
+            if let Some(of_whole) = &mut self.of_whole {
+                of_whole.resize(bytes);
+            }
             return true;
         }
         let free = Arc::clone(&self.budget.units);
         let Ok(more) = free.try_acquire_many_owned(wanted - held) else {
             return false;
         };
+        if let Some(of_whole) = &mut self.of_whole
+            && !of_whole.resize(bytes)
+        {
+            return false;
+        }
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             None => self.permit = Some(more),
@@ -108,6 +139,15 @@ impl Bodies {
         Self {
             small: Budget::new(small),
             large: Budget::new(bytes_max - small),
+        }
+    }
+
+    /// A budget within this one, of an equal share of it. There is room for one largest body, which
+    /// takes up to twice its length while it is read.
+    pub fn share(&self, shares: usize, largest: usize) -> Self {
+        Self {
+            small: self.small.share(shares, SMALL_BYTES),
+            large: self.large.share(shares, largest.saturating_mul(2)),
         }
     }
 
@@ -158,6 +198,23 @@ mod tests {
         drop((first, second));
         // More than the total: all of it.
         assert!(budget.hold(1 << 30).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_share_is_bounded_by_itself_and_by_the_whole() {
+        let whole = Budget::new(16 << 10);
+        let (one, other) = (whole.share(4, 0), whole.share(4, 10 << 10));
+        let mut first = one.nothing();
+        assert!(first.resize(4 << 10));
+        assert!(!first.resize(5 << 10));
+        let mut second = other.hold(10 << 10).await;
+        assert!(!second.resize(11 << 10));
+        // 14 of the 16 are held.
+        assert!(whole.hold(3 << 10).now_or_never().is_none());
+        assert!(second.resize(9 << 10));
+        assert!(whole.hold(3 << 10).now_or_never().is_some());
+        drop((first, second));
+        assert!(whole.hold(16 << 10).now_or_never().is_some());
     }
 
     #[test]

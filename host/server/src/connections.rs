@@ -53,8 +53,12 @@ struct Open {
 impl Connections {
     pub fn new(serving: Serving, options: &Options) -> Self {
         let wanted = options.connections_max.clamp(1, Semaphore::MAX_PERMITS);
+        let tenants = options.tenants.as_ref();
         let max = match getrlimit(Resource::Nofile).current {
-            Some(files) => wanted.min(within(files)),
+            Some(files) => {
+                let of_tenants = tenants.map_or(0, |tenants| tenants.files_max(files));
+                wanted.min(within(files.saturating_sub(of_tenants)))
+            }
             None => wanted,
         };
         if max < wanted {

@@ -109,6 +109,13 @@ impl Deed {
         }
     }
 
+    /// Names the object, where the path does not.
+    pub fn names(&self, object: &str) {
+        if let Some(inner) = &self.0 {
+            inner.entry().object = object.into();
+        }
+    }
+
     /// From now on the caller of this function records the deed.
     pub fn claim(&self) {
         if let Some(inner) = &self.0 {

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 use utoipa::IntoParams;
 
 use super::failure::{Failure, Result};
-use quipu::access::Caller;
+use quipu::access::{Caller, Tenants};
 use quipu::model::{CommandId, Context, ExpectedVersion, Signature, Version};
 
 /// What a request expects of its stream, for the OpenAPI description.
@@ -177,6 +177,16 @@ pub fn reason(headers: &HeaderMap) -> Result<Option<&str>> {
         )));
     }
     Ok(Some(reason))
+}
+
+/// `Quipu-Tenant`: whose store is meant.
+pub fn tenant(headers: &HeaderMap) -> Result<Option<&str>> {
+    let Some(name) = one(headers, "quipu-tenant")? else {
+        return Ok(None);
+    };
+    Tenants::check_name(name)
+        .map_err(|invalid| Failure::bad_request(format!("Quipu-Tenant: {}", invalid.0)))?;
+    Ok(Some(name))
 }
 
 fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>> {

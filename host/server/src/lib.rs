@@ -57,6 +57,7 @@ mod state;
 mod streams;
 mod subscribe;
 mod subscriptions;
+mod tenants;
 pub mod tls;
 mod tokens;
 mod types;
@@ -69,6 +70,7 @@ pub use reload::Reload;
 pub use router::router;
 pub use rules::{InForce, Rules};
 pub use server::{Listeners, serve};
+pub use tenants::{Opener, TenantOptions};
 
 use std::sync::Arc;
 
@@ -95,6 +97,8 @@ pub(crate) struct App {
     readings: Arc<Semaphore>,
     /// The description of the active domain.
     domain: domain::Described,
+    /// Whether there are tenants, and whether this is one of them.
+    tenancy: tenants::Tenancy,
     /// The server was asked to shut down: long requests end.
     ending: CancellationToken,
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::limits::Limiter;
 use super::tls::Tls;
-use super::{Reload, Rules};
+use super::{Reload, Rules, TenantOptions};
 
 /// Limits of requests.
 #[derive(Debug, Clone)]
@@ -66,6 +66,8 @@ pub struct Options {
     pub tls: Option<Arc<Tls>>,
     /// Reads settings a second time, when `POST /v1/reload` asks for it.
     pub reload: Option<Reload>,
+    /// Serves tenants, which callers name in `Quipu-Tenant`.
+    pub tenants: Option<TenantOptions>,
 }
 
 impl Options {
@@ -103,6 +105,7 @@ impl Default for Options {
             limits: Arc::default(),
             tls: None,
             reload: None,
+            tenants: None,
         }
     }
 }

@@ -23,7 +23,8 @@ const REMEMBERED: &str = "600";
 const METHODS: &str = "GET, HEAD, POST, DELETE";
 /// Headers that pages of listed origins may send.
 const SENT: &str = "accept, authorization, content-type, idempotency-key, if-match, if-none-match, \
-                    last-event-id, quipu-causation-id, quipu-correlation-id, quipu-raw, traceparent";
+                    last-event-id, quipu-causation-id, quipu-correlation-id, quipu-raw, quipu-tenant, \
+                    traceparent";
 /// Headers of answers that pages of listed origins may read.
 const READ: &str = "etag, retry-after";
 

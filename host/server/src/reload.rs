@@ -79,6 +79,7 @@ impl fmt::Debug for Reload {
     ),
 )]
 pub async fn reload(State(app): State<App>, _: Params<()>) -> Result<Response> {
+    app.tenancy.check_main()?;
     let reloaded = match &app.options.reload {
         Some(reload) => reload.run().await,
         None => Ok(Reloaded::default()),

@@ -19,6 +19,7 @@ use super::answering::Visit;
 use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
 use super::request::LARGE_MAX;
+use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
     commands, deed, deployments, documents, domain, export, health, limits, lines, log, marks,
@@ -38,26 +39,44 @@ pub fn router(host: Host, options: Options) -> Router {
 pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> App {
     let (_, description) = paths().split_for_parts();
     let access = Access::new(&description, options.allow_unauthenticated);
+    let (bodies, answers) = (
+        Bodies::new(options.bodies_bytes_max),
+        Budget::new(options.answers_bytes_max),
+    );
+    let tenants = options.tenants.clone().map(|tenants| {
+        let shared = (options.clone(), bodies.clone(), answers.clone());
+        Arc::new(Tenants::new(host.clone(), tenants, shared, ending.clone()))
+    });
     App {
         // A test describes the paths: each declares what it needs.
         access: Arc::new(access.expect("every path declares its access")),
         host,
         serves: administration::Serves::Everything,
-        bodies: Bodies::new(options.bodies_bytes_max),
-        answers: Budget::new(options.answers_bytes_max),
+        bodies,
+        answers,
         readings: Arc::new(Semaphore::new(LARGE_MAX)),
         options: Arc::new(options),
         domain: domain::Described::default(),
+        tenancy: Tenancy::of(tenants),
         ending,
     }
 }
 
-/// Every path.
+/// Every path of the main store, and its tenants.
 pub(super) fn routed(app: App) -> Router {
     let (router, description) = paths().split_for_parts();
     let description = Bytes::from(openapi::complete(description));
+    let router = router.route("/openapi.json", get(async || json(description)));
+    let router = guarded(router, app.clone());
+    match app.tenancy.tenants() {
+        Some(tenants) => tenants::in_front(router, app, &tenants),
+        None => router,
+    }
+}
+
+/// Completes the paths of one store.
+pub(super) fn guarded(router: Router<App>, app: App) -> Router {
     router
-        .route("/openapi.json", get(async || json(description)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(app.clone(), guard))
@@ -132,6 +151,10 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::whoami))
         .routes(routes!(can::can))
+        .routes(routes!(operations::list, operations::create))
+        .routes(routes!(operations::remove))
+        .routes(routes!(operations::suspend))
+        .routes(routes!(operations::resume))
         .routes(routes!(audit::list))
         .routes(routes!(audit::check))
 }
@@ -160,6 +183,7 @@ async fn guard(
     next: Next,
 ) -> Result<Response> {
     let page = pages::check(&request, &app.options)?;
+    app.tenancy.check(request.headers())?;
     let mut response = match pages::preflight(&request, page.as_ref()) {
         Some(allowed) => allowed,
         None => match access::admit(&app, &mut request).await {

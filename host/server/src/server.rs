@@ -51,6 +51,10 @@ pub async fn serve(
     let (ending, cut) = (CancellationToken::new(), CancellationToken::new());
     let Listeners { main, admin } = listeners.into();
     let app = app(host.clone(), options.clone(), ending.clone());
+    let tenants = app.tenancy.tenants();
+    if let Some(tenants) = tenants.clone() {
+        tokio::spawn(async move { tenants.tend().await });
+    }
     let serving = |serves| {
         let router = routed(App {
             serves,
@@ -97,7 +101,15 @@ pub async fn serve(
         }
     }
     let failed = host.failed();
-    let closed = tokio::time::timeout(CLOSE, host.shutdown()).await;
+    let closing = async {
+        let others = async {
+            if let Some(tenants) = tenants {
+                tenants.close_all().await;
+            }
+        };
+        tokio::join!(host.shutdown(), others).0
+    };
+    let closed = tokio::time::timeout(CLOSE, closing).await;
     if let Some(part) = failed {
         let cause = part.cause.unwrap_or_default();
         anyhow::bail!(

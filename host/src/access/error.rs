@@ -13,6 +13,12 @@ pub enum Error {
     /// There is no such token.
     #[error("no token has the id or the name {0:?}, or it is revoked already")]
     NotFound(String),
+    /// The name belongs to another tenant, or there are as many tenants as there may be.
+    #[error("{0}")]
+    TenantNotAdded(String),
+    /// There is no such tenant.
+    #[error("there is no tenant {0:?}; `quipu tenant list` lists them")]
+    TenantNotFound(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),

@@ -7,13 +7,16 @@
 mod audit;
 mod caller;
 mod error;
+mod fixed;
 mod grant;
 mod secret;
+mod tenants;
 mod tokens;
 
 pub use audit::{Audit, Broken, Checked, chain};
 pub use caller::{Caller, Identified};
 pub use error::Error;
 pub use grant::{Action, Denied, Grant, LISTED_MAX, Object, Role};
-pub use secret::{Secret, redacted};
+pub use secret::{Secret, is_token, redacted};
+pub use tenants::{TENANT_BYTES_MAX, Tenants};
 pub use tokens::{Issued, NAME_BYTES_MAX, NewToken, Refused, Tokens};

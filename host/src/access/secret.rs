@@ -67,6 +67,11 @@ pub fn read(text: &str) -> Option<Parts> {
     })
 }
 
+/// Whether a text is a token of some store, as far as the text shows.
+pub fn is_token(text: &str) -> bool {
+    read(text).is_some()
+}
+
 /// A text without the secrets of tokens in it.
 pub fn redacted(text: &str) -> Cow<'_, str> {
     let start = format!("{PREFIX}_");

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::caller::Caller;
 use super::error::Error;
+use super::fixed::Fixed;
 use super::grant::Grant;
 use super::secret::{self, Secret};
 use crate::model::{Clock, Context, Invalid, Timestamp};
@@ -123,6 +124,11 @@ impl Tokens {
             known: RwLock::default(),
             reading: Mutex::default(),
         }
+    }
+
+    /// The tokens of a store that is closed, as they were before. None can be made or revoked.
+    pub fn fixed(tokens: Vec<StoredToken>, clock: Arc<dyn Clock>) -> Self {
+        Self::new(Arc::new(Fixed(tokens)), clock)
     }
 
     /// Makes a token. Its text is known to nobody but the caller of this function: the store has a

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, watch};
 
 use super::{Host, StartError, Tenant};
-use crate::access::{Audit, Tokens};
+use crate::access::{Audit, Tenants, Tokens};
 use crate::deploy::{Registry, Signing};
 use crate::engine::{Additions, Engine, Enrichers, Enrichment};
 use crate::fold::Folder;
@@ -242,7 +242,8 @@ impl Builder {
             closing: Mutex::new(Some(closing)),
             supervisor,
             tokens: Tokens::new(store.tokens, Arc::clone(&clock)),
-            audit: Audit::new(store.audit, clock),
+            audit: Audit::new(store.audit, Arc::clone(&clock)),
+            tenants: Tenants::new(store.tenants, clock),
         };
         Ok(Host {
             tenant: Arc::new(tenant),

@@ -28,7 +28,7 @@ pub use error::{Error, StartError};
 pub use readiness::{Check, Readiness, STORE_READER, STORE_WRITER};
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
-use crate::access::{Audit, Tokens};
+use crate::access::{Audit, Tenants, Tokens};
 use crate::commit;
 use crate::deploy::{Plan, Registry, Release, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
@@ -86,6 +86,7 @@ struct Tenant {
     supervisor: Supervisor,
     tokens: Tokens,
     audit: Audit,
+    tenants: Tenants,
 }
 
 impl Host {
@@ -427,6 +428,11 @@ impl Host {
     /// Returns the audit: who did what to the store.
     pub fn audit(&self) -> &Audit {
         &self.tenant.audit
+    }
+
+    /// Returns the list of tenants. Each of them has a store and a host of its own.
+    pub fn tenants(&self) -> &Tenants {
+        &self.tenant.tenants
     }
 
     /// Returns the background parts of this host and their state.

@@ -32,6 +32,7 @@ mod snapshot;
 mod sqlite;
 mod stored;
 mod streams;
+mod tenants;
 mod turns;
 mod types;
 mod url;
@@ -71,8 +72,9 @@ pub use rejection::{DETAILS_BYTES_MAX, REJECTIONS_PAGE_MAX, Rejected, RejectionS
 pub use snapshot::{Anchor, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredSnapshot};
 pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
 pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
+pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};
 pub use types::{TypeStore, TypeUse};
-pub use url::{Backup, Migrated, StoreUrl, backup, migrate, open, open_reading};
+pub use url::{Backup, Migrated, StoreUrl, backup, is_there, migrate, open, open_reading};
 pub use wake::Wakes;
 
 use quipu_model::supervise::Supervisor;
@@ -373,6 +375,8 @@ pub struct Store {
     pub tokens: Arc<dyn TokenStore>,
     /// The audit.
     pub audit: Arc<dyn AuditStore>,
+    /// Tenants of the host.
+    pub tenants: Arc<dyn TenantStore>,
     /// Notifies that there may be something new.
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.

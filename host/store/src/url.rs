@@ -17,6 +17,32 @@ pub enum StoreUrl {
     Memory,
 }
 
+impl StoreUrl {
+    /// The store of a tenant of a host whose main store has this address. For SQLite, `place` is a
+    /// folder, in which the store is a file `DATA.db`. For PostgreSQL, `place` begins the name of
+    /// a schema in the same database, whose other characters are those of `data`, with `_` for `-`.
+    ///
+    /// # Errors
+    /// When the main store is `memory:`, or no schema can have that name.
+    pub fn of_tenant(&self, place: &str, data: &str) -> Result<Self> {
+        match self {
+            Self::Sqlite(_) => {
+                let file = Path::new(place).join(format!("{data}.db"));
+                Ok(Self::Sqlite(file))
+            }
+            Self::Postgres(url) => {
+                let schema = format!("{place}{}", data.replace('-', "_"));
+                Ok(Self::Postgres(url.of_tenant(&schema)?))
+            }
+            Self::Memory => Err(Error::Url(
+                "a memory: store ends with its host, and the list of tenants with it; use \
+                 sqlite:PATH or postgres://..."
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
 impl FromStr for StoreUrl {
     type Err = Error;
 
@@ -71,6 +97,18 @@ pub async fn open(url: &StoreUrl) -> Result<Store> {
         StoreUrl::Sqlite(path) => sqlite::open(path, &sqlite::Options::default()).await,
         StoreUrl::Postgres(url) => postgres::open(url, &postgres::Options::default()).await,
         StoreUrl::Memory => sqlite::open_temporary(&sqlite::Options::default()).await,
+    }
+}
+
+/// Returns whether there is a store at an address. Creates nothing.
+///
+/// # Errors
+/// When the place can't be read, or does not answer.
+pub async fn is_there(url: &StoreUrl) -> Result<bool> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::is_there(path),
+        StoreUrl::Postgres(url) => postgres::is_there(url).await,
+        StoreUrl::Memory => Ok(false),
     }
 }
 

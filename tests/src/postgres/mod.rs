@@ -153,6 +153,18 @@ impl Server {
         connection.close().await.unwrap();
     }
 
+    /// Drops all schemas whose names begin so.
+    pub async fn drop_schemas(&self, beginning: &str) {
+        let mut connection = self.connect().await;
+        let find = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname::text, $1)";
+        let find = sqlx::query_scalar(find).bind(beginning);
+        let found: Vec<String> = find.fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        for schema in found {
+            self.drop_schema(&schema).await;
+        }
+    }
+
     fn with(&self, act: impl FnOnce(&mut Cluster)) {
         let cluster = self.cluster.as_ref();
         act(&mut cluster

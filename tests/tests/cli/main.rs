@@ -24,6 +24,7 @@ mod steady;
 mod subscriptions;
 mod swapping;
 mod tables;
+mod tenants;
 mod tls;
 mod transfer;
 mod validating;

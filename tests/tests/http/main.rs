@@ -33,6 +33,7 @@ mod server;
 mod snapshots;
 mod streams;
 mod subscriptions;
+mod tenants;
 mod tls;
 mod tls_renewal;
 mod transfer;

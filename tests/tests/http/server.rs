@@ -4,6 +4,7 @@ use quipu_tests::{PATIENCE, Place, examples, guest};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 /// A host with an HTTP server on its own port.
 pub struct Server {
@@ -21,21 +22,27 @@ pub struct Answered {
 
 impl Server {
     pub async fn start(host: Host, options: Options) -> Self {
+        Self::start_until(host, options, std::future::pending())
+            .await
+            .0
+    }
+
+    /// A host with an HTTP server that shuts down when `shutdown` completes.
+    pub async fn start_until(
+        host: Host,
+        options: Options,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> (Self, JoinHandle<anyhow::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = host.clone();
-        tokio::spawn(quipu_server::serve(
-            listener,
-            serving,
-            options,
-            std::future::pending(),
-        ));
+        let serving = tokio::spawn(quipu_server::serve(listener, serving, options, shutdown));
         let client = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
             .build()
             .unwrap();
-        Self { host, url, client }
+        (Self { host, url, client }, serving)
     }
 
     /// A host without deciders.

@@ -89,6 +89,27 @@ pub struct AccessFiles {
     pub policy: Option<PathBuf>,
 }
 
+/// Where tenants are, and how many may be open.
+#[derive(Debug, Clone)]
+pub struct TenantSettings {
+    /// A folder, or the beginning of the names of schemas; empty without tenants.
+    pub place: String,
+    /// Tenants whose stores are open.
+    pub open_max: usize,
+    /// One tenant may use one part of this many.
+    pub share: usize,
+}
+
+impl Default for TenantSettings {
+    fn default() -> Self {
+        Self {
+            place: String::new(),
+            open_max: 100,
+            share: 8,
+        }
+    }
+}
+
 section! {
     /// Keys before the first section.
     Top ""
@@ -320,5 +341,19 @@ section! {
         comparison_ms: Millis in TIME => comparison_time;
         /// Documents in memory during `verify --projections`.
         verify_bytes: usize in SOME => verify_bytes;
+    }
+}
+
+section! {
+    /// Tenants: stores of their own, which the same host serves.
+    Tenants "tenants"
+    TenantSettings {
+        /// With SQLite a folder for their files; with PostgreSQL the beginning of the names of their
+        /// schemas, as `tenant_`. Without it there are no tenants.
+        place: Text => place;
+        /// Tenants whose stores are open; one more closes the one that has been idle for longest.
+        open_max: usize in 1..=10_000 => open_max;
+        /// One tenant may use one part of this many of the workers, of the memory and so on.
+        share: usize in 1..=1_024 => share;
     }
 }

@@ -90,7 +90,7 @@ impl Rates {
 /// The limits in force, and how much of them each caller uses.
 #[derive(Debug, Default)]
 pub struct Limiter {
-    limits: RwLock<Limits>,
+    limits: Arc<RwLock<Limits>>,
     requests: Rates,
     bytes: Rates,
     logins: Buckets<Network>,
@@ -101,7 +101,15 @@ impl Limiter {
     /// Nobody has used anything yet.
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits: RwLock::new(limits),
+            limits: Arc::new(RwLock::new(limits)),
+            ..Self::default()
+        }
+    }
+
+    /// The same limits, also when they change, for other callers.
+    pub(crate) fn separate(&self) -> Self {
+        Self {
+            limits: Arc::clone(&self.limits),
             ..Self::default()
         }
     }

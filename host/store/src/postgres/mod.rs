@@ -38,8 +38,8 @@ pub use self::error::database_error;
 use self::session::Settings;
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, modules, projections, rejections, snapshots, tokens, turns,
-    types,
+    acknowledged, audit, checkpoints, modules, projections, rejections, snapshots, tenants, tokens,
+    turns, types,
 };
 pub use self::url::Url;
 use super::{Error, Migrated, Result, Store};
@@ -108,7 +108,8 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
         rejections: Arc::new(rejections::Rejections(tables.clone())),
         acknowledgements: Arc::new(acknowledged::Acknowledgements(tables.clone())),
         tokens: Arc::new(tokens::Tokens(tables.clone())),
-        audit: Arc::new(audit::Audit(tables)),
+        audit: Arc::new(audit::Audit(tables.clone())),
+        tenants: Arc::new(tenants::Tenants(tables)),
         writer: Box::new(writer::Writer::new(settings, pool, told)),
         wakes,
         secret,

@@ -59,6 +59,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "access",
         include_str!("../../../../migrations/postgres/0010_access.sql"),
     ),
+    (
+        11,
+        "tenants",
+        include_str!("../../../../migrations/postgres/0011_tenants.sql"),
+    ),
 ];
 
 /// Creates the tables when the schema has none. Refuses a schema that is older or newer than this

@@ -41,6 +41,17 @@ impl Url {
         &self.schema
     }
 
+    /// The address of a tenant's store: another schema of the same database, with as few
+    /// connections as possible, because there may be many tenants.
+    pub fn of_tenant(&self, schema: &str) -> Result<Self> {
+        check_schema(schema)?;
+        Ok(Self {
+            schema: schema.to_owned(),
+            readers: Some(*READERS.start()),
+            ..self.clone()
+        })
+    }
+
     /// Options with those that the URL gives.
     pub fn or(&self, options: &Options) -> Options {
         let or =
@@ -110,17 +121,7 @@ impl FromStr for Url {
                 _ => tracing::warn!("a parameter of the store's address is ignored"),
             }
         }
-        let well_formed = schema.len() <= 63
-            && schema.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
-            && !schema.starts_with("pg_")
-            && schema
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if !well_formed {
-            return Err(Error::Url(format!(
-                "store schema {schema:?}: 1 to 63 of a-z, 0-9 and _, beginning with a letter"
-            )));
-        }
+        check_schema(schema)?;
         let database = match others.as_slice() {
             [] => base.to_owned(),
             others => format!("{base}?{}", others.join("&")),
@@ -136,6 +137,22 @@ impl FromStr for Url {
         };
         url.options()?;
         Ok(url)
+    }
+}
+
+/// Refuses the name of a schema that would need quotes, or that the server reserves.
+fn check_schema(schema: &str) -> Result<()> {
+    let is_well_formed = schema.len() <= 63
+        && schema.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && !schema.starts_with("pg_")
+        && schema
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    match is_well_formed {
+        true => Ok(()),
+        false => Err(Error::Url(format!(
+            "store schema {schema:?}: 1 to 63 of a-z, 0-9 and _, beginning with a letter"
+        ))),
     }
 }
 

@@ -53,8 +53,8 @@ pub use self::error::database_error;
 use self::side::{Gate, Side};
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, modules, projections, rejections, snapshots, tokens, turns,
-    types,
+    acknowledged, audit, checkpoints, modules, projections, rejections, snapshots, tenants, tokens,
+    turns, types,
 };
 use self::temporary::Folder;
 use super::wake::Waker;
@@ -112,6 +112,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         10,
         "access",
         include_str!("../../../../migrations/sqlite/0010_access.sql"),
+    ),
+    (
+        11,
+        "tenants",
+        include_str!("../../../../migrations/sqlite/0011_tenants.sql"),
     ),
 ];
 
@@ -236,7 +241,8 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
         rejections: Arc::new(rejections::Rejections(tables.clone())),
         acknowledgements: Arc::new(acknowledged::Acknowledgements(tables.clone())),
         tokens: Arc::new(tokens::Tokens(tables.clone())),
-        audit: Arc::new(audit::Audit(tables)),
+        audit: Arc::new(audit::Audit(tables.clone())),
+        tenants: Arc::new(tenants::Tenants(tables)),
         wakes,
         secret,
         supervisor,
@@ -270,6 +276,11 @@ pub async fn migrate(path: &Path) -> Result<Migrated> {
     let store = open(path, &Options::default()).await?;
     store.writer.close().await?;
     Ok(Migrated { from, to: known() })
+}
+
+/// Whether the file is a store.
+pub fn is_there(path: &Path) -> Result<bool> {
+    Ok(!file::is_new(&file::resolved(path))?)
 }
 
 /// Opens a file only for reading, also while a host has it open.

@@ -21,6 +21,7 @@ pub mod projections;
 pub mod rejections;
 pub mod retries;
 pub mod snapshots;
+pub mod tenants;
 pub mod tokens;
 pub mod turns;
 pub mod types;

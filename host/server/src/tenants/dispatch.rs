@@ -1,0 +1,169 @@
+//! Passes each request to the router of its tenant.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::HeaderName;
+use axum::response::{IntoResponse, Response};
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use tokio::time::timeout_at;
+
+use super::Tenants;
+use super::slots::Lease;
+use crate::answering::Visit;
+use crate::deed::Deed;
+use crate::failure::{Failure, Result};
+use crate::{App, access, headers, pages};
+use quipu::access::{Caller, Refused, is_token};
+use quipu_api::Code;
+
+/// The header that names the tenant of a request.
+pub const HEADER: HeaderName = HeaderName::from_static("quipu-tenant");
+/// Paths that need no token. They are about the process, so that they don't show which tenants there
+/// are.
+const OPEN: [&str; 3] = ["/healthz", "/readyz", "/openapi.json"];
+/// The operation in the audit of a request that was not let into a tenant.
+const OPERATION: &str = "enter_tenant";
+
+/// What is in front of the routers.
+struct Front {
+    main: Router,
+    app: App,
+    tenants: Arc<Tenants>,
+}
+
+/// The router of a host with tenants.
+pub fn in_front(main: Router, app: App, tenants: &Arc<Tenants>) -> Router {
+    let front = Front {
+        main,
+        app,
+        tenants: Arc::clone(tenants),
+    };
+    Router::new().fallback(dispatch).with_state(Arc::new(front))
+}
+
+async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Response {
+    if !request.headers().contains_key(&HEADER) {
+        return call(&front.main, request).await;
+    }
+    let page = match pages::check(&request, &front.app.options) {
+        Ok(page) => page,
+        Err(failure) => return failure.into_response(),
+    };
+    let entered = match Asked::of(&request) {
+        Ok(asked) => front.enter(asked).await,
+        Err(failure) => Err(failure),
+    };
+    request.headers_mut().remove(&HEADER);
+    request.extensions_mut().insert(front.app.serves);
+    match entered {
+        Ok(None) => call(&front.main, request).await,
+        Ok(Some(lease)) => {
+            let response = call(&lease.opened().router, request).await;
+            response.map(|body| lease.with(body))
+        }
+        Err(failure) => {
+            let mut response = failure.into_response();
+            pages::protect(&mut response, page);
+            response
+        }
+    }
+}
+
+/// Calls a router, whose errors are responses.
+async fn call(router: &Router, request: Request) -> Response {
+    let called = TowerToHyperService::new(router.clone()).call(request).await;
+    called.unwrap_or_else(|never| match never {})
+}
+
+/// What a request asks for. A request itself can't be shared between threads.
+struct Asked {
+    name: String,
+    path: String,
+    token: Option<String>,
+    visit: Visit,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Result<Self> {
+        let name = headers::tenant(request.headers())?;
+        let token = access::bearer(request.headers())?;
+        Ok(Self {
+            name: name.unwrap_or_default().to_owned(),
+            path: request.uri().path().to_owned(),
+            token: token.map(str::to_owned),
+            visit: Visit::of(request),
+        })
+    }
+}
+
+impl Front {
+    /// Lets a request with a token of its tenant into the tenant; none for a request that is not
+    /// about a store. All others get the same answer, whether or not there is such a tenant.
+    async fn enter(&self, asked: Asked) -> Result<Option<Lease>> {
+        if OPEN.contains(&asked.path.as_str()) {
+            return Ok(None);
+        }
+        let due = asked.visit.arrived + self.app.options.request_time_max;
+        let entered = timeout_at(due, self.admit(&asked)).await;
+        let entered = entered.unwrap_or_else(|_| {
+            let detail = "the tenant was not opened in time; try again";
+            Err(Failure::new(Code::Timeout, detail))
+        });
+        if let Err(failure) = &entered
+            && ["forbidden", "unauthorized"].contains(&failure.0.code.as_str())
+        {
+            let object = format!("{}{}", asked.name, asked.path);
+            let (asked, peer) = ((OPERATION, &*object), asked.visit.peer());
+            let deed = Deed::new(&self.app, asked, peer, &Caller::default(), None);
+            deed.denied(&self.app, &failure.0.code).await;
+            self.app.options.limits.failed_login(peer)?;
+        }
+        entered.map(Some)
+    }
+
+    async fn admit(&self, asked: &Asked) -> Result<Lease> {
+        let name = &*asked.name;
+        let token = asked.token.as_deref();
+        let token = token.ok_or_else(|| unauthorized(&Refused::Missing))?;
+        if !is_token(token) {
+            return Err(forbidden(name));
+        }
+        let listed = self.app.host.tenants().find(name).await?;
+        let tenant = listed.ok_or_else(|| forbidden(name))?;
+        if tenant.suspended_at.is_some() {
+            let tokens = self.tenants.tokens_of(&tenant).await?;
+            return Err(match tokens.authenticate(token).await {
+                Ok(_) => Failure::new(
+                    Code::TenantSuspended,
+                    format!("tenant {name} is suspended; ask who runs the host to resume it"),
+                ),
+                Err(refused) => refused_by(name, refused),
+            });
+        }
+        let lease = self.tenants.enter(&tenant).await?;
+        let known = lease.opened().host.tokens().authenticate(token).await;
+        known.map_err(|error| refused_by(name, error))?;
+        Ok(lease)
+    }
+}
+
+/// Only who had a token of the tenant learns why it is refused.
+fn refused_by(name: &str, refused: Refused) -> Failure {
+    match refused {
+        Refused::Unknown | Refused::Missing => forbidden(name),
+        Refused::Store(error) => Failure::from(error),
+        Refused::Revoked | Refused::Expired => unauthorized(&refused),
+    }
+}
+
+fn unauthorized(refused: &Refused) -> Failure {
+    Failure::new(Code::Unauthorized, refused.to_string())
+}
+
+fn forbidden(name: &str) -> Failure {
+    let detail = format!("there is no tenant {name}, or the token is not one of it");
+    Failure::new(Code::Forbidden, detail)
+}

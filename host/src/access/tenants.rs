@@ -1,0 +1,252 @@
+//! Tenants: which other stores a host serves.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rand::RngCore;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::error::Error;
+use crate::model::{Clock, Invalid, Timestamp};
+use crate::store::{self, StoredTenant, TENANTS_MAX, TenantStore};
+
+/// Longest name of a tenant.
+pub const TENANT_BYTES_MAX: usize = 40;
+
+/// After this time, what is known of the tenants is read again before it is used. Other requests
+/// use it meanwhile.
+const FRESH: Duration = Duration::from_secs(2);
+/// After this time nobody uses it: a tenant that was suspended through another host is closed within
+/// 5 s.
+const STALE_MAX: Duration = Duration::from_secs(4);
+/// Random bytes that distinguish the stores of tenants with the same name.
+const DATA_BYTES: usize = 4;
+
+/// The tenants that a store lists.
+pub struct Tenants {
+    store: Arc<dyn TenantStore>,
+    clock: Arc<dyn Clock>,
+    known: RwLock<Cache>,
+    reading: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Cache {
+    known: Option<Arc<Known>>,
+    /// How often this host has changed the tenants. What was read before a change is not kept
+    /// after it.
+    changes: u64,
+}
+
+struct Known {
+    read_at: Instant,
+    by_name: HashMap<Box<str>, Arc<StoredTenant>>,
+}
+
+impl Tenants {
+    /// The tenants that a store lists.
+    pub fn new(store: Arc<dyn TenantStore>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            store,
+            clock,
+            known: RwLock::default(),
+            reading: Mutex::default(),
+        }
+    }
+
+    /// Checks a tenant's name: 1 to 40 lower-case letters, digits and hyphens. It begins with a
+    /// letter and does not end with a hyphen.
+    ///
+    /// # Errors
+    /// When it is not well-formed.
+    pub fn check_name(name: &str) -> Result<(), Invalid> {
+        let is_well_formed = (1..=TENANT_BYTES_MAX).contains(&name.len())
+            && name.starts_with(|first: char| first.is_ascii_lowercase())
+            && !name.ends_with('-')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        match is_well_formed {
+            true => Ok(()),
+            false => Err(Invalid(format!(
+                "a tenant's name has 1 to {TENANT_BYTES_MAX} of a-z, 0-9 and -, begins with a \
+                 letter and does not end with -"
+            ))),
+        }
+    }
+
+    /// A new tenant, which is not listed yet, with the name of a store that no tenant had before.
+    ///
+    /// # Errors
+    /// When the name is not well-formed.
+    pub fn prepare(&self, name: &str, by: Option<&str>) -> Result<StoredTenant, Invalid> {
+        Self::check_name(name)?;
+        let mut random = [0; DATA_BYTES];
+        rand::rng().fill_bytes(&mut random);
+        let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(StoredTenant {
+            name: name.into(),
+            data: format!("{name}-{random}").into(),
+            created_at: self.clock.now(),
+            created_by: by.map(Into::into),
+            suspended_at: None,
+        })
+    }
+
+    /// Lists a tenant, whose store exists by now.
+    ///
+    /// # Errors
+    /// When there is a tenant of this name, there are 10,000 tenants, or the store fails.
+    pub async fn add(&self, tenant: &StoredTenant) -> Result<(), Error> {
+        let added = self.store.add(tenant).await;
+        self.forget();
+        match added? {
+            true => Ok(()),
+            false => Err(Error::TenantNotAdded(format!(
+                "there is a tenant {:?} already, or there are {TENANTS_MAX} tenants",
+                tenant.name
+            ))),
+        }
+    }
+
+    /// Suspends a tenant. Every host refuses its callers within 5 s. A tenant that is suspended
+    /// already stays as it is.
+    ///
+    /// # Errors
+    /// When there is no such tenant, or the store fails.
+    pub async fn suspend(&self, name: &str) -> Result<StoredTenant, Error> {
+        self.set_suspended(name, Some(self.clock.now())).await
+    }
+
+    /// Resumes a tenant. A tenant that is not suspended stays as it is.
+    ///
+    /// # Errors
+    /// As [`suspend`](Self::suspend).
+    pub async fn resume(&self, name: &str) -> Result<StoredTenant, Error> {
+        self.set_suspended(name, None).await
+    }
+
+    async fn set_suspended(
+        &self,
+        name: &str,
+        at: Option<Timestamp>,
+    ) -> Result<StoredTenant, Error> {
+        let changed = self.store.suspend(name, at).await;
+        self.forget();
+        let found = match changed? {
+            true => self.find(name).await?,
+            false => None,
+        };
+        let found = found.ok_or_else(|| Error::TenantNotFound(name.to_owned()))?;
+        Ok(StoredTenant::clone(&found))
+    }
+
+    /// Removes a tenant from the list, for good. Its store stays as it is. Returns the tenant.
+    ///
+    /// # Errors
+    /// When there is no such tenant, or the store fails.
+    pub async fn remove(&self, name: &str) -> Result<StoredTenant, Error> {
+        let not_found = || Error::TenantNotFound(name.to_owned());
+        let tenants = self.store.tenants().await?;
+        let found = tenants.into_iter().find(|tenant| &*tenant.name == name);
+        let found = found.ok_or_else(not_found)?;
+        let removed = self.store.remove(name).await;
+        self.forget();
+        match removed? {
+            true => Ok(found),
+            false => Err(not_found()),
+        }
+    }
+
+    /// Returns all tenants, in the order of their names.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self) -> store::Result<Vec<StoredTenant>> {
+        self.store.tenants().await
+    }
+
+    /// Returns a tenant, as it was at most 4 s ago; changes through this host count at once.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn find(&self, name: &str) -> store::Result<Option<Arc<StoredTenant>>> {
+        Ok(self.known().await?.by_name.get(name).cloned())
+    }
+
+    /// All tenants, at most [`STALE_MAX`] old.
+    async fn known(&self) -> store::Result<Arc<Known>> {
+        let young = |max: Duration| self.current().filter(|it| it.read_at.elapsed() < max);
+        if let Some(known) = young(FRESH) {
+            return Ok(known);
+        }
+        let usable = young(STALE_MAX);
+        let _reading = match (self.reading.try_lock(), &usable) {
+            (Ok(reading), _) => reading,
+            (Err(_), Some(usable)) => return Ok(Arc::clone(usable)),
+            (Err(_), None) => {
+                let reading = self.reading.lock().await;
+                if let Some(known) = young(FRESH) {
+                    return Ok(known);
+                }
+                reading
+            }
+        };
+        match (self.read().await, usable) {
+            (Err(error), None) => Err(error),
+            (Err(_), Some(usable)) => Ok(usable),
+            (Ok(read), _) => Ok(read),
+        }
+    }
+
+    async fn read(&self) -> store::Result<Arc<Known>> {
+        let (read_at, changes) = (Instant::now(), self.cached().changes);
+        let tenants = self.store.tenants().await?.into_iter();
+        let by_name = tenants.map(|tenant| (tenant.name.clone(), Arc::new(tenant)));
+        let known = Arc::new(Known {
+            read_at,
+            by_name: by_name.collect(),
+        });
+        let mut cache = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if cache.changes == changes {
+            cache.known = Some(Arc::clone(&known));
+        }
+        Ok(known)
+    }
+
+    fn cached(&self) -> std::sync::RwLockReadGuard<'_, Cache> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self) -> Option<Arc<Known>> {
+        self.cached().known.clone()
+    }
+
+    /// What follows reads the tenants from the store.
+    fn forget(&self) {
+        let mut cache = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        cache.known = None;
+        cache.changes += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenants_name_is_short_and_can_be_part_of_a_file_name() {
+        let longest = "a".repeat(TENANT_BYTES_MAX);
+        for good in ["a", "acme", "a-1", "shop--2", &longest] {
+            assert!(Tenants::check_name(good).is_ok(), "{good}");
+        }
+        let longer = format!("{longest}a");
+        for bad in [
+            "", "-a", "a-", "1a", "A", "a_b", "a.b", "../a", "a/b", "a b", "é", "a\n", &longer,
+        ] {
+            assert!(Tenants::check_name(bad).is_err(), "{bad}");
+        }
+    }
+}
