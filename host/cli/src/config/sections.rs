@@ -140,7 +140,7 @@ section! {
     Server "server"
     Addresses {
         /// Administration is answered only at this address: status, components, tokens and so on.
-        admin_listen: Listen => admin_listen ("\"127.0.0.1:7879\"", "none: `listen` answers everything");
+        admin_listen: Listen => admin_listen ("\"127.0.0.1:7879\"", "none, so `listen` answers everything");
     }
 }
 
