@@ -29,9 +29,15 @@ impl Rate {
     /// How long a bucket takes to gain this many units.
     fn time(self, units: u64) -> Duration {
         let nanos = self.per.as_nanos() * u128::from(units);
-        let nanos = nanos.div_ceil(u128::from(self.units.max(1)));
+        // Rounded down, so that a full bucket gives all of its units at once.
+        let nanos = nanos / u128::from(self.units.max(1));
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
         Duration::from_nanos(nanos).min(COST_MAX)
+    }
+
+    /// How long a bucket that takes `missing` to be full has less than one unit.
+    fn empty_for(self, missing: Duration) -> Duration {
+        (missing + self.time(1)).saturating_sub(self.per)
     }
 }
 
@@ -62,30 +68,31 @@ impl<K> Default for Buckets<K> {
 }
 
 impl<K: Eq + Hash + Clone> Buckets<K> {
-    /// Takes units out of the bucket of a key. A bucket that is not empty gives any number of units;
-    /// the key waits longer afterwards.
+    /// Takes units out of the bucket of a key. A bucket that has one unit gives any number of them; the
+    /// key waits longer afterwards.
     ///
     /// # Errors
-    /// How long the bucket stays empty.
+    /// How long the bucket has less than one unit.
     pub fn take(&self, key: &K, rate: Rate, units: u64, now: Instant) -> Result<(), Duration> {
         let mut state = self.state();
         let full_at = state.bucket(key, now);
         let missing = full_at.saturating_duration_since(now);
-        if missing >= rate.per {
-            return Err(missing - rate.per);
+        let wait = rate.empty_for(missing);
+        if !wait.is_zero() {
+            return Err(wait);
         }
         *full_at = now + missing + rate.time(units);
         Ok(())
     }
 
-    /// Whether the bucket of a key has something left.
+    /// Whether the bucket of a key has one unit left.
     pub fn has_some(&self, key: &K, rate: Rate, now: Instant) -> bool {
         let state = self.state();
         let full_at = match state.full_at.get(key) {
             None if state.full_at.len() >= KEYS_MAX => state.others_full_at,
             full_at => full_at.copied(),
         };
-        full_at.is_none_or(|at| at.saturating_duration_since(now) < rate.per)
+        full_at.is_none_or(|at| rate.empty_for(at.saturating_duration_since(now)).is_zero())
     }
 
     /// Number of keys with a bucket of their own.
@@ -140,9 +147,10 @@ mod tests {
             }
             assert!(!buckets.has_some(&"ann", per_second(units), now));
             let wait = take(now).unwrap_err();
-            assert!(wait < SECOND, "{wait:?}");
+            assert!(wait <= SECOND.div_f64(units as f64), "{wait:?}");
             assert!(buckets.take(&"bob", per_second(units), 1, now).is_ok());
-            let later = now + SECOND.div_f64(units as f64) + Duration::from_nanos(units + 1);
+            let later = now + wait;
+            assert!(take(later - Duration::from_nanos(1)).is_err());
             assert_eq!(take(later), Ok(()));
             assert!(take(later).is_err());
         }
@@ -153,7 +161,7 @@ mod tests {
         let (buckets, now) = (Buckets::default(), Instant::now());
         let take = |now| buckets.take(&1, per_second(10), 50, now);
         assert_eq!(take(now), Ok(()));
-        assert_eq!(take(now), Err(4 * SECOND));
+        assert_eq!(take(now), Err(Duration::from_millis(4_100)));
         assert!(take(now + 4 * SECOND).is_err());
         assert_eq!(take(now + 5 * SECOND), Ok(()));
         // What nobody can send does not overflow.

@@ -148,7 +148,7 @@ impl Limiter {
         taken.map_err(|wait| {
             let max = limits.failed_logins_per_minute;
             let what = format!(
-                "the credential is refused, and so were more than {max} of this address in a minute"
+                "the credential is refused, and so were {max} of this address within a minute"
             );
             Excess::rate("failed_logins_per_minute", max.into(), what, wait)
         })
