@@ -203,11 +203,11 @@ fn is_whole(answer: &[u8]) -> Result<bool> {
     if !head.starts_with("HTTP/1.1 200") {
         bail!("unexpected answer: {text}");
     }
-    let lengths = head
+    let mut lengths = head
         .lines()
         .filter_map(|line| line.strip_prefix("content-length: "));
     let length: usize = lengths
-        .last()
+        .next_back()
         .context("an answer without a length")?
         .parse()?;
     Ok(body.len() >= length)
