@@ -24,7 +24,7 @@ fn crowded() -> Served {
         .ok();
     let long = "word ".repeat(40);
     for stream in ["note-1", STREAM, "note-1"] {
-        let data = json!([["noted", {"text": long, "n": 1}]]).to_string();
+        let data = json!([["noted", {"n": 1, "text": long}]]).to_string();
         host.run(&["execute", stream, "note", &data]).ok();
     }
     let odd = json!([["noted", {"word": "odd", "text": long}]]).to_string();

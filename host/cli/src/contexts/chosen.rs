@@ -50,7 +50,7 @@ impl Chosen {
                 .unwrap_or_else(|| URL.to_owned()),
             token,
             ca: connection.ca.clone().or_else(|| saved.as_ref()?.ca.clone()),
-            tenant: saved.and_then(|saved| saved.tenant),
+            tenant: connection.tenant.clone().or_else(|| saved?.tenant),
             context,
         })
     }

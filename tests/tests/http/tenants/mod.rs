@@ -8,7 +8,7 @@ use std::sync::Arc;
 use quipu::Host;
 use quipu::access::{Grant, Role};
 use quipu::store;
-use quipu_server::{Opener, Options, TenantOptions};
+use quipu_server::{Limiter, Limits, Opener, Options, TenantOptions};
 use quipu_tests::Place;
 use quipu_tests::place::compiled;
 use reqwest::RequestBuilder;
@@ -53,6 +53,11 @@ impl Tenanted {
         let host = place.host().await;
         let options = Options {
             tenants: Some(tenants),
+            // Some tests are refused very often.
+            limits: Arc::new(Limiter::new(Limits {
+                failed_logins_per_minute: 0,
+                ..Limits::default()
+            })),
             ..Options::default()
         };
         let (stop, stopped) = oneshot::channel();
