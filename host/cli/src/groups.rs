@@ -14,7 +14,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "Run a host",
-        &["serve", "config", "status", "demo", "bench"],
+        &["serve", "config", "status", "explain", "demo", "bench"],
     ),
     ("Write events", &["execute", "append"]),
     (

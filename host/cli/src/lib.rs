@@ -20,6 +20,7 @@ mod events;
 mod execute;
 mod exit;
 mod expected;
+mod explain;
 mod export;
 pub mod file;
 mod follow;
@@ -126,6 +127,7 @@ enum Command {
     Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
     Status(status::Status),
+    Explain(explain::Explain),
     Token(access::Token),
     Whoami(access::Whoami),
     Can(access::Can),
@@ -289,6 +291,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Snapshot(snapshot) => snapshot.run().await,
         Command::Verify(verify) => verify.run().await,
         Command::Status(status) => status.run().await,
+        Command::Explain(explain) => explain.run(),
         Command::Token(token) => token.run().await,
         Command::Whoami(whoami) => whoami.run().await,
         Command::Can(can) => can.run().await,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::failure::{Failure, Result};
 use super::params::Params;
-use super::{App, answer};
+use super::{App, answer, draining};
 use quipu::projection;
 use quipu_api::{CheckView, Code, Problem, ProjectionState, SnapshotCounts, Status};
 
@@ -55,6 +55,7 @@ pub async fn live() -> Result<Response> {
     ),
 )]
 pub async fn ready(State(app): State<App>) -> Result<Response> {
+    draining::check(&app)?;
     // The active modules were loaded before the server began to listen.
     let readiness = app.host.readiness(READY_WAIT).await;
     let checks: Vec<_> = readiness.checks.iter().map(CheckView::of).collect();

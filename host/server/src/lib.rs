@@ -25,6 +25,7 @@ mod deed;
 mod deployments;
 mod documents;
 mod domain;
+mod draining;
 mod export;
 mod failure;
 mod headers;
@@ -99,6 +100,8 @@ pub(crate) struct App {
     domain: domain::Described,
     /// Whether there are tenants, and whether this is one of them.
     tenancy: tenants::Tenancy,
-    /// The server was asked to shut down: long requests end.
+    /// The server was asked to shut down: it is not ready.
+    draining: CancellationToken,
+    /// The listener closes: long requests end.
     ending: CancellationToken,
 }

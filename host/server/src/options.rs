@@ -49,6 +49,9 @@ pub struct Options {
     /// eighth. Further answers wait for half of `request_time_max`, then they are rejected as
     /// `overloaded`.
     pub answers_bytes_max: usize,
+    /// How long requests are still accepted after the server was asked to shut down. `/readyz` answers
+    /// `not-ready` meanwhile.
+    pub drain_delay: Duration,
     /// Names under which the host is reached, besides addresses and names without a dot. A request
     /// for another name is refused: a web page may have made its own name lead here.
     pub hosts: Vec<String>,
@@ -98,6 +101,7 @@ impl Default for Options {
             lines_wait_max: Duration::from_secs(600),
             bodies_bytes_max: 256 << 20,
             answers_bytes_max: 256 << 20,
+            drain_delay: Duration::ZERO,
             hosts: Vec::new(),
             origins: Vec::new(),
             allow_unauthenticated: false,

@@ -22,8 +22,8 @@ use super::request::LARGE_MAX;
 use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
-    commands, deed, deployments, documents, domain, export, health, limits, lines, log, marks,
-    modules, openapi, pages, params, preflights, projections, rejections, reload, shadows,
+    commands, deed, deployments, documents, domain, draining, export, health, limits, lines, log,
+    marks, modules, openapi, pages, params, preflights, projections, rejections, reload, shadows,
     snapshots, state, streams, subscribe, subscriptions, tokens, types, verify,
 };
 use quipu::Host;
@@ -58,6 +58,7 @@ pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> Ap
         options: Arc::new(options),
         domain: domain::Described::default(),
         tenancy: Tenancy::of(tenants),
+        draining: CancellationToken::new(),
         ending,
     }
 }
@@ -183,6 +184,7 @@ async fn guard(
     next: Next,
 ) -> Result<Response> {
     let page = pages::check(&request, &app.options)?;
+    let version = request.version();
     app.tenancy.check(request.headers())?;
     let mut response = match pages::preflight(&request, page.as_ref()) {
         Some(allowed) => allowed,
@@ -204,6 +206,7 @@ async fn guard(
         },
     };
     pages::protect(&mut response, page);
+    draining::announce(&app, version, &mut response);
     Ok(response)
 }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::administration::Serves;
 use super::connection::Serving;
 use super::connections::Connections;
+use super::draining;
 use super::router::{app, routed};
 use super::{App, Options};
 use quipu::Host;
@@ -34,8 +35,8 @@ impl From<TcpListener> for Listeners {
     }
 }
 
-/// Serves the host until `shutdown` completes, or a part of the host fails without which it can't
-/// work. Then no connection is accepted, requests in flight are answered within 10 s, and the host
+/// Serves the host until `shutdown` completes and `drain_delay` has passed, or a part of the host fails
+/// without which it can't work. Then no connection is accepted, requests in flight are answered within 10 s, and the host
 /// shuts down within 10 s more. Requests of many lines stop reading: lines that were read are
 /// answered, the rest is not executed. Subscriptions end at once. A command that is cut off after
 /// 10 s may or may not be recorded; sending it again with its id shows which.
@@ -72,11 +73,15 @@ pub async fn serve(
             (connections, Some(of_admin))
         }
     };
-    drop(app);
+    let asked = app;
     let (failing, told) = (host.clone(), ending.clone());
+    let draining = async move {
+        shutdown.await;
+        draining::begin(&asked).await;
+    };
     tokio::spawn(async move {
         tokio::select! {
-            () = shutdown => {}
+            () = draining => {}
             _ = failing.until_failed() => {}
         }
         told.cancel();

@@ -9,6 +9,7 @@ mod certificates;
 mod commands;
 mod connections;
 mod domain;
+mod draining;
 mod fuzzing;
 mod hostile;
 mod identity;

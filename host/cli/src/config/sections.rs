@@ -289,6 +289,8 @@ section! {
         bodies_bytes_max: usize => bodies_bytes_max;
         /// Memory for all answers with pages.
         answers_bytes_max: usize in 64 << 20..=u64::MAX => answers_bytes_max;
+        /// After SIGTERM: how long requests are still accepted while `/readyz` says that the host is not ready.
+        drain_delay_ms: Millis => drain_delay;
         /// Names under which the host is reached; addresses and names without a dot need no entry.
         hosts: Names => hosts;
         /// Origins of web pages that may call the host, as `https://shop.example`.

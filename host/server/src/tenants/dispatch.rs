@@ -15,7 +15,7 @@ use super::slots::Lease;
 use crate::answering::Visit;
 use crate::deed::Deed;
 use crate::failure::{Failure, Result};
-use crate::{App, access, headers, pages};
+use crate::{App, access, draining, headers, pages};
 use quipu::access::{Caller, Refused, is_token};
 use quipu_api::Code;
 
@@ -56,12 +56,14 @@ async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Resp
         Ok(asked) => front.enter(asked).await,
         Err(failure) => Err(failure),
     };
+    let version = request.version();
     request.headers_mut().remove(&HEADER);
     request.extensions_mut().insert(front.app.serves);
     match entered {
         Ok(None) => call(&front.main, request).await,
         Ok(Some(lease)) => {
-            let response = call(&lease.opened().router, request).await;
+            let mut response = call(&lease.opened().router, request).await;
+            draining::announce(&front.app, version, &mut response);
             response.map(|body| lease.with(body))
         }
         Err(failure) => {

@@ -257,6 +257,7 @@ impl Tenants {
             options: Arc::new(options),
             domain: domain::Described::default(),
             tenancy: Tenancy::Tenant,
+            draining: CancellationToken::new(),
             ending: ending.clone(),
         };
         let router = router::guarded(router, app);
