@@ -85,7 +85,9 @@ impl Client {
             return Err(WrongUse(why.to_owned()).into());
         }
         // The host is usually near; a proxy from the environment is for distant hosts.
-        let mut http = reqwest::Client::builder().no_proxy();
+        let mut http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none());
         if let Some(ca) = ca {
             http = http.tls_built_in_root_certs(false);
             for authority in authorities(ca)? {

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::signal::unix::Signal;
 
-use super::config::{AccessFiles, Config, Flags};
+use super::config::{Config, Flags};
 use super::{log, rules, tls};
 use quipu_api::Reloaded;
 use quipu_server::tls::Tls;
-use quipu_server::{Limiter, Reload, Rules};
+use quipu_server::{InForce, Limiter, Reload, Rules};
 
 /// What the settings of a running host come from.
 pub struct Sources {
@@ -34,8 +34,18 @@ impl Sources {
             let config = Config::load(self.file.as_deref(), &self.flags);
             let config = config.map_err(|error| error.0)?;
             let identity = tls::load(&config.tls()).map_err(|error| error.0)?;
-            let read = rules::load(&config.access()).map_err(|error| error.0)?;
-            if rules_in_force.current().know_callers() && !read.know_callers() {
+            let in_force = rules_in_force.current();
+            let read = rules::load(&config.access(), Some(&in_force)).map_err(|error| error.0)?;
+            rules::check(&read, &config.tls()).map_err(|error| error.0)?;
+            let is_empty = |rules: &InForce| rules.policy.as_ref().is_none_or(|it| it.is_empty());
+            if !is_empty(&in_force) && is_empty(&read) {
+                return Err(
+                    "access.policy has no rule any more, so that everything it forbids would be \
+                            allowed; restart the host if that is meant"
+                        .to_owned(),
+                );
+            }
+            if in_force.know_callers() && !read.know_callers() {
                 return Err(
                     "access.identities lists nobody any more: a store without tokens would \
                             be open to everybody; restart the host if that is meant"
@@ -52,7 +62,7 @@ impl Sources {
                 }
             }
             restart.retain(|path| path != "log" && !path.starts_with("access."));
-            if config.access() != AccessFiles::default() || started.access() != config.access() {
+            if !in_force.is_same(&read) {
                 rules_in_force.replace(read);
                 changed.push("access".to_owned());
             }

@@ -94,7 +94,8 @@ impl Serve {
             .parse()
             .map_err(|error| WrongUse(format!("{error}")))?;
         let tls = tls::load(&config.tls())?.map(|identity| Arc::new(Tls::new(identity)));
-        let rules = rules::load(&config.access())?;
+        let rules = rules::load(&config.access(), None)?;
+        rules::check(&rules, &config.tls())?;
         let (know_callers, rules) = (rules.know_callers(), Arc::new(Rules::new(rules)));
         // Listening comes first: an address in use is reported before the store is opened.
         let main = bound(&general.listen).await?;

@@ -58,7 +58,8 @@ impl ShowConfig {
         let config = Config::load(self.config.as_deref(), &Flags::default())?;
         if self.check {
             tls::load(&config.tls())?;
-            rules::load(&config.access())?;
+            let rules = rules::load(&config.access(), None)?;
+            rules::check(&rules, &config.tls())?;
             match self.json {
                 true => writeln!(out, "{}", json!({ "valid": true }))?,
                 false => writeln!(out, "the configuration is valid")?,

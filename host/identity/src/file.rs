@@ -175,11 +175,25 @@ impl File {
 }
 
 impl Issuer {
+    /// Whether another entry has the same keys, from an address.
+    pub fn has_keys_of(&self, other: &Self) -> bool {
+        let of = |it: &Self| {
+            let authorities = it.authorities_file.clone();
+            (it.issuer.clone(), it.keys_url.clone(), authorities)
+        };
+        self.keys_file.is_none() && other.keys_file.is_none() && of(self) == of(other)
+    }
+
     fn check(&self) -> Result<(), Invalid> {
         let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         if self.name.is_empty() || self.name.len() > 40 || !self.name.chars().all(is_letter) {
             return Err(Invalid(
                 "its name has 1 to 40 letters, digits, hyphens and underscores".to_owned(),
+            ));
+        }
+        if self.name == "certificate" {
+            return Err(Invalid(
+                "callers with certificates are named certificate:…; take another name".to_owned(),
             ));
         }
         if self.audience.is_empty() || self.audience.iter().any(String::is_empty) {
@@ -244,6 +258,11 @@ impl Certificate {
                 ));
             }
         }
+        if self.name.as_ref().is_some_and(|name| name.contains(':')) {
+            return Err(Invalid(
+                "its name has a colon, as the callers of issuers have".to_owned(),
+            ));
+        }
         self.grant().checked().map(drop)
     }
 
@@ -267,6 +286,11 @@ fn is_secret(algorithm: Algorithm) -> bool {
 /// The address of keys must be safe from others on the way, except on this machine.
 pub fn check_url(text: &str) -> Result<Url, Invalid> {
     let url = Url::parse(text).map_err(|error| Invalid(format!("{text:?}: {error}")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Invalid(
+            "an address of keys has no user and no password".to_owned(),
+        ));
+    }
     let host = url.host_str().unwrap_or_default();
     let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
     match url.scheme() {

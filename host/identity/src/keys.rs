@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::{Certificate, Client, Url, redirect};
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -33,7 +35,10 @@ const KEYS_MAX: usize = 100;
 pub struct Keys {
     source: Source,
     known: RwLock<Option<Known>>,
+    /// When the last fetch ended.
     fetching: Mutex<Option<Instant>>,
+    /// How often other keys were fetched.
+    changes: AtomicU64,
 }
 
 enum Source {
@@ -48,6 +53,8 @@ enum Source {
 #[derive(Clone)]
 struct Known {
     keys: Arc<Vec<Key>>,
+    /// Of what the issuer answered.
+    digest: [u8; 32],
     read_at: Instant,
 }
 
@@ -88,9 +95,9 @@ impl Keys {
         let client = || client(issuer.authorities_file.as_deref());
         let (source, known) = match (&issuer.keys_file, &issuer.keys_url) {
             (Some(path), _) => {
-                let keys =
-                    parse(&read(path)?).map_err(|why| format!("{}: {why}", path.display()))?;
-                (Source::File, Some(Known::now(keys)))
+                let known = Known::of(&read(path)?);
+                let known = known.map_err(|why| format!("{}: {why}", path.display()))?;
+                (Source::File, Some(known))
             }
             (None, Some(url)) => {
                 let url = check_url(url).map_err(|error| error.0)?;
@@ -102,6 +109,7 @@ impl Keys {
             source,
             known: RwLock::new(known),
             fetching: Mutex::default(),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -119,26 +127,40 @@ impl Keys {
         if let Some(key) = choose(&keys, id, algorithm) {
             return Ok(with(key));
         }
+        if matches!(self.source, Source::File) {
+            return Err(Error::Unknown);
+        }
         // The issuer may have a new key.
-        let keys = self.fetch(&keys).await;
+        let keys = self.fetch(Some(keys)).await;
         let key = keys.as_deref().and_then(|keys| choose(keys, id, algorithm));
         key.map(with).ok_or(Error::Unknown)
     }
 
     async fn current(self: &Arc<Self>) -> Result<Arc<Vec<Key>>, Error> {
         let Some(known) = self.known() else {
-            return self.fetch(&[]).await.ok_or(Error::Unavailable);
+            return self.fetch(None).await.ok_or(Error::Unavailable);
         };
-        if matches!(self.source, Source::File) || known.read_at.elapsed() < FRESH {
+        if matches!(self.source, Source::File) || known.read_at.elapsed() < STALE_MAX {
+            self.refresh();
             return Ok(known.keys);
         }
-        if known.read_at.elapsed() < STALE_MAX {
+        let fetched = self.fetch(Some(known.keys)).await;
+        fetched.ok_or(Error::Unavailable)
+    }
+
+    /// Fetches the keys in the background when they are no longer fresh. One fetch at a time.
+    pub fn refresh(self: &Arc<Self>) {
+        let Some(known) = self.known() else { return };
+        let is_due = !matches!(self.source, Source::File) && known.read_at.elapsed() >= FRESH;
+        if is_due && self.fetching.try_lock().is_ok_and(|tried| is_over(*tried)) {
             let keys = Arc::clone(self);
-            let before = Arc::clone(&known.keys);
-            tokio::spawn(async move { keys.fetch(&before).await });
-            return Ok(known.keys);
+            tokio::spawn(async move { keys.fetch_now(Some(known.keys)).await });
         }
-        self.fetch(&known.keys).await.ok_or(Error::Unavailable)
+    }
+
+    /// How often the issuer had other keys than before.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     fn known(&self) -> Option<Known> {
@@ -148,22 +170,34 @@ impl Keys {
 
     /// Fetches the keys, one fetch at a time; none when that fails or was tried just now. Whoever
     /// waited for another fetch gets its keys.
-    async fn fetch(&self, before: &[Key]) -> Option<Arc<Vec<Key>>> {
+    async fn fetch(self: &Arc<Self>, before: Option<Arc<Vec<Key>>>) -> Option<Arc<Vec<Key>>> {
+        // In a task of its own, because a client that leaves must not end it.
+        let keys = Arc::clone(self);
+        let fetching = tokio::spawn(async move { keys.fetch_now(before).await });
+        fetching.await.ok().flatten()
+    }
+
+    async fn fetch_now(&self, before: Option<Arc<Vec<Key>>>) -> Option<Arc<Vec<Key>>> {
         let mut tried_at = self.fetching.lock().await;
         let newer = self.known().map(|known| known.keys);
-        let newer = newer.filter(|keys| !std::ptr::eq(keys.as_slice(), before));
+        let is_newer =
+            |keys: &Arc<Vec<Key>>| before.as_ref().is_none_or(|it| !Arc::ptr_eq(keys, it));
+        let newer = newer.filter(is_newer);
         if newer.is_some() {
             return newer;
         }
-        if tried_at.is_some_and(|at| at.elapsed() < PAUSE) {
+        if !is_over(*tried_at) {
             return None;
         }
+        let read = self.read().await;
         *tried_at = Some(Instant::now());
-        match self.read().await {
-            Ok(keys) => {
-                let known = Known::now(keys);
+        match read.and_then(|answer| Known::of(&answer)) {
+            Ok(known) => {
                 let keys = Arc::clone(&known.keys);
                 let mut place = self.known.write().unwrap_or_else(PoisonError::into_inner);
+                if place.as_ref().is_some_and(|it| it.digest != known.digest) {
+                    self.changes.fetch_add(1, Ordering::Relaxed);
+                }
                 *place = Some(known);
                 Some(keys)
             }
@@ -174,12 +208,12 @@ impl Keys {
         }
     }
 
-    async fn read(&self) -> Result<Vec<Key>, String> {
+    async fn read(&self) -> Result<Vec<u8>, String> {
         match &self.source {
             Source::File => {
                 Err("they come from a file, which is read again by a reload".to_owned())
             }
-            Source::Url(client, url) => parse(&get(client, url.clone()).await?),
+            Source::Url(client, url) => get(client, url.clone()).await,
             Source::Discovery(client, issuer) => {
                 let at = format!(
                     "{}/.well-known/openid-configuration",
@@ -193,7 +227,10 @@ impl Keys {
                     return Err(format!("{at} is of the issuer {:?}", found.issuer));
                 }
                 let url = check_url(&found.jwks_uri).map_err(|error| error.0)?;
-                parse(&get(client, url).await?)
+                if at.scheme() != url.scheme() {
+                    return Err(format!("{at} leads to {url}, which is not https"));
+                }
+                get(client, url).await
             }
         }
     }
@@ -205,12 +242,19 @@ struct Discovered {
     jwks_uri: String,
 }
 
+/// Whether the pause after a fetch is over.
+fn is_over(tried_at: Option<Instant>) -> bool {
+    tried_at.is_none_or(|at| at.elapsed() >= PAUSE)
+}
+
 impl Known {
-    fn now(keys: Vec<Key>) -> Self {
-        Self {
-            keys: Arc::new(keys),
+    /// The keys in a key set.
+    fn of(json: &[u8]) -> Result<Self, String> {
+        Ok(Self {
+            keys: Arc::new(parse(json)?),
+            digest: Sha256::digest(json).into(),
             read_at: Instant::now(),
-        }
+        })
     }
 }
 

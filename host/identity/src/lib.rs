@@ -24,6 +24,8 @@ use tokens::Issuers;
 /// The issuers and certificates that a host takes.
 #[derive(Default)]
 pub struct Identities {
+    /// The text of the file.
+    text: String,
     issuers: Issuers,
     certificates: Vec<file::Certificate>,
 }
@@ -34,11 +36,19 @@ impl Identities {
     /// # Errors
     /// When something in it is wrong; the text names it.
     pub fn load(path: &Path) -> Result<Self, String> {
+        Self::reload(path, None)
+    }
+
+    /// Reads a file of identities a second time. Keys that were fetched before are used on.
+    ///
+    /// # Errors
+    /// When something in it is wrong; the text names it.
+    pub fn reload(path: &Path, before: Option<&Self>) -> Result<Self, String> {
         let named = |why: String| format!("{}: {why}", path.display());
         let text = String::from_utf8(keys::read(path)?);
         let text = text.map_err(|_| named("it is not UTF-8".to_owned()))?;
         let dir = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, dir).map_err(named)
+        Self::read(&text, dir, before).map_err(named)
     }
 
     /// Reads the text of a file of identities, and the files that it names. Their relative paths begin
@@ -47,11 +57,22 @@ impl Identities {
     /// # Errors
     /// When something in it is wrong; the text names it.
     pub fn parse(text: &str, dir: &Path) -> Result<Self, String> {
+        Self::read(text, dir, None)
+    }
+
+    fn read(text: &str, dir: &Path, before: Option<&Self>) -> Result<Self, String> {
         let file = file::File::parse(text, dir)?;
+        let before = before.map(|before| &before.issuers);
         Ok(Self {
-            issuers: Issuers::new(file.issuers)?,
+            text: text.to_owned(),
+            issuers: Issuers::new(file.issuers, before)?,
             certificates: file.certificates,
         })
+    }
+
+    /// Whether others come from the same text.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 
     /// Whether JSON web tokens are taken.

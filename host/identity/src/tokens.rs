@@ -78,13 +78,21 @@ struct Unverified {
 }
 
 impl Issuers {
-    /// The issuers of a file.
+    /// The issuers of a file. Keys that were known before are used on.
     ///
     /// # Errors
     /// When the keys of one can't be read from their file.
-    pub fn new(issuers: Vec<Issuer>) -> Result<Self, String> {
+    pub fn new(issuers: Vec<Issuer>, before: Option<&Self>) -> Result<Self, String> {
         super::signatures::install();
+        let known = |issuer: &Issuer| {
+            let mut before = before.into_iter().flat_map(|it| &it.issuers);
+            let same = before.find(|(it, _)| it.has_keys_of(issuer));
+            same.map(|(_, keys)| Arc::clone(keys))
+        };
         let with_keys = |issuer: Issuer| {
+            if let Some(keys) = known(&issuer) {
+                return Ok((issuer, keys));
+            }
             let keys =
                 Keys::new(&issuer).map_err(|why| format!("issuer {}: {why}", issuer.name))?;
             Ok((issuer, Arc::new(keys)))
@@ -107,7 +115,12 @@ impl Issuers {
     pub fn remembered(&self, token: &str) -> Option<Caller> {
         let digest = Sha256::digest(token).into();
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        verified.get(&digest, now_s())
+        let caller = verified.get(&digest, now_s())?;
+        drop(verified);
+        for (_, keys) in &self.issuers {
+            keys.refresh();
+        }
+        Some(caller)
     }
 
     /// Verifies a token and returns its caller.
@@ -130,8 +143,9 @@ impl Issuers {
         }
         check_type(header.typ.as_deref())?;
         // 3. The key is the issuer's, never one that the token brings along or leads to.
-        let key = keys.find(header.kid.as_deref(), header.alg, |key| key.key.clone());
-        let key = key.await?;
+        let changes = keys.changes();
+        let found = keys.find(header.kid.as_deref(), header.alg, |key| key.key.clone());
+        let key = found.await?;
         // 4. The signature, the audience and the times are right.
         let claims = decode::<Map<String, Value>>(token, &key, &validation(issuer, header.alg));
         let claims = claims.map_err(|error| refused(error.kind()))?.claims;
@@ -141,7 +155,12 @@ impl Issuers {
             .map_err(|_| Refused::Claim(issuer.name_claim.clone()))?;
         let digest = Sha256::digest(token).into();
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        verified.put(digest, caller.clone(), expires_s);
+        verified.put(
+            digest,
+            caller.clone(),
+            expires_s,
+            (Arc::clone(keys), changes),
+        );
         Ok(caller)
     }
 }
@@ -219,7 +238,7 @@ fn identified(
 ) -> Result<Identified, Refused> {
     let wrong = |claim: &str| Refused::Claim(claim.to_owned());
     let name = claim(claims, &issuer.name_claim).and_then(Value::as_str);
-    let name = name.filter(|name| !name.is_empty());
+    let name = name.filter(|name| !name.is_empty() && name.trim() == *name);
     let name = name.ok_or_else(|| wrong(&issuer.name_claim))?;
     let listed = |of_all: &[String], at: Option<&String>| match at {
         None => Ok(of_all.to_vec()),
@@ -240,7 +259,7 @@ fn identified(
     let grant = Grant {
         categories: listed(&issuer.categories, issuer.categories_claim.as_ref())?,
         projections: listed(&issuer.projections, issuer.projections_claim.as_ref())?,
-        ..Grant::of(role(issuer, claims))
+        ..Grant::of(role(issuer, claims)?)
     };
     let attributes = issuer.attributes.iter();
     let attributes = attributes.filter_map(|at| Some((at.clone(), text(claim(claims, at)?)?)));
@@ -252,12 +271,15 @@ fn identified(
     })
 }
 
-fn role(issuer: &Issuer, claims: &Map<String, Value>) -> Role {
-    let claimed = issuer.roles_claim.as_ref().and_then(|at| claim(claims, at));
-    let claimed = claimed.and_then(texts).unwrap_or_default();
+fn role(issuer: &Issuer, claims: &Map<String, Value>) -> Result<Role, Refused> {
+    let at = issuer.roles_claim.as_ref();
+    let claimed = match at.and_then(|at| Some((at, claim(claims, at)?))) {
+        Some((at, claimed)) => texts(claimed).ok_or_else(|| Refused::Claim(at.clone()))?,
+        None => Vec::new(),
+    };
     let mut mapped = issuer.roles.iter();
     let mapped = mapped.find(|mapped| claimed.contains(&&*mapped.value));
-    mapped.map_or(issuer.role, |mapped| mapped.role)
+    Ok(mapped.map_or(issuer.role, |mapped| mapped.role))
 }
 
 /// A claim by its name, or by the names of the objects that lead to it, as `realm_access.roles`.

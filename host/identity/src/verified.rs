@@ -1,14 +1,25 @@
 //! Callers whose tokens were verified before.
 
+use std::sync::Arc;
+
 use hashlink::LruCache;
 use quipu::access::Caller;
+
+use super::keys::Keys;
 
 /// How many callers are remembered, so that a token is verified once and not with each request.
 const REMEMBERED_MAX: usize = 10_000;
 
 /// The callers that were used last, by the digest of their token.
 pub struct Verified {
-    callers: LruCache<[u8; 32], (Caller, u64)>,
+    callers: LruCache<[u8; 32], Entry>,
+}
+
+struct Entry {
+    caller: Caller,
+    expires_s: u64,
+    /// The keys of its issuer, and how often they had changed.
+    keys: (Arc<Keys>, u64),
 }
 
 impl Default for Verified {
@@ -20,18 +31,30 @@ impl Default for Verified {
 }
 
 impl Verified {
-    /// The caller with a token, until it expires.
+    /// The caller with a token, until it expires or its issuer has other keys.
     pub fn get(&mut self, digest: &[u8; 32], now_s: u64) -> Option<Caller> {
-        let (caller, expires_s) = self.callers.get(digest)?;
-        if *expires_s > now_s {
-            return Some(caller.clone());
+        let entry = self.callers.get(digest)?;
+        let (keys, changes) = &entry.keys;
+        if entry.expires_s > now_s && keys.changes() == *changes {
+            return Some(entry.caller.clone());
         }
         self.callers.remove(digest);
         None
     }
 
     /// Remembers a caller until its token expires.
-    pub fn put(&mut self, digest: [u8; 32], caller: Caller, expires_s: u64) {
-        self.callers.insert(digest, (caller, expires_s));
+    pub fn put(
+        &mut self,
+        digest: [u8; 32],
+        caller: Caller,
+        expires_s: u64,
+        keys: (Arc<Keys>, u64),
+    ) {
+        let entry = Entry {
+            caller,
+            expires_s,
+            keys,
+        };
+        self.callers.insert(digest, entry);
     }
 }

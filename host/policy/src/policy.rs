@@ -1,16 +1,17 @@
 //! A policy: from its text to decisions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::{PoisonError, RwLock};
 
 use cedar_policy::{
-    Authorizer, Context, Decision as Said, PolicyId, PolicySet, Request, Schema, ValidationMode,
-    Validator,
+    Authorizer, Context, Decision as Said, Effect, PolicyId, PolicySet, Request, Schema,
+    ValidationMode, Validator,
 };
 use quipu::access::{Action, Caller, Denied as DeniedByGrant, Object, Role};
+use quipu::model::StreamId;
 
-use super::entities::{self, Pair, SCHEMA};
+use super::entities::{self, Pair, SCHEMA, Target};
 use super::mistake::Mistake;
 
 /// Longest text of a policy, in bytes.
@@ -20,12 +21,16 @@ const REMEMBERED_MAX: usize = 10_000;
 
 /// The policy of a host, with the roles.
 pub struct Policy {
+    /// The text, without the roles.
+    text: String,
     set: PolicySet,
     authorizer: Authorizer,
     /// What people call the policies.
     names: HashMap<PolicyId, String>,
     /// Decisions about streams of a category can differ.
     asks_for_streams: bool,
+    /// What is forbidden within something wider.
+    forbidden: Vec<Target>,
     remembered: RwLock<Remembered>,
 }
 
@@ -64,6 +69,11 @@ pub enum Denied {
     /// A policy forbids it.
     #[error("the policy forbids it: {0}")]
     Forbidden(String),
+    /// A policy forbids a part of what the request reads.
+    #[error(
+        "the policy forbids a part of what this reads ({0}); name a category, a stream or a projection that it does not forbid"
+    )]
+    Part(String),
     /// Nothing permits it.
     #[error("neither the role {0} nor the policy allows {1} on it")]
     NotPermitted(Role, Action),
@@ -91,6 +101,7 @@ impl Policy {
             return Err(vec![plain(why)]);
         }
         let warnings = validate(text, &own)?;
+        let forbidden = literals(&own)?;
         let json = own.clone().to_json();
         let json = json.map_err(|error| vec![plain(error.to_string())])?;
         let json = json.to_string();
@@ -99,6 +110,7 @@ impl Policy {
             .policies()
             .map(|it| (it.id().clone(), name(it)))
             .collect();
+        check_ids(&own)?;
         let mut set = own;
         for (role, policy) in role_policies() {
             let id = PolicyId::new(format!("role {role}"));
@@ -110,6 +122,8 @@ impl Policy {
             names.insert(id.clone(), id.to_string());
         }
         let policy = Self {
+            text: text.to_owned(),
+            forbidden,
             set,
             authorizer: Authorizer::new(),
             names,
@@ -137,6 +151,7 @@ impl Policy {
         }
         let decision = self.decide(caller, action, object);
         if decision.is_allowed {
+            self.check_parts(caller, action, object)?;
             if is_same_for_all {
                 self.remember(key, name);
             }
@@ -149,6 +164,39 @@ impl Policy {
                 (true, true) => Denied::NotPermitted(grant.role, action),
             },
         )
+    }
+
+    /// What reads a whole category or store reads all of its streams. It is denied if one of them is
+    /// forbidden.
+    fn check_parts(
+        &self,
+        caller: &Caller,
+        action: Action,
+        object: Object<'_>,
+    ) -> Result<(), Denied> {
+        use Action::{Operate, Read, ReadPayload, Subscribe, View};
+        let reads = matches!(action, Operate | Read | ReadPayload | Subscribe | View);
+        if !reads || self.forbidden.is_empty() {
+            return Ok(());
+        }
+        let any = match object {
+            Object::Store => vec![Target::Category(ANY.to_owned()), any_stream(ANY)],
+            Object::Category(category) => vec![any_stream(category)],
+            Object::Stream(_) | Object::Projection(_) => return Ok(()),
+        };
+        let parts = self.forbidden.iter().chain(&any);
+        for part in parts.filter(|part| is_within(part.object(), object)) {
+            let decision = self.decide(caller, action, part.object());
+            if !decision.is_allowed && !decision.rules.is_empty() {
+                return Err(Denied::Part(decision.rules.join(", ")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The text, without the roles.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// What the policies and the roles say, whatever the lists of the grant are.
@@ -215,6 +263,74 @@ impl Policy {
         remembered.number += 1;
         let of_caller = remembered.by_caller.entry(key).or_default();
         of_caller.insert(name.into(), true);
+    }
+}
+
+/// A category and a key that stand for all that no policy names.
+const ANY: &str = "any";
+
+fn any_stream(category: &str) -> Target {
+    match StreamId::new(&format!("{category}-{ANY}")) {
+        Ok(stream) => Target::Stream(stream),
+        Err(_) => Target::Category(category.to_owned()),
+    }
+}
+
+fn is_within(part: Object<'_>, whole: Object<'_>) -> bool {
+    match (part, whole) {
+        (_, Object::Store) => true,
+        (Object::Stream(stream), Object::Category(category)) => stream.category() == category,
+        _ => false,
+    }
+}
+
+/// What the policies name, if it can exist; what forbids among it. A policy that forbids and names nothing
+/// counts as one that names everything.
+fn literals(set: &PolicySet) -> Result<Vec<Target>, Vec<Mistake>> {
+    let mut forbidden = Vec::new();
+    let mut mistakes = Vec::new();
+    for policy in set.policies() {
+        let mut named = Vec::new();
+        for literal in policy.entity_literals() {
+            let (kind, id) = (literal.type_name().to_string(), literal.id().unescaped());
+            let target = match &*kind {
+                "Role" => id.parse::<Role>().map(|_| None),
+                "Store" => format!("{id}").parse::<Target>().map(Some),
+                "Category" => format!("category/{id}").parse().map(Some),
+                "Stream" => format!("stream/{id}").parse().map(Some),
+                "Projection" => format!("projection/{id}").parse().map(Some),
+                _ => Ok(None),
+            };
+            match target {
+                Ok(target) => named.extend(target),
+                Err(error) => {
+                    mistakes.push(plain(format!("{}: {kind}::{id:?}: {error}", name(policy))))
+                }
+            }
+        }
+        if policy.effect() == Effect::Forbid {
+            named.retain(|target| *target != Target::Store);
+            forbidden.push(Target::Category(ANY.to_owned()));
+            forbidden.extend(named);
+        }
+    }
+    match mistakes.is_empty() {
+        true => Ok(forbidden),
+        false => Err(mistakes),
+    }
+}
+
+/// No two policies have the same `@id`.
+fn check_ids(set: &PolicySet) -> Result<(), Vec<Mistake>> {
+    let mut seen = HashSet::new();
+    let ids = set.policies().filter_map(|policy| policy.annotation("id"));
+    let twice = ids.filter(|id| !seen.insert((*id).to_owned()));
+    let mistakes: Vec<_> = twice
+        .map(|id| plain(format!("two policies have the id {id:?}")))
+        .collect();
+    match mistakes.is_empty() {
+        true => Ok(()),
+        false => Err(mistakes),
     }
 }
 
@@ -447,6 +563,73 @@ mod tests {
         }
         let long = " ".repeat(POLICY_BYTES_MAX + 1);
         assert!(Policy::parse(&long).is_err());
+    }
+
+    #[test]
+    fn what_is_forbidden_in_a_part_denies_the_whole() {
+        let viewer = caller(Role::Viewer, &[]);
+        let may = |policy: &Policy, object| policy.check(&viewer, Action::ReadPayload, object);
+        let payroll = "forbid (principal, action, resource in Category::\"payroll\") unless { principal in Role::\"admin\" };";
+        let one = "forbid (principal, action, resource == Stream::\"note-1\");";
+        let some =
+            "forbid (principal, action, resource is Stream) unless { resource.key == \"7\" };";
+        for (text, denied, allowed) in [
+            (
+                payroll,
+                vec![Object::Store, Object::Category("payroll")],
+                vec![Object::Category("note")],
+            ),
+            (
+                one,
+                vec![Object::Store, Object::Category("note")],
+                vec![Object::Category("loan")],
+            ),
+            (
+                some,
+                vec![Object::Store, Object::Category("note")],
+                vec![Object::Projection("sums")],
+            ),
+        ] {
+            let policy = policy(text);
+            for object in denied {
+                assert!(may(&policy, object).is_err(), "{text} {object:?}");
+            }
+            for object in allowed {
+                may(&policy, object).unwrap();
+            }
+        }
+        let admin = caller(Role::Admin, &[]);
+        policy(payroll)
+            .check(&admin, Action::ReadPayload, Object::Store)
+            .unwrap();
+        // A policy that permits more denies nothing.
+        let more = policy("permit (principal, action, resource in Category::\"a\");");
+        may(&more, Object::Store).unwrap();
+    }
+
+    #[test]
+    fn what_can_not_exist_is_a_mistake() {
+        for (text, expected) in [
+            (
+                "permit (principal in Role::\"clinet\", action, resource);",
+                "clinet",
+            ),
+            (
+                "permit (principal, action, resource in Store::\"bank\");",
+                "bank",
+            ),
+            (
+                "permit (principal, action, resource in Category::\"a b\");",
+                "a b",
+            ),
+            (
+                "@id(\"a\") permit (principal, action, resource); @id(\"a\") forbid (principal, action, resource);",
+                "the id \"a\"",
+            ),
+        ] {
+            let mistakes = Policy::parse(text).err().unwrap();
+            assert!(mistakes[0].to_string().contains(expected), "{mistakes:?}");
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use super::App;
 use super::answering::Visit;
 use super::deed::{Deed, Denials};
 use super::failure::{Failure, Result};
+use super::rules::Rules;
 use super::{administration, limits};
 use quipu::Host;
 use quipu::access::{Action, Caller, Object, Refused};
@@ -178,9 +179,11 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
     };
     if caller.id().is_some() && !request.body().is_end_stream() {
         let body = std::mem::take(request.body_mut());
-        let sent = Sent::new(body, app.host.clone(), caller.clone());
+        let sent = Sent::new(body, app, caller.clone());
         *request.body_mut() = Body::new(sent);
     }
+    let serves = administration::serves(app, request);
+    request.extensions_mut().insert(serves);
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(deed.clone());
     Ok(deed)
@@ -210,17 +213,22 @@ async fn identify(app: &App, headers: &HeaderMap, visit: &Visit) -> Result<Calle
     };
     match bearer(headers)? {
         Some(token) if rules.identities.take_tokens() && Identities::is_token(token) => {
-            verify(app, &rules.identities, token, visit.peer()).await
+            verify(&rules.identities, token).await
         }
         Some(token) => tokens.authenticate(token).await.map_err(refused),
-        None if app.access.is_open => Ok(Caller::default()),
         None if rules.know_callers() => {
             let names = visit.names();
             let certified = names.and_then(|names| rules.identities.certified(&names));
-            let caller = certified.ok_or_else(|| refused(Refused::Missing))?;
-            tokens.recheck(&caller).await.map_err(refused)?;
-            Ok(caller)
+            match certified {
+                None if app.access.is_open => Ok(Caller::default()),
+                None => Err(refused(Refused::Missing)),
+                Some(caller) => {
+                    tokens.recheck(&caller).await.map_err(refused)?;
+                    Ok(caller)
+                }
+            }
         }
+        None if app.access.is_open => Ok(Caller::default()),
         None => match tokens.are_used().await {
             Ok(false) => Ok(Caller::default()),
             Ok(true) => Err(refused(Refused::Missing)),
@@ -230,19 +238,9 @@ async fn identify(app: &App, headers: &HeaderMap, visit: &Visit) -> Result<Calle
 }
 
 /// Who sends a JSON web token.
-async fn verify(
-    app: &App,
-    identities: &Identities,
-    token: &str,
-    peer: Option<IpAddr>,
-) -> Result<Caller> {
+async fn verify(identities: &Identities, token: &str) -> Result<Caller> {
     if let Some(caller) = identities.remembered(token) {
         return Ok(caller);
-    }
-    // A signature costs more than everything else: whoever sends many wrong ones waits.
-    if !app.options.limits.may_check(peer) {
-        let detail = "too many credentials of this address were refused";
-        return Err(Failure::new(Code::Unauthorized, detail));
     }
     let verified = identities.verify(token).await;
     verified.map_err(|refused| {
@@ -398,14 +396,14 @@ pub(super) fn watched(app: &App, caller: Caller, response: Response) -> Response
     if caller.id().is_none() || !is_long {
         return response;
     }
-    let host = app.host.clone();
+    let known = Known::new(app, caller);
     let refused = async move {
         loop {
             sleep(LOOK).await;
-            match host.tokens().recheck(&caller).await {
+            match known.check().await {
                 // While the store is away nothing new comes either.
-                Ok(()) | Err(Refused::Store(_)) => {}
-                Err(refused) => return refused,
+                Ok(()) | Err(Ended::Refused(Refused::Store(_))) => {}
+                Err(ended) => return ended,
             }
         }
     };
@@ -420,7 +418,45 @@ pub(super) fn watched(app: &App, caller: Caller, response: Response) -> Response
 /// A body that ends with an error once its caller is refused.
 struct Watched {
     body: Body,
-    refused: Pin<Box<dyn Future<Output = Refused> + Send>>,
+    refused: Pin<Box<dyn Future<Output = Ended> + Send>>,
+}
+
+/// Why a request that was let in may not go on.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("who may do what has changed; send the request again")]
+    Changed,
+}
+
+/// A caller who was let in, and under which rules.
+#[derive(Clone)]
+struct Known {
+    host: Host,
+    caller: Caller,
+    rules: Arc<Rules>,
+    changes: u64,
+}
+
+impl Known {
+    fn new(app: &App, caller: Caller) -> Self {
+        let rules = Arc::clone(&app.options.rules);
+        Self {
+            host: app.host.clone(),
+            caller,
+            changes: rules.changes(),
+            rules,
+        }
+    }
+
+    /// Whether the caller may go on.
+    async fn check(&self) -> std::result::Result<(), Ended> {
+        if self.rules.changes() != self.changes {
+            return Err(Ended::Changed);
+        }
+        Ok(self.host.tokens().recheck(&self.caller).await?)
+    }
 }
 
 impl HttpBody for Watched {
@@ -453,24 +489,22 @@ impl HttpBody for Watched {
 const LATE: Duration = Duration::from_secs(1);
 
 type Part = Option<std::result::Result<Frame<Bytes>, axum::Error>>;
-type Checking = Pin<Box<dyn Future<Output = std::result::Result<(), Refused>> + Send>>;
+type Checking = Pin<Box<dyn Future<Output = std::result::Result<(), Ended>> + Send>>;
 
 /// The body of a request, which ends with an error once its caller is refused.
 struct Sent {
     body: Body,
-    host: Host,
-    caller: Caller,
+    known: Known,
     checked_at: Instant,
     /// A part that waits for the check.
     waiting: Option<(Part, Checking)>,
 }
 
 impl Sent {
-    fn new(body: Body, host: Host, caller: Caller) -> Self {
+    fn new(body: Body, app: &App, caller: Caller) -> Self {
         Self {
             body,
-            host,
-            caller,
+            known: Known::new(app, caller),
             checked_at: Instant::now(),
             waiting: None,
         }
@@ -487,8 +521,8 @@ impl HttpBody for Sent {
             if self.checked_at.elapsed() < LATE {
                 return Poll::Ready(part);
             }
-            let (host, caller) = (self.host.clone(), self.caller.clone());
-            let checking = async move { host.tokens().recheck(&caller).await };
+            let known = self.known.clone();
+            let checking = async move { known.check().await };
             self.waiting = Some((part, Box::pin(checking)));
         }
         let Some((_, checking)) = &mut self.waiting else {

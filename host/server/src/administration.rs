@@ -25,8 +25,7 @@ pub(super) fn check(app: &App, declared: &Declared, request: &Request) -> Result
     let Need::Action(action) = declared.need else {
         return Ok(());
     };
-    let serves = request.extensions().get().copied().unwrap_or(app.serves);
-    if serves == Serves::Everything || !is_administration(action) {
+    if serves(app, request) == Serves::Everything || !is_administration(action) {
         return Ok(());
     }
     let detail = format!(
@@ -36,6 +35,25 @@ pub(super) fn check(app: &App, declared: &Declared, request: &Request) -> Result
         request.uri().path()
     );
     Err(Failure::new(Code::Forbidden, detail))
+}
+
+/// What the address answers at which a request came in.
+pub(super) fn serves(app: &App, request: &Request) -> Serves {
+    request.extensions().get().copied().unwrap_or(app.serves)
+}
+
+/// Refuses what only administration may do at the address of applications.
+///
+/// # Errors
+/// `forbidden` at that address.
+pub(super) fn only(serves: Serves, what: &str) -> Result<()> {
+    match serves {
+        Serves::Everything => Ok(()),
+        Serves::Applications => Err(Failure::new(
+            Code::Forbidden,
+            format!("{what} is answered at the address of `admin_listen` in [server]"),
+        )),
+    }
 }
 
 /// Whether an action runs the store, rather than uses it.

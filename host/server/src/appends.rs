@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -12,6 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::access::{self, By};
+use super::administration::{self, Serves};
 use super::failure::{Failure, Result};
 use super::params::{Params, StreamPath};
 use super::request::JsonBytes;
@@ -86,6 +88,7 @@ pub async fn append(
     State(app): State<App>,
     StreamPath(stream): StreamPath,
     By(caller): By,
+    Extension(serves): Extension<Serves>,
     _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
@@ -100,7 +103,7 @@ pub async fn append(
         events,
         id: headers::command_id(&headers)?,
         context: headers::context(&headers, &caller)?,
-        into_owned_category: allows_raw(&app, &headers, &caller, &[&stream])?,
+        into_owned_category: allows_raw(&app, serves, &headers, (&caller, &[&stream]))?,
     };
     let appended = app.host.append(&stream, append).await?;
     answer::tagged(appended.version, &outcome::AppendOutcome::of(&appended))
@@ -163,6 +166,7 @@ pub struct AppendAllOutcome<'a> {
 pub async fn append_all(
     State(app): State<App>,
     By(caller): By,
+    Extension(serves): Extension<Serves>,
     _: Params<()>,
     headers: HeaderMap,
     body: JsonBytes,
@@ -184,7 +188,7 @@ pub async fn append_all(
         access::check_stream(&app, &caller, Action::Append, &part.stream)?;
     }
     let named: Vec<_> = streams.iter().map(|part| &part.stream).collect();
-    let into_owned_category = allows_raw(&app, &headers, &caller, &named)?;
+    let into_owned_category = allows_raw(&app, serves, &headers, (&caller, &named))?;
     let append = AppendAll {
         streams,
         id: headers::command_id(&headers)?,
@@ -203,12 +207,13 @@ pub async fn append_all(
 /// for those who operate the store.
 fn allows_raw(
     app: &App,
+    serves: Serves,
     headers: &HeaderMap,
-    caller: &Caller,
-    streams: &[&StreamId],
+    (caller, streams): (&Caller, &[&StreamId]),
 ) -> Result<bool> {
     let is_asked = headers::allows_raw(headers)?;
     if is_asked {
+        administration::only(serves, "Quipu-Raw")?;
         for stream in streams {
             access::check_stream(app, caller, Action::Operate, stream).map_err(|mut failure| {
                 failure.0.detail =

@@ -1,11 +1,13 @@
 //! Whether somebody may do something, and by which rule.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::access::{self, By};
+use super::administration::{self, Serves};
 use super::failure::{Failure, Result};
 use super::params::Params;
 use super::{App, answer};
@@ -57,6 +59,7 @@ fn store() -> String {
 pub async fn can(
     State(app): State<App>,
     By(caller): By,
+    Extension(serves): Extension<Serves>,
     Params(query): Params<CanQuery>,
 ) -> Result<Response> {
     let wrong =
@@ -68,6 +71,7 @@ pub async fn can(
     let who = match &*query.who {
         ME => caller,
         who => {
+            administration::only(serves, "whether others may do something")?;
             access::check(&app, &caller, Action::Admin, Object::Store)?;
             somebody(&app, who).await?
         }
@@ -76,7 +80,11 @@ pub async fn can(
     let checked = rules.check(&who, action, on.object());
     let by = match (&checked, &rules.policy, who.grant()) {
         (_, _, None) => vec!["the host is open".to_owned()],
-        (_, Some(policy), _) => policy.decide(&who, action, on.object()).rules,
+        (_, Some(policy), _) => match policy.decide(&who, action, on.object()) {
+            decision if decision.is_allowed == checked.is_ok() => decision.rules,
+            // The lists of the grant, or a part of what is asked for, deny it.
+            _ => Vec::new(),
+        },
         (Ok(()), None, Some(grant)) => vec![format!("role {}", grant.role)],
         (Err(_), None, _) => Vec::new(),
     };

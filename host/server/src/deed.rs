@@ -116,6 +116,15 @@ impl Deed {
         }
     }
 
+    /// Adds to the path what the request makes.
+    pub fn concerns(&self, what: &str) {
+        if let Some(inner) = &self.0 {
+            let mut entry = inner.entry();
+            let object = format!("{} {}", entry.object, redacted(what));
+            entry.object = object[..object.floor_char_boundary(OBJECT_BYTES_MAX)].into();
+        }
+    }
+
     /// From now on the caller of this function records the deed.
     pub fn claim(&self) {
         if let Some(inner) = &self.0 {

@@ -2,6 +2,7 @@
 //! host runs.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use quipu::access::{Action, Caller, Object};
@@ -11,6 +12,7 @@ use quipu_policy::Policy;
 /// The identities and the policy in force.
 pub struct Rules {
     current: RwLock<Arc<InForce>>,
+    changes: AtomicU64,
 }
 
 /// The identities and the policy of a host.
@@ -27,13 +29,21 @@ impl Rules {
     pub fn new(rules: InForce) -> Self {
         Self {
             current: RwLock::new(Arc::new(rules)),
+            changes: AtomicU64::new(0),
         }
     }
 
-    /// Replaces the rules. Requests that have begun keep theirs.
+    /// Replaces the rules. Long answers and bodies of named callers that have begun under the others
+    /// end: whoever may go on sends the request again.
     pub fn replace(&self, rules: InForce) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(rules);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often the rules were replaced.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// The rules in force.
@@ -44,6 +54,12 @@ impl Rules {
 }
 
 impl InForce {
+    /// Whether others come from the same texts.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let text = |it: &Self| it.policy.as_ref().map(|policy| policy.text().to_owned());
+        self.identities.is_same(&other.identities) && text(self) == text(other)
+    }
+
     /// Whether callers can prove who they are without a token of the store. Then everybody has to.
     pub fn know_callers(&self) -> bool {
         self.identities.take_tokens() || self.identities.take_certificates()

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::access::By;
+use super::deed::Deed;
 use super::failure::{Failure, Result};
 use super::params::{Params, Segments, Time};
 use super::request::JsonBytes;
@@ -55,10 +56,12 @@ pub struct TokenBody {
 pub async fn create(
     State(app): State<App>,
     By(caller): By,
+    deed: Deed,
     _: Params<()>,
     body: JsonBytes,
 ) -> Result<Response> {
     let given: TokenBody = body.parse()?;
+    deed.concerns(&format!("{:?} {}", given.name, given.role));
     let new = NewToken {
         name: given.name,
         grant: Grant {

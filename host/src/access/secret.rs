@@ -88,9 +88,26 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
         }
         rest = secret;
     }
-    match shown.is_empty() {
+    let shown = match shown.is_empty() {
         true => Cow::Borrowed(text),
         false => Cow::Owned(shown + rest),
+    };
+    without_web_tokens(shown)
+}
+
+/// A text without JSON web tokens, which begin with `{"` in base64.
+fn without_web_tokens(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let Some(at) = text.find("eyJ") else {
+        return text;
+    };
+    let (before, found) = text.split_at(at);
+    let after = found.trim_start_matches(is_part);
+    let token = &found[..found.len() - after.len()];
+    let rest = without_web_tokens(Cow::Borrowed(after));
+    match token.contains('.') {
+        true => Cow::Owned(format!("{before}eyJ***{rest}")),
+        false => Cow::Owned(format!("{before}{token}{rest}")),
     }
 }
 

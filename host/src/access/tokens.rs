@@ -139,6 +139,7 @@ impl Tokens {
     /// store has 10,000 tokens, or the store fails.
     pub async fn create(&self, new: NewToken) -> Result<(Issued, Secret), Error> {
         check_name(&new.name)?;
+        check_own(&new.name)?;
         let now = self.clock.now();
         if new.expires_at.is_some_and(|at| at <= now) {
             return Err(Invalid("the token would have expired already".to_owned()).into());
@@ -366,6 +367,22 @@ impl Token {
     }
 }
 
+/// Names of tokens differ from those of other callers: `ISSUER:NAME`, `certificate:NAME`, `role:ROLE`
+/// and `me`.
+fn check_own(name: &str) -> Result<(), Invalid> {
+    match name == "me" || name.contains(':') {
+        true => Err(Invalid(format!(
+            "a token is not named {name:?}: names with a colon are those of issuers and certificates"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Whether a character is not seen, or changes the order of others.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// A name is stored with commits as their principal.
 pub(super) fn check_name(name: &str) -> Result<(), Invalid> {
     let found = name.len();
@@ -373,6 +390,11 @@ pub(super) fn check_name(name: &str) -> Result<(), Invalid> {
         return Err(Invalid(format!(
             "a token's name has 1 to {NAME_BYTES_MAX} bytes and no space at its ends"
         )));
+    }
+    if name.contains(is_hidden) {
+        return Err(Invalid(
+            "a caller's name has no characters that are not seen".to_owned(),
+        ));
     }
     let context = Context {
         principal: Some(name.into()),

@@ -258,8 +258,6 @@ async fn failed_logins_of_an_address_are_counted_and_lock_nobody_out(place: Plac
     };
     let (server, limiter) = limited(&place, limits).await;
     let root = admin(&server).await;
-    let address = "127.0.0.1".parse().ok();
-    assert!(limiter.may_check(address));
     for _ in 0..5 {
         get(&server, "/v1/events", "qp_wrong")
             .await
@@ -269,8 +267,6 @@ async fn failed_logins_of_an_address_are_counted_and_lock_nobody_out(place: Plac
     let refused = until_limited(wrong).await;
     is_limited(&refused, "failed_logins_per_minute", 5);
     assert_eq!(refused.header("www-authenticate"), "");
-    assert!(!limiter.may_check(address));
-    assert!(limiter.may_check("10.0.0.1".parse().ok()));
     // A valid token passes, and a request without one is told that it needs one.
     get(&server, "/v1/events", &root).await.ok();
     server.get("/v1/events").await.problem(401, "unauthorized");

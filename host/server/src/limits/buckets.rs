@@ -85,14 +85,11 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         Ok(())
     }
 
-    /// Whether the bucket of a key has one unit left.
-    pub fn has_some(&self, key: &K, rate: Rate, now: Instant) -> bool {
-        let state = self.state();
-        let full_at = match state.full_at.get(key) {
-            None if state.full_at.len() >= KEYS_MAX => state.others_full_at,
-            full_at => full_at.copied(),
-        };
-        full_at.is_none_or(|at| rate.empty_for(at.saturating_duration_since(now)).is_zero())
+    /// Fills all buckets.
+    pub fn clear(&self) {
+        let mut state = self.state();
+        state.full_at.clear();
+        state.others_full_at = None;
     }
 
     /// Number of keys with a bucket of their own.

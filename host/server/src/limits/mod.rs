@@ -78,6 +78,11 @@ struct Rates {
 }
 
 impl Rates {
+    fn clear(&self) {
+        self.names.clear();
+        self.addresses.clear();
+    }
+
     fn take(&self, key: &Key, rate: Rate, units: u64) -> std::result::Result<(), Duration> {
         let now = Instant::now();
         match key {
@@ -91,6 +96,8 @@ impl Rates {
 #[derive(Debug, Default)]
 pub struct Limiter {
     limits: Arc<RwLock<Limits>>,
+    /// The limits bound those that tokens have of their own.
+    are_upper: bool,
     requests: Rates,
     bytes: Rates,
     logins: Buckets<Network>,
@@ -106,10 +113,11 @@ impl Limiter {
         }
     }
 
-    /// The same limits, also when they change, for other callers.
+    /// The same limits, also when they change, for other callers, whose tokens can't have higher ones.
     pub(crate) fn separate(&self) -> Self {
         Self {
             limits: Arc::clone(&self.limits),
+            are_upper: true,
             ..Self::default()
         }
     }
@@ -121,18 +129,12 @@ impl Limiter {
 
     /// Changes the limits while the host runs. Answers that were open without a limit don't count.
     pub fn replace(&self, limits: Limits) {
-        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
-    }
-
-    /// Whether an expensive check of a credential, such as that of a signature, may be made for an
-    /// address. After too many failed logins it may not until time has passed; answer
-    /// [`Limiter::failed_login`] then.
-    pub fn may_check(&self, address: Option<IpAddr>) -> bool {
-        match login_rate(self.limits()) {
-            Some(rate) => self
-                .logins
-                .has_some(&Network::of(address), rate, Instant::now()),
-            None => true,
+        let mut current = self.limits.write().unwrap_or_else(PoisonError::into_inner);
+        if *current != limits {
+            *current = limits;
+            // Whoever waits waits for a time that the limits before have set.
+            self.requests.clear();
+            self.bytes.clear();
         }
     }
 
@@ -160,7 +162,11 @@ impl Limiter {
         key: &Key,
         own: Option<u32>,
     ) -> std::result::Result<(), Excess> {
-        let max = own.unwrap_or_else(|| self.limits().requests_per_second);
+        let of_host = self.limits().requests_per_second;
+        let max = match own {
+            Some(own) if self.are_upper && of_host > 0 => own.min(of_host),
+            own => own.unwrap_or(of_host),
+        };
         if max == 0 {
             return Ok(());
         }

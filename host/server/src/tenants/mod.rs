@@ -238,7 +238,8 @@ impl Tenants {
             allow_unauthenticated: false,
             reload: None,
             tenants: None,
-            // The names of a tenant's callers are its own.
+            // The names of a tenant's callers are its own: no rule of the main store means them.
+            rules: Arc::default(),
             limits: Arc::new(options.limits.separate()),
             ..options.clone()
         };
