@@ -1,14 +1,17 @@
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::json;
 
+use super::exit::WrongUse;
 use super::secret::Secret;
+use super::shipping::sync_folder;
 use super::table::grouped;
 use super::transfer::{Bar, StoreFile};
-use quipu::store;
+use quipu::store::{self, StoreUrl};
 
 /// Copy a SQLite store into a folder, also while its host runs
 ///
@@ -23,6 +26,14 @@ pub struct Backup {
     store: Secret,
     #[command(flatten)]
     store_file: StoreFile,
+    /// Write the copy into a folder of its own, named by the time, and then remove all but the N
+    /// newest copies
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=100_000)
+    )]
+    keep: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -32,21 +43,119 @@ impl Backup {
     pub async fn run(self) -> Result<()> {
         let url = self.store_file.or(&self.store)?;
         let bytes = match &url {
-            store::StoreUrl::Sqlite(path) => path.metadata().map(|it| it.len()).ok(),
+            StoreUrl::Sqlite(path) => path.metadata().map(|it| it.len()).ok(),
             _ => None,
         };
+        let dir = match self.keep {
+            Some(_) => self.dir.join(now()),
+            None => self.dir.clone(),
+        };
         let bar = Bar::new(bytes);
-        let copied = store::backup(&url, &self.dir, &mut |bytes| bar.advance(bytes)).await;
+        let copied = store::backup(&url, &dir, &mut |bytes| bar.advance(bytes)).await;
         bar.finish();
-        let copied = copied?;
+        let copied = copied.inspect_err(|_| {
+            if self.keep.is_some() {
+                // Removes only an empty folder.
+                _ = fs::remove_dir(&dir);
+            }
+        })?;
+        let removed = match self.keep {
+            Some(keep) => self.prune(&url, keep)?,
+            None => 0,
+        };
         let (path, bytes) = (copied.path.display(), copied.bytes);
         let mut out = io::stdout().lock();
         if self.json {
-            let json = json!({ "path": path.to_string(), "bytes": bytes });
+            let mut json = json!({ "path": path.to_string(), "bytes": bytes });
+            if self.keep.is_some() {
+                json["removed"] = removed.into();
+            }
             writeln!(out, "{json}")?;
         } else {
             writeln!(out, "{path}: {} bytes", grouped(bytes))?;
+            if removed > 0 {
+                writeln!(out, "removed {} older copies", grouped(removed))?;
+            }
         }
         Ok(())
+    }
+
+    /// Removes all but the newest copies of the store. Returns how many were removed.
+    fn prune(&self, url: &StoreUrl, keep: u64) -> Result<u64> {
+        let StoreUrl::Sqlite(path) = url else {
+            let why = "--keep: only copies of a SQLite store are counted";
+            return Err(WrongUse(why.to_owned()).into());
+        };
+        let name = path.file_name().unwrap_or_default();
+        // The new copy is there after a crash, before an older one is removed.
+        sync_folder(&self.dir)?;
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(&self.dir).with_context(|| self.dir.display().to_string())? {
+            let entry = entry?;
+            if is_of_time(&entry.file_name().to_string_lossy()) {
+                folders.push(entry.path());
+            }
+        }
+        folders.sort_unstable();
+        let complete = folders.iter().filter(|it| it.join(name).is_file());
+        let keep = usize::try_from(keep.saturating_sub(1)).unwrap_or(usize::MAX);
+        let Some(oldest) = complete.rev().nth(keep).cloned() else {
+            return Ok(0);
+        };
+        let mut removed = 0;
+        // Also what an interrupted backup left.
+        for folder in folders.iter().filter(|it| **it < oldest) {
+            removed += u64::from(folder.join(name).is_file());
+            remove(folder, &name.to_string_lossy())?;
+        }
+        Ok(removed)
+    }
+}
+
+/// The name of a folder for a copy, in order of time.
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    now.strftime("%Y%m%dT%H%M%S.%3fZ").to_string()
+}
+
+/// Whether a name is one that [`now`] gives.
+fn is_of_time(name: &str) -> bool {
+    const FORM: &str = "00000000T000000.000Z";
+    let is_like = |(byte, form): (u8, u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == other,
+    };
+    name.len() == FORM.len() && name.bytes().zip(FORM.bytes()).all(is_like)
+}
+
+/// Removes the copy in a folder, and the folder if nothing else is in it.
+fn remove(folder: &Path, name: &str) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(name) {
+            let path = entry.path();
+            fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    // Something else may be in it.
+    _ = fs::remove_dir(folder);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_copy_is_named_by_its_time() {
+        assert!(is_of_time(&now()), "{}", now());
+        for name in [
+            "",
+            "20260504T120000.000",
+            "20260504T120000.000Zx",
+            "2026-5-4T120000.000Z",
+        ] {
+            assert!(!is_of_time(name), "{name}");
+        }
     }
 }

@@ -73,7 +73,23 @@ impl Import {
 }
 
 async fn into_store(url: &StoreUrl, bar: &Arc<Bar>) -> Result<ImportView> {
-    let store = store::open(url).await?;
+    let mut told = |imported: &Imported| {
+        bar.say(format!("{} events", grouped(imported.events)));
+    };
+    let imported = fill(store::open(url).await?, chunks(Arc::clone(bar)), &mut told).await?;
+    Ok(ImportView::of(&imported))
+}
+
+/// Imports into a store that nobody else has open, and closes it.
+pub async fn fill<S, E>(
+    store: store::Store,
+    lines: S,
+    told: &mut (dyn FnMut(&Imported) + Send),
+) -> Result<Imported>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send,
+    E: std::fmt::Display,
+{
     let (committer, closing) = commit::start(
         store.writer,
         commit::Options::default(),
@@ -88,13 +104,11 @@ async fn into_store(url: &StoreUrl, bar: &Arc<Bar>) -> Result<ImportView> {
         committer: committer.clone(),
         signing: Signing::default(),
     };
-    let mut told = |imported: &Imported| {
-        bar.say(format!("{} events", grouped(imported.events)));
-    };
-    let imported = transfer::import(&target, chunks(Arc::clone(bar)), &mut told).await;
+    let imported = transfer::import(&target, lines, told).await;
+    drop(target);
     committer.close();
     closing.await.context("the store was not closed")??;
-    Ok(ImportView::of(&imported?))
+    Ok(imported?)
 }
 
 async fn into_host(client: &Client, bar: &Arc<Bar>) -> Result<ImportView> {

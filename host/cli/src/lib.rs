@@ -44,6 +44,7 @@ mod runs;
 mod secret;
 mod serve;
 mod shadow;
+mod shipping;
 mod show_config;
 mod signing;
 mod snapshot;
@@ -138,6 +139,9 @@ enum Command {
     Export(export::Export),
     Import(import::Import),
     Backup(backup::Backup),
+    Ship(shipping::Ship),
+    Recover(shipping::Recover),
+    Drill(shipping::Drill),
     Migrate(migrate::Migrate),
     Bench(bench::Bench),
     #[command(name = Compiler::ARGUMENT, hide = true)]
@@ -302,6 +306,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Export(export) => export.run().await,
         Command::Import(import) => import.run().await,
         Command::Backup(backup) => backup.run().await,
+        Command::Ship(ship) => ship.run().await,
+        Command::Recover(recover) => recover.run().await,
+        Command::Drill(drill) => drill.run().await,
         Command::Migrate(migrate) => migrate.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::CompileComponent(compile) => compile.run(),

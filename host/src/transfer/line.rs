@@ -241,15 +241,23 @@ pub struct AnchorData<'a> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Totals {
+    /// Components.
     pub modules: u64,
+    /// Activations.
     pub plans: u64,
+    /// Events that were dropped from projections.
     #[serde(default)]
     pub dropped: u64,
+    /// Commits.
     pub commits: u64,
+    /// Events.
     pub events: u64,
+    /// Archived streams.
     pub streams: u64,
+    /// Truncated streams.
     #[serde(default)]
     pub anchors: u64,
+    /// The position of the last event.
     pub head: u64,
 }
 

@@ -17,5 +17,6 @@ mod write;
 pub use error::{Error, Failed};
 pub use export::Export;
 pub use import::{Imported, Target, import};
-pub use line::{END, FORMAT};
+pub use line::{END, FORMAT, Totals};
 pub use lines::LINE_BYTES_MAX;
+pub use write::{archived as write_archived, begin as write_begin, end as write_end};

@@ -20,6 +20,9 @@ use crate::store::{
 };
 
 /// Writes the first line.
+///
+/// # Errors
+/// When it can't be written as JSON.
 pub fn begin(after: Option<(Position, EventId)>, head: Position, out: &mut Vec<u8>) -> Result<()> {
     let data = BeginData {
         format: FORMAT,
@@ -176,6 +179,9 @@ fn command(record: &CommandRecord) -> CommandData<'_> {
 }
 
 /// Writes the mark of an archived stream.
+///
+/// # Errors
+/// When it can't be written as JSON.
 pub fn archived(stream: &StreamId, since: Timestamp, out: &mut Vec<u8>) -> Result<()> {
     let line = Line {
         subject: Some(stream.as_str().into()),
@@ -215,6 +221,9 @@ pub fn anchor(anchor: &Anchor, state: &Body, out: &mut Vec<u8>) -> Result<()> {
 }
 
 /// Writes the last line.
+///
+/// # Errors
+/// When it can't be written as JSON.
 pub fn end(totals: &Totals, out: &mut Vec<u8>) -> Result<()> {
     json(END, END.to_owned(), None, totals, out)
 }

@@ -74,7 +74,10 @@ pub use stored::{Import, StoredCommit, StoredEvent, StoredPage};
 pub use streams::{ArchivedStreams, STREAMS_PAGE_MAX, StreamFilter, StreamInfo, StreamsPage};
 pub use tenants::{StoredTenant, TENANTS_MAX, TenantStore};
 pub use types::{TypeStore, TypeUse};
-pub use url::{Backup, Migrated, StoreUrl, backup, is_there, migrate, open, open_reading};
+pub use url::{
+    Backup, Migrated, StoreUrl, backup, finish_recovering, is_there, migrate, open, open_reading,
+    open_recovering,
+};
 pub use wake::Wakes;
 
 use quipu_model::supervise::Supervisor;

@@ -100,6 +100,34 @@ pub async fn open(url: &StoreUrl) -> Result<Store> {
     }
 }
 
+/// Opens an empty store in PostgreSQL for a recovery, or one in which a recovery did not finish.
+/// Nobody else can open it until [`finish_recovering`]: neither a host nor an export.
+///
+/// # Errors
+/// When it can't be opened, is not empty, or is not in PostgreSQL.
+pub async fn open_recovering(url: &StoreUrl) -> Result<Store> {
+    match url {
+        StoreUrl::Postgres(url) => postgres::open_recovering(url).await,
+        StoreUrl::Sqlite(_) | StoreUrl::Memory => Err(not_postgres()),
+    }
+}
+
+/// Marks the recovery of a store as finished. It can be opened from then on.
+///
+/// # Errors
+/// When the server does not answer, or the store is not in PostgreSQL.
+pub async fn finish_recovering(url: &StoreUrl) -> Result<()> {
+    match url {
+        StoreUrl::Postgres(url) => postgres::finish_recovering(url).await,
+        StoreUrl::Sqlite(_) | StoreUrl::Memory => Err(not_postgres()),
+    }
+}
+
+fn not_postgres() -> Error {
+    let why = "only a store in PostgreSQL is marked; a SQLite file gets its name at the end";
+    Error::Url(why.to_owned())
+}
+
 /// Returns whether there is a store at an address. Creates nothing.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ mod inline;
 mod lookup;
 mod memory;
 mod reader;
+mod recovering;
 mod rejected;
 mod scans;
 mod schema;
@@ -84,9 +85,24 @@ impl Default for Options {
 /// # Errors
 /// `Unavailable` when the server can't be reached, or does not answer.
 pub async fn open(url: &Url, options: &Options) -> Result<Store> {
+    opened(url, options, false).await
+}
+
+/// Opens an empty store for a recovery, or one in which a recovery did not finish.
+pub async fn open_recovering(url: &Url) -> Result<Store> {
+    opened(url, &Options::default(), true).await
+}
+
+/// Lets others open a store after its recovery.
+pub async fn finish_recovering(url: &Url) -> Result<()> {
+    let mut connection = connect(url, &Options::default()).await?;
+    recovering::finish(&mut connection).await
+}
+
+async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store> {
     let options = url.or(options);
     let base = url.options()?;
-    let (secret, namespace) = found(url, &options).await?;
+    let (secret, namespace) = found(url, &options, is_recovery).await?;
     // One more listens.
     let pool = Pool::new(&base, &options, options.readers.saturating_sub(1).max(1));
     let (waker, wakes) = super::wake::Waker::new();
@@ -119,10 +135,14 @@ pub async fn open(url: &Url, options: &Options) -> Result<Store> {
 
 /// Returns the secret of a store, and the number that distinguishes its advisory locks. Creates the
 /// store when the schema is empty or missing.
-async fn found(url: &Url, options: &Options) -> Result<([u8; 32], i64)> {
+async fn found(url: &Url, options: &Options, is_recovery: bool) -> Result<([u8; 32], i64)> {
     let mut connection = connect(url, options).await?;
     session::check(&mut connection, url.schema()).await?;
     schema::check(&mut connection, url.schema()).await?;
+    match is_recovery {
+        true => recovering::begin(&mut connection).await?,
+        false => recovering::check(&mut connection).await?,
+    }
     let secret = secret(&mut connection).await?;
     let namespace = sqlx::query("SELECT oid::bigint % 524288 FROM pg_namespace WHERE nspname = $1")
         .bind(url.schema())

@@ -1,0 +1,251 @@
+//! Writes the export of a host into a folder.
+
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+
+use super::super::Client;
+use super::archive::{self, Archive};
+use super::host::{Incoming, cut_off};
+use super::line::{Commit, Kind, Line, Shared};
+use super::manifest::{self, EXTENSION, Entry, Manifest, stem, sync_folder, write_durably};
+use super::segment::{self, Tally};
+use quipu::model::Digest;
+
+/// The file that one shipper locks.
+const LOCK: &str = "ship.lock";
+/// A segment while it is written.
+const PARTIAL: &str = "segment.partial";
+
+/// A folder that this process writes.
+pub struct Shipper {
+    dir: PathBuf,
+    _lock: File,
+    manifest: Manifest,
+    /// The digest of each line that is no commit and no event, by its id.
+    known: HashMap<String, Digest>,
+    segment_bytes: u64,
+}
+
+/// What a look at the host shipped.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Shipped {
+    pub events: u64,
+    pub bytes: u64,
+}
+
+/// Lines that are not in a file yet.
+#[derive(Default)]
+struct Pending {
+    text: Vec<u8>,
+    tally: Tally,
+    known: Vec<(String, Digest)>,
+    /// The last commit, if it may be one of several of an append.
+    shared: Option<Shared>,
+}
+
+impl Shipper {
+    /// Opens a folder, and makes it if it is missing. Reads and checks all segments. Removes files
+    /// of segments that the manifest does not list.
+    ///
+    /// # Errors
+    /// When another shipper writes it, or its content was changed.
+    pub fn open(dir: &Path, segment_bytes: u64, told: &mut dyn FnMut(u64)) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        let lock = lock(dir)?;
+        if archive::read(dir)?.is_none() {
+            Manifest::new(Vec::new())?.write(dir)?;
+        }
+        let archive = Archive::open(dir)?;
+        let mut known = HashMap::new();
+        archive.read(told, &mut |_, line, kind, text| {
+            if is_state(kind) {
+                known.insert(line.id.to_string(), Digest::of(text));
+            }
+            Ok(())
+        })?;
+        let shipper = Self {
+            dir: dir.to_owned(),
+            _lock: lock,
+            manifest: archive.manifest,
+            known,
+            segment_bytes,
+        };
+        shipper.clean()?;
+        Ok(shipper)
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Ships what is new at the host. When the log has not grown, components, activations and
+    /// marks are compared only if `is_full`.
+    ///
+    /// # Errors
+    /// [`Away`](super::host::Away) when the host is not available. What was shipped before stays.
+    pub async fn ship(&mut self, client: &Client, is_full: bool) -> Result<Shipped> {
+        let mut incoming = Incoming::begin(client, &self.manifest).await?;
+        if incoming.head == self.manifest.last() && !is_full {
+            return Ok(Shipped::default());
+        }
+        let (mut shipped, mut pending) = (Shipped::default(), Pending::default());
+        let mut is_complete = false;
+        while let Some(text) = incoming.next().await? {
+            let line = Line::read(&text)?;
+            let kind = line.kind()?;
+            if kind == Kind::End {
+                is_complete = true;
+                continue;
+            }
+            if pending.tally.bytes >= self.segment_bytes && pending.may_end_before(&line, kind)? {
+                shipped.add(&pending);
+                self.seal(std::mem::take(&mut pending))?;
+            }
+            let digest = is_state(kind).then(|| Digest::of(&text));
+            if let Some(digest) = digest
+                && self.known.get(&*line.id) == Some(&digest)
+            {
+                continue;
+            }
+            pending.add(&line, kind, &text, self.manifest.last())?;
+            pending
+                .known
+                .extend(digest.map(|it| (line.id.to_string(), it)));
+        }
+        if !is_complete {
+            return Err(cut_off());
+        }
+        pending.tally.check_whole()?;
+        if pending.tally.lines > 0 {
+            shipped.add(&pending);
+            self.seal(pending)?;
+        }
+        Ok(shipped)
+    }
+
+    /// Writes lines into a segment, together with the small segments before it, so that there are
+    /// few segments and each byte is written only a few times.
+    fn seal(&mut self, pending: Pending) -> Result<()> {
+        let entries = &self.manifest.segments;
+        let (mut from, mut bytes) = (entries.len(), pending.tally.bytes);
+        while let Some(before) = from.checked_sub(1).and_then(|it| entries.get(it))
+            && before.bytes <= bytes.saturating_mul(2)
+            && before.bytes.saturating_add(bytes) <= self.segment_bytes
+        {
+            from -= 1;
+            bytes += before.bytes;
+        }
+        let (kept, merged) = entries.split_at(from);
+        let (mut text, mut tally) = (Vec::new(), Tally::default());
+        for entry in merged {
+            text.extend_from_slice(&segment::read(&self.dir, entry)?);
+            tally.append(&entry.into());
+        }
+        text.extend_from_slice(&pending.text);
+        tally.append(&pending.tally);
+
+        let mut manifest = Manifest::new(kept.to_vec())?;
+        let after = manifest.last();
+        let (first, last) = (tally.first.unwrap_or(after), tally.last.unwrap_or(after));
+        let file = self.free_name(first, last);
+        let partial = self.dir.join(PARTIAL);
+        write_durably(&partial, &text)?;
+        let path = self.dir.join(&file);
+        fs::rename(&partial, &path).with_context(|| path.display().to_string())?;
+        sync_folder(&self.dir)?;
+        let entry = Entry::new(&manifest, file, &tally, Digest::of(&text));
+        manifest.segments.push(entry);
+        let manifest = Manifest::new(manifest.segments)?;
+        manifest.write(&self.dir)?;
+        let merged = merged.to_vec();
+        self.manifest = manifest;
+        self.known.extend(pending.known);
+        for entry in merged {
+            // The manifest does not list it any more; the next start removes it otherwise.
+            _ = fs::remove_file(self.dir.join(entry.file));
+        }
+        Ok(())
+    }
+
+    /// A name that no file has.
+    fn free_name(&self, first: u64, last: u64) -> String {
+        let stem = stem(first, last);
+        let mut name = format!("{stem}{EXTENSION}");
+        for number in 2_u64.. {
+            if !self.dir.join(&name).exists() {
+                break;
+            }
+            name = format!("{stem}{number}.{EXTENSION}");
+        }
+        name
+    }
+
+    /// Removes what was not shipped before a crash.
+    fn clean(&self) -> Result<()> {
+        for name in archive::unlisted(&self.dir, &self.manifest)? {
+            let path = self.dir.join(name);
+            fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+        for name in [PARTIAL, manifest::PARTIAL] {
+            // Usually there is none.
+            _ = fs::remove_file(self.dir.join(name));
+        }
+        Ok(())
+    }
+}
+
+impl Pending {
+    fn add(&mut self, line: &Line<'_>, kind: Kind, text: &Bytes, after: u64) -> Result<()> {
+        self.tally.add(line, kind, text.len(), after)?;
+        self.text.extend_from_slice(text);
+        match kind {
+            Kind::Commit => self.shared = line.data::<Commit<'_>>()?.shared(),
+            Kind::Event => {}
+            _ => self.shared = None,
+        }
+        Ok(())
+    }
+
+    /// Whether another segment may begin with a line: not within the commits of one append.
+    fn may_end_before(&self, line: &Line<'_>, kind: Kind) -> Result<bool> {
+        Ok(match kind {
+            Kind::Event => false,
+            Kind::Commit => {
+                let shared = line.data::<Commit<'_>>()?.shared();
+                shared.is_none() || shared != self.shared
+            }
+            _ => true,
+        })
+    }
+}
+
+impl Shipped {
+    fn add(&mut self, pending: &Pending) {
+        self.events += pending.tally.events;
+        self.bytes += pending.tally.bytes;
+    }
+}
+
+/// Whether a line is shipped only when it is new or changed.
+fn is_state(kind: Kind) -> bool {
+    !matches!(kind, Kind::Commit | Kind::Event)
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK);
+    let shown = path.display();
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| shown.to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{shown}: another `quipu ship` writes this folder; one folder has one shipper")
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| shown.to_string()),
+    }
+}
