@@ -20,6 +20,8 @@ mod program;
 mod projections;
 mod proving;
 mod serve;
+mod shipping;
+mod ships;
 mod steady;
 mod subscriptions;
 mod swapping;

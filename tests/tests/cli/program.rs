@@ -157,6 +157,12 @@ impl Said {
             assert!(problem["code"].is_string(), "{}", self.out);
         }
     }
+
+    /// Checks that it ended with this code, with this text on stderr.
+    pub fn fails_with_output(self, code: i32, said: &str) {
+        assert_eq!(self.code, code, "{}", self.err);
+        assert!(self.err.contains(said), "{}", self.err);
+    }
 }
 
 pub fn said(output: &Output) -> Said {

@@ -1,0 +1,368 @@
+//! Shipping the log, and recovering it.
+
+use std::fs;
+use std::path::Path;
+
+use quipu::model::Position;
+use quipu::proof::Scope;
+use quipu_tests::{Place, on_every_store, seed};
+use rand::Rng;
+use serde_json::Value;
+
+use crate::program::{Served, run, text};
+use crate::ships::{
+    Shipping, bank, commands, ended_commits, events_until, exported, pay, recover, remove,
+    segments, ship, start,
+};
+
+on_every_store!(
+    a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position,
+    a_store_that_is_not_empty_is_left_as_it_is,
+);
+
+async fn a_log_that_was_shipped_before_a_kill_is_recovered_up_to_any_position(place: Place) {
+    let mut host = start(&place);
+    let dir = host.path("shipped");
+    bank(&host);
+    let mut shipping = Shipping::start(&host, &dir);
+    let mut load = commands(&host, 40, 60);
+    for stream in ["account-1", "account-2"] {
+        host.run(&["archive", stream]).ok();
+    }
+    host.run(&["restore", "account-1"]).ok();
+    host.run(&["truncate", "account-3", "--before", "1"]).ok();
+    shipping.until(300);
+    host.child.kill().unwrap();
+    host.child.wait().unwrap();
+    shipping.kill();
+    load.kill().unwrap();
+    load.wait().unwrap();
+    let before = run(&["export", "--store", place.url()]).ok();
+
+    let shipped = segments(&dir).last().unwrap()["last"].as_u64().unwrap();
+    assert!(shipped >= 300);
+    let other = place.another();
+    if let Some(file) = place.url().strip_prefix("sqlite:") {
+        remove(Path::new(file));
+        recover(&dir, place.url(), &[]).ok();
+        check(&place, &before, shipped).await;
+    } else {
+        recover(&dir, other.url(), &[]).ok();
+        check(&other, &before, shipped).await;
+    }
+    let positions = match (seed::is_long(), place.url().starts_with("sqlite:")) {
+        (true, _) => 100,
+        (false, true) => 20,
+        (false, false) => 3,
+    };
+    let mut random = seed::random(seed::seeds(1)[0]);
+    for _ in 0..positions {
+        let until = random.random_range(0..=shipped);
+        let place = place.another();
+        let said = recover(
+            &dir,
+            place.url(),
+            &["--until", &until.to_string(), "--json"],
+        )
+        .ok();
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(
+            said["position"],
+            ended_commits(&before, until),
+            "until {until}"
+        );
+        check(&place, &before, until).await;
+    }
+}
+
+/// Compares the commits and events up to a position, and verifies the decisions.
+async fn check(place: &Place, before: &str, until: u64) {
+    let host = place.host().await;
+    let found = exported(&host).await;
+    let (found, expected) = (events_until(&found, until), events_until(before, until));
+    assert_eq!(found.len(), expected.len());
+    assert!(found == expected, "until {until}");
+    let verified = host.verify(&Scope::default(), &mut |_| {}).await.unwrap();
+    assert!(verified.is_sound(), "until {until}: {verified:?}");
+    host.shutdown().await.unwrap();
+}
+
+async fn a_store_that_is_not_empty_is_left_as_it_is(place: Place) {
+    let host = start(&place);
+    bank(&host);
+    let dir = host.path("shipped");
+    ship(&host, &dir, &[]).ok();
+    let before = host.run(&["export"]).ok();
+    drop(host);
+    let refused = recover(&dir, place.url(), &[]);
+    let expected = match place.url().starts_with("sqlite:") {
+        true => "is there already",
+        false => "is not empty",
+    };
+    refused.fails(1, expected);
+    assert_eq!(run(&["export", "--store", place.url()]).ok(), before);
+    let host = place.host().await;
+    assert!(host.log_head().await.unwrap() > Position(0));
+    host.shutdown().await.unwrap();
+}
+
+#[test]
+fn marks_of_streams_are_those_of_the_recovered_position() {
+    let host = Served::start();
+    let dir = host.path("shipped");
+    bank(&host);
+    ship(&host, &dir, &[]).ok();
+    let mut exports = Vec::new();
+    for act in [
+        &["archive", "account-1"][..],
+        &["truncate", "account-2", "--before", "2"],
+        &["restore", "account-1"],
+        &["archive", "account-3"],
+    ] {
+        host.run(act).ok();
+        exports.push(host.run(&["export"]).ok());
+        ship(&host, &dir, &[]).ok();
+    }
+    for (number, export) in exports.into_iter().enumerate() {
+        let head = Value::from(ended_commits(&export, u64::MAX)).to_string();
+        let file = host.path(&format!("recovered-{number}.db"));
+        let store = format!("sqlite:{}", text(&file));
+        recover(&dir, &store, &["--until", &head]).ok();
+        assert_eq!(run(&["export", "--store", &store]).ok(), export);
+    }
+}
+
+#[test]
+fn a_time_ends_before_the_first_later_commit() {
+    let host = Served::start();
+    let dir = host.path("shipped");
+    bank(&host);
+    let first = host.run(&["export"]).ok();
+    let last = first.lines().rfind(|line| line.contains("\"position\":"));
+    let last: Value = serde_json::from_str(last.unwrap()).unwrap();
+    pay(&host, "account-1");
+    ship(&host, &dir, &[]).ok();
+    let store = format!("sqlite:{}", text(&host.path("recovered.db")));
+    recover(&dir, &store, &["--until", last["time"].as_str().unwrap()]).ok();
+    assert_eq!(run(&["export", "--store", &store]).ok(), first);
+    let store = format!("sqlite:{}", text(&host.path("none.db")));
+    recover(&dir, &store, &["--until", "99999"]).fails(1, "position 99999 was not shipped");
+    recover(&dir, &store, &["--until", "yesterday"]).fails(2, "expected a position, or a time");
+    recover(&dir, "memory:", &[]).fails(2, "memory:");
+    recover(&host.path("nothing"), &store, &[]).fails(1, "nothing");
+}
+
+/// A host whose log is in several segments.
+fn several() -> (Served, std::path::PathBuf) {
+    let host = Served::start();
+    let dir = host.path("shipped");
+    bank(&host);
+    let small = ["--segment-bytes", "2000"];
+    ship(&host, &dir, &small).ok();
+    for _ in 0..3 {
+        pay(&host, "account-1");
+        pay(&host, "account-2");
+        ship(&host, &dir, &small).ok();
+    }
+    assert!(segments(&dir).len() >= 3, "{:?}", segments(&dir));
+    (host, dir)
+}
+
+#[test]
+fn a_flipped_byte_is_named() {
+    let (host, dir) = several();
+    let store = host.path("recovered.db");
+    let url = format!("sqlite:{}", text(&store));
+    let mut random = seed::random(seed::seeds(1)[0]);
+    let listed = segments(&dir);
+    let files = listed.iter().map(|it| it["file"].as_str().unwrap());
+    for file in files.chain(["manifest.json"]) {
+        let path = dir.join(file);
+        let whole = fs::read(&path).unwrap();
+        for _ in 0..3 {
+            let mut changed = whole.clone();
+            let index = random.random_range(0..changed.len());
+            changed[index] ^= 1 << random.random_range(0..8);
+            fs::write(&path, &changed).unwrap();
+            let refused = recover(&dir, &url, &[]);
+            assert!(refused.err.contains("was changed"), "{}", refused.err);
+            refused.fails(1, file);
+            assert!(!store.exists());
+            run(&["drill", &text(&dir)]).fails_with_output(1, file);
+            ship(&host, &dir, &[]).fails(1, file);
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    recover(&dir, &url, &[]).ok();
+    assert_eq!(
+        run(&["export", "--store", &url]).ok(),
+        host.run(&["export"]).ok()
+    );
+    let rest = fs::read_dir(host.dir.path()).unwrap();
+    let mut rest = rest.map(|it| it.unwrap().file_name().into_string().unwrap());
+    assert!(rest.all(|name| !name.contains("recovering")));
+}
+
+#[test]
+fn a_segment_that_is_missing_or_has_another_length_is_named() {
+    let (host, dir) = several();
+    let url = format!("sqlite:{}", text(&host.path("recovered.db")));
+    let file = segments(&dir)[1]["file"].as_str().unwrap().to_owned();
+    let path = dir.join(&file);
+    let whole = fs::read(&path).unwrap();
+    for (content, said) in [
+        (None, "the segment is missing"),
+        (Some(whole[..whole.len() - 1].to_vec()), "was cut off"),
+        (Some([&whole[..], b"\n"].concat()), "bytes were added"),
+    ] {
+        match content {
+            None => fs::remove_file(&path).unwrap(),
+            Some(content) => fs::write(&path, content).unwrap(),
+        }
+        let refused = recover(&dir, &url, &[]);
+        assert!(refused.err.contains(&file), "{}", refused.err);
+        refused.fails(1, said);
+    }
+    fs::write(&path, &whole).unwrap();
+    fs::remove_file(dir.join("manifest.json")).unwrap();
+    for refused in [recover(&dir, &url, &[]), ship(&host, &dir, &[])] {
+        refused.fails(1, "the manifest is missing");
+    }
+}
+
+#[test]
+fn what_the_manifest_does_not_list_is_shipped_again() {
+    let (host, dir) = several();
+    let (lost, partial) = (
+        dir.join("000000000099-000000000100.ndjson"),
+        dir.join("segment.partial"),
+    );
+    fs::write(&lost, "{").unwrap();
+    fs::write(&partial, "{").unwrap();
+    let url = format!("sqlite:{}", text(&host.path("recovered.db")));
+    recover(&dir, &url, &[]).ok();
+    pay(&host, "account-1");
+    ship(&host, &dir, &[]).ok();
+    assert!(!lost.exists() && !partial.exists());
+    let url = format!("sqlite:{}", text(&host.path("more.db")));
+    recover(&dir, &url, &[]).ok();
+    let export = run(&["export", "--store", &url]).ok();
+    assert_eq!(export, host.run(&["export"]).ok());
+    // Nothing is new.
+    let told = ship(&host, &dir, &["--json"]).ok();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["events"], 0);
+}
+
+#[test]
+fn a_folder_has_one_log_and_one_shipper() {
+    let host = Served::start();
+    let dir = host.path("shipped");
+    bank(&host);
+    let mut shipping = Shipping::start(&host, &dir);
+    shipping.until(3);
+    ship(&host, &dir, &[]).fails(1, "another `quipu ship` writes this folder");
+    shipping.kill();
+    let other = Served::start();
+    ship(&other, &dir, &[]).fails(1, "is of another log: it ends at position");
+    bank(&other);
+    ship(&other, &dir, &[]).fails(1, "is of another log: its event at position");
+    ship(&host, &dir, &[]).ok();
+}
+
+#[test]
+fn a_drill_passes_and_fails() {
+    let (host, dir) = several();
+    let folder = text(&dir);
+    let told = host.run(&["drill", &folder, "--json"]).ok();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["passed"], &told["findings"]),
+        (&true.into(), &0.into())
+    );
+    assert_eq!(told["position"], told["host_position"]);
+    assert_eq!(told["rpo_seconds"], 0.0);
+    assert!(told["decisions"].as_u64().unwrap() > 5, "{told}");
+    assert_eq!(told["chain"], segments(&dir).last().unwrap()["chain"]);
+    pay(&host, "account-1");
+    let told = host.run(&["drill", &folder, "--json"]).ok();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert!(told["rpo_seconds"].as_f64().unwrap() > 0.0, "{told}");
+    let kept = format!("sqlite:{}", text(&host.path("kept.db")));
+    let told = run(&["drill", &folder, "--to", &kept]).ok();
+    assert!(told.contains("the drill passed"), "{told}");
+    assert!(host.path("kept.db").exists());
+
+    // A history that nobody decided.
+    let file = host.run(&["export"]).ok();
+    let (before, after) = file.rsplit_once(r#""data":{"amount":5}"#).unwrap();
+    let changed = format!(r#"{before}"data":{{"amount":8}}{after}"#);
+    let other = Served::start_in(tempfile::tempdir().unwrap(), &[]);
+    other.run_with(&["import"], &changed).ok();
+    let dir = other.path("shipped");
+    ship(&other, &dir, &[]).ok();
+    let failed = run(&["drill", &text(&dir)]);
+    assert!(failed.out.contains("findings"), "{}", failed.out);
+    failed.fails_with_output(1, "the history is not sound: 1 findings");
+    let failed = run(&["drill", &text(&dir), "--json"]);
+    let told: Value = serde_json::from_str(failed.out.trim()).unwrap();
+    assert_eq!((failed.code, &told["passed"]), (1, &false.into()));
+}
+
+#[test]
+fn an_unfinished_recovery_into_postgres_cannot_be_served() {
+    let host = Served::start();
+    let dir = host.path("shipped");
+    bank(&host);
+    ship(&host, &dir, &[]).ok();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let place = Place::postgres();
+    let url = place.url().parse().unwrap();
+    runtime.block_on(async {
+        let opened = quipu::store::open_recovering(&url).await.unwrap();
+        opened.writer.close().await.unwrap();
+    });
+    let export = ["export", "--store", place.url()];
+    run(&export).fails(1, "a recovery into it did not finish");
+    run(&["serve", "--store", place.url()]).fails(1, "a recovery into it did not finish");
+    recover(&dir, place.url(), &[]).ok();
+    assert_eq!(run(&export).ok(), host.run(&["export"]).ok());
+}
+
+#[test]
+fn the_newest_backups_are_kept() {
+    let host = Served::start();
+    bank(&host);
+    let store = format!("sqlite:{}", text(&host.path("q.db")));
+    let dir = host.path("copies");
+    let mut copies = Vec::new();
+    fs::create_dir_all(dir.join("20000101T000000.000Z")).unwrap();
+    fs::write(dir.join("20000101T000000.000Z/q.db.1.partial"), "x").unwrap();
+    fs::write(dir.join("notes"), "x").unwrap();
+    for _ in 0..4 {
+        let told = run(&[
+            "backup",
+            &text(&dir),
+            "--store",
+            &store,
+            "--keep",
+            "2",
+            "--json",
+        ])
+        .ok();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        copies.push(told["path"].as_str().unwrap().to_owned());
+    }
+    let are_there: Vec<bool> = copies.iter().map(|it| Path::new(it).exists()).collect();
+    assert_eq!(are_there, [false, false, true, true]);
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 3, "{dir:?}");
+    let copy = format!("sqlite:{}", copies[3]);
+    assert_eq!(
+        run(&["export", "--store", &copy]).ok(),
+        host.run(&["export"]).ok()
+    );
+    let gone = format!("sqlite:{}", text(&host.path("gone.db")));
+    run(&["backup", &text(&dir), "--store", &gone, "--keep", "1"]).fails(1, "there is no store");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 3, "{dir:?}");
+    run(&["backup", &text(&dir), "--keep", "0"]).fails(2, "--keep");
+}
