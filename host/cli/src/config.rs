@@ -17,6 +17,7 @@ use anyhow::Result;
 use toml::Value as Toml;
 
 use super::exit::WrongUse;
+use super::log_format;
 use super::secret::Secret;
 use quipu::model::{Invalid, PublicKey, check_metadata};
 use quipu::store::StoreUrl;
@@ -123,6 +124,10 @@ impl Config {
         let checks = [
             ("store", config.check_store()),
             ("log", config.check_log()),
+            (
+                "log_format",
+                log_format::is_json(&config.general().log_format).map(drop),
+            ),
             ("keys", config.keys().map(drop).map_err(|error| error.0)),
             ("metadata", config.check_metadata()),
             ("http.bodies_bytes_max", config.check_bodies()),

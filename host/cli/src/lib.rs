@@ -28,6 +28,7 @@ mod groups;
 mod import;
 mod inspect;
 mod log;
+mod log_format;
 mod marks;
 mod migrate;
 mod modules;

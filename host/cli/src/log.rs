@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+use super::log_format::Form;
 use quipu::model::escaped;
 
 /// Lines that wait to be written; further ones are lost.
@@ -56,6 +57,7 @@ pub fn start() -> WorkerGuard {
         // Otherwise the subscriber would report its own errors on the same broken output, and
         // panic.
         .log_internal_errors(false)
+        .event_format(Form::default())
         .with_env_filter(filter)
         .with_filter_reloading();
     let handle = subscriber.reload_handle();

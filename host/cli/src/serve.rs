@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::{Config, Flags};
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
-use super::{log, modules, reload, rules, tls};
+use super::{log, log_format, modules, reload, rules, tls};
 use quipu::store::{self, StoreUrl};
 use quipu::{Host, engine, projection, subscribe};
 use quipu_server::tls::Tls;
@@ -88,6 +88,7 @@ impl Serve {
         let config = Config::load(self.config.as_deref(), &self.flags())?;
         let general = config.general();
         log::set(&general.log).map_err(WrongUse)?;
+        log_format::set(&general.log_format).map_err(WrongUse)?;
         let url: StoreUrl = general
             .store
             .reveal()

@@ -44,6 +44,11 @@ impl Names {
         Some(names)
     }
 
+    /// When the certificate expires, in seconds since 1970 UTC.
+    pub fn expires_s(&self) -> u64 {
+        self.expires_s
+    }
+
     /// The caller with this certificate, by the first rule that applies.
     pub fn caller(&self, rules: &[file::Certificate]) -> Option<Caller> {
         let (rule, name) = rules

@@ -44,6 +44,18 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// All kinds, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Trap,
+        Self::OutOfFuel,
+        Self::Deadline,
+        Self::OutOfMemory,
+        Self::OutputTooLarge,
+        Self::Internal,
+        Self::Contract,
+        Self::HostOutOfMemory,
+    ];
+
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {

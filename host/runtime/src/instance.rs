@@ -27,6 +27,8 @@ pub struct Instance {
     id: u64,
     /// Limits that replace the host's.
     limits: Option<Arc<Limits>>,
+    /// Memory that the module's usage contains.
+    counted_bytes: usize,
 }
 
 /// The state of one stream in the memory of the instance that opened it.
@@ -109,7 +111,10 @@ impl Instance {
     pub fn under(module: &Arc<Module>, limits: Option<Arc<Limits>>) -> Result<Self, Fault> {
         let own = limits.as_deref().unwrap_or(module.limits());
         let name = &module.manifest.name;
-        let fault = |broken: Broken| broken.of(name, module.digest);
+        let fault = |broken: Broken| {
+            module.usage.faulted(broken.kind);
+            broken.of(name, module.digest)
+        };
         let mut sandbox = Sandbox::new(&module.before, own, name.as_str().into()).map_err(fault)?;
         let instance = sandbox.instance;
         let broken = |error: wasmtime::Error| fault(Broken::by(&error, None));
@@ -119,7 +124,7 @@ impl Instance {
         let upcaster = indices.map(|indices| indices.load(sandbox.store(), &instance));
         let indices = module.projection.as_ref();
         let projection = indices.map(|indices| indices.load(sandbox.store(), &instance));
-        Ok(Self {
+        let mut created = Self {
             module: Arc::clone(module),
             sandbox,
             decider: decider.transpose().map_err(broken)?,
@@ -127,7 +132,10 @@ impl Instance {
             projection: projection.transpose().map_err(broken)?,
             id: INSTANCES.fetch_add(1, Ordering::Relaxed),
             limits,
-        })
+            counted_bytes: 0,
+        };
+        created.count_memory();
+        Ok(created)
     }
 
     /// Opens the aggregate of the stream with this key, from the beginning or from a snapshot,
@@ -355,7 +363,7 @@ impl Instance {
             return Err(fault(Broken::new(FaultKind::Contract, text)).into());
         };
         let called = self.sandbox.call(|store| call(guest, store));
-        called.map_err(|broken| fault(broken).into())
+        self.counted(called)
     }
 
     pub(super) fn call_upcaster<R>(
@@ -371,7 +379,7 @@ impl Instance {
             return Err(fault(super::steps::no_upcaster()).into());
         };
         let called = self.sandbox.call(|store| call(guest, store));
-        called.map_err(|broken| fault(broken).into())
+        self.counted(called)
     }
 
     pub(super) fn call_projection<R>(
@@ -387,7 +395,36 @@ impl Instance {
             return Err(fault(super::documents::no_projection()).into());
         };
         let called = self.sandbox.call(|store| call(guest, store));
-        called.map_err(|broken| fault(broken).into())
+        self.counted(called)
+    }
+
+    /// Counts what a call has used.
+    fn counted<R>(&mut self, called: Result<(R, Fuel), Broken>) -> Result<(R, Fuel), Failure> {
+        self.count_memory();
+        let usage = &self.module.usage;
+        match called {
+            Ok((answer, fuel)) => {
+                usage.used(fuel);
+                Ok((answer, fuel))
+            }
+            Err(broken) => {
+                // A call of a spent instance uses nothing, and its fault was counted.
+                if let Some(fuel) = broken.fuel {
+                    usage.used(fuel);
+                    usage.faulted(broken.kind);
+                }
+                let name = &self.module.manifest.name;
+                Err(broken.of(name, self.module.digest).into())
+            }
+        }
+    }
+
+    fn count_memory(&mut self) {
+        let bytes = self.sandbox.memory_bytes();
+        if bytes != self.counted_bytes {
+            self.module.usage.resized(self.counted_bytes, bytes);
+            self.counted_bytes = bytes;
+        }
     }
 
     /// Returns the resource of an aggregate, which must have been opened by this instance.
@@ -427,6 +464,7 @@ impl Instance {
 
     pub(super) fn fault(&self, mut broken: Broken, fuel: Fuel) -> Failure {
         broken.fuel = Some(fuel);
+        self.module.usage.faulted(broken.kind);
         broken
             .of(&self.module.manifest.name, self.module.digest)
             .into()
@@ -440,6 +478,12 @@ impl Instance {
             &known.content_type,
         );
         (found != named).then(|| format!("command {name} is {named}, this one is {found}"))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.module.usage.resized(self.counted_bytes, 0);
     }
 }
 

@@ -30,6 +30,7 @@ mod sandbox;
 mod steps;
 mod ticker;
 mod upload_error;
+mod usage;
 mod validate;
 
 pub use compiler::{Compiler, FAILED as COMPILER_FAILED};
@@ -44,6 +45,7 @@ pub use options::{Limits, Options};
 pub use projections::{Definition, Detail, Source};
 pub use steps::{Lifted, Step};
 pub use upload_error::Refused;
+pub use usage::Usage;
 pub use validate::{Decision, Outcome};
 
 /// The cost of a call: about one unit per instruction of the guest, equal on every machine.

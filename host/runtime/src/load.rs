@@ -1,5 +1,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
@@ -12,7 +13,7 @@ use super::interfaces::Surface;
 use super::sandbox::{Sandbox, State};
 use super::ticker::Ticker;
 use super::{
-    Compiler, Definition, Error, Export, Limits, Manifest, Module, Options, Refused, Step,
+    Compiler, Definition, Error, Export, Limits, Manifest, Module, Options, Refused, Step, Usage,
     diagnostics, projections, steps,
 };
 use quipu_model::Digest;
@@ -91,8 +92,9 @@ impl Runtime {
         if let Some(module) = self.loaded().get(&digest).and_then(Weak::upgrade) {
             return Ok(module);
         }
+        let begun = Instant::now();
         if let Some(component) = self.kept(digest) {
-            return self.loaded_of(digest, bytes, &component);
+            return self.loaded_of(digest, bytes, &component, begun);
         }
         let mut refused = self
             .0
@@ -106,13 +108,15 @@ impl Runtime {
         if let Some((_, why)) = refused.iter().find(|(known, _)| *known == digest) {
             return Err(why.clone());
         }
+        // Without the time in which others were compiled.
+        let begun = Instant::now();
         let component = self.compiled(bytes).inspect_err(|why| {
             if !why.to_string().contains(NO_PROCESS) {
                 refused.truncate(REFUSED_MAX - 1);
                 refused.push_front((digest, why.clone()));
             }
         })?;
-        let module = self.loaded_of(digest, bytes, &component)?;
+        let module = self.loaded_of(digest, bytes, &component, begun)?;
         // Only now, because rejected components are not stored.
         if let Some(cache) = &self.0.cache {
             cache.keep(digest, &component);
@@ -125,8 +129,11 @@ impl Runtime {
         digest: Digest,
         bytes: &[u8],
         component: &Component,
+        begun: Instant,
     ) -> Result<Arc<Module>, Refused> {
-        let module = Arc::new(self.module(digest, bytes.len(), component)?);
+        let mut module = self.module(digest, bytes.len(), component)?;
+        module.usage = Usage::new(begun.elapsed());
+        let module = Arc::new(module);
         let mut loaded = self.loaded();
         loaded.retain(|_, module| module.strong_count() > 0);
         loaded.insert(digest, Arc::downgrade(&module));
@@ -228,6 +235,7 @@ impl Runtime {
             exports,
             imports,
             other_exports: others,
+            usage: Usage::default(),
         })
     }
 

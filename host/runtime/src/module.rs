@@ -4,7 +4,7 @@ use wasmtime::component::InstancePre;
 
 use super::bindings::{decider, projection, upcaster};
 use super::sandbox::State;
-use super::{Definition, Limits, Manifest, Runtime, Step};
+use super::{Definition, Limits, Manifest, Runtime, Step, Usage};
 use quipu_model::{Category, Digest};
 
 /// A capability of a component, named as in the WIT.
@@ -50,6 +50,7 @@ pub struct Module {
     pub(super) exports: Vec<Export>,
     pub(super) imports: Vec<String>,
     pub(super) other_exports: Vec<String>,
+    pub(super) usage: Usage,
 }
 
 impl Module {
@@ -123,6 +124,11 @@ impl Module {
     /// The runtime that loaded the component.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// What the module has used since it was loaded.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     pub(super) fn limits(&self) -> &Limits {

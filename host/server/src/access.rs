@@ -154,6 +154,9 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         return Ok(Deed::unrecorded());
     };
     if let Err(failure) = administration::check(app, declared, request) {
+        if let Need::Action(action) = declared.need {
+            app.meters.denied(action);
+        }
         let deed = Deed::of(app, declared, request, &Caller::default());
         deed.denied(app, &failure.0.code).await;
         return Err(failure);
@@ -162,12 +165,14 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         Ok(caller) => caller,
         Err(failure) => {
             let failure = limits::refused(app, request, failure);
+            let has_credential = request.headers().contains_key(header::AUTHORIZATION);
+            app.meters.failed_login(&failure, has_credential);
             let deed = Deed::of(app, declared, request, &Caller::default());
             deed.denied(app, &failure.0.code).await;
             return Err(failure);
         }
     };
-    limits::admit(app, &caller, request)?;
+    limits::admit(app, &caller, request).inspect_err(|_| app.meters.rate_limited.add(1))?;
     if let Err(failure) = permit(app, declared, &caller, path.as_str(), request).await {
         let deed = Deed::of(app, declared, request, &caller);
         deed.denied(app, &failure.0.code).await;
@@ -309,7 +314,10 @@ async fn permit(
 /// Checks whether a caller may do something.
 pub(super) fn check(app: &App, caller: &Caller, action: Action, object: Object<'_>) -> Result<()> {
     let checked = app.options.rules.current().check(caller, action, object);
-    checked.map_err(|why| Failure::new(Code::Forbidden, why))
+    checked.map_err(|why| {
+        app.meters.denied(action);
+        Failure::new(Code::Forbidden, why)
+    })
 }
 
 /// Whether the role allows something; a policy decides only when it is known about which stream.

@@ -35,6 +35,8 @@ mod lines;
 mod log;
 mod long_read;
 mod marks;
+mod meters;
+mod metrics;
 mod modules;
 mod openapi;
 mod options;
@@ -90,6 +92,10 @@ pub(crate) struct App {
     access: Arc<access::Access>,
     /// Which operations the address answers.
     serves: administration::Serves,
+    /// What is counted of requests.
+    meters: Arc<meters::Meters>,
+    /// Reads figures of the store for measurements.
+    sampler: metrics::Sampler,
     /// Memory for bodies.
     bodies: Bodies,
     /// Memory for answers with pages.

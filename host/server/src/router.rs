@@ -23,7 +23,7 @@ use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
     commands, deed, deployments, documents, domain, draining, export, health, limits, lines, log,
-    marks, modules, openapi, pages, params, preflights, projections, rejections, reload, shadows,
+    marks, metrics, modules, openapi, pages, params, preflights, projections, rejections, reload, shadows,
     snapshots, state, streams, subscribe, subscriptions, tokens, types, verify,
 };
 use quipu::Host;
@@ -52,6 +52,8 @@ pub(super) fn app(host: Host, options: Options, ending: CancellationToken) -> Ap
         access: Arc::new(access.expect("every path declares its access")),
         host,
         serves: administration::Serves::Everything,
+        meters: Arc::default(),
+        sampler: metrics::Sampler::default(),
         bodies,
         answers,
         readings: Arc::new(Semaphore::new(LARGE_MAX)),
@@ -148,6 +150,7 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(health::status))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::whoami))

@@ -200,6 +200,13 @@ impl Tls {
         is_different
     }
 
+    /// When the certificate expires, in seconds since 1970 UTC; none when it does not say.
+    pub fn expires_s(&self) -> Option<u64> {
+        let current = self.identity.read();
+        let current = current.unwrap_or_else(PoisonError::into_inner);
+        Some(Names::read(current.chain.first()?)?.expires_s())
+    }
+
     /// Performs the handshake with a client.
     pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
     where

@@ -228,7 +228,10 @@ impl Host {
         projections: &ProjectionChanges,
     ) -> Result<Deployment, deploy::Error> {
         let registry = &self.tenant.registry;
-        let deployment = registry.activate(release, entry, projections).await?;
+        let activated = registry.activate(release, entry, projections).await;
+        let result = if activated.is_ok() { "done" } else { "failed" };
+        self.meters().activations.count(result);
+        let deployment = activated?;
         let changed = &deployment.projections;
         self.tenant.projections.settled(changed).await;
         Ok(deployment)
@@ -258,6 +261,7 @@ impl Prepared<'_> {
             && self.demand == Demand::Require
             && !found.passes()
         {
+            self.host.meters().activations.count("blocked");
             return Err(DeployError::Blocked(Box::new(found)));
         }
         let entry = Entry {

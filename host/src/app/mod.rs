@@ -5,6 +5,7 @@
 mod builder;
 mod deploy;
 mod error;
+mod figures;
 mod projections;
 mod provenance;
 mod readiness;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 pub use builder::Builder;
 pub use deploy::{Demand, Deploy, DeployError, Prepared};
 pub use error::{Error, StartError};
+pub use figures::{Figures, SubscriptionLag};
 pub use readiness::{Check, Readiness, STORE_READER, STORE_WRITER};
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
@@ -32,6 +34,7 @@ use crate::access::{Audit, Tenants, Tokens};
 use crate::commit;
 use crate::deploy::{Plan, Registry, Release, Uploaded};
 use crate::engine::{Append, AppendAll, Engine, Executed};
+use crate::meters::Meters;
 use crate::model::{Command, Context, Digest, Position, Signature, StreamId, Version};
 use crate::projection::Service;
 use crate::proof::Prover;
@@ -398,6 +401,16 @@ impl Host {
             tracing::warn!(%error, "the imported plan was not read");
         }
         imported
+    }
+
+    /// Returns the measurements of this host since it was started.
+    pub fn meters(&self) -> &Meters {
+        self.tenant.committer.meters()
+    }
+
+    /// Returns the number of aggregates in memory, and the guest memory of their instances in bytes.
+    pub fn warm(&self) -> (usize, usize) {
+        self.tenant.engine.warm()
     }
 
     /// Returns the number of commands and appends in flight.

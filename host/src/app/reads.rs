@@ -377,7 +377,14 @@ impl Host {
         self.keep_rejections().await;
         let prover = &self.tenant.prover;
         let release = release.into();
-        prover.preflight(&release, given, scope, progress).await
+        let found = prover.preflight(&release, given, scope, progress).await?;
+        let meters = self.meters();
+        let result = if found.passes() { "passed" } else { "objected" };
+        meters.preflights.count(result);
+        for objection in &found.objections {
+            meters.objections.count(objection.kind.as_str());
+        }
+        Ok(found)
     }
 
     /// Returns how snapshots were used since the host was started.

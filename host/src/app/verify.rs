@@ -2,6 +2,7 @@
 //! findings.
 
 use super::Host;
+use crate::model::{Clock, SystemClock};
 use crate::projection::{self, Compared, Mismatched};
 use crate::proof::{Error, Progress, ProjectionTally, Scope, Verified};
 use crate::store::Acknowledgement;
@@ -32,6 +33,10 @@ impl Host {
             let projections = &self.tenant.projections;
             let compared = projections.verify(&mut found, &mut reached).await?;
             verified.projections = compared.iter().map(tally).collect();
+        }
+        let is_whole = scope.category.is_none() && scope.sample.is_none();
+        if is_whole && verified.until == verified.head && verified.is_sound() {
+            self.meters().verified(SystemClock.now());
         }
         Ok(verified)
     }

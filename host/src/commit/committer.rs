@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::{Gauge, Handle, Message, Staged, Verdict};
+use crate::meters::Meters;
 use crate::store::{self, EventWriter, Import, InlineFold, Item, Outcome};
 use crate::supervise::Supervisor;
 
@@ -55,9 +56,11 @@ pub fn start(
 ) -> std::io::Result<(Handle, oneshot::Receiver<store::Result<()>>)> {
     let (queue, staged) = mpsc::unbounded_channel();
     let gauge = Arc::new(Gauge::default());
+    let meters = Arc::new(Meters::default());
     let handle = Handle {
         queue,
         gauge: Arc::clone(&gauge),
+        meters: Arc::clone(&meters),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -73,6 +76,7 @@ pub fn start(
                 inline,
                 staged,
                 gauge,
+                meters,
             };
             // The state of a batch is unknown after a panic.
             let running = supervisor.essential("committer", committer.run());
@@ -90,6 +94,7 @@ struct Committer {
     inline: Inline,
     staged: mpsc::UnboundedReceiver<Message>,
     gauge: Arc<Gauge>,
+    meters: Arc<Meters>,
 }
 
 /// An item whose caller has not been answered yet.
@@ -195,6 +200,7 @@ impl Committer {
         while let Some(part) = parts.pop() {
             let (items, rest) = open(part, &mut finished);
             let inline = (self.inline)();
+            let begun = Instant::now();
             let committing = self.writer.commit(&items, inline.as_deref());
             let telling = async {
                 for (staged, verdict) in before.drain(..) {
@@ -203,6 +209,8 @@ impl Committer {
             };
             let (result, ()) = tokio::join!(committing, telling);
             self.gauge.batches.fetch_add(1, Ordering::Relaxed);
+            self.meters.commit_times.observe_time(begun.elapsed());
+            self.meters.batch_items.observe(items.len() as u64);
             let part = items
                 .into_iter()
                 .zip(rest)
@@ -212,7 +220,10 @@ impl Committer {
                     for (staged, outcome) in part.zip(outcomes) {
                         match outcome {
                             Outcome::Again => again.push(staged),
-                            outcome => finished.push(judged(staged, outcome)),
+                            outcome => {
+                                count_events(&self.meters, &staged, &outcome);
+                                finished.push(judged(staged, outcome));
+                            }
                         }
                     }
                 }
@@ -227,6 +238,7 @@ impl Committer {
                         continue;
                     }
                     tracing::error!(%error, items = part.len(), "a batch was not stored");
+                    self.meters.commit_failures.add(1);
                     for staged in part {
                         if let Some(run) = &staged.run {
                             run.kill();
@@ -298,6 +310,15 @@ fn open(part: Vec<Staged>, finished: &mut Vec<Finished>) -> (Vec<Item>, Vec<Rest
         rest.push(Rest { run, done });
     }
     (items, rest)
+}
+
+fn count_events(meters: &Meters, staged: &Staged, outcome: &Outcome) {
+    if let (Item::Append { writes, .. }, Outcome::Appended(_)) = (&staged.item, outcome) {
+        for write in writes {
+            let category = meters.events.of(write.stream.category());
+            category.add(write.commit.events.len() as u64);
+        }
+    }
 }
 
 /// Ends the run if the outcome means that the state after the item is not valid.

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 pub use committer::{Inline, Options, no_inline, start};
 pub use run::Run;
 
+use crate::meters::Meters;
 use crate::store::{self, Import, Item, Outcome};
 
 /// The result of a staged item.
@@ -60,6 +61,7 @@ enum Message {
 pub struct Handle {
     queue: mpsc::UnboundedSender<Message>,
     gauge: Arc<Gauge>,
+    meters: Arc<Meters>,
 }
 
 /// Measurements and signals of the committer.
@@ -119,6 +121,11 @@ impl Handle {
     pub fn deciding(&self) -> Deciding {
         self.gauge.deciding.fetch_add(1, Ordering::SeqCst);
         Deciding(Arc::clone(&self.gauge))
+    }
+
+    /// The measurements of the host. Everything that commits shares them.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.meters
     }
 
     /// Returns the measurements so far.

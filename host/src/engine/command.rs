@@ -21,12 +21,13 @@ use tokio::sync::oneshot;
 
 use super::executor::Executor;
 use super::recent_ids::Seen;
-use super::request::{Request, executed};
+use super::request::{Request, executed, outcome};
 use super::retry::decide_again;
 use super::slot::Warm;
 use super::worker::{Inbox, Message};
-use super::{Engine, Error, Executed, Shared, check};
+use super::{Engine, Error, Executed, Permit, Shared, check};
 use crate::commit::{Run, Staged, Verdict};
+use crate::meters::Phase;
 use crate::model::{
     self, Command, CommandId, CommandRecord, Digest, ExpectedVersion, NewEvent, StreamId,
     Timestamp, Version,
@@ -50,12 +51,14 @@ impl Engine {
         stream: &StreamId,
         mut command: Command,
     ) -> Result<Executed, Error> {
+        let begun = Instant::now();
+        let meters = self.shared.committer.meters();
         // 1. The request is checked and recorded.
         self.enrichers.command(stream, &mut command);
-        command.context = command.context.checked()?;
-        check(stream, command.metadata.as_deref())?;
-        self.shared.options.limits.check_command(&command)?;
-        let permit = self.permit()?;
+        let permit = self.admit(stream, &mut command).inspect_err(|error| {
+            let refused = outcome(&Err(error.clone()));
+            meters.command(stream.category(), refused, begun.elapsed());
+        })?;
         let deciding = self.shared.committer.deciding();
         let (reply, answer) = oneshot::channel();
         let request = Request {
@@ -64,7 +67,7 @@ impl Engine {
             given_version: command.schema_version,
             command: Arc::new(self.record(stream, command)),
             stream: stream.clone(),
-            deadline: Instant::now() + self.shared.options.deadline,
+            deadline: begun + self.shared.options.deadline,
             reply,
             permit,
             deciding: Some(deciding),
@@ -74,10 +77,21 @@ impl Engine {
             was_tried_again: false,
             snapshot_was_sought: false,
             was_reported: false,
+            meters: Arc::clone(meters),
+            begun,
+            phase: (Phase::Queue, begun),
         };
         // 2. The worker takes it.
         self.worker(stream).execute(request);
         answer.await.unwrap_or_else(|_| Err(Error::unanswered()))
+    }
+
+    /// Checks a command, and takes a permit for it.
+    fn admit(&self, stream: &StreamId, command: &mut Command) -> Result<Permit, Error> {
+        command.context = std::mem::take(&mut command.context).checked()?;
+        check(stream, command.metadata.as_deref())?;
+        self.shared.options.limits.check_command(command)?;
+        self.permit()
     }
 
     /// Records everything that the decision will depend on in addition to the state. The worker
@@ -162,7 +176,7 @@ impl Executor {
         }
 
         // 5. The guest decides.
-        let Decision { outcome, fuel } = match self.decide(warm, &request) {
+        let Decision { outcome, fuel } = match self.decide(warm, &mut request) {
             Some(Ok(decision)) => decision,
             Some(Err(failure)) => {
                 let after = AfterFault {
@@ -251,8 +265,8 @@ impl Executor {
     }
 
     /// Calls the guest's `decide`. None when another stream's fault has ended the instance.
-    fn decide(&mut self, warm: &Warm, request: &Request) -> Option<Result<Decision, Failure>> {
-        let begun = Instant::now();
+    fn decide(&mut self, warm: &Warm, request: &mut Request) -> Option<Result<Decision, Failure>> {
+        let begun = request.enter(Phase::Decide);
         let command = &request.command;
         let annotations = model::annotations(command.metadata.as_ref(), &command.context);
         let pool = &mut self.pool;
@@ -358,6 +372,7 @@ impl Executor {
             _ => Some(Arc::clone(&run)),
         };
         let deciding = request.deciding.take();
+        request.enter(Phase::Commit);
         let answering = Answering {
             request,
             pending,
@@ -416,7 +431,8 @@ impl Answering {
     /// Answers the caller (step 8), or gives the command back to its worker. Runs on the
     /// committer's thread.
     fn answer(self, item: Item, verdict: Verdict) {
-        let (request, worker) = (self.request, self.worker);
+        let (mut request, worker) = (self.request, self.worker);
+        request.enter(Phase::Queue);
         let answered = Answered {
             run: self.run,
             worker: worker.clone(),
@@ -473,6 +489,7 @@ impl Answering {
             },
             // or it is decided again: others wrote to the stream,
             (Outcome::WrongVersion { .. }, _) => {
+                request.meters.retries.add(1);
                 decide_again(&self.shared.runtime, &worker, request);
             }
             // another plan is in force,

@@ -101,6 +101,12 @@ impl Executor {
         let is_last = page.is_last;
         match self.fold_page(stream, warm, page, slot.is_apart, is_too_long) {
             Folded::Page if is_last => {
+                let from = warm.snapshot_version;
+                let events = warm.version.0.saturating_sub(from.0);
+                if !is_too_long {
+                    let meters = self.shared.committer.meters();
+                    meters.loaded(from > Version::NONE, events, warm.begun.elapsed());
+                }
                 self.consider_snapshot(stream, warm, true);
                 slot.refused_snapshots = 0;
                 if let State::Loading(warm) = std::mem::replace(&mut slot.state, State::Cold) {

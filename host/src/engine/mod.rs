@@ -218,6 +218,12 @@ impl Engine {
             .saturating_sub(self.permits.available_permits())
     }
 
+    /// Returns the number of aggregates in memory, and the guest memory of their instances.
+    pub fn warm(&self) -> (usize, usize) {
+        let warm = self.workers.iter().map(Worker::warm);
+        warm.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    }
+
     /// Waits until everything in flight has been answered, and rejects new requests as `overloaded`
     /// until the result is dropped.
     ///

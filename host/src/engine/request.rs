@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{Error, Permit};
 use crate::commit::Deciding;
+use crate::meters::{Meters, Outcome, Phase};
 use crate::model::{
     CommandId, CommandRecord, Digest, ExpectedVersion, Name, NewEvent, Position, StreamId, Version,
 };
@@ -66,6 +67,11 @@ pub struct Request {
     pub snapshot_was_sought: bool,
     /// Whether it was reported that the data do not match their schema.
     pub was_reported: bool,
+    pub meters: Arc<Meters>,
+    /// When the host took the command.
+    pub begun: Instant,
+    /// The phase that the command is in, and since when.
+    pub phase: (Phase, Instant),
 }
 
 impl Request {
@@ -74,8 +80,20 @@ impl Request {
         Some(&self.command.id).filter(|id| id.is_callers())
     }
 
+    /// Begins the next phase. Returns when it began.
+    pub fn enter(&mut self, next: Phase) -> Instant {
+        let (phase, since) = self.phase;
+        let now = Instant::now();
+        self.meters.phase(phase, now.duration_since(since));
+        self.phase = (next, now);
+        now
+    }
+
     /// Sends the answer. The caller may have gone.
     pub fn answer(self, answer: Result<Executed, Error>) {
+        let category = self.stream.category();
+        let took = self.begun.elapsed();
+        self.meters.command(category, outcome(&answer), took);
         drop(self.permit);
         _ = self.reply.send(answer);
     }
@@ -108,6 +126,23 @@ impl Request {
             replayed(self.stream.clone(), &self.command, known)
         };
         self.answer(answer);
+    }
+}
+
+/// How a command ended.
+pub fn outcome(answer: &Result<Executed, Error>) -> Outcome {
+    let error = match answer {
+        Ok(executed) if executed.replayed => return Outcome::Replayed,
+        Ok(_) => return Outcome::Accepted,
+        Err(error) => error,
+    };
+    match error.code() {
+        "rejected" => Outcome::Rejected,
+        "wrong-expected-version" | "conflict" => Outcome::Conflict,
+        "guest-fault" | "projection-failing" => Outcome::Fault,
+        "overloaded" => Outcome::Overloaded,
+        "store-unavailable" | "store-damaged" => Outcome::Failed,
+        _ => Outcome::Refused,
     }
 }
 

@@ -58,6 +58,14 @@ pub(super) struct Inbox {
     messages: mpsc::UnboundedSender<Message>,
     /// Messages that have not been processed.
     pending: Arc<AtomicUsize>,
+    warmth: Arc<Warmth>,
+}
+
+/// What a worker has in memory.
+#[derive(Default)]
+struct Warmth {
+    aggregates: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 impl Inbox {
@@ -80,6 +88,7 @@ impl Worker {
         let inbox = Inbox {
             messages,
             pending: Arc::default(),
+            warmth: Arc::default(),
         };
         let streams = Arc::new(Mutex::new(Streams::new(shared, &inbox, 0)));
         let seat = Arc::new(supervisor.seat(format!("worker {number}")));
@@ -99,6 +108,13 @@ impl Worker {
     pub fn snapshotted(&self, stream: &StreamId, version: Version) {
         let message = Message::Snapshotted(stream.clone(), Some(version));
         self.inbox.send(message);
+    }
+
+    /// The aggregates that the worker has in memory, and the guest memory of their instances.
+    pub fn warm(&self) -> (usize, usize) {
+        let warmth = &self.inbox.warmth;
+        let aggregates = warmth.aggregates.load(Ordering::Relaxed);
+        (aggregates, warmth.bytes.load(Ordering::Relaxed))
     }
 
     /// The sender of messages to this worker.
@@ -168,11 +184,21 @@ impl Streams {
     /// scratch, and callers that waited for them receive an error.
     fn step(&mut self, seat: &Seat, step: impl FnOnce(&mut Self)) {
         if seat.step(|| step(self)).is_some() {
-            return;
+            return self.show_warmth();
         }
         // A look-up from before the panic must not be taken for a later one.
         let (executor, number) = (&self.executor, self.executor.number());
         *self = Self::new(&executor.shared, &executor.inbox, number);
+        self.show_warmth();
+    }
+
+    fn show_warmth(&self) {
+        let (warmth, bytes) = (
+            &self.executor.inbox.warmth,
+            self.executor.pool.memory_bytes(),
+        );
+        warmth.aggregates.store(self.slots.len(), Ordering::Relaxed);
+        warmth.bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn process(&mut self, message: Message) {

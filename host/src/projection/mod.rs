@@ -17,6 +17,7 @@ mod folded;
 mod freshness;
 mod guard;
 mod inline;
+mod lag;
 mod live;
 mod management;
 mod mismatched;
@@ -40,6 +41,7 @@ use self::shared::Shared;
 pub use error::Error;
 pub use freshness::{NotFreshReason, WAIT_MAX};
 pub use inline::Inline;
+pub use lag::Lag;
 pub use query::{
     Change, ChangePlace, Compares, Condition, Freshness, Live, OrderBy, Query, View, ViewPage,
 };

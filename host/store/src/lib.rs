@@ -122,6 +122,11 @@ pub trait EventReader: Send + Sync {
     /// before this position. It is the position of the last event, or of a hole after it.
     async fn log_head(&self) -> Result<Position>;
 
+    /// Returns how many bytes the store takes; none if it does not know.
+    async fn bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Returns up to `limit` streams, at most [`STREAMS_PAGE_MAX`], in the order of the bytes of
     /// their ids, after the id `after`.
     async fn streams(

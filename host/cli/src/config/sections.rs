@@ -40,6 +40,8 @@ pub struct General {
     pub keys: Vec<String>,
     /// What is logged.
     pub log: String,
+    /// How lines of the log are written.
+    pub log_format: String,
     /// Added to the metadata of every command and direct append.
     pub metadata: Texts,
 }
@@ -55,6 +57,7 @@ impl Default for General {
             cache_dir: None,
             keys: Vec::new(),
             log: "info".to_owned(),
+            log_format: "text".to_owned(),
             metadata: Texts::new(),
         }
     }
@@ -130,6 +133,8 @@ section! {
         keys: Names => keys;
         /// What is logged, as `info` or `quipu=debug`. Read at every reload.
         log: Text => log;
+        /// How lines of the log are written: `text`, `json`, or `auto`, which is json unless stderr is a terminal.
+        log_format: Text => log_format;
         /// Added to the metadata of every command and direct append; never replaces the caller's.
         metadata: Texts => metadata;
     }

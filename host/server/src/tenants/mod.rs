@@ -23,7 +23,7 @@ use super::access::Access;
 use super::administration::Serves;
 use super::budget::{Bodies, Budget};
 use super::failure::{Failure, Result};
-use super::{App, Options, domain, router};
+use super::{App, Options, domain, metrics, router};
 use quipu::Host;
 use quipu::access::{Grant, NewToken, Role, Secret, Tokens};
 use quipu::model::SystemClock;
@@ -252,6 +252,8 @@ impl Tenants {
             host: host.clone(),
             // The address at which a request came in says what it answers.
             serves: Serves::Everything,
+            meters: Arc::default(),
+            sampler: metrics::Sampler::default(),
             bodies: bodies.share(share, largest),
             answers: answers.share(share, store::PAGE_BYTES_MAX),
             readings: Arc::new(tokio::sync::Semaphore::new(LARGE_MAX)),

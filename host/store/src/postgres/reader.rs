@@ -192,6 +192,11 @@ impl Reader {
     }
 }
 
+/// The size of all tables of the schema with their indexes.
+const BYTES: &str = "SELECT sum(pg_total_relation_size(c.oid))::int8 FROM pg_class AS c \
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace \
+    WHERE n.nspname = current_schema() AND c.relkind = 'r'";
+
 /// Texts of a filter.
 fn texts(all: &Option<Vec<Arc<str>>>) -> Option<Vec<&str>> {
     let all = all.as_ref()?;
@@ -338,6 +343,11 @@ impl EventReader for Reader {
 
     async fn log_head(&self) -> Result<Position> {
         horizon(&self.pool, self.namespace).await
+    }
+
+    async fn bytes(&self) -> Result<Option<u64>> {
+        let row = sqlx::query(BYTES).fetch_one(&self.pool).await?;
+        row.maybe_number(0)
     }
 
     async fn streams(

@@ -45,6 +45,9 @@ const LOAD: &str = "SELECT e.version, t.name, t.schema_version, t.content_type, 
      LEFT JOIN event_types AS t ON t.type_id = e.type_id \
      WHERE s.name = ?1 AND e.version > ?2 ORDER BY e.version LIMIT ?3";
 
+/// The size of the file. Its WAL comes on top.
+const BYTES: &str = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+
 /// Reads committed events.
 pub struct Reader {
     pub(super) pool: SqlitePool,
@@ -200,6 +203,11 @@ impl EventReader for Reader {
 
     async fn log_head(&self) -> Result<Position> {
         self.last_position().await
+    }
+
+    async fn bytes(&self) -> Result<Option<u64>> {
+        let row = sqlx::query(BYTES).fetch_one(&self.pool).await?;
+        row.maybe_number(0)
     }
 
     async fn streams(

@@ -1,0 +1,61 @@
+//! What is read from the store to show how a host is doing.
+
+use super::Host;
+use crate::model::Position;
+use crate::projection::{self, Lag};
+use crate::store::{CHECKPOINTS_PAGE_MAX, Checkpoint};
+use crate::subscribe;
+
+/// Figures of the store at one moment. They are the same on every host of the store.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// How far the log can be read.
+    pub log_head: Position,
+    /// Bytes that the store takes; none if it does not say.
+    pub store_bytes: Option<u64>,
+    /// The projections, by name.
+    pub projections: Vec<Lag>,
+    /// Named subscriptions, those with the largest lag first.
+    pub subscriptions: Vec<SubscriptionLag>,
+}
+
+/// How far a named subscription is from the end of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionLag {
+    /// Name of the subscription.
+    pub name: String,
+    /// Positions between its checkpoint and the end of the log.
+    pub events: u64,
+    /// Whether a handler holds it now.
+    pub is_held: bool,
+}
+
+impl Host {
+    /// Reads figures of the store. It reads a few rows of each projection, and at most 1,000 named
+    /// subscriptions.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn figures(&self) -> Result<Figures, projection::Error> {
+        let reader = &self.tenant.reader;
+        let log_head = reader.log_head().await?;
+        let named = self.tenant.hub.names(None, CHECKPOINTS_PAGE_MAX).await;
+        let named = named.map_err(|error| match error {
+            subscribe::Error::Store(error) => projection::Error::Store(error),
+            _ => projection::Error::Stopped,
+        })?;
+        let lag = |it: Checkpoint| SubscriptionLag {
+            events: log_head.0.saturating_sub(it.position.0),
+            is_held: it.held_for.is_some(),
+            name: it.name,
+        };
+        let mut subscriptions: Vec<_> = named.into_iter().map(lag).collect();
+        subscriptions.sort_by(|one, other| other.events.cmp(&one.events));
+        Ok(Figures {
+            log_head,
+            store_bytes: reader.bytes().await?,
+            projections: self.tenant.projections.lags().await?,
+            subscriptions,
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! Measurements of a host since it was started.
+//!
+//! Each is a plain atomic number: counting costs an addition, and no lock. [`Meters`] has all of
+//! the command path. What belongs to a module is in [`Usage`](crate::runtime::Usage), what is read
+//! from the store in [`Figures`](crate::app::Figures).
+
+mod categories;
+mod histogram;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+pub use categories::{CATEGORIES_MAX, Categories, OTHER};
+pub use histogram::{Histogram, Read};
+
+use crate::model::Timestamp;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to the number.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// Returns the number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Numbers of rare things by name. Takes a lock, so it is not for the command path.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Tally {
+    /// Counts one thing.
+    pub fn count(&self, name: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(name).or_default() += 1;
+    }
+
+    /// Returns the numbers.
+    pub fn read(&self) -> BTreeMap<&'static str, u64> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Defines an enumeration with a stable name for each value.
+macro_rules! named {
+    ($(#[$doc:meta])* $type:ident { $($(#[$of:meta])* $value:ident = $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type {
+            $($(#[$of])* $value,)*
+        }
+
+        impl $type {
+            /// All values, in order.
+            pub const ALL: &[Self] = &[$(Self::$value,)*];
+
+            /// The stable name.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $name,)*
+                }
+            }
+        }
+    };
+}
+
+named! {
+    /// How a command ended.
+    Outcome {
+        /// It was decided and is durable.
+        Accepted = "accepted",
+        /// Its id was known: the caller got the recorded outcome.
+        Replayed = "replayed",
+        /// The domain rejected it.
+        Rejected = "rejected",
+        /// The stream was not at the expected version, or others came first until the deadline.
+        Conflict = "conflict",
+        /// The host or the guest could not take it as it was.
+        Refused = "refused",
+        /// The guest faulted.
+        Fault = "fault",
+        /// The host had too much to do, or was shutting down.
+        Overloaded = "overloaded",
+        /// The store failed.
+        Failed = "failed",
+    }
+}
+
+impl Outcome {
+    /// Whether a decider serves the category of the command for certain.
+    fn is_of_decider(self) -> bool {
+        matches!(
+            self,
+            Self::Accepted | Self::Replayed | Self::Rejected | Self::Conflict | Self::Fault
+        )
+    }
+}
+
+named! {
+    /// A part of the time that a command takes.
+    Phase {
+        /// It waits for its worker and for the load of its stream.
+        Queue = "queue",
+        /// A stream is loaded, once for all commands that wait for it.
+        Load = "load",
+        /// The guest decides, and folds its events.
+        Decide = "decide",
+        /// It waits for its commit.
+        Commit = "commit",
+    }
+}
+
+/// The measurements of commands, appends and deployments.
+#[derive(Debug)]
+pub struct Meters {
+    /// Commands by their category and outcome.
+    pub commands: Categories<[Counter; Outcome::ALL.len()]>,
+    /// Times from a command to its answer.
+    pub command_times: Histogram,
+    phases: [Histogram; Phase::ALL.len()],
+    /// Commands that were decided another time because others wrote to their stream.
+    pub retries: Counter,
+    /// Events that were appended, by category.
+    pub events: Categories<Counter>,
+    /// Items of each commit.
+    pub batch_items: Histogram,
+    /// Times of commits.
+    pub commit_times: Histogram,
+    /// Commits that failed.
+    pub commit_failures: Counter,
+    /// Events that were folded to load a stream.
+    pub load_events: Histogram,
+    /// Streams that were loaded from a snapshot.
+    pub loads_from_snapshot: Counter,
+    /// Streams that were loaded from their first event.
+    pub loads_from_events: Counter,
+    /// Activations by result: `done`, `failed`, `blocked`.
+    pub activations: Tally,
+    /// Preflights by result: `passed`, `objected`.
+    pub preflights: Tally,
+    /// Objections of preflights, by kind.
+    pub objections: Tally,
+    verified_at: AtomicU64,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            commands: Categories::default(),
+            command_times: Histogram::of_times(),
+            phases: std::array::from_fn(|_| Histogram::of_times()),
+            retries: Counter::default(),
+            events: Categories::default(),
+            batch_items: Histogram::of_numbers(),
+            commit_times: Histogram::of_times(),
+            commit_failures: Counter::default(),
+            load_events: Histogram::of_numbers(),
+            loads_from_snapshot: Counter::default(),
+            loads_from_events: Counter::default(),
+            activations: Tally::default(),
+            preflights: Tally::default(),
+            objections: Tally::default(),
+            verified_at: AtomicU64::default(),
+        }
+    }
+}
+
+impl Meters {
+    /// Counts a command. Only categories that a decider serves get a series: callers can't invent
+    /// others.
+    pub fn command(&self, category: &str, outcome: Outcome, took: Duration) {
+        let counted = match outcome.is_of_decider() {
+            true => self.commands.of(category),
+            false => self.commands.known(category),
+        };
+        counted[outcome as usize].add(1);
+        self.command_times.observe_time(took);
+    }
+
+    /// Counts a part of a command's time.
+    pub fn phase(&self, phase: Phase, took: Duration) {
+        self.phases[phase as usize].observe_time(took);
+    }
+
+    /// The times of a phase.
+    pub fn phase_times(&self, phase: Phase) -> &Histogram {
+        &self.phases[phase as usize]
+    }
+
+    /// Counts a stream that was loaded.
+    pub fn loaded(&self, from_snapshot: bool, events: u64, took: Duration) {
+        match from_snapshot {
+            true => self.loads_from_snapshot.add(1),
+            false => self.loads_from_events.add(1),
+        }
+        self.load_events.observe(events);
+        self.phase(Phase::Load, took);
+    }
+
+    /// The whole history was verified without a finding.
+    pub fn verified(&self, at: Timestamp) {
+        self.verified_at.store(at.0, Ordering::Relaxed);
+    }
+
+    /// When [`verified`](Self::verified) last happened on this host; none before the first time.
+    pub fn verified_at(&self) -> Option<Timestamp> {
+        let at = self.verified_at.load(Ordering::Relaxed);
+        (at > 0).then_some(Timestamp(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_cannot_invent_categories() {
+        let meters = Meters::default();
+        for number in 0..1_000 {
+            let category = format!("invented{number}");
+            meters.command(&category, Outcome::Refused, Duration::ZERO);
+        }
+        meters.command("real", Outcome::Accepted, Duration::ZERO);
+        meters.command("real", Outcome::Refused, Duration::ZERO);
+        let mut found = Vec::new();
+        meters.commands.each(|category, counts| {
+            let refused = counts[Outcome::Refused as usize].get();
+            found.push((category.to_owned(), refused));
+        });
+        let expected = [("real".to_owned(), 1), (OTHER.to_owned(), 1_000)];
+        assert_eq!(found, expected);
+    }
+
+    /// `cargo test -p quipu --lib -- --ignored --nocapture costs`
+    #[test]
+    #[ignore = "a measurement"]
+    fn what_the_meters_of_a_command_cost() {
+        let meters = Meters::default();
+        let rounds = 10_000_000;
+        let begun = std::time::Instant::now();
+        for _ in 0..rounds {
+            let mut at = std::time::Instant::now();
+            for phase in [Phase::Queue, Phase::Decide, Phase::Commit] {
+                let now = std::time::Instant::now();
+                meters.phase(phase, now - at);
+                at = now;
+            }
+            meters.command("account", Outcome::Accepted, at.elapsed());
+            meters.events.of("account").add(1);
+        }
+        let each = begun.elapsed().as_nanos() / rounds;
+        println!("the meters of a command cost {each} ns");
+    }
+}
