@@ -15,6 +15,7 @@ mod follow;
 mod forgiving;
 mod help;
 mod log;
+mod log_lines;
 mod policy;
 mod program;
 mod projections;

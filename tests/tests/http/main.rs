@@ -20,6 +20,7 @@ mod lines;
 mod long_reads;
 mod memory;
 mod metadata;
+mod metrics;
 mod modules;
 mod pages;
 mod past;

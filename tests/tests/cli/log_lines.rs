@@ -1,0 +1,51 @@
+//! Lines of the host's log.
+
+use quipu_tests::examples;
+use serde_json::Value;
+
+use crate::program::{Served, quipu, run};
+
+fn lines(format: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let modules = dir.path().join("modules");
+    std::fs::create_dir(&modules).unwrap();
+    std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
+    let mut command = quipu(&["serve", "--store", "memory:", "--listen", "127.0.0.1:0"]);
+    command.arg("--modules").arg(&modules);
+    command.env("QUIPU_LOG_FORMAT", format);
+    let host = Served::ready(dir, command);
+    host.signal("TERM");
+    let (said, _) = host.ended();
+    assert_eq!(said.code, 0, "{}", said.err);
+    said.err
+}
+
+#[test]
+fn a_log_of_json_has_one_object_in_each_line() {
+    // Its stderr is not a terminal.
+    for format in ["json", "auto"] {
+        let log = lines(format);
+        let mut messages = Vec::new();
+        for line in log.lines().filter(|line| line.starts_with('{')) {
+            let line: Value = serde_json::from_str(line).unwrap();
+            for member in ["timestamp", "level", "target"] {
+                assert!(line[member].is_string(), "{line}");
+            }
+            messages.push(line["fields"]["message"].to_string());
+        }
+        let is_there = messages.iter().any(|it| it.contains("shutting down"));
+        assert!(is_there, "{log}");
+    }
+}
+
+#[test]
+fn a_log_is_text_unless_json_is_wanted() {
+    let log = lines("text");
+    assert!(log.contains("shutting down"), "{log}");
+    assert!(!log.contains("{\""), "{log}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("quipu.toml");
+    std::fs::write(&file, "log_format = \"yaml\"\n").unwrap();
+    let file = file.display().to_string();
+    run(&["config", "--config", &file, "--check"]).fails(2, "expected text, json or auto");
+}
