@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["fold"],
     &["upcast"],
     &["commit", "access"],
+    &["meters"],
     &["model", "runtime", "schema", "store", "supervise"],
 ];
 

@@ -1,8 +1,8 @@
 //! Measurements of a host since it was started.
 //!
 //! Each is a plain atomic number: counting costs an addition, and no lock. [`Meters`] has all of
-//! the command path. What belongs to a module is in [`Usage`](crate::runtime::Usage), what is read
-//! from the store in [`Figures`](crate::app::Figures).
+//! the command path. What belongs to a module is in `Usage` of the runtime, what is read from
+//! the store in `Figures` of the host.
 
 mod categories;
 mod histogram;
