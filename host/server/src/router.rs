@@ -23,8 +23,8 @@ use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
     commands, deed, deployments, documents, domain, draining, export, health, limits, lines, log,
-    marks, metrics, modules, openapi, pages, params, preflights, projections, rejections, reload, shadows,
-    snapshots, state, streams, subscribe, subscriptions, tokens, types, verify,
+    marks, metrics, modules, openapi, pages, params, preflights, projections, rejections, reload,
+    shadows, snapshots, state, streams, subscribe, subscriptions, tokens, types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;

@@ -33,7 +33,7 @@ impl Engine {
                     anchor: Box::new(self.anchor(stream, before).await?),
                 },
             };
-            let said = serde_json::json!({ "stream": stream, "before": before });
+            let said = serde_json::json!({ "before": before, "stream": stream });
             let mut write = self.told("truncated", "$truncate", &said, context.clone())?;
             write.commit.plan = plan;
             self.shared.options.limits.check(&write.commit.events)?;

@@ -118,6 +118,10 @@ async fn a_policy_is_in_force_and_read_again() {
     assert!(why.contains("access.policy"), "{why}");
     append().fails(1, "no appends");
     fs::write(&path, "").unwrap();
+    let (status, why) = reload().await;
+    assert!(status == 409 && why.contains("no rule any more"), "{why}");
+    append().fails(1, "no appends");
+    fs::write(&path, "permit (principal, action, resource);").unwrap();
     let (status, what) = reload().await;
     assert_eq!(status, 200, "{what}");
     append().ok();

@@ -93,7 +93,8 @@ async fn a_store_that_is_not_empty_is_left_as_it_is(place: Place) {
     let dir = host.path("shipped");
     ship(&host, &dir, &[]).ok();
     let before = host.run(&["export"]).ok();
-    drop(host);
+    host.signal("TERM");
+    let (_, _folder) = host.ended();
     let refused = recover(&dir, place.url(), &[]);
     let expected = match place.url().starts_with("sqlite:") {
         true => "is there already",

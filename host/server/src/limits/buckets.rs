@@ -142,7 +142,7 @@ mod tests {
             for _ in 0..units {
                 assert_eq!(take(now), Ok(()));
             }
-            assert!(!buckets.has_some(&"ann", per_second(units), now));
+            assert!(buckets.take(&"ann", per_second(units), 1, now).is_err());
             let wait = take(now).unwrap_err();
             assert!(wait <= SECOND.div_f64(units as f64), "{wait:?}");
             assert!(buckets.take(&"bob", per_second(units), 1, now).is_ok());
@@ -178,7 +178,7 @@ mod tests {
         }
         assert_eq!(buckets.len(), KEYS_MAX);
         assert!(refused > 8 * KEYS_MAX, "{refused}");
-        assert!(!buckets.has_some(&"one more".to_owned(), rate, now));
+        assert!(buckets.take(&"one more".to_owned(), rate, 1, now).is_err());
         assert!(buckets.take(&"known".to_owned(), rate, 1, now).is_ok());
         // Their buckets fill up, and are removed.
         let later = now + 2 * SECOND;
