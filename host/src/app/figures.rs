@@ -50,7 +50,7 @@ impl Host {
             name: it.name,
         };
         let mut subscriptions: Vec<_> = named.into_iter().map(lag).collect();
-        subscriptions.sort_by(|one, other| other.events.cmp(&one.events));
+        subscriptions.sort_by_key(|one| std::cmp::Reverse(one.events));
         Ok(Figures {
             log_head,
             store_bytes: reader.bytes().await?,

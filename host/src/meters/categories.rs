@@ -8,12 +8,15 @@ pub const OTHER: &str = "other";
 /// Places for categories: enough that a search is short.
 const PLACES: usize = 256;
 
+/// A category and what belongs to it.
+type Named<T> = (Box<str>, T);
+
 /// Measurements by category, of a bounded number of them. Finding one takes no lock, and allocates
 /// only at its first use.
 #[derive(Debug)]
 pub struct Categories<T> {
     /// A hash table that is never full. An empty place ends a search.
-    places: Box<[OnceLock<(Box<str>, T)>]>,
+    places: Box<[OnceLock<Named<T>>]>,
     taken: AtomicUsize,
     others: T,
 }

@@ -351,7 +351,7 @@ async fn objections_of_a_preflight_are_counted() {
     let server = Server::start(Place::memory().host().await, Options::default()).await;
     let decider = || probe("note").event("noted", 1);
     examples::deploy(&server.host, decider().component()).await;
-    let events = r#"[["noted",{"word":"plain"}]]"#;
+    let events = r#"[["noted",{"word":"odd"}]]"#;
     send(server.command("note-1", "note", events)).await.ok();
     let other = server.host.upload(decider().decides("other").component());
     let digest = other.await.unwrap().module.digest().to_string();

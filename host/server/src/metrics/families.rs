@@ -322,7 +322,7 @@ fn projections(page: &mut Page, sample: &Sample) {
         None => Vec::new(),
     };
     // Where there are too many, those with the largest lag are shown.
-    lags.sort_by(|one, other| other.age.cmp(&one.age));
+    lags.sort_by_key(|one| std::cmp::Reverse(one.age));
     lags.truncate(NAMES_MAX);
     lags.sort_by(|one, other| one.name.cmp(&other.name));
     let mut each = |name, help, value: fn(&Lag) -> Option<f64>| {

@@ -1,0 +1,236 @@
+use std::collections::BTreeMap;
+
+use quipu::access::{Grant, Identified};
+use quipu::model::StreamId;
+
+use super::*;
+
+fn caller(role: Role, attributes: &[(&str, &str)]) -> Caller {
+    let attributes = attributes
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Caller::identified(Identified {
+        name: "ann".to_owned(),
+        grant: Grant::of(role),
+        attributes: attributes.collect::<BTreeMap<_, _>>(),
+        expires_at: None,
+    })
+    .unwrap()
+}
+
+fn policy(text: &str) -> Policy {
+    Policy::parse(text)
+        .map_err(|it| format!("{it:?}"))
+        .unwrap()
+        .0
+}
+
+#[test]
+fn without_policies_the_roles_decide() {
+    let policy = policy("");
+    assert!(policy.is_empty());
+    let stream = StreamId::new("loan-1").unwrap();
+    for role in Role::ALL {
+        for action in Action::ALL {
+            for object in [
+                Object::Store,
+                Object::Category("loan"),
+                Object::Stream(&stream),
+            ] {
+                let decided = policy.check(&caller(*role, &[]), *action, object);
+                assert_eq!(decided.is_ok(), role.allows(*action), "{role} {action}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_customer_reaches_only_its_own_streams() {
+    let policy = policy(
+        r#"@id("own loans")
+        permit (principal, action in [Action::"read", Action::"command"], resource is Stream in Category::"loan")
+        when { principal.hasTag("customer") && resource.key == principal.getTag("customer") };"#,
+    );
+    let (own, other) = (
+        StreamId::new("loan-7").unwrap(),
+        StreamId::new("loan-8").unwrap(),
+    );
+    let customer = caller(Role::Nobody, &[("customer", "7")]);
+    for _ in 0..2 {
+        policy
+            .check(&customer, Action::Command, Object::Stream(&own))
+            .unwrap();
+        let denied = policy.check(&customer, Action::Command, Object::Stream(&other));
+        assert_eq!(
+            denied,
+            Err(Denied::NotPermitted(Role::Nobody, Action::Command))
+        );
+    }
+    assert!(
+        policy
+            .check(&customer, Action::Append, Object::Stream(&own))
+            .is_err()
+    );
+    assert!(
+        policy
+            .check(&customer, Action::Read, Object::Category("loan"))
+            .is_err()
+    );
+    let nobody = caller(Role::Nobody, &[]);
+    assert!(
+        policy
+            .check(&nobody, Action::Command, Object::Stream(&own))
+            .is_err()
+    );
+    let decision = policy.decide(&customer, Action::Read, Object::Stream(&own));
+    assert_eq!(decision.rules, ["own loans"]);
+}
+
+#[test]
+fn what_is_forbidden_stays_so() {
+    let policy = policy(
+        r#"@id("no appends")
+        forbid (principal, action == Action::"append", resource);
+        permit (principal, action, resource);"#,
+    );
+    let denied = policy.check(&caller(Role::Admin, &[]), Action::Append, Object::Store);
+    assert_eq!(denied, Err(Denied::Forbidden("no appends".to_owned())));
+    let scraper = caller(Role::Scraper, &[]);
+    for _ in 0..2 {
+        policy
+            .check(&scraper, Action::View, Object::Projection("sums"))
+            .unwrap();
+    }
+    let decision = policy.decide(&scraper, Action::View, Object::Store);
+    assert_eq!(decision.rules, ["policy 2"]);
+}
+
+#[test]
+fn the_lists_of_a_grant_limit_every_policy() {
+    let policy = policy("permit (principal, action, resource);");
+    let limited = Caller::identified(Identified {
+        name: "ann".to_owned(),
+        grant: Grant {
+            categories: vec!["loan".to_owned()],
+            ..Grant::of(Role::Client)
+        },
+        attributes: BTreeMap::new(),
+        expires_at: None,
+    })
+    .unwrap();
+    policy
+        .check(&limited, Action::Command, Object::Category("loan"))
+        .unwrap();
+    let denied = policy.check(&limited, Action::Command, Object::Category("coin"));
+    assert!(matches!(denied, Err(Denied::Grant(_))), "{denied:?}");
+}
+
+#[test]
+fn mistakes_have_their_lines() {
+    for (text, line, expected) in [
+        ("permit (principal, action, resource)", 1, "unexpected end"),
+        (
+            "\n\npermit (principal, action == Action::\"reed\", resource);",
+            3,
+            "reed",
+        ),
+        (
+            "permit (principal in Role::\"client\", action, resource)\nwhen { resource.owner == \"a\" };",
+            2,
+            "owner",
+        ),
+        (
+            "permit (principal, action, resource)\nwhen { principal.getTag(\"a\") == \"b\" };",
+            2,
+            "tag",
+        ),
+        (
+            "permit (principal, action, resource in Table::\"a\");",
+            1,
+            "Table",
+        ),
+    ] {
+        let mistakes = Policy::parse(text).err().unwrap();
+        let shown = mistakes[0].to_string();
+        assert_eq!(mistakes[0].line, Some(line), "{text}: {shown}");
+        assert!(shown.contains(expected), "{shown}");
+    }
+    let long = " ".repeat(POLICY_BYTES_MAX + 1);
+    assert!(Policy::parse(&long).is_err());
+}
+
+#[test]
+fn what_is_forbidden_in_a_part_denies_the_whole() {
+    let viewer = caller(Role::Viewer, &[]);
+    let may = |policy: &Policy, object| policy.check(&viewer, Action::ReadPayload, object);
+    let payroll = "forbid (principal, action, resource in Category::\"payroll\") unless { principal in Role::\"admin\" };";
+    let one = "forbid (principal, action, resource == Stream::\"note-1\");";
+    let some = "forbid (principal, action, resource is Stream) unless { resource.key == \"7\" };";
+    for (text, denied, allowed) in [
+        (
+            payroll,
+            vec![Object::Store, Object::Category("payroll")],
+            vec![Object::Category("note")],
+        ),
+        (
+            one,
+            vec![Object::Store, Object::Category("note")],
+            vec![Object::Category("loan")],
+        ),
+        (
+            some,
+            vec![Object::Store, Object::Category("note")],
+            vec![Object::Projection("sums")],
+        ),
+    ] {
+        let policy = policy(text);
+        for object in denied {
+            assert!(may(&policy, object).is_err(), "{text} {object:?}");
+        }
+        for object in allowed {
+            may(&policy, object).unwrap();
+        }
+    }
+    let admin = caller(Role::Admin, &[]);
+    policy(payroll)
+        .check(&admin, Action::ReadPayload, Object::Store)
+        .unwrap();
+    // A policy that permits more denies nothing.
+    let more = policy("permit (principal, action, resource in Category::\"a\");");
+    may(&more, Object::Store).unwrap();
+}
+
+#[test]
+fn what_can_not_exist_is_a_mistake() {
+    for (text, expected) in [
+        (
+            "permit (principal in Role::\"clinet\", action, resource);",
+            "clinet",
+        ),
+        (
+            "permit (principal, action, resource in Store::\"bank\");",
+            "bank",
+        ),
+        (
+            "permit (principal, action, resource in Category::\"a b\");",
+            "a b",
+        ),
+        (
+            "@id(\"a\") permit (principal, action, resource); @id(\"a\") forbid (principal, action, resource);",
+            "the id \"a\"",
+        ),
+    ] {
+        let mistakes = Policy::parse(text).err().unwrap();
+        assert!(mistakes[0].to_string().contains(expected), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn the_shipped_roles_are_policies() {
+    let text = roles();
+    let (policy, warnings) = Policy::parse(&text)
+        .map_err(|it| format!("{it:?}"))
+        .unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(policy.len(), 6);
+}
