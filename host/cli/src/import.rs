@@ -73,10 +73,15 @@ impl Import {
 }
 
 async fn into_store(url: &StoreUrl, bar: &Arc<Bar>) -> Result<ImportView> {
-    let mut told = |imported: &Imported| {
+    let mut progress = |imported: &Imported| {
         bar.say(format!("{} events", grouped(imported.events)));
     };
-    let imported = fill(store::open(url).await?, chunks(Arc::clone(bar)), &mut told).await?;
+    let imported = fill(
+        store::open(url).await?,
+        chunks(Arc::clone(bar)),
+        &mut progress,
+    )
+    .await?;
     Ok(ImportView::of(&imported))
 }
 
@@ -84,7 +89,7 @@ async fn into_store(url: &StoreUrl, bar: &Arc<Bar>) -> Result<ImportView> {
 pub async fn fill<S, E>(
     store: store::Store,
     lines: S,
-    told: &mut (dyn FnMut(&Imported) + Send),
+    progress: &mut (dyn FnMut(&Imported) + Send),
 ) -> Result<Imported>
 where
     S: Stream<Item = Result<Bytes, E>> + Send,
@@ -104,7 +109,7 @@ where
         committer: committer.clone(),
         signing: Signing::default(),
     };
-    let imported = transfer::import(&target, lines, told).await;
+    let imported = transfer::import(&target, lines, progress).await;
     drop(target);
     committer.close();
     closing.await.context("the store was not closed")??;

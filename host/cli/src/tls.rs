@@ -46,15 +46,23 @@ pub fn load(files: &TlsFiles) -> Result<Option<Identity>, WrongUse> {
 /// # Errors
 /// When it can't be read, or is too large.
 pub fn read(name: &str, path: &Path) -> Result<Vec<u8>, WrongUse> {
-    let wrong = |why: String| WrongUse(format!("{name}: {}: {why}", path.display()));
+    read_small(path).map_err(|why| WrongUse(format!("{name}: {why}")))
+}
+
+/// Reads a small file.
+///
+/// # Errors
+/// When it can't be read, or is too large. The text names the file.
+pub fn read_small(path: &Path) -> Result<Vec<u8>, String> {
+    let wrong = |why: String| format!("{}: {why}", path.display());
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| wrong(format!("the file can't be read: {error}")))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(format!(
+    match bytes.len() as u64 > FILE_BYTES_MAX {
+        true => Err(wrong(format!(
             "the file has more than {FILE_BYTES_MAX} bytes"
-        )));
+        ))),
+        false => Ok(bytes),
     }
-    Ok(bytes)
 }

@@ -115,11 +115,9 @@ impl Issuers {
     pub fn remembered(&self, token: &str) -> Option<Caller> {
         let digest = Sha256::digest(token).into();
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        let caller = verified.get(&digest, now_s())?;
+        let (caller, keys) = verified.get(&digest, now_s())?;
         drop(verified);
-        for (_, keys) in &self.issuers {
-            keys.refresh();
-        }
+        keys.refresh();
         Some(caller)
     }
 

@@ -31,12 +31,12 @@ impl Default for Verified {
 }
 
 impl Verified {
-    /// The caller with a token, until it expires or its issuer has other keys.
-    pub fn get(&mut self, digest: &[u8; 32], now_s: u64) -> Option<Caller> {
+    /// The caller with a token and the keys of its issuer, until it expires or its issuer has other keys.
+    pub fn get(&mut self, digest: &[u8; 32], now_s: u64) -> Option<(Caller, Arc<Keys>)> {
         let entry = self.callers.get(digest)?;
         let (keys, changes) = &entry.keys;
         if entry.expires_s > now_s && keys.changes() == *changes {
-            return Some(entry.caller.clone());
+            return Some((entry.caller.clone(), Arc::clone(keys)));
         }
         self.callers.remove(digest);
         None

@@ -9,6 +9,7 @@
 mod cases;
 mod entities;
 mod mistake;
+mod parts;
 mod policy;
 
 pub use cases::{Case, Cases, Outcome};

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use std::sync::{PoisonError, RwLock};
 
 use cedar_policy::{
-    Authorizer, Context, Decision as Said, Effect, PolicyId, PolicySet, Request, Schema,
-    ValidationMode, Validator,
+    Authorizer, Context, Decision as Said, PolicyId, PolicySet, Request, Schema, ValidationMode,
+    Validator,
 };
 use quipu::access::{Action, Caller, Denied as DeniedByGrant, Object, Role};
-use quipu::model::StreamId;
 
 use super::entities::{self, Pair, SCHEMA, Target};
 use super::mistake::Mistake;
+use super::parts::Parts;
 
 /// Longest text of a policy, in bytes.
 pub const POLICY_BYTES_MAX: usize = 1 << 20;
@@ -29,8 +29,8 @@ pub struct Policy {
     names: HashMap<PolicyId, String>,
     /// Decisions about streams of a category can differ.
     asks_for_streams: bool,
-    /// What is forbidden within something wider.
-    forbidden: Vec<Target>,
+    /// How parts of something wider are decided; none when nothing is forbidden.
+    parts: Option<Parts>,
     remembered: RwLock<Remembered>,
 }
 
@@ -101,7 +101,7 @@ impl Policy {
             return Err(vec![plain(why)]);
         }
         let warnings = validate(text, &own)?;
-        let forbidden = literals(&own)?;
+        let named = named(&own)?;
         let json = own.clone().to_json();
         let json = json.map_err(|error| vec![plain(error.to_string())])?;
         let json = json.to_string();
@@ -121,9 +121,10 @@ impl Policy {
             added.map_err(|why| vec![plain(why)])?;
             names.insert(id.clone(), id.to_string());
         }
+        let parts = Parts::of(text, &set, named);
         let policy = Self {
             text: text.to_owned(),
-            forbidden,
+            parts: parts.map_err(|why| vec![plain(why)])?,
             set,
             authorizer: Authorizer::new(),
             names,
@@ -176,17 +177,11 @@ impl Policy {
     ) -> Result<(), Denied> {
         use Action::{Operate, Read, ReadPayload, Subscribe, View};
         let reads = matches!(action, Operate | Read | ReadPayload | Subscribe | View);
-        if !reads || self.forbidden.is_empty() {
+        let Some(parts) = self.parts.as_ref().filter(|_| reads) else {
             return Ok(());
-        }
-        let any = match object {
-            Object::Store => vec![Target::Category(ANY.to_owned()), any_stream(ANY)],
-            Object::Category(category) => vec![any_stream(category)],
-            Object::Stream(_) | Object::Projection(_) => return Ok(()),
         };
-        let parts = self.forbidden.iter().chain(&any);
-        for part in parts.filter(|part| is_within(part.object(), object)) {
-            let decision = self.decide(caller, action, part.object());
+        for part in parts.of_whole(object) {
+            let decision = self.decide_by(&parts.set, (caller, action, part.object()));
             if !decision.is_allowed && !decision.rules.is_empty() {
                 return Err(Denied::Part(decision.rules.join(", ")));
             }
@@ -201,6 +196,14 @@ impl Policy {
 
     /// What the policies and the roles say, whatever the lists of the grant are.
     pub fn decide(&self, caller: &Caller, action: Action, object: Object<'_>) -> Decision {
+        self.decide_by(&self.set, (caller, action, object))
+    }
+
+    fn decide_by(
+        &self,
+        set: &PolicySet,
+        (caller, action, object): (&Caller, Action, Object<'_>),
+    ) -> Decision {
         let asked = entities::action(action)
             .and_then(|action| Ok((action, Pair::of(caller, object)?)))
             .and_then(|(action, pair)| {
@@ -218,9 +221,7 @@ impl Policy {
                 };
             }
         };
-        let answer = self
-            .authorizer
-            .is_authorized(&request, &self.set, &pair.entities);
+        let answer = self.authorizer.is_authorized(&request, set, &pair.entities);
         let diagnostics = answer.diagnostics();
         let failed: Vec<_> = diagnostics.errors().map(ToString::to_string).collect();
         let mut rules: Vec<_> = diagnostics.reason().map(|id| self.name(id)).collect();
@@ -266,31 +267,10 @@ impl Policy {
     }
 }
 
-/// A category and a key that stand for all that no policy names.
-const ANY: &str = "any";
-
-fn any_stream(category: &str) -> Target {
-    match StreamId::new(&format!("{category}-{ANY}")) {
-        Ok(stream) => Target::Stream(stream),
-        Err(_) => Target::Category(category.to_owned()),
-    }
-}
-
-fn is_within(part: Object<'_>, whole: Object<'_>) -> bool {
-    match (part, whole) {
-        (_, Object::Store) => true,
-        (Object::Stream(stream), Object::Category(category)) => stream.category() == category,
-        _ => false,
-    }
-}
-
-/// What the policies name, if it can exist; what forbids among it. A policy that forbids and names nothing
-/// counts as one that names everything.
-fn literals(set: &PolicySet) -> Result<Vec<Target>, Vec<Mistake>> {
-    let mut forbidden = Vec::new();
-    let mut mistakes = Vec::new();
+/// What the policies name, if it can exist.
+fn named(set: &PolicySet) -> Result<Vec<Target>, Vec<Mistake>> {
+    let (mut targets, mut mistakes) = (Vec::new(), Vec::new());
     for policy in set.policies() {
-        let mut named = Vec::new();
         for literal in policy.entity_literals() {
             let (kind, id) = (literal.type_name().to_string(), literal.id().unescaped());
             let target = match &*kind {
@@ -302,20 +282,15 @@ fn literals(set: &PolicySet) -> Result<Vec<Target>, Vec<Mistake>> {
                 _ => Ok(None),
             };
             match target {
-                Ok(target) => named.extend(target),
+                Ok(target) => targets.extend(target),
                 Err(error) => {
-                    mistakes.push(plain(format!("{}: {kind}::{id:?}: {error}", name(policy))))
+                    mistakes.push(plain(format!("{}: {kind}::{id:?}: {error}", name(policy))));
                 }
             }
         }
-        if policy.effect() == Effect::Forbid {
-            named.retain(|target| *target != Target::Store);
-            forbidden.push(Target::Category(ANY.to_owned()));
-            forbidden.extend(named);
-        }
     }
     match mistakes.is_empty() {
-        true => Ok(forbidden),
+        true => Ok(targets),
         false => Err(mistakes),
     }
 }

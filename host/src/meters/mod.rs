@@ -242,25 +242,4 @@ mod tests {
         let expected = [("real".to_owned(), 1), (OTHER.to_owned(), 1_000)];
         assert_eq!(found, expected);
     }
-
-    /// `cargo test -p quipu --lib -- --ignored --nocapture costs`
-    #[test]
-    #[ignore = "a measurement"]
-    fn what_the_meters_of_a_command_cost() {
-        let meters = Meters::default();
-        let rounds = 10_000_000;
-        let begun = std::time::Instant::now();
-        for _ in 0..rounds {
-            let mut at = std::time::Instant::now();
-            for phase in [Phase::Queue, Phase::Decide, Phase::Commit] {
-                let now = std::time::Instant::now();
-                meters.phase(phase, now - at);
-                at = now;
-            }
-            meters.command("account", Outcome::Accepted, at.elapsed());
-            meters.events.of("account").add(1);
-        }
-        let each = begun.elapsed().as_nanos() / rounds;
-        println!("the meters of a command cost {each} ns");
-    }
 }

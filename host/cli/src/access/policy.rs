@@ -1,4 +1,3 @@
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -7,7 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::exit::WrongUse;
-use quipu_policy::{Cases, POLICY_BYTES_MAX, SCHEMA, roles};
+use crate::tls;
+use quipu_policy::{Cases, SCHEMA, roles};
 
 /// Check and test the policy of a host
 ///
@@ -74,14 +74,8 @@ impl Policy {
 
 /// Reads a file of a policy or of its tests.
 fn read(path: &Path) -> Result<String, WrongUse> {
-    let wrong = |why: String| WrongUse(format!("{}: {why}", path.display()));
-    let size = fs::metadata(path)
-        .map_err(|error| wrong(error.to_string()))?
-        .len();
-    if size > POLICY_BYTES_MAX as u64 {
-        return Err(wrong(format!("it is larger than {POLICY_BYTES_MAX} bytes")));
-    }
-    fs::read_to_string(path).map_err(|error| wrong(error.to_string()))
+    let bytes = tls::read_small(path).map_err(WrongUse)?;
+    String::from_utf8(bytes).map_err(|_| WrongUse(format!("{}: it is not UTF-8", path.display())))
 }
 
 /// Reads a policy. Its warnings are printed on stderr.

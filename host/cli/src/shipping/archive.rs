@@ -94,7 +94,7 @@ impl Archive {
     ///
     /// # Errors
     /// When something is missing or was changed. The error names the file.
-    pub fn contents(&self, until: &Until, told: &mut dyn FnMut(u64)) -> Result<Contents> {
+    pub fn contents(&self, until: &Until, progress: &mut dyn FnMut(u64)) -> Result<Contents> {
         if let Until::Position(position) = until
             && *position > self.manifest.last()
         {
@@ -102,15 +102,15 @@ impl Archive {
             bail!("position {position} was not shipped: the last one is {last}");
         }
         let mut contents = Contents::new(until.clone());
-        self.read(told, &mut |place, line, kind, text| {
+        self.read(progress, &mut |place, line, kind, text| {
             contents.take(place, line, kind, text)
         })?;
         contents.finish();
         Ok(contents)
     }
 
-    /// Checks every segment, and passes its lines on. `told` receives the bytes so far.
-    pub fn read(&self, told: &mut dyn FnMut(u64), take: &mut Take<'_>) -> Result<()> {
+    /// Checks every segment, and passes its lines on. `progress` receives the bytes so far.
+    pub fn read(&self, progress: &mut dyn FnMut(u64), take: &mut Take<'_>) -> Result<()> {
         let (mut read, mut before) = (0, None);
         for (segment, entry) in self.manifest.segments.iter().enumerate() {
             let text = self.segment(segment)?;
@@ -142,7 +142,7 @@ impl Archive {
                     )
                 })?;
             read += entry.bytes;
-            told(read);
+            progress(read);
             before = Some(entry);
         }
         Ok(())

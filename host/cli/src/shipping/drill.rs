@@ -140,7 +140,7 @@ impl Drill {
         let mut row = |name: &str, text: String| table.row([name.to_owned(), text]);
         row("segments", grouped(report.segments));
         row("events", grouped(report.events));
-        row("decisions made again", grouped(report.decisions));
+        row("re-decided commands", grouped(report.decisions));
         row("findings", grouped(report.findings));
         row("last position", grouped(report.position));
         if let Some(position) = report.host_position {
@@ -159,8 +159,8 @@ impl Drill {
         row("  recovery", seconds(report.recovery_seconds));
         row("  verification", seconds(report.verify_seconds));
         table.write(&mut out)?;
-        for problem in report.problems.iter().skip(1) {
-            writeln!(out, "also wrong: {problem}")?;
+        for problem in &report.problems {
+            writeln!(out, "wrong: {problem}")?;
         }
         if report.passed {
             writeln!(out, "the drill passed")?;
@@ -177,11 +177,11 @@ async fn judge(
     report: &mut Report,
 ) -> Result<()> {
     let bar = Bar::new(None);
-    let mut told = |it: Progress| {
+    let mut progress = |it: Progress| {
         let (position, head) = (grouped(it.position.0), grouped(it.head.0));
         bar.say(format!("position {position} of {head} verified"));
     };
-    let verified = host.verify(&Scope::default(), &mut told).await;
+    let verified = host.verify(&Scope::default(), &mut progress).await;
     bar.finish();
     let verified = verified?;
     count(&verified, report);

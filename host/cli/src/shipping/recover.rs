@@ -139,11 +139,11 @@ pub async fn into_store(
 
 async fn fill(archive: &Archive, contents: &Contents, store: store::Store) -> Result<Imported> {
     let bar = Bar::new(None);
-    let mut told = |imported: &Imported| {
+    let mut progress = |imported: &Imported| {
         bar.say(format!("{} events recovered", grouped(imported.events)));
     };
     let lines = Replay::new(archive, contents)?.into_stream();
-    let imported = import::fill(store, lines, &mut told).await;
+    let imported = import::fill(store, lines, &mut progress).await;
     bar.finish();
     let imported = imported?;
     if imported.head.0 != contents.head {

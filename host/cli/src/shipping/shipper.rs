@@ -53,7 +53,7 @@ impl Shipper {
     ///
     /// # Errors
     /// When another shipper writes it, or its content was changed.
-    pub fn open(dir: &Path, segment_bytes: u64, told: &mut dyn FnMut(u64)) -> Result<Self> {
+    pub fn open(dir: &Path, segment_bytes: u64, progress: &mut dyn FnMut(u64)) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
         let lock = lock(dir)?;
         if archive::read(dir)?.is_none() {
@@ -61,7 +61,7 @@ impl Shipper {
         }
         let archive = Archive::open(dir)?;
         let mut known = HashMap::new();
-        archive.read(told, &mut |_, line, kind, text| {
+        archive.read(progress, &mut |_, line, kind, text| {
             if is_state(kind) {
                 known.insert(line.id.to_string(), Digest::of(text));
             }

@@ -191,6 +191,24 @@ fn what_is_forbidden_in_a_part_denies_the_whole() {
             may(&policy, object).unwrap();
         }
     }
+    // Conditions on the resource can't be decided for what reads many: it counts as forbidden.
+    for text in [
+        "forbid (principal, action, resource is Stream) when { resource.key == \"7\" };",
+        "forbid (principal, action, resource is Stream in Category::\"note\") when { resource.key like \"secret*\" };",
+        "forbid (principal, action, resource) when { resource in Category::\"note\" };",
+        "forbid (principal, action, resource is Stream) unless { resource in Category::\"any\" };",
+    ] {
+        let mut text = text.to_owned();
+        let viewer_only = policy(&text);
+        assert!(may(&viewer_only, Object::Store).is_err(), "{text}");
+        assert!(
+            may(&viewer_only, Object::Category("note")).is_err(),
+            "{text}"
+        );
+        // Who is exempt in any case is so here too.
+        text = text.replace(';', " unless { principal in Role::\"viewer\" };");
+        may(&policy(&text), Object::Store).unwrap();
+    }
     let admin = caller(Role::Admin, &[]);
     policy(payroll)
         .check(&admin, Action::ReadPayload, Object::Store)
