@@ -161,6 +161,7 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         deed.denied(app, &failure.0.code).await;
         return Err(failure);
     }
+    let changes = app.options.rules.changes();
     let caller = match identify(app, request.headers(), &Visit::of(request)).await {
         Ok(caller) => caller,
         Err(failure) => {
@@ -182,10 +183,13 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         true => Deed::of(app, declared, request, &caller),
         false => Deed::unrecorded(),
     };
-    if caller.id().is_some() && !request.body().is_end_stream() {
-        let body = std::mem::take(request.body_mut());
-        let sent = Sent::new(body, app, caller.clone());
-        *request.body_mut() = Body::new(sent);
+    if caller.id().is_some() {
+        let known = Known::new(app, caller.clone(), changes);
+        if !request.body().is_end_stream() {
+            let body = std::mem::take(request.body_mut());
+            *request.body_mut() = Body::new(Sent::new(body, known.clone()));
+        }
+        request.extensions_mut().insert(known);
     }
     let serves = administration::serves(app, request);
     request.extensions_mut().insert(serves);
@@ -399,12 +403,11 @@ impl<S: Sync> FromRequestParts<S> for By {
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Ends a long answer when its caller's token is revoked or expires.
-pub(super) fn watched(app: &App, caller: Caller, response: Response) -> Response {
+pub(super) fn watched(known: Option<Known>, response: Response) -> Response {
     let is_long = response.body().size_hint().exact().is_none();
-    if caller.id().is_none() || !is_long {
+    let Some(known) = known.filter(|_| is_long) else {
         return response;
-    }
-    let known = Known::new(app, caller);
+    };
     let refused = async move {
         loop {
             sleep(LOOK).await;
@@ -440,7 +443,7 @@ enum Ended {
 
 /// A caller who was let in, and under which rules.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     host: Host,
     caller: Caller,
     rules: Arc<Rules>,
@@ -448,13 +451,12 @@ struct Known {
 }
 
 impl Known {
-    fn new(app: &App, caller: Caller) -> Self {
-        let rules = Arc::clone(&app.options.rules);
+    fn new(app: &App, caller: Caller, changes: u64) -> Self {
         Self {
             host: app.host.clone(),
             caller,
-            changes: rules.changes(),
-            rules,
+            rules: Arc::clone(&app.options.rules),
+            changes,
         }
     }
 
@@ -509,10 +511,10 @@ struct Sent {
 }
 
 impl Sent {
-    fn new(body: Body, app: &App, caller: Caller) -> Self {
+    fn new(body: Body, known: Known) -> Self {
         Self {
             body,
-            known: Known::new(app, caller),
+            known,
             checked_at: Instant::now(),
             waiting: None,
         }

@@ -195,6 +195,7 @@ async fn guard(
             Ok(deed) => {
                 let caller = request.extensions().get::<Caller>().cloned();
                 let caller = caller.unwrap_or_default();
+                let known = request.extensions().get().cloned();
                 let (peer, may_be_long) = (visit.peer(), limits::may_be_long(&request));
                 let answered = answer(&app, visit, request, next).await;
                 let mut response = answered.into_response();
@@ -203,7 +204,7 @@ async fn guard(
                 }
                 let result = deed::result(&response);
                 deed.answered(&result).await;
-                access::watched(&app, caller, response)
+                access::watched(known, response)
             }
             Err(denied) => denied.into_response(),
         },

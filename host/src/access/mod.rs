@@ -5,6 +5,7 @@
 //! recorded in the audit.
 
 mod audit;
+mod cached;
 mod caller;
 mod error;
 mod fixed;

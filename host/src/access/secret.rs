@@ -156,4 +156,10 @@ mod tests {
             assert_eq!(redacted(plain), plain);
         }
     }
+
+    #[test]
+    fn a_text_is_shown_without_web_tokens() {
+        let text = "/v1/tokens/eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2ln/x eyJust a word";
+        assert_eq!(redacted(text), "/v1/tokens/eyJ***/x eyJust a word");
+    }
 }

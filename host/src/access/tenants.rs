@@ -1,26 +1,17 @@
 //! Tenants: which other stores a host serves.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
 
-use rand::RngCore;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
-
+use super::cached::Cached;
 use super::error::Error;
 use crate::model::{Clock, Invalid, Timestamp};
 use crate::store::{self, StoredTenant, TENANTS_MAX, TenantStore};
+use rand::RngCore;
 
 /// Longest name of a tenant.
 pub const TENANT_BYTES_MAX: usize = 40;
 
-/// After this time, what is known of the tenants is read again before it is used. Other requests
-/// use it meanwhile.
-const FRESH: Duration = Duration::from_secs(2);
-/// After this time nobody uses it: a tenant that was suspended through another host is closed within
-/// 5 s.
-const STALE_MAX: Duration = Duration::from_secs(4);
 /// Random bytes that distinguish the stores of tenants with the same name.
 const DATA_BYTES: usize = 4;
 
@@ -28,22 +19,11 @@ const DATA_BYTES: usize = 4;
 pub struct Tenants {
     store: Arc<dyn TenantStore>,
     clock: Arc<dyn Clock>,
-    known: RwLock<Cache>,
-    reading: Mutex<()>,
+    known: Cached<Known>,
 }
 
-#[derive(Default)]
-struct Cache {
-    known: Option<Arc<Known>>,
-    /// How often this host has changed the tenants. What was read before a change is not kept
-    /// after it.
-    changes: u64,
-}
-
-struct Known {
-    read_at: Instant,
-    by_name: HashMap<Box<str>, Arc<StoredTenant>>,
-}
+/// All tenants by name, as they were read from the store.
+type Known = HashMap<Box<str>, Arc<StoredTenant>>;
 
 impl Tenants {
     /// The tenants that a store lists.
@@ -51,8 +31,7 @@ impl Tenants {
         Self {
             store,
             clock,
-            known: RwLock::default(),
-            reading: Mutex::default(),
+            known: Cached::default(),
         }
     }
 
@@ -101,7 +80,7 @@ impl Tenants {
     /// When there is a tenant of this name, there are 10,000 tenants, or the store fails.
     pub async fn add(&self, tenant: &StoredTenant) -> Result<(), Error> {
         let added = self.store.add(tenant).await;
-        self.forget();
+        self.known.forget();
         match added? {
             true => Ok(()),
             false => Err(Error::TenantNotAdded(format!(
@@ -134,7 +113,7 @@ impl Tenants {
         at: Option<Timestamp>,
     ) -> Result<StoredTenant, Error> {
         let changed = self.store.suspend(name, at).await;
-        self.forget();
+        self.known.forget();
         let found = match changed? {
             true => self.find(name).await?,
             false => None,
@@ -153,7 +132,7 @@ impl Tenants {
         let found = tenants.into_iter().find(|tenant| &*tenant.name == name);
         let found = found.ok_or_else(not_found)?;
         let removed = self.store.remove(name).await;
-        self.forget();
+        self.known.forget();
         match removed? {
             true => Ok(found),
             false => Err(not_found()),
@@ -173,62 +152,13 @@ impl Tenants {
     /// # Errors
     /// When the store fails.
     pub async fn find(&self, name: &str) -> store::Result<Option<Arc<StoredTenant>>> {
-        Ok(self.known().await?.by_name.get(name).cloned())
+        Ok(self.known.get(|_| self.read()).await?.get(name).cloned())
     }
 
-    /// All tenants, at most [`STALE_MAX`] old.
-    async fn known(&self) -> store::Result<Arc<Known>> {
-        let young = |max: Duration| self.current().filter(|it| it.read_at.elapsed() < max);
-        if let Some(known) = young(FRESH) {
-            return Ok(known);
-        }
-        let usable = young(STALE_MAX);
-        let _reading = match (self.reading.try_lock(), &usable) {
-            (Ok(reading), _) => reading,
-            (Err(_), Some(usable)) => return Ok(Arc::clone(usable)),
-            (Err(_), None) => {
-                let reading = self.reading.lock().await;
-                if let Some(known) = young(FRESH) {
-                    return Ok(known);
-                }
-                reading
-            }
-        };
-        match (self.read().await, usable) {
-            (Err(error), None) => Err(error),
-            (Err(_), Some(usable)) => Ok(usable),
-            (Ok(read), _) => Ok(read),
-        }
-    }
-
-    async fn read(&self) -> store::Result<Arc<Known>> {
-        let (read_at, changes) = (Instant::now(), self.cached().changes);
+    async fn read(&self) -> store::Result<Known> {
         let tenants = self.store.tenants().await?.into_iter();
         let by_name = tenants.map(|tenant| (tenant.name.clone(), Arc::new(tenant)));
-        let known = Arc::new(Known {
-            read_at,
-            by_name: by_name.collect(),
-        });
-        let mut cache = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.changes == changes {
-            cache.known = Some(Arc::clone(&known));
-        }
-        Ok(known)
-    }
-
-    fn cached(&self) -> std::sync::RwLockReadGuard<'_, Cache> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn current(&self) -> Option<Arc<Known>> {
-        self.cached().known.clone()
-    }
-
-    /// What follows reads the tenants from the store.
-    fn forget(&self) {
-        let mut cache = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        cache.known = None;
-        cache.changes += 1;
+        Ok(by_name.collect())
     }
 }
 

@@ -1,13 +1,10 @@
 //! Tokens: who calls.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
 
-use tokio::sync::Mutex;
-use tokio::time::Instant;
-
+use super::cached::Cached;
 use super::caller::Caller;
 use super::error::Error;
 use super::fixed::Fixed;
@@ -19,12 +16,6 @@ use crate::store::{self, StoredToken, TOKENS_MAX, TokenStore};
 /// Longest name of a token.
 pub const NAME_BYTES_MAX: usize = 200;
 
-/// After this time, what is known of the tokens is read again before it is used. Other requests go on
-/// with it meanwhile.
-const FRESH: Duration = Duration::from_secs(2);
-/// After this time nobody goes on with it: a token that was revoked by another host is refused
-/// within 5 s.
-const STALE_MAX: Duration = Duration::from_secs(4);
 /// The time of the last use is stored when it is this much later than the stored one.
 const USED_EVERY_US: u64 = 60_000_000;
 
@@ -32,23 +23,11 @@ const USED_EVERY_US: u64 = 60_000_000;
 pub struct Tokens {
     store: Arc<dyn TokenStore>,
     clock: Arc<dyn Clock>,
-    known: RwLock<Cache>,
-    reading: Mutex<()>,
+    known: Cached<Known>,
 }
 
-/// What was read last.
-#[derive(Default)]
-struct Cache {
-    known: Option<Arc<Known>>,
-    /// How often this host has changed the tokens. What was read before a change is not kept after it.
-    changes: u64,
-}
-
-/// All tokens, as they were read from the store.
-struct Known {
-    read_at: Instant,
-    by_id: HashMap<Box<str>, Arc<Token>>,
-}
+/// All tokens by id, as they were read from the store.
+type Known = HashMap<Box<str>, Arc<Token>>;
 
 /// A token without its secret, and what it allows.
 #[derive(Debug, Clone)]
@@ -121,8 +100,7 @@ impl Tokens {
         Self {
             store,
             clock,
-            known: RwLock::default(),
-            reading: Mutex::default(),
+            known: Cached::default(),
         }
     }
 
@@ -165,7 +143,7 @@ impl Tokens {
                 stored.name
             )));
         }
-        self.forget();
+        self.known.forget();
         Ok((Issued { stored, grant }, secret))
     }
 
@@ -197,7 +175,7 @@ impl Tokens {
             return Err(not_found());
         }
         token.revoked_at = Some(at);
-        self.forget();
+        self.known.forget();
         Ok(Issued::read(token)?)
     }
 
@@ -206,7 +184,7 @@ impl Tokens {
     /// # Errors
     /// When the store fails.
     pub async fn are_used(&self) -> store::Result<bool> {
-        Ok(!self.known().await?.by_id.is_empty())
+        Ok(!self.known().await?.is_empty())
     }
 
     /// Returns who calls with a token.
@@ -216,7 +194,7 @@ impl Tokens {
     pub async fn authenticate(&self, text: &str) -> Result<Caller, Refused> {
         let parts = secret::read(text).ok_or(Refused::Unknown)?;
         let known = self.known().await?;
-        let token = known.by_id.get(&parts.id).ok_or(Refused::Unknown)?;
+        let token = known.get(&parts.id).ok_or(Refused::Unknown)?;
         // Both are hashes of 256 random bits: the time of this comparison helps nobody.
         if token.issued.stored.hash != parts.hash {
             return Err(Refused::Unknown);
@@ -233,7 +211,6 @@ impl Tokens {
     pub async fn named(&self, name: &str) -> store::Result<Option<Caller>> {
         let known = self.known().await?;
         let mut valid = known
-            .by_id
             .values()
             .filter(|token| self.check_validity(token).is_ok());
         let found = valid.find(|token| &*token.name == name);
@@ -252,7 +229,7 @@ impl Tokens {
             };
         };
         let known = self.known().await?;
-        let token = known.by_id.get(&before.issued.stored.id);
+        let token = known.get(&before.issued.stored.id);
         self.check_validity(token.ok_or(Refused::Revoked)?)?;
         Ok(())
     }
@@ -269,51 +246,20 @@ impl Tokens {
         }
     }
 
-    /// All tokens, at most [`STALE_MAX`] old.
+    /// All tokens, at most some seconds old.
     async fn known(&self) -> store::Result<Arc<Known>> {
-        let known = self.current();
-        let age = known.as_ref().map(|known| known.read_at.elapsed());
-        if let Some(known) = known.clone()
-            && age < Some(FRESH)
-        {
-            return Ok(known);
-        }
-        let usable = known.filter(|_| age < Some(STALE_MAX));
-        let _reading = match (self.reading.try_lock(), &usable) {
-            (Ok(reading), _) => reading,
-            (Err(_), Some(usable)) => return Ok(Arc::clone(usable)),
-            (Err(_), None) => {
-                let reading = self.reading.lock().await;
-                let read = self.current();
-                let read = read.filter(|known| known.read_at.elapsed() < FRESH);
-                if let Some(read) = read {
-                    return Ok(read);
-                }
-                reading
-            }
-        };
-        match (self.read(usable.as_deref()).await, usable) {
-            (Ok(read), _) => Ok(read),
-            (Err(_), Some(usable)) => Ok(usable),
-            (Err(error), None) => Err(error),
-        }
+        self.known.get(|before| self.read(before)).await
     }
 
-    async fn read(&self, before: Option<&Known>) -> store::Result<Arc<Known>> {
-        let (read_at, changes) = (Instant::now(), self.cached().changes);
+    async fn read(&self, before: Option<Arc<Known>>) -> store::Result<Known> {
         let mut by_id = HashMap::new();
         for stored in self.store.tokens().await? {
-            let before = before.and_then(|before| before.by_id.get(&stored.id));
+            let before = before.as_ref().and_then(|before| before.get(&stored.id));
             let token = Token::new(stored, before.map(|token| &**token))?;
             self.store_use(&token).await;
             by_id.insert(token.issued.stored.id.clone(), Arc::new(token));
         }
-        let known = Arc::new(Known { read_at, by_id });
-        let mut cache = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.changes == changes {
-            cache.known = Some(Arc::clone(&known));
-        }
-        Ok(known)
+        Ok(by_id)
     }
 
     async fn store_use(&self, token: &Token) {
@@ -326,21 +272,6 @@ impl Tokens {
         if let Err(error) = storing.await {
             tracing::debug!(%error, "the time of a token's last use was not stored");
         }
-    }
-
-    fn cached(&self) -> RwLockReadGuard<'_, Cache> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn current(&self) -> Option<Arc<Known>> {
-        self.cached().known.clone()
-    }
-
-    /// What follows reads the tokens from the store.
-    fn forget(&self) {
-        let mut cache = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        cache.known = None;
-        cache.changes += 1;
     }
 }
 
@@ -402,4 +333,21 @@ pub(super) fn check_name(name: &str) -> Result<(), Invalid> {
     };
     context.checked()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_is_named_as_another_caller() {
+        for name in ["me", "corp:ann", "certificate:orders", "role:admin"] {
+            assert!(check_own(name).is_err(), "{name}");
+            assert!(name == "me" || check_name(name).is_ok(), "{name}");
+        }
+        for name in ["a\u{200b}nn", "\u{202e}nna", "ann\u{feff}"] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        assert!(check_own("ann").is_ok() && check_name("Zoë 💥").is_ok());
+    }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use quipu::access::{Grant, Role};
 use quipu_identity::Identities;
 use quipu_policy::Policy;
-use quipu_server::{InForce, Options, Rules};
+use quipu_server::{InForce, Limiter, Limits, Options, Rules};
 use quipu_tests::issuer::{Issuer, Key, encoded, now_s};
 use quipu_tests::{Place, on_every_store};
 use serde_json::{Value, json};
 
 use crate::access::{EVENT, get, token};
+use crate::connections::bounded;
 use crate::server::{Answered, Server, send};
 
 on_every_store!(the_caller_of_a_token_is_named_in_what_it_did);
@@ -333,7 +334,7 @@ async fn a_new_key_is_taken_without_a_restart_and_the_old_one_is_not() {
     issuer.rotate(json!({ "keys": [new.public("new")] }));
     let second = new.sign(&header(&new, "new"), &issuer.claims("bob"));
     // The host asked just now; a short pause passes before it asks again.
-    crate::connections::bounded(async {
+    bounded(async {
         while get(&server, "/v1/whoami", &second).await.status != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
@@ -490,6 +491,67 @@ async fn rules_are_replaced_while_the_host_runs() {
     get(&server, "/v1/events", &ann)
         .await
         .problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_change_of_rules_ends_what_was_begun_before() {
+    let key = Key::curve();
+    let issuer = Issuer::start(json!({ "keys": [key.public("1")] })).await;
+    let listed = listing(&issuer, VIEWER);
+    let shared = Arc::new(Rules::new(rules(&listed, None)));
+    let options = Options {
+        rules: Arc::clone(&shared),
+        ..Options::default()
+    };
+    let server = Server::start(Place::memory().host().await, options).await;
+    let ann = key.sign(&header(&key, "1"), &issuer.claims("ann"));
+    let request = server.request("GET", "/v1/events/subscribe");
+    let mut following = request.bearer_auth(&ann).send().await.unwrap();
+    assert_eq!(following.status(), 200);
+    shared.replace(rules(
+        &listed,
+        Some("forbid (principal, action, resource);"),
+    ));
+    bounded(async { while let Ok(Some(_)) = following.chunk().await {} }).await;
+}
+
+#[tokio::test]
+async fn wrong_credentials_of_others_keep_nobody_out() {
+    let key = Key::curve();
+    let issuer = Issuer::start(json!({ "keys": [key.public("1")] })).await;
+    let options = Options {
+        rules: Arc::new(Rules::new(rules(&listing(&issuer, VIEWER), None))),
+        limits: Arc::new(Limiter::new(Limits {
+            failed_logins_per_minute: 3,
+            ..Limits::default()
+        })),
+        ..Options::default()
+    };
+    let server = Server::start(Place::memory().host().await, options).await;
+    for _ in 0..5 {
+        get(&server, "/v1/whoami", "junk").await;
+    }
+    get(&server, "/v1/whoami", "junk")
+        .await
+        .problem(429, "rate-limited");
+    let ann = key.sign(&header(&key, "1"), &issuer.claims("ann"));
+    get(&server, "/v1/whoami", &ann).await.ok();
+}
+
+#[tokio::test]
+async fn a_reload_goes_on_with_the_keys_that_are_known() {
+    let key = Key::curve();
+    let issuer = Issuer::start(json!({ "keys": [key.public("1")] })).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("identities.toml");
+    std::fs::write(&path, listing(&issuer, VIEWER)).unwrap();
+    let before = Identities::load(&path).unwrap();
+    let [ann, bob] = ["ann", "bob"].map(|name| key.sign(&header(&key, "1"), &issuer.claims(name)));
+    before.verify(&ann).await.unwrap();
+    drop(issuer);
+    let after = Identities::reload(&path, Some(&before)).unwrap();
+    assert!(after.is_same(&before));
+    after.verify(&bob).await.unwrap();
 }
 
 #[test]

@@ -319,3 +319,24 @@ pub(crate) async fn check_modules(app: &App, bytes: &[u8]) -> Result<()> {
     }
     .into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_of_a_tenant_has_no_higher_limit_than_the_host() {
+        let limits = Limits {
+            requests_per_second: 1,
+            ..Limits::default()
+        };
+        let main = Limiter::new(limits);
+        let (tenant, key) = (main.separate(), Key::Name("ann".into()));
+        let own = Some(1_000_000);
+        for _ in 0..2 {
+            assert!(main.take_request(&key, own).is_ok());
+        }
+        assert!(tenant.take_request(&key, own).is_ok());
+        assert!(tenant.take_request(&key, own).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! Lists of the store that are read every few seconds, because other hosts change them.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::store;
+
+/// After this time, what is known is read a second time before it is used. Other requests go on with it
+/// meanwhile.
+const FRESH: Duration = Duration::from_secs(2);
+/// After this time nobody goes on with it: a change by another host is seen within 5 s.
+const STALE_MAX: Duration = Duration::from_secs(4);
+
+/// What was read last.
+pub struct Cached<T> {
+    state: RwLock<State<T>>,
+    reading: Mutex<()>,
+}
+
+struct State<T> {
+    known: Option<(Instant, Arc<T>)>,
+    /// How often this host has changed the list. What was read before a change is not kept after it.
+    changes: u64,
+}
+
+impl<T> Default for Cached<T> {
+    fn default() -> Self {
+        Self {
+            state: RwLock::new(State {
+                known: None,
+                changes: 0,
+            }),
+            reading: Mutex::default(),
+        }
+    }
+}
+
+impl<T> Cached<T> {
+    /// What is known, at most 4 s old. `read` receives what was known before, while it may be used.
+    ///
+    /// # Errors
+    /// When the store fails, and nothing that may be used is known.
+    pub async fn get<R>(&self, read: impl FnOnce(Option<Arc<T>>) -> R) -> store::Result<Arc<T>>
+    where
+        R: Future<Output = store::Result<T>>,
+    {
+        if let Some(known) = self.younger_than(FRESH) {
+            return Ok(known);
+        }
+        let usable = self.younger_than(STALE_MAX);
+        let _reading = match (self.reading.try_lock(), &usable) {
+            (Ok(reading), _) => reading,
+            (Err(_), Some(usable)) => return Ok(Arc::clone(usable)),
+            (Err(_), None) => {
+                let reading = self.reading.lock().await;
+                if let Some(known) = self.younger_than(FRESH) {
+                    return Ok(known);
+                }
+                reading
+            }
+        };
+        let (read_at, changes) = (Instant::now(), self.state().changes);
+        match (read(usable.clone()).await, usable) {
+            (Ok(read), _) => {
+                let read = Arc::new(read);
+                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                if state.changes == changes {
+                    state.known = Some((read_at, Arc::clone(&read)));
+                }
+                Ok(read)
+            }
+            (Err(_), Some(usable)) => Ok(usable),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// This host has changed the list: it is read before it is used.
+    pub fn forget(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.known = None;
+        state.changes += 1;
+    }
+
+    fn younger_than(&self, max: Duration) -> Option<Arc<T>> {
+        let state = self.state();
+        let (read_at, known) = state.known.as_ref()?;
+        (read_at.elapsed() < max).then(|| Arc::clone(known))
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State<T>> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Error;
+
+    async fn get(cached: &Cached<u32>, read: store::Result<u32>) -> store::Result<u32> {
+        cached.get(async |_| read).await.map(|known| *known)
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_not_kept() {
+        let cached = Cached::default();
+        let failed = Err(Error::Damaged("a test".to_owned()));
+        assert!(get(&cached, failed).await.is_err());
+        assert_eq!(get(&cached, Ok(1)).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_a_change_is_not_kept() {
+        let cached = Cached::default();
+        let read = cached.get(async |_| {
+            cached.forget();
+            Ok(1)
+        });
+        assert_eq!(*read.await.unwrap(), 1);
+        assert_eq!(get(&cached, Ok(2)).await.unwrap(), 2);
+        cached.forget();
+        assert_eq!(get(&cached, Ok(3)).await.unwrap(), 3);
+    }
+}
