@@ -127,6 +127,17 @@ impl Place {
         done.unwrap();
     }
 
+    /// The number that a query of PostgreSQL returns.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        let schema = self.schema.as_ref().unwrap();
+        let mut connection = postgres::server().connect().await;
+        let path = sqlx::AssertSqlSafe(format!("SET search_path TO {schema}"));
+        let path = sqlx::raw_sql(path);
+        path.execute(&mut connection).await.unwrap();
+        let found = sqlx::query_scalar(sql).fetch_one(&mut connection).await;
+        found.unwrap()
+    }
+
     /// The rows that a view of a projection shows to another program: key, document, change.
     pub async fn view(&self, name: &str) -> Vec<(String, String, i64)> {
         let sql = format!(

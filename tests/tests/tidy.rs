@@ -152,6 +152,7 @@ const STARTS_A_SERVER: &[&str] = &[
     "sections.rs",
     "reload.rs",
     "rules.rs",
+    "tenant_rules.rs",
     "tls.rs",
 ];
 

@@ -4,15 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, ensure};
 use rand::Rng;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::Options;
+use super::connection::Connection;
 use super::host::{Guests, shut_down, warm_hosts, work};
 use super::place::Place;
 use quipu::Host;
@@ -129,10 +129,10 @@ impl Served {
             .map(|_| {
                 let (address, authorization) = (self.address, authorization.clone());
                 tokio::spawn(async move {
-                    let mut caller = Caller::connect(address, authorization).await?;
+                    let mut connection = Connection::open(address, authorization).await?;
                     let mut number = 0_u64;
                     while begun.elapsed() < duration {
-                        caller.execute(streams).await?;
+                        execute(&mut connection, streams).await?;
                         number += 1;
                     }
                     Ok::<_, anyhow::Error>(number)
@@ -152,65 +152,14 @@ impl Served {
     }
 }
 
-/// A client that costs little: it writes a request and reads until the answer has come.
-struct Caller {
-    connection: TcpStream,
-    authorization: String,
-    answer: Vec<u8>,
-}
-
-impl Caller {
-    async fn connect(address: std::net::SocketAddr, authorization: String) -> Result<Self> {
-        let connection = TcpStream::connect(address).await?;
-        connection.set_nodelay(true)?;
-        Ok(Self {
-            connection,
-            authorization,
-            answer: vec![0; 16 << 10],
-        })
-    }
-
-    async fn execute(&mut self, streams: u64) -> Result<()> {
-        let number = rand::rng().random_range(0..streams);
-        let body = format!(r#"{{"type":"schedule-work","data":{}}}"#, work());
-        let request = format!(
-            "POST /v1/streams/loan-{number}/commands HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n{}\r\n{body}",
-            body.len(),
-            self.authorization
-        );
-        self.connection.write_all(request.as_bytes()).await?;
-        let mut read = 0;
-        loop {
-            let more = self.connection.read(&mut self.answer[read..]).await?;
-            if more == 0 {
-                bail!("the host has closed the connection");
-            }
-            read += more;
-            if is_whole(&self.answer[..read])? {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// Whether an answer has come to its end.
-fn is_whole(answer: &[u8]) -> Result<bool> {
-    let text = std::str::from_utf8(answer)?;
-    let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return Ok(false);
-    };
-    if !head.starts_with("HTTP/1.1 200") {
-        bail!("unexpected answer: {text}");
-    }
-    let mut lengths = head
-        .lines()
-        .filter_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = lengths
-        .next_back()
-        .context("an answer without a length")?
-        .parse()?;
-    Ok(body.len() >= length)
+/// Executes a command on one of many streams.
+async fn execute(connection: &mut Connection, streams: u64) -> Result<()> {
+    let number = rand::rng().random_range(0..streams);
+    let body = format!(r#"{{"type":"schedule-work","data":{}}}"#, work());
+    let path = format!("/v1/streams/loan-{number}/commands");
+    let (status, answer) = connection.post(&path, &body).await?;
+    ensure!(status == 200, "unexpected answer: {status} {answer}");
+    Ok(())
 }
 
 impl fmt::Display for Http {

@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod connection;
 mod evolution;
 mod guest;
 mod host;
@@ -17,6 +18,7 @@ mod projections;
 mod reading;
 mod report;
 mod swaps;
+mod tenants;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,6 +81,8 @@ pub enum Load {
     Swaps,
     /// Commands over HTTP: open, with a token, with a policy
     Http,
+    /// A tenant next to one that is far above its limit
+    Tenants,
 }
 
 /// Components with projections of the loan guest's events.
@@ -88,7 +92,7 @@ struct Views {
 }
 
 impl Load {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Many,
         Self::ManyWithoutIds,
         Self::Hot,
@@ -96,6 +100,7 @@ impl Load {
         Self::Projections,
         Self::Swaps,
         Self::Http,
+        Self::Tenants,
     ];
 
     fn parts(self) -> Option<(Kind, Ids)> {
@@ -104,7 +109,7 @@ impl Load {
             Self::ManyWithoutIds => Some((Kind::ManyStreams, Ids::None)),
             Self::Hot => Some((Kind::HotStream, Ids::Callers)),
             Self::Replays => Some((Kind::Replays, Ids::Callers)),
-            Self::Projections | Self::Swaps | Self::Http => None,
+            Self::Projections | Self::Swaps | Self::Http | Self::Tenants => None,
         }
     }
 }
@@ -137,6 +142,11 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         tell("commands over HTTP");
         http = Some(http::measure(options, &component).await?);
     }
+    let mut tenants = None;
+    if loads.contains(&Load::Tenants) && options.hosts == 1 {
+        tell("a tenant next to one that is far above its limit");
+        tenants = Some(tenants::measure(options).await?);
+    }
     let (mut projections, mut reading, mut evolution) = (None, None, None);
     if options.events > 0 && loads.contains(&Load::Projections) {
         let views = Views {
@@ -161,6 +171,7 @@ pub async fn run(options: &Options, tell: impl Fn(&str)) -> Result<Report> {
         rows,
         swaps,
         http,
+        tenants,
         projections,
     })
 }

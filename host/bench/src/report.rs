@@ -10,6 +10,7 @@ use super::load::Measured;
 use super::projections::Projections;
 use super::reading::Reading;
 use super::swaps::Swaps;
+use super::tenants::Tenants;
 
 /// All results.
 #[derive(Debug, Clone, Serialize)]
@@ -28,6 +29,8 @@ pub struct Report {
     pub swaps: Option<Swaps>,
     /// Commands over HTTP, unless they were left out.
     pub http: Option<Http>,
+    /// Two tenants, unless they were left out.
+    pub tenants: Option<Tenants>,
     /// The cost of projections, unless it was left out.
     pub projections: Option<Projections>,
 }
@@ -130,6 +133,9 @@ impl fmt::Display for Report {
         }
         if let Some(http) = &self.http {
             http.fmt(f)?;
+        }
+        if let Some(tenants) = &self.tenants {
+            tenants.fmt(f)?;
         }
         if let Some(projections) = &self.projections {
             projections.fmt(f)?;

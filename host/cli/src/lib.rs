@@ -54,6 +54,7 @@ mod stream;
 mod streams;
 mod subscriptions;
 mod table;
+mod tenant_rules;
 mod tenants;
 mod tls;
 mod transfer;

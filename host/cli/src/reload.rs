@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::signal::unix::Signal;
 
 use super::config::{Config, Flags};
+use super::tenant_rules::TenantRules;
 use super::{log, rules, tls};
 use quipu_api::Reloaded;
 use quipu_server::tls::Tls;
-use quipu_server::{InForce, Limiter, Reload, Rules};
+use quipu_server::{Limiter, Reload, Rules};
 
 /// What the settings of a running host come from.
 pub struct Sources {
@@ -27,6 +28,7 @@ impl Sources {
         tls: Option<Arc<Tls>>,
         rules_in_force: Arc<Rules>,
         limiter: Arc<Limiter>,
+        tenants: Arc<TenantRules>,
     ) -> Reload {
         let callers = Mutex::new(started.clone());
         let log = Mutex::new(started.general().log);
@@ -36,15 +38,9 @@ impl Sources {
             let identity = tls::load(&config.tls()).map_err(|error| error.0)?;
             let in_force = rules_in_force.current();
             let read = rules::load(&config.access(), Some(&in_force)).map_err(|error| error.0)?;
-            rules::check(&read, &config.tls()).map_err(|error| error.0)?;
-            let is_empty = |rules: &InForce| rules.policy.as_ref().is_none_or(|it| it.is_empty());
-            if !is_empty(&in_force) && is_empty(&read) {
-                return Err(
-                    "access.policy has no rule any more, so that everything it forbids would be \
-                            allowed; restart the host if that is meant"
-                        .to_owned(),
-                );
-            }
+            rules::check(&read, "access.", &config.tls()).map_err(|error| error.0)?;
+            rules::check_replaced(&in_force, &read, "access.").map_err(|error| error.0)?;
+            let of_tenants = tenants.read_again(&config.tls()).map_err(|error| error.0)?;
             if in_force.know_callers() && !read.know_callers() {
                 return Err(
                     "access.identities lists nobody any more: a store without tokens would \
@@ -65,6 +61,12 @@ impl Sources {
             if !in_force.is_same(&read) {
                 rules_in_force.replace(read);
                 changed.push("access".to_owned());
+            }
+            if !of_tenants.is_empty() {
+                changed.push("tenants.rules".to_owned());
+            }
+            for (in_force, read) in of_tenants {
+                in_force.replace(read);
             }
             let wanted = config.general().log;
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::config::{Config, Flags};
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
+use super::tenant_rules::TenantRules;
 use super::{log, log_format, modules, reload, rules, tls};
+use quipu::model::PublicKey;
 use quipu::store::{self, StoreUrl};
 use quipu::{Host, engine, projection, subscribe};
 use quipu_server::tls::Tls;
@@ -96,7 +98,7 @@ impl Serve {
             .map_err(|error| WrongUse(format!("{error}")))?;
         let tls = tls::load(&config.tls())?.map(|identity| Arc::new(Tls::new(identity)));
         let rules = rules::load(&config.access(), None)?;
-        rules::check(&rules, &config.tls())?;
+        rules::check(&rules, "access.", &config.tls())?;
         let (know_callers, rules) = (rules.know_callers(), Arc::new(Rules::new(rules)));
         // Listening comes first: an address in use is reported before the store is opened.
         let main = bound(&general.listen).await?;
@@ -122,15 +124,17 @@ impl Serve {
             flags: self.flags(),
             file: self.config,
         };
+        let of_tenants = Arc::new(TenantRules::new(config.tenants().rules, config.tls()));
         let reload = sources.reload(
             config.clone(),
             tls.clone(),
             Arc::clone(&rules),
             Arc::clone(&http.limits),
+            Arc::clone(&of_tenants),
         );
         (http.tls, http.reload, http.rules) = (tls, Some(reload.clone()), rules);
         http.allow_unauthenticated = general.allow_unauthenticated;
-        http.tenants = tenants(&url, &config);
+        http.tenants = tenants(&url, &config, &of_tenants);
         let modules = general.modules;
         // In a separate task, so that a store that does not answer, or a file that never ends, does
         // not delay the handling of signals.
@@ -243,37 +247,56 @@ pub(super) async fn open(url: &StoreUrl, config: &Config) -> Result<Host> {
         config.subscriptions(),
         config.projections(),
     );
-    open_with(url, config, cache_dir(url, config), options).await
+    let keys = config.keys()?;
+    open_with(url, config, cache_dir(url, config), keys, options).await
 }
 
 /// How tenants are served; none without a place for them.
-fn tenants(url: &StoreUrl, config: &Config) -> Option<http::TenantOptions> {
+fn tenants(
+    url: &StoreUrl,
+    config: &Config,
+    rules: &Arc<TenantRules>,
+) -> Option<http::TenantOptions> {
     let settings = config.tenants();
     if settings.place.is_empty() {
         return None;
     }
-    let config = Arc::new(config.clone());
-    let open: http::Opener = Arc::new(move |url| {
-        let config = Arc::clone(&config);
-        Box::pin(async move { open_tenant(&url, &config).await })
+    let identities = rules.has_folder();
+    let (config, rules) = (Arc::new(config.clone()), Arc::clone(rules));
+    let open: http::Opener = Arc::new(move |url, tenant| {
+        let (config, rules) = (Arc::clone(&config), Arc::clone(&rules));
+        Box::pin(async move { open_tenant(&url, &tenant, &config, &rules).await })
     });
     Some(http::TenantOptions {
         store: url.clone(),
         place: settings.place,
         open_max: settings.open_max,
         share: settings.share,
+        identities,
         open,
     })
 }
 
-/// Opens a tenant, with its share of the bounds and a cache of its own.
-async fn open_tenant(url: &StoreUrl, config: &Config) -> Result<Host> {
+/// Opens a tenant, with its share of the bounds, a cache and rules of its own.
+async fn open_tenant(
+    url: &StoreUrl,
+    tenant: &str,
+    config: &Config,
+    rules: &TenantRules,
+) -> Result<(Host, Arc<Rules>)> {
+    // Before the store is opened, which a mistake in a file would have to close.
+    let keys = match rules.keys(tenant)? {
+        Some(keys) => keys,
+        None => config.keys()?,
+    };
+    let rules = rules.open(tenant)?;
     let cache_dir = match (config.general().cache_dir, url) {
         (Some(dir), StoreUrl::Sqlite(file)) => file.file_stem().map(|name| dir.join(name)),
         (Some(dir), StoreUrl::Postgres(url)) => Some(dir.join(url.schema())),
         _ => cache_dir(url, config),
     };
-    open_with(url, config, cache_dir, config.of_tenant()).await
+    let host = open_with(url, config, cache_dir, keys, config.of_tenant()).await?;
+    Ok((host, rules))
 }
 
 type Bounds = (engine::Options, subscribe::Options, projection::Options);
@@ -282,6 +305,7 @@ async fn open_with(
     url: &StoreUrl,
     config: &Config,
     cache_dir: Option<PathBuf>,
+    keys: Vec<PublicKey>,
     (engine, subscriptions, projections): Bounds,
 ) -> Result<Host> {
     let mut builder = Host::builder()
@@ -291,7 +315,7 @@ async fn open_with(
         .compiler(config.compiler()?)
         .subscriptions(subscriptions)
         .projections(projections)
-        .keys(config.keys()?);
+        .keys(keys);
     let additions = config.additions();
     if !additions.metadata.is_empty() {
         builder = builder.enrich(move |_| additions.clone());

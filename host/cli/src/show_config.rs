@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::config::{self, Config, Flags};
+use super::tenant_rules::TenantRules;
 use super::{log, rules, tls};
 
 /// Show the configuration that `serve` would use
@@ -59,7 +60,8 @@ impl ShowConfig {
         if self.check {
             tls::load(&config.tls())?;
             let rules = rules::load(&config.access(), None)?;
-            rules::check(&rules, &config.tls())?;
+            rules::check(&rules, "access.", &config.tls())?;
+            TenantRules::new(config.tenants().rules, config.tls()).check_all()?;
             match self.json {
                 true => writeln!(out, "{}", json!({ "valid": true }))?,
                 false => writeln!(out, "the configuration is valid")?,

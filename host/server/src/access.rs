@@ -27,10 +27,10 @@ use super::App;
 use super::answering::Visit;
 use super::deed::{Deed, Denials};
 use super::failure::{Failure, Result};
-use super::rules::Rules;
+use super::rules::{InForce, Rules};
 use super::{administration, limits};
 use quipu::Host;
-use quipu::access::{Action, Caller, Object, Refused};
+use quipu::access::{Action, Caller, Object, Refused, Tokens};
 use quipu::engine;
 use quipu::model::StreamId;
 use quipu_api::Code;
@@ -211,54 +211,79 @@ impl Declared {
     }
 }
 
-/// Who sends a request: a token counts more than a certificate.
+/// Who sends a request to a store.
 async fn identify(app: &App, headers: &HeaderMap, visit: &Visit) -> Result<Caller> {
-    let tokens = app.host.tokens();
     let rules = app.options.rules.current();
-    let refused = |refused: Refused| match refused {
-        Refused::Store(_) if app.host.is_shut_down() => engine::Error::Overloaded.into(),
-        Refused::Store(error) => Failure::from(error),
-        other => Failure::new(Code::Unauthorized, other.to_string()),
-    };
-    match bearer(headers)? {
-        Some(token) if rules.identities.take_tokens() && Identities::is_token(token) => {
-            verify(&rules.identities, token).await
-        }
-        Some(token) => tokens.authenticate(token).await.map_err(refused),
-        None if rules.know_callers() => {
-            let names = visit.names();
-            let certified = names.and_then(|names| rules.identities.certified(&names));
-            match certified {
-                None if app.access.is_open => Ok(Caller::default()),
-                None => Err(refused(Refused::Missing)),
-                Some(caller) => {
-                    tokens.recheck(&caller).await.map_err(refused)?;
-                    Ok(caller)
-                }
-            }
-        }
-        None if app.access.is_open => Ok(Caller::default()),
-        None => match tokens.are_used().await {
+    let known = known_by(&rules, app.host.tokens(), bearer(headers)?, visit).await;
+    match known {
+        Ok(Some(caller)) => Ok(caller),
+        Ok(None) if app.access.is_open => Ok(Caller::default()),
+        Ok(None) if rules.know_callers() => Err(Refused::Missing.into()),
+        Ok(None) => match app.host.tokens().are_used().await {
             Ok(false) => Ok(Caller::default()),
-            Ok(true) => Err(refused(Refused::Missing)),
-            Err(error) => Err(refused(error.into())),
+            Ok(true) => Err(Refused::Missing.into()),
+            Err(error) => Err(Refused::from(error).into()),
         },
+        Err(refused) => Err(refused),
+    }
+    .map_err(|refused: Unknown| match refused {
+        Unknown::Refused(Refused::Store(_)) if app.host.is_shut_down() => {
+            engine::Error::Overloaded.into()
+        }
+        other => other.into(),
+    })
+}
+
+/// Why it is not known who sends a request.
+pub(super) enum Unknown {
+    Refused(Refused),
+    Token(quipu_identity::Refused),
+}
+
+impl From<Refused> for Unknown {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
     }
 }
 
-/// Who sends a JSON web token.
-async fn verify(identities: &Identities, token: &str) -> Result<Caller> {
+impl From<Unknown> for Failure {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Refused(Refused::Store(error)) => error.into(),
+            Unknown::Refused(refused) => Self::new(Code::Unauthorized, refused.to_string()),
+            Unknown::Token(refused) if refused.is_unavailable() => {
+                Self::new(Code::NotReady, refused.to_string())
+            }
+            Unknown::Token(refused) => Self::new(Code::Unauthorized, refused.to_string()),
+        }
+    }
+}
+
+/// The caller that a token or a certificate names; none without them. A token counts more than a
+/// certificate.
+pub(super) async fn known_by(
+    rules: &InForce,
+    tokens: &Tokens,
+    token: Option<&str>,
+    visit: &Visit,
+) -> std::result::Result<Option<Caller>, Unknown> {
+    let identities = &rules.identities;
+    let Some(token) = token else {
+        let names = visit.names();
+        let certified = names.and_then(|names| identities.certified(&names));
+        if let Some(caller) = &certified {
+            tokens.recheck(caller).await?;
+        }
+        return Ok(certified);
+    };
+    if !(identities.take_tokens() && Identities::is_token(token)) {
+        return Ok(Some(tokens.authenticate(token).await?));
+    }
     if let Some(caller) = identities.remembered(token) {
-        return Ok(caller);
+        return Ok(Some(caller));
     }
     let verified = identities.verify(token).await;
-    verified.map_err(|refused| {
-        let code = match refused.is_unavailable() {
-            true => Code::NotReady,
-            false => Code::Unauthorized,
-        };
-        Failure::new(code, refused.to_string())
-    })
+    verified.map(Some).map_err(Unknown::Token)
 }
 
 /// The token in `Authorization: Bearer TOKEN`.

@@ -24,10 +24,12 @@ use super::activity::{Activity, Overdue, Patience};
 use super::answering::{Answering, PART_BYTES, Visit};
 use super::patience::PatientStream;
 use super::sse;
-use super::tls::{self, Tls};
+use super::tls::{self, Accepted, Tls};
 
 /// How long a connection that has to be closed may take to say goodbye, once nothing is in flight.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long requests in flight of a client that is trusted no more may take.
+const DISTRUSTED: Duration = Duration::from_secs(2);
 /// How many resets and stream errors of a client are tolerated on HTTP/2.
 const RESETS_MAX: usize = 20;
 const STREAM_ERRORS_MAX: usize = 100;
@@ -92,7 +94,8 @@ impl Serving {
         // It is below TLS, so that it sees what the client takes, not what waits to be encrypted.
         let stream = PatientStream::new(stream, self.write_max, Arc::clone(&activity));
         let Some(tls) = self.tls.clone() else {
-            return self.serve_http(stream, activity).await;
+            let trust = CancellationToken::new();
+            return self.serve_http(stream, activity, trust).await;
         };
         let accepted = tokio::select! {
             accepted = timeout(self.patience.head, tls.accept(stream)) => accepted,
@@ -100,19 +103,19 @@ impl Serving {
             () = self.ending.cancelled() => return,
         };
         match accepted {
-            Ok(Ok(stream)) => {
+            Ok(Ok(Accepted { stream, trust })) => {
                 if let Some(names) = tls::names(&stream) {
                     _ = activity.names.set(Arc::new(names));
                 }
-                self.serve_http(stream, activity).await;
+                self.serve_http(stream, activity, trust).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
-    /// Serves HTTP on a connection to its end.
-    async fn serve_http<S>(self, stream: S, activity: Arc<Activity>)
+    /// Serves HTTP on a connection to its end, or for a while after its client is trusted no more.
+    async fn serve_http<S>(self, stream: S, activity: Arc<Activity>, trust: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -127,6 +130,7 @@ impl Serving {
         let overdue = tokio::select! {
             ended = serving.as_mut() => return log(ended),
             () = self.ending.cancelled() => None,
+            () = trust.cancelled() => None,
             () = activity.gone.cancelled() => {
                 tracing::debug!("a connection was closed to make room");
                 return;
@@ -144,8 +148,15 @@ impl Serving {
             ended = serving => log(ended),
             () = quiet(&activity, &self.patience) => {}
             () = self.cut.cancelled() => {}
+            () = distrusted(&trust) => tracing::debug!("a connection was closed: other clients are trusted now"),
         }
     }
+}
+
+/// Completes when a client that is trusted no more has had time to get its answers.
+async fn distrusted(trust: &CancellationToken) {
+    trust.cancelled().await;
+    sleep(DISTRUSTED).await;
 }
 
 fn log(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -14,6 +14,7 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, InconsistentKeys, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use quipu_identity::Names;
 
@@ -173,50 +174,72 @@ impl fmt::Debug for Identity {
 }
 
 /// TLS 1.2 and 1.3 with a certificate that can be replaced. Open connections keep the one that
-/// they began with.
+/// they began with. When other clients are trusted, they end.
 #[derive(Debug)]
 pub struct Tls {
-    identity: RwLock<Identity>,
+    in_force: RwLock<InForce>,
+}
+
+#[derive(Debug)]
+struct InForce {
+    identity: Identity,
+    /// Cancelled when other clients are trusted.
+    trust: CancellationToken,
+}
+
+/// A connection after its handshake.
+pub(crate) struct Accepted<S> {
+    pub stream: TlsStream<S>,
+    /// Cancelled when other clients are trusted.
+    pub trust: CancellationToken,
 }
 
 impl Tls {
     /// TLS with a certificate.
     pub fn new(identity: Identity) -> Self {
         Self {
-            identity: RwLock::new(identity),
+            in_force: RwLock::new(InForce {
+                identity,
+                trust: CancellationToken::new(),
+            }),
         }
+    }
+
+    fn in_force(&self) -> RwLockReadGuard<'_, InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Uses another certificate for new connections. Returns whether it differs from the last one.
     pub fn replace(&self, identity: Identity) -> bool {
-        let mut current = self
-            .identity
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_different = current.chain != identity.chain || current.clients != identity.clients;
+        let in_force = self.in_force.write();
+        let mut in_force = in_force.unwrap_or_else(PoisonError::into_inner);
+        let current = &in_force.identity;
+        let trusts_others = current.clients != identity.clients;
+        let is_different = current.chain != identity.chain || trusts_others;
         if is_different {
-            *current = identity;
+            in_force.identity = identity;
+        }
+        if trusts_others {
+            std::mem::take(&mut in_force.trust).cancel();
         }
         is_different
     }
 
     /// When the certificate expires, in seconds since 1970 UTC; none when it does not say.
     pub fn expires_s(&self) -> Option<u64> {
-        let current = self.identity.read();
-        let current = current.unwrap_or_else(PoisonError::into_inner);
-        Some(Names::read(current.chain.first()?)?.expires_s())
+        Some(Names::read(self.in_force().identity.chain.first()?)?.expires_s())
     }
 
     /// Performs the handshake with a client.
-    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<Accepted<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = {
-            let current = self.identity.read();
-            let current = current.unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&current.config)
+        let (config, trust) = {
+            let InForce { identity, trust } = &*self.in_force();
+            (Arc::clone(&identity.config), trust.clone())
         };
-        TlsAcceptor::from(config).accept(stream).await
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        Ok(Accepted { stream, trust })
     }
 }

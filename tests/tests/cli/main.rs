@@ -27,6 +27,7 @@ mod steady;
 mod subscriptions;
 mod swapping;
 mod tables;
+mod tenant_rules;
 mod tenants;
 mod tls;
 mod transfer;

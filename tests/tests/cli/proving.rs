@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::program::{Served, run, text};
 
-fn decider() -> Probe {
+pub fn decider() -> Probe {
     probe("note").event("noted", 1)
 }
 
-fn file(dir: &std::path::Path, name: &str, component: &Probe) -> String {
+pub fn file(dir: &std::path::Path, name: &str, component: &Probe) -> String {
     let file = dir.join(name).with_extension("wasm");
     std::fs::write(&file, component.component()).unwrap();
     text(&file)

@@ -1,5 +1,7 @@
 //! A store without a host: the outcomes of a batch, and what a reader finds afterwards.
 
+use std::time::Duration;
+
 use quipu::model::ExpectedVersion::{Any, NoStream};
 use quipu::model::{ExpectedVersion, Position, Version};
 use quipu::store::{Direction, Filter, Item, Outcome, Store};
@@ -333,4 +335,51 @@ async fn a_reopened_store_continues_at_its_last_position(place: Place) {
         (last, events) = (head, events + if round == 0 { 3 } else { 2 });
         store.writer.close().await.unwrap();
     }
+}
+
+/// On PostgreSQL the planner once sorted the rest of the stream for each page. Nothing has collected
+/// statistics about this young table.
+#[tokio::test]
+async fn a_page_of_a_long_stream_reads_no_more_rows_than_it_returns() {
+    const EVENTS: u64 = 3_000;
+    const PAGE: usize = 300;
+    let place = Place::postgres();
+    let mut store = place.open().await;
+    for _ in 0..EVENTS / 1_000 {
+        commit(&mut store, &[build::noted("note-1", Any, 1_000)]).await;
+    }
+    drop(store);
+    let before = settled(&place, 0).await;
+    let store = place.open().await;
+    let stream = build::stream("note-1");
+    let mut after = Version(0);
+    while after.0 < EVENTS {
+        let page = store.reader.load(&stream, after, PAGE).await.unwrap();
+        assert_eq!(page.events.len(), PAGE);
+        after = page.events[PAGE - 1].version;
+    }
+    drop(store);
+    let read = settled(&place, before + EVENTS).await - before;
+    assert!(
+        read < 2 * EVENTS,
+        "{read} rows were read for {EVENTS} events"
+    );
+}
+
+/// How many rows of events were read, at least so many. A connection reports it some time later.
+async fn settled(place: &Place, least: u64) -> u64 {
+    let mut last = (fetched(place).await, 0);
+    while last.0 < least || last.1 < 5 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = fetched(place).await;
+        last = (now, if now == last.0 { last.1 + 1 } else { 0 });
+    }
+    last.0
+}
+
+/// How many rows of events were read so far.
+async fn fetched(place: &Place) -> u64 {
+    let count = "SELECT (coalesce(idx_tup_fetch, 0) + seq_tup_read)::bigint FROM \
+                 pg_stat_user_tables WHERE schemaname = current_schema() AND relname = 'events'";
+    place.number(count).await as u64
 }

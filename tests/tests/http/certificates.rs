@@ -10,6 +10,7 @@ use quipu_tests::certificates::{Authority, Issued};
 use reqwest::Client;
 use serde_json::Value;
 
+use crate::connections::bounded;
 use crate::server::Server;
 
 const LISTED: &str = r#"
@@ -38,16 +39,21 @@ fn rules(text: &str) -> Arc<Rules> {
     }))
 }
 
+/// The certificate of a host, which trusts the clients of an authority.
+fn identity(own: &Issued, trusted: &Authority, are_required: bool) -> Identity {
+    let clients = Clients::from_pem(trusted.pem.as_bytes(), are_required).unwrap();
+    let (certificate, key) = (own.certificate.as_bytes(), own.key.as_bytes());
+    Identity::from_pem(certificate, key, Some(clients)).unwrap()
+}
+
 async fn server(authority: &Authority, are_required: bool) -> Server {
-    let clients = Clients::from_pem(authority.pem.as_bytes(), are_required).unwrap();
-    let own = authority.issue();
-    let identity = Identity::from_pem(
-        own.certificate.as_bytes(),
-        own.key.as_bytes(),
-        Some(clients),
-    );
+    let own = identity(&authority.issue(), authority, are_required);
+    serving(Arc::new(Tls::new(own))).await
+}
+
+async fn serving(tls: Arc<Tls>) -> Server {
     let options = Options {
-        tls: Some(Arc::new(Tls::new(identity.unwrap()))),
+        tls: Some(tls),
         rules: rules(LISTED),
         ..Options::default()
     };
@@ -129,6 +135,31 @@ async fn a_certificate_of_another_authority_is_no_connection() {
     let shown = authority.issue_client(&["dns:orders.internal"], "x");
     let (status, _) = whoami(&server, &client(&authority, Some(&shown))).await;
     assert_eq!(status, 200);
+}
+
+#[tokio::test]
+async fn connections_end_when_other_authorities_are_trusted() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let own = authority.issue();
+    let tls = Arc::new(Tls::new(identity(&own, &authority, true)));
+    let server = serving(Arc::clone(&tls)).await;
+    let shown = authority.issue_client(&["uri:spiffe://prod/reporting"], "x");
+    let client = client(&authority, Some(&shown));
+    assert_eq!(whoami(&server, &client).await.0, 200);
+    let port = server.url.rsplit(':').next().unwrap();
+    let url = format!("https://localhost:{port}");
+    let following = client.get(format!("{url}/v1/events/subscribe")).send();
+    let mut following = following.await.unwrap();
+    assert_eq!(following.status(), 200);
+
+    // The same authorities with another certificate end nothing.
+    assert!(tls.replace(identity(&authority.issue(), &authority, true)));
+    assert_eq!(whoami(&server, &client).await.0, 200);
+    assert!(tls.replace(identity(&own, &other, true)));
+    let ended = async { while following.chunk().await.is_ok_and(|part| part.is_some()) {} };
+    bounded(ended).await;
+    let refused = client.get(format!("{url}/v1/whoami")).send().await;
+    assert!(refused.is_err(), "{refused:?}");
 }
 
 #[test]

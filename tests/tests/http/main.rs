@@ -30,6 +30,7 @@ mod problems;
 mod projections;
 mod proof;
 mod reads;
+mod refusals;
 mod revoking;
 mod server;
 mod snapshots;

@@ -11,9 +11,26 @@ use serde_json::Value;
 
 use crate::access::{get, token};
 use crate::server::Server;
+use crate::tenants::Tenanted;
 
 /// Who asks in the table of answers.
-type Who<'a> = (&'a str, Option<String>);
+struct Who<'a> {
+    name: &'a str,
+    token: Option<String>,
+    server: &'a Server,
+    tenant: Option<&'a str>,
+}
+
+impl<'a> Who<'a> {
+    fn new(server: &'a Server, name: &'a str, token: Option<String>) -> Self {
+        Self {
+            name,
+            token,
+            server,
+            tenant: None,
+        }
+    }
+}
 
 /// The answers to every operation of the interface, for every kind of caller: what passes to the
 /// handler is `yes`.
@@ -28,27 +45,39 @@ async fn every_operation_asks_who_calls() {
         ..Options::default()
     };
     let server = Server::start(Place::memory().bank().await, options).await;
-    let mut callers: Vec<Who<'_>> =
-        vec![("nobody", None), ("garbage", Some("qp_garbage".to_owned()))];
+    let who = |name, token| Who::new(&server, name, token);
+    let mut callers = vec![
+        who("nobody", None),
+        who("garbage", Some("qp_garbage".to_owned())),
+    ];
     let revoked = token(&server, "revoked", Grant::of(Role::Admin)).await;
     server.host.tokens().revoke("revoked").await.unwrap();
-    callers.push(("revoked", Some(revoked)));
+    callers.push(who("revoked", Some(revoked)));
     let expired = expired(&server).await;
-    callers.push(("expired", Some(expired)));
+    callers.push(who("expired", Some(expired)));
     for role in Role::ALL {
         let text = token(&server, role.as_str(), Grant::of(*role)).await;
-        callers.push((role.as_str(), Some(text)));
+        callers.push(who(role.as_str(), Some(text)));
     }
     let other = Grant {
         categories: vec!["elsewhere".to_owned()],
         ..Grant::of(Role::Admin)
     };
     let other = token(&server, "elsewhere", other).await;
-    callers.push(("elsewhere", Some(other)));
+    callers.push(who("elsewhere", Some(other)));
+    // An admin of one tenant asks another one.
+    let place = Place::sqlite();
+    let tenants = Tenanted::start(&place, 2).await;
+    tenants.create("acme").await;
+    let beta = tenants.create("beta").await;
+    callers.push(Who {
+        tenant: Some("acme"),
+        ..Who::new(&tenants.server, "tenant", Some(beta))
+    });
 
     let described: Value = serde_json::from_str(&quipu_server::openapi()).unwrap();
     let mut table = String::new();
-    let names: Vec<_> = callers.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = callers.iter().map(|who| who.name).collect();
     table += &format!("{:<58}{}\n", "", names.join(" "));
     let mut actions = Vec::new();
     for (path, item) in described["paths"].as_object().unwrap() {
@@ -59,9 +88,9 @@ async fn every_operation_asks_who_calls() {
             let security = &operation["security"];
             actions.extend(security[0]["token"][0].as_str().map(ToOwned::to_owned));
             let mut row = format!("{:<58}", format!("{method} {path}"));
-            for (name, token) in &callers {
-                let answer = asked(&server, method, path, token.as_deref()).await;
-                row += &format!("{answer:<width$} ", width = name.len());
+            for who in &callers {
+                let answer = asked(who, method, path).await;
+                row += &format!("{answer:<width$} ", width = who.name.len());
             }
             table += row.trim_end();
             table += "\n";
@@ -91,7 +120,7 @@ async fn expired(server: &Server) -> String {
 }
 
 /// Whether a request passes to its handler.
-async fn asked(server: &Server, method: &str, path: &str, token: Option<&str>) -> &'static str {
+async fn asked(who: &Who<'_>, method: &str, path: &str) -> &'static str {
     let path = path
         .replace("{stream}", "account-1")
         .replace("{category}", "account")
@@ -105,13 +134,16 @@ async fn asked(server: &Server, method: &str, path: &str, token: Option<&str>) -
         })
         .collect::<String>()
         .replacen("//", "/", 1);
-    let mut request = server.request(&method.to_uppercase(), &path);
+    let mut request = who.server.request(&method.to_uppercase(), &path);
     // A body that no handler takes.
     if method == "post" {
         request = request.header("content-type", "text/plain").body("x");
     }
-    if let Some(token) = token {
+    if let Some(token) = &who.token {
         request = request.bearer_auth(token);
+    }
+    if let Some(tenant) = who.tenant {
+        request = request.header("Quipu-Tenant", tenant);
     }
     // Subscriptions have no end.
     let answering = request.timeout(Duration::from_secs(60)).send();

@@ -101,6 +101,8 @@ pub struct TenantSettings {
     pub open_max: usize,
     /// One tenant may use one part of this many.
     pub share: usize,
+    /// A folder with the rules of tenants.
+    pub rules: Option<PathBuf>,
 }
 
 impl Default for TenantSettings {
@@ -109,6 +111,7 @@ impl Default for TenantSettings {
             place: String::new(),
             open_max: 100,
             share: 8,
+            rules: None,
         }
     }
 }
@@ -362,5 +365,8 @@ section! {
         open_max: usize in 1..=10_000 => open_max;
         /// One tenant may use one part of this many of the workers, of the memory and so on.
         share: usize in 1..=1_024 => share;
+        /// A folder with the rules of tenants: NAME/identities.toml, NAME/policy.cedar and
+        /// NAME/keys.txt. Read when a tenant is opened; the first two also at every reload.
+        rules: Path => rules ("\"tenant-rules\"", "none");
     }
 }

@@ -11,13 +11,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::time::timeout_at;
 
 use super::Tenants;
-use super::slots::Lease;
+use super::slots::{Lease, Served};
+use crate::access::{self, Unknown, known_by};
 use crate::answering::Visit;
 use crate::deed::Deed;
 use crate::failure::{Failure, Result};
-use crate::{App, access, draining, headers, pages};
+use crate::{App, InForce, draining, headers, pages};
 use quipu::access::{Caller, Refused, is_token};
 use quipu_api::Code;
+use quipu_identity::Identities;
 
 /// The header that names the tenant of a request.
 pub const HEADER: HeaderName = HeaderName::from_static("quipu-tenant");
@@ -62,7 +64,7 @@ async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Resp
     match entered {
         Ok(None) => call(&front.main, request).await,
         Ok(Some(lease)) => {
-            let mut response = call(&lease.opened().router, request).await;
+            let mut response = call(&lease.opened().served.router, request).await;
             draining::announce(&front.app, version, &mut response);
             response.map(|body| lease.with(body))
         }
@@ -129,40 +131,52 @@ impl Front {
     async fn admit(&self, asked: &Asked) -> Result<Lease> {
         let name = &*asked.name;
         let token = asked.token.as_deref();
-        let token = token.ok_or_else(|| unauthorized(&Refused::Missing))?;
-        if !is_token(token) {
-            return Err(forbidden(name));
+        let identities = self.tenants.take_identities();
+        match token {
+            None if !(identities && asked.visit.names().is_some()) => {
+                return Err(Unknown::from(Refused::Missing).into());
+            }
+            Some(token) if !is_token(token) && !(identities && Identities::is_token(token)) => {
+                return Err(forbidden(name));
+            }
+            _ => {}
         }
         let listed = self.app.host.tenants().find(name).await?;
         let tenant = listed.ok_or_else(|| forbidden(name))?;
         if tenant.suspended_at.is_some() {
+            // Its rules are not read, so that only callers with a token of its store are known.
             let tokens = self.tenants.tokens_of(&tenant).await?;
-            return Err(match tokens.authenticate(token).await {
-                Ok(_) => Failure::new(
+            let known = known_by(&InForce::default(), &tokens, token, &asked.visit).await;
+            return Err(match known {
+                Ok(Some(_)) => Failure::new(
                     Code::TenantSuspended,
                     format!("tenant {name} is suspended; ask who runs the host to resume it"),
                 ),
-                Err(refused) => refused_by(name, refused),
+                Ok(None) => forbidden(name),
+                Err(unknown) => refused_by(name, unknown),
             });
         }
         let lease = self.tenants.enter(&tenant).await?;
-        let known = lease.opened().host.tokens().authenticate(token).await;
-        known.map_err(|error| refused_by(name, error))?;
-        Ok(lease)
+        let Served { host, rules, .. } = &lease.opened().served;
+        let known = known_by(&rules.current(), host.tokens(), token, &asked.visit).await;
+        match known {
+            Ok(Some(_)) => Ok(lease),
+            Ok(None) => Err(forbidden(name)),
+            Err(unknown) => Err(refused_by(name, unknown)),
+        }
     }
 }
 
 /// Only who had a token of the tenant learns why it is refused.
-fn refused_by(name: &str, refused: Refused) -> Failure {
-    match refused {
-        Refused::Unknown | Refused::Missing => forbidden(name),
-        Refused::Store(error) => Failure::from(error),
-        Refused::Revoked | Refused::Expired => unauthorized(&refused),
+fn refused_by(name: &str, unknown: Unknown) -> Failure {
+    match unknown {
+        Unknown::Refused(Refused::Unknown | Refused::Missing) => forbidden(name),
+        Unknown::Token(refused) if !refused.is_unavailable() => {
+            tracing::info!(tenant = name, %refused, "a JSON web token was refused");
+            forbidden(name)
+        }
+        other => other.into(),
     }
-}
-
-fn unauthorized(refused: &Refused) -> Failure {
-    Failure::new(Code::Unauthorized, refused.to_string())
 }
 
 fn forbidden(name: &str) -> Failure {

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::dispatch::HEADER;
-use self::slots::{Lease, Opened, Slots};
+use self::slots::{Lease, Opened, Served, Slots};
 use super::access::Access;
 use super::administration::Serves;
 use super::budget::{Bodies, Budget};
@@ -119,6 +119,11 @@ impl Tenants {
             ending,
             creating: Mutex::default(),
         }
+    }
+
+    /// Whether tenants may know callers that have no token of their stores.
+    fn take_identities(&self) -> bool {
+        self.options.identities
     }
 
     /// The address of a tenant's store.
@@ -230,7 +235,7 @@ impl Tenants {
 
     async fn build(&self, tenant: &StoredTenant, seat: slots::Seat) -> anyhow::Result<Opened> {
         let url = self.existing(tenant).await?;
-        let host = (self.options.open)(url).await?;
+        let (host, rules) = (self.options.open)(url, tenant.name.to_string()).await?;
         let (options, bodies, answers) = &self.shared;
         let share = self.options.share;
         // A tenant has no configuration to read again, and is never open to everybody.
@@ -238,8 +243,7 @@ impl Tenants {
             allow_unauthenticated: false,
             reload: None,
             tenants: None,
-            // The names of a tenant's callers are its own: no rule of the main store means them.
-            rules: Arc::default(),
+            rules: Arc::clone(&rules),
             limits: Arc::new(options.limits.separate()),
             ..options.clone()
         };
@@ -264,7 +268,12 @@ impl Tenants {
             ending: ending.clone(),
         };
         let router = router::guarded(router, app);
-        Ok(Opened::new(tenant.name.clone(), host, router, ending, seat))
+        let served = Served {
+            host,
+            rules,
+            router,
+        };
+        Ok(Opened::new(tenant.name.clone(), served, ending, seat))
     }
 
     /// The tokens of a suspended tenant. Its store is closed, and opened once to read them.
@@ -315,7 +324,7 @@ impl Tenants {
                     let Ok(listed) = found else { break };
                     let is_served =
                         listed.is_some_and(|it| *it.data == *data && it.suspended_at.is_none());
-                    let failed = opened.host.failed();
+                    let failed = opened.served.host.failed();
                     if let Some(part) = &failed {
                         tracing::error!(tenant = &*opened.name, part = %part.name, cause = part.cause, "a part of a tenant failed; the tenant is closed and opened again");
                     }

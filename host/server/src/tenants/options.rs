@@ -5,11 +5,17 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use rustix::process::{Resource, getrlimit};
 
+use crate::Rules;
 use quipu::Host;
 use quipu::store::StoreUrl;
 
-/// Opens a host on the store of a tenant.
-pub type Opener = Arc<dyn Fn(StoreUrl) -> BoxFuture<'static, anyhow::Result<Host>> + Send + Sync>;
+/// Opens a host on the store of a tenant, and reads the rules of the tenant. It gets the address of the
+/// store and the tenant's name.
+pub type Opener = Arc<
+    dyn Fn(StoreUrl, String) -> BoxFuture<'static, anyhow::Result<(Host, Arc<Rules>)>>
+        + Send
+        + Sync,
+>;
 
 /// Files that one open tenant on SQLite uses at most.
 const FILES: u64 = 24;
@@ -27,7 +33,10 @@ pub struct TenantOptions {
     /// One tenant may use one part of this many of the host's budgets for bodies, answers and
     /// requests in flight.
     pub share: usize,
-    /// Opens a host on a store that exists.
+    /// Whether a tenant may know callers that have no token of its store.
+    pub identities: bool,
+    /// Opens a host on a store that exists. The names of a tenant's callers are its own: its rules are
+    /// not those of the main store.
     pub open: Opener,
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::Rules;
 use crate::failure::{Failure, Result};
 use quipu::Host;
 use quipu::access::Tokens;
@@ -29,11 +30,17 @@ pub type Seat = OwnedSemaphorePermit;
 /// The right to open or close one tenant.
 pub type Turn = OwnedMutexGuard<()>;
 
+/// What answers the requests of a tenant.
+pub struct Served {
+    pub host: Host,
+    pub rules: Arc<Rules>,
+    pub router: Router,
+}
+
 /// A tenant whose store is open.
 pub struct Opened {
     pub name: Box<str>,
-    pub host: Host,
-    pub router: Router,
+    pub served: Served,
     ending: CancellationToken,
     used_at: Mutex<Instant>,
     /// Given back when the tenant is closed, however long requests hold on to this value.
@@ -41,17 +48,10 @@ pub struct Opened {
 }
 
 impl Opened {
-    pub fn new(
-        name: Box<str>,
-        host: Host,
-        router: Router,
-        ending: CancellationToken,
-        seat: Seat,
-    ) -> Self {
+    pub fn new(name: Box<str>, served: Served, ending: CancellationToken, seat: Seat) -> Self {
         Self {
             name,
-            host,
-            router,
+            served,
             ending,
             used_at: Mutex::new(Instant::now()),
             seat: Mutex::new(Some(seat)),
@@ -314,7 +314,7 @@ pub fn unavailable() -> Failure {
 pub async fn close(opened: Arc<Opened>, turn: Turn) {
     opened.ending.cancel();
     let closing = tokio::spawn(async move {
-        let closed = opened.host.clone().shutdown().await;
+        let closed = opened.served.host.clone().shutdown().await;
         match closed {
             Ok(()) => tracing::info!(tenant = &*opened.name, "a tenant was closed"),
             Err(error) => {

@@ -111,9 +111,6 @@ impl Session {
             ("statement_timeout", statement_ms.as_str()),
             // Every statement of a writer finds few rows by an index.
             ("plan_cache_mode", "force_generic_plan"),
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
-            ("enable_bitmapscan", "off"),
         ]);
         let mut connection = Connection::open(&options, NO_BOUND).await?;
         let row = sqlx::query(

@@ -29,10 +29,11 @@ pub struct Tenanted {
 }
 
 pub fn options(place: &Place, open_max: usize) -> TenantOptions {
-    let open: Opener = Arc::new(|url| {
+    let open: Opener = Arc::new(|url, _| {
         Box::pin(async move {
             let builder = Host::builder().opened_store(store::open(&url).await?);
-            Ok(builder.cache_dir(compiled()).build().await?)
+            let host = builder.cache_dir(compiled()).build().await?;
+            Ok((host, Arc::default()))
         })
     });
     TenantOptions {
@@ -40,6 +41,7 @@ pub fn options(place: &Place, open_max: usize) -> TenantOptions {
         place: place.of_tenants(),
         open_max,
         share: 8,
+        identities: false,
         open,
     }
 }
