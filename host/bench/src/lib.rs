@@ -4,8 +4,6 @@
 //! stages the same rows (event, command record, caller's id) through the same committer, without a
 //! decision. The native decider is the guest's own Rust code, including JSON, without the sandbox.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 mod connection;
 mod evolution;
 mod guest;

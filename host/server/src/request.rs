@@ -280,6 +280,12 @@ pub const LARGE_MAX: usize = 2;
 /// Reads a body. If it is too long or has no room, reading continues for a while, so that the
 /// client receives the answer.
 async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
+    // A client that sends a little too much gets its answer after it has sent it; no other one is
+    // waited for.
+    let read_max = max.saturating_mul(4);
+    if request.body().size_hint().lower() > read_max as u64 {
+        return Err(too_large(max));
+    }
     let mut stream = paced(request, app);
     let mut held = app.bodies.nothing();
     let (mut bytes, mut total) = (BytesMut::new(), 0usize);
@@ -287,7 +293,7 @@ async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
     while let Some(chunk) = stream.next().await {
         let chunk = chunk?;
         total = total.saturating_add(chunk.len());
-        if total > max.saturating_mul(4) {
+        if total > read_max {
             break;
         }
         if total > max || !has_room {
@@ -300,8 +306,7 @@ async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
         }
     }
     if total > max {
-        let detail = format!("the body has more than {max} bytes");
-        return Err(Failure::new(Code::TooLarge, detail));
+        return Err(too_large(max));
     }
     if !has_room {
         let detail = "the bodies of all requests take as much memory as they may; try again";
@@ -316,6 +321,11 @@ async fn read(request: Request, max: usize, app: &App) -> Result<Read> {
         _held: held,
         _turn: turn,
     })
+}
+
+fn too_large(max: usize) -> Failure {
+    let detail = format!("the body has more than {max} bytes");
+    Failure::new(Code::TooLarge, detail)
 }
 
 /// Processes bytes; when there are many, on a thread that serves no connections.

@@ -184,6 +184,9 @@ fn a_wrong_context_is_refused() {
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(&person.contexts, "current = 1\n").unwrap();
     person.run(&["status"]).fails(2, "not a file of contexts");
+    person
+        .run(&["status", "--url", url])
+        .fails(1, "no context is used");
     std::fs::write(&person.contexts, "current = \"gone\"\n").unwrap();
     person.run(&["status"]).fails(2, "no context \"gone\"");
     let home = text(dir.path());

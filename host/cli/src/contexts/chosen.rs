@@ -1,6 +1,9 @@
 //! Which host a client command reaches, and with which token.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
+
+use reqwest::Url;
 
 use super::file::{ContextFile, Saved};
 use crate::Connection;
@@ -30,12 +33,17 @@ impl Chosen {
     /// # Errors
     /// When there is no such context, or a file can't be read.
     pub fn of(connection: &Connection) -> Result<Self, WrongUse> {
-        let named = saved(connection.context.as_deref())?;
+        let given = connection.url.as_deref();
+        let named = match saved(connection.context.as_deref()) {
+            // Nothing asks for a context, so that a damaged file stops nobody.
+            Err(WrongUse(why)) if given.is_some() && connection.context.is_none() => {
+                _ = writeln!(io::stderr(), "warning: {why}; no context is used");
+                None
+            }
+            named => named?,
+        };
         // A token belongs to its host: it is not sent to another one.
-        let used = named.filter(|(_, saved)| {
-            let given = connection.url.as_deref();
-            given.is_none_or(|url| url.trim_end_matches('/') == saved.url.trim_end_matches('/'))
-        });
+        let used = named.filter(|(_, saved)| given.is_none_or(|url| are_same(url, &saved.url)));
         let (context, saved) = used.unzip();
         let given = secret::token(connection.token.as_ref(), connection.token_file.as_deref())?;
         let file = saved.as_ref().and_then(|saved| saved.token_file.as_ref());
@@ -56,6 +64,16 @@ impl Chosen {
     }
 }
 
+/// Whether two addresses are the same, however they are spelled.
+fn are_same(one: &str, other: &str) -> bool {
+    let parsed = |url: &str| {
+        let mut url = Url::parse(url).ok()?;
+        url.path_segments_mut().ok()?.pop_if_empty();
+        Some(url)
+    };
+    one == other || parsed(one).is_some_and(|one| Some(one) == parsed(other))
+}
+
 /// The context of this name, or the current one.
 fn saved(name: Option<&str>) -> Result<Option<(String, Saved)>, WrongUse> {
     let name = name.filter(|name| !name.is_empty());
@@ -71,4 +89,27 @@ fn saved(name: Option<&str>) -> Result<Option<(String, Saved)>, WrongUse> {
     };
     let saved = contexts.get(name)?.clone();
     Ok(Some((name.to_owned(), saved)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::are_same;
+
+    #[test]
+    fn an_address_is_known_in_every_spelling() {
+        let saved = "https://Quipu.example:443/";
+        for same in ["https://quipu.example", "HTTPS://quipu.example/", saved] {
+            assert!(are_same(same, saved), "{same}");
+        }
+        for other in [
+            "http://quipu.example",
+            "https://quipu.example:444",
+            "https://quipu.example/a",
+            "https://quipu.example.evil.example",
+            "https://quipu.example@evil.example",
+            "quipu.example",
+        ] {
+            assert!(!are_same(other, saved), "{other}");
+        }
+    }
 }
