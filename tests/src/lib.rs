@@ -12,6 +12,7 @@ pub mod certificates;
 pub mod clock;
 pub mod coin;
 pub mod counting;
+pub mod digests;
 pub mod documents;
 pub mod examples;
 pub mod faults;

@@ -68,4 +68,6 @@ pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
     TypeVersion,
 };
-pub use verify::{FindingView, ProjectionTallyView, SnapshotTallyView, TallyView, VerifiedView};
+pub use verify::{
+    DigestTallyView, FindingView, ProjectionTallyView, SnapshotTallyView, TallyView, VerifiedView,
+};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use quipu::proof::{DocumentFinding, Finding, Kind, Verified, Weight};
+use quipu::proof::{DocumentFinding, Finding, Kind, LOG, Verified, Weight};
 
 /// The findings in the history.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,9 @@ pub struct VerifiedView {
     pub commands: Vec<TallyView>,
     /// Stored snapshots, compared with the events: at most the newest 1000 of each category.
     pub snapshots: SnapshotTallyView,
+    /// Stored bytes, compared with their digests.
+    #[serde(default)]
+    pub digests: DigestTallyView,
     /// Projections whose documents were compared, if that was requested; by name. Live projections
     /// have no documents.
     #[serde(default)]
@@ -86,6 +89,19 @@ pub struct SnapshotTallyView {
     pub unusable: u64,
 }
 
+/// Stored bytes, compared with their digests.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct DigestTallyView {
+    /// Commits that have their digest.
+    pub proved: u64,
+    /// Commits without a digest: they are older than digests, or were imported without.
+    pub unproved: u64,
+    /// Modules that have their digest.
+    pub modules: u64,
+    /// Snapshots that have their checksum: all anchors, and the newest 1000 of each category.
+    pub snapshots: u64,
+}
+
 /// A finding: a difference or an inconsistency in the history.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FindingView {
@@ -98,14 +114,16 @@ pub struct FindingView {
     /// is rejected now; `command`: the command can't be read now; `module`: the commit names
     /// another module than its plan; `fold`: the events before it can't be folded; `fault`: the
     /// guest failed; `order`: versions or commits have gaps; `snapshot`: it differs from the
-    /// events; `document`: it differs from the fold of its events.
+    /// events, or was changed; `document`: it differs from the fold of its events; `digest`: a
+    /// commit does not have its digest, or events are missing; `stored-module`: the bytes of a
+    /// module were changed.
     pub kind: String,
-    /// Position of the first event that it concerns; null for a snapshot. For a document: the
+    /// Position of the first event that it concerns; null for a snapshot or a module. For a document: the
     /// position up to which it was folded, or the event that can't be folded.
     pub position: Option<u64>,
-    /// The stream; null for a document.
+    /// The stream; null for a document, a module, and a position without an event.
     pub stream: Option<String>,
-    /// The version in the stream; null for a document.
+    /// The version in the stream; null without a stream.
     pub version: Option<u64>,
     /// For a document: its projection.
     #[serde(default)]
@@ -136,6 +154,7 @@ impl VerifiedView {
     pub fn of(verified: &Verified) -> Self {
         let commands = verified.commands.iter();
         let snapshots = verified.snapshots;
+        let digests = verified.digests;
         let projections = verified.projections.iter();
         let projections = projections.map(|tally| ProjectionTallyView {
             projection: tally.projection.to_string(),
@@ -169,6 +188,12 @@ impl VerifiedView {
                 agree: snapshots.agree,
                 differ: snapshots.differ,
                 unusable: snapshots.unusable,
+            },
+            digests: DigestTallyView {
+                proved: digests.proved,
+                unproved: digests.unproved,
+                modules: digests.modules,
+                snapshots: digests.snapshots,
             },
             found: verified.found(),
             acknowledged: verified.acknowledged(),
@@ -209,13 +234,14 @@ impl FindingView {
     /// The view of a finding.
     fn of(finding: Finding) -> Self {
         let (command_id, command) = finding.command.unzip();
+        let has_stream = finding.stream.as_str() != LOG;
         Self {
             name: Some(finding.name.to_string()),
             weight: weight(finding.weight),
             kind: finding.kind.to_string(),
             position: Some(finding.position.0).filter(|position| *position > 0),
-            stream: Some(finding.stream.to_string()),
-            version: Some(finding.version.0),
+            version: Some(finding.version.0).filter(|_| has_stream),
+            stream: Some(finding.stream.to_string()).filter(|_| has_stream),
             projection: None,
             key: None,
             mismatch: None,

@@ -1,17 +1,21 @@
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
+use super::runs::bar;
 use super::secret::Secret;
-use super::table::Table;
+use super::table::{Table, grouped};
 use super::transfer::StoreFile;
-use quipu::store;
+use quipu::store::{self, Proving, StoreUrl};
 
 /// Bring a store to the schema version of this program
 ///
 /// No host may have the store open. A store that does not exist is created.
+///
+/// With --prove, it also adds digests to commits that have none, because they are older than digests
+/// or were imported without. A run that was interrupted can be repeated.
 #[derive(Debug, Args)]
 pub struct Migrate {
     /// The store: sqlite:PATH or postgres://…
@@ -19,6 +23,9 @@ pub struct Migrate {
     store: Secret,
     #[command(flatten)]
     store_file: StoreFile,
+    /// Add digests to commits that have none
+    #[arg(long)]
+    prove: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -28,15 +35,50 @@ impl Migrate {
     pub async fn run(self) -> Result<()> {
         let url = self.store_file.or(&self.store)?;
         let store::Migrated { from, to } = store::migrate(&url).await?;
+        let proving = match self.prove {
+            true => Some(prove(&url).await?),
+            false => None,
+        };
         let mut out = io::stdout().lock();
         if self.json {
-            writeln!(out, "{}", json!({ "from": from, "to": to }))?;
-            return Ok(());
+            let mut line = json!({ "from": from, "to": to });
+            if let Some(proving) = proving {
+                line["added"] = proving.added.into();
+                line["present"] = proving.present.into();
+                line["wrong"] = proving.wrong.into();
+            }
+            writeln!(out, "{line}")?;
+        } else {
+            let mut table = Table::bare();
+            table.row(["schema version before".to_owned(), from.to_string()]);
+            table.row(["schema version now".to_owned(), to.to_string()]);
+            if let Some(proving) = proving {
+                table.row(["digests added".to_owned(), grouped(proving.added)]);
+                table.row(["digests present".to_owned(), grouped(proving.present)]);
+            }
+            table.write(&mut out)?;
         }
-        let mut table = Table::bare();
-        table.row(["schema version before".to_owned(), from.to_string()]);
-        table.row(["schema version now".to_owned(), to.to_string()]);
-        table.write(&mut out)?;
-        Ok(())
+        match proving.map_or(0, |proving| proving.wrong) {
+            0 => Ok(()),
+            wrong => bail!(
+                "{} places of the log are not as they were written, and got no digest: start a \
+                 host, and run `quipu verify --digests`, which names them",
+                grouped(wrong)
+            ),
+        }
     }
+}
+
+/// Adds digests to the commits of a store.
+async fn prove(url: &StoreUrl) -> Result<Proving> {
+    let store = store::open(url).await?;
+    let bar = bar();
+    let proving = store::prove(&*store.reader, &*store.digests, &mut |proving| {
+        bar.set_length(proving.head.0);
+        bar.set_position(proving.position.0);
+    });
+    let proving = proving.await;
+    bar.finish_and_clear();
+    store.writer.close().await?;
+    Ok(proving?)
 }

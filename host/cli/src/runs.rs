@@ -98,7 +98,7 @@ pub fn write_finding(finding: &FindingView, out: &mut impl Write) -> Result<()> 
 }
 
 /// A progress bar on stderr; none if stderr is not a terminal.
-fn bar() -> ProgressBar {
+pub fn bar() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

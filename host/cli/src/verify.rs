@@ -19,8 +19,8 @@ const PRINTED_MAX: usize = 10;
 ///
 /// Every recorded command is re-decided by the module and the upcasters of its commit's plan, on
 /// the state that the recorded events before it lead to; the events must be the same, byte for
-/// byte. Snapshots are compared with the events, versions and commits are checked. Nothing is
-/// written. The exit code is 1 if there are findings that are not acknowledged.
+/// byte. Snapshots are compared with the events, versions and commits are checked. Before that,
+/// stored bytes are compared with their digests. Nothing is written. The exit code is 1 if there are findings that are not acknowledged.
 ///
 /// Each finding has a name, for example decision:loan-17@42. A finding that is acknowledged by its
 /// name is counted, and does not fail the run.
@@ -40,6 +40,9 @@ pub struct Verify {
     /// stored ones
     #[arg(long)]
     projections: bool,
+    /// Only compare commits, modules and snapshots with their digests, and re-decide nothing
+    #[arg(long, conflicts_with = "projections")]
+    digests: bool,
     /// Acknowledge the finding of this name, and verify nothing
     #[arg(
         long,
@@ -97,6 +100,9 @@ impl Verify {
         if self.projections {
             body["projections"] = true.into();
         }
+        if self.digests {
+            body["digests"] = true.into();
+        }
         let request = client.request(Method::POST, &["v1", "verify"]).json(&body);
         let response = client.send(request).await?;
         let (line, last) = runs::watched(response).await?;
@@ -106,7 +112,7 @@ impl Verify {
         if self.json {
             writeln!(io::stdout(), "{}", line["verified"])?;
         } else {
-            print(&verified)?;
+            print(&verified, self.digests)?;
         }
         match verified.found.saturating_sub(verified.acknowledged) {
             0 => {}
@@ -186,8 +192,47 @@ impl Verify {
     }
 }
 
-fn print(verified: &VerifiedView) -> Result<()> {
+fn print(verified: &VerifiedView, only_digests: bool) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
+    match only_digests {
+        true => writeln!(
+            out,
+            "{} events up to position {}",
+            grouped(verified.events),
+            grouped(verified.head)
+        )?,
+        false => print_decisions(verified, &mut out)?,
+    }
+    let digests = &verified.digests;
+    writeln!(
+        out,
+        "digests: {} commits agree, {} have none; {} modules and {} snapshots agree",
+        grouped(digests.proved),
+        grouped(digests.unproved),
+        grouped(digests.modules),
+        grouped(digests.snapshots),
+    )?;
+    print_projections(verified, &mut out)?;
+    match verified.acknowledged {
+        0 => {}
+        1 => writeln!(out, "\n1 finding is acknowledged")?,
+        count => writeln!(out, "\n{} findings are acknowledged", grouped(count))?,
+    }
+    // Open findings come first.
+    let is_open = |finding: &&FindingView| finding.weight == "open";
+    let (open, others): (Vec<_>, Vec<_>) = verified.findings.iter().partition(is_open);
+    for finding in open.into_iter().chain(others).take(PRINTED_MAX) {
+        writeln!(out)?;
+        runs::write_finding(finding, &mut out)?;
+    }
+    if verified.found > PRINTED_MAX as u64 {
+        let left = verified.found - PRINTED_MAX as u64;
+        writeln!(out, "\n{} more; --json has up to 100", grouped(left))?;
+    }
+    Ok(out.flush()?)
+}
+
+fn print_decisions(verified: &VerifiedView, out: &mut impl Write) -> Result<()> {
     let sum = |count: fn(&TallyView) -> u64| verified.commands.iter().map(count).sum();
     let (same, different): (u64, u64) = (sum(|it| it.same), sum(|it| it.different));
     writeln!(
@@ -216,7 +261,7 @@ fn print(verified: &VerifiedView) -> Result<()> {
                 grouped(tally.undecided),
             ]);
         }
-        table.write(&mut out)?;
+        table.write(out)?;
     }
     let (same, different): (u64, u64) = (sum(|it| it.refused_same), sum(|it| it.refused_different));
     if same + different > 0 {
@@ -236,24 +281,7 @@ fn print(verified: &VerifiedView) -> Result<()> {
         grouped(snapshots.differ),
         grouped(snapshots.unusable),
     )?;
-    print_projections(verified, &mut out)?;
-    match verified.acknowledged {
-        0 => {}
-        1 => writeln!(out, "\n1 finding is acknowledged")?,
-        count => writeln!(out, "\n{} findings are acknowledged", grouped(count))?,
-    }
-    // Open findings come first.
-    let is_open = |finding: &&FindingView| finding.weight == "open";
-    let (open, others): (Vec<_>, Vec<_>) = verified.findings.iter().partition(is_open);
-    for finding in open.into_iter().chain(others).take(PRINTED_MAX) {
-        writeln!(out)?;
-        runs::write_finding(finding, &mut out)?;
-    }
-    if verified.found > PRINTED_MAX as u64 {
-        let left = verified.found - PRINTED_MAX as u64;
-        writeln!(out, "\n{} more; --json has up to 100", grouped(left))?;
-    }
-    Ok(out.flush()?)
+    Ok(())
 }
 
 fn print_projections(verified: &VerifiedView, out: &mut impl Write) -> Result<()> {

@@ -4,12 +4,13 @@ use sha2::Digest as _;
 
 use super::Invalid;
 
-/// SHA-256 of a module's bytes, displayed as 64 hexadecimal digits.
+/// A digest of 32 bytes, displayed as 64 hexadecimal digits: SHA-256 of a module's bytes, BLAKE3 of
+/// a commit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// Computes the digest of these bytes.
+    /// Computes the SHA-256 of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }

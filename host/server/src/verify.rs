@@ -35,6 +35,10 @@ pub struct VerifyBody {
     /// stored ones. This covers all projections, whichever streams are re-decided.
     #[serde(default)]
     projections: bool,
+    /// Whether only the digests of commits, modules and snapshots are checked, and nothing is
+    /// re-decided.
+    #[serde(default)]
+    digests: bool,
 }
 
 /// The part of the history to re-decide.
@@ -66,7 +70,8 @@ impl Run for Scope {
 /// Every recorded command is re-decided by the module and the upcasters of its commit's plan, on
 /// the state that the recorded events before it lead to. The result is compared with the recorded
 /// one, byte for byte, except for fuel. Versions and commits are checked, and snapshots are
-/// compared with the events. With `projections` the documents of every deployed projection are
+/// compared with the events. Before that, commits, modules and snapshots are compared with their
+/// digests; with `digests` only that is done. With `projections` the documents of every deployed projection are
 /// folded from the first event under the current plan, and compared with the stored ones.
 /// Acknowledged findings are counted and marked as such. Nothing is written. One run at a time; it
 /// is cancelled when the connection closes. Lines of progress come first.
@@ -89,9 +94,15 @@ pub async fn verify(
         category,
         sample,
         projections,
+        digests,
     } = body.parse()?;
+    if projections && digests {
+        let why = "digests and projections exclude each other: with digests, nothing is folded";
+        return Err(Invalid(why.to_owned()).into());
+    }
     let scope = Scope {
         projections,
+        only_digests: digests,
         ..scope(category.as_deref(), sample)?
     };
     runs::answer(app, scope, deed).await

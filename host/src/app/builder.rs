@@ -226,6 +226,7 @@ impl Builder {
             Arc::clone(&store.types),
             store.rejections,
             (store.acknowledgements, Arc::clone(&clock)),
+            (store.digests, Arc::clone(&store.snapshots)),
         );
         let tenant = Tenant {
             engine,

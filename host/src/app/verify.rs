@@ -8,8 +8,9 @@ use crate::proof::{Error, Progress, ProjectionTally, Scope, Verified};
 use crate::store::Acknowledgement;
 
 impl Host {
-    /// Re-decides recorded commands, each with the modules of its commit's plan, and compares the
-    /// results with the recorded ones, byte for byte. If the scope includes projections, it then
+    /// Checks the digests of commits, modules and snapshots. Then re-decides recorded commands, each
+    /// with the modules of its commit's plan, and compares the results with the recorded ones, byte
+    /// for byte, unless the scope has only digests, or what was changed can't be read. If the scope includes projections, it then
     /// folds their documents from the first event and compares them. One run at a time. Dropping
     /// the future ends it.
     ///
@@ -23,7 +24,19 @@ impl Host {
     ) -> Result<Verified, Error> {
         self.keep_rejections().await;
         let run = self.tenant.prover.begin().await?;
-        let mut verified = run.verify(scope, &mut *progress).await?;
+        if scope.only_digests {
+            return run.verify_digests(scope, progress).await;
+        }
+        let digests = run.verify_digests(scope, &mut |_| {}).await?;
+        let mut verified = match run.verify(scope, &mut *progress).await {
+            Ok(verified) => verified.with_digests(digests),
+            // What can't be read is among the findings.
+            Err(error) if error.is_damage() && digests.found() > 0 => {
+                tracing::warn!(%error, "nothing was re-decided, because stored bytes were changed");
+                return Ok(digests);
+            }
+            Err(error) => return Err(error),
+        };
         if scope.projections {
             let mut found = |it: Mismatched| {
                 let document = (&*it.projection, it.mismatch, &*it.key);

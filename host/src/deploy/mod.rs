@@ -43,7 +43,7 @@ use crate::fold::{Folder, Rules};
 use crate::model::{Clock, Digest, Signature, Timestamp};
 use crate::runtime::{Limits, Module, Runtime};
 use crate::store::{
-    Deployment, ModuleStore, ProjectionPlan, SIGNATURES_MAX, StoredModule, TypeStore,
+    self, Deployment, ModuleStore, ProjectionPlan, SIGNATURES_MAX, StoredModule, TypeStore,
 };
 use crate::supervise::joined;
 
@@ -238,11 +238,7 @@ impl Registry {
         if let Some(module) = self.plan().module(digest) {
             return Ok(Arc::clone(module));
         }
-        let bytes = self
-            .modules
-            .get(digest)
-            .await?
-            .ok_or(Error::NotFound(digest))?;
+        let bytes = self.bytes(digest).await?;
         if let Some(module) = self.recent(digest) {
             return Ok(module);
         }
@@ -265,12 +261,22 @@ impl Registry {
     /// Returns the bytes of a module.
     ///
     /// # Errors
-    /// When it is not in the store.
+    /// When it is not in the store, or its bytes were changed there.
     pub async fn bytes(&self, digest: Digest) -> Result<Vec<u8>, Error> {
-        self.modules
-            .get(digest)
-            .await?
-            .ok_or(Error::NotFound(digest))
+        let bytes = self.modules.get(digest).await?;
+        let bytes = bytes.ok_or(Error::NotFound(digest))?;
+        match Digest::of(&bytes) {
+            found if found == digest => Ok(bytes),
+            found => Err(Error::Store(store::Error::Damaged(format!(
+                "module {digest}: its stored bytes have digest {found}: they were changed; \
+                 restore them from a backup"
+            )))),
+        }
+    }
+
+    /// Returns the store of the modules.
+    pub fn module_store(&self) -> &Arc<dyn ModuleStore> {
+        &self.modules
     }
 
     /// Returns every module in the store with its time of upload, oldest first.

@@ -85,6 +85,7 @@ async fn starts(
         archived: false,
         // The mark is checked after the read.
         truncated_before: Version(1),
+        digest: None,
     };
     let (folder, rules) = (&shared.folder, &deployed.rules);
     Ok(folder.starts(rules, stream, &stored, anywhere, Until::End))

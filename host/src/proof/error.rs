@@ -45,6 +45,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns whether stored bytes can't be read.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error)
+            | Self::Modules(deploy::Error::Store(error))
+            | Self::Fold(fold::Error::Store(error)) => matches!(error, store::Error::Damaged(_)),
+            _ => false,
+        }
+    }
+
     /// Returns the stable code of the error, as HTTP clients see it.
     pub fn code(&self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@
 mod acknowledge;
 mod cancel;
 mod decider_source;
+mod digests;
 mod error;
 mod name;
 mod preflight;
@@ -23,6 +24,7 @@ mod shadow;
 mod state_cache;
 
 pub use acknowledge::{REASON_BYTES_MAX, Run};
+pub use digests::{Digests, LOG};
 pub use error::Error;
 pub use name::FindingName;
 pub use preflight::{Objection, Policy, Preflight};

@@ -12,6 +12,8 @@ use crate::model::{CommandId, Digest, Invalid, Mismatch, StreamId, Version};
 /// | --- | --- |
 /// | `KIND:STREAM@VERSION` | a recorded command or event: `decision`, `rejected`, `command`, `module`, `fault`, `fold`, `order` |
 /// | `KIND:STREAM@VERSION#DIGEST` | a stored rejection (`accepted`, `rejection`, `command`, `module`, `fault`), with the digest of the command's id; a `snapshot`, with that of its fold |
+/// | `digest:STREAM@VERSION` | a commit that does not have its digest, or a missing event; for a position that is missing in a log without holes, STREAM is `$log` and VERSION the position |
+/// | `stored-module:DIGEST` | a module whose stored bytes were changed: DIGEST is its whole digest |
 /// | `document:PROJECTION/MISMATCH/KEY` | a document: `different`, `only-stored`, `only-folded`, `unfoldable`; or `unreadable`, where KEY is a stream |
 ///
 /// VERSION is the first version that the finding concerns. For `fold`, it is the first version that
@@ -57,6 +59,11 @@ impl FindingName {
     pub(super) fn of_snapshot(stream: &StreamId, version: Version, fold: Digest) -> Self {
         let digest = fold.short();
         Self(format!("{}:{stream}@{version}#{digest}", Kind::Snapshot).into())
+    }
+
+    /// Creates the name of a finding about the bytes of a module.
+    pub(super) fn of_stored_module(digest: Digest) -> Self {
+        Self(format!("{}:{digest}", Kind::StoredModule).into())
     }
 
     /// Creates the name of a finding about a document.
@@ -112,7 +119,16 @@ impl FromStr for FindingName {
                 check_document(rest).map_err(|why| wrong(&why))?;
                 return Ok(Self(text.into()));
             }
-            Kind::Decision | Kind::Rejected | Kind::Fold | Kind::Order => Suffix::Never,
+            Kind::StoredModule => {
+                let digest = rest.parse::<Digest>().map_err(|why| wrong(&why.0))?;
+                return match digest.to_string() == rest {
+                    true => Ok(Self(text.into())),
+                    false => Err(wrong("the digest has upper case letters")),
+                };
+            }
+            Kind::Decision | Kind::Rejected | Kind::Fold | Kind::Order | Kind::Digest => {
+                Suffix::Never
+            }
             Kind::Command | Kind::Module | Kind::Fault => Suffix::May,
             Kind::Accepted | Kind::Rejection | Kind::Snapshot => Suffix::Must,
             Kind::EventType
@@ -201,6 +217,8 @@ mod tests {
             FindingName::of_rejection(Kind::Accepted, (&stream, Version(0)), &id),
             FindingName::of_rejection(Kind::Fault, (&stream, Version(1)), &id),
             FindingName::of_snapshot(&stream, Version(7), Digest([3; 32])),
+            FindingName::at(Kind::Digest, &stream, Version(3)),
+            FindingName::of_stored_module(Digest([0xAB; 32])),
             FindingName::of_document("notes-2", Mismatch::OnlyFolded, "a/b@1#é"),
         ] {
             assert_eq!(check(name.as_str()).unwrap(), name);
@@ -237,6 +255,8 @@ mod tests {
             ("accepted:loan-17@1", "has a # and 12"),
             ("snapshot:loan-17@1#0123456789AB", "no @ and version"),
             ("decision:loan\n17@1", "control character"),
+            ("digest:loan-17", "no @ and version"),
+            ("stored-module:loan-17", "64 hexadecimal digits"),
             ("document:notes", "not a projection, what is wrong"),
             ("document:notes/different/", "key is empty"),
             ("document:No/different/a", "not the name of a projection"),

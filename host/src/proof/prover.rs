@@ -23,9 +23,9 @@ use crate::deploy::{ProjectionChanges, Prospect, Registry, Release};
 use crate::fold::{self, Agreement, Folder, Rules};
 use crate::model::{Clock, Position, StreamId};
 use crate::store::{
-    self, AcknowledgementStore, ArchivedStreams, Direction, EventReader, LOG_PAGE_MAX,
-    REJECTIONS_PAGE_MAX, Rejected, RejectionStore, SNAPSHOTS_PAGE_MAX, StoredEvent, StoredSnapshot,
-    StreamFilter, TypeStore,
+    self, AcknowledgementStore, ArchivedStreams, DigestStore, Direction, EventReader, LOG_PAGE_MAX,
+    REJECTIONS_PAGE_MAX, Rejected, RejectionStore, SNAPSHOTS_PAGE_MAX, SnapshotStore, StoredEvent,
+    StoredSnapshot, StreamFilter, TypeStore,
 };
 use crate::supervise::joined;
 
@@ -54,6 +54,8 @@ pub struct Scope {
     /// Whether to fold the documents of projections from scratch as well: those of all projections,
     /// whichever streams are selected. A preflight ignores this.
     pub projections: bool,
+    /// Whether only digests are checked, and nothing is re-decided. A preflight ignores this.
+    pub only_digests: bool,
 }
 
 /// Re-decides the history of a store. A host runs one at a time, and one shadow next to it.
@@ -64,6 +66,8 @@ pub struct Prover {
     types: Arc<dyn TypeStore>,
     pub(super) rejections: Arc<dyn RejectionStore>,
     pub(super) acknowledgements: Arc<dyn AcknowledgementStore>,
+    pub(super) digests: Arc<dyn DigestStore>,
+    pub(super) snapshots: Arc<dyn SnapshotStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) under_way: Mutex<()>,
     pub(super) shadowing: Mutex<()>,
@@ -85,6 +89,7 @@ impl Prover {
         types: Arc<dyn TypeStore>,
         rejections: Arc<dyn RejectionStore>,
         (acknowledgements, clock): (Arc<dyn AcknowledgementStore>, Arc<dyn Clock>),
+        (digests, snapshots): (Arc<dyn DigestStore>, Arc<dyn SnapshotStore>),
     ) -> Self {
         Self {
             registry,
@@ -93,6 +98,8 @@ impl Prover {
             types,
             rejections,
             acknowledgements,
+            digests,
+            snapshots,
             clock,
             under_way: Mutex::default(),
             shadowing: Mutex::default(),
@@ -246,7 +253,7 @@ impl Prover {
     }
 
     /// Chooses the streams of a sample. `None` if all streams are checked.
-    async fn chosen(&self, scope: &Scope) -> Result<Option<HashSet<StreamId>>, Error> {
+    pub(super) async fn chosen(&self, scope: &Scope) -> Result<Option<HashSet<StreamId>>, Error> {
         let Some(sample) = scope.sample else {
             return Ok(None);
         };
@@ -348,7 +355,11 @@ impl Prover {
     }
 }
 
-fn is_chosen(stream: &StreamId, scope: &Scope, chosen: &Option<HashSet<StreamId>>) -> bool {
+pub(super) fn is_chosen(
+    stream: &StreamId,
+    scope: &Scope,
+    chosen: &Option<HashSet<StreamId>>,
+) -> bool {
     match (chosen, scope.category.as_deref()) {
         (Some(chosen), _) => chosen.contains(stream),
         (None, Some(category)) => stream.category() == category,

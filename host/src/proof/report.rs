@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::digests::Digests;
 use super::name::FindingName;
 use super::{ALIKE_MAX, FINDINGS_MAX, TEXT_MAX};
 use crate::model::{
@@ -35,6 +36,8 @@ pub struct Verified {
     pub commands: BTreeMap<(Box<str>, Name), Tally>,
     /// Stored snapshots that were compared with the events.
     pub snapshots: Snapshots,
+    /// Stored bytes that were checked against their digests.
+    pub digests: Digests,
     /// The first findings of each kind and command type, in log order. If there are too many, those
     /// that are not acknowledged take precedence.
     pub findings: Vec<Finding>,
@@ -234,11 +237,15 @@ pub enum Kind {
     Fuel,
     /// A stored document differs from what its events produce.
     Document,
+    /// A commit does not have its digest, or events are missing.
+    Digest,
+    /// The stored bytes of a module do not have its digest.
+    StoredModule,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::EventType,
         Self::Decision,
         Self::Rejected,
@@ -257,6 +264,8 @@ impl Kind {
         Self::Rebuild,
         Self::Fuel,
         Self::Document,
+        Self::Digest,
+        Self::StoredModule,
     ];
 
     /// Returns the stable name of the kind.
@@ -280,6 +289,8 @@ impl Kind {
             Self::Rebuild => "rebuild",
             Self::Fuel => "fuel",
             Self::Document => "document",
+            Self::Digest => "digest",
+            Self::StoredModule => "stored-module",
         }
     }
 }
@@ -432,6 +443,13 @@ impl Verified {
             Weight::Acknowledged => *self.acknowledged.entry(kind).or_default() += 1,
             Weight::Shared => self.shared += 1,
         }
+    }
+
+    /// Adds the results of a check of digests.
+    pub(crate) fn with_digests(mut self, other: Self) -> Self {
+        self.digests = other.digests;
+        self.add(Self { events: 0, ..other });
+        self
     }
 
     /// Adds the results of another part of the log.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::Stream;
 use serde::Serialize;
 
+use super::digests::CommitDigests;
 use super::line::Totals;
 use super::lines::{LINE_BYTES_MAX, Lines};
 use super::read::{Begin, Entry, Module, entry};
@@ -135,6 +136,7 @@ pub(super) struct Importing<'a> {
     /// The commit whose first event is the next line.
     pub(super) commit: Option<(Position, StoredCommit)>,
     pub(super) open: Option<Open>,
+    pub(super) digests: CommitDigests,
     pub(super) batch: Vec<StoredEvent>,
     pub(super) batch_bytes: usize,
     /// Number of the batch's first line.
@@ -165,6 +167,7 @@ impl<'a> Importing<'a> {
             known: HashSet::new(),
             commit: None,
             open: None,
+            digests: CommitDigests::default(),
             batch: Vec::new(),
             batch_bytes: 0,
             batch_line: 0,

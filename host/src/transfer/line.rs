@@ -17,9 +17,9 @@ use crate::store::PreflightSummary;
 pub type Result<T> = std::result::Result<T, Invalid>;
 
 /// Number of the file format. A change that an older program can't read gets the next number.
-pub const FORMAT: u64 = 5;
-/// The oldest format that can still be read. It lacks dropped events, anchors and signatures, and
-/// of activations the changed categories, trusted folds, preflight, aliases and other components.
+pub const FORMAT: u64 = 6;
+/// The oldest format that can still be read. It lacks dropped events, anchors, signatures and the
+/// digests of commits, and of activations the changed categories, trusted folds, preflight, aliases and other components.
 pub const FORMAT_OLDEST: u64 = 1;
 
 /// Version of CloudEvents.
@@ -172,6 +172,9 @@ pub struct CommitData<'a> {
     pub fuel: Option<u64>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandData<'a>>,
+    /// Absent if the store has none.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Cow<'a, str>>,
 }
 
 /// The record of a command.

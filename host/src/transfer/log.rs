@@ -69,6 +69,14 @@ impl Importing<'_> {
             return Err(self.not_found());
         }
         self.check_restored(&event).await?;
+        let is_empty = self.present.last.is_none();
+        let reader = &*self.target.reader;
+        if let Some(why) = self.digests.take(reader, is_empty, &event).await? {
+            // Nothing of the commit is stored.
+            let begun = usize::try_from(event.commit_offset).unwrap_or(usize::MAX);
+            self.batch.truncate(self.batch.len().saturating_sub(begun));
+            return Err(self.wrong(why));
+        }
         let bytes = bytes(&event);
         if self.batch.len() >= PART_EVENTS_MAX
             || self.batch_bytes.saturating_add(bytes) > PART_BYTES_MAX

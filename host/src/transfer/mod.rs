@@ -4,6 +4,7 @@
 //! lines into an empty store, whose own export then has the same lines.
 //! `docs/src/reference/export.md` describes the format of the file.
 
+mod digests;
 mod error;
 mod export;
 mod import;

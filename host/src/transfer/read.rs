@@ -323,6 +323,10 @@ fn commit(line: &Line<'_>) -> Result<Entry> {
         decided,
         plan: number("plan", data.plan)?,
         events: number("events", data.events)?,
+        digest: data
+            .digest
+            .map(|text| digest("digest", &text))
+            .transpose()?,
     };
     Ok(Entry::Commit(Position(position), Box::new(commit)))
 }

@@ -144,6 +144,7 @@ fn commit(commit: &StoredCommit, first: Position, out: &mut Vec<u8>) -> Result<(
         module: decided.map(|decided| decided.module.to_string().into()),
         fuel: decided.map(|decided| decided.fuel),
         command: commit.command.as_ref().map(command),
+        digest: commit.digest.map(|digest| digest.to_string().into()),
     };
     json(COMMIT, format!("{COMMIT}.{first}"), None, &data, out)
 }

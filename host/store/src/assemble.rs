@@ -32,6 +32,8 @@ pub struct EventRow<'r> {
     pub fuel: Option<u64>,
     pub module: Option<Digest>,
     pub commit_size: u64,
+    /// Only read for an export.
+    pub commit_digest: Option<Digest>,
 }
 
 /// The values that distinguish rows of `event_types`.
@@ -144,6 +146,7 @@ fn stored_commit(row: &EventRow<'_>) -> Result<StoredCommit> {
         decided,
         plan: row.plan,
         events: row.commit_size,
+        digest: row.commit_digest,
     })
 }
 

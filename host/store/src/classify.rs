@@ -396,6 +396,7 @@ impl<'a> Batch<'a, '_> {
             recorded_at,
             archived: false,
             truncated_before: head.map_or(Version::NONE, |head| head.truncated_before),
+            digest: None,
         };
         self.heads.insert(write.stream.clone(), head);
         self.taken
@@ -467,6 +468,7 @@ mod tests {
             recorded_at: Timestamp(9),
             archived: false,
             truncated_before: Version::NONE,
+            digest: None,
         };
         if version == 0 {
             Heads::new()

@@ -14,8 +14,11 @@ mod acknowledged;
 mod assemble;
 mod builds;
 pub(crate) mod classify;
+pub mod commit_digest;
+mod digests;
 mod documents;
 mod error;
+mod follow;
 mod inline;
 mod item;
 mod page;
@@ -48,6 +51,9 @@ pub use acknowledged::{
     ACKNOWLEDGED_MAX, ACKNOWLEDGED_PAGE_MAX, Acknowledgement, AcknowledgementStore,
 };
 use async_trait::async_trait;
+pub use digests::{
+    AddedDigest, DigestMarks, DigestStore, LogRow, Proving, RowCommit, RowContent, prove,
+};
 pub use documents::{
     Build, BuildBatch, BuildClaim, BuildCounts, BuildId, DOCUMENTS_PAGE_MAX, DocumentStore,
     DocumentWrite, DroppedEvent, Found, IndexEntry, Kept, LOST_KEYS_MAX, LostDocuments,
@@ -55,6 +61,7 @@ pub use documents::{
     StoredDocument, StoredProjection, Subject,
 };
 pub use error::Error;
+pub use follow::{Follower, Step, Wrong};
 pub use inline::{
     Folded, InlineBuild, InlineFold, Pending, ProjectionPlan, Settle, Touched, Turn, Unprojected,
 };
@@ -385,6 +392,8 @@ pub struct Store {
     pub audit: Arc<dyn AuditStore>,
     /// Tenants of the host.
     pub tenants: Arc<dyn TenantStore>,
+    /// Digests of commits.
+    pub digests: Arc<dyn DigestStore>,
     /// Notifies that there may be something new.
     pub wakes: Wakes,
     /// A secret of the store, from which seeds are derived.

@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use quipu_model::{Body, CommandId, Invalid, Name, Position, RecordedEvent, Timestamp, Version};
+use quipu_model::{
+    Body, CommandId, Digest, Invalid, Name, Position, RecordedEvent, Timestamp, Version,
+};
 
 /// Most events in a page of a stream.
 pub const STREAM_PAGE_MAX: usize = 1_000;
@@ -45,6 +47,8 @@ pub struct Head {
     pub archived: bool,
     /// Events before this version are hidden from the stream's reads; 0 when none are hidden.
     pub truncated_before: Version,
+    /// The digest of its last commit; none when that has none, or when it was not read.
+    pub digest: Option<Digest>,
 }
 
 /// Events of one stream.

@@ -37,6 +37,8 @@ pub struct StoredCommit {
     pub plan: u64,
     /// Number of its events.
     pub events: u64,
+    /// Its digest, as [`commit_digest`](super::commit_digest) defines it; none when the store has none.
+    pub digest: Option<Digest>,
 }
 
 /// Events for an export.
@@ -219,10 +221,20 @@ fn largest(event: &StoredEvent) -> u64 {
 
 impl StoredCommit {
     /// The caller's id of its command.
-    fn callers_id(&self) -> Option<&CommandId> {
+    pub(super) fn callers_id(&self) -> Option<&CommandId> {
         let id = self.command.as_ref().map(|command| &command.id);
         id.filter(|id| id.is_callers())
     }
+}
+
+/// The position of the last commit without a digest.
+pub(super) fn last_unproved(events: &[StoredEvent]) -> Option<Position> {
+    let is_unproved = |event: &&StoredEvent| {
+        let commit = event.commit.as_ref();
+        commit.is_some_and(|commit| commit.digest.is_none())
+    };
+    let last = events.iter().rev().find(is_unproved);
+    last.map(|event| event.position)
 }
 
 pub(super) fn module_missing(module: Digest) -> Error {

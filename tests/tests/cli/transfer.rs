@@ -106,6 +106,12 @@ fn a_store_is_copied_and_migrated() {
     assert_eq!(migrated["from"], migrated["to"]);
     let table = run(&["migrate", "--store", &copy]).ok();
     assert!(table.starts_with("schema version before"), "{table}");
+    let proved = run(&["migrate", "--prove", "--store", &copy, "--json"]).ok();
+    let proved: Value = serde_json::from_str(&proved).unwrap();
+    assert_eq!((&proved["added"], &proved["wrong"]), (&0.into(), &0.into()));
+    assert!(proved["present"].as_u64().unwrap() > 0, "{proved}");
+    let table = run(&["migrate", "--prove", "--store", &copy]).ok();
+    assert!(table.contains("digests added"), "{table}");
     run(&["migrate", "--store", &own]).fails(1, "another host has");
     run(&["migrate", "--store", "mysql:x"]).fails(2, "sqlite:PATH");
 }

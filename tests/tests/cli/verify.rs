@@ -1,5 +1,6 @@
 //! Verifying the history.
 
+use quipu_tests::digests;
 use quipu_tests::probe::probe;
 use serde_json::{Value, json};
 
@@ -43,7 +44,9 @@ fn an_event_that_was_changed_in_an_export_is_found_by_verify() {
     let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
     let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
-    host.run_with(&["import"], &changed).ok();
+    host.run_with(&["import"], &changed)
+        .fails(2, "does not have its digest");
+    host.run_with(&["import"], &digests::without(&changed)).ok();
     let told = host.run(&["verify"]);
     assert_eq!(told.code, 1);
     assert!(
@@ -66,7 +69,7 @@ fn a_finding_is_acknowledged_listed_and_withdrawn() {
     let (before, behind) = file.rsplit_once(r#""data":{"amount":7}"#).unwrap();
     let changed = format!(r#"{before}"data":{{"amount":8}}{behind}"#);
     let host = Served::start_in(tempfile::tempdir().unwrap(), &[]);
-    host.run_with(&["import"], &changed).ok();
+    host.run_with(&["import"], &digests::without(&changed)).ok();
     let name = "decision:account-1@3";
     let told = host.run(&["verify"]);
     let line = format!("  name {name}");
@@ -115,6 +118,27 @@ fn a_finding_is_acknowledged_listed_and_withdrawn() {
         .fails(2, "no kind before a colon");
     host.run(&["verify", "--acknowledged", "--sample", "3"])
         .fails(2, "cannot be used");
+}
+
+#[test]
+fn digests_are_checked_without_deciding() {
+    let host = account();
+    let out = host.run(&["verify", "--digests"]).ok();
+    let expected = "3 events up to position 3\n\
+        digests: 3 commits agree, 0 have none; 1 modules and 0 snapshots agree\n";
+    assert_eq!(out, expected);
+    let json = host.run(&["verify", "--digests", "--json"]).ok();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&json["sound"], &json["commands"]),
+        (&true.into(), &json!([]))
+    );
+    assert_eq!(
+        json["digests"],
+        json!({"proved": 3, "unproved": 0, "modules": 1, "snapshots": 0})
+    );
+    host.run(&["verify", "--digests", "--projections"])
+        .fails(2, "--projections");
 }
 
 #[test]

@@ -220,6 +220,7 @@ fn event_at(position: u64, version: u64) -> StoredEvent {
             decided: None,
             plan: 0,
             events: 1,
+            digest: None,
         }),
     }
 }

@@ -5,7 +5,7 @@ use quipu::engine::Append;
 use quipu::model::Version;
 use quipu::proof::{self, Kind, Policy, Preflight, Scope, Weight};
 use quipu_tests::probe::{Probe, probe};
-use quipu_tests::{Place, build, examples, on_every_store};
+use quipu_tests::{Place, build, digests, examples, on_every_store};
 use serde_json::json;
 
 use super::{only, verified};
@@ -52,6 +52,8 @@ async fn filled(place: &Place, version: u64) -> Host {
 /// The same host, after statements for SQLite and for PostgreSQL.
 async fn tampered(place: &Place, host: Host, sql: (&'static str, &'static str)) -> Host {
     host.shutdown().await.unwrap();
+    // Without digests, only the decisions show what was changed.
+    digests::forget(place).await;
     let is_sqlite = place.url().starts_with("sqlite");
     place.tamper(if is_sqlite { sql.0 } else { sql.1 }).await;
     place.host().await

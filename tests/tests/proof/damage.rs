@@ -8,7 +8,7 @@ use quipu::proof::Kind;
 use quipu::store::StoredSnapshot;
 use quipu_tests::{Place, build, examples, on_every_store};
 
-use super::{again, decisions, only, verified};
+use super::{again, decisions, only, others, verified};
 
 on_every_store! {
     an_imported_history_is_sound,
@@ -105,8 +105,7 @@ async fn events_that_cannot_be_folded_are_found(place: Place) {
     )
     .await;
     let verified = verified(&host).await;
-    let kinds: Vec<_> = verified
-        .findings
+    let kinds: Vec<_> = others(&verified)
         .iter()
         .map(|found| (found.kind, found.version.0))
         .collect();

@@ -169,7 +169,7 @@ async fn an_unknown_kind_of_line_is_refused_with_its_name_and_line() {
     );
     assert!(told.starts_with(&expected), "{told}");
 
-    let newer = file.replacen("\"format\":5", "\"format\":6", 1);
+    let newer = file.replacen("\"format\":6", "\"format\":7", 1);
     let told = refused(&Place::memory().host().await, newer.as_bytes()).await;
     assert!(told.contains("use a newer program"), "{told}");
 }

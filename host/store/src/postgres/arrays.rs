@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::tables::signed;
 use crate::classify::{self, Accepted, Heads};
+use crate::commit_digest::Sealer;
 use crate::{Error, Head, Item, Result, StoredEvent, record};
-use quipu_model::{CommandId, StreamId};
+use quipu_model::{CommandId, Digest, StreamId};
 
 /// The streams and ids on which a batch depends.
 #[derive(Default)]
@@ -16,6 +17,7 @@ pub struct Ground<'a> {
     pub locked: Vec<&'a str>,
     pub locked_versions: Vec<i64>,
     pub locked_archived: Vec<bool>,
+    pub locked_digests: Vec<Option<&'a [u8]>>,
     /// To be read without a lock.
     pub seen: Vec<&'a str>,
     pub seen_versions: Vec<i64>,
@@ -32,7 +34,7 @@ pub struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     /// A stream that is locked or read, and its believed head.
-    pub fn stand(&mut self, locked: Vec<&'a StreamId>, seen: Vec<&'a StreamId>, heads: &Heads) {
+    pub fn stand(&mut self, locked: Vec<&'a StreamId>, seen: Vec<&'a StreamId>, heads: &'a Heads) {
         let stands = |stream: &StreamId| {
             let head = heads.get(stream);
             let version = head.map_or(0, |head| signed(head.version.0));
@@ -43,6 +45,8 @@ impl<'a> Ground<'a> {
             self.locked.push(stream.as_str());
             self.locked_versions.push(version);
             self.locked_archived.push(archived);
+            let digest = heads.get(stream).and_then(|head| head.digest.as_ref());
+            self.locked_digests.push(digest.map(|digest| &digest.0[..]));
         }
         for stream in seen {
             let (version, archived) = stands(stream);
@@ -106,6 +110,12 @@ pub struct Rows<'a> {
     pub module_ids: Vec<Option<i64>>,
     pub fuels: Vec<Option<i64>>,
     pub commands: Vec<Option<Vec<u8>>>,
+    pub digests: Vec<Option<Vec<u8>>>,
+    /// The digest of the last commit of each locked stream, after the batch.
+    pub last_digests: Vec<Option<Vec<u8>>>,
+    /// Of each commit, the digest.
+    pub sealed: Vec<Digest>,
+    sealer: Sealer,
 }
 
 /// An event with the numbers of its stream and its type.
@@ -118,6 +128,22 @@ struct Place {
 }
 
 impl<'a> Rows<'a> {
+    /// No rows yet, on streams that are locked.
+    pub fn new(ground: &Ground<'_>) -> Self {
+        let digests = ground.locked_digests.iter();
+        Self {
+            last_digests: digests.map(|digest| digest.map(<[u8]>::to_vec)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The digest of the last commit of a stream, which the next commit changes.
+    fn last_digest(&mut self, owner: i32) -> Result<&mut Option<Vec<u8>>> {
+        let index = usize::try_from(owner.saturating_sub(1)).unwrap_or(usize::MAX);
+        let found = self.last_digests.get_mut(index);
+        found.ok_or_else(|| Error::Unexpected("a stream of the batch is not locked".to_owned()))
+    }
+
     /// Adds the events of one commit. `type_ids` belong to its events.
     pub fn commit(
         &mut self,
@@ -127,6 +153,11 @@ impl<'a> Rows<'a> {
         module_id: Option<i64>,
     ) -> Result<()> {
         let commit = &accepted.write.commit;
+        let previous = self.last_digest(owner)?.as_deref();
+        let previous = previous.and_then(|bytes| bytes.try_into().ok()).map(Digest);
+        let digest = self.sealer.seal(accepted, previous)?;
+        *self.last_digest(owner)? = Some(digest.0.to_vec());
+        self.sealed.push(digest);
         for (offset, (event, type_id)) in commit.events.iter().zip(type_ids).enumerate() {
             let place = Place {
                 owner,
@@ -140,7 +171,7 @@ impl<'a> Rows<'a> {
                 self.no_commit();
                 continue;
             }
-            let command = commit.command.as_deref().map(encoded).transpose()?;
+            let command = self.sealer.command().map(<[u8]>::to_vec);
             self.command_ids
                 .push(classify::callers_id(accepted.write).map(CommandId::as_str));
             self.sizes.push(Some(signed(commit.events.len() as u64)));
@@ -149,6 +180,7 @@ impl<'a> Rows<'a> {
             let fuel = commit.decided.map(|decided| signed(decided.fuel));
             self.fuels.push(fuel);
             self.commands.push(command);
+            self.digests.push(Some(digest.0.to_vec()));
         }
         Ok(())
     }
@@ -184,6 +216,9 @@ impl<'a> Rows<'a> {
         self.fuels
             .push(commit.decided.map(|decided| signed(decided.fuel)));
         self.commands.push(command.map(encoded).transpose()?);
+        let digest = commit.digest.map(|digest| digest.0.to_vec());
+        self.last_digest(owner)?.clone_from(&digest);
+        self.digests.push(digest);
         Ok(())
     }
 
@@ -213,6 +248,7 @@ impl<'a> Rows<'a> {
         self.module_ids.push(None);
         self.fuels.push(None);
         self.commands.push(None);
+        self.digests.push(None);
     }
 }
 
@@ -229,12 +265,13 @@ pub fn owners<'a>(locked: &[&'a str]) -> HashMap<&'a str, i32> {
 
 /// The head of a stream after its last write in a batch, but for the mark of a truncated
 /// one, which is not remembered: the batch that changes it reads it.
-pub fn head_after(accepted: &Accepted<'_>) -> Head {
+pub fn head_after(accepted: &Accepted<'_>, digest: Digest) -> Head {
     let last = accepted.write.commit.events.len() as u64 - 1;
     Head {
         version: quipu_model::Version(accepted.first_version.0 + last),
         recorded_at: accepted.recorded_at,
         archived: false,
         truncated_before: quipu_model::Version::NONE,
+        digest: Some(digest),
     }
 }

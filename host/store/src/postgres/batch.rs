@@ -10,6 +10,7 @@ use super::cell::Cells;
 use super::connection::Connection;
 use super::error::Failure;
 use super::inline::Locks;
+use super::loaded::LoadedHeads;
 use super::memory::{Memory, TypeKey};
 use super::sent::{Sent, place};
 use super::tables::signed;
@@ -19,12 +20,12 @@ use crate::classify::{Classified, Heads, Known, Parts, Refused, classify};
 use crate::projected::{Basis, Projected, project};
 use crate::turns::{take, turns};
 use crate::{Change, Check, Deployment, Error, Head, InlineFold, Item, Mark, Outcome, Turn};
-use quipu_model::{ExpectedVersion, Position, StreamId, Version};
+use quipu_model::{Digest, ExpectedVersion, Position, StreamId, Version};
 
 pub const APPEND: &str = "SELECT outcome, positions FROM append_batch(\
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)";
-const LOCK: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+    $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)";
+const LOCK: &str = "SELECT name, version, recorded_at, archived_at, truncated_before, digest \
     FROM lock_streams($1, $2)";
 const LOCK_PLAN: &str = "SELECT pg_advisory_xact_lock($1::int, 1)";
 const SHARE_PLAN: &str = "SELECT pg_advisory_xact_lock_shared($1::int, 1)";
@@ -35,13 +36,11 @@ const OTHER_PLAN: i32 = 1;
 const STANDS_ELSEWHERE: i32 = 2;
 const KNOWN_ID: i32 = 3;
 
-/// A version that no stream has reached.
-const VERSION_MAX: Version = Version(1 << 53);
-
 /// A try on one connection.
 pub struct Attempt<'c> {
     pub connection: &'c mut Connection,
     pub memory: &'c mut Memory,
+    pub loaded: &'c LoadedHeads,
     pub namespace: i64,
     pub sent: &'c mut Option<Sent>,
     /// The inline projections, if they may take something of the batch.
@@ -49,6 +48,15 @@ pub struct Attempt<'c> {
 }
 
 type Tried<T> = Result<T, Failure>;
+
+/// What a batch has written.
+#[derive(Default)]
+struct Written {
+    /// The positions of the events.
+    positions: Vec<i64>,
+    /// The digests of the commits.
+    digests: Vec<Digest>,
+}
 
 impl Attempt<'_> {
     /// Commits the items. With `locked`, or when beliefs prove wrong twice, the rows that the items
@@ -68,8 +76,8 @@ impl Attempt<'_> {
             let (next, refused) = (Position(1), Refused::new());
             let classified = classify(items, heads.clone(), &known, parts, next, &refused);
             match self.append(items, &heads, &known, &classified, &[]).await? {
-                (WRITTEN, positions) => {
-                    return Ok(self.finish(classified, &positions));
+                (WRITTEN, written) => {
+                    return Ok(self.finish(classified, &written));
                 }
                 (OTHER_PLAN, _) => self.memory.parts = None,
                 (STANDS_ELSEWHERE, _) => break,
@@ -122,7 +130,7 @@ impl Attempt<'_> {
             }
         };
         let Basis { heads, known, .. } = &basis;
-        let (outcome, positions) = self
+        let (outcome, written) = self
             .append(items, heads, known, &classified, &positions)
             .await?;
         if outcome == OTHER_PLAN {
@@ -152,7 +160,7 @@ impl Attempt<'_> {
         }
         documents::write(self.connection, &writes).await?;
         self.connection.execute("COMMIT").await?;
-        Ok(self.finish(classified, &positions))
+        Ok(self.finish(classified, &written))
     }
 
     /// Takes the turns of an activation that passed. Returns the reason when they can't be taken.
@@ -166,7 +174,7 @@ impl Attempt<'_> {
     }
 
     /// Sends the classified batch, with positions if they are drawn already. Returns the answer,
-    /// and the positions of the events. The written rows stay in `sent`, because the transaction
+    /// with the positions of the events and the digests of the commits. The written rows stay in `sent`, because the transaction
     /// may not have ended.
     async fn append(
         &mut self,
@@ -175,7 +183,7 @@ impl Attempt<'_> {
         known: &Known,
         classified: &Classified<'_>,
         drawn: &[Position],
-    ) -> Tried<(i32, Vec<i64>)> {
+    ) -> Tried<(i32, Written)> {
         let mut ground = Ground::default();
         let (locked, seen) = streams(items);
         ground.stand(locked, seen, heads);
@@ -188,7 +196,7 @@ impl Attempt<'_> {
         let activated = deployments(items, &classified.outcomes).next();
         *self.sent = Some(Sent::new(classified, activated));
         if ground.is_empty() && rows.owners.is_empty() {
-            return Ok((WRITTEN, Vec::new()));
+            return Ok((WRITTEN, Written::default()));
         }
         let plan = self.memory.parts.as_ref().map_or(0, |parts| parts.plan);
         let row = send(self.connection, self.namespace, plan, &ground, &rows).await?;
@@ -197,7 +205,11 @@ impl Attempt<'_> {
             *self.sent = None;
         }
         let positions: Option<Vec<i64>> = row.cell(1)?;
-        Ok((outcome, positions.unwrap_or_default()))
+        let written = Written {
+            positions: positions.unwrap_or_default(),
+            digests: rows.sealed,
+        };
+        Ok((outcome, written))
     }
 
     /// The rows of what was accepted.
@@ -206,7 +218,7 @@ impl Attempt<'_> {
         ground: &Ground<'_>,
         classified: &Classified<'a>,
     ) -> Tried<Rows<'a>> {
-        let mut rows = Rows::default();
+        let mut rows = Rows::new(ground);
         let owners = owners(&ground.locked);
         // Of several marks of a stream, the last one applies.
         let archived = classified
@@ -246,25 +258,39 @@ impl Attempt<'_> {
         Ok(rows)
     }
 
-    /// Returns the believed heads of the streams of a batch. The version that an item names is
-    /// believed. Unknown heads are read.
+    /// Returns the believed heads of the streams of a batch. The version that a check names is
+    /// believed, and so is that a stream is new. Unknown heads are read: a commit needs the digest
+    /// of the one before it.
     async fn believed(&mut self, items: &[Item]) -> Tried<Heads> {
         let mut heads = Heads::new();
-        let mut decided = HashSet::new();
+        let (mut new, mut checked) = (HashSet::new(), HashMap::new());
         let mut unknown = BTreeSet::new();
         for (stream, guess) in guesses(items) {
             if let Some(head) = self.memory.heads.get(stream) {
                 heads.insert(stream.clone(), *head);
-            } else if decided.contains(stream) {
                 continue;
-            } else if let Some(version) = guess {
-                decided.insert(stream);
-                unknown.remove(stream);
-                if version != Version::NONE {
-                    heads.insert(stream.clone(), believed_at(version));
+            }
+            if unknown.contains(stream) || new.contains(stream) {
+                continue;
+            }
+            match guess {
+                Guess::New => _ = new.insert(stream),
+                Guess::At(version) => _ = checked.entry(stream).or_insert(version),
+                Guess::Written(version) => {
+                    match version.and_then(|version| self.loaded.take(stream, version)) {
+                        Some(head) => {
+                            self.memory.heads.insert(stream.clone(), head);
+                            heads.insert(stream.clone(), head);
+                        }
+                        None => _ = unknown.insert(stream),
+                    }
                 }
-            } else {
-                unknown.insert(stream);
+            }
+        }
+        for (stream, version) in checked {
+            let is_new = version == Version::NONE || new.contains(stream);
+            if !is_new && !unknown.contains(stream) && !heads.contains_key(stream) {
+                heads.insert(stream.clone(), believed_at(version));
             }
         }
         if !unknown.is_empty() {
@@ -336,10 +362,13 @@ impl Attempt<'_> {
     }
 
     /// Remembers what was committed, and adds the positions to the outcomes.
-    fn finish(&mut self, classified: Classified<'_>, positions: &[i64]) -> Vec<Outcome> {
-        for accepted in &classified.accepted {
+    fn finish(&mut self, classified: Classified<'_>, written: &Written) -> Vec<Outcome> {
+        let positions = &written.positions;
+        for (accepted, digest) in classified.accepted.iter().zip(&written.digests) {
             let stream = accepted.write.stream.clone();
-            self.memory.heads.insert(stream, head_after(accepted));
+            self.memory
+                .heads
+                .insert(stream, head_after(accepted, *digest));
         }
         for (mark, _) in &classified.marks {
             self.memory.heads.remove(&mark.stream);
@@ -368,6 +397,7 @@ pub async fn send(
         .bind(&ground.locked)
         .bind(&ground.locked_versions)
         .bind(&ground.locked_archived)
+        .bind(&ground.locked_digests)
         .bind(&ground.seen)
         .bind(&ground.seen_versions)
         .bind(&ground.seen_archived)
@@ -394,6 +424,8 @@ pub async fn send(
         .bind(&rows.module_ids)
         .bind(&rows.fuels)
         .bind(&rows.commands)
+        .bind(&rows.digests)
+        .bind(&rows.last_digests)
         .fetch_one(connection)
         .await?;
     Ok(row)
@@ -419,24 +451,37 @@ fn streams(items: &[Item]) -> (Vec<&StreamId>, Vec<&StreamId>) {
     (locked.into_iter().collect(), seen)
 }
 
-/// Returns each stream that a batch depends on, in order of the items, with the version that its
-/// item expects.
-fn guesses(items: &[Item]) -> impl Iterator<Item = (&StreamId, Option<Version>)> {
+/// What an item says about the head of a stream.
+enum Guess {
+    /// It is read or checked only, at this version.
+    At(Version),
+    /// There is no such stream.
+    New,
+    /// It is written, which needs its whole head; at this version, if the item names one.
+    Written(Option<Version>),
+}
+
+/// Returns each stream that a batch depends on, in order of the items, with what its item says about
+/// it.
+fn guesses(items: &[Item]) -> impl Iterator<Item = (&StreamId, Guess)> {
     items.iter().flat_map(|item| match item {
         Item::Append { writes, .. } => writes
             .iter()
             .map(|write| {
                 let guess = match write.expected {
-                    ExpectedVersion::NoStream => Some(Version::NONE),
-                    ExpectedVersion::Exact(version) if version <= VERSION_MAX => Some(version),
-                    _ => None,
+                    ExpectedVersion::NoStream | ExpectedVersion::Exact(Version::NONE) => Guess::New,
+                    ExpectedVersion::Exact(version) => Guess::Written(Some(version)),
+                    _ => Guess::Written(None),
                 };
                 (&write.stream, guess)
             })
             .collect(),
-        Item::Mark(mark) => vec![(&mark.stream, None), (&mark.write.stream, None)],
+        Item::Mark(mark) => vec![
+            (&mark.stream, Guess::Written(None)),
+            (&mark.write.stream, Guess::Written(None)),
+        ],
         Item::Check(check) => match check.version {
-            Some(version) => vec![(&check.stream, Some(version))],
+            Some(version) => vec![(&check.stream, Guess::At(version))],
             None => Vec::new(),
         },
         Item::Activate(_) => Vec::new(),
@@ -451,6 +496,7 @@ fn believed_at(version: Version) -> Head {
         recorded_at: quipu_model::Timestamp(0),
         archived: false,
         truncated_before: Version::NONE,
+        digest: None,
     }
 }
 

@@ -10,11 +10,11 @@ use super::cell::Cells;
 use super::connection::Connection;
 use super::error::Failure;
 use super::memory::{Memory, TypeKey};
-use super::tables::signed;
+use super::tables::{digests, signed};
 use super::{activation, anchors, lookup, turns};
 use crate::stored::{
-    Continued, check_anchor, check_import, holds_inline, module_missing, no_stream_to_archive,
-    plan_out_of_order,
+    Continued, check_anchor, check_import, holds_inline, last_unproved, module_missing,
+    no_stream_to_archive, plan_out_of_order,
 };
 use crate::{Anchor, Deployment, Error, Import, StoredEvent};
 use quipu_model::{Position, StreamId};
@@ -114,7 +114,7 @@ async fn events(
     let mut ground = Ground::default();
     ground.stand(streams.into_iter().collect(), Vec::new(), &heads);
     let owners: HashMap<_, _> = owners(&ground.locked);
-    let mut rows = Rows::default();
+    let mut rows = Rows::new(&ground);
     for stored in given {
         let event = &stored.event;
         let key = TypeKey {
@@ -140,7 +140,10 @@ async fn events(
     let known = || Error::Import("something of it is in the store already".to_owned());
     let row = sent.map_err(|failure| unfit(failure, known()))?;
     match row.cell::<i32>(0)? {
-        0 => Ok(()),
+        0 => match last_unproved(given) {
+            Some(unproved) => Ok(digests::raise_unproved(connection, unproved).await?),
+            None => Ok(()),
+        },
         other => Err(Error::Unexpected(format!("append_batch answers {other}")).into()),
     }
 }

@@ -18,7 +18,7 @@ use quipu_model::{
     CommandId, CommitData, Digest, EventId, Name, Position, StreamId, Timestamp, Version,
 };
 
-const HEADS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before \
+const HEADS: &str = "SELECT name, version, recorded_at, archived_at, truncated_before, digest \
     FROM streams WHERE name = ANY ($1)";
 const PARTS: &str = "SELECT plan, coalesce(categories, ARRAY[name]), projections \
     FROM deployments ORDER BY plan";
@@ -85,8 +85,8 @@ pub async fn heads<'a>(
     Ok(heads)
 }
 
-/// Reads a head from four columns: version, recorded-at, archived-at, the mark of a truncated
-/// stream. None at version 0.
+/// Reads a head from five columns: version, recorded-at, archived-at, the mark of a truncated
+/// stream, the digest of the last commit. None at version 0.
 pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
     let version = row.number(first)?;
     if version == 0 {
@@ -97,7 +97,14 @@ pub fn head(row: &PgRow, first: usize) -> Result<Option<Head>> {
         recorded_at: Timestamp(row.number(first + 1)?),
         archived: row.cell::<Option<i64>>(first + 2)?.is_some(),
         truncated_before: Version(row.number(first + 3)?),
+        digest: commit_digest(row, first + 4)?,
     }))
+}
+
+/// The digest of a commit. One that does not have 32 bytes is not a digest.
+pub fn commit_digest(row: &PgRow, column: usize) -> Result<Option<Digest>> {
+    let bytes = row.cell::<Option<&[u8]>>(column)?;
+    Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(Digest))
 }
 
 /// Reads the plan, and for each of its parts the plan that last changed it.

@@ -15,6 +15,7 @@ mod documents;
 mod error;
 mod import;
 mod inline;
+mod loaded;
 mod lookup;
 mod memory;
 mod reader;
@@ -22,6 +23,7 @@ mod recovering;
 mod rejected;
 mod scans;
 mod schema;
+mod sealing;
 mod sent;
 mod session;
 #[path = "../tables/mod.rs"]
@@ -39,8 +41,8 @@ pub use self::error::database_error;
 use self::session::Settings;
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, modules, projections, rejections, snapshots, tenants, tokens,
-    turns, types,
+    acknowledged, audit, checkpoints, digests, modules, projections, rejections, snapshots,
+    tenants, tokens, turns, types,
 };
 pub use self::url::Url;
 use super::{Error, Migrated, Result, Store};
@@ -114,8 +116,9 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
     let supervisor = Supervisor::default();
     let told = wakes::start(&settings, &pool, waker, &supervisor);
     let tables = Connections::new(pool.clone(), namespace);
+    let loaded = loaded::LoadedHeads::new();
     Ok(Store {
-        reader: Arc::new(reader::Reader::new(pool.clone(), namespace)),
+        reader: Arc::new(reader::Reader::new(pool.clone(), namespace, loaded.clone())),
         modules: Arc::new(modules::Modules(tables.clone())),
         checkpoints: Arc::new(checkpoints::Checkpoints(tables.clone())),
         snapshots: Arc::new(snapshots::Snapshots(tables.clone())),
@@ -125,8 +128,9 @@ async fn opened(url: &Url, options: &Options, is_recovery: bool) -> Result<Store
         acknowledgements: Arc::new(acknowledged::Acknowledgements(tables.clone())),
         tokens: Arc::new(tokens::Tokens(tables.clone())),
         audit: Arc::new(audit::Audit(tables.clone())),
-        tenants: Arc::new(tenants::Tenants(tables)),
-        writer: Box::new(writer::Writer::new(settings, pool, told)),
+        tenants: Arc::new(tenants::Tenants(tables.clone())),
+        digests: Arc::new(digests::Digests(tables)),
+        writer: Box::new(writer::Writer::new(settings, pool, told, loaded)),
         wakes,
         secret,
         supervisor,

@@ -8,7 +8,8 @@ use sqlx::postgres::{PgArguments, PgRow, Postgres};
 
 use super::cell::Cells;
 use super::connection::Pool;
-use super::lookup::{bound, head};
+use super::loaded::LoadedHeads;
+use super::lookup::{bound, commit_digest, head};
 use super::tables::signed;
 use crate::assemble::{Assembler, EventRow, body, stored, stream_id};
 use crate::page::{Room, page_bounds};
@@ -23,18 +24,22 @@ use quipu_model::{CommandId, Name, Position, StreamId, Timestamp, Version};
 const WINDOW: u64 = 100_000;
 
 const HORIZON: &str = "SELECT horizon($1)";
-const HEAD: &str = "SELECT version, recorded_at, archived_at, truncated_before FROM streams \
+const HEAD: &str = "SELECT version, recorded_at, archived_at, truncated_before, digest FROM streams \
      WHERE name = $1";
 
 /// Rows that belong to an event are left-joined, so that a missing row shows as damage and hides no
 /// event.
 macro_rules! events {
     ($rest:literal) => {
+        events!("", $rest)
+    };
+    ($more:literal, $rest:literal) => {
         concat!(
             "SELECT e.position, s.name, e.version, t.name, t.schema_version, t.content_type, \
              e.event_id, coalesce(e.event_id_given, false), e.recorded_at, e.data, e.metadata, \
-             e.tags, e.commit_offset, c.command, c.plan, c.fuel, m.digest, c.commit_size \
-             FROM events AS e \
+             e.tags, e.commit_offset, c.command, c.plan, c.fuel, m.digest, c.commit_size",
+            $more,
+            " FROM events AS e \
              LEFT JOIN event_types AS t ON t.type_id = e.type_id \
              LEFT JOIN streams AS s ON s.stream_id = e.stream_id \
              LEFT JOIN events AS c ON c.stream_id = e.stream_id \
@@ -89,16 +94,20 @@ macro_rules! log {
 
 const LOG_FORWARD: &str = log!("ASC");
 const LOG_BACKWARD: &str = log!("DESC");
-const STORED: &str =
-    events!("WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3");
+const STORED: &str = events!(
+    ", c.commit_digest",
+    "WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3"
+);
 const BEHIND: &str = "SELECT min(position) FROM events WHERE position > $1";
 const BEFORE: &str = "SELECT max(position) FROM events WHERE position < $1";
 /// The stream's id is a value to the planner, and no join, so that the index gives the events in their
 /// order, and a page of a long stream costs as much as one of a short stream.
 const LOAD: &str = "WITH s AS MATERIALIZED (\
-         SELECT stream_id, archived_at, truncated_before FROM streams WHERE name = $1) \
+         SELECT stream_id, version, archived_at, truncated_before, digest FROM streams WHERE name = $1) \
      SELECT e.version, t.name, t.schema_version, t.content_type, e.recorded_at, \
-     e.data, e.command_id, (SELECT archived_at FROM s), (SELECT truncated_before FROM s) \
+     e.data, e.command_id, (SELECT archived_at FROM s), (SELECT truncated_before FROM s), \
+     e.version = (SELECT version FROM s), \
+     CASE WHEN e.version = (SELECT version FROM s) THEN (SELECT digest FROM s) END \
      FROM (SELECT version, type_id, recorded_at, data, command_id FROM events \
          WHERE stream_id = (SELECT stream_id FROM s) AND version > $2 \
          ORDER BY version LIMIT $3) AS e \
@@ -121,14 +130,19 @@ const ARCHIVED_STREAMS: &str = "SELECT name, version, recorded_at, archived_at, 
 pub struct Reader {
     pool: Pool,
     namespace: i64,
+    loaded: LoadedHeads,
 }
 
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 impl Reader {
     /// A reader on this pool.
-    pub fn new(pool: Pool, namespace: i64) -> Self {
-        Self { pool, namespace }
+    pub fn new(pool: Pool, namespace: i64, loaded: LoadedHeads) -> Self {
+        Self {
+            pool,
+            namespace,
+            loaded,
+        }
     }
 
     async fn head(&self, stream: &StreamId) -> Result<Option<Head>> {
@@ -330,12 +344,19 @@ impl EventReader for Reader {
         dense(versions, after.0.saturating_add(1)..=u64::MAX, true)
             .map_err(|version| version_missing(stream, version))?;
         let head = match (rows.last(), events.last()) {
-            (Some(row), Some(event)) => Some(Head {
-                version: event.version,
-                recorded_at: event.recorded_at,
-                archived: row.cell::<Option<i64>>(7)?.is_some(),
-                truncated_before: Version(row.number(8)?),
-            }),
+            (Some(row), Some(event)) => {
+                let head = Head {
+                    version: event.version,
+                    recorded_at: event.recorded_at,
+                    archived: row.cell::<Option<i64>>(7)?.is_some(),
+                    truncated_before: Version(row.number(8)?),
+                    digest: commit_digest(row, 10)?,
+                };
+                if row.cell(9)? {
+                    self.loaded.put(stream, head);
+                }
+                Some(head)
+            }
             _ => self.head(stream).await?,
         };
         let is_last = !is_cut && events.len() < limit;
@@ -392,7 +413,13 @@ impl EventReader for Reader {
             .bind(signed(head.0))
             .bind(bound(limit.min(LOG_PAGE_MAX)));
         let (rows, _) = self.page(query, SIZED).await?;
-        let events = rows.iter().map(|row| stored(event_row(row)?));
+        let events = rows.iter().map(|row| {
+            let commit_digest = commit_digest(row, 18)?;
+            stored(EventRow {
+                commit_digest,
+                ..event_row(row)?
+            })
+        });
         Ok(StoredPage {
             events: events.collect::<Result<_>>()?,
             head,
@@ -480,6 +507,7 @@ fn event_row(row: &PgRow) -> Result<EventRow<'_>> {
             fuel: row.maybe_number(15)?,
             module: row.maybe_digest(16)?,
             commit_size: row.number(17)?,
+            commit_digest: None,
         })
     };
     read().map_err(|error| match (error, row.number(0)) {

@@ -64,6 +64,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "tenants",
         include_str!("../../../../migrations/postgres/0011_tenants.sql"),
     ),
+    (
+        12,
+        "digests",
+        include_str!("../../../../migrations/postgres/0012_digests.sql"),
+    ),
 ];
 
 /// Creates the tables when the schema has none. Refuses a schema that is older or newer than this

@@ -13,6 +13,7 @@ use super::cell::Cells;
 use super::connection::Pool;
 use super::error::Failure;
 use super::import;
+use super::loaded::LoadedHeads;
 use super::memory::Memory;
 use super::sent::Sent;
 use super::session::{Backend, Session, Settings};
@@ -50,6 +51,7 @@ pub struct Writer {
     told: Told,
     session: Option<Session>,
     memory: Memory,
+    loaded: LoadedHeads,
     /// A back-end whose last answer was lost, and may still be at work.
     suspect: Option<Backend>,
     /// A back-end that waits for a synchronous standby, and nothing else.
@@ -60,13 +62,14 @@ pub struct Writer {
 
 impl Writer {
     /// A writer that connects with its first batch, on the runtime that commits it.
-    pub fn new(settings: Settings, pool: Pool, told: Told) -> Self {
+    pub fn new(settings: Settings, pool: Pool, told: Told, loaded: LoadedHeads) -> Self {
         Self {
             settings,
             pool,
             told,
             session: None,
             memory: Memory::new(),
+            loaded,
             suspect: None,
             confirming: None,
             is_down: false,
@@ -94,6 +97,7 @@ impl Writer {
         let mut attempt = Attempt {
             connection: &mut session.connection,
             memory: &mut self.memory,
+            loaded: &self.loaded,
             namespace: self.settings.namespace,
             sent,
             inline,

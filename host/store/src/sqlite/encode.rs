@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use super::memory::TypeKey;
-use crate::{Error, Result, record};
-use quipu_model::{CommandId, CommandRecord, NewEvent, Timestamp, Version};
+use crate::{Error, Result};
+use quipu_model::{Digest, NewEvent, Timestamp, Version};
 
 /// Digits of each number of an event.
 const DIGITS: usize = 16;
@@ -37,12 +37,16 @@ pub struct Place {
 
 /// The data that is stored with the first event of a commit.
 pub struct First<'a> {
-    pub command: Option<&'a CommandRecord>,
+    /// The caller's idempotency key.
+    pub command_id: Option<&'a str>,
+    /// The command, encoded.
+    pub command: Option<&'a [u8]>,
     /// Number of events in the commit.
     pub events: u64,
     pub plan: u64,
     pub module_id: Option<i64>,
     pub fuel: Option<u64>,
+    pub digest: Option<Digest>,
 }
 
 impl Batch {
@@ -97,41 +101,35 @@ impl Batch {
         match first {
             Some(first) => self.first(&first),
             None => {
-                self.numbers.extend_from_slice(&[b'0'; 8 * DIGITS]);
-                Ok(())
+                self.numbers.extend_from_slice(&[b'0'; 9 * DIGITS]);
             }
         }
+        Ok(())
     }
 
     /// Adds the data that is stored with the first event of a commit.
-    fn first(&mut self, first: &First) -> Result<()> {
-        let id = first.command.map(|command| &command.id);
-        let id = id
-            .filter(|id| id.is_callers())
-            .map_or("", CommandId::as_str);
-        self.part(id.as_bytes());
-        let start = self.payload.len();
-        if let Some(command) = first.command {
-            record::encode(command, &mut self.payload)?;
-        }
-        self.part_from(start);
+    fn first(&mut self, first: &First<'_>) {
+        self.part(first.command_id.unwrap_or_default().as_bytes());
+        self.part(first.command.unwrap_or_default());
         self.number(first.events);
         self.number(first.plan.saturating_add(1));
         self.number(first.module_id.unwrap_or_default().unsigned_abs());
         self.number(first.fuel.map_or(0, |fuel| fuel.saturating_add(1)));
-        Ok(())
+        match first.digest {
+            Some(digest) => {
+                self.number(self.payload.len() as u64 + 1);
+                self.payload.extend_from_slice(&digest.0);
+            }
+            None => self.number(0),
+        }
     }
 
     /// Adds bytes, and the numbers that say where they are.
     fn part(&mut self, bytes: &[u8]) {
         let start = self.payload.len();
         self.payload.extend_from_slice(bytes);
-        self.part_from(start);
-    }
-
-    fn part_from(&mut self, start: usize) {
         self.number(start as u64 + 1);
-        self.number((self.payload.len() - start) as u64);
+        self.number(bytes.len() as u64);
     }
 
     fn number(&mut self, value: u64) {

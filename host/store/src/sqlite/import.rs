@@ -7,15 +7,17 @@ use super::encode::{Batch, First, Place};
 use super::error::import_error;
 use super::marks;
 use super::memory::Memory;
-use super::tables::signed;
+use super::tables::{digests, signed};
 use super::turns;
 use super::writer::{Writer, stream_id};
 use crate::stored::{
-    Continued, check_anchor, check_import, holds_inline, module_missing, no_stream_to_archive,
-    plan_out_of_order,
+    Continued, check_anchor, check_import, holds_inline, last_unproved, module_missing,
+    no_stream_to_archive, plan_out_of_order,
 };
-use crate::{Activation, Anchor, Change, Deployment, Import, Result, StoredCommit, StoredEvent};
-use quipu_model::{Position, Timestamp};
+use crate::{
+    Activation, Anchor, Change, Deployment, Import, Result, StoredCommit, StoredEvent, record,
+};
+use quipu_model::{CommandId, Position, Timestamp};
 
 const COMMIT_SIZE: &str = "SELECT e.commit_size FROM streams AS s \
     JOIN events AS e ON e.stream_id = s.stream_id AND e.version = ?2 WHERE s.name = ?1";
@@ -106,15 +108,24 @@ impl Writer {
             continued.check(events)?;
         }
         let hole = last_hole(events, last);
+        let unproved = last_unproved(events);
         let runs = self.encode_runs(memory, events).await?;
         self.begin().await?;
-        let written = self.write_runs(runs, hole).await;
+        let written = self.write_runs(runs, hole, unproved).await;
         self.end(written).await
     }
 
-    async fn write_runs(&mut self, runs: Vec<Run>, hole: Option<Position>) -> Result<()> {
+    async fn write_runs(
+        &mut self,
+        runs: Vec<Run>,
+        hole: Option<Position>,
+        unproved: Option<Position>,
+    ) -> Result<()> {
         for run in runs {
             self.insert(run.base, run.batch, import_error).await?;
+        }
+        if let Some(unproved) = unproved {
+            digests::raise_unproved(&mut self.connection, unproved).await?;
         }
         match hole {
             Some(hole) => self.holes.write(&mut self.connection, hole.0).await,
@@ -163,21 +174,31 @@ impl Writer {
             recorded_at: stored.recorded_at,
             commit_offset: stored.commit_offset,
         };
+        let mut command = Vec::new();
+        let mut digest = memory.digest(stream);
         let first = match &stored.commit {
             Some(commit) => {
                 let module_id = self.imported_module(memory, commit).await?;
+                let record = commit.command.as_ref();
+                if let Some(record) = record {
+                    record::encode(record, &mut command)?;
+                }
+                digest = commit.digest;
                 Some(First {
-                    command: commit.command.as_ref(),
+                    command_id: commit.callers_id().map(CommandId::as_str),
+                    command: record.map(|_| &*command),
                     events: commit.events,
                     plan: commit.plan,
                     module_id,
                     fuel: commit.decided.map(|decided| decided.fuel),
+                    digest,
                 })
             }
             None => None,
         };
         batch.event(&place, &stored.event, first)?;
-        memory.appended(stream, stream_id, stored.version, stored.recorded_at);
+        let (version, at) = (stored.version, stored.recorded_at);
+        memory.appended(stream, stream_id, version, at, digest);
         Ok(())
     }
 

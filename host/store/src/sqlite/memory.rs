@@ -17,7 +17,7 @@ const LAST_IDS: &str = "SELECT \
     (SELECT coalesce(max(type_id), 0) FROM event_types)";
 const PARTS: &str = "SELECT plan, name, categories, projections FROM deployments ORDER BY plan";
 
-/// Streams whose heads are remembered from one batch to the next, at about 150 bytes each.
+/// Streams whose heads are remembered from one batch to the next, at about 200 bytes each.
 const HEADS_MAX: usize = 100_000;
 /// Types of events that are remembered.
 const TYPES_MAX: usize = 10_000;
@@ -75,6 +75,11 @@ impl Memory {
         }
     }
 
+    /// The digest of the last commit of a stream; none when it has none, or the stream is new.
+    pub fn digest(&mut self, stream: &StreamId) -> Option<Digest> {
+        self.heads.get(stream).and_then(|known| known.head.digest)
+    }
+
     /// Remembers the head of a stream after events that are written to it. A stream that was not
     /// known is new.
     pub fn appended(
@@ -83,11 +88,13 @@ impl Memory {
         stream_id: i64,
         version: Version,
         recorded_at: Timestamp,
+        digest: Option<Digest>,
     ) {
         match self.heads.get_mut(stream) {
             Some(Remembered { head, .. }) => {
                 head.version = version;
                 head.recorded_at = recorded_at;
+                head.digest = digest;
             }
             None => {
                 let head = Head {
@@ -95,6 +102,7 @@ impl Memory {
                     recorded_at,
                     archived: false,
                     truncated_before: Version::NONE,
+                    digest,
                 };
                 self.heads
                     .insert(stream.clone(), Remembered { stream_id, head });

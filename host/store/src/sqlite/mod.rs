@@ -25,6 +25,7 @@ mod reader;
 mod rejected;
 mod rows;
 mod scans;
+mod sealing;
 mod side;
 mod streams;
 #[path = "../tables/mod.rs"]
@@ -53,8 +54,8 @@ pub use self::error::database_error;
 use self::side::{Gate, Side};
 use self::tables::cell::{self, Cells};
 use self::tables::{
-    acknowledged, audit, checkpoints, modules, projections, rejections, snapshots, tenants, tokens,
-    turns, types,
+    acknowledged, audit, checkpoints, digests, modules, projections, rejections, snapshots,
+    tenants, tokens, turns, types,
 };
 use self::temporary::Folder;
 use super::wake::Waker;
@@ -117,6 +118,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         11,
         "tenants",
         include_str!("../../../../migrations/sqlite/0011_tenants.sql"),
+    ),
+    (
+        12,
+        "digests",
+        include_str!("../../../../migrations/sqlite/0012_digests.sql"),
     ),
 ];
 
@@ -242,7 +248,8 @@ async fn open_in(folder: Folder, path: &Path, options: &Options) -> Result<Store
         acknowledgements: Arc::new(acknowledged::Acknowledgements(tables.clone())),
         tokens: Arc::new(tokens::Tokens(tables.clone())),
         audit: Arc::new(audit::Audit(tables.clone())),
-        tenants: Arc::new(tenants::Tenants(tables)),
+        tenants: Arc::new(tenants::Tenants(tables.clone())),
+        digests: Arc::new(digests::Digests(tables)),
         wakes,
         secret,
         supervisor,

@@ -121,6 +121,7 @@ pub fn unpacked(row: &SqliteRow) -> Option<Vec<RecordedEvent>> {
             fuel: event.10,
             module: module.transpose().ok()?,
             commit_size: 0,
+            commit_digest: None,
         };
         events.push(assembler.event(row).ok()?);
     }

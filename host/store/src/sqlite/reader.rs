@@ -9,7 +9,7 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
 use super::cell::Cells;
 use super::encode::names;
 use super::log::Holes;
-use super::rows::{SIZED, commits, events, head, loaded_event, mark, recorded};
+use super::rows::{SIZED, commits, events, loaded_event, mark, recorded, sealed_head};
 use super::tables::signed;
 use super::temporary::Folder;
 use crate::page::{Room, page_bounds};
@@ -71,7 +71,7 @@ impl Reader {
             .bind(names([stream.as_str()].into_iter()))
             .fetch_optional(&self.pool)
             .await?;
-        row.as_ref().map(head).transpose()
+        row.as_ref().map(sealed_head).transpose()
     }
 
     /// The rows of a page, up to its bounds in bytes, and whether that cut it. `sized`
@@ -188,6 +188,7 @@ impl EventReader for Reader {
                 recorded_at: event.recorded_at,
                 archived: row.cell::<Option<i64>>(7)?.is_some(),
                 truncated_before: mark(row, 8)?,
+                digest: None,
             }),
             // A stream has a row from its first event on.
             _ if after == Version::NONE => None,

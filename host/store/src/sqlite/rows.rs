@@ -10,7 +10,8 @@ use crate::assemble::{Assembler, EventRow};
 pub use crate::assemble::{body, stream_id};
 use crate::{Decided, Error, Head, LoadedEvent, Result, StoredCommit, StoredEvent, record};
 use quipu_model::{
-    CommandId, CommandRecord, EventId, Name, NewEvent, Position, RecordedEvent, Timestamp, Version,
+    CommandId, CommandRecord, Digest, EventId, Name, NewEvent, Position, RecordedEvent, Timestamp,
+    Version,
 };
 
 /// A statement whose rows are events as readers see them. The data of a commit, which is stored
@@ -45,7 +46,8 @@ macro_rules! stored_events {
         concat!(
             "SELECT e.position, s.name, e.version, t.name, t.schema_version, t.content_type, \
              e.event_id, e.recorded_at, e.data, e.metadata, e.tags, e.commit_offset, \
-             e.command, e.plan, e.fuel, m.digest, e.module_id, e.event_id_given, e.commit_size ",
+             e.command, e.plan, e.fuel, m.digest, e.module_id, e.event_id_given, e.commit_size, \
+             e.commit_digest ",
             $rest
         )
     };
@@ -90,7 +92,23 @@ pub fn head(row: &SqliteRow) -> Result<Head> {
         recorded_at: Timestamp(row.number(3)?),
         archived: row.cell::<Option<i64>>(4)?.is_some(),
         truncated_before: mark(row, 5)?,
+        digest: None,
     })
+}
+
+/// Reads a row of `heads.sql`, with the digest of the last commit.
+pub fn sealed_head(row: &SqliteRow) -> Result<Head> {
+    let digest = commit_digest(row, 6)?;
+    Ok(Head {
+        digest,
+        ..head(row)?
+    })
+}
+
+/// The digest of a commit. One that does not have 32 bytes is not a digest.
+pub fn commit_digest(row: &SqliteRow, column: usize) -> Result<Option<Digest>> {
+    let bytes = row.cell::<Option<&[u8]>>(column)?;
+    Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(Digest))
 }
 
 /// The mark of a truncated stream.
@@ -127,9 +145,10 @@ fn event_row(row: &SqliteRow) -> Result<EventRow<'_>> {
         schema_version: row.cell(4)?,
         content_type: row.cell(5)?,
         id: event_id(row, 6)?,
-        // Readers do not receive these two.
+        // Readers do not receive these three.
         id_is_callers: false,
         commit_size: 0,
+        commit_digest: None,
         recorded_at: row.number(7)?,
         data: row.cell::<Vec<u8>>(8)?.into(),
         metadata: row.cell::<Option<Vec<u8>>>(9)?.map(Bytes::from),
@@ -181,6 +200,7 @@ fn stored_commit(row: &SqliteRow) -> Result<StoredCommit> {
         decided,
         plan: row.number(13)?,
         events: row.number(18)?,
+        digest: commit_digest(row, 19)?,
     })
 }
 

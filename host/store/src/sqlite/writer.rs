@@ -15,12 +15,13 @@ use super::known::known;
 use super::log::Holes;
 use super::marks;
 use super::memory::{Memory, Remembered, TypeKey};
-use super::rows::head;
+use super::rows::sealed_head;
 use super::side::Gate;
 use super::tables::signed;
 use super::temporary::Folder;
 use super::turns::LifecycleChange;
 use crate::classify::{self, Classified, Heads};
+use crate::commit_digest::Sealer;
 use crate::preflight;
 use crate::projected::{Basis, Documents, Projected, consecutive, project, wanted};
 use crate::turns::{take, turns};
@@ -29,7 +30,7 @@ use crate::{
     Activation, BuildId, DocumentWrite, Error, EventWriter, Import, InlineFold, Item, Mark,
     Outcome, Result, StoredDocument,
 };
-use quipu_model::{Digest, NewEvent, Position, StreamId, Timestamp, Version};
+use quipu_model::{CommandId, Digest, NewEvent, Position, StreamId, Timestamp, Version};
 
 const HEADS: &str = include_str!("heads.sql");
 const TYPE: &str = "SELECT type_id FROM event_types \
@@ -120,7 +121,7 @@ impl Writer {
             let Some(stream) = missing.get(row.cell::<&str>(0)?) else {
                 continue;
             };
-            let head = head(&row)?;
+            let head = sealed_head(&row)?;
             let stream_id = row.cell(1)?;
             heads.insert((*stream).clone(), head);
             memory
@@ -205,7 +206,7 @@ impl Writer {
     }
 
     async fn encode(&mut self, memory: &mut Memory, classified: &Classified<'_>) -> Result<Batch> {
-        let mut batch = Batch::new();
+        let (mut batch, mut sealer) = (Batch::new(), Sealer::default());
         for accepted in &classified.accepted {
             let (stream, commit) = (&accepted.write.stream, &accepted.write.commit);
             let stream_id = stream_id(memory, stream, &mut batch);
@@ -217,12 +218,15 @@ impl Writer {
                 ),
                 None => None,
             };
+            let digest = sealer.seal(accepted, memory.digest(stream))?;
             let mut first = Some(First {
-                command: commit.command.as_deref(),
+                command_id: classify::callers_id(accepted.write).map(CommandId::as_str),
+                command: sealer.command(),
                 events: commit.events.len() as u64,
                 plan: commit.plan,
                 module_id,
                 fuel: commit.decided.map(|decided| decided.fuel),
+                digest: Some(digest),
             });
             for (offset, event) in commit.events.iter().enumerate() {
                 let place = Place {
@@ -237,7 +241,8 @@ impl Writer {
             memory.last_position += signed(commit.events.len() as u64);
             let last = commit.events.len() as u64 - 1;
             let version = Version(accepted.first_version.0 + last);
-            memory.appended(stream, stream_id, version, accepted.recorded_at);
+            let at = accepted.recorded_at;
+            memory.appended(stream, stream_id, version, at, Some(digest));
         }
         Ok(batch.finish())
     }

@@ -5,7 +5,7 @@
 //! over drivers would need sqlx's bounds for every type in every function. Both drivers take
 //! `$1`, and both read a boolean from what they store for one.
 
-use super::{anchors, counting, dialect, documents, rejected, scans};
+use super::{anchors, counting, dialect, documents, rejected, scans, sealing};
 
 pub mod acknowledged;
 pub mod audit;
@@ -13,6 +13,7 @@ pub mod builds;
 pub mod cell;
 pub mod checkpoints;
 pub mod contents;
+pub mod digests;
 pub mod dropped;
 pub mod lease;
 pub mod modules;

@@ -1,0 +1,288 @@
+//! Checks stored bytes against stored digests: those of commits, of modules, and of snapshots.
+
+use std::collections::HashSet;
+
+use super::Error;
+use super::acknowledge::Run;
+use super::name::FindingName;
+use super::prover::{Scope, is_chosen};
+use super::report::{Finding, Kind, Progress, Verified};
+use crate::model::{Digest, Position, StreamId, Version};
+use crate::store::{
+    self, ArchivedStreams, Direction, Follower, LOG_PAGE_MAX, LogRow, SNAPSHOTS_PAGE_MAX,
+    STREAMS_PAGE_MAX, Step, StoredSnapshot, StreamFilter, Wrong,
+};
+
+/// The stream of a finding that is about no stream: a missing position, or a module.
+pub const LOG: &str = "$log";
+
+/// Number of anchors in one read. It is small because each has a state.
+const ANCHORS_AT_ONCE: usize = 16;
+
+/// Counts of stored bytes that were checked against digests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// Commits that have their digest.
+    pub proved: u64,
+    /// Commits without a digest, which are older than digests or were imported without.
+    pub unproved: u64,
+    /// Modules that have their digest.
+    pub modules: u64,
+    /// Snapshots that have their checksum.
+    pub snapshots: u64,
+}
+
+impl Run<'_> {
+    /// Computes the digests of all commits, modules and snapshots, and compares them with the
+    /// stored ones, up to the current end of the log. Nothing is re-decided.
+    ///
+    /// # Errors
+    /// When the store fails. Bytes that do not have their digest are findings.
+    pub async fn verify_digests(
+        &self,
+        scope: &Scope,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verified, Error> {
+        let chosen = self.prover.chosen(scope).await?;
+        let mut verified = self.verify_commits(scope, &chosen, progress).await?;
+        self.verify_modules(&mut verified).await?;
+        self.verify_snapshots(scope, &chosen, &mut verified).await?;
+        Ok(verified)
+    }
+
+    async fn verify_commits(
+        &self,
+        scope: &Scope,
+        chosen: &Option<HashSet<StreamId>>,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Verified, Error> {
+        let prover = self.prover;
+        let head = prover.reader.log_head().await?;
+        // Read after the head, so that they are valid for everything up to it.
+        let marks = prover.digests.marks().await?;
+        let mut follower = Follower::new(marks);
+        let mut verified = Verified {
+            head,
+            ..Verified::default()
+        };
+        let (mut at, mut until) = (Position(0), head);
+        let is_wanted = |row: &LogRow| {
+            let stream = row.stream.as_deref().map(StreamId::new);
+            let stream = stream.and_then(Result::ok);
+            stream.is_none_or(|stream| is_chosen(&stream, scope, chosen))
+        };
+        while at < until {
+            let rows = prover.digests.rows(at, until, LOG_PAGE_MAX).await?;
+            let is_end = rows.is_empty();
+            for row in rows {
+                at = row.position;
+                let is_wanted = is_wanted(&row);
+                verified.events += u64::from(is_wanted && at <= head);
+                for step in follower.take(row, is_wanted) {
+                    self.count(step, &mut verified);
+                }
+            }
+            if is_end {
+                at = until;
+            }
+            progress(Progress {
+                position: at.min(head),
+                head,
+            });
+            // The last commit up to a position may end after it.
+            if at >= until && follower.has_open() && until == head {
+                until = prover.reader.log_head().await?;
+            }
+        }
+        for step in follower.not_whole() {
+            self.count(step, &mut verified);
+        }
+        if marks.gapless_after.is_none() {
+            self.verify_heads(scope, chosen, &follower, &mut verified)
+                .await?;
+        }
+        verified.until = head;
+        Ok(verified)
+    }
+
+    /// Finds streams whose last events are missing. Where positions are gapless, these show it.
+    async fn verify_heads(
+        &self,
+        scope: &Scope,
+        chosen: &Option<HashSet<StreamId>>,
+        follower: &Follower,
+        verified: &mut Verified,
+    ) -> Result<(), Error> {
+        let reader = &self.prover.reader;
+        let filter = StreamFilter {
+            category: scope.category.as_deref().map(Into::into),
+            archived: ArchivedStreams::With,
+        };
+        let mut after = None::<String>;
+        loop {
+            let page = reader.streams(after.as_deref(), STREAMS_PAGE_MAX, &filter);
+            let page = page.await?;
+            for info in page.streams {
+                let last = follower.version_of(info.stream.as_str());
+                let stream = info.stream;
+                if info.version.0 <= last || !is_chosen(&stream, scope, chosen) {
+                    continue;
+                }
+                // It may have grown meanwhile.
+                let next = Version(last + 1);
+                let read = reader.read_stream(&stream, next, Direction::Forward, 1);
+                if let Err(store::Error::Damaged(_)) = read.await {
+                    let text = format!(
+                        "the stream is at version {}, its last event is missing: it was removed",
+                        info.version
+                    );
+                    let wrong = Wrong {
+                        position: Position(0),
+                        stream: Some(stream.as_str().into()),
+                        version: next.0,
+                        text,
+                    };
+                    self.count(Step::Wrong(wrong), verified);
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next.as_str().to_owned()),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn count(&self, step: Step, verified: &mut Verified) {
+        match step {
+            Step::Proved => verified.digests.proved += 1,
+            Step::Unproved(_) => verified.digests.unproved += 1,
+            Step::Wrong(wrong) => {
+                let stream = wrong
+                    .stream
+                    .as_deref()
+                    .and_then(|it| StreamId::new(it).ok());
+                let place = match stream {
+                    Some(stream) => (stream, Version(wrong.version)),
+                    None => (log(), Version(wrong.position.0)),
+                };
+                let name = FindingName::at(Kind::Digest, &place.0, place.1);
+                self.find(
+                    verified,
+                    Kind::Digest,
+                    (name, wrong.position),
+                    place,
+                    wrong.text,
+                );
+            }
+        }
+    }
+
+    fn find(
+        &self,
+        verified: &mut Verified,
+        kind: Kind,
+        (name, position): (FindingName, Position),
+        (stream, version): (StreamId, Version),
+        text: String,
+    ) {
+        verified.find(Finding {
+            weight: self.acknowledged.weight(&name),
+            name,
+            kind,
+            position,
+            stream,
+            version,
+            command: None,
+            module: None,
+            plan: 0,
+            text,
+        });
+    }
+
+    /// Compares the bytes of modules with their digest, which is their name.
+    async fn verify_modules(&self, verified: &mut Verified) -> Result<(), Error> {
+        let modules = self.prover.registry.module_store();
+        for module in modules.list().await? {
+            let digest = module.digest;
+            // It may have been pruned meanwhile.
+            let Some(bytes) = modules.get(digest).await? else {
+                continue;
+            };
+            let found = Digest::of(&bytes);
+            if found == digest {
+                verified.digests.modules += 1;
+                continue;
+            }
+            let text = format!(
+                "the stored bytes of module {digest} have digest {found}: they were changed"
+            );
+            let name = FindingName::of_stored_module(digest);
+            let place = (log(), Version(0));
+            self.find(
+                verified,
+                Kind::StoredModule,
+                (name, Position(0)),
+                place,
+                text,
+            );
+        }
+        Ok(())
+    }
+
+    /// Compares snapshots with their checksums: all anchors, and the newest ones of each category.
+    async fn verify_snapshots(
+        &self,
+        scope: &Scope,
+        chosen: &Option<HashSet<StreamId>>,
+        verified: &mut Verified,
+    ) -> Result<(), Error> {
+        let snapshots = &self.prover.snapshots;
+        let mut after = None::<String>;
+        loop {
+            let page =
+                snapshots.anchors(scope.category.as_deref(), after.as_deref(), ANCHORS_AT_ONCE);
+            let page = page.await?;
+            for anchor in &page {
+                if is_chosen(&anchor.stream, scope, chosen) {
+                    self.verify_snapshot(&anchor.stream, &anchor.snapshot, verified);
+                }
+            }
+            match page.last().filter(|_| page.len() == ANCHORS_AT_ONCE) {
+                Some(last) => after = Some(last.stream.as_str().to_owned()),
+                None => break,
+            }
+        }
+        let plan = self.prover.registry.plan();
+        for (category, _) in plan.readers() {
+            let newest = snapshots.newest(category, SNAPSHOTS_PAGE_MAX).await?;
+            for (stream, snapshot) in newest.iter().filter(|(_, it)| !it.is_anchor) {
+                if is_chosen(stream, scope, chosen) {
+                    self.verify_snapshot(stream, snapshot, verified);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_snapshot(
+        &self,
+        stream: &StreamId,
+        snapshot: &StoredSnapshot,
+        verified: &mut Verified,
+    ) {
+        if snapshot.is_intact(stream) {
+            verified.digests.snapshots += 1;
+            return;
+        }
+        let (version, kind) = (snapshot.version, Kind::Snapshot);
+        let name = FindingName::of_snapshot(stream, version, snapshot.fold);
+        let text = "the stored snapshot does not have its checksum: it was changed".to_owned();
+        let place = (stream.clone(), version);
+        self.find(verified, kind, (name, Position(0)), place, text);
+    }
+}
+
+/// The stream that stands for the log.
+fn log() -> StreamId {
+    StreamId::new(LOG).expect("the name is valid")
+}

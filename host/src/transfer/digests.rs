@@ -1,0 +1,77 @@
+//! Checks the digests of imported commits.
+
+use std::collections::HashMap;
+
+use crate::model::{Digest, Position, StreamId, Version};
+use crate::store::commit_digest::{CommitHasher, EventFields};
+use crate::store::{EventReader, Result, StoredEvent};
+
+/// The digests of an import. This takes about 100 bytes for each stream of the file.
+#[derive(Debug, Default)]
+pub struct CommitDigests {
+    /// The digest of the last commit of each stream that was imported.
+    last: HashMap<StreamId, Option<Digest>>,
+    /// The commit whose events are being read, if it has a digest.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    hasher: CommitHasher,
+    left: u64,
+    digest: Digest,
+    first: (Position, Version),
+}
+
+impl CommitDigests {
+    /// Takes the next event of the file. Returns why it can't be imported, if its commit is whole
+    /// and does not have its digest. `is_empty` says that the store had no events before.
+    pub async fn take(
+        &mut self,
+        reader: &dyn EventReader,
+        is_empty: bool,
+        event: &StoredEvent,
+    ) -> Result<Option<String>> {
+        if let Some(commit) = &event.commit {
+            let previous = match self.last.get(&event.stream) {
+                Some(last) => *last,
+                None if is_empty => None,
+                None => reader
+                    .head(&event.stream)
+                    .await?
+                    .and_then(|head| head.digest),
+            };
+            self.last.insert(event.stream.clone(), commit.digest);
+            self.open = match commit.digest {
+                None => None,
+                Some(digest) => {
+                    // A digest may have been added to the one before after this one was written.
+                    let previous = [previous, None];
+                    let count = 1 + usize::from(previous[0].is_some());
+                    let hasher = CommitHasher::of_stored(&previous[..count], commit, event)?;
+                    Some(Open {
+                        hasher,
+                        left: commit.events.saturating_sub(1),
+                        digest,
+                        first: (event.position, event.version),
+                    })
+                }
+            };
+        } else if let Some(open) = &mut self.open {
+            let fields = EventFields::of(&event.event, event.recorded_at);
+            open.hasher.event(&fields);
+            open.left = open.left.saturating_sub(1);
+        }
+        Ok(self.open.take_if(|open| open.left == 0).and_then(|open| {
+            let is_right = open.hasher.digests().any(|digest| digest == open.digest);
+            (!is_right).then(|| {
+                let (position, version) = open.first;
+                let stream = &event.stream;
+                format!(
+                    "the commit at position {position}, stream {stream}, version {version}, does not \
+                     have its digest: it, or the commit before it in its stream, was changed"
+                )
+            })
+        }))
+    }
+}
