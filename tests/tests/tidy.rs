@@ -112,6 +112,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("wasmtime", &["runtime"]),
     ("axum", &["server"]),
     ("hyper", &["server"]),
+    ("maud", &["server"]),
     ("utoipa", &["api", "server"]),
     ("quipu-server", &["bench", "cli"]),
     ("jsonwebtoken", &["identity"]),

@@ -26,7 +26,7 @@ use quipu_server as http;
 use section::Section;
 
 pub use key::Key;
-pub use print::{json, reference, schema, toml};
+pub use print::{inline, json, reference, schema, toml};
 pub use sections::{AccessFiles, Addresses, General, TlsFiles};
 pub use sources::{Flags, Source};
 

@@ -9,7 +9,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::config::{Config, Flags};
+use super::config::{self, Config, Flags};
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
 use super::tenant_rules::TenantRules;
@@ -134,6 +134,7 @@ impl Serve {
         );
         (http.tls, http.reload, http.rules) = (tls, Some(reload.clone()), rules);
         http.allow_unauthenticated = general.allow_unauthenticated;
+        http.console = console(&config);
         http.tenants = tenants(&url, &config, &of_tenants);
         let modules = general.modules;
         // In a separate task, so that a store that does not answer, or a file that never ends, does
@@ -188,6 +189,20 @@ impl Serve {
                 self.tls_certificate.as_deref(),
             )
             .path("tls.key", "--tls-key", self.tls_key.as_deref())
+    }
+}
+
+/// The console, with the configuration that it shows. Secrets are not in it.
+fn console(config: &Config) -> http::Console {
+    let settings = config.in_force().into_iter();
+    let settings = settings.map(|it| http::ConsoleSetting {
+        key: it.key.path(),
+        value: it.value.as_ref().map(config::inline),
+        source: it.source.to_string(),
+    });
+    http::Console {
+        mode: config.addresses().console,
+        settings: settings.collect(),
     }
 }
 

@@ -162,7 +162,12 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Deed> {
         return Err(failure);
     }
     let changes = app.options.rules.changes();
-    let caller = match identify(app, request.headers(), &Visit::of(request)).await {
+    let signed_in: Option<SignedIn> = request.extensions().get().cloned();
+    let identified = match signed_in {
+        Some(SignedIn(caller)) => recheck(app, &caller).await.map(|()| caller),
+        None => identify(app, request.headers(), &Visit::of(request)).await,
+    };
+    let caller = match identified {
         Ok(caller) => caller,
         Err(failure) => {
             let failure = limits::refused(app, request, failure);
@@ -211,8 +216,34 @@ impl Declared {
     }
 }
 
+/// A caller whom the console knows. Only this program adds it to its own requests: those of clients
+/// have headers, but no such extension.
+#[derive(Clone)]
+pub(super) struct SignedIn(pub Caller);
+
+/// Checks that a caller who was known before still is.
+///
+/// # Errors
+/// When it is refused now, or the store fails.
+pub(super) async fn recheck(app: &App, caller: &Caller) -> Result<()> {
+    let checked = app.host.tokens().recheck(caller).await;
+    checked.map_err(|why| refused(app, why.into()))
+}
+
+fn refused(app: &App, refused: Unknown) -> Failure {
+    match refused {
+        Unknown::Refused(Refused::Store(_)) if app.host.is_shut_down() => {
+            engine::Error::Overloaded.into()
+        }
+        other => other.into(),
+    }
+}
+
 /// Who sends a request to a store.
-async fn identify(app: &App, headers: &HeaderMap, visit: &Visit) -> Result<Caller> {
+///
+/// # Errors
+/// When it has to say who it is and does not, or the store fails.
+pub(super) async fn identify(app: &App, headers: &HeaderMap, visit: &Visit) -> Result<Caller> {
     let rules = app.options.rules.current();
     let known = known_by(&rules, app.host.tokens(), bearer(headers)?, visit).await;
     match known {
@@ -226,12 +257,7 @@ async fn identify(app: &App, headers: &HeaderMap, visit: &Visit) -> Result<Calle
         },
         Err(refused) => Err(refused),
     }
-    .map_err(|refused: Unknown| match refused {
-        Unknown::Refused(Refused::Store(_)) if app.host.is_shut_down() => {
-            engine::Error::Overloaded.into()
-        }
-        other => other.into(),
-    })
+    .map_err(|why| refused(app, why))
 }
 
 /// Why it is not known who sends a request.

@@ -21,6 +21,7 @@ mod changes;
 mod commands;
 mod connection;
 mod connections;
+mod console;
 mod deed;
 mod deployments;
 mod documents;
@@ -66,6 +67,7 @@ mod tokens;
 mod types;
 mod verify;
 
+pub use console::{Console, ConsoleMode, ConsoleSetting};
 pub use limits::{Limiter, Limits};
 pub use openapi::openapi;
 pub use options::Options;

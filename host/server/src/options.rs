@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::limits::Limiter;
 use super::tls::Tls;
-use super::{Reload, Rules, TenantOptions};
+use super::{Console, Reload, Rules, TenantOptions};
 
 /// Limits of requests.
 #[derive(Debug, Clone)]
@@ -69,6 +69,8 @@ pub struct Options {
     pub tls: Option<Arc<Tls>>,
     /// Reads settings a second time, when `POST /v1/reload` asks for it.
     pub reload: Option<Reload>,
+    /// Pages for web browsers.
+    pub console: Console,
     /// Serves tenants, which callers name in `Quipu-Tenant`.
     pub tenants: Option<TenantOptions>,
 }
@@ -109,6 +111,7 @@ impl Default for Options {
             limits: Arc::default(),
             tls: None,
             reload: None,
+            console: Console::default(),
             tenants: None,
         }
     }

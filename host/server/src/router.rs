@@ -22,9 +22,10 @@ use super::request::LARGE_MAX;
 use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
-    commands, deed, deployments, documents, domain, draining, export, health, limits, lines, log,
-    marks, metrics, modules, openapi, pages, params, preflights, projections, rejections, reload,
-    shadows, snapshots, state, streams, subscribe, subscriptions, tokens, types, verify,
+    commands, console, deed, deployments, documents, domain, draining, export, health, limits,
+    lines, log, marks, metrics, modules, openapi, pages, params, preflights, projections,
+    rejections, reload, shadows, snapshots, state, streams, subscribe, subscriptions, tokens,
+    types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;
@@ -70,6 +71,12 @@ pub(super) fn routed(app: App) -> Router {
     let (router, description) = paths().split_for_parts();
     let description = Bytes::from(openapi::complete(description));
     let router = router.route("/openapi.json", get(async || json(description)));
+    // The console has a router of its own to ask, without itself in it.
+    let pages = console::routes(&app, || guarded(router.clone(), app.clone()));
+    let router = match pages {
+        Some(pages) => router.merge(pages),
+        None => router,
+    };
     let router = guarded(router, app.clone());
     match app.tenancy.tenants() {
         Some(tenants) => tenants::in_front(router, app, &tenants),
@@ -186,7 +193,10 @@ async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response> {
-    let page = pages::check(&request, &app.options)?;
+    let page = match pages::check(&request, &app.options) {
+        Ok(page) => page,
+        Err(failure) => return console::led_here(&app, request).ok_or(failure),
+    };
     let version = request.version();
     app.tenancy.check(request.headers())?;
     let mut response = match pages::preflight(&request, page.as_ref()) {

@@ -8,6 +8,7 @@ mod atomic;
 mod certificates;
 mod commands;
 mod connections;
+mod console;
 mod domain;
 mod draining;
 mod fuzzing;

@@ -31,7 +31,7 @@ pub fn toml(in_force: &[InForce], with_sources: bool) -> String {
 }
 
 /// A value in one line of TOML.
-fn inline(value: &Toml) -> String {
+pub fn inline(value: &Toml) -> String {
     match value {
         // Otherwise a text with line breaks would take several lines.
         Toml::String(text) => {

@@ -3,13 +3,18 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use toml::Value as Toml;
+
 use super::super::policies::Policies;
 use super::super::secret::Secret;
+use super::key::Kind;
 use super::section::section;
-use super::value::{Address, ByCategory, Listen, Millis, Names, Path, Text, Texts, Validations};
+use super::value::{
+    Address, ByCategory, Listen, Millis, Names, Path, Text, Texts, Validations, Value,
+};
 use quipu::model::AppendLimits;
 use quipu::{engine, projection, runtime, subscribe};
-use quipu_server as http;
+use quipu_server::{self as http, ConsoleMode};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// A time in milliseconds.
@@ -63,11 +68,30 @@ impl Default for General {
     }
 }
 
-/// Further addresses.
+/// What the host serves besides its interface, and where.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// The address of administration.
     pub admin_listen: Option<String>,
+    /// What the console does.
+    pub console: http::ConsoleMode,
+}
+
+impl Value for ConsoleMode {
+    type Option = Self;
+    const KIND: Kind = Kind::Text;
+
+    fn parse(given: &Toml) -> Result<Option<Self>, String> {
+        given.as_str().map(str::parse).transpose()
+    }
+
+    fn option(&self) -> Self {
+        *self
+    }
+
+    fn shown(option: &Self) -> Option<Toml> {
+        Some(Toml::String(option.as_str().to_owned()))
+    }
 }
 
 /// The files of the host's certificate.
@@ -144,11 +168,14 @@ section! {
 }
 
 section! {
-    /// Further addresses of the host.
+    /// Further addresses of the host, and its console.
     Server "server"
     Addresses {
         /// Administration is answered only at this address: status, components, tokens and so on.
         admin_listen: Listen => admin_listen ("\"127.0.0.1:7879\"", "none, so `listen` answers everything");
+        /// Pages for a web browser at the address of the host: `off`, `read`, or `full` with actions. With
+        /// `admin_listen` they are only there.
+        console: ConsoleMode => console;
     }
 }
 

@@ -1,0 +1,246 @@
+//! Actions: each names its effect before it happens, and is the same request as at the interface.
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::layout::{self, Tab};
+use super::sign_in::form;
+use super::text::{Shown, encoded, quoted};
+use super::visitor::Visitor;
+use crate::failure::{Failure, Result};
+use quipu::access::{Action, Object};
+use quipu_api::{DeploymentList, ProjectionView};
+
+/// What is done to a projection, and what it does to it.
+const PROJECTION: [(&str, &str, &str); 7] = [
+    (
+        "pause",
+        "Pause",
+        "It folds nothing until it is resumed. Its documents stay readable as they are; an inline projection continues.",
+    ),
+    (
+        "resume",
+        "Resume",
+        "It continues, also after a stop, with the event at which it stopped.",
+    ),
+    (
+        "rebuild",
+        "Rebuild",
+        "Its documents are folded from scratch in a second build. Readers receive the documents of the active build until the rebuild has caught up; then it takes over by itself.",
+    ),
+    (
+        "switch",
+        "Switch to the rebuild",
+        "The rebuild becomes active, even with missing documents. The active build is stored as the previous one.",
+    ),
+    (
+        "rollback",
+        "Go back to the previous build",
+        "The previous build becomes active and catches up from where it is.",
+    ),
+    (
+        "cancel",
+        "Cancel the rebuild",
+        "The rebuild and its documents are removed. The active build stays.",
+    ),
+    (
+        "retry-parked",
+        "Retry parked events",
+        "The parked events of each document or stream are folded again in order, up to the first that fails again.",
+    ),
+];
+
+/// What a form asks for.
+#[derive(Deserialize)]
+struct Form {
+    what: String,
+    name: String,
+    action: String,
+    #[serde(default)]
+    reason: String,
+}
+
+/// An action that is known, and where it leads.
+struct Asked {
+    title: String,
+    effect: Markup,
+    /// The path of the operation.
+    path: String,
+    command: String,
+    back: String,
+    needs_reason: bool,
+}
+
+/// The actions on a projection.
+pub fn projection_links(it: &ProjectionView) -> Markup {
+    html! {
+        h2 { "Actions" }
+        ul.inline {
+            @for (action, label, _) in PROJECTION {
+                @if is_possible(it, action) { li { a.action href=(path("projection", &it.name, action)) { (label) "\u{2026}" } } }
+            }
+        }
+    }
+}
+
+fn is_possible(it: &ProjectionView, action: &str) -> bool {
+    let has = |role: &str| it.builds.iter().any(|build| build.role == role);
+    match action {
+        "pause" => !it.paused && !it.builds.is_empty(),
+        "resume" => it.paused || it.builds.iter().any(|build| build.state == "stopped"),
+        "rebuild" => it.deployed.is_some() && it.lifecycle != "live",
+        "switch" => it
+            .builds
+            .iter()
+            .any(|build| build.role == "next" && build.state == "ready"),
+        "cancel" => has("next"),
+        "rollback" => has("previous"),
+        "retry-parked" => it.builds.iter().any(|build| build.parked > 0),
+        _ => false,
+    }
+}
+
+/// The link to the page that rolls a component back.
+pub fn roll_back_link(name: &str) -> Markup {
+    html! { p { a.action href=(path("deployment", name, "rollback")) { "Roll back\u{2026}" } } }
+}
+
+fn path(what: &str, name: &str, action: &str) -> String {
+    format!(
+        "/console/act?what={what}&name={}&action={action}",
+        encoded(name)
+    )
+}
+
+/// The page before an action.
+pub async fn confirm(visitor: Visitor) -> Response {
+    let asked = async {
+        let given = |name| visitor.text(name).unwrap_or_default();
+        let (what, name, action) = (given("what"), given("name"), given("action"));
+        let asked = Asked::of(&visitor, what, name, action).await?;
+        Ok((
+            asked.title.clone(),
+            asked.shown(&visitor, what, name, action),
+        ))
+    };
+    match asked.await {
+        Ok((title, body)) => visitor.page(Tab::None, &title, Ok(body)),
+        Err(failure) => visitor.page(Tab::None, "Action", Err(failure)),
+    }
+}
+
+/// Does it.
+pub async fn perform(visitor: Visitor, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let done = async {
+        visitor.check_origin(&parts)?;
+        let form: Form = form(&parts, body).await?;
+        let asked = Asked::of(&visitor, &form.what, &form.name, &form.action).await?;
+        let reason = Some(form.reason.trim()).filter(|reason| !reason.is_empty());
+        visitor
+            .post::<Value>(&asked.path, String::new(), reason)
+            .await?;
+        Ok::<_, Failure>(Redirect::to(&asked.back).into_response())
+    };
+    match done.await {
+        Ok(response) => response,
+        Err(failure) => visitor.page(Tab::None, "It was not done", Err(failure)),
+    }
+}
+
+impl Asked {
+    async fn of(visitor: &Visitor, what: &str, name: &str, action: &str) -> Result<Self> {
+        match what {
+            "projection" => Self::on_projection(visitor, name, action).await,
+            "deployment" if action == "rollback" => Self::roll_back(visitor, name).await,
+            _ => Err(Failure::bad_request("there is no such action")),
+        }
+    }
+
+    async fn on_projection(visitor: &Visitor, name: &str, action: &str) -> Result<Self> {
+        let known = PROJECTION.iter().find(|(known, ..)| *known == action);
+        let (_, label, effect) =
+            known.ok_or_else(|| Failure::bad_request("there is no such action"))?;
+        check(visitor, Action::Project, Object::Projection(name))?;
+        let operation = format!("/v1/projections/{}", encoded(name));
+        let it = visitor.get::<ProjectionView>(&operation).await?;
+        let counts = it.main_build().map(|build| (build.documents, build.parked));
+        let (documents, parked) = counts.unwrap_or_default();
+        Ok(Self {
+            title: format!("{label}: {name}"),
+            effect: html! {
+                p { (effect) }
+                p { "The projection is " (layout::state(&it.state)) " and has " (layout::count(documents, "document", "documents")) ", " (layout::count(parked, "parked event", "parked events")) "." }
+            },
+            path: format!("{operation}/{action}"),
+            command: format!("projection {} {action}", quoted(name)),
+            back: layout::projection_path(name),
+            needs_reason: false,
+        })
+    }
+
+    async fn roll_back(visitor: &Visitor, name: &str) -> Result<Self> {
+        check(visitor, Action::Deploy, Object::Store)?;
+        let operation = format!("/v1/deployments/{}", encoded(name));
+        let history = visitor.get::<DeploymentList>(&operation).await?;
+        let newest = history.deployments.last();
+        Ok(Self {
+            title: format!("Roll back: {name}"),
+            effect: html! {
+                p { "The module that was active before is activated in a new plan, after a preflight on the log. Names that came with the same release become inactive. Commands go on meanwhile." }
+                @if let Some(it) = newest { p { "Active now: " (layout::module(&it.digest)) ", since plan " (it.plan) " at " (layout::time(&it.activated_at)) "." } }
+            },
+            path: format!("{operation}/rollback"),
+            command: format!("rollback {}", quoted(name)),
+            back: "/console/modules".to_owned(),
+            needs_reason: visitor.caller.name().is_some(),
+        })
+    }
+
+    fn shown(&self, visitor: &Visitor, what: &str, name: &str, action: &str) -> Markup {
+        let token = match visitor.caller.name() {
+            Some(_) => " -H \"Authorization: Bearer $QUIPU_TOKEN\"",
+            None => "",
+        };
+        let reason = if self.needs_reason {
+            " -H 'Quipu-Reason: WHY'"
+        } else {
+            ""
+        };
+        let url = quoted(&format!("{}{}", visitor.base, self.path));
+        let flag = if self.needs_reason {
+            " --reason WHY"
+        } else {
+            ""
+        };
+        let command = format!(
+            "quipu {}{flag} --url {}",
+            self.command,
+            quoted(&visitor.base)
+        );
+        html! {
+            (self.effect)
+            form.confirm action="/console/act" method="post" {
+                input type="hidden" name="what" value=(what);
+                input type="hidden" name="name" value=(name);
+                input type="hidden" name="action" value=(action);
+                label for="reason" { "Reason" @if !self.needs_reason { ", for the audit" } }
+                input #reason name="reason" maxlength="1000" required[self.needs_reason] autocomplete="off";
+                button type="submit" { "Do it" }
+                a href=(self.back) { "Leave it" }
+            }
+            h2 { "The same as a command" }
+            pre tabindex="0" role="region" aria-label="Commands" { code { (Shown(&command)) "\ncurl -X POST" (token) (reason) " " (Shown(&url)) } }
+        }
+    }
+}
+
+/// Whether the reader may do it, without a denial in the audit.
+fn check(visitor: &Visitor, action: Action, object: Object<'_>) -> Result<()> {
+    let rules = visitor.app.options.rules.current();
+    let checked = rules.check(&visitor.caller, action, object);
+    checked.map_err(|why| Failure::new(quipu_api::Code::Forbidden, why))
+}

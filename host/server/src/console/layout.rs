@@ -1,0 +1,245 @@
+//! The frame of every page.
+
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+use maud::{DOCTYPE, Markup, Render, html};
+
+use super::assets;
+use super::text::{Shown, encoded, quoted};
+use super::visitor::Visitor;
+use crate::failure::Result;
+use quipu_api::Problem;
+
+/// The part of the console that a page belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tab {
+    None,
+    Overview,
+    Streams,
+    Log,
+    Rejections,
+    Modules,
+    Projections,
+    Domain,
+    Operations,
+}
+
+const TABS: [(Tab, &str, &str); 8] = [
+    (Tab::Overview, "/console", "Overview"),
+    (Tab::Streams, "/console/streams", "Streams"),
+    (Tab::Log, "/console/log", "Log"),
+    (Tab::Rejections, "/console/rejections", "Rejections"),
+    (Tab::Modules, "/console/modules", "Modules"),
+    (Tab::Projections, "/console/projections", "Projections"),
+    (Tab::Domain, "/console/domain", "Domain"),
+    (Tab::Operations, "/console/operations", "Operations"),
+];
+
+/// A page, or the problem in its place.
+pub fn page(visitor: &Visitor, tab: Tab, title: &str, body: Result<Markup>) -> Response {
+    let (status, body) = match body {
+        Ok(body) => (StatusCode::OK, body),
+        Err(failure) => {
+            let status = StatusCode::from_u16(failure.0.status);
+            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, problem(&failure.0))
+        }
+    };
+    let name = visitor.caller.name();
+    let head = html! {
+        header {
+            a.brand href="/console" { "Quipu" }
+            nav aria-label="Console" {
+                ul {
+                    @for (it, path, label) in TABS {
+                        li { a href=(path) aria-current=[(it == tab).then_some("page")] { (label) } }
+                    }
+                }
+            }
+            form.search role="search" action="/console/search" method="get" {
+                label.visually-hidden for="q" { "Search" }
+                input #q name="q" type="search" maxlength="512" autocomplete="off"
+                    placeholder="Stream, position, id or digest" value=[visitor.text("q")];
+                button type="submit" { "Search" }
+            }
+            div.reader {
+                @match &name {
+                    Some(name) => { span { (Shown(name)) @if let Some(grant) = visitor.caller.grant() { " (" (grant.role.as_str()) ")" } } }
+                    None => { span { "open to everybody" } }
+                }
+                @if visitor.has_session {
+                    form action="/console/sign-out" method="post" { button type="submit" { "Sign out" } }
+                }
+            }
+        }
+    };
+    let main = html! {
+        main #main tabindex="-1" {
+            h1 { (Shown(title)) }
+            (body)
+        }
+    };
+    respond(status, title, html! { (head) (main) })
+}
+
+/// A whole document.
+pub fn respond(status: StatusCode, title: &str, body: Markup) -> Response {
+    let document = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (Shown(title)) " \u{b7} Quipu" }
+                link rel="icon" type="image/svg+xml" href=(assets::path(assets::ICON));
+                link rel="stylesheet" href=(assets::path(assets::STYLE));
+                script src=(assets::path(assets::SCRIPT)) defer {}
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                (body)
+            }
+        }
+    };
+    (status, Html(document.into_string())).into_response()
+}
+
+/// An error: what happened, and what to do.
+pub fn problem(problem: &Problem) -> Markup {
+    html! {
+        div.problem role="alert" {
+            p { strong { (Shown(&problem.title)) } }
+            p { (Shown(&problem.detail)) }
+            p.note { code { (Shown(&problem.code)) } " \u{b7} the page of this code: " code { "quipu explain " (Shown(&quoted(&problem.code))) } }
+        }
+    }
+}
+
+/// Why a part of a page is not shown.
+pub fn hidden(what: &str, why: &str) -> Markup {
+    html! { p.hidden-part { (what) " not shown: " (Shown(why)) } }
+}
+
+/// A part of a page, or why it is not there.
+pub fn part(what: &str, body: Result<Markup>) -> Markup {
+    match body {
+        Ok(body) => body,
+        Err(failure) if failure.0.status == 403 => hidden(what, &failure.0.detail),
+        Err(failure) => problem(&failure.0),
+    }
+}
+
+/// A table that scrolls in its own region.
+pub fn table(name: &str, columns: &[&str], rows: Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(name) {
+            table {
+                caption.visually-hidden { (name) }
+                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// Names and values.
+pub fn facts(facts: &[(&str, Option<Markup>)]) -> Markup {
+    html! {
+        dl.facts {
+            @for (name, value) in facts {
+                @if let Some(value) = value {
+                    div { dt { (name) } dd { (value) } }
+                }
+            }
+        }
+    }
+}
+
+/// The same as commands, to be copied.
+pub fn same_as(visitor: &Visitor, command: &str, path: &str) -> Markup {
+    let token = match visitor.caller.name() {
+        Some(_) => " -H \"Authorization: Bearer $QUIPU_TOKEN\"",
+        None => "",
+    };
+    let curl = format!("curl{token} {}", quoted(&format!("{}{path}", visitor.base)));
+    let command = format!("quipu {command} --url {}", quoted(&visitor.base));
+    html! {
+        details.same {
+            summary { "The same as a command" }
+            pre tabindex="0" role="region" aria-label="Commands" { code { (Shown(&command)) "\n" (Shown(&curl)) } }
+        }
+    }
+}
+
+/// A link whose text was not written by this program.
+pub fn link(path: &str, text: &str) -> Markup {
+    html! { a href=(path) { (Shown(text)) } }
+}
+
+pub fn stream_path(stream: &str) -> String {
+    format!("/console/streams/{}", encoded(stream))
+}
+
+pub fn stream(stream: &str) -> Markup {
+    link(&stream_path(stream), stream)
+}
+
+pub fn position(position: u64) -> Markup {
+    html! { a href={ "/console/events/" (position) } { (position) } }
+}
+
+pub fn module(digest: &str) -> Markup {
+    let short = digest.get(..12).unwrap_or(digest);
+    html! { a href={ "/console/modules/" (encoded(digest)) } title=(digest) { code { (Shown(short)) } } }
+}
+
+pub fn projection_path(name: &str) -> String {
+    format!("/console/projections/{}", encoded(name))
+}
+
+/// A link to everything that has an id.
+pub fn trace(id: &str) -> Markup {
+    link(&format!("/console/trace?id={}", encoded(id)), id)
+}
+
+/// A time, with `T` and the parts of a second as they are.
+pub fn time(at: &str) -> Markup {
+    let (date, rest) = at.split_once('T').unwrap_or((at, ""));
+    html! { time datetime=(at) { (Shown(date)) " " (Shown(rest.trim_end_matches('Z'))) } }
+}
+
+/// The links to the pages before and after.
+pub fn pager(newer: Option<(String, &str)>, older: Option<(String, &str)>) -> Markup {
+    html! {
+        @if newer.is_some() || older.is_some() {
+            nav.pager aria-label="Pages" {
+                @for (path, label) in [newer, older].into_iter().flatten() { a href=(path) { (label) } }
+            }
+        }
+    }
+}
+
+/// A number with what it counts.
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        number => format!("{number} {many}"),
+    }
+}
+
+/// A word about a state, with its colour.
+pub fn state(word: &str) -> Markup {
+    let class = match word {
+        "caught-up" | "inline" | "live" | "active" | "ready" | "ok" | "done" => "good",
+        "failing" | "stopped" | "orphaned" => "bad",
+        "kept" | "previous" | "not-built" => "calm",
+        _ => "warn",
+    };
+    html! { span class={ "state " (class) } { (Shown(word)) } }
+}
+
+/// Something optional, or a dash.
+pub fn or_dash(value: Option<impl Render>) -> Markup {
+    html! { @match value { Some(value) => { (value) } None => { span.none { "\u{2013}" } } } }
+}

@@ -1,0 +1,144 @@
+//! Configuration, tokens, tenants and the audit.
+
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::layout::{self, Tab};
+use super::text::Shown;
+use super::visitor::Visitor;
+use crate::failure::{Failure, Result};
+use quipu::access::Action;
+use quipu_api::{AuditList, Code, TenantList, TokenList, TokenView};
+
+/// Records of one page.
+const RECORDS: u64 = 100;
+
+pub async fn show(visitor: Visitor) -> Response {
+    let body = match visitor.may(Action::Admin) {
+        Ok(()) => html! {
+            p { a href="/console/audit" { "Audit" } }
+            h2 { "Configuration" }
+            (configuration(&visitor))
+            h2 { "Tokens" }
+            (layout::part("Tokens are", tokens(&visitor).await))
+            h2 { "Tenants" }
+            (layout::part("Tenants are", tenants(&visitor).await))
+        },
+        Err(why) => layout::hidden("Configuration, tokens, tenants and audit are", &why),
+    };
+    visitor.page(Tab::Operations, "Operations", Ok(body))
+}
+
+fn configuration(visitor: &Visitor) -> Markup {
+    let settings = &visitor.app.options.console.settings;
+    let rows = html! {
+        @for it in settings.iter() {
+            tr {
+                td { code { (Shown(&it.key)) } }
+                td.wide { (layout::or_dash(it.value.as_ref().map(|it| html! { code { (Shown(it)) } }))) }
+                td { (Shown(&it.source)) }
+            }
+        }
+    };
+    html! {
+        @if settings.is_empty() { p.note { "The program that contains this host does not say." } }
+        @else {
+            p.note { "As the host was started with it. Secrets are not shown. " code { "quipu config --sources" } " prints the same of a file." }
+            (layout::table("Configuration", &["Key", "Value", "Source"], rows))
+        }
+    }
+}
+
+async fn tokens(visitor: &Visitor) -> Result<Markup> {
+    let list = visitor.get::<TokenList>("/v1/tokens").await?;
+    let state = |it: &TokenView| match (&it.revoked_at, &it.expires_at) {
+        (Some(at), _) => html! { "revoked at " (layout::time(at)) },
+        (None, Some(at)) => html! { "expires at " (layout::time(at)) },
+        (None, None) => html! { "valid" },
+    };
+    let rows = html! {
+        @for it in &list.tokens {
+            tr {
+                td { (Shown(&it.name)) }
+                td { (Shown(&it.grant.role)) }
+                td { (Shown(&it.grant.categories.join(", "))) " " (Shown(&it.grant.projections.join(", "))) }
+                td { (layout::time(&it.created_at)) @if let Some(by) = &it.created_by { " by " (Shown(by)) } }
+                td { (layout::or_dash(it.used_at.as_deref().map(layout::time))) }
+                td { (state(it)) }
+            }
+        }
+    };
+    Ok(html! {
+        @if list.tokens.is_empty() { p { "There are no tokens, so everybody who reaches the host may do everything. The first one closes it: " code { "quipu token create NAME --role admin" } } }
+        @else { (layout::table("Tokens", &["Name", "Role", "Only", "Made at", "Last used at", "State"], rows)) }
+    })
+}
+
+async fn tenants(visitor: &Visitor) -> Result<Markup> {
+    let list = visitor.get::<TenantList>("/v1/tenants").await?;
+    let rows = html! {
+        @for it in &list.tenants {
+            tr {
+                td { (Shown(&it.name)) }
+                td { (layout::time(&it.created_at)) @if let Some(by) = &it.created_by { " by " (Shown(by)) } }
+                td { @match &it.suspended_at { Some(at) => { "suspended at " (layout::time(at)) }, None => "served" } }
+                td { (if it.is_open { "open" } else { "closed" }) }
+            }
+        }
+    };
+    Ok(html! {
+        @if list.tenants.is_empty() { p.note { "There are no tenants." } }
+        @else { (layout::table("Tenants", &["Tenant", "Created at", "State", "Store"], rows)) }
+    })
+}
+
+pub async fn audit(visitor: Visitor) -> Response {
+    let body = records(&visitor).await;
+    visitor.page(Tab::Operations, "Audit", body)
+}
+
+async fn records(visitor: &Visitor) -> Result<Markup> {
+    visitor
+        .may(Action::Admin)
+        .map_err(|why| Failure::new(Code::Forbidden, why))?;
+    // The newest page: the interface lists records from the first one on.
+    let last = visitor.app.host.audit().last().await?;
+    let until = visitor.number("until")?.unwrap_or(last).min(last);
+    let after = until.saturating_sub(RECORDS);
+    let limit = (until - after).max(1);
+    let path = format!("/v1/audit?after={after}&limit={limit}");
+    let page = visitor.get::<AuditList>(&path).await?;
+    let newer = (until < last).then(|| ("/console/audit".to_owned(), "Newest records"));
+    let older = (after > 0).then(|| (format!("/console/audit?until={after}"), "Older records"));
+    let rows = html! {
+        @for it in page.records.iter().rev() {
+            tr {
+                td.number { (it.number) }
+                td { (layout::time(&it.at)) }
+                td { (layout::or_dash(it.principal.as_deref().map(Shown))) }
+                td { (layout::or_dash(it.origin.as_deref().map(Shown))) }
+                td { (Shown(&it.operation)) }
+                td.wide { (Shown(&it.object)) }
+                td { (Shown(&it.result)) }
+                td { (layout::or_dash(it.reason.as_deref().map(Shown))) }
+            }
+        }
+    };
+    let columns = [
+        "Number",
+        "At",
+        "By",
+        "From",
+        "Operation",
+        "Object",
+        "Result",
+        "Reason",
+    ];
+    Ok(html! {
+        @if page.records.is_empty() { p.note { "There is no record." } }
+        @else { (layout::table("Audit", &columns, rows)) }
+        (layout::pager(newer, older))
+        p { "Check the chain of digests: " code { "quipu audit --verify" } }
+        (layout::same_as(visitor, "audit", &path))
+    })
+}

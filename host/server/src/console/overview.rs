@@ -1,0 +1,367 @@
+//! Whether all is well, and what is wrong first.
+
+use axum::response::Response;
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::layout::{self, Tab};
+use super::rates::{self, Counts, Series};
+use super::text::Shown;
+use super::views::{self, Log};
+use super::visitor::{Answer, Visitor};
+use crate::failure::{Failure, Result};
+use quipu::access::Action;
+use quipu_api::{BuildView, CheckView, DeploymentList, ProjectionList, ProjectionView};
+
+/// Events that are shown.
+const EVENTS: usize = 8;
+/// A projection with more seconds of lag needs attention.
+const LAG_SECONDS_MAX: f64 = 30.0;
+/// A certificate that expires earlier needs attention.
+const CERTIFICATE_SECONDS_MIN: f64 = 14.0 * 24.0 * 3_600.0;
+
+/// Something that needs attention. The most urgent ones are those of the lowest rank.
+struct Finding {
+    rank: u8,
+    text: Markup,
+}
+
+/// What was read for the page. A part that the reader may not read is an error.
+struct Parts {
+    checks: Vec<CheckView>,
+    log: Result<Log>,
+    projections: Result<Vec<ProjectionView>>,
+    deployments: Result<DeploymentList>,
+    metrics: std::result::Result<String, Failure>,
+}
+
+pub async fn show(visitor: Visitor) -> Response {
+    let parts = Parts::read(&visitor).await;
+    let text = parts.metrics.as_deref().unwrap_or_default();
+    let metrics = rates::series(text);
+    let body = html! {
+        (sentence(&parts.findings(&metrics)))
+        @if parts.is_empty() { (next_command()) }
+        (figures(&visitor, &parts, &metrics))
+        h2 { "Projections" }
+        (layout::part("Projections are", parts.projections_table(&metrics)))
+        h2 { "Newest events" }
+        @match &parts.log {
+            Ok(log) if log.events.is_empty() => p.note { "The log is empty." },
+            Ok(log) => { (views::events("Newest events", &log.events, true)) p { a href="/console/log" { "The whole log" } } },
+            Err(failure) => { (layout::hidden("Events are", &failure.0.detail)) (reach(&visitor)) },
+        }
+        (layout::same_as(&visitor, "status", "/v1/status"))
+    };
+    visitor.page(Tab::Overview, "Overview", Ok(body))
+}
+
+impl Parts {
+    async fn read(visitor: &Visitor) -> Self {
+        let checks = match visitor.get::<Value>("/readyz").await {
+            Ok(ready) => serde_json::from_value(ready["checks"].clone()).unwrap_or_default(),
+            Err(failure) => match failure.0.checks {
+                Some(checks) => checks,
+                None => vec![CheckView {
+                    name: "host".to_owned(),
+                    is_ready: false,
+                    fault: Some(failure.0.detail),
+                    restarts: 0,
+                    cause: None,
+                }],
+            },
+        };
+        // What the reader may not do is not asked for: a denial would be recorded.
+        let newest = format!("/v1/events?direction=backward&form=stored&limit={EVENTS}");
+        let log = match visitor.may(Action::ReadPayload) {
+            Ok(()) => visitor.get::<Log>(&newest).await.map(Answer::into_value),
+            Err(why) => Err(denied(why)),
+        };
+        let (projections, deployments) = match visitor.may(Action::Read) {
+            Ok(()) => (
+                visitor
+                    .get::<ProjectionList>("/v1/projections")
+                    .await
+                    .map(|it| it.into_value().projections),
+                visitor
+                    .get::<DeploymentList>("/v1/deployments")
+                    .await
+                    .map(Answer::into_value),
+            ),
+            Err(why) => (Err(denied(why.clone())), Err(denied(why))),
+        };
+        let metrics = match visitor.may(Action::Observe) {
+            Ok(()) => visitor.get_text("/metrics").await,
+            Err(why) => Err(denied(why)),
+        };
+        Self {
+            checks,
+            log,
+            projections,
+            deployments,
+            metrics,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let has_events = self.log.as_ref().is_ok_and(|log| log.head == 0);
+        let has_deployments = self
+            .deployments
+            .as_ref()
+            .is_ok_and(|it| it.deployments.is_empty());
+        has_events && has_deployments
+    }
+
+    fn findings(&self, metrics: &[Series<'_>]) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for check in &self.checks {
+            if let Some(fault) = &check.fault {
+                let text =
+                    html! { strong { (Shown(&check.name)) } " does not work: " (Shown(fault)) };
+                found.push(Finding { rank: 0, text });
+            } else if check.restarts > 0 {
+                let text = html! {
+                    strong { (Shown(&check.name)) } " was restarted "
+                    (layout::count(check.restarts, "time", "times"))
+                    @if let Some(cause) = &check.cause { ": " (Shown(cause)) }
+                };
+                found.push(Finding { rank: 3, text });
+            }
+        }
+        for projection in self.projections.as_deref().unwrap_or_default() {
+            self.findings_of(projection, metrics, &mut found);
+        }
+        let faults = rates::sum(metrics, "quipu_guest_faults_total", None);
+        if faults > 0.0 {
+            let text = html! { "Guests had " (layout::count(whole(faults), "fault", "faults")) " since the host was started; its log names them" };
+            found.push(Finding { rank: 2, text });
+        }
+        let failures = rates::sum(metrics, "quipu_commit_failures_total", None);
+        if failures > 0.0 {
+            let text = html! { (layout::count(whole(failures), "commit", "commits")) " failed since the host was started" };
+            found.push(Finding { rank: 1, text });
+        }
+        let expiry = rates::one(metrics, "quipu_certificate_expiry_timestamp_seconds", None);
+        let now = jiff::Timestamp::now().as_second();
+        if let Some(expiry) = expiry
+            && expiry - (now as f64) < CERTIFICATE_SECONDS_MIN
+        {
+            let days = whole((expiry - now as f64).max(0.0) / 86_400.0);
+            let text = html! { "The certificate expires in " (layout::count(days, "day", "days")) };
+            found.push(Finding { rank: 2, text });
+        }
+        found.sort_by_key(|it| it.rank);
+        found
+    }
+
+    fn findings_of(&self, it: &ProjectionView, metrics: &[Series<'_>], found: &mut Vec<Finding>) {
+        let path = layout::projection_path(&it.name);
+        let name = html! { "Projection " (layout::link(&path, &it.name)) };
+        let mut add = |rank, text| found.push(Finding { rank, text });
+        for build in it.builds.iter().filter(|build| build.role != "previous") {
+            let which = if build.role == "next" {
+                " (rebuild)"
+            } else {
+                ""
+            };
+            if let Some(trouble) = &build.trouble {
+                let rank = if trouble.stopped { 1 } else { 2 };
+                add(
+                    rank,
+                    html! { (name) (which) " is " (Shown(&build.state)) ": " (Shown(&trouble.error)) },
+                );
+            } else if build.state == "failing" {
+                add(
+                    1,
+                    html! { (name) (which) " is failing: appends with events for it are rejected" },
+                );
+            }
+            if build.parked > 0 {
+                add(
+                    2,
+                    html! { (name) (which) " has " (layout::count(build.parked, "parked event", "parked events")) },
+                );
+            }
+            if let Some(waits) = &build.waits {
+                add(3, html! { (name) (which) " waits: " (Shown(waits)) });
+            }
+            if !build.owned && build.lag > 0 && !it.paused && build.state != "orphaned" {
+                add(
+                    1,
+                    html! { (name) (which) " is folded by no host, and lags by " (layout::count(build.lag, "event", "events")) },
+                );
+            }
+        }
+        if it.paused {
+            add(3, html! { (name) " is paused" });
+        }
+        let lag = lag_seconds(metrics, &it.name);
+        if lag > LAG_SECONDS_MAX && !it.paused {
+            add(1, html! { (name) " lags by " (seconds(lag)) });
+        }
+    }
+
+    fn projections_table(&self, metrics: &[Series<'_>]) -> Result<Markup> {
+        let projections = match &self.projections {
+            Ok(projections) => projections,
+            Err(failure) => return Err(Failure(failure.0.clone())),
+        };
+        if projections.is_empty() {
+            return Ok(html! { p.note { "There are no projections." } });
+        }
+        let columns = [
+            "Projection",
+            "State",
+            "Lag in events",
+            "Lag in time",
+            "Parked",
+            "Documents",
+        ];
+        let rows = html! {
+            @for it in projections {
+                @let build = it.main_build();
+                tr {
+                    td { (layout::link(&layout::projection_path(&it.name), &it.name)) }
+                    td { (layout::state(&it.state)) }
+                    td.number { (layout::or_dash(build.map(|it| it.lag))) }
+                    td.number { (seconds(lag_seconds(metrics, &it.name))) }
+                    td.number { (parked(build)) }
+                    td.number { (layout::or_dash(build.map(|it| it.documents))) }
+                }
+            }
+        };
+        Ok(layout::table("Projections", &columns, rows))
+    }
+}
+
+fn parked(build: Option<&BuildView>) -> u64 {
+    build.map_or(0, |build| build.parked)
+}
+
+/// How long the oldest event that is not folded has been in the log.
+pub fn lag_seconds(metrics: &[Series<'_>], projection: &str) -> f64 {
+    let label = Some(("projection", projection));
+    rates::one(metrics, "quipu_projection_lag_seconds", label).unwrap_or(0.0)
+}
+
+/// A time in words.
+pub fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.5 => "0 s".to_owned(),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+fn denied(why: String) -> Failure {
+    Failure::new(quipu_api::Code::Forbidden, why)
+}
+
+fn whole(number: f64) -> u64 {
+    // It is a counter, and the page only shows it.
+    number.max(0.0) as u64
+}
+
+fn sentence(findings: &[Finding]) -> Markup {
+    html! {
+        @if findings.is_empty() {
+            p.verdict.good { "All is well." }
+        } @else {
+            p.verdict.bad { (layout::count(findings.len() as u64, "thing needs", "things need")) " attention." }
+            ol.findings { @for finding in findings { li { (finding.text) } } }
+        }
+    }
+}
+
+/// What somebody with an empty store does next.
+fn next_command() -> Markup {
+    html! {
+        section.next {
+            h2 { "The store is empty" }
+            p { "Make a project of a guest, and let a host run it while you edit:" }
+            pre tabindex="0" role="region" aria-label="Commands" { code { "quipu new account --lang rust\ncd account\nquipu dev" } }
+            p { "Or deploy a component to this host, and send it a command:" }
+            pre tabindex="0" role="region" aria-label="Commands" { code { "quipu deploy account.wasm\nquipu execute account-1 open '{\"owner\":\"ann\"}'" } }
+        }
+    }
+}
+
+fn figures(visitor: &Visitor, parts: &Parts, metrics: &[Series<'_>]) -> Markup {
+    let commands = rates::sum(metrics, "quipu_commands_total", None);
+    let events = rates::sum(metrics, "quipu_events_appended_total", None);
+    let rate = match metrics.is_empty() {
+        true => None,
+        false => visitor.shared.rates.add(Counts { commands, events }),
+    };
+    let last = parts
+        .deployments
+        .as_ref()
+        .ok()
+        .and_then(|list| list.deployments.last());
+    let plan = parts.deployments.as_ref().ok().map(|list| list.plan);
+    let head = parts.log.as_ref().ok().map(|log| log.head);
+    let per_second = |value: f64| format!("{value:.1} per second");
+    let facts = [
+        ("Head of the log", head.map(|head| html! { (head) })),
+        (
+            "Commands",
+            (!metrics.is_empty()).then(|| html! {
+                (whole(commands)) " since the start"
+                @if let Some((rate, over)) = &rate { ", " (per_second(rate.commands)) " over " (seconds(over.as_secs_f64())) }
+            }),
+        ),
+        (
+            "Events appended",
+            (!metrics.is_empty()).then(|| html! {
+                (whole(events)) " since the start"
+                @if let Some((rate, _)) = &rate { ", " (per_second(rate.events)) }
+            }),
+        ),
+        ("Plan", plan.map(|plan| html! { (plan) })),
+        (
+            "Last deployment",
+            last.map(|it| html! {
+                a href={ "/console/deployments/" (it.plan) } { (Shown(&it.name)) } " at " (layout::time(&it.activated_at))
+                @if let Some(by) = &it.activated_by { " by " (Shown(by)) }
+            }),
+        ),
+        (
+            "Size of the store",
+            rates::one(metrics, "quipu_store_size_bytes", None).map(|it| html! { (bytes(whole(it))) }),
+        ),
+        ("Version", Some(html! { (env!("CARGO_PKG_VERSION")) })),
+    ];
+    html! {
+        h2 { "Figures" }
+        (layout::facts(&facts))
+        @if let Err(failure) = &parts.metrics { (layout::hidden("Measurements are", &failure.0.detail)) }
+    }
+}
+
+/// A number of bytes for people.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        it if it >= 10 << 30 => format!("{} GiB", it >> 30),
+        it if it >= 10 << 20 => format!("{} MiB", it >> 20),
+        it if it >= 10 << 10 => format!("{} KiB", it >> 10),
+        it => format!("{it} bytes"),
+    }
+}
+
+/// Where a reader gets who may read only a part of the store.
+fn reach(visitor: &Visitor) -> Markup {
+    let Some(grant) = visitor.caller.grant() else {
+        return html! {};
+    };
+    html! {
+        @if !grant.categories.is_empty() || !grant.projections.is_empty() {
+            p { "This token reaches:" }
+            ul {
+                @for it in &grant.categories { li { "category " (layout::link(&format!("/console/streams?category={}", super::text::encoded(it)), it)) } }
+                @for it in &grant.projections { li { "projection " (layout::link(&layout::projection_path(it), it)) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A stream: its events, its state at any version, and what each event changed.
+
+use axum::response::Response;
+use maud::{Markup, html};
+use serde_json::value::RawValue;
+
+use super::json_diff::differences;
+use super::layout::{self, Tab};
+use super::text::{self, Shown, encoded, quoted};
+use super::views::{self, Rejections, State, StreamEvents};
+use super::visitor::{Answer, Visitor};
+use crate::failure::Result;
+use crate::params::Segments;
+use crate::request::away;
+use quipu::access::{Action, Object};
+use quipu::model::StreamId;
+use quipu_api::Code;
+
+/// Events of one page.
+const EVENTS: usize = 50;
+
+pub async fn show(visitor: Visitor, Segments(stream): Segments<String>) -> Response {
+    let body = body(&visitor, &stream).await;
+    visitor.page(Tab::Streams, &stream, body)
+}
+
+async fn body(visitor: &Visitor, stream: &str) -> Result<Markup> {
+    let from = visitor.number("from")?;
+    let from_part = from.map_or_else(String::new, |it| format!("&from={it}"));
+    let name = encoded(stream);
+    let path = format!("/v1/streams/{name}/events?direction=backward&limit={EVENTS}{from_part}");
+    let (page, why) = views::lifted_or_stored::<StreamEvents>(visitor, &path).await?;
+    let at = visitor.number("at")?.unwrap_or(page.version);
+    let first = page
+        .truncated_before
+        .map_or(0, |before| before.saturating_sub(1));
+    let here = layout::stream_path(stream);
+    let newer = from.map(|_| (here.clone(), "Newest events"));
+    let older = page
+        .next
+        .map(|next| (format!("{here}?from={next}&at={at}"), "Older events"));
+    let facts = [
+        ("Version", Some(html! { (page.version) })),
+        (
+            "Category",
+            category(stream)
+                .map(|it| layout::link(&format!("/console/streams?category={}", encoded(it)), it)),
+        ),
+        (
+            "Truncated",
+            page.truncated_before
+                .map(|it| html! { "events before version " (it) " are hidden" }),
+        ),
+    ];
+    Ok(html! {
+        (layout::facts(&facts))
+        section aria-labelledby="state" {
+            h2 #state { "State" }
+            (slider(stream, at, first, page.version))
+            div #refreshed { (state(visitor, stream, at).await) }
+        }
+        h2 { "Events" }
+        (views::not_lifted(why.as_deref()))
+        @if page.events.is_empty() { p.note { "There are no events here." } }
+        @else { (views::events("Events of the stream", &page.events, false)) }
+        (layout::pager(newer, older))
+        (rejected(visitor, stream).await)
+        (layout::same_as(visitor, &format!("stream {} --backward", quoted(stream)), &path))
+    })
+}
+
+/// The part of a stream's id before the first `-`.
+pub fn category(stream: &str) -> Option<&str> {
+    stream.split_once('-').map(|(category, _)| category)
+}
+
+fn slider(stream: &str, at: u64, first: u64, last: u64) -> Markup {
+    let here = layout::stream_path(stream);
+    html! {
+        form.slider action=(here) method="get" data-slider {
+            label for="at" { "Version" }
+            input #at name="at" type="number" min=(first) max=(last) value=(at) required;
+            input type="range" aria-label="Version" min=(first) max=(last) value=(at) hidden;
+            button type="submit" { "Show" }
+        }
+        form.slider action={ (here) "/diff" } method="get" {
+            label for="one" { "Compare version" }
+            input #one name="one" type="number" min=(first) max=(last) value=(at.saturating_sub(1).max(first)) required;
+            label for="other" { "with" }
+            input #other name="other" type="number" min=(first) max=(last) value=(at) required;
+            button type="submit" { "Compare" }
+        }
+    }
+}
+
+/// The state at a version, and what its event changed.
+async fn state(visitor: &Visitor, stream: &str, at: u64) -> Markup {
+    let shown = match state_at(visitor, stream, at).await {
+        Ok(shown) => shown,
+        Err(failure) if failure.0.code == Code::UnknownCategory.as_str() => {
+            return html! { p.note { "No active component decides this category, so its streams have no state." } };
+        }
+        Err(failure) => return layout::part("The state is", Err(failure)),
+    };
+    let before = match at.checked_sub(1) {
+        // Before the oldest event that is left there may be no state.
+        Some(before) => state_at(visitor, stream, before).await.ok(),
+        None => None,
+    };
+    html! {
+        h3 { "At version " (shown.version) }
+        p.note { "As rendered by module " (layout::module(&shown.module)) "." }
+        (text::json(shown.state.get(), &state_command(stream, at)))
+        @if let Some(before) = before {
+            h3 { "Changed by event " (at) }
+            (differing(&before.state, &shown.state))
+        }
+    }
+}
+
+fn state_command(stream: &str, at: u64) -> String {
+    format!(
+        "quipu stream {} --state --at-version {at} --json",
+        quoted(stream)
+    )
+}
+
+async fn state_at(visitor: &Visitor, stream: &str, at: u64) -> Result<Answer<State>> {
+    let name = encoded(stream);
+    visitor
+        .get(&format!("/v1/streams/{name}/state?at_version={at}"))
+        .await
+}
+
+/// A table of differences.
+fn differing(before: &RawValue, after: &RawValue) -> Markup {
+    let bytes = before.get().len() + after.get().len();
+    let (found, has_more) = away(bytes, || differences(before, after));
+    let value = |value: Option<&str>| match value {
+        Some(value) => {
+            let (begin, rest) = text::cut(value, 2_048);
+            html! { code { (Shown(begin)) @if rest > 0 { "\u{2026}" } } }
+        }
+        None => html! { span.none { "not there" } },
+    };
+    let rows = html! {
+        @for it in &found {
+            tr {
+                td { code { @if it.place.is_empty() { "(all of it)" } @else { (Shown(text::cut(&it.place, 512).0)) } } }
+                td.wide { del { (value(it.before)) } }
+                td.wide { ins { (value(it.after)) } }
+            }
+        }
+    };
+    html! {
+        @if found.is_empty() { p.note { "Nothing differs." } }
+        @else { (layout::table("Differences", &["Place", "Before", "After"], rows)) }
+        @if has_more { p.note { "Further differences are not shown." } }
+    }
+}
+
+/// The rejections of the stream among the last ones of its category.
+async fn rejected(visitor: &Visitor, stream: &str) -> Markup {
+    let Some(category) = category(stream) else {
+        return html! {};
+    };
+    let path = format!("/v1/rejections?limit=100&category={}", encoded(category));
+    // Whoever reads the stream may read the rejections of its category, or there is nothing to say.
+    let Ok(page) = visitor.get::<Rejections>(&path).await else {
+        return html! {};
+    };
+    let of_stream: Vec<_> = page
+        .rejections
+        .iter()
+        .filter(|it| it.stream == stream)
+        .collect();
+    html! {
+        @if !of_stream.is_empty() {
+            h2 { "Rejected commands" }
+            p.note { "Among the last 100 rejections of the category." }
+            (views::rejections(&of_stream))
+        }
+    }
+}
+
+pub async fn diff(visitor: Visitor, Segments(stream): Segments<String>) -> Response {
+    let body = compared(&visitor, &stream).await;
+    visitor.page(Tab::Streams, &stream, body)
+}
+
+async fn compared(visitor: &Visitor, stream: &str) -> Result<Markup> {
+    let other = visitor.number("other")?.unwrap_or(0);
+    let one = visitor.number("one")?.unwrap_or(other.saturating_sub(1));
+    let before = state_at(visitor, stream, one).await?;
+    let after = state_at(visitor, stream, other).await?;
+    Ok(html! {
+        p { a href={ (layout::stream_path(stream)) "?at=" (other) } { "Back to the stream" } }
+        h2 { "From version " (one) " to version " (other) }
+        (differing(&before.state, &after.state))
+    })
+}
+
+/// Whether the reader may read a stream, without a denial in the audit.
+pub fn may_read(visitor: &Visitor, stream: &StreamId) -> bool {
+    let rules = visitor.app.options.rules.current();
+    rules
+        .check(&visitor.caller, Action::ReadPayload, Object::Stream(stream))
+        .is_ok()
+}

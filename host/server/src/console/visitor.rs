@@ -1,0 +1,321 @@
+//! Who looks at a page, and how the page asks the host.
+//!
+//! A page has no access of its own. It sends requests to the host's own router in the name of its
+//! reader, so every permission, limit and record of the audit is that of the HTTP interface.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, BodyDataStream};
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use maud::Markup;
+use serde::de::DeserializeOwned;
+
+use super::layout::{self, Tab};
+use super::session::Sessions;
+use super::{ConsoleMode, sign_in};
+use crate::access::{self, SignedIn};
+use crate::answering::Visit;
+use crate::failure::{Failure, Result};
+use crate::request::away;
+use crate::{App, pages};
+use quipu::access::{Action, Caller, Object};
+use quipu_api::{Code, Problem};
+
+/// The most bytes of an answer that a page reads. A page of events is smaller.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// What all pages share.
+pub struct Shared {
+    /// The operations of the host.
+    pub api: Router,
+    pub sessions: Sessions,
+    pub rates: super::rates::Rates,
+}
+
+/// The reader of a page.
+pub struct Visitor {
+    pub app: App,
+    pub shared: Arc<Shared>,
+    pub caller: Caller,
+    /// Whether the caller signed in here.
+    pub has_session: bool,
+    /// The address under which the reader knows the host.
+    pub base: String,
+    /// Path and query of the page.
+    pub here: String,
+    visit: Visit,
+    query: Vec<(String, String)>,
+}
+
+/// An answer of the host. It holds the memory that is reserved for it.
+pub struct Answer<T> {
+    value: T,
+    _held: Mutex<BodyDataStream>,
+}
+
+impl<T> Answer<T> {
+    /// The answer itself, for small ones.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+}
+
+impl<T> Deref for Answer<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl FromRequestParts<App> for Visitor {
+    type Rejection = Response;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &App,
+    ) -> std::result::Result<Self, Response> {
+        let mut visitor = Self::unknown(parts, app).map_err(Failure::into_response)?;
+        let is_secure = app.options.tls.is_some();
+        let headers = parts.headers.clone();
+        if let Some(session) = visitor.shared.sessions.find(&headers, is_secure) {
+            let is_of_store = session.caller.token().is_some() || session.caller.id().is_none();
+            let has_changed = app.options.rules.changes() != session.changes;
+            let checked = match has_changed && !is_of_store {
+                true => Err(Failure::new(
+                    Code::Unauthorized,
+                    "who may do what has changed; sign in again",
+                )),
+                false => access::recheck(app, &session.caller).await,
+            };
+            return match checked {
+                Ok(()) => {
+                    visitor.caller = session.caller;
+                    visitor.has_session = true;
+                    Ok(visitor)
+                }
+                Err(failure) if is_unauthorized(&failure) => {
+                    visitor.shared.sessions.end(&headers, is_secure);
+                    Err(sign_in::page(&visitor, Some(&failure.0)))
+                }
+                Err(failure) => Err(visitor.page(Tab::None, "Problem", Err(failure))),
+            };
+        }
+        // A client certificate may say who it is, or nobody is asked.
+        let visit = visitor.visit.clone();
+        match access::identify(app, &HeaderMap::new(), &visit).await {
+            Ok(caller) => {
+                visitor.caller = caller;
+                Ok(visitor)
+            }
+            Err(failure) if is_unauthorized(&failure) => Err(sign_in::page(&visitor, None)),
+            Err(failure) => Err(visitor.page(Tab::None, "Problem", Err(failure))),
+        }
+    }
+}
+
+fn is_unauthorized(failure: &Failure) -> bool {
+    failure.0.status == 401
+}
+
+impl Visitor {
+    /// A reader who is not known yet.
+    pub fn unknown(parts: &Parts, app: &App) -> Result<Self> {
+        let shared = parts.extensions.get::<Arc<Shared>>().cloned();
+        let shared = shared.ok_or_else(|| Failure::internal(&"there is no console"))?;
+        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let Query(query) =
+            query.map_err(|rejection| Failure::bad_request(format!("the query: {rejection}")))?;
+        let scheme = if app.options.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let host = parts.headers.get(header::HOST);
+        let host = host.and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| parts.uri.authority().map(|it| it.as_str()));
+        let here = parts.uri.path_and_query();
+        Ok(Self {
+            app: app.clone(),
+            shared,
+            caller: Caller::default(),
+            has_session: false,
+            base: format!("{scheme}://{}", host.unwrap_or("127.0.0.1:7878")),
+            here: here.map_or("/", |it| it.as_str()).to_owned(),
+            visit: parts
+                .extensions
+                .get()
+                .cloned()
+                .unwrap_or_else(Visit::unknown),
+            query,
+        })
+    }
+
+    /// The value of a parameter; none for an empty one.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let mut values = self.query.iter().filter(|(given, _)| given == name);
+        values
+            .next()
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The number of a parameter.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn number(&self, name: &str) -> Result<Option<u64>> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let number = text.parse().map_err(|_| {
+            Failure::bad_request(format!("{name}: expected a whole number, found {text:?}"))
+        })?;
+        Ok(Some(number))
+    }
+
+    /// Why the reader may not do something to the whole store; `Ok` if it may.
+    pub fn may(&self, action: Action) -> std::result::Result<(), String> {
+        let rules = self.app.options.rules.current();
+        rules.check(&self.caller, action, Object::Store)
+    }
+
+    /// Whether actions are offered.
+    pub fn acts(&self) -> bool {
+        self.app.options.console.mode == ConsoleMode::Full
+    }
+
+    /// Asks the host in the name of the reader.
+    ///
+    /// # Errors
+    /// The problem with which the host answers.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>> {
+        let request = Request::builder().uri(path).body(Body::empty());
+        let request =
+            request.map_err(|_| Failure::bad_request("the address is not well-formed"))?;
+        self.ask(request).await
+    }
+
+    /// Asks the host for an answer that is no JSON.
+    ///
+    /// # Errors
+    /// The problem with which the host answers.
+    pub async fn get_text(&self, path: &str) -> Result<String> {
+        let request = Request::builder().uri(path).body(Body::empty());
+        let request = request.map_err(|error| Failure::internal(&error))?;
+        let (bytes, _) = self.bytes(request).await?;
+        String::from_utf8(bytes).map_err(|error| Failure::internal(&error))
+    }
+
+    /// Lets the host do something in the name of the reader.
+    ///
+    /// # Errors
+    /// The problem with which the host answers.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: String,
+        reason: Option<&str>,
+    ) -> Result<Answer<T>> {
+        let mut request = Request::builder().method(Method::POST).uri(path);
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(reason) = reason {
+            let value = HeaderValue::from_bytes(reason.as_bytes());
+            let value = value.map_err(|_| Failure::bad_request("the reason must be one line"))?;
+            request = request.header(HeaderName::from_static("quipu-reason"), value);
+        }
+        let request = request.body(Body::from(body));
+        let request =
+            request.map_err(|_| Failure::bad_request("the address is not well-formed"))?;
+        self.ask(request).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: Request<Body>) -> Result<Answer<T>> {
+        let (bytes, held) = self.bytes(request).await?;
+        let parsed = away(bytes.len(), || serde_json::from_slice(&bytes));
+        Ok(Answer {
+            value: parsed.map_err(|error| Failure::internal(&error))?,
+            _held: Mutex::new(held),
+        })
+    }
+
+    async fn bytes(&self, mut request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+        request.extensions_mut().insert(self.visit.clone());
+        request
+            .extensions_mut()
+            .insert(SignedIn(self.caller.clone()));
+        call(&self.shared.api, request).await
+    }
+
+    /// Returns who has a token. It is checked, counted and recorded as at every other request.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn authenticate(&self, token: &str) -> Result<Caller> {
+        let wrong = || Failure::new(Code::Unauthorized, "the token is not one of this store");
+        let bearer = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| wrong())?;
+        let mut request = Request::builder()
+            .uri("/v1/whoami")
+            .header(header::AUTHORIZATION, bearer.clone())
+            .body(Body::empty())
+            .map_err(|error| Failure::internal(&error))?;
+        request.extensions_mut().insert(self.visit.clone());
+        let _ = call(&self.shared.api, request).await?;
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
+        let caller = access::identify(&self.app, &headers, &self.visit).await?;
+        // The token of a host that asks nobody proves nothing.
+        caller.id().map(|_| caller.clone()).ok_or_else(wrong)
+    }
+
+    /// A page, or the problem in its place.
+    pub fn page(&self, tab: Tab, title: &str, body: Result<Markup>) -> Response {
+        layout::page(self, tab, title, body)
+    }
+
+    /// Checks that a form was sent by a page of the console.
+    ///
+    /// # Errors
+    /// When another page sent it.
+    pub fn check_origin(&self, parts: &Parts) -> Result<()> {
+        let request = Request::from_parts(parts.clone(), Body::empty());
+        match pages::check(&request, &self.app.options)? {
+            None => Ok(()),
+            // It may use the interface, with a credential of its own.
+            Some(_) => Err(Failure::new(
+                Code::Forbidden,
+                "only pages of the console may send its forms",
+            )),
+        }
+    }
+}
+
+/// Calls a router, and reads its answer.
+async fn call(router: &Router, request: Request<Body>) -> Result<(Vec<u8>, BodyDataStream)> {
+    let called = TowerToHyperService::new(router.clone()).call(request).await;
+    let response: Response = called.unwrap_or_else(|never| match never {});
+    let status = response.status();
+    let mut body = response.into_body().into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(part) = body.next().await {
+        bytes.extend_from_slice(&part.map_err(|error| Failure::internal(&error))?);
+        if bytes.len() > ANSWER_BYTES_MAX {
+            let detail = format!("the answer has more than {ANSWER_BYTES_MAX} bytes");
+            return Err(Failure::new(Code::TooLarge, detail));
+        }
+    }
+    if status.is_success() {
+        return Ok((bytes, body));
+    }
+    let problem: std::result::Result<Box<Problem>, _> = serde_json::from_slice(&bytes);
+    Err(problem.map_or_else(|error| Failure::internal(&error), Failure))
+}

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Opens every page of the console in Chromium, light and dark, wide and as at 400 % zoom.
+
+    python3 tests/browser/console.py --quipu target/debug/quipu --shots DIR [--axe axe.min.js]
+
+No page may report an error, violate the content policy, or scroll sideways. `--axe` names the file of
+axe-core (`npm pack axe-core`), which then must find nothing. Pictures of all pages are in DIR.
+"""
+
+import argparse
+import base64
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+WIDTHS = {"wide": 1280, "narrow": 320}
+PATIENCE_S = 120
+HOSTILE = {
+    "type": "planted",
+    "data": {
+        "script": "</code></pre><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">",
+        "bidi": "user\u202egpj.exe \u2066isolated\u2069 zero\u200bwidth",
+        "long": "long text " * 100_000,
+    },
+}
+
+
+class Browser:
+    """Chromium over its protocol, on a pipe."""
+
+    def __init__(self, chromium: str, profile: str) -> None:
+        to_browser, self.sent = os.pipe()
+        self.received, from_browser = os.pipe()
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "sh", chromium, "--headless=new",
+             "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self.ids = itertools.count(1)
+        self.events: list[dict] = []
+        self.buffer = b""
+        self.session = None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ["Page", "Runtime", "Log", "Network"]:
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: object) -> dict:
+        number = next(self.ids)
+        message = {"id": number, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.sent, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.receive()
+            if answer.get("id") == number:
+                assert "error" not in answer, (method, answer)
+                return answer["result"]
+            self.events.append(answer)
+
+    def receive(self) -> dict:
+        while b"\0" not in self.buffer:
+            part = os.read(self.received, 1 << 20)
+            assert part, "the browser ended"
+            self.buffer += part
+        message, self.buffer = self.buffer.split(b"\0", 1)
+        return json.loads(message)
+
+    def evaluate(self, script: str) -> object:
+        result = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def until(self, script: str) -> None:
+        ends_at = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                if self.evaluate(script):
+                    return
+            except AssertionError as error:
+                # The page is being replaced.
+                if time.monotonic() > ends_at:
+                    raise error
+            assert time.monotonic() < ends_at, f"never: {script}"
+            time.sleep(0.02)
+
+    def open(self, url: str) -> None:
+        self.events.clear()
+        self.call("Page.navigate", url=url)
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def look(self, width: int, scheme: str) -> None:
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def picture(self, path: Path) -> None:
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    def complaints(self, expected: int) -> list[str]:
+        """Errors of the page, without those about its own status."""
+        found = []
+        for event in self.events:
+            if event.get("method") == "Log.entryAdded":
+                entry = event["params"]["entry"]
+                is_status = f"status of {expected}" in entry["text"] and expected >= 400
+                if entry["level"] in ("error", "warning") and not is_status:
+                    found.append(entry["text"])
+            if event.get("method") in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
+                found.append(json.dumps(event["params"])[:400])
+        return found
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+class Host:
+    """A host on a store of loan applications."""
+
+    def __init__(self, quipu: Path, store: str) -> None:
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("QUIPU_")}
+        self.quipu = str(quipu.resolve())
+        self.process = subprocess.Popen(
+            [self.quipu, "serve", "--store", store, "--listen", "127.0.0.1:0"],
+            env=self.environment | {"QUIPU_SERVER__CONSOLE": "full"}, stdout=subprocess.PIPE, text=True,
+        )
+        self.url = self.process.stdout.readline().split()[1]
+
+    def ask(self, path: str, body: object = None) -> dict:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"} if data else {})
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answered:
+            return json.load(answered)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def pages(host: Host) -> dict[str, str]:
+    """Every page, by the name of its picture."""
+    stream = host.ask("/v1/events?category=loan&limit=1")["events"][0]["stream"]
+    version = host.ask(f"/v1/streams/{stream}/events?direction=backward&limit=1")["version"]
+    position = host.ask(f"/v1/streams/{stream}/events?limit=2")["events"][-1]["position"]
+    head = host.ask("/v1/events?direction=backward&limit=1")["head"]
+    module = host.ask("/v1/modules")["modules"][0]["digest"]
+    plan = host.ask("/v1/deployments")["plan"]
+    projection = host.ask("/v1/projections")["projections"][0]["name"]
+    document = host.ask(f"/v1/views/{projection}?limit=1")["documents"][0]["key"]
+    document = urllib.parse.quote(document, safe="")
+    return {
+        "overview": "/console",
+        "streams": "/console/streams?category=loan",
+        "stream": f"/console/streams/{stream}",
+        "diff": f"/console/streams/{stream}/diff?one=1&other={version}",
+        "event": f"/console/events/{position}",
+        "hostile": f"/console/events/{head}",
+        "trace": f"/console/trace?id={host.ask(f'/v1/events/{position}')['id']}",
+        "log": "/console/log",
+        "rejections": "/console/rejections",
+        "modules": "/console/modules",
+        "module": f"/console/modules/{module}",
+        "deployment": f"/console/deployments/{plan}",
+        "projections": "/console/projections",
+        "projection": f"/console/projections/{projection}",
+        "documents": f"/console/projections/{projection}/documents",
+        "document": f"/console/projections/{projection}/documents?key={document}",
+        "act": f"/console/act?what=projection&name={projection}&action=rebuild",
+        "domain": "/console/domain",
+        "operations": "/console/operations",
+        "audit": "/console/audit",
+        "search": "/console/search?q=loa",
+        "missing": "/console/events/999999999",
+    }
+
+
+def check(browser: Browser, name: str, axe: str, expected: int) -> None:
+    complaints = browser.complaints(expected)
+    assert not complaints, (name, complaints)
+    assert browser.evaluate("document.title") != "owned", name
+    wide = browser.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], f"{name} scrolls sideways: {wide}"
+    if axe:
+        browser.evaluate(axe + ";0")
+        run = "axe.run().then((found) => JSON.stringify(found.violations.map((it) => [it.id, it.nodes.map((node) => node.html.slice(0, 200) + ' ' + node.failureSummary)])))"
+        found = json.loads(browser.evaluate(run))
+        assert not found, (name, json.dumps(found, indent=1)[:3_000])
+
+
+def works(browser: Browser, host: Host, stream_path: str) -> None:
+    """What the script adds."""
+    browser.open(host.url + stream_path)
+    browser.evaluate("document.body.dispatchEvent(new KeyboardEvent('keydown', { key: '/', bubbles: true }))")
+    assert browser.evaluate("document.activeElement.id") == "q"
+    browser.evaluate("{ const range = document.querySelector('[type=range]'); range.value = 1; range.dispatchEvent(new Event('input', { bubbles: true })); }")
+    browser.until("document.getElementById('refreshed').textContent.includes('At version 1') && location.search.includes('at=1')")
+    assert not browser.complaints(200), browser.complaints(200)
+
+
+def signs_in(browser: Browser, host: Host, shots: Path, axe: str) -> None:
+    token = host.ask("/v1/tokens", {"name": "root", "role": "admin"})["token"]
+    for scheme in ["light", "dark"]:
+        browser.look(WIDTHS["wide"], scheme)
+        browser.open(host.url + "/console/log")
+        check(browser, "sign-in", axe, 401)
+        browser.picture(shots / f"sign-in-{scheme}-wide.png")
+    browser.evaluate(f"document.getElementById('token').value = {json.dumps(token)}; document.querySelector('form').submit()")
+    browser.until("document.querySelector('h1') && document.querySelector('h1').textContent === 'Log' && location.pathname === '/console/log'")
+    assert browser.evaluate("document.cookie") == "", "a script can read the session"
+    browser.evaluate("document.querySelector('.reader form').submit()")
+    browser.until("document.querySelector('h1') && document.querySelector('h1').textContent === 'Sign in'")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quipu", required=True, type=Path)
+    parser.add_argument("--shots", required=True, type=Path)
+    parser.add_argument("--axe", type=Path)
+    parser.add_argument("--chromium", default=shutil.which("chromium") or "chromium")
+    given = parser.parse_args()
+    given.shots.mkdir(parents=True, exist_ok=True)
+    axe = given.axe.read_text() if given.axe else ""
+    with tempfile.TemporaryDirectory() as folder:
+        demo = [given.quipu.resolve(), "demo", "--commands", "400", "--seed", "7", "--keep", f"{folder}/demo"]
+        subprocess.run(demo, check=True, stdout=subprocess.DEVNULL)
+        store = next(Path(f"{folder}/demo").glob("*.db"))
+        host = Host(given.quipu, f"sqlite:{store}")
+        browser = Browser(given.chromium, f"{folder}/profile")
+        try:
+            host.ask("/v1/streams/evil-1/events", {"events": [HOSTILE]})
+            all_pages = pages(host)
+            for name, path in all_pages.items():
+                expected = 404 if name == "missing" else 200
+                for (size, width), scheme in itertools.product(WIDTHS.items(), ["light", "dark"]):
+                    browser.look(width, scheme)
+                    browser.open(host.url + path)
+                    check(browser, f"{name} {scheme} {size}", axe, expected)
+                    browser.picture(given.shots / f"{name}-{scheme}-{size}.png")
+                print(f"{name}: good")
+            works(browser, host, all_pages["stream"])
+            signs_in(browser, host, given.shots, axe)
+            print(f"{len(all_pages) + 1} pages are good, pictures in {given.shots}")
+        finally:
+            browser.close()
+            host.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
