@@ -238,7 +238,7 @@ async fn a_search_leads_to_what_it_names(place: Place) {
 async fn hostile_text_is_inert(place: Place) {
     let server = Server::start(place.host().await, Options::default()).await;
     let script = "</code><script>alert(1)</script><img src=x onerror=alert(1)>'\"&";
-    let long = "x".repeat(1 << 20);
+    let long = "x".repeat((1 << 20) - 512);
     let data = json!({"script": script, "bidi": "a\u{202e}b\u{2066}c\u{200b}d", "long": long});
     let mut event = build::event("<b>bold</b>\u{202e}", &data.to_string());
     event.tags = vec![Arc::from("a:<i>")];
@@ -268,10 +268,14 @@ async fn hostile_text_is_inert(place: Place) {
         assert_eq!(answer.text.matches("<script").count(), 1, "{path}");
         assert!(!answer.text.contains("<img"), "{path}");
         assert!(!answer.text.contains("<b>bold"), "{path}");
-        assert!(
-            !answer.text.contains(['\u{202e}', '\u{2066}', '\u{200b}']),
-            "{path}"
-        );
+        // A field has what its reader typed.
+        let is_hidden = ['\u{202e}', '\u{2066}', '\u{200b}'];
+        let mut rest = answer.text.clone();
+        while let Some(begin) = rest.find(" value=\"") {
+            let end = rest[begin + 8..].find('"').unwrap() + begin + 9;
+            rest.replace_range(begin..end, "");
+        }
+        assert!(!rest.contains(is_hidden), "{path}");
         assert!(
             answer.text.len() < 400 << 10,
             "{path}: {}",
@@ -368,7 +372,7 @@ async fn a_session_ends_with_its_token_and_when_it_is_left(place: Place) {
 
 async fn a_reader_sees_what_its_token_allows(place: Place) {
     let policy = r#"
-        forbid (principal == Caller::"ann", action == Action::"read-payload", resource);
+        @id("no payloads") forbid (principal == Caller::"ann", action == Action::"read-payload", resource);
     "#;
     let policy = Policy::parse(policy)
         .map_err(|it| format!("{it:?}"))
@@ -396,7 +400,7 @@ async fn a_reader_sees_what_its_token_allows(place: Place) {
     ] {
         let answer = page(&server, path, &cookie).await;
         assert!(
-            answer.text.contains("read-payload"),
+            answer.text.contains("no payloads"),
             "{path}: {}",
             answer.text
         );
@@ -405,11 +409,7 @@ async fn a_reader_sees_what_its_token_allows(place: Place) {
     let streams = page(&server, "/console/streams", &cookie).await;
     assert!(streams.text.contains("account-1"), "{}", streams.text);
     let operations = page(&server, "/console/operations", &cookie).await;
-    assert!(
-        operations.text.contains("does not allow admin") || operations.text.contains("admin"),
-        "{}",
-        operations.text
-    );
+    assert!(operations.text.contains("admin"), "{}", operations.text);
     assert!(!operations.text.contains("Configuration</h2>"));
     // What is not shown was not asked for, so nothing was denied.
     let before = server.host.audit().last().await.unwrap();

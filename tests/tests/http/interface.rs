@@ -267,7 +267,7 @@ async fn the_described_limit_of_a_page_is_the_largest_one() {
 #[tokio::test]
 async fn an_unknown_path_or_method_is_a_problem() {
     let server = Server::empty().await;
-    for path in ["/", "/v1", "/v1/events/1/2", "/healthz/"] {
+    for path in ["/v1", "/v2", "/v1/events/1/2", "/healthz/"] {
         server.get(path).await.problem(404, "not-found");
     }
     let wrong = send(server.request("DELETE", "/v1/events")).await;

@@ -74,7 +74,7 @@ pub struct Addresses {
     /// The address of administration.
     pub admin_listen: Option<String>,
     /// What the console does.
-    pub console: http::ConsoleMode,
+    pub console: ConsoleMode,
 }
 
 impl Value for ConsoleMode {

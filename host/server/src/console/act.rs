@@ -233,7 +233,7 @@ impl Asked {
                 a href=(self.back) { "Leave it" }
             }
             h2 { "The same as a command" }
-            pre tabindex="0" role="region" aria-label="Commands" { code { (Shown(&command)) "\ncurl -X POST" (token) (reason) " " (Shown(&url)) } }
+            pre tabindex="0" role="group" aria-label="Commands" { code { (Shown(&command)) "\ncurl -X POST" (token) (reason) " " (Shown(&url)) } }
         }
     }
 }

@@ -133,7 +133,7 @@ pub fn part(what: &str, body: Result<Markup>) -> Markup {
 /// A table that scrolls in its own region.
 pub fn table(name: &str, columns: &[&str], rows: Markup) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(name) {
+        div.scroll tabindex="0" role="group" aria-label=(name) {
             table {
                 caption.visually-hidden { (name) }
                 thead { tr { @for column in columns { th scope="col" { (column) } } } }
@@ -167,7 +167,7 @@ pub fn same_as(visitor: &Visitor, command: &str, path: &str) -> Markup {
     html! {
         details.same {
             summary { "The same as a command" }
-            pre tabindex="0" role="region" aria-label="Commands" { code { (Shown(&command)) "\n" (Shown(&curl)) } }
+            pre tabindex="0" role="group" aria-label="Commands" { code { (Shown(&command)) "\n" (Shown(&curl)) } }
         }
     }
 }

@@ -45,5 +45,7 @@ pub fn page(app: &App, mut request: Request) -> Option<Response> {
         }
     };
     let page = layout::respond(StatusCode::OK, "A link led here", body);
-    Some(protected(with_no_store(page)))
+    let mut page = protected(with_no_store(page));
+    pages::protect(&mut page, None);
+    Some(page)
 }

@@ -46,7 +46,7 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
         "Activated at",
         "By",
         "Preflight",
-        "",
+        "State",
     ];
     let stored = html! {
         @for it in modules.modules.iter().rev() {
@@ -71,7 +71,7 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
         }
         h2 { "Stored modules" }
         @if modules.modules.is_empty() { p.note { "No module is stored." } }
-        @else { (layout::table("Modules", &["Module", "Name", "Uploaded at", "Size", ""], stored)) }
+        @else { (layout::table("Modules", &["Module", "Name", "Uploaded at", "Size", "State"], stored)) }
         (layout::same_as(visitor, "deployments", "/v1/deployments"))
     })
 }
@@ -163,7 +163,7 @@ fn report(it: &SummaryView) -> Markup {
     html! {
         (layout::facts(&facts))
         @if it.objections.is_empty() { p.note { "It had no objection." } }
-        @else { (layout::table("Objections", &["Kind", "Count", "", "Objection"], rows)) }
+        @else { (layout::table("Objections", &["Kind", "Count", "Effect", "Objection"], rows)) }
     }
 }
 

@@ -281,9 +281,9 @@ fn next_command() -> Markup {
         section.next {
             h2 { "The store is empty" }
             p { "Make a project of a guest, and let a host run it while you edit:" }
-            pre tabindex="0" role="region" aria-label="Commands" { code { "quipu new account --lang rust\ncd account\nquipu dev" } }
+            pre tabindex="0" role="group" aria-label="Commands" { code { "quipu new account --lang rust\ncd account\nquipu dev" } }
             p { "Or deploy a component to this host, and send it a command:" }
-            pre tabindex="0" role="region" aria-label="Commands" { code { "quipu deploy account.wasm\nquipu execute account-1 open '{\"owner\":\"ann\"}'" } }
+            pre tabindex="0" role="group" aria-label="Commands" { code { "quipu deploy account.wasm\nquipu execute account-1 open '{\"owner\":\"ann\"}'" } }
         }
     }
 }

@@ -55,7 +55,7 @@ async fn all(visitor: &Visitor) -> Result<Markup> {
         "Lag in time",
         "Parked",
         "Documents",
-        "",
+        "Pages",
     ];
     Ok(html! {
         @if list.projections.is_empty() { p { "There are no projections. A component defines them: see " code { "quipu new NAME --kind projection" } } }

@@ -75,7 +75,7 @@ pub fn json(text: &str, rest_from: &str) -> Markup {
 /// A text of any kind, or the beginning of it.
 pub fn payload(shown: &str, rest: usize, rest_from: &str) -> Markup {
     html! {
-        pre.payload tabindex="0" role="region" aria-label="Data" { code { (Shown(shown)) } }
+        pre.payload tabindex="0" role="group" aria-label="Data" { code { (Shown(shown)) } }
         @if rest > 0 {
             p.note {
                 (rest) " more bytes are not shown. Read all of them with " code { (Shown(rest_from)) }

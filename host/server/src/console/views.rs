@@ -216,7 +216,7 @@ pub fn events(name: &str, events: &[Event], with_stream: bool) -> Markup {
             tr {
                 td.number { (layout::position(event.position)) }
                 td { (layout::time(&event.recorded_at)) }
-                @if with_stream { td { (layout::stream(&event.stream)) } }
+                @if with_stream { td.name { (layout::stream(&event.stream)) } }
                 td.number {
                     a href={ (layout::stream_path(&event.stream)) "?at=" (event.version) } { (event.version) }
                 }
@@ -245,13 +245,13 @@ pub fn rejections(rejections: &[&Rejection]) -> Markup {
         @for it in rejections {
             tr {
                 td { (layout::time(&it.accepted_at)) }
-                td { (layout::stream(&it.stream)) }
+                td.name { (layout::stream(&it.stream)) }
                 td.number {
                     a href={ (layout::stream_path(&it.stream)) "?at=" (it.version) } { (it.version) }
                 }
-                td { (Shown(&it.command)) br; span.note { (Shown(&it.command_id)) } }
-                td { code { (Shown(&it.code)) } }
-                td { (Shown(text::cut(&it.message, 500).0)) }
+                td { (Shown(&it.command)) br; (layout::trace(&it.command_id)) }
+                td.name { code { (Shown(&it.code)) } }
+                td.text { (Shown(text::cut(&it.message, 500).0)) }
                 td.wide {
                     details { summary { (beginning(it.data.as_deref(), it.data_base64.as_deref())) } (it.data("quipu rejections --json"))
                         @if let Some(details) = &it.details { p { "Details" } (text::json(details.get(), "quipu rejections --json")) }
