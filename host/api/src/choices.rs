@@ -186,6 +186,10 @@ choices! {
     NotFreshReason: "lagging" | "stopped" | "paused" | "parked" | "stale";
     /// Who is affected by a change of a component's description.
     Affected: "callers" | "readers" | "queries" | "snapshots" | "operators";
+    /// What an id names.
+    FoundAs: "position" | "event" | "command" | "correlation" | "causation";
+    /// Why a tree of causes may not be complete.
+    TraceCut: "limit" | "search";
     /// The type of an index's values.
     IndexKind: "text" | "integer" | "number" | "boolean";
 }
@@ -256,6 +260,7 @@ mod tests {
 
     use super::*;
     use quipu::access::Role as Roles;
+    use quipu::app::{FoundAs as As, TraceCut as Cut};
     use quipu::model::{Kind, Lifecycle as Kept, OnError as Policy};
     use quipu::projection::{NotFreshReason as Reason, State};
     use quipu::runtime::FaultKind as Fault;
@@ -302,6 +307,16 @@ mod tests {
         assert_eq!(of::<OnError>(), policies.map(Policy::as_str));
         let roles = Roles::ALL.iter().map(|role| role.as_str());
         assert_eq!(of::<Role>(), roles.collect::<Vec<_>>());
+        let found = [
+            As::Position,
+            As::Event,
+            As::Command,
+            As::Correlation,
+            As::Causation,
+        ];
+        assert_eq!(of::<FoundAs>(), found.map(As::as_str));
+        let cuts = [Cut::Limit, Cut::Search];
+        assert_eq!(of::<TraceCut>(), cuts.map(Cut::as_str));
         let kinds = [Kind::Text, Kind::Integer, Kind::Number, Kind::Boolean];
         assert_eq!(of::<IndexKind>(), kinds.map(Kind::as_str));
     }

@@ -32,6 +32,7 @@ mod shadows;
 mod snapshots;
 mod subscriptions;
 mod tenants;
+mod trace;
 mod types;
 mod verify;
 
@@ -64,6 +65,7 @@ pub use shadows::ShadowView;
 pub use snapshots::{CheckedSnapshot, CheckedView, FoundView, SnapshotView, TakenView};
 pub use subscriptions::{ClaimView, NamedList, NamedView};
 pub use tenants::{CreatedTenant, TenantList, TenantView};
+pub use trace::{TraceEntry, TraceView};
 pub use types::{
     EventPlace, EventTypeView, ModuleName, StepView, StoredFormView, TypeList, TypeReader,
     TypeVersion,

@@ -178,7 +178,7 @@ impl Client {
     }
 
     /// The address without user and password.
-    fn shown(&self) -> Url {
+    pub(super) fn shown(&self) -> Url {
         let mut url = self.url.clone();
         // An address of a host may contain both.
         _ = url.set_username("");

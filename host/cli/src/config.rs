@@ -66,6 +66,7 @@ sections! {
     http: Http;
     subscriptions: Subscriptions;
     projections: Projections;
+    mcp: Mcp;
     tenants: Tenants;
 }
 
@@ -132,6 +133,7 @@ impl Config {
             ("metadata", config.check_metadata()),
             ("http.bodies_bytes_max", config.check_bodies()),
             ("tls.certificate", config.check_tls()),
+            ("mcp.mode", config.mcp().map(drop)),
             ("tenants.place", config.check_tenants()),
         ];
         for (path, checked) in checks {
@@ -354,11 +356,29 @@ impl Config {
         options
     }
 
+    /// Which tools for agents there are; none without any.
+    pub fn mcp(&self) -> Result<Option<quipu_mcp::Mode>, String> {
+        match &*self.mcp_settings().mode {
+            "off" => Ok(None),
+            "read" => Ok(Some(quipu_mcp::Mode::Read)),
+            "act" => Ok(Some(quipu_mcp::Mode::Act)),
+            other => Err(format!("mode is {other:?}; expected off, read or act")),
+        }
+    }
+
+    fn mcp_settings(&self) -> sections::McpSettings {
+        let mut settings = sections::McpSettings::default();
+        self.mcp.apply(&mut settings);
+        settings
+    }
+
     /// Limits of requests.
     pub fn http(&self) -> http::Options {
         let mut options = http::Options::default();
         self.http.apply(&mut options);
         options.limits = Arc::new(http::Limiter::new(self.callers()));
+        // It was checked when the configuration was read.
+        options.mcp = self.mcp().unwrap_or_default();
         if let Some(largest) = self.guests.component_bytes_max {
             options.module_bytes_max = largest;
         }
@@ -392,6 +412,7 @@ impl Config {
                 "projections",
                 sections::Projections::values(&self.projections()),
             ),
+            ("mcp", sections::Mcp::values(&self.mcp_settings())),
             ("tenants", sections::Tenants::values(&self.tenants())),
         ];
         let values = values.into_iter().flat_map(|(section, values)| {

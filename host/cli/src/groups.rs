@@ -14,7 +14,9 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "Run a host",
-        &["serve", "config", "status", "explain", "demo", "bench"],
+        &[
+            "serve", "config", "status", "top", "mcp", "explain", "demo", "bench",
+        ],
     ),
     ("Write events", &["execute", "append"]),
     (
@@ -22,6 +24,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         &[
             "events",
             "event",
+            "trace",
             "stream",
             "streams",
             "types",

@@ -30,8 +30,10 @@ mod inspect;
 mod log;
 mod log_format;
 mod marks;
+mod mcp;
 mod migrate;
 mod modules;
+mod otlp;
 mod policies;
 mod preflight;
 mod pretty;
@@ -57,6 +59,8 @@ mod table;
 mod tenant_rules;
 mod tenants;
 mod tls;
+mod top;
+mod trace;
 mod transfer;
 mod types;
 mod verify;
@@ -115,6 +119,7 @@ enum Command {
     Append(append::Append),
     Events(events::Events),
     Event(event::Event),
+    Trace(trace::Trace),
     Streams(streams::Streams),
     Stream(stream::Stream),
     Subscriptions(subscriptions::Subscriptions),
@@ -130,6 +135,8 @@ enum Command {
     Snapshot(snapshot::Snapshot),
     Verify(verify::Verify),
     Status(status::Status),
+    Top(top::Top),
+    Mcp(mcp::Mcp),
     Explain(explain::Explain),
     Token(access::Token),
     Whoami(access::Whoami),
@@ -282,6 +289,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Append(append) => append.run().await,
         Command::Events(events) => events.run().await,
         Command::Event(event) => event.run().await,
+        Command::Trace(trace) => trace.run().await,
         Command::Streams(streams) => streams.run().await,
         Command::Stream(stream) => stream.run().await,
         Command::Subscriptions(subscriptions) => subscriptions.run().await,
@@ -297,6 +305,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Snapshot(snapshot) => snapshot.run().await,
         Command::Verify(verify) => verify.run().await,
         Command::Status(status) => status.run().await,
+        Command::Top(top) => top.run().await,
+        Command::Mcp(mcp) => mcp.run().await,
         Command::Explain(explain) => explain.run(),
         Command::Token(token) => token.run().await,
         Command::Whoami(whoami) => whoami.run().await,

@@ -13,7 +13,7 @@ use super::config::{self, Config, Flags};
 use super::exit::WrongUse;
 use super::secret::{PASSWORD_SHOWN, Secret, has_password};
 use super::tenant_rules::TenantRules;
-use super::{log, log_format, modules, reload, rules, tls};
+use super::{log, log_format, modules, otlp, reload, rules, tls};
 use quipu::model::PublicKey;
 use quipu::store::{self, StoreUrl};
 use quipu::{Host, engine, projection, subscribe};
@@ -96,6 +96,7 @@ impl Serve {
             .reveal()
             .parse()
             .map_err(|error| WrongUse(format!("{error}")))?;
+        let traces = otlp::Exporter::start()?;
         let tls = tls::load(&config.tls())?.map(|identity| Arc::new(Tls::new(identity)));
         let rules = rules::load(&config.access(), None)?;
         rules::check(&rules, "access.", &config.tls())?;
@@ -166,7 +167,11 @@ impl Serve {
         }
         io::stdout().write_all(lines.as_bytes())?;
         io::stdout().flush()?;
-        http::serve(listeners, host, http, asked_to_end(signals)).await
+        let served = http::serve(listeners, host, http, asked_to_end(signals)).await;
+        if let Some(traces) = traces {
+            traces.close().await;
+        }
+        served
     }
 
     /// The flags that set keys of the configuration.
@@ -338,7 +343,11 @@ async fn open_with(
     if let Some(dir) = cache_dir {
         builder = builder.cache_dir(dir);
     }
-    Ok(builder.build().await?)
+    let host = builder.build().await?;
+    if let Some(sink) = otlp::sink() {
+        host.meters().spans.send_to(sink);
+    }
+    Ok(host)
 }
 
 /// Where compiled components are stored.

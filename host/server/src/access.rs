@@ -36,8 +36,8 @@ use quipu::model::StreamId;
 use quipu_api::Code;
 use quipu_identity::Identities;
 
-/// Operations that name their streams in the body: the handler checks each of them.
-const IN_BODY: &[&str] = &["execute_lines", "append_all"];
+/// Operations that name their streams in the body, or find them: the handler checks each of them.
+const CHECKED_BY_HANDLER: &[&str] = &["execute_lines", "append_all", "trace"];
 /// The name of the security scheme in the description.
 pub(super) const SCHEME: &str = "token";
 
@@ -348,7 +348,7 @@ async fn permit(
     let named = Named::of(declared, path, request).await?;
     if named.is_empty() {
         // Whether the role allows the action can be said before the body is read.
-        let object = match IN_BODY.contains(&&*declared.id) {
+        let object = match CHECKED_BY_HANDLER.contains(&&*declared.id) {
             true => return check_role(app, caller, action),
             false => Object::Store,
         };

@@ -36,6 +36,7 @@ mod lines;
 mod log;
 mod long_read;
 mod marks;
+mod mcp;
 mod meters;
 mod metrics;
 mod modules;
@@ -64,6 +65,7 @@ mod subscriptions;
 mod tenants;
 pub mod tls;
 mod tokens;
+mod trace;
 mod types;
 mod verify;
 

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quipu_mcp::Mode;
+
 use super::limits::Limiter;
 use super::tls::Tls;
 use super::{Console, Reload, Rules, TenantOptions};
@@ -71,6 +73,8 @@ pub struct Options {
     pub reload: Option<Reload>,
     /// Pages for web browsers.
     pub console: Console,
+    /// Which tools for agents `/mcp` has; none by default.
+    pub mcp: Option<Mode>,
     /// Serves tenants, which callers name in `Quipu-Tenant`.
     pub tenants: Option<TenantOptions>,
 }
@@ -112,6 +116,7 @@ impl Default for Options {
             tls: None,
             reload: None,
             console: Console::default(),
+            mcp: None,
             tenants: None,
         }
     }

@@ -23,9 +23,9 @@ use super::tenants::{self, Tenancy, Tenants, operations};
 use super::{
     App, Options, access, acknowledgements, activate, administration, appends, audit, can, changes,
     commands, console, deed, deployments, documents, domain, draining, export, health, limits,
-    lines, log, marks, metrics, modules, openapi, pages, params, preflights, projections,
+    lines, log, marks, mcp, metrics, modules, openapi, pages, params, preflights, projections,
     rejections, reload, shadows, snapshots, state, streams, subscribe, subscriptions, tokens,
-    types, verify,
+    trace, types, verify,
 };
 use quipu::Host;
 use quipu::access::Caller;
@@ -86,6 +86,12 @@ pub(super) fn routed(app: App) -> Router {
 
 /// Completes the paths of one store.
 pub(super) fn guarded(router: Router<App>, app: App) -> Router {
+    let router = mcp::with_tools(router, &app);
+    protected(router, app)
+}
+
+/// Completes paths, without tools for agents.
+pub(super) fn protected(router: Router<App>, app: App) -> Router {
     router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
@@ -113,6 +119,7 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(log::read))
         .routes(routes!(subscribe::log))
         .routes(routes!(log::read_one))
+        .routes(routes!(trace::trace))
         .routes(routes!(subscriptions::list))
         .routes(routes!(subscriptions::show, subscriptions::forget))
         .routes(routes!(subscriptions::claim))
@@ -158,6 +165,7 @@ pub(super) fn paths() -> OpenApiRouter<App> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(mcp::mcp))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::whoami))

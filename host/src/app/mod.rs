@@ -11,6 +11,7 @@ mod provenance;
 mod readiness;
 mod reads;
 mod subscriptions;
+mod trace;
 mod types;
 mod verify;
 
@@ -28,6 +29,9 @@ pub use deploy::{Demand, Deploy, DeployError, Prepared};
 pub use error::{Error, StartError};
 pub use figures::{Figures, SubscriptionLag};
 pub use readiness::{Check, Readiness, STORE_READER, STORE_WRITER};
+pub use trace::{
+    FoundAs, TRACE_MAX, TRACE_SEARCH_MAX, Trace, TraceCut, TraceRequest, Traced, Tracing,
+};
 pub use types::{EventType, Lifting, ReadAs, StoredForm};
 
 use crate::access::{Audit, Tenants, Tokens};

@@ -59,6 +59,7 @@ impl Engine {
             let refused = outcome(&Err(error.clone()));
             meters.command(stream.category(), refused, begun.elapsed());
         })?;
+        let spans = meters.spans.begin(command.context.traceparent.as_deref());
         let deciding = self.shared.committer.deciding();
         let (reply, answer) = oneshot::channel();
         let request = Request {
@@ -80,6 +81,7 @@ impl Engine {
             meters: Arc::clone(meters),
             begun,
             phase: (Phase::Queue, begun),
+            spans,
         };
         // 2. The worker takes it.
         self.worker(stream).execute(request);

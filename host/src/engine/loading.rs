@@ -10,6 +10,7 @@ use super::slot::{Slot, State, Warm};
 use super::worker::Message;
 use crate::deploy::Deployed;
 use crate::fold::{self, Start};
+use crate::meters::Phase;
 use crate::model::{StreamId, Version};
 use crate::runtime::{Failure, FoldEvent, Snapshot};
 use crate::store::{LoadPage, RunId};
@@ -106,6 +107,12 @@ impl Executor {
                 if !is_too_long {
                     let meters = self.shared.committer.meters();
                     meters.loaded(from > Version::NONE, events, warm.begun.elapsed());
+                    if meters.spans.are_sent() {
+                        let now = Instant::now();
+                        for request in &mut slot.waiting {
+                            request.span(Phase::Load, warm.begun, now);
+                        }
+                    }
                 }
                 self.consider_snapshot(stream, warm, true);
                 slot.refused_snapshots = 0;

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{Error, Permit};
 use crate::commit::Deciding;
-use crate::meters::{Meters, Outcome, Phase};
+use crate::meters::{CommandSpans, Meters, Outcome, Phase, PhaseSpan};
 use crate::model::{
     CommandId, CommandRecord, Digest, ExpectedVersion, Name, NewEvent, Position, StreamId, Version,
 };
@@ -72,6 +72,8 @@ pub struct Request {
     pub begun: Instant,
     /// The phase that the command is in, and since when.
     pub phase: (Phase, Instant),
+    /// The phases so far; none for a command that is not traced.
+    pub spans: Option<Vec<PhaseSpan>>,
 }
 
 impl Request {
@@ -85,15 +87,44 @@ impl Request {
         let (phase, since) = self.phase;
         let now = Instant::now();
         self.meters.phase(phase, now.duration_since(since));
+        self.span(phase, since, now);
         self.phase = (next, now);
         now
     }
 
+    /// Adds a part of the command's time to its trace, if it is traced.
+    pub fn span(&mut self, phase: Phase, begun: Instant, ended: Instant) {
+        if let Some(spans) = &mut self.spans {
+            spans.push(PhaseSpan {
+                phase,
+                begun,
+                ended,
+            });
+        }
+    }
+
     /// Sends the answer. The caller may have gone.
-    pub fn answer(self, answer: Result<Executed, Error>) {
+    pub fn answer(mut self, answer: Result<Executed, Error>) {
         let category = self.stream.category();
-        let took = self.begun.elapsed();
-        self.meters.command(category, outcome(&answer), took);
+        let outcome = outcome(&answer);
+        self.meters.command(category, outcome, self.begun.elapsed());
+        if let Some(phases) = self.spans.take() {
+            let executed = answer.as_ref().ok();
+            self.meters.spans.end(CommandSpans {
+                stream: self.stream.clone(),
+                name: self.command.name.clone(),
+                id: self.command.id.clone(),
+                traceparent: self.command.context.traceparent.clone(),
+                outcome,
+                module: executed.and_then(|it| it.module),
+                fuel: executed.and_then(|it| it.fuel),
+                version: executed.map(|it| it.version),
+                position: executed.and_then(|it| it.position),
+                begun: self.begun,
+                ended: Instant::now(),
+                phases,
+            });
+        }
         drop(self.permit);
         _ = self.reply.send(answer);
     }

@@ -6,6 +6,7 @@
 
 mod categories;
 mod histogram;
+mod spans;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use categories::{CATEGORIES_MAX, Categories, OTHER};
 pub use histogram::{Histogram, Read};
+pub use spans::{CommandSpans, PhaseSpan, SpanSink, Spans};
 
 use crate::model::Timestamp;
 
@@ -152,6 +154,8 @@ pub struct Meters {
     pub preflights: Tally,
     /// Objections of preflights, by kind.
     pub objections: Tally,
+    /// Where the spans of commands go.
+    pub spans: Spans,
     verified_at: AtomicU64,
 }
 
@@ -172,6 +176,7 @@ impl Default for Meters {
             activations: Tally::default(),
             preflights: Tally::default(),
             objections: Tally::default(),
+            spans: Spans::default(),
             verified_at: AtomicU64::default(),
         }
     }

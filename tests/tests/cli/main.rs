@@ -4,6 +4,7 @@
 
 mod access;
 mod administration;
+mod asking;
 mod author;
 mod changing_events;
 mod clients;
@@ -30,6 +31,7 @@ mod tables;
 mod tenant_rules;
 mod tenants;
 mod tls;
+mod traces;
 mod transfer;
 mod validating;
 mod verify;

@@ -116,6 +116,21 @@ pub struct AccessFiles {
     pub policy: Option<PathBuf>,
 }
 
+/// Tools for agents.
+#[derive(Debug, Clone)]
+pub struct McpSettings {
+    /// Which tools there are.
+    pub mode: String,
+}
+
+impl Default for McpSettings {
+    fn default() -> Self {
+        Self {
+            mode: "off".to_owned(),
+        }
+    }
+}
+
 /// Where tenants are, and how many may be open.
 #[derive(Debug, Clone)]
 pub struct TenantSettings {
@@ -378,6 +393,15 @@ section! {
         comparison_ms: Millis in TIME => comparison_time;
         /// Documents in memory during `verify --projections`.
         verify_bytes: usize in SOME => verify_bytes;
+    }
+}
+
+section! {
+    /// Tools for agents at `/mcp`, by the Model Context Protocol.
+    Mcp "mcp"
+    McpSettings {
+        /// `off`; `read`: tools that read; `act`: also a tool for each type of commands. A caller can do with them what it can do over HTTP.
+        mode: Text => mode;
     }
 }
 

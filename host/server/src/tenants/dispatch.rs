@@ -77,7 +77,7 @@ async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Resp
 }
 
 /// Calls a router, whose errors are responses.
-async fn call(router: &Router, request: Request) -> Response {
+pub(crate) async fn call(router: &Router, request: Request) -> Response {
     let called = TowerToHyperService::new(router.clone()).call(request).await;
     called.unwrap_or_else(|never| match never {})
 }

@@ -30,6 +30,7 @@ use quipu::model::SystemClock;
 use quipu::store::{self, StoreUrl, StoredTenant};
 use quipu_api::Code;
 
+pub(crate) use dispatch::call;
 pub use dispatch::in_front;
 pub use options::{Opener, TenantOptions};
 

@@ -1,0 +1,134 @@
+//! Commands as a document of OTLP.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use quipu::meters::{CommandSpans, Outcome, PhaseSpan};
+use serde_json::{Value, json};
+
+use super::settings::{Settings, parts};
+
+/// Kinds of spans: within the host, and what a caller asked for.
+const INTERNAL: u8 = 1;
+const SERVER: u8 = 2;
+/// The status of a span that failed.
+const ERROR: u8 = 2;
+
+/// Converts moments of the process to times of day.
+pub struct Clock {
+    then: Instant,
+    at: u128,
+}
+
+impl Clock {
+    pub fn new(then: Instant, at: SystemTime) -> Self {
+        let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        Self { then, at }
+    }
+
+    fn nanos(&self, moment: Instant) -> String {
+        let after = moment.saturating_duration_since(self.then).as_nanos();
+        let before = self.then.saturating_duration_since(moment).as_nanos();
+        (self.at + after).saturating_sub(before).to_string()
+    }
+}
+
+/// The document of a request.
+pub fn of(commands: &[CommandSpans], settings: &Settings, clock: &Clock) -> String {
+    let spans: Vec<Value> = commands.iter().flat_map(|it| spans(it, clock)).collect();
+    let resource = settings.resource.iter();
+    let resource: Vec<Value> = resource.map(|(name, value)| text(name, value)).collect();
+    let document = json!({"resourceSpans": [{
+        "resource": {"attributes": resource},
+        "scopeSpans": [{
+            "scope": {"name": "quipu", "version": env!("CARGO_PKG_VERSION")},
+            "spans": spans,
+        }],
+    }]});
+    document.to_string()
+}
+
+/// A command and its phases. It belongs to the trace of its caller, or begins one.
+fn spans(command: &CommandSpans, clock: &Clock) -> Vec<Value> {
+    let parent = command.traceparent.as_deref().and_then(parts);
+    let trace = match parent {
+        Some((trace, ..)) => trace.to_owned(),
+        None => format!("{:032x}", rand::random::<u128>().max(1)),
+    };
+    let root = span_id();
+    let name = command.name.as_str();
+    let mut span = json!({
+        "traceId": trace,
+        "spanId": root,
+        "name": format!("command {} {name}", command.stream.category()),
+        "kind": SERVER,
+        "startTimeUnixNano": clock.nanos(command.begun),
+        "endTimeUnixNano": clock.nanos(command.ended),
+        "attributes": attributes(command),
+    });
+    if let Some((_, parent, _)) = parent {
+        span["parentSpanId"] = parent.into();
+    }
+    if is_error(command.outcome) {
+        span["status"] = json!({"code": ERROR, "message": command.outcome.as_str()});
+    }
+    let phases = command.phases.iter();
+    let phases = phases.map(|phase| phase_span(phase, &trace, &root, clock));
+    std::iter::once(span).chain(phases).collect()
+}
+
+fn phase_span(phase: &PhaseSpan, trace: &str, parent: &str, clock: &Clock) -> Value {
+    json!({
+        "traceId": trace,
+        "spanId": span_id(),
+        "parentSpanId": parent,
+        "name": format!("quipu.{}", phase.phase.as_str()),
+        "kind": INTERNAL,
+        "startTimeUnixNano": clock.nanos(phase.begun),
+        "endTimeUnixNano": clock.nanos(phase.ended),
+    })
+}
+
+fn span_id() -> String {
+    format!("{:016x}", rand::random::<u64>().max(1))
+}
+
+/// A rejection is an answer of the domain, not an error.
+fn is_error(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Fault | Outcome::Overloaded | Outcome::Failed
+    )
+}
+
+fn attributes(command: &CommandSpans) -> Vec<Value> {
+    let mut attributes = vec![
+        text("quipu.stream", command.stream.as_str()),
+        text("quipu.category", command.stream.category()),
+        text("quipu.command.type", command.name.as_str()),
+        text("quipu.command.id", command.id.as_str()),
+        text("quipu.outcome", command.outcome.as_str()),
+    ];
+    if let Some(module) = command.module {
+        attributes.push(text("quipu.module", &module.to_string()));
+    }
+    let numbers = [
+        ("quipu.fuel", command.fuel),
+        ("quipu.version", command.version.map(|version| version.0)),
+        (
+            "quipu.position",
+            command.position.map(|position| position.0),
+        ),
+    ];
+    for (name, number) in numbers {
+        if let Some(number) = number {
+            // 64-bit numbers are texts in the JSON of protocol buffers.
+            let value = json!({"intValue": number.to_string()});
+            attributes.push(json!({"key": name, "value": value}));
+        }
+    }
+    attributes
+}
+
+fn text(name: &str, value: &str) -> Value {
+    json!({"key": name, "value": {"stringValue": value}})
+}

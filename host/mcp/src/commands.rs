@@ -1,0 +1,286 @@
+//! A tool for each type of commands of the domain.
+
+use std::collections::{BTreeSet, HashSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::arguments::{Arguments, Kind, Parameter, optional, required, schema};
+use crate::members::Members;
+use crate::message::Wrong;
+use crate::outcome::{Failed, Outcome, ask};
+use crate::{Host, Method, Request};
+
+/// Most tools of this kind.
+const TOOLS_MAX: usize = 200;
+/// Longest schema of a command in bytes; a longer one is left out.
+const SCHEMA_BYTES_MAX: usize = 32 << 10;
+/// Longest name of a tool.
+const NAME_CHARS_MAX: usize = 64;
+/// The beginning of the names of these tools.
+pub const PREFIX: &str = "command_";
+/// Where the description of the domain has its schemas.
+const SCHEMAS: &str = "#/components/schemas/";
+
+const PARAMETERS: &[Parameter] = &[
+    required(
+        "key",
+        Kind::Text,
+        "The id of the stream after its category and -",
+    ),
+    required("data", Kind::Json, "The data of the command"),
+    optional(
+        "command_id",
+        Kind::Text,
+        "The id of the command within its stream. A command that is sent a second time with the same id is executed once",
+    ),
+    optional(
+        "expected_version",
+        Kind::Number,
+        "Execute the command only if the stream has this version",
+    ),
+    optional(
+        "correlation_id",
+        Kind::Text,
+        "The conversation that the command belongs to",
+    ),
+    optional(
+        "causation_id",
+        Kind::Text,
+        "The id of the message that leads to the command",
+    ),
+];
+
+/// The tool of one type of commands.
+#[derive(Debug)]
+pub struct Command {
+    name: String,
+    category: String,
+    command: String,
+    schema: Value,
+}
+
+/// Reads the active domain.
+pub async fn of_domain(host: &dyn Host) -> Result<Vec<Command>, Failed> {
+    let path = ["v1", "domain", "openapi.json"];
+    let document = ask(host, Request::get(&path)).await?;
+    let document: Value = serde_json::from_str(document.get())
+        .map_err(|_| Failed::new("the description of the domain is not JSON"))?;
+    Ok(of_document(&document))
+}
+
+fn of_document(document: &Value) -> Vec<Command> {
+    let mut commands = Vec::new();
+    let mut names = HashSet::new();
+    let paths = document["paths"].as_object();
+    for (path, item) in paths.into_iter().flatten() {
+        let segments: Vec<String> = path.split('/').map(decoded).collect();
+        let ["", "v1", "domain", category, "{key}", command] =
+            segments.iter().map(String::as_str).collect::<Vec<_>>()[..]
+        else {
+            continue;
+        };
+        let body = &item["post"]["requestBody"]["content"]["application/json"]["schema"];
+        let base = name_of(category, command);
+        let mut name = base.clone();
+        let mut number = 1;
+        while !names.insert(name.clone()) {
+            number += 1;
+            name = format!("{base}_{number}");
+        }
+        commands.push(Command {
+            name,
+            category: category.to_owned(),
+            command: command.to_owned(),
+            schema: complete(body, &document["components"]["schemas"]),
+        });
+        if commands.len() == TOOLS_MAX {
+            break;
+        }
+    }
+    commands
+}
+
+/// A name of the characters that all clients take.
+fn name_of(category: &str, command: &str) -> String {
+    let fit = |c: char| match c {
+        c if c.is_ascii_alphanumeric() => c,
+        _ => '_',
+    };
+    let name = format!("{category}_{command}");
+    let name: String = name.chars().map(fit).take(NAME_CHARS_MAX - 12).collect();
+    format!("{PREFIX}{name}")
+}
+
+/// The text of a percent-encoded segment.
+fn decoded(segment: &str) -> String {
+    let bytes = segment.as_bytes();
+    let (mut decoded, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let digits = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// A schema with the definitions that it refers to.
+fn complete(schema: &Value, schemas: &Value) -> Value {
+    let mut definitions = Map::new();
+    let mut schema = schema.clone();
+    let mut open = BTreeSet::new();
+    refer(&mut schema, &mut open);
+    while let Some(name) = open.pop_first() {
+        if definitions.contains_key(&name) {
+            continue;
+        }
+        let mut definition = schemas[&name].clone();
+        refer(&mut definition, &mut open);
+        definitions.insert(name, definition);
+    }
+    let complete = json!({"schema": schema, "definitions": definitions});
+    match complete.to_string().len() <= SCHEMA_BYTES_MAX {
+        true => complete,
+        false => json!({"schema": {}, "definitions": {}}),
+    }
+}
+
+/// Lets references lead to definitions next to the schema, and collects their names.
+fn refer(value: &mut Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(target) if name == "$ref" => {
+                        if let Some(of) = target.strip_prefix(SCHEMAS) {
+                            names.insert(of.to_owned());
+                            *target = format!("#/$defs/{of}");
+                        }
+                    }
+                    other => refer(other, names),
+                }
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|it| refer(it, names)),
+        _ => {}
+    }
+}
+
+impl Command {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tool as clients see it.
+    pub fn described(&self) -> Value {
+        let (category, command) = (&self.category, &self.command);
+        let mut input = schema(PARAMETERS);
+        let mut data = self.schema["schema"].clone();
+        if let Some(data) = data.as_object_mut()
+            && !data.contains_key("$ref")
+        {
+            data.insert("description".to_owned(), "The data of the command".into());
+        }
+        input["properties"]["data"] = data;
+        if self.schema["definitions"]
+            .as_object()
+            .is_some_and(|it| !it.is_empty())
+        {
+            input["$defs"] = self.schema["definitions"].clone();
+        }
+        let title = format!("Command {command} of {category}");
+        json!({
+            "name": self.name,
+            "title": title,
+            "description": format!(
+                "Executes the command {command:?} on the stream {category}-KEY. The domain may reject it; then nothing is stored."
+            ),
+            "inputSchema": input,
+            "annotations": {
+                "title": title,
+                "readOnlyHint": false,
+                "destructiveHint": true,
+                "idempotentHint": false,
+                "openWorldHint": false,
+            },
+        })
+    }
+
+    /// Executes a command.
+    pub async fn call(&self, given: Members, host: &dyn Host) -> Result<Outcome, Wrong> {
+        let given = Arguments::of(given, PARAMETERS)?;
+        let mut headers = Vec::new();
+        for (name, header) in [
+            ("command_id", "idempotency-key"),
+            ("correlation_id", "quipu-correlation-id"),
+            ("causation_id", "quipu-causation-id"),
+        ] {
+            if let Some(value) = given.text(name) {
+                if value.chars().any(char::is_control) {
+                    return Err(Wrong::params(format!("{name} has a control character")));
+                }
+                headers.push((header, value));
+            }
+        }
+        if let Some(version) = given.number("expected_version") {
+            headers.push(("if-match", format!("\"{version}\"")));
+        }
+        let key = given.required("key");
+        let path = ["v1", "domain", &self.category, &key, &self.command];
+        let request = Request {
+            method: Method::Post,
+            headers,
+            body: given.json("data"),
+            ..Request::get(&path)
+        };
+        Ok(ask(host, request).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_is_a_tool_with_its_schema() {
+        let document = json!({
+            "paths": {
+                "/v1/domain/account/{key}/open": {"post": {"requestBody": {"content": {"application/json": {
+                    "schema": {"$ref": "#/components/schemas/AccountOpen"}}}}}},
+                "/v1/domain/account/{key}/take%20out": {"post": {}},
+                "/v1/domain/account/{key}/take_out": {"post": {}},
+                "/v1/views/accounts": {"get": {}},
+            },
+            "components": {"schemas": {
+                "AccountOpen": {"type": "object", "properties": {"owner": {"$ref": "#/components/schemas/Owner"}}},
+                "Owner": {"anyOf": [{"type": "string"}, {"$ref": "#/components/schemas/AccountOpen"}]},
+                "Other": {},
+            }},
+        });
+        let commands = of_document(&document);
+        let names: Vec<&str> = commands.iter().map(Command::name).collect();
+        let expected = [
+            "command_account_open",
+            "command_account_take_out",
+            "command_account_take_out_2",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(commands[1].command, "take out");
+        let input = &commands[0].described()["inputSchema"];
+        assert_eq!(
+            input["properties"]["data"],
+            json!({"$ref": "#/$defs/AccountOpen"})
+        );
+        let defined: Vec<&String> = input["$defs"].as_object().unwrap().keys().collect();
+        assert_eq!(defined, ["AccountOpen", "Owner"]);
+        assert!(!input.to_string().contains("components"));
+    }
+}
