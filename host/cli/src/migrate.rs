@@ -73,7 +73,7 @@ impl Migrate {
 async fn prove(url: &StoreUrl) -> Result<Proving> {
     let store = store::open(url).await?;
     let bar = bar();
-    let mut show = |proving: &Proving| {
+    let mut show = |proving: Proving| {
         bar.set_length(proving.head.0);
         bar.set_position(proving.position.0);
     };
