@@ -161,15 +161,17 @@ impl Run<'_> {
                     .stream
                     .as_deref()
                     .and_then(|it| StreamId::new(it).ok());
-                let place = match stream {
-                    Some(stream) => (stream, Version(wrong.version)),
-                    None => (log(), Version(wrong.position.0)),
+                let position = match stream {
+                    Some(_) => wrong.position,
+                    // Of what is missing.
+                    None => Position(wrong.version),
                 };
+                let place = (stream.unwrap_or_else(log), Version(wrong.version));
                 let name = FindingName::at(Kind::Digest, &place.0, place.1);
                 self.find(
                     verified,
                     Kind::Digest,
-                    (name, wrong.position),
+                    (name, position),
                     place,
                     wrong.text,
                 );
