@@ -264,7 +264,7 @@ async fn a_file_of_the_first_format_can_be_imported(place: Place) {
     let file = exported(&source).await;
     let mut old = text(&file).to_owned();
     for (new, oldest) in [
-        ("\"format\":5", "\"format\":1"),
+        ("\"format\":6", "\"format\":1"),
         ("\"dropped\":0,", ""),
         ("\"anchors\":0,", ""),
         (",\"categories\":[\"account\"]", ""),
