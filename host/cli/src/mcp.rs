@@ -13,9 +13,9 @@ use quipu_mcp::{ANSWER_BYTES_MAX, Answer, Host, MESSAGE_BYTES_MAX, Request, Sess
 /// How long an operation of a tool may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Offer tools for agents over stdin and stdout, by the Model Context Protocol
+/// Offer tools for agents over stdin and stdout
 ///
-/// A program that runs agents starts this command. The tools send requests to a host, with the
+/// Speaks the Model Context Protocol (MCP). A program that runs agents starts this command. The tools send requests to a host, with the
 /// rights of the token. They only read, unless --mode is act: then there is also a tool for each type
 /// of commands. Ends when stdin ends.
 #[derive(Debug, Args)]

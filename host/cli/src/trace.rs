@@ -17,7 +17,7 @@ const LEVELS_MAX: usize = 8;
 /// Digits of a digest: enough to name a module in other commands.
 const DIGEST_DIGITS: usize = 12;
 
-/// Show the causes and the consequences of an event, a command or a conversation
+/// Show the causes and the consequences of an event or a command
 ///
 /// Prints a tree: a message is followed by those that it led to, as their causation id says. Events
 /// with the same correlation id belong to one conversation. Rejected commands are part of it, as

@@ -37,20 +37,20 @@ pub async fn event(given: &Arguments, host: &dyn Host) -> Outcome {
         ask(host, state(version)).await,
     );
     let mut result = Members::default();
-    result.set("event", share(event));
+    result.set("event", share(&event));
     if let Some(digest) = &digest {
         let module = ask(host, Request::get(&["v1", "modules", digest])).await;
-        result.set("module", part(module.map(about)));
+        result.set("module", part(module.map(|it| about(&it))));
     }
     if let (Ok(before), Ok(after)) = (&before, &after) {
         let shown = |state: &RawValue| Members::of(state)?.get("state").map(ToOwned::to_owned);
         if let (Some(before), Some(after)) = (shown(before), shown(after)) {
-            result.set("changes", share(diff::changes(&before, &after)));
+            result.set("changes", share(&diff::changes(&before, &after)));
         }
     }
     result.set("state_before", part(before));
     result.set("state_after", part(after));
-    result.set("trace", share(tree));
+    result.set("trace", share(&tree));
     Ok(result.into_raw())
 }
 
@@ -113,11 +113,11 @@ async fn explained(rejection: Box<RawValue>, host: &dyn Host) -> Box<RawValue> {
     let digest = parts.text("module");
     let met = read::state(&stream, parts.number("version"), digest.clone());
     let mut result = Members::default();
-    result.set("rejection", share(rejection));
+    result.set("rejection", share(&rejection));
     result.set("state_met", part(ask(host, met).await));
     if let Some(digest) = digest {
         let module = ask(host, Request::get(&["v1", "modules", &digest])).await;
-        result.set("module", part(module.map(about)));
+        result.set("module", part(module.map(|it| about(&it))));
     }
     result.into_raw()
 }
@@ -147,8 +147,8 @@ pub async fn difference(given: &Arguments, host: &dyn Host) -> Outcome {
 }
 
 /// The name and the version of a module.
-fn about(module: Box<RawValue>) -> Box<RawValue> {
-    let mut module = Members::of(&module).unwrap_or_default();
+fn about(module: &RawValue) -> Box<RawValue> {
+    let mut module = Members::of(module).unwrap_or_default();
     let shown = ["digest", "name", "version"];
     module.0.retain(|(name, _)| shown.contains(&&**name));
     module.into_raw()
@@ -157,12 +157,12 @@ fn about(module: Box<RawValue>) -> Box<RawValue> {
 /// A part of a result, or why it is missing.
 fn part(outcome: Outcome) -> Box<RawValue> {
     match outcome {
-        Ok(value) => share(value),
+        Ok(value) => share(&value),
         Err(failed) => failed.note(),
     }
 }
 
 /// A part takes at most a fifth of a result.
-fn share(value: Box<RawValue>) -> Box<RawValue> {
-    fit(&value, RESULT_BYTES_MAX / 5)
+fn share(value: &RawValue) -> Box<RawValue> {
+    fit(value, RESULT_BYTES_MAX / 5)
 }

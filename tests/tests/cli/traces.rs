@@ -20,7 +20,15 @@ fn traced(endpoint: &str) -> Served {
     std::fs::write(modules.join("account.wasm"), examples::account()).unwrap();
     let store = format!("sqlite:{}", dir.path().join("q.db").display());
     let modules = modules.display().to_string();
-    let args = ["serve", "--store", &store, "--listen", "127.0.0.1:0", "--modules", &modules];
+    let args = [
+        "serve",
+        "--store",
+        &store,
+        "--listen",
+        "127.0.0.1:0",
+        "--modules",
+        &modules,
+    ];
     let mut command = quipu(&args);
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
     command.env("OTEL_SERVICE_NAME", "bank");
@@ -113,7 +121,10 @@ fn a_command_is_one_trace_below_the_span_of_its_caller() {
         }
     }
     names.sort_unstable();
-    assert_eq!(names, ["quipu.commit", "quipu.decide", "quipu.load", "quipu.queue"]);
+    assert_eq!(
+        names,
+        ["quipu.commit", "quipu.decide", "quipu.load", "quipu.queue"]
+    );
     let attributes = command["attributes"].to_string();
     for part in ["account-1", "accepted", "quipu.position", "quipu.module"] {
         assert!(attributes.contains(part), "{part}: {attributes}");
