@@ -3,7 +3,7 @@
 use quipu::model::ExpectedVersion::{Any, NoStream};
 use quipu::model::{Position, Timestamp, Version};
 use quipu::store::{
-    Direction, Error, EventReader, Filter, Import, Outcome, Store, StreamFilter, StreamPage,
+    Direction, Error, EventReader, Filter, Head, Import, Outcome, Store, StreamFilter, StreamPage,
 };
 use quipu_tests::build::{mark, noted, stream, truncate, whole};
 use quipu_tests::{Place, build, log, on_every_store};
