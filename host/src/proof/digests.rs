@@ -168,13 +168,7 @@ impl Run<'_> {
                 };
                 let place = (stream.unwrap_or_else(log), Version(wrong.version));
                 let name = FindingName::at(Kind::Digest, &place.0, place.1);
-                self.find(
-                    verified,
-                    Kind::Digest,
-                    (name, position),
-                    place,
-                    wrong.text,
-                );
+                self.find(verified, Kind::Digest, (name, position), place, wrong.text);
             }
         }
     }
