@@ -104,7 +104,7 @@ async fn list(visitor: &Visitor, name: &str) -> Result<Markup> {
             @if page.parked > 0 { " Events are parked for " (layout::count(page.parked, "document or stream", "documents and streams")) "." }
         }
         @if page.documents.is_empty() { p { "No document on this page." } }
-        @else { (layout::table("Documents", &["Key", "Document", "Change"], rows)) }
+        @else { (layout::table("Documents", &["Key", "Document", "Change"], &rows)) }
         (layout::pager(None, next))
         (layout::same_as(visitor, &format!("view {}{flags}", quoted(name)), &path))
     })

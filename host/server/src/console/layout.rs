@@ -79,11 +79,11 @@ pub fn page(visitor: &Visitor, tab: Tab, title: &str, body: Result<Markup>) -> R
             (body)
         }
     };
-    respond(status, title, html! { (head) (main) })
+    respond(status, title, &html! { (head) (main) })
 }
 
 /// A whole document.
-pub fn respond(status: StatusCode, title: &str, body: Markup) -> Response {
+pub fn respond(status: StatusCode, title: &str, body: &Markup) -> Response {
     let document = html! {
         (DOCTYPE)
         html lang="en" {
@@ -131,7 +131,7 @@ pub fn part(what: &str, body: Result<Markup>) -> Markup {
 }
 
 /// A table that scrolls in its own region.
-pub fn table(name: &str, columns: &[&str], rows: Markup) -> Markup {
+pub fn table(name: &str, columns: &[&str], rows: &Markup) -> Markup {
     html! {
         div.scroll tabindex="0" role="group" aria-label=(name) {
             table {

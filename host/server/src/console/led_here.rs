@@ -44,7 +44,7 @@ pub fn page(app: &App, mut request: Request) -> Option<Response> {
             p { a href=(here) { "Continue" } }
         }
     };
-    let page = layout::respond(StatusCode::OK, "A link led here", body);
+    let page = layout::respond(StatusCode::OK, "A link led here", &body);
     let mut page = protected(with_no_store(page));
     pages::protect(&mut page, None);
     Some(page)

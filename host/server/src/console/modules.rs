@@ -62,16 +62,16 @@ async fn lists(visitor: &Visitor) -> Result<Markup> {
     Ok(html! {
         h2 { "Active plan: " (history.plan) }
         @if active.is_empty() { p { "Nothing is active. Deploy a component: " code { "quipu deploy FILE" } } }
-        @else { (layout::table("Active components", &columns, html! { @for it in active { (row(it)) } })) }
+        @else { (layout::table("Active components", &columns, &html! { @for it in active { (row(it)) } })) }
         h2 { "History" }
         @if history.deployments.is_empty() { p.note { "Nothing was ever activated." } }
         @else {
-            (layout::table("Deployments", &columns, html! { @for it in history.deployments.iter().rev().take(DEPLOYMENTS) { (row(it)) } }))
+            (layout::table("Deployments", &columns, &html! { @for it in history.deployments.iter().rev().take(DEPLOYMENTS) { (row(it)) } }))
             @if history.deployments.len() > DEPLOYMENTS { p.note { "Older deployments are not shown." } }
         }
         h2 { "Stored modules" }
         @if modules.modules.is_empty() { p.note { "No module is stored." } }
-        @else { (layout::table("Modules", &["Module", "Name", "Uploaded at", "Size", "State"], stored)) }
+        @else { (layout::table("Modules", &["Module", "Name", "Uploaded at", "Size", "State"], &stored)) }
         (layout::same_as(visitor, "deployments", "/v1/deployments"))
     })
 }
@@ -163,7 +163,7 @@ fn report(it: &SummaryView) -> Markup {
     html! {
         (layout::facts(&facts))
         @if it.objections.is_empty() { p.note { "It had no objection." } }
-        @else { (layout::table("Objections", &["Kind", "Count", "Effect", "Objection"], rows)) }
+        @else { (layout::table("Objections", &["Kind", "Count", "Effect", "Objection"], &rows)) }
     }
 }
 
@@ -214,7 +214,7 @@ async fn module(visitor: &Visitor, digest: &str) -> Result<Markup> {
         }
         @if !it.projections.is_empty() {
             h2 { "Projections" }
-            (layout::table("Projections", &["Projection", "Version", "Events", "Indexes"], projections))
+            (layout::table("Projections", &["Projection", "Version", "Events", "Indexes"], &projections))
         }
         (layout::same_as(visitor, &format!("events --module {}", quoted(&it.digest)), &path))
     })
@@ -234,6 +234,6 @@ fn types(name: &str, types: &[TypeView]) -> Markup {
     layout::table(
         name,
         &["Type", "Schema version", "Older names", "Content"],
-        rows,
+        &rows,
     )
 }

@@ -44,7 +44,7 @@ fn configuration(visitor: &Visitor) -> Markup {
         @if settings.is_empty() { p.note { "The program that contains this host does not say." } }
         @else {
             p.note { "As the host was started with it. Secrets are not shown. " code { "quipu config --sources" } " prints the same of a file." }
-            (layout::table("Configuration", &["Key", "Value", "Source"], rows))
+            (layout::table("Configuration", &["Key", "Value", "Source"], &rows))
         }
     }
 }
@@ -70,7 +70,7 @@ async fn tokens(visitor: &Visitor) -> Result<Markup> {
     };
     Ok(html! {
         @if list.tokens.is_empty() { p { "There are no tokens, so everybody who reaches the host may do everything. The first one closes it: " code { "quipu token create NAME --role admin" } } }
-        @else { (layout::table("Tokens", &["Name", "Role", "Only", "Made at", "Last used at", "State"], rows)) }
+        @else { (layout::table("Tokens", &["Name", "Role", "Only", "Made at", "Last used at", "State"], &rows)) }
     })
 }
 
@@ -88,7 +88,7 @@ async fn tenants(visitor: &Visitor) -> Result<Markup> {
     };
     Ok(html! {
         @if list.tenants.is_empty() { p.note { "There are no tenants." } }
-        @else { (layout::table("Tenants", &["Tenant", "Created at", "State", "Store"], rows)) }
+        @else { (layout::table("Tenants", &["Tenant", "Created at", "State", "Store"], &rows)) }
     })
 }
 
@@ -136,7 +136,7 @@ async fn records(visitor: &Visitor) -> Result<Markup> {
     ];
     Ok(html! {
         @if page.records.is_empty() { p.note { "There is no record." } }
-        @else { (layout::table("Audit", &columns, rows)) }
+        @else { (layout::table("Audit", &columns, &rows)) }
         (layout::pager(newer, older))
         p { "Check the chain of digests: " code { "quipu audit --verify" } }
         (layout::same_as(visitor, "audit", &path))

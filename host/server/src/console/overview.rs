@@ -230,7 +230,7 @@ impl Parts {
                 }
             }
         };
-        Ok(layout::table("Projections", &columns, rows))
+        Ok(layout::table("Projections", &columns, &rows))
     }
 }
 

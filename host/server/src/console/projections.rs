@@ -59,7 +59,7 @@ async fn all(visitor: &Visitor) -> Result<Markup> {
     ];
     Ok(html! {
         @if list.projections.is_empty() { p { "There are no projections. A component defines them: see " code { "quipu new NAME --kind projection" } } }
-        @else { (layout::table("Projections", &columns, rows)) }
+        @else { (layout::table("Projections", &columns, &rows)) }
         (layout::same_as(visitor, "projections", "/v1/projections"))
     })
 }
@@ -160,7 +160,7 @@ fn compared(it: &ComparisonView) -> Markup {
             (it.only_active) " only in the active build, " (it.only_next) " only in the rebuild"
             @if !it.complete { "; not all documents were compared" } "."
         }
-        @if !it.examples.is_empty() { (layout::table("Documents that differ", &["Key", "Active", "Rebuild"], rows)) }
+        @if !it.examples.is_empty() { (layout::table("Documents that differ", &["Key", "Active", "Rebuild"], &rows)) }
     }
 }
 
@@ -196,7 +196,7 @@ async fn parked(visitor: &Visitor, name: &str) -> Result<Markup> {
     Ok(html! {
         @if page.events.is_empty() { p.note { "No event is parked." } }
         @else {
-            (layout::table("Parked events", &["Position", "Of", "Parked at", "Attempts", "Error"], rows))
+            (layout::table("Parked events", &["Position", "Of", "Parked at", "Attempts", "Error"], &rows))
             p { "After a fix, retry them: " code { "quipu projection " (Shown(&quoted(name))) " retry-parked" } }
         }
         (layout::pager(None, older))

@@ -47,7 +47,7 @@ pub fn page(visitor: &Visitor, refused: Option<&Problem>) -> Response {
     let status = refused
         .map(|problem| problem.status)
         .and_then(|it| StatusCode::from_u16(it).ok());
-    layout::respond(status.unwrap_or(StatusCode::UNAUTHORIZED), "Sign in", body)
+    layout::respond(status.unwrap_or(StatusCode::UNAUTHORIZED), "Sign in", &body)
 }
 
 /// Whether an address is one of a page of the console, so that a form leads nowhere else.

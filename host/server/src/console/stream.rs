@@ -154,7 +154,7 @@ fn differing(before: &RawValue, after: &RawValue) -> Markup {
     };
     html! {
         @if found.is_empty() { p.note { "Nothing differs." } }
-        @else { (layout::table("Differences", &["Place", "Before", "After"], rows)) }
+        @else { (layout::table("Differences", &["Place", "Before", "After"], &rows)) }
         @if has_more { p.note { "Further differences are not shown." } }
     }
 }

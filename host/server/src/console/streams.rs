@@ -77,7 +77,7 @@ async fn list(visitor: &Visitor) -> Result<Markup> {
     };
     Ok(html! {
         @if page.streams.is_empty() { p.note { "There are no such streams." } }
-        @else { (layout::table("Streams", &["Stream", "Version", "Last event", "Marks"], rows)) }
+        @else { (layout::table("Streams", &["Stream", "Version", "Last event", "Marks"], &rows)) }
         (layout::pager(None, next))
         (layout::same_as(visitor, "streams", &format!("/v1/streams?{query}")))
     })

@@ -52,8 +52,35 @@ impl Found {
     /// # Errors
     /// When the reader may not read the log.
     pub async fn of(visitor: &Visitor, id: &str, before: Option<u64>) -> Result<Self> {
+        let given = BTreeSet::from([id.to_owned()]);
+        let mut found = Self::search(visitor, given.clone(), before).await?;
+        // Effects of effects have the same correlation, which is not known before the end of the
+        // first search.
+        let correlations = found
+            .events
+            .iter()
+            .filter_map(|event| event.commit.correlation_id.clone());
+        let ids: BTreeSet<String> = given.iter().cloned().chain(correlations).collect();
+        if ids != given {
+            found = Self::search(visitor, ids, before).await?;
+        }
+        if visitor.may(Action::ReadPayload).is_ok() {
+            let page = visitor
+                .get::<Rejections>("/v1/rejections?limit=100")
+                .await?;
+            let page = page.into_value().rejections;
+            found.rejections = page.into_iter().filter(|it| it.command_id == id).collect();
+        }
+        Ok(found)
+    }
+
+    /// Searches the log backward for events that are about one of these ids, or led to one that is.
+    async fn search(
+        visitor: &Visitor,
+        mut ids: BTreeSet<String>,
+        before: Option<u64>,
+    ) -> Result<Self> {
         let mut found = Self::default();
-        let mut ids = BTreeSet::from([id.to_owned()]);
         let mut after = before;
         for number in 0..PAGES {
             let after_part = after.map_or_else(String::new, |it| format!("&after={it}"));
@@ -67,7 +94,6 @@ impl Found {
             for event in page.events {
                 if found.events.len() < FOUND_MAX && is_about(&event, &ids) {
                     // Causes are before their effects, so what led to this event is found further on.
-                    ids.extend(event.commit.correlation_id.clone());
                     ids.extend(event.commit.causation_id.clone());
                     found.events.push(event);
                 }
@@ -78,13 +104,6 @@ impl Found {
             }
         }
         found.events.reverse();
-        if visitor.may(Action::ReadPayload).is_ok() {
-            let page = visitor
-                .get::<Rejections>("/v1/rejections?limit=100")
-                .await?;
-            let page = page.into_value().rejections;
-            found.rejections = page.into_iter().filter(|it| it.command_id == id).collect();
-        }
         Ok(found)
     }
 

@@ -226,7 +226,7 @@ pub fn events(name: &str, events: &[Event], with_stream: bool) -> Markup {
             }
         }
     };
-    layout::table(name, &columns, rows)
+    layout::table(name, &columns, &rows)
 }
 
 /// A table of rejections.
@@ -261,5 +261,5 @@ pub fn rejections(rejections: &[&Rejection]) -> Markup {
             }
         }
     };
-    layout::table("Rejections", &columns, rows)
+    layout::table("Rejections", &columns, &rows)
 }
