@@ -85,7 +85,7 @@ pub async fn rejection(given: &Arguments, host: &dyn Host) -> Outcome {
             .maybe("category", given.text("category"))
             .maybe("before", before)
             .with("limit", limit);
-        let page = Members::of(&*ask(host, page).await?).unwrap_or_default();
+        let page = Members::of(&ask(host, page).await?).unwrap_or_default();
         for rejection in page.elements("rejections").unwrap_or_default() {
             if Members::of(&rejection).is_some_and(|it| is_wanted(&it)) {
                 return Ok(explained(rejection, host).await);

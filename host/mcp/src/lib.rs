@@ -77,6 +77,10 @@ impl Request {
     }
 
     /// The same with a parameter.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers and texts are given directly"
+    )]
     fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self

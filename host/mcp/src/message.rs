@@ -18,11 +18,11 @@ pub struct Wrong {
 }
 
 impl Wrong {
-    pub fn parse(why: impl ToString) -> Self {
+    pub fn parse(why: impl Into<String>) -> Self {
         Self::new(-32700, why)
     }
 
-    pub fn request(why: impl ToString) -> Self {
+    pub fn request(why: impl Into<String>) -> Self {
         Self::new(-32600, why)
     }
 
@@ -31,14 +31,14 @@ impl Wrong {
         Self::new(-32601, format!("there is no method {name:?}"))
     }
 
-    pub fn params(why: impl ToString) -> Self {
+    pub fn params(why: impl Into<String>) -> Self {
         Self::new(-32602, why)
     }
 
-    fn new(code: i32, why: impl ToString) -> Self {
+    fn new(code: i32, why: impl Into<String>) -> Self {
         Self {
             code,
-            message: why.to_string(),
+            message: why.into(),
         }
     }
 }
@@ -86,14 +86,14 @@ impl<'a> Message<'a> {
             let why = format!("a message has at most {MESSAGE_BYTES_MAX} bytes");
             return Err((None, Wrong::request(why)));
         }
-        let text: &RawValue =
-            serde_json::from_slice(bytes).map_err(|error| (None, Wrong::parse(error)))?;
+        let text: &RawValue = serde_json::from_slice(bytes)
+            .map_err(|error| (None, Wrong::parse(error.to_string())))?;
         if text.get().starts_with('[') {
             let why = "batches are not taken; send one message at a time";
             return Err((None, Wrong::request(why)));
         }
-        let parts: Parts<'_> =
-            serde_json::from_str(text.get()).map_err(|error| (None, Wrong::request(error)))?;
+        let parts: Parts<'_> = serde_json::from_str(text.get())
+            .map_err(|error| (None, Wrong::request(error.to_string())))?;
         let id = match parts.id.map(checked_id) {
             None => None,
             Some(Ok(id)) => Some(id),

@@ -87,7 +87,9 @@ impl Session {
     ) -> Result<Box<RawValue>, Wrong> {
         let params = match params.map(RawValue::get) {
             None | Some("null") => Members::default(),
-            Some(text) => serde_json::from_str(text).map_err(Wrong::params)?,
+            Some(text) => {
+                serde_json::from_str(text).map_err(|error| Wrong::params(error.to_string()))?
+            }
         };
         match method {
             "initialize" => self.initialize(&params),

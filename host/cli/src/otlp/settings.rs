@@ -105,7 +105,7 @@ impl Settings {
             resource,
             sampler: sampler(
                 given("OTEL_TRACES_SAMPLER"),
-                given("OTEL_TRACES_SAMPLER_ARG"),
+                given("OTEL_TRACES_SAMPLER_ARG").as_deref(),
             )?,
         }))
     }
@@ -161,9 +161,9 @@ fn resource(attributes: Option<String>, service: Option<String>) -> Vec<(String,
     resource
 }
 
-fn sampler(name: Option<String>, argument: Option<String>) -> Result<Sampler, String> {
+fn sampler(name: Option<String>, argument: Option<&str>) -> Result<Sampler, String> {
     let name = name.unwrap_or_else(|| "parentbased_always_on".to_owned());
-    let ratio = || match &argument {
+    let ratio = || match argument {
         None => Ok(1.0),
         Some(text) => {
             let ratio = text.trim().parse().ok();
@@ -277,9 +277,8 @@ mod tests {
     fn a_caller_decides_for_its_trace() {
         let on = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let off = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-        let named = |name: &str, argument: &str| {
-            sampler(Some(name.to_owned()), Some(argument.to_owned())).unwrap()
-        };
+        let named =
+            |name: &str, argument: &str| sampler(Some(name.to_owned()), Some(argument)).unwrap();
         let by_default = sampler(None, None).unwrap();
         assert!(
             by_default.wants(None) && by_default.wants(Some(on)) && !by_default.wants(Some(off))
