@@ -132,13 +132,11 @@ impl Front {
         let name = &*asked.name;
         let token = asked.token.as_deref();
         let identities = self.tenants.take_identities();
+        let has_form = |token: &str| is_token(token) || (identities && Identities::is_token(token));
+        let is_certified = identities && asked.visit.names().is_some();
         match token {
-            None if !(identities && asked.visit.names().is_some()) => {
-                return Err(Unknown::from(Refused::Missing).into());
-            }
-            Some(token) if !is_token(token) && !(identities && Identities::is_token(token)) => {
-                return Err(forbidden(name));
-            }
+            None if !is_certified => return Err(Unknown::from(Refused::Missing).into()),
+            Some(token) if !has_form(token) => return Err(forbidden(name)),
             _ => {}
         }
         let listed = self.app.host.tenants().find(name).await?;
