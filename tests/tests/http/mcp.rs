@@ -28,18 +28,18 @@ async fn message(server: &Server, token: Option<&str>, message: &Value) -> Answe
     .await
 }
 
-fn request(method: &str, params: Value) -> Value {
+fn request(method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
 
 /// Calls a tool. Returns its result.
 async fn called(server: &Server, token: Option<&str>, tool: &str, arguments: Value) -> Value {
-    let call = request("tools/call", json!({"name": tool, "arguments": arguments}));
+    let call = request("tools/call", &json!({"name": tool, "arguments": arguments}));
     message(server, token, &call).await.ok()["result"].clone()
 }
 
 async fn tools(server: &Server, token: Option<&str>) -> Vec<Value> {
-    let listed = message(server, token, &request("tools/list", json!({})))
+    let listed = message(server, token, &request("tools/list", &json!({})))
         .await
         .ok();
     listed["result"]["tools"].as_array().unwrap().clone()
@@ -49,7 +49,7 @@ fn initialize() -> Value {
     let client = json!({"name": "test", "version": "1"});
     request(
         "initialize",
-        json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}),
+        &json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client}),
     )
 }
 
@@ -78,7 +78,7 @@ async fn by_default_no_tool_writes() {
     }
     let before = server.get("/v1/events").await.text;
     let call = json!({"name": "command_account_deposit", "arguments": {"key": "1", "data": {"amount": 1}}});
-    let refused = message(&server, None, &request("tools/call", call))
+    let refused = message(&server, None, &request("tools/call", &call))
         .await
         .ok();
     assert_eq!(refused["error"]["code"], -32602);
@@ -196,7 +196,7 @@ async fn the_rights_of_tools_are_those_of_http() {
     }
     assert!(denied > 20, "{denied}");
     // Who is not known has no tools at all.
-    let unknown = message(&server, None, &request("tools/list", json!({}))).await;
+    let unknown = message(&server, None, &request("tools/list", &json!({}))).await;
     unknown.problem(401, "unauthorized");
     let unknown = message(&server, Some("qp_wrong"), &initialize()).await;
     unknown.problem(401, "unauthorized");
@@ -226,7 +226,7 @@ async fn a_planted_instruction_is_only_data_of_results() {
     let described = async || {
         let first = message(&server, None, &initialize()).await.text;
         first
-            + &message(&server, None, &request("tools/list", json!({})))
+            + &message(&server, None, &request("tools/list", &json!({})))
                 .await
                 .text
     };
