@@ -16,6 +16,7 @@ mod answering;
 mod appends;
 mod audit;
 mod budget;
+mod callers;
 mod can;
 mod changes;
 mod commands;

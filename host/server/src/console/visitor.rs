@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use super::layout::{self, Tab};
 use super::session::Sessions;
 use super::{ConsoleMode, sign_in};
-use crate::access::{self, SignedIn};
+use crate::callers::{self, SignedIn};
 use crate::answering::Visit;
 use crate::failure::{Failure, Result};
 use crate::request::away;
@@ -94,7 +94,7 @@ impl FromRequestParts<App> for Visitor {
                     Code::Unauthorized,
                     "who may do what has changed; sign in again",
                 )),
-                false => access::recheck(app, &session.caller).await,
+                false => callers::recheck(app, &session.caller).await,
             };
             return match checked {
                 Ok(()) => {
@@ -111,7 +111,7 @@ impl FromRequestParts<App> for Visitor {
         }
         // A client certificate may say who it is, or nobody is asked.
         let visit = visitor.visit.clone();
-        match access::identify(app, &HeaderMap::new(), &visit).await {
+        match callers::identify(app, &HeaderMap::new(), &visit).await {
             Ok(caller) => {
                 visitor.caller = caller;
                 Ok(visitor)
@@ -272,7 +272,7 @@ impl Visitor {
         request.extensions_mut().insert(self.visit.clone());
         let _ = call(&self.shared.api, request).await?;
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
-        let caller = access::identify(&self.app, &headers, &self.visit).await?;
+        let caller = callers::identify(&self.app, &headers, &self.visit).await?;
         // The token of a host that asks nobody proves nothing.
         caller.id().map(|_| caller.clone()).ok_or_else(wrong)
     }

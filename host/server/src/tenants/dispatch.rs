@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 
 use super::Tenants;
 use super::slots::{Lease, Served};
-use crate::access::{self, Unknown, known_by};
+use crate::callers::{Unknown, bearer, known_by};
 use crate::answering::Visit;
 use crate::deed::Deed;
 use crate::failure::{Failure, Result};
@@ -93,7 +93,7 @@ struct Asked {
 impl Asked {
     fn of(request: &Request) -> Result<Self> {
         let name = headers::tenant(request.headers())?;
-        let token = access::bearer(request.headers())?;
+        let token = bearer(request.headers())?;
         Ok(Self {
             name: name.unwrap_or_default().to_owned(),
             path: request.uri().path().to_owned(),
