@@ -299,7 +299,9 @@ fn a_drill_passes_and_fails() {
     let (before, after) = file.rsplit_once(r#""data":{"amount":5}"#).unwrap();
     let changed = format!(r#"{before}"data":{{"amount":8}}{after}"#);
     let other = Served::start_in(tempfile::tempdir().unwrap(), &[]);
-    other.run_with(&["import"], &digests::without(&changed)).ok();
+    other
+        .run_with(&["import"], &digests::without(&changed))
+        .ok();
     let dir = other.path("shipped");
     ship(&other, &dir, &[]).ok();
     let failed = run(&["drill", &text(&dir)]);

@@ -12,8 +12,8 @@ use tokio::time::timeout_at;
 
 use super::Tenants;
 use super::slots::{Lease, Served};
-use crate::callers::{Unknown, bearer, known_by};
 use crate::answering::Visit;
+use crate::callers::{Unknown, bearer, known_by};
 use crate::deed::Deed;
 use crate::failure::{Failure, Result};
 use crate::{App, InForce, draining, headers, pages};
