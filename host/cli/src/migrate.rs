@@ -73,11 +73,11 @@ impl Migrate {
 async fn prove(url: &StoreUrl) -> Result<Proving> {
     let store = store::open(url).await?;
     let bar = bar();
-    let mut told = |proving: Proving| {
+    let mut report = |proving: Proving| {
         bar.set_length(proving.head.0);
         bar.set_position(proving.position.0);
     };
-    let proving = store::prove(&*store.reader, &*store.digests, &mut told).await;
+    let proving = store::prove(&*store.reader, &*store.digests, &mut report).await;
     bar.finish_and_clear();
     store.writer.close().await?;
     Ok(proving?)

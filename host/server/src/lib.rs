@@ -47,6 +47,7 @@ mod pace;
 mod pages;
 mod params;
 mod patience;
+mod percent;
 mod preflights;
 mod projections;
 mod rejections;

@@ -16,6 +16,7 @@ use super::administration::Serves;
 use super::answering::Visit;
 use super::failure::{Failure, Result};
 use super::params::Params;
+use super::percent::encoded;
 use super::request::JsonBytes;
 use super::tenants::call;
 use super::{App, router};
@@ -191,27 +192,13 @@ impl Operations<'_> {
 fn address(asked: &quipu_mcp::Request) -> String {
     let mut address = String::new();
     for segment in &asked.path {
-        address.push('/');
-        encode(segment, &mut address);
+        address += &format!("/{}", encoded(segment));
     }
     for (index, (name, value)) in asked.query.iter().enumerate() {
-        address.push(if index == 0 { '?' } else { '&' });
-        encode(name, &mut address);
-        address.push('=');
-        encode(value, &mut address);
+        let begin = if index == 0 { '?' } else { '&' };
+        address += &format!("{begin}{}={}", encoded(name), encoded(value));
     }
     address
-}
-
-fn encode(text: &str, to: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                to.push(char::from(byte));
-            }
-            _ => *to += &format!("%{byte:02X}"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -229,7 +216,7 @@ mod tests {
             headers: Vec::new(),
             body: None,
         };
-        let expected = "/v1/streams/a%2F..%2Fb%3Fc%23d/state?at_time=1%20%26x%3Dy%C3%A9";
+        let expected = "/v1/streams/a%2F%2E%2E%2Fb%3Fc%23d/state?at_time=1%20%26x%3Dy%C3%A9";
         assert_eq!(address(&asked), expected);
     }
 }

@@ -163,14 +163,14 @@ pub struct Proving {
 }
 
 /// Adds digests to all commits that have none, in batches. What an earlier, interrupted run has
-/// added is kept. `told` receives the progress after each batch.
+/// added is kept. `report` receives the progress after each batch.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn prove(
     reader: &dyn EventReader,
     digests: &dyn DigestStore,
-    told: &mut (dyn FnMut(Proving) + Send),
+    report: &mut (dyn FnMut(Proving) + Send),
 ) -> Result<Proving> {
     let marks = digests.marks().await?;
     let head = reader.log_head().await?;
@@ -197,7 +197,7 @@ pub async fn prove(
         digests.add(&added).await?;
         proving.added += added.len() as u64;
         proving.position = last;
-        told(proving);
+        report(proving);
     }
     if proving.wrong == 0 {
         digests.finish(marks).await?;

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use maud::{Markup, Render, html};
 use serde_json::value::RawValue;
 
+pub use crate::percent::encoded;
+
 /// The most bytes of one payload on a page.
 pub const SHOWN_MAX: usize = 64 << 10;
 /// The most bytes of a payload in a row of a table.
@@ -154,21 +156,6 @@ pub fn data(json_data: Option<&RawValue>, base64: Option<(&str, &str)>, rest_fro
         (Some(raw), None) => json(raw.get(), rest_from),
         (None, None) => json("null", rest_from),
     }
-}
-
-/// A text as a part of an address.
-pub fn encoded(text: &str) -> String {
-    let mut part = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
-                part.push(char::from(byte));
-            }
-            // A segment of only dots would change the path.
-            byte => _ = write!(part, "%{byte:02X}"),
-        }
-    }
-    part
 }
 
 /// A text as one word of a shell.
