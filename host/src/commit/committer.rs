@@ -329,7 +329,10 @@ fn judged(staged: Staged, outcome: Outcome) -> Finished {
             | (Item::Check(_), Outcome::Holds(_) | Outcome::Known(_))
     );
     if let (false, Some(run)) = (stands, &staged.run) {
-        run.kill();
+        match outcome {
+            Outcome::WrongVersion { .. } => run.outrun(),
+            _ => run.kill(),
+        }
     }
     (staged, Verdict::Outcome(outcome))
 }

@@ -13,6 +13,8 @@ static RUNS: AtomicU64 = AtomicU64::new(1);
 pub struct Run {
     id: RunId,
     dead: AtomicBool,
+    /// Whether it is dead because others wrote to the stream first.
+    outrun: AtomicBool,
     /// Items staged and not yet answered.
     staged: AtomicU32,
     /// Whether someone waits for the last of them.
@@ -25,6 +27,7 @@ impl Run {
         Self {
             id: RunId(RUNS.fetch_add(1, Ordering::Relaxed)),
             dead: AtomicBool::new(false),
+            outrun: AtomicBool::new(false),
             staged: AtomicU32::new(0),
             watched: AtomicBool::new(false),
         }
@@ -43,6 +46,17 @@ impl Run {
     /// Ends the run, because one of its appends was rejected.
     pub fn kill(&self) {
         self.dead.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the run, because others wrote to the stream first.
+    pub fn outrun(&self) {
+        self.outrun.store(true, Ordering::SeqCst);
+        self.kill();
+    }
+
+    /// Whether the run is dead because others wrote to the stream first.
+    pub fn is_outrun(&self) -> bool {
+        self.outrun.load(Ordering::SeqCst)
     }
 
     /// Counts an item that is about to be staged.

@@ -12,6 +12,7 @@ use super::brakes::Brakes;
 use super::command::Next;
 use super::pool::Pool;
 use super::replicas::Replicas;
+use super::resume::Resumes;
 use super::slot::{Slot, State, Warm};
 use super::worker::Inbox;
 use super::{Error, Shared};
@@ -29,6 +30,8 @@ pub(super) struct Executor {
     pub(super) pool: Pool,
     /// Modules that are not called for a while.
     pub(super) brakes: Brakes,
+    /// States of streams that others write to, too.
+    pub(super) resumes: Resumes,
     /// Counts commands and look-ups in their order of arrival.
     number: u64,
     /// Fuel of recent decisions: a high value counts immediately and decays slowly.
@@ -46,6 +49,7 @@ impl Executor {
             inbox: inbox.clone(),
             pool: Pool::default(),
             brakes: Brakes::default(),
+            resumes: Resumes::default(),
             number,
             recent_fuel: 0,
             apart: LinkedHashMap::new(),
@@ -132,6 +136,12 @@ impl Executor {
             return;
         };
         self.close(warm.replicas);
+        if warm.run.is_outrun() {
+            slot.is_contested = true;
+        } else if warm.run.is_dead() {
+            // After a failure of the store, its events are read once more.
+            self.resumes.clear();
+        }
         for request in &mut slot.waiting {
             request.deciding = None;
         }
@@ -150,6 +160,7 @@ impl Executor {
     /// Gives a stream a separate instance from now on, also when it is loaded later.
     pub(super) fn isolate(&mut self, stream: &StreamId, slot: &mut Slot) {
         slot.is_apart = true;
+        self.resumes.forget(stream);
         self.apart.remove(stream);
         self.apart.insert(stream.clone(), ());
         if self.apart.len() > APART_MAX {
@@ -169,7 +180,8 @@ impl Executor {
         match self.open(stream, &deployed, None, slot.is_apart) {
             Ok(replicas) => {
                 let warm = Warm::new(deployed, replicas);
-                self.begin_to_read(stream, &warm, slot.refused_snapshots);
+                let kept = self.resumes.of(stream, &warm.deployed);
+                self.begin_to_read(stream, &warm, kept, slot.refused_snapshots);
                 slot.state = State::Loading(warm);
             }
             Err(failure) => {

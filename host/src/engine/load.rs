@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Shared;
+use super::resume::Resume;
 use super::snapshots::Policy;
 use crate::deploy::Deployed;
 use crate::fold::{self, Start, Until, Unusable};
@@ -12,26 +13,56 @@ use crate::store::{self, Head, LoadPage};
 
 /// The data from which a state is folded.
 pub struct Loaded {
-    /// The snapshot to begin with. `None`: the fold begins at the first event.
-    pub start: Option<Start>,
+    /// Where the fold begins.
+    pub begin: Begin,
     /// The first events after it.
     pub page: LoadPage,
     /// Whether more events follow than the category allows. In that case none of them were read.
     pub is_too_long: bool,
 }
 
-/// Reads the snapshot to begin with, and the first events after it. The newest `passed_by`
-/// snapshots are skipped, because the guest refused them.
+/// Where the fold of a stream begins.
+pub enum Begin {
+    /// At the first event, or where the last page ended.
+    Events,
+    /// At a stored snapshot.
+    Snapshot(Start),
+    /// At a state that was kept after a conflict.
+    Kept(Resume),
+}
+
+impl Begin {
+    /// Version of the stored snapshot on which the fold rests; 0 without one.
+    fn snapshot_version(&self) -> Version {
+        match self {
+            Self::Events => Version::NONE,
+            Self::Snapshot(start) => start.version,
+            Self::Kept(kept) => kept.snapshot_version,
+        }
+    }
+}
+
+/// Reads the state to begin with, and the first events after it: the one that was kept, if it
+/// serves, otherwise a snapshot. The newest `passed_by` snapshots are skipped, because the guest
+/// refused them.
 pub async fn begin(
     shared: &Shared,
     deployed: &Deployed,
     stream: &StreamId,
+    kept: Option<Resume>,
     passed_by: usize,
 ) -> Result<Loaded, fold::Error> {
     let load = |after| {
         let limit = shared.options.load_page;
         shared.reader.load(stream, after, limit)
     };
+    if let Some(kept) = kept {
+        let page = load(kept.start.version).await?;
+        let head = page.head.filter(|head| head.version >= kept.start.version);
+        if head.is_some_and(|head| kept.start.serves(head)) {
+            return guarded(shared, stream, Begin::Kept(kept), page).await;
+        }
+    }
     let mut first = None;
     if shared.options.snapshots.of(stream.category()) == Policy::Off {
         let page = load(Version::NONE).await?;
@@ -40,7 +71,7 @@ pub async fn begin(
             head.first() == Version(1) && max.is_none_or(|max| head.version.0 <= *max)
         });
         if page.is_last && needs_no_snapshot {
-            return guarded(shared, stream, None, page).await;
+            return guarded(shared, stream, Begin::Events, page).await;
         }
         first = Some(page);
     }
@@ -53,7 +84,7 @@ pub async fn begin(
         let head = page.head.filter(|head| head.version >= start.version);
         match head {
             Some(head) if start.serves(head) => {
-                return guarded(shared, stream, Some(start), page).await;
+                return guarded(shared, stream, Begin::Snapshot(start), page).await;
             }
             Some(_) => {}
             None => {
@@ -68,7 +99,7 @@ pub async fn begin(
     };
     match page.head {
         Some(head) if head.first() > Version(1) => Err(fold::no_anchor(stream, head)),
-        _ => guarded(shared, stream, None, page).await,
+        _ => guarded(shared, stream, Begin::Events, page).await,
     }
 }
 
@@ -95,10 +126,10 @@ async fn starts(
 async fn guarded(
     shared: &Shared,
     stream: &StreamId,
-    start: Option<Start>,
+    begin: Begin,
     page: LoadPage,
 ) -> Result<Loaded, fold::Error> {
-    let base = start.as_ref().map_or(0, |start| start.version.0);
+    let base = begin.snapshot_version().0;
     let max = shared.options.stream_events_max.get(stream.category());
     let head = match (max, page.is_last) {
         (Some(_), false) => shared.reader.head(stream).await?,
@@ -107,13 +138,13 @@ async fn guarded(
     let events = head.map_or(0, |head| head.version.0.saturating_sub(base));
     if max.is_none_or(|max| events <= *max) {
         return Ok(Loaded {
-            start,
+            begin,
             page,
             is_too_long: false,
         });
     }
     Ok(Loaded {
-        start,
+        begin,
         page: LoadPage {
             head,
             events: Vec::new(),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::executor::Executor;
-use super::load::{self, Loaded};
+use super::load::{self, Begin, Loaded};
 use super::replicas::Replicas;
+use super::resume::Resume;
 use super::slot::{Slot, State, Warm};
 use super::worker::Message;
 use crate::deploy::Deployed;
-use crate::fold::{self, Start};
+use crate::fold;
 use crate::meters::Phase;
 use crate::model::{StreamId, Version};
 use crate::runtime::{Failure, FoldEvent, Snapshot};
@@ -29,14 +30,20 @@ impl Executor {
         Replicas::open(&mut self.pool, deployed, stream, snapshot, is_apart, check)
     }
 
-    /// Reads a snapshot and the first events outside this thread. The newest `skipped` snapshots
-    /// are skipped, because the guest has refused them.
-    pub(super) fn begin_to_read(&self, stream: &StreamId, warm: &Warm, skipped: usize) {
+    /// Reads the state to begin with and the first events outside this thread. The newest `skipped`
+    /// snapshots are skipped, because the guest has refused them.
+    pub(super) fn begin_to_read(
+        &self,
+        stream: &StreamId,
+        warm: &Warm,
+        kept: Option<Resume>,
+        skipped: usize,
+    ) {
         let (shared, inbox) = (Arc::clone(&self.shared), self.inbox.clone());
         let (stream, run) = (stream.clone(), warm.run.id());
         let deployed = Arc::clone(&warm.deployed);
         self.shared.runtime.spawn(async move {
-            let loading = load::begin(&shared, &deployed, &stream, skipped);
+            let loading = load::begin(&shared, &deployed, &stream, kept, skipped);
             let loaded = shared.loading.attempt(loading).await;
             let loaded = loaded.unwrap_or_else(|cause| Err(load::not_loaded(&cause)));
             inbox.send(Message::Page(stream, run, Box::new(loaded)));
@@ -52,7 +59,7 @@ impl Executor {
             let loading = shared.reader.load(&stream, after, limit);
             let loaded = match shared.loading.attempt(loading).await {
                 Ok(Ok(page)) => Ok(Loaded {
-                    start: None,
+                    begin: Begin::Events,
                     page,
                     is_too_long: false,
                 }),
@@ -78,7 +85,7 @@ impl Executor {
             return;
         }
         let Loaded {
-            start,
+            begin,
             page,
             is_too_long,
         } = match loaded {
@@ -89,21 +96,22 @@ impl Executor {
             }
             Err(error) => return self.unreadable(stream, slot, &error),
         };
-        if let Some(start) = start
-            && let Err(failure) = self.start_from(stream, warm, &start, slot.is_apart, is_too_long)
-        {
+        if let Err(failure) = self.start_from(stream, warm, &begin, slot.is_apart, is_too_long) {
             // A snapshot that the host could not open may be fine.
             if failure.is_of_host() {
                 let error = fold::Error::of_guest(stream, &failure);
                 return self.unreadable(stream, slot, &error);
             }
-            return self.skip_snapshot(stream, slot, &failure);
+            return match begin {
+                Begin::Kept(_) => self.skip_kept(stream, slot, &failure),
+                Begin::Snapshot(_) | Begin::Events => self.skip_snapshot(stream, slot, &failure),
+            };
         }
         let is_last = page.is_last;
         match self.fold_page(stream, warm, page, slot.is_apart, is_too_long) {
             Folded::Page if is_last => {
                 let from = warm.snapshot_version;
-                let events = warm.version.0.saturating_sub(from.0);
+                let events = warm.version.0.saturating_sub(warm.begun_at.0);
                 if !is_too_long {
                     let meters = self.shared.committer.meters();
                     meters.loaded(from > Version::NONE, events, warm.begun.elapsed());
@@ -113,6 +121,7 @@ impl Executor {
                             request.span(Phase::Load, warm.begun, now);
                         }
                     }
+                    self.keep_for_next_load(stream, warm, &mut slot.is_contested);
                 }
                 self.consider_snapshot(stream, warm, true);
                 slot.refused_snapshots = 0;
@@ -126,24 +135,32 @@ impl Executor {
         }
     }
 
-    /// Opens the state from a snapshot in place of the empty one.
+    /// Opens the state to begin with in place of the empty one.
     fn start_from(
         &mut self,
         stream: &StreamId,
         warm: &mut Warm,
-        start: &Start,
+        begin: &Begin,
         is_apart: bool,
         is_too_long: bool,
     ) -> Result<(), Failure> {
+        let (start, snapshot_version) = match begin {
+            Begin::Events => return Ok(()),
+            Begin::Snapshot(start) => (start, start.version),
+            Begin::Kept(kept) => (&kept.start, kept.snapshot_version),
+        };
         warm.ids.begin_after_others();
-        (warm.version, warm.snapshot_version) = (start.version, start.version);
+        (warm.version, warm.begun_at) = (start.version, start.version);
+        warm.snapshot_version = snapshot_version;
         if is_too_long {
             return Ok(());
         }
         let deployed = Arc::clone(&warm.deployed);
         let opened = self.open(stream, &deployed, Some(&start.snapshot), is_apart)?;
         self.close(std::mem::replace(&mut warm.replicas, opened));
-        self.shared.folder.counts().used();
+        if matches!(begin, Begin::Snapshot(_)) {
+            self.shared.folder.counts().used();
+        }
         Ok(())
     }
 

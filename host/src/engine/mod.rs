@@ -20,6 +20,7 @@ mod recent_ids;
 mod rejections;
 mod replicas;
 mod request;
+mod resume;
 mod retry;
 mod slot;
 mod snapshot_policy;

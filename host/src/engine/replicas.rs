@@ -92,6 +92,11 @@ impl Replicas {
         })
     }
 
+    /// Takes a snapshot. `None` when an instance is gone.
+    pub fn snapshot(&self, pool: &mut Pool) -> Option<Result<Option<Snapshot>, Failure>> {
+        pool.call(&self.first, |guest, state| guest.snapshot(state))
+    }
+
     /// Whether the aggregates still exist.
     pub fn are_there(&self, pool: &Pool) -> bool {
         pool.holds(&self.first) && self.second.as_ref().is_none_or(|second| pool.holds(second))

@@ -18,6 +18,8 @@ pub struct Slot {
     pub is_apart: bool,
     /// Number of the newest snapshots that the guest has refused.
     pub refused_snapshots: usize,
+    /// Whether others wrote to the stream before a command of this worker was committed.
+    pub is_contested: bool,
 }
 
 /// State of a stream in a worker.
@@ -53,6 +55,8 @@ pub struct Warm {
     pub is_unread: bool,
     /// Whether a warning was logged that the stream is near the limit of its category.
     pub is_warned: bool,
+    /// Version after which events were read.
+    pub begun_at: Version,
     /// Time at which loading began.
     pub begun: Instant,
 }
@@ -73,6 +77,7 @@ impl Warm {
             snapshot_is_asked: false,
             is_unread: false,
             is_warned: false,
+            begun_at: Version::NONE,
             begun: Instant::now(),
         }
     }
@@ -86,6 +91,7 @@ impl Slot {
             waiting: VecDeque::new(),
             is_apart,
             refused_snapshots: 0,
+            is_contested: false,
         }
     }
 

@@ -208,7 +208,10 @@ impl Streams {
             Message::Page(stream, run, loaded) => self.at(&stream, |executor, slot| {
                 executor.take_page(&stream, slot, run, *loaded);
             }),
-            Message::Forget(stream) => self.at(&stream, |executor, slot| executor.retire(slot)),
+            Message::Forget(stream) => {
+                self.executor.resumes.forget(&stream);
+                self.at(&stream, |executor, slot| executor.retire(slot));
+            }
             Message::ConsiderSnapshot(stream) => self.at(&stream, |executor, slot| {
                 if let State::Warm(warm) = &mut slot.state {
                     executor.consider_snapshot(&stream, warm, false);

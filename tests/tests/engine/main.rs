@@ -8,6 +8,7 @@ mod property;
 mod purity;
 mod raw;
 mod replaced;
+mod resumed;
 mod same_ids;
 mod stale_head;
 mod supervised;

@@ -9,6 +9,7 @@ mod drops;
 mod failover;
 mod horizon;
 mod inline;
+mod late;
 mod lost_answers;
 mod outages;
 mod plans;

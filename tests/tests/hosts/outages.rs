@@ -1,8 +1,8 @@
 //! PostgreSQL is restarted, crashes, or drops its connections, under load.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -27,6 +27,8 @@ pub struct Load {
     pub hosts: Vec<Host>,
     /// The number of commands that each host has answered.
     answered: Vec<watch::Sender<u64>>,
+    /// How often each host has answered with an error, by code.
+    failed: Vec<Mutex<BTreeMap<&'static str, u64>>>,
     is_over: AtomicBool,
 }
 
@@ -61,7 +63,9 @@ impl Load {
                 match self.hosts[at].execute(&account, deposit).await {
                     Ok(answer) => break answer,
                     Err(error) => {
-                        assert!(PASSING.contains(&error.code()), "{}: {error}", error.code())
+                        assert!(PASSING.contains(&error.code()), "{}: {error}", error.code());
+                        let mut failed = self.failed[at].lock().unwrap();
+                        *failed.entry(error.code()).or_default() += 1;
                     }
                 }
             };
@@ -93,7 +97,11 @@ impl Load {
             let waited = tokio::time::timeout(PATIENCE, answered.wait_for(is_enough)).await;
             let now = waited.map(|now| *now.unwrap()).unwrap_or_else(|_| {
                 let now = *self.answered[host].borrow() - from;
-                panic!("host {host} answered {now} instead of {more} commands in {PATIENCE:?}")
+                let failed = self.failed[host].lock().unwrap();
+                panic!(
+                    "host {host} answered {now} instead of {more} commands in {PATIENCE:?}; \
+                     errors since the beginning: {failed:?}"
+                )
             });
             assert!(
                 now >= from + more,
@@ -128,6 +136,7 @@ pub async fn check_at(hosts: Vec<Host>, disturb: impl AsyncFnOnce(&Load)) {
     }
     let load = Arc::new(Load {
         answered: hosts.iter().map(|_| watch::Sender::new(0)).collect(),
+        failed: hosts.iter().map(|_| Mutex::default()).collect(),
         is_over: AtomicBool::new(false),
         hosts,
     });

@@ -1,0 +1,109 @@
+//! Where the load of a stream begins after others wrote to it first.
+//!
+//! After a conflict, the state of a stream contains events that were never stored, so it is loaded
+//! once more. For a stream that this has happened to, the state after the load is kept, in the form
+//! of a snapshot that is never stored. The next load reads only the events after it. Otherwise a
+//! host that reads a long stream from its first event could lose every race against a host that has
+//! the stream in memory.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hashlink::LruCache;
+
+use super::executor::Executor;
+use super::slot::{Slot, Warm};
+use crate::deploy::Deployed;
+use crate::fold::Start;
+use crate::model::{StreamId, Version};
+use crate::runtime::Failure;
+
+/// Highest number of states that one worker keeps.
+const KEPT_MAX: usize = 256;
+/// The largest state that is kept, in bytes.
+const BYTES_MAX: usize = 64 << 10;
+
+/// A state of committed events, from which a stream can be loaded.
+#[derive(Clone)]
+pub struct Resume {
+    /// The decider that folded it.
+    deployed: Arc<Deployed>,
+    pub start: Start,
+    /// Version of the stored snapshot before it; 0 without one.
+    pub snapshot_version: Version,
+}
+
+/// The states that a worker keeps.
+pub struct Resumes(LruCache<StreamId, Resume>);
+
+impl Default for Resumes {
+    fn default() -> Self {
+        Self(LruCache::new(KEPT_MAX))
+    }
+}
+
+impl Resumes {
+    /// Returns the state of a stream that this decider folded.
+    pub fn of(&mut self, stream: &StreamId, deployed: &Arc<Deployed>) -> Option<Resume> {
+        let kept = self.0.get(stream)?;
+        Arc::ptr_eq(&kept.deployed, deployed).then(|| kept.clone())
+    }
+
+    /// Forgets the state of a stream.
+    pub fn forget(&mut self, stream: &StreamId) {
+        self.0.remove(stream);
+    }
+
+    /// Forgets every state.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Executor {
+    /// Keeps the state of a stream that others write to, too, if its load took more than a page.
+    pub(super) fn keep_for_next_load(
+        &mut self,
+        stream: &StreamId,
+        warm: &Warm,
+        is_contested: &mut bool,
+    ) {
+        let read = warm.version.0.saturating_sub(warm.begun_at.0);
+        if !*is_contested || read < self.shared.options.load_page as u64 {
+            return;
+        }
+        let begun = Instant::now();
+        match warm.replicas.snapshot(&mut self.pool) {
+            Some(Ok(Some(snapshot))) if snapshot.body.bytes().len() <= BYTES_MAX => {
+                let kept = Resume {
+                    deployed: Arc::clone(&warm.deployed),
+                    start: Start {
+                        version: warm.version,
+                        snapshot,
+                        is_anchor_alone: false,
+                    },
+                    snapshot_version: warm.snapshot_version,
+                };
+                self.resumes.0.insert(stream.clone(), kept);
+            }
+            // The guest gives no snapshot, or none that is kept: this is not tried again.
+            Some(Ok(_)) | None => *is_contested = false,
+            Some(Err(failure)) => {
+                *is_contested = false;
+                self.brakes.failed(&failure, stream, begun);
+            }
+        }
+    }
+
+    /// Loads a stream from its first event, because the guest refused the state that was kept.
+    pub(super) fn skip_kept(&mut self, stream: &StreamId, slot: &mut Slot, failure: &Failure) {
+        tracing::warn!(%stream, %failure, "the guest does not open its own snapshot");
+        self.resumes.forget(stream);
+        slot.is_contested = false;
+        // The fault may have ended the states of other streams.
+        if matches!(failure, Failure::Fault(_)) {
+            self.isolate(stream, slot);
+        }
+        self.retire(slot);
+    }
+}
