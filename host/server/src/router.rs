@@ -198,38 +198,54 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
 async fn guard(
     State(app): State<App>,
     visit: Visit,
-    mut request: Request,
+    request: Request,
     next: Next,
-) -> Result<Response> {
-    let page = match pages::check(&request, &app.options) {
-        Ok(page) => page,
-        Err(failure) => return console::led_here(&app, request).ok_or(failure),
-    };
+) -> Response {
     let version = request.version();
-    app.tenancy.check(request.headers())?;
-    let mut response = match pages::preflight(&request, page.as_ref()) {
-        Some(allowed) => allowed,
-        None => match access::admit(&app, &mut request).await {
-            Ok(deed) => {
-                let caller = request.extensions().get::<Caller>().cloned();
-                let caller = caller.unwrap_or_default();
-                let known = request.extensions().get().cloned();
-                let (peer, may_be_long) = (visit.peer(), limits::may_be_long(&request));
-                let answered = answer(&app, visit, request, next).await;
-                let mut response = answered.into_response();
-                if may_be_long {
-                    response = limits::seated(&app, &caller, peer, response);
-                }
-                let result = deed::result(&response);
-                deed.answered(&result).await;
-                access::watched(known, response)
-            }
-            Err(denied) => denied.into_response(),
-        },
+    let (page, mut response) = match pages::check(&request, &app.options) {
+        Ok(page) => {
+            let admitted = admitted(&app, visit, request, next, page.as_ref()).await;
+            (page, admitted.into_response())
+        }
+        Err(failure) => {
+            let led = console::led_here(&app, request);
+            (None, led.unwrap_or_else(|| failure.into_response()))
+        }
     };
     pages::protect(&mut response, page);
     draining::announce(&app, version, &mut response);
-    Ok(response)
+    response
+}
+
+/// Answers a request that may come from its page: refuses callers who may not, and records what
+/// changes the store.
+async fn admitted(
+    app: &App,
+    visit: Visit,
+    mut request: Request,
+    next: Next,
+    page: Option<&HeaderValue>,
+) -> Result<Response> {
+    app.tenancy.check(request.headers())?;
+    if let Some(allowed) = pages::preflight(&request, page) {
+        return Ok(allowed);
+    }
+    let deed = match access::admit(app, &mut request).await {
+        Ok(deed) => deed,
+        Err(denied) => return Ok(denied.into_response()),
+    };
+    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = caller.unwrap_or_default();
+    let known = request.extensions().get().cloned();
+    let (peer, may_be_long) = (visit.peer(), limits::may_be_long(&request));
+    let answered = answer(app, visit, request, next).await;
+    let mut response = answered.into_response();
+    if may_be_long {
+        response = limits::seated(app, &caller, peer, response);
+    }
+    let result = deed::result(&response);
+    deed.answered(&result).await;
+    Ok(access::watched(known, response))
 }
 
 /// Calls the handler: checks the address, limits the time to the answer, and confines a mistake

@@ -118,8 +118,18 @@ async fn a_listed_page_may_call(place: Place) {
     let answer = request.header("origin", page).send().await.unwrap();
     assert_eq!(answer.status(), 400);
     assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], page);
+    // Also one to a request that names a tenant of a host without tenants.
+    let request = server.request("GET", "/v1/status");
+    let request = request.header("origin", page).header("quipu-tenant", "any");
+    let answer = request.send().await.unwrap();
+    assert!(answer.status().is_client_error(), "{}", answer.status());
+    assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], page);
+    assert_eq!(answer.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    // A page that is not listed is refused, and its browser guesses no type of the answer.
     let request = server
         .request("GET", "/v1/status")
         .header("origin", "https://shop.example.evil");
+    let answer = request.try_clone().unwrap().send().await.unwrap();
+    assert_eq!(answer.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     send(request).await.problem(403, "forbidden");
 }

@@ -52,7 +52,11 @@ async fn dispatch(State(front): State<Arc<Front>>, mut request: Request) -> Resp
     }
     let page = match pages::check(&request, &front.app.options) {
         Ok(page) => page,
-        Err(failure) => return failure.into_response(),
+        Err(failure) => {
+            let mut response = failure.into_response();
+            pages::protect(&mut response, None);
+            return response;
+        }
     };
     let entered = match Asked::of(&request) {
         Ok(asked) => front.enter(asked).await,
