@@ -195,12 +195,7 @@ async fn no_such_method(method: Method, uri: Uri) -> Failure {
 
 /// Wraps every handler: refuses web pages that may not ask and callers who may not, records what
 /// changes the store, and protects every answer.
-async fn guard(
-    State(app): State<App>,
-    visit: Visit,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn guard(State(app): State<App>, visit: Visit, request: Request, next: Next) -> Response {
     let version = request.version();
     let (page, mut response) = match pages::check(&request, &app.options) {
         Ok(page) => {

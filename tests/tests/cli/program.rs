@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use quipu_tests::examples;
+use quipu_tests::{examples, place};
 use tempfile::TempDir;
 
 /// The program, in an environment without settings.
@@ -55,6 +55,8 @@ impl Served {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(args);
+        // Each component of the tests is compiled once, and not in each test.
+        command.env("QUIPU_CACHE_DIR", place::compiled());
         Self::ready(dir, command)
     }
 

@@ -235,7 +235,10 @@ fn a_component_that_is_too_expensive_to_compile_is_refused() {
     let account = dir.path().join("account.wasm");
     std::fs::write(&account, examples::account()).unwrap();
     let (file, account) = (text(&file), text(&account));
-    let host = Served::start_in(dir, &["--config", &text(&config)]);
+    let store = format!("sqlite:{}", text(&dir.path().join("q.db")));
+    let mut command = quipu(&["serve", "--store", &store, "--listen", "127.0.0.1:0"]);
+    command.args(["--config", &text(&config)]);
+    let host = Served::ready(dir, command);
     for _ in 0..2 {
         host.run(&["deploy", &file])
             .fails(1, "takes more than 1024 MiB of memory or 20 s");
