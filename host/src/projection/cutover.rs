@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::cache::Diff;
 use super::compare::compare;
 use super::dropped::Drops;
+use super::guard::{Checked, Replaced};
 use super::owner::{End, Owner};
 use super::rules::{Event, Rules};
 use super::shared::{Shared, blocking};
@@ -28,17 +29,31 @@ const COMPARED_FOR: Duration = Duration::from_secs(60);
 /// inline.
 const SETTLED_MAX: usize = 2_000;
 
+/// What is known of the moment at which a rebuild replaces the active build.
+pub(super) struct TakeOver {
+    /// Whether the rebuild waits for a `switch`.
+    pub(super) is_held: bool,
+    /// The last comparison with the build that is replaced, and its time.
+    pub(super) comparison: Option<(Instant, Option<String>)>,
+    /// Why the rebuild does not take over automatically.
+    pub(super) waits: Option<Box<str>>,
+    /// The last check whether it may.
+    pub(super) checked: Option<Checked>,
+    /// The build that the rebuild replaces, as of the last check of the store.
+    pub(super) replaced: Option<Replaced>,
+}
+
 impl Owner {
     /// Acts on the fact that the build has just caught up with the log.
     pub(super) async fn caught_up(&mut self) -> Result<(), End> {
-        if self.stale.is_some() {
+        if self.verdict.stale.is_some() {
             return Ok(());
         }
         let settings = self.rules.plan.projection(&self.name);
         let wants_inline = settings.is_some_and(|it| it.settings.lifecycle == Lifecycle::Inline);
         match self.build.role {
             Role::Active if wants_inline => self.become_inline().await,
-            Role::Next if !self.is_held => self.take_over().await,
+            Role::Next if !self.takeover.is_held => self.take_over().await,
             _ => Ok(()),
         }
     }
@@ -86,7 +101,7 @@ impl Owner {
             );
             self.build.role = Role::Active;
             (self.build.is_confirmed, self.build.waits) = (false, None);
-            self.waits = None;
+            self.takeover.waits = None;
             self.shared.tell();
         }
         Ok(())
@@ -94,7 +109,7 @@ impl Owner {
 
     /// Returns the comparison with the build that is replaced, encoded for the store.
     async fn compared(&mut self) -> Result<Option<String>, End> {
-        if let Some((at, known)) = &self.comparison
+        if let Some((at, known)) = &self.takeover.comparison
             && at.elapsed() < COMPARED_FOR
         {
             return Ok(known.clone());
@@ -109,7 +124,7 @@ impl Owner {
         let comparison = self.holding(comparing).await?.map_err(End::Failed)?;
         let written = comparison.map(|it: Comparison| serde_json::to_string(&it));
         let comparison = written.and_then(Result::ok);
-        self.comparison = Some((Instant::now(), comparison.clone()));
+        self.takeover.comparison = Some((Instant::now(), comparison.clone()));
         Ok(comparison)
     }
 

@@ -14,6 +14,14 @@ use crate::store::{DOCUMENTS_PAGE_MAX, Direction, Filter, SKIPPED_BY_POLICY, Set
 /// Number of retried events after which the results are written.
 const RETRIED_AT_ONCE: usize = 500;
 
+/// What operators asked for parked events.
+pub(super) struct Retries {
+    /// How often they asked for a retry.
+    pub(super) asked: u64,
+    /// Whether one may have to be made.
+    pub(super) is_wanted: bool,
+}
+
 /// The result of folding one stored event.
 #[derive(Default)]
 struct Tried {
@@ -28,7 +36,10 @@ impl Owner {
     pub(super) async fn overcome(&mut self, stuck: Stuck) -> Result<(), End> {
         check_host(&stuck)?;
         // Everything before the event is already folded.
-        self.at = self.at.max(Position(stuck.position.0.saturating_sub(1)));
+        self.progress.folded = self
+            .progress
+            .folded
+            .max(Position(stuck.position.0.saturating_sub(1)));
         self.flush(None).await?;
         let since = self.shared.clock.now();
         let (first, max) = self.shared.options.retry;
@@ -93,10 +104,10 @@ impl Owner {
             };
             if self.on_error == OnError::Park {
                 self.parked.add(&subject, position);
-                self.aside.parked.push(aside);
+                self.buffer.aside.parked.push(aside);
             } else {
                 aside.reason = Some(SKIPPED_BY_POLICY.into());
-                self.aside.skipped.push(aside);
+                self.buffer.aside.skipped.push(aside);
             }
         }
         self.passed(position, tried).await
@@ -105,9 +116,9 @@ impl Owner {
     /// Continues after the event, with the documents into which it was folded.
     async fn passed(&mut self, position: Position, tried: Tried) -> Result<(), End> {
         for (key, document) in tried.documents {
-            self.cache.put(&key, document, position);
+            self.buffer.cache.put(&key, document, position);
         }
-        self.at = self.at.max(position);
+        self.progress.folded = self.progress.folded.max(position);
         self.flush(None).await
     }
 
@@ -129,7 +140,7 @@ impl Owner {
         }
         let at = self.shared.clock.now();
         let dropped = self.drops.take_documents(&mut keyed, at);
-        self.aside.skipped.extend(dropped);
+        self.buffer.aside.skipped.extend(dropped);
         match only {
             Some(only) => keyed.works.retain(|(key, _)| key == only),
             None => {
@@ -140,7 +151,7 @@ impl Owner {
         }
         self.load(keyed.works.iter().map(|(key, _)| key)).await?;
         let rules = Arc::clone(&self.rules);
-        let tasks = keyed.tasks(|key| self.cache.get(key));
+        let tasks = keyed.tasks(|key| self.buffer.cache.get(key));
         let tried = self.folding(move || apply_each(&rules, tasks)).await?;
         tried.failed.iter().try_for_each(|(_, it)| check_host(it))?;
         Ok(tried)
@@ -162,9 +173,9 @@ impl Owner {
 
     /// Remembers that an operator asked to retry parked events.
     pub(super) fn wants_retry(&mut self, retries: u64) {
-        if retries > self.retries {
-            self.retries = retries;
-            self.retry_is_wanted = true;
+        if retries > self.retries.asked {
+            self.retries.asked = retries;
+            self.retries.is_wanted = true;
         }
     }
 
@@ -172,7 +183,7 @@ impl Owner {
     /// first one that fails. Under the policy `skip`, an event that fails is skipped, and its
     /// sequence goes on.
     pub(super) async fn retry_parked(&mut self) -> Result<(), End> {
-        self.retry_is_wanted = false;
+        self.retries.is_wanted = false;
         let mut tried = 0;
         loop {
             let (shared, build) = (Arc::clone(&self.shared), self.build.id);
@@ -186,7 +197,7 @@ impl Owner {
             // has not heard yet: then the newly deployed module retries them.
             self.shared.learn_plan().await.map_err(End::Failed)?;
             if self.is_replaced() {
-                self.retry_is_wanted = true;
+                self.retries.is_wanted = true;
                 return Ok(());
             }
             for (subject, number) in asked {
@@ -200,7 +211,7 @@ impl Owner {
                         break;
                     }
                 }
-                self.aside.retried.push((subject, number));
+                self.buffer.aside.retried.push((subject, number));
             }
             self.flush(None).await?;
         }
@@ -229,19 +240,19 @@ impl Owner {
             if self.on_error == OnError::Skip {
                 // As for an event that fails for the first time.
                 aside.reason = Some(SKIPPED_BY_POLICY.into());
-                self.aside.skipped.push(aside);
+                self.buffer.aside.skipped.push(aside);
                 continue;
             }
             has_passed &= aside.subject != *subject;
             self.parked.add(&aside.subject, position);
-            self.aside.parked.push(aside);
+            self.buffer.aside.parked.push(aside);
         }
         for (key, document) in tried.documents {
-            self.cache.put(&key, document, position);
+            self.buffer.cache.put(&key, document, position);
         }
         if has_passed {
             self.parked.remove(subject, position);
-            self.aside.unparked.push((subject.clone(), position));
+            self.buffer.aside.unparked.push((subject.clone(), position));
         }
         Ok(has_passed)
     }

@@ -8,13 +8,62 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Trouble;
+use super::cache::Cache;
 use super::owner::{End, Owner};
+use super::prefetch::Ahead;
+use super::shared::Options;
 use crate::model::{Backoff, Position};
 use crate::store::{BuildBatch, BuildId, DocumentStore, Kept, SetAside};
 use crate::supervise::joined;
 
+/// What was read or folded, and is not stored yet.
+pub(super) struct Buffer {
+    pub(super) cache: Cache,
+    /// What the next batch writes in addition to the documents.
+    pub(super) aside: BuildBatch,
+    /// The page that is read while other events are folded.
+    pub(super) ahead: Option<Ahead>,
+    /// The batch that is written while more events are folded.
+    writing: Option<Writing>,
+    /// Number of events folded since the last flush.
+    pub(super) events: usize,
+    /// When that was.
+    pub(super) since: Instant,
+}
+
+impl Buffer {
+    /// Nothing is folded yet.
+    pub(super) fn new(cache: Cache) -> Self {
+        Self {
+            cache,
+            aside: BuildBatch::default(),
+            ahead: None,
+            writing: None,
+            events: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether so much was folded that it is written, although more follows.
+    pub(super) fn is_full(&self, options: &Options) -> bool {
+        self.events >= options.flush_events
+            || self.cache.changed() >= options.flush_documents
+            || self.cache.bytes() >= options.cache_bytes
+            || self.aside.parked.len() >= options.flush_documents
+            || self.aside.skipped.len() >= options.flush_documents
+            || self.since.elapsed() >= options.flush_interval
+    }
+}
+
+/// The right to write a build.
+pub(super) struct Lease {
+    pub(super) token: u64,
+    /// When to renew it.
+    pub(super) due: Instant,
+}
+
 /// A batch that is being written. There is at most one at a time.
-pub(super) struct Writing {
+struct Writing {
     /// The batch includes everything up to here.
     at: Position,
     written: AbortOnDropHandle<Result<Written, End>>,
@@ -33,7 +82,7 @@ impl Owner {
     pub(super) async fn flush(&mut self, trouble: Option<&Trouble>) -> Result<(), End> {
         self.begin_flush(trouble).await?;
         self.settle().await?;
-        self.cache.trim(self.shared.options.cache_bytes);
+        self.buffer.cache.trim(self.shared.options.cache_bytes);
         Ok(())
     }
 
@@ -42,23 +91,23 @@ impl Owner {
     pub(super) async fn begin_flush(&mut self, trouble: Option<&Trouble>) -> Result<(), End> {
         self.settle().await?;
         // Not while events are folded, because they may need a document that this evicts.
-        self.cache.trim(self.shared.options.cache_bytes);
-        let (writes, changes) = self.cache.writes(&self.rules.definition().indexes);
-        let mut aside = std::mem::take(&mut self.aside);
+        self.buffer.cache.trim(self.shared.options.cache_bytes);
+        let (writes, changes) = self.buffer.cache.writes(&self.rules.definition().indexes);
+        let mut aside = std::mem::take(&mut self.buffer.aside);
         // An event that was tried twice between two flushes is recorded once.
         last_of_each(&mut aside.parked);
         last_of_each(&mut aside.skipped);
         let batch = BuildBatch {
-            position: self.at,
+            position: self.progress.folded,
             changes,
             writes,
             trouble: trouble.map(Trouble::written),
-            waits: self.waits.clone(),
-            plan: self.judged,
-            stale: self.stale.clone(),
+            waits: self.takeover.waits.clone(),
+            plan: self.verdict.plan,
+            stale: self.verdict.stale.clone(),
             ..aside
         };
-        let has_news = self.at > self.kept_at
+        let has_news = self.progress.folded > self.progress.stored
             || !batch.writes.is_empty()
             || !batch.parked.is_empty()
             || !batch.unparked.is_empty()
@@ -67,14 +116,14 @@ impl Owner {
             || batch.trouble.is_some()
             || self.build.trouble.is_some()
             || batch.waits != self.build.waits
-            || self.verdict_is_new;
+            || self.verdict.is_new;
         if !has_news {
             return Ok(());
         }
         self.build.trouble.clone_from(&batch.trouble);
         self.build.waits.clone_from(&batch.waits);
-        self.verdict_is_new = false;
-        (self.events, self.since) = (0, Instant::now());
+        self.verdict.is_new = false;
+        (self.buffer.events, self.buffer.since) = (0, Instant::now());
         self.write(batch);
         Ok(())
     }
@@ -87,13 +136,13 @@ impl Owner {
 
     fn write(&mut self, batch: BuildBatch) {
         let documents = Arc::clone(&self.shared.documents);
-        let (id, token, lease) = (self.build.id, self.token, self.shared.options.lease);
+        let (id, token, lease) = (self.build.id, self.lease.token, self.shared.options.lease);
         let (at, name) = (batch.position, Arc::clone(&self.name));
         let written = self
             .shared
             .running
             .spawn(async move { written(&*documents, (id, token), &batch, lease, &name).await });
-        self.writing = Some(Writing {
+        self.buffer.writing = Some(Writing {
             at,
             written: AbortOnDropHandle::new(written),
         });
@@ -101,13 +150,13 @@ impl Owner {
 
     /// Waits until the batch that is being written is stored.
     async fn settle(&mut self) -> Result<(), End> {
-        let Some(writing) = self.writing.take() else {
+        let Some(writing) = self.buffer.writing.take() else {
             return Ok(());
         };
         let written = joined(writing.written.await).ok_or(End::Gone)??;
-        self.due = written.asked_at + self.shared.options.lease / 3;
-        if self.kept_at < writing.at {
-            self.kept_at = writing.at;
+        self.lease.due = written.asked_at + self.shared.options.lease / 3;
+        if self.progress.stored < writing.at {
+            self.progress.stored = writing.at;
         }
         self.shared.progressed();
         if written.is_paused {
@@ -120,12 +169,12 @@ impl Owner {
     /// Renews the lease without changing the build.
     pub(super) async fn renew(&mut self) -> Result<(), End> {
         self.settle().await?;
-        if Instant::now() < self.due {
+        if Instant::now() < self.lease.due {
             return Ok(());
         }
         self.write(BuildBatch {
-            position: self.kept_at,
-            changes: self.cache.changes(),
+            position: self.progress.stored,
+            changes: self.buffer.cache.changes(),
             trouble: self.build.trouble.clone(),
             waits: self.build.waits.clone(),
             ..BuildBatch::default()

@@ -63,23 +63,24 @@ impl Owner {
     /// `switch`, and the build records the reason.
     pub(super) async fn may_take_over(&mut self) -> Result<bool, End> {
         if self.build.is_confirmed {
-            self.waits = None;
+            self.takeover.waits = None;
             return Ok(true);
         }
         let seen = Seen {
-            at: self.kept_at,
-            retries: self.retries,
+            at: self.progress.stored,
+            retries: self.retries.asked,
             parked: self.parked.len(),
-            active: self.replaced,
+            active: self.takeover.replaced,
         };
-        let is_known = self.checked.as_ref().is_some_and(|checked| {
-            self.waits.is_some() && (Instant::now() < checked.until || checked.seen == seen)
+        let is_known = self.takeover.checked.as_ref().is_some_and(|checked| {
+            self.takeover.waits.is_some()
+                && (Instant::now() < checked.until || checked.seen == seen)
         });
         if is_known {
             return Ok(false);
         }
         let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
-        let (next, position) = (self.build.id, self.kept_at);
+        let (next, position) = (self.build.id, self.progress.stored);
         let begun_at = Instant::now();
         let checking = async move { check(&shared, &name, next, position).await };
         let Some(lack) = self.holding(checking).await?.map_err(End::Failed)? else {
@@ -90,17 +91,17 @@ impl Owner {
             .elapsed()
             .saturating_mul(CHECK_SHARE)
             .max(CHECK_PAUSE);
-        self.checked = Some(Checked {
+        self.takeover.checked = Some(Checked {
             until: Instant::now() + pause,
             seen,
         });
         let waits = lack.text(&self.name, self.build.version);
         let may = waits.is_none();
-        if waits != self.waits {
+        if waits != self.takeover.waits {
             if let Some(waits) = &waits {
                 tracing::warn!(projection = &*self.name, "a rebuild waits: {waits}");
             }
-            self.waits = waits;
+            self.takeover.waits = waits;
             self.flush(None).await?;
         }
         Ok(may)

@@ -10,16 +10,18 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::cache::Cache;
+use super::cutover::TakeOver;
 use super::dropped::Drops;
-use super::flush::Writing;
-use super::guard::{Checked, Replaced};
+use super::error_policy::Retries;
+use super::flush::{Buffer, Lease};
+use super::guard::Replaced;
 use super::parked::Parked;
-use super::prefetch::Ahead;
 use super::rules::{Event, Keyed, Rules, Stuck, Task};
 use super::shared::{Shared, blocking};
+use super::staleness::Verdict;
 use super::{Error, Trouble};
 use crate::model::{Backoff, OnError, Position, Timestamp};
-use crate::store::{Build, BuildBatch, BuildClaim, Role, SetAside, StoredProjection, Subject};
+use crate::store::{Build, BuildClaim, Role, SetAside, StoredProjection, Subject};
 
 /// Number of documents in a page from which folding is distributed among threads.
 const SHARED_OUT_MIN: usize = 64;
@@ -59,46 +61,24 @@ pub(super) struct Owner {
     pub(super) build: Build,
     pub(super) on_error: OnError,
     pub(super) rules: Arc<Rules>,
-    pub(super) cache: Cache,
-    /// The page that is read while other events are folded.
-    pub(super) ahead: Option<Ahead>,
-    /// The batch that is written while more events are folded.
-    pub(super) writing: Option<Writing>,
+    pub(super) progress: Progress,
+    pub(super) buffer: Buffer,
+    pub(super) lease: Lease,
     pub(super) parked: Parked,
     /// Events that operators dropped. Dropping another one takes the build from its owner.
     pub(super) drops: Drops,
-    /// What the next batch writes in addition to the documents.
-    pub(super) aside: BuildBatch,
-    pub(super) token: u64,
-    /// The plan under which the build was last checked. Unless the build is stale, the rules of
-    /// this plan would produce the same documents. `None` if it was never checked.
-    pub(super) judged: Option<u64>,
-    /// Why the build is stale.
-    pub(super) stale: Option<Box<str>>,
-    /// Whether the values of `judged` and `stale` have yet to be written.
-    pub(super) verdict_is_new: bool,
+    pub(super) retries: Retries,
+    pub(super) verdict: Verdict,
+    pub(super) takeover: TakeOver,
+}
+
+/// How far a build is.
+pub(super) struct Progress {
     /// Everything up to here is folded.
-    pub(super) at: Position,
+    pub(super) folded: Position,
     /// Everything up to here is stored.
-    pub(super) kept_at: Position,
-    /// When to renew the lease.
-    pub(super) due: Instant,
-    /// Number of events folded since the last flush.
-    pub(super) events: usize,
-    pub(super) since: Instant,
-    pub(super) retries: u64,
-    /// Whether operators may have asked to retry parked events.
-    pub(super) retry_is_wanted: bool,
-    /// Whether the rebuild waits for a `switch`.
-    pub(super) is_held: bool,
-    /// The last comparison with the build that is replaced, and its time.
-    pub(super) comparison: Option<(Instant, Option<String>)>,
-    /// Why the rebuild does not take over automatically.
-    pub(super) waits: Option<Box<str>>,
-    /// The last check whether it may.
-    pub(super) checked: Option<Checked>,
-    /// The build that the rebuild replaces, as of the last check of the store.
-    pub(super) replaced: Option<Replaced>,
+    pub(super) stored: Position,
+    /// When the store was last asked for commands to the projection.
     looked_at: Instant,
 }
 
@@ -217,28 +197,33 @@ impl Owner {
             parked,
             drops,
             rules: Arc::new(rules),
-            cache: Cache::new(build.id, claim.changes),
-            ahead: None,
-            writing: None,
-            aside: BuildBatch::default(),
-            token: claim.token,
-            judged: claim.plan,
-            stale: claim.stale,
-            verdict_is_new: false,
-            at: claim.position,
-            kept_at: claim.position,
-            due: now + shared.options.lease / 3,
-            events: 0,
-            since: now,
-            retries: stored.retries,
-            // The previous owner may have stopped before the retry.
-            retry_is_wanted: has_parked,
-            is_held: stored.is_held,
-            comparison: None,
-            waits: build.waits.clone(),
-            checked: None,
-            replaced: Replaced::of(&stored.builds),
-            looked_at: now,
+            progress: Progress {
+                folded: claim.position,
+                stored: claim.position,
+                looked_at: now,
+            },
+            buffer: Buffer::new(Cache::new(build.id, claim.changes)),
+            lease: Lease {
+                token: claim.token,
+                due: now + shared.options.lease / 3,
+            },
+            retries: Retries {
+                asked: stored.retries,
+                // The previous owner may have stopped before the retry.
+                is_wanted: has_parked,
+            },
+            verdict: Verdict {
+                plan: claim.plan,
+                stale: claim.stale,
+                is_new: false,
+            },
+            takeover: TakeOver {
+                is_held: stored.is_held,
+                comparison: None,
+                waits: build.waits.clone(),
+                checked: None,
+                replaced: Replaced::of(&stored.builds),
+            },
             build,
         })
     }
@@ -259,7 +244,7 @@ impl Owner {
         let mut raised = self.shared.registry.raised();
         raised.borrow_and_update();
         // Also checked while events arrive continuously and nothing waits.
-        if self.looked_at.elapsed() >= self.shared.options.poll {
+        if self.progress.looked_at.elapsed() >= self.shared.options.poll {
             self.look().await?;
         }
         self.renew_rules().await?;
@@ -274,25 +259,25 @@ impl Owner {
             }
         }
         let is_last = page.next.is_none();
-        let next = page.next.unwrap_or(page.head).max(self.at);
+        let next = page.next.unwrap_or(page.head).max(self.progress.folded);
         if !is_last {
             self.read_ahead(next);
         }
         if let Some(stuck) = self.fold(page.events.clone(), !is_last).await? {
             return self.overcome(stuck).await;
         }
-        self.at = next;
+        self.progress.folded = next;
         // While events arrive continuously, not every commit is followed by a transaction.
         let is_quiet = is_last && !grown.has_changed().unwrap_or(true);
-        let is_due = is_last && self.since.elapsed() >= self.flush_pause();
+        let is_due = is_last && self.buffer.since.elapsed() >= self.flush_pause();
         if is_quiet || is_due {
             self.flush(None).await?;
-        } else if self.is_full() {
+        } else if self.buffer.is_full(&self.shared.options) {
             self.begin_flush(None).await?;
         }
         if is_quiet || is_due {
             // Otherwise the newly deployed module retries them, once it has taken over the build.
-            if self.retry_is_wanted && !self.is_replaced() {
+            if self.retries.is_wanted && !self.is_replaced() {
                 self.retry_parked().await?;
             }
             self.caught_up().await?;
@@ -337,8 +322,8 @@ impl Owner {
             let waiting = self.parked.take_documents(&mut keyed);
             match self.apply(&keyed, is_behind).await? {
                 Ok(()) => {
-                    self.events += events.len();
-                    self.aside.skipped.extend(dropped);
+                    self.buffer.events += events.len();
+                    self.buffer.aside.skipped.extend(dropped);
                     let waiting = waiting.into_iter().chain(behind);
                     for (subject, position) in waiting {
                         self.set_aside(subject, position, at);
@@ -354,7 +339,7 @@ impl Owner {
     /// Parks an event for a subject.
     pub(super) fn set_aside(&mut self, subject: Subject, position: Position, at: Timestamp) {
         self.parked.add(&subject, position);
-        self.aside.parked.push(SetAside {
+        self.buffer.aside.parked.push(SetAside {
             subject,
             position,
             at,
@@ -372,7 +357,8 @@ impl Owner {
             return Ok(());
         }
         let last = folded.last().map(|event| event.position);
-        self.at = last.map_or(self.at, |last| last.max(self.at));
+        self.progress.folded =
+            last.map_or(self.progress.folded, |last| last.max(self.progress.folded));
         let trouble = Trouble::full(waiting, max, self.shared.clock.now());
         tracing::error!(
             projection = &*self.name,
@@ -388,7 +374,7 @@ impl Owner {
     /// Folds documents into the cache. If one fails, the cache is not changed.
     async fn apply(&mut self, keyed: &Keyed, is_behind: bool) -> Result<Result<(), Stuck>, End> {
         self.load(keyed.works.iter().map(|(key, _)| key)).await?;
-        let tasks = keyed.tasks(|key| self.cache.get(key));
+        let tasks = keyed.tasks(|key| self.buffer.cache.get(key));
         let threads = match is_behind && tasks.len() >= SHARED_OUT_MIN {
             true => self.shared.options.threads.max(1),
             false => 1,
@@ -417,7 +403,7 @@ impl Owner {
             return Ok(Err(stuck));
         }
         for ((key, position), document) in places.into_iter().zip(documents) {
-            self.cache.put(&key, document, position);
+            self.buffer.cache.put(&key, document, position);
         }
         Ok(Ok(()))
     }
@@ -427,7 +413,7 @@ impl Owner {
         &mut self,
         keys: impl Iterator<Item = &'a Arc<str>>,
     ) -> Result<(), End> {
-        let missing = self.cache.missing(keys);
+        let missing = self.buffer.cache.missing(keys);
         if missing.is_empty() {
             return Ok(());
         }
@@ -437,7 +423,7 @@ impl Owner {
             Ok::<_, Error>((missing, read))
         };
         let (keys, read) = self.holding(reading).await?.map_err(End::Failed)?;
-        self.cache.take(keys, read);
+        self.buffer.cache.take(keys, read);
         Ok(())
     }
 
@@ -479,16 +465,6 @@ impl Owner {
         }
     }
 
-    fn is_full(&self) -> bool {
-        let options = &self.shared.options;
-        self.events >= options.flush_events
-            || self.cache.changed() >= options.flush_documents
-            || self.cache.bytes() >= options.cache_bytes
-            || self.aside.parked.len() >= options.flush_documents
-            || self.aside.skipped.len() >= options.flush_documents
-            || self.since.elapsed() >= options.flush_interval
-    }
-
     /// Renews the lease of the build while the given work runs.
     pub(super) async fn holding<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
         let mut work = std::pin::pin!(work);
@@ -497,7 +473,7 @@ impl Owner {
             tokio::select! {
                 biased;
                 it = &mut work => return Ok(it),
-                () = sleep_until(self.due) => {}
+                () = sleep_until(self.lease.due) => {}
             }
             // The work continues meanwhile, because it may hold a resource that the renewal needs.
             let mut renewing = std::pin::pin!(self.renew());
@@ -541,7 +517,7 @@ impl Owner {
 
     /// Checks for commands to the projection, from this host or another one.
     async fn look(&mut self) -> Result<(), End> {
-        self.looked_at = Instant::now();
+        self.progress.looked_at = Instant::now();
         let (shared, name) = (Arc::clone(&self.shared), Arc::clone(&self.name));
         let reading = async move { shared.documents.projection(&name).await };
         let stored = self.holding(reading).await?;
@@ -558,8 +534,8 @@ impl Owner {
         }
         self.build.role = build.role;
         self.build.is_confirmed = build.is_confirmed;
-        self.replaced = Replaced::of(&stored.builds);
-        self.is_held = stored.is_held;
+        self.takeover.replaced = Replaced::of(&stored.builds);
+        self.takeover.is_held = stored.is_held;
         self.wants_retry(stored.retries);
         Ok(())
     }

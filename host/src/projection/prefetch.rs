@@ -21,14 +21,14 @@ pub(super) struct Ahead {
 impl Owner {
     /// Starts reading the page after a position.
     pub(super) fn read_ahead(&mut self, after: Position) {
-        self.ahead = Some(self.reading(after));
+        self.buffer.ahead = Some(self.reading(after));
     }
 
     /// Returns the page after the last folded position, and a receiver that is notified when the
     /// log may have grown since.
     pub(super) async fn page(&mut self) -> Result<(Arc<Page>, watch::Receiver<u64>), End> {
-        let (at, plan) = (self.at, self.rules.plan.number);
-        let ahead = self.ahead.take();
+        let (at, plan) = (self.progress.folded, self.rules.plan.number);
+        let ahead = self.buffer.ahead.take();
         let ahead = ahead.filter(|ahead| ahead.after == at && ahead.plan == plan);
         let ahead = ahead.unwrap_or_else(|| self.reading(at));
         let page = self.holding(ahead.reading).await?;

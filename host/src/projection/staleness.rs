@@ -25,6 +25,17 @@ const NAMED_MAX: usize = 3;
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1_000;
 
+/// Whether a build has the documents that a rebuild would produce, as far as its owner knows.
+pub(super) struct Verdict {
+    /// The plan under which the build was last checked. Unless the build is stale, the rules of
+    /// this plan would produce the same documents. `None` if it was never checked.
+    pub(super) plan: Option<u64>,
+    /// Why the build is stale.
+    pub(super) stale: Option<Box<str>>,
+    /// Whether this has yet to be written.
+    pub(super) is_new: bool,
+}
+
 /// The events that a build has folded.
 #[derive(Debug, Clone, Copy)]
 enum Passed {
@@ -49,18 +60,18 @@ impl Owner {
     /// produce the same documents.
     pub(super) async fn renew_rules(&mut self) -> Result<(), End> {
         let plan = self.shared.registry.plan();
-        if self.judged == Some(plan.number) && plan.number == self.rules.plan.number {
+        if self.verdict.plan == Some(plan.number) && plan.number == self.rules.plan.number {
             return Ok(());
         }
-        if self.at > self.kept_at {
+        if self.progress.folded > self.progress.stored {
             self.flush(None).await?;
         }
         let rules = self.shared.rules(&self.name, self.build.module).await;
         let rules = Arc::new(rules.map_err(End::Failed)?);
-        if self.stale.is_none() {
+        if self.verdict.stale.is_none() {
             let build = Build {
-                position: self.at,
-                plan: self.judged,
+                position: self.progress.folded,
+                plan: self.verdict.plan,
                 ..self.build.clone()
             };
             let (shared, judging) = (Arc::clone(&self.shared), Arc::clone(&rules));
@@ -68,18 +79,18 @@ impl Owner {
                 let folded_by = (&*judging.name, &judging.module);
                 shared.stale_since(folded_by, &build, &judging.plan).await
             };
-            self.stale = self.holding(judging).await?.map_err(End::Failed)?;
-            if let Some(reason) = &self.stale {
+            self.verdict.stale = self.holding(judging).await?.map_err(End::Failed)?;
+            if let Some(reason) = &self.verdict.stale {
                 tracing::info!(projection = &*self.name, %reason, "a build is stale");
             }
         }
-        self.judged = Some(rules.plan.number);
-        self.verdict_is_new = true;
+        self.verdict.plan = Some(rules.plan.number);
+        self.verdict.is_new = true;
         self.rules = rules;
         let settings = self.rules.plan.projection(&self.name);
         self.on_error = settings.map(|it| it.settings).unwrap_or_default().on_error;
         self.keep_judgement().await?;
-        if self.stale.is_some() {
+        if self.verdict.stale.is_some() {
             self.shared.tell();
         }
         Ok(())
