@@ -248,7 +248,11 @@ impl Engine {
         });
         match told.await {
             Ok(Verdict::Outcome(outcome)) => Ok(outcome),
-            Ok(Verdict::Failed(error)) => Err(error.into()),
+            Ok(Verdict::Failed(error)) => {
+                // After a failure of the store, its events are read once more.
+                self.kept().clear();
+                Err(error.into())
+            }
             Err(_) => Err(Error::unanswered()),
         }
     }

@@ -180,7 +180,7 @@ impl Executor {
         match self.open(stream, &deployed, None, slot.is_apart) {
             Ok(replicas) => {
                 let warm = Warm::new(deployed, replicas);
-                let kept = self.resumes.of(stream, &warm.deployed);
+                let kept = self.resumes.of(stream, &warm.deployed.rules);
                 self.begin_to_read(stream, &warm, kept, slot.refused_snapshots);
                 slot.state = State::Loading(warm);
             }

@@ -58,8 +58,7 @@ pub async fn begin(
     };
     if let Some(kept) = kept {
         let page = load(kept.start.version).await?;
-        let head = page.head.filter(|head| head.version >= kept.start.version);
-        if head.is_some_and(|head| kept.start.serves(head)) {
+        if page.head.is_some_and(|head| kept.start.serves_at(head)) {
             return guarded(shared, stream, Begin::Kept(kept), page).await;
         }
     }

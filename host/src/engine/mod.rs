@@ -32,7 +32,7 @@ mod worker;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -46,6 +46,7 @@ pub use snapshots::{Policies, Policy};
 pub use state::{At, Checked, StateView};
 pub use validation::{SchemaMismatches, Validation};
 
+use self::resume::Resumes;
 use self::snapshots::Snapshotter;
 use self::worker::{Inbox, Message, Worker};
 use crate::commit;
@@ -132,6 +133,8 @@ pub struct Engine {
     permits: Arc<Semaphore>,
     /// Limits the direct appends that are folded at the same time.
     trials: Semaphore,
+    /// States on which appended events are folded.
+    kept: Mutex<Resumes>,
     secret: [u8; 32],
     enrichers: Enrichers,
 }
@@ -192,6 +195,7 @@ impl Engine {
             shared,
             workers,
             trials,
+            kept: Mutex::default(),
             hasher: RandomState::new(),
             permits,
             secret,

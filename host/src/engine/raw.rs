@@ -1,11 +1,12 @@
 //! Direct appends to categories that a decider serves. The decider folds the events before they are
 //! stored, so that it can always load the stream afterwards.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
+use super::resume::{Resume, Resumes};
 use super::{AppendAll, Engine, Error, StreamAppend};
 use crate::deploy::{Deployed, Plan};
-use crate::fold::{self, Trial};
+use crate::fold::{self, Ground, Rules, Trial};
 use crate::model::{ExpectedVersion, Invalid, NewEvent, Timestamp, Version};
 use crate::store::Head;
 
@@ -44,28 +45,51 @@ impl Engine {
         // Limited, because guests use memory and processors, and there may be many callers.
         let _permit = self.trials.acquire().await.map_err(|_| Error::Stopped)?;
         for (index, part, decider) in owned {
-            let head = heads[index];
-            self.fold_part(part, decider, head, recorded_at).await?;
-            let version = head.map_or(Version::NONE, |head| head.version);
-            expected[index] = ExpectedVersion::Exact(version);
+            let rules = &decider.rules;
+            let kept = self.kept().of(&part.stream, rules);
+            let ground = Ground {
+                head: heads[index],
+                start: kept.map(|kept| kept.start),
+                recorded_at,
+            };
+            let version = self.fold_part(part, rules, &ground).await?;
+            // If the stream has moved away from the version that the caller expects, the store
+            // says so.
+            if expected[index].admits(version) {
+                expected[index] = ExpectedVersion::Exact(version);
+            }
         }
         Ok(expected)
     }
 
-    /// Folds the events of one part. If the stream moves in the meantime, this is not an error
-    /// here: the store finds it at a different version than expected.
+    /// The states that are kept for direct appends.
+    pub(super) fn kept(&self) -> MutexGuard<'_, Resumes> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Folds the events of one part. Returns the version on which they were folded, whose state is
+    /// kept for the next append if it took long.
     async fn fold_part(
         &self,
         part: &StreamAppend,
-        decider: &Deployed,
-        head: Option<Head>,
-        recorded_at: Timestamp,
-    ) -> Result<(), Error> {
+        rules: &Arc<Rules>,
+        ground: &Ground,
+    ) -> Result<Version, Error> {
         let events: Arc<[NewEvent]> = part.events.clone().into();
-        let (folder, rules) = (&self.shared.folder, &decider.rules);
-        let tried = folder.try_events(rules, &part.stream, head, &events, recorded_at);
+        let folder = &self.shared.folder;
+        let tried = folder.try_events(rules, &part.stream, ground, &events);
         match tried.await? {
-            Trial::Folded | Trial::Moved => Ok(()),
+            Trial::Folded { version, kept } => {
+                if let Some(start) = kept {
+                    let kept = Resume {
+                        rules: Arc::clone(rules),
+                        start,
+                        snapshot_version: Version::NONE,
+                    };
+                    self.kept().keep(&part.stream, kept);
+                }
+                Ok(version)
+            }
             Trial::Failed { index, error } => Err(not_folded(part, index, error)),
         }
     }

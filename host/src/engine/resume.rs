@@ -5,6 +5,8 @@
 //! of a snapshot that is never stored. The next load reads only the events after it. Otherwise a
 //! host that reads a long stream from its first event could lose every race against a host that has
 //! the stream in memory.
+//!
+//! Direct appends that a decider folds keep states in the same way.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,12 +15,11 @@ use hashlink::LruCache;
 
 use super::executor::Executor;
 use super::slot::{Slot, Warm};
-use crate::deploy::Deployed;
-use crate::fold::Start;
+use crate::fold::{Rules, Start};
 use crate::model::{StreamId, Version};
 use crate::runtime::Failure;
 
-/// Highest number of states that one worker keeps.
+/// Highest number of states that one worker keeps, and that are kept for direct appends.
 const KEPT_MAX: usize = 256;
 /// The largest state that is kept, in bytes.
 const BYTES_MAX: usize = 64 << 10;
@@ -26,14 +27,14 @@ const BYTES_MAX: usize = 64 << 10;
 /// A state of committed events, from which a stream can be loaded.
 #[derive(Clone)]
 pub struct Resume {
-    /// The decider that folded it.
-    deployed: Arc<Deployed>,
+    /// The rules that folded it.
+    pub rules: Arc<Rules>,
     pub start: Start,
     /// Version of the stored snapshot before it; 0 without one.
     pub snapshot_version: Version,
 }
 
-/// The states that a worker keeps.
+/// States that are kept.
 pub struct Resumes(LruCache<StreamId, Resume>);
 
 impl Default for Resumes {
@@ -43,10 +44,19 @@ impl Default for Resumes {
 }
 
 impl Resumes {
-    /// Returns the state of a stream that this decider folded.
-    pub fn of(&mut self, stream: &StreamId, deployed: &Arc<Deployed>) -> Option<Resume> {
+    /// Returns the state of a stream that these rules have folded.
+    pub fn of(&mut self, stream: &StreamId, rules: &Arc<Rules>) -> Option<Resume> {
         let kept = self.0.get(stream)?;
-        Arc::ptr_eq(&kept.deployed, deployed).then(|| kept.clone())
+        Arc::ptr_eq(&kept.rules, rules).then(|| kept.clone())
+    }
+
+    /// Keeps a state, unless it is too large.
+    pub fn keep(&mut self, stream: &StreamId, kept: Resume) -> bool {
+        let is_small = kept.start.snapshot.body.bytes().len() <= BYTES_MAX;
+        if is_small {
+            self.0.insert(stream.clone(), kept);
+        }
+        is_small
     }
 
     /// Forgets the state of a stream.
@@ -74,9 +84,9 @@ impl Executor {
         }
         let begun = Instant::now();
         match warm.replicas.snapshot(&mut self.pool) {
-            Some(Ok(Some(snapshot))) if snapshot.body.bytes().len() <= BYTES_MAX => {
+            Some(Ok(Some(snapshot))) => {
                 let kept = Resume {
-                    deployed: Arc::clone(&warm.deployed),
+                    rules: Arc::clone(&warm.deployed.rules),
                     start: Start {
                         version: warm.version,
                         snapshot,
@@ -84,10 +94,11 @@ impl Executor {
                     },
                     snapshot_version: warm.snapshot_version,
                 };
-                self.resumes.0.insert(stream.clone(), kept);
+                // One that is too large will be too large again.
+                *is_contested = self.resumes.keep(stream, kept);
             }
-            // The guest gives no snapshot, or none that is kept: this is not tried again.
-            Some(Ok(_)) | None => *is_contested = false,
+            // The guest gives no snapshot: this is not tried again.
+            Some(Ok(None)) | None => *is_contested = false,
             Some(Err(failure)) => {
                 *is_contested = false;
                 self.brakes.failed(&failure, stream, begun);

@@ -47,6 +47,7 @@ impl Engine {
                 Outcome::Marked(position) => {
                     // A warm state may depend on the previous anchor.
                     self.worker(stream).forget(stream);
+                    self.kept().forget(stream);
                     return Ok(position);
                 }
                 Outcome::NoStream(stream) => return Err(Error::StreamNotFound(stream)),

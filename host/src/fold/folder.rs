@@ -45,7 +45,7 @@ pub struct Folder {
     pub(super) snapshots: Arc<dyn SnapshotStore>,
     lifter: Arc<Lifter>,
     counts: Arc<Counts>,
-    page: usize,
+    pub(super) page: usize,
     idle: Idle,
 }
 
@@ -186,6 +186,23 @@ impl Folder {
             return Err(truncated(stream, head));
         }
         Ok(open)
+    }
+
+    /// Folds a stream to its end, from a state that these rules have folded.
+    pub(super) async fn fold_from(
+        self: &Arc<Self>,
+        rules: &Arc<Rules>,
+        stream: &StreamId,
+        start: Start,
+    ) -> Result<Open, Error> {
+        match self.open(rules, stream, Some(start)).await {
+            Ok(open) => self.go_on(open, Until::End).await,
+            Err(failure) if failure.is_of_host() => Err(Error::of_guest(stream, &failure)),
+            Err(failure) => {
+                self.ignore(stream, "refused-by-the-guest", &failure);
+                self.fold(rules, stream, From::Snapshot, Until::End).await
+            }
+        }
     }
 
     /// Returns the snapshots from which a fold may begin, the latest version first. Other snapshots

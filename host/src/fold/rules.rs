@@ -73,6 +73,11 @@ impl Start {
         let has_mark = head.truncated_before > Version::NONE;
         self.version.next() >= head.first() && (has_mark || !self.is_anchor_alone)
     }
+
+    /// The same, and whether the stream has reached it.
+    pub fn serves_at(&self, head: Head) -> bool {
+        head.version >= self.version && self.serves(head)
+    }
 }
 
 impl Rules {

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use super::folder::off_the_reactor;
-use super::{Error, Folder, From, Open, Rules, Until};
+use super::{Error, Folder, From, Open, Rules, Start, Until};
 use crate::model::{NewEvent, StreamId, Timestamp, Version};
 use crate::store::Head;
 
 /// The result of folding events before they are stored.
 #[derive(Debug)]
 pub enum Trial {
-    /// Every event can be folded at the stream's end.
-    Folded,
-    /// The stream is no longer at the version at which the events were to be folded.
-    Moved,
+    /// Every event can be folded at the end of the stream.
+    Folded {
+        /// The version of the stream on which they were folded.
+        version: Version,
+        /// The state at that version, if it took more than a page of events and the guest has
+        /// snapshots.
+        kept: Option<Start>,
+    },
     /// An event can't be folded.
     Failed {
         /// Index of the event.
@@ -23,9 +27,19 @@ pub enum Trial {
     },
 }
 
+/// On what events are folded before they are stored.
+#[derive(Debug)]
+pub struct Ground {
+    /// The end of the stream as it was read; `None` before its first event.
+    pub head: Option<Head>,
+    /// A state of the stream that these rules have folded.
+    pub start: Option<Start>,
+    /// When the events are recorded.
+    pub recorded_at: Timestamp,
+}
+
 impl Folder {
-    /// Folds events on the state at the end of a stream, without storing them. `head` is the end of
-    /// the stream as it was read; `None` before its first event.
+    /// Folds events on the state at the end of a stream, without storing them.
     ///
     /// If the guest fails for a reason that may be caused by its instance, the fold is repeated
     /// once in a new instance.
@@ -36,17 +50,16 @@ impl Folder {
         self: &Arc<Self>,
         rules: &Arc<Rules>,
         stream: &StreamId,
-        head: Option<Head>,
+        ground: &Ground,
         events: &Arc<[NewEvent]>,
-        recorded_at: Timestamp,
     ) -> Result<Trial, Error> {
         let may_pass =
             |error: &Error| matches!(error, Error::Fault(fault) if fault.kind.may_pass());
-        let tried = self.trial(rules, stream, head, events, recorded_at).await;
+        let tried = self.trial(rules, stream, ground, events).await;
         match &tried {
             Ok(Trial::Failed { error, .. }) | Err(error) if may_pass(error) => {
                 self.drop_idle();
-                self.trial(rules, stream, head, events, recorded_at).await
+                self.trial(rules, stream, ground, events).await
             }
             _ => tried,
         }
@@ -56,34 +69,64 @@ impl Folder {
         self: &Arc<Self>,
         rules: &Arc<Rules>,
         stream: &StreamId,
-        head: Option<Head>,
+        ground: &Ground,
         events: &Arc<[NewEvent]>,
-        recorded_at: Timestamp,
     ) -> Result<Trial, Error> {
-        let open = match head {
-            Some(_) => self.fold(rules, stream, From::Snapshot, Until::End).await?,
-            None => self
-                .open(rules, stream, None)
-                .await
-                .map_err(|failure| Error::of_guest(stream, &failure))?,
-        };
-        if open.version != head.map_or(Version::NONE, |head| head.version) {
-            return Ok(Trial::Moved);
+        let mut may_keep = true;
+        loop {
+            let start = ground.start.as_ref();
+            let start = start.filter(|it| ground.head.is_some_and(|head| it.serves_at(head)));
+            let open = match (ground.head, start) {
+                (None, _) => self
+                    .open(rules, stream, None)
+                    .await
+                    .map_err(|failure| Error::of_guest(stream, &failure))?,
+                (Some(_), Some(start)) => self.fold_from(rules, stream, start.clone()).await?,
+                (Some(_), None) => self.fold(rules, stream, From::Snapshot, Until::End).await?,
+            };
+            let head = ground.head.map_or(Timestamp(0), |head| head.recorded_at);
+            let recorded_at = ground.recorded_at.max(head).max(open.recorded_at);
+            let folded = open
+                .version
+                .0
+                .saturating_sub(start.map_or(0, |it| it.version.0));
+            let keeps = may_keep && folded >= self.page as u64;
+            let (folder, events) = (Arc::clone(self), Arc::clone(events));
+            let trial = move || folder.one_by_one(open, keeps, &events, recorded_at);
+            match off_the_reactor(trial).await? {
+                Some(trial) => return Ok(trial),
+                None => may_keep = false,
+            }
         }
-        let recorded_at = recorded_at.max(head.map_or(Timestamp(0), |head| head.recorded_at));
-        let (folder, events) = (Arc::clone(self), Arc::clone(events));
-        off_the_reactor(move || folder.one_by_one(open, &events, recorded_at)).await
     }
 
-    /// Folds events one by one, so that the one that can't be folded is known.
-    fn one_by_one(&self, mut open: Open, events: &[NewEvent], recorded_at: Timestamp) -> Trial {
+    /// Folds events one by one, so that the one that can't be folded is known. `None` when the state
+    /// before them can't be kept, because the guest faulted.
+    fn one_by_one(
+        &self,
+        mut open: Open,
+        keeps: bool,
+        events: &[NewEvent],
+        recorded_at: Timestamp,
+    ) -> Option<Trial> {
+        let version = open.version;
+        let snapshot = match keeps.then(|| open.snapshot()) {
+            None => None,
+            Some(Ok(snapshot)) => snapshot,
+            Some(Err(_)) => return None,
+        };
+        let kept = snapshot.map(|snapshot| Start {
+            version,
+            snapshot,
+            is_anchor_alone: false,
+        });
         for (index, event) in events.iter().enumerate() {
             if let Err(error) = open.take_new(self.lifter(), event, recorded_at) {
                 self.keep(open);
-                return Trial::Failed { index, error };
+                return Some(Trial::Failed { index, error });
             }
         }
         self.keep(open);
-        Trial::Folded
+        Some(Trial::Folded { version, kept })
     }
 }

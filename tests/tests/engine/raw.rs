@@ -21,6 +21,7 @@ on_every_store!(
     an_event_that_the_decider_cannot_fold_is_refused,
     an_event_is_folded_on_the_state_after_the_events_before_it,
     a_snapshot_is_used_for_the_fold,
+    of_a_long_stream_only_new_events_are_folded,
     a_replay_returns_the_first_outcome_though_its_events_cannot_be_folded_now,
     an_append_to_several_streams_is_refused_if_one_part_cannot_be_folded,
     archived_streams_and_conflicts_are_reported_before_fold_errors,
@@ -285,6 +286,8 @@ struct Rival {
     inner: Arc<dyn EventReader>,
     host: std::sync::OnceLock<std::sync::Weak<Host>>,
     times: AtomicUsize,
+    /// Events that were loaded.
+    loaded: AtomicUsize,
 }
 
 impl Rival {
@@ -294,6 +297,7 @@ impl Rival {
             inner: Arc::clone(&store.reader),
             host: std::sync::OnceLock::new(),
             times: AtomicUsize::new(0),
+            loaded: AtomicUsize::new(0),
         });
         store.reader = rival.clone();
         let options = Options {
@@ -352,6 +356,7 @@ impl EventReader for Rival {
 
     async fn load(&self, stream: &StreamId, after: Version, limit: usize) -> Result<LoadPage> {
         let page = self.inner.load(stream, after, limit).await?;
+        self.loaded.fetch_add(page.events.len(), Ordering::SeqCst);
         self.spend().await;
         Ok(page)
     }
@@ -404,6 +409,25 @@ async fn an_append_is_refolded_when_others_append_first(place: Place) {
         }
         other => panic!("{other:?}"),
     }
+}
+
+async fn of_a_long_stream_only_new_events_are_folded(place: Place) {
+    let (host, reader) = Rival::host(&place, Duration::from_secs(30)).await;
+    let many = || (0..1_000).map(|_| deposited(1)).collect();
+    for _ in 0..3 {
+        raw(&host, many()).await.unwrap();
+    }
+    for _ in 0..3 {
+        raw(&host, vec![deposited(1)]).await.unwrap();
+        let before = reader.loaded.load(Ordering::SeqCst);
+        raw(&host, vec![spent(1)]).await.unwrap();
+        let loaded = reader.loaded.load(Ordering::SeqCst) - before;
+        assert!(loaded < 20, "{loaded} events");
+    }
+    // Everything is in the state: this much can be spent, and no more.
+    assert_eq!(wei(&host).await, 3_004);
+    check_code(raw(&host, vec![spent(3_005)]).await, "guest-fault");
+    raw(&host, vec![spent(3_004)]).await.unwrap();
 }
 
 async fn an_append_that_always_loses_the_race_is_a_conflict(place: Place) {
