@@ -55,13 +55,6 @@ impl Buffer {
     }
 }
 
-/// The right to write a build.
-pub(super) struct Lease {
-    pub(super) token: u64,
-    /// When to renew it.
-    pub(super) due: Instant,
-}
-
 /// A batch that is being written. There is at most one at a time.
 struct Writing {
     /// The batch includes everything up to here.
@@ -134,7 +127,7 @@ impl Owner {
         self.flush(trouble.as_ref()).await
     }
 
-    fn write(&mut self, batch: BuildBatch) {
+    pub(super) fn write(&mut self, batch: BuildBatch) {
         let documents = Arc::clone(&self.shared.documents);
         let (id, token, lease) = (self.build.id, self.lease.token, self.shared.options.lease);
         let (at, name) = (batch.position, Arc::clone(&self.name));
@@ -149,7 +142,7 @@ impl Owner {
     }
 
     /// Waits until the batch that is being written is stored.
-    async fn settle(&mut self) -> Result<(), End> {
+    pub(super) async fn settle(&mut self) -> Result<(), End> {
         let Some(writing) = self.buffer.writing.take() else {
             return Ok(());
         };
@@ -164,22 +157,6 @@ impl Owner {
         }
         self.wants_retry(written.retries);
         Ok(())
-    }
-
-    /// Renews the lease without changing the build.
-    pub(super) async fn renew(&mut self) -> Result<(), End> {
-        self.settle().await?;
-        if Instant::now() < self.lease.due {
-            return Ok(());
-        }
-        self.write(BuildBatch {
-            position: self.progress.stored,
-            changes: self.buffer.cache.changes(),
-            trouble: self.build.trouble.clone(),
-            waits: self.build.waits.clone(),
-            ..BuildBatch::default()
-        });
-        self.settle().await
     }
 }
 

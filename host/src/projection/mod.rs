@@ -18,6 +18,7 @@ mod freshness;
 mod guard;
 mod inline;
 mod lag;
+mod lease;
 mod live;
 mod management;
 mod mismatched;
